@@ -1,0 +1,395 @@
+//! Handlers: what runs a step, and what it is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::credentials::Mask;
+use crate::state::Run;
+use crate::workspace::Workspace;
+use crate::{CredentialSource, RecordChange, RunId, Secret};
+
+/// Any error at all.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Runs the steps that name its action.
+///
+/// A handler reconciles: it may have run before, up to any point, for the same step - [`StepContext::idempotency_key`] is
+/// then the same. It looks before it creates, takes up what its own earlier attempt left, and never adopts a stranger's.
+///
+/// When it is cancelled (timeout, a person's cancel, a lost lease) its future is dropped at the next await.
+#[async_trait]
+pub trait StepHandler: Send + Sync + 'static {
+    /// Runs one attempt of a step.
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError>;
+
+    /// Takes back what the step made, and only that. Called for a step that completed, failed or was interrupted, so what
+    /// it made may be there in part or not at all. [`StepContext::previous_output`] is the step's output, if it completed.
+    async fn undo(&self, _context: StepContext) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Checks a step's `with` when a workflow is read: values may still be expressions.
+    ///
+    /// # Errors
+    /// Names the field that is unknown, missing or of the wrong type.
+    fn check(&self, _with: &Value) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What an attempt came to, when it did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The step is done.
+    Completed(Output),
+    /// The step goes on after a while; it is run again then, with the checkpoint. No worker is held meanwhile, and the
+    /// wait survives a restart.
+    Sleep {
+        /// How long.
+        delay: Duration,
+        /// What [`StepContext::checkpoint`] gives when it is run again.
+        checkpoint: Value,
+    },
+    /// The step asks a person. On approval it is run again, with [`StepContext::answer`]; rejection fails it.
+    Ask {
+        /// What the person reads.
+        question: String,
+        /// What [`StepContext::checkpoint`] gives when it is run again.
+        checkpoint: Value,
+    },
+}
+
+/// What a completed step gives: its output, and the records it publishes in the same commit.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub(crate) value: Value,
+    pub(crate) records: Vec<RecordChange>,
+}
+
+impl Output {
+    /// An output, seen by later steps as `steps.<id>.output`.
+    ///
+    /// # Errors
+    /// When `value` cannot be written as JSON.
+    pub fn new(value: impl Serialize) -> Result<Self, StepError> {
+        let value = serde_json::to_value(value).map_err(StepError::fatal)?;
+        Ok(Self { value, records: Vec::new() })
+    }
+
+    /// No output.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Publishes a record, in the commit that completes the step.
+    #[must_use]
+    pub fn record(mut self, kind: impl Into<String>, name: impl Into<String>, data: Value) -> Self {
+        self.records.push(RecordChange::Put { kind: kind.into(), name: name.into(), data });
+        self
+    }
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        Self::Completed(output)
+    }
+}
+
+/// Why an attempt failed. Any error becomes one, to be retried as the step's policy says; [`StepError::fatal`] and
+/// [`StepError::retry_after`] say otherwise.
+#[derive(Debug)]
+pub struct StepError {
+    pub(crate) error: BoxError,
+    pub(crate) fatal: bool,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl StepError {
+    /// No further attempt will help: the step fails at once.
+    pub fn fatal(error: impl Into<BoxError>) -> Self {
+        Self { error: error.into(), fatal: true, retry_after: None }
+    }
+
+    /// The next attempt waits for at least `delay`.
+    pub fn retry_after(error: impl Into<BoxError>, delay: Duration) -> Self {
+        Self { error: error.into(), fatal: false, retry_after: Some(delay) }
+    }
+
+    /// Whether no further attempt will help.
+    pub fn is_fatal(&self) -> bool {
+        self.fatal
+    }
+
+    /// The error with what caused it, on one line: `cannot push: connection refused`.
+    pub fn chain(&self) -> String {
+        let mut text = self.error.to_string();
+        let mut source = self.error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
+            source = cause.source();
+        }
+        text
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), fatal: false, retry_after: None }
+    }
+}
+
+/// Makes a handler of an async function from typed input to output.
+///
+/// ```
+/// # use surefoot::{handler_fn, StepContext, StepError};
+/// #[derive(serde::Deserialize)]
+/// struct Greet { name: String }
+///
+/// async fn greet(_context: StepContext, input: Greet) -> Result<String, StepError> {
+///     Ok(format!("hello {}", input.name))
+/// }
+///
+/// let handlers = surefoot::Handlers::new().with("greet", handler_fn(greet));
+/// ```
+pub fn handler_fn<I, O, F, R>(function: F) -> impl StepHandler
+where
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+    F: Fn(StepContext, I) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<O, StepError>> + Send + 'static,
+{
+    struct Function<F, I, O>(F, std::marker::PhantomData<fn(I) -> O>);
+
+    #[async_trait]
+    impl<I, O, F, R> StepHandler for Function<F, I, O>
+    where
+        I: DeserializeOwned + Send + 'static,
+        O: Serialize + Send + 'static,
+        F: Fn(StepContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O, StepError>> + Send + 'static,
+    {
+        async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+            let input = context.input()?;
+            let output = (self.0)(context, input).await?;
+            Ok(Output::new(output)?.into())
+        }
+    }
+
+    Function(function, std::marker::PhantomData)
+}
+
+/// The handlers of a worker, by action.
+#[derive(Clone, Default)]
+pub struct Handlers(BTreeMap<String, Arc<dyn StepHandler>>);
+
+impl Handlers {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the handler of an action; the last one of a name counts.
+    #[must_use]
+    pub fn with(mut self, action: impl Into<String>, handler: impl StepHandler) -> Self {
+        self.0.insert(action.into(), Arc::new(handler));
+        self
+    }
+
+    /// The handler of an action.
+    pub fn get(&self, action: &str) -> Option<&Arc<dyn StepHandler>> {
+        self.0.get(action)
+    }
+
+    /// The actions that have a handler.
+    pub fn actions(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What a handler is given: its input, what came before, and the ways to say how far it is.
+#[derive(Clone)]
+pub struct StepContext(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) run: Arc<Run>,
+    pub(crate) position: usize,
+    pub(crate) input: Value,
+    pub(crate) reports: Reports,
+    pub(crate) notes: mpsc::Sender<Note>,
+    pub(crate) cancellation: CancellationToken,
+    pub(crate) credentials: Arc<dyn CredentialSource>,
+    pub(crate) mask: Mask,
+    pub(crate) workspace: Workspace,
+}
+
+/// A checkpoint on its way to the store.
+pub(crate) struct Note {
+    pub(crate) checkpoint: Value,
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+/// What a handler said since it was last written down.
+#[derive(Clone, Default)]
+pub(crate) struct Reports(Arc<(Mutex<Said>, Notify)>);
+
+#[derive(Default)]
+pub(crate) struct Said {
+    pub(crate) progress: Option<(u8, Option<String>)>,
+    pub(crate) lines: Vec<String>,
+}
+
+impl Reports {
+    fn say(&self, change: impl FnOnce(&mut Said)) {
+        change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.0.1.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Said {
+        std::mem::take(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) async fn said_something(&self) {
+        self.0.1.notified().await;
+    }
+}
+
+impl StepContext {
+    /// The step's `with`, its expressions replaced, as the handler's own type.
+    ///
+    /// # Errors
+    /// Fatal, and names the field that does not fit.
+    pub fn input<T: DeserializeOwned>(&self) -> Result<T, StepError> {
+        T::deserialize(&self.0.input)
+            .map_err(|error| StepError::fatal(format!("the step's `with` does not fit: {error}")))
+    }
+
+    /// The step's `with`, its expressions replaced.
+    pub fn raw_input(&self) -> &Value {
+        &self.0.input
+    }
+
+    /// The run's parameters.
+    pub fn parameters(&self) -> &Value {
+        &self.0.run.parameters
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> RunId {
+        self.0.run.id
+    }
+
+    /// The workflow's name.
+    pub fn workflow(&self) -> &str {
+        self.0.run.plan.name()
+    }
+
+    /// When the run was submitted: the same for every attempt, unlike the time of day.
+    pub fn run_created_at(&self) -> crate::Timestamp {
+        self.0.run.created_at
+    }
+
+    /// The step's id.
+    pub fn step_id(&self) -> &str {
+        &self.0.run.plan.steps()[self.0.position].id
+    }
+
+    /// The number of this attempt, from 1. An attempt that was interrupted keeps its number.
+    pub fn attempt(&self) -> u32 {
+        self.0.run.steps[self.0.position].attempt
+    }
+
+    /// The same for every attempt of this step of this run, and of no other.
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.run_id(), self.step_id())
+    }
+
+    /// The output of an earlier step; `None` when there is no such step or it gave none.
+    pub fn output(&self, step: &str) -> Option<&Value> {
+        let position = self.0.run.plan.position(step)?;
+        self.0.run.steps[position].output.as_ref()
+    }
+
+    /// The output of this step as it completed before: for `undo`.
+    pub fn previous_output(&self) -> Option<&Value> {
+        self.0.run.steps[self.0.position].output.as_ref()
+    }
+
+    /// What an earlier attempt, or this one before it slept or asked, noted with [`Self::save_checkpoint`] or its outcome.
+    pub fn checkpoint(&self) -> Option<&Value> {
+        self.0.run.steps[self.0.position].checkpoint.as_ref()
+    }
+
+    /// A person's answer to what this step asked: `{"answer", "by", "note"}`.
+    pub fn answer(&self) -> Option<&Value> {
+        self.0.run.steps[self.0.position].answer.as_ref()
+    }
+
+    /// Notes something for the next attempt. It is durable when this returns.
+    pub async fn save_checkpoint(&self, checkpoint: impl Serialize) -> Result<(), StepError> {
+        let checkpoint = self.0.mask.value(serde_json::to_value(checkpoint).map_err(StepError::fatal)?);
+        let (done, written) = oneshot::channel();
+        let gone = |_| StepError::from("the run is no longer ours");
+        self.0.notes.send(Note { checkpoint, done }).await.map_err(|_| StepError::from("the run is no longer ours"))?;
+        written.await.map_err(gone)
+    }
+
+    /// Says how far the step is, in percent. Writing is coalesced: say it as often as it changes.
+    pub fn progress(&self, percent: u8, message: impl Into<String>) {
+        let message = self.0.mask.text(message.into());
+        self.0.reports.say(|said| said.progress = Some((percent, Some(message))));
+    }
+
+    /// Adds a line to the run's log. Secrets that [`Self::credential`] gave are masked.
+    pub fn log(&self, line: impl Into<String>) {
+        let line = self.0.mask.text(line.into());
+        self.0.reports.say(|said| said.lines.push(line));
+    }
+
+    /// Done when the attempt is to end: its time is up, a person cancelled, or the lease is lost. The handler's future is
+    /// dropped anyway; this is for work that runs beside it.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.0.cancellation
+    }
+
+    /// The credential of that name.
+    ///
+    /// # Errors
+    /// Fatal, and says what to set.
+    pub fn credential(&self, name: &str) -> Result<Secret, StepError> {
+        let secret = self.0.credentials.get(name).map_err(StepError::fatal)?;
+        self.0.mask.add(&secret);
+        Ok(secret)
+    }
+
+    /// The run's folder, as the last completed step left it. What is in it when this step completes is kept with the
+    /// commit, and is there for later steps, on this machine or another.
+    pub async fn workspace(&self) -> Result<PathBuf, StepError> {
+        self.0.workspace.open().await.map_err(StepError::from)
+    }
+}
+
+impl fmt::Debug for StepContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StepContext({})", self.idempotency_key())
+    }
+}

@@ -1,0 +1,41 @@
+//! Durable runs of workflows whose steps are declared up front.
+//!
+//! A [`Workflow`] is data: an ordered list of named steps. Submitting it makes a [`Run`], with a row for every step from
+//! that moment on. A [`Worker`] takes runs from a [`Store`] under a lease and gives each step to the [`StepHandler`]
+//! registered under the step's action. What a step did is committed before the next begins, so a process that is killed
+//! carries on from the step it was on.
+//!
+//! This crate has no SQL and no HTTP: stores live in crates of their own (`surefoot-sqlite`).
+
+//mod client;
+mod credentials;
+mod duration;
+mod event;
+mod expression;
+mod handler;
+mod id;
+//mod maintenance;
+mod queue;
+mod record;
+pub mod state;
+pub mod store;
+mod time;
+//mod worker;
+pub mod workflow;
+mod workspace;
+
+//pub use client::{Client, Submit, SubmitError, Watch};
+pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
+pub use duration::{format_duration, parse_duration};
+pub use event::{Event, NewEvent};
+pub use expression::{ExpressionError, Scope, render, render_value, truthy};
+pub use handler::{BoxError, Handlers, Outcome, Output, StepContext, StepError, StepHandler, handler_fn};
+pub use id::{Digest, RunId, WorkerId};
+pub use queue::{Keep, QueueInfo, QueueLimits, Rate, Retention};
+pub use record::{Record, RecordChange};
+pub use state::{Run, RunStatus, StepState, StepStatus};
+pub use store::{Store, StoreError};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+//pub use worker::{Worker, WorkerHandle, WorkerOptions};
+pub use workflow::{StepPlan, Workflow, WorkflowError};
+pub use workspace::Snapshot;

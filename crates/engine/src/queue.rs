@@ -1,0 +1,63 @@
+//! Queues: where runs wait, and the limits that hold over all workers.
+
+use std::time::Duration;
+
+/// No more than `max` runs start in any window of length `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Starts in a window.
+    pub max: u32,
+    /// The length of the window.
+    pub per: Duration,
+}
+
+/// What holds back the runs of a queue. The default holds back nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Runs that may be running at once.
+    pub concurrency: Option<u32>,
+    /// Runs with the same concurrency key that may be running at once.
+    pub concurrency_per_key: Option<u32>,
+    /// First starts in any window. A run that is taken up again does not count a second time.
+    pub rate: Option<Rate>,
+    /// How long the details of ended runs are kept.
+    pub retention: Retention,
+}
+
+/// How long a run's details (events, logs, snapshots) are kept once it has ended, by outcome.
+/// The run, its steps and its records stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// For completed runs.
+    pub completed: Keep,
+    /// For failed runs.
+    pub failed: Keep,
+    /// For cancelled runs.
+    pub cancelled: Keep,
+}
+
+/// Details go when they are older than `age`, or when `count` newer runs of that outcome have theirs. The default keeps all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Counted from the end of the run.
+    pub age: Option<Duration>,
+    /// Newest runs that keep their details.
+    pub count: Option<u64>,
+}
+
+/// A queue as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueInfo {
+    /// The queue's name.
+    pub name: String,
+    /// Its limits.
+    pub limits: QueueLimits,
+    /// Whether a person has paused it: nothing in it starts or is taken up again; what runs, runs on.
+    pub paused: bool,
+    /// Runs waiting for a worker.
+    pub queued: u64,
+    /// Runs waiting for a time, a retry or an answer.
+    pub waiting: u64,
+    /// Runs that a worker holds.
+    pub running: u64,
+}

@@ -1,0 +1,393 @@
+//! The rules for what the holder of a lease does to a run: claim, start, complete, fail, suspend, interrupt, undo.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{CancelMode, Run, RunStatus, StepState, StepStatus, Transition, Undo, Wait};
+use crate::workflow::OnInterrupt;
+use crate::{NewEvent, RecordChange, Snapshot, Timestamp, WorkerId};
+
+/// A change to a run, made rule by rule and then written as one [`Transition`].
+#[derive(Debug)]
+pub struct Edit {
+    pub(super) run: Run,
+    pub(super) now: Timestamp,
+    touched: BTreeSet<usize>,
+    events: Vec<NewEvent>,
+    records: Vec<RecordChange>,
+    snapshot: Option<Snapshot>,
+}
+
+/// A change that the rules do not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RuleError(pub String);
+
+impl Edit {
+    /// Begins a change at `now`.
+    pub fn new(run: Run, now: Timestamp) -> Self {
+        let (touched, events, records) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Self { run, now, touched, events, records, snapshot: None }
+    }
+
+    /// The run with the changes so far.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Ends the change: the run as it is from now on, and what a store writes to make it so.
+    pub fn finish(mut self) -> (Run, Transition) {
+        self.run.head.progress =
+            if self.run.head.status == RunStatus::Completed { 100 } else { self.run.weigh().min(99) };
+        let steps = self.touched.iter().map(|&position| (position, self.run.steps[position].clone())).collect();
+        let transition = Transition {
+            head: self.run.head.clone(),
+            steps,
+            events: self.events,
+            records: self.records,
+            snapshot: self.snapshot,
+        };
+        (self.run, transition)
+    }
+
+    /// The first event of every run.
+    pub fn submitted(&mut self) {
+        let data = match self.run.head.available_at {
+            Some(at) if at > self.now => json!({ "available_at": at.to_string() }),
+            _ => Value::Null,
+        };
+        self.say("run.submitted", data);
+    }
+
+    /// A worker takes the run, under a new lease.
+    pub fn claim(&mut self, worker: WorkerId) -> Result<(), RuleError> {
+        self.expect_run(&[RunStatus::Queued, RunStatus::Waiting], "claim")?;
+        let head = &mut self.run.head;
+        let resumed = head.started_at.is_some();
+        head.status = RunStatus::Running;
+        head.worker = Some(worker);
+        head.epoch += 1;
+        head.available_at = None;
+        head.started_at.get_or_insert(self.now);
+        let epoch = head.epoch;
+        self.say("run.started", json!({ "worker": worker.to_string(), "epoch": epoch, "resumed": resumed }));
+        Ok(())
+    }
+
+    /// An attempt of a step begins. An attempt that was interrupted, or that woke from a wait of its own, keeps its number.
+    pub fn start_step(&mut self, position: usize) -> Result<(), RuleError> {
+        self.expect_run(&[RunStatus::Running], "start a step of")?;
+        self.expect_step(position, &[StepStatus::Pending, StepStatus::Waiting], "start")?;
+        let now = self.now;
+        let step = self.touch(position);
+        let same_attempt = matches!(step.wait, Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval));
+        step.status = StepStatus::Running;
+        step.wait = None;
+        step.error = None;
+        step.completed_at = None;
+        step.started_at.get_or_insert(now);
+        if !same_attempt || step.attempt == 0 {
+            step.attempt += 1;
+            step.progress = 0;
+            step.message = None;
+        }
+        let attempt = step.attempt;
+        self.say_of(position, "step.started", json!({ "attempt": attempt }));
+        Ok(())
+    }
+
+    /// A step is passed without running: its condition gave false.
+    pub fn skip_step(&mut self, position: usize, reason: &str) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Pending, StepStatus::Waiting], "skip")?;
+        self.end_step(position, StepStatus::Skipped);
+        self.say_of(position, "step.skipped", json!({ "reason": reason }));
+        Ok(())
+    }
+
+    /// An attempt succeeded. Its output, records and snapshot are part of the same commit.
+    pub fn complete_step(
+        &mut self,
+        position: usize,
+        output: Value,
+        records: Vec<RecordChange>,
+        snapshot: Option<Snapshot>,
+    ) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running], "complete")?;
+        self.end_step(position, StepStatus::Completed);
+        let step = self.touch(position);
+        step.progress = 100;
+        step.checkpoint = None;
+        step.output = Some(output).filter(|output| !output.is_null());
+        step.snapshot = snapshot.as_ref().map(|snapshot| snapshot.digest);
+        self.records.extend(records);
+        self.snapshot = snapshot;
+        self.say_of(position, "step.completed", Value::Null);
+        Ok(())
+    }
+
+    /// Every step is passed: the run is completed.
+    pub fn complete_run(&mut self) -> Result<(), RuleError> {
+        self.expect_run(&[RunStatus::Running], "complete")?;
+        if self.run.next_step().is_some() {
+            return Err(RuleError("a run with steps to go cannot be completed".to_owned()));
+        }
+        self.end_run(RunStatus::Completed, None);
+        self.say("run.completed", Value::Null);
+        Ok(())
+    }
+
+    /// An attempt failed and there will be another after `delay`; the run gives back its lease and waits.
+    pub fn retry_step(&mut self, position: usize, error: &str, delay: Duration) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running], "retry")?;
+        let step = self.touch(position);
+        step.status = StepStatus::Waiting;
+        step.wait = Some(Wait::Retry);
+        step.error = Some(error.to_owned());
+        let attempt = step.attempt;
+        self.wait_until(Some(self.now + delay));
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.say_of(position, "step.retrying", json!({ "attempt": attempt, "error": error, "delay_ms": delay_ms }));
+        Ok(())
+    }
+
+    /// A step failed for good, and the run with it.
+    pub fn fail_step(&mut self, position: usize, error: &str) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running, StepStatus::Waiting, StepStatus::Pending], "fail")?;
+        self.end_step(position, StepStatus::Failed);
+        self.touch(position).error = Some(error.to_owned());
+        let attempt = self.run.steps[position].attempt;
+        self.say_of(position, "step.failed", json!({ "attempt": attempt, "error": error }));
+        let reason = format!("step {}: {error}", self.run.plan.steps()[position].id);
+        self.end_run(RunStatus::Failed, Some(&reason));
+        self.say("run.failed", json!({ "error": reason }));
+        Ok(())
+    }
+
+    /// The handler asks to be woken after `delay`; no worker is held meanwhile.
+    pub fn sleep_step(&mut self, position: usize, delay: Duration, checkpoint: Value) -> Result<(), RuleError> {
+        let until = self.now + delay;
+        self.suspend(position, Wait::Timer, checkpoint)?;
+        self.wait_until(Some(until));
+        self.say_of(position, "step.sleeping", json!({ "until": until.to_string() }));
+        Ok(())
+    }
+
+    /// The handler asks a person.
+    pub fn ask_step(&mut self, position: usize, question: &str, checkpoint: Value) -> Result<(), RuleError> {
+        self.suspend(position, Wait::Approval, checkpoint)?;
+        self.touch(position).message = Some(question.to_owned());
+        self.wait_until(None);
+        self.say_of(position, "step.asking", json!({ "question": question }));
+        Ok(())
+    }
+
+    fn suspend(&mut self, position: usize, wait: Wait, checkpoint: Value) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running], "suspend")?;
+        let step = self.touch(position);
+        step.status = StepStatus::Waiting;
+        step.wait = Some(wait);
+        step.checkpoint = Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
+        step.answer = None;
+        Ok(())
+    }
+
+    /// What a handler said of its progress and what it logged, gathered since the last time.
+    pub fn report(&mut self, position: usize, progress: Option<(u8, Option<String>)>, lines: Vec<String>) {
+        if let Some((percent, message)) = progress {
+            let step = self.touch(position);
+            step.progress = percent.min(100);
+            step.message = message.clone();
+            self.say_of(position, "step.progress", json!({ "progress": percent.min(100), "message": message }));
+        }
+        if !lines.is_empty() {
+            let attempt = self.run.steps[position].attempt;
+            self.say_of(position, "step.log", json!({ "attempt": attempt, "lines": lines }));
+        }
+    }
+
+    /// A handler's note to its next attempt.
+    pub fn checkpoint(&mut self, position: usize, checkpoint: Value) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running], "checkpoint")?;
+        self.touch(position).checkpoint = Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
+        Ok(())
+    }
+
+    /// The worker is gone, or goes: the lease ends. A running step follows its `on_interrupt`; no attempt is spent.
+    pub fn interrupt(&mut self, reason: &str) -> Result<(), RuleError> {
+        self.expect_run(&[RunStatus::Running], "interrupt")?;
+        match (self.run.head.cancel, self.running_step()) {
+            (Some(CancelMode::Stop), _) => self.cancelled("cancelled"),
+            (None, Some(position)) => self.interrupt_step(position, reason)?,
+            (Some(CancelMode::Undo), _) | (None, None) => {
+                self.requeue();
+                self.say("run.released", json!({ "reason": reason }));
+            }
+        }
+        Ok(())
+    }
+
+    fn interrupt_step(&mut self, position: usize, reason: &str) -> Result<(), RuleError> {
+        let plan = self.run.plan.clone();
+        let plan = &plan.steps()[position];
+        let step = self.touch(position);
+        step.interruptions += 1;
+        let count = step.interruptions;
+        self.say_of(position, "step.interrupted", json!({ "reason": reason, "interruptions": count }));
+        if count > plan.max_interruptions {
+            let error =
+                format!("interrupted {count} times, more than the {} allowed; last: {reason}", plan.max_interruptions);
+            return self.fail_step(position, &error);
+        }
+        if plan.on_interrupt == OnInterrupt::Fail {
+            return self.fail_step(position, &format!("interrupted: {reason}"));
+        }
+        let asks = plan.on_interrupt == OnInterrupt::Ask;
+        let step = self.touch(position);
+        step.status = StepStatus::Waiting;
+        step.wait = Some(if asks { Wait::Interrupted } else { Wait::Worker });
+        if asks {
+            self.wait_until(None);
+        } else {
+            self.requeue();
+        }
+        Ok(())
+    }
+
+    /// The holder of the lease carries out a person's cancel: the run ends, what it made stays.
+    pub fn cancelled(&mut self, reason: &str) {
+        self.drop_steps(reason);
+        self.end_run(RunStatus::Cancelled, Some(reason));
+        self.say("run.cancelled", json!({ "reason": reason }));
+    }
+
+    /// The holder of the lease begins to undo: the step under way ends where it is.
+    pub fn begin_undo(&mut self) -> Result<(), RuleError> {
+        self.expect_run(&[RunStatus::Running], "undo")?;
+        if let Some(position) = self
+            .run
+            .steps
+            .iter()
+            .position(|step| step.status == StepStatus::Running || step.status == StepStatus::Waiting)
+        {
+            self.end_step(position, StepStatus::Failed);
+            self.touch(position).error = Some("cancelled".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The step to undo next: the last one that ever began and is not undone.
+    pub fn next_undo(run: &Run) -> Option<usize> {
+        run.steps.iter().rposition(|step| step.started_at.is_some() && step.undo != Some(Undo::Done))
+    }
+
+    /// The undoing of a step begins, succeeds or fails.
+    pub fn undo_step(&mut self, position: usize, undo: Undo, error: Option<&str>) {
+        let step = self.touch(position);
+        step.undo = Some(undo);
+        step.error = error.map(str::to_owned).or(step.error.take());
+        self.say_of(position, &format!("step.undo_{undo}"), json!({ "error": error }));
+    }
+
+    /// What a completed undo takes back of the records.
+    pub fn remove_records(&mut self, records: Vec<RecordChange>) {
+        self.records.extend(records);
+    }
+
+    /// An undo failed for good: the run fails, and a person's retry goes on with the undoing.
+    pub fn undo_failed(&mut self, position: usize, error: &str) {
+        self.undo_step(position, Undo::Failed, Some(error));
+        let reason = format!("undo of step {}: {error}", self.run.plan.steps()[position].id);
+        self.drop_steps("cancelled");
+        self.end_run(RunStatus::Failed, Some(&reason));
+        self.run.head.cancel = Some(CancelMode::Undo);
+        self.say("run.failed", json!({ "error": reason }));
+    }
+
+    // What the rules share.
+
+    pub(super) fn touch(&mut self, position: usize) -> &mut StepState {
+        self.touched.insert(position);
+        &mut self.run.steps[position]
+    }
+
+    pub(super) fn say(&mut self, kind: &str, data: Value) {
+        self.events.push(NewEvent::run(kind, data));
+    }
+
+    pub(super) fn say_of(&mut self, position: usize, kind: &str, data: Value) {
+        self.events.push(NewEvent::step(kind, &self.run.plan.steps()[position].id, data));
+    }
+
+    /// The run ends its lease and waits: until a time, or for a person.
+    pub(super) fn wait_until(&mut self, at: Option<Timestamp>) {
+        self.leave(RunStatus::Waiting, at);
+    }
+
+    /// The run ends its lease, if it has one, and may be taken at once.
+    pub(super) fn requeue(&mut self) {
+        self.leave(RunStatus::Queued, Some(self.now));
+    }
+
+    fn leave(&mut self, status: RunStatus, available_at: Option<Timestamp>) {
+        let head = &mut self.run.head;
+        head.status = status;
+        head.worker = None;
+        head.available_at = available_at;
+        head.completed_at = None;
+    }
+
+    pub(super) fn end_run(&mut self, status: RunStatus, error: Option<&str>) {
+        let head = &mut self.run.head;
+        head.status = status;
+        head.worker = None;
+        head.available_at = None;
+        head.cancel = None;
+        head.completed_at = Some(self.now);
+        head.error = error.map(str::to_owned);
+    }
+
+    pub(super) fn end_step(&mut self, position: usize, status: StepStatus) {
+        let now = self.now;
+        let step = self.touch(position);
+        step.status = status;
+        step.wait = None;
+        step.completed_at = Some(now);
+    }
+
+    /// A cancelled run has no step that could go on.
+    fn drop_steps(&mut self, reason: &str) {
+        for position in 0..self.run.steps.len() {
+            match self.run.steps[position].status {
+                StepStatus::Pending => self.end_step(position, StepStatus::Skipped),
+                StepStatus::Running | StepStatus::Waiting => {
+                    self.end_step(position, StepStatus::Failed);
+                    self.touch(position).error = Some(reason.to_owned());
+                }
+                StepStatus::Completed | StepStatus::Failed | StepStatus::Skipped => {}
+            }
+        }
+    }
+
+    fn running_step(&self) -> Option<usize> {
+        self.run.steps.iter().position(|step| step.status == StepStatus::Running)
+    }
+
+    pub(super) fn expect_run(&self, allowed: &[RunStatus], verb: &str) -> Result<(), RuleError> {
+        let status = self.run.head.status;
+        if allowed.contains(&status) {
+            return Ok(());
+        }
+        Err(RuleError(format!("cannot {verb} run {}: it is {status}", self.run.id)))
+    }
+
+    fn expect_step(&self, position: usize, allowed: &[StepStatus], verb: &str) -> Result<(), RuleError> {
+        let status = self.run.steps[position].status;
+        if allowed.contains(&status) {
+            return Ok(());
+        }
+        let step = &self.run.plan.steps()[position].id;
+        Err(RuleError(format!("cannot {verb} step {step}: it is {status}")))
+    }
+}

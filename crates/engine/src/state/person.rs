@@ -1,0 +1,151 @@
+//! The rules for what a person does to a run: cancel, retry, answer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::json;
+
+use super::edit::{Edit, RuleError};
+use super::{CancelMode, RunStatus, StepState, StepStatus, Wait};
+
+/// A person's answer to a step that waits for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The interrupted attempt runs again.
+    Rerun,
+    /// The run goes on without the step.
+    Skip,
+    /// The step fails, and the run with it.
+    Fail,
+    /// The handler's question is answered with yes.
+    Approve,
+    /// The handler's question is answered with no: the step fails.
+    Reject,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rerun => "rerun",
+            Self::Skip => "skip",
+            Self::Fail => "fail",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+        })
+    }
+}
+
+impl FromStr for Answer {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "rerun" => Ok(Self::Rerun),
+            "skip" => Ok(Self::Skip),
+            "fail" => Ok(Self::Fail),
+            "approve" => Ok(Self::Approve),
+            "reject" => Ok(Self::Reject),
+            _ => Err(format!("`{word}` is none of rerun, skip, fail, approve, reject")),
+        }
+    }
+}
+
+impl Edit {
+    /// A person cancels. A run that a worker holds is cancelled by that worker, which sees [`super::Head::cancel`]; any other
+    /// ends here, or is queued for a worker to undo it.
+    ///
+    /// # Errors
+    /// A completed run is not cancelled, and one that is cancelled already only for its undo.
+    pub fn request_cancel(&mut self, mode: CancelMode, by: &str) -> Result<(), RuleError> {
+        let status = self.run.head.status;
+        if status == RunStatus::Completed {
+            return Err(RuleError(format!("run {} is completed: there is nothing to cancel", self.run.id)));
+        }
+        if status == RunStatus::Cancelled && mode == CancelMode::Stop {
+            return Err(RuleError(format!("run {} is already cancelled", self.run.id)));
+        }
+        if status == RunStatus::Cancelled && Self::next_undo(&self.run).is_none() {
+            return Err(RuleError(format!("run {} is cancelled and left nothing to undo", self.run.id)));
+        }
+        self.say("run.cancel_requested", json!({ "mode": mode.as_str(), "by": by }));
+        let undoes = mode == CancelMode::Undo || self.run.head.cancel == Some(CancelMode::Undo);
+        if status == RunStatus::Running {
+            self.run.head.cancel = Some(if undoes { CancelMode::Undo } else { CancelMode::Stop });
+        } else if undoes && Self::next_undo(&self.run).is_some() {
+            self.requeue();
+            self.run.head.cancel = Some(CancelMode::Undo);
+        } else {
+            self.cancelled(&format!("cancelled by {by}"));
+        }
+        Ok(())
+    }
+
+    /// A person retries a failed run: from the step that failed, or from an earlier one that runs again with all after it.
+    ///
+    /// # Errors
+    /// When the run has not failed, or `from` is a step that the run has not reached.
+    pub fn retry(&mut self, from: Option<&str>, by: &str) -> Result<(), RuleError> {
+        self.expect_run(&[RunStatus::Failed], "retry")?;
+        let undoing = self.run.head.cancel == Some(CancelMode::Undo);
+        if !undoing {
+            let reached = self.run.next_step().unwrap_or(0);
+            let position = match from {
+                None => reached,
+                Some(step) => self.position(step)?,
+            };
+            if position > reached {
+                let (step, at) = (&self.run.plan.steps()[position].id, &self.run.plan.steps()[reached].id);
+                return Err(RuleError(format!("cannot retry from {step}: the run got only as far as {at}")));
+            }
+            for position in position..self.run.steps.len() {
+                // What an earlier attempt left stays known to its undo; everything else begins anew.
+                let started_at = self.run.steps[position].started_at;
+                *self.touch(position) = StepState { started_at, ..StepState::pending() };
+            }
+        }
+        self.run.head.error = None;
+        self.requeue();
+        self.say("run.retried", json!({ "by": by, "from": from }));
+        Ok(())
+    }
+
+    /// A person answers a step that waits for an answer.
+    ///
+    /// # Errors
+    /// When the step waits for none, or for one of another kind.
+    pub fn answer(&mut self, step: &str, answer: Answer, by: &str, note: Option<&str>) -> Result<(), RuleError> {
+        let position = self.position(step)?;
+        let state = &self.run.steps[position];
+        let fits = match (state.status, state.wait) {
+            (StepStatus::Waiting, Some(Wait::Interrupted)) => {
+                matches!(answer, Answer::Rerun | Answer::Skip | Answer::Fail)
+            }
+            (StepStatus::Waiting, Some(Wait::Approval)) => matches!(answer, Answer::Approve | Answer::Reject),
+            _ => return Err(RuleError(format!("step {step} waits for no answer: it is {}", state.status))),
+        };
+        if !fits {
+            let words = if state.wait == Some(Wait::Approval) { "approve or reject" } else { "rerun, skip or fail" };
+            return Err(RuleError(format!("step {step} waits for {words}, not for {answer}")));
+        }
+        let given = json!({ "answer": answer.to_string(), "by": by, "note": note });
+        self.touch(position).answer = Some(given.clone());
+        self.say_of(position, "step.answered", given);
+        match answer {
+            Answer::Rerun | Answer::Approve => self.requeue(),
+            Answer::Skip => {
+                self.skip_step(position, &format!("skipped by {by}"))?;
+                self.requeue();
+            }
+            Answer::Fail => self.fail_step(position, &format!("failed by {by}"))?,
+            Answer::Reject => self.fail_step(position, &format!("rejected by {by}"))?,
+        }
+        Ok(())
+    }
+
+    fn position(&self, step: &str) -> Result<usize, RuleError> {
+        self.run.plan.position(step).ok_or_else(|| {
+            let known = self.run.plan.steps().iter().map(|plan| plan.id.as_str()).collect::<Vec<_>>().join(", ");
+            RuleError(format!("run {} has no step {step}; it has {known}", self.run.id))
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! A run and its steps as they stand.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{CancelMode, Lease, RunStatus, StepStatus, Undo, Wait};
+use crate::expression::{Scope, StepScope};
+use crate::{Digest, RunId, Timestamp, WorkerId, Workflow};
+
+/// One durable execution of a workflow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its name, for ever.
+    pub id: RunId,
+    /// The workflow as it was when the run was submitted.
+    pub plan: Arc<Workflow>,
+    /// Its parameters, checked and with defaults.
+    pub parameters: Value,
+    /// The submitter's idempotency key; unique among the workflow's runs that are not cancelled.
+    pub key: Option<String>,
+    /// The value of [`Workflow::unique`] for this run; unique in the same way.
+    pub unique: Option<String>,
+    /// Runs with a higher priority start first.
+    pub priority: i32,
+    /// Runs with the same one count against [`crate::QueueLimits::concurrency_per_key`].
+    pub concurrency_key: Option<String>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// What changes.
+    pub head: Head,
+    /// Its steps, in the plan's order.
+    pub steps: Vec<StepState>,
+}
+
+/// The part of a run that changes: one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// Where the run stands.
+    pub status: RunStatus,
+    /// 0 to 100, by the weight of the steps.
+    pub progress: u8,
+    /// Why it failed or was cancelled.
+    pub error: Option<String>,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// A queued or waiting run may be taken from this time on; `None` while it waits for a person, runs or has ended.
+    pub available_at: Option<Timestamp>,
+    /// The worker that holds it.
+    pub worker: Option<WorkerId>,
+    /// Counts the leases on this run; a write under an older one is refused.
+    pub epoch: u64,
+    /// A person's cancel that has not been carried out.
+    pub cancel: Option<CancelMode>,
+}
+
+/// One step of a run: one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepState {
+    /// Where it stands.
+    pub status: StepStatus,
+    /// 0 to 100, as its handler says.
+    pub progress: u8,
+    /// What its handler said last.
+    pub message: Option<String>,
+    /// The number of the current or last attempt; 0 before the first.
+    pub attempt: u32,
+    /// How often it was interrupted since it was last fresh.
+    pub interruptions: u32,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it completed, failed or was skipped.
+    pub completed_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// What it gave.
+    pub output: Option<Value>,
+    /// What a waiting step waits for.
+    pub wait: Option<Wait>,
+    /// A handler's note to its next attempt.
+    pub checkpoint: Option<Value>,
+    /// A person's answer: `{"answer", "by", "note"}`.
+    pub answer: Option<Value>,
+    /// The workspace as the completed step left it.
+    pub snapshot: Option<Digest>,
+    /// How far its undoing is.
+    pub undo: Option<Undo>,
+}
+
+impl StepState {
+    /// A step whose turn has not come.
+    pub const fn pending() -> Self {
+        Self {
+            status: StepStatus::Pending,
+            progress: 0,
+            message: None,
+            attempt: 0,
+            interruptions: 0,
+            started_at: None,
+            completed_at: None,
+            error: None,
+            output: None,
+            wait: None,
+            checkpoint: None,
+            answer: None,
+            snapshot: None,
+            undo: None,
+        }
+    }
+}
+
+impl Run {
+    /// A run that is queued from `available_at` on.
+    pub fn new(id: RunId, plan: Arc<Workflow>, parameters: Value, now: Timestamp, available_at: Timestamp) -> Self {
+        let steps = vec![StepState::pending(); plan.steps().len()];
+        let head = Head {
+            status: RunStatus::Queued,
+            progress: 0,
+            error: None,
+            started_at: None,
+            completed_at: None,
+            available_at: Some(available_at),
+            worker: None,
+            epoch: 0,
+            cancel: None,
+        };
+        Self {
+            id,
+            plan,
+            parameters,
+            key: None,
+            unique: None,
+            priority: 0,
+            concurrency_key: None,
+            created_at: now,
+            head,
+            steps,
+        }
+    }
+
+    /// The queue it waits in.
+    pub fn queue(&self) -> &str {
+        self.plan.queue()
+    }
+
+    /// The first step that the run has not passed.
+    pub fn next_step(&self) -> Option<usize> {
+        self.steps.iter().position(|step| !step.status.is_passed())
+    }
+
+    /// The lease under which `worker` holds it.
+    pub fn lease(&self) -> Option<Lease> {
+        self.head.worker.map(|worker| Lease { run: self.id, worker, epoch: self.head.epoch })
+    }
+
+    /// The newest snapshot of the workspace before the step at `position`.
+    pub fn snapshot_before(&self, position: usize) -> Option<Digest> {
+        self.steps[..position].iter().rev().find_map(|step| step.snapshot)
+    }
+
+    /// What the expressions of the step at `position` see; past the last step, what the run's output sees.
+    pub fn scope(&self, position: usize) -> Scope {
+        let seen = |(plan, step): (&crate::StepPlan, &StepState)| {
+            let output = step.output.clone().unwrap_or(Value::Null);
+            (plan.id.clone(), StepScope { status: step.status.as_str(), output })
+        };
+        Scope {
+            parameters: self.parameters.clone(),
+            steps: self.plan.steps().iter().zip(&self.steps).take(position).map(seen).collect(),
+            run: json!({ "id": self.id.to_string(), "workflow": self.plan.name(), "key": self.key }),
+        }
+    }
+
+    /// Progress by weight: passed steps count in full, the running one by its own progress.
+    pub(super) fn weigh(&self) -> u8 {
+        let total: u64 = self.plan.steps().iter().map(|plan| u64::from(plan.weight)).sum();
+        let done: u64 = self
+            .plan
+            .steps()
+            .iter()
+            .zip(&self.steps)
+            .map(|(plan, step)| {
+                let share = if step.status.is_passed() { 100 } else { u64::from(step.progress.min(100)) };
+                u64::from(plan.weight) * share
+            })
+            .sum();
+        u8::try_from(done.checked_div(total).unwrap_or(0)).unwrap_or(100)
+    }
+}

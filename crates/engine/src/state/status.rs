@@ -1,0 +1,127 @@
+//! The words of the state machine, each with the one string under which stores keep it.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word under which it is stored and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, String> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("`{word}` is none of {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Where a run stands.
+    RunStatus {
+        /// It waits for a worker.
+        Queued = "queued",
+        /// A worker holds it.
+        Running = "running",
+        /// It waits for a time, for the next attempt or for a person's answer; no worker holds it.
+        Waiting = "waiting",
+        /// Every step is completed or skipped.
+        Completed = "completed",
+        /// A step failed for good. A person's retry makes it queued again.
+        Failed = "failed",
+        /// A person cancelled it.
+        Cancelled = "cancelled",
+    }
+}
+
+impl RunStatus {
+    /// Whether the run has ended.
+    pub const fn is_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+words! {
+    /// Where a step stands.
+    StepStatus {
+        /// Its turn has not come.
+        Pending = "pending",
+        /// An attempt is under way.
+        Running = "running",
+        /// It goes on later; [`Wait`] says on what.
+        Waiting = "waiting",
+        /// It is done and never runs again, unless a person asks for it.
+        Completed = "completed",
+        /// It failed for good.
+        Failed = "failed",
+        /// Its condition gave false, a person skipped it, or the run was cancelled first.
+        Skipped = "skipped",
+    }
+}
+
+impl StepStatus {
+    /// Whether the run goes past the step.
+    pub const fn is_passed(self) -> bool {
+        matches!(self, Self::Completed | Self::Skipped)
+    }
+}
+
+words! {
+    /// What a waiting step waits for.
+    Wait {
+        /// The next attempt, after a failed one.
+        Retry = "retry",
+        /// A time that its handler named.
+        Timer = "timer",
+        /// A worker, after an interruption: the same attempt runs again.
+        Worker = "worker",
+        /// A person, who says what becomes of an interrupted attempt: rerun, skip or fail.
+        Interrupted = "interrupted",
+        /// A person, whom the handler asks: approve or reject.
+        Approval = "approval",
+    }
+}
+
+words! {
+    /// What a person's cancel asks for.
+    CancelMode {
+        /// Stop; what was made stays.
+        Stop = "cancel",
+        /// Stop, and take back what the run made, last step first.
+        Undo = "undo",
+    }
+}
+
+words! {
+    /// How far the undoing of a step is.
+    Undo {
+        /// Under way.
+        Running = "running",
+        /// What the step made is gone.
+        Done = "done",
+        /// It could not be taken back.
+        Failed = "failed",
+    }
+}

@@ -1,0 +1,285 @@
+//! What the engine asks of a store: one semantic trait, each method one atomic operation.
+//!
+//! A store keeps runs, steps, events, records, queues, workers and the contents of workspaces. It decides nothing about a
+//! run's state: the worker that holds the lease applies the rules of [`crate::state`] and hands over a [`Transition`];
+//! what a person does to a run (cancel, retry, answer) the store applies by the same rules, in its own transaction.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
+use crate::{Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Timestamp, WorkerId};
+
+/// Where runs live. Every method is atomic and durable when it returns; a dropped call may or may not have taken place.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// The store's clock. Leases, starts and waits go by it.
+    fn now(&self) -> Timestamp;
+
+    /// Hints that something changed. Polling alone is always correct.
+    fn hints(&self) -> Hints;
+
+    // Workers.
+
+    /// Makes a worker known, with a lease that [`Self::heartbeat`] renews. An embedded store, which lets one worker
+    /// process live at a time, ends the leases of all before it: they are dead.
+    async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError>;
+
+    /// Renews the worker's lease, in one row however many runs it holds.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when the worker was taken for dead; it must stop what it runs and register anew.
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError>;
+
+    /// Ends a worker's life. Runs that it still holds are interrupted.
+    async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError>;
+
+    /// Takes the runs of workers whose lease has run out; each is interrupted by the rules. Returns them as they are then.
+    async fn reclaim(&self) -> Result<Vec<Run>, StoreError>;
+
+    /// The workers that are alive.
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
+
+    // Runs: what workers and submitters do.
+
+    /// Adds a run with all its steps. With [`Submission::started`], and when the queue's limits and order allow, it is added
+    /// already leased.
+    async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError>;
+
+    /// Leases runs to a worker: the highest priority first, then the oldest; only of workflows whose every action is known
+    /// to it, and within the limits of their queues. A paused queue gives none, but for undoing.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
+
+    /// Writes what the holder of a lease did: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when the lease has ended; [`StoreError::RecordTaken`] when another run owns a record.
+    async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError>;
+
+    // Runs: what a person does. Each returns the run as it is then.
+
+    /// [`crate::state::Edit::request_cancel`].
+    async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError>;
+
+    /// [`crate::state::Edit::retry`].
+    async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError>;
+
+    /// [`crate::state::Edit::answer`].
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError>;
+
+    // Queues.
+
+    /// Gives a queue these limits; `only_if_new` leaves a queue that exists as it is.
+    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError>;
+
+    /// Pauses or resumes a queue.
+    async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError>;
+
+    /// Every queue that has limits, is paused or has had a run, by name.
+    async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError>;
+
+    // Reading.
+
+    /// A run with its steps.
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError>;
+
+    /// Runs, the newest first.
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError>;
+
+    /// The history of a run after `after`, in order, `limit` entries at most.
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Records, by kind and name.
+    async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError>;
+
+    /// A piece of a workspace's content.
+    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    // Upkeep.
+
+    /// Removes the details (events, snapshots) of ended runs that their queue's retention lets go: `limit` runs at most.
+    /// Returns how many it was.
+    async fn prune(&self, limit: usize) -> Result<usize, StoreError>;
+}
+
+/// Two hints. Each is marked as changed when something may have.
+#[derive(Clone, Debug)]
+pub struct Hints {
+    /// A run may have become claimable, or a cancel was asked for.
+    pub work: watch::Receiver<()>,
+    /// Some run may have changed.
+    pub any: watch::Receiver<()>,
+}
+
+/// A worker that makes itself known.
+#[derive(Clone, Debug)]
+pub struct NewWorker {
+    /// Names this life of the worker.
+    pub id: WorkerId,
+    /// What people read: host and process id. Need not be unique.
+    pub name: String,
+    /// How long its leases hold without a heartbeat.
+    pub lease: Duration,
+}
+
+/// A worker that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// Names this life of the worker.
+    pub id: WorkerId,
+    /// What people read.
+    pub name: String,
+    /// When it made itself known.
+    pub started_at: Timestamp,
+    /// When it last renewed its lease.
+    pub heartbeat_at: Timestamp,
+    /// When its leases end unless it renews them.
+    pub expires_at: Timestamp,
+    /// How many runs it holds.
+    pub running: u64,
+}
+
+/// What a heartbeat brings back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Runs of this worker whose cancel was asked for.
+    pub cancels: Vec<(RunId, CancelMode)>,
+}
+
+/// A run to add.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The run as it is when it has to wait for a worker, and its first events.
+    pub queued: (Run, Transition),
+    /// The run as it is when the submitting process's worker takes it at once, and its first events.
+    pub started: Option<(Run, Transition)>,
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submitted {
+    /// It waits for a worker.
+    Queued,
+    /// It is leased to the submitting process's worker, which must run it.
+    Started,
+    /// The workflow has a run with this key already, which is not cancelled.
+    SameKey(Box<Run>),
+    /// The workflow has a run with this unique value already, which is not cancelled.
+    SameUnique(Box<Run>),
+}
+
+/// What a worker can take.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Runs at most.
+    pub limit: usize,
+    /// The actions that it knows.
+    pub actions: Arc<BTreeSet<String>>,
+}
+
+/// What a worker was given.
+#[derive(Clone, Debug, Default)]
+pub struct Claimed {
+    /// The runs, leased to the worker.
+    pub runs: Vec<Run>,
+    /// When the next run that waits for a time, or for a queue's rate, becomes claimable; `None` when none does by time.
+    pub next_at: Option<Timestamp>,
+}
+
+/// What a commit brings back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// A person's cancel of this run that has not been carried out.
+    pub cancel: Option<CancelMode>,
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug)]
+pub struct RunFilter {
+    /// Only of this status.
+    pub status: Option<RunStatus>,
+    /// Only of this workflow.
+    pub workflow: Option<String>,
+    /// Only of this queue.
+    pub queue: Option<String>,
+    /// Only with this key.
+    pub key: Option<String>,
+    /// Only runs submitted before this one: the last of the page before.
+    pub before: Option<RunId>,
+    /// Runs at most.
+    pub limit: usize,
+}
+
+impl Default for RunFilter {
+    fn default() -> Self {
+        Self { status: None, workflow: None, queue: None, key: None, before: None, limit: 50 }
+    }
+}
+
+/// Which records to list.
+#[derive(Clone, Debug, Default)]
+pub struct RecordFilter {
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// Only with this name.
+    pub name: Option<String>,
+    /// Only of this run.
+    pub run: Option<RunId>,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The lease under which a worker wrote has ended: its write counts for nothing.
+    #[error("lease lost")]
+    LeaseLost,
+    /// There is no such run.
+    #[error("no run {0}")]
+    NoRun(RunId),
+    /// The rules do not allow it.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// Another run owns the record.
+    #[error("the {kind} `{name}` is taken by run {owner}")]
+    RecordTaken {
+        /// [`Record::kind`].
+        kind: String,
+        /// [`Record::name`].
+        name: String,
+        /// The run that owns it.
+        owner: RunId,
+    },
+    /// Another worker process lives on this embedded store.
+    #[error("{0}")]
+    InUse(String),
+    /// The store cannot be reached for now, or its disk is full: the same call may succeed later.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The file or database is not a store that this build can use.
+    #[error("{0}")]
+    Unusable(String),
+    /// What the store holds contradicts itself, or a statement of ours is wrong.
+    #[error("store fault: {0}")]
+    Fault(String),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}

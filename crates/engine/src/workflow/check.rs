@@ -1,0 +1,183 @@
+//! What must hold of a workflow before anything runs, and of the parameters that a run is given.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{StepPlan, Workflow, WorkflowError};
+use crate::expression;
+
+/// A parameter that does not fit the workflow's schema.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("parameter {parameter}: {message}")]
+pub struct ParameterError {
+    /// The parameter, `environments/0/name` for one inside; `(all)` when no single one is at fault.
+    pub parameter: String,
+    /// Why it does not fit.
+    pub message: String,
+}
+
+/// The most steps that a workflow may have; a position fits a byte's worth of rows without surprise.
+const MAX_STEPS: usize = 1000;
+
+pub(super) fn workflow(workflow: &Workflow) -> Result<(), WorkflowError> {
+    name("workflow", &workflow.name)?;
+    name("queue", &workflow.queue)?;
+    schema(&workflow.parameters)?;
+    if workflow.steps.is_empty() || workflow.steps.len() > MAX_STEPS {
+        let message = format!("has {} steps: a workflow has 1 to {MAX_STEPS}", workflow.steps.len());
+        return Err(WorkflowError::invalid("steps", message));
+    }
+    let known = known_parameters(&workflow.parameters);
+    let mut earlier = BTreeSet::new();
+    for plan in &workflow.steps {
+        step(plan, known.as_ref(), &earlier)?;
+        if !earlier.insert(plan.id.as_str()) {
+            return Err(WorkflowError::invalid(
+                format!("step {}", plan.id),
+                "another step has this id: give it one of its own",
+            ));
+        }
+    }
+    if let Some(unique) = &workflow.unique {
+        references("field unique", &Value::from(unique.as_str()), known.as_ref(), &BTreeSet::new())?;
+    }
+    references("field output", &workflow.output, known.as_ref(), &earlier)
+}
+
+fn step(plan: &StepPlan, parameters: Option<&BTreeSet<&str>>, earlier: &BTreeSet<&str>) -> Result<(), WorkflowError> {
+    name("step", &plan.id)?;
+    let place = |field: &str| format!("step {}, field {field}", plan.id);
+    if plan.action.is_empty() {
+        return Err(WorkflowError::invalid(place("action"), "is empty: name an action"));
+    }
+    if plan.retry.attempts == 0 {
+        return Err(WorkflowError::invalid(place("retry.attempts"), "is 0: a step has at least 1 attempt"));
+    }
+    if !(0.0..=1.0).contains(&plan.retry.backoff.jitter) {
+        return Err(WorkflowError::invalid(place("retry.backoff.jitter"), "is not between 0 and 1"));
+    }
+    references(&place("with"), &plan.with, parameters, earlier)?;
+    match &plan.condition {
+        Some(condition) => condition_references(&place("if"), condition, parameters, earlier),
+        None => Ok(()),
+    }
+}
+
+/// Names are stored, shown in addresses and typed in shells.
+fn name(what: &str, text: &str) -> Result<(), WorkflowError> {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let begins = text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+    if begins && text.len() <= 100 && text.chars().all(fits) {
+        return Ok(());
+    }
+    let message = "is not a name: up to 100 letters, digits, `-`, `_` and `.`, the first a letter or a digit";
+    Err(WorkflowError::invalid(format!("{what} `{text}`"), message))
+}
+
+/// The parameters that expressions may name; `None` when the schema takes any.
+fn known_parameters(schema: &Value) -> Option<BTreeSet<&str>> {
+    let properties = schema.get("properties")?.as_object()?;
+    Some(properties.keys().map(String::as_str).collect())
+}
+
+fn references(
+    place: &str,
+    value: &Value,
+    parameters: Option<&BTreeSet<&str>>,
+    earlier: &BTreeSet<&str>,
+) -> Result<(), WorkflowError> {
+    let used = expression::references(value).map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
+    used.iter().try_for_each(|path| reference(place, path, parameters, earlier))
+}
+
+fn condition_references(
+    place: &str,
+    condition: &str,
+    parameters: Option<&BTreeSet<&str>>,
+    earlier: &BTreeSet<&str>,
+) -> Result<(), WorkflowError> {
+    let used = expression::condition_references(condition)
+        .map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
+    used.iter().try_for_each(|path| reference(place, path, parameters, earlier))
+}
+
+/// Refuses `parameters.nmae` and `steps.not_yet.output` when the workflow is read, not when the step is reached.
+fn reference(
+    place: &str,
+    path: &str,
+    parameters: Option<&BTreeSet<&str>>,
+    earlier: &BTreeSet<&str>,
+) -> Result<(), WorkflowError> {
+    let mut parts = path.split('.');
+    let (root, first) = (parts.next().unwrap_or_default(), parts.next());
+    let fault = match (root, first) {
+        ("run", _) | ("parameters" | "steps", None) => None,
+        ("parameters", Some(name)) => parameters
+            .filter(|known| !known.contains(name))
+            .map(|known| format!("`{path}` names no parameter of this workflow; it has {}", listed(known))),
+        ("steps", Some(name)) => (!earlier.contains(name))
+            .then(|| format!("`{path}` names no step before this one; there is {}", listed(earlier))),
+        _ => Some(format!("`{path}` is not known here: expressions see `parameters`, `steps` and `run`")),
+    };
+    fault.map_or(Ok(()), |message| Err(WorkflowError::invalid(place, message)))
+}
+
+fn listed(names: &BTreeSet<&str>) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn schema(schema: &Value) -> Result<(), WorkflowError> {
+    jsonschema::validator_for(schema).map(drop).map_err(|error| {
+        let place = format!("field parameters{}", error.instance_path());
+        WorkflowError::invalid(place, format!("is not a JSON Schema: {error}"))
+    })
+}
+
+/// Fills in defaults, then validates.
+pub(super) fn parameters(schema: &Value, parameters: Value) -> Result<Value, Vec<ParameterError>> {
+    let mut parameters = match parameters {
+        Value::Null => Value::Object(Map::new()),
+        other => other,
+    };
+    defaults(schema, &mut parameters);
+    let all = |message: String| vec![ParameterError { parameter: "(all)".to_owned(), message }];
+    if !parameters.is_object() {
+        return Err(all("parameters are an object, `{\"name\": \"value\"}`".to_owned()));
+    }
+    let validator = jsonschema::validator_for(schema).map_err(|error| all(error.to_string()))?;
+    let errors = validator.iter_errors(&parameters).map(|error| fault(&error)).collect::<Vec<_>>();
+    if errors.is_empty() { Ok(parameters) } else { Err(errors) }
+}
+
+/// A default applies to an absent property of an object, at any depth where the object itself is given.
+fn defaults(schema: &Value, value: &mut Value) {
+    let (Some(properties), Some(object)) = (schema.get("properties").and_then(Value::as_object), value.as_object_mut())
+    else {
+        return;
+    };
+    for (name, property) in properties {
+        match (object.get_mut(name), property.get("default")) {
+            (Some(present), _) => defaults(property, present),
+            (None, Some(default)) => drop(object.insert(name.clone(), default.clone())),
+            (None, None) => {}
+        }
+    }
+}
+
+fn fault(error: &jsonschema::ValidationError<'_>) -> ParameterError {
+    use jsonschema::error::ValidationErrorKind as Kind;
+    let inside = error.instance_path().to_string();
+    let at = |name: &str| format!("{inside}/{name}").trim_start_matches('/').to_owned();
+    let (parameter, message) = match error.kind() {
+        Kind::Required { property } => (at(property.as_str().unwrap_or_default()), "is required".to_owned()),
+        Kind::AdditionalProperties { unexpected } => {
+            (at(&unexpected.join(", ")), "is not a parameter of this workflow".to_owned())
+        }
+        _ => (inside.trim_start_matches('/').to_owned(), error.to_string()),
+    };
+    ParameterError { parameter: if parameter.is_empty() { "(all)".to_owned() } else { parameter }, message }
+}
