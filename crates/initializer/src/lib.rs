@@ -1,1 +1,5 @@
-//! placeholder
+//! What Surefoot does with its engine: the actions that any workflow may name, and project initialization.
+
+pub mod actions;
+pub mod git;
+pub mod process;

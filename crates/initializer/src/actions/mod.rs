@@ -1,0 +1,1 @@
+//! The actions that any workflow may name.

@@ -1,0 +1,1 @@
+//! Runs commands in process groups of their own.
