@@ -1,1 +1,340 @@
-//! placeholder
+//! The client: submits runs, waits for them, and does to them what a person asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::expression::{self, ExpressionError, Scope};
+use crate::state::{Answer, CancelMode, Edit, Transition};
+use crate::store::{Hints, Submission, Submitted};
+use crate::worker::{Opening, Shared, drive, open};
+use crate::workflow::ParameterError;
+use crate::{Event, Run, RunId, Store, StoreError, Timestamp, Workflow};
+
+/// Submits runs to a store and follows them. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    store: Arc<dyn Store>,
+    /// The worker of this process, on which a submission may start at once.
+    local: Option<Arc<Shared>>,
+}
+
+/// A run to submit.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Submit {
+    workflow: Arc<Workflow>,
+    parameters: Value,
+    key: Option<String>,
+    priority: i32,
+    concurrency_key: Option<String>,
+    at: Option<Timestamp>,
+}
+
+/// What a submission came to.
+#[derive(Clone, Debug)]
+pub struct SubmittedRun {
+    /// The run.
+    pub run: Run,
+    /// Whether it was there before: the same request was made already.
+    pub existing: bool,
+}
+
+/// Why a run was not submitted. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// Parameters do not fit the workflow's schema.
+    #[error("{}", listed(.0))]
+    Parameters(Vec<ParameterError>),
+    /// The workflow's `unique` has no value for these parameters.
+    #[error("field unique: {0}")]
+    Expression(#[from] ExpressionError),
+    /// The key belongs to a run with other parameters.
+    #[error("the key `{key}` belongs to run {}, which was submitted with other parameters", run.id)]
+    KeyConflict {
+        /// The key.
+        key: String,
+        /// The run that has it.
+        run: Box<Run>,
+    },
+    /// What must be unique belongs to another run.
+    #[error("`{unique}` is taken by run {} ({})", run.id, run.head.status)]
+    Taken {
+        /// The value of [`Workflow::unique`].
+        unique: String,
+        /// The run that has it.
+        run: Box<Run>,
+    },
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn listed(errors: &[ParameterError]) -> String {
+    errors.iter().map(ParameterError::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Submit {
+    /// A run of `workflow` without parameters, to start as soon as there is room.
+    pub fn new(workflow: Arc<Workflow>) -> Self {
+        Self { workflow, parameters: Value::Null, key: None, priority: 0, concurrency_key: None, at: None }
+    }
+
+    /// Its parameters: an object.
+    pub fn parameters(mut self, parameters: Value) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// An idempotency key: a second submission with it, of the same workflow and parameters, gives the same run.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Runs with a higher priority start first; 0 by default.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Runs with the same one count against the queue's concurrency per key.
+    pub fn concurrency_key(mut self, key: impl Into<String>) -> Self {
+        self.concurrency_key = Some(key.into());
+        self
+    }
+
+    /// It does not start before `at`.
+    pub fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// The run as it will be queued; parameters are checked here.
+    fn queued(self, now: Timestamp) -> Result<Run, SubmitError> {
+        let parameters = self.workflow.check_parameters(self.parameters).map_err(SubmitError::Parameters)?;
+        let scope = Scope { parameters, ..Scope::default() };
+        let unique = self.workflow.unique().map(|unique| expression::render(unique, &scope)).transpose()?;
+        let available_at = self.at.filter(|at| *at > now).unwrap_or(now);
+        let mut run = Run::new(RunId::new(), self.workflow, scope.parameters, now, available_at);
+        run.key = self.key;
+        run.unique = unique;
+        run.priority = self.priority;
+        run.concurrency_key = self.concurrency_key;
+        Ok(run)
+    }
+}
+
+impl Client {
+    /// A client without a worker: its submissions wait in the store for one.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, local: None }
+    }
+
+    pub(crate) fn local(worker: Arc<Shared>) -> Self {
+        Self { store: worker.store.clone(), local: Some(worker) }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Submits a run. It is durable when this returns.
+    ///
+    /// # Errors
+    /// See [`SubmitError`]; nothing was written then.
+    pub async fn submit(&self, submit: Submit) -> Result<SubmittedRun, SubmitError> {
+        let now = self.store.now();
+        let run = submit.queued(now)?;
+        let submitted = match &self.local {
+            Some(worker) => submit_here(worker, run.clone(), now).await?,
+            None => self.store.submit(Submission { queued: first_commit(run.clone(), now), started: None }).await?,
+        };
+        resolve(run, submitted)
+    }
+
+    /// A run as it stands.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRun`] when there is none of that id.
+    pub async fn run(&self, id: RunId) -> Result<Run, StoreError> {
+        self.store.run(id).await?.ok_or(StoreError::NoRun(id))
+    }
+
+    /// Waits until a run has ended, and gives it as it is then.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn wait(&self, id: RunId) -> Result<Run, StoreError> {
+        if let Some(mut ended) = self.local.as_ref().and_then(|worker| worker.held.ended(id))
+            && let Ok(run) = ended.wait_for(Option::is_some).await
+            && let Some(run) = run.as_deref()
+        {
+            return Ok(run.clone());
+        }
+        let mut hints = self.store.hints();
+        loop {
+            hints.any.mark_unchanged();
+            let run = self.run(id).await?;
+            if run.head.status.is_ended() {
+                return Ok(run);
+            }
+            changed(&mut hints).await;
+        }
+    }
+
+    /// Follows a run's history from after event number `after` (0: from the first) to its end.
+    pub fn watch(&self, id: RunId, after: u64) -> Watch {
+        Watch { hints: self.store.hints(), store: self.store.clone(), run: id, after, page: Vec::new().into_iter() }
+    }
+
+    /// Cancels a run; see [`Edit::request_cancel`]. A run that a worker holds ends a moment later.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] says why it cannot be cancelled.
+    pub async fn cancel(&self, id: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
+        self.store.cancel(id, mode, by).await
+    }
+
+    /// Retries a failed run from the step that failed, or from an earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] says why it cannot be retried.
+    pub async fn retry(&self, id: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        self.store.retry(id, from, by).await
+    }
+
+    /// Answers a step that waits for a person.
+    ///
+    /// # Errors
+    /// [`StoreError::Rule`] says why the step takes no such answer.
+    pub async fn answer(
+        &self,
+        id: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError> {
+        self.store.answer(id, step, answer, by, note).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({:?})", self.store)
+    }
+}
+
+fn first_commit(run: Run, now: Timestamp) -> (Run, Transition) {
+    let mut edit = Edit::new(run, now);
+    edit.submitted();
+    edit.finish()
+}
+
+/// The run as it is when this process's worker takes it at once: claimed, and its first step running.
+fn started(run: Run, now: Timestamp, worker: &Shared) -> Option<(Run, Transition)> {
+    let knows_all = run.plan.steps().iter().all(|step| worker.actions.contains(&step.action));
+    let due = run.head.available_at.is_some_and(|at| at <= now);
+    if !knows_all || !due || worker.draining.is_cancelled() {
+        return None;
+    }
+    let mut edit = Edit::new(run, now);
+    edit.submitted();
+    edit.claim(worker.id()).ok()?;
+    // A run that ends in its opening is left to a claim: a submission never gives a run that has ended.
+    matches!(open(&mut edit), Ok(Opening::Attempt { .. })).then(|| edit.finish())
+}
+
+/// Submits on a worker with room. The task that writes is the worker's: a caller that is dropped half-way leaves no run
+/// that is leased and driven by nobody.
+async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<Submitted, StoreError> {
+    let permit = worker.slots.clone().try_acquire_owned().ok();
+    let direct = permit.is_some().then(|| started(run.clone(), now, worker)).flatten();
+    let leased = direct.as_ref().map(|(run, _)| run.clone());
+    let submission = Submission { queued: first_commit(run, now), started: direct };
+    let Some(leased) = leased else { return worker.store.submit(submission).await };
+    let (answer, answered) = oneshot::channel();
+    let task = worker.clone();
+    worker.drivers.spawn(async move {
+        let submitted = task.store.submit(submission).await;
+        let starts = matches!(submitted, Ok(Submitted::Started));
+        // Held before the caller hears of it, so that its wait finds the run here.
+        let held = starts.then(|| task.held.add(leased.id, None));
+        // A caller that no longer listens has its run all the same.
+        let _ = answer.send(submitted);
+        match held {
+            Some(held) => drive(task, leased, held, permit).await,
+            None => drop(permit),
+        }
+    });
+    answered.await.map_err(|_| StoreError::Unavailable("the worker stopped before the run was submitted".to_owned()))?
+}
+
+/// The same request again gives the same run; another request for what is taken is refused.
+fn resolve(run: Run, submitted: Submitted) -> Result<SubmittedRun, SubmitError> {
+    let same = |other: &Run| other.parameters == run.parameters;
+    match submitted {
+        Submitted::Queued | Submitted::Started => Ok(SubmittedRun { run, existing: false }),
+        Submitted::SameKey(other) if same(&other) => Ok(SubmittedRun { run: *other, existing: true }),
+        Submitted::SameUnique(other) if same(&other) && (run.key.is_none() || run.key == other.key) => {
+            Ok(SubmittedRun { run: *other, existing: true })
+        }
+        Submitted::SameKey(other) => Err(SubmitError::KeyConflict { key: run.key.unwrap_or_default(), run: other }),
+        Submitted::SameUnique(other) => Err(SubmitError::Taken { unique: run.unique.unwrap_or_default(), run: other }),
+    }
+}
+
+/// Without hints, how often to look; with them, how often at most.
+const POLL: Duration = Duration::from_millis(500);
+const SOONEST: Duration = Duration::from_millis(20);
+
+async fn changed(hints: &mut Hints) {
+    tokio::select! {
+        changed = hints.any.changed() => tokio::time::sleep(if changed.is_ok() { SOONEST } else { POLL }).await,
+        () = tokio::time::sleep(POLL) => {}
+    }
+}
+
+/// Follows the history of one run.
+#[derive(Debug)]
+pub struct Watch {
+    store: Arc<dyn Store>,
+    hints: Hints,
+    run: RunId,
+    after: u64,
+    page: std::vec::IntoIter<Event>,
+}
+
+/// Events read at a time.
+const PAGE: usize = 256;
+
+impl Watch {
+    /// The next event, as soon as there is one; `None` once the run has ended and every event was given. Nothing is missed
+    /// and nothing comes twice. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or has no such run.
+    pub async fn next(&mut self) -> Result<Option<Event>, StoreError> {
+        loop {
+            if let Some(event) = self.page.next() {
+                self.after = event.seq;
+                return Ok(Some(event));
+            }
+            self.hints.any.mark_unchanged();
+            // The status first: events that are written after it is read are seen in the next round.
+            let run = self.store.run(self.run).await?.ok_or(StoreError::NoRun(self.run))?;
+            let events = self.store.events(self.run, self.after, PAGE).await?;
+            if events.is_empty() && run.head.status.is_ended() {
+                return Ok(None);
+            }
+            if events.is_empty() {
+                changed(&mut self.hints).await;
+            }
+            self.page = events.into_iter();
+        }
+    }
+}

@@ -100,7 +100,7 @@ pub fn truthy(condition: &str, scope: &Scope) -> Result<bool, ExpressionError> {
     Ok(value.is_true())
 }
 
-fn mentions(value: &Value) -> bool {
+pub(crate) fn mentions(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains("${{"),
         Value::Array(items) => items.iter().any(mentions),

@@ -7,24 +7,24 @@
 //!
 //! This crate has no SQL and no HTTP: stores live in crates of their own (`surefoot-sqlite`).
 
-//mod client;
+mod client;
 mod credentials;
 mod duration;
 mod event;
 mod expression;
 mod handler;
 mod id;
-//mod maintenance;
+mod maintenance;
 mod queue;
 mod record;
 pub mod state;
 pub mod store;
 mod time;
-//mod worker;
+mod worker;
 pub mod workflow;
 mod workspace;
 
-//pub use client::{Client, Submit, SubmitError, Watch};
+pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
@@ -36,6 +36,6 @@ pub use record::{Record, RecordChange};
 pub use state::{Run, RunStatus, StepState, StepStatus};
 pub use store::{Store, StoreError};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-//pub use worker::{Worker, WorkerHandle, WorkerOptions};
+pub use worker::{Worker, WorkerHandle, WorkerOptions};
 pub use workflow::{StepPlan, Workflow, WorkflowError};
 pub use workspace::Snapshot;

@@ -221,6 +221,7 @@ impl Edit {
             (Some(CancelMode::Stop), _) => self.cancelled("cancelled"),
             (None, Some(position)) => self.interrupt_step(position, reason)?,
             (Some(CancelMode::Undo), _) | (None, None) => {
+                self.begin_undo_if(self.run.head.cancel.is_some());
                 self.requeue();
                 self.say("run.released", json!({ "reason": reason }));
             }
@@ -265,16 +266,16 @@ impl Edit {
     /// The holder of the lease begins to undo: the step under way ends where it is.
     pub fn begin_undo(&mut self) -> Result<(), RuleError> {
         self.expect_run(&[RunStatus::Running], "undo")?;
-        if let Some(position) = self
-            .run
-            .steps
-            .iter()
-            .position(|step| step.status == StepStatus::Running || step.status == StepStatus::Waiting)
-        {
+        self.begin_undo_if(true);
+        Ok(())
+    }
+
+    fn begin_undo_if(&mut self, undoing: bool) {
+        let under_way = |step: &StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
+        if let Some(position) = self.run.steps.iter().position(under_way).filter(|_| undoing) {
             self.end_step(position, StepStatus::Failed);
             self.touch(position).error = Some("cancelled".to_owned());
         }
-        Ok(())
     }
 
     /// The step to undo next: the last one that ever began and is not undone.

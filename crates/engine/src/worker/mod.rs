@@ -1,1 +1,220 @@
-//! placeholder
+//! Workers: a process (or a part of one) that takes runs from a store and drives them to their end.
+//!
+//! [`Worker::start`] makes three things go: the *dispatcher* claims runs while there is room, the *pulse* renews the lease
+//! and looks for what other workers left behind, and one *driver* a run takes it from step to step. Three ways to stop a
+//! driver stay apart: a shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a lost lease
+//! (nothing more is written).
+
+mod attempt;
+mod dispatcher;
+mod driver;
+mod held;
+mod opening;
+mod pulse;
+mod undo;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use driver::drive;
+pub(crate) use held::Registry;
+pub(crate) use opening::{Opening, open};
+
+use crate::credentials::Mask;
+use crate::store::NewWorker;
+use crate::{Client, CredentialSource, Handlers, NoCredentials, Store, StoreError, WorkerId};
+
+/// How a worker works.
+#[derive(Clone)]
+pub struct WorkerOptions {
+    /// What people read of it: host and process id. Need not be unique.
+    pub name: String,
+    /// Runs that it holds at once.
+    pub concurrency: usize,
+    /// How long its leases hold without a heartbeat; it sends three in that time.
+    pub lease: Duration,
+    /// How long a stopping worker lets the steps under way go on.
+    pub grace: Duration,
+    /// How long a handler that is told to end may take to do so, before its future is dropped.
+    pub handler_grace: Duration,
+    /// Where credentials come from.
+    pub credentials: Arc<dyn CredentialSource>,
+    /// The folder under which each run has its workspace.
+    pub workspaces: PathBuf,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            name: format!("pid {}", std::process::id()),
+            concurrency: 256,
+            lease: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
+            handler_grace: Duration::from_secs(5),
+            credentials: Arc::new(NoCredentials),
+            workspaces: std::env::temp_dir().join("surefoot-workspaces"),
+        }
+    }
+}
+
+/// Takes runs from a store and drives them.
+#[derive(Debug)]
+pub struct Worker;
+
+/// A worker that is at work. Dropping it is like a crash: what it held is taken up by lease.
+#[must_use = "a worker ends when its handle is dropped"]
+pub struct WorkerHandle {
+    shared: Arc<Shared>,
+    actors: JoinSet<()>,
+}
+
+/// What the parts of a worker share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) handlers: Handlers,
+    pub(crate) actions: Arc<BTreeSet<String>>,
+    pub(crate) options: WorkerOptions,
+    pub(crate) mask: Mask,
+    /// The present life of the worker; a worker that was taken for dead begins another.
+    id: RwLock<WorkerId>,
+    /// Room for runs.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Told when a run has ended or was given back: there is room, and maybe a limit that now lets another start.
+    pub(crate) freed: Notify,
+    pub(crate) held: Registry,
+    pub(crate) drivers: TaskTracker,
+    /// No new runs, and no new steps.
+    pub(crate) draining: CancellationToken,
+    /// The grace period is over: steps under way are interrupted.
+    pub(crate) interrupting: CancellationToken,
+    /// Handlers are dropped without being given time to end.
+    pub(crate) hurried: CancellationToken,
+    /// Why the store cannot be written at the moment.
+    trouble: watch::Sender<Option<String>>,
+}
+
+impl Worker {
+    /// Makes a worker known to the store and sets it to work: first on what an earlier one left behind.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when the store is embedded and another worker process lives on it.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        handlers: Handlers,
+        options: WorkerOptions,
+    ) -> Result<WorkerHandle, StoreError> {
+        let id = WorkerId::new();
+        let shared = Arc::new(Shared {
+            actions: Arc::new(handlers.actions()),
+            slots: Arc::new(Semaphore::new(options.concurrency)),
+            store,
+            handlers,
+            options,
+            mask: Mask::default(),
+            id: RwLock::new(id),
+            freed: Notify::new(),
+            held: Registry::default(),
+            drivers: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            interrupting: CancellationToken::new(),
+            hurried: CancellationToken::new(),
+            trouble: watch::Sender::new(None),
+        });
+        shared.register(id).await?;
+        let mut actors = JoinSet::new();
+        actors.spawn(dispatcher::run(shared.clone()));
+        actors.spawn(pulse::run(shared.clone()));
+        Ok(WorkerHandle { shared, actors })
+    }
+}
+
+impl WorkerHandle {
+    /// A client whose submissions start on this worker at once when it has room and the queue's limits allow.
+    pub fn client(&self) -> Client {
+        Client::local(self.shared.clone())
+    }
+
+    /// Why the store cannot be written at the moment, as long as it cannot. Nothing is lost meanwhile: results are kept
+    /// and written when it can be.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.shared.trouble.subscribe()
+    }
+
+    /// How many runs it holds.
+    pub fn running(&self) -> usize {
+        self.shared.held.len()
+    }
+
+    /// Stops: claims nothing more, lets steps under way go on for the grace period, interrupts the rest, and hands back
+    /// every lease. An interrupted step spends no attempt.
+    pub async fn stop(mut self) {
+        let shared = self.shared.clone();
+        shared.draining.cancel();
+        shared.drivers.close();
+        tokio::select! {
+            () = shared.drivers.wait() => {}
+            () = tokio::time::sleep(shared.options.grace) => {}
+            () = shared.interrupting.cancelled() => {}
+        }
+        shared.interrupting.cancel();
+        shared.drivers.wait().await;
+        self.actors.shutdown().await;
+        if let Err(error) = shared.store.deregister_worker(shared.id()).await {
+            tracing::warn!(%error, "the worker could not take its leave: its lease runs out by itself");
+        }
+    }
+
+    /// What a [`Self::stop`] under way does at once: interrupts steps without waiting for them. For a second signal.
+    pub fn hurry(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || {
+            shared.hurried.cancel();
+            shared.interrupting.cancel();
+        }
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        self.shared.held.lose_all();
+        self.shared.draining.cancel();
+    }
+}
+
+impl std::fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WorkerHandle({})", self.shared.id())
+    }
+}
+
+impl Shared {
+    pub(crate) fn id(&self) -> WorkerId {
+        *self.id.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn register(&self, id: WorkerId) -> Result<(), StoreError> {
+        let name = self.options.name.clone();
+        self.store.register_worker(NewWorker { id, name, lease: self.options.lease }).await?;
+        *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
+        Ok(())
+    }
+
+    /// Notes whether the store can be written.
+    pub(crate) fn note_trouble(&self, trouble: Option<&StoreError>) {
+        let trouble = trouble.map(StoreError::to_string);
+        self.trouble.send_if_modified(|now| {
+            let changed = *now != trouble;
+            if changed {
+                now.clone_from(&trouble);
+            }
+            changed
+        });
+    }
+}

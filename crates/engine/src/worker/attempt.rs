@@ -1,0 +1,235 @@
+//! One attempt of a step: runs the handler in a task of its own, writes down what it says, and ends it when it must end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::Driver;
+use crate::handler::{Inner, Note, Outcome, Reports, Said};
+use crate::{StepContext, StepError, StepHandler, StoreError};
+
+/// What a handler says is gathered for this long before it is written.
+const COALESCE: Duration = Duration::from_millis(100);
+
+/// How an attempt ended.
+pub(super) enum End {
+    /// The handler returned.
+    Done(Outcome),
+    /// The handler failed, panicked or ran out of time.
+    Failed(StepError),
+    /// A person cancelled.
+    Cancelled,
+    /// The worker stops and the grace period is over.
+    Interrupted,
+    /// The lease is no longer ours.
+    Lost,
+}
+
+/// What woke the attempt's loop.
+enum Event {
+    Returned(Option<Result<Result<Outcome, StepError>, JoinError>>),
+    Said,
+    Noted(Note),
+    TimedOut,
+    Cancelled,
+    Interrupted,
+    Lost,
+}
+
+pub(super) struct Attempt {
+    position: usize,
+    handler: Option<Arc<dyn StepHandler>>,
+    context: StepContext,
+    reports: Reports,
+    notes: mpsc::Receiver<Note>,
+    token: CancellationToken,
+}
+
+impl Attempt {
+    pub(super) fn of(driver: &Driver, position: usize, input: Value) -> Self {
+        let reports = Reports::default();
+        let (sender, notes) = mpsc::channel(1);
+        let token = driver.attempt_token();
+        let context = StepContext(Arc::new(Inner {
+            run: Arc::new(driver.run.clone()),
+            position,
+            input,
+            reports: reports.clone(),
+            notes: sender,
+            cancellation: token.clone(),
+            credentials: driver.shared.options.credentials.clone(),
+            mask: driver.shared.mask.clone(),
+            workspace: driver.folder.at(driver.run.snapshot_before(position)),
+        }));
+        let action = &driver.run.plan.steps()[position].action;
+        let handler = driver.shared.handlers.get(action).cloned();
+        Self { position, handler, context, reports, notes, token }
+    }
+
+    /// The context, for a handler's `undo`.
+    pub(super) fn into_context(self) -> (Option<Arc<dyn StepHandler>>, StepContext, Reports, CancellationToken) {
+        (self.handler, self.context, self.reports, self.token)
+    }
+
+    /// Runs the handler to its end. Returns that end, and what the handler said that is not yet written.
+    pub(super) async fn run(mut self, driver: &mut Driver) -> (End, Said) {
+        let Some(handler) = self.handler.take() else {
+            let action = &driver.run.plan.steps()[self.position].action;
+            let error = StepError::fatal(format!("this worker has no handler for the action {action}"));
+            return (End::Failed(error), Said::default());
+        };
+        let context = self.context.clone();
+        let mut task = JoinSet::new();
+        task.spawn(async move { handler.run(context).await });
+        let end = self.follow(driver, &mut task).await;
+        (end, self.reports.take())
+    }
+
+    async fn follow(&mut self, driver: &mut Driver, task: &mut JoinSet<Result<Outcome, StepError>>) -> End {
+        let timeout = driver.run.plan.steps()[self.position].timeout;
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let mut write_at = Instant::now();
+        loop {
+            match self.next(driver, task, deadline, write_at).await {
+                Event::Returned(result) => return returned(result),
+                Event::Said => {
+                    if self.write_said(driver).await.is_err() {
+                        return End::Lost;
+                    }
+                    write_at = Instant::now() + COALESCE;
+                }
+                Event::Noted(note) => {
+                    if self.write_note(driver, note).await.is_err() {
+                        return End::Lost;
+                    }
+                }
+                Event::TimedOut => {
+                    self.end(driver, task).await;
+                    let limit = crate::format_duration(timeout.unwrap_or_default());
+                    return End::Failed(StepError::from(format!("timed out after {limit}")));
+                }
+                Event::Cancelled => {
+                    self.end(driver, task).await;
+                    return End::Cancelled;
+                }
+                // A handler that returns in the time it is given has not been interrupted.
+                Event::Interrupted => {
+                    return match self.end(driver, task).await {
+                        Some(Ok(outcome)) => End::Done(outcome),
+                        _ => End::Interrupted,
+                    };
+                }
+                Event::Lost => return End::Lost,
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        driver: &Driver,
+        task: &mut JoinSet<Result<Outcome, StepError>>,
+        deadline: Option<Instant>,
+        write_at: Instant,
+    ) -> Event {
+        let mut cancel = driver.held.cancel.subscribe();
+        let cancelled = async {
+            // An error means that the sender is gone; it lives as long as the driver.
+            let _ = cancel.wait_for(Option::is_some).await;
+        };
+        let said = async {
+            self.reports.said_something().await;
+            tokio::time::sleep_until(write_at).await;
+        };
+        let timed_out = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = driver.held.lost.cancelled() => Event::Lost,
+            result = task.join_next() => Event::Returned(result),
+            Some(note) = self.notes.recv() => Event::Noted(note),
+            () = cancelled => Event::Cancelled,
+            () = driver.shared.interrupting.cancelled() => Event::Interrupted,
+            () = timed_out => Event::TimedOut,
+            () = said => Event::Said,
+        }
+    }
+
+    /// Tells the handler to end, gives it a moment, and drops it. Returns what it came to, if it did in time.
+    async fn end(
+        &self,
+        driver: &Driver,
+        task: &mut JoinSet<Result<Outcome, StepError>>,
+    ) -> Option<Result<Outcome, StepError>> {
+        self.token.cancel();
+        let result = tokio::select! {
+            result = task.join_next() => result,
+            () = tokio::time::sleep(driver.shared.options.handler_grace) => None,
+            () = driver.shared.hurried.cancelled() => None,
+            () = driver.held.lost.cancelled() => None,
+        };
+        task.shutdown().await;
+        result.and_then(Result::ok)
+    }
+
+    /// Progress and log lines are written once; while the store is away they are kept for the next time.
+    async fn write_said(&self, driver: &mut Driver) -> Result<(), ()> {
+        let said = self.reports.take();
+        if said.progress.is_none() && said.lines.is_empty() {
+            return Ok(());
+        }
+        let mut edit = driver.edit();
+        edit.report(self.position, said.progress.clone(), said.lines.clone());
+        let (run, transition) = edit.finish();
+        match driver.shared.store.commit(driver.lease, transition).await {
+            Ok(committed) => {
+                driver.held.asked_to(committed.cancel);
+                driver.run = run;
+                Ok(())
+            }
+            Err(StoreError::LeaseLost) => Err(()),
+            Err(error) => {
+                driver.shared.note_trouble(Some(&error));
+                self.reports.put_back(said);
+                Ok(())
+            }
+        }
+    }
+
+    async fn write_note(&self, driver: &mut Driver, note: Note) -> Result<(), ()> {
+        let mut edit = driver.edit();
+        driver.rule(edit.checkpoint(self.position, note.checkpoint)).map_err(|_| ())?;
+        driver.write(edit).await.map_err(|_| ())?;
+        // The handler may have been dropped meanwhile; the note is written all the same.
+        let _ = note.done.send(());
+        Ok(())
+    }
+}
+
+fn returned(result: Option<Result<Result<Outcome, StepError>, JoinError>>) -> End {
+    match result {
+        Some(Ok(Ok(outcome))) => End::Done(outcome),
+        Some(Ok(Err(error))) => End::Failed(error),
+        Some(Err(error)) => End::Failed(StepError::from(panic_message(error))),
+        None => End::Lost,
+    }
+}
+
+pub(super) fn panic_message(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("the handler panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+        }
+        Err(error) => format!("the handler was ended: {error}"),
+    }
+}

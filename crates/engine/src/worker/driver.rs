@@ -1,0 +1,254 @@
+//! The driver: takes one run from step to step under its lease, one commit between two steps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Attempt, End};
+use super::held::Held;
+use super::opening::{self, Opening};
+use super::{Shared, undo};
+use crate::handler::{Outcome, Said};
+use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus};
+use crate::workspace::Folder;
+use crate::{Run, StepError, StoreError};
+
+/// Between two tries to write while the store is away.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MOST: Duration = Duration::from_millis(500);
+
+/// One run, its lease, and what reaches it from outside.
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    /// The run as the store has it.
+    pub(super) run: Run,
+    pub(super) lease: Lease,
+    pub(super) held: Held,
+    pub(super) folder: Folder,
+}
+
+/// Why a driver stops before its run has ended: the lease is no longer ours.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// Gives a claimed run a driver.
+pub(super) fn spawn(shared: &Arc<Shared>, run: Run, permit: Option<OwnedSemaphorePermit>) {
+    let tracker = shared.drivers.clone();
+    let held = shared.held.add(run.id, run.head.cancel);
+    let shared = shared.clone();
+    tracker.spawn(async move { drive(shared, run, held, permit).await });
+}
+
+/// Drives a run as far as it goes.
+pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Option<OwnedSemaphorePermit>) {
+    let id = run.id;
+    if let Some(lease) = run.lease() {
+        let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone());
+        let mut driver = Driver { shared: shared.clone(), run, lease, held: held.clone(), folder };
+        let _lost = driver.go().await;
+        driver.leave(&held).await;
+    }
+    shared.held.remove(id);
+    drop(permit);
+    shared.freed.notify_one();
+}
+
+impl Driver {
+    async fn leave(self, held: &Held) {
+        if self.run.head.status.is_ended() {
+            held.ended.send_replace(Some(Arc::new(self.run)));
+            self.folder.remove().await;
+        }
+    }
+
+    async fn go(&mut self) -> Result<(), Gone> {
+        let mut next = self.first().await?;
+        while let Some((position, input)) = next {
+            self.folder.begin().await;
+            let (end, said) = Attempt::of(self, position, input).run(self).await;
+            next = self.settle(position, end, said).await?;
+        }
+        Ok(())
+    }
+
+    /// A run that was submitted straight to this worker comes with its first step running; a claimed one without.
+    async fn first(&mut self) -> Result<Option<(usize, Value)>, Gone> {
+        match self.run.next_step().filter(|_| self.held.cancel.borrow().is_none()) {
+            Some(position) if self.run.steps[position].status == StepStatus::Running => {
+                match opening::input_of(&self.run, position) {
+                    Ok(input) => Ok(Some((position, input))),
+                    Err(error) => self.fail(position, Said::default(), &error.to_string()).await,
+                }
+            }
+            _ => self.proceed(self.edit()).await,
+        }
+    }
+
+    pub(super) fn edit(&self) -> Edit {
+        Edit::new(self.run.clone(), self.shared.store.now())
+    }
+
+    /// Commits `edit` together with what comes next in the run.
+    async fn proceed(&mut self, mut edit: Edit) -> Result<Option<(usize, Value)>, Gone> {
+        let cancel = *self.held.cancel.borrow();
+        match cancel {
+            Some(CancelMode::Stop) => edit.cancelled("cancelled"),
+            Some(CancelMode::Undo) => {
+                self.write(edit).await?;
+                Box::pin(undo::undo(self)).await?;
+                return Ok(None);
+            }
+            None if self.shared.draining.is_cancelled() && edit.run().next_step().is_some() => {
+                self.rule(edit.interrupt("the worker stops"))?;
+            }
+            None => {
+                let opening = opening::open(&mut edit);
+                let opening = self.rule(opening)?;
+                self.write(edit).await?;
+                return Ok(match opening {
+                    Opening::Attempt { position, input } => Some((position, input)),
+                    Opening::Ended => None,
+                });
+            }
+        }
+        self.write(edit).await?;
+        Ok(None)
+    }
+
+    /// Writes down how an attempt ended, with what comes next.
+    async fn settle(&mut self, position: usize, end: End, said: Said) -> Result<Option<(usize, Value)>, Gone> {
+        match end {
+            End::Done(Outcome::Completed(output)) => {
+                let snapshot = match self.folder.snapshot().await {
+                    Ok(snapshot) => snapshot,
+                    Err(error) => return self.retry(position, said, &StepError::from(error)).await,
+                };
+                let mut edit = self.reported(position, said);
+                let output_value = self.shared.mask.value(output.value);
+                let records = output.records.into_iter().map(|record| self.masked(record)).collect();
+                self.rule(edit.complete_step(position, output_value, records, snapshot))?;
+                self.proceed(edit).await
+            }
+            End::Done(Outcome::Sleep { delay, checkpoint }) => {
+                let mut edit = self.reported(position, said);
+                self.rule(edit.sleep_step(position, delay, self.shared.mask.value(checkpoint)))?;
+                self.write(edit).await.map(|()| None)
+            }
+            End::Done(Outcome::Ask { question, checkpoint }) => {
+                let mut edit = self.reported(position, said);
+                let question = self.shared.mask.text(question);
+                self.rule(edit.ask_step(position, &question, self.shared.mask.value(checkpoint)))?;
+                self.write(edit).await.map(|()| None)
+            }
+            End::Failed(error) => self.retry(position, said, &error).await,
+            End::Cancelled => self.proceed(self.reported(position, said)).await,
+            End::Interrupted => {
+                let mut edit = self.reported(position, said);
+                self.rule(edit.interrupt("the worker stopped"))?;
+                self.write(edit).await.map(|()| None)
+            }
+            End::Lost => Err(Gone),
+        }
+    }
+
+    /// A failed attempt: the next one, after its wait, or the end of the run.
+    async fn retry(&mut self, position: usize, said: Said, error: &StepError) -> Result<Option<(usize, Value)>, Gone> {
+        let message = self.shared.mask.text(error.chain());
+        let attempt = self.run.steps[position].attempt;
+        let policy = &self.run.plan.steps()[position].retry;
+        if error.fatal || attempt >= policy.attempts {
+            return self.fail(position, said, &message).await;
+        }
+        let delay = policy.delay(attempt, unit_random()).max(error.retry_after.unwrap_or_default());
+        let mut edit = self.reported(position, said);
+        self.rule(edit.retry_step(position, &message, delay))?;
+        self.write(edit).await.map(|()| None)
+    }
+
+    async fn fail(&mut self, position: usize, said: Said, message: &str) -> Result<Option<(usize, Value)>, Gone> {
+        let mut edit = self.reported(position, said);
+        self.rule(edit.fail_step(position, message))?;
+        self.write(edit).await.map(|()| None)
+    }
+
+    fn reported(&self, position: usize, said: Said) -> Edit {
+        let mut edit = self.edit();
+        edit.report(position, said.progress, said.lines);
+        edit
+    }
+
+    fn masked(&self, record: crate::RecordChange) -> crate::RecordChange {
+        match record {
+            crate::RecordChange::Put { kind, name, data } => {
+                crate::RecordChange::Put { kind, name, data: self.shared.mask.value(data) }
+            }
+            remove => remove,
+        }
+    }
+
+    /// A rule that refuses what a driver does is a fault of ours. The run is left to its lease.
+    pub(super) fn rule<T>(&self, result: Result<T, RuleError>) -> Result<T, Gone> {
+        result.map_err(|error| {
+            tracing::error!(run = %self.run.id, %error, "the driver broke a rule");
+            Gone
+        })
+    }
+
+    /// Writes a change. While the store is away it is kept and tried again, for as long as the lease may hold.
+    pub(super) async fn write(&mut self, edit: Edit) -> Result<(), Gone> {
+        let (run, transition) = edit.finish();
+        let mut wait = RETRY_FIRST;
+        loop {
+            match self.shared.store.commit(self.lease, transition.clone()).await {
+                Ok(committed) => {
+                    self.held.asked_to(committed.cancel);
+                    self.run = run;
+                    return Ok(());
+                }
+                Err(StoreError::LeaseLost) => return Err(Gone),
+                Err(error) if error.is_retryable() => {
+                    self.shared.note_trouble(Some(&error));
+                    self.pause(wait).await?;
+                    wait = (wait * 2).min(RETRY_MOST);
+                }
+                Err(error) => return Box::pin(self.refused(&error)).await,
+            }
+        }
+    }
+
+    /// The store refused what a step did, for good: the step fails, so that the run does not hang.
+    async fn refused(&mut self, error: &StoreError) -> Result<(), Gone> {
+        tracing::warn!(run = %self.run.id, %error, "the store refused what the step did");
+        let running = self.run.steps.iter().position(|step| step.status == StepStatus::Running);
+        let (Some(position), RunStatus::Running) = (running, self.run.head.status) else {
+            // Not even a step to fail: try again until the lease is gone, rather than forget the run.
+            self.pause(Duration::from_secs(1)).await?;
+            return Err(Gone);
+        };
+        let mut edit = self.edit();
+        self.rule(edit.fail_step(position, &error.to_string()))?;
+        self.write(edit).await?;
+        Err(Gone)
+    }
+
+    /// Waits, unless the lease is lost first or the worker is in a hurry to stop.
+    pub(super) async fn pause(&self, wait: Duration) -> Result<(), Gone> {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.held.lost.cancelled() => Err(Gone),
+            () = self.shared.hurried.cancelled() => Err(Gone),
+        }
+    }
+
+    pub(super) fn attempt_token(&self) -> CancellationToken {
+        self.held.lost.child_token()
+    }
+}
+
+/// Between 0 and 1, for jitter: the random bits of a fresh UUID are more than good enough, and spare a dependency.
+fn unit_random() -> f64 {
+    f64::from((uuid::Uuid::now_v7().as_u128() & 0xffff_ffff) as u32) / f64::from(u32::MAX)
+}

@@ -1,0 +1,85 @@
+//! The pulse: renews the worker's lease, learns what people asked for, takes up what dead workers left, and tidies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::{StoreError, WorkerId, maintenance};
+
+/// Looks for the runs of dead workers.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Removes details that retention lets go.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// A hint brings the next heartbeat forward, but not more often than this.
+const SOONEST: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut work = shared.store.hints().work;
+    let beat = shared.options.lease / 3;
+    let (mut beat_at, mut sweep_at, mut tidy_at) =
+        (Instant::now() + beat, Instant::now() + SWEEP, Instant::now() + SWEEP);
+    loop {
+        let next = beat_at.min(sweep_at).min(tidy_at);
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            changed = work.changed(), if shared.held.len() > 0 => {
+                tokio::time::sleep(if changed.is_ok() { SOONEST } else { beat }).await;
+                work.mark_unchanged();
+                beat_at = Instant::now();
+            }
+        }
+        let now = Instant::now();
+        if now >= beat_at {
+            heartbeat(&shared).await;
+            beat_at = Instant::now() + beat;
+        }
+        if now >= sweep_at {
+            sweep(&shared).await;
+            sweep_at = Instant::now() + SWEEP;
+        }
+        if now >= tidy_at {
+            maintenance::tidy(shared.store.as_ref()).await;
+            tidy_at = Instant::now() + TIDY;
+        }
+    }
+}
+
+async fn heartbeat(shared: &Shared) {
+    match shared.store.heartbeat(shared.id()).await {
+        Ok(heartbeat) => {
+            shared.note_trouble(None);
+            heartbeat.cancels.into_iter().for_each(|(run, mode)| shared.held.cancel(run, mode));
+        }
+        Err(StoreError::LeaseLost) => begin_anew(shared).await,
+        Err(error) => {
+            tracing::warn!(%error, "cannot renew the lease; trying again");
+            shared.note_trouble(Some(&error));
+        }
+    }
+}
+
+/// Others took this worker for dead: what it held is theirs. It goes on as a new one.
+async fn begin_anew(shared: &Shared) {
+    tracing::warn!(worker = %shared.id(), "taken for dead: dropping every run held, and beginning anew");
+    shared.held.lose_all();
+    if let Err(error) = shared.register(WorkerId::new()).await {
+        tracing::warn!(%error, "cannot register anew; trying again");
+        shared.note_trouble(Some(&error));
+    }
+}
+
+async fn sweep(shared: &Shared) {
+    match shared.store.reclaim().await {
+        Ok(runs) if runs.is_empty() => {}
+        Ok(runs) => {
+            runs.iter()
+                .for_each(|run| tracing::info!(run = %run.id, status = %run.head.status, "taken from a dead worker"));
+            shared.freed.notify_one();
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for the runs of dead workers"),
+    }
+}

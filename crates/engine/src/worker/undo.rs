@@ -1,0 +1,120 @@
+//! Undoing a run, last step first, each undo durable: a worker that dies half way is followed by one that goes on.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::attempt::{Attempt, panic_message};
+use super::driver::{Driver, Gone};
+use super::opening;
+use crate::handler::Said;
+use crate::state::{Edit, RuleError, Undo};
+use crate::store::RecordFilter;
+use crate::{RecordChange, StepContext, StepError, StepHandler};
+
+/// How an undo ended.
+enum Undone {
+    Yes,
+    Failed(StepError),
+    /// The worker stops; another goes on.
+    Interrupted,
+}
+
+/// Takes back what the run made and cancels it.
+pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
+    let mut edit = driver.edit();
+    driver.rule(edit.begin_undo())?;
+    while let Some(position) = Edit::next_undo(edit.run()) {
+        edit.undo_step(position, Undo::Running, None);
+        driver.write(edit).await?;
+        let (end, said) = persist(driver, position).await?;
+        edit = driver.edit();
+        edit.report(position, None, said.lines);
+        match end {
+            Undone::Yes => edit.undo_step(position, Undo::Done, None),
+            Undone::Failed(error) => {
+                edit.undo_failed(position, &driver.shared.mask.text(error.chain()));
+                return driver.write(edit).await;
+            }
+            Undone::Interrupted => {
+                driver.rule(edit.interrupt("the worker stopped"))?;
+                return driver.write(edit).await;
+            }
+        }
+    }
+    edit.remove_records(records_of(driver).await?);
+    edit.cancelled("cancelled, and what it made is undone");
+    driver.write(edit).await
+}
+
+/// Tries the undo of a step as often as its retry policy allows.
+async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gone> {
+    let policy = driver.run.plan.steps()[position].retry.clone();
+    let mut attempt = 1;
+    let mut said = Said::default();
+    loop {
+        let (end, more) = once(driver, position).await;
+        said.lines.extend(more.lines);
+        match end {
+            Undone::Failed(error) if !error.fatal && attempt < policy.attempts => {
+                said.lines.push(format!("undo failed, trying again: {}", error.chain()));
+                driver.pause(policy.delay(attempt, 0.5).max(error.retry_after.unwrap_or_default())).await?;
+                attempt += 1;
+            }
+            end => return Ok((end, said)),
+        }
+    }
+}
+
+async fn once(driver: &Driver, position: usize) -> (Undone, Said) {
+    // A step whose input has no value never ran its handler with one: it is undone with none.
+    let input = opening::input_of(&driver.run, position).unwrap_or(Value::Null);
+    let (handler, context, reports, token) = Attempt::of(driver, position, input).into_context();
+    let Some(handler) = handler else {
+        let action = &driver.run.plan.steps()[position].action;
+        let error = StepError::fatal(format!("this worker has no handler for the action {action}"));
+        return (Undone::Failed(error), Said::default());
+    };
+    let end = run(driver, position, handler, context).await;
+    token.cancel();
+    (end, reports.take())
+}
+
+async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, context: StepContext) -> Undone {
+    let timeout = driver.run.plan.steps()[position].timeout;
+    let mut task = JoinSet::new();
+    task.spawn(async move { handler.undo(context).await });
+    let timed_out = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = task.join_next() => match result {
+            Some(Ok(Ok(()))) => Undone::Yes,
+            Some(Ok(Err(error))) => Undone::Failed(error),
+            Some(Err(error)) => Undone::Failed(StepError::from(panic_message(error))),
+            None => Undone::Interrupted,
+        },
+        () = timed_out => Undone::Failed(StepError::from("undo timed out")),
+        () = driver.shared.interrupting.cancelled() => Undone::Interrupted,
+        () = driver.held.lost.cancelled() => Undone::Interrupted,
+    }
+}
+
+/// What the run published goes with what it made.
+async fn records_of(driver: &Driver) -> Result<Vec<RecordChange>, Gone> {
+    let filter = RecordFilter { run: Some(driver.run.id), ..RecordFilter::default() };
+    loop {
+        match driver.shared.store.records(filter.clone()).await {
+            Ok(records) => {
+                let remove = |record: crate::Record| RecordChange::Remove { kind: record.kind, name: record.name };
+                return Ok(records.into_iter().map(remove).collect());
+            }
+            Err(error) if error.is_retryable() => driver.pause(std::time::Duration::from_millis(200)).await?,
+            Err(error) => return driver.rule(Err(RuleError(error.to_string()))),
+        }
+    }
+}
