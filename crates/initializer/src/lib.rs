@@ -3,3 +3,4 @@
 pub mod actions;
 pub mod git;
 pub mod process;
+pub mod template;

@@ -1,0 +1,153 @@
+//! Loads a template: a built-in one by name, a folder, or any Git URL.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::limits::Gauge;
+use super::{Content, Entry, Template, TemplateError, builtin_names};
+
+/// Where a template comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Comes with Surefoot.
+    Builtin(String),
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A Git repository, at a branch, tag or commit; at its HEAD without one.
+    Git {
+        /// Anything that `git fetch` takes.
+        url: String,
+        /// The branch, tag or commit.
+        reference: Option<String>,
+    },
+}
+
+impl Source {
+    /// Reads what a person wrote: a built-in name, else a folder that is there, else a Git URL.
+    ///
+    /// # Errors
+    /// When it is none of these; names the built-in templates.
+    pub fn parse(text: &str, reference: Option<&str>) -> Result<Self, TemplateError> {
+        let builtin = builtin_names().any(|name| name == text);
+        let folder = Path::new(text);
+        match reference {
+            None if builtin => Ok(Self::Builtin(text.to_owned())),
+            Some(_) if builtin => Err(TemplateError(format!("`{text}` is a built-in template: it has no ref"))),
+            None if folder.is_dir() && !is_bare(folder) => Ok(Self::Folder(folder.to_owned())),
+            _ if folder.is_dir() || is_git_url(text) => {
+                Ok(Self::Git { url: text.to_owned(), reference: reference.map(str::to_owned) })
+            }
+            _ => Err(TemplateError(format!(
+                "`{text}` is no template: name a built-in one ({}), a folder or a Git URL",
+                builtin_names().collect::<Vec<_>>().join(", ")
+            ))),
+        }
+    }
+}
+
+fn is_bare(folder: &Path) -> bool {
+    folder.join("HEAD").is_file() && folder.join("objects").is_dir()
+}
+
+/// `https://host/path`, `ssh://...`, `user@host:path`. A transport helper (`ext::sh -c ...`) runs commands: it is none.
+fn is_git_url(text: &str) -> bool {
+    let has_scheme =
+        ["https://", "http://", "ssh://", "git://", "file://"].iter().any(|scheme| text.starts_with(scheme));
+    let is_scp = text.split_once(':').is_some_and(|(host, path)| {
+        host.contains('@')
+            && !host.starts_with('-')
+            && !host.contains('/')
+            && !path.is_empty()
+            && !path.starts_with(':')
+    });
+    has_scheme || is_scp
+}
+
+/// Loads the template of a folder. Its own `.git` at the top is no part of it; an empty folder gets a `.gitkeep`.
+///
+/// # Errors
+/// Names the file that cannot be read, is neither file, folder nor link, or passes a limit.
+pub fn load_folder(folder: &Path) -> Result<Template, TemplateError> {
+    let entries = read_folder(folder)?;
+    Template::new(folder.display().to_string(), None, entries)
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<Entry>, TemplateError> {
+    let mut walk = Walk { entries: Vec::new(), gauge: Gauge::default() };
+    walk.folder(folder, "")?;
+    Ok(walk.entries)
+}
+
+struct Walk {
+    entries: Vec<Entry>,
+    gauge: Gauge,
+}
+
+impl Walk {
+    fn folder(&mut self, folder: &Path, prefix: &str) -> Result<(), TemplateError> {
+        let failed = |error: std::io::Error| unreadable(folder, &error);
+        let mut empty = true;
+        for child in fs::read_dir(folder).map_err(failed)? {
+            let child = child.map_err(failed)?;
+            let name = child.file_name();
+            let name = name
+                .to_str()
+                .ok_or_else(|| TemplateError::at(&child.path().display().to_string(), "its name is not UTF-8"))?;
+            empty = false;
+            if prefix.is_empty() && name == ".git" {
+                continue;
+            }
+            self.child(&child.path(), format!("{prefix}{name}"))?;
+        }
+        if empty && !prefix.is_empty() {
+            self.push(format!("{prefix}.gitkeep"), 0, || Ok(Content::File { bytes: Vec::new(), executable: false }))?;
+        }
+        Ok(())
+    }
+
+    fn child(&mut self, at: &Path, path: String) -> Result<(), TemplateError> {
+        let failed = |error: std::io::Error| unreadable(at, &error);
+        let metadata = fs::symlink_metadata(at).map_err(failed)?;
+        if metadata.is_dir() {
+            return self.folder(at, &format!("{path}/"));
+        }
+        if metadata.is_file() {
+            let executable = is_executable(&metadata);
+            return self
+                .push(path, metadata.len(), || Ok(Content::File { bytes: fs::read(at).map_err(failed)?, executable }));
+        }
+        if !metadata.is_symlink() {
+            return Err(TemplateError::at(&path, "is neither a file, a folder nor a symbolic link"));
+        }
+        let target = fs::read_link(at).map_err(failed)?;
+        let target = target.to_str().ok_or_else(|| TemplateError::at(&path, "its target is not UTF-8"))?.to_owned();
+        self.push(path, 0, || Ok(Content::Symlink { target }))
+    }
+
+    /// The size is checked before the bytes are read.
+    fn push(
+        &mut self,
+        path: String,
+        size: u64,
+        read: impl FnOnce() -> Result<Content, TemplateError>,
+    ) -> Result<(), TemplateError> {
+        self.gauge.add(&path, size)?;
+        self.entries.push(Entry { path, content: read()? });
+        Ok(())
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> TemplateError {
+    TemplateError(format!("cannot read the template's {}: {error}", path.display()))
+}
+
+#[cfg(unix)]
+fn is_executable(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &fs::Metadata) -> bool {
+    false
+}

@@ -1,0 +1,155 @@
+//! Templates: where they come from, what is in them, and how they become the files of a project.
+//!
+//! Loading ([`load`]) and rendering ([`render`]) are apart: rendering is a pure function of a template and its values,
+//! so that every attempt of a run makes the same files to the byte.
+
+mod builtin;
+mod glob;
+mod language;
+mod limits;
+mod load;
+mod manifest;
+mod path;
+mod render;
+mod symlink;
+
+use std::fmt::Write as _;
+
+use surefoot::Digest;
+
+pub use builtin::{builtin, builtin_names};
+pub use load::{Source, load_folder};
+pub use manifest::Manifest;
+pub use render::render;
+
+/// A template as it was loaded: nothing in it is rendered yet.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// What people call it: the built-in name, the folder, the URL.
+    pub name: String,
+    /// What exactly it was: a commit (`git:...`) or the digest of its content (`sha256:...`).
+    pub version: String,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Its files, by path.
+    pub entries: Vec<Entry>,
+}
+
+/// One file of a template, or of what was rendered from it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// From the top of the template, with `/` between the parts.
+    pub path: String,
+    /// What is there.
+    pub content: Content,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Content {
+    /// A file.
+    File {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Whether it can be executed: the one mode that Git keeps.
+        executable: bool,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it points, relative to its own folder.
+        target: String,
+    },
+}
+
+/// Why a template cannot be used. A person's mistake, all of it: no further attempt will help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TemplateError(pub String);
+
+impl TemplateError {
+    pub(crate) fn at(path: &str, message: impl std::fmt::Display) -> Self {
+        Self(format!("template file {path}: {message}"))
+    }
+}
+
+impl Template {
+    /// A template of these files; the manifest is taken from among them.
+    ///
+    /// # Errors
+    /// When the manifest does not read, or a limit is passed.
+    pub fn new(name: impl Into<String>, version: Option<String>, entries: Vec<Entry>) -> Result<Self, TemplateError> {
+        let name = name.into();
+        limits::check(&entries)?;
+        let version = version.unwrap_or_else(|| digest(&entries));
+        let (manifests, mut entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.path == manifest::FILE);
+        let manifest = match manifests.first().map(|entry| &entry.content) {
+            Some(Content::File { bytes, .. }) => Manifest::read(bytes)?,
+            Some(Content::Symlink { .. }) => return Err(TemplateError::at(manifest::FILE, "is a symbolic link")),
+            None => Manifest::default(),
+        };
+        entries.sort();
+        Ok(Self { name, version, manifest, entries })
+    }
+}
+
+/// The digest of a template's content: paths, modes and bytes, each with its length, so that no two can be mistaken.
+fn digest(entries: &[Entry]) -> String {
+    let mut sorted = entries.iter().collect::<Vec<_>>();
+    sorted.sort();
+    let mut text = String::new();
+    for entry in sorted {
+        let (mode, bytes) = match &entry.content {
+            Content::File { bytes, executable: false } => ('f', bytes.as_slice()),
+            Content::File { bytes, executable: true } => ('x', bytes.as_slice()),
+            Content::Symlink { target } => ('l', target.as_bytes()),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{mode} {} {}:{}", Digest::of(bytes), entry.path.len(), entry.path);
+    }
+    format!("sha256:{}", Digest::of(text.as_bytes()))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Short ways to write a template down.
+
+    use super::{Content, Entry, Template};
+
+    pub(crate) fn file(path: &str, text: &str) -> Entry {
+        Entry { path: path.to_owned(), content: Content::File { bytes: text.as_bytes().to_vec(), executable: false } }
+    }
+
+    pub(crate) fn symlink(path: &str, target: &str) -> Entry {
+        Entry { path: path.to_owned(), content: Content::Symlink { target: target.to_owned() } }
+    }
+
+    pub(crate) fn template(entries: impl IntoIterator<Item = Entry>) -> Template {
+        Template::new("test", None, entries.into_iter().collect()).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{file, symlink, template};
+    use super::*;
+
+    #[test]
+    fn the_digest_changes_with_path_mode_and_bytes_but_not_with_the_order() {
+        let version = |entries: &[Entry]| template(entries.iter().cloned()).version;
+        let (a, b) = (file("a", "1"), file("b", "2"));
+        let base = version(&[a.clone(), b.clone()]);
+        assert_eq!(base, version(&[b.clone(), a.clone()]));
+        let executable = Entry { content: Content::File { bytes: b"1".to_vec(), executable: true }, ..a.clone() };
+        for other in [executable, file("a", "2"), file("c", "1"), symlink("a", "1")] {
+            assert_ne!(base, version(&[other, b.clone()]));
+        }
+    }
+
+    #[test]
+    fn the_manifest_is_no_file_of_the_project() {
+        let template = template([file("surefoot-template.yaml", "title: T"), file("a", "")]);
+        assert_eq!(template.manifest.title.as_deref(), Some("T"));
+        assert_eq!(template.entries, [file("a", "")]);
+    }
+}

@@ -1,0 +1,3 @@
+"""${{ name }}: a small HTTP service."""
+
+NAME = "${{ name }}"
