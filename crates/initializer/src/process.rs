@@ -1,1 +1,0 @@
-//! Runs commands in process groups of their own.
