@@ -35,11 +35,14 @@ pub(super) struct Driver {
 pub(super) struct Gone;
 
 /// Gives a claimed run a driver.
-pub(super) fn spawn(shared: &Arc<Shared>, run: Run, permit: Option<OwnedSemaphorePermit>) {
+pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
     let tracker = shared.drivers.clone();
     let held = shared.held.add(run.id, run.head.cancel);
     let shared = shared.clone();
-    tracker.spawn(async move { drive(shared, run, held, permit).await });
+    tracker.spawn(async move {
+        let permit = shared.slots.clone().acquire_owned().await.ok();
+        drive(shared, run, held, permit).await;
+    });
 }
 
 /// Drives a run as far as it goes.

@@ -26,10 +26,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let next = beat_at.min(sweep_at).min(tidy_at);
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
-            changed = work.changed(), if shared.held.len() > 0 => {
-                tokio::time::sleep(if changed.is_ok() { SOONEST } else { beat }).await;
+            // A person may have asked for a cancel: the heartbeat brings the answer.
+            changed = work.changed() => {
+                tokio::time::sleep(if changed.is_ok() { SOONEST } else { SWEEP }).await;
                 work.mark_unchanged();
-                beat_at = Instant::now();
+                if shared.held.len() > 0 {
+                    beat_at = Instant::now();
+                }
             }
         }
         let now = Instant::now();
