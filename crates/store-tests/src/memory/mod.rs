@@ -1,0 +1,192 @@
+//! The model: a store that keeps everything in maps under one lock.
+//!
+//! It is the definition of what a store does, so it is written to be obviously right: every question is answered by
+//! looking at all runs. What it does is in the files beside; here is only the lock, the clock and the hints.
+
+mod people;
+mod queues;
+mod reading;
+mod runs;
+mod state;
+mod upkeep;
+mod workers;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
+    WorkerInfo,
+};
+use surefoot::{
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp, WorkerId,
+};
+use tokio::sync::watch;
+
+use self::state::State;
+
+/// A store in memory, for tests. What it holds is gone with it.
+#[derive(Debug)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    one_worker: bool,
+    state: Mutex<State>,
+    work: watch::Sender<()>,
+    any: watch::Sender<()>,
+}
+
+impl MemoryStore {
+    /// An empty store that goes by `clock`. Several workers live on it together, as on PostgreSQL.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
+        Self { clock, one_worker: false, state: Mutex::default(), work, any }
+    }
+
+    /// The same, but one worker lives at a time, as on SQLite: a new one ends the leases of all before it.
+    #[must_use]
+    pub fn one_worker(self) -> Self {
+        Self { one_worker: true, ..self }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.lock())
+    }
+
+    /// A change after which no run can be taken that could not before.
+    fn change<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut state = self.lock();
+        // Under the lock: whoever writes later reads a later time.
+        let done = change(&mut state, self.clock.now())?;
+        drop(state);
+        self.any.send_replace(());
+        Ok(done)
+    }
+
+    /// A change after which there may be work.
+    fn free<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let done = self.change(change)?;
+        self.work.send_replace(());
+        Ok(done)
+    }
+
+    /// Every change checks first and writes then, so a panic between leaves nothing half done.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn hints(&self) -> Hints {
+        Hints { work: self.work.subscribe(), any: self.any.subscribe() }
+    }
+
+    async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        self.free(|state, now| state.register(worker, self.one_worker, now))
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
+        let mut state = self.lock();
+        let now = self.clock.now();
+        state.heartbeat(worker, now)
+    }
+
+    async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.free(|state, now| state.deregister(worker, now))
+    }
+
+    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        let expired = self.read(|state| state.expired(self.clock.now()));
+        if expired.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.free(State::reclaim)
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        Ok(self.read(State::workers))
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        self.free(|state, now| state.submit(submission, now))
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
+        let mut state = self.lock();
+        let claimed = state.claim(&request, self.clock.now())?;
+        drop(state);
+        if !claimed.runs.is_empty() {
+            self.any.send_replace(());
+        }
+        Ok(claimed)
+    }
+
+    async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        if transition.head.worker.is_some() {
+            self.change(|state, now| state.commit(lease, transition, now))
+        } else {
+            self.free(|state, now| state.commit(lease, transition, now))
+        }
+    }
+
+    async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
+        self.free(|state, now| state.cancel(run, mode, by, now))
+    }
+
+    async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        self.free(|state, now| state.retry(run, from, by, now))
+    }
+
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError> {
+        self.free(|state, now| state.answer(run, step, answer, by, note, now))
+    }
+
+    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        self.free(|state, _| Ok(state.set_queue(name, limits, only_if_new)))
+    }
+
+    async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        self.free(|state, _| Ok(state.pause_queue(name, paused)))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        Ok(self.read(State::queues))
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        Ok(self.read(|state| state.run(id)))
+    }
+
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+        Ok(self.read(|state| state.list(&filter)))
+    }
+
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        Ok(self.read(|state| state.events(run, after, limit)))
+    }
+
+    async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
+        Ok(self.read(|state| state.records(&filter)))
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read(|state| state.blobs.get(&digest).cloned()))
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        Ok(self.lock().prune(limit, now))
+    }
+}

@@ -1,0 +1,81 @@
+//! Queues: their limits, and when a run of theirs may be taken.
+
+use std::collections::BTreeSet;
+
+use surefoot::{QueueInfo, QueueLimits, Rate, Run, RunStatus, Timestamp};
+
+use super::state::{Queue, State};
+
+impl State {
+    pub(super) fn set_queue(&mut self, name: &str, limits: QueueLimits, only_if_new: bool) {
+        if !(only_if_new && self.queues.contains_key(name)) {
+            self.queues.entry(name.to_owned()).or_default().limits = limits;
+        }
+    }
+
+    pub(super) fn pause_queue(&mut self, name: &str, paused: bool) {
+        self.queues.entry(name.to_owned()).or_default().paused = paused;
+    }
+
+    pub(super) fn queues(&self) -> Vec<QueueInfo> {
+        let names: BTreeSet<&str> = self.queues.keys().map(String::as_str).chain(self.all().map(Run::queue)).collect();
+        names.into_iter().map(|name| self.queue_info(name)).collect()
+    }
+
+    fn queue_info(&self, name: &str) -> QueueInfo {
+        let count = |status| self.in_queue(name).filter(|run| run.head.status == status).count() as u64;
+        let known = self.queues.get(name);
+        QueueInfo {
+            name: name.to_owned(),
+            limits: known.map(|queue| queue.limits.clone()).unwrap_or_default(),
+            paused: known.is_some_and(|queue| queue.paused),
+            queued: count(RunStatus::Queued),
+            waiting: count(RunStatus::Waiting),
+            running: count(RunStatus::Running),
+        }
+    }
+
+    /// From when on the run may be taken as things are now; `None` when no time alone makes it so.
+    pub(super) fn claimable_at(&self, run: &Run) -> Option<Timestamp> {
+        let available_at = run.head.available_at?;
+        let Some(queue) = self.queues.get(run.queue()) else { return Some(available_at) };
+        // A cancel is carried out whatever the queue's state: it is a person who waits.
+        if run.head.cancel.is_some() {
+            return Some(available_at);
+        }
+        if queue.paused || self.is_full(run, queue) {
+            return None;
+        }
+        match queue.limits.rate {
+            Some(rate) if run.head.started_at.is_none() => {
+                Some(available_at.max(self.rate_allows_at(run.queue(), rate)?))
+            }
+            _ => Some(available_at),
+        }
+    }
+
+    fn is_full(&self, run: &Run, queue: &Queue) -> bool {
+        let running = |same: &dyn Fn(&Run) -> bool| {
+            self.in_queue(run.queue()).filter(|other| other.head.status == RunStatus::Running && same(other)).count()
+        };
+        let full = |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count >= limit as usize);
+        full(queue.limits.concurrency, running(&|_| true))
+            || run.concurrency_key.is_some()
+                && full(
+                    queue.limits.concurrency_per_key,
+                    running(&|other| other.concurrency_key == run.concurrency_key),
+                )
+    }
+
+    /// One more start is allowed once the `max`-th start from the end is a window's length ago.
+    fn rate_allows_at(&self, queue: &str, rate: Rate) -> Option<Timestamp> {
+        let mut starts: Vec<Timestamp> = self.in_queue(queue).filter_map(|run| run.head.started_at).collect();
+        starts.sort_unstable_by(|a, b| b.cmp(a));
+        let last_of_window = (rate.max as usize).checked_sub(1)?;
+        Some(starts.get(last_of_window).map_or(Timestamp::from_micros(i64::MIN), |start| *start + rate.per))
+    }
+
+    fn in_queue(&self, name: &str) -> impl Iterator<Item = &Run> {
+        self.all().filter(move |run| run.queue() == name)
+    }
+}

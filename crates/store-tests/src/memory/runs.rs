@@ -1,0 +1,90 @@
+//! What workers and submitters do to runs: submit, claim, commit.
+
+use std::cmp::Reverse;
+
+use surefoot::state::{Lease, Transition};
+use surefoot::store::{ClaimRequest, Claimed, Committed, Submission, Submitted};
+use surefoot::{Run, RunId, RunStatus, StoreError, Timestamp};
+
+use super::state::State;
+
+impl State {
+    pub(super) fn submit(&mut self, submission: Submission, now: Timestamp) -> Result<Submitted, StoreError> {
+        let Submission { queued, started } = submission;
+        if let Some(twin) = self.twin(&queued.0, |run| run.key.as_deref()) {
+            return Ok(Submitted::SameKey(Box::new(twin)));
+        }
+        if let Some(twin) = self.twin(&queued.0, |run| run.unique.as_deref()) {
+            return Ok(Submitted::SameUnique(Box::new(twin)));
+        }
+        match started.filter(|(run, _)| self.may_start(&queued.0, run, now)) {
+            Some((run, transition)) => self.insert(run, transition, now).map(|()| Submitted::Started),
+            None => self.insert(queued.0, queued.1, now).map(|()| Submitted::Queued),
+        }
+    }
+
+    /// The newest run of the same workflow that has the same value and is not cancelled.
+    fn twin(&self, run: &Run, value: impl Fn(&Run) -> Option<&str>) -> Option<Run> {
+        let wanted = value(run)?;
+        let same = |other: &&Run| other.plan.name() == run.plan.name() && value(other) == Some(wanted);
+        self.all().filter(same).rfind(|other| other.head.status != RunStatus::Cancelled).cloned()
+    }
+
+    /// Whether a new run may start at once, on a worker that lives: nobody who came before it waits.
+    fn may_start(&self, queued: &Run, started: &Run, now: Timestamp) -> bool {
+        let lives = started.head.worker.is_some_and(|worker| self.workers.contains_key(&worker));
+        let waits = |other: &Run| {
+            other.queue() == queued.queue()
+                && other.priority >= queued.priority
+                && other.head.available_at.is_some_and(|at| at <= now)
+        };
+        lives && !self.all().any(waits) && self.claimable_at(queued).is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Result<Claimed, StoreError> {
+        if !self.workers.contains_key(&request.worker) {
+            return Err(StoreError::LeaseLost);
+        }
+        let mut claimed = Claimed::default();
+        for id in self.candidates(request) {
+            let ready = self.claimable_at(&self.runs[&id].run).is_some_and(|at| at <= now);
+            if ready && claimed.runs.len() < request.limit {
+                claimed.runs.push(self.edit(id, now, |edit| edit.claim(request.worker))?);
+            }
+        }
+        let left = self.candidates(request);
+        let times = left.iter().filter_map(|id| self.claimable_at(&self.runs[id].run));
+        claimed.next_at = times.filter(|at| *at > now).min();
+        Ok(claimed)
+    }
+
+    /// Runs that wait, for a time or for none, and that the worker knows how to run; first whose turn is first.
+    fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
+        let known = |run: &&Run| run.plan.steps().iter().all(|step| request.actions.contains(&step.action));
+        let mut runs: Vec<&Run> = self.all().filter(|run| run.head.available_at.is_some()).filter(known).collect();
+        runs.sort_by_key(|run| (Reverse(run.priority), run.id));
+        runs.iter().map(|run| run.id).collect()
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        lease: Lease,
+        mut transition: Transition,
+        now: Timestamp,
+    ) -> Result<Committed, StoreError> {
+        let run = self.runs.get(&lease.run).map(|entry| &entry.run).ok_or(StoreError::LeaseLost)?;
+        if run.head.status != RunStatus::Running || run.lease() != Some(lease) {
+            return Err(StoreError::LeaseLost);
+        }
+        let head = &mut transition.head;
+        if !head.status.is_ended() {
+            head.cancel = run.head.cancel;
+        }
+        if head.cancel.is_some() && matches!(head.status, RunStatus::Queued | RunStatus::Waiting) {
+            head.available_at = Some(now);
+        }
+        let cancel = head.cancel;
+        self.write(lease.run, transition, now)?;
+        Ok(Committed { cancel })
+    }
+}

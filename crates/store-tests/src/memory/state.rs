@@ -1,0 +1,117 @@
+//! What the model keeps, and the one function that writes a transition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use surefoot::state::{Edit, RuleError, Transition};
+use surefoot::store::WorkerInfo;
+use surefoot::{Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, StoreError, Timestamp, WorkerId};
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) runs: BTreeMap<RunId, Entry>,
+    pub(super) records: BTreeMap<(String, String), Record>,
+    /// Queues that were given limits or paused.
+    pub(super) queues: BTreeMap<String, Queue>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
+}
+
+/// A run and its details.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) run: Run,
+    /// The sequence of its last event. It stays when the events are pruned.
+    pub(super) seq: u64,
+    pub(super) events: Vec<Event>,
+    /// The contents that its snapshots need.
+    pub(super) needs: BTreeSet<Digest>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub(super) limits: QueueLimits,
+    pub(super) paused: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) info: WorkerInfo,
+    pub(super) lease: std::time::Duration,
+}
+
+impl State {
+    /// Adds a run that is not there yet.
+    pub(super) fn insert(&mut self, run: Run, transition: Transition, now: Timestamp) -> Result<(), StoreError> {
+        if self.runs.contains_key(&run.id) {
+            return Err(StoreError::Fault(format!("run {} exists already", run.id)));
+        }
+        let id = run.id;
+        self.runs.insert(id, Entry { run, seq: 0, events: Vec::new(), needs: BTreeSet::new() });
+        self.write(id, transition, now)
+    }
+
+    /// Applies one rule to a run and writes what it gives. The run as it is then.
+    pub(super) fn edit(
+        &mut self,
+        id: RunId,
+        now: Timestamp,
+        rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+    ) -> Result<Run, StoreError> {
+        let run = self.run(id).ok_or(StoreError::NoRun(id))?;
+        let mut edit = Edit::new(run, now);
+        rule(&mut edit)?;
+        let (run, transition) = edit.finish();
+        self.write(id, transition, now)?;
+        Ok(run)
+    }
+
+    /// Writes a transition: all of it, or nothing when another run owns a record.
+    pub(super) fn write(&mut self, id: RunId, transition: Transition, now: Timestamp) -> Result<(), StoreError> {
+        self.check_records(id, &transition.records)?;
+        let entry = self.runs.get_mut(&id).ok_or(StoreError::NoRun(id))?;
+        entry.run.apply(&transition);
+        for event in transition.events {
+            entry.seq += 1;
+            entry.events.push(event.at(entry.seq, now));
+        }
+        if let Some(snapshot) = transition.snapshot {
+            entry.needs.extend(snapshot.needs);
+            self.blobs.extend(snapshot.contents);
+        }
+        for change in transition.records {
+            self.change_record(id, change, now);
+        }
+        Ok(())
+    }
+
+    fn check_records(&self, run: RunId, changes: &[RecordChange]) -> Result<(), StoreError> {
+        for change in changes {
+            let RecordChange::Put { kind, name, .. } = change else { continue };
+            if let Some(owner) = self.owner(kind, name).filter(|owner| *owner != run) {
+                return Err(StoreError::RecordTaken { kind: kind.clone(), name: name.clone(), owner });
+            }
+        }
+        Ok(())
+    }
+
+    fn change_record(&mut self, run: RunId, change: RecordChange, now: Timestamp) {
+        match change {
+            RecordChange::Put { kind, name, data } => {
+                let known = self.records.get(&(kind.clone(), name.clone()));
+                let created_at = known.map_or(now, |record| record.created_at);
+                let record = Record { kind: kind.clone(), name: name.clone(), run, data, created_at, updated_at: now };
+                self.records.insert((kind, name), record);
+            }
+            RecordChange::Remove { kind, name } => {
+                if self.owner(&kind, &name) == Some(run) {
+                    self.records.remove(&(kind, name));
+                }
+            }
+        }
+    }
+
+    fn owner(&self, kind: &str, name: &str) -> Option<RunId> {
+        self.records.get(&(kind.to_owned(), name.to_owned())).map(|record| record.run)
+    }
+}

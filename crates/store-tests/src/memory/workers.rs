@@ -1,0 +1,70 @@
+//! Workers: their lives and their leases.
+
+use surefoot::store::{Heartbeat, NewWorker, WorkerInfo};
+use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
+
+use super::state::{State, Worker};
+
+impl State {
+    pub(super) fn register(&mut self, worker: NewWorker, alone: bool, now: Timestamp) -> Result<(), StoreError> {
+        if alone {
+            self.bury(self.workers.keys().copied().collect(), now)?;
+        }
+        let NewWorker { id, name, lease } = worker;
+        let info = WorkerInfo { id, name, started_at: now, heartbeat_at: now, expires_at: now + lease, running: 0 };
+        self.workers.insert(id, Worker { info, lease });
+        Ok(())
+    }
+
+    pub(super) fn heartbeat(&mut self, id: WorkerId, now: Timestamp) -> Result<Heartbeat, StoreError> {
+        let worker = self.workers.get_mut(&id).ok_or(StoreError::LeaseLost)?;
+        worker.info.heartbeat_at = now;
+        worker.info.expires_at = now + worker.lease;
+        let cancels = self.held_by(id).filter_map(|run| Some((run.id, run.head.cancel?))).collect();
+        Ok(Heartbeat { cancels })
+    }
+
+    pub(super) fn deregister(&mut self, id: WorkerId, now: Timestamp) -> Result<(), StoreError> {
+        match self.workers.get(&id).map(|worker| format!("worker {} stopped", worker.info.name)) {
+            Some(reason) => self.end_worker(id, &reason, now).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn reclaim(&mut self, now: Timestamp) -> Result<Vec<Run>, StoreError> {
+        self.bury(self.expired(now), now)
+    }
+
+    /// Workers whose lease has run out.
+    pub(super) fn expired(&self, now: Timestamp) -> Vec<WorkerId> {
+        self.workers.values().filter(|worker| worker.info.expires_at <= now).map(|worker| worker.info.id).collect()
+    }
+
+    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
+        let info = |worker: &Worker| {
+            let running = self.held_by(worker.info.id).count() as u64;
+            WorkerInfo { running, ..worker.info.clone() }
+        };
+        self.workers.values().map(info).collect()
+    }
+
+    fn bury(&mut self, dead: Vec<WorkerId>, now: Timestamp) -> Result<Vec<Run>, StoreError> {
+        let mut taken = Vec::new();
+        for id in dead {
+            let reason = format!("worker {} died", self.workers[&id].info.name);
+            taken.extend(self.end_worker(id, &reason, now)?);
+        }
+        taken.sort_by_key(|run| run.id);
+        Ok(taken)
+    }
+
+    fn end_worker(&mut self, id: WorkerId, reason: &str, now: Timestamp) -> Result<Vec<Run>, StoreError> {
+        let held: Vec<RunId> = self.held_by(id).map(|run| run.id).collect();
+        self.workers.remove(&id);
+        held.into_iter().map(|run| self.edit(run, now, |edit| edit.interrupt(reason))).collect()
+    }
+
+    fn held_by(&self, worker: WorkerId) -> impl Iterator<Item = &Run> {
+        self.all().filter(move |run| run.head.worker == Some(worker))
+    }
+}
