@@ -1,1 +1,380 @@
-//! Runs the real git.
+//! Runs the real git in an environment that is always the same: no configuration, hooks or credentials of the machine or
+//! of whoever runs it, no question on a terminal, and nothing left behind by a cancel or a crash.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use surefoot::Timestamp;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{self, Stream};
+
+/// Set for every git, beside the environment that is inherited.
+const ENVIRONMENT: [(&str, &str); 8] = [
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    // No sample hooks in new repositories.
+    ("GIT_TEMPLATE_DIR", ""),
+    // ssh asks nothing either; a key that needs a passphrase belongs into an agent.
+    ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    ("LC_ALL", "C"),
+];
+
+/// Given to every git, and stronger than what a repository's own configuration says.
+const SETTINGS: [&str; 13] = [
+    "safe.directory=*",
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "credential.helper=",
+    "init.defaultBranch=main",
+    "commit.gpgSign=false",
+    "gc.auto=0",
+    // Only these transports: `ext::` runs commands.
+    "protocol.allow=never",
+    "protocol.file.allow=always",
+    "protocol.http.allow=always",
+    "protocol.https.allow=always",
+    "protocol.ssh.allow=always",
+];
+
+/// How many lines of git's complaint an error repeats.
+const LINES_OF_ERROR: usize = 5;
+
+/// Why git did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// There is no git on the path.
+    #[error("git is not installed: install git 2.32 or newer")]
+    Missing,
+    /// The system would not start it.
+    #[error("cannot run git in {}: {error}", dir.display())]
+    Start {
+        /// Where it was to run.
+        dir: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It ran and failed.
+    #[error("git {command} failed ({status}): {message}")]
+    Failed {
+        /// What was asked of it: `push`.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines that it wrote to standard error.
+        message: String,
+    },
+    /// It was told to stop, because the step was.
+    #[error("git {0} was stopped")]
+    Cancelled(String),
+    /// A name, reference or address that git would take for something else.
+    #[error("`{text}` is no {what} for git: {reason}")]
+    Argument {
+        /// What it was to be: `branch`.
+        what: String,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl GitError {
+    /// The last lines of git's standard error, when it ran and failed.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Failed { message, .. } => message,
+            _ => "",
+        }
+    }
+
+    /// The exit status, when git ran and left one.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Failed { status, .. } => status.code(),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses a text from outside that git could take for an option, or that holds what no name does. `what` names it.
+///
+/// # Errors
+/// [`GitError::Argument`].
+pub fn argument<'a>(what: &str, text: &'a str) -> Result<&'a str, GitError> {
+    let refuse = |reason| Err(GitError::Argument { what: what.to_owned(), text: text.to_owned(), reason });
+    match text {
+        "" => refuse("it is empty"),
+        _ if text.starts_with('-') => refuse("it begins with `-`"),
+        _ if text.chars().any(char::is_control) => refuse("it has a control character in it"),
+        _ => Ok(text),
+    }
+}
+
+/// Git in one folder.
+#[derive(Clone)]
+pub struct Git {
+    dir: PathBuf,
+    env: Vec<(String, OsString)>,
+    cancel: CancellationToken,
+}
+
+impl fmt::Debug for Git {
+    /// Without the environment, which may hold a credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Git({})", self.dir.display())
+    }
+}
+
+impl Git {
+    /// Git in the folder `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), env: Vec::new(), cancel: CancellationToken::new() }
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Author and committer of what is committed, and its date: with the same content and parent they make the same commit.
+    #[must_use]
+    pub fn identity(self, name: &str, email: &str, at: Timestamp) -> Self {
+        let date = format!("@{} +0000", at.as_micros().div_euclid(1_000_000));
+        self.env("GIT_AUTHOR_NAME", name)
+            .env("GIT_AUTHOR_EMAIL", email)
+            .env("GIT_AUTHOR_DATE", &date)
+            .env("GIT_COMMITTER_NAME", name)
+            .env("GIT_COMMITTER_EMAIL", email)
+            .env("GIT_COMMITTER_DATE", &date)
+    }
+
+    /// Stops git with TERM when `cancel` fires. Without it, dropping the future kills git.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: &CancellationToken) -> Self {
+        self.cancel = cancel.clone();
+        self
+    }
+
+    /// Runs git, and gives what it wrote to standard output; what is not UTF-8 is replaced.
+    ///
+    /// # Errors
+    /// When git is missing, fails or is stopped.
+    pub async fn run(&self, args: &[&str]) -> Result<String, GitError> {
+        Ok(text(&self.output(args, None).await?))
+    }
+
+    /// Like [`Self::run`], with `input` as standard input.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_with_input(&self, args: &[&str], input: &[u8]) -> Result<String, GitError> {
+        Ok(text(&self.output(args, Some(input)).await?))
+    }
+
+    /// Like [`Self::run`], with the output as it is.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_bytes(&self, args: &[&str]) -> Result<Vec<u8>, GitError> {
+        self.output(args, None).await
+    }
+
+    /// Like [`Self::run_bytes`], with `input` as standard input.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_bytes_with_input(&self, args: &[&str], input: &[u8]) -> Result<Vec<u8>, GitError> {
+        self.output(args, Some(input)).await
+    }
+
+    /// Whether git ends with 0 (yes) or 1 (no): `merge-base --is-ancestor`, `diff --quiet`.
+    ///
+    /// # Errors
+    /// As [`Self::run`], for any other end.
+    pub async fn test(&self, args: &[&str]) -> Result<bool, GitError> {
+        match self.output(args, None).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some(1) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Git's version, such as `2.47.3`.
+    ///
+    /// # Errors
+    /// [`GitError::Missing`] when there is no git.
+    pub async fn version(&self) -> Result<String, GitError> {
+        let line = self.run(&["--version"]).await?;
+        Ok(line.trim().trim_start_matches("git version ").to_owned())
+    }
+
+    async fn output(&self, args: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, GitError> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut command = self.command(args);
+        let ended = process::run(&mut command, input, &self.cancel, |stream, piece| match stream {
+            Stream::Out => out.extend_from_slice(piece),
+            Stream::Err => err.extend_from_slice(piece),
+        });
+        let ended = ended.await.map_err(|error| self.not_started(error))?;
+        let command = args.first().copied().unwrap_or_default().to_owned();
+        if ended.cancelled {
+            return Err(GitError::Cancelled(command));
+        }
+        if !ended.status.success() {
+            return Err(GitError::Failed { command, status: ended.status, message: last_lines(&err) });
+        }
+        Ok(out)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        process::without_inherited(&mut command, &["GIT_", "SSH_ASKPASS", process::CREDENTIAL_PREFIX]);
+        command.current_dir(&self.dir).envs(ENVIRONMENT);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        command.args(args);
+        command
+    }
+
+    /// A folder that is not there gives the same error of the system as a git that is not there.
+    fn not_started(&self, error: io::Error) -> GitError {
+        if error.kind() == io::ErrorKind::NotFound && self.dir.is_dir() {
+            return GitError::Missing;
+        }
+        GitError::Start { dir: self.dir.clone(), error }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn last_lines(err: &[u8]) -> String {
+    let text = text(err);
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES_OF_ERROR)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
+
+    async fn repository() -> (tempfile::TempDir, Git) {
+        let folder = tempfile::tempdir().unwrap();
+        let git = Git::new(folder.path()).identity("Ada", "ada@example.org", AT);
+        git.run(&["init", "--quiet"]).await.unwrap();
+        (folder, git)
+    }
+
+    async fn commit(folder: &std::path::Path, git: &Git) -> String {
+        std::fs::write(folder.join("a.txt"), "a\n").unwrap();
+        git.run(&["add", "--all"]).await.unwrap();
+        git.run(&["commit", "--quiet", "-m", "first"]).await.unwrap();
+        git.run(&["rev-parse", "HEAD"]).await.unwrap().trim().to_owned()
+    }
+
+    #[tokio::test]
+    async fn the_same_content_gives_the_same_commit() {
+        let (one, first) = repository().await;
+        let (other, second) = repository().await;
+        let id = commit(one.path(), &first).await;
+        assert_eq!(id.len(), 40);
+        assert_eq!(id, commit(other.path(), &second).await);
+        assert_eq!(first.run(&["show", "-s", "--format=%an %cd", "--date=unix"]).await.unwrap(), "Ada 1790000000\n");
+        assert_eq!(first.run(&["branch", "--show-current"]).await.unwrap(), "main\n");
+    }
+
+    #[tokio::test]
+    async fn hooks_of_the_repository_do_not_run() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, git) = repository().await;
+        let hook = folder.path().join(".git/hooks/pre-commit");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+        commit(folder.path(), &git).await;
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_what_git_said() {
+        let (_folder, git) = repository().await;
+        let error = git.run(&["rev-parse", "--verify", "nothing"]).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("git rev-parse failed (exit status: 128): fatal: "), "{text}");
+        assert_eq!(error.code(), Some(128));
+    }
+
+    #[tokio::test]
+    async fn a_transport_that_runs_commands_is_refused() {
+        let (folder, git) = repository().await;
+        let marker = folder.path().join("ran");
+        let url = format!("ext::sh -c touch% {}", marker.display());
+        let error = git.run(&["ls-remote", "--", &url]).await.unwrap_err().to_string();
+        assert!(error.contains("not allowed") && !marker.exists(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn input_and_tests_and_bytes() {
+        let (folder, git) = repository().await;
+        let id = git.run_with_input(&["hash-object", "-w", "--stdin"], b"\xff\n").await.unwrap();
+        assert_eq!(git.run_bytes(&["cat-file", "blob", id.trim()]).await.unwrap(), b"\xff\n");
+        commit(folder.path(), &git).await;
+        assert!(git.test(&["diff", "--quiet"]).await.unwrap());
+        std::fs::write(folder.path().join("a.txt"), "b\n").unwrap();
+        assert!(!git.test(&["diff", "--quiet"]).await.unwrap());
+        assert!(git.test(&["diff", "--quiet", "no-such-thing"]).await.is_err());
+        assert!(git.version().await.unwrap().starts_with('2'));
+    }
+
+    #[tokio::test]
+    async fn a_git_that_is_missing_is_told_apart_from_a_folder_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = Git::new(folder.path()).env("PATH", folder.path()).version().await.unwrap_err();
+        assert_eq!(nowhere.to_string(), "git is not installed: install git 2.32 or newer");
+        let gone = Git::new(folder.path().join("gone")).version().await.unwrap_err().to_string();
+        assert!(gone.starts_with("cannot run git in ") && gone.contains("gone"), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn a_cancel_stops_git() {
+        let (_folder, git) = repository().await;
+        let cancel = CancellationToken::new();
+        let git = git.cancelled_by(&cancel);
+        let wait = git.run(&["-c", "alias.wait=!sleep 1000", "wait"]);
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            cancel.cancel();
+        };
+        let (ended, ()) = tokio::join!(wait, stop);
+        assert!(matches!(ended, Err(GitError::Cancelled(_))), "{ended:?}");
+    }
+
+    #[test]
+    fn arguments_that_git_would_misread_are_refused() {
+        let check = |text: &str, expect: bool| assert_eq!(argument("branch", text).is_ok(), expect, "{text:?}");
+        check("main", true);
+        check("feature/x", true);
+        check("", false);
+        check("--upload-pack=evil", false);
+        check("a\nb", false);
+        let error = argument("branch", "-x").unwrap_err().to_string();
+        assert_eq!(error, "`-x` is no branch for git: it begins with `-`");
+    }
+}
