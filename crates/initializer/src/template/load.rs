@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::limits::Gauge;
-use super::{Content, Entry, Template, TemplateError, builtin_names};
+use super::{Content, Entry, Template, TemplateError, builtin, builtin_names, remote};
+use crate::git::GitError;
 
 /// Where a template comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Source {
             Some(_) if builtin => Err(TemplateError(format!("`{text}` is a built-in template: it has no ref"))),
             None if folder.is_dir() && !is_bare(folder) => Ok(Self::Folder(folder.to_owned())),
             _ if folder.is_dir() || is_git_url(text) => {
-                Ok(Self::Git { url: text.to_owned(), reference: reference.map(str::to_owned) })
+                Ok(Self::Git { url: address(text), reference: reference.map(str::to_owned) })
             }
             _ => Err(TemplateError(format!(
                 "`{text}` is no template: name a built-in one ({}), a folder or a Git URL",
@@ -45,14 +46,22 @@ impl Source {
     }
 }
 
+/// Git runs in a folder of its own: a path that begins in ours must not.
+fn address(text: &str) -> String {
+    let folder = Path::new(text);
+    match std::path::absolute(folder) {
+        Ok(path) if folder.is_dir() => path.display().to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir()
 }
 
 /// `https://host/path`, `ssh://...`, `user@host:path`. A transport helper (`ext::sh -c ...`) runs commands: it is none.
 fn is_git_url(text: &str) -> bool {
-    let has_scheme =
-        ["https://", "http://", "ssh://", "git://", "file://"].iter().any(|scheme| text.starts_with(scheme));
+    let has_scheme = ["https://", "http://", "ssh://", "file://"].iter().any(|scheme| text.starts_with(scheme));
     let is_scp = text.split_once(':').is_some_and(|(host, path)| {
         host.contains('@')
             && !host.starts_with('-')
@@ -61,6 +70,35 @@ fn is_git_url(text: &str) -> bool {
             && !path.starts_with(':')
     });
     has_scheme || is_scp
+}
+
+/// Loads a template. `scratch` is an empty folder that it may use.
+///
+/// # Errors
+/// [`LoadError::Git`] when a remote repository cannot be read, which may pass; anything else will not.
+pub async fn load(source: Source, scratch: &Path) -> Result<Template, LoadError> {
+    match source {
+        Source::Builtin(name) => {
+            let unknown = || TemplateError(format!("there is no built-in template `{name}`"));
+            Ok(builtin(&name).ok_or_else(unknown)??)
+        }
+        Source::Folder(folder) => {
+            let reading = tokio::task::spawn_blocking(move || load_folder(&folder));
+            Ok(reading.await.map_err(|error| TemplateError(error.to_string()))??)
+        }
+        Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch).await,
+    }
+}
+
+/// Why a template could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Its repository cannot be read, for now or for ever.
+    #[error("cannot read the template's repository: {0}")]
+    Git(#[from] GitError),
 }
 
 /// Loads the template of a folder. Its own `.git` at the top is no part of it; an empty folder gets a `.gitkeep`.
@@ -150,4 +188,68 @@ fn is_executable(metadata: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_executable(_: &fs::Metadata) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{file, symlink};
+    use super::*;
+
+    #[test]
+    fn a_person_names_a_builtin_a_folder_or_a_url() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let git = |url: &str, reference: Option<&str>| Source::Git {
+            url: url.to_owned(),
+            reference: reference.map(str::to_owned),
+        };
+        let check = |text: &str, reference: Option<&str>, expect: Option<Source>| {
+            assert_eq!(Source::parse(text, reference).ok(), expect, "{text} at {reference:?}");
+        };
+        check("rust-service", None, Some(Source::Builtin("rust-service".to_owned())));
+        check("rust-service", Some("v1"), None);
+        check(path, None, Some(Source::Folder(folder.path().to_owned())));
+        check(path, Some("v1"), Some(git(path, Some("v1"))));
+        check("https://host/t.git", Some("v1"), Some(git("https://host/t.git", Some("v1"))));
+        check("git@host:t.git", None, Some(git("git@host:t.git", None)));
+        for text in ["no-such", "./no/such", "ext::sh -c true", "-u@host:x", "u@host::x", ""] {
+            check(text, None, None);
+        }
+        assert!(Source::parse("no-such", None).unwrap_err().0.contains("rust-service"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_is_read_with_modes_links_and_empty_folders_but_without_its_git() {
+        use std::os::unix::fs::{PermissionsExt, symlink as link};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in [".git", "bin", "empty/deep", "sub/.github"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        fs::write(at(".git/config"), "secret").unwrap();
+        fs::write(at("bin/run"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(at("bin/run"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(at("sub/.github/a"), "a").unwrap();
+        link("bin/run", at("run")).unwrap();
+        let run = Content::File { bytes: b"#!/bin/sh\n".to_vec(), executable: true };
+        let expect = [
+            Entry { path: "bin/run".to_owned(), content: run },
+            file("empty/deep/.gitkeep", ""),
+            symlink("run", "bin/run"),
+            file("sub/.github/a", "a"),
+        ];
+        assert_eq!(load_folder(folder.path()).unwrap().entries, expect);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_and_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc", folder.path().join("etc")).unwrap();
+        assert_eq!(load_folder(folder.path()).unwrap().entries, [symlink("etc", "/etc")]);
+        let socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        assert!(load_folder(folder.path()).unwrap_err().0.contains("socket"));
+        drop(socket);
+    }
 }

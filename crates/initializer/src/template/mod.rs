@@ -10,6 +10,7 @@ mod limits;
 mod load;
 mod manifest;
 mod path;
+mod remote;
 mod render;
 mod symlink;
 
@@ -18,7 +19,7 @@ use std::fmt::Write as _;
 use surefoot::Digest;
 
 pub use builtin::{builtin, builtin_names};
-pub use load::{Source, load_folder};
+pub use load::{LoadError, Source, load, load_folder};
 pub use manifest::Manifest;
 pub use render::render;
 

@@ -1,0 +1,236 @@
+//! The `local` forge: bare repositories in one folder. A repository appears there whole, with its mark, or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ForgeError, Mark};
+use crate::git::Git;
+
+/// Bare repositories in a folder.
+#[derive(Clone, Debug)]
+pub struct LocalForge {
+    folder: PathBuf,
+}
+
+/// A repository to create.
+#[derive(Clone, Debug)]
+pub struct NewRepository<'a> {
+    /// Its name, without `.git`.
+    pub name: &'a str,
+    /// Who makes it.
+    pub mark: Mark,
+    /// What people read of it.
+    pub description: &'a str,
+    /// Who may read it.
+    pub visibility: Visibility,
+}
+
+/// Who may read a repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Its owner.
+    #[default]
+    Private,
+    /// Its owner's group.
+    Internal,
+    /// Everybody on the machine, and everybody that a `git daemon` serves.
+    Public,
+}
+
+/// How a repository came to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// This call made it.
+    Now,
+    /// An earlier attempt of the same run made it.
+    Before,
+}
+
+/// What repositories here are told beside Git's defaults: what is acknowledged is on the disk, one pack a push, and no
+/// clean-up that outlives the push.
+const CONFIG: &str = "[core]\n\tfsync = objects,derived-metadata,reference\n[transfer]\n\tunpackLimit = 1\n\
+[gc]\n\tautoDetach = false\n[receive]\n\tdenyDeletes = false\n";
+
+impl LocalForge {
+    /// The forge whose repositories are in `folder`.
+    ///
+    /// # Errors
+    /// When the current folder, to which `folder` is relative, is gone.
+    pub fn new(folder: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self { folder: std::path::absolute(folder)? })
+    }
+
+    /// Where the repository of that name is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.git"))
+    }
+
+    /// The address that `git clone` takes on this machine.
+    pub fn url(&self, name: &str) -> String {
+        format!("file://{}", self.path(name).display())
+    }
+
+    /// Creates a repository, or adopts what an earlier attempt with the same mark created.
+    ///
+    /// # Errors
+    /// [`ForgeError::Taken`] when a repository or anything else is there that does not bear the mark.
+    pub async fn create(&self, new: &NewRepository<'_>) -> Result<Created, ForgeError> {
+        let target = self.path(new.name);
+        if self.is_ours(new.name, &new.mark).await? {
+            return Ok(Created::Before);
+        }
+        let making = self.folder.join(format!(".{}.{}.new", new.name, new.mark.run));
+        remove_all(&making)?;
+        fs::create_dir_all(&making).map_err(ForgeError::io(format!("create {}", making.display())))?;
+        fill(&making, new).await?;
+        match fs::rename(&making, &target) {
+            Ok(()) => {
+                sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
+                Ok(Created::Now)
+            }
+            // Somebody was quicker. If it was ourselves, on another machine, it is as good.
+            Err(_) if target.symlink_metadata().is_ok() => {
+                remove_all(&making)?;
+                self.is_ours(new.name, &new.mark).await?;
+                Ok(Created::Before)
+            }
+            Err(error) => Err(ForgeError::Io { what: format!("create {}", target.display()), error }),
+        }
+    }
+
+    /// Whether the repository is there, with the mark.
+    ///
+    /// # Errors
+    /// [`ForgeError::Taken`] when what is there does not bear the mark.
+    pub async fn is_ours(&self, name: &str, mark: &Mark) -> Result<bool, ForgeError> {
+        let path = self.path(name);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(ForgeError::Io { what: format!("look at {}", path.display()), error }),
+            Ok(_) if !path.join("HEAD").is_file() || !path.join("config").is_file() => {
+                let text = "is there already and is no Git repository: it was left as it is; move it away, or choose another name";
+                return Err(ForgeError::Taken(format!("{} {text}", path.display())));
+            }
+            Ok(_) => {}
+        }
+        match Mark::read(&path).await? {
+            Some(found) if found == *mark => Ok(true),
+            Some(found) => Err(ForgeError::Taken(format!(
+                "the repository {} belongs to {found}: it was left as it is; choose another name",
+                path.display()
+            ))),
+            None => Err(ForgeError::Taken(format!(
+                "the repository {} is there already and was not made by Surefoot: {}; it was left as it is; choose another name, or move it away",
+                path.display(),
+                seems_to_be_of(&path).await
+            ))),
+        }
+    }
+
+    /// Removes a repository that bears the mark and in which no branch or tag points to anything but `ours`: the commits
+    /// that the run made. Gives whether there was one.
+    ///
+    /// # Errors
+    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when other commits are in it.
+    pub async fn remove(&self, name: &str, mark: &Mark, ours: &[String]) -> Result<bool, ForgeError> {
+        let leaving = self.folder.join(format!(".{name}.{}.old", mark.run));
+        // An earlier attempt may have come as far as this.
+        remove_all(&leaving)?;
+        if !self.is_ours(name, mark).await? {
+            return Ok(false);
+        }
+        let path = self.path(name);
+        no_strangers(&path, ours).await?;
+        fs::rename(&path, &leaving).map_err(ForgeError::io(format!("remove {}", path.display())))?;
+        // A push that was under way may have come in between the look and the rename.
+        if let Err(error) = no_strangers(&leaving, ours).await {
+            fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
+            return Err(error);
+        }
+        remove_all(&leaving)?;
+        sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
+        Ok(true)
+    }
+}
+
+async fn fill(path: &Path, new: &NewRepository<'_>) -> Result<(), ForgeError> {
+    Git::new(path).run(&["init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha1"]).await?;
+    write_facts(path, new).map_err(ForgeError::io(format!("write into {}", path.display())))
+}
+
+fn write_facts(path: &Path, new: &NewRepository<'_>) -> io::Result<()> {
+    let mut config = File::options().append(true).open(path.join("config"))?;
+    config.write_all(CONFIG.as_bytes())?;
+    config.write_all(new.mark.config().as_bytes())?;
+    config.sync_all()?;
+    let description = if new.description.is_empty() { new.name } else { new.description };
+    fs::write(path.join("description"), format!("{}\n", description.replace('\n', " ")))?;
+    if new.visibility == Visibility::Public {
+        fs::write(path.join("git-daemon-export-ok"), "")?;
+    }
+    set_mode(path, new.visibility)?;
+    for file in ["description", "HEAD"] {
+        sync(&path.join(file))?;
+    }
+    sync(path)
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, visibility: Visibility) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = match visibility {
+        Visibility::Private => 0o700,
+        Visibility::Internal => 0o750,
+        Visibility::Public => 0o755,
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &Path, _: Visibility) -> io::Result<()> {
+    Ok(())
+}
+
+/// A rename, or a file's name, survives a power cut once its folder is synced.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn remove_all(path: &Path) -> Result<(), ForgeError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ForgeError::Io { what: format!("remove {}", path.display()), error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses when a branch, tag or any other ref points to a commit that is not among `ours`.
+async fn no_strangers(path: &Path, ours: &[String]) -> Result<(), ForgeError> {
+    let refs = Git::new(path).run(&["for-each-ref", "--format=%(objectname) %(refname)"]).await?;
+    let is_ours = |line: &&str| line.split_once(' ').is_some_and(|(id, _)| ours.iter().any(|commit| commit == id));
+    let strangers = refs.lines().filter(|line| !is_ours(line)).collect::<Vec<_>>();
+    let Some(first) = strangers.first() else { return Ok(()) };
+    let name = first.split_once(' ').map_or(*first, |(_, name)| name);
+    Err(ForgeError::InUse(format!(
+        "the repository {} has people's commits in it ({name} is not this run's): it was left as it is; remove it by hand if nobody needs it",
+        path.display()
+    )))
+}
+
+/// What an unmarked repository tells of its owner.
+async fn seems_to_be_of(path: &Path) -> String {
+    let last = ["log", "--all", "-1", "--date=short", "--format=its last commit is by %an <%ae> of %ad"];
+    match Git::new(path).run(&last).await {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) => "it is empty and says nothing of its owner".to_owned(),
+        Err(error) => format!("git cannot read it ({error})"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

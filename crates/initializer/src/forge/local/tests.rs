@@ -1,0 +1,144 @@
+//! Ownership: what is created, adopted, refused and removed.
+
+use surefoot::Timestamp;
+
+use super::*;
+
+fn mark(run: &str) -> Mark {
+    Mark { project: "shop".to_owned(), run: run.to_owned() }
+}
+
+fn new(run: &str) -> NewRepository<'static> {
+    NewRepository { name: "shop", mark: mark(run), description: "A\nshop", visibility: Visibility::Private }
+}
+
+fn forge() -> (tempfile::TempDir, LocalForge) {
+    let folder = tempfile::tempdir().unwrap();
+    let forge = LocalForge::new(folder.path().join("repositories")).unwrap();
+    (folder, forge)
+}
+
+/// Everything under a folder, with its content: to see that nothing was touched.
+fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for child in fs::read_dir(folder).unwrap() {
+        let path = child.unwrap().path();
+        if path.is_dir() {
+            found.push((path.clone(), Vec::new()));
+            found.extend(everything(&path));
+        } else {
+            found.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+async fn commit(forge: &LocalForge, branch: &str, by: &str) -> String {
+    let git = Git::new(forge.path("shop")).identity(by, "ada@example.org", Timestamp::from_micros(0));
+    let tree = git.run_with_input(&["mktree"], b"").await.unwrap();
+    let id = git.run(&["commit-tree", "-m", "work", tree.trim()]).await.unwrap().trim().to_owned();
+    git.run(&["update-ref", &format!("refs/heads/{branch}"), &id]).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_repository_is_created_once_and_adopted_by_its_own_run() {
+    let (_folder, forge) = forge();
+    assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Now);
+    let before = everything(&forge.folder);
+    assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Before);
+    assert_eq!(everything(&forge.folder), before);
+    let path = forge.path("shop");
+    assert_eq!(fs::read_to_string(path.join("HEAD")).unwrap(), "ref: refs/heads/main\n");
+    assert_eq!(fs::read_to_string(path.join("description")).unwrap(), "A shop\n");
+    assert!(!path.join("hooks").exists(), "no sample hooks");
+    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn visibility_is_the_folders_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    for (visibility, mode, exported) in
+        [(Visibility::Private, 0o700, false), (Visibility::Internal, 0o750, false), (Visibility::Public, 0o755, true)]
+    {
+        let (_folder, forge) = forge();
+        forge.create(&NewRepository { visibility, ..new("r1") }).await.unwrap();
+        let path = forge.path("shop");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        assert_eq!(path.join("git-daemon-export-ok").exists(), exported);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    let check = async |forge: &LocalForge, expect: &str| {
+        let before = everything(&forge.folder);
+        let error = forge.create(&new("r2")).await.unwrap_err();
+        assert!(error.is_fatal() && error.to_string().contains(expect), "{error}");
+        assert!(forge.remove("shop", &mark("r2"), &[]).await.unwrap_err().is_fatal());
+        assert_eq!(everything(&forge.folder), before);
+    };
+    let (_one, forge_one) = forge();
+    forge_one.create(&new("r1")).await.unwrap();
+    check(&forge_one, "belongs to project `shop`, run r1").await;
+
+    let (_two, unmarked) = forge();
+    fs::create_dir_all(unmarked.path("shop")).unwrap();
+    check(&unmarked, "no Git repository").await;
+    Git::new(unmarked.path("shop")).run(&["init", "--quiet", "--bare"]).await.unwrap();
+    check(&unmarked, "it is empty").await;
+    commit(&unmarked, "main", "Ada").await;
+    check(&unmarked, "by Ada <ada@example.org> of 1970-01-01").await;
+
+    let (_three, file) = forge();
+    fs::create_dir_all(&file.folder).unwrap();
+    fs::write(file.path("shop"), "mine").unwrap();
+    check(&file, "no Git repository").await;
+}
+
+#[tokio::test]
+async fn what_a_killed_attempt_left_is_cleaned_up() {
+    let (_folder, forge) = forge();
+    let left = forge.folder.join(".shop.r1.new");
+    fs::create_dir_all(left.join("objects/half")).unwrap();
+    assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Now);
+    assert!(!left.exists());
+    fs::rename(forge.path("shop"), forge.folder.join(".shop.r1.old")).unwrap();
+    assert!(!forge.remove("shop", &mark("r1"), &[]).await.unwrap());
+    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn of_many_attempts_at_once_one_creates() {
+    let (_folder, forge) = forge();
+    fs::create_dir_all(&forge.folder).unwrap();
+    let runs = ["r1", "r2", "r3", "r4"];
+    let new = runs.map(new);
+    let (a, b, c, d) =
+        tokio::join!(forge.create(&new[0]), forge.create(&new[1]), forge.create(&new[2]), forge.create(&new[3]));
+    let all = [a, b, c, d];
+    assert_eq!(all.iter().filter(|made| matches!(made, Ok(Created::Now))).count(), 1);
+    assert_eq!(all.iter().filter(|made| matches!(made, Err(ForgeError::Taken(_)))).count(), 3);
+    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1, "the others left nothing");
+}
+
+#[tokio::test]
+async fn only_what_holds_nothing_but_ours_is_removed() {
+    let (_folder, forge) = forge();
+    assert!(!forge.remove("shop", &mark("r1"), &[]).await.unwrap(), "there is none");
+    forge.create(&new("r1")).await.unwrap();
+    let ours = commit(&forge, "main", "Surefoot").await;
+    let theirs = commit(&forge, "feature", "Ada").await;
+    let error = forge.remove("shop", &mark("r1"), std::slice::from_ref(&ours)).await.unwrap_err();
+    assert!(
+        error.to_string().contains("people's commits") && error.to_string().contains("refs/heads/feature"),
+        "{error}"
+    );
+    assert_ne!(ours, theirs);
+    assert!(forge.path("shop").exists());
+    Git::new(forge.path("shop")).run(&["update-ref", "-d", "refs/heads/feature"]).await.unwrap();
+    assert!(forge.remove("shop", &mark("r1"), &[ours]).await.unwrap());
+    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 0);
+}
