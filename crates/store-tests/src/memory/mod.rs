@@ -109,7 +109,7 @@ impl Store for MemoryStore {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
-        Ok(self.read(State::workers))
+        Ok(self.read(|state| state.workers(self.clock.now())))
     }
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
@@ -154,11 +154,11 @@ impl Store for MemoryStore {
     }
 
     async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
-        self.free(|state, _| Ok(state.set_queue(name, limits, only_if_new)))
+        self.free(|state, _| state.set_queue(name, limits, only_if_new))
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
-        self.free(|state, _| Ok(state.pause_queue(name, paused)))
+        self.free(|state, _| state.pause_queue(name, paused))
     }
 
     async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {

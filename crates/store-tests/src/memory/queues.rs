@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use surefoot::{QueueInfo, QueueLimits, Rate, Run, RunStatus, Timestamp};
+use surefoot::{QueueInfo, QueueLimits, Rate, Run, RunStatus, StoreError, Timestamp};
 
 use super::state::{Queue, State};
 
 impl State {
-    pub(super) fn set_queue(&mut self, name: &str, limits: QueueLimits, only_if_new: bool) {
+    pub(super) fn set_queue(&mut self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
         if !(only_if_new && self.queues.contains_key(name)) {
             self.queues.entry(name.to_owned()).or_default().limits = limits;
         }
+        Ok(())
     }
 
-    pub(super) fn pause_queue(&mut self, name: &str, paused: bool) {
+    pub(super) fn pause_queue(&mut self, name: &str, paused: bool) -> Result<(), StoreError> {
         self.queues.entry(name.to_owned()).or_default().paused = paused;
+        Ok(())
     }
 
     pub(super) fn queues(&self) -> Vec<QueueInfo> {

@@ -40,12 +40,16 @@ impl State {
         self.workers.values().filter(|worker| worker.info.expires_at <= now).map(|worker| worker.info.id).collect()
     }
 
-    pub(super) fn workers(&self) -> Vec<WorkerInfo> {
+    /// Those whose lease holds, the one that has lived longest first.
+    pub(super) fn workers(&self, now: Timestamp) -> Vec<WorkerInfo> {
         let info = |worker: &Worker| {
             let running = self.held_by(worker.info.id).count() as u64;
             WorkerInfo { running, ..worker.info.clone() }
         };
-        self.workers.values().map(info).collect()
+        let alive = self.workers.values().filter(|worker| worker.info.expires_at > now);
+        let mut workers: Vec<WorkerInfo> = alive.map(info).collect();
+        workers.sort_by_key(|worker| (worker.started_at, worker.id));
+        workers
     }
 
     fn bury(&mut self, dead: Vec<WorkerId>, now: Timestamp) -> Result<Vec<Run>, StoreError> {

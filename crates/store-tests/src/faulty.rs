@@ -1,0 +1,241 @@
+//! A store whose n-th write goes wrong: it fails, or the process "dies" there, before or after the write took place.
+//!
+//! A test runs a workflow over it with n = 1, 2, 3 and so on until a round in which nothing went wrong any more, and so
+//! has met a fault at every write. What counts as a write is what may change a run: submit, claim, commit, cancel, retry,
+//! answer, register, deregister, reclaim. Claims and reclaims that find nothing, heartbeats, prunes and what is done to queues do not
+//! count, for how many there are is a matter of time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
+    WorkerInfo,
+};
+use surefoot::{
+    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+};
+use tokio::sync::watch;
+
+/// What goes wrong at one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The write does not take place, and says so: [`StoreError::Unavailable`].
+    Refused,
+    /// The write takes place and the answer is lost: [`StoreError::Unavailable`] all the same.
+    AnswerLost,
+    /// The process dies before the write: this call and every later one never return.
+    CrashBefore,
+    /// The process dies after the write took place: this call and every later one never return.
+    CrashAfter,
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::AnswerLost, Self::CrashBefore, Self::CrashAfter];
+
+    const fn is_crash(self) -> bool {
+        matches!(self, Self::CrashBefore | Self::CrashAfter)
+    }
+
+    const fn takes_place(self) -> bool {
+        matches!(self, Self::AnswerLost | Self::CrashAfter)
+    }
+}
+
+/// A store over another, with a fault at one write. After a crash, wrap the store below anew: that is the restart.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    fault: Fault,
+    at: u64,
+    writes: AtomicU64,
+    met: watch::Sender<bool>,
+}
+
+impl FaultyStore {
+    /// `fault` happens at write number `at`, counted from 1.
+    pub fn new(inner: Arc<dyn Store>, at: u64, fault: Fault) -> Self {
+        Self { inner, fault, at, writes: AtomicU64::new(0), met: watch::Sender::new(false) }
+    }
+
+    /// A store at which nothing goes wrong, that counts the writes.
+    pub fn sound(inner: Arc<dyn Store>) -> Self {
+        Self::new(inner, 0, Fault::Refused)
+    }
+
+    /// Writes so far, the faulty one included.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Whether the fault has happened.
+    pub fn met(&self) -> bool {
+        *self.met.borrow()
+    }
+
+    /// Returns once the fault has happened. After a crash, that is the moment to drop everything that uses this store.
+    pub async fn until_met(&self) {
+        // This store holds the sender: the wait cannot fail.
+        let _ = self.met.subscribe().wait_for(|met| *met).await;
+    }
+
+    async fn write<T>(&self, write: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        self.alive().await;
+        if self.writes.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
+            let done = write.await;
+            // The process may have died meanwhile, at the write of another task.
+            self.alive().await;
+            return done;
+        }
+        if self.fault.takes_place() {
+            // The store below may refuse it; that answer is lost as well.
+            let _ = write.await;
+        }
+        self.met.send_replace(true);
+        self.alive().await;
+        Err(StoreError::Unavailable(format!("{:?} at write {}, as the test wants it", self.fault, self.at)))
+    }
+
+    async fn read<T>(&self, read: impl Future<Output = T> + Send) -> T {
+        self.alive().await;
+        let read = read.await;
+        self.alive().await;
+        read
+    }
+
+    /// Never returns once the process is dead.
+    async fn alive(&self) {
+        if self.fault.is_crash() && self.met() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether a claim could find anything.
+    async fn has_work(&self) -> Result<bool, StoreError> {
+        let now = self.inner.now();
+        for status in [RunStatus::Queued, RunStatus::Waiting] {
+            let filter = RunFilter { status: Some(status), limit: usize::MAX >> 1, ..RunFilter::default() };
+            if self.inner.runs(filter).await?.iter().any(|run| run.head.available_at.is_some_and(|at| at <= now)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a reclaim could find anything: a run that runs, and whose worker is not among the living.
+    async fn has_dead(&self) -> Result<bool, StoreError> {
+        let filter = RunFilter { status: Some(RunStatus::Running), limit: usize::MAX >> 1, ..RunFilter::default() };
+        let alive = self.inner.workers().await?;
+        let held = |run: &Run| alive.iter().any(|worker| Some(worker.id) == run.head.worker);
+        Ok(self.inner.runs(filter).await?.iter().any(|run| !held(run)))
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+
+    fn hints(&self) -> Hints {
+        self.inner.hints()
+    }
+
+    async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        self.write(self.inner.register_worker(worker)).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
+        self.read(self.inner.heartbeat(worker)).await
+    }
+
+    async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.write(self.inner.deregister_worker(worker)).await
+    }
+
+    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        if self.read(self.has_dead()).await? {
+            self.write(self.inner.reclaim()).await
+        } else {
+            self.read(self.inner.reclaim()).await
+        }
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.read(self.inner.workers()).await
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        self.write(self.inner.submit(submission)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
+        if self.read(self.has_work()).await? {
+            self.write(self.inner.claim(request)).await
+        } else {
+            self.read(self.inner.claim(request)).await
+        }
+    }
+
+    async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        self.write(self.inner.commit(lease, transition)).await
+    }
+
+    async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
+        self.write(self.inner.cancel(run, mode, by)).await
+    }
+
+    async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        self.write(self.inner.retry(run, from, by)).await
+    }
+
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError> {
+        self.write(self.inner.answer(run, step, answer, by, note)).await
+    }
+
+    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        self.read(self.inner.set_queue(name, limits, only_if_new)).await
+    }
+
+    async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        self.read(self.inner.pause_queue(name, paused)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        self.read(self.inner.queues()).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.read(self.inner.run(id)).await
+    }
+
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+        self.read(self.inner.runs(filter)).await
+    }
+
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(self.inner.events(run, after, limit)).await
+    }
+
+    async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
+        self.read(self.inner.records(filter)).await
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(self.inner.blob(digest)).await
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
+        self.read(self.inner.prune(limit)).await
+    }
+}
