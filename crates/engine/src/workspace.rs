@@ -32,7 +32,6 @@ const LARGEST: u64 = 256 << 20;
 
 /// One path of a manifest.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Entry {
     /// Relative, with `/`.
     path: String,
@@ -106,15 +105,16 @@ impl Folder {
         Ok(Some(snapshot))
     }
 
-    /// Removes the folder: the run has ended. What was in it is in the store.
+    /// Removes the folder: the run is about to end. What was in it is in the store.
     pub(crate) async fn remove(&self) {
+        // Most runs have none; a look is cheaper than a task of its own.
+        if !self.path.exists() {
+            return;
+        }
+        self.state.lock().await.holds = None;
         let path = self.path.clone();
-        let removed = blocking(move || match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        });
-        if let Err(error) = removed.await {
-            tracing::warn!(%error, path = %self.path.display(), "cannot remove the workspace of a run that has ended");
+        if let Err(error) = blocking(move || std::fs::remove_dir_all(path)).await {
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove the workspace of a run that ends");
         }
     }
 }

@@ -51,22 +51,20 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
     if let Some(lease) = run.lease() {
         let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone());
         let mut driver = Driver { shared: shared.clone(), run, lease, held: held.clone(), folder };
+        // A lease that is lost is another's: nothing is left to do here.
         let _lost = driver.go().await;
-        driver.leave(&held).await;
+        // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
+        shared.held.remove(id, &held);
+        if driver.run.head.status.is_ended() {
+            held.ended.send_replace(Some(Arc::new(driver.run)));
+        }
     }
-    shared.held.remove(id);
+    shared.held.remove(id, &held);
     drop(permit);
     shared.freed.notify_one();
 }
 
 impl Driver {
-    async fn leave(self, held: &Held) {
-        if self.run.head.status.is_ended() {
-            held.ended.send_replace(Some(Arc::new(self.run)));
-            self.folder.remove().await;
-        }
-    }
-
     async fn go(&mut self) -> Result<(), Gone> {
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
@@ -203,6 +201,10 @@ impl Driver {
     /// Writes a change. While the store is away it is kept and tried again, for as long as the lease may hold.
     pub(super) async fn write(&mut self, edit: Edit) -> Result<(), Gone> {
         let (run, transition) = edit.finish();
+        if run.head.status.is_ended() {
+            // Before the commit: after it the run may be retried, and the folder be in use again.
+            self.folder.remove().await;
+        }
         let mut wait = RETRY_FIRST;
         loop {
             match self.shared.store.commit(self.lease, transition.clone()).await {

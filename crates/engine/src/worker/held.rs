@@ -39,8 +39,12 @@ impl Registry {
         held
     }
 
-    pub(crate) fn remove(&self, run: RunId) {
-        self.map().remove(&run);
+    /// Forgets a run, unless it is held anew since: a retry may come between the end of a run and this.
+    pub(crate) fn remove(&self, run: RunId, held: &Held) {
+        let mut map = self.map();
+        if map.get(&run).is_some_and(|now| now.ended.same_channel(&held.ended)) {
+            map.remove(&run);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

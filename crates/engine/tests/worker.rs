@@ -1,0 +1,430 @@
+//! The worker over the in-memory store: what a handler may do, and what becomes of the run.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use surefoot::state::{Answer, CancelMode};
+use surefoot::workflow::{Backoff, OnInterrupt, RetryPolicy};
+use surefoot::{
+    Client, CredentialError, CredentialSource, Handlers, Outcome, Output, Run, RunStatus, Secret, StepContext,
+    StepError, StepHandler, StepStatus, Store, Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
+    handler_fn,
+};
+use surefoot_store_tests::MemoryStore;
+
+fn store() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new(Arc::new(SystemClock)))
+}
+
+struct Vault;
+
+impl CredentialSource for Vault {
+    fn get(&self, name: &str) -> Result<Secret, CredentialError> {
+        match name {
+            "token" => Ok(Secret::new("s3cr3t-token")),
+            _ => Err(CredentialError(format!("set the credential {name}"))),
+        }
+    }
+}
+
+async fn worker(store: &Arc<dyn Store>, handlers: Handlers, folder: &tempfile::TempDir) -> WorkerHandle {
+    let options = WorkerOptions {
+        workspaces: folder.path().join("workspaces"),
+        grace: Duration::from_millis(50),
+        handler_grace: Duration::from_millis(200),
+        credentials: Arc::new(Vault),
+        ..WorkerOptions::default()
+    };
+    Worker::start(store.clone(), handlers, options).await.unwrap()
+}
+
+fn once() -> RetryPolicy {
+    RetryPolicy { attempts: 1, ..RetryPolicy::default() }
+}
+
+fn quick(attempts: u32) -> RetryPolicy {
+    let wait = Duration::from_millis(5);
+    RetryPolicy { attempts, backoff: Backoff { initial: wait, factor: 1, max: wait, jitter: 0.0 } }
+}
+
+async fn finish(client: &Client, workflow: Workflow) -> Run {
+    let run = client.submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    client.wait(run.id).await.unwrap()
+}
+
+async fn kinds(client: &Client, run: &Run) -> Vec<String> {
+    let events = client.store().events(run.id, 0, 1000).await.unwrap();
+    assert!(events.iter().enumerate().all(|(index, event)| event.seq == index as u64 + 1), "gapless from 1");
+    events.into_iter().map(|event| event.kind).collect()
+}
+
+#[tokio::test]
+async fn a_run_goes_from_step_to_step_and_steps_see_what_came_before() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let add = handler_fn(async |_context: StepContext, input: Value| {
+        Ok(json!({ "sum": input["a"].as_i64().unwrap() + input["b"].as_i64().unwrap() }))
+    });
+    let worker = worker(&store, Handlers::new().with("add", add), &folder).await;
+    let workflow = Workflow::builder("sums")
+        .step_with("one", "add", |step| step.with(json!({ "a": 1, "b": 2 })))
+        .step_with("skipped", "add", |step| step.condition("steps.one.output.sum > 5").with(json!({ "a": 0, "b": 0 })))
+        .step_with("two", "add", |step| step.with(json!({ "a": "${{ steps.one.output.sum }}", "b": 10 })).weight(3))
+        .build()
+        .unwrap();
+    let run = finish(&worker.client(), workflow).await;
+    assert_eq!(run.head.status, RunStatus::Completed);
+    assert_eq!(run.head.progress, 100);
+    assert_eq!(run.steps[1].status, StepStatus::Skipped);
+    assert_eq!(run.steps[2].output, Some(json!({ "sum": 13 })));
+    let expect = [
+        "run.submitted",
+        "run.started",
+        "step.started",
+        "step.completed",
+        "step.skipped",
+        "step.started",
+        "step.completed",
+        "run.completed",
+    ];
+    assert_eq!(kinds(&worker.client(), &run).await, expect);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_step_is_retried_and_what_completed_is_not_run_again() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let seen = ledger.clone();
+    let act = handler_fn(move |context: StepContext, _: Value| {
+        seen.lock().unwrap().push(format!("{} {}", context.step_id(), context.attempt()));
+        async move {
+            let fails = context.step_id() == "flaky" && context.attempt() < 3;
+            if fails { Err(StepError::from("not yet")) } else { Ok(context.idempotency_key()) }
+        }
+    });
+    let worker = worker(&store, Handlers::new().with("act", act), &folder).await;
+    let workflow = Workflow::builder("flaky")
+        .step("first", "act")
+        .step_with("flaky", "act", |step| step.retry(quick(3)))
+        .build()
+        .unwrap();
+    let run = finish(&worker.client(), workflow).await;
+    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
+    assert_eq!(*ledger.lock().unwrap(), ["first 1", "flaky 1", "flaky 2", "flaky 3"]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn fatal_errors_panics_timeouts_and_bad_expressions_fail_the_run_with_the_reason() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let bad = handler_fn(async |_context: StepContext, input: Value| match input.as_str() {
+        Some("fatal") => Err(StepError::fatal("no such forge")),
+        Some("panic") => panic!("index out of range"),
+        Some("slow") => std::future::pending().await,
+        _ => Ok(()),
+    });
+    let worker = worker(&store, Handlers::new().with("bad", bad), &folder).await;
+    let check = async |how: &str, attempts: u32, expect: &str| {
+        let workflow = Workflow::builder("bad")
+            .step_with("step", "bad", |step| step.with(how).retry(quick(attempts)).timeout(Duration::from_millis(60)))
+            .build()
+            .unwrap();
+        let run = finish(&worker.client(), workflow).await;
+        assert_eq!(run.head.status, RunStatus::Failed, "{how}");
+        let error = run.head.error.unwrap();
+        assert!(error.contains(expect) && error.contains("step step"), "{how}: {error}");
+        run.steps[0].attempt
+    };
+    assert_eq!(check("fatal", 3, "no such forge").await, 1);
+    assert_eq!(check("panic", 2, "panicked: index out of range").await, 2);
+    assert_eq!(check("slow", 2, "timed out after 60ms").await, 2);
+    assert_eq!(check("${{ parameters.absent }}", 3, "undefined").await, 1);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_person_retries_from_the_failed_step_or_an_earlier_one() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let broken = Arc::new(AtomicU32::new(1));
+    let (state, ledger) = (broken.clone(), Arc::new(Mutex::new(Vec::new())));
+    let seen = ledger.clone();
+    let act = handler_fn(move |context: StepContext, _: Value| {
+        seen.lock().unwrap().push(context.step_id().to_owned());
+        let fails = context.step_id() == "b" && state.load(Ordering::SeqCst) > 0;
+        async move { if fails { Err(StepError::from("broken")) } else { Ok(()) } }
+    });
+    let worker = worker(&store, Handlers::new().with("act", act), &folder).await;
+    let client = worker.client();
+    let builder = Workflow::builder("abc").step("a", "act").step_with("b", "act", |step| step.retry(once()));
+    let run = finish(&client, builder.step("c", "act").build().unwrap()).await;
+    assert_eq!(run.head.status, RunStatus::Failed);
+    assert!(client.retry(run.id, Some("c"), "me").await.unwrap_err().to_string().contains("only as far as b"));
+    client.retry(run.id, None, "me").await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!((run.head.status, ledger.lock().unwrap().join("")), (RunStatus::Failed, "abb".to_owned()));
+    broken.store(0, Ordering::SeqCst);
+    client.retry(run.id, Some("a"), "me").await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!((run.head.status, ledger.lock().unwrap().join("")), (RunStatus::Completed, "abbabc".to_owned()));
+    worker.stop().await;
+}
+
+struct Making(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl StepHandler for Making {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        self.0.lock().unwrap().push(format!("+{}", context.step_id()));
+        let output = Output::new(context.step_id())?.record("thing", context.step_id(), json!({}));
+        if context.step_id() == "hangs" {
+            std::future::pending::<()>().await;
+        }
+        Ok(output.into())
+    }
+
+    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+        self.0.lock().unwrap().push(format!("-{}", context.step_id()));
+        Ok(())
+    }
+}
+
+async fn until(client: &Client, run: &Run, status: StepStatus, step: usize) {
+    let mut watch = client.watch(run.id, 0);
+    while client.run(run.id).await.unwrap().steps[step].status != status {
+        watch.next().await.unwrap().expect("the run goes on");
+    }
+}
+
+#[tokio::test]
+async fn cancel_stops_and_undo_takes_back_last_step_first_with_its_records() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let ledger = Arc::new(Mutex::new(Vec::new()));
+    let worker = worker(&store, Handlers::new().with("make", Making(ledger.clone())), &folder).await;
+    let client = worker.client();
+    let builder = Workflow::builder("making").step("a", "make").step("b", "make");
+    let workflow = Arc::new(builder.step("hangs", "make").step("never", "make").build().unwrap());
+
+    let run = client.submit(Submit::new(workflow.clone())).await.unwrap().run;
+    until(&client, &run, StepStatus::Running, 2).await;
+    client.cancel(run.id, CancelMode::Stop, "me").await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Cancelled);
+    assert_eq!(run.steps[3].status, StepStatus::Skipped);
+    assert_eq!(store.records(Default::default()).await.unwrap().len(), 2);
+
+    client.cancel(run.id, CancelMode::Undo, "me").await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Cancelled);
+    assert_eq!(ledger.lock().unwrap().join(" "), "+a +b +hangs -hangs -b -a");
+    assert_eq!(store.records(Default::default()).await.unwrap(), []);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_are_masked_in_everything_that_is_written() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let leak = handler_fn(async |context: StepContext, input: Value| {
+        let token = context.credential("token")?;
+        context.log(format!("token is {}", token.expose()));
+        context.progress(50, format!("using {}", token.expose()));
+        if input == json!("fail") {
+            return Err(StepError::fatal(format!("cannot use {}", token.expose())));
+        }
+        Ok(json!({ "leaked": token.expose() }))
+    });
+    let worker = worker(&store, Handlers::new().with("leak", leak), &folder).await;
+    let builder = Workflow::builder("leaks").step("ok", "leak");
+    let run =
+        finish(&worker.client(), builder.step_with("bad", "leak", |step| step.with("fail")).build().unwrap()).await;
+    let events = store.events(run.id, 0, 1000).await.unwrap();
+    let written = format!("{run:?} {events:?}");
+    assert!(written.contains("***") && written.contains("cannot use ***"), "{written}");
+    assert!(!written.contains("s3cr3t"), "{written}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_worker_hands_back_and_the_next_carries_on_without_spending_an_attempt() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = calls.clone();
+    let slow_once = handler_fn(move |context: StepContext, _: Value| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                context.save_checkpoint("half").await?;
+                std::future::pending::<()>().await;
+            }
+            Ok(json!({ "attempt": context.attempt(), "checkpoint": context.checkpoint() }))
+        }
+    });
+    let handlers = Handlers::new().with("slow", slow_once);
+    let first = worker(&store, handlers.clone(), &folder).await;
+    let client = first.client();
+    let workflow = Workflow::builder("slow").step("slow", "slow").build().unwrap();
+    let run = client.submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    while store.run(run.id).await.unwrap().unwrap().steps[0].checkpoint.is_none() {
+        tokio::task::yield_now().await;
+    }
+    first.stop().await;
+    let stopped = store.run(run.id).await.unwrap().unwrap();
+    assert_eq!((stopped.head.status, stopped.steps[0].status), (RunStatus::Queued, StepStatus::Waiting));
+    let second = worker(&store, handlers, &folder).await;
+    let run = second.client().wait(run.id).await.unwrap();
+    assert_eq!(run.steps[0].output, Some(json!({ "attempt": 1, "checkpoint": "half" })));
+    assert_eq!(run.steps[0].interruptions, 1);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn on_interrupt_ask_waits_for_a_person_and_takes_the_answer() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let calls = Arc::new(AtomicU32::new(0));
+    let count = calls.clone();
+    let once_slow = handler_fn(move |_: StepContext, _: Value| {
+        let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    });
+    let handlers = Handlers::new().with("slow", once_slow);
+    let first = worker(&store, handlers.clone(), &folder).await;
+    let client = first.client();
+    let workflow = Workflow::builder("ask").step_with("risky", "slow", |step| step.on_interrupt(OnInterrupt::Ask));
+    let run = client.submit(Submit::new(Arc::new(workflow.build().unwrap()))).await.unwrap().run;
+    while calls.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.stop().await;
+    let second = worker(&store, handlers, &folder).await;
+    let client = second.client();
+    assert_eq!(client.run(run.id).await.unwrap().head.status, RunStatus::Waiting);
+    assert!(client.answer(run.id, "risky", Answer::Approve, "me", None).await.is_err());
+    client.answer(run.id, "risky", Answer::Rerun, "me", None).await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!((run.head.status, calls.load(Ordering::SeqCst)), (RunStatus::Completed, 2));
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn sleeping_and_asking_hold_no_worker() {
+    struct Pausing;
+
+    #[async_trait]
+    impl StepHandler for Pausing {
+        async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+            match (context.step_id(), context.checkpoint(), context.answer()) {
+                ("sleeps", None, _) => Ok(Outcome::Sleep { delay: Duration::from_millis(30), checkpoint: json!(1) }),
+                ("asks", _, None) => Ok(Outcome::Ask { question: "go on?".into(), checkpoint: Value::Null }),
+                (_, checkpoint, answer) => Ok(Output::new((checkpoint, answer, context.attempt()))?.into()),
+            }
+        }
+    }
+
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let worker = worker(&store, Handlers::new().with("pause", Pausing), &folder).await;
+    let client = worker.client();
+    let workflow = Workflow::builder("pauses").step("sleeps", "pause").step("asks", "pause").build().unwrap();
+    let run = client.submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    until(&client, &run, StepStatus::Waiting, 1).await;
+    assert_eq!(worker.running(), 0);
+    client.answer(run.id, "asks", Answer::Approve, "me", Some("fine")).await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!(run.steps[0].output, Some(json!([1, null, 1])));
+    let answer = json!({ "answer": "approve", "by": "me", "note": "fine" });
+    assert_eq!(run.steps[1].output, Some(json!([null, answer, 1])));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_workspace_survives_the_folder_and_a_failed_attempt_leaves_nothing() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let other_machine = tempfile::tempdir().unwrap();
+    let act = handler_fn(async |context: StepContext, input: Value| {
+        let workspace = context.workspace().await?;
+        match input.as_str() {
+            Some("write") => {
+                std::fs::create_dir_all(workspace.join("a/empty"))?;
+                std::fs::write(workspace.join("a/file"), b"\x00binary")?;
+                std::os::unix::fs::symlink("file", workspace.join("a/link"))?;
+                Ok(Value::Null)
+            }
+            Some("debris") if context.attempt() == 1 => {
+                std::fs::write(workspace.join("debris"), "x")?;
+                std::fs::remove_file(workspace.join("a/file"))?;
+                Err(StepError::from("half-way"))
+            }
+            Some("ask") if context.answer().is_none() => Err(StepError::fatal("stop here")),
+            _ => {
+                let names =
+                    std::fs::read_dir(&workspace)?.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                let link = std::fs::read(workspace.join("a/link"))?;
+                Ok(
+                    json!({ "names": names.collect::<Vec<_>>(), "link": link, "empty": workspace.join("a/empty").is_dir() }),
+                )
+            }
+        }
+    });
+    let handlers = Handlers::new().with("act", act);
+    let workflow = |third: &str| {
+        Workflow::builder("files")
+            .step_with("write", "act", |step| step.with("write"))
+            .step_with("debris", "act", |step| step.with("debris").retry(quick(2)))
+            .step_with("third", "act", |step| step.with(third))
+            .build()
+            .unwrap()
+    };
+    let expect = json!({ "names": ["a"], "link": b"\x00binary", "empty": true });
+    let first = worker(&store, handlers.clone(), &folder).await;
+    let run = finish(&first.client(), workflow("read")).await;
+    assert_eq!(run.steps[1].output, Some(expect.clone()), "{:?}", run.head.error);
+    assert_eq!(run.steps[2].output, Some(expect));
+    assert!(!folder.path().join("workspaces").join(run.id.to_string()).exists());
+    // The next step finds the folder on a machine that never had it.
+    let run = finish(&first.client(), workflow("ask")).await;
+    assert_eq!(run.head.status, RunStatus::Failed);
+    first.stop().await;
+    let second = worker(&store, handlers, &other_machine).await;
+    second.client().retry(run.id, Some("debris"), "me").await.unwrap();
+    let run = second.client().wait(run.id).await.unwrap();
+    assert_eq!(run.steps[1].output, Some(json!({ "names": ["a"], "link": b"\x00binary", "empty": true })));
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_refused() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let act = handler_fn(async |_: StepContext, _: Value| Ok(()));
+    let worker = worker(&store, Handlers::new().with("act", act), &folder).await;
+    let client = worker.client();
+    let schema = json!({
+        "type": "object", "required": ["name"], "additionalProperties": false,
+        "properties": { "name": { "type": "string" }, "size": { "type": "integer", "default": 1 } }
+    });
+    let builder = Workflow::builder("named").parameters(schema).unique("${{ parameters.name }}").step("a", "act");
+    let workflow = Arc::new(builder.build().unwrap());
+    let submit = |parameters: Value| Submit::new(workflow.clone()).parameters(parameters);
+
+    let first = client.submit(submit(json!({ "name": "shop" })).key("k")).await.unwrap();
+    let again = client.submit(submit(json!({ "size": 1, "name": "shop" })).key("k")).await.unwrap();
+    assert_eq!((again.run.id, first.existing, again.existing), (first.run.id, false, true));
+    assert_eq!(client.submit(submit(json!({ "name": "shop" }))).await.unwrap().run.id, first.run.id);
+
+    let refused = async |submit: Submit| client.submit(submit).await.unwrap_err().to_string();
+    assert!(refused(submit(json!({ "name": "x" })).key("k")).await.contains("belongs to run"));
+    assert!(refused(submit(json!({ "name": "shop", "size": 2 })).key("other")).await.contains("`shop` is taken"));
+    assert_eq!(refused(submit(json!({}))).await, "parameter name: is required");
+    assert_eq!(
+        refused(submit(json!({ "name": "x", "sise": 2 }))).await,
+        "parameter sise: is not a parameter of this workflow"
+    );
+    assert!(refused(submit(json!({ "name": 3 }))).await.starts_with("parameter name: 3 is not of type"));
+    assert_eq!(store.runs(Default::default()).await.unwrap().len(), 1);
+    worker.stop().await;
+}
