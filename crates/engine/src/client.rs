@@ -259,16 +259,23 @@ async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<S
     let Some(leased) = leased else { return worker.store.submit(submission).await };
     let (answer, answered) = oneshot::channel();
     let task = worker.clone();
+    // Held before it is sent: should the answer get lost, the dispatcher can tell it from a run that nobody drives.
+    let held = worker.held.add(leased.id, None);
     worker.drivers.spawn(async move {
         let submitted = task.store.submit(submission).await;
         let starts = matches!(submitted, Ok(Submitted::Started));
-        // Held before the caller hears of it, so that its wait finds the run here.
-        let held = starts.then(|| task.held.add(leased.id, None));
+        if !starts {
+            task.held.remove(leased.id, &held);
+        }
+        if let Err(error) = submitted.as_ref()
+            && error.is_retryable()
+        {
+            task.doubt(error);
+        }
         // A caller that no longer listens has its run all the same.
         let _ = answer.send(submitted);
-        match held {
-            Some(held) => drive(task, leased, held, permit).await,
-            None => drop(permit),
+        if starts {
+            drive(task, leased, held, permit).await;
         }
     });
     answered.await.map_err(|_| StoreError::Unavailable("the worker stopped before the run was submitted".to_owned()))?

@@ -1,13 +1,14 @@
 //! The dispatcher: claims runs while there is room, and gives each a driver.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::{Shared, driver};
-use crate::Timestamp;
-use crate::store::ClaimRequest;
+use crate::store::{ClaimRequest, RunFilter};
+use crate::{Run, RunStatus, StoreError, Timestamp};
 
 /// The longest time without a look at the store: hints may be lost.
 const POLL: Duration = Duration::from_secs(1);
@@ -29,6 +30,9 @@ enum Look {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut work = shared.store.hints().work;
     while !shared.draining.is_cancelled() {
+        if shared.in_doubt.swap(false, Ordering::SeqCst) && adopt(&shared).await.is_err() {
+            shared.in_doubt.store(true, Ordering::SeqCst);
+        }
         // No place is reserved while the store is asked: a submission that comes meanwhile still starts at once. Should
         // both fill the last place, the claimed run's driver waits for one.
         let room = shared.slots.available_permits().min(BATCH);
@@ -51,8 +55,25 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
         }
         Err(error) => {
             tracing::warn!(%error, "cannot claim runs; trying again");
-            shared.note_trouble(Some(&error));
-            Look::Done(Some(shared.store.now() + AWAY))
+            shared.doubt(&error);
+            tokio::time::sleep(AWAY).await;
+            Look::Done(None)
+        }
+    }
+}
+
+/// Drives the runs that the store leased to this worker without an answer that got through. No claim is under way here,
+/// and submissions are held before they are sent, so a run that is ours and not held is driven by nobody.
+async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let mut filter = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
+    loop {
+        let page = shared.store.runs(filter.clone()).await?;
+        filter.before = page.last().map(|run| run.id);
+        let full = page.len() == filter.limit;
+        let ours = |run: &Run| run.head.worker == Some(shared.id()) && !shared.held.holds(run.id);
+        page.into_iter().filter(ours).for_each(|run| driver::spawn(shared, run));
+        if !full {
+            return Ok(());
         }
     }
 }

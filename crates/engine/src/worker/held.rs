@@ -51,6 +51,10 @@ impl Registry {
         self.map().len()
     }
 
+    pub(crate) fn holds(&self, run: RunId) -> bool {
+        self.map().contains_key(&run)
+    }
+
     pub(crate) fn ended(&self, run: RunId) -> Option<watch::Receiver<Option<Arc<Run>>>> {
         self.map().get(&run).map(|held| held.ended.subscribe())
     }

@@ -15,6 +15,7 @@ mod undo;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     /// Told when a run has ended or was given back: there is room, and maybe a limit that now lets another start.
     pub(crate) freed: Notify,
     pub(crate) held: Registry,
+    /// A call that leases runs failed and may have taken place: the store may hold runs for us that nobody drives.
+    pub(crate) in_doubt: AtomicBool,
     pub(crate) drivers: TaskTracker,
     /// No new runs, and no new steps.
     pub(crate) draining: CancellationToken,
@@ -121,6 +124,7 @@ impl Worker {
             id: RwLock::new(id),
             freed: Notify::new(),
             held: Registry::default(),
+            in_doubt: AtomicBool::new(false),
             drivers: TaskTracker::new(),
             draining: CancellationToken::new(),
             interrupting: CancellationToken::new(),
@@ -204,6 +208,13 @@ impl Shared {
         self.store.register_worker(NewWorker { id, name, lease: self.options.lease }).await?;
         *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
+    }
+
+    /// A call that leases runs failed. Whether it took place is for the dispatcher to find out.
+    pub(crate) fn doubt(&self, error: &StoreError) {
+        self.note_trouble(Some(error));
+        self.in_doubt.store(true, Ordering::SeqCst);
+        self.freed.notify_one();
     }
 
     /// Notes whether the store can be written.
