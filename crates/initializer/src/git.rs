@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use surefoot::Timestamp;
+use surefoot::{Secret, Timestamp};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,13 @@ const SETTINGS: [&str; 13] = [
     "protocol.https.allow=always",
     "protocol.ssh.allow=always",
 ];
+
+/// Where [`TOKEN_HELPER`] finds the token.
+const TOKEN_VARIABLE: &str = "SUREFOOT_GIT_TOKEN";
+
+/// Forges that take a token as a password look at no user name, or want this one.
+const TOKEN_HELPER: &str =
+    "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$SUREFOOT_GIT_TOKEN\"; }; f";
 
 /// How many lines of git's complaint an error repeats.
 const LINES_OF_ERROR: usize = 5;
@@ -124,6 +131,7 @@ pub fn argument<'a>(what: &str, text: &'a str) -> Result<&'a str, GitError> {
 pub struct Git {
     dir: PathBuf,
     env: Vec<(String, OsString)>,
+    settings: Vec<String>,
     cancel: CancellationToken,
 }
 
@@ -137,7 +145,7 @@ impl fmt::Debug for Git {
 impl Git {
     /// Git in the folder `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), env: Vec::new(), cancel: CancellationToken::new() }
+        Self { dir: dir.into(), env: Vec::new(), settings: Vec::new(), cancel: CancellationToken::new() }
     }
 
     /// Sets an environment variable.
@@ -157,6 +165,21 @@ impl Git {
             .env("GIT_COMMITTER_NAME", name)
             .env("GIT_COMMITTER_EMAIL", email)
             .env("GIT_COMMITTER_DATE", &date)
+    }
+
+    /// Uses a token for the host of an `http` or `https` address, and for no other. It is in git's environment only, not among
+    /// its arguments, which everybody on the machine can read.
+    ///
+    /// # Errors
+    /// [`GitError::Argument`] when the address is of another kind.
+    pub fn token(mut self, url: &str, token: &Secret) -> Result<Self, GitError> {
+        let host = http_host(url).ok_or_else(|| GitError::Argument {
+            what: "address that takes a token".to_owned(),
+            text: url.to_owned(),
+            reason: "it is not of http or https",
+        })?;
+        self.settings.push(format!("credential.{host}.helper={TOKEN_HELPER}"));
+        Ok(self.env(TOKEN_VARIABLE, token.expose()))
     }
 
     /// Stops git with TERM when `cancel` fires. Without it, dropping the future kills git.
@@ -242,7 +265,7 @@ impl Git {
         process::without_inherited(&mut command, &["GIT_", "SSH_ASKPASS", process::CREDENTIAL_PREFIX]);
         command.current_dir(&self.dir).envs(ENVIRONMENT);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        for setting in SETTINGS {
+        for setting in SETTINGS.into_iter().chain(self.settings.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
         command.args(args);
@@ -256,6 +279,15 @@ impl Git {
         }
         GitError::Start { dir: self.dir.clone(), error }
     }
+}
+
+/// `https://git.example.org/team/shop.git` is on `https://git.example.org`.
+fn http_host(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    // A user name in the address would become a part of the setting's name.
+    let fits = !host.is_empty() && !host.contains(['@', '=', '*', '\n']);
+    fits.then(|| &url[..url.len() - rest.len() + host.len()])
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -364,6 +396,29 @@ mod tests {
         };
         let (ended, ()) = tokio::join!(wait, stop);
         assert!(matches!(ended, Err(GitError::Cancelled(_))), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_given_to_its_host_alone() {
+        let (_folder, git) = repository().await;
+        let git = git.token("https://git.example.org/a.git", &Secret::new("hunter2")).unwrap();
+        let ask = async |host: &str| {
+            let question = format!("protocol=https\nhost={host}\n\n");
+            git.run_with_input(&["credential", "fill"], question.as_bytes()).await
+        };
+        let answer = ask("git.example.org").await.unwrap();
+        assert!(answer.contains("username=x-access-token\npassword=hunter2\n"), "{answer}");
+        assert!(ask("other.example.org").await.is_err());
+    }
+
+    #[test]
+    fn tokens_are_for_http() {
+        let check = |url: &str, expect: Option<&str>| assert_eq!(http_host(url), expect, "{url}");
+        check("https://git.example.org/team/shop.git", Some("https://git.example.org"));
+        check("http://127.0.0.1:3000", Some("http://127.0.0.1:3000"));
+        check("https://user@git.example.org/x", None);
+        check("git@git.example.org:x", None);
+        check("file:///x", None);
     }
 
     #[test]

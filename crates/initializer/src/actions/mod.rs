@@ -1,1 +1,48 @@
-//! The actions that any workflow may name.
+//! The actions that any workflow may name: one file each, and one table of them.
+
+mod approval;
+mod command;
+mod fields;
+mod file;
+mod git;
+mod http;
+mod paths;
+mod retry_after;
+mod sleep;
+mod template;
+
+use std::future::Future;
+
+use surefoot::{Handlers, StepContext, StepError};
+
+/// The handlers of all actions that are not about one kind of project.
+pub fn handlers() -> Handlers {
+    Handlers::new()
+        .with("command.run", command::CommandRun)
+        .with("http.request", http::HttpRequest::default())
+        .with("file.write", file::FileWrite)
+        .with("template.render", template::TemplateRender)
+        .with("git.clone", git::GitClone)
+        .with("git.commit", git::GitCommit)
+        .with("git.push", git::GitPush)
+        .with("sleep", sleep::Sleep)
+        .with("approval", approval::Approval)
+}
+
+/// Does `work` unless the attempt is to end: nothing of what is dropped half-way outlives it.
+async fn unless_cancelled<T>(
+    context: &StepContext,
+    work: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    tokio::select! {
+        result = work => result,
+        () = context.cancellation().cancelled() => Err("the step was stopped".into()),
+    }
+}
+
+/// Does blocking work on files where it blocks nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    tokio::task::spawn_blocking(work).await.map_err(StepError::from)?
+}

@@ -1,0 +1,215 @@
+//! `command.run`: runs a command, or the lines of a shell script, in the workspace.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::Value;
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::fields::Fields;
+use super::paths;
+use crate::process::{self, Ended, Lines, Stream};
+
+const FIELDS: Fields = Fields { required: &[], one_of: &["shell", "argv"], optional: &["env", "cwd", "credentials"] };
+
+/// The longest output that a command may leave for later steps.
+const LARGEST_OUTPUT: usize = 1 << 20;
+
+/// What one attempt may write to the run's log; a command that never stops talking must not fill the store.
+const LARGEST_LOG: usize = 4 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    /// For `/bin/sh -c`.
+    shell: Option<String>,
+    argv: Option<Vec<String>>,
+    #[serde(default)]
+    env: BTreeMap<String, Value>,
+    /// A folder of the workspace.
+    #[serde(default)]
+    cwd: String,
+    /// Environment variables by the name of the credential that they hold.
+    #[serde(default)]
+    credentials: BTreeMap<String, String>,
+}
+
+pub(super) struct CommandRun;
+
+#[async_trait]
+impl StepHandler for CommandRun {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let input: Input = context.input()?;
+        let output = OutputFile::new()?;
+        let workspace = context.workspace().await?;
+        let mut command = prepare(&context, &input, &workspace, &output)?;
+        let mut log = Log::new(&context);
+        let ended = process::run(&mut command, None, context.cancellation(), |stream, piece| log.push(stream, piece));
+        let ended = ended.await.map_err(|error| not_started(&input, &error))?;
+        judge(ended, &log.finish())?;
+        Ok(Output::new(output.read()?)?.into())
+    }
+
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+}
+
+fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &OutputFile) -> Result<Command, StepError> {
+    let mut words = words(input)?.into_iter();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
+    process::without_inherited(&mut command, &[process::CREDENTIAL_PREFIX]);
+    for (name, value) in &input.env {
+        command.env(variable(name)?, text(name, value)?);
+    }
+    for (name, credential) in &input.credentials {
+        command.env(variable(name)?, context.credential(credential)?.expose());
+    }
+    command
+        .env("SUREFOOT_RUN", context.run_id().to_string())
+        .env("SUREFOOT_STEP", context.step_id())
+        .env("SUREFOOT_ATTEMPT", context.attempt().to_string())
+        .env("SUREFOOT_IDEMPOTENCY_KEY", context.idempotency_key())
+        .env("SUREFOOT_OUTPUT", output.path());
+    Ok(command)
+}
+
+fn words(input: &Input) -> Result<Vec<String>, StepError> {
+    match (&input.shell, &input.argv) {
+        (Some(script), None) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.clone()]),
+        (None, Some(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => Ok(argv.clone()),
+        (None, Some(_)) => Err(StepError::fatal("`argv` names no program")),
+        _ => Err(StepError::fatal("give one of `shell` and `argv`")),
+    }
+}
+
+fn variable(name: &str) -> Result<&str, StepError> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(StepError::fatal(format!("`{name}` is no name of an environment variable")));
+    }
+    Ok(name)
+}
+
+/// YAML gives numbers where people mean text: `PORT: 8080`.
+fn text(name: &str, value: &Value) -> Result<OsString, StepError> {
+    match value {
+        Value::String(text) => Ok(text.into()),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string().into()),
+        _ => {
+            Err(StepError::fatal(format!("the environment variable `{name}` is not a text, a number or true or false")))
+        }
+    }
+}
+
+fn not_started(input: &Input, error: &io::Error) -> StepError {
+    let program = input.argv.as_ref().and_then(|argv| argv.first()).map_or("/bin/sh", String::as_str);
+    match error.kind() {
+        io::ErrorKind::NotFound => StepError::fatal(format!("there is no command `{program}` on this machine")),
+        _ => StepError::from(format!("cannot start `{program}`: {error}")),
+    }
+}
+
+fn judge(ended: Ended, last_error: &str) -> Result<(), StepError> {
+    if ended.cancelled {
+        return Err("the command was stopped".into());
+    }
+    match (ended.status.success(), last_error) {
+        (true, _) => Ok(()),
+        (false, "") => Err(format!("the command failed ({})", ended.status).into()),
+        (false, line) => Err(format!("the command failed ({}): {line}", ended.status).into()),
+    }
+}
+
+/// Takes a command's output to the run's log, line by line, and remembers the last line of its standard error.
+struct Log<'a> {
+    context: &'a StepContext,
+    out: Lines,
+    err: Lines,
+    last_error: String,
+    room: usize,
+}
+
+impl<'a> Log<'a> {
+    fn new(context: &'a StepContext) -> Self {
+        Self { context, out: Lines::default(), err: Lines::default(), last_error: String::new(), room: LARGEST_LOG }
+    }
+
+    fn push(&mut self, stream: Stream, piece: &[u8]) {
+        let Self { context, out, err, last_error, room } = self;
+        match stream {
+            Stream::Out => out.push(piece, |line| log(context, room, line)),
+            Stream::Err => err.push(piece, |line| {
+                remember(last_error, &line);
+                log(context, room, line);
+            }),
+        }
+    }
+
+    /// The last words of both, and the last line of standard error.
+    fn finish(mut self) -> String {
+        if let Some(line) = self.out.finish() {
+            log(self.context, &mut self.room, line);
+        }
+        if let Some(line) = self.err.finish() {
+            remember(&mut self.last_error, &line);
+            log(self.context, &mut self.room, line);
+        }
+        self.last_error
+    }
+}
+
+fn remember(last_error: &mut String, line: &str) {
+    if !line.trim().is_empty() {
+        *last_error = line.trim().to_owned();
+    }
+}
+
+fn log(context: &StepContext, room: &mut usize, line: String) {
+    // A line costs more than its text.
+    let size = line.len() + 64;
+    if *room >= size {
+        *room -= size;
+        context.log(line);
+    } else if *room > 0 {
+        *room = 0;
+        context.log("[the command wrote more than 4 MiB; the rest is not kept]");
+    }
+}
+
+/// The file in which a command may leave its output, in a folder of its own outside the workspace.
+struct OutputFile(TempDir);
+
+impl OutputFile {
+    fn new() -> Result<Self, StepError> {
+        let folder = tempfile::Builder::new().prefix("surefoot-").tempdir();
+        folder.map(Self).map_err(|error| format!("cannot make a folder for the command's output: {error}").into())
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("output.json")
+    }
+
+    /// Null when the command left none.
+    fn read(&self) -> Result<Value, StepError> {
+        let bytes = match std::fs::read(self.path()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Value::Null),
+            Err(error) => return Err(format!("cannot read what the command left in SUREFOOT_OUTPUT: {error}").into()),
+        };
+        if bytes.len() > LARGEST_OUTPUT {
+            return Err(StepError::fatal("what the command left in SUREFOOT_OUTPUT is larger than 1 MiB"));
+        }
+        if bytes.trim_ascii().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|error| StepError::fatal(format!("what the command left in SUREFOOT_OUTPUT is not JSON: {error}")))
+    }
+}

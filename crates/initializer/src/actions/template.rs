@@ -1,0 +1,79 @@
+//! `template.render`: renders a folder or a file of the workspace into another place of it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+
+use super::fields::Fields;
+use super::{blocking, paths};
+use crate::template::{Content, Entry, Template, load_folder, render};
+
+const FIELDS: Fields = Fields { required: &["from", "to"], one_of: &[], optional: &["values"] };
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    from: String,
+    /// A folder when `from` is one, a file when `from` is one.
+    to: String,
+    #[serde(default)]
+    values: Value,
+}
+
+pub(super) struct TemplateRender;
+
+#[async_trait]
+impl StepHandler for TemplateRender {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let input: Input = context.input()?;
+        let workspace = context.workspace().await?;
+        let files = blocking(move || render_all(&workspace, &input)).await?;
+        Ok(Output::new(json!({ "files": files }))?.into())
+    }
+
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+}
+
+/// Renders, and gives how many files it wrote.
+fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
+    let from = paths::existing(workspace, &input.from).map_err(paths::PathError::step)?;
+    let is_folder = from.is_dir();
+    let template = if is_folder { load_folder(&from) } else { single(&from, &input.from)? };
+    let template = template.map_err(StepError::fatal)?;
+    let values = template.manifest.check_values(input.values.clone()).map_err(StepError::fatal)?;
+    let entries = render(&template, &values).map_err(StepError::fatal)?;
+    for entry in &entries {
+        let to = if is_folder { format!("{}/{}", input.to, entry.path) } else { input.to.clone() };
+        let path = paths::writable(workspace, &to).map_err(paths::PathError::step)?;
+        write(&path, &entry.content).map_err(|error| format!("cannot write `{to}`: {error}"))?;
+    }
+    Ok(entries.len())
+}
+
+/// A template of one file; its own name is not rendered.
+fn single(file: &Path, from: &str) -> Result<Result<Template, crate::template::TemplateError>, StepError> {
+    let failed = |error: io::Error| StepError::from(format!("cannot read `{from}`: {error}"));
+    let bytes = fs::read(file).map_err(failed)?;
+    let executable = fs::metadata(file).map_err(failed)?.permissions().mode() & 0o100 != 0;
+    let entry = Entry { path: "file".to_owned(), content: Content::File { bytes, executable } };
+    Ok(Template::new(from, None, vec![entry]))
+}
+
+fn write(path: &Path, content: &Content) -> io::Result<()> {
+    match content {
+        Content::File { bytes, executable } => {
+            fs::write(path, bytes)?;
+            let mode = if *executable { 0o755 } else { 0o644 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        }
+        Content::Symlink { target } => symlink(target, path),
+    }
+}
