@@ -2,7 +2,11 @@
 
 pub mod actions;
 mod commit;
+mod environment;
 pub mod forge;
 pub mod git;
+pub mod gitops;
 pub mod process;
 pub mod template;
+
+pub use environment::Environment;

@@ -1,0 +1,257 @@
+//! The fleet repository: the one place that many runs push to at once, each in its project's folder.
+//!
+//! Each try fetches the head, builds one commit on top of it and pushes that without force, so nobody's commit is ever
+//! lost: whoever was slower tries again on the new head.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::time::Duration;
+
+use surefoot::Timestamp;
+
+use super::manifests::{folder, is_marked};
+use crate::commit::Commit;
+use crate::git::{Git, GitError};
+use crate::template::{Content, Entry};
+
+/// The branch that Flux reads.
+const BRANCH: &str = "refs/heads/main";
+/// With as many runs at once as there are tries, each gets its turn.
+const TRIES: u32 = 100;
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// A fleet repository.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    url: String,
+}
+
+/// What a run wants of the fleet.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The project whose folder it is.
+    pub project: &'a str,
+    /// The run: the ownership mark.
+    pub run: &'a str,
+    /// The commit's date.
+    pub at: Timestamp,
+    /// What the folder is to hold.
+    pub files: &'a [Entry],
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The head of the fleet that has the change.
+    pub commit: String,
+    /// Whether this call made the commit; an earlier attempt did otherwise.
+    pub new: bool,
+    /// How often it was tried before.
+    pub conflicts: u32,
+}
+
+/// Why the fleet was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The project's folder is somebody else's; it was left as it is. No further attempt will help.
+    #[error("{0}")]
+    Taken(String),
+    /// Others were quicker every time.
+    #[error("{TRIES} pushes to the fleet repository were overtaken by others: try again")]
+    Busy,
+    /// Git did not do it.
+    #[error("fleet repository: {0}")]
+    Git(#[from] GitError),
+}
+
+/// What is to become of a project's files.
+#[derive(Clone, Copy)]
+enum Wanted {
+    There,
+    Gone,
+}
+
+impl Wanted {
+    /// The files to put on top of `head`, and those to take away from it.
+    async fn plan<'a>(
+        self,
+        git: &Git,
+        head: Option<&str>,
+        change: &Change<'a>,
+    ) -> Result<(&'a [Entry], Vec<String>), FleetError> {
+        match (self, ours(git, head, change).await) {
+            (Self::There, found) => found.map(|_| (change.files, Vec::new())),
+            (Self::Gone, Ok(files)) => Ok((&[], files)),
+            (Self::Gone, Err(FleetError::Taken(_))) => Ok((&[], Vec::new())),
+            (Self::Gone, Err(error)) => Err(error),
+        }
+    }
+}
+
+impl Fleet {
+    /// The fleet repository at a path or URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into() }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Puts the project's files into the fleet, unless they are there already. `scratch` is an empty folder.
+    ///
+    /// # Errors
+    /// [`FleetError::Taken`] when the project's folder there bears not this run's mark.
+    pub async fn publish(
+        &self,
+        scratch: &Path,
+        change: Change<'_>,
+        log: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Published, FleetError> {
+        let message = format!("{}: deploy it\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n", change.project, change.run);
+        self.change(scratch, change, &message, Wanted::There, log).await
+    }
+
+    /// Takes this run's files out of the fleet; gives `None` when there is none.
+    ///
+    /// # Errors
+    /// When the fleet cannot be reached.
+    pub async fn withdraw(
+        &self,
+        scratch: &Path,
+        change: Change<'_>,
+        log: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Option<Published>, FleetError> {
+        let message =
+            format!("{}: take it out\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n", change.project, change.run);
+        let published = self.change(scratch, change, &message, Wanted::Gone, log);
+        Ok(Some(published.await?).filter(|published| published.new))
+    }
+
+    /// The files of the change that are not in the fleet's head as they should be.
+    ///
+    /// # Errors
+    /// When the fleet cannot be reached.
+    pub async fn missing(&self, scratch: &Path, files: &[Entry]) -> Result<Vec<String>, FleetError> {
+        let git = self.open(scratch).await?;
+        let head = self.fetch(&git).await?;
+        let mut missing = Vec::new();
+        for file in files {
+            let found = match &head {
+                Some(head) => git.run_bytes(&["cat-file", "blob", &format!("{head}:{}", file.path)]).await.ok(),
+                None => None,
+            };
+            if !matches!(&file.content, Content::File { bytes, .. } if found.as_ref() == Some(bytes)) {
+                missing.push(file.path.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn open(&self, scratch: &Path) -> Result<Git, FleetError> {
+        // Without its hints, git's complaint is short enough to be repeated whole.
+        let git = Git::new(scratch).env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "advice.pushUpdateRejected");
+        let git = git.env("GIT_CONFIG_VALUE_0", "false");
+        git.run(&["init", "--quiet", "--bare"]).await?;
+        Ok(git)
+    }
+
+    /// Tries until the commit that is wanted on top of the head is pushed, or the head needs none.
+    async fn change(
+        &self,
+        scratch: &Path,
+        change: Change<'_>,
+        message: &str,
+        wanted: Wanted,
+        log: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Published, FleetError> {
+        let git = self.open(scratch).await?;
+        for conflicts in 0..TRIES {
+            let head = self.fetch(&git).await?;
+            let (files, removed) = wanted.plan(&git, head.as_deref(), &change).await?;
+            if files.is_empty() && removed.is_empty() {
+                return Ok(Published { commit: head.unwrap_or_default(), new: false, conflicts });
+            }
+            let commit = Commit { message, at: change.at, parent: head.as_deref(), removed: &removed, files };
+            let commit = commit.make(&git).await?;
+            if let Some(head) = head
+                && tree(&git, &head).await? == tree(&git, &commit).await?
+            {
+                return Ok(Published { commit: head, new: false, conflicts });
+            }
+            if self.push(&git, &commit).await? {
+                return Ok(Published { commit, new: true, conflicts });
+            }
+            log(format!(
+                "another run pushed to the fleet repository first (try {}): trying again on top of it",
+                conflicts + 1
+            ));
+            tokio::time::sleep(wait(conflicts)).await;
+        }
+        Err(FleetError::Busy)
+    }
+
+    /// The fleet's head; `None` when it has no commit yet.
+    async fn fetch(&self, git: &Git) -> Result<Option<String>, GitError> {
+        let refspec = format!("+{BRANCH}:refs/surefoot/head");
+        match git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", &self.url, &refspec]).await {
+            Ok(_) => Ok(Some(git.run(&["rev-parse", "refs/surefoot/head"]).await?.trim().to_owned())),
+            Err(error) if error.message().contains("couldn't find remote ref") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the push went through; not when somebody else's came first.
+    async fn push(&self, git: &Git, commit: &str) -> Result<bool, GitError> {
+        match git.run(&["push", "--quiet", &self.url, &format!("{commit}:{BRANCH}")]).await {
+            Ok(_) => Ok(true),
+            Err(error) if overtaken(error.message()) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Told apart from a server that refuses the push for a reason of its own.
+fn overtaken(message: &str) -> bool {
+    let reasons =
+        ["(fetch first)", "(non-fast-forward)", "cannot lock ref", "failed to update ref", "reference already exists"];
+    reasons.iter().any(|reason| message.contains(reason))
+}
+
+/// The files of the project's folder, all of which bear the run's mark.
+async fn ours(git: &Git, head: Option<&str>, change: &Change<'_>) -> Result<Vec<String>, FleetError> {
+    let Some(head) = head else { return Ok(Vec::new()) };
+    let folder = format!("{}/", folder(change.project));
+    let listing = git.run(&["ls-tree", "-r", "-z", "--name-only", head, "--", &folder]).await?;
+    let paths = listing.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let mut marked = Vec::new();
+    for path in &paths {
+        let content = git.run(&["cat-file", "blob", &format!("{head}:{path}")]).await?;
+        if is_marked(&content, change.run) {
+            marked.push(path.clone());
+        }
+    }
+    if marked.is_empty() && !paths.is_empty() {
+        return Err(FleetError::Taken(format!(
+            "the fleet repository has a folder {folder} that is not this run's (its {} bears another mark, or none): \
+             it was left as it is; choose another name, or remove it {}",
+            paths[0], "there"
+        )));
+    }
+    Ok(marked)
+}
+
+async fn tree(git: &Git, commit: &str) -> Result<String, GitError> {
+    git.run(&["rev-parse", &format!("{commit}^{{tree}}")]).await
+}
+
+/// Longer with every conflict, and drawn at random, so that those who met once do not meet again.
+fn wait(conflicts: u32) -> Duration {
+    let longest = Duration::from_millis(20).saturating_mul(1 << conflicts.min(6)).min(LONGEST_WAIT);
+    let random = RandomState::new().hash_one(conflicts) % 1000;
+    longest.mul_f64(0.1 + 0.9 * (random as f64 / 1000.0))
+}
+
+#[cfg(test)]
+mod tests;

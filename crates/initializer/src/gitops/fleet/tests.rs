@@ -1,0 +1,139 @@
+//! Many at once, and none loses anything.
+
+use std::path::PathBuf;
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::environment::Environment;
+use crate::gitops::{Deployment, manifests};
+use crate::template::testing::file;
+
+const AT: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
+
+struct Scene {
+    folder: tempfile::TempDir,
+    fleet: Fleet,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet.git");
+        std::fs::create_dir(&path).unwrap();
+        Git::new(&path).run(&["init", "--quiet", "--bare"]).await.unwrap();
+        let fleet = Fleet::new(path.to_str().unwrap());
+        Self { folder, fleet }
+    }
+
+    fn scratch(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("scratch-{name}"));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    async fn publish(&self, project: &str, run: &str) -> Result<Published, FleetError> {
+        let files = files(project, run);
+        let change = Change { project, run, at: AT, files: &files };
+        self.fleet.publish(&self.scratch(&format!("{project}-{run}")), change, &|_| {}).await
+    }
+
+    async fn withdraw(&self, project: &str, run: &str) -> Option<Published> {
+        let change = Change { project, run, at: AT, files: &[] };
+        self.fleet.withdraw(&self.scratch(&format!("{project}-{run}-undo")), change, &|_| {}).await.unwrap()
+    }
+
+    async fn missing(&self, project: &str, run: &str) -> Vec<String> {
+        self.fleet.missing(&self.scratch(&format!("{project}-{run}-look")), &files(project, run)).await.unwrap()
+    }
+
+    async fn git(&self, args: &[&str]) -> String {
+        Git::new(self.fleet.url()).run(args).await.unwrap()
+    }
+
+    /// What a person commits to the fleet.
+    async fn commit(&self, files: &[Entry]) -> String {
+        let git = Git::new(self.fleet.url());
+        let head = self.git(&["rev-parse", "-q", "--verify", "main"]).await.trim().to_owned();
+        let commit = Commit { message: "mine\n", at: AT, parent: Some(&head), removed: &[], files };
+        let commit = commit.make(&git).await.unwrap();
+        git.run(&["update-ref", BRANCH, &commit]).await.unwrap();
+        git.run(&["update-ref", "-d", "refs/surefoot/new"]).await.unwrap();
+        commit
+    }
+}
+
+fn files(project: &str, run: &str) -> Vec<Entry> {
+    let environments = ["staging", "production"].map(|name| Environment { name: name.to_owned(), approvals: 1 });
+    manifests(&Deployment { project, run, url: "https://git.example/x.git", environments: &environments })
+}
+
+#[tokio::test]
+async fn the_same_again_makes_no_commit() {
+    let scene = Scene::new().await;
+    let first = scene.publish("shop", "r1").await.unwrap();
+    assert!(first.new);
+    assert_eq!(scene.publish("shop", "r1").await.unwrap(), Published { new: false, ..first });
+    assert_eq!(scene.git(&["rev-list", "--count", "main"]).await.trim(), "1");
+    assert_eq!(scene.missing("shop", "r1").await, Vec::<String>::new());
+    assert_eq!(scene.missing("shop", "r2").await.len(), 3, "another run's files are other files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_at_once_are_all_there_and_no_commit_is_lost() {
+    let scene = std::sync::Arc::new(Scene::new().await);
+    let mut all = JoinSet::new();
+    for number in 0..10 {
+        let scene = scene.clone();
+        all.spawn(async move { scene.publish(&format!("shop-{number}"), &format!("r{number}")).await.unwrap() });
+    }
+    let published = all.join_all().await;
+    assert!(published.iter().all(|published| published.new));
+    assert_eq!(scene.git(&["rev-list", "--count", "main"]).await.trim(), "10");
+    for Published { commit, .. } in &published {
+        scene.git(&["merge-base", "--is-ancestor", commit, "main"]).await;
+    }
+    for number in 0..10 {
+        assert_eq!(scene.missing(&format!("shop-{number}"), &format!("r{number}")).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_ours_is_left_as_it_is() {
+    let scene = Scene::new().await;
+    scene.publish("other", "r0").await.unwrap();
+    let head = scene.commit(&[file("projects/shop/repository.yaml", "kind: GitRepository\n")]).await;
+    for (project, run) in [("shop", "r1"), ("other", "r1")] {
+        let error = scene.publish(project, run).await.unwrap_err();
+        assert!(matches!(&error, FleetError::Taken(text) if text.contains(&format!("projects/{project}/"))), "{error}");
+        assert_eq!(scene.withdraw(project, run).await, None);
+    }
+    assert_eq!(scene.git(&["rev-parse", "main"]).await.trim(), head);
+}
+
+#[tokio::test]
+async fn undo_takes_out_ours_and_nothing_else() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.withdraw("shop", "r1").await, None, "the fleet is empty");
+    scene.publish("shop", "r1").await.unwrap();
+    scene.publish("other", "r2").await.unwrap();
+    scene.commit(&[file("projects/shop/NOTES.md", "by hand\n")]).await;
+    assert!(scene.withdraw("shop", "r1").await.unwrap().new);
+    assert_eq!(scene.withdraw("shop", "r1").await, None, "once is enough");
+    let left = scene.git(&["ls-tree", "-r", "--name-only", "main"]).await;
+    let expect = "projects/other/env-production.yaml\nprojects/other/env-staging.yaml\nprojects/other/repository.yaml\nprojects/shop/NOTES.md\n";
+    assert_eq!(left, expect);
+    assert_eq!(scene.git(&["rev-list", "--count", "main"]).await.trim(), "4");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_no_conflict() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new().await;
+    let hook = PathBuf::from(scene.fleet.url()).join("hooks/pre-receive");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\necho not on a Friday >&2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = scene.publish("shop", "r1").await.unwrap_err().to_string();
+    assert!(error.contains("not on a Friday"), "{error}");
+}
