@@ -1,0 +1,305 @@
+//! The words of the command line. What they do is in `commands/`; what a value means is checked where it is used, except
+//! for what clap can say better.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use surefoot::{RunStatus, parse_duration};
+
+/// Initialise projects durably: every step is committed, so a run that is killed carries on where it was.
+#[derive(Debug, Parser)]
+#[command(name = "surefoot", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Where runs live: `sqlite:PATH` [default: surefoot.db in the data directory]
+    #[arg(long, global = true, env = "SUREFOOT_STORE", value_name = "STORE", hide_env_values = true)]
+    pub(crate) store: Option<String>,
+    /// Where everything else lives [default: ./surefoot-data]
+    #[arg(long, global = true, env = "SUREFOOT_DATA_DIR", value_name = "DIR", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration file [default: surefoot.toml in the data directory, if there is one]
+    #[arg(long, global = true, env = "SUREFOOT_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more on the error output; twice for even more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Initialise a project, with live progress
+    Init(Init),
+    /// Run any workflow file to its end
+    Run(Run),
+    /// Hand a run to the store and print its id
+    Submit(Submit),
+    /// List runs, the newest first
+    Runs(Runs),
+    /// Show a run and its steps
+    Show(RunArg),
+    /// Follow a run to its end
+    Watch(RunArg),
+    /// Print what a run's steps logged
+    Logs(Logs),
+    /// Run a failed run again, from the step that failed or an earlier one
+    Retry(Retry),
+    /// Cancel a run
+    Cancel(Cancel),
+    /// Answer a step that waits for a person
+    Answer(Answer),
+    /// List the queues with their limits
+    Queues,
+    /// Pause, resume or limit a queue
+    #[command(subcommand)]
+    Queue(Queue),
+    /// List what completed steps published: projects, repositories, environments
+    Records(Records),
+    /// Run what waits in the store until told to stop
+    Worker(Worker),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The project's name, which is also the run's key: the same name again carries on the same run
+    pub(crate) name: String,
+    /// The template: a built-in one, a folder, or a git URL with an optional `#ref`
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) template: Option<String>,
+    /// What the project is for
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// A value for the template
+    #[arg(long = "values", value_name = "KEY=VALUE")]
+    pub(crate) values: Vec<String>,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
+    /// Show what every step would be given, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Parameters {
+    /// A parameter of the workflow
+    #[arg(short = 'p', long = "parameter", value_name = "KEY=VALUE")]
+    pub(crate) parameters: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The workflow file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
+    /// The run's key: the same key again carries on the same run
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Show what every step would be given, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The name of a shipped workflow, or a workflow file
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) parameters: Parameters,
+    /// The run's key: the same key again is the same run
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Runs with a higher priority start first
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
+    pub(crate) priority: i32,
+    /// Runs with the same one count against the queue's concurrency per key
+    #[arg(long, value_name = "KEY")]
+    pub(crate) concurrency_key: Option<String>,
+    /// Start no earlier: a time such as 2026-05-04T09:30:00Z, or +10m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Follow the run to its end, as its worker if no other lives
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Runs {
+    /// Only runs of this status
+    #[arg(long)]
+    pub(crate) status: Option<RunStatus>,
+    /// Only runs of this workflow
+    #[arg(long)]
+    pub(crate) workflow: Option<String>,
+    /// Only runs in this queue
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Runs at most
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArg {
+    /// A run: its id, the first 8 or more characters of it, or its key
+    pub(crate) run: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) run: RunArg,
+    /// Only of this step
+    #[arg(long)]
+    pub(crate) step: Option<String>,
+    /// Go on until the run has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    pub(crate) run: RunArg,
+    /// Run this step and all after it again
+    #[arg(long, value_name = "STEP")]
+    pub(crate) from: Option<String>,
+    /// Follow the run to its end, as its worker if no other lives
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub(crate) run: RunArg,
+    /// Take back what the run made, and only that
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Follow the run to its end, as its worker if no other lives
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Answer {
+    #[command(flatten)]
+    pub(crate) run: RunArg,
+    /// The step that waits
+    pub(crate) step: String,
+    /// rerun, skip or fail for a step that was interrupted; approve or reject for one that asks
+    pub(crate) answer: surefoot::state::Answer,
+    /// Why: kept in the run's history
+    #[arg(long)]
+    pub(crate) note: Option<String>,
+    /// Follow the run to its end, as its worker if no other lives
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// Start nothing more in a queue; what runs, runs on
+    Pause(QueueName),
+    /// Let a paused queue go on
+    Resume(QueueName),
+    /// Change limits of a queue; those not named stay as they are
+    Set(QueueSet),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueName {
+    /// The queue
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueSet {
+    /// The queue
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+/// Limits as people write them. Also the fields of `[queues.NAME]` in the configuration file.
+#[derive(Clone, Debug, Default, Args, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Runs at once, over all workers: a number, or none
+    #[arg(long, value_name = "N|none")]
+    pub(crate) concurrency: Option<Word>,
+    /// Runs at once with the same concurrency key: a number, or none
+    #[arg(long, value_name = "N|none")]
+    pub(crate) concurrency_per_key: Option<Word>,
+    /// Runs that start in any window of time, such as 5/1s, or none
+    #[arg(long, value_name = "N/TIME|none")]
+    pub(crate) rate: Option<Word>,
+    /// How long details of completed runs are kept: an age such as 30d, a number of runs, both as 30d,1000, or none
+    #[arg(long, value_name = "AGE|N|none")]
+    pub(crate) keep_completed: Option<Word>,
+    /// The same for failed runs
+    #[arg(long, value_name = "AGE|N|none")]
+    pub(crate) keep_failed: Option<Word>,
+    /// The same for cancelled runs
+    #[arg(long, value_name = "AGE|N|none")]
+    pub(crate) keep_cancelled: Option<Word>,
+}
+
+/// A word that a configuration file may also write as a bare number.
+#[derive(Clone, Debug)]
+pub(crate) struct Word(pub(crate) String);
+
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Word {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged, expecting = "a number or a string was expected")]
+        enum Either {
+            Number(u64),
+            Text(String),
+        }
+        Ok(Self(match Either::deserialize(deserializer)? {
+            Either::Number(number) => number.to_string(),
+            Either::Text(text) => text,
+        }))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Records {
+    /// Only of this kind: project, repository, environment
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Only with this name
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Only of this run
+    #[arg(long)]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// Runs at once
+    #[arg(long, env = "SUREFOOT_WORKER_CONCURRENCY", value_name = "N", hide_env_values = true)]
+    pub(crate) concurrency: Option<usize>,
+    /// How long steps may go on after the first signal
+    #[arg(long, env = "SUREFOOT_WORKER_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env_values = true)]
+    pub(crate) grace: Option<Duration>,
+}

@@ -1,0 +1,28 @@
+//! `surefoot cancel RUN`: stop a run, and take back what it made when asked to.
+
+use surefoot::RunStatus;
+use surefoot::state::CancelMode;
+
+use crate::app::{App, person};
+use crate::args::Cancel;
+use crate::errors::{Exit, Failure};
+use crate::host::Outcome;
+use crate::{follow, refer};
+
+/// Cancels a run. With `--wait` a run that ends up cancelled is what was asked for: the exit status is 0.
+pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
+    let client = app.client()?;
+    let run = refer::find(client.store().as_ref(), &args.run.run).await?;
+    let seen = follow::last_event(client.store().as_ref(), run.id).await?;
+    let mode = if args.undo { CancelMode::Undo } else { CancelMode::Stop };
+    let run = client.cancel(run.id, mode, &person()).await?;
+    if !args.wait || run.head.status.is_ended() {
+        return super::changed(app, &client, run, seen, false).await;
+    }
+    match super::carried(app, &client, run, seen).await? {
+        Outcome::Ended(run) if run.head.status == RunStatus::Cancelled => {
+            super::changed(app, &client, *run, seen, false).await
+        }
+        outcome => crate::summary::print(app, &outcome),
+    }
+}

@@ -1,0 +1,84 @@
+//! `surefoot show RUN`: a run and its steps.
+
+use std::fmt::Write as _;
+
+use surefoot::state::Wait;
+use surefoot::{Run, StepPlan, StepState, StepStatus, Timestamp};
+
+use crate::app::App;
+use crate::args::RunArg;
+use crate::errors::{Exit, Failure};
+use crate::progress::clean;
+use crate::table::table;
+use crate::view::RunView;
+use crate::{refer, summary};
+
+/// Shows a run.
+pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
+    let client = app.client()?;
+    let run = refer::find(client.store().as_ref(), &args.run).await?;
+    if app.json {
+        summary::json(&RunView::from(&run))?;
+    } else {
+        print!("{}", text(&run));
+    }
+    Ok(Exit::Done)
+}
+
+/// To the second: people compare the microseconds with --json.
+pub(super) fn time(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.split('.').next().unwrap_or_default().replace('T', " ")
+}
+
+fn text(run: &Run) -> String {
+    let head = &run.head;
+    let mut text = String::new();
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name:<10} {value}");
+        }
+    };
+    line("run", Some(run.id.to_string()));
+    line("workflow", Some(run.plan.name().to_owned()));
+    line("key", run.key.clone());
+    line("queue", Some(run.queue().to_owned()));
+    line("status", Some(format!("{}, {}%", head.status, head.progress)));
+    line("created", Some(time(run.created_at)));
+    line("started", head.started_at.map(time));
+    line("completed", head.completed_at.map(time));
+    line("took", summary::duration(run));
+    line("error", head.error.as_deref().map(clean));
+    text.push('\n');
+    let rows = run.plan.steps().iter().zip(&run.steps).map(row).collect::<Vec<_>>();
+    text.push_str(&table(&["STEP", "STATUS", "TRY", "STARTED", "TOOK", "SAYS"], &rows));
+    text.push_str(&questions(run));
+    text
+}
+
+fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {
+    let took = step.started_at.zip(step.completed_at).map(|(start, end)| summary::short(end.since(start)));
+    let says = step.error.as_deref().or(step.message.as_deref()).map(clean).unwrap_or_default();
+    vec![
+        plan.id.clone(),
+        step.status.to_string(),
+        if step.attempt == 0 { String::new() } else { step.attempt.to_string() },
+        step.started_at.filter(|_| step.attempt > 0).map(time).unwrap_or_default(),
+        took.filter(|_| step.attempt > 0).unwrap_or_default(),
+        says,
+    ]
+}
+
+/// How to answer the steps that wait for a person.
+fn questions(run: &Run) -> String {
+    let words = |step: &StepState| match (step.status, step.wait) {
+        (StepStatus::Waiting, Some(Wait::Approval)) => Some("approve|reject"),
+        (StepStatus::Waiting, Some(Wait::Interrupted)) => Some("rerun|skip|fail"),
+        _ => None,
+    };
+    let question = |(plan, step): (&StepPlan, &StepState)| {
+        words(step).map(|words| format!("\nanswer with: surefoot answer {} {} {words}\n", run.id, plan.id))
+    };
+    run.plan.steps().iter().zip(&run.steps).filter_map(question).collect()
+}

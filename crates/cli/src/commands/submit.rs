@@ -1,0 +1,72 @@
+//! `surefoot submit WORKFLOW|FILE.yaml`: hand a run to the store and print its id.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use surefoot::{Client, Store, Submit, Timestamp, Workflow, parse_duration};
+
+use crate::app::App;
+use crate::args;
+use crate::errors::{Exit, Failure};
+use crate::{follow, parameters, plan, queues, shipped, submission};
+
+/// Submits a run. Only its id goes to the standard output.
+pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failure> {
+    let workflow = find(&args.workflow)?;
+    plan::check(&workflow, &shipped::handlers(&app.settings)?)?;
+    let given = parameters::parse(&args.parameters.parameters, workflow.parameters())?;
+    let parameters = submission::fit(&workflow, Value::Object(given))?;
+    shipped::expect_tools(&workflow)?;
+    let store = app.store()?;
+    queues::configure(store.as_ref(), &app.settings).await?;
+    let request = request(args, &workflow, store.as_ref())?;
+    let client = Client::new(store);
+    let (run, existing) = submission::submit(&client, request, &parameters).await?;
+    if existing {
+        eprintln!("the same run was submitted already; it is {}", run.head.status);
+    }
+    if args.wait && !run.head.status.is_ended() {
+        println!("{}", run.id);
+        let seen = if existing { follow::last_event(client.store().as_ref(), run.id).await? } else { 0 };
+        return super::changed(app, &client, run, seen, true).await;
+    }
+    println!("{}", run.id);
+    super::say_who_works(&client, &run).await?;
+    Ok(if args.wait { Exit::of(run.head.status) } else { Exit::Done })
+}
+
+/// A shipped workflow by its name, or a file. A word that could be neither is refused with what there is.
+fn find(word: &str) -> Result<Arc<Workflow>, Failure> {
+    if word == shipped::WORKFLOW {
+        return shipped::workflow();
+    }
+    let path = Path::new(word);
+    if path.exists() || path.extension().is_some() || word.contains('/') {
+        return plan::read(path);
+    }
+    Err(Failure::usage(format!("`{word}` is neither a workflow file nor a shipped workflow"))
+        .hint(format!("the shipped workflow is {}; a file ends in .yaml", shipped::WORKFLOW)))
+}
+
+fn request(args: &args::Submit, workflow: &Arc<Workflow>, store: &dyn Store) -> Result<Submit, Failure> {
+    let mut request = Submit::new(workflow.clone()).priority(args.priority);
+    if let Some(key) = &args.key {
+        request = request.key(key);
+    }
+    if let Some(key) = &args.concurrency_key {
+        request = request.concurrency_key(key);
+    }
+    if let Some(at) = &args.at {
+        request = request.at(time(at, store.now())?);
+    }
+    Ok(request)
+}
+
+fn time(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let read = match text.strip_prefix('+') {
+        Some(delay) => parse_duration(delay).map(|delay| now + delay),
+        None => text.parse(),
+    };
+    read.map_err(|message| Failure::usage(format!("--at: {message}")).hint("or from now on, such as +10m"))
+}

@@ -1,0 +1,43 @@
+//! `surefoot worker`: run what waits in the store until told to stop.
+
+use crate::app::App;
+use crate::args::Worker;
+use crate::errors::{Exit, Failure};
+use crate::host::{Host, named};
+use crate::signals::Signals;
+
+/// Works until a signal. Being told to stop is what this command is for: the exit status is then 0.
+pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
+    if args.concurrency == Some(0) {
+        return Err(Failure::usage("--concurrency is 0: a worker holds at least 1 run"));
+    }
+    let mut app = app.clone();
+    app.settings.concurrency = args.concurrency.or(app.settings.concurrency);
+    app.settings.grace = args.grace.or(app.settings.grace);
+    let mut signals = Signals::install()?;
+    let mut host = Host::new(&app, app.store()?)?;
+    if !host.work().await? {
+        return Err(Failure::store("another worker process lives on this store")
+            .hint("one worker at a time: it runs what `surefoot submit` hands to the store"));
+    }
+    let others = host.others(None).await?;
+    let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
+    eprintln!("worker {} on {}{carries}", std::process::id(), app.settings.store.display());
+    until_told(&host, &mut signals).await;
+    eprintln!("stopping: steps under way have {}; once more to stop at once", host.grace());
+    host.stop(&mut signals).await;
+    Ok(Exit::Done)
+}
+
+async fn until_told(host: &Host, signals: &mut Signals) {
+    let mut trouble = None;
+    loop {
+        tokio::select! {
+            _ = signals.next() => return,
+            now = host.trouble(&mut trouble) => match now {
+                Some(reason) => eprintln!("the store cannot be written: {reason}; waiting for it"),
+                None => eprintln!("the store can be written again"),
+            },
+        }
+    }
+}

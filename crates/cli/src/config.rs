@@ -1,0 +1,170 @@
+//! Settings: the configuration file, then the environment, then flags. Nothing else in the workspace reads the environment.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use surefoot::parse_duration;
+
+use crate::args::{Global, Limits};
+use crate::errors::Failure;
+
+/// What the program goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The file of the embedded store.
+    pub(crate) store: PathBuf,
+    /// Where everything else lives.
+    pub(crate) data_dir: PathBuf,
+    /// Runs that a worker holds at once; `None` for the engine's own default.
+    pub(crate) concurrency: Option<usize>,
+    /// How long steps may go on after the first signal; `None` for the engine's own default.
+    pub(crate) grace: Option<Duration>,
+    /// Limits that a worker gives to queues when it starts.
+    pub(crate) queues: BTreeMap<String, Limits>,
+    /// The folder of credential files.
+    pub(crate) credentials: PathBuf,
+    /// Slows the shipped steps down, for people who want to watch.
+    pub(crate) pace: Option<Duration>,
+}
+
+/// The configuration file. Paths in it are relative to its own folder.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    store: Option<String>,
+    #[serde(default)]
+    worker: WorkerTable,
+    #[serde(default)]
+    queues: BTreeMap<String, Limits>,
+    #[serde(default)]
+    credentials: CredentialsTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkerTable {
+    concurrency: Option<usize>,
+    grace: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialsTable {
+    dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the configuration file, if there is one, and lets the environment and flags have the last word.
+    pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
+        let data_dir = absolute(global.data_dir.as_deref().unwrap_or(Path::new("surefoot-data")))?;
+        let default = data_dir.join("surefoot.toml");
+        let path = absolute(global.config.as_deref().unwrap_or(&default))?;
+        let file = read(&path, global.config.is_some())?;
+        let base = path.parent().unwrap_or(Path::new("/"));
+        Ok(Self {
+            store: store(global, &file, base, &data_dir)?,
+            concurrency: file.worker.concurrency,
+            grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
+            queues: file.queues,
+            credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
+            pace: pace()?,
+            data_dir,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::usage(format!("cannot use the path {}: {error}", path.display())))
+}
+
+fn read(path: &Path, named: bool) -> Result<File, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        // Without a file the defaults hold. What stands in the way of the whole folder is said when the store is opened.
+        Err(error) if !named && error.kind() != ErrorKind::InvalidData => {
+            tracing::debug!(path = %path.display(), %error, "no configuration file");
+            return Ok(File::default());
+        }
+        Err(error) => {
+            return Err(Failure::usage(format!("cannot read the configuration file {}: {error}", path.display())));
+        }
+    };
+    toml::from_str(&text).map_err(|error| Failure::usage(syntax(path, &text, &error)))
+}
+
+/// `file:line:column: message`, as for workflow files.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+    format!("{}:{line}:{column}: {}", path.display(), error.message())
+}
+
+fn store(global: &Global, file: &File, base: &Path, data_dir: &Path) -> Result<PathBuf, Failure> {
+    let here = absolute(Path::new(""))?;
+    match (&global.store, &file.store) {
+        (Some(address), _) => sqlite(address, &here),
+        (None, Some(address)) => sqlite(address, base),
+        (None, None) => Ok(data_dir.join("surefoot.db")),
+    }
+}
+
+fn sqlite(address: &str, base: &Path) -> Result<PathBuf, Failure> {
+    match address.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(base.join(path)),
+        _ => Err(Failure::usage(format!("`{address}` is not a store that this build knows"))
+            .hint("write it as sqlite:PATH, such as sqlite:./surefoot-data/surefoot.db")),
+    }
+}
+
+fn grace(text: &str, path: &Path) -> Result<Duration, Failure> {
+    parse_duration(text).map_err(|message| Failure::usage(format!("{}: worker.grace: {message}", path.display())))
+}
+
+fn pace() -> Result<Option<Duration>, Failure> {
+    let Ok(text) = std::env::var("SUREFOOT_PACE") else { return Ok(None) };
+    parse_duration(&text).map(Some).map_err(|message| Failure::usage(format!("SUREFOOT_PACE: {message}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(config: &str) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("surefoot.toml"), config).unwrap();
+        let data_dir = Some(dir.path().to_owned());
+        let global = Global { store: None, data_dir, config: None, json: false, verbose: 0 };
+        Settings::load(&global).map_err(|failure| failure.to_string().replace(&dir.path().display().to_string(), "DIR"))
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let settings = load(
+            "store = 'sqlite:runs.db'\n[worker]\nconcurrency = 4\ngrace = '3s'\n[credentials]\ndir = 'keys'\n\
+             [queues.project-initialization]\nconcurrency = 3\nrate = '5/1s'\n",
+        )
+        .unwrap();
+        assert!(settings.store.ends_with("runs.db") && settings.store.is_absolute());
+        assert_eq!((settings.concurrency, settings.grace), (Some(4), Some(Duration::from_secs(3))));
+        assert!(settings.credentials.ends_with("keys"));
+        assert_eq!(settings.queues["project-initialization"].concurrency.as_ref().unwrap().0, "3");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let check = |config: &str, expect: &str| {
+            let error = load(config).unwrap_err();
+            assert!(error.starts_with(expect), "{error}");
+        };
+        check("[worker]\nconcurency = 4\n", "error: DIR/surefoot.toml:2:1: unknown field `concurency`");
+        check("store = \n", "error: DIR/surefoot.toml:1:");
+        check("[worker]\ngrace = 'soon'\n", "error: DIR/surefoot.toml: worker.grace: `soon` is not a duration");
+        check("store = 'mysql://x'\n", "error: `mysql://x` is not a store that this build knows");
+    }
+}

@@ -1,0 +1,111 @@
+//! Credentials by name, from the environment or from a folder of files. Nothing here writes or shows one.
+
+use std::path::{Path, PathBuf};
+
+use surefoot::{CredentialError, CredentialSource, Secret};
+
+/// `SUREFOOT_CREDENTIAL_<NAME>` first, then the file `<dir>/<name>`.
+#[derive(Clone, Debug)]
+pub(crate) struct EnvironmentAndFiles {
+    dir: PathBuf,
+}
+
+impl EnvironmentAndFiles {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+}
+
+impl CredentialSource for EnvironmentAndFiles {
+    fn get(&self, name: &str) -> Result<Secret, CredentialError> {
+        if !is_name(name) {
+            let message = format!("`{name}` is not the name of a credential: letters, digits, `-`, `_` and `.`");
+            return Err(CredentialError(message));
+        }
+        match std::env::var(variable(name)) {
+            Ok(secret) if !secret.is_empty() => Ok(Secret::new(secret)),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(CredentialError(format!("credential `{name}`: {} is not UTF-8 text", variable(name))))
+            }
+            _ => from_file(name, &self.dir.join(name)),
+        }
+    }
+}
+
+/// A name that stays within the folder, whatever a workflow says.
+fn is_name(name: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(fits)
+}
+
+fn variable(name: &str) -> String {
+    format!("SUREFOOT_CREDENTIAL_{}", name.to_ascii_uppercase().replace(['-', '.'], "_"))
+}
+
+fn from_file(name: &str, path: &Path) -> Result<Secret, CredentialError> {
+    let text = std::fs::read_to_string(path).map_err(|error| missing(name, path, &error))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err(CredentialError(format!(
+            "credential `{name}`: {} is empty: write the secret into it",
+            path.display()
+        )));
+    }
+    warn_if_open(path);
+    Ok(Secret::new(secret))
+}
+
+fn missing(name: &str, path: &Path, error: &std::io::Error) -> CredentialError {
+    let (variable, path) = (variable(name), path.display());
+    CredentialError(match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("there is no credential `{name}`: set {variable}, or write the secret to {path}")
+        }
+        _ => format!("credential `{name}`: cannot read {path}: {error}; make it readable, or set {variable}"),
+    })
+}
+
+/// Secrets mounted into a container are often readable by a group, so this only warns.
+fn warn_if_open(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    if metadata.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others can read this credential: chmod 600 it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source_with(files: &[(&str, &str)]) -> (tempfile::TempDir, EnvironmentAndFiles) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        let source = EnvironmentAndFiles::new(dir.path().to_owned());
+        (dir, source)
+    }
+
+    #[test]
+    fn a_file_gives_its_text_without_the_last_newline() {
+        let (_dir, source) = source_with(&[("forge-token", "s3cret\n")]);
+        assert_eq!(source.get("forge-token").unwrap().expose(), "s3cret");
+    }
+
+    #[test]
+    fn what_is_missing_says_what_to_set() {
+        let (dir, source) = source_with(&[("empty", "\n")]);
+        let check = |name: &str, expect: &str| {
+            let error = source.get(name).unwrap_err().to_string();
+            assert_eq!(error.replace(&dir.path().display().to_string(), "DIR"), expect, "{name}");
+        };
+        check(
+            "forge-token",
+            "there is no credential `forge-token`: set SUREFOOT_CREDENTIAL_FORGE_TOKEN, or write the secret to DIR/forge-token",
+        );
+        check("empty", "credential `empty`: DIR/empty is empty: write the secret into it");
+        check("../etc", "`../etc` is not the name of a credential: letters, digits, `-`, `_` and `.`");
+        check("..", "`..` is not the name of a credential: letters, digits, `-`, `_` and `.`");
+    }
+}

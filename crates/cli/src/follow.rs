@@ -1,0 +1,173 @@
+//! Following a run to its end with live progress: working on it if nobody else does, taking over when its worker dies, and
+//! handing it back when told to stop.
+
+use std::time::Duration;
+
+use surefoot::{Client, Event, Run, RunId, Store, StoreError, Watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::app::App;
+use crate::errors::{Exit, Failure};
+use crate::host::{Host, Outcome, named, same_command};
+use crate::progress::Screen;
+use crate::signals::Signals;
+
+/// How often spinners move.
+const TICK: Duration = Duration::from_millis(100);
+/// How often a process that is not the worker tries to become it.
+const TAKE_OVER: Duration = Duration::from_millis(250);
+
+/// Follows a run without working on it: whoever only watches holds nothing up.
+pub(crate) async fn watch(app: &App, client: &Client, run: &Run) -> Result<Run, Failure> {
+    let mut watch = client.watch(run.id, 0);
+    let mut screen = Screen::new(run, app.diagnostics);
+    let mut tick = every(TICK);
+    loop {
+        tokio::select! {
+            event = watch.next() => match event? {
+                Some(event) => screen.show(&event),
+                None => break,
+            },
+            _ = tick.tick() => screen.tick(),
+        }
+    }
+    screen.close();
+    Ok(client.run(run.id).await?)
+}
+
+/// Follows a run from after event `seen`, and works on it when no other process does.
+pub(crate) async fn carry(
+    app: &App,
+    host: &mut Host,
+    client: &Client,
+    run: &Run,
+    seen: u64,
+) -> Result<Outcome, Failure> {
+    let mut signals = Signals::install()?;
+    let works = host.work().await?;
+    let screen = Screen::new(run, app.diagnostics);
+    introduce(host, &screen, run.id, works).await?;
+    let mut carrier = Carrier { host, client, run: run.id, watch: client.watch(run.id, seen), screen };
+    let outcome = carrier.follow(&mut signals).await;
+    carrier.screen.close();
+    let outcome = outcome?;
+    leave(host, &mut signals).await;
+    Ok(outcome)
+}
+
+/// The number of the last event so far: what happened before a command began is not told again.
+pub(crate) async fn last_event(store: &dyn Store, run: RunId) -> Result<u64, StoreError> {
+    const PAGE: usize = 1000;
+    let mut last = 0;
+    loop {
+        let events = store.events(run, last, PAGE).await?;
+        last = events.last().map_or(last, |event| event.seq);
+        if events.len() < PAGE {
+            return Ok(last);
+        }
+    }
+}
+
+async fn introduce(host: &Host, screen: &Screen, run: RunId, works: bool) -> Result<(), Failure> {
+    if !works {
+        screen.note("another process is the worker of this store: it runs this, and this process watches");
+        return Ok(());
+    }
+    let others = host.others(Some(run)).await?;
+    if !others.is_empty() {
+        screen.note(&format!("also carrying on {}", named(&others)));
+    }
+    Ok(())
+}
+
+/// What else this worker holds gets the grace period, and is then handed back.
+async fn leave(host: &mut Host, signals: &mut Signals) {
+    let running = host.running();
+    if running > 0 {
+        eprintln!("{running} more under way here: up to {} to finish a step, then handed back", host.grace());
+    }
+    host.stop(signals).await;
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+struct Carrier<'a> {
+    host: &'a mut Host,
+    client: &'a Client,
+    run: RunId,
+    watch: Watch,
+    screen: Screen,
+}
+
+/// What can happen while a run is followed.
+enum Turn {
+    Happened(Result<Option<Event>, StoreError>),
+    Told(Exit),
+    Tick,
+    TakeOver,
+    Trouble(Option<String>),
+}
+
+impl Carrier<'_> {
+    async fn follow(&mut self, signals: &mut Signals) -> Result<Outcome, Failure> {
+        let (mut tick, mut take_over) = (every(TICK), every(TAKE_OVER));
+        let mut trouble = None;
+        loop {
+            let turn = tokio::select! {
+                event = self.watch.next() => Turn::Happened(event),
+                exit = signals.next() => Turn::Told(exit),
+                _ = tick.tick() => Turn::Tick,
+                _ = take_over.tick(), if !self.host.works() => Turn::TakeOver,
+                now = self.host.trouble(&mut trouble) => Turn::Trouble(now),
+            };
+            match turn {
+                Turn::Happened(Ok(Some(event))) => self.screen.show(&event),
+                Turn::Happened(Ok(None)) => return self.ended().await,
+                Turn::Happened(Err(error)) if error.is_retryable() => tokio::time::sleep(TAKE_OVER).await,
+                Turn::Happened(Err(error)) => return Err(error.into()),
+                Turn::Told(exit) => return self.stopped(exit, signals).await,
+                Turn::Tick => self.screen.tick(),
+                Turn::TakeOver => self.take_over().await?,
+                Turn::Trouble(Some(reason)) => {
+                    self.screen.note(&format!("the store cannot be written: {reason}; waiting for it"))
+                }
+                Turn::Trouble(None) => self.screen.note("the store can be written again"),
+            }
+        }
+    }
+
+    async fn take_over(&mut self) -> Result<(), Failure> {
+        if self.host.work().await? {
+            self.screen.note("the worker is gone: carrying on here");
+        }
+        Ok(())
+    }
+
+    async fn ended(&self) -> Result<Outcome, Failure> {
+        Ok(Outcome::Ended(Box::new(self.client.run(self.run).await?)))
+    }
+
+    /// Told to stop: what this process works on is handed back; what another works on goes on there.
+    async fn stopped(&mut self, exit: Exit, signals: &mut Signals) -> Result<Outcome, Failure> {
+        let worked = self.host.works();
+        if worked {
+            let grace = self.host.grace();
+            self.screen.note(&format!("stopping: steps under way have {grace}; once more to stop at once"));
+        }
+        self.host.stop(signals).await;
+        let run = self.client.run(self.run).await?;
+        if run.head.status.is_ended() {
+            return self.ended().await;
+        }
+        self.screen.note(&if worked {
+            format!("stopped; nothing is lost. Carry on with: {}", same_command())
+        } else {
+            format!("no longer watching; run {} goes on. See it with: surefoot watch {}", run.id, run.id)
+        });
+        Ok(Outcome::Stopped(exit))
+    }
+}

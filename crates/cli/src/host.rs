@@ -1,0 +1,133 @@
+//! Who works: this process when no other worker lives on the store, and otherwise that other one, until it is gone.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use surefoot::store::RunFilter;
+use surefoot::{Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle};
+
+use crate::app::App;
+use crate::errors::{Exit, Failure};
+use crate::queues;
+use crate::shipped;
+use crate::signals::Signals;
+
+/// A process that works when it can.
+#[derive(Debug)]
+pub(crate) struct Host {
+    app: App,
+    store: Arc<dyn Store>,
+    handlers: Handlers,
+    worker: Option<WorkerHandle>,
+}
+
+impl Host {
+    pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Result<Self, Failure> {
+        Ok(Self { handlers: shipped::handlers(&app.settings)?, app: app.clone(), store, worker: None })
+    }
+
+    /// Whether this process is the worker.
+    pub(crate) fn works(&self) -> bool {
+        self.worker.is_some()
+    }
+
+    /// Tries to become the worker. Gives `false` while another process is.
+    pub(crate) async fn work(&mut self) -> Result<bool, Failure> {
+        if self.works() {
+            return Ok(true);
+        }
+        match Worker::start(self.store.clone(), self.handlers.clone(), self.app.worker_options()).await {
+            Ok(worker) => self.worker = Some(worker),
+            Err(StoreError::InUse(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        queues::configure(self.store.as_ref(), &self.app.settings).await?;
+        Ok(true)
+    }
+
+    /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of them.
+    pub(crate) async fn others(&self, own: Option<RunId>) -> Result<Vec<Run>, Failure> {
+        let mut others = Vec::new();
+        for status in [RunStatus::Running, RunStatus::Waiting, RunStatus::Queued] {
+            let filter = RunFilter { status: Some(status), limit: MANY, ..RunFilter::default() };
+            others.extend(self.store.runs(filter).await?.into_iter().filter(|run| Some(run.id) != own));
+        }
+        Ok(others)
+    }
+
+    /// Stops working: steps under way get the grace period; another signal cuts it short, and one more ends all waiting.
+    pub(crate) async fn stop(&mut self, signals: &mut Signals) {
+        let Some(worker) = self.worker.take() else { return };
+        let hurry = worker.hurry();
+        let mut stopping = pin!(worker.stop());
+        let asked_again = tokio::select! {
+            () = &mut stopping => false,
+            _ = signals.next() => true,
+        };
+        if asked_again {
+            hurry();
+            tokio::select! {
+                () = stopping => {}
+                _ = signals.next() => {}
+            }
+        }
+    }
+
+    /// How many runs are under way on this worker.
+    pub(crate) fn running(&self) -> usize {
+        self.worker.as_ref().map_or(0, WorkerHandle::running)
+    }
+
+    /// How long steps may go on once told to stop.
+    pub(crate) fn grace(&self) -> String {
+        surefoot::format_duration(self.app.worker_options().grace)
+    }
+
+    /// Waits until the store can no longer be written, or can be again; for ever when this process is not the worker.
+    pub(crate) async fn trouble(&self, known: &mut Option<String>) -> Option<String> {
+        let Some(worker) = &self.worker else { return std::future::pending().await };
+        let mut trouble = worker.trouble();
+        match trouble.wait_for(|now| now != known).await {
+            Ok(now) => known.clone_from(&now),
+            Err(_) => return std::future::pending().await,
+        }
+        known.clone()
+    }
+}
+
+/// More runs than a person wants to read of in one line; beyond, the number is said to be at least this.
+const MANY: usize = 100;
+
+/// `3 other runs: shop, blog, 0198...`.
+pub(crate) fn named(runs: &[Run]) -> String {
+    let name = |run: &Run| run.key.clone().unwrap_or_else(|| run.id.to_string());
+    let some = runs.iter().take(3).map(name).collect::<Vec<_>>().join(", ");
+    let more = if runs.len() > 3 { ", ..." } else { "" };
+    let (least, s) = (if runs.len() >= MANY { "at least " } else { "" }, if runs.len() == 1 { "" } else { "s" });
+    format!("{least}{} unfinished run{s}: {some}{more}", runs.len())
+}
+
+/// The command that was given, to be given again.
+pub(crate) fn same_command() -> String {
+    let mut words = std::env::args();
+    words.next();
+    std::iter::once("surefoot".to_owned()).chain(words.map(|word| quote(&word))).collect::<Vec<_>>().join(" ")
+}
+
+fn quote(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=+,@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// How a followed run came out for this process.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It has ended.
+    Ended(Box<Run>),
+    /// This process was told to stop first.
+    Stopped(Exit),
+}

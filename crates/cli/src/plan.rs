@@ -1,0 +1,147 @@
+//! Workflows before they run: read from a file, checked against the known actions, and shown as a dry run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use surefoot::{ExpressionError, Handlers, Scope, Workflow, WorkflowError, render_value, truthy};
+
+use crate::errors::Failure;
+use crate::near;
+
+/// Reads a workflow file.
+pub(crate) fn read(path: &Path) -> Result<Arc<Workflow>, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read the workflow file {shown}: {error}")))?;
+    let workflow = Workflow::from_yaml(&text).map_err(|error| match error {
+        WorkflowError::Syntax { line, column, message } => {
+            Failure::usage(format!("{shown}:{line}:{column}: {message}"))
+        }
+        WorkflowError::Invalid { .. } => Failure::usage(format!("{shown}: {error}")),
+    })?;
+    Ok(Arc::new(workflow))
+}
+
+/// Refuses a workflow whose actions are not known here, or whose steps do not fit them.
+pub(crate) fn check(workflow: &Workflow, handlers: &Handlers) -> Result<(), Failure> {
+    for step in workflow.steps() {
+        let Some(handler) = handlers.get(&step.action) else { return Err(unknown(&step.id, &step.action, handlers)) };
+        handler
+            .check(&step.with)
+            .map_err(|message| Failure::usage(format!("step {} ({}): {message}", step.id, step.action)))?;
+    }
+    Ok(())
+}
+
+fn unknown(step: &str, action: &str, handlers: &Handlers) -> Failure {
+    let actions = handlers.actions();
+    let known = actions.iter().map(String::as_str).collect::<Vec<_>>();
+    let near = near::did_you_mean(action, known.iter().copied());
+    Failure::usage(format!("step {step}: there is no action `{action}`{near}"))
+        .hint(format!("the actions are {}", known.join(", ")))
+}
+
+/// What a run would do, as far as it can be known before it runs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Plan {
+    workflow: String,
+    queue: String,
+    key: Option<String>,
+    parameters: Value,
+    steps: Vec<PlannedStep>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedStep {
+    id: String,
+    title: String,
+    action: String,
+    /// `true` or `false`, or the condition's own text when it depends on what earlier steps give.
+    runs: Value,
+    with: Value,
+}
+
+/// Renders every step. What depends on earlier steps keeps its expression.
+pub(crate) fn dry_run(workflow: &Workflow, parameters: Value, key: Option<&str>) -> Result<Plan, Failure> {
+    let run = json!({ "id": "(the run's id)", "workflow": workflow.name(), "key": key });
+    let scope = Scope { parameters, run, ..Scope::default() };
+    let mut steps = Vec::new();
+    for step in workflow.steps() {
+        let wrong =
+            |field: &str, error: ExpressionError| Failure::usage(format!("step {}, field {field}: {error}", step.id));
+        steps.push(PlannedStep {
+            id: step.id.clone(),
+            title: step.title.clone(),
+            action: step.action.clone(),
+            runs: runs(step.condition.as_deref(), &scope).map_err(|error| wrong("if", error))?,
+            with: foresee(&step.with, &scope).map_err(|error| wrong("with", error))?,
+        });
+    }
+    Ok(Plan {
+        workflow: workflow.name().to_owned(),
+        queue: workflow.queue().to_owned(),
+        key: key.map(str::to_owned),
+        parameters: scope.parameters,
+        steps,
+    })
+}
+
+fn runs(condition: Option<&str>, scope: &Scope) -> Result<Value, ExpressionError> {
+    match condition {
+        None => Ok(Value::Bool(true)),
+        Some(text) if text.contains("steps.") => Ok(text.into()),
+        Some(text) => truthy(text, scope).map(Value::Bool),
+    }
+}
+
+fn foresee(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
+    Ok(match value {
+        Value::String(text) if text.contains("steps.") => value.clone(),
+        Value::Array(items) => items.iter().map(|item| foresee(item, scope)).collect::<Result<_, _>>()?,
+        Value::Object(fields) => {
+            let field = |(name, field): (&String, &Value)| Ok((name.clone(), foresee(field, scope)?));
+            fields.iter().map(field).collect::<Result<_, ExpressionError>>()?
+        }
+        other => render_value(other, scope)?,
+    })
+}
+
+impl Plan {
+    /// The plan as people read it.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("workflow {}, queue {}\n", self.workflow, self.queue);
+        text.push_str("parameters\n");
+        fields(&mut text, &self.parameters, "  ");
+        text.push_str("steps\n");
+        for (index, step) in self.steps.iter().enumerate() {
+            let runs = match &step.runs {
+                Value::Bool(true) => String::new(),
+                Value::Bool(false) => " - skipped".to_owned(),
+                condition => format!(" - if {}", plain(condition)),
+            };
+            text.push_str(&format!("  {}. {} ({}): {}{runs}\n", index + 1, step.id, step.action, step.title));
+            fields(&mut text, &step.with, "       ");
+        }
+        text.push_str("a dry run: nothing was written\n");
+        text
+    }
+}
+
+fn fields(text: &mut String, value: &Value, indent: &str) {
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                text.push_str(&format!("{indent}{name}: {}\n", plain(value).replace('\n', &format!("\n{indent}  "))));
+            }
+        }
+        other => text.push_str(&format!("{indent}{}\n", plain(other))),
+    }
+}
+
+/// A string as it is, anything else as JSON.
+pub(crate) fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

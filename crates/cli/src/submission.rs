@@ -1,0 +1,110 @@
+//! Handing a run to the store, and what the same request means the second time.
+
+use serde_json::Value;
+use surefoot::{Client, Run, RunStatus, Submit, SubmitError, Workflow};
+
+use crate::app::{App, person};
+use crate::errors::{Exit, Failure};
+use crate::follow;
+use crate::host::{Host, Outcome};
+use crate::summary;
+
+/// Fits parameters to a workflow's schema, defaults filled in.
+pub(crate) fn fit(workflow: &Workflow, parameters: Value) -> Result<Value, Failure> {
+    workflow.check_parameters(parameters).map_err(|errors| SubmitError::Parameters(errors).into())
+}
+
+/// Hands a run to the store. The same request again gives the same run.
+pub(crate) async fn submit(client: &Client, submit: Submit, parameters: &Value) -> Result<(Run, bool), Failure> {
+    match client.submit(submit.parameters(parameters.clone())).await {
+        Ok(submitted) => Ok((submitted.run, submitted.existing)),
+        Err(SubmitError::KeyConflict { key, run }) => Err(taken(&key, &run, parameters)),
+        Err(SubmitError::Taken { unique, run }) => Err(taken(&unique, &run, parameters)),
+        Err(other) => Err(other.into()),
+    }
+}
+
+fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
+    let (id, status) = (run.id, run.head.status);
+    let differences = differences(&run.parameters, parameters);
+    let why = if differences.is_empty() { String::new() } else { format!(", with other parameters: {differences}") };
+    Failure::usage(format!("the name `{name}` is taken by run {id} ({status}){why}")).hint(format!(
+        "choose another name, or give the same parameters again to carry that run on; see `surefoot show {id}`"
+    ))
+}
+
+/// `description was "a", is "b"` for each parameter that differs.
+fn differences(was: &Value, is: &Value) -> String {
+    let empty = serde_json::Map::new();
+    let (was, is) = (was.as_object().unwrap_or(&empty), is.as_object().unwrap_or(&empty));
+    let names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
+    let shown = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
+    names
+        .filter(|name| was.get(*name) != is.get(*name))
+        .map(|name| format!("{name} was {}, is {}", shown(was.get(name)), shown(is.get(name))))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// Submits a run and carries it to its end: the whole of `init`, `run` and `submit --wait`.
+pub(crate) async fn to_the_end(
+    app: &App,
+    request: Submit,
+    workflow: &Workflow,
+    parameters: Value,
+) -> Result<Exit, Failure> {
+    let store = app.store()?;
+    crate::queues::configure(store.as_ref(), &app.settings).await?;
+    let client = Client::new(store.clone());
+    let (run, existing) = submit(&client, request, &parameters).await?;
+    let run = if existing { take_up(&client, run, workflow).await? } else { run };
+    if run.head.status.is_ended() {
+        return summary::print(app, &Outcome::Ended(Box::new(run)));
+    }
+    let seen = if existing { follow::last_event(store.as_ref(), run.id).await? } else { 0 };
+    let mut host = Host::new(app, store)?;
+    let outcome = follow::carry(app, &mut host, &client, &run, seen).await?;
+    summary::print(app, &outcome)
+}
+
+/// The same request again: what that means by how far the run is.
+async fn take_up(client: &Client, run: Run, workflow: &Workflow) -> Result<Run, Failure> {
+    let name = run.key.clone().unwrap_or_else(|| run.id.to_string());
+    match run.head.status {
+        RunStatus::Completed => {
+            eprintln!("{name} is completed already, by run {}", run.id);
+            return Ok(run);
+        }
+        RunStatus::Failed => {
+            let reason = run.head.error.as_deref().map(plain_error).unwrap_or_default();
+            eprintln!("{name} had failed{reason}: trying again from there, as run {}", run.id);
+        }
+        _ => eprintln!("{name} is unfinished: carrying on with run {}", run.id),
+    }
+    if run.plan.digest() != workflow.digest() {
+        eprintln!("note: the workflow has changed since; this run goes on as it was submitted");
+    }
+    if run.head.status == RunStatus::Failed {
+        return Ok(client.retry(run.id, None, &person()).await?);
+    }
+    Ok(run)
+}
+
+fn plain_error(error: &str) -> String {
+    format!(" ({})", crate::progress::clean(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn differences_name_what_changed_came_and_went() {
+        let was = json!({ "name": "shop", "description": "a", "port": 80 });
+        let is = json!({ "name": "shop", "description": "b", "public": true });
+        let expect = "description was \"a\", is \"b\"; port was 80, is absent; public was absent, is true";
+        assert_eq!(differences(&was, &is), expect);
+    }
+}

@@ -1,0 +1,148 @@
+//! What `--json` prints. The field names and their order are a contract: scripts read them.
+
+use serde::Serialize;
+use serde_json::Value;
+use surefoot::{QueueInfo, Record, Run, StepPlan, StepState, Timestamp};
+
+use crate::limits;
+
+/// A run: what `show --json` prints, and each element of `runs --json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunView {
+    id: String,
+    workflow: String,
+    key: Option<String>,
+    queue: String,
+    status: &'static str,
+    progress: u8,
+    created_at: String,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    error: Option<String>,
+    steps: Vec<StepView>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepView {
+    id: String,
+    title: String,
+    action: String,
+    status: &'static str,
+    progress: u8,
+    message: Option<String>,
+    attempt: u32,
+    interruptions: u32,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    error: Option<String>,
+    output: Option<Value>,
+}
+
+impl From<&Run> for RunView {
+    fn from(run: &Run) -> Self {
+        Self {
+            id: run.id.to_string(),
+            workflow: run.plan.name().to_owned(),
+            key: run.key.clone(),
+            queue: run.queue().to_owned(),
+            status: run.head.status.as_str(),
+            progress: run.head.progress,
+            created_at: run.created_at.to_string(),
+            started_at: time(run.head.started_at),
+            completed_at: time(run.head.completed_at),
+            error: run.head.error.clone(),
+            steps: run.plan.steps().iter().zip(&run.steps).map(StepView::from).collect(),
+        }
+    }
+}
+
+impl From<(&StepPlan, &StepState)> for StepView {
+    fn from((plan, step): (&StepPlan, &StepState)) -> Self {
+        Self {
+            id: plan.id.clone(),
+            title: plan.title.clone(),
+            action: plan.action.clone(),
+            status: step.status.as_str(),
+            progress: step.progress,
+            message: step.message.clone(),
+            attempt: step.attempt,
+            interruptions: step.interruptions,
+            started_at: time(step.started_at),
+            completed_at: time(step.completed_at),
+            error: step.error.clone(),
+            output: step.output.clone(),
+        }
+    }
+}
+
+/// A queue: each element of `queues --json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct QueueView {
+    name: String,
+    paused: bool,
+    queued: u64,
+    waiting: u64,
+    running: u64,
+    concurrency: Option<u32>,
+    concurrency_per_key: Option<u32>,
+    rate: Option<String>,
+    keep_completed: Option<String>,
+    keep_failed: Option<String>,
+    keep_cancelled: Option<String>,
+}
+
+impl From<&QueueInfo> for QueueView {
+    fn from(queue: &QueueInfo) -> Self {
+        let retention = &queue.limits.retention;
+        Self {
+            name: queue.name.clone(),
+            paused: queue.paused,
+            queued: queue.queued,
+            waiting: queue.waiting,
+            running: queue.running,
+            concurrency: queue.limits.concurrency,
+            concurrency_per_key: queue.limits.concurrency_per_key,
+            rate: queue.limits.rate.map(limits::rate_text),
+            keep_completed: limits::keep_text(retention.completed),
+            keep_failed: limits::keep_text(retention.failed),
+            keep_cancelled: limits::keep_text(retention.cancelled),
+        }
+    }
+}
+
+/// A record: each element of `records --json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct RecordView {
+    kind: String,
+    name: String,
+    run: String,
+    data: Value,
+    created_at: String,
+    updated_at: String,
+}
+
+impl From<&Record> for RecordView {
+    fn from(record: &Record) -> Self {
+        Self {
+            kind: record.kind.clone(),
+            name: record.name.clone(),
+            run: record.run.to_string(),
+            data: record.data.clone(),
+            created_at: record.created_at.to_string(),
+            updated_at: record.updated_at.to_string(),
+        }
+    }
+}
+
+/// A logged line: `logs --json` prints one object a line.
+#[derive(Debug, Serialize)]
+pub(crate) struct LogView<'a> {
+    pub(crate) at: String,
+    pub(crate) step: Option<&'a str>,
+    pub(crate) attempt: u64,
+    pub(crate) line: &'a str,
+}
+
+fn time(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
