@@ -1,10 +1,19 @@
 //! What every store is held against: an in-memory model, one conformance suite, and random operation sequences.
 //!
 //! - [`MemoryStore`] is the model: maps under a lock, and the rules of [`surefoot::state`]. Not durable, not fast.
+//! - [`conformance!`] makes one test of each case of the suite, in the crate of the store.
 //! - [`FaultyStore`] wraps a store and fails, or crashes, at a write that the test chooses.
 
+// All of this is test code: what cannot be unwrapped is a failed test.
+#![expect(clippy::unwrap_used, reason = "a panic is how a case says that the store errs")]
+
+pub mod cases;
+mod conformance;
 mod faulty;
 mod memory;
+mod scene;
 
+pub use conformance::block_on;
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
+pub use scene::Scene;

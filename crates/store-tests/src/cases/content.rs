@@ -1,0 +1,221 @@
+//! What a completed step leaves: records, the contents of its workspace; and how long the details are kept.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use surefoot::store::RecordFilter;
+use surefoot::{Digest, Keep, QueueLimits, Record, RecordChange, Retention, Run, Snapshot, StoreError, WorkerId};
+
+use crate::Scene;
+use crate::scene::{SECOND, begin, plan};
+
+fn put(kind: &str, name: &str, data: Value) -> RecordChange {
+    RecordChange::Put { kind: kind.to_owned(), name: name.to_owned(), data }
+}
+
+fn remove(kind: &str, name: &str) -> RecordChange {
+    RecordChange::Remove { kind: kind.to_owned(), name: name.to_owned() }
+}
+
+fn publish(
+    records: Vec<RecordChange>,
+) -> impl FnOnce(&mut surefoot::state::Edit) -> Result<(), surefoot::state::RuleError> {
+    move |edit| {
+        let position = begin(edit)?;
+        edit.complete_step(position, Value::Null, records, None)
+    }
+}
+
+async fn names(scene: &Scene, filter: RecordFilter) -> Vec<(String, String)> {
+    let records = scene.store.records(filter).await.unwrap();
+    records.into_iter().map(|record| (record.kind, record.name)).collect()
+}
+
+/// A record is owned by the run that published it first: that one may change and remove it, no other.
+pub async fn a_record_has_an_owner(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one", "two", "three"]);
+    let owner = scene.start(worker, &plan).await;
+    let created_at = scene.now();
+    let owner = scene.commit(&owner, publish(vec![put("project", "größe", json!({ "v": 1 }))])).await;
+    scene.clock.advance(SECOND);
+    let owner = scene.commit(&owner, publish(vec![put("project", "größe", json!(null))])).await;
+    let (kind, name) = ("project".to_owned(), "größe".to_owned());
+    let record = Record { kind, name, run: owner.id, data: json!(null), created_at, updated_at: scene.now() };
+    assert_eq!(scene.store.records(RecordFilter::default()).await.unwrap(), std::slice::from_ref(&record));
+
+    let other = scene.start(worker, &plan).await;
+    let error = scene.refused(&other, publish(vec![put("x", "y", json!(1)), put("project", "größe", json!(2))])).await;
+    match error {
+        StoreError::RecordTaken { kind, name, owner: by } => {
+            assert_eq!((&*kind, &*name, by), ("project", "größe", owner.id));
+        }
+        error => panic!("{error:?}"),
+    }
+    let other =
+        scene.commit(&other, publish(vec![remove("project", "größe"), put("repository", "größe", json!(3))])).await;
+    assert_eq!(
+        scene.store.records(RecordFilter { run: Some(owner.id), ..Default::default() }).await.unwrap(),
+        [record]
+    );
+
+    scene.commit(&owner, publish(vec![remove("project", "größe"), remove("none", "such")])).await;
+    scene.commit(&other, publish(vec![put("project", "größe", json!(4))])).await;
+    let all = [("project", "größe"), ("repository", "größe")].map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    assert_eq!(names(&scene, RecordFilter { run: Some(other.id), ..Default::default() }).await, all);
+}
+
+/// Records are listed by kind and name, whatever the order in which they were published.
+pub async fn records_are_listed(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let pairs = [("b", "2"), ("a", "9"), ("b", "1"), ("a", "10"), ("B", "0")];
+    scene.commit(&run, publish(pairs.map(|(kind, name)| put(kind, name, json!(1))).to_vec())).await;
+    let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(kind, name)| ((*kind).to_owned(), (*name).to_owned())).collect()
+    };
+    let of = |kind: Option<&str>, name: Option<&str>| RecordFilter {
+        kind: kind.map(str::to_owned),
+        name: name.map(str::to_owned),
+        run: None,
+    };
+    assert_eq!(
+        names(&scene, of(None, None)).await,
+        owned(&[("B", "0"), ("a", "10"), ("a", "9"), ("b", "1"), ("b", "2")])
+    );
+    assert_eq!(names(&scene, of(Some("b"), None)).await, owned(&[("b", "1"), ("b", "2")]));
+    assert_eq!(names(&scene, of(None, Some("9"))).await, owned(&[("a", "9")]));
+    assert_eq!(names(&scene, of(Some("a"), Some("1"))).await, owned(&[]));
+}
+
+fn snapshot(files: &[&[u8]]) -> Snapshot {
+    let needs: Vec<Digest> = files.iter().map(|content| Digest::of(content)).collect();
+    let contents = files.iter().map(|content| (Digest::of(content), content.to_vec())).collect();
+    Snapshot { digest: needs[0], needs, contents }
+}
+
+/// Completes a run whose step leaves these contents, the manifest first.
+async fn leave(scene: &Scene, worker: WorkerId, queue: &str, files: &[&[u8]]) -> Run {
+    let run = scene.start(worker, &plan(queue, &["one"])).await;
+    scene
+        .commit(&run, |edit| {
+            let position = begin(edit)?;
+            edit.complete_step(position, Value::Null, Vec::new(), Some(snapshot(files)))?;
+            edit.complete_run()
+        })
+        .await
+}
+
+async fn kept(scene: &Scene, content: &[u8]) -> bool {
+    let blob = scene.store.blob(Digest::of(content)).await.unwrap();
+    assert!(blob.as_deref().is_none_or(|blob| blob == content), "what is kept is what was given");
+    blob.is_some()
+}
+
+/// What a workspace holds comes with the commit, each content once.
+pub async fn contents_are_kept(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let large = vec![0xFF; 3_000_000];
+    let run = leave(&scene, worker, "a", &[b"manifest", b"", &large]).await;
+    assert_eq!(scene.get(run.id).await.steps[0].snapshot, Some(Digest::of(b"manifest")));
+    for content in [b"manifest".as_slice(), b"", &large] {
+        assert!(kept(&scene, content).await);
+    }
+    leave(&scene, worker, "a", &[b"manifest", &large]).await;
+    assert!(!kept(&scene, b"other").await);
+}
+
+/// A refused commit leaves no content behind.
+pub async fn a_refused_commit_leaves_no_content(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let owner = scene.start(worker, &plan("a", &["one", "two"])).await;
+    scene.commit(&owner, publish(vec![put("k", "n", json!(1))])).await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene
+        .refused(&run, |edit| {
+            let position = begin(edit)?;
+            edit.complete_step(position, json!(1), vec![put("k", "n", json!(2))], Some(snapshot(&[b"lost"])))
+        })
+        .await;
+    assert!(!kept(&scene, b"lost").await);
+}
+
+fn keep(completed: Keep) -> QueueLimits {
+    QueueLimits { retention: Retention { completed, ..Retention::default() }, ..QueueLimits::default() }
+}
+
+/// Which of the runs have their details still.
+async fn detailed(scene: &Scene, runs: &[Run]) -> Vec<bool> {
+    let mut detailed = Vec::new();
+    for run in runs {
+        assert_eq!(scene.get(run.id).await, *run, "the run itself stays");
+        detailed.push(!scene.events(run.id).await.is_empty());
+    }
+    detailed
+}
+
+/// Details older than the age go; runs, steps and records stay, and so do contents that another run needs.
+pub async fn details_go_by_age(scene: Scene) {
+    let worker = scene.worker("w").await;
+    scene.limits("a", keep(Keep { age: Some(SECOND * 10), count: None })).await;
+    let old = leave(&scene, worker, "a", &[b"m1", b"shared"]).await;
+    scene.clock.advance(SECOND * 5);
+    scene.heartbeat(worker).await;
+    let young = leave(&scene, worker, "a", &[b"m2", b"shared"]).await;
+    let elsewhere = leave(&scene, worker, "b", &[b"m3"]).await;
+    let runs = [old, young, elsewhere];
+    assert_eq!(scene.store.prune(10).await.unwrap(), 0);
+    scene.clock.advance(SECOND * 6);
+    scene.heartbeat(worker).await;
+    assert_eq!(scene.store.prune(10).await.unwrap(), 1);
+    assert_eq!(detailed(&scene, &runs).await, [false, true, true]);
+    assert!(!kept(&scene, b"m1").await && kept(&scene, b"shared").await);
+    assert_eq!(scene.store.prune(10).await.unwrap(), 0);
+    scene.clock.advance(SECOND * 600);
+    assert_eq!(scene.store.prune(10).await.unwrap(), 1);
+    assert_eq!(detailed(&scene, &runs).await, [false, false, true]);
+    assert!(!kept(&scene, b"shared").await && kept(&scene, b"m3").await);
+}
+
+/// The newest so many keep their details, each outcome for itself; a call prunes no more than it is asked to.
+pub async fn details_go_by_count(scene: Scene) {
+    let worker = scene.worker("w").await;
+    scene.limits("a", keep(Keep { age: None, count: Some(2) })).await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(leave(&scene, worker, "a", &[b"manifest"]).await);
+        scene.clock.advance(SECOND);
+    }
+    let failed = scene.start(worker, &plan("a", &["one"])).await;
+    runs.push(scene.fail(&failed).await);
+    let live = scene.start(worker, &plan("a", &["one"])).await;
+    runs.push(live.clone());
+    assert_eq!(scene.store.prune(2).await.unwrap(), 2);
+    assert_eq!(detailed(&scene, &runs).await.iter().filter(|detailed| **detailed).count(), 5);
+    assert_eq!(scene.store.prune(10).await.unwrap(), 1);
+    assert_eq!(detailed(&scene, &runs).await, [false, false, false, true, true, true, true]);
+    runs[6] = scene.complete(&live).await;
+    assert_eq!(scene.store.prune(10).await.unwrap(), 1);
+    assert_eq!(detailed(&scene, &runs).await, [false, false, false, false, true, true, true]);
+}
+
+/// A run whose details are gone and that is retried goes on counting its events, and has details again.
+pub async fn a_pruned_run_goes_on(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let retention = Retention { failed: Keep { age: Some(Duration::ZERO), count: None }, ..Retention::default() };
+    scene.limits("a", QueueLimits { retention, ..QueueLimits::default() }).await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene.fail(&run).await;
+    let last = scene.events(run.id).await.pop().unwrap().seq;
+    scene.clock.advance(SECOND);
+    assert_eq!(scene.store.prune(10).await.unwrap(), 1);
+    assert_eq!(scene.events(run.id).await, []);
+    scene.store.retry(run.id, None, "ann").await.unwrap();
+    let seqs: Vec<u64> = scene.events(run.id).await.iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, [last + 1]);
+    let held = scene.claim_one(worker).await;
+    scene.fail(&held).await;
+    assert_eq!(scene.store.prune(10).await.unwrap(), 0, "it ended just now");
+    scene.clock.advance(SECOND);
+    assert_eq!(scene.store.prune(10).await.unwrap(), 1);
+}

@@ -1,0 +1,139 @@
+//! What is written is read back as it was: every field, every word, text and numbers at their ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use surefoot::state::{Edit, Undo, Wait};
+use surefoot::workflow::{Backoff, OnInterrupt, RetryPolicy};
+use surefoot::{Digest, Run, RunStatus, StepStatus, Workflow};
+
+use crate::Scene;
+use crate::scene::{SECOND, WORK, begin, plan};
+
+const TEXT: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ \n\t 'quoted'; -- %_";
+
+/// All that a submitter says of a run.
+pub async fn a_submission_keeps_every_field(scene: Scene) {
+    let mut run = scene.draft(&plan("a", &["one", "two"]));
+    run.parameters =
+        json!({ "text": TEXT, "null": null, "list": [1, -1, u64::MAX, i64::MIN, 1.5e300, true, {}], "": [] });
+    run.key = Some(TEXT.to_owned());
+    run.unique = Some(String::new());
+    run.priority = i32::MIN;
+    run.concurrency_key = Some(TEXT.to_owned());
+    scene.submit(&run).await;
+    assert_eq!(scene.get(run.id).await, run);
+
+    let mut bare = scene.draft(&plan("a", &["one", "two"]));
+    (bare.parameters, bare.priority) = (Value::Null, i32::MAX);
+    bare.head.available_at = Some(scene.now() + Duration::from_micros(1));
+    scene.submit(&bare).await;
+    assert_eq!(scene.get(bare.id).await, bare, "what is absent stays absent");
+}
+
+/// A run carries its workflow with it, whole.
+pub async fn a_plan_is_kept_whole(scene: Scene) {
+    let backoff = Backoff { initial: SECOND, factor: 3, max: SECOND * 40, jitter: 0.25 };
+    let workflow = Workflow::builder("whole")
+        .title(TEXT)
+        .queue("elsewhere")
+        .parameters(json!({ "type": "object", "properties": { "name": { "type": "string", "default": TEXT } } }))
+        .unique("${{ parameters.name }}")
+        .output(json!({ "said": "${{ steps.one.output }}" }))
+        .step_with("one", WORK, |step| {
+            step.title(TEXT)
+                .with(json!({ "deep": [TEXT, null, 1] }))
+                .weight(7)
+                .retry(RetryPolicy { attempts: 9, backoff })
+                .timeout(SECOND * 61)
+                .on_interrupt(OnInterrupt::Ask)
+                .max_interruptions(2)
+        })
+        .step_with("two", "test.other", |step| step.condition("${{ parameters.name == 'x' }}"))
+        .build();
+    let run = scene.queue(&Arc::new(workflow.expect("the plan is well formed"))).await;
+    let read = scene.get(run.id).await;
+    assert_eq!(read.plan, run.plan);
+    assert_eq!(read.queue(), "elsewhere");
+}
+
+/// All that a step's row holds, with a large output and JSON nulls inside.
+pub async fn a_step_keeps_every_field(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one", "two", "three"])).await;
+    let mut edit = Edit::new(run.clone(), scene.now());
+    begin(&mut edit).unwrap();
+    let output = json!({ "large": "é".repeat(500_000), "null": null });
+    edit.complete_step(0, output.clone(), Vec::new(), None).unwrap();
+    let (mut expected, mut transition) = edit.finish();
+
+    let step = &mut expected.steps[1];
+    step.status = StepStatus::Waiting;
+    step.wait = Some(Wait::Approval);
+    (step.progress, step.attempt, step.interruptions) = (99, u32::MAX, 4);
+    (step.message, step.error) = (Some(String::new()), Some(TEXT.to_owned()));
+    (step.started_at, step.completed_at) = (Some(scene.now()), None);
+    (step.output, step.checkpoint) = (Some(json!(false)), Some(json!({ "at": null })));
+    step.answer = Some(json!({ "answer": "approve", "by": TEXT, "note": null }));
+    (step.snapshot, step.undo) = (Some(Digest::of(b"manifest")), Some(Undo::Failed));
+    transition.steps.push((1, expected.steps[1].clone()));
+    scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
+
+    let read = scene.get(run.id).await;
+    assert_eq!(read.steps[0].output, Some(output));
+    assert_eq!(read, expected);
+}
+
+/// All that a run's row holds.
+pub async fn a_head_keeps_every_field(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish();
+    let head = &mut expected.head;
+    (head.status, head.worker) = (RunStatus::Waiting, None);
+    (head.progress, head.error) = (57, Some(TEXT.to_owned()));
+    head.started_at = Some(scene.now());
+    head.available_at = Some(scene.now() + Duration::from_micros(86_400_000_001));
+    transition.head = head.clone();
+    scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
+    assert_eq!(scene.get(run.id).await, expected);
+}
+
+/// Each thing that a step can wait for, and each stage of its undoing.
+pub async fn every_word_is_kept(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let undos = [None, Some(Undo::Running), Some(Undo::Done), Some(Undo::Failed)];
+    for (wait, undo) in Wait::ALL.iter().flat_map(|wait| undos.map(|undo| (*wait, undo))) {
+        let run = scene.start(worker, &plan("a", &["one"])).await;
+        let run = scene.commit(&run, crate::scene::step).await;
+        let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish();
+        (expected.steps[0].status, expected.steps[0].wait) = (StepStatus::Waiting, Some(wait));
+        expected.steps[0].undo = undo;
+        transition.steps.push((0, expected.steps[0].clone()));
+        scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
+        assert_eq!(scene.get(run.id).await, expected);
+    }
+}
+
+/// A claim gives the run as it is from then on, and so does everything that returns a run.
+pub async fn what_is_returned_is_what_is_kept(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.queue(&plan("a", &["one"])).await;
+    scene.clock.advance(SECOND);
+    let claimed = scene.claim_one(worker).await;
+    assert_eq!(claimed, scene.get(run.id).await);
+    assert_eq!(claimed.lease().map(|lease| (lease.worker, lease.epoch)), Some((worker, 1)));
+    assert_eq!((claimed.head.started_at, claimed.head.available_at), (Some(scene.now()), None));
+
+    let failed = scene.fail(&claimed).await;
+    assert_eq!(failed, scene.get(run.id).await);
+    let retried = scene.store.retry(run.id, None, "ann").await.unwrap();
+    assert_eq!(retried, scene.get(run.id).await);
+    scene.claim_one(worker).await;
+    scene.clock.advance(crate::scene::LEASE);
+    let reclaimed: Vec<Run> = scene.store.reclaim().await.unwrap();
+    assert_eq!(reclaimed, [scene.get(run.id).await]);
+    let cancelled = scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
+    assert_eq!(cancelled, scene.get(run.id).await);
+}

@@ -1,0 +1,219 @@
+//! Leases: who may write, until when, and what becomes of the runs of those who are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use surefoot::state::{Lease, Wait};
+use surefoot::workflow::OnInterrupt;
+use surefoot::{Run, RunId, RunStatus, StepStatus, WorkerId, Workflow};
+
+use crate::Scene;
+use crate::scene::{LEASE, SECOND, WORK, complete, lost, plan, step};
+
+const MICRO: Duration = Duration::from_micros(1);
+
+/// A write counts only under the very lease: this worker, this epoch, while the run runs.
+pub async fn a_write_needs_the_very_lease(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let before = scene.picture().await;
+    let (_, transition) = surefoot::state::Edit::new(run.clone(), scene.now()).finish();
+    let lease = run.lease().unwrap();
+    let wrong = [
+        Lease { epoch: lease.epoch - 1, ..lease },
+        Lease { epoch: lease.epoch + 1, ..lease },
+        Lease { worker: WorkerId::new(), ..lease },
+        Lease { run: RunId::new(), ..lease },
+    ];
+    for wrong in wrong {
+        lost(scene.store.commit(wrong, transition.clone()).await);
+    }
+    assert_eq!(scene.picture().await, before);
+    scene.store.commit(lease, transition).await.unwrap();
+}
+
+/// A lease ends with the commit that gives the run back, fails it or completes it.
+pub async fn a_lease_ends_with_its_run(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    let run = scene.start(worker, &plan).await;
+    scene.complete(&run).await;
+    lost(scene.try_commit(&run, complete).await);
+    let run = scene.start(worker, &plan).await;
+    scene.fail(&run).await;
+    lost(scene.try_commit(&run, complete).await);
+
+    let run = scene.start(worker, &plan).await;
+    scene.commit(&run, |edit| edit.interrupt("it stops")).await;
+    lost(scene.try_commit(&run, complete).await);
+    let again = scene.claim_one(worker).await;
+    assert_eq!((again.id, again.head.epoch), (run.id, run.head.epoch + 1));
+    lost(scene.try_commit(&run, complete).await);
+    scene.complete(&again).await;
+}
+
+/// A lease holds up to the microsecond in which it ends.
+pub async fn a_lease_ends_on_time(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let run = scene.commit(&run, step).await;
+    scene.clock.advance(LEASE - MICRO);
+    assert_eq!(scene.store.reclaim().await.unwrap(), []);
+    assert_eq!(scene.store.workers().await.unwrap().len(), 1);
+    scene.clock.advance(MICRO);
+    assert_eq!(scene.store.workers().await.unwrap(), []);
+    let reclaimed = scene.store.reclaim().await.unwrap();
+    assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
+    assert_eq!(reclaimed[0].head.status, RunStatus::Queued);
+    assert_eq!(reclaimed[0].head.available_at, Some(scene.now()));
+    assert_eq!(reclaimed[0].steps[0].wait, Some(Wait::Worker));
+    assert_eq!(scene.store.reclaim().await.unwrap(), []);
+    let last = scene.events(run.id).await.pop().unwrap();
+    assert_eq!((&*last.kind, &last.data["reason"]), ("step.interrupted", &"worker w died".into()));
+}
+
+/// A heartbeat moves the end of every lease of the worker.
+pub async fn a_heartbeat_renews(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let runs = [scene.start(worker, &plan("a", &["one"])).await, scene.start(worker, &plan("b", &["one"])).await];
+    let registered = scene.now();
+    for _ in 0..3 {
+        scene.clock.advance(LEASE - MICRO);
+        scene.heartbeat(worker).await;
+        assert_eq!(scene.store.reclaim().await.unwrap(), []);
+    }
+    let info = scene.store.workers().await.unwrap().remove(0);
+    assert_eq!((info.id, &*info.name, info.running), (worker, "w", 2));
+    assert_eq!((info.started_at, info.heartbeat_at, info.expires_at), (registered, scene.now(), scene.now() + LEASE));
+    for run in runs {
+        scene.complete(&run).await;
+    }
+    assert_eq!(scene.store.workers().await.unwrap()[0].running, 0);
+}
+
+/// A worker that was taken for dead can do nothing more, and its old writes are refused.
+pub async fn a_worker_taken_for_dead_is_fenced_off(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene.clock.advance(LEASE);
+    scene.store.reclaim().await.unwrap();
+    fenced_off(&scene, worker, &run).await;
+    let next = scene.worker("next").await;
+    let again = scene.claim_one(next).await;
+    assert_eq!(again.id, run.id);
+    fenced_off(&scene, worker, &run).await;
+    scene.complete(&again).await;
+}
+
+async fn fenced_off(scene: &Scene, worker: WorkerId, run: &Run) {
+    lost(scene.store.heartbeat(worker).await);
+    assert!(matches!(scene.refused(run, complete).await, surefoot::StoreError::LeaseLost));
+}
+
+/// A worker of which the store knows nothing is given no run: nobody would ever take it back from it.
+pub async fn an_unknown_worker_is_given_nothing(scene: Scene) {
+    let stranger = WorkerId::new();
+    lost(scene.store.heartbeat(stranger).await);
+    let run = scene.draft(&plan("a", &["one"]));
+    assert_eq!(scene.submit_on(stranger, &run).await, surefoot::store::Submitted::Queued);
+    let actions = Arc::new(std::collections::BTreeSet::from([WORK.to_owned()]));
+    lost(scene.store.claim(surefoot::store::ClaimRequest { worker: stranger, limit: 1, actions }).await);
+    assert_eq!(scene.get(run.id).await, run);
+    scene.store.deregister_worker(stranger).await.unwrap();
+}
+
+/// A worker that goes gives back what it holds, at once.
+pub async fn a_worker_that_goes_gives_back(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let run = scene.commit(&run, step).await;
+    let idle = scene.start(worker, &plan("b", &["one"])).await;
+    scene.store.deregister_worker(worker).await.unwrap();
+    assert_eq!(scene.store.workers().await.unwrap(), []);
+    fenced_off(&scene, worker, &run).await;
+    let next = scene.worker("next").await;
+    let mut taken = scene.claim_ids(next, 10).await;
+    taken.sort();
+    assert_eq!(taken, [run.id, idle.id]);
+    for id in [run.id, idle.id] {
+        let events = scene.events(id).await;
+        let given_back = events.iter().find(|event| event.data["reason"] == "worker w stopped");
+        let kind = given_back.map(|event| &*event.kind);
+        assert!(matches!(kind, Some("step.interrupted" | "run.released")), "{events:#?}");
+    }
+}
+
+/// Where one worker lives at a time, a new one ends the leases of the one before; elsewhere both live on.
+pub async fn a_second_worker(scene: Scene) {
+    let first = scene.worker("first").await;
+    let run = scene.start(first, &plan("a", &["one"])).await;
+    let second = scene.worker("second").await;
+    let alive: Vec<WorkerId> = scene.store.workers().await.unwrap().iter().map(|worker| worker.id).collect();
+    if scene.many_workers {
+        assert_eq!(alive, [first, second]);
+        assert_eq!(scene.claim_ids(second, 10).await, []);
+        scene.clock.advance(LEASE - SECOND);
+        scene.heartbeat(second).await;
+        scene.clock.advance(SECOND);
+        assert_eq!(scene.store.reclaim().await.unwrap().len(), 1);
+        scene.heartbeat(second).await;
+    } else {
+        assert_eq!(alive, [second]);
+    }
+    fenced_off(&scene, first, &run).await;
+    assert_eq!(scene.claim_ids(second, 10).await, [run.id]);
+}
+
+fn policy(policy: OnInterrupt, cap: u32) -> Arc<Workflow> {
+    let workflow = Workflow::builder("a")
+        .step_with("one", WORK, |step| step.on_interrupt(policy).max_interruptions(cap))
+        .step("two", WORK);
+    Arc::new(workflow.build().expect("the plan is well formed"))
+}
+
+/// Registers a worker that takes the run, begins its step and dies.
+async fn die(scene: &Scene, run: &Run) -> Run {
+    let worker = scene.worker("w").await;
+    let held = scene.claim_one(worker).await;
+    assert_eq!(held.id, run.id);
+    scene.commit(&held, step).await;
+    scene.clock.advance(LEASE);
+    let mut reclaimed = scene.store.reclaim().await.unwrap();
+    assert_eq!(reclaimed.len(), 1);
+    reclaimed.remove(0)
+}
+
+/// `rerun`: the same attempt again, until the cap is passed; then the run fails and says why.
+pub async fn an_interrupted_step_runs_again_up_to_its_cap(scene: Scene) {
+    let run = scene.queue(&policy(OnInterrupt::Rerun, 2)).await;
+    for interruptions in 1..=2 {
+        let run = die(&scene, &run).await;
+        let step = &run.steps[0];
+        assert_eq!((run.head.status, step.status), (RunStatus::Queued, StepStatus::Waiting));
+        assert_eq!((step.wait, step.attempt, step.interruptions), (Some(Wait::Worker), 1, interruptions));
+    }
+    let run = die(&scene, &run).await;
+    assert_eq!((run.head.status, run.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
+    let error = run.head.error.unwrap();
+    assert!(error.contains("interrupted 3 times") && error.contains("worker w died"), "{error}");
+}
+
+/// `ask`: nobody takes the run until a person has answered.
+pub async fn an_interrupted_step_may_ask(scene: Scene) {
+    let run = scene.queue(&policy(OnInterrupt::Ask, 5)).await;
+    let asked = die(&scene, &run).await;
+    assert_eq!((asked.head.status, asked.head.available_at), (RunStatus::Waiting, None));
+    assert_eq!(asked.steps[0].wait, Some(Wait::Interrupted));
+    let worker = scene.worker("w").await;
+    assert_eq!(scene.claim_ids(worker, 10).await, []);
+    scene.store.answer(run.id, "one", surefoot::state::Answer::Rerun, "ann", None).await.unwrap();
+    assert_eq!(scene.claim_ids(worker, 10).await, [run.id]);
+}
+
+/// `fail`: the run fails at once.
+pub async fn an_interrupted_step_may_fail(scene: Scene) {
+    let run = scene.queue(&policy(OnInterrupt::Fail, 5)).await;
+    let failed = die(&scene, &run).await;
+    assert_eq!((failed.head.status, failed.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
+    assert_eq!(failed.head.error.as_deref(), Some("step one: interrupted: worker w died"));
+}

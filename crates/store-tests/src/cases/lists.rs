@@ -1,0 +1,150 @@
+//! Lists: runs by filter and page, queues with their counts.
+
+use surefoot::state::CancelMode;
+use surefoot::store::RunFilter;
+use surefoot::{QueueLimits, Run, RunId, RunStatus, StoreError};
+
+use crate::Scene;
+use crate::scene::{SECOND, begin, plan};
+
+/// One run of each status, in two workflows.
+async fn zoo(scene: &Scene) -> Vec<Run> {
+    let worker = scene.worker("w").await;
+    let (a, b) = (plan("a", &["one"]), plan("b", &["one"]));
+    let mut ids = Vec::new();
+    ids.push(scene.complete(&scene.start(worker, &a).await).await.id);
+    ids.push(scene.fail(&scene.start(worker, &b).await).await.id);
+    ids.push(scene.start(worker, &a).await.id);
+    let asking = scene.start(worker, &b).await;
+    let ask = |edit: &mut surefoot::state::Edit| {
+        let position = begin(edit)?;
+        edit.ask_step(position, "go on?", serde_json::Value::Null)
+    };
+    ids.push(scene.commit(&asking, ask).await.id);
+    let retrying = scene.start(worker, &a).await;
+    let retry = |edit: &mut surefoot::state::Edit| {
+        let position = begin(edit)?;
+        edit.retry_step(position, "it broke", SECOND)
+    };
+    ids.push(scene.commit(&retrying, retry).await.id);
+    let mut keyed = scene.draft(&a);
+    keyed.key = Some("k".to_owned());
+    scene.submit(&keyed).await;
+    ids.push(scene.cancel(&keyed, CancelMode::Stop).await.id);
+    let mut keyed = scene.draft(&a);
+    keyed.key = Some("k".to_owned());
+    keyed.head.available_at = Some(scene.now() + SECOND);
+    scene.submit(&keyed).await;
+    ids.push(keyed.id);
+    ids.push(scene.queue(&b).await.id);
+    let mut runs = Vec::new();
+    for id in ids {
+        runs.push(scene.get(id).await);
+    }
+    runs
+}
+
+/// Every filter, alone and together with others, gives what fits it, the newest first.
+pub async fn runs_are_listed_by_filter(scene: Scene) {
+    let zoo = zoo(&scene).await;
+    let statuses = RunStatus::ALL.iter().map(|status| Some(*status)).chain([None]);
+    for status in statuses {
+        for (workflow, queue, key) in [
+            (None, None, None),
+            (Some("a"), None, None),
+            (None, Some("b"), None),
+            (None, None, Some("k")),
+            (Some("a"), Some("a"), Some("k")),
+            (Some("a"), Some("b"), None),
+        ] {
+            let filter = RunFilter {
+                status,
+                workflow: workflow.map(str::to_owned),
+                queue: queue.map(str::to_owned),
+                key: key.map(str::to_owned),
+                ..RunFilter::default()
+            };
+            let fits = |run: &&Run| {
+                status.is_none_or(|status| run.head.status == status)
+                    && workflow.is_none_or(|workflow| run.plan.name() == workflow)
+                    && queue.is_none_or(|queue| run.queue() == queue)
+                    && key.is_none_or(|key| run.key.as_deref() == Some(key))
+            };
+            let expected: Vec<Run> = zoo.iter().rev().filter(fits).cloned().collect();
+            assert_eq!(scene.store.runs(filter.clone()).await.unwrap(), expected, "{filter:?}");
+        }
+    }
+}
+
+/// Pages follow one another without a gap and without a run twice, under a filter too.
+pub async fn runs_are_listed_in_pages(scene: Scene) {
+    let zoo = zoo(&scene).await;
+    for workflow in [None, Some("a".to_owned())] {
+        for limit in [1, 2, 3, 100] {
+            let mut filter = RunFilter { workflow: workflow.clone(), limit, ..RunFilter::default() };
+            let mut ids: Vec<RunId> = Vec::new();
+            loop {
+                let page = scene.store.runs(filter.clone()).await.unwrap();
+                assert!(page.len() <= limit);
+                let Some(last) = page.last() else { break };
+                filter.before = Some(last.id);
+                ids.extend(page.iter().map(|run| run.id));
+            }
+            let fits = |run: &&Run| workflow.as_deref().is_none_or(|workflow| run.plan.name() == workflow);
+            assert_eq!(ids, zoo.iter().rev().filter(fits).map(|run| run.id).collect::<Vec<_>>());
+        }
+    }
+    let none = scene.store.runs(RunFilter { limit: 0, ..RunFilter::default() }).await.unwrap();
+    assert_eq!(none, []);
+}
+
+/// Queues count what waits and what runs in them, and a queue that had only ended runs is there still.
+pub async fn queues_count(scene: Scene) {
+    zoo(&scene).await;
+    scene.store.pause_queue("paused", true).await.unwrap();
+    scene.limits("limited", QueueLimits { concurrency: Some(7), ..QueueLimits::default() }).await;
+    let gone = scene.queue(&plan("gone", &["one"])).await;
+    scene.cancel(&gone, CancelMode::Stop).await;
+    let shown = async || {
+        let queues = scene.store.queues().await.unwrap();
+        queues.into_iter().map(|queue| (queue.name, queue.queued, queue.waiting, queue.running)).collect::<Vec<_>>()
+    };
+    let expected = |a: (u64, u64, u64)| {
+        [("a", a.0, a.1, a.2), ("b", 1, 1, 0), ("gone", 0, 0, 0), ("limited", 0, 0, 0), ("paused", 0, 0, 0)]
+            .map(|(name, queued, waiting, running)| (name.to_owned(), queued, waiting, running))
+    };
+    assert_eq!(shown().await, expected((1, 1, 1)));
+    // A time that has come changes no count: what waits, waits until it is taken.
+    scene.clock.advance(SECOND * 2);
+    assert_eq!(shown().await, expected((1, 1, 1)));
+}
+
+/// All limits of a queue are shown as they were given.
+pub async fn queues_keep_their_limits(scene: Scene) {
+    use std::time::Duration;
+    use surefoot::{Keep, Rate, Retention};
+    let keep = |age: u64, count: u64| Keep { age: Some(Duration::from_micros(age)), count: Some(count) };
+    let limits = QueueLimits {
+        concurrency: Some(u32::MAX),
+        concurrency_per_key: Some(0),
+        rate: Some(Rate { max: 5, per: Duration::from_micros(1_000_001) }),
+        retention: Retention {
+            completed: keep(1, 2),
+            failed: keep(3, 4),
+            cancelled: Keep { age: None, count: Some(0) },
+        },
+    };
+    scene.limits("größe", limits.clone()).await;
+    assert_eq!(scene.store.queues().await.unwrap()[0].limits, limits);
+    assert_eq!(scene.store.queues().await.unwrap()[0].name, "größe");
+}
+
+/// A run that is added twice is refused: nothing is written over.
+pub async fn a_run_is_added_once(scene: Scene) {
+    let run = scene.queue(&plan("a", &["one"])).await;
+    let before = scene.picture().await;
+    let again = surefoot::store::Submission { queued: crate::scene::first(&run, scene.now()), started: None };
+    let result = scene.store.submit(again).await;
+    assert!(matches!(result, Err(StoreError::Fault(_))), "{result:?}");
+    assert_eq!(scene.picture().await, before);
+}

@@ -1,0 +1,13 @@
+//! The cases of the conformance suite, by topic. Each takes a fresh [`crate::Scene`] and panics when the store errs.
+
+pub mod content;
+pub mod events;
+pub mod fields;
+pub mod leases;
+pub mod limits;
+pub mod lists;
+pub mod people;
+pub mod starts;
+pub mod submit;
+pub mod together;
+pub mod undo;

@@ -1,0 +1,100 @@
+//! Many at once: no run is given twice, no limit is passed, and whoever listens hears of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use surefoot::state::CancelMode;
+use surefoot::store::{ClaimRequest, Submitted};
+use surefoot::{QueueLimits, Run, RunId, StoreError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::Scene;
+use crate::scene::{WORK, complete, plan, taken};
+
+async fn claim_at_once(scene: &Scene, worker: surefoot::WorkerId, limit: usize, tasks: usize) -> Vec<RunId> {
+    let mut claims = JoinSet::new();
+    for _ in 0..tasks {
+        let store = scene.store.clone();
+        let request = ClaimRequest { worker, limit, actions: Arc::new(BTreeSet::from([WORK.to_owned()])) };
+        claims.spawn(async move { store.claim(request).await.unwrap().runs });
+    }
+    claims.join_all().await.into_iter().flatten().map(|run| run.id).collect()
+}
+
+/// Many claims at once give every run, and each once.
+pub async fn no_run_is_given_twice(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    let mut ids = Vec::new();
+    for _ in 0..60 {
+        ids.push(scene.queue(&plan).await.id);
+    }
+    let mut given = claim_at_once(&scene, worker, 7, 12).await;
+    given.sort();
+    assert_eq!(given, ids);
+}
+
+/// Many claims and starts at once stay within the queue's concurrency.
+pub async fn no_limit_is_passed(scene: Scene) {
+    let worker = scene.worker("w").await;
+    scene.limits("a", QueueLimits { concurrency: Some(5), ..QueueLimits::default() }).await;
+    let plan = plan("a", &["one"]);
+    let mut starts = JoinSet::new();
+    for _ in 0..20 {
+        let (store, run) = (scene.store.clone(), scene.draft(&plan));
+        let queued = crate::scene::first(&run, scene.now());
+        let started = Some(taken(&run, worker, scene.now()));
+        starts.spawn(async move { store.submit(surefoot::store::Submission { queued, started }).await.unwrap() });
+    }
+    let claimed = claim_at_once(&scene, worker, 2, 10).await.len();
+    let started = starts.join_all().await.iter().filter(|became| **became == Submitted::Started).count();
+    let rest = claim_at_once(&scene, worker, 2, 10).await.len();
+    assert_eq!(claimed + started + rest, 5);
+    assert_eq!(scene.store.queues().await.unwrap()[0].running, 5);
+}
+
+/// One commit of many under one lease counts, and the others change nothing.
+pub async fn one_end_is_written(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let mut ends = JoinSet::new();
+    for _ in 0..10 {
+        let (store, run, now) = (scene.store.clone(), run.clone(), scene.now());
+        ends.spawn(async move {
+            let lease = run.lease().unwrap();
+            let mut edit = surefoot::state::Edit::new(run, now);
+            complete(&mut edit).unwrap();
+            store.commit(lease, edit.finish().1).await
+        });
+    }
+    let results = ends.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(StoreError::LeaseLost))));
+    assert_eq!(scene.story(run.id).await.len(), 2 + 3);
+}
+
+/// Does something and waits for the hint of it.
+async fn heard(hint: &mut watch::Receiver<()>, what: &str, doing: impl Future) {
+    hint.mark_unchanged();
+    doing.await;
+    let changed = tokio::time::timeout(Duration::from_secs(5), hint.changed()).await;
+    changed.unwrap_or_else(|_| panic!("no hint came of {what}")).unwrap();
+}
+
+/// Whoever listens hears that there may be work, and that a run changed.
+pub async fn hints_come(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let mut hints = scene.store.hints();
+    let plan = plan("a", &["one"]);
+    heard(&mut hints.work, "a submission", scene.queue(&plan)).await;
+    heard(&mut hints.any, "a submission", scene.queue(&plan)).await;
+    let held: Vec<Run> = scene.claim(worker, 10).await.runs;
+    heard(&mut hints.any, "a step that begins", scene.commit(&held[1], crate::scene::step)).await;
+    heard(&mut hints.work, "a cancel", scene.cancel(&held[0], CancelMode::Stop)).await;
+    heard(&mut hints.work, "a place that is free", scene.complete(&held[0])).await;
+    heard(&mut hints.work, "a queue that goes on", scene.store.pause_queue("a", false)).await;
+    scene.clock.advance(crate::scene::LEASE);
+    heard(&mut hints.work, "the end of a lease", scene.store.reclaim()).await;
+}

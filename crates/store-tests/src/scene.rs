@@ -1,0 +1,258 @@
+//! The scene of a case: a fresh store, a clock that the case moves, and short words for what workers and people do.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use surefoot::state::{CancelMode, Edit, RuleError};
+use surefoot::store::{ClaimRequest, Claimed, Committed, NewWorker, RecordFilter, RunFilter, Submission, Submitted};
+use surefoot::store::{Heartbeat, WorkerInfo};
+use surefoot::{
+    Event, ManualClock, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp, WorkerId, Workflow,
+};
+
+/// A fresh store and the clock it goes by.
+pub struct Scene {
+    /// The store under test.
+    pub store: Arc<dyn Store>,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// Whether several workers live on it together.
+    pub many_workers: bool,
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+/// Everything that a store shows.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Picture {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) events: Vec<Vec<Event>>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) queues: Vec<QueueInfo>,
+    pub(crate) workers: Vec<WorkerInfo>,
+}
+
+/// How long a worker of a scene lives without a heartbeat.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// The action that the workers of a scene know.
+pub(crate) const WORK: &str = "test.work";
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+impl Scene {
+    /// A scene on a store where several workers live together. `guard` is dropped with it: the folder of the store's file.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<ManualClock>, guard: impl Any + Send + Sync) -> Self {
+        Self { store, clock, many_workers: true, _guard: Box::new(guard) }
+    }
+
+    /// The same on a store where one worker lives at a time.
+    #[must_use]
+    pub fn one_worker(self) -> Self {
+        Self { many_workers: false, ..self }
+    }
+
+    /// A clock for a scene, at a time that is no round number.
+    pub fn clock() -> Arc<ManualClock> {
+        Arc::new(ManualClock::new(Timestamp::from_micros(1_777_888_999_123_457)))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    pub(crate) async fn worker(&self, name: &str) -> WorkerId {
+        let id = WorkerId::new();
+        self.store.register_worker(NewWorker { id, name: name.to_owned(), lease: LEASE }).await.unwrap();
+        id
+    }
+
+    /// A run of `plan` that is not submitted yet.
+    pub(crate) fn draft(&self, plan: &Arc<Workflow>) -> Run {
+        Run::new(RunId::new(), plan.clone(), json!({}), self.now(), self.now())
+    }
+
+    pub(crate) async fn submit(&self, run: &Run) -> Submitted {
+        self.store.submit(Submission { queued: first(run, self.now()), started: None }).await.unwrap()
+    }
+
+    /// Submits a new run, which has to be queued.
+    pub(crate) async fn queue(&self, plan: &Arc<Workflow>) -> Run {
+        let run = self.draft(plan);
+        assert_eq!(self.submit(&run).await, Submitted::Queued);
+        run
+    }
+
+    /// Submits a run that `worker` takes at once, if the store lets it.
+    pub(crate) async fn submit_on(&self, worker: WorkerId, run: &Run) -> Submitted {
+        let submission = Submission { queued: first(run, self.now()), started: Some(taken(run, worker, self.now())) };
+        self.store.submit(submission).await.unwrap()
+    }
+
+    /// Submits a new run, which has to start at once.
+    pub(crate) async fn start(&self, worker: WorkerId, plan: &Arc<Workflow>) -> Run {
+        let run = self.draft(plan);
+        assert_eq!(self.submit_on(worker, &run).await, Submitted::Started);
+        self.get(run.id).await
+    }
+
+    pub(crate) async fn claim(&self, worker: WorkerId, limit: usize) -> Claimed {
+        let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
+        self.store.claim(ClaimRequest { worker, limit, actions }).await.unwrap()
+    }
+
+    pub(crate) async fn claim_ids(&self, worker: WorkerId, limit: usize) -> Vec<RunId> {
+        self.claim(worker, limit).await.runs.iter().map(|run| run.id).collect()
+    }
+
+    /// Claims the one run that there is to claim.
+    pub(crate) async fn claim_one(&self, worker: WorkerId) -> Run {
+        let mut runs = self.claim(worker, 10).await.runs;
+        assert_eq!(runs.len(), 1, "one run to claim, in {runs:#?}");
+        runs.remove(0)
+    }
+
+    /// What the holder of `run`, as it knows the run, writes.
+    pub(crate) async fn try_commit(
+        &self,
+        run: &Run,
+        rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+    ) -> Result<(Run, Committed), StoreError> {
+        let lease = run.lease().expect("the run is held");
+        let mut edit = Edit::new(run.clone(), self.now());
+        rule(&mut edit).expect("the rules allow what the case does");
+        let (run, transition) = edit.finish();
+        self.store.commit(lease, transition).await.map(|committed| (run, committed))
+    }
+
+    /// The same when it has to be accepted: the run as its holder knows it then.
+    pub(crate) async fn commit(&self, run: &Run, rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>) -> Run {
+        self.try_commit(run, rule).await.unwrap().0
+    }
+
+    /// The same when it has to be refused.
+    pub(crate) async fn refused(&self, run: &Run, rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>) -> StoreError {
+        let before = self.picture().await;
+        let error = self.try_commit(run, rule).await.expect_err("the commit is refused");
+        assert_eq!(self.picture().await, before, "a refused commit changes nothing");
+        error
+    }
+
+    /// Runs every step of a held run to its end.
+    pub(crate) async fn complete(&self, run: &Run) -> Run {
+        self.commit(run, complete).await
+    }
+
+    /// Fails a held run at its next step.
+    pub(crate) async fn fail(&self, run: &Run) -> Run {
+        self.commit(run, fail).await
+    }
+
+    pub(crate) async fn cancel(&self, run: &Run, mode: CancelMode) -> Run {
+        self.store.cancel(run.id, mode, "ann").await.unwrap()
+    }
+
+    pub(crate) async fn heartbeat(&self, worker: WorkerId) -> Heartbeat {
+        self.store.heartbeat(worker).await.unwrap()
+    }
+
+    pub(crate) async fn limits(&self, queue: &str, limits: QueueLimits) {
+        self.store.set_queue(queue, limits, false).await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, id: RunId) -> Run {
+        self.store.run(id).await.unwrap().expect("the run is there")
+    }
+
+    pub(crate) async fn events(&self, id: RunId) -> Vec<Event> {
+        self.store.events(id, 0, 10_000).await.unwrap()
+    }
+
+    /// The kinds of a run's events, in order.
+    pub(crate) async fn story(&self, id: RunId) -> Vec<String> {
+        self.events(id).await.into_iter().map(|event| event.kind).collect()
+    }
+
+    pub(crate) async fn picture(&self) -> Picture {
+        let runs = self.store.runs(RunFilter { limit: 10_000, ..RunFilter::default() }).await.unwrap();
+        let mut events = Vec::new();
+        for run in &runs {
+            events.push(self.events(run.id).await);
+        }
+        let records = self.store.records(RecordFilter::default()).await.unwrap();
+        let (queues, workers) = (self.store.queues().await.unwrap(), self.store.workers().await.unwrap());
+        Picture { runs, events, records, queues, workers }
+    }
+}
+
+impl fmt::Debug for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scene({:?})", self.store)
+    }
+}
+
+/// A workflow in the queue `name`, whose steps all have the action [`WORK`].
+pub(crate) fn plan(name: &str, steps: &[&str]) -> Arc<Workflow> {
+    let workflow = steps.iter().fold(Workflow::builder(name), |workflow, step| workflow.step(*step, WORK));
+    Arc::new(workflow.build().expect("the plan of a case is well formed"))
+}
+
+/// The run as it is queued, with its first event.
+pub(crate) fn first(run: &Run, now: Timestamp) -> (Run, surefoot::state::Transition) {
+    let mut edit = Edit::new(run.clone(), now);
+    edit.submitted();
+    edit.finish()
+}
+
+/// The run as it is when `worker` takes it at once.
+pub(crate) fn taken(run: &Run, worker: WorkerId, now: Timestamp) -> (Run, surefoot::state::Transition) {
+    let mut edit = Edit::new(run.clone(), now);
+    edit.submitted();
+    edit.claim(worker).expect("a new run can be claimed");
+    edit.finish()
+}
+
+/// Starts the next step, if none is running, and gives its position.
+pub(crate) fn begin(edit: &mut Edit) -> Result<usize, RuleError> {
+    let position = edit.run().next_step().expect("a step is left");
+    if edit.run().steps[position].status != surefoot::StepStatus::Running {
+        edit.start_step(position)?;
+    }
+    Ok(position)
+}
+
+pub(crate) fn complete(edit: &mut Edit) -> Result<(), RuleError> {
+    while edit.run().next_step().is_some() {
+        let position = begin(edit)?;
+        edit.complete_step(position, Value::Null, Vec::new(), None)?;
+    }
+    edit.complete_run()
+}
+
+pub(crate) fn fail(edit: &mut Edit) -> Result<(), RuleError> {
+    let position = begin(edit)?;
+    edit.fail_step(position, "it broke")
+}
+
+/// The rule that starts the next step.
+pub(crate) fn step(edit: &mut Edit) -> Result<(), RuleError> {
+    begin(edit).map(drop)
+}
+
+/// Asserts that a write was refused because its lease has ended.
+#[track_caller]
+pub(crate) fn lost<T: fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::LeaseLost)), "expected a lost lease, got {result:?}");
+}
+
+/// Asserts that the rules forbid something, in words that hold `part`.
+#[track_caller]
+pub(crate) fn forbidden<T: fmt::Debug>(result: Result<T, StoreError>, part: &str) {
+    match result {
+        Err(StoreError::Rule(error)) if error.to_string().contains(part) => {}
+        other => panic!("expected a rule that says `{part}`, got {other:?}"),
+    }
+}
