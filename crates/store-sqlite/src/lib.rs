@@ -1,1 +1,198 @@
-//! placeholder
+//! The embedded store of Surefoot: one SQLite file.
+//!
+//! One thread writes, in groups ([`writer`]); readers have connections of their own. One worker process lives at a time on
+//! a file, kept so by a lock of the operating system ([`lock`]); any number of processes submit and read.
+//! The statements are in `sql/`, the schema in `migrations/`.
+
+mod error;
+mod lock;
+mod migrate;
+mod op;
+mod open;
+mod options;
+mod plans;
+mod read;
+mod readers;
+mod row;
+mod sql;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
+    WorkerInfo,
+};
+use surefoot::{
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp, WorkerId,
+};
+use tokio::sync::Mutex;
+
+pub use options::SqliteOptions;
+
+use crate::lock::WorkerLock;
+use crate::op::Insert;
+use crate::plans::Plans;
+use crate::readers::Readers;
+use crate::row::Written;
+use crate::writer::{Marks, Writer};
+
+/// Runs in one SQLite file. Dropping it writes what was asked of it and closes the file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    clock: Arc<dyn Clock>,
+    plans: Arc<Plans>,
+    marks: Marks,
+    /// Held while a worker comes or goes, so that the lock and the table of workers agree.
+    lock: Mutex<WorkerLock>,
+    readers: Readers,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, and makes the file when there is none. Its folder must be there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when the file is not a store of ours, or one that a newer build made;
+    /// [`StoreError::Unavailable`] when it cannot be read or written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, SqliteOptions::default())
+    }
+
+    /// Options to open a store with.
+    pub fn options() -> SqliteOptions {
+        SqliteOptions::default()
+    }
+
+    fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        let conn = open::writer(path, &options)?;
+        let (plans, marks) = (Arc::new(Plans::default()), Marks::default());
+        let writer = Writer::start(conn, options.clock.clone(), plans.clone(), marks.clone())?;
+        let readers = Readers::of(path, options.busy_timeout);
+        let lock = Mutex::new(WorkerLock::beside(path));
+        Ok(Self { clock: options.clock, plans, marks, lock, readers, writer })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn hints(&self) -> Hints {
+        Hints { work: self.marks.work.subscribe(), any: self.marks.any.subscribe() }
+    }
+
+    async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        let mut lock = self.lock.lock().await;
+        let taken = lock.take()?;
+        let registered = self.writer.run(move |tx| op::register(tx, &worker, taken)).await;
+        if taken && registered.is_err() {
+            lock.release();
+        }
+        registered
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
+        self.writer.run(move |tx| op::heartbeat(tx, worker)).await
+    }
+
+    async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let mut lock = self.lock.lock().await;
+        let others = self.writer.run(move |tx| op::deregister(tx, worker)).await?;
+        if !others {
+            lock.release();
+        }
+        Ok(())
+    }
+
+    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        self.writer.run(op::reclaim).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.readers.read(read::workers).await
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        let Submission { queued, started } = submission;
+        let queued = Insert::of(queued.0, queued.1)?;
+        let started = started.map(|(run, transition)| Insert::of(run, transition)).transpose()?;
+        self.writer.run(move |tx| op::submit(tx, &queued, started.as_ref())).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
+        self.writer.run(move |tx| op::claim(tx, &request)).await
+    }
+
+    async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        let written = Written::of(transition)?;
+        self.writer.run(move |tx| op::commit(tx, lease, &written)).await
+    }
+
+    async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
+        let by = by.to_owned();
+        self.writer.run(move |tx| op::edit(tx, run, |edit| edit.request_cancel(mode, &by))).await
+    }
+
+    async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        let (from, by) = (from.map(str::to_owned), by.to_owned());
+        self.writer.run(move |tx| op::edit(tx, run, |edit| edit.retry(from.as_deref(), &by))).await
+    }
+
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError> {
+        let (step, by, note) = (step.to_owned(), by.to_owned(), note.map(str::to_owned));
+        self.writer.run(move |tx| op::edit(tx, run, |edit| edit.answer(&step, answer, &by, note.as_deref()))).await
+    }
+
+    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer.run(move |tx| op::set_queue(tx, &name, &limits, only_if_new)).await
+    }
+
+    async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.writer.run(move |tx| op::pause_queue(tx, &name, paused)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        self.readers.read(read::queues).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        let plans = self.plans.clone();
+        self.readers.read(move |conn| read::run(conn, &plans, id)).await
+    }
+
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+        let plans = self.plans.clone();
+        self.readers.read(move |conn| read::runs(conn, &plans, &filter)).await
+    }
+
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.readers.read(move |conn| read::events(conn, run, after, limit)).await
+    }
+
+    async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
+        self.readers.read(move |conn| read::records(conn, &filter)).await
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.readers.read(move |conn| read::blob(conn, digest)).await
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
+        self.writer.run(move |tx| op::prune(tx, limit)).await
+    }
+}

@@ -1,0 +1,1 @@
+SELECT 1 FROM blobs WHERE digest = ?1;

@@ -1,0 +1,4 @@
+-- Runs whose cancel a person waits for: neither a pause nor a limit holds them back.
+SELECT id, priority, plan, NULL FROM runs
+WHERE ready = 1 AND cancel IS NOT NULL AND plan NOT IN (SELECT value FROM json_each(?1))
+ORDER BY priority DESC, id;

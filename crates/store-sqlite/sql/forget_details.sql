@@ -1,0 +1,1 @@
+UPDATE runs SET details = 0 WHERE id = ?1;

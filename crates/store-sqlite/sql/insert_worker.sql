@@ -1,0 +1,3 @@
+INSERT INTO workers (id, name, lease, started_at, heartbeat_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?4, ?5)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, lease = excluded.lease, heartbeat_at = excluded.heartbeat_at,
+                               expires_at = excluded.expires_at;

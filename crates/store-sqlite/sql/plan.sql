@@ -1,0 +1,1 @@
+SELECT json FROM plans WHERE id = ?1;

@@ -1,0 +1,1 @@
+SELECT id FROM plans WHERE digest = ?1;

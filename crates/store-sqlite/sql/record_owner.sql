@@ -1,0 +1,1 @@
+SELECT run FROM records WHERE kind = ?1 AND name = ?2;

@@ -1,0 +1,3 @@
+SELECT kind, name, run, data, created_at, updated_at FROM records
+WHERE ?2 IS NULL OR name = ?2
+ORDER BY kind, name;

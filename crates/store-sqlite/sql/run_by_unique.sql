@@ -1,0 +1,2 @@
+-- The run that has a unique value.
+SELECT id FROM runs WHERE uniq = ?2 AND workflow = ?1 AND status <> 'cancelled';

@@ -1,0 +1,98 @@
+//! Brings a file to the schema that this build knows.
+//!
+//! Each migration is a numbered `.sql` file; its checksum is kept with it, so that a file whose schema another build changed is
+//! found out instead of misread.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use surefoot::{Digest, StoreError, Timestamp};
+
+use crate::error::store_error;
+
+/// `Sure` in ASCII: what says that a SQLite file is ours.
+pub(crate) const APPLICATION_ID: i64 = 0x5375_7265;
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+
+/// The version of the schema that this build knows.
+const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// Checks that the file is ours, and runs the migrations that it lacks.
+pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
+    check_owner(conn)?;
+    if version(conn)? != KNOWN {
+        run_missing(conn, now)?;
+    }
+    check_sums(conn)
+}
+
+/// Refuses a file that another program made, or a newer build, before anything is written to it.
+pub(crate) fn check_owner(conn: &Connection) -> Result<(), StoreError> {
+    let application: i64 = pragma(conn, "application_id")?;
+    let version = version(conn)?;
+    if application == APPLICATION_ID && version > KNOWN {
+        let message = format!(
+            "made by a newer surefoot (schema {version}; this one knows {KNOWN}): upgrade, or use another file"
+        );
+        return Err(StoreError::Unusable(message));
+    }
+    let empty = || conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0));
+    if application == APPLICATION_ID || (application == 0 && version == 0 && empty().map_err(|e| store_error(&e))?) {
+        return Ok(());
+    }
+    Err(StoreError::Unusable("it is the database of another program: use another file".to_owned()))
+}
+
+fn pragma(conn: &Connection, name: &str) -> Result<i64, StoreError> {
+    conn.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| store_error(&error))
+}
+
+fn version(conn: &Connection) -> Result<i64, StoreError> {
+    pragma(conn, "user_version")
+}
+
+/// In one transaction; of two processes that open a new file at once, the second finds it done.
+fn run_missing(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
+    let write = |conn: &mut Connection| -> rusqlite::Result<()> {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let from: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+            tx.execute_batch(migration.sql)?;
+            tx.execute(
+                "INSERT INTO migrations (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)",
+                params![migration.version, migration.name, migration.sum().as_bytes(), now.as_micros()],
+            )?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", KNOWN)?;
+        tx.commit()
+    };
+    write(conn).map_err(|error| store_error(&error))
+}
+
+fn check_sums(conn: &Connection) -> Result<(), StoreError> {
+    let read = || -> rusqlite::Result<Vec<(i64, [u8; 32])>> {
+        let mut statement = conn.prepare("SELECT version, sha256 FROM migrations ORDER BY version")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    let found = read().map_err(|error| store_error(&error))?;
+    let known: Vec<_> = MIGRATIONS.iter().map(|migration| (migration.version, *migration.sum().as_bytes())).collect();
+    if found == known {
+        return Ok(());
+    }
+    let message = "its schema was made by another build of surefoot than this one: use that build, or another file";
+    Err(StoreError::Unusable(message.to_owned()))
+}
+
+impl Migration {
+    fn sum(&self) -> Digest {
+        Digest::of(self.sql.as_bytes())
+    }
+}

@@ -1,0 +1,39 @@
+//! A worker's commit: the most frequent write. Without records or a snapshot it is one look-up, one update of the run, one
+//! of each step that changed and one row of events.
+
+use rusqlite::{OptionalExtension as _, Row, params};
+use surefoot::state::{CancelMode, Lease};
+use surefoot::store::Committed;
+use surefoot::{RunStatus, StoreError};
+
+use super::write::{self, HeadRow, signed};
+use crate::error::Failure;
+use crate::row::{Written, count, optional_word};
+use crate::sql;
+use crate::writer::Tx;
+
+pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result<Committed, Failure> {
+    let Some((event_seq, asked)) = held(tx, lease)? else { return Err(Failure::Refused(StoreError::LeaseLost)) };
+    write::check(tx, lease.run, written)?;
+    let event_seq = write::details(tx, lease.run, event_seq, written)?;
+    let head = &written.head;
+    if head.status == RunStatus::Running && head.worker == Some(lease.worker) && head.epoch == lease.epoch {
+        let mut statement = tx.conn.prepare_cached(sql::ADVANCE_RUN)?;
+        statement.execute(params![lease.run.as_bytes(), head.progress, head.error, signed(event_seq)])?;
+        return Ok(Committed { cancel: asked });
+    }
+    let cancel = if head.status.is_ended() { head.cancel } else { asked };
+    let given_back = matches!(head.status, RunStatus::Queued | RunStatus::Waiting);
+    let available_at = if given_back && cancel.is_some() { Some(tx.now) } else { head.available_at };
+    HeadRow { run: lease.run, head, cancel, available_at, event_seq, rate_at: None }.update(tx)?;
+    // Another run may have waited for this one's place.
+    *tx.work |= *tx.backlog;
+    Ok(Committed { cancel })
+}
+
+/// The number of the last event and the cancel that was asked for, when the lease holds.
+fn held(tx: &Tx<'_>, lease: Lease) -> rusqlite::Result<Option<(u64, Option<CancelMode>)>> {
+    let read = |row: &Row<'_>| Ok((count(row, 0)?, optional_word(row, 1)?));
+    let mut statement = tx.conn.prepare_cached(sql::HELD_RUN)?;
+    statement.query_row(params![lease.run.as_bytes(), lease.worker.as_bytes(), signed(lease.epoch)], read).optional()
+}

@@ -1,0 +1,22 @@
+//! The operations, as they are applied on the writer's thread.
+//!
+//! Each checks first and writes then: what is refused has written nothing, so the transaction it shares with others is
+//! unharmed. Each may be applied again after a rollback.
+
+mod admit;
+mod claim;
+mod commit;
+mod person;
+mod prune;
+mod queues;
+mod submit;
+mod workers;
+mod write;
+
+pub(crate) use claim::claim;
+pub(crate) use commit::commit;
+pub(crate) use person::edit;
+pub(crate) use prune::prune;
+pub(crate) use queues::{pause_queue, set_queue};
+pub(crate) use submit::{Insert, submit};
+pub(crate) use workers::{deregister, heartbeat, reclaim, register};

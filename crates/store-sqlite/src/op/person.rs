@@ -1,0 +1,39 @@
+//! What changes a run by the rules, on the writer's thread: a person's cancel, retry and answer, and the interruption of the
+//! runs of a worker that is gone.
+
+use surefoot::state::{Edit, RuleError};
+use surefoot::{Run, RunId, StoreError, Timestamp};
+
+use super::write::{self, HeadRow};
+use crate::error::Failure;
+use crate::row::{Written, load_run};
+use crate::writer::Tx;
+
+/// Applies one rule to a run and writes what it gives. Returns the run as it is then.
+pub(crate) fn edit(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+) -> Result<Run, Failure> {
+    edit_start(tx, id, None, rule)
+}
+
+/// The same, for a rule that may start a run for the first time, which the queue's rate counts at `rate_at`.
+pub(super) fn edit_start(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    rate_at: Option<Timestamp>,
+    rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+) -> Result<Run, Failure> {
+    let (run, event_seq) = load_run(tx.conn, tx.plans, id)?.ok_or(Failure::Refused(StoreError::NoRun(id)))?;
+    let mut edit = Edit::new(run, tx.now);
+    rule(&mut edit)?;
+    let (run, transition) = edit.finish();
+    let written = Written::of(transition)?;
+    write::check(tx, id, &written)?;
+    let event_seq = write::details(tx, id, event_seq, &written)?;
+    let head = &written.head;
+    HeadRow { run: id, head, cancel: head.cancel, available_at: head.available_at, event_seq, rate_at }.update(tx)?;
+    *tx.work |= head.cancel.is_some() || *tx.backlog && head.status.is_ended();
+    Ok(run)
+}

@@ -1,0 +1,100 @@
+//! Workers: their lives and their leases.
+
+use rusqlite::{Row, params};
+use surefoot::state::CancelMode;
+use surefoot::store::{Heartbeat, NewWorker};
+use surefoot::{Run, RunId, StoreError, WorkerId};
+
+use super::person;
+use crate::error::Failure;
+use crate::row::{length, optional_word};
+use crate::sql;
+use crate::writer::Tx;
+
+/// Makes a worker known. `alone` says that no other worker can be alive: whoever is in the table is dead.
+pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Result<(), Failure> {
+    if alone {
+        let dead = named(tx, sql::ALL_WORKERS, &[])?;
+        bury(tx, &dead)?;
+        let orphans = ids(tx, sql::RUNS_OF_NOBODY, &[])?;
+        interrupt(tx, &orphans, "its worker died")?;
+    }
+    let expires_at = tx.now + worker.lease;
+    tx.conn.prepare_cached(sql::INSERT_WORKER)?.execute(params![
+        worker.id.as_bytes(),
+        worker.name,
+        length(worker.lease),
+        tx.now.as_micros(),
+        expires_at.as_micros(),
+    ])?;
+    *tx.work = true;
+    Ok(())
+}
+
+pub(crate) fn heartbeat(tx: &Tx<'_>, worker: WorkerId) -> Result<Heartbeat, Failure> {
+    let renewed = tx.conn.prepare_cached(sql::HEARTBEAT)?.execute(params![worker.as_bytes(), tx.now.as_micros()])?;
+    if renewed == 0 {
+        return Err(Failure::Refused(StoreError::LeaseLost));
+    }
+    let mut statement = tx.conn.prepare_cached(sql::CANCELS_OF_WORKER)?;
+    let told = |row: &Row<'_>| Ok((RunId::from_bytes(row.get(0)?), optional_word::<CancelMode>(row, 1)?));
+    let cancels = statement.query_map([worker.as_bytes()], told)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(Heartbeat { cancels: cancels.into_iter().filter_map(|(run, cancel)| Some((run, cancel?))).collect() })
+}
+
+/// Ends a worker's life. Returns whether another one lives.
+pub(crate) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Result<bool, Failure> {
+    let known = named(tx, sql::ALL_WORKERS, &[])?;
+    if let Some((id, name)) = known.iter().find(|(id, _)| *id == worker) {
+        end(tx, *id, &format!("worker {name} stopped"))?;
+        *tx.work = true;
+    }
+    Ok(known.iter().any(|(id, _)| *id != worker))
+}
+
+/// Ends the workers whose lease has run out. The runs that they held.
+pub(crate) fn reclaim(tx: &mut Tx<'_>) -> Result<Vec<Run>, Failure> {
+    let dead = named(tx, sql::EXPIRED_WORKERS, &[tx.now.as_micros()])?;
+    let mut runs = bury(tx, &dead)?;
+    runs.sort_unstable_by_key(|run| run.id);
+    Ok(runs)
+}
+
+fn bury(tx: &mut Tx<'_>, dead: &[(WorkerId, String)]) -> Result<Vec<Run>, Failure> {
+    let mut runs = Vec::new();
+    for (id, name) in dead {
+        runs.extend(end(tx, *id, &format!("worker {name} died"))?);
+        *tx.work = true;
+    }
+    Ok(runs)
+}
+
+fn end(tx: &mut Tx<'_>, worker: WorkerId, reason: &str) -> Result<Vec<Run>, Failure> {
+    let held = ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])?;
+    tx.conn.prepare_cached(sql::DELETE_WORKER)?.execute([worker.as_bytes()])?;
+    interrupt(tx, &held, reason)
+}
+
+fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], reason: &str) -> Result<Vec<Run>, Failure> {
+    let mut interrupted = Vec::with_capacity(runs.len());
+    for id in runs {
+        let run = person::edit(tx, *id, |edit| edit.interrupt(reason));
+        // The worker's end and the runs before it are written already.
+        interrupted.push(run.map_err(|failure| Failure::Aborted(failure.into_error()))?);
+    }
+    Ok(interrupted)
+}
+
+fn named(tx: &Tx<'_>, statement: &str, parameters: &[i64]) -> rusqlite::Result<Vec<(WorkerId, String)>> {
+    let mut statement = tx.conn.prepare_cached(statement)?;
+    let parameters = rusqlite::params_from_iter(parameters);
+    let rows = statement.query_map(parameters, |row| Ok((WorkerId::from_bytes(row.get(0)?), row.get(1)?)))?;
+    rows.collect()
+}
+
+fn ids(tx: &Tx<'_>, statement: &str, parameters: &[&[u8; 16]]) -> rusqlite::Result<Vec<RunId>> {
+    let mut statement = tx.conn.prepare_cached(statement)?;
+    let parameters = rusqlite::params_from_iter(parameters);
+    let rows = statement.query_map(parameters, |row| Ok(RunId::from_bytes(row.get(0)?)))?;
+    rows.collect()
+}

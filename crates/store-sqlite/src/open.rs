@@ -1,0 +1,110 @@
+//! Opens connections: the one that writes, and those that read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use surefoot::StoreError;
+
+use crate::error::store_error;
+use crate::migrate;
+use crate::options::SqliteOptions;
+
+/// Statements that a connection keeps prepared: all of ours.
+const STATEMENTS: usize = 128;
+
+/// Pages in the write-ahead log before they are moved to the file. The default of 1,000 is filled by five full groups of
+/// commits; the same few pages are written by most groups, so waiting longer moves each of them once for many.
+const CHECKPOINT_PAGES: u32 = 4000;
+
+/// The connection that writes. Makes the file when there is none.
+pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    check_folder(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> Result<Connection, StoreError> {
+        let sql = |error: rusqlite::Error| store_error(&error);
+        let mut conn = Connection::open_with_flags(path, flags).map_err(sql)?;
+        conn.busy_timeout(options.busy_timeout).map_err(sql)?;
+        // Before the first write, which would be to a stranger's file.
+        migrate::check_owner(&conn)?;
+        journal(&conn, path).map_err(sql)?;
+        settings(&conn, options).map_err(sql)?;
+        migrate::migrate(&mut conn, options.clock.now())?;
+        Ok(conn)
+    };
+    open().map_err(|error| name_file(path, error))
+}
+
+/// A connection that reads. The writer's is open, so the file is there and is ours.
+pub(crate) fn reader(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(busy_timeout)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch("PRAGMA cache_size = -1000; PRAGMA temp_store = MEMORY;")?;
+    Ok(conn)
+}
+
+fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000;
+         PRAGMA journal_size_limit = 67108864;",
+    )?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    if let Some(bytes) = options.max_size {
+        let page: u64 = conn.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.unsigned_abs();
+        conn.pragma_query_value(None, "page_size", |_| Ok(()))?;
+        conn.execute_batch(&format!("PRAGMA max_page_count = {}", (bytes / page).max(1)))?;
+    }
+    Ok(())
+}
+
+/// The write-ahead log needs memory that processes share, which network file systems lack: there the store works with
+/// a rollback journal, only slower, and readers wait for the writer.
+fn journal(conn: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let mode = match set_journal(conn, "WAL") {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => set_journal(conn, "DELETE")?,
+        other => other?,
+    };
+    if mode != "wal" {
+        tracing::warn!(path = %path.display(), mode, "no write-ahead log on this file system: the store will be slow");
+    }
+    Ok(())
+}
+
+/// A file that is new, or is just being closed, may be locked for a moment in a way that the busy timeout does not cover.
+fn set_journal(conn: &Connection, mode: &str) -> rusqlite::Result<String> {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        match conn.pragma_update_and_check(None, "journal_mode", mode, |row| row.get::<_, String>(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+    conn.pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0))
+}
+
+fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("the folder {} is not there: make it, or choose another path", folder.display());
+        return Err(StoreError::Unusable(message));
+    }
+    if path.is_dir() {
+        return Err(StoreError::Unusable(format!("{} is a folder: give the path of a file", path.display())));
+    }
+    Ok(())
+}
+
+/// Says which file it is that cannot be used.
+fn name_file(path: &Path, error: StoreError) -> StoreError {
+    let path = path.display();
+    match error {
+        StoreError::Unusable(message) => StoreError::Unusable(format!("{path} cannot be the store: {message}")),
+        StoreError::Unavailable(message) => StoreError::Unavailable(format!("cannot open {path}: {message}")),
+        other => other,
+    }
+}

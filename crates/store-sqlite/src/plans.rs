@@ -1,0 +1,77 @@
+//! The plans that were read or written lately: most runs share a few.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use surefoot::{Digest, StoreError, Workflow};
+
+use crate::error::{Failure, fault, store_error};
+use crate::sql;
+
+/// Plans by the number that the database gave them. Shared by the writer and the readers.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<i64, Arc<Workflow>>,
+    by_digest: HashMap<Digest, i64>,
+}
+
+/// Plans kept in memory at most; past that all are forgotten, which costs a few reads.
+const KEPT: usize = 1024;
+
+impl Plans {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, id: i64, plan: &Arc<Workflow>) {
+        let mut known = self.known();
+        if known.by_id.len() >= KEPT {
+            *known = Known::default();
+        }
+        known.by_id.insert(id, plan.clone());
+        known.by_digest.insert(plan.digest(), id);
+    }
+
+    /// Forgets all: what a transaction that was rolled back added is not in the database.
+    pub(crate) fn forget(&self) {
+        *self.known() = Known::default();
+    }
+
+    /// The plan with this number.
+    pub(crate) fn get(&self, conn: &Connection, id: i64) -> Result<Arc<Workflow>, StoreError> {
+        if let Some(plan) = self.known().by_id.get(&id) {
+            return Ok(plan.clone());
+        }
+        let json = conn
+            .prepare_cached(sql::PLAN)
+            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, String>(0)))
+            .map_err(|error| store_error(&error))?;
+        let plan = Workflow::from_json(&json).map_err(|error| fault(format_args!("plan {id}: {error}")))?;
+        let plan = Arc::new(plan);
+        self.keep(id, &plan);
+        Ok(plan)
+    }
+
+    /// The number of a plan, which is written when it is new.
+    pub(crate) fn put(&self, conn: &Connection, plan: &Arc<Workflow>) -> Result<i64, Failure> {
+        let digest = plan.digest();
+        if let Some(id) = self.known().by_digest.get(&digest) {
+            return Ok(*id);
+        }
+        let found = conn.prepare_cached(sql::PLAN_ID)?.query_row([digest.as_bytes()], |row| row.get(0)).optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => conn
+                .prepare_cached(sql::INSERT_PLAN)?
+                .query_row(params![digest.as_bytes(), plan.name(), plan.queue(), plan.json()], |row| row.get(0))?,
+        };
+        self.keep(id, plan);
+        Ok(id)
+    }
+}

@@ -1,0 +1,125 @@
+//! What readers ask: runs, events, records, contents, queues, workers.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
+use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId};
+
+use crate::error::store_error;
+use crate::plans::Plans;
+use crate::row::{count, load_run, optional_word, parse_events, queue_row, record, time};
+use crate::sql;
+
+fn sql_error(error: rusqlite::Error) -> StoreError {
+    store_error(&error)
+}
+
+pub(crate) fn run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Option<Run>, StoreError> {
+    Ok(load_run(conn, plans, id)?.map(|(run, _)| run))
+}
+
+pub(crate) fn runs(conn: &Connection, plans: &Plans, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
+    let ids = run_ids(conn, filter).map_err(sql_error)?;
+    ids.into_iter().filter_map(|id| run(conn, plans, id).transpose()).collect()
+}
+
+/// Above every id, which has 16 bytes.
+const AFTER_ALL: [u8; 17] = [0xff; 17];
+
+fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>> {
+    let before = filter.before.as_ref().map_or(&AFTER_ALL[..], |id| id.as_bytes());
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let status = filter.status.map(RunStatus::as_str);
+    let parameters = params![status, filter.workflow, filter.queue, filter.key, before, limit];
+    let mut statement = conn.prepare_cached(listing(filter))?;
+    statement.query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?.collect()
+}
+
+/// The statement whose index has the fewest runs that the filter does not want.
+fn listing(filter: &RunFilter) -> &'static str {
+    match filter.status {
+        _ if filter.key.is_some() => sql::LIST_RUNS_WITH_KEY,
+        Some(RunStatus::Running) => sql::LIST_RUNNING_RUNS,
+        Some(RunStatus::Queued | RunStatus::Waiting) => sql::LIST_HELD_BACK_RUNS,
+        Some(RunStatus::Failed | RunStatus::Cancelled) => sql::LIST_UNHAPPY_RUNS,
+        Some(RunStatus::Completed) | None => sql::LIST_RUNS,
+    }
+}
+
+pub(crate) fn events(conn: &Connection, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+    let mut statement = conn.prepare_cached(sql::EVENTS).map_err(sql_error)?;
+    let from = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![run.as_bytes(), from]).map_err(sql_error)?;
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let Some(row) = rows.next().map_err(sql_error)? else { break };
+        let read = || Ok((count(row, 0)?, time(row, 1)?, row.get_ref(2)?.as_str()?));
+        let (last, at, body) = read().map_err(sql_error)?;
+        found.extend(parse_events(last, at, body)?.into_iter().filter(|event| event.seq > after));
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+pub(crate) fn records(conn: &Connection, filter: &RecordFilter) -> Result<Vec<Record>, StoreError> {
+    let statement = match filter {
+        RecordFilter { run: Some(_), .. } => sql::RECORDS_OF_RUN,
+        RecordFilter { kind: Some(_), .. } => sql::RECORDS_OF_KIND,
+        _ => sql::RECORDS,
+    };
+    let read = || -> rusqlite::Result<Vec<Result<Record, StoreError>>> {
+        let mut statement = conn.prepare_cached(statement)?;
+        let run = filter.run.as_ref().map(|run| run.as_bytes());
+        statement.query_map(params![filter.kind, filter.name, run], record)?.collect()
+    };
+    read().map_err(sql_error)?.into_iter().collect()
+}
+
+pub(crate) fn blob(conn: &Connection, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+    let read = || conn.prepare_cached(sql::BLOB)?.query_row([digest.as_bytes()], |row| row.get(0)).optional();
+    read().map_err(sql_error)
+}
+
+pub(crate) fn queues(conn: &Connection) -> Result<Vec<QueueInfo>, StoreError> {
+    let read = || -> rusqlite::Result<Vec<QueueInfo>> {
+        let counts = queue_counts(conn)?;
+        let mut statement = conn.prepare_cached(sql::QUEUES)?;
+        let info = |row: &Row<'_>| {
+            let (name, paused, limits) = queue_row(row)?;
+            let count = |status| counts.get(&(name.clone(), status)).copied().unwrap_or(0);
+            let (queued, waiting) = (count(RunStatus::Queued), count(RunStatus::Waiting));
+            Ok(QueueInfo { limits, paused, queued, waiting, running: count(RunStatus::Running), name })
+        };
+        statement.query_map([], info)?.collect()
+    };
+    read().map_err(sql_error)
+}
+
+fn queue_counts(conn: &Connection) -> rusqlite::Result<HashMap<(String, RunStatus), u64>> {
+    let mut statement = conn.prepare_cached(sql::QUEUE_COUNTS)?;
+    let mut rows = statement.query([])?;
+    let mut counts = HashMap::new();
+    while let Some(row) = rows.next()? {
+        if let Some(status) = optional_word(row, 1)? {
+            counts.insert((row.get(0)?, status), count(row, 2)?);
+        }
+    }
+    Ok(counts)
+}
+
+pub(crate) fn workers(conn: &Connection) -> Result<Vec<WorkerInfo>, StoreError> {
+    let info = |row: &Row<'_>| {
+        Ok(WorkerInfo {
+            id: WorkerId::from_bytes(row.get(0)?),
+            name: row.get(1)?,
+            started_at: time(row, 2)?,
+            heartbeat_at: time(row, 3)?,
+            expires_at: time(row, 4)?,
+            running: count(row, 5)?,
+        })
+    };
+    let read =
+        || -> rusqlite::Result<Vec<WorkerInfo>> { conn.prepare_cached(sql::WORKERS)?.query_map([], info)?.collect() };
+    read().map_err(sql_error)
+}

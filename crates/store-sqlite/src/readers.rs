@@ -1,0 +1,73 @@
+//! Connections that only read. They never make the writer wait, and it never makes them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use surefoot::StoreError;
+use tokio::sync::Semaphore;
+
+use crate::error::{fault, store_error};
+use crate::open;
+
+/// Reads at once. More would only share the same disk and the same two or four cores.
+const READERS: usize = 2;
+
+/// A small pool; a connection is opened when it is first needed.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    turns: Semaphore,
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    path: PathBuf,
+    busy_timeout: Duration,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(crate) fn of(path: &Path, busy_timeout: Duration) -> Self {
+        let pool = Pool { path: path.to_owned(), busy_timeout, idle: Mutex::default() };
+        Self { turns: Semaphore::new(READERS), pool: Arc::new(pool) }
+    }
+
+    /// Has `read` done on one snapshot of the database.
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let _turn = self.turns.acquire().await.map_err(fault)?;
+        let pool = self.pool.clone();
+        tokio::task::spawn_blocking(move || pool.read(read)).await.map_err(fault)?
+    }
+}
+
+impl Pool {
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => open::reader(&self.path, self.busy_timeout).map_err(|error| store_error(&error))?,
+        };
+        let result = snapshot(&conn, read);
+        self.idle().push(conn);
+        result
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run and its steps have to be of one moment, so what takes several statements takes one transaction.
+fn snapshot<T>(conn: &Connection, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let tx = conn.unchecked_transaction().map_err(|error| store_error(&error))?;
+    let result = read(&tx);
+    // There is nothing to commit; ending it lets the log be moved to the file.
+    tx.commit().map_err(|error| store_error(&error))?;
+    result
+}

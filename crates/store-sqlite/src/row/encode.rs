@@ -1,0 +1,133 @@
+//! What a transition writes, made ready by the caller's task so that the writer's thread only binds and steps.
+
+use std::time::Duration;
+
+use rusqlite::{CachedStatement, params};
+use serde_json::{Value, json};
+use surefoot::state::{Head, StepState, Transition};
+use surefoot::{NewEvent, RecordChange, RunId, Snapshot, StoreError, Timestamp};
+
+use crate::error::fault;
+
+/// A transition as text.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) head: Head,
+    pub(crate) steps: Vec<StepRow>,
+    pub(crate) events: EventRows,
+    pub(crate) records: Vec<RecordRow>,
+    pub(crate) snapshot: Option<Snapshot>,
+}
+
+/// One step's row.
+#[derive(Debug)]
+pub(crate) struct StepRow {
+    position: i64,
+    state: StepState,
+    output: Option<String>,
+    checkpoint: Option<String>,
+    answer: Option<String>,
+}
+
+/// The events of one commit, which share a row.
+#[derive(Debug)]
+pub(crate) struct EventRows {
+    pub(crate) count: u64,
+    pub(crate) body: String,
+}
+
+/// One change of a record.
+#[derive(Debug)]
+pub(crate) enum RecordRow {
+    Put { kind: String, name: String, data: String },
+    Remove { kind: String, name: String },
+}
+
+impl Written {
+    pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
+        let Transition { head, steps, events, records, snapshot } = transition;
+        let steps =
+            steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
+        let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
+        Ok(Self { head, steps, events: EventRows::of(events)?, records, snapshot })
+    }
+}
+
+impl StepRow {
+    fn of(position: usize, mut state: StepState) -> Result<Self, StoreError> {
+        let text = |value: Option<Value>| value.as_ref().map(json).transpose();
+        Ok(Self {
+            position: i64::try_from(position).map_err(fault)?,
+            output: text(state.output.take())?,
+            checkpoint: text(state.checkpoint.take())?,
+            answer: text(state.answer.take())?,
+            state,
+        })
+    }
+
+    /// Runs `sql/update_step.sql`. How many rows it found.
+    pub(crate) fn update(&self, statement: &mut CachedStatement<'_>, run: RunId) -> rusqlite::Result<usize> {
+        let state = &self.state;
+        statement.execute(params![
+            run.as_bytes(),
+            self.position,
+            state.status.as_str(),
+            state.progress,
+            state.message,
+            state.attempt,
+            state.interruptions,
+            micros(state.started_at),
+            micros(state.completed_at),
+            state.error,
+            self.output,
+            state.wait.map(|wait| wait.as_str()),
+            self.checkpoint,
+            self.answer,
+            state.snapshot.as_ref().map(|digest| digest.as_bytes()),
+            state.undo.map(|undo| undo.as_str()),
+        ])
+    }
+}
+
+impl EventRows {
+    fn of(events: Vec<NewEvent>) -> Result<Self, StoreError> {
+        let count = events.len() as u64;
+        let body = Value::Array(events.into_iter().map(event).collect());
+        Ok(Self { count, body: json(&body)? })
+    }
+}
+
+/// What an event does not have is left out.
+fn event(event: NewEvent) -> Value {
+    let mut object = json!({ "kind": event.kind });
+    if let Some(step) = event.step {
+        object["step"] = Value::String(step);
+    }
+    if !event.data.is_null() {
+        object["data"] = event.data;
+    }
+    object
+}
+
+impl RecordRow {
+    fn of(change: RecordChange) -> Result<Self, StoreError> {
+        Ok(match change {
+            RecordChange::Put { kind, name, data } => Self::Put { kind, name, data: json(&data)? },
+            RecordChange::Remove { kind, name } => Self::Remove { kind, name },
+        })
+    }
+}
+
+pub(crate) fn json(value: &Value) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(fault)
+}
+
+/// A time as its column has it.
+pub(crate) fn micros(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_micros)
+}
+
+/// Lengths of time are microseconds too. What is longer than 290,000 years counts as that.
+pub(crate) fn length(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

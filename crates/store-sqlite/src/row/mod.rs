@@ -1,0 +1,7 @@
+//! Between the engine's values and rows.
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::{count, load_run, optional_word, parse_events, queue_row, record, time};
+pub(crate) use encode::{RecordRow, Written, json, length, micros};
