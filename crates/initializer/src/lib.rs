@@ -7,6 +7,7 @@ pub mod forge;
 pub mod git;
 pub mod gitops;
 pub mod process;
+pub mod project;
 pub mod template;
 
 pub use environment::Environment;

@@ -53,15 +53,12 @@ pub enum Created {
 /// What repositories here are told beside Git's defaults: what is acknowledged is on the disk, one pack a push, and no
 /// clean-up that outlives the push.
 const CONFIG: &str = "[core]\n\tfsync = objects,derived-metadata,reference\n[transfer]\n\tunpackLimit = 1\n\
-[gc]\n\tautoDetach = false\n[receive]\n\tdenyDeletes = false\n";
+[gc]\n\tautoDetach = false\n";
 
 impl LocalForge {
     /// The forge whose repositories are in `folder`.
-    ///
-    /// # Errors
-    /// When the current folder, to which `folder` is relative, is gone.
-    pub fn new(folder: impl AsRef<Path>) -> io::Result<Self> {
-        Ok(Self { folder: std::path::absolute(folder)? })
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
     }
 
     /// Where the repository of that name is.
@@ -131,12 +128,31 @@ impl LocalForge {
         }
     }
 
-    /// Removes a repository that bears the mark and in which no branch or tag points to anything but `ours`: the commits
-    /// that the run made. Gives whether there was one.
+    /// Takes back a branch that this run pushed and nobody built upon.
     ///
     /// # Errors
-    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when other commits are in it.
-    pub async fn remove(&self, name: &str, mark: &Mark, ours: &[String]) -> Result<bool, ForgeError> {
+    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when the branch has gone on from `commit`.
+    pub async fn remove_branch(&self, name: &str, mark: &Mark, branch: &str, commit: &str) -> Result<(), ForgeError> {
+        if !self.is_ours(name, mark).await? {
+            return Ok(());
+        }
+        let path = self.path(name);
+        let reference = format!("refs/heads/{branch}");
+        let git = Git::new(&path);
+        let found = git.run(&["for-each-ref", "--format=%(objectname)", &reference]).await?;
+        match found.trim() {
+            "" => Ok(()),
+            found if found == commit => Ok(git.run(&["update-ref", "-d", &reference, commit]).await.map(drop)?),
+            _ => Err(strangers(&path, &reference)),
+        }
+    }
+
+    /// Removes a repository that bears the mark and in which there is no branch, tag or other ref any more. Gives whether
+    /// there was one.
+    ///
+    /// # Errors
+    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when commits are in it.
+    pub async fn remove(&self, name: &str, mark: &Mark) -> Result<bool, ForgeError> {
         let leaving = self.folder.join(format!(".{name}.{}.old", mark.run));
         // An earlier attempt may have come as far as this.
         remove_all(&leaving)?;
@@ -144,10 +160,10 @@ impl LocalForge {
             return Ok(false);
         }
         let path = self.path(name);
-        no_strangers(&path, ours).await?;
+        no_refs(&path).await?;
         fs::rename(&path, &leaving).map_err(ForgeError::io(format!("remove {}", path.display())))?;
         // A push that was under way may have come in between the look and the rename.
-        if let Err(error) = no_strangers(&leaving, ours).await {
+        if let Err(error) = no_refs(&leaving).await {
             fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
             return Err(error);
         }
@@ -209,17 +225,20 @@ fn remove_all(path: &Path) -> Result<(), ForgeError> {
     }
 }
 
-/// Refuses when a branch, tag or any other ref points to a commit that is not among `ours`.
-async fn no_strangers(path: &Path, ours: &[String]) -> Result<(), ForgeError> {
-    let refs = Git::new(path).run(&["for-each-ref", "--format=%(objectname) %(refname)"]).await?;
-    let is_ours = |line: &&str| line.split_once(' ').is_some_and(|(id, _)| ours.iter().any(|commit| commit == id));
-    let strangers = refs.lines().filter(|line| !is_ours(line)).collect::<Vec<_>>();
-    let Some(first) = strangers.first() else { return Ok(()) };
-    let name = first.split_once(' ').map_or(*first, |(_, name)| name);
-    Err(ForgeError::InUse(format!(
-        "the repository {} has people's commits in it ({name} is not this run's): it was left as it is; remove it by hand if nobody needs it",
+/// Refuses when there is a branch, tag or any other ref: what the run pushed was taken back before.
+async fn no_refs(path: &Path) -> Result<(), ForgeError> {
+    let refs = Git::new(path).run(&["for-each-ref", "--count=1", "--format=%(refname)"]).await?;
+    match refs.lines().next() {
+        Some(reference) => Err(strangers(path, reference)),
+        None => Ok(()),
+    }
+}
+
+fn strangers(path: &Path, reference: &str) -> ForgeError {
+    ForgeError::InUse(format!(
+        "the repository {} has people's commits in it, on {reference}: it was left as it is; remove it by hand if nobody needs it",
         path.display()
-    )))
+    ))
 }
 
 /// What an unmarked repository tells of its owner.

@@ -14,7 +14,7 @@ fn new(run: &str) -> NewRepository<'static> {
 
 fn forge() -> (tempfile::TempDir, LocalForge) {
     let folder = tempfile::tempdir().unwrap();
-    let forge = LocalForge::new(folder.path().join("repositories")).unwrap();
+    let forge = LocalForge::new(folder.path().join("repositories"));
     (folder, forge)
 }
 
@@ -77,7 +77,7 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
         let before = everything(&forge.folder);
         let error = forge.create(&new("r2")).await.unwrap_err();
         assert!(error.is_fatal() && error.to_string().contains(expect), "{error}");
-        assert!(forge.remove("shop", &mark("r2"), &[]).await.unwrap_err().is_fatal());
+        assert!(forge.remove("shop", &mark("r2")).await.unwrap_err().is_fatal());
         assert_eq!(everything(&forge.folder), before);
     };
     let (_one, forge_one) = forge();
@@ -106,7 +106,7 @@ async fn what_a_killed_attempt_left_is_cleaned_up() {
     assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Now);
     assert!(!left.exists());
     fs::rename(forge.path("shop"), forge.folder.join(".shop.r1.old")).unwrap();
-    assert!(!forge.remove("shop", &mark("r1"), &[]).await.unwrap());
+    assert!(!forge.remove("shop", &mark("r1")).await.unwrap());
     assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 0);
 }
 
@@ -127,18 +127,24 @@ async fn of_many_attempts_at_once_one_creates() {
 #[tokio::test]
 async fn only_what_holds_nothing_but_ours_is_removed() {
     let (_folder, forge) = forge();
-    assert!(!forge.remove("shop", &mark("r1"), &[]).await.unwrap(), "there is none");
+    let mark = mark("r1");
+    assert!(!forge.remove("shop", &mark).await.unwrap(), "there is none");
+    forge.remove_branch("shop", &mark, "main", "0123").await.unwrap();
     forge.create(&new("r1")).await.unwrap();
     let ours = commit(&forge, "main", "Surefoot").await;
-    let theirs = commit(&forge, "feature", "Ada").await;
-    let error = forge.remove("shop", &mark("r1"), std::slice::from_ref(&ours)).await.unwrap_err();
-    assert!(
-        error.to_string().contains("people's commits") && error.to_string().contains("refs/heads/feature"),
-        "{error}"
-    );
-    assert_ne!(ours, theirs);
-    assert!(forge.path("shop").exists());
+    let theirs = commit(&forge, "main", "Ada").await;
+    let refused = |result: Result<(), ForgeError>, reference: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("people's commits") && error.contains(reference), "{error}");
+        assert!(forge.path("shop").join("HEAD").exists());
+    };
+    refused(forge.remove_branch("shop", &mark, "main", &ours).await, "refs/heads/main");
+    refused(forge.remove("shop", &mark).await.map(drop), "refs/heads/main");
+    forge.remove_branch("shop", &mark, "main", &theirs).await.unwrap();
+    forge.remove_branch("shop", &mark, "main", &theirs).await.unwrap();
+    commit(&forge, "feature", "Ada").await;
+    refused(forge.remove("shop", &mark).await.map(drop), "refs/heads/feature");
     Git::new(forge.path("shop")).run(&["update-ref", "-d", "refs/heads/feature"]).await.unwrap();
-    assert!(forge.remove("shop", &mark("r1"), &[ours]).await.unwrap());
+    assert!(forge.remove("shop", &mark).await.unwrap());
     assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 0);
 }

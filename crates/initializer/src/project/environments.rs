@@ -1,0 +1,52 @@
+//! Step 4: the environments, as records. The engine takes a run's records back when it is undone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+
+use super::shared::Shared;
+use crate::environment::Environment;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    project: String,
+    environments: Vec<Environment>,
+}
+
+pub(super) struct CreateEnvironments(pub(super) Arc<Shared>);
+
+#[async_trait]
+impl StepHandler for CreateEnvironments {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let Input { project, environments } = context.input()?;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = environments.iter().find(|environment| !names.insert(&environment.name)) {
+            return Err(StepError::fatal(format!("environment `{}` is named twice: name each once", twice.name)));
+        }
+        let mut output = Output::new(json!({ "environments": environments }))?;
+        self.0.reached(&context, 10, format!("{} environments", environments.len())).await;
+        for Environment { name, approvals } in &environments {
+            context.log(format!("environment {name}: {}", rule(*approvals)));
+            let data = json!({ "project": project, "environment": name, "approvals": { "required": approvals } });
+            output = output.record("environment", format!("{project}/{name}"), data);
+        }
+        self.0.reached(&context, 60, "approval rules").await;
+        self.0
+            .reached(&context, 100, environments.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "))
+            .await;
+        Ok(output.into())
+    }
+}
+
+fn rule(approvals: u32) -> String {
+    match approvals {
+        0 => "no approval".to_owned(),
+        1 => "1 approval".to_owned(),
+        more => format!("{more} approvals"),
+    }
+}

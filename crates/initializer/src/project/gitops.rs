@@ -1,0 +1,67 @@
+//! Step 6: the project's folder in the fleet repository.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+
+use super::errors::OrStep;
+use super::shared::Shared;
+use crate::environment::Environment;
+use crate::gitops::{Change, Deployment, folder, manifests};
+use crate::template::Entry;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    project: String,
+    environments: Vec<Environment>,
+}
+
+pub(super) struct SetUpGitOps(pub(super) Arc<Shared>);
+
+#[async_trait]
+impl StepHandler for SetUpGitOps {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let Input { project, environments } = context.input()?;
+        let run = context.run_id().to_string();
+        let files = wanted(&self.0, &project, &run, &environments);
+        let fleet = self.0.open_fleet().await?;
+        self.0.reached(&context, 20, format!("{} files for {}", files.len(), fleet.url())).await;
+        let scratch = self.0.scratch(&context)?;
+        let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &files };
+        let said = context.clone();
+        let published = fleet.publish(&scratch.sub("fleet")?, change, &move |line| said.log(line)).await.or_step()?;
+        context.log(format!("fleet commit {}", published.commit));
+        self.0.reached(&context, 90, "pushed to the fleet repository").await;
+        self.0.reached(&context, 100, folder(&project)).await;
+        let paths = files.iter().map(|file| &file.path).collect::<Vec<_>>();
+        let output =
+            json!({ "fleet": fleet.url(), "folder": folder(&project), "files": paths, "commit": published.commit });
+        Ok(Output::new(output)?.into())
+    }
+
+    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+        let Input { project, .. } = context.input()?;
+        if self.0.fleet_is_absent() {
+            return Ok(());
+        }
+        let run = context.run_id().to_string();
+        let scratch = self.0.scratch(&context)?;
+        let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &[] };
+        let said = context.clone();
+        let withdrawn =
+            self.0.fleet().withdraw(&scratch.sub("fleet")?, change, &move |line| said.log(line)).await.or_step()?;
+        if let Some(withdrawn) = withdrawn {
+            context.log(format!("fleet commit {} takes the project out", withdrawn.commit));
+        }
+        Ok(())
+    }
+}
+
+/// The files that the fleet is to have of a project.
+pub(super) fn wanted(shared: &Shared, project: &str, run: &str, environments: &[Environment]) -> Vec<Entry> {
+    manifests(&Deployment { project, run, url: &shared.cluster_url(project), environments })
+}

@@ -1,0 +1,121 @@
+//! Project initialization: the shipped workflow and the handlers of its seven steps.
+//!
+//! A handler is thin: it reads its input, says how far it is, and calls what does the work (`forge`, `template`,
+//! `gitops`, `push`), which knows nothing of steps.
+
+mod credentials;
+mod environments;
+mod errors;
+mod finalize;
+mod gitops;
+mod push;
+mod push_template;
+mod records;
+mod repository;
+mod scratch;
+mod shared;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use surefoot::{Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
+
+use shared::Shared;
+
+/// The workflow's name, and its queue's.
+pub const PROJECT_INITIALIZATION: &str = "project-initialization";
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct ProjectConfig {
+    /// The data directory: repositories are in its `repositories`, work in progress in its `scratch`.
+    pub data_dir: PathBuf,
+    /// The fleet repository, a path or URL; `None` for `repositories/fleet.git`, which is created when it is needed.
+    pub fleet: Option<String>,
+    /// The credential that the forge needs, by name; the local one needs none.
+    pub forge_credential: Option<String>,
+    /// The address under which clusters reach the repositories, without the name: Flux takes `https://`, `http://` and
+    /// `ssh://`. `None` for ssh to this machine.
+    pub repositories_url: Option<String>,
+    /// How long each step takes at least: for demonstrations, and for tests that need time to interfere.
+    pub pace: Option<Duration>,
+}
+
+impl ProjectConfig {
+    /// Everything by default, in this data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), fleet: None, forge_credential: None, repositories_url: None, pace: None }
+    }
+}
+
+/// The shipped workflow.
+///
+/// # Panics
+/// Never: a test reads the file that is built in.
+pub fn workflow() -> Workflow {
+    let text = include_str!("../../workflows/project-initialization.yaml");
+    Workflow::from_yaml(text).expect("the workflow that is built in is sound")
+}
+
+/// The limits that the workflow's queue has unless a person sets others.
+pub fn queue_limits() -> QueueLimits {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let keep = |days: u32, count| Keep { age: Some(DAY * days), count: Some(count) };
+    QueueLimits {
+        concurrency: Some(3),
+        concurrency_per_key: None,
+        rate: Some(Rate { max: 5, per: Duration::from_secs(1) }),
+        retention: Retention { completed: keep(30, 1000), failed: keep(90, 5000), cancelled: keep(30, 1000) },
+    }
+}
+
+/// The handlers of the workflow's seven actions.
+pub fn handlers(config: ProjectConfig) -> Handlers {
+    let shared = Shared::new(config);
+    Handlers::new()
+        .with("project.resolve_credentials", credentials::ResolveCredentials(shared.clone()))
+        .with("git.create_repository", repository::CreateRepository(shared.clone()))
+        .with("git.push_template", push_template::PushTemplate(shared.clone()))
+        .with("project.create_environments", environments::CreateEnvironments(shared.clone()))
+        .with("project.create_records", records::CreateRecords(shared.clone()))
+        .with("gitops.setup", gitops::SetUpGitOps(shared.clone()))
+        .with("project.finalize", finalize::Finalize(shared))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_workflow_names_seven_actions_that_have_handlers() {
+        let workflow = workflow();
+        assert_eq!(workflow.name(), PROJECT_INITIALIZATION);
+        assert_eq!(workflow.queue(), PROJECT_INITIALIZATION);
+        assert_eq!(workflow.steps().len(), 7);
+        let known = handlers(ProjectConfig::new("data")).actions();
+        assert!(workflow.actions().iter().all(|action| known.contains(*action)) && known.len() == 7);
+        assert_eq!(workflow.steps().iter().map(|step| step.weight).sum::<u32>(), 100);
+    }
+
+    #[test]
+    fn parameters_are_checked_and_filled_in() {
+        let workflow = workflow();
+        let parameters = workflow.check_parameters(json!({ "name": "my-shop" })).unwrap();
+        assert_eq!(parameters["environments"][2], json!({ "name": "production", "approvals": 2 }));
+        assert_eq!(parameters["template"], "rust-service");
+        let refused = |parameters: serde_json::Value, at: &str| {
+            let errors = workflow.check_parameters(parameters.clone()).expect_err(&parameters.to_string());
+            assert!(errors.iter().any(|error| error.parameter.starts_with(at)), "{errors:?}");
+        };
+        for name in ["", "x", "Shop", "1shop", "-shop", "shop-", "sh op", "a/b", "../x", "fleet", &"x".repeat(64)] {
+            refused(json!({ "name": name }), "name");
+        }
+        refused(json!({ "name": "shop", "environments": [] }), "environments");
+        refused(json!({ "name": "shop", "environments": [{ "name": "Prod" }] }), "environments/0/name");
+        refused(json!({ "name": "shop", "template": "https://me:secret@host/t.git" }), "template");
+        refused(json!({ "name": "shop", "visibility": "secret" }), "visibility");
+        refused(json!({ "name": "shop", "nmae": "x" }), "nmae");
+    }
+}

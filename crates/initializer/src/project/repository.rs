@@ -1,0 +1,59 @@
+//! Step 2: the repository of the project.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+
+use super::errors::OrStep;
+use super::shared::{Shared, mark};
+use crate::forge::{Created, NewRepository, Visibility};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    visibility: Visibility,
+}
+
+pub(super) struct CreateRepository(pub(super) Arc<Shared>);
+
+#[async_trait]
+impl StepHandler for CreateRepository {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let Input { name, description, visibility } = context.input()?;
+        self.0.check_name(&name)?;
+        let forge = &self.0.forge;
+        self.0.reached(&context, 10, format!("looking at {}", forge.path(&name).display())).await;
+        let new = NewRepository { name: &name, mark: mark(&context, &name), description: &description, visibility };
+        let created = forge.create(&new).await.or_step()?;
+        let how = match created {
+            Created::Now => "created",
+            Created::Before => "found as an earlier attempt made it",
+        };
+        context.log(format!("{} {how}", forge.path(&name).display()));
+        self.0.reached(&context, 90, format!("repository {how}")).await;
+        self.0.reached(&context, 100, forge.url(&name)).await;
+        let output = json!({
+            "name": name, "url": forge.url(&name), "path": forge.path(&name), "cluster_url": self.0.cluster_url(&name),
+            "branch": "main", "visibility": visibility,
+        });
+        Ok(Output::new(output)?.into())
+    }
+
+    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+        let Input { name, .. } = context.input()?;
+        self.0.check_name(&name)?;
+        let Some(error) = self.0.forge.remove(&name, &mark(&context, &name)).await.err() else { return Ok(()) };
+        // What is not ours is not this step's to take back: the step failed because of it.
+        if context.previous_output().is_none() && matches!(error, crate::forge::ForgeError::Taken(_)) {
+            return Ok(());
+        }
+        Err(error).or_step()
+    }
+}

@@ -1,0 +1,102 @@
+//! What the handlers of project initialization share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use surefoot::{StepContext, StepError};
+
+use super::ProjectConfig;
+use super::errors::OrStep;
+use super::scratch::Scratch;
+use crate::forge::{ForgeError, LocalForge, Mark, NewRepository, Visibility};
+use crate::gitops::Fleet;
+
+/// The repository of the fleet, and its project in the mark.
+const FLEET: &str = "fleet";
+
+/// Where things are, worked out from the configuration.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) forge: LocalForge,
+    pub(super) forge_credential: Option<String>,
+    pub(super) data_dir: PathBuf,
+    fleet: Option<String>,
+    repositories_url: String,
+    pace: Duration,
+}
+
+impl Shared {
+    pub(super) fn new(config: ProjectConfig) -> Arc<Self> {
+        let data_dir = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
+        let repositories = data_dir.join("repositories");
+        let by_ssh = || format!("ssh://git@localhost{}", repositories.display());
+        Arc::new(Self {
+            repositories_url: config.repositories_url.unwrap_or_else(by_ssh).trim_end_matches('/').to_owned(),
+            forge: LocalForge::new(repositories),
+            forge_credential: config.forge_credential,
+            fleet: config.fleet,
+            pace: config.pace.unwrap_or_default(),
+            data_dir,
+        })
+    }
+
+    /// Where a cluster finds the repository of a project.
+    pub(super) fn cluster_url(&self, project: &str) -> String {
+        format!("{}/{project}.git", self.repositories_url)
+    }
+
+    /// Refuses a project whose repository would be the fleet's.
+    pub(super) fn check_name(&self, project: &str) -> Result<(), StepError> {
+        if project == FLEET && self.fleet.is_none() {
+            return Err(StepError::fatal("the name `fleet` is kept for the fleet repository: choose another name"));
+        }
+        Ok(())
+    }
+
+    /// Where the fleet repository is; the local one may not be there yet.
+    pub(super) fn fleet(&self) -> Fleet {
+        Fleet::new(self.fleet.clone().unwrap_or_else(|| self.forge.path(FLEET).display().to_string()))
+    }
+
+    /// Whether there is nothing in the fleet to look for: it is local, and nobody has created it.
+    pub(super) fn fleet_is_absent(&self) -> bool {
+        self.fleet.is_none() && !self.forge.path(FLEET).exists()
+    }
+
+    /// The fleet repository; the local one is created when it is not there.
+    pub(super) async fn open_fleet(&self) -> Result<Fleet, StepError> {
+        if self.fleet.is_none() {
+            let mark = Mark { project: "(fleet)".to_owned(), run: "(any)".to_owned() };
+            let new = NewRepository {
+                name: FLEET,
+                mark,
+                description: "What Flux deploys: a folder for each project",
+                visibility: Visibility::Private,
+            };
+            self.forge.create(&new).await.or_step()?;
+        }
+        Ok(self.fleet())
+    }
+
+    /// A folder for the work of this attempt.
+    pub(super) fn scratch(&self, context: &StepContext) -> Result<Scratch, StepError> {
+        let folder = self.data_dir.join("scratch");
+        Scratch::new(&folder, &context.idempotency_key())
+            .map_err(ForgeError::io(format!("create a folder in {}", folder.display())))
+            .or_step()
+    }
+
+    /// Says how far a step is, and takes a third of its pace over it: each step says so three times.
+    pub(super) async fn reached(&self, context: &StepContext, percent: u8, message: impl Into<String>) {
+        context.progress(percent, message);
+        if !self.pace.is_zero() {
+            tokio::time::sleep(self.pace / 3).await;
+        }
+    }
+}
+
+/// The mark of this run on what it makes for a project.
+pub(super) fn mark(context: &StepContext, project: &str) -> Mark {
+    Mark { project: project.to_owned(), run: context.run_id().to_string() }
+}
