@@ -64,6 +64,11 @@ macro_rules! conformance {
             }
             together { no_run_is_given_twice, no_limit_is_passed, one_end_is_written, hints_come, }
         }
+
+        #[test]
+        fn random_operations_agree_with_the_model() {
+            $crate::agrees_with_the_model(200, $make);
+        }
     };
     (@topics $make:ident; $($topic:ident { $($case:ident,)+ })+) => {
         $(mod $topic {

@@ -1,0 +1,304 @@
+//! The two stores, what is known of them, and how an operation is told to both.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use surefoot::state::{Edit, RuleError, Transition, Undo};
+use surefoot::store::{ClaimRequest, Claimed, NewWorker, Submission, Submitted};
+use surefoot::workflow::OnInterrupt;
+use surefoot::{
+    Digest, Keep, QueueLimits, Rate, RecordChange, Retention, Run, RunId, Snapshot, Store, StoreError, WorkerId,
+    Workflow,
+};
+
+use super::op::{Act, Draft, Op};
+use crate::scene::{LEASE, WORK, begin, first};
+use crate::{MemoryStore, Scene};
+
+const OTHER_WORK: &str = "test.other";
+const QUEUES: [&str; 2] = ["plain", "rated"];
+const STEPS: [&str; 3] = ["one", "two", "three"];
+
+/// Why the two are not the same.
+type Why = String;
+
+pub(super) struct World {
+    scene: Scene,
+    model: Scene,
+    plans: Vec<Arc<Workflow>>,
+    runs: Vec<RunId>,
+    workers: Vec<WorkerId>,
+    /// Held runs as their holders know them; a holder does not know when it has lost one.
+    held: Vec<Run>,
+}
+
+impl World {
+    pub(super) async fn new(scene: Scene) -> Self {
+        let model = MemoryStore::new(scene.clock.clone());
+        let model = Arc::new(if scene.many_workers { model } else { model.one_worker() });
+        let model = Scene::new(model, scene.clock.clone(), ());
+        let (runs, workers, held) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = Self { scene, model, plans: plans(), runs, workers, held };
+        for op in [Op::Limit { queue: 1, concurrency: None, per_key: None, only_if_new: false }, Op::Register] {
+            world.play(&op).await.expect("two empty stores are the same");
+        }
+        world
+    }
+
+    pub(super) async fn play(&mut self, op: &Op) -> Result<(), Why> {
+        match op {
+            Op::Advance(by) => self.scene.clock.advance(*by),
+            Op::Submit(draft) => self.submit(draft).await?,
+            Op::Claim { worker, limit, knows_all } => self.claim(*worker, *limit, *knows_all).await?,
+            Op::Work { lease, act } => self.work(*lease, act).await?,
+            Op::Register => self.register().await?,
+            Op::Heartbeat { worker } => {
+                let worker = self.worker(*worker);
+                self.same(async |store| store.heartbeat(worker).await).await?;
+            }
+            Op::Deregister { worker } => {
+                let worker = self.worker(*worker);
+                self.same(async |store| store.deregister_worker(worker).await).await?;
+            }
+            Op::Reclaim => {
+                self.same(async |store| store.reclaim().await).await?;
+            }
+            Op::Cancel { .. } | Op::Retry { .. } | Op::Answer { .. } => self.person(op).await?,
+            Op::Pause { .. } | Op::Limit { .. } | Op::Retain { .. } | Op::Prune => self.upkeep(op).await?,
+        }
+        Ok(())
+    }
+
+    /// Everything that the two show.
+    pub(super) async fn compare(&self) -> Result<(), Why> {
+        let (shown, expected) = (self.scene.picture().await, self.model.picture().await);
+        if shown != expected {
+            return Err(format!("the store shows {shown:#?}\nthe model {expected:#?}"));
+        }
+        for file in 0..5 {
+            self.same(async |store| store.blob(Digest::of(&[file])).await).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells both, and gives what both answered.
+    async fn same<T: PartialEq + Debug>(
+        &self,
+        call: impl AsyncFn(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, Why> {
+        let (answer, expected) = (call(self.scene.store.as_ref()).await, call(self.model.store.as_ref()).await);
+        match (answer, expected) {
+            (Ok(answer), Ok(expected)) if answer == expected => Ok(Some(answer)),
+            (Err(answer), Err(expected)) if format!("{answer:?}") == format!("{expected:?}") => Ok(None),
+            (answer, expected) => Err(format!("the store says {answer:#?}\nthe model {expected:#?}")),
+        }
+    }
+
+    /// Mostly the newest, for it is alive.
+    fn worker(&self, number: u8) -> WorkerId {
+        let newest = self.workers.last().filter(|_| number < 200).copied();
+        newest.or_else(|| pick(&self.workers, number)).expect("a worker was registered at the start")
+    }
+
+    async fn register(&mut self) -> Result<(), Why> {
+        let worker = NewWorker { id: WorkerId::new(), name: format!("worker {}", self.workers.len()), lease: LEASE };
+        self.workers.push(worker.id);
+        self.same(async |store| store.register_worker(worker.clone()).await).await.map(drop)
+    }
+
+    async fn submit(&mut self, draft: &Draft) -> Result<(), Why> {
+        let run = self.draft(draft);
+        let now = self.scene.now();
+        let started = draft.start_on.map(|worker| self.worker(worker)).map(|worker| {
+            let mut edit = Edit::new(run.clone(), now);
+            edit.submitted();
+            edit.claim(worker).and_then(|()| begin(&mut edit)).expect("a new run can be started");
+            edit.finish()
+        });
+        let submission = Submission { queued: first(&run, now), started };
+        let became = self.same(async |store| store.submit(submission.clone()).await).await?;
+        if let Some(Submitted::Queued | Submitted::Started) = became {
+            self.runs.push(run.id);
+        }
+        if let (Some(Submitted::Started), Some((started, _))) = (became, submission.started) {
+            self.held.push(started);
+        }
+        Ok(())
+    }
+
+    fn draft(&self, draft: &Draft) -> Run {
+        let plan = pick(&self.plans, draft.workflow).expect("there are workflows");
+        let now = self.scene.now();
+        let mut run = Run::new(RunId::new(), plan, json!({}), now, now + draft.wait);
+        run.key = draft.key.map(|key| format!("key {key}"));
+        run.unique = draft.unique.map(|unique| format!("unique {unique}"));
+        run.concurrency_key = draft.tenant.map(|tenant| format!("tenant {tenant}"));
+        run.priority = draft.priority;
+        run
+    }
+
+    async fn claim(&mut self, worker: u8, limit: usize, knows_all: bool) -> Result<(), Why> {
+        let worker = self.worker(worker);
+        let known = if knows_all { vec![WORK, OTHER_WORK] } else { vec![WORK] };
+        let actions: Arc<BTreeSet<String>> = Arc::new(known.into_iter().map(str::to_owned).collect());
+        let request = || ClaimRequest { worker, limit, actions: actions.clone() };
+        let expected = self.model.store.claim(request()).await;
+        let claimed = self.scene.store.claim(request()).await;
+        match (claimed, expected) {
+            (Ok(claimed), Ok(expected)) => self.compare_claims(claimed, &expected, limit),
+            (Err(StoreError::LeaseLost), Err(StoreError::LeaseLost)) => Ok(()),
+            (claimed, expected) => Err(format!("the store gives {claimed:#?}\nthe model {expected:#?}")),
+        }
+    }
+
+    fn compare_claims(&mut self, claimed: Claimed, expected: &Claimed, limit: usize) -> Result<(), Why> {
+        if claimed.runs != expected.runs {
+            return Err(format!("the store gives {:#?}\nthe model {:#?}", claimed.runs, expected.runs));
+        }
+        // A store may name a time at which there turns out to be nothing to take, but none that is past, or too late.
+        let in_time = expected.next_at.is_none_or(|at| claimed.next_at.is_some_and(|named| named <= at));
+        let ahead = claimed.next_at.is_none_or(|at| at > self.scene.now());
+        if claimed.runs.len() < limit && !(in_time && ahead) {
+            return Err(format!("next at {:?}, in the model {:?}", claimed.next_at, expected.next_at));
+        }
+        self.held.extend(claimed.runs);
+        Ok(())
+    }
+
+    async fn work(&mut self, lease: u8, act: &Act) -> Result<(), Why> {
+        // The newest first.
+        let Some(index) = self.held.len().checked_sub(1).map(|last| last - usize::from(lease) % self.held.len()) else {
+            return Ok(());
+        };
+        let run = self.held[index].clone();
+        let Some((lease, (after, transition))) = run.lease().zip(self.written(run, act)) else { return Ok(()) };
+        if let Some(committed) = self.same(async |store| store.commit(lease, transition.clone()).await).await? {
+            self.held[index] = after;
+            if !self.held[index].head.status.is_ended() {
+                self.held[index].head.cancel = committed.cancel;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the holder writes, if the rules let it.
+    fn written(&self, run: Run, act: &Act) -> Option<(Run, Transition)> {
+        let mut edit = Edit::new(run, self.scene.now());
+        perform(&mut edit, act).ok().map(|()| edit.finish())
+    }
+
+    async fn person(&self, op: &Op) -> Result<(), Why> {
+        let named = |run: &u8| pick(&self.runs, *run).unwrap_or_else(|| RunId::from_bytes([7; 16]));
+        let step = |step: u8| *STEPS.get(usize::from(step)).unwrap_or(&"nowhere");
+        match op {
+            Op::Cancel { run, mode } => self.same(async |store| store.cancel(named(run), *mode, "ann").await).await,
+            Op::Retry { run, from } => {
+                self.same(async |store| store.retry(named(run), from.map(step), "ann").await).await
+            }
+            Op::Answer { run, step: at, answer } => {
+                self.same(async |store| store.answer(named(run), step(*at), *answer, "ann", Some("so")).await).await
+            }
+            _ => Ok(None),
+        }
+        .map(drop)
+    }
+
+    async fn upkeep(&self, op: &Op) -> Result<(), Why> {
+        let queue = |queue: &u8| QUEUES[usize::from(*queue) % QUEUES.len()];
+        // What a rate counts of the time before it was set is left open: each queue keeps the one it has.
+        let rate = |name: &str| (name == "rated").then_some(Rate { max: 2, per: Duration::from_millis(1500) });
+        let set = async |name: &str, limits: QueueLimits, only_if_new: bool| {
+            let limits = QueueLimits { rate: rate(name), ..limits };
+            self.same(async |store| store.set_queue(name, limits.clone(), only_if_new).await).await.map(drop)
+        };
+        match op {
+            Op::Pause { queue: at, paused } => {
+                self.same(async |store| store.pause_queue(queue(at), *paused).await).await.map(drop)
+            }
+            Op::Limit { queue: at, concurrency, per_key, only_if_new } => {
+                let (concurrency, concurrency_per_key) = (*concurrency, *per_key);
+                let limits = QueueLimits { concurrency, concurrency_per_key, ..QueueLimits::default() };
+                set(queue(at), limits, *only_if_new).await
+            }
+            Op::Retain { queue: at, age, count } => {
+                let keep = Keep { age: *age, count: *count };
+                let retention = Retention { completed: keep, failed: keep, cancelled: keep };
+                set(queue(at), QueueLimits { retention, ..QueueLimits::default() }, false).await
+            }
+            _ => self.same(async |store| store.prune(1000).await).await.map(drop),
+        }
+    }
+}
+
+fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
+    let next = edit.run().next_step();
+    let step = next.ok_or_else(|| RuleError("no step is left".to_owned()));
+    match act {
+        Act::Start => edit.start_step(step?),
+        Act::Complete { record, files } => edit.complete_step(
+            step?,
+            json!({ "made": files.len() }),
+            record.map(|(put, name)| change(put, name)).into_iter().collect(),
+            (!files.is_empty()).then(|| snapshot(files)),
+        ),
+        Act::CompleteRun => edit.complete_run(),
+        Act::Skip => edit.skip_step(step?, "its condition gave false"),
+        Act::Fail => edit.fail_step(step?, "it broke"),
+        Act::Retry(delay) => edit.retry_step(step?, "it broke", *delay),
+        Act::Sleep(delay) => edit.sleep_step(step?, *delay, json!({ "slept": null })),
+        Act::Ask => edit.ask_step(step?, "go on?", json!(null)),
+        Act::Report(lines) => {
+            let lines = (0..*lines).map(|line| format!("line {line}")).collect();
+            step.map(|step| edit.report(step, Some((50, None)), lines))
+        }
+        Act::Checkpoint => edit.checkpoint(step?, json!([1, 2])),
+        Act::Interrupt => edit.interrupt("it stops"),
+        Act::Cancelled => {
+            edit.cancelled("cancelled");
+            Ok(())
+        }
+        Act::Undo => undo(edit, None),
+        Act::UndoFailed => undo(edit, Some("it stays")),
+    }
+}
+
+/// Undoes the next step there is to undo, and cancels the run when that was the last.
+fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
+    edit.begin_undo()?;
+    match (Edit::next_undo(edit.run()), error) {
+        (Some(position), Some(error)) => edit.undo_failed(position, error),
+        (Some(position), None) => edit.undo_step(position, Undo::Done, None),
+        (None, _) => edit.cancelled("cancelled, and undone"),
+    }
+    Ok(())
+}
+
+fn change(put: bool, name: u8) -> RecordChange {
+    let (kind, name) = ("thing".to_owned(), format!("thing {name}"));
+    if put { RecordChange::Put { kind, name, data: json!(1) } } else { RecordChange::Remove { kind, name } }
+}
+
+fn snapshot(files: &[u8]) -> Snapshot {
+    let contents: Vec<(Digest, Vec<u8>)> = files.iter().map(|file| (Digest::of(&[*file]), vec![*file])).collect();
+    Snapshot { digest: contents[0].0, needs: contents.iter().map(|(digest, _)| *digest).collect(), contents }
+}
+
+fn plans() -> Vec<Arc<Workflow>> {
+    let policies = [OnInterrupt::Rerun, OnInterrupt::Ask, OnInterrupt::Fail, OnInterrupt::Rerun];
+    let plan = |(index, policy): (usize, OnInterrupt)| {
+        let workflow = Workflow::builder(format!("workflow-{}", index / 2))
+            .queue(QUEUES[index % 2])
+            .step_with("one", WORK, |step| step.on_interrupt(policy).max_interruptions(1))
+            .step("two", if index == 3 { OTHER_WORK } else { WORK })
+            .step("three", WORK);
+        Arc::new(workflow.build().expect("the plan is well formed"))
+    };
+    policies.into_iter().enumerate().map(plan).collect()
+}
+
+fn pick<T: Clone>(all: &[T], number: u8) -> Option<T> {
+    all.get(usize::from(number).checked_rem(all.len())?).cloned()
+}
