@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use surefoot::{Client, Store, WorkerOptions};
+use surefoot_sqlite::SqliteStore;
 
 use crate::args::Global;
 use crate::config::Settings;
@@ -47,7 +48,7 @@ impl App {
     }
 
     fn open(&self) -> Result<Arc<dyn Store>, Failure> {
-        Err(Failure::store("the embedded store is not part of this build yet"))
+        Ok(Arc::new(SqliteStore::open(&self.settings.store)?))
     }
 
     /// How a worker of this process works.

@@ -106,7 +106,7 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
 }
 
 fn store(global: &Global, file: &File, base: &Path, data_dir: &Path) -> Result<PathBuf, Failure> {
-    let here = absolute(Path::new(""))?;
+    let here = absolute(Path::new("."))?;
     match (&global.store, &file.store) {
         (Some(address), _) => sqlite(address, &here),
         (None, Some(address)) => sqlite(address, base),

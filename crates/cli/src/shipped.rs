@@ -34,7 +34,7 @@ pub(crate) fn expect_tools(workflow: &Workflow) -> Result<(), Failure> {
 
 /// Every action that a worker of this program knows.
 pub(crate) fn handlers(_settings: &Settings) -> Result<Handlers, Failure> {
-    Ok(Handlers::new())
+    Ok(surefoot_initializer::actions::handlers())
 }
 
 /// The limits of the shipped queue: three projects at once, and a start every 200 ms.

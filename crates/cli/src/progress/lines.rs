@@ -25,6 +25,7 @@ fn of_step(picture: &Picture, id: &str, event: &Event) -> Option<String> {
     let step = picture.step(id)?;
     let text = |field: &str| clean(event.data[field].as_str().unwrap_or_default());
     Some(match event.kind.as_str() {
+        "step.started" if step.again => "carried on".to_owned(),
         "step.started" if step.attempt > 1 => format!("started, attempt {}", step.attempt),
         "step.started" => "started".to_owned(),
         "step.progress" => {
@@ -56,7 +57,6 @@ fn of_step(picture: &Picture, id: &str, event: &Event) -> Option<String> {
 fn of_run(event: &Event) -> Option<String> {
     let text = |field: &str| clean(event.data[field].as_str().unwrap_or_default());
     Some(match event.kind.as_str() {
-        "run.started" if event.data["resumed"] == true => "carried on".to_owned(),
         "run.released" => format!("given back: {}", text("reason")),
         "run.retried" => format!("retried by {}", text("by")),
         "run.cancel_requested" => format!("cancel asked for by {}", text("by")),

@@ -25,6 +25,8 @@ pub(crate) struct StepPicture {
     pub(crate) progress: u8,
     pub(crate) message: Option<String>,
     pub(crate) attempt: u64,
+    /// Whether the attempt goes on after a wait or an interruption.
+    pub(crate) again: bool,
 }
 
 impl Picture {
@@ -38,6 +40,7 @@ impl Picture {
             progress: state.progress,
             message: state.message.clone(),
             attempt: u64::from(state.attempt),
+            again: false,
         };
         let steps = run.plan.steps().iter().zip(&run.steps).map(step).collect();
         Self { run: run.id, steps, current: run.next_step().unwrap_or(0) }
@@ -110,7 +113,8 @@ impl StepPicture {
     }
 
     fn start(&mut self, attempt: u64) {
-        if attempt != self.attempt {
+        self.again = attempt == self.attempt;
+        if !self.again {
             (self.progress, self.message) = (0, None);
         }
         (self.status, self.attempt) = (StepStatus::Running, attempt);
