@@ -1,7 +1,6 @@
 //! `command.run`: runs a command, or the lines of a shell script, in the workspace.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::fields::Fields;
+use super::fields::{Fields, text};
 use super::paths;
 use crate::process::{self, Ended, Lines, Stream};
 
@@ -67,7 +66,7 @@ fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &Outp
     command.args(words).current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
     process::without_inherited(&mut command, &[process::CREDENTIAL_PREFIX]);
     for (name, value) in &input.env {
-        command.env(variable(name)?, text(name, value)?);
+        command.env(variable(name)?, text(|| format!("the environment variable `{name}`"), value)?);
     }
     for (name, credential) in &input.credentials {
         command.env(variable(name)?, context.credential(credential)?.expose());
@@ -95,17 +94,6 @@ fn variable(name: &str) -> Result<&str, StepError> {
         return Err(StepError::fatal(format!("`{name}` is no name of an environment variable")));
     }
     Ok(name)
-}
-
-/// YAML gives numbers where people mean text: `PORT: 8080`.
-fn text(name: &str, value: &Value) -> Result<OsString, StepError> {
-    match value {
-        Value::String(text) => Ok(text.into()),
-        Value::Number(_) | Value::Bool(_) => Ok(value.to_string().into()),
-        _ => {
-            Err(StepError::fatal(format!("the environment variable `{name}` is not a text, a number or true or false")))
-        }
-    }
 }
 
 fn not_started(input: &Input, error: &io::Error) -> StepError {

@@ -2,6 +2,7 @@
 //! still be an expression.
 
 use serde_json::Value;
+use surefoot::StepError;
 
 /// The fields of an action's `with`.
 pub(super) struct Fields {
@@ -48,6 +49,15 @@ impl Fields {
 
     fn list(&self) -> String {
         quoted(&self.known().collect::<Vec<_>>())
+    }
+}
+
+/// A value where people mean text: YAML gives a number for `PORT: 8080`. `what` names it: `the header \`x\``.
+pub(super) fn text(what: impl FnOnce() -> String, value: &Value) -> Result<String, StepError> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        _ => Err(StepError::fatal(format!("{} is not a text, a number or true or false", what()))),
     }
 }
 

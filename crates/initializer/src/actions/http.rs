@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use surefoot::{Clock, Outcome, Output, StepContext, StepError, StepHandler, SystemClock, parse_duration};
 
-use super::fields::Fields;
+use super::fields::{Fields, text};
 use super::{retry_after, unless_cancelled};
 
 const FIELDS: Fields = Fields {
@@ -37,7 +37,7 @@ struct Input {
     #[serde(default = "get")]
     method: String,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Value>,
     json: Option<Value>,
     body: Option<String>,
     /// Statuses that are a success; any of 200 to 299 when it is empty.
@@ -130,7 +130,8 @@ fn headers(context: &StepContext, input: &Input) -> Result<HeaderMap, StepError>
     for (name, value) in &input.headers {
         let bad = || StepError::fatal(format!("the header `{name}` has a name or value that HTTP does not allow"));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
-        headers.insert(name, HeaderValue::from_str(value).map_err(|_| bad())?);
+        let value = text(|| format!("the header `{name}`"), value)?;
+        headers.insert(name, HeaderValue::from_str(&value).map_err(|_| bad())?);
     }
     Ok(headers)
 }
