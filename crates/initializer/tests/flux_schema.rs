@@ -5,6 +5,8 @@
 //! (`config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml`) ask of those fields. Every other field is refused,
 //! so that one more field in a manifest needs a look at the CRD, and a line here.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use surefoot_initializer::Environment;

@@ -1,5 +1,7 @@
 //! The whole workflow on a real worker, with real repositories: to its end, undone, refused and taken up again.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

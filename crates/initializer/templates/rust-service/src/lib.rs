@@ -19,7 +19,10 @@ pub struct Response {
 
 impl Response {
     fn new(status: u16, body: impl Into<String>) -> Self {
-        Self { status, body: body.into() }
+        Self {
+            status,
+            body: body.into(),
+        }
     }
 
     fn reason(&self) -> &'static str {

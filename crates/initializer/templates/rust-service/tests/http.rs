@@ -21,7 +21,10 @@ fn ask(address: SocketAddr, request: &str) -> String {
 #[test]
 fn is_healthy() {
     let answer = ask(start(), "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"),
+        "{answer}"
+    );
 }
 
 #[test]
