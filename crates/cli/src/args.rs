@@ -74,7 +74,7 @@ pub(crate) enum Command {
 pub(crate) struct Init {
     /// The project's name, which is also the run's key: the same name again carries on the same run
     pub(crate) name: String,
-    /// The template: a built-in one, a folder, or a git URL with an optional `#ref`
+    /// The template: a built-in one, a folder, or a git URL; -p template_ref=REF names its branch, tag or commit
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) template: Option<String>,
     /// What the project is for

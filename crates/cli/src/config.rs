@@ -26,6 +26,10 @@ pub(crate) struct Settings {
     pub(crate) queues: BTreeMap<String, Limits>,
     /// The folder of credential files.
     pub(crate) credentials: PathBuf,
+    /// The fleet repository, a path or URL; `None` for the one in the data directory.
+    pub(crate) fleet: Option<String>,
+    /// How repositories are reached.
+    pub(crate) forge: ForgeTable,
     /// Slows the shipped steps down, for people who want to watch.
     pub(crate) pace: Option<Duration>,
 }
@@ -41,6 +45,19 @@ struct File {
     queues: BTreeMap<String, Limits>,
     #[serde(default)]
     credentials: CredentialsTable,
+    fleet: Option<String>,
+    #[serde(default)]
+    forge: ForgeTable,
+}
+
+/// `[forge]`: how repositories are reached.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForgeTable {
+    /// The credential that the forge needs, by name.
+    pub(crate) credential: Option<String>,
+    /// The address under which clusters reach the repositories, without the repository's name.
+    pub(crate) repositories_url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,6 +87,8 @@ impl Settings {
             grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
             queues: file.queues,
             credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
+            fleet: file.fleet.map(|fleet| address(&fleet, base)),
+            forge: file.forge,
             pace: pace()?,
             data_dir,
         })
@@ -122,6 +141,11 @@ fn sqlite(address: &str, base: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// A path is relative to the configuration file; a URL, or `user@host:path`, stays as it is.
+fn address(text: &str, base: &Path) -> String {
+    if text.contains(':') { text.to_owned() } else { base.join(text).display().to_string() }
+}
+
 fn grace(text: &str, path: &Path) -> Result<Duration, Failure> {
     parse_duration(text).map_err(|message| Failure::usage(format!("{}: worker.grace: {message}", path.display())))
 }
@@ -146,13 +170,16 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let settings = load(
-            "store = 'sqlite:runs.db'\n[worker]\nconcurrency = 4\ngrace = '3s'\n[credentials]\ndir = 'keys'\n\
+            "store = 'sqlite:runs.db'\nfleet = 'fleet.git'\n[worker]\nconcurrency = 4\ngrace = '3s'\n[credentials]\ndir = 'keys'\n\
+             [forge]\ncredential = 'token'\n\
              [queues.project-initialization]\nconcurrency = 3\nrate = '5/1s'\n",
         )
         .unwrap();
         assert!(settings.store.ends_with("runs.db") && settings.store.is_absolute());
         assert_eq!((settings.concurrency, settings.grace), (Some(4), Some(Duration::from_secs(3))));
         assert!(settings.credentials.ends_with("keys"));
+        assert!(settings.fleet.unwrap().ends_with("/fleet.git"));
+        assert_eq!(settings.forge.credential.as_deref(), Some("token"));
         assert_eq!(settings.queues["project-initialization"].concurrency.as_ref().unwrap().0, "3");
     }
 

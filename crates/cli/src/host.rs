@@ -22,8 +22,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Result<Self, Failure> {
-        Ok(Self { handlers: shipped::handlers(&app.settings)?, app: app.clone(), store, worker: None })
+    pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Self {
+        Self { handlers: shipped::handlers(&app.settings), app: app.clone(), store, worker: None }
     }
 
     /// Whether this process is the worker.

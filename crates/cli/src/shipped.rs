@@ -2,25 +2,44 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
-use surefoot::{Handlers, QueueLimits, Rate, Workflow};
+use surefoot::{Handlers, QueueLimits, Workflow};
+use surefoot_initializer::project::{self, ProjectConfig};
+use surefoot_initializer::template::Source;
 
 use crate::config::Settings;
 use crate::errors::Failure;
+use crate::plan::plain;
+use crate::progress::clean;
 
 /// The shipped workflow's name.
-pub(crate) const WORKFLOW: &str = "project-initialization";
+pub(crate) const WORKFLOW: &str = project::PROJECT_INITIALIZATION;
 /// The queue of the same name.
 pub(crate) const QUEUE: &str = WORKFLOW;
-
 /// The beginnings of the actions that call git.
-const GIT_ACTIONS: &[&str] = &["git.", "gitops.", "project."];
+const GIT_ACTIONS: &[&str] = &["git.", "gitops."];
 
 /// The shipped workflow.
-pub(crate) fn workflow() -> Result<Arc<Workflow>, Failure> {
-    Err(Failure::usage("not yet"))
+pub(crate) fn workflow() -> Arc<Workflow> {
+    Arc::new(project::workflow())
+}
+
+/// Every action that a worker of this program knows.
+pub(crate) fn handlers(settings: &Settings) -> Handlers {
+    let config = ProjectConfig {
+        data_dir: settings.data_dir.clone(),
+        fleet: settings.fleet.clone(),
+        forge_credential: settings.forge.credential.clone(),
+        repositories_url: settings.forge.repositories_url.clone(),
+        pace: settings.pace,
+    };
+    surefoot_initializer::actions::handlers().merge(project::handlers(config))
+}
+
+/// The limits that the shipped queue begins with.
+pub(crate) fn limits() -> QueueLimits {
+    project::queue_limits()
 }
 
 /// Says so when a program that the workflow's steps call is not there, before anything is written.
@@ -29,21 +48,51 @@ pub(crate) fn expect_tools(workflow: &Workflow) -> Result<(), Failure> {
     if !needs_git || Command::new("git").arg("--version").output().is_ok_and(|output| output.status.success()) {
         return Ok(());
     }
-    Err(Failure::usage("git is not to be found, and this workflow needs it").hint("install git, or put it on PATH"))
+    Err(Failure::usage("git is not to be found, and this workflow needs it")
+        .hint("install git 2.32 or newer, or put it on PATH"))
 }
 
-/// Every action that a worker of this program knows.
-pub(crate) fn handlers(_settings: &Settings) -> Result<Handlers, Failure> {
-    Ok(surefoot_initializer::actions::handlers())
-}
-
-/// The limits of the shipped queue: three projects at once, and a start every 200 ms.
-pub(crate) fn limits() -> QueueLimits {
-    let rate = Rate { max: 5, per: Duration::from_secs(1) };
-    QueueLimits { concurrency: Some(3), rate: Some(rate), ..QueueLimits::default() }
+/// A template that is a folder is kept by its full path, so that it is found from wherever the worker runs; what is no
+/// template at all is refused here, before anything is written.
+pub(crate) fn settle_template(parameters: &mut Value) -> Result<(), Failure> {
+    let Some(template) = parameters["template"].as_str() else { return Ok(()) };
+    let reference = parameters["template_ref"].as_str().filter(|reference| !reference.is_empty());
+    let source = Source::parse(template, reference).map_err(|error| Failure::usage(error.to_string()))?;
+    if let Source::Folder(folder) = source
+        && let Ok(folder) = std::path::absolute(folder)
+    {
+        parameters["template"] = folder.display().to_string().into();
+    }
+    Ok(())
 }
 
 /// What a finished initialization tells people.
-pub(crate) fn summary(_output: &Value) -> String {
-    String::new()
+pub(crate) fn summary(output: &Value) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<13} {}\n", clean(&value)));
+    line("repository", plain(&output["repository"]["url"]));
+    line("template", plain(&output["template"]["name"]));
+    line("commit", plain(&output["commit"]));
+    line("environments", environments(&output["environments"]));
+    for (index, file) in output["gitops"]["files"].as_array().into_iter().flatten().enumerate() {
+        line(if index == 0 { "gitops" } else { "" }, plain(file));
+    }
+    text.push_str("what to do next\n");
+    for step in output["next_steps"].as_array().into_iter().flatten() {
+        text.push_str(&format!("  {}\n", clean(&plain(step))));
+    }
+    text
+}
+
+/// `development, staging (1 approval), production (2 approvals)`.
+fn environments(list: &Value) -> String {
+    let one = |environment: &Value| {
+        let name = plain(&environment["name"]);
+        match environment["approvals"].as_u64().unwrap_or(0) {
+            0 => name,
+            1 => format!("{name} (1 approval)"),
+            approvals => format!("{name} ({approvals} approvals)"),
+        }
+    };
+    list.as_array().map(|list| list.iter().map(one).collect::<Vec<_>>().join(", ")).unwrap_or_default()
 }

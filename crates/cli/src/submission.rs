@@ -62,7 +62,7 @@ pub(crate) async fn to_the_end(
         return summary::print(app, &Outcome::Ended(Box::new(run)));
     }
     let seen = if existing { follow::last_event(store.as_ref(), run.id).await? } else { 0 };
-    let mut host = Host::new(app, store)?;
+    let mut host = Host::new(app, store);
     let outcome = follow::carry(app, &mut host, &client, &run, seen).await?;
     summary::print(app, &outcome)
 }

@@ -209,6 +209,13 @@ impl Handlers {
         self
     }
 
+    /// Adds all of `others`; the last one of a name counts.
+    #[must_use]
+    pub fn merge(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// The handler of an action.
     pub fn get(&self, action: &str) -> Option<&Arc<dyn StepHandler>> {
         self.0.get(action)

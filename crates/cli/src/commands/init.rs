@@ -10,10 +10,9 @@ use crate::{parameters, plan, shipped, submission, summary};
 
 /// Initialises a project and follows it to its end. The name is the run's key: the same command again carries on.
 pub(crate) async fn init(app: &App, args: &Init) -> Result<Exit, Failure> {
-    let workflow = shipped::workflow()?;
-    let handlers = shipped::handlers(&app.settings)?;
-    let parameters = submission::fit(&workflow, given(args, workflow.parameters())?)?;
-    plan::check(&workflow, &handlers)?;
+    let workflow = shipped::workflow();
+    let mut parameters = submission::fit(&workflow, given(args, workflow.parameters())?)?;
+    shipped::settle_template(&mut parameters)?;
     if args.dry_run {
         let plan = plan::dry_run(&workflow, parameters, Some(&args.name))?;
         return print_plan(app, &plan);

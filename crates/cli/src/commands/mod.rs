@@ -60,7 +60,7 @@ async fn changed(app: &App, client: &Client, run: Run, seen: u64, wait: bool) ->
 
 /// Follows a run from after event `seen`, as its worker if no other lives.
 async fn carried(app: &App, client: &Client, run: Run, seen: u64) -> Result<Outcome, Failure> {
-    let mut host = Host::new(app, client.store().clone())?;
+    let mut host = Host::new(app, client.store().clone());
     follow::carry(app, &mut host, client, &run, seen).await
 }
 

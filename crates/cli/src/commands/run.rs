@@ -11,7 +11,7 @@ use crate::{parameters, plan, shipped, submission};
 /// Runs a workflow file. With a key, the same command again carries on the same run.
 pub(crate) async fn run(app: &App, args: &Run) -> Result<Exit, Failure> {
     let workflow = plan::read(&args.file)?;
-    plan::check(&workflow, &shipped::handlers(&app.settings)?)?;
+    plan::check(&workflow, &shipped::handlers(&app.settings))?;
     let given = parameters::parse(&args.parameters.parameters, workflow.parameters())?;
     let parameters = submission::fit(&workflow, Value::Object(given))?;
     if args.dry_run {

@@ -14,9 +14,12 @@ use crate::{follow, parameters, plan, queues, shipped, submission};
 /// Submits a run. Only its id goes to the standard output.
 pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failure> {
     let workflow = find(&args.workflow)?;
-    plan::check(&workflow, &shipped::handlers(&app.settings)?)?;
+    plan::check(&workflow, &shipped::handlers(&app.settings))?;
     let given = parameters::parse(&args.parameters.parameters, workflow.parameters())?;
-    let parameters = submission::fit(&workflow, Value::Object(given))?;
+    let mut parameters = submission::fit(&workflow, Value::Object(given))?;
+    if workflow.name() == shipped::WORKFLOW {
+        shipped::settle_template(&mut parameters)?;
+    }
     shipped::expect_tools(&workflow)?;
     let store = app.store()?;
     queues::configure(store.as_ref(), &app.settings).await?;
@@ -39,7 +42,7 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
 /// A shipped workflow by its name, or a file. A word that could be neither is refused with what there is.
 fn find(word: &str) -> Result<Arc<Workflow>, Failure> {
     if word == shipped::WORKFLOW {
-        return shipped::workflow();
+        return Ok(shipped::workflow());
     }
     let path = Path::new(word);
     if path.exists() || path.extension().is_some() || word.contains('/') {

@@ -15,7 +15,7 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
     app.settings.concurrency = args.concurrency.or(app.settings.concurrency);
     app.settings.grace = args.grace.or(app.settings.grace);
     let mut signals = Signals::install()?;
-    let mut host = Host::new(&app, app.store()?)?;
+    let mut host = Host::new(&app, app.store()?);
     if !host.work().await? {
         return Err(Failure::store("another worker process lives on this store")
             .hint("one worker at a time: it runs what `surefoot submit` hands to the store"));
