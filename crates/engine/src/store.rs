@@ -52,7 +52,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError>;
 
     /// Leases runs to a worker: the highest priority first, then the oldest; only of workflows whose every action is known
-    /// to it, and within the limits of their queues. A paused queue gives none, but for undoing.
+    /// to it, and within the limits of their queues. A paused queue gives none. Runs whose cancel is to be carried out go
+    /// before all others, whatever the limits.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
 
     /// Writes what the holder of a lease did: all of it or nothing.

@@ -48,7 +48,7 @@ macro_rules! conformance {
             }
             starts {
                 the_order_of_starts, a_delayed_start, a_waiting_run_is_taken_up_again,
-                unknown_actions_are_left_alone, a_run_is_given_once,
+                unknown_actions_are_left_alone, a_run_is_given_once, a_cancel_goes_first,
             }
             limits {
                 concurrency_holds, concurrency_per_key_holds, the_rate_holds_in_every_window, the_rate_says_when,
@@ -67,7 +67,7 @@ macro_rules! conformance {
 
         #[test]
         fn random_operations_agree_with_the_model() {
-            $crate::agrees_with_the_model(200, $make);
+            $crate::agrees_with_the_model(64, $make);
         }
     };
     (@topics $make:ident; $($topic:ident { $($case:ident,)+ })+) => {

@@ -111,3 +111,14 @@ pub async fn a_run_is_given_once(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [run.id]);
     assert_eq!(scene.claim_ids(worker, 10).await, []);
 }
+
+/// A run whose cancel is to be carried out goes before all others: a person waits for it.
+pub async fn a_cancel_goes_first(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene.fail(&run).await;
+    let urgent = queue_at(&scene, "a", 9, Duration::ZERO).await;
+    scene.cancel(&run, surefoot::state::CancelMode::Undo).await;
+    assert_eq!(scene.claim_ids(worker, 1).await, [run.id]);
+    assert_eq!(scene.claim_ids(worker, 1).await, [urgent.id]);
+}

@@ -58,11 +58,12 @@ impl State {
         Ok(claimed)
     }
 
-    /// Runs that wait, for a time or for none, and that the worker knows how to run; first whose turn is first.
+    /// Runs that wait for a worker or for a time, and that this worker knows how to run, in the order of their turns: first
+    /// those whose cancel a person waits for.
     fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
         let known = |run: &&Run| run.plan.steps().iter().all(|step| request.actions.contains(&step.action));
         let mut runs: Vec<&Run> = self.all().filter(|run| run.head.available_at.is_some()).filter(known).collect();
-        runs.sort_by_key(|run| (Reverse(run.priority), run.id));
+        runs.sort_by_key(|run| (run.head.cancel.is_none(), Reverse(run.priority), run.id));
         runs.iter().map(|run| run.id).collect()
     }
 

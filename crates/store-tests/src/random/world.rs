@@ -76,7 +76,7 @@ impl World {
     pub(super) async fn compare(&self) -> Result<(), Why> {
         let (shown, expected) = (self.scene.picture().await, self.model.picture().await);
         if shown != expected {
-            return Err(format!("the store shows {shown:#?}\nthe model {expected:#?}"));
+            return Err(differ(&shown, &expected));
         }
         for file in 0..5 {
             self.same(async |store| store.blob(Digest::of(&[file])).await).await?;
@@ -93,7 +93,7 @@ impl World {
         match (answer, expected) {
             (Ok(answer), Ok(expected)) if answer == expected => Ok(Some(answer)),
             (Err(answer), Err(expected)) if format!("{answer:?}") == format!("{expected:?}") => Ok(None),
-            (answer, expected) => Err(format!("the store says {answer:#?}\nthe model {expected:#?}")),
+            (answer, expected) => Err(differ(&answer, &expected)),
         }
     }
 
@@ -148,15 +148,18 @@ impl World {
         let expected = self.model.store.claim(request()).await;
         let claimed = self.scene.store.claim(request()).await;
         match (claimed, expected) {
-            (Ok(claimed), Ok(expected)) => self.compare_claims(claimed, &expected, limit),
+            (Ok(claimed), Ok(expected)) => self.compare_claims(claimed, expected, limit),
             (Err(StoreError::LeaseLost), Err(StoreError::LeaseLost)) => Ok(()),
-            (claimed, expected) => Err(format!("the store gives {claimed:#?}\nthe model {expected:#?}")),
+            (claimed, expected) => Err(differ(&claimed, &expected)),
         }
     }
 
-    fn compare_claims(&mut self, claimed: Claimed, expected: &Claimed, limit: usize) -> Result<(), Why> {
+    fn compare_claims(&mut self, mut claimed: Claimed, mut expected: Claimed, limit: usize) -> Result<(), Why> {
+        // Which runs it is says in what order they were taken.
+        claimed.runs.sort_by_key(|run| run.id);
+        expected.runs.sort_by_key(|run| run.id);
         if claimed.runs != expected.runs {
-            return Err(format!("the store gives {:#?}\nthe model {:#?}", claimed.runs, expected.runs));
+            return Err(differ(&claimed.runs, &expected.runs));
         }
         // A store may name a time at which there turns out to be nothing to take, but none that is past, or too late.
         let in_time = expected.next_at.is_none_or(|at| claimed.next_at.is_some_and(|named| named <= at));
@@ -231,6 +234,17 @@ impl World {
             _ => self.same(async |store| store.prune(1000).await).await.map(drop),
         }
     }
+}
+
+/// Shows the two from the first line that differs to the last.
+fn differ(answer: &impl Debug, expected: &impl Debug) -> Why {
+    let (answer, expected) = (format!("{answer:#?}"), format!("{expected:#?}"));
+    let (answer, expected) = (Vec::from_iter(answer.lines()), Vec::from_iter(expected.lines()));
+    let same = |(one, other): &(&&str, &&str)| one == other;
+    let before = answer.iter().zip(&expected).take_while(same).count();
+    let after = answer[before..].iter().rev().zip(expected[before..].iter().rev()).take_while(same).count();
+    let part = |lines: &[&str]| lines[before.saturating_sub(8)..lines.len() - after].join("\n");
+    format!("the store says\n{}\nthe model\n{}", part(&answer), part(&expected))
 }
 
 fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
