@@ -386,12 +386,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancel_stops_git() {
-        let (_folder, git) = repository().await;
+        let (folder, git) = repository().await;
         let cancel = CancellationToken::new();
         let git = git.cancelled_by(&cancel);
-        let wait = git.run(&["-c", "alias.wait=!sleep 1000", "wait"]);
+        let wait = git.run(&["-c", "alias.wait=!touch started; sleep 1000", "wait"]);
         let stop = async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            while !folder.path().join("started").exists() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
             cancel.cancel();
         };
         let (ended, ()) = tokio::join!(wait, stop);

@@ -83,7 +83,7 @@ async fn a_commit_is_made_once_however_often_its_step_runs() {
     let world = World::new().await;
     repository(&world).await;
     let url = world.path("shop.git").display().to_string();
-    // The first attempt commits and fails after that: the repository is outside the workspace's reach for restoring.
+    // What an attempt that was interrupted after its commit leaves, made by hand.
     let key = "$SUREFOOT_RUN/commit";
     let run = world
         .run(&format!(

@@ -1,5 +1,7 @@
 //! Every action, named by a workflow file and run by a real worker: real commands, real git, a real server.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod check;
 mod command;
 mod crash;
