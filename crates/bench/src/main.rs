@@ -1,1 +1,61 @@
-fn main() {}
+//! Measures Surefoot beside the machine's own limits, in one run, and prints a table.
+//!
+//! Every measurement is a process of its own, so that its memory is its own; the kinds take turns, round after round, so
+//! that a machine whose speed drifts drifts for all; what is printed is the median of the rounds.
+
+mod history;
+mod machine;
+mod raw;
+mod report;
+mod suite;
+mod workload;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures Surefoot beside the machine's own limits and prints a table")]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Measure>,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds that each measurement takes.
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Finished runs that the file holds, each a table of its own.
+    #[arg(long, value_delimiter = ',', default_value = "0,100000,1000000")]
+    history: Vec<u64>,
+    /// Where the files go: on the disk that is to be measured. The default is a folder that is removed at the end.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+/// One measurement; prints its figures as JSON.
+#[derive(Subcommand)]
+enum Measure {
+    /// Durable appends of 4 KiB, one after the other.
+    Appends(machine::Args),
+    /// One-row inserts into a plain SQLite table, 100 a transaction, synchronous=FULL.
+    Rows(machine::Args),
+    /// The rows of seven-step runs, written by plain SQLite in batches.
+    Raw(raw::Args),
+    /// No-op workflows on Surefoot.
+    Workload(workload::Args),
+    /// Puts finished runs into a store file.
+    Fill(history::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    match args.command {
+        Some(Measure::Appends(args)) => report::print(&machine::appends(&args)?),
+        Some(Measure::Rows(args)) => report::print(&machine::rows(&args)?),
+        Some(Measure::Raw(args)) => report::print(&raw::measure(&args)?),
+        Some(Measure::Workload(args)) => report::print(&workload::measure(&args)?),
+        Some(Measure::Fill(args)) => report::print(&history::fill(&args)?),
+        None => suite::run(args.rounds, args.seconds, &args.history, args.folder),
+    }
+}

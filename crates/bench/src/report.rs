@@ -1,0 +1,42 @@
+//! Figures on their way from a measuring process to the table.
+
+use serde::{Deserialize, Serialize};
+
+/// What one measurement came to. Fields that mean nothing for it stay at zero.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// Appends, rows or runs in a second.
+    pub(crate) per_second: f64,
+    /// Submit to handler start, microseconds.
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// The most memory that the process had, MiB.
+    pub(crate) memory_mib: f64,
+    /// The store file with its log at the end, MiB.
+    pub(crate) file_mib: f64,
+}
+
+pub(crate) fn print(figures: &Figures) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(figures)?);
+    Ok(())
+}
+
+/// The median of one figure over the rounds.
+pub(crate) fn median(rounds: &[Figures], figure: impl Fn(&Figures) -> f64) -> f64 {
+    let mut values = rounds.iter().map(figure).collect::<Vec<_>>();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The value below which `share` of the sorted samples lie.
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
+/// The most memory that this process has had, MiB, as Linux counts it.
+pub(crate) fn peak_memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches("kB").trim().parse::<f64>().map_or(f64::NAN, |kib| kib / 1024.0)
+}
