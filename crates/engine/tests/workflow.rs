@@ -50,6 +50,12 @@ fn every_field_is_read() {
 }
 
 #[test]
+fn words_that_yaml_once_took_for_booleans_are_words() {
+    let workflow = Workflow::from_yaml("workflow: w\nsteps: [{ id: a, action: x, with: [y, no, on, true] }]").unwrap();
+    assert_eq!(workflow.steps()[0].with, json!(["y", "no", "on", true]));
+}
+
+#[test]
 fn a_plan_read_back_is_the_same_plan() {
     let workflow = Workflow::from_yaml(WHOLE).unwrap();
     let again = Workflow::from_json(workflow.json()).unwrap();

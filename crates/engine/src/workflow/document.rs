@@ -88,7 +88,8 @@ enum Interrupt {
 }
 
 pub(super) fn from_yaml(text: &str) -> Result<Workflow, WorkflowError> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    // `y`, `no` and `on` are words, as YAML 1.2 has it; only `true` and `false` are not.
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     let document = serde_saphyr::from_str_with_options::<Document>(text, options).map_err(syntax)?;
     build(document)
 }
