@@ -4,7 +4,7 @@
 -- belongs together and are not enforced: every row of a run is written by one statement path in one transaction, and
 -- enforcing them costs a look-up for each of the eight rows of a submit.
 --
--- Every index on `runs` but the two unique ones and `runs_details` holds only runs that are live (or failed), so that what a
+-- Every index on `runs` but those of keys and `runs_details` holds only runs that are live (or failed), so that what a
 -- worker asks costs the same however many runs have ended.
 
 CREATE TABLE migrations (
@@ -80,8 +80,10 @@ CREATE INDEX runs_told ON runs (worker, cancel) WHERE status = 'running' AND can
 CREATE INDEX runs_rate ON runs (queue, rate_at) WHERE rate_at IS NOT NULL;
 CREATE INDEX runs_unhappy ON runs (status, id) WHERE status IN ('failed', 'cancelled');
 CREATE INDEX runs_details ON runs (queue, status, completed_at) WHERE details = 1 AND completed_at IS NOT NULL;
-CREATE UNIQUE INDEX runs_key ON runs (key, workflow) WHERE key IS NOT NULL AND status <> 'cancelled';
-CREATE UNIQUE INDEX runs_uniq ON runs (uniq, workflow) WHERE uniq IS NOT NULL AND status <> 'cancelled';
+-- Not unique: a cancelled run may have lost its key to another, and is queued once more when a person asks for its undo.
+-- Submit looks for the key in the transaction that adds the run, and only one transaction at a time writes.
+CREATE INDEX runs_key ON runs (key, workflow) WHERE key IS NOT NULL AND status <> 'cancelled';
+CREATE INDEX runs_uniq ON runs (uniq, workflow) WHERE uniq IS NOT NULL AND status <> 'cancelled';
 
 CREATE TABLE steps (
     run BLOB NOT NULL REFERENCES runs (id),

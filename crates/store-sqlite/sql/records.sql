@@ -1,3 +1,4 @@
+-- Every record, or those with a name.
 SELECT kind, name, run, data, created_at, updated_at FROM records
-WHERE ?2 IS NULL OR name = ?2
+WHERE ?1 IS NULL AND ?3 IS NULL AND (?2 IS NULL OR name = ?2)
 ORDER BY kind, name;

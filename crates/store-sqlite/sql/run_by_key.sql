@@ -1,2 +1,3 @@
--- The run that has a key.
-SELECT id FROM runs WHERE key = ?2 AND workflow = ?1 AND status <> 'cancelled';
+-- The newest run that has a key.
+SELECT id FROM runs WHERE key = ?2 AND workflow = ?1 AND status <> 'cancelled'
+ORDER BY id DESC LIMIT 1;

@@ -115,7 +115,8 @@ impl Store for SqliteStore {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
-        self.readers.read(read::workers).await
+        let now = self.clock.now();
+        self.readers.read(move |conn| read::workers(conn, now)).await
     }
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
-use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId};
+use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId};
 
 use crate::error::store_error;
 use crate::plans::Plans;
@@ -108,7 +108,7 @@ fn queue_counts(conn: &Connection) -> rusqlite::Result<HashMap<(String, RunStatu
     Ok(counts)
 }
 
-pub(crate) fn workers(conn: &Connection) -> Result<Vec<WorkerInfo>, StoreError> {
+pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>, StoreError> {
     let info = |row: &Row<'_>| {
         Ok(WorkerInfo {
             id: WorkerId::from_bytes(row.get(0)?),
@@ -119,7 +119,8 @@ pub(crate) fn workers(conn: &Connection) -> Result<Vec<WorkerInfo>, StoreError> 
             running: count(row, 5)?,
         })
     };
-    let read =
-        || -> rusqlite::Result<Vec<WorkerInfo>> { conn.prepare_cached(sql::WORKERS)?.query_map([], info)?.collect() };
+    let read = || -> rusqlite::Result<Vec<WorkerInfo>> {
+        conn.prepare_cached(sql::WORKERS)?.query_map([now.as_micros()], info)?.collect()
+    };
     read().map_err(sql_error)
 }
