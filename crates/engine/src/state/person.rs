@@ -112,7 +112,7 @@ impl Edit {
     /// A person answers a step that waits for an answer.
     ///
     /// # Errors
-    /// When the step waits for none, or for one of another kind.
+    /// When the step waits for none, or for one of another kind, or when the run is being cancelled.
     pub fn answer(&mut self, step: &str, answer: Answer, by: &str, note: Option<&str>) -> Result<(), RuleError> {
         let position = self.position(step)?;
         let state = &self.run.steps[position];
@@ -123,6 +123,10 @@ impl Edit {
             (StepStatus::Waiting, Some(Wait::Approval)) => matches!(answer, Answer::Approve | Answer::Reject),
             _ => return Err(RuleError(format!("step {step} waits for no answer: it is {}", state.status))),
         };
+        if self.run.head.cancel.is_some() {
+            // An answer that ends the run would take back what was asked: the undo, above all.
+            return Err(RuleError(format!("run {} is being cancelled: step {step} needs no answer", self.run.id)));
+        }
         if !fits {
             let words = if state.wait == Some(Wait::Approval) { "approve or reject" } else { "rerun, skip or fail" };
             return Err(RuleError(format!("step {step} waits for {words}, not for {answer}")));

@@ -1,0 +1,263 @@
+//! The rules of state by themselves: what each allows in each state, and what holds after any sequence of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use surefoot::state::{Answer, CancelMode, Edit, RuleError, Undo, Wait};
+use surefoot::workflow::OnInterrupt;
+use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp, WorkerId, Workflow};
+
+type Rule = fn(&mut Edit) -> Result<(), RuleError>;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Every rule, at the step that is next, by the name under which the table shows it.
+const RULES: [(&str, Rule); 24] = [
+    ("claim", |edit| edit.claim(WorkerId::from_bytes([1; 16]))),
+    ("start_step", |edit| at_next(edit, Edit::start_step)),
+    ("skip_step", |edit| at_next(edit, |edit, step| edit.skip_step(step, "its condition gave false"))),
+    ("complete_step", |edit| at_next(edit, |edit, step| edit.complete_step(step, json!(1), vec![], None))),
+    ("complete_run", Edit::complete_run),
+    ("retry_step", |edit| at_next(edit, |edit, step| edit.retry_step(step, "it broke", SECOND))),
+    ("fail_step", |edit| at_next(edit, |edit, step| edit.fail_step(step, "it broke"))),
+    ("sleep_step", |edit| at_next(edit, |edit, step| edit.sleep_step(step, SECOND, Value::Null))),
+    ("ask_step", |edit| at_next(edit, |edit, step| edit.ask_step(step, "go on?", json!(1)))),
+    ("checkpoint", |edit| at_next(edit, |edit, step| edit.checkpoint(step, json!(1)))),
+    ("interrupt", |edit| edit.interrupt("it stops")),
+    ("begin_undo", Edit::begin_undo),
+    ("cancel", |edit| edit.request_cancel(CancelMode::Stop, "ann")),
+    ("cancel undo", |edit| edit.request_cancel(CancelMode::Undo, "ann")),
+    ("retry", |edit| edit.retry(None, "ann")),
+    ("retry one", |edit| edit.retry(Some("one"), "ann")),
+    ("retry three", |edit| edit.retry(Some("three"), "ann")),
+    ("answer rerun", |edit| answer(edit, Answer::Rerun)),
+    ("answer skip", |edit| answer(edit, Answer::Skip)),
+    ("answer fail", |edit| answer(edit, Answer::Fail)),
+    ("answer approve", |edit| answer(edit, Answer::Approve)),
+    ("answer reject", |edit| answer(edit, Answer::Reject)),
+    ("undo a step", |edit| undo(edit, None)),
+    ("fail an undo", |edit| undo(edit, Some("it stays"))),
+];
+
+/// Whether it takes a lease; the others are a claim and what people do.
+fn by_holder(name: &str) -> bool {
+    !["claim", "cancel", "retry", "answer"].iter().any(|free| name == *free || name.starts_with(&format!("{free} ")))
+}
+
+fn at_next(edit: &mut Edit, rule: impl FnOnce(&mut Edit, usize) -> Result<(), RuleError>) -> Result<(), RuleError> {
+    let step = edit.run().next_step().ok_or_else(|| RuleError("no step is left".to_owned()))?;
+    rule(edit, step)
+}
+
+fn answer(edit: &mut Edit, answer: Answer) -> Result<(), RuleError> {
+    let step = edit.run().next_step().unwrap_or(0);
+    let id = edit.run().plan.steps()[step].id.clone();
+    edit.answer(&id, answer, "ann", None)
+}
+
+/// As a worker does it: one step at a time, and the run is cancelled after the last.
+fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
+    edit.begin_undo()?;
+    match (Edit::next_undo(edit.run()), error) {
+        (Some(step), Some(error)) => edit.undo_failed(step, error),
+        (Some(step), None) => edit.undo_step(step, Undo::Done, None),
+        (None, _) => edit.cancelled("cancelled, and undone"),
+    }
+    Ok(())
+}
+
+fn rule(name: &str) -> Rule {
+    RULES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no rule {name}")).1
+}
+
+fn run(policy: OnInterrupt) -> Run {
+    let workflow = Workflow::builder("w")
+        .step_with("one", "a", |step| step.on_interrupt(policy).max_interruptions(1).weight(3))
+        .step_with("two", "a", |step| step.on_interrupt(policy))
+        .step("three", "a");
+    let now = Timestamp::from_micros(1_000_000);
+    Run::new(RunId::new(), Arc::new(workflow.build().expect("the workflow is well formed")), json!({}), now, now)
+}
+
+/// The run after these rules, one commit each.
+fn after(mut run: Run, rules: &str) -> Run {
+    for name in rules.split(", ").filter(|name| !name.is_empty()) {
+        run = apply(&run, rule(name)).unwrap_or_else(|error| panic!("{name} of {rules}: {error}"));
+    }
+    run
+}
+
+fn apply(run: &Run, rule: Rule) -> Result<Run, RuleError> {
+    let mut edit = Edit::new(run.clone(), run.created_at + SECOND);
+    rule(&mut edit)?;
+    let (after, transition) = edit.finish();
+    let mut written = run.clone();
+    written.apply(&transition);
+    assert_eq!(written, after, "a transition writes all that changed");
+    Ok(after)
+}
+
+/// The states that the table has, and how a run gets there.
+const STATES: [(&str, OnInterrupt, &str); 14] = [
+    ("queued", OnInterrupt::Rerun, ""),
+    ("running", OnInterrupt::Rerun, "claim"),
+    ("running a step", OnInterrupt::Rerun, "claim, start_step"),
+    ("running, between steps", OnInterrupt::Rerun, "claim, start_step, complete_step"),
+    ("running, all passed", OnInterrupt::Rerun, "claim, skip_step, skip_step, skip_step"),
+    ("running, to be undone", OnInterrupt::Rerun, "claim, start_step, cancel undo"),
+    ("waiting for a retry", OnInterrupt::Rerun, "claim, start_step, retry_step"),
+    ("waiting for approval", OnInterrupt::Rerun, "claim, start_step, ask_step"),
+    ("waiting, interrupted", OnInterrupt::Ask, "claim, start_step, interrupt"),
+    ("queued to be undone", OnInterrupt::Rerun, "claim, start_step, ask_step, cancel undo"),
+    ("completed", OnInterrupt::Rerun, "claim, skip_step, skip_step, skip_step, complete_run"),
+    ("failed", OnInterrupt::Rerun, "claim, start_step, complete_step, start_step, fail_step"),
+    ("cancelled", OnInterrupt::Rerun, "claim, start_step, retry_step, cancel"),
+    ("cancelled, never begun", OnInterrupt::Rerun, "cancel"),
+];
+
+/// For each state the rules that it allows. What is not named is refused.
+fn allowed() -> String {
+    let mut table = String::new();
+    for (name, policy, path) in STATES {
+        let run = after(run(policy), path);
+        let allowed: Vec<&str> =
+            RULES.iter().filter(|(_, rule)| apply(&run, *rule).is_ok()).map(|(name, _)| *name).collect();
+        table.push_str(format!("{name}: {}", allowed.join(", ")).trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+#[test]
+fn each_state_allows_these_rules_and_no_other() {
+    // A queued or waiting run is skipped and failed by an answer; only the store keeps workers from it.
+    let expected = "
+queued: claim, skip_step, fail_step, cancel, cancel undo
+running: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running a step: complete_step, retry_step, fail_step, sleep_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running, between steps: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running, all passed: complete_run, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running, to be undone: complete_step, retry_step, fail_step, sleep_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+waiting for a retry: claim, skip_step, fail_step, cancel, cancel undo
+waiting for approval: claim, skip_step, fail_step, cancel, cancel undo, answer approve, answer reject
+waiting, interrupted: claim, skip_step, fail_step, cancel, cancel undo, answer rerun, answer skip, answer fail
+queued to be undone: claim, skip_step, fail_step, cancel, cancel undo
+completed:
+failed: cancel, cancel undo, retry, retry one
+cancelled: cancel undo
+cancelled, never begun:
+";
+    assert_eq!(allowed(), expected.trim_start());
+}
+
+/// What must hold of every run at all times.
+fn check(run: &Run) {
+    let head = &run.head;
+    let running = head.status == RunStatus::Running;
+    let ended = head.status.is_ended();
+    assert_eq!(running, head.worker.is_some(), "a worker holds a run exactly while it runs");
+    assert!(!running || head.epoch > 0 && head.started_at.is_some(), "it runs under a lease");
+    assert_eq!(ended, head.completed_at.is_some(), "it has an end exactly when it has ended");
+    match head.status {
+        RunStatus::Queued => assert!(head.available_at.is_some(), "a queued run can be taken at some time"),
+        RunStatus::Waiting => {}
+        _ => assert_eq!(head.available_at, None, "who runs or has ended cannot be taken"),
+    }
+    assert_eq!(head.progress == 100, head.status == RunStatus::Completed, "100 % is completed");
+    assert!(head.status != RunStatus::Completed || run.next_step().is_none(), "completed is every step");
+    assert!(!ended || head.cancel.is_none() || head.status == RunStatus::Failed, "an end carries the cancel out");
+
+    let open = run.steps.iter().filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting)).count();
+    assert!(open <= usize::from(!ended), "one step is under way, and none when the run has ended");
+    for step in &run.steps {
+        let step_ended = matches!(step.status, StepStatus::Completed | StepStatus::Failed | StepStatus::Skipped);
+        assert!(step.status != StepStatus::Running || running, "a step runs only while its run does");
+        assert!(step.status != StepStatus::Running || step.attempt > 0 && step.started_at.is_some());
+        assert_eq!(step.status == StepStatus::Waiting, step.wait.is_some(), "who waits, waits for something");
+        assert_eq!(step_ended, step.completed_at.is_some(), "a step has an end exactly when it has ended");
+    }
+    let asks = |wait| run.steps.iter().any(|step| step.wait == Some(wait));
+    let to_ask = asks(Wait::Approval) || asks(Wait::Interrupted);
+    let stuck = head.status == RunStatus::Waiting && head.available_at.is_none();
+    assert!(!stuck || to_ask, "who waits for no time waits for a person");
+}
+
+/// A completed step stays as it is, and progress only grows, but for what begins anew.
+fn check_step_by_step(before: &Run, after: &Run, rule: &str) {
+    if rule.starts_with("retry ") || rule == "retry" {
+        return;
+    }
+    for (before, after) in before.steps.iter().zip(&after.steps) {
+        if before.status == StepStatus::Completed {
+            let undone = surefoot::state::StepState { undo: after.undo, error: after.error.clone(), ..before.clone() };
+            assert_eq!(*after, undone, "a completed step stays completed");
+        }
+        assert!(after.attempt >= before.attempt && after.interruptions >= before.interruptions);
+    }
+    assert!(after.head.epoch >= before.head.epoch);
+    assert!(after.head.progress >= before.head.progress, "progress goes back with {rule}");
+}
+
+fn any_policy() -> impl Strategy<Value = OnInterrupt> {
+    prop_oneof![Just(OnInterrupt::Rerun), Just(OnInterrupt::Ask), Just(OnInterrupt::Fail)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any rules in any order: what is refused changes nothing, what is allowed leaves a run as it must be.
+    #[test]
+    fn a_run_is_always_as_it_must_be(
+        policy in any_policy(),
+        rules in proptest::collection::vec(0..RULES.len(), 1..80),
+    ) {
+        let mut run = run(policy);
+        check(&run);
+        for index in rules {
+            let (name, rule) = RULES[index];
+            // The store sees to it that only the holder of a lease writes as one.
+            if by_holder(name) && run.head.status != RunStatus::Running {
+                continue;
+            }
+            if let Ok(next) = apply(&run, rule) {
+                check(&next);
+                check_step_by_step(&run, &next, name);
+                run = next;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interruption_spends_no_attempt_and_a_failure_does() {
+    let attempt = |rules| after(run(OnInterrupt::Rerun), rules).steps[0].attempt;
+    assert_eq!(attempt("claim, start_step, interrupt, claim, start_step"), 1);
+    assert_eq!(attempt("claim, start_step, sleep_step, claim, start_step"), 1);
+    assert_eq!(attempt("claim, start_step, ask_step, answer approve, claim, start_step"), 1);
+    assert_eq!(attempt("claim, start_step, retry_step, claim, start_step"), 2);
+    assert_eq!(attempt("claim, start_step, fail_step, retry, claim, start_step"), 1, "a person's retry begins anew");
+}
+
+#[test]
+fn interruptions_have_a_cap() {
+    let once = after(run(OnInterrupt::Rerun), "claim, start_step, interrupt");
+    assert_eq!((once.head.status, once.steps[0].interruptions), (RunStatus::Queued, 1));
+    let twice = after(once, "claim, start_step, interrupt");
+    assert_eq!((twice.head.status, twice.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
+    let anew = after(twice, "retry, claim, start_step, interrupt");
+    assert_eq!(anew.head.status, RunStatus::Queued, "a person's retry forgets them");
+}
+
+#[test]
+fn an_undo_that_a_person_asked_for_is_not_lost() {
+    let asked = after(run(OnInterrupt::Ask), "claim, start_step, ask_step, cancel undo");
+    for name in ["answer approve", "answer reject"] {
+        let error = apply(&asked, rule(name)).unwrap_err();
+        assert!(error.to_string().contains("is being cancelled"), "{error}");
+    }
+    let held = after(asked, "claim, undo a step, interrupt, claim");
+    assert_eq!(held.head.cancel, Some(CancelMode::Undo), "whoever takes it up goes on with it");
+    assert_eq!(after(held, "undo a step").head.status, RunStatus::Cancelled);
+}
