@@ -1,0 +1,145 @@
+//! A data directory, the real binary on it, and what it left behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The longest that anything here may take before the test says that it hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One user's folder: the data directory, and whatever else a test puts there.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// The binary, with nothing of this process's environment that it would listen to.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_surefoot"));
+        command.args(args).current_dir(self.folder.path()).env("SUREFOOT_DATA_DIR", self.data());
+        command.env_remove("SUREFOOT_STORE").env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        let output = self.command(args).output().expect("the binary starts");
+        if std::env::var_os("SUREFOOT_TEST_SHOW").is_some() {
+            eprintln!("{args:?}: {}\n{}", output.status, text(&output));
+        }
+        output
+    }
+
+    /// Runs it to its end, which must be exit status `status`.
+    pub(crate) fn expect(&self, status: i32, args: &[&str]) -> Output {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(status), "{args:?}\n{}", text(&output));
+        output
+    }
+
+    /// What it prints as JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let output = self.expect(0, args);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
+    }
+
+    /// Starts it and lets it go on.
+    pub(crate) fn start(&self, command: &mut Command) -> Started {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        Started(Some(child))
+    }
+}
+
+/// A process that is killed when the test forgets it.
+pub(crate) struct Started(Option<Child>);
+
+impl Started {
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.0.take().expect("started once");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it is gone");
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.0.as_ref().expect("started").id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+    }
+
+    pub(crate) fn finish(mut self) -> Output {
+        self.0.take().expect("started once").wait_with_output().expect("it ends")
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits for a thing.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The lines of a file that may not be there yet.
+pub(crate) fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(["-c", "safe.directory=*"])
+        .args(args)
+        .output()
+        .expect("git runs");
+    assert!(output.status.success(), "git {args:?} in {}: {}", folder.display(), text(&output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Numbers that look random and come again with the same seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Less than `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}

@@ -1,0 +1,186 @@
+//! Promises 1 to 5 with the real binary, the real git and kill -9: killed at random moments, many times over, and started
+//! again with the same command, a run ends as if nothing had happened.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::{Place, Random, git, lines, text, until};
+use serde_json::Value;
+
+/// Steps of a run by id, as `show --json` tells them.
+fn steps(shown: &Value) -> BTreeMap<String, Value> {
+    let steps = shown["steps"].as_array().expect("steps");
+    steps.iter().map(|step| (step["id"].as_str().expect("id").to_owned(), step.clone())).collect()
+}
+
+/// A run as it stands, if it was submitted.
+fn shown(place: &Place, run: &str) -> Option<Value> {
+    let output = place.run(&["show", run, "--json"]);
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+fn is_completed(place: &Place, run: &str) -> bool {
+    shown(place, run).is_some_and(|shown| shown["status"] == "completed")
+}
+
+fn check_project(place: &Place, name: &str, what: &str) {
+    let shown = place.json(&["show", name, "--json"]);
+    assert_eq!(shown["status"], "completed", "{what}: {shown}");
+    assert_eq!(shown["progress"], 100, "{what}");
+    for (id, step) in steps(&shown) {
+        assert_eq!(
+            (step["status"].as_str(), step["attempt"].as_u64()),
+            (Some("completed"), Some(1)),
+            "{what}: {id}: {step}"
+        );
+    }
+    let repositories = place.data().join("repositories");
+    let repository = repositories.join(format!("{name}.git"));
+    assert_eq!(git(&repository, &["rev-list", "--all", "--count"]), "1", "{what}: one commit");
+    git(&repository, &["fsck", "--strict"]);
+    let fleet =
+        git(&repositories.join("fleet.git"), &["log", "--format=%s%n%b", "--all", "--", &format!("projects/{name}")]);
+    assert_eq!(fleet.matches("Surefoot-").count().min(1), fleet.len().min(1), "{what}: {fleet}");
+    let commits =
+        git(&repositories.join("fleet.git"), &["rev-list", "--all", "--count", "--", &format!("projects/{name}")]);
+    assert_eq!(commits, "1", "{what}: one commit of the GitOps files");
+    let environments = place.json(&["records", "--kind", "environment", "--json"]);
+    assert_eq!(environments.as_array().expect("records").len(), 3, "{what}: {environments}");
+    let names = std::fs::read_dir(&repositories)
+        .expect("repositories")
+        .map(|it| it.expect("entry").file_name())
+        .collect::<Vec<_>>();
+    assert_eq!(names.len(), 2, "{what}: nothing is left beside the repositories: {names:?}");
+}
+
+/// Start, kill, start again ... each life a little longer, so that every project ends.
+#[test]
+fn init_killed_at_random_moments() {
+    for seed in 1..=12 {
+        let (place, mut random) = (Place::new(), Random::new(seed));
+        let mut lives = 0;
+        loop {
+            lives += 1;
+            let process = place.start(&mut place.command(&["init", "my-service"]));
+            let life = Duration::from_millis(random.below(150 + lives * 40));
+            let killed_at = Instant::now() + life;
+            std::thread::sleep(killed_at.saturating_duration_since(Instant::now()));
+            process.kill();
+            if lives >= 40 || is_completed(&place, "my-service") {
+                break;
+            }
+        }
+        place.expect(0, &["init", "my-service"]);
+        check_project(&place, "my-service", &format!("seed {seed}, {lives} lives"));
+    }
+}
+
+const LEDGER: &str = r#"
+workflow: ledger
+parameters: { properties: { ledger: { type: string } } }
+steps:
+"#;
+
+/// Seven steps that each write a line before their effect and one after, with a moment between.
+fn ledger_workflow() -> String {
+    (1..=7).fold(LEDGER.to_owned(), |file, n| {
+        let shell = format!(
+            "echo begin s{n} $SUREFOOT_ATTEMPT $SUREFOOT_IDEMPOTENCY_KEY >> $LEDGER; sleep 0.03; echo end s{n} >> $LEDGER"
+        );
+        file + &format!("  - id: s{n}\n    action: command.run\n    max_interruptions: 1000\n    with: {{ shell: '{shell}', env: {{ LEDGER: '${{{{ parameters.ledger }}}}' }} }}\n")
+    })
+}
+
+#[test]
+fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
+    for seed in 100..108 {
+        let (place, mut random) = (Place::new(), Random::new(seed));
+        std::fs::write(place.path("ledger.yaml"), ledger_workflow()).expect("written");
+        let ledger = place.path("ledger");
+        let parameter = format!("ledger={}", ledger.display());
+        let args = ["run", "ledger.yaml", "-p", &parameter, "--key", "one"];
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for life in 0.. {
+            assert!(life < 200, "seed {seed}: never ends");
+            let before = lines(&ledger).len();
+            let process = place.start(&mut place.command(&args));
+            if life > 0 {
+                // It moves: another line, or the end, within a second of the start.
+                let began = Instant::now();
+                until("the run moves", || (lines(&ledger).len() > before || is_completed(&place, "one")).then_some(()));
+                assert!(began.elapsed() < Duration::from_secs(1), "seed {seed}, life {life}: {:?}", began.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(random.below(120)));
+            process.kill();
+            // None: killed before the run was submitted.
+            let Some(shown) = shown(&place, "one") else { continue };
+            let written = lines(&ledger);
+            for (id, _) in steps(&shown).iter().filter(|(_, step)| step["status"] == "completed") {
+                let count = written.iter().filter(|line| line.starts_with(&format!("begin {id} "))).count();
+                let known = *counts.entry(id.clone()).or_insert(count);
+                assert_eq!(count, known, "seed {seed}, life {life}: {id} ran again after it had completed");
+            }
+            if shown["status"] == "completed" {
+                break;
+            }
+        }
+        let output = place.expect(0, &args);
+        let written = lines(&ledger);
+        for n in 1..=7 {
+            let begins = written.iter().filter(|line| line.starts_with(&format!("begin s{n} "))).collect::<Vec<_>>();
+            assert!(!begins.is_empty(), "seed {seed}: {}", text(&output));
+            assert!(begins.iter().all(|line| *line == begins[0]), "seed {seed}: one attempt, one key: {begins:?}");
+            assert!(written.contains(&format!("end s{n}")), "seed {seed}: s{n} {written:#?}");
+        }
+    }
+}
+
+/// The commands that a killed worker had started die with it.
+#[test]
+fn commands_die_with_their_worker() {
+    let place = Place::new();
+    let pid = place.path("pid");
+    let shell = format!("sleep 1000 & echo $! > {0}.tmp; mv {0}.tmp {0}; wait", pid.display());
+    let file =
+        format!("workflow: hangs\nsteps:\n  - id: hang\n    action: command.run\n    with: {{ shell: '{shell}' }}\n");
+    std::fs::write(place.path("hang.yaml"), file).expect("written");
+    let process = place.start(&mut place.command(&["run", "hang.yaml"]));
+    let grandchild = until("the command starts", || std::fs::read_to_string(&pid).ok()).trim().to_owned();
+    let folder = std::path::PathBuf::from(format!("/proc/{grandchild}"));
+    assert!(folder.exists());
+    process.kill();
+    // A zombie that nobody has collected yet is no longer running.
+    let gone = || {
+        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+        (status.is_empty() || status.contains("State:\tZ")).then_some(())
+    };
+    until("the grandchild is gone", gone);
+}
+
+/// SIGTERM: the step under way is interrupted when its grace is over, spends no attempt, and the next start carries on.
+#[test]
+fn sigterm_hands_back_and_spends_no_attempt() {
+    let place = Place::new();
+    let marker = place.path("marker");
+    let shell = format!("if [ -e {0} ]; then exit 0; fi; touch {0}; sleep 1000", marker.display());
+    let file =
+        format!("workflow: slow\nsteps:\n  - id: slow\n    action: command.run\n    with: {{ shell: '{shell}' }}\n");
+    std::fs::write(place.path("slow.yaml"), file).expect("written");
+    std::fs::create_dir_all(place.data()).expect("made");
+    std::fs::write(place.data().join("surefoot.toml"), "[worker]\ngrace = \"100ms\"\n").expect("written");
+    let args = ["run", "slow.yaml", "--key", "slow"];
+    let process = place.start(&mut place.command(&args));
+    until("the step is under way", || marker.exists().then_some(()));
+    process.signal("-TERM");
+    let output = process.finish();
+    assert_ne!(output.status.code(), Some(0), "{}", text(&output));
+    let shown = place.json(&["show", "slow", "--json"]);
+    assert_eq!((shown["status"].as_str(), shown["steps"][0]["attempt"].as_u64()), (Some("queued"), Some(1)), "{shown}");
+    place.expect(0, &args);
+    let shown = place.json(&["show", "slow", "--json"]);
+    assert_eq!(shown["steps"][0]["attempt"], 1);
+    assert_eq!(shown["steps"][0]["interruptions"], 1);
+}
