@@ -5,18 +5,18 @@ use serde_json::Value;
 use surefoot::StepError;
 
 /// The fields of an action's `with`.
-pub(super) struct Fields {
+pub(crate) struct Fields {
     /// Must be there.
-    pub(super) required: &'static [&'static str],
+    pub(crate) required: &'static [&'static str],
     /// One of these must be there, and not two; nothing when empty.
-    pub(super) one_of: &'static [&'static str],
+    pub(crate) one_of: &'static [&'static str],
     /// May be there.
-    pub(super) optional: &'static [&'static str],
+    pub(crate) optional: &'static [&'static str],
 }
 
 impl Fields {
     /// Names the field that is unknown, missing or one too many.
-    pub(super) fn check(&self, with: &Value) -> Result<(), String> {
+    pub(crate) fn check(&self, with: &Value) -> Result<(), String> {
         let empty = serde_json::Map::new();
         let fields = match with {
             Value::Object(fields) => fields,
@@ -53,7 +53,7 @@ impl Fields {
 }
 
 /// A value where people mean text: YAML gives a number for `PORT: 8080`. `what` names it: `the header \`x\``.
-pub(super) fn text(what: impl FnOnce() -> String, value: &Value) -> Result<String, StepError> {
+pub(crate) fn text(what: impl FnOnce() -> String, value: &Value) -> Result<String, StepError> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),

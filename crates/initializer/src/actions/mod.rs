@@ -2,7 +2,7 @@
 
 mod approval;
 mod command;
-mod fields;
+pub(crate) mod fields;
 mod file;
 mod git;
 mod http;

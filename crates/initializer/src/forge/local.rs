@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::{ForgeError, Mark};
 use crate::git::Git;
@@ -22,6 +23,8 @@ pub struct NewRepository<'a> {
     pub name: &'a str,
     /// Who makes it.
     pub mark: Mark,
+    /// The run that is at work; the mark's, unless several runs may make the same repository.
+    pub by: &'a str,
     /// What people read of it.
     pub description: &'a str,
     /// Who may read it.
@@ -80,23 +83,42 @@ impl LocalForge {
         if self.is_ours(new.name, &new.mark).await? {
             return Ok(Created::Before);
         }
-        let making = self.folder.join(format!(".{}.{}.new", new.name, new.mark.run));
-        remove_all(&making)?;
-        fs::create_dir_all(&making).map_err(ForgeError::io(format!("create {}", making.display())))?;
-        fill(&making, new).await?;
-        match fs::rename(&making, &target) {
+        fs::create_dir_all(&self.folder).map_err(ForgeError::io(format!("create {}", self.folder.display())))?;
+        self.discard_leftovers(new)?;
+        let making = self.temporary(&format!(".{}.{}.", new.name, new.by))?;
+        fill(making.path(), new).await?;
+        match fs::rename(making.path(), &target) {
             Ok(()) => {
                 sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
                 Ok(Created::Now)
             }
             // Somebody was quicker. If it was ourselves, on another machine, it is as good.
             Err(_) if target.symlink_metadata().is_ok() => {
-                remove_all(&making)?;
                 self.is_ours(new.name, &new.mark).await?;
                 Ok(Created::Before)
             }
             Err(error) => Err(ForgeError::Io { what: format!("create {}", target.display()), error }),
         }
+    }
+
+    /// A folder beside the repositories that is removed with the value. No two attempts share one, not even those of a
+    /// worker that lost its lease and its successor: what is renamed into place is whole.
+    fn temporary(&self, prefix: &str) -> Result<TempDir, ForgeError> {
+        let folder = tempfile::Builder::new().prefix(prefix).suffix(".new").tempdir_in(&self.folder);
+        folder.map_err(ForgeError::io(format!("create a folder in {}", self.folder.display())))
+    }
+
+    /// Removes what killed attempts left. Each is moved away first: an attempt that is not dead after all can then not
+    /// rename into place what is half removed.
+    fn discard_leftovers(&self, new: &NewRepository<'_>) -> Result<(), ForgeError> {
+        let prefix = format!(".{}.{}.", new.name, new.by);
+        let names = names(&self.folder).map_err(ForgeError::io(format!("read {}", self.folder.display())))?;
+        for name in names.iter().filter(|name| name.starts_with(&prefix) && name.ends_with(".new")) {
+            let trash = self.temporary(&prefix)?;
+            // It may have been renamed into place, or removed, meanwhile.
+            let _ = fs::rename(self.folder.join(name), trash.path().join("left"));
+        }
+        Ok(())
     }
 
     /// Whether the repository is there, with the mark.
@@ -153,13 +175,17 @@ impl LocalForge {
     /// # Errors
     /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when commits are in it.
     pub async fn remove(&self, name: &str, mark: &Mark) -> Result<bool, ForgeError> {
+        let path = self.path(name);
         let leaving = self.folder.join(format!(".{name}.{}.old", mark.run));
-        // An earlier attempt may have come as far as this.
-        remove_all(&leaving)?;
+        let gone = self.folder.join(format!(".{name}.{}.gone", mark.run));
+        // What an earlier attempt decided to remove goes; where it had not decided, the repository comes back.
+        remove_all(&gone)?;
+        if leaving.exists() && !path.exists() {
+            fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
+        }
         if !self.is_ours(name, mark).await? {
             return Ok(false);
         }
-        let path = self.path(name);
         no_refs(&path).await?;
         fs::rename(&path, &leaving).map_err(ForgeError::io(format!("remove {}", path.display())))?;
         // A push that was under way may have come in between the look and the rename.
@@ -167,7 +193,8 @@ impl LocalForge {
             fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
             return Err(error);
         }
-        remove_all(&leaving)?;
+        fs::rename(&leaving, &gone).map_err(ForgeError::io(format!("remove {}", path.display())))?;
+        remove_all(&gone)?;
         sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
         Ok(true)
     }
@@ -209,6 +236,10 @@ fn set_mode(path: &Path, visibility: Visibility) -> io::Result<()> {
 #[cfg(not(unix))]
 fn set_mode(_: &Path, _: Visibility) -> io::Result<()> {
     Ok(())
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(folder)?.map(|child| Ok(child?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// A rename, or a file's name, survives a power cut once its folder is synced.

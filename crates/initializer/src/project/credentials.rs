@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::errors::OrStep;
 use super::shared::Shared;
+use crate::actions::fields::Fields;
 use crate::forge::LOCAL;
 use crate::git::Git;
+
+const FIELDS: Fields = Fields { required: &["forge"], one_of: &[], optional: &[] };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +25,10 @@ pub(super) struct ResolveCredentials(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for ResolveCredentials {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { forge } = context.input()?;
         self.0.reached(&context, 10, format!("looking for the forge `{forge}`")).await;

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::shared::Shared;
+use crate::actions::fields::Fields;
 use crate::environment::Environment;
+
+const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &[] };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +25,10 @@ pub(super) struct CreateEnvironments(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for CreateEnvironments {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { project, environments } = context.input()?;
         let mut names = BTreeSet::new();

@@ -11,8 +11,15 @@ use super::errors::OrStep;
 use super::gitops::wanted;
 use super::scratch::Scratch;
 use super::shared::Shared;
+use crate::actions::fields::Fields;
 use crate::environment::Environment;
 use crate::git::{Git, GitError};
+
+const FIELDS: Fields = Fields {
+    required: &["project", "push", "wanted", "environments", "records", "gitops"],
+    one_of: &[],
+    optional: &[],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +47,10 @@ pub(super) struct Finalize(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for Finalize {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: Input = context.input()?;
         let scratch = self.0.scratch(&context)?;

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::errors::OrStep;
 use super::shared::Shared;
+use crate::actions::fields::Fields;
 use crate::environment::Environment;
 use crate::gitops::{Change, Deployment, folder, manifests};
 use crate::template::Entry;
+
+const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &[] };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,11 +27,15 @@ pub(super) struct SetUpGitOps(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for SetUpGitOps {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { project, environments } = context.input()?;
         let run = context.run_id().to_string();
         let files = wanted(&self.0, &project, &run, &environments);
-        let fleet = self.0.open_fleet().await?;
+        let fleet = self.0.open_fleet(&run).await?;
         self.0.reached(&context, 20, format!("{} files for {}", files.len(), fleet.url())).await;
         let scratch = self.0.scratch(&context)?;
         let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &files };

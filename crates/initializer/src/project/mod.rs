@@ -94,8 +94,11 @@ mod tests {
         assert_eq!(workflow.name(), PROJECT_INITIALIZATION);
         assert_eq!(workflow.queue(), PROJECT_INITIALIZATION);
         assert_eq!(workflow.steps().len(), 7);
-        let known = handlers(ProjectConfig::new("data")).actions();
-        assert!(workflow.actions().iter().all(|action| known.contains(*action)) && known.len() == 7);
+        let handlers = handlers(ProjectConfig::new("data"));
+        assert_eq!(handlers.actions().len(), 7);
+        for step in workflow.steps() {
+            assert_eq!(handlers.get(&step.action).unwrap().check(&step.with), Ok(()), "{}", step.id);
+        }
         assert_eq!(workflow.steps().iter().map(|step| step.weight).sum::<u32>(), 100);
     }
 

@@ -11,9 +11,16 @@ use super::errors::OrStep;
 use super::push::{Facts, FirstCommit, Found, Push};
 use super::scratch::Scratch;
 use super::shared::{Shared, mark};
+use crate::actions::fields::Fields;
 use crate::environment::Environment;
 use crate::forge::ForgeError;
 use crate::template::{Entry, Source, Template, TemplateError, load, render};
+
+const FIELDS: Fields = Fields {
+    required: &["project", "template"],
+    one_of: &[],
+    optional: &["ref", "description", "owner", "environments", "gitops", "values"],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +45,10 @@ pub(super) struct PushTemplate(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for PushTemplate {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: Input = context.input()?;
         let run = context.run_id().to_string();

@@ -8,7 +8,14 @@ use serde_json::{Value, json};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::shared::Shared;
+use crate::actions::fields::Fields;
 use crate::environment::Environment;
+
+const FIELDS: Fields = Fields {
+    required: &["project", "forge", "repository", "push", "environments"],
+    one_of: &[],
+    optional: &["description", "owner", "visibility"],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,6 +37,10 @@ pub(super) struct CreateRecords(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for CreateRecords {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: Input = context.input()?;
         self.0.reached(&context, 10, "the project").await;

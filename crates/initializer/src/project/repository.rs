@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::errors::OrStep;
 use super::shared::{Shared, mark};
+use crate::actions::fields::Fields;
 use crate::forge::{Created, NewRepository, Visibility};
+
+const FIELDS: Fields = Fields { required: &["name"], one_of: &[], optional: &["description", "visibility"] };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,12 +28,18 @@ pub(super) struct CreateRepository(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for CreateRepository {
+    fn check(&self, with: &Value) -> Result<(), String> {
+        FIELDS.check(with)
+    }
+
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { name, description, visibility } = context.input()?;
         self.0.check_name(&name)?;
         let forge = &self.0.forge;
         self.0.reached(&context, 10, format!("looking at {}", forge.path(&name).display())).await;
-        let new = NewRepository { name: &name, mark: mark(&context, &name), description: &description, visibility };
+        let mark = mark(&context, &name);
+        let by = mark.run.clone();
+        let new = NewRepository { name: &name, mark, by: &by, description: &description, visibility };
         let created = forge.create(&new).await.or_step()?;
         let how = match created {
             Created::Now => "created",

@@ -65,12 +65,13 @@ impl Shared {
     }
 
     /// The fleet repository; the local one is created when it is not there.
-    pub(super) async fn open_fleet(&self) -> Result<Fleet, StepError> {
+    pub(super) async fn open_fleet(&self, run: &str) -> Result<Fleet, StepError> {
         if self.fleet.is_none() {
             let mark = Mark { project: "(fleet)".to_owned(), run: "(any)".to_owned() };
             let new = NewRepository {
                 name: FLEET,
                 mark,
+                by: run,
                 description: "What Flux deploys: a folder for each project",
                 visibility: Visibility::Private,
             };

@@ -8,8 +8,8 @@ fn mark(run: &str) -> Mark {
     Mark { project: "shop".to_owned(), run: run.to_owned() }
 }
 
-fn new(run: &str) -> NewRepository<'static> {
-    NewRepository { name: "shop", mark: mark(run), description: "A\nshop", visibility: Visibility::Private }
+fn new(run: &str) -> NewRepository<'_> {
+    NewRepository { name: "shop", mark: mark(run), by: run, description: "A\nshop", visibility: Visibility::Private }
 }
 
 fn forge() -> (tempfile::TempDir, LocalForge) {
@@ -101,13 +101,18 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn what_a_killed_attempt_left_is_cleaned_up() {
     let (_folder, forge) = forge();
-    let left = forge.folder.join(".shop.r1.new");
+    let left = forge.folder.join(".shop.r1.xyz.new");
     fs::create_dir_all(left.join("objects/half")).unwrap();
     assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Now);
     assert!(!left.exists());
-    fs::rename(forge.path("shop"), forge.folder.join(".shop.r1.old")).unwrap();
-    assert!(!forge.remove("shop", &mark("r1")).await.unwrap());
-    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 0);
+    // Killed before it had decided, then after: the first comes back and is looked at again, the second goes.
+    let (undecided, decided) = (forge.folder.join(".shop.r1.old"), forge.folder.join(".shop.r1.gone"));
+    commit(&forge, "main", "Ada").await;
+    fs::rename(forge.path("shop"), &undecided).unwrap();
+    fs::create_dir_all(decided.join("objects/half")).unwrap();
+    assert!(forge.remove("shop", &mark("r1")).await.unwrap_err().to_string().contains("people's commits"));
+    assert!(forge.path("shop").join("HEAD").exists() && !undecided.exists() && !decided.exists());
+    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1);
 }
 
 #[tokio::test]
@@ -122,6 +127,30 @@ async fn of_many_attempts_at_once_one_creates() {
     assert_eq!(all.iter().filter(|made| matches!(made, Ok(Created::Now))).count(), 1);
     assert_eq!(all.iter().filter(|made| matches!(made, Err(ForgeError::Taken(_)))).count(), 3);
     assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1, "the others left nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_with_the_same_mark_at_once_make_one_whole_repository() {
+    for same_run in [true, false] {
+        let (_folder, forge) = forge();
+        let mut all = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let forge = forge.clone();
+            all.spawn(async move {
+                let by = if same_run { "r1".to_owned() } else { format!("r{number}") };
+                forge.create(&NewRepository { by: &by, ..new("r1") }).await
+            });
+        }
+        // Of one run, an attempt may find its folder taken away by its successor: an error that passes, and no harm done.
+        let all = all.join_all().await;
+        let made = all.iter().filter(|made| matches!(made, Ok(Created::Now))).count();
+        let failed = all.iter().filter(|made| made.is_err()).count();
+        assert!(made == 1 && (same_run || failed == 0), "{all:?}");
+        assert!(all.iter().flat_map(|made| made.as_ref().err()).all(|error| !error.is_fatal()), "{all:?}");
+        assert!(forge.is_ours("shop", &mark("r1")).await.unwrap());
+        Git::new(forge.path("shop")).run(&["fsck"]).await.unwrap();
+        assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1, "nothing is left beside it");
+    }
 }
 
 #[tokio::test]
