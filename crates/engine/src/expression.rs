@@ -57,7 +57,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
         .variable_delimiters("${{", "}}")
         // Workflow files have expressions only. Blocks and comments get openings that nobody types.
         .block_delimiters("${%", "%}")
-        .comment_delimiters("${#", "#}")
+        // Not `${#`, which is a length in shell commands.
+        .comment_delimiters("$<#", "#>$")
         .keep_trailing_newline(true)
         .build()
         .expect("the delimiters differ");
@@ -205,6 +206,7 @@ mod tests {
         check("${{ steps.create.output.count }}", json!(3));
         check("${{ parameters.name }}-${{ steps.create.output.count }}", json!("shop-3"));
         check("${{ parameters.name | upper }}", json!("SHOP"));
+        check("echo ${#name} ${{ parameters.name }}", json!("echo ${#name} shop"));
         check("$HOME ${NAME} {{ not_ours }} {% nor_this %}", json!("$HOME ${NAME} {{ not_ours }} {% nor_this %}"));
     }
 
