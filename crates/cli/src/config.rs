@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use surefoot::parse_duration;
+use surefoot::{QueueLimits, parse_duration};
 
 use crate::args::{Global, Limits};
 use crate::errors::Failure;
+use crate::limits;
 
 /// What the program goes by.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ impl Settings {
         let path = absolute(global.config.as_deref().unwrap_or(&default))?;
         let file = read(&path, global.config.is_some())?;
         let base = path.parent().unwrap_or(Path::new("/"));
+        check_queues(&file.queues, &path)?;
         Ok(Self {
             store: store(global, &file, base, &data_dir)?,
             concurrency: file.worker.concurrency,
@@ -144,6 +146,15 @@ fn sqlite(address: &str, base: &Path) -> Result<PathBuf, Failure> {
 /// A path is relative to the configuration file; a URL, or `user@host:path`, stays as it is.
 fn address(text: &str, base: &Path) -> String {
     if text.contains(':') { text.to_owned() } else { base.join(text).display().to_string() }
+}
+
+/// Limits are read again when a worker starts; what is wrong with them is said before anything is written.
+fn check_queues(queues: &BTreeMap<String, Limits>, path: &Path) -> Result<(), Failure> {
+    for (name, limits) in queues {
+        limits::apply(limits, &mut QueueLimits::default())
+            .map_err(|failure| failure.within(&format!("{}: queues.{name}", path.display())))?;
+    }
+    Ok(())
 }
 
 fn grace(text: &str, path: &Path) -> Result<Duration, Failure> {

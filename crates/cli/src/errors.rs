@@ -60,6 +60,13 @@ impl Failure {
         Self { exit: Exit::Store, message: message.into(), hint: None }
     }
 
+    /// Says where it is that something is wrong.
+    #[must_use]
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

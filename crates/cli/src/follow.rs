@@ -9,6 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::app::App;
 use crate::errors::{Exit, Failure};
 use crate::host::{Host, Outcome, named, same_command};
+use crate::out;
 use crate::progress::Screen;
 use crate::signals::Signals;
 
@@ -84,7 +85,7 @@ async fn introduce(host: &Host, screen: &Screen, run: RunId, works: bool) -> Res
 async fn leave(host: &mut Host, signals: &mut Signals) {
     let running = host.running();
     if running > 0 {
-        eprintln!("{running} more under way here: up to {} to finish a step, then handed back", host.grace());
+        out::say(&format!("{running} more under way here: up to {} to finish a step, then handed back", host.grace()));
     }
     host.stop(signals).await;
 }

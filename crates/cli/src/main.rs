@@ -10,6 +10,7 @@ mod follow;
 mod host;
 mod limits;
 mod near;
+mod out;
 mod parameters;
 mod plan;
 mod progress;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     diagnostics(cli.global.verbose);
     run(&cli)
         .unwrap_or_else(|failure| {
-            eprintln!("{failure}");
+            out::say(&failure.to_string());
             failure.exit
         })
         .into()

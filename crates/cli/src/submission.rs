@@ -7,11 +7,26 @@ use crate::app::{App, person};
 use crate::errors::{Exit, Failure};
 use crate::follow;
 use crate::host::{Host, Outcome};
+use crate::out;
 use crate::summary;
 
 /// Fits parameters to a workflow's schema, defaults filled in.
 pub(crate) fn fit(workflow: &Workflow, parameters: Value) -> Result<Value, Failure> {
-    workflow.check_parameters(parameters).map_err(|errors| SubmitError::Parameters(errors).into())
+    workflow.check_parameters(parameters).map_err(|errors| {
+        let meant = errors.iter().find_map(|error| description(workflow, &error.parameter));
+        let failure = Failure::from(SubmitError::Parameters(errors));
+        match meant {
+            Some(meant) => failure.hint(meant),
+            None => failure,
+        }
+    })
+}
+
+/// What the workflow says of a parameter.
+fn description(workflow: &Workflow, parameter: &str) -> Option<String> {
+    let name = parameter.split('/').next()?;
+    let text = workflow.parameters()["properties"][name]["description"].as_str()?;
+    Some(format!("{name}: {text}"))
 }
 
 /// Hands a run to the store. The same request again gives the same run.
@@ -72,17 +87,17 @@ async fn take_up(client: &Client, run: Run, workflow: &Workflow) -> Result<Run, 
     let name = run.key.clone().unwrap_or_else(|| run.id.to_string());
     match run.head.status {
         RunStatus::Completed => {
-            eprintln!("{name} is completed already, by run {}", run.id);
+            out::say(&format!("{name} is completed already, by run {}", run.id));
             return Ok(run);
         }
         RunStatus::Failed => {
             let reason = run.head.error.as_deref().map(plain_error).unwrap_or_default();
-            eprintln!("{name} had failed{reason}: trying again from there, as run {}", run.id);
+            out::say(&format!("{name} had failed{reason}: trying again from there, as run {}", run.id));
         }
-        _ => eprintln!("{name} is unfinished: carrying on with run {}", run.id),
+        _ => out::say(&format!("{name} is unfinished: carrying on with run {}", run.id)),
     }
     if run.plan.digest() != workflow.digest() {
-        eprintln!("note: the workflow has changed since; this run goes on as it was submitted");
+        out::say("note: the workflow has changed since; this run goes on as it was submitted");
     }
     if run.head.status == RunStatus::Failed {
         return Ok(client.retry(run.id, None, &person()).await?);

@@ -7,6 +7,7 @@ use surefoot::{Run, RunStatus, format_duration, render_value};
 use crate::app::App;
 use crate::errors::{Exit, Failure};
 use crate::host::Outcome;
+use crate::out;
 use crate::plan::plain;
 use crate::progress::clean;
 use crate::shipped;
@@ -22,9 +23,9 @@ pub(crate) fn print(app: &App, outcome: &Outcome) -> Result<Exit, Failure> {
             }
             // With --json the standard output is data and nothing else.
             match run.head.status {
-                RunStatus::Completed if !app.json => print!("{}", completed(run)),
+                RunStatus::Completed if !app.json => out::print(&completed(run))?,
                 RunStatus::Completed => {}
-                _ => eprint!("{}", ended_badly(run)),
+                _ => out::say(ended_badly(run).trim_end()),
             }
             Ok(Exit::of(run.head.status))
         }
@@ -35,7 +36,7 @@ pub(crate) fn print(app: &App, outcome: &Outcome) -> Result<Exit, Failure> {
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text =
         serde_json::to_string_pretty(value).map_err(|error| Failure::store(format!("cannot print this: {error}")))?;
-    println!("{text}");
+    out::print(&format!("{text}\n"))?;
     Ok(())
 }
 

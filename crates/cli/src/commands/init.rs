@@ -6,7 +6,7 @@ use surefoot::Submit;
 use crate::app::App;
 use crate::args::Init;
 use crate::errors::{Exit, Failure};
-use crate::{parameters, plan, shipped, submission, summary};
+use crate::{out, parameters, plan, shipped, submission, summary};
 
 /// Initialises a project and follows it to its end. The name is the run's key: the same command again carries on.
 pub(crate) async fn init(app: &App, args: &Init) -> Result<Exit, Failure> {
@@ -27,7 +27,7 @@ pub(super) fn print_plan(app: &App, plan: &plan::Plan) -> Result<Exit, Failure> 
     if app.json {
         summary::json(plan)?;
     } else {
-        print!("{}", plan.text());
+        out::print(&plan.text())?;
     }
     Ok(Exit::Done)
 }

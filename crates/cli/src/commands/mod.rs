@@ -21,6 +21,7 @@ use crate::args::Command;
 use crate::errors::{Exit, Failure};
 use crate::follow;
 use crate::host::{Host, Outcome};
+use crate::out;
 use crate::summary;
 use crate::view::RunView;
 
@@ -52,7 +53,7 @@ async fn changed(app: &App, client: &Client, run: Run, seen: u64, wait: bool) ->
     if app.json {
         summary::json(&RunView::from(&run))?;
     } else {
-        println!("run {} is {}", run.id, run.head.status);
+        out::print(&format!("run {} is {}\n", run.id, run.head.status))?;
     }
     say_who_works(client, &run).await?;
     Ok(Exit::Done)
@@ -67,7 +68,7 @@ async fn carried(app: &App, client: &Client, run: Run, seen: u64) -> Result<Outc
 /// A run that waits for a worker when none lives would wait for ever: say what carries it on.
 async fn say_who_works(client: &Client, run: &Run) -> Result<(), Failure> {
     if !run.head.status.is_ended() && client.store().workers().await?.is_empty() {
-        eprintln!("no worker lives on this store: the run waits for one. Start it with: surefoot worker");
+        out::say("no worker lives on this store: the run waits for one. Start it with: surefoot worker");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::errors::{Exit, Failure};
 use crate::limits::{keep_text, rate_text};
 use crate::table::table;
 use crate::view::QueueView;
-use crate::{queues, summary};
+use crate::{out, queues, summary};
 
 /// Lists the queues.
 pub(crate) async fn list(app: &App) -> Result<Exit, Failure> {
@@ -16,9 +16,9 @@ pub(crate) async fn list(app: &App) -> Result<Exit, Failure> {
     if app.json {
         summary::json(&queues.iter().map(QueueView::from).collect::<Vec<_>>())?;
     } else if queues.is_empty() {
-        eprintln!("no queue has had a run or been given limits yet");
+        out::say("no queue has had a run or been given limits yet");
     } else {
-        print_table(&queues);
+        print_table(&queues)?;
     }
     Ok(Exit::Done)
 }
@@ -36,7 +36,7 @@ async fn pause(app: &App, name: &str, paused: bool) -> Result<Exit, Failure> {
     expect_name(name)?;
     app.store()?.pause_queue(name, paused).await?;
     let now = if paused { "paused: what runs, runs on; nothing more starts" } else { "resumed" };
-    eprintln!("queue {name} is {now}");
+    out::say(&format!("queue {name} is {now}"));
     Ok(Exit::Done)
 }
 
@@ -52,7 +52,7 @@ async fn set(app: &App, args: &QueueSet) -> Result<Exit, Failure> {
     let changed = all.into_iter().filter(|queue| queue.name == args.name).collect::<Vec<_>>();
     match (app.json, changed.first()) {
         (true, Some(queue)) => summary::json(&QueueView::from(queue))?,
-        _ => print_table(&changed),
+        _ => print_table(&changed)?,
     }
     Ok(Exit::Done)
 }
@@ -66,9 +66,9 @@ fn expect_name(name: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("`{name}` is not the name of a queue: letters, digits, `-`, `_` and `.`")))
 }
 
-fn print_table(queues: &[QueueInfo]) {
+fn print_table(queues: &[QueueInfo]) -> Result<(), Failure> {
     let head = ["QUEUE", "STATE", "QUEUED", "WAITING", "RUNNING", "CONCURRENCY", "PER KEY", "RATE", "KEEPS"];
-    print!("{}", table(&head, &queues.iter().map(row).collect::<Vec<_>>()));
+    out::print(&table(&head, &queues.iter().map(row).collect::<Vec<_>>()))
 }
 
 fn row(queue: &QueueInfo) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::errors::{Exit, Failure};
 use crate::progress::clean;
 use crate::table::table;
 use crate::view::RecordView;
-use crate::{refer, summary};
+use crate::{out, refer, summary};
 
 /// Lists records.
 pub(crate) async fn records(app: &App, args: &Records) -> Result<Exit, Failure> {
@@ -23,9 +23,9 @@ pub(crate) async fn records(app: &App, args: &Records) -> Result<Exit, Failure> 
     if app.json {
         summary::json(&records.iter().map(RecordView::from).collect::<Vec<_>>())?;
     } else if records.is_empty() {
-        eprintln!("no such records");
+        out::say("no such records");
     } else {
-        print!("{}", table(&["KIND", "NAME", "RUN", "DATA"], &records.iter().map(row).collect::<Vec<_>>()));
+        out::print(&table(&["KIND", "NAME", "RUN", "DATA"], &records.iter().map(row).collect::<Vec<_>>()))?;
     }
     Ok(Exit::Done)
 }

@@ -6,6 +6,7 @@ use surefoot::store::RunFilter;
 use crate::app::App;
 use crate::args::Runs;
 use crate::errors::{Exit, Failure};
+use crate::out;
 use crate::summary;
 use crate::table::table;
 use crate::view::RunView;
@@ -23,10 +24,10 @@ pub(crate) async fn runs(app: &App, args: &Runs) -> Result<Exit, Failure> {
     if app.json {
         summary::json(&runs.iter().map(RunView::from).collect::<Vec<_>>())?;
     } else if runs.is_empty() {
-        eprintln!("no such runs");
+        out::say("no such runs");
     } else {
         let rows = runs.iter().map(row).collect::<Vec<_>>();
-        print!("{}", table(&["ID", "WORKFLOW", "KEY", "STATUS", "DONE", "CREATED", "TOOK"], &rows));
+        out::print(&table(&["ID", "WORKFLOW", "KEY", "STATUS", "DONE", "CREATED", "TOOK"], &rows))?;
     }
     Ok(Exit::Done)
 }

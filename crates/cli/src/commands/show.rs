@@ -11,7 +11,7 @@ use crate::errors::{Exit, Failure};
 use crate::progress::clean;
 use crate::table::table;
 use crate::view::RunView;
-use crate::{refer, summary};
+use crate::{out, refer, summary};
 
 /// Shows a run.
 pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
@@ -20,7 +20,7 @@ pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
     if app.json {
         summary::json(&RunView::from(&run))?;
     } else {
-        print!("{}", text(&run));
+        out::print(&text(&run))?;
     }
     Ok(Exit::Done)
 }

@@ -9,7 +9,7 @@ use surefoot::{Client, Store, Submit, Timestamp, Workflow, parse_duration};
 use crate::app::App;
 use crate::args;
 use crate::errors::{Exit, Failure};
-use crate::{follow, parameters, plan, queues, shipped, submission};
+use crate::{follow, out, parameters, plan, queues, shipped, submission};
 
 /// Submits a run. Only its id goes to the standard output.
 pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failure> {
@@ -27,14 +27,13 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     let client = Client::new(store);
     let (run, existing) = submission::submit(&client, request, &parameters).await?;
     if existing {
-        eprintln!("the same run was submitted already; it is {}", run.head.status);
+        out::say(&format!("the same run was submitted already; it is {}", run.head.status));
     }
+    out::print(&format!("{}\n", run.id))?;
     if args.wait && !run.head.status.is_ended() {
-        println!("{}", run.id);
         let seen = if existing { follow::last_event(client.store().as_ref(), run.id).await? } else { 0 };
         return super::changed(app, &client, run, seen, true).await;
     }
-    println!("{}", run.id);
     super::say_who_works(&client, &run).await?;
     Ok(if args.wait { Exit::of(run.head.status) } else { Exit::Done })
 }

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::args::Worker;
 use crate::errors::{Exit, Failure};
 use crate::host::{Host, named};
+use crate::out;
 use crate::signals::Signals;
 
 /// Works until a signal. Being told to stop is what this command is for: the exit status is then 0.
@@ -22,9 +23,9 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
     }
     let others = host.others(None).await?;
     let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
-    eprintln!("worker {} on {}{carries}", std::process::id(), app.settings.store.display());
+    out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store.display()));
     until_told(&host, &mut signals).await;
-    eprintln!("stopping: steps under way have {}; once more to stop at once", host.grace());
+    out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));
     host.stop(&mut signals).await;
     Ok(Exit::Done)
 }
@@ -35,8 +36,8 @@ async fn until_told(host: &Host, signals: &mut Signals) {
         tokio::select! {
             _ = signals.next() => return,
             now = host.trouble(&mut trouble) => match now {
-                Some(reason) => eprintln!("the store cannot be written: {reason}; waiting for it"),
-                None => eprintln!("the store can be written again"),
+                Some(reason) => out::say(&format!("the store cannot be written: {reason}; waiting for it")),
+                None => out::say("the store can be written again"),
             },
         }
     }

@@ -6,6 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use surefoot::StepStatus;
 
 use super::picture::{Picture, StepPicture};
+use crate::out;
 
 /// The bars of one run.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Bars {
     }
 
     pub(super) fn say(&self, line: &str) {
-        self.multi.suspend(|| eprintln!("{line}"));
+        self.multi.suspend(|| out::say(line));
     }
 
     pub(super) fn tick(&self) {

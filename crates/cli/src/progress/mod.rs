@@ -8,6 +8,8 @@ mod picture;
 use surefoot::{Event, Run};
 
 use bars::Bars;
+
+use crate::out;
 pub(crate) use picture::Picture;
 
 /// Where progress is drawn.
@@ -36,7 +38,7 @@ impl Screen {
                 }
                 bars.draw(&self.picture);
             }
-            (None, Some(line)) => eprintln!("{line}"),
+            (None, Some(line)) => out::say(&line),
             (None, None) => {}
         }
     }
@@ -45,7 +47,7 @@ impl Screen {
     pub(crate) fn note(&self, text: &str) {
         match &self.bars {
             Some(bars) => bars.say(text),
-            None => eprintln!("{text}"),
+            None => out::say(text),
         }
     }
 

@@ -1,0 +1,11 @@
+//! The command line as its users meet it: the real binary, its exit statuses and what it prints.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
+
+mod bad_input;
+mod commands;
+mod dry_run;
+mod json;
+mod place;
+mod signals;
+mod takeover;

@@ -1,0 +1,82 @@
+//! One worker at a time: others hand their runs to it and watch, and take over when it dies.
+
+use std::time::{Duration, Instant};
+
+use crate::place::{Place, gated, step_is};
+
+const QUICK: &str = "workflow: quick\nsteps: [{ id: a, action: sleep, with: { duration: 1ms } }]\n";
+
+#[test]
+fn a_live_worker_notices_a_run_at_once() {
+    let place = Place::new();
+    place.write("quick.yaml", QUICK);
+    let _worker = place.start(&["worker"]);
+    place.until_worker();
+    let mut delays = Vec::new();
+    for key in ["a", "b", "c", "d", "e"] {
+        let ran = place.run(&["run", "quick.yaml", "--key", key]);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains("another process is the worker"), "{}", ran.stderr);
+        let run = place.json(&["show", key]);
+        delays.push(micros(&run["started_at"]) - micros(&run["created_at"]));
+    }
+    delays.sort_unstable();
+    // The median: other tests share the machine.
+    assert!(delays[2] < 100_000, "{delays:?} microseconds");
+}
+
+/// Microseconds of a time within its day.
+fn micros(time: &serde_json::Value) -> i64 {
+    let text = time.as_str().unwrap();
+    let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
+    ((number(11..13) * 60 + number(14..16)) * 60 + number(17..19)) * 1_000_000 + number(20..26)
+}
+
+#[test]
+fn a_watcher_takes_over_when_the_worker_dies() {
+    let place = Place::new();
+    gated(&place);
+    let worker = place.start(&["worker"]);
+    place.until_worker();
+    let run = place.start(&["run", "gated.yaml", "--key", "k"]);
+    place.until("k", |run| step_is(run, 1, "running"));
+    worker.signal("-KILL");
+    let start = Instant::now();
+    place.until("k", |run| run["steps"][1]["interruptions"] == 1 && step_is(run, 1, "running"));
+    let moving = start.elapsed();
+    place.write("go", "");
+    let (status, stderr) = run.end();
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stderr.contains("the worker is gone: carrying on here"), "{stderr}");
+    assert!(moving < Duration::from_secs(3), "{moving:?}");
+    assert_eq!(std::fs::read_to_string(place.path().join("ledger")).unwrap(), "first\n");
+}
+
+#[test]
+fn a_run_killed_half_way_goes_on_with_the_same_command() {
+    let place = Place::new();
+    gated(&place);
+    let run = place.start(&["run", "gated.yaml", "--key", "k"]);
+    place.until("k", |run| step_is(run, 1, "running"));
+    run.signal("-KILL");
+    assert_eq!(run.end().0, -9);
+    place.write("go", "");
+    let again = place.run(&["run", "gated.yaml", "--key", "k"]);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    assert!(again.stderr.starts_with("k is unfinished: carrying on with run [id]\n"), "{}", again.stderr);
+    assert_eq!(std::fs::read_to_string(place.path().join("ledger")).unwrap(), "first\n");
+}
+
+#[test]
+fn what_others_left_is_carried_on_too() {
+    let place = Place::new();
+    place.write("quick.yaml", QUICK);
+    assert_eq!(place.run(&["submit", "quick.yaml", "--key", "left"]).status, 0);
+    gated(&place);
+    let run = place.start(&["run", "gated.yaml", "--key", "k"]);
+    place.until("left", |run| run["status"] == "completed");
+    place.write("go", "");
+    let (status, stderr) = run.end();
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stderr.contains("also carrying on 1 unfinished run: left"), "{stderr}");
+}
