@@ -8,6 +8,7 @@ pub mod git;
 pub mod gitops;
 pub mod process;
 pub mod project;
+mod push_lock;
 pub mod template;
 
 pub use environment::Environment;

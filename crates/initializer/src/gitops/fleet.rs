@@ -12,6 +12,7 @@ use surefoot::Timestamp;
 use super::manifests::{folder, is_marked};
 use crate::commit::Commit;
 use crate::git::{Git, GitError};
+use crate::push_lock;
 use crate::template::{Content, Entry};
 
 /// The branch that Flux reads.
@@ -204,8 +205,8 @@ impl Fleet {
 
     /// Whether the push went through; not when somebody else's came first.
     async fn push(&self, git: &Git, commit: &str) -> Result<bool, GitError> {
-        match git.run(&["push", "--quiet", &self.url, &format!("{commit}:{BRANCH}")]).await {
-            Ok(_) => Ok(true),
+        match push_lock::push(git, &self.url, &["push", "--quiet", &self.url, &format!("{commit}:{BRANCH}")]).await {
+            Ok(()) => Ok(true),
             Err(error) if overtaken(error.message()) => Ok(false),
             Err(error) => Err(error),
         }

@@ -7,6 +7,7 @@ use surefoot::Timestamp;
 
 use crate::commit::Commit;
 use crate::git::{Git, GitError};
+use crate::push_lock;
 use crate::template::Entry;
 
 const BRANCH: &str = "refs/heads/main";
@@ -81,7 +82,8 @@ impl Push {
     /// Pushes the commit, provided that there is no main branch yet.
     pub(super) async fn push(&self, commit: &str) -> Result<(), GitError> {
         let lease = format!("--force-with-lease={BRANCH}:");
-        self.git.run(&["push", "--quiet", &lease, &self.remote, &format!("{commit}:{BRANCH}")]).await.map(drop)
+        let args = ["push", "--quiet", &lease, &self.remote, &format!("{commit}:{BRANCH}")];
+        push_lock::push(&self.git, &self.remote, &args).await
     }
 
     /// What there is to know of a commit that was made or found.
