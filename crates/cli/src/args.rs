@@ -9,7 +9,7 @@ use surefoot::{RunStatus, parse_duration};
 
 /// Initialise projects durably: every step is committed, so a run that is killed carries on where it was.
 #[derive(Debug, Parser)]
-#[command(name = "surefoot", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "surefoot", version, max_term_width = 100, arg_required_else_help = true, after_help = EXITS)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -17,8 +17,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+const EXITS: &str = "\
+Exit status: 0 done; 1 the run failed or was cancelled; 2 wrong use; 3 the store cannot be reached or is in use;
+129, 130, 143 told to stop by SIGHUP, SIGINT or SIGTERM before the run had ended: the same command carries on.";
+
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
     /// Where runs live: `sqlite:PATH` [default: surefoot.db in the data directory]
     #[arg(long, global = true, env = "SUREFOOT_STORE", value_name = "STORE", hide_env_values = true)]
