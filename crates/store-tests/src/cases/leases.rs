@@ -152,6 +152,10 @@ pub async fn a_second_worker(scene: Scene) {
     if scene.many_workers {
         assert_eq!(alive, [first, second]);
         assert_eq!(scene.claim_ids(second, 10).await, []);
+        let told = scene.start(second, &plan("b", &["one"])).await;
+        scene.cancel(&told, surefoot::state::CancelMode::Stop).await;
+        assert_eq!(scene.heartbeat(first).await.cancels, []);
+        scene.complete(&told).await;
         scene.clock.advance(LEASE - SECOND);
         scene.heartbeat(second).await;
         scene.clock.advance(SECOND);

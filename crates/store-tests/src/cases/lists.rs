@@ -87,6 +87,7 @@ pub async fn runs_are_listed_in_pages(scene: Scene) {
                 let page = scene.store.runs(filter.clone()).await.unwrap();
                 assert!(page.len() <= limit);
                 let Some(last) = page.last() else { break };
+                assert!(!ids.contains(&last.id), "a page goes on where the one before ended");
                 filter.before = Some(last.id);
                 ids.extend(page.iter().map(|run| run.id));
             }

@@ -149,11 +149,11 @@ fn draft() -> impl Strategy<Value = Draft> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let record = weighted(0.3, (any::<bool>(), 0..3u8));
+    let record = weighted(0.4, (weighted(0.7, Just(())).prop_map(|put| put.is_some()), 0..2u8));
     prop_oneof![
-        4 => Just(Act::Start),
-        6 => (record, vec(0..5u8, 0..3)).prop_map(|(record, files)| Act::Complete { record, files }),
-        2 => Just(Act::CompleteRun),
+        3 => Just(Act::Start),
+        7 => (record, vec(0..5u8, 0..3)).prop_map(|(record, files)| Act::Complete { record, files }),
+        3 => Just(Act::CompleteRun),
         1 => Just(Act::Skip),
         2 => Just(Act::Fail),
         1 => pause().prop_map(Act::Retry),
@@ -163,7 +163,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Checkpoint),
         1 => Just(Act::Interrupt),
         1 => Just(Act::Cancelled),
-        2 => Just(Act::Undo),
+        1 => Just(Act::Undo),
         1 => Just(Act::UndoFailed),
     ]
 }

@@ -179,9 +179,12 @@ impl World {
         let run = self.held[index].clone();
         let Some((lease, (after, transition))) = run.lease().zip(self.written(run, act)) else { return Ok(()) };
         if let Some(committed) = self.same(async |store| store.commit(lease, transition.clone()).await).await? {
-            self.held[index] = after;
-            if !self.held[index].head.status.is_ended() {
+            if after.lease().is_some() {
+                self.held[index] = after;
                 self.held[index].head.cancel = committed.cancel;
+            } else {
+                // The lease has ended. It stays, behind those that hold, to be tried again.
+                self.held[..=index].rotate_right(1);
             }
         }
         Ok(())
@@ -248,27 +251,24 @@ fn differ(answer: &impl Debug, expected: &impl Debug) -> Why {
 }
 
 fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
-    let next = edit.run().next_step();
-    let step = next.ok_or_else(|| RuleError("no step is left".to_owned()));
     match act {
-        Act::Start => edit.start_step(step?),
-        Act::Complete { record, files } => edit.complete_step(
-            step?,
-            json!({ "made": files.len() }),
-            record.map(|(put, name)| change(put, name)).into_iter().collect(),
-            (!files.is_empty()).then(|| snapshot(files)),
-        ),
+        Act::Start => begun(edit).map(drop),
+        Act::Complete { record, files } => {
+            let records = record.map(|(put, name)| change(put, name)).into_iter().collect();
+            let snapshot = (!files.is_empty()).then(|| snapshot(files));
+            begun(edit).and_then(|step| edit.complete_step(step, json!({ "made": files.len() }), records, snapshot))
+        }
         Act::CompleteRun => edit.complete_run(),
-        Act::Skip => edit.skip_step(step?, "its condition gave false"),
-        Act::Fail => edit.fail_step(step?, "it broke"),
-        Act::Retry(delay) => edit.retry_step(step?, "it broke", *delay),
-        Act::Sleep(delay) => edit.sleep_step(step?, *delay, json!({ "slept": null })),
-        Act::Ask => edit.ask_step(step?, "go on?", json!(null)),
+        Act::Skip => next(edit).and_then(|step| edit.skip_step(step, "its condition gave false")),
+        Act::Fail => begun(edit).and_then(|step| edit.fail_step(step, "it broke")),
+        Act::Retry(delay) => begun(edit).and_then(|step| edit.retry_step(step, "it broke", *delay)),
+        Act::Sleep(delay) => begun(edit).and_then(|step| edit.sleep_step(step, *delay, json!({ "slept": null }))),
+        Act::Ask => begun(edit).and_then(|step| edit.ask_step(step, "go on?", json!(null))),
         Act::Report(lines) => {
             let lines = (0..*lines).map(|line| format!("line {line}")).collect();
-            step.map(|step| edit.report(step, Some((50, None)), lines))
+            next(edit).map(|step| edit.report(step, Some((50, None)), lines))
         }
-        Act::Checkpoint => edit.checkpoint(step?, json!([1, 2])),
+        Act::Checkpoint => begun(edit).and_then(|step| edit.checkpoint(step, json!([1, 2]))),
         Act::Interrupt => edit.interrupt("it stops"),
         Act::Cancelled => {
             edit.cancelled("cancelled");
@@ -277,6 +277,15 @@ fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
         Act::Undo => undo(edit, None),
         Act::UndoFailed => undo(edit, Some("it stays")),
     }
+}
+
+fn next(edit: &Edit) -> Result<usize, RuleError> {
+    edit.run().next_step().ok_or_else(|| RuleError("no step is left".to_owned()))
+}
+
+/// The next step, which begins if it has not: most acts need one that runs.
+fn begun(edit: &mut Edit) -> Result<usize, RuleError> {
+    next(edit).and_then(|_| begin(edit))
 }
 
 /// Undoes the next step there is to undo, and cancels the run when that was the last.
