@@ -1,4 +1,4 @@
 -- Runs whose cancel a person waits for: neither a pause nor a limit holds them back.
-SELECT id, priority, plan, NULL FROM runs
+SELECT id, priority, plan, NULL FROM runs INDEXED BY runs_cancelling
 WHERE ready = 1 AND cancel IS NOT NULL AND plan NOT IN (SELECT value FROM json_each(?1))
 ORDER BY priority DESC, id;

@@ -4,7 +4,7 @@ UPDATE runs SET rate_at = started_at
 WHERE rate_at IS NULL AND started_at > ?2 AND id IN (
     SELECT id FROM runs WHERE status = 'running' AND queue = ?1
     UNION ALL SELECT id FROM runs WHERE ready = 1 AND started_at IS NOT NULL AND queue = ?1
-    UNION ALL SELECT id FROM runs WHERE ready = 0 AND queue = ?1
+    UNION ALL SELECT id FROM runs INDEXED BY runs_due WHERE ready = 0 AND queue = ?1
     UNION ALL SELECT id FROM runs WHERE status = 'waiting' AND available_at IS NULL AND queue = ?1
     UNION ALL SELECT id FROM runs WHERE details = 1 AND completed_at IS NOT NULL AND queue = ?1
         AND status IN ('completed', 'failed', 'cancelled') AND completed_at > ?2

@@ -15,6 +15,8 @@ mod read;
 mod readers;
 mod row;
 mod sql;
+#[cfg(test)]
+mod sql_tests;
 mod writer;
 
 use std::path::Path;

@@ -40,6 +40,7 @@ statements! {
     INSERT_SNAPSHOT_BLOB = "insert_snapshot_blob",
     INSERT_STEP = "insert_step",
     INSERT_WORKER = "insert_worker",
+    IS_ANY_DUE = "is_any_due",
     LIST_HELD_BACK_RUNS = "list_held_back_runs",
     LIST_RUNNING_RUNS = "list_running_runs",
     LIST_RUNS = "list_runs",

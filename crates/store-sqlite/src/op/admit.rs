@@ -47,5 +47,8 @@ pub(super) fn next_start(tx: &Tx<'_>, name: &str, rate: Rate) -> rusqlite::Resul
 
 /// Makes the runs whose time has come claimable.
 pub(super) fn promote_due(tx: &Tx<'_>) -> rusqlite::Result<()> {
-    tx.conn.prepare_cached(sql::PROMOTE_DUE)?.execute([tx.now.as_micros()]).map(drop)
+    if tx.conn.prepare_cached(sql::IS_ANY_DUE)?.exists([tx.now.as_micros()])? {
+        tx.conn.prepare_cached(sql::PROMOTE_DUE)?.execute([tx.now.as_micros()])?;
+    }
+    Ok(())
 }

@@ -1,0 +1,100 @@
+//! The statements as SQLite plans them: none walks a table that grows with the history.
+
+use rusqlite::Connection;
+
+use crate::sql;
+
+fn schema() -> Connection {
+    let conn = Connection::open_in_memory().unwrap();
+    conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    conn.execute_batch(include_str!("../migrations/0001_first.sql")).unwrap();
+    conn
+}
+
+fn explain(conn: &Connection, prefix: &str, statement: &str, column: usize) -> Vec<String> {
+    let mut statement = conn.prepare(&format!("{prefix} {statement}")).unwrap();
+    let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
+    let rows = statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>(column)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// How SQLite finds the rows.
+fn plan(conn: &Connection, statement: &str) -> String {
+    explain(conn, "EXPLAIN QUERY PLAN", statement, 3).join("; ")
+}
+
+#[test]
+fn every_statement_is_valid_and_only_listings_scan_a_table() {
+    let conn = schema();
+    // Tables of people's making, which stay small; and the listing of all records, which is of all records.
+    let allowed = [
+        "SCAN workers",
+        "SCAN queues",
+        "SCAN plans",
+        "SCAN records",
+        "SCAN live",
+        "SCAN CONSTANT ROW",
+        "SCAN (subq",
+        "SCAN json_each",
+    ];
+    for (name, statement) in sql::ALL {
+        let plan = plan(&conn, statement);
+        for part in plan.split("; ").filter(|part| part.starts_with("SCAN")) {
+            let partial = part.starts_with("SCAN runs USING") && part.contains("INDEX runs_");
+            assert!(partial || allowed.iter().any(|allowed| part.starts_with(allowed)), "{name}: {plan}");
+        }
+    }
+}
+
+#[test]
+fn every_file_is_a_statement() {
+    let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sql"))
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort();
+    let mut known: Vec<&str> = sql::ALL.iter().map(|(name, _)| *name).collect();
+    known.sort();
+    assert_eq!(files, known);
+}
+
+#[test]
+fn a_claim_walks_what_can_be_taken_and_nothing_else() {
+    let conn = schema();
+    let check = |statement: &str, expect: &str| assert_eq!(plan(&conn, statement).split("; ").next(), Some(expect));
+    check(sql::CLAIM_FRESH, "SEARCH runs USING COVERING INDEX runs_fresh (queue=?)");
+    check(sql::CLAIM_RESUMED, "SEARCH runs USING COVERING INDEX runs_resumed (queue=?)");
+    check(sql::COUNT_RUNNING, "SEARCH runs USING COVERING INDEX runs_running (queue=?)");
+    check(sql::COUNT_RUNNING_OF_KEY, "SEARCH runs USING COVERING INDEX runs_running (queue=? AND concurrency_key=?)");
+    check(sql::IS_ANY_DUE, "SEARCH runs USING COVERING INDEX runs_due (available_at<?)");
+    check(sql::COUNT_STARTS, "SEARCH runs USING COVERING INDEX runs_rate (queue=? AND rate_at>?)");
+}
+
+#[test]
+fn a_commit_finds_its_rows_by_their_keys() {
+    let conn = schema();
+    for statement in [sql::HELD_RUN, sql::ADVANCE_RUN, sql::UPDATE_RUN] {
+        assert_eq!(plan(&conn, statement), "SEARCH runs USING PRIMARY KEY (id=?)");
+    }
+    assert_eq!(plan(&conn, sql::UPDATE_STEP), "SEARCH steps USING PRIMARY KEY (run=? AND position=?)");
+}
+
+/// SQLite fills a table in memory for `IN` and for some updates: too dear for what is done at each step.
+#[test]
+fn what_every_step_writes_needs_no_table_in_memory() {
+    let conn = schema();
+    for statement in [
+        sql::INSERT_RUN,
+        sql::INSERT_STEP,
+        sql::INSERT_EVENTS,
+        sql::HELD_RUN,
+        sql::ADVANCE_RUN,
+        sql::UPDATE_RUN,
+        sql::UPDATE_STEP,
+        sql::IS_ANY_DUE,
+        sql::HAS_BEFORE,
+    ] {
+        let program = explain(&conn, "EXPLAIN", statement, 1);
+        assert!(!program.iter().any(|code| code == "OpenEphemeral"), "{statement}");
+    }
+}
