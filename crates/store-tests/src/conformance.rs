@@ -67,7 +67,7 @@ macro_rules! conformance {
 
         #[test]
         fn random_operations_agree_with_the_model() {
-            $crate::agrees_with_the_model(64, $make);
+            $crate::agrees_with_the_model(128, $make);
         }
     };
     (@topics $make:ident; $($topic:ident { $($case:ident,)+ })+) => {

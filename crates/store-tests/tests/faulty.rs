@@ -1,0 +1,48 @@
+//! What a faulty store does at its write, and after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use surefoot::{Store, StoreError, WorkerId};
+use surefoot_store_tests::{Fault, FaultyStore, MemoryStore, Scene, block_on};
+
+/// Registers a worker three times; the fault is at the second. What each call came to, `None` when it never returned, and
+/// how many workers there are below in the end.
+async fn three_writes(fault: Fault) -> (Vec<Option<Result<(), StoreError>>>, usize) {
+    let below: Arc<dyn Store> = Arc::new(MemoryStore::new(Scene::clock()));
+    let faulty = FaultyStore::new(below.clone(), 2, fault);
+    let mut results = Vec::new();
+    for name in ["a", "b", "c"] {
+        assert_eq!(faulty.met(), name == "c");
+        let worker =
+            surefoot::store::NewWorker { id: WorkerId::new(), name: name.to_owned(), lease: Duration::from_secs(9) };
+        // A call that never returns lets the fault be known all the same.
+        results.push(tokio::select! {
+            biased;
+            result = faulty.register_worker(worker) => Some(result),
+            () = faulty.until_met() => None,
+        });
+    }
+    assert!(faulty.writes() >= 2);
+    (results, below.workers().await.unwrap_or_default().len())
+}
+
+#[track_caller]
+fn check(fault: Fault, expected: [&str; 3], below: usize) {
+    let (results, workers) = block_on(three_writes(fault));
+    let words = results.iter().map(|result| match result {
+        Some(Ok(())) => "done",
+        Some(Err(StoreError::Unavailable(_))) => "away",
+        Some(Err(_)) => "error",
+        None => "never",
+    });
+    assert_eq!((words.collect::<Vec<_>>(), workers), (expected.to_vec(), below), "{fault:?}");
+}
+
+#[test]
+fn a_fault_happens_at_its_write() {
+    check(Fault::Refused, ["done", "away", "done"], 2);
+    check(Fault::AnswerLost, ["done", "away", "done"], 3);
+    check(Fault::CrashBefore, ["done", "never", "never"], 1);
+    check(Fault::CrashAfter, ["done", "never", "never"], 2);
+}
