@@ -31,11 +31,9 @@ fn check_project(place: &Place, name: &str, what: &str) {
     assert_eq!(shown["status"], "completed", "{what}: {shown}");
     assert_eq!(shown["progress"], 100, "{what}");
     for (id, step) in steps(&shown) {
-        assert_eq!(
-            (step["status"].as_str(), step["attempt"].as_u64()),
-            (Some("completed"), Some(1)),
-            "{what}: {id}: {step}"
-        );
+        let state = (step["status"].as_str(), step["attempt"].as_u64());
+        let history = || text(&place.run(&["watch", name]));
+        assert_eq!(state, (Some("completed"), Some(1)), "{what}: {id}: {step}\n{}", history());
     }
     let repositories = place.data().join("repositories");
     let repository = repositories.join(format!("{name}.git"));

@@ -53,10 +53,11 @@ pub enum Created {
     Before,
 }
 
-/// What repositories here are told beside Git's defaults: what is acknowledged is on the disk, one pack a push, and no
-/// clean-up that outlives the push.
-const CONFIG: &str = "[core]\n\tfsync = objects,derived-metadata,reference\n[transfer]\n\tunpackLimit = 1\n\
-[gc]\n\tautoDetach = false\n";
+/// What repositories here are told beside Git's defaults: what is acknowledged is on the disk, and no clean-up outlives
+/// the push. Pushes are unpacked: a pack is guarded by a file that names the process that wrote it, so a push that was
+/// killed after it kept its pack makes git refuse the same pack from any other process.
+const CONFIG: &str = "[core]\n\tfsync = objects,derived-metadata,reference\n\tfsyncMethod = batch\n\
+[receive]\n\tunpackLimit = 100000\n[gc]\n\tautoDetach = false\n";
 
 impl LocalForge {
     /// The forge whose repositories are in `folder`.
