@@ -19,9 +19,9 @@ const CHECKPOINT_PAGES: u32 = 4000;
 
 /// The connection that writes. Makes the file when there is none.
 pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
-    check_folder(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> Result<Connection, StoreError> {
+        check_folder(path)?;
         let sql = |error: rusqlite::Error| store_error(&error);
         let mut conn = Connection::open_with_flags(path, flags).map_err(sql)?;
         conn.busy_timeout(options.busy_timeout).map_err(sql)?;
@@ -53,9 +53,8 @@ fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> 
     )?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     if let Some(bytes) = options.max_size {
-        let page: u64 = conn.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?.unsigned_abs();
-        conn.pragma_query_value(None, "page_size", |_| Ok(()))?;
-        conn.execute_batch(&format!("PRAGMA max_page_count = {}", (bytes / page).max(1)))?;
+        let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        conn.execute_batch(&format!("PRAGMA max_page_count = {}", (bytes / page.unsigned_abs()).max(1)))?;
     }
     Ok(())
 }
@@ -94,7 +93,7 @@ fn check_folder(path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Unusable(message));
     }
     if path.is_dir() {
-        return Err(StoreError::Unusable(format!("{} is a folder: give the path of a file", path.display())));
+        return Err(StoreError::Unusable("it is a folder: give the path of a file".to_owned()));
     }
     Ok(())
 }

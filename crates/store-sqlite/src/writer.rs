@@ -176,37 +176,30 @@ impl Work {
     fn group(&mut self, first: Box<dyn Operation>) {
         let mut group = vec![first];
         match self.together(&mut group) {
-            Ok(()) => self.answer(group, None),
+            Ok(()) => answer(group, None),
             Err(Broken::NotBegun(error)) => {
                 // Those who wait behind would wait as long for the same.
                 self.gather(&mut group);
-                self.answer(group, Some(error));
+                answer(group, Some(&error));
             }
-            Err(Broken::RolledBack(error)) if group.len() == 1 => self.answer(group, Some(error)),
+            Err(Broken::RolledBack(error)) if group.len() == 1 => answer(group, Some(&error)),
             Err(Broken::RolledBack(_)) => self.one_by_one(group),
         }
     }
 
     /// Applies the group, and what comes while it does, in one transaction.
     fn together(&mut self, group: &mut Vec<Box<dyn Operation>>) -> Result<(), Broken> {
-        self.begin()?;
+        let changes = self.begin()?;
         let mut work = false;
         let mut next = 0;
         while next < group.len() {
-            if let Err(error) = self.apply(&mut *group[next], &mut work) {
-                self.gather(group);
-                return Err(self.roll_back(error));
-            }
+            self.apply(&mut *group[next], &mut work).map_err(|error| self.roll_back(error))?;
             next += 1;
             if next == group.len() {
                 self.gather(group);
             }
         }
-        self.commit()?;
-        if work {
-            self.marks.work.send_replace(());
-        }
-        Ok(())
+        self.commit(changes, work)
     }
 
     fn gather(&self, group: &mut Vec<Box<dyn Operation>>) {
@@ -215,37 +208,54 @@ impl Work {
     }
 
     fn one_by_one(&mut self, group: Vec<Box<dyn Operation>>) {
+        let mut locked = None;
         for mut operation in group {
-            let undone = self.alone(&mut *operation).err();
-            self.answer(vec![operation], undone);
+            let done = match &locked {
+                Some(error) => Err(StoreError::clone(error)),
+                None => self.alone(&mut *operation).map_err(|broken| {
+                    if let Broken::NotBegun(error) = &broken {
+                        locked = Some(error.clone());
+                    }
+                    broken.into_error()
+                }),
+            };
+            operation.answer(done.err());
         }
     }
 
-    fn alone(&mut self, operation: &mut dyn Operation) -> Result<(), StoreError> {
+    fn alone(&mut self, operation: &mut dyn Operation) -> Result<(), Broken> {
+        let changes = self.begin()?;
         let mut work = false;
-        self.begin().map_err(Broken::into_error)?;
-        self.apply(operation, &mut work).map_err(|error| self.roll_back(error).into_error())?;
-        self.commit().map_err(Broken::into_error)?;
-        if work {
-            self.marks.work.send_replace(());
-        }
-        Ok(())
+        self.apply(operation, &mut work).map_err(|error| self.roll_back(error))?;
+        self.commit(changes, work)
     }
 
-    fn begin(&self) -> Result<(), Broken> {
+    /// How many rows were changed before, for [`Self::commit`].
+    fn begin(&self) -> Result<u64, Broken> {
         let begin = || self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
-        begin().map(drop).map_err(|error| Broken::NotBegun(store_error(&error)))
+        begin().map_err(|error| Broken::NotBegun(store_error(&error)))?;
+        Ok(self.conn.total_changes())
     }
 
+    /// A panic is a fault of ours in one operation; the others, and the store, go on.
     fn apply(&mut self, operation: &mut dyn Operation, work: &mut bool) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Self { conn, plans, backlog, .. } = self;
-        operation.apply(&mut Tx { conn, plans, now, work, backlog })
+        let mut tx = Tx { conn, plans, now, work, backlog };
+        let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.apply(&mut tx)));
+        applied.unwrap_or_else(|_| Err(fault("an operation on the store panicked")))
     }
 
-    fn commit(&self) -> Result<(), Broken> {
+    fn commit(&self, changes: u64, work: bool) -> Result<(), Broken> {
         let commit = || self.conn.prepare_cached("COMMIT")?.execute([]);
-        commit().map(drop).map_err(|error| self.roll_back(store_error(&error)))
+        commit().map_err(|error| self.roll_back(store_error(&error)))?;
+        if work {
+            self.marks.work.send_replace(());
+        }
+        if self.conn.total_changes() != changes {
+            self.marks.any.send_replace(());
+        }
+        Ok(())
     }
 
     fn roll_back(&self, error: StoreError) -> Broken {
@@ -258,15 +268,11 @@ impl Work {
         }
         Broken::RolledBack(error)
     }
+}
 
-    fn answer(&self, group: Vec<Box<dyn Operation>>, undone: Option<StoreError>) {
-        let written = undone.is_none();
-        for operation in group {
-            operation.answer(undone.clone());
-        }
-        if written {
-            self.marks.any.send_replace(());
-        }
+fn answer(group: Vec<Box<dyn Operation>>, undone: Option<&StoreError>) {
+    for operation in group {
+        operation.answer(undone.cloned());
     }
 }
 

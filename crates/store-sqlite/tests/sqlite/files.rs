@@ -1,0 +1,111 @@
+//! What is opened, what is not, and what is said of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::{draft, file, new_store, queued, raw};
+use surefoot::{Store, StoreError};
+use surefoot_sqlite::SqliteStore;
+
+/// Asserts that the file cannot be used, and that the message holds `part` and the path.
+#[track_caller]
+fn unusable(path: &Path, part: &str) {
+    match SqliteStore::open(path) {
+        Err(StoreError::Unusable(message)) => {
+            assert!(message.contains(part) && message.contains(path.to_str().unwrap()), "{message}");
+        }
+        other => panic!("expected an unusable store that says `{part}`, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let (_folder, path) = file();
+    raw(&path).execute_batch("CREATE TABLE theirs (id INTEGER)").unwrap();
+    let before = fs::read(&path).unwrap();
+    unusable(&path, "the database of another program");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone() {
+    let (_folder, path) = file();
+    let text = "Dear diary, this is longer than the header of a SQLite file, and says something else.\n".repeat(20);
+    fs::write(&path, &text).unwrap();
+    unusable(&path, "not a SQLite database");
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn a_store_of_a_newer_build_is_left_alone() {
+    let (_folder, path, store) = new_store();
+    drop(store);
+    raw(&path).pragma_update(None, "user_version", 7).unwrap();
+    unusable(&path, "made by a newer surefoot (schema 7; this one knows 1): upgrade, or use another file");
+}
+
+#[test]
+fn a_store_with_another_schema_of_this_version_is_left_alone() {
+    let (_folder, path, store) = new_store();
+    drop(store);
+    raw(&path).execute("UPDATE migrations SET sha256 = zeroblob(32)", []).unwrap();
+    unusable(&path, "another build of surefoot");
+}
+
+#[test]
+fn a_path_that_cannot_be_a_file_is_named() {
+    let (folder, path) = file();
+    unusable(folder.path(), "it is a folder");
+    unusable(&path.with_file_name("absent").join("surefoot.db"), "is not there");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let (folder, path) = file();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(folder.path().join("probe"), "").is_ok() {
+        return; // Permissions do not bind root.
+    }
+    match SqliteStore::open(&path) {
+        Err(StoreError::Unavailable(message)) => assert!(message.contains(path.to_str().unwrap()), "{message}"),
+        other => panic!("expected an unavailable store, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_file_is_opened_again() {
+    let (_folder, path, store) = new_store();
+    let run = draft(&store);
+    store.submit(queued(&store, &run)).await.unwrap();
+    drop(store);
+    assert!(!path.with_extension("db-wal").exists(), "a store that is closed leaves one file");
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.run(run.id).await.unwrap(), Some(run));
+}
+
+/// The best of several, because other tests run at the same time.
+#[test]
+fn opening_takes_less_than_ten_milliseconds() {
+    let (_folder, path, store) = new_store();
+    drop(store);
+    let open = || {
+        let start = Instant::now();
+        let store = SqliteStore::open(&path).unwrap();
+        (start.elapsed(), store).0
+    };
+    let best = (0..10).map(|_| open()).min().unwrap();
+    assert!(best < Duration::from_millis(10), "{best:?}");
+}
+
+#[test]
+fn two_that_open_a_new_file_at_once_both_get_it() {
+    for _ in 0..20 {
+        let (_folder, path) = file();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| SqliteStore::open(&path).map(drop))).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+        });
+    }
+}

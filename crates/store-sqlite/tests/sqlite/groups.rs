@@ -1,0 +1,112 @@
+//! Group commit: many operations in one transaction, each with its own outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{draft, file, new_store, queued, raw};
+use surefoot::store::{RunFilter, Submitted};
+use surefoot::{Run, Store, StoreError};
+use surefoot_sqlite::SqliteStore;
+use tokio::task::JoinSet;
+
+/// Has the file locked by another program while `during` begins operations, so that they come into one group.
+async fn while_locked<T>(path: &std::path::Path, during: impl AsyncFnOnce() -> T) -> T {
+    let other = raw(path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begun = during().await;
+    other.execute_batch("COMMIT").unwrap();
+    begun
+}
+
+/// Polls a future once, which sends its operation to the writer.
+async fn poll_once<F: Future + Unpin>(future: &mut F) {
+    std::future::poll_fn(|context| {
+        let _ = std::pin::Pin::new(&mut *future).poll(context);
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_fails_does_not_fail_its_neighbours() {
+    let (_folder, path, store) = new_store();
+    let store = Arc::new(store);
+    let twice = draft(&store);
+    let mut runs: Vec<Run> = (0..100).map(|_| draft(&store)).collect();
+    runs.insert(20, twice.clone());
+    runs.insert(60, twice.clone());
+    let mut tasks = while_locked(&path, async || {
+        let mut tasks = JoinSet::new();
+        for run in runs {
+            let store = store.clone();
+            tasks.spawn(async move { store.submit(queued(&store, &run)).await });
+        }
+        tokio::task::yield_now().await;
+        tasks
+    })
+    .await;
+    let (mut queued, mut faults) = (0, 0);
+    while let Some(outcome) = tasks.join_next().await {
+        match outcome.unwrap() {
+            Ok(Submitted::Queued) => queued += 1,
+            Err(StoreError::Fault(message)) if message.contains("runs.id") => faults += 1,
+            other => panic!("neither queued nor a fault: {other:?}"),
+        }
+    }
+    assert_eq!((queued, faults), (101, 1));
+    let filter = RunFilter { limit: 1000, ..RunFilter::default() };
+    assert_eq!(store.runs(filter).await.unwrap().len(), 101);
+    assert_eq!(store.events(twice.id, 0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_plan_of_a_group_that_was_rolled_back_is_written_again() {
+    let (_folder, path, store) = new_store();
+    let (one, two) = (draft(&store), draft(&store));
+    {
+        let [first, again, second] = while_locked(&path, async || {
+            let mut submits = [&one, &one, &two].map(|run| store.submit(queued(&store, run)));
+            for submit in &mut submits {
+                poll_once(submit).await;
+            }
+            submits
+        })
+        .await;
+        assert!(first.await.is_ok() && second.await.is_ok() && again.await.is_err());
+    }
+    drop(store);
+    let store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.run(two.id).await.unwrap(), Some(two));
+}
+
+#[tokio::test]
+async fn what_a_caller_dropped_takes_place() {
+    let (_folder, path, store) = new_store();
+    let run = draft(&store);
+    while_locked(&path, async || poll_once(&mut store.submit(queued(&store, &run))).await).await;
+    // The writer answers in order, so what was sent before is done.
+    store.pause_queue("other", true).await.unwrap();
+    assert_eq!(store.run(run.id).await.unwrap(), Some(run));
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_locked_file_are_told_together() {
+    let (_folder, path) = file();
+    let timeout = Duration::from_millis(200);
+    let store = Arc::new(SqliteStore::options().busy_timeout(timeout).open(&path).unwrap());
+    let other = raw(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let begin = std::time::Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        tasks.spawn(async move { store.submit(queued(&store, &draft(&store))).await });
+    }
+    for outcome in tasks.join_all().await {
+        let error = outcome.unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("locked by another process"), "{error}");
+    }
+    assert!(begin.elapsed() < timeout * 10, "twenty waits came one after the other: {:?}", begin.elapsed());
+    other.execute_batch("COMMIT").unwrap();
+    store.submit(queued(&store, &draft(&store))).await.unwrap();
+}

@@ -1,0 +1,11 @@
+//! What is the SQLite store's own: files, processes, groups, a full disk. What every store does is in `conformance.rs`.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test")]
+
+mod files;
+mod full;
+mod groups;
+mod processes;
+mod schema;
+mod support;
+mod workers;

@@ -1,0 +1,48 @@
+//! Several processes on one file: what one writes the others see.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{draft, new_store, queued};
+use surefoot::Store;
+use surefoot_sqlite::SqliteStore;
+
+#[tokio::test]
+async fn a_change_by_another_is_noticed_within_a_tenth_of_a_second() {
+    let (_folder, path, store) = new_store();
+    let other = SqliteStore::open(&path).unwrap();
+    // Once the first look is behind it.
+    store.pause_queue("other", false).await.unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        let mut hints = store.hints();
+        let run = draft(&other);
+        other.submit(queued(&other, &run)).await.unwrap();
+        let written = Instant::now();
+        let both = async { (hints.work.changed().await.unwrap(), hints.any.changed().await.unwrap()) };
+        tokio::time::timeout(Duration::from_secs(5), both).await.expect("the change is noticed");
+        waits.push(written.elapsed());
+        assert_eq!(store.run(run.id).await.unwrap(), Some(run));
+    }
+    waits.sort();
+    assert!(waits[5] < Duration::from_millis(100), "{waits:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_woken_while_nothing_changes() {
+    let (_folder, _path, store) = new_store();
+    store.pause_queue("other", false).await.unwrap();
+    let mut hints = store.hints();
+    store.reclaim().await.unwrap();
+    let quiet = tokio::time::timeout(Duration::from_millis(200), hints.any.changed()).await;
+    assert!(quiet.is_err(), "an operation that changed nothing woke those who watch");
+}
+
+#[tokio::test]
+async fn readers_go_on_while_another_writes() {
+    let (_folder, path, store) = new_store();
+    let run = draft(&store);
+    store.submit(queued(&store, &run)).await.unwrap();
+    let other = crate::support::raw(&path);
+    other.execute_batch("BEGIN IMMEDIATE; UPDATE runs SET priority = 7").unwrap();
+    assert_eq!(store.run(run.id).await.unwrap(), Some(run));
+}

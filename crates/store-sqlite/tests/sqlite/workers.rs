@@ -1,0 +1,107 @@
+//! One worker process at a time lives on a file.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{draft, file, new_store, register, started, worker};
+use surefoot::store::Submitted;
+use surefoot::{RunStatus, Store, StoreError, WorkerId};
+use surefoot_sqlite::SqliteStore;
+
+/// Asserts that the store has the worker of process `pid`.
+#[track_caller]
+fn in_use(result: Result<(), StoreError>, pid: u32) {
+    match result {
+        Err(StoreError::InUse(message)) => assert!(message.contains(&format!("process {pid} ")), "{message}"),
+        other => panic!("expected a store in use by {pid}, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_file_gets_no_worker() {
+    let (_folder, path, first) = new_store();
+    let second = SqliteStore::open(&path).unwrap();
+    let id = register(&first, "one").await;
+    in_use(second.register_worker(worker(WorkerId::new(), "two")).await, std::process::id());
+    assert_eq!(first.workers().await.unwrap().len(), 1);
+    first.deregister_worker(id).await.unwrap();
+    register(&second, "two").await;
+}
+
+#[tokio::test]
+async fn workers_of_one_store_live_together() {
+    let (_folder, path, store) = new_store();
+    let one = register(&store, "one").await;
+    let run = draft(&store);
+    assert_eq!(store.submit(started(&store, &run, one)).await.unwrap(), Submitted::Started);
+    let two = register(&store, "two").await;
+    assert_eq!(store.run(run.id).await.unwrap().unwrap().head.worker, Some(one));
+    store.deregister_worker(one).await.unwrap();
+    let other = SqliteStore::open(&path).unwrap();
+    in_use(other.register_worker(worker(WorkerId::new(), "three")).await, std::process::id());
+    store.deregister_worker(two).await.unwrap();
+    register(&other, "three").await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_dropped_frees_the_file_and_its_runs_are_taken_over() {
+    let (_folder, path, first) = new_store();
+    let id = register(&first, "one").await;
+    let run = draft(&first);
+    first.submit(started(&first, &run, id)).await.unwrap();
+    drop(first);
+    let second = SqliteStore::open(&path).unwrap();
+    register(&second, "two").await;
+    let run = second.run(run.id).await.unwrap().unwrap();
+    assert_eq!((run.head.status, run.steps[0].interruptions), (RunStatus::Queued, 1));
+    let events = second.events(run.id, 0, 100).await.unwrap();
+    assert_eq!(events.last().unwrap().data["reason"], "worker one died");
+}
+
+/// A worker in a process of its own: this test binary, started again for `a_worker_in_another_process`.
+struct Other {
+    child: Child,
+    run: String,
+}
+
+impl Other {
+    fn start(path: &std::path::Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "workers::a_worker_in_another_process", "--nocapture"])
+            .env("SUREFOOT_TEST_FILE", path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let run = lines.map_while(Result::ok).find_map(|line| line.split("holds run ").nth(1).map(str::to_owned));
+        Self { run: run.expect("the other process says which run it holds"), child }
+    }
+}
+
+/// Not a test by itself: what [`Other`] starts. It lives until it is killed, or its standard input ends.
+#[tokio::test]
+async fn a_worker_in_another_process() {
+    let Some(path) = std::env::var_os("SUREFOOT_TEST_FILE").map(PathBuf::from) else { return };
+    let store = SqliteStore::open(&path).unwrap();
+    let id = register(&store, "other").await;
+    let run = draft(&store);
+    store.submit(started(&store, &run, id)).await.unwrap();
+    println!("holds run {}", run.id);
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_frees_the_file_and_its_runs_are_taken_over() {
+    let (_folder, path) = file();
+    let mut other = Other::start(&path);
+    let store = SqliteStore::open(&path).unwrap();
+    in_use(store.register_worker(worker(WorkerId::new(), "mine")).await, other.child.id());
+    other.child.kill().unwrap();
+    other.child.wait().unwrap();
+    register(&store, "mine").await;
+    let run = store.run(other.run.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((run.head.status, run.steps[0].interruptions), (RunStatus::Queued, 1));
+    assert_eq!(store.workers().await.unwrap().len(), 1);
+}
