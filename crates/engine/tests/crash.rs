@@ -3,6 +3,8 @@
 //! Side effects go to a ledger outside the store. A step that completed never runs again; a step that was interrupted runs
 //! again with the same idempotency key, so the effects by key are exactly seven however the run went.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The worker over the in-memory store: what a handler may do, and what becomes of the run.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

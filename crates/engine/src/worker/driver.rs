@@ -171,6 +171,10 @@ impl Driver {
 
     async fn fail(&mut self, position: usize, said: Said, message: &str) -> Result<Option<(usize, Value)>, Gone> {
         let mut edit = self.reported(position, said);
+        if self.held.cancel.borrow().is_some() {
+            // A person has asked for the end already, and maybe for an undo: a failure must not come before it.
+            return Box::pin(self.proceed(edit)).await;
+        }
         self.rule(edit.fail_step(position, message))?;
         self.write(edit).await.map(|()| None)
     }
