@@ -1,7 +1,5 @@
 //! The rules of state by themselves: what each allows in each state, and what holds after any sequence of them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
