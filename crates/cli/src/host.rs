@@ -1,5 +1,6 @@
 //! Who works: this process when no other worker lives on the store, and otherwise that other one, until it is gone.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -47,12 +48,13 @@ impl Host {
 
     /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of them.
     pub(crate) async fn others(&self, own: Option<RunId>) -> Result<Vec<Run>, Failure> {
-        let mut others = Vec::new();
-        for status in [RunStatus::Running, RunStatus::Waiting, RunStatus::Queued] {
+        let mut others: BTreeMap<RunId, Run> = BTreeMap::new();
+        // In the order in which runs move on, so that one that moves meanwhile is seen twice rather than not at all.
+        for status in [RunStatus::Queued, RunStatus::Waiting, RunStatus::Running] {
             let filter = RunFilter { status: Some(status), limit: MANY, ..RunFilter::default() };
-            others.extend(self.store.runs(filter).await?.into_iter().filter(|run| Some(run.id) != own));
+            others.extend(self.store.runs(filter).await?.into_iter().map(|run| (run.id, run)));
         }
-        Ok(others)
+        Ok(others.into_values().filter(|run| Some(run.id) != own).collect())
     }
 
     /// Stops working: steps under way get the grace period; another signal cuts it short, and one more ends all waiting.
