@@ -1,7 +1,7 @@
 //! The embedded store of Surefoot: one SQLite file.
 //!
-//! One thread writes, in groups ([`writer`]); readers have connections of their own. One worker process lives at a time on
-//! a file, kept so by a lock of the operating system ([`lock`]); any number of processes submit and read.
+//! One thread writes, in groups (`writer`); readers have connections of their own. One worker process lives at a time on
+//! a file, kept so by a lock of the operating system (`lock`); any number of processes submit and read.
 //! The statements are in `sql/`, the schema in `migrations/`.
 
 mod error;
