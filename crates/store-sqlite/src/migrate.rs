@@ -23,9 +23,8 @@ const MIGRATIONS: &[Migration] =
 /// The version of the schema that this build knows.
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 
-/// Checks that the file is ours, and runs the migrations that it lacks.
+/// Runs the migrations that the file lacks.
 pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
-    check_owner(conn)?;
     if version(conn)? != KNOWN {
         run_missing(conn, now)?;
     }
@@ -34,6 +33,12 @@ pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), Store
 
 /// Refuses a file that another program made, or a newer build, before anything is written to it.
 pub(crate) fn check_owner(conn: &Connection) -> Result<(), StoreError> {
+    // The three questions are of one moment: another process may be making the store.
+    let snapshot = conn.unchecked_transaction().map_err(|error| store_error(&error))?;
+    check(&snapshot)
+}
+
+fn check(conn: &Connection) -> Result<(), StoreError> {
     let application: i64 = pragma(conn, "application_id")?;
     let version = version(conn)?;
     if application == APPLICATION_ID && version > KNOWN {
@@ -42,11 +47,15 @@ pub(crate) fn check_owner(conn: &Connection) -> Result<(), StoreError> {
         );
         return Err(StoreError::Unusable(message));
     }
-    let empty = || conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0));
-    if application == APPLICATION_ID || (application == 0 && version == 0 && empty().map_err(|e| store_error(&e))?) {
+    if application == APPLICATION_ID || (application == 0 && version == 0 && is_empty(conn)?) {
         return Ok(());
     }
     Err(StoreError::Unusable("it is the database of another program: use another file".to_owned()))
+}
+
+fn is_empty(conn: &Connection) -> Result<bool, StoreError> {
+    let empty = conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0));
+    empty.map_err(|error| store_error(&error))
 }
 
 fn pragma(conn: &Connection, name: &str) -> Result<i64, StoreError> {
@@ -59,21 +68,19 @@ fn version(conn: &Connection) -> Result<i64, StoreError> {
 
 /// In one transaction; of two processes that open a new file at once, the second finds it done.
 fn run_missing(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
-    let write = |conn: &mut Connection| -> rusqlite::Result<()> {
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let from: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let sql = |error: rusqlite::Error| store_error(&error);
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    check(&tx)?;
+    let from = version(&tx)?;
+    let write = || -> rusqlite::Result<()> {
         for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
-            tx.execute_batch(migration.sql)?;
-            tx.execute(
-                "INSERT INTO migrations (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)",
-                params![migration.version, migration.name, migration.sum().as_bytes(), now.as_micros()],
-            )?;
+            migration.run(&tx, now)?;
         }
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", KNOWN)?;
-        tx.commit()
+        tx.pragma_update(None, "user_version", KNOWN)
     };
-    write(conn).map_err(|error| store_error(&error))
+    write().map_err(sql)?;
+    tx.commit().map_err(sql)
 }
 
 fn check_sums(conn: &Connection) -> Result<(), StoreError> {
@@ -92,6 +99,14 @@ fn check_sums(conn: &Connection) -> Result<(), StoreError> {
 }
 
 impl Migration {
+    fn run(&self, conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+        conn.execute_batch(self.sql)?;
+        let sum = self.sum();
+        let row = params![self.version, self.name, sum.as_bytes(), now.as_micros()];
+        conn.execute("INSERT INTO migrations (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)", row)?;
+        Ok(())
+    }
+
     fn sum(&self) -> Digest {
         Digest::of(self.sql.as_bytes())
     }

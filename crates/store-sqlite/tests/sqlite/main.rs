@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test")]
 
+mod content;
 mod files;
 mod full;
 mod groups;
