@@ -124,7 +124,8 @@ CREATE TABLE steps (
     )
 ) STRICT, WITHOUT ROWID;
 
--- The history: one row for each commit, with all events of it as a JSON array; `seq` is the number of the last of them.
+-- The history: one row for each commit, with all events of it as a JSON array of [kind, step, data]; `seq` is the number of
+-- the last of them.
 CREATE TABLE events (
     run BLOB NOT NULL REFERENCES runs (id),
     seq INTEGER NOT NULL CHECK (seq > 0),

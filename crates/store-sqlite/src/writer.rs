@@ -62,8 +62,11 @@ trait Operation: Send {
 struct Pending<T, F> {
     apply: F,
     outcome: Option<Result<T, StoreError>>,
-    caller: oneshot::Sender<Result<T, StoreError>>,
+    caller: oneshot::Sender<Answer<T, F>>,
 }
+
+/// The outcome, and what was applied: it goes back so that its memory is freed by the caller's thread and not by this one.
+type Answer<T, F> = (Result<T, StoreError>, F);
 
 impl<T, F> Operation for Pending<T, F>
 where
@@ -86,7 +89,7 @@ where
             None => self.outcome.unwrap_or_else(|| Err(fault("an operation was not applied"))),
         };
         // A caller that has gone away does not want to know.
-        let _ = self.caller.send(outcome);
+        let _ = self.caller.send((outcome, self.apply));
     }
 }
 
@@ -116,7 +119,8 @@ impl Writer {
         let (caller, outcome) = oneshot::channel();
         let operation = Box::new(Pending { apply, outcome: None, caller });
         self.sender.as_ref().ok_or_else(gone)?.send(operation).map_err(|_| gone())?;
-        outcome.await.map_err(|_| gone())?
+        let (outcome, _applied) = outcome.await.map_err(|_| gone())?;
+        outcome
     }
 }
 

@@ -114,25 +114,12 @@ fn step(row: &Row<'_>) -> rusqlite::Result<Result<StepState, String>> {
     }))
 }
 
-/// The events of one commit's row, which are numbered up to `last`.
+/// The events of one commit's row, which are numbered up to `last`. Each is an array: kind, step, data.
 pub(crate) fn parse_events(last: u64, at: Timestamp, body: &str) -> Result<Vec<Event>, StoreError> {
-    let Value::Array(events) = parse(body).map_err(fault)? else { return Err(fault("events that are no array")) };
+    let events: Vec<(String, Option<String>, Value)> = serde_json::from_str(body).map_err(fault)?;
     let first = (last + 1).checked_sub(events.len() as u64).ok_or_else(|| fault("more events than were counted"))?;
-    Ok((first..).zip(events).map(|(seq, event)| parse_event(seq, at, event)).collect())
-}
-
-fn parse_event(seq: u64, at: Timestamp, mut event: Value) -> Event {
-    let text = |value: Value| match value {
-        Value::String(text) => Some(text),
-        _ => None,
-    };
-    Event {
-        seq,
-        at,
-        kind: text(event["kind"].take()).unwrap_or_default(),
-        step: event.get_mut("step").map(Value::take).and_then(text),
-        data: event.get_mut("data").map(Value::take).unwrap_or_default(),
-    }
+    let event = |(seq, (kind, step, data))| Event { seq, at, kind, step, data };
+    Ok((first..).zip(events).map(event).collect())
 }
 
 /// The columns of `sql/queue.sql`: a queue's name, whether it is paused, its limits.

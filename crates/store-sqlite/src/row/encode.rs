@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, params};
-use serde_json::{Value, json};
+use serde_json::Value;
 use surefoot::state::{Head, StepState, Transition};
 use surefoot::{NewEvent, RecordChange, RunId, Snapshot, StoreError, Timestamp};
 
@@ -92,21 +92,9 @@ impl StepRow {
 impl EventRows {
     fn of(events: Vec<NewEvent>) -> Result<Self, StoreError> {
         let count = events.len() as u64;
-        let body = Value::Array(events.into_iter().map(event).collect());
-        Ok(Self { count, body: json(&body)? })
+        let arrays: Vec<_> = events.iter().map(|event| (&event.kind, &event.step, &event.data)).collect();
+        Ok(Self { count, body: serde_json::to_string(&arrays).map_err(fault)? })
     }
-}
-
-/// What an event does not have is left out.
-fn event(event: NewEvent) -> Value {
-    let mut object = json!({ "kind": event.kind });
-    if let Some(step) = event.step {
-        object["step"] = Value::String(step);
-    }
-    if !event.data.is_null() {
-        object["data"] = event.data;
-    }
-    object
 }
 
 impl RecordRow {
