@@ -197,7 +197,7 @@ impl Attempt {
             }
             Err(StoreError::LeaseLost) => Err(()),
             Err(error) => {
-                driver.shared.note_trouble(Some(&error));
+                driver.shared.note_trouble(&error);
                 self.reports.put_back(said);
                 Ok(())
             }

@@ -209,17 +209,22 @@ impl Driver {
             // Before the commit: after it the run may be retried, and the folder be in use again.
             self.folder.remove().await;
         }
-        let mut wait = RETRY_FIRST;
+        let shared = self.shared.clone();
+        let (mut wait, mut waiting) = (RETRY_FIRST, None);
         loop {
             match self.shared.store.commit(self.lease, transition.clone()).await {
                 Ok(committed) => {
+                    if waiting.take().is_some() {
+                        shared.note_written();
+                    }
                     self.held.asked_to(committed.cancel);
                     self.run = run;
                     return Ok(());
                 }
                 Err(StoreError::LeaseLost) => return Err(Gone),
                 Err(error) if error.is_retryable() => {
-                    self.shared.note_trouble(Some(&error));
+                    waiting.get_or_insert_with(|| shared.waits_to_write());
+                    shared.note_trouble(&error);
                     self.pause(wait).await?;
                     wait = (wait * 2).min(RETRY_MOST);
                 }

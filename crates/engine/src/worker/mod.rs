@@ -15,7 +15,7 @@ mod undo;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -99,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) interrupting: CancellationToken,
     /// Handlers are dropped without being given time to end.
     pub(crate) hurried: CancellationToken,
+    /// Drivers with something to write that the store does not take at the moment.
+    waiting_to_write: AtomicUsize,
     /// Why the store cannot be written at the moment.
     trouble: watch::Sender<Option<String>>,
 }
@@ -129,6 +131,7 @@ impl Worker {
             draining: CancellationToken::new(),
             interrupting: CancellationToken::new(),
             hurried: CancellationToken::new(),
+            waiting_to_write: AtomicUsize::new(0),
             trouble: watch::Sender::new(None),
         });
         shared.register(id).await?;
@@ -212,19 +215,41 @@ impl Shared {
 
     /// A call that leases runs failed. Whether it took place is for the dispatcher to find out.
     pub(crate) fn doubt(&self, error: &StoreError) {
-        self.note_trouble(Some(error));
+        self.note_trouble(error);
         self.in_doubt.store(true, Ordering::SeqCst);
         self.freed.notify_one();
     }
 
-    /// Notes whether the store can be written.
-    pub(crate) fn note_trouble(&self, trouble: Option<&StoreError>) {
-        let trouble = trouble.map(StoreError::to_string);
+    /// Notes that a write failed; it will be tried again.
+    pub(crate) fn note_trouble(&self, error: &StoreError) {
+        self.set_trouble(Some(error.to_string()));
+    }
+
+    /// Notes that a write succeeded. On a disk that is nearly full a small one does, while a driver waits with a large one.
+    pub(crate) fn note_written(&self) {
+        if self.waiting_to_write.load(Ordering::SeqCst) == 0 {
+            self.set_trouble(None);
+        }
+    }
+
+    /// Counts a driver that waits to write, until what this gives is dropped.
+    pub(crate) fn waits_to_write(&self) -> impl Drop + '_ {
+        struct Waiting<'a>(&'a Shared);
+
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.waiting_to_write.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+
+        self.waiting_to_write.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
         self.trouble.send_if_modified(|now| {
             let changed = *now != trouble;
-            if changed {
-                now.clone_from(&trouble);
-            }
+            *now = trouble;
             changed
         });
     }

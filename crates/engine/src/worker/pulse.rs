@@ -54,13 +54,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn heartbeat(shared: &Shared) {
     match shared.store.heartbeat(shared.id()).await {
         Ok(heartbeat) => {
-            shared.note_trouble(None);
+            shared.note_written();
             heartbeat.cancels.into_iter().for_each(|(run, mode)| shared.held.cancel(run, mode));
         }
         Err(StoreError::LeaseLost) => begin_anew(shared).await,
         Err(error) => {
             tracing::warn!(%error, "cannot renew the lease; trying again");
-            shared.note_trouble(Some(&error));
+            shared.note_trouble(&error);
         }
     }
 }
@@ -71,7 +71,7 @@ async fn begin_anew(shared: &Shared) {
     shared.held.lose_all();
     if let Err(error) = shared.register(WorkerId::new()).await {
         tracing::warn!(%error, "cannot register anew; trying again");
-        shared.note_trouble(Some(&error));
+        shared.note_trouble(&error);
     }
 }
 
