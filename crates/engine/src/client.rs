@@ -118,7 +118,7 @@ impl Submit {
         let scope = Scope { parameters, ..Scope::default() };
         let unique = self.workflow.unique().map(|unique| expression::render(unique, &scope)).transpose()?;
         let available_at = self.at.filter(|at| *at > now).unwrap_or(now);
-        let mut run = Run::new(RunId::new(), self.workflow, scope.parameters, now, available_at);
+        let mut run = Run::new(RunId::at(now), self.workflow, scope.parameters, now, available_at);
         run.key = self.key;
         run.unique = unique;
         run.priority = self.priority;

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::Digest as _;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
+
+use crate::Timestamp;
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -65,6 +68,36 @@ uuid_id!(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
+impl RunId {
+    /// A new identifier for a run submitted at `at`, by the store's clock: runs sort by when they were submitted, and those
+    /// that this process submits in the same millisecond by the order in which it did.
+    pub fn at(at: Timestamp) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let mut rest = [0; 10];
+        rest.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
+        // The version takes four bits of the first byte and the variant two of the third; the count goes around them.
+        let count = MADE.fetch_add(1, Ordering::Relaxed);
+        let bits = count.to_be_bytes();
+        rest[0] = bits[0] >> 4;
+        rest[1] = bits[0] << 4 | bits[1] >> 4;
+        rest[2] = (bits[1] & 0x0f) << 2 | bits[2] >> 6;
+        rest[3] = bits[2] << 2 | bits[3] >> 6;
+        rest[4] = bits[3] << 2 | rest[4] & 0x03;
+        Self(Builder::from_unix_timestamp_millis(Self::millis(at), &rest).into_uuid())
+    }
+
+    /// Not above any identifier made for a run that was submitted at `at` or later, to the millisecond.
+    pub fn first_at(at: Timestamp) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&Self::millis(at).to_be_bytes()[2..]);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    fn millis(at: Timestamp) -> u64 {
+        u64::try_from(at.as_micros() / 1000).unwrap_or(0)
+    }
+}
+
 impl Digest {
     /// The digest of `content`.
     pub fn of(content: &[u8]) -> Self {
@@ -107,5 +140,23 @@ impl FromStr for Digest {
             *byte = u8::from_str_radix(&text[index * 2..index * 2 + 2], 16).map_err(|_| bad())?;
         }
         Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_sort_by_when_they_were_submitted() {
+        let at = |millis: i64| Timestamp::from_micros(1_777_888_999_000_000 + millis * 1000);
+        let made: Vec<RunId> = (0..3).flat_map(|millis| (0..600).map(move |_| RunId::at(at(millis)))).collect();
+        assert!(made.is_sorted_by(|a, b| a < b));
+        for (millis, ids) in (0..3).zip(made.chunks(600)) {
+            let (first, next) = (RunId::first_at(at(millis)), RunId::first_at(at(millis + 1)));
+            assert!(ids.iter().all(|id| (first..next).contains(id)));
+        }
+        let id = Uuid::from_bytes(*made[0].as_bytes());
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
     }
 }

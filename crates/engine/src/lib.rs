@@ -9,6 +9,7 @@
 
 mod client;
 mod credentials;
+pub mod document;
 mod duration;
 mod event;
 mod expression;
@@ -18,6 +19,7 @@ mod maintenance;
 mod queue;
 mod record;
 pub mod state;
+pub mod statistics;
 pub mod store;
 mod time;
 mod worker;

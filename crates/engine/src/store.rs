@@ -12,7 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use crate::document::{Document, DocumentFilter, Expect, NewDocument};
 use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
+use crate::statistics::{Span, Tally};
 use crate::{Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Timestamp, WorkerId};
 
 /// Where runs live. Every method is atomic and durable when it returns; a dropped call may or may not have taken place.
@@ -105,13 +107,34 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Records, by kind and name.
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError>;
 
+    /// How runs ended, counted over spans that begin at `since` or later. A run that a person retries counts each time it
+    /// ends. Not in any order; two entries may speak of the same, and then add up.
+    async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError>;
+
+    /// How many runs there are of a status. Counting stops at `limit`: what is shown then is "more than".
+    async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError>;
+
     /// A piece of a workspace's content.
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    // Documents.
+
+    /// Writes a document, if what is there is as expected (an expired one is as none). Its new version; `None` when it was not.
+    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError>;
+
+    /// A document that has not expired.
+    async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError>;
+
+    /// Documents of a kind that have not expired, by id (in the order of its bytes).
+    async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError>;
+
+    /// Removes a document. Returns whether there was one.
+    async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError>;
 
     // Upkeep.
 
     /// Removes the details (events, snapshots) of ended runs that their queue's retention lets go: `limit` runs at most.
-    /// Returns how many it was.
+    /// Returns how many it was. Removes expired documents and old tallies on the way.
     async fn prune(&self, limit: usize) -> Result<usize, StoreError>;
 }
 
@@ -133,6 +156,10 @@ pub struct NewWorker {
     pub name: String,
     /// How long its leases hold without a heartbeat.
     pub lease: Duration,
+    /// The version of the program.
+    pub version: String,
+    /// The actions that it knows.
+    pub actions: Arc<BTreeSet<String>>,
 }
 
 /// A worker that is alive.
@@ -150,6 +177,10 @@ pub struct WorkerInfo {
     pub expires_at: Timestamp,
     /// How many runs it holds.
     pub running: u64,
+    /// The version of its program.
+    pub version: String,
+    /// The actions that it knows.
+    pub actions: Arc<BTreeSet<String>>,
 }
 
 /// What a heartbeat brings back.
@@ -219,6 +250,16 @@ pub struct RunFilter {
     pub queue: Option<String>,
     /// Only with this key.
     pub key: Option<String>,
+    /// Only those that this worker holds.
+    pub worker: Option<WorkerId>,
+    /// Only those submitted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only those submitted before this time.
+    pub until: Option<Timestamp>,
+    /// Only those whose key or unique value begins with this text (case matters), or whose id is this text.
+    pub text: Option<String>,
+    /// The oldest first, and [`Self::before`] then means after.
+    pub oldest_first: bool,
     /// Only runs submitted before this one: the last of the page before.
     pub before: Option<RunId>,
     /// Runs at most.
@@ -227,11 +268,13 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        Self { status: None, workflow: None, queue: None, key: None, before: None, limit: 50 }
+        let (status, workflow, queue, key, worker) = (None, None, None, None, None);
+        let (since, until, text, before) = (None, None, None, None);
+        Self { status, workflow, queue, key, worker, since, until, text, oldest_first: false, before, limit: 50 }
     }
 }
 
-/// Which records to list.
+/// Which records to list. The default lists all.
 #[derive(Clone, Debug, Default)]
 pub struct RecordFilter {
     /// Only of this kind.
@@ -240,6 +283,12 @@ pub struct RecordFilter {
     pub name: Option<String>,
     /// Only of this run.
     pub run: Option<RunId>,
+    /// Only those of [`Self::kind`] whose name comes after this one: the last of the page before.
+    pub after: Option<String>,
+    /// Only those whose name begins with this text.
+    pub prefix: Option<String>,
+    /// Records at most.
+    pub limit: Option<usize>,
 }
 
 /// Why a store did not do what it was asked.

@@ -182,5 +182,33 @@ CREATE TABLE workers (
     lease INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     heartbeat_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    -- The actions that it knows, as a JSON array.
+    actions TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- How runs ended, counted by the minute (span 60), by the hour (3600) and for ever (0); `slot` is that of the duration.
+CREATE TABLE tallies (
+    span INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    queue TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (
+        outcome = 'completed' OR outcome = 'failed' OR outcome = 'cancelled' OR outcome = 'recovered'
+    ),
+    slot INTEGER NOT NULL CHECK (slot >= 0),
+    count INTEGER NOT NULL CHECK (count > 0),
+    PRIMARY KEY (span, at, queue, outcome, slot)
+) STRICT, WITHOUT ROWID;
+
+-- Small facts that are no part of a run: tokens, sessions, alerts, the audit log.
+CREATE TABLE documents (
+    kind TEXT NOT NULL,
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version > 0),
+    updated_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    data TEXT NOT NULL,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX documents_expiring ON documents (expires_at) WHERE expires_at IS NOT NULL;

@@ -4,6 +4,7 @@
 //! a file, kept so by a lock of the operating system (`lock`); any number of processes submit and read.
 //! The statements are in `sql/`, the schema in `migrations/`.
 
+mod documents;
 mod error;
 mod lock;
 mod migrate;
@@ -17,19 +18,22 @@ mod row;
 mod sql;
 #[cfg(test)]
 mod sql_tests;
+mod statistics;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
     WorkerInfo,
 };
 use surefoot::{
-    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp, WorkerId,
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
 };
 use tokio::sync::Mutex;
 
@@ -39,7 +43,7 @@ use crate::lock::WorkerLock;
 use crate::op::Insert;
 use crate::plans::Plans;
 use crate::readers::Readers;
-use crate::row::Written;
+use crate::row::{Written, json};
 use crate::writer::{Marks, Writer};
 
 /// Runs in one SQLite file. Dropping it writes what was asked of it and closes the file.
@@ -189,6 +193,34 @@ impl Store for SqliteStore {
 
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
         self.readers.read(move |conn| read::records(conn, &filter)).await
+    }
+
+    async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        self.readers.read(move |conn| statistics::tallies(conn, span, since)).await
+    }
+
+    async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
+        self.readers.read(move |conn| statistics::count_runs(conn, status, limit)).await
+    }
+
+    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        let data = json(&document.data)?;
+        self.writer.run(move |tx| op::put_document(tx, &document, &data, expect)).await
+    }
+
+    async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
+        let (kind, id, now) = (kind.to_owned(), id.to_owned(), self.clock.now());
+        self.readers.read(move |conn| documents::get(conn, &kind, &id, now)).await
+    }
+
+    async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
+        let now = self.clock.now();
+        self.readers.read(move |conn| documents::list(conn, &filter, now)).await
+    }
+
+    async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.writer.run(move |tx| op::delete_document(tx, &kind, &id)).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {

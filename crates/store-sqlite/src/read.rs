@@ -1,8 +1,10 @@
 //! What readers ask: runs, events, records, contents, queues, workers.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
 use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId};
 
@@ -25,26 +27,66 @@ pub(crate) fn runs(conn: &Connection, plans: &Plans, filter: &RunFilter) -> Resu
 }
 
 /// Above every id, which has 16 bytes.
-const AFTER_ALL: [u8; 17] = [0xff; 17];
+const AFTER_ALL: &[u8] = &[0xff; 17];
 
 fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>> {
-    let before = filter.before.as_ref().map_or(&AFTER_ALL[..], |id| id.as_bytes());
+    let (after, before) = bounds(filter);
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let status = filter.status.map(RunStatus::as_str);
-    let parameters = params![status, filter.workflow, filter.queue, filter.key, before, limit];
-    let mut statement = conn.prepare_cached(listing(filter))?;
+    let status = filter.status.or(filter.worker.and(Some(RunStatus::Running)));
+    if filter.worker.is_some() && status != Some(RunStatus::Running) {
+        return Ok(Vec::new());
+    }
+    let worker = filter.worker.as_ref().map(|worker| worker.as_bytes());
+    let text_end = filter.text.as_deref().map(end_of_prefix);
+    let named = filter.text.as_deref().and_then(|text| text.parse::<RunId>().ok());
+    let named = named.as_ref().map(|id| id.as_bytes());
+    let mut statement = conn.prepare_cached(&listing(filter, status))?;
+    let status = status.map(RunStatus::as_str);
+    let parameters: [&dyn ToSql; 11] = [
+        &status,
+        &filter.workflow,
+        &filter.queue,
+        &filter.key,
+        &before,
+        &limit,
+        &after,
+        &worker,
+        &filter.text,
+        &text_end,
+        &named,
+    ];
+    // A statement has the parameters up to the last that it names.
+    let parameters = &parameters[..statement.parameter_count()];
     statement.query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?.collect()
 }
 
+/// The ids between which the filter's runs are, both excluded.
+fn bounds(filter: &RunFilter) -> (Vec<u8>, Vec<u8>) {
+    let last = |wanted| filter.before.filter(|_| filter.oldest_first == wanted).map(|id| id.as_bytes().to_vec());
+    // A byte shorter than an id and less than any that begins with it, or one id less.
+    let since = filter.since.map(|since| RunId::first_at(since).as_bytes()[..15].to_vec());
+    let until = filter.until.map(|until| RunId::first_at(until).as_bytes().to_vec());
+    let after = last(true).into_iter().chain(since).max();
+    let before = last(false).into_iter().chain(until).min();
+    (after.unwrap_or_default(), before.unwrap_or_else(|| AFTER_ALL.to_vec()))
+}
+
+/// Not before any text that begins with this one. (Nobody begins a key with the last of all characters.)
+fn end_of_prefix(text: &str) -> String {
+    format!("{text}{}", char::MAX)
+}
+
 /// The statement whose index has the fewest runs that the filter does not want.
-fn listing(filter: &RunFilter) -> &'static str {
-    match filter.status {
+fn listing(filter: &RunFilter, status: Option<RunStatus>) -> Cow<'static, str> {
+    let newest_first = match status {
+        _ if filter.text.is_some() => sql::LIST_RUNS_WITH_TEXT,
         _ if filter.key.is_some() => sql::LIST_RUNS_WITH_KEY,
         Some(RunStatus::Running) => sql::LIST_RUNNING_RUNS,
         Some(RunStatus::Queued | RunStatus::Waiting) => sql::LIST_HELD_BACK_RUNS,
         Some(RunStatus::Failed | RunStatus::Cancelled) => sql::LIST_UNHAPPY_RUNS,
         Some(RunStatus::Completed) | None => sql::LIST_RUNS,
-    }
+    };
+    if filter.oldest_first { newest_first.replace("DESC LIMIT", "ASC LIMIT").into() } else { newest_first.into() }
 }
 
 pub(crate) fn events(conn: &Connection, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -71,7 +113,10 @@ pub(crate) fn records(conn: &Connection, filter: &RecordFilter) -> Result<Vec<Re
     let read = || -> rusqlite::Result<Vec<Result<Record, StoreError>>> {
         let mut statement = conn.prepare_cached(statement)?;
         let run = filter.run.as_ref().map(|run| run.as_bytes());
-        statement.query_map(params![filter.kind, filter.name, run], record)?.collect()
+        let prefix = filter.prefix.as_deref().unwrap_or_default();
+        let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let end = end_of_prefix(prefix);
+        statement.query_map(params![filter.kind, filter.name, run, filter.after, prefix, end, limit], record)?.collect()
     };
     read().map_err(sql_error)?.into_iter().collect()
 }
@@ -117,6 +162,8 @@ pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInf
             heartbeat_at: time(row, 3)?,
             expires_at: time(row, 4)?,
             running: count(row, 5)?,
+            version: row.get(6)?,
+            actions: Arc::new(serde_json::from_str(row.get_ref(7)?.as_str()?).unwrap_or_default()),
         })
     };
     let read = || -> rusqlite::Result<Vec<WorkerInfo>> {

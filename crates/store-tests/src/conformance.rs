@@ -55,12 +55,18 @@ macro_rules! conformance {
                 the_rate_counts_first_starts, a_paused_queue_gives_nothing, limits_are_given_to_new_queues,
             }
             content {
-                a_record_has_an_owner, records_are_listed, contents_are_kept, a_refused_commit_leaves_no_content,
+                a_record_has_an_owner, records_are_listed, records_are_listed_in_pages, contents_are_kept, a_refused_commit_leaves_no_content,
                 details_go_by_age, details_go_by_count, a_pruned_run_goes_on,
             }
             lists {
                 runs_are_listed_by_filter, runs_are_listed_in_pages, queues_count, queues_keep_their_limits,
-                a_run_is_added_once,
+                a_run_is_added_once, runs_are_listed_by_time_and_holder, runs_are_found_by_text, the_oldest_come_first,
+            }
+            documents {
+                a_document_is_kept, a_document_is_written_as_expected, a_document_expires, documents_are_listed,
+            }
+            statistics {
+                ends_are_counted, recoveries_are_counted, what_was_refused_is_not_counted, runs_are_counted,
             }
             together { no_run_is_given_twice, no_limit_is_passed, one_end_is_written, hints_come, }
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
     WorkerInfo,
@@ -229,6 +231,30 @@ impl Store for FaultyStore {
 
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
         self.read(self.inner.records(filter)).await
+    }
+
+    async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        self.read(self.inner.tallies(span, since)).await
+    }
+
+    async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
+        self.read(self.inner.count_runs(status, limit)).await
+    }
+
+    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        self.read(self.inner.put_document(document, expect)).await
+    }
+
+    async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
+        self.read(self.inner.document(kind, id)).await
+    }
+
+    async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
+        self.read(self.inner.documents(filter)).await
+    }
+
+    async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+        self.read(self.inner.delete_document(kind, id)).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -66,13 +66,15 @@ impl Scene {
 
     pub(crate) async fn worker(&self, name: &str) -> WorkerId {
         let id = WorkerId::new();
-        self.store.register_worker(NewWorker { id, name: name.to_owned(), lease: LEASE }).await.unwrap();
+        let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
+        let (name, version) = (name.to_owned(), "1.2.3".to_owned());
+        self.store.register_worker(NewWorker { id, name, lease: LEASE, version, actions }).await.unwrap();
         id
     }
 
     /// A run of `plan` that is not submitted yet.
     pub(crate) fn draft(&self, plan: &Arc<Workflow>) -> Run {
-        Run::new(RunId::new(), plan.clone(), json!({}), self.now(), self.now())
+        Run::new(RunId::at(self.now()), plan.clone(), json!({}), self.now(), self.now())
     }
 
     pub(crate) async fn submit(&self, run: &Run) -> Submitted {

@@ -14,8 +14,13 @@ async fn three_writes(fault: Fault) -> (Vec<Option<Result<(), StoreError>>>, usi
     let mut results = Vec::new();
     for name in ["a", "b", "c"] {
         assert_eq!(faulty.met(), name == "c");
-        let worker =
-            surefoot::store::NewWorker { id: WorkerId::new(), name: name.to_owned(), lease: Duration::from_secs(9) };
+        let worker = surefoot::store::NewWorker {
+            id: WorkerId::new(),
+            name: name.to_owned(),
+            lease: Duration::from_secs(9),
+            version: "1".to_owned(),
+            actions: std::sync::Arc::default(),
+        };
         // A call that never returns lets the fault be known all the same.
         results.push(tokio::select! {
             biased;

@@ -18,7 +18,7 @@ pub(crate) async fn records(app: &App, args: &Records) -> Result<Exit, Failure> 
         Some(run) => Some(refer::find(client.store().as_ref(), run).await?.id),
         None => None,
     };
-    let filter = RecordFilter { kind: args.kind.clone(), name: args.name.clone(), run };
+    let filter = RecordFilter { kind: args.kind.clone(), name: args.name.clone(), run, ..RecordFilter::default() };
     let records = client.store().records(filter).await?;
     if app.json {
         summary::json(&records.iter().map(RecordView::from).collect::<Vec<_>>())?;

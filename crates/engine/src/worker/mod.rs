@@ -37,6 +37,8 @@ use crate::{Client, CredentialSource, Handlers, NoCredentials, Store, StoreError
 pub struct WorkerOptions {
     /// What people read of it: host and process id. Need not be unique.
     pub name: String,
+    /// The version of its program, for people to read.
+    pub version: String,
     /// Runs that it holds at once.
     pub concurrency: usize,
     /// How long its leases hold without a heartbeat; it sends three in that time.
@@ -55,6 +57,7 @@ impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
             name: format!("pid {}", std::process::id()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             concurrency: 256,
             lease: Duration::from_secs(5),
             grace: Duration::from_secs(10),
@@ -207,8 +210,9 @@ impl Shared {
     }
 
     async fn register(&self, id: WorkerId) -> Result<(), StoreError> {
-        let name = self.options.name.clone();
-        self.store.register_worker(NewWorker { id, name, lease: self.options.lease }).await?;
+        let (name, lease, version) = (self.options.name.clone(), self.options.lease, self.options.version.clone());
+        let actions = self.actions.clone();
+        self.store.register_worker(NewWorker { id, name, lease, version, actions }).await?;
         *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
     }

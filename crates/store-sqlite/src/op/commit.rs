@@ -13,7 +13,9 @@ use crate::sql;
 use crate::writer::Tx;
 
 pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result<Committed, Failure> {
-    let Some((event_seq, asked)) = held(tx, lease)? else { return Err(Failure::Refused(StoreError::LeaseLost)) };
+    let Some((event_seq, asked, queue)) = held(tx, lease, written.head.status.is_ended())? else {
+        return Err(Failure::Refused(StoreError::LeaseLost));
+    };
     write::check(tx, lease.run, written)?;
     let event_seq = write::details(tx, lease.run, event_seq, written)?;
     let head = &written.head;
@@ -25,15 +27,24 @@ pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result
     let cancel = if head.status.is_ended() { head.cancel } else { asked };
     let given_back = matches!(head.status, RunStatus::Queued | RunStatus::Waiting);
     let available_at = if given_back && cancel.is_some() { Some(tx.now) } else { head.available_at };
-    HeadRow { run: lease.run, head, cancel, available_at, event_seq, rate_at: None }.update(tx)?;
+    HeadRow {
+        run: lease.run,
+        queue: queue.as_deref().unwrap_or_default(),
+        head,
+        cancel,
+        available_at,
+        event_seq,
+        rate_at: None,
+    }
+    .update(tx)?;
     // Another run may have waited for this one's place.
     *tx.work |= *tx.backlog;
     Ok(Committed { cancel })
 }
 
-/// The number of the last event and the cancel that was asked for, when the lease holds.
-fn held(tx: &Tx<'_>, lease: Lease) -> rusqlite::Result<Option<(u64, Option<CancelMode>)>> {
-    let read = |row: &Row<'_>| Ok((count(row, 0)?, optional_word(row, 1)?));
+/// The number of the last event, the cancel that was asked for, and for a run that ends its queue: when the lease holds.
+fn held(tx: &Tx<'_>, lease: Lease, ends: bool) -> rusqlite::Result<Option<(u64, Option<CancelMode>, Option<String>)>> {
+    let read = |row: &Row<'_>| Ok((count(row, 0)?, optional_word(row, 1)?, if ends { row.get(2)? } else { None }));
     let mut statement = tx.conn.prepare_cached(sql::HELD_RUN)?;
     statement.query_row(params![lease.run.as_bytes(), lease.worker.as_bytes(), signed(lease.epoch)], read).optional()
 }

@@ -6,6 +6,7 @@
 mod admit;
 mod claim;
 mod commit;
+mod documents;
 mod person;
 mod prune;
 mod queues;
@@ -15,6 +16,7 @@ mod write;
 
 pub(crate) use claim::claim;
 pub(crate) use commit::commit;
+pub(crate) use documents::{delete_document, put_document};
 pub(crate) use person::edit;
 pub(crate) use prune::prune;
 pub(crate) use queues::{pause_queue, set_queue};

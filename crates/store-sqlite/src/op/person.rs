@@ -33,7 +33,9 @@ pub(super) fn edit_start(
     write::check(tx, id, &written)?;
     let event_seq = write::details(tx, id, event_seq, &written)?;
     let head = &written.head;
-    HeadRow { run: id, head, cancel: head.cancel, available_at: head.available_at, event_seq, rate_at }.update(tx)?;
+    let queue = run.queue();
+    HeadRow { run: id, queue, head, cancel: head.cancel, available_at: head.available_at, event_seq, rate_at }
+        .update(tx)?;
     *tx.work |= head.cancel.is_some() || *tx.backlog && head.status.is_ended();
     Ok(run)
 }

@@ -1,6 +1,7 @@
 //! Retention: the details of ended runs go when their queue lets them go.
 
 use rusqlite::{ToSql, params};
+use surefoot::statistics::Span;
 use surefoot::{Keep, QueueLimits, RunId, RunStatus};
 
 use crate::error::Failure;
@@ -26,6 +27,7 @@ pub(crate) fn prune(tx: &Tx<'_>, limit: usize) -> Result<usize, Failure> {
     old.dedup();
     old.truncate(limit);
     old.iter().try_for_each(|run| forget(tx, *run))?;
+    forget_expired(tx, limit)?;
     Ok(old.len())
 }
 
@@ -56,6 +58,19 @@ fn ids(tx: &Tx<'_>, statement: &str, parameters: &[&dyn ToSql]) -> rusqlite::Res
 fn forget(tx: &Tx<'_>, run: RunId) -> rusqlite::Result<()> {
     for statement in [sql::DELETE_EVENTS, sql::DELETE_ORPHAN_BLOBS, sql::DELETE_SNAPSHOT_BLOBS, sql::FORGET_DETAILS] {
         tx.conn.prepare_cached(statement)?.execute([run.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// What counts as removed already, and tallies that no chart shows any more.
+fn forget_expired(tx: &Tx<'_>, limit: usize) -> rusqlite::Result<()> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    tx.conn.prepare_cached(sql::DELETE_EXPIRED_DOCUMENTS)?.execute([tx.now.as_micros(), limit])?;
+    for span in Span::EVERY {
+        if let Some(kept) = span.kept() {
+            let before = tx.now.as_micros().saturating_sub(length(kept));
+            tx.conn.prepare_cached(sql::DELETE_TALLIES)?.execute([span.seconds(), before])?;
+        }
     }
     Ok(())
 }

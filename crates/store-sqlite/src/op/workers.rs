@@ -2,12 +2,13 @@
 
 use rusqlite::{Row, params};
 use surefoot::state::CancelMode;
+use surefoot::statistics::Outcome;
 use surefoot::store::{Heartbeat, NewWorker};
 use surefoot::{Run, RunId, StoreError, WorkerId};
 
 use super::person;
 use crate::error::Failure;
-use crate::row::{length, optional_word};
+use crate::row::{json, length, optional_word};
 use crate::sql;
 use crate::writer::Tx;
 
@@ -20,12 +21,15 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
         interrupt(tx, &orphans, "its worker died")?;
     }
     let expires_at = tx.now + worker.lease;
+    let actions = json(&serde_json::json!(*worker.actions))?;
     tx.conn.prepare_cached(sql::INSERT_WORKER)?.execute(params![
         worker.id.as_bytes(),
         worker.name,
         length(worker.lease),
         tx.now.as_micros(),
         expires_at.as_micros(),
+        worker.version,
+        actions,
     ])?;
     *tx.work = true;
     Ok(())
@@ -80,7 +84,9 @@ fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], reason: &str) -> Result<Vec<Run>, 
     for id in runs {
         let run = person::edit(tx, *id, |edit| edit.interrupt(reason));
         // The worker's end and the runs before it are written already.
-        interrupted.push(run.map_err(|failure| Failure::Aborted(failure.into_error()))?);
+        let run = run.map_err(|failure| Failure::Aborted(failure.into_error()))?;
+        tx.ends.add(run.queue(), Outcome::Recovered, None, tx.now);
+        interrupted.push(run);
     }
     Ok(interrupted)
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 use surefoot::state::{CancelMode, Head};
+use surefoot::statistics::Outcome;
 use surefoot::{RunId, Snapshot, StoreError, Timestamp};
 
 use crate::error::{Failure, fault};
@@ -90,6 +91,7 @@ fn store_snapshot(tx: &Tx<'_>, run: RunId, snapshot: &Snapshot) -> rusqlite::Res
 /// The run's own row, whole.
 pub(super) struct HeadRow<'a> {
     pub(super) run: RunId,
+    pub(super) queue: &'a str,
     pub(super) head: &'a Head,
     pub(super) cancel: Option<CancelMode>,
     pub(super) available_at: Option<Timestamp>,
@@ -122,6 +124,9 @@ impl HeadRow<'_> {
             signed(self.event_seq),
             micros(self.rate_at),
         ])?;
+        if let (Some(outcome), Some(end)) = (Outcome::of(head.status), head.completed_at) {
+            tx.ends.add(self.queue, outcome, head.started_at, end);
+        }
         if rows == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(rows)) }
     }
 }

@@ -165,6 +165,10 @@ fn optional_time(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Timesta
 }
 
 /// A number that is never negative, as the schema's checks say.
+pub(crate) fn parse_json(text: &str) -> Result<Value, StoreError> {
+    parse(text).map_err(fault)
+}
+
 pub(crate) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(index).map(i64::unsigned_abs)
 }

@@ -30,7 +30,7 @@ pub(crate) fn plan() -> Arc<Workflow> {
 }
 
 pub(crate) fn draft(store: &SqliteStore) -> Run {
-    Run::new(RunId::new(), plan(), json!({ "name": "x" }), store.now(), store.now())
+    Run::new(RunId::at(store.now()), plan(), json!({ "name": "x" }), store.now(), store.now())
 }
 
 /// The run as it is queued.
@@ -75,7 +75,13 @@ pub(crate) async fn register(store: &SqliteStore, name: &str) -> WorkerId {
 }
 
 pub(crate) fn worker(id: WorkerId, name: &str) -> NewWorker {
-    NewWorker { id, name: name.to_owned(), lease: Duration::from_secs(60) }
+    NewWorker {
+        id,
+        name: name.to_owned(),
+        lease: Duration::from_secs(60),
+        version: "1".to_owned(),
+        actions: Arc::default(),
+    }
 }
 
 /// A connection beside the store's own, as another program would have.

@@ -77,7 +77,7 @@ pub async fn records_are_listed(scene: Scene) {
     let of = |kind: Option<&str>, name: Option<&str>| RecordFilter {
         kind: kind.map(str::to_owned),
         name: name.map(str::to_owned),
-        run: None,
+        ..RecordFilter::default()
     };
     assert_eq!(
         names(&scene, of(None, None)).await,
@@ -86,6 +86,25 @@ pub async fn records_are_listed(scene: Scene) {
     assert_eq!(names(&scene, of(Some("b"), None)).await, owned(&[("b", "1"), ("b", "2")]));
     assert_eq!(names(&scene, of(None, Some("9"))).await, owned(&[("a", "9")]));
     assert_eq!(names(&scene, of(Some("a"), Some("1"))).await, owned(&[]));
+}
+
+/// Records of a kind come in pages, and by the beginning of their name.
+pub async fn records_are_listed_in_pages(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let pairs = [("a", "x1"), ("a", "x2"), ("a", "x3"), ("a", "y"), ("b", "x")];
+    scene.commit(&run, publish(pairs.map(|(kind, name)| put(kind, name, json!(1))).to_vec())).await;
+    let found = async |after: Option<&str>, prefix: Option<&str>, limit| {
+        let (after, prefix) = (after.map(str::to_owned), prefix.map(str::to_owned));
+        let filter = RecordFilter { kind: Some("a".to_owned()), after, prefix, limit, ..RecordFilter::default() };
+        names(&scene, filter).await.into_iter().map(|(_, name)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None, None, Some(2)).await, ["x1", "x2"]);
+    assert_eq!(found(Some("x2"), None, Some(2)).await, ["x3", "y"]);
+    assert_eq!(found(Some("x1"), Some("x"), None).await, ["x2", "x3"]);
+    assert_eq!(found(None, Some("y"), None).await, ["y"]);
+    assert_eq!(found(None, Some("Y"), None).await, [""; 0]);
+    assert_eq!(found(None, None, Some(0)).await, [""; 0]);
 }
 
 fn snapshot(files: &[&[u8]]) -> Snapshot {

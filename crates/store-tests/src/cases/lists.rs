@@ -2,13 +2,13 @@
 
 use surefoot::state::CancelMode;
 use surefoot::store::RunFilter;
-use surefoot::{QueueLimits, Run, RunId, RunStatus, StoreError};
+use surefoot::{QueueLimits, Run, RunId, RunStatus, StoreError, WorkerId};
 
 use crate::Scene;
 use crate::scene::{SECOND, begin, plan};
 
 /// One run of each status, in two workflows.
-async fn zoo(scene: &Scene) -> Vec<Run> {
+pub(super) async fn zoo(scene: &Scene) -> Vec<Run> {
     let worker = scene.worker("w").await;
     let (a, b) = (plan("a", &["one"]), plan("b", &["one"]));
     let mut ids = Vec::new();
@@ -148,4 +148,98 @@ pub async fn a_run_is_added_once(scene: Scene) {
     let result = scene.store.submit(again).await;
     assert!(matches!(result, Err(StoreError::Fault(_))), "{result:?}");
     assert_eq!(scene.picture().await, before);
+}
+
+async fn listed(scene: &Scene, filter: RunFilter) -> Vec<RunId> {
+    scene.store.runs(filter).await.unwrap().into_iter().map(|run| run.id).collect()
+}
+
+/// By when they were submitted, to the millisecond; and by who holds them.
+pub async fn runs_are_listed_by_time_and_holder(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    let begin = scene.now();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(scene.start(worker, &plan).await.id);
+        scene.clock.advance(SECOND);
+    }
+    ids.push(scene.queue(&plan).await.id);
+    for (since, until, expected) in [
+        (Some(0), None, &ids[..]),
+        (Some(1), None, &ids[1..]),
+        (Some(4), None, &[]),
+        (None, Some(0), &[]),
+        (None, Some(2), &ids[..2]),
+        (Some(1), Some(3), &ids[1..3]),
+    ] {
+        let at = |seconds: Option<u32>| seconds.map(|seconds| begin + SECOND * seconds);
+        let filter = RunFilter { since: at(since), until: at(until), ..RunFilter::default() };
+        let newest_first: Vec<RunId> = expected.iter().rev().copied().collect();
+        assert_eq!(listed(&scene, filter.clone()).await, newest_first, "{filter:?}");
+        let filter = RunFilter { oldest_first: true, ..filter };
+        assert_eq!(listed(&scene, filter.clone()).await, expected, "{filter:?}");
+    }
+    let held = |worker, status| RunFilter { worker: Some(worker), status, ..RunFilter::default() };
+    scene.complete(&scene.get(ids[1]).await).await;
+    assert_eq!(listed(&scene, held(worker, None)).await, [ids[2], ids[0]]);
+    assert_eq!(listed(&scene, held(worker, Some(RunStatus::Running))).await, [ids[2], ids[0]]);
+    assert_eq!(listed(&scene, held(worker, Some(RunStatus::Queued))).await, []);
+    assert_eq!(listed(&scene, held(WorkerId::new(), None)).await, []);
+}
+
+/// By the beginning of the key or of the unique value, or by the whole id.
+pub async fn runs_are_found_by_text(scene: Scene) {
+    let plan = plan("a", &["one"]);
+    let mut runs = Vec::new();
+    for (key, unique) in [
+        (Some("shop-1"), None),
+        (Some("shop-2"), Some("x")),
+        (None, Some("shop")),
+        (Some("Shop"), None),
+        (None, None),
+        (Some("größe"), None),
+    ] {
+        let mut run = scene.draft(&plan);
+        (run.key, run.unique) = (key.map(str::to_owned), unique.map(str::to_owned));
+        scene.submit(&run).await;
+        runs.push(run);
+    }
+    scene.cancel(&runs[1], CancelMode::Stop).await;
+    let whole = runs[4].id.to_string();
+    for (text, status, expected) in [
+        ("shop", None, &[2, 1, 0][..]),
+        ("shop-", None, &[1, 0]),
+        ("shop-", Some(RunStatus::Cancelled), &[1]),
+        ("shop-1", None, &[0]),
+        ("x", None, &[1]),
+        ("grö", None, &[5]),
+        ("%", None, &[]),
+        ("hop", None, &[]),
+        (whole.as_str(), None, &[4]),
+    ] {
+        let filter = RunFilter { text: Some(text.to_owned()), status, ..RunFilter::default() };
+        let expected: Vec<RunId> = expected.iter().map(|index: &usize| runs[*index].id).collect();
+        assert_eq!(listed(&scene, filter).await, expected, "{text} {status:?}");
+    }
+}
+
+/// Any listing goes the other way round, in pages too.
+pub async fn the_oldest_come_first(scene: Scene) {
+    zoo(&scene).await;
+    let statuses = RunStatus::ALL.iter().map(|status| Some(*status)).chain([None]);
+    for status in statuses {
+        for key in [None, Some("k".to_owned())] {
+            let newest = RunFilter { status, key, ..RunFilter::default() };
+            let mut expected = listed(&scene, newest.clone()).await;
+            expected.reverse();
+            let mut page = RunFilter { oldest_first: true, limit: 1, ..newest };
+            let mut found = Vec::new();
+            while let [id] = listed(&scene, page.clone()).await[..] {
+                found.push(id);
+                page.before = Some(id);
+            }
+            assert_eq!(found, expected, "{page:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The cases of the conformance suite, by topic. Each takes a fresh [`crate::Scene`] and panics when the store errs.
 
 pub mod content;
+pub mod documents;
 pub mod events;
 pub mod fields;
 pub mod leases;
@@ -8,6 +9,7 @@ pub mod limits;
 pub mod lists;
 pub mod people;
 pub mod starts;
+pub mod statistics;
 pub mod submit;
 pub mod together;
 pub mod undo;

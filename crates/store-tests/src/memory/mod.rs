@@ -3,6 +3,7 @@
 //! It is the definition of what a store does, so it is written to be obviously right: every question is answered by
 //! looking at all runs. What it does is in the files beside; here is only the lock, the clock and the hints.
 
+mod documents;
 mod people;
 mod queues;
 mod reading;
@@ -14,13 +15,15 @@ mod workers;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
     WorkerInfo,
 };
 use surefoot::{
-    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp, WorkerId,
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -179,6 +182,30 @@ impl Store for MemoryStore {
 
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
         Ok(self.read(|state| state.records(&filter)))
+    }
+
+    async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        Ok(self.read(|state| state.tallies(span, since)))
+    }
+
+    async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
+        Ok(self.read(|state| state.count(status, limit)))
+    }
+
+    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        self.change(|state, now| Ok(state.put_document(document, expect, now)))
+    }
+
+    async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
+        Ok(self.read(|state| state.document(kind, id, self.clock.now())))
+    }
+
+    async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
+        Ok(self.read(|state| state.documents(&filter, self.clock.now())))
+    }
+
+    async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+        self.change(|state, now| Ok(state.delete_document(kind, id, now)))
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {

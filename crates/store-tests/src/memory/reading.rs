@@ -1,7 +1,10 @@
 //! Reading: runs, events, records.
 
+use std::collections::BTreeMap;
+
+use surefoot::statistics::{Outcome, Span, Tally};
 use surefoot::store::{RecordFilter, RunFilter};
-use surefoot::{Event, Record, Run, RunId};
+use surefoot::{Event, Record, Run, RunId, RunStatus, Timestamp};
 
 use super::state::State;
 
@@ -21,9 +24,33 @@ impl State {
                 && filter.workflow.as_deref().is_none_or(|name| run.plan.name() == name)
                 && filter.queue.as_deref().is_none_or(|name| run.queue() == name)
                 && filter.key.as_deref().is_none_or(|key| run.key.as_deref() == Some(key))
-                && filter.before.is_none_or(|before| run.id < before)
+                && filter.worker.is_none_or(|worker| run.head.worker == Some(worker))
+                && filter.since.is_none_or(|since| run.id >= RunId::first_at(since))
+                && filter.until.is_none_or(|until| run.id < RunId::first_at(until))
+                && filter.text.as_deref().is_none_or(|text| matches(run, text))
+                && filter.before.is_none_or(|id| if filter.oldest_first { run.id > id } else { run.id < id })
         };
-        self.all().rev().filter(wanted).take(filter.limit).cloned().collect()
+        let found = self.all().filter(wanted);
+        if filter.oldest_first {
+            found.take(filter.limit).cloned().collect()
+        } else {
+            found.rev().take(filter.limit).cloned().collect()
+        }
+    }
+
+    pub(super) fn count(&self, status: RunStatus, limit: u64) -> u64 {
+        (self.all().filter(|run| run.head.status == status).count() as u64).min(limit)
+    }
+
+    pub(super) fn tallies(&self, span: Span, since: Timestamp) -> Vec<Tally> {
+        let mut tallies = BTreeMap::<(Timestamp, &str, Outcome, u16), u64>::new();
+        for (at, queue, outcome, slot) in &self.outcomes {
+            *tallies.entry((span.beginning(*at), queue, *outcome, *slot)).or_default() += 1;
+        }
+        let tallies = tallies.into_iter().filter(|((at, ..), _)| *at >= since);
+        let tally =
+            |((at, queue, outcome, slot), count)| Tally { at, queue: String::from(queue), outcome, slot, count };
+        tallies.map(tally).collect()
     }
 
     pub(super) fn events(&self, run: RunId, after: u64, limit: usize) -> Vec<Event> {
@@ -36,7 +63,15 @@ impl State {
             filter.kind.as_deref().is_none_or(|kind| record.kind == kind)
                 && filter.name.as_deref().is_none_or(|name| record.name == name)
                 && filter.run.is_none_or(|run| record.run == run)
+                && filter.after.as_deref().is_none_or(|after| record.name.as_str() > after)
+                && filter.prefix.as_deref().is_none_or(|prefix| record.name.starts_with(prefix))
         };
-        self.records.values().filter(wanted).cloned().collect()
+        self.records.values().filter(wanted).take(filter.limit.unwrap_or(usize::MAX)).cloned().collect()
     }
+}
+
+/// See [`RunFilter::text`].
+fn matches(run: &Run, text: &str) -> bool {
+    let begins = |value: &Option<String>| value.as_deref().is_some_and(|value| value.starts_with(text));
+    begins(&run.key) || begins(&run.unique) || text.parse() == Ok(run.id)
 }

@@ -1,8 +1,11 @@
 //! What the model keeps, and the one function that writes a transition.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use surefoot::document::Document;
 use surefoot::state::{Edit, RuleError, Transition};
+use surefoot::statistics::{Outcome, slot_of};
 use surefoot::store::WorkerInfo;
 use surefoot::{Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, StoreError, Timestamp, WorkerId};
 
@@ -15,6 +18,9 @@ pub(super) struct State {
     pub(super) queues: BTreeMap<String, Queue>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
+    /// How runs ended: when, in which queue, how, and the slot of their duration.
+    pub(super) outcomes: Vec<(Timestamp, String, Outcome, u16)>,
+    pub(super) documents: BTreeMap<(String, String), Document>,
 }
 
 /// A run and its details.
@@ -78,6 +84,11 @@ impl State {
         if let Some(snapshot) = transition.snapshot {
             entry.needs.extend(snapshot.needs);
             self.blobs.extend(snapshot.contents);
+        }
+        let head = &entry.run.head;
+        if let (Some(outcome), Some(end)) = (Outcome::of(head.status), head.completed_at) {
+            let slot = slot_of(head.started_at.map_or(Duration::ZERO, |start| end.since(start)));
+            self.outcomes.push((now, entry.run.queue().to_owned(), outcome, slot));
         }
         for change in transition.records {
             self.change_record(id, change, now);

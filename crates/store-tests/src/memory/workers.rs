@@ -1,5 +1,6 @@
 //! Workers: their lives and their leases.
 
+use surefoot::statistics::Outcome;
 use surefoot::store::{Heartbeat, NewWorker, WorkerInfo};
 use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
 
@@ -10,8 +11,9 @@ impl State {
         if alone {
             self.bury(self.workers.keys().copied().collect(), now)?;
         }
-        let NewWorker { id, name, lease } = worker;
-        let info = WorkerInfo { id, name, started_at: now, heartbeat_at: now, expires_at: now + lease, running: 0 };
+        let NewWorker { id, name, lease, version, actions } = worker;
+        let (started_at, heartbeat_at, expires_at) = (now, now, now + lease);
+        let info = WorkerInfo { id, name, started_at, heartbeat_at, expires_at, running: 0, version, actions };
         self.workers.insert(id, Worker { info, lease });
         Ok(())
     }
@@ -65,6 +67,10 @@ impl State {
     fn end_worker(&mut self, id: WorkerId, reason: &str, now: Timestamp) -> Result<Vec<Run>, StoreError> {
         let held: Vec<RunId> = self.held_by(id).map(|run| run.id).collect();
         self.workers.remove(&id);
+        for id in &held {
+            let queue = self.runs[id].run.queue().to_owned();
+            self.outcomes.push((now, queue, Outcome::Recovered, 0));
+        }
         held.into_iter().map(|run| self.edit(run, now, |edit| edit.interrupt(reason))).collect()
     }
 

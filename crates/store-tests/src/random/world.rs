@@ -104,7 +104,9 @@ impl World {
     }
 
     async fn register(&mut self) -> Result<(), Why> {
-        let worker = NewWorker { id: WorkerId::new(), name: format!("worker {}", self.workers.len()), lease: LEASE };
+        let name = format!("worker {}", self.workers.len());
+        let (version, actions) = ("1".to_owned(), std::sync::Arc::default());
+        let worker = NewWorker { id: WorkerId::new(), name, lease: LEASE, version, actions };
         self.workers.push(worker.id);
         self.same(async |store| store.register_worker(worker.clone()).await).await.map(drop)
     }
@@ -132,7 +134,7 @@ impl World {
     fn draft(&self, draft: &Draft) -> Run {
         let plan = pick(&self.plans, draft.workflow).expect("there are workflows");
         let now = self.scene.now();
-        let mut run = Run::new(RunId::new(), plan, json!({}), now, now + draft.wait);
+        let mut run = Run::new(RunId::at(now), plan, json!({}), now, now + draft.wait);
         run.key = draft.key.map(|key| format!("key {key}"));
         run.unique = draft.unique.map(|unique| format!("unique {unique}"));
         run.concurrency_key = draft.tenant.map(|tenant| format!("tenant {tenant}"));

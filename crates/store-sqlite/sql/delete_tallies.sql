@@ -1,0 +1,1 @@
+DELETE FROM tallies WHERE span = ?1 AND at < ?2;

@@ -1,0 +1,3 @@
+SELECT kind, id, version, updated_at, expires_at, data FROM documents
+WHERE kind = ?1 AND id > ifnull(?2, '') AND (expires_at IS NULL OR expires_at > ?3)
+ORDER BY id LIMIT ?4;

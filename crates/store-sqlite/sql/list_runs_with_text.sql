@@ -1,0 +1,16 @@
+-- Runs whose key or unique value begins with a text (from ?9 up to ?10) or whose id is ?11, the newest first. Those that are
+-- cancelled are in neither index. (?8 is another listing's.)
+SELECT id FROM (
+    SELECT id, status, workflow, queue, key FROM runs WHERE key >= ?9 AND key < ?10 AND status <> 'cancelled'
+    UNION
+    SELECT id, status, workflow, queue, key FROM runs WHERE uniq >= ?9 AND uniq < ?10 AND status <> 'cancelled'
+    UNION
+    SELECT id, status, workflow, queue, key FROM runs
+    WHERE status = 'cancelled' AND (status = 'failed' OR status = 'cancelled')
+      AND (key >= ?9 AND key < ?10 OR uniq >= ?9 AND uniq < ?10)
+    UNION
+    SELECT id, status, workflow, queue, key FROM runs WHERE id = ?11
+)
+WHERE id > ?7 AND id < ?5 AND (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR workflow = ?2)
+  AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR key = ?4)
+ORDER BY id DESC LIMIT ?6;

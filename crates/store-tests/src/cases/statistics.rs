@@ -1,0 +1,92 @@
+//! Counts of how runs ended, and of how many there are.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use surefoot::state::CancelMode;
+use surefoot::statistics::{Outcome, Span, slot_of};
+use surefoot::{RunStatus, Timestamp};
+
+use crate::Scene;
+use crate::scene::{LEASE, SECOND, plan};
+
+type Counts = BTreeMap<(i64, String, Outcome, u16), u64>;
+
+async fn counts(scene: &Scene, span: Span, since: Timestamp) -> Counts {
+    let mut counts = Counts::new();
+    for tally in scene.store.tallies(span, since).await.unwrap() {
+        *counts.entry((tally.at.as_micros(), tally.queue, tally.outcome, tally.slot)).or_default() += tally.count;
+    }
+    counts
+}
+
+/// Every end is counted once, where and when it was, with how long the run took.
+pub async fn ends_are_counted(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let (a, b) = (plan("a", &["one"]), plan("b", &["one"]));
+    let began = scene.now();
+    for _ in 0..3 {
+        scene.complete(&scene.start(worker, &a).await).await;
+    }
+    let slow = scene.start(worker, &a).await;
+    scene.clock.advance(SECOND * 2);
+    scene.complete(&slow).await;
+    let failed = scene.fail(&scene.start(worker, &b).await).await;
+    let never = scene.queue(&b).await;
+    scene.cancel(&never, CancelMode::Stop).await;
+    let of = |span: Span, at: Timestamp, queue: &str, outcome, took: Duration| {
+        (span.beginning(at).as_micros(), queue.to_owned(), outcome, slot_of(took))
+    };
+    for span in Span::EVERY {
+        let mut expected = Counts::new();
+        for (at, queue, outcome, took, times) in [
+            (began, "a", Outcome::Completed, Duration::ZERO, 3),
+            (scene.now(), "a", Outcome::Completed, SECOND * 2, 1),
+            (scene.now(), "b", Outcome::Failed, Duration::ZERO, 1),
+            (scene.now(), "b", Outcome::Cancelled, Duration::ZERO, 1),
+        ] {
+            *expected.entry(of(span, at, queue, outcome, took)).or_default() += times;
+        }
+        assert_eq!(counts(&scene, span, Timestamp::from_micros(0)).await, expected, "{span:?}");
+    }
+    // A retried run ends once more.
+    scene.store.retry(failed.id, None, "ann").await.unwrap();
+    let again = scene.claim_one(worker).await;
+    scene.clock.advance(SECOND * 3600);
+    scene.heartbeat(worker).await;
+    scene.complete(&again).await;
+    let hour = counts(&scene, Span::Hour, Span::Hour.beginning(scene.now())).await;
+    assert_eq!(hour.values().sum::<u64>(), 1, "{hour:?}");
+    assert_eq!(counts(&scene, Span::All, Timestamp::from_micros(0)).await.values().sum::<u64>(), 7);
+}
+
+/// A run taken from a dead worker counts as recovered; one that is given back does not.
+pub async fn recoveries_are_counted(scene: Scene) {
+    let dies = scene.worker("dies").await;
+    scene.start(dies, &plan("a", &["one"])).await;
+    scene.clock.advance(LEASE * 2);
+    assert_eq!(scene.store.reclaim().await.unwrap().len(), 1);
+    let found = counts(&scene, Span::All, Timestamp::from_micros(0)).await;
+    assert_eq!(found, Counts::from([((0, "a".to_owned(), Outcome::Recovered, 0), 1)]));
+}
+
+/// What a refused write would have counted is not counted.
+pub async fn what_was_refused_is_not_counted(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene.complete(&run).await;
+    scene.refused(&run, crate::scene::complete).await;
+    assert_eq!(counts(&scene, Span::All, Timestamp::from_micros(0)).await.values().sum::<u64>(), 1);
+}
+
+/// Runs are counted by status, up to a limit.
+pub async fn runs_are_counted(scene: Scene) {
+    let zoo = super::lists::zoo(&scene).await;
+    for &status in RunStatus::ALL {
+        let there = zoo.iter().filter(|run| run.head.status == status).count() as u64;
+        assert!(there > 0, "the zoo has one of each");
+        for limit in [0, 1, 2, 100] {
+            assert_eq!(scene.store.count_runs(status, limit).await.unwrap(), there.min(limit), "{status} {limit}");
+        }
+    }
+}
