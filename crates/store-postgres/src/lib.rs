@@ -1,0 +1,1 @@
+//! The store of Surefoot for many workers: one PostgreSQL database.
