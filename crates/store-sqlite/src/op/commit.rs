@@ -13,7 +13,7 @@ use crate::sql;
 use crate::writer::Tx;
 
 pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result<Committed, Failure> {
-    let Some((event_seq, asked, queue)) = held(tx, lease, written.head.status.is_ended())? else {
+    let Some(Held { event_seq, asked, queue }) = held(tx, lease, written.head.status.is_ended())? else {
         return Err(Failure::Refused(StoreError::LeaseLost));
     };
     write::check(tx, lease.run, written)?;
@@ -42,9 +42,21 @@ pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result
     Ok(Committed { cancel })
 }
 
-/// The number of the last event, the cancel that was asked for, and for a run that ends its queue: when the lease holds.
-fn held(tx: &Tx<'_>, lease: Lease, ends: bool) -> rusqlite::Result<Option<(u64, Option<CancelMode>, Option<String>)>> {
-    let read = |row: &Row<'_>| Ok((count(row, 0)?, optional_word(row, 1)?, if ends { row.get(2)? } else { None }));
+/// What a commit has to know of the run that it writes to.
+struct Held {
+    event_seq: u64,
+    /// The cancel that was asked for.
+    asked: Option<CancelMode>,
+    /// Only of a run that ends: it is counted there.
+    queue: Option<String>,
+}
+
+/// `None` when the lease does not hold.
+fn held(tx: &Tx<'_>, lease: Lease, ends: bool) -> rusqlite::Result<Option<Held>> {
+    let read = |row: &Row<'_>| {
+        let queue = if ends { row.get(2)? } else { None };
+        Ok(Held { event_seq: count(row, 0)?, asked: optional_word(row, 1)?, queue })
+    };
     let mut statement = tx.conn.prepare_cached(sql::HELD_RUN)?;
     statement.query_row(params![lease.run.as_bytes(), lease.worker.as_bytes(), signed(lease.epoch)], read).optional()
 }
