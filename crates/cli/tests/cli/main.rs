@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod dry_run;
+mod full_disk;
 mod json;
 mod place;
 mod signals;
