@@ -215,11 +215,13 @@ async fn cancel_stops_and_undo_takes_back_last_step_first_with_its_records() {
     let run = client.wait(run.id).await.unwrap();
     assert_eq!(run.head.status, RunStatus::Cancelled);
     assert_eq!(run.steps[3].status, StepStatus::Skipped);
+    assert_eq!(run.head.progress, 50, "what a cancel drops is no progress");
     assert_eq!(store.records(Default::default()).await.unwrap().len(), 2);
 
     client.cancel(run.id, CancelMode::Undo, "me").await.unwrap();
     let run = client.wait(run.id).await.unwrap();
     assert_eq!(run.head.status, RunStatus::Cancelled);
+    assert_eq!(run.head.progress, 50, "nor is an undo");
     assert_eq!(ledger.lock().unwrap().join(" "), "+a +b +hangs -hangs -b -a");
     assert_eq!(store.records(Default::default()).await.unwrap(), []);
     worker.stop().await;

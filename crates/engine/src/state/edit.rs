@@ -39,8 +39,13 @@ impl Edit {
 
     /// Ends the change: the run as it is from now on, and what a store writes to make it so.
     pub fn finish(mut self) -> (Run, Transition) {
-        self.run.head.progress =
-            if self.run.head.status == RunStatus::Completed { 100 } else { self.run.weigh().min(99) };
+        self.run.head.progress = match self.run.head.status {
+            RunStatus::Completed => 100,
+            // The steps that a cancel drops are skipped, and that is no progress; nor is an undo.
+            RunStatus::Cancelled => self.run.head.progress.min(99),
+            _ if self.run.head.cancel == Some(CancelMode::Undo) => self.run.head.progress.min(99),
+            _ => self.run.weigh().min(99),
+        };
         let steps = self.touched.iter().map(|&position| (position, self.run.steps[position].clone())).collect();
         let transition = Transition {
             head: self.run.head.clone(),
