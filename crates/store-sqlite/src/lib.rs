@@ -6,6 +6,7 @@
 
 mod documents;
 mod error;
+mod facts;
 mod lock;
 mod migrate;
 mod op;
@@ -23,6 +24,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
@@ -37,6 +39,7 @@ use surefoot::{
 };
 use tokio::sync::Mutex;
 
+pub use facts::{Integrity, LockHolder, SqliteFacts};
 pub use options::SqliteOptions;
 
 use crate::lock::WorkerLock;
@@ -83,6 +86,17 @@ impl SqliteStore {
     }
 }
 
+/// Takes the worker's lock. Who only looks at it holds it for a moment, so one refusal is not believed.
+async fn take(lock: &mut WorkerLock) -> Result<bool, StoreError> {
+    match lock.take() {
+        Err(StoreError::InUse(_)) => {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            lock.take()
+        }
+        other => other,
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     fn now(&self) -> Timestamp {
@@ -95,7 +109,7 @@ impl Store for SqliteStore {
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
         let mut lock = self.lock.lock().await;
-        let taken = lock.take()?;
+        let taken = take(&mut lock).await?;
         let registered = self.writer.run(move |tx| op::register(tx, &worker, taken)).await;
         if taken && registered.is_err() {
             lock.release();

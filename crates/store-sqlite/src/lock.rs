@@ -16,9 +16,7 @@ pub(crate) struct WorkerLock {
 impl WorkerLock {
     /// The lock for the store at `database`. It is not taken yet.
     pub(crate) fn beside(database: &Path) -> Self {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".worker-lock");
-        Self { path: name.into(), held: None }
+        Self { path: path_beside(database), held: None }
     }
 
     /// Takes the lock. Returns whether this call took it; false when this store holds it already.
@@ -64,6 +62,13 @@ impl WorkerLock {
     fn unavailable(&self, error: &std::io::Error) -> StoreError {
         StoreError::Unavailable(format!("cannot lock {}: {error}", self.path.display()))
     }
+}
+
+/// Where the lock of the store at `database` is.
+pub(crate) fn path_beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".worker-lock");
+    name.into()
 }
 
 /// Writes our process id, for the people who read [`StoreError::InUse`].

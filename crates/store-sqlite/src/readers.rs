@@ -34,6 +34,11 @@ impl Readers {
         Self { turns: Semaphore::new(READERS), pool: Arc::new(pool) }
     }
 
+    /// The database's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.pool.path
+    }
+
     /// Has `read` done on one snapshot of the database.
     pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where

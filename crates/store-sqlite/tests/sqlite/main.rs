@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test")]
 
 mod content;
+mod facts;
 mod files;
 mod full;
 mod groups;

@@ -1,0 +1,135 @@
+//! How long the disk takes to say that something is on it, measured beside the store.
+//!
+//! A disk that answers sooner than any can is caching: the measure cannot prove that it keeps its word, only that it does not.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::Finding;
+use crate::text::time;
+
+const SUBJECT: &str = "fsync";
+
+/// Syncs that the median is of.
+const SYNCS: usize = 40;
+
+/// A slow disk gets fewer.
+const LONGEST: Duration = Duration::from_millis(800);
+
+/// No disk is this quick without a cache that forgets. Drives whose cache survives a power cut take 20 us and more.
+const NOT_BELIEVABLE: Duration = Duration::from_micros(20);
+
+/// A disk this slow makes every step wait.
+const SLOW: Duration = Duration::from_millis(30);
+
+/// Measures in `folder`, which must be there, and judges.
+pub fn fsync(folder: &Path) -> Finding {
+    match measure_fsync(folder) {
+        Ok(median) => judge_fsync(median),
+        Err(error) => Finding::broken(
+            SUBJECT,
+            format!("nothing can be written in {}: {error}", folder.display()),
+            "no step can be recorded: every run stands still",
+        )
+        .advice("see the permissions of the folder, and whether its disk is full or read-only"),
+    }
+}
+
+/// The median time of a write of 4 KiB with its fsync, in a file of our own that is removed afterwards.
+///
+/// # Errors
+/// When the file cannot be made, written or synced.
+pub fn measure_fsync(folder: &Path) -> std::io::Result<Duration> {
+    let mut probe = Probe::new(folder)?;
+    let start = Instant::now();
+    let mut times = Vec::with_capacity(SYNCS);
+    while times.len() < SYNCS && (times.len() < 3 || start.elapsed() < LONGEST) {
+        times.push(probe.sync()?);
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+/// A file that is gone when the measure is over.
+struct Probe {
+    path: PathBuf,
+    file: File,
+}
+
+impl Probe {
+    fn new(folder: &Path) -> std::io::Result<Self> {
+        let path = folder.join(format!(".surefoot-doctor-{}", std::process::id()));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        let mut probe = Self { path, file };
+        // The first one also makes the file and its block.
+        probe.sync()?;
+        Ok(probe)
+    }
+
+    /// Writes the same place again, as a write-ahead log that begins anew does.
+    fn sync(&mut self) -> std::io::Result<Duration> {
+        let start = Instant::now();
+        self.file.rewind()?;
+        self.file.write_all(&[b'.'; 4096])?;
+        self.file.sync_all()?;
+        Ok(start.elapsed())
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        // What cannot be removed is one small file with our name on it.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Judges the median time of an fsync.
+pub fn judge_fsync(median: Duration) -> Finding {
+    let found = format!("4 KiB written and synced in {} (median)", time(median));
+    if median < NOT_BELIEVABLE {
+        let means = "not believable: no disk is that quick. Something keeps it in memory and says that it is on the disk: a \
+                     power cut may lose what was acknowledged (promise 1)";
+        return Finding::warn(SUBJECT, found, means)
+            .advice("see the file system above, the cache mode of the virtual disk and the write cache of the drive");
+    }
+    if median > SLOW {
+        return Finding::note(SUBJECT, found, "nothing is lost, but each commit of a step waits this long")
+            .advice("a faster disk makes every step start sooner; runs that go on together share commits");
+    }
+    Finding::ok(SUBJECT, found, "a time that a disk can take: what was acknowledged is on it, if the disk is honest")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Level;
+
+    #[test]
+    fn times_are_judged() {
+        let check = |micros, level| {
+            let finding = judge_fsync(Duration::from_micros(micros));
+            assert_eq!(finding.level, level, "{finding:?}");
+        };
+        check(3, Level::Warn);
+        check(19, Level::Warn);
+        check(20, Level::Ok);
+        check(2_000, Level::Ok);
+        check(50_000, Level::Note);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_is_not_believable_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let finding = fsync(dir.path());
+        assert!(finding.means.starts_with("not believable"), "{finding:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_broken() {
+        assert_eq!(fsync(Path::new("/not/there")).level, Level::Broken);
+    }
+}

@@ -1,0 +1,61 @@
+//! What the store says of itself is what is so.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::time::Duration;
+
+use surefoot::{Store, StoreError};
+use surefoot_sqlite::{Integrity, LockHolder, SqliteStore};
+
+use crate::support::{draft, new_store, queued, register};
+
+const PLENTY: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn the_writing_connection_syncs_each_commit() {
+    let (_folder, path, store) = new_store();
+    let facts = store.facts().await.unwrap();
+    assert_eq!((facts.journal_mode.as_str(), facts.synchronous, facts.schema), ("wal", 2, 1));
+    assert_eq!(facts.log, std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
+    assert!(facts.size > 0 && facts.checkpoint > 1 << 20, "{facts:?}");
+}
+
+#[tokio::test]
+async fn damage_is_found() {
+    let (_folder, path, store) = new_store();
+    let run = draft(&store);
+    store.submit(queued(&store, &run)).await.unwrap();
+    assert_eq!(store.quick_check(PLENTY).await.unwrap(), Integrity::Whole);
+    drop(store);
+    // The header, the first page and the schema stay whole: what is hit are rows.
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    for page in (8..length / 4096).step_by(3) {
+        file.seek(SeekFrom::Start(page * 4096)).unwrap();
+        file.write_all(&[0xa5; 64]).unwrap();
+    }
+    let Ok(store) = SqliteStore::open(&path) else { panic!("the schema is whole") };
+    let found = store.quick_check(PLENTY).await;
+    assert!(matches!(found, Ok(Integrity::Damaged(_)) | Err(StoreError::Unusable(_))), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_check_that_takes_long_is_given_up_and_harms_nothing() {
+    let (_folder, _path, store) = new_store();
+    for _ in 0..300 {
+        store.submit(queued(&store, &draft(&store))).await.unwrap();
+    }
+    // A file of this size may be read before the time is over; either way the store goes on.
+    let found = store.quick_check(Duration::ZERO).await.unwrap();
+    assert!(matches!(found, Integrity::Unfinished | Integrity::Whole), "{found:?}");
+    assert_eq!(store.quick_check(PLENTY).await.unwrap(), Integrity::Whole);
+}
+
+#[tokio::test]
+async fn the_holder_of_the_lock_is_named() {
+    let (_folder, _path, store) = new_store();
+    assert_eq!(store.lock_holder().unwrap(), LockHolder::Nobody);
+    let id = register(&store, "w").await;
+    assert_eq!(store.lock_holder().unwrap(), LockHolder::Process(std::process::id().to_string()));
+    store.deregister_worker(id).await.unwrap();
+    assert_eq!(store.lock_holder().unwrap(), LockHolder::Nobody);
+}
