@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
-use surefoot::{ExpressionError, Handlers, Scope, Workflow, WorkflowError, render_value, truthy};
+use serde_json::Value;
+use surefoot::workflow::{ForecastStep, Runs};
+use surefoot::{Handlers, Workflow, WorkflowError};
 
 use crate::errors::Failure;
 use crate::near;
@@ -65,47 +66,25 @@ struct PlannedStep {
 
 /// Renders every step. What depends on earlier steps keeps its expression.
 pub(crate) fn dry_run(workflow: &Workflow, parameters: Value, key: Option<&str>) -> Result<Plan, Failure> {
-    let run = json!({ "id": "(the run's id)", "workflow": workflow.name(), "key": key });
-    let scope = Scope { parameters, run, ..Scope::default() };
-    let mut steps = Vec::new();
-    for step in workflow.steps() {
-        let wrong =
-            |field: &str, error: ExpressionError| Failure::usage(format!("step {}, field {field}: {error}", step.id));
-        steps.push(PlannedStep {
-            id: step.id.clone(),
-            title: step.title.clone(),
-            action: step.action.clone(),
-            runs: runs(step.condition.as_deref(), &scope).map_err(|error| wrong("if", error))?,
-            with: foresee(&step.with, &scope).map_err(|error| wrong("with", error))?,
-        });
-    }
+    let steps = workflow.forecast(parameters.clone(), key).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Plan {
         workflow: workflow.name().to_owned(),
         queue: workflow.queue().to_owned(),
         key: key.map(str::to_owned),
-        parameters: scope.parameters,
-        steps,
+        parameters,
+        steps: steps.into_iter().map(PlannedStep::from).collect(),
     })
 }
 
-fn runs(condition: Option<&str>, scope: &Scope) -> Result<Value, ExpressionError> {
-    match condition {
-        None => Ok(Value::Bool(true)),
-        Some(text) if text.contains("steps.") => Ok(text.into()),
-        Some(text) => truthy(text, scope).map(Value::Bool),
+impl From<ForecastStep> for PlannedStep {
+    fn from(step: ForecastStep) -> Self {
+        let runs = match step.runs {
+            Runs::Yes => Value::Bool(true),
+            Runs::No => Value::Bool(false),
+            Runs::When(condition) => condition.into(),
+        };
+        Self { id: step.id, title: step.title, action: step.action, runs, with: step.with }
     }
-}
-
-fn foresee(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
-    Ok(match value {
-        Value::String(text) if text.contains("steps.") => value.clone(),
-        Value::Array(items) => items.iter().map(|item| foresee(item, scope)).collect::<Result<_, _>>()?,
-        Value::Object(fields) => {
-            let field = |(name, field): (&String, &Value)| Ok((name.clone(), foresee(field, scope)?));
-            fields.iter().map(field).collect::<Result<_, ExpressionError>>()?
-        }
-        other => render_value(other, scope)?,
-    })
 }
 
 impl Plan {

@@ -6,6 +6,7 @@
 mod builder;
 mod check;
 mod document;
+mod forecast;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 pub use builder::{StepBuilder, WorkflowBuilder};
 pub use check::ParameterError;
+pub use forecast::{ForecastError, ForecastStep, Runs};
 
 use crate::Digest;
 

@@ -1,0 +1,89 @@
+//! What a run would do, as far as it can be known before it runs: a dry run, which writes nothing.
+
+use serde_json::{Value, json};
+
+use super::Workflow;
+use crate::expression::{ExpressionError, Scope, render_value, truthy};
+
+/// A step as it would be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForecastStep {
+    /// [`super::StepPlan::id`].
+    pub id: String,
+    /// [`super::StepPlan::title`].
+    pub title: String,
+    /// [`super::StepPlan::action`].
+    pub action: String,
+    /// Whether it runs at all.
+    pub runs: Runs,
+    /// What its handler would be given; what depends on earlier steps keeps its expression.
+    pub with: Value,
+}
+
+/// Whether a step would run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// It runs.
+    Yes,
+    /// Its condition gives false.
+    No,
+    /// Its condition, which depends on what earlier steps give.
+    When(String),
+}
+
+/// Why nothing can be foreseen of a step.
+#[derive(Debug, thiserror::Error)]
+#[error("step {step}, field {field}: {error}")]
+pub struct ForecastError {
+    /// The step's id.
+    pub step: String,
+    /// `with` or `if`.
+    pub field: &'static str,
+    /// What is wrong with its expression.
+    #[source]
+    pub error: ExpressionError,
+}
+
+impl Workflow {
+    /// Renders every step for these parameters, which [`Workflow::check_parameters`] gave.
+    ///
+    /// # Errors
+    /// Names the step whose expression has no value.
+    pub fn forecast(&self, parameters: Value, key: Option<&str>) -> Result<Vec<ForecastStep>, ForecastError> {
+        let run = json!({ "id": "(the run's id)", "workflow": self.name(), "key": key });
+        let scope = Scope { parameters, run, ..Scope::default() };
+        self.steps()
+            .iter()
+            .map(|step| {
+                let wrong = |field| move |error| ForecastError { step: step.id.clone(), field, error };
+                Ok(ForecastStep {
+                    id: step.id.clone(),
+                    title: step.title.clone(),
+                    action: step.action.clone(),
+                    runs: runs(step.condition.as_deref(), &scope).map_err(wrong("if"))?,
+                    with: foresee(&step.with, &scope).map_err(wrong("with"))?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn runs(condition: Option<&str>, scope: &Scope) -> Result<Runs, ExpressionError> {
+    match condition {
+        None => Ok(Runs::Yes),
+        Some(text) if text.contains("steps.") => Ok(Runs::When(text.to_owned())),
+        Some(text) => truthy(text, scope).map(|runs| if runs { Runs::Yes } else { Runs::No }),
+    }
+}
+
+fn foresee(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
+    Ok(match value {
+        Value::String(text) if text.contains("steps.") => value.clone(),
+        Value::Array(items) => items.iter().map(|item| foresee(item, scope)).collect::<Result<_, _>>()?,
+        Value::Object(fields) => {
+            let field = |(name, field): (&String, &Value)| Ok((name.clone(), foresee(field, scope)?));
+            fields.iter().map(field).collect::<Result<_, ExpressionError>>()?
+        }
+        other => render_value(other, scope)?,
+    })
+}
