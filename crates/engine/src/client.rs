@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::expression::{self, ExpressionError, Scope};
 use crate::state::{Answer, CancelMode, Edit, Transition};
 use crate::store::{Hints, Submission, Submitted};
+use crate::waiting::{Waiting, waiting};
 use crate::worker::{Opening, Shared, drive, open};
 use crate::workflow::ParameterError;
 use crate::{Event, Run, RunId, Store, StoreError, Timestamp, Workflow};
@@ -184,6 +185,14 @@ impl Client {
             }
             changed(&mut hints).await;
         }
+    }
+
+    /// What a run, as it was read, waits for; `None` when it runs or has ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn waiting(&self, run: &Run) -> Result<Option<Waiting>, StoreError> {
+        waiting(self.store.as_ref(), run).await
     }
 
     /// Follows a run's history from after event number `after` (0: from the first) to its end.

@@ -1,0 +1,149 @@
+//! Why a run is not running: what people ask of a run that stands still.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::state::{RunStatus, Wait};
+use crate::store::RunFilter;
+use crate::{QueueInfo, Rate, Run, Store, StoreError, Timestamp};
+
+/// What a run waits for. The worst obstacle, when there are several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A person answers this step.
+    Answer {
+        /// The step.
+        step: String,
+        /// What it asks.
+        question: Option<String>,
+    },
+    /// The queue is paused, until a person resumes it.
+    Paused {
+        /// The queue.
+        queue: String,
+    },
+    /// No worker is alive.
+    NoWorker,
+    /// Workers are alive, and none knows all actions of the run.
+    UnknownActions {
+        /// Actions that no live worker knows; empty when they know all among them, but no single one does.
+        actions: Vec<String>,
+    },
+    /// A time: the start was delayed, a step sleeps, or an attempt is to follow.
+    Until(Timestamp),
+    /// The queue has as many running as it may.
+    Concurrency {
+        /// The queue.
+        queue: String,
+        /// What it may have running.
+        limit: u32,
+    },
+    /// The queue has as many with the run's concurrency key running as it may.
+    ConcurrencyOfKey {
+        /// The queue.
+        queue: String,
+        /// The key.
+        key: String,
+        /// What it may have running.
+        limit: u32,
+    },
+    /// Its turn: others go before it, the queue's rate holds it back, or a worker is about to take it.
+    Turn {
+        /// The queue.
+        queue: String,
+        /// How many are waiting in it.
+        queued: u64,
+        /// The queue's rate, which may be what holds it back.
+        rate: Option<Rate>,
+    },
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer { step, question: Some(question) } => write!(f, "for an answer to step {step}: {question}"),
+            Self::Answer { step, question: None } => write!(f, "for an answer to step {step}"),
+            Self::Paused { queue } => write!(f, "for queue {queue} to be resumed: it is paused"),
+            Self::NoWorker => f.write_str("for a worker: none is alive"),
+            Self::UnknownActions { actions } if actions.is_empty() => {
+                f.write_str("for a worker that knows all its actions: each live one lacks some")
+            }
+            Self::UnknownActions { actions } => {
+                write!(f, "for a worker that knows {}: no live one does", actions.join(", "))
+            }
+            Self::Until(at) => write!(f, "until {at}"),
+            Self::Concurrency { queue, limit } => write!(f, "for room in queue {queue}, which runs {limit} at once"),
+            Self::ConcurrencyOfKey { queue, key, limit } => {
+                write!(f, "for room in queue {queue}, which runs {limit} of {key} at once")
+            }
+            Self::Turn { queue, queued, rate: Some(Rate { max, per }) } => {
+                let per = crate::format_duration(*per);
+                write!(f, "for its turn in queue {queue}, where {queued} wait and {max} start in {per}")
+            }
+            Self::Turn { queue, queued, rate: None } => write!(f, "for its turn in queue {queue}, where {queued} wait"),
+        }
+    }
+}
+
+/// What `run`, as it was read, waits for; `None` when it runs or has ended.
+pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
+    if !matches!(run.head.status, RunStatus::Queued | RunStatus::Waiting) {
+        return Ok(None);
+    }
+    if let Some(answer) = answer(run) {
+        return Ok(Some(answer));
+    }
+    let cancelling = run.head.cancel.is_some();
+    let queue = store.queues().await?.into_iter().find(|queue| queue.name == run.queue());
+    if let Some(queue) = queue.as_ref().filter(|queue| queue.paused && !cancelling) {
+        return Ok(Some(Waiting::Paused { queue: queue.name.clone() }));
+    }
+    if let Some(at) = run.head.available_at.filter(|at| *at > store.now()) {
+        return Ok(Some(Waiting::Until(at)));
+    }
+    if let Some(nobody) = nobody(store, run).await? {
+        return Ok(Some(nobody));
+    }
+    match queue {
+        Some(queue) if !cancelling => limit(store, run, queue).await.map(Some),
+        _ => Ok(Some(Waiting::Turn { queue: run.queue().to_owned(), queued: 1, rate: None })),
+    }
+}
+
+fn answer(run: &Run) -> Option<Waiting> {
+    let asks = |wait| matches!(wait, Some(Wait::Approval | Wait::Interrupted)) && run.head.available_at.is_none();
+    let (plan, step) = run.plan.steps().iter().zip(&run.steps).find(|(_, step)| asks(step.wait))?;
+    Some(Waiting::Answer { step: plan.id.clone(), question: step.message.clone() })
+}
+
+/// Why no worker that is alive can take the run.
+async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
+    let workers = store.workers().await?;
+    let actions = run.plan.actions();
+    let knows = |known: &BTreeSet<String>| actions.iter().all(|action| known.contains(*action));
+    if workers.is_empty() {
+        return Ok(Some(Waiting::NoWorker));
+    }
+    if workers.iter().any(|worker| knows(&worker.actions)) {
+        return Ok(None);
+    }
+    let unknown = |action: &&&str| !workers.iter().any(|worker| worker.actions.contains(**action));
+    let actions = actions.iter().filter(unknown).map(|action| (*action).to_owned()).collect();
+    Ok(Some(Waiting::UnknownActions { actions }))
+}
+
+async fn limit(store: &dyn Store, run: &Run, queue: QueueInfo) -> Result<Waiting, StoreError> {
+    let QueueInfo { name: queue, limits, queued, running, .. } = queue;
+    if let Some(limit) = limits.concurrency.filter(|limit| running >= u64::from(*limit)) {
+        return Ok(Waiting::Concurrency { queue, limit });
+    }
+    if let (Some(limit), Some(key)) = (limits.concurrency_per_key, &run.concurrency_key) {
+        let status = Some(RunStatus::Running);
+        let here = RunFilter { status, queue: Some(queue.clone()), limit: 1000, ..RunFilter::default() };
+        let running = store.runs(here).await?;
+        if running.iter().filter(|other| other.concurrency_key.as_ref() == Some(key)).count() >= limit as usize {
+            return Ok(Waiting::ConcurrencyOfKey { queue, key: key.clone(), limit });
+        }
+    }
+    Ok(Waiting::Turn { queue, queued, rate: limits.rate })
+}
