@@ -3,26 +3,29 @@
 
 use std::time::Duration;
 
-use surefoot::{Client, Event, Run, RunId, Store, StoreError, Watch};
+use surefoot::{Client, Event, Run, RunId, Store, StoreError, Waiting, Watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
 use crate::host::{Host, Outcome, named, same_command};
 use crate::out;
-use crate::progress::Screen;
+use crate::progress::{Screen, clean};
 use crate::signals::Signals;
 
 /// How often spinners move.
 const TICK: Duration = Duration::from_millis(100);
 /// How often a process that is not the worker tries to become it.
 const TAKE_OVER: Duration = Duration::from_millis(250);
+/// How often it is asked why a run stands still.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// Follows a run without working on it: whoever only watches holds nothing up.
 pub(crate) async fn watch(app: &App, client: &Client, run: &Run) -> Result<Run, Failure> {
     let mut watch = client.watch(run.id, 0);
     let mut screen = Screen::new(run, app.diagnostics);
     let mut tick = every(TICK);
+    let mut standstill = Standstill::new();
     loop {
         tokio::select! {
             event = watch.next() => match event? {
@@ -30,6 +33,7 @@ pub(crate) async fn watch(app: &App, client: &Client, run: &Run) -> Result<Run, 
                 None => break,
             },
             _ = tick.tick() => screen.tick(),
+            _ = standstill.looks.tick() => standstill.look(client, run.id, &screen).await?,
         }
     }
     screen.close();
@@ -48,7 +52,8 @@ pub(crate) async fn carry(
     let works = host.work().await?;
     let screen = Screen::new(run, app.diagnostics);
     introduce(host, &screen, run.id, works).await?;
-    let mut carrier = Carrier { host, client, run: run.id, watch: client.watch(run.id, seen), screen };
+    let standstill = Standstill::new();
+    let mut carrier = Carrier { host, client, run: run.id, watch: client.watch(run.id, seen), screen, standstill };
     let outcome = carrier.follow(&mut signals).await;
     carrier.screen.close();
     let outcome = outcome?;
@@ -102,6 +107,39 @@ struct Carrier<'a> {
     run: RunId,
     watch: Watch,
     screen: Screen,
+    standstill: Standstill,
+}
+
+/// A run that stands still: why is said once, and again when the reason changes.
+struct Standstill {
+    looks: Interval,
+    said: Option<String>,
+}
+
+impl Standstill {
+    fn new() -> Self {
+        let mut looks = every(STANDSTILL);
+        looks.reset();
+        Self { looks, said: None }
+    }
+
+    async fn look(&mut self, client: &Client, run: RunId, screen: &Screen) -> Result<(), StoreError> {
+        let now = client.waiting(&client.run(run).await?).await?;
+        // Steps say of themselves that they ask, sleep or try again.
+        let now = now.filter(|now| !matches!(now, Waiting::Answer { .. } | Waiting::Until(_)));
+        // How many wait changes all the time, and is no other reason.
+        let named = now.as_ref().map(|now| match now {
+            Waiting::Turn { queue, .. } => format!("turn in {queue}"),
+            other => other.to_string(),
+        });
+        if self.said != named
+            && let Some(now) = now
+        {
+            screen.note(&format!("waits {}", clean(&now.to_string())));
+        }
+        self.said = named;
+        Ok(())
+    }
 }
 
 /// What can happen while a run is followed.
@@ -109,6 +147,7 @@ enum Turn {
     Happened(Result<Option<Event>, StoreError>),
     Told(Exit),
     Tick,
+    Standstill,
     TakeOver,
     Trouble(Option<String>),
 }
@@ -122,6 +161,7 @@ impl Carrier<'_> {
                 event = self.watch.next() => Turn::Happened(event),
                 exit = signals.next() => Turn::Told(exit),
                 _ = tick.tick() => Turn::Tick,
+                _ = self.standstill.looks.tick() => Turn::Standstill,
                 _ = take_over.tick(), if !self.host.works() => Turn::TakeOver,
                 now = self.host.trouble(&mut trouble) => Turn::Trouble(now),
             };
@@ -132,6 +172,10 @@ impl Carrier<'_> {
                 Turn::Happened(Err(error)) => return Err(error.into()),
                 Turn::Told(exit) => return self.stopped(exit, signals).await,
                 Turn::Tick => self.screen.tick(),
+                Turn::Standstill => match self.standstill.look(self.client, self.run, &self.screen).await {
+                    Err(error) if !error.is_retryable() => return Err(error.into()),
+                    Ok(()) | Err(_) => {}
+                },
                 Turn::TakeOver => self.take_over().await?,
                 Turn::Trouble(Some(reason)) => {
                     self.screen.note(&format!("the store cannot be written: {reason}; waiting for it"))

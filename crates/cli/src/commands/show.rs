@@ -20,7 +20,8 @@ pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
     if app.json {
         summary::json(&RunView::from(&run))?;
     } else {
-        out::print(&text(&run))?;
+        let waiting = client.waiting(&run).await?.map(|waiting| clean(&waiting.to_string()));
+        out::print(&text(&run, waiting))?;
     }
     Ok(Exit::Done)
 }
@@ -31,7 +32,7 @@ pub(super) fn time(at: Timestamp) -> String {
     text.split('.').next().unwrap_or_default().replace('T', " ")
 }
 
-fn text(run: &Run) -> String {
+fn text(run: &Run, waiting: Option<String>) -> String {
     let head = &run.head;
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
@@ -45,6 +46,7 @@ fn text(run: &Run) -> String {
     line("key", run.key.clone());
     line("queue", Some(run.queue().to_owned()));
     line("status", Some(format!("{}, {}%", head.status, head.progress)));
+    line("waits", waiting);
     line("created", Some(time(run.created_at)));
     line("started", head.started_at.map(time));
     line("completed", head.completed_at.map(time));

@@ -161,3 +161,19 @@ fn credentials_come_from_the_environment_and_from_files_and_are_masked() {
     let database = eventually("the store", || std::fs::read(place.data().join("surefoot.db")).ok());
     assert!(!database.windows(6).any(|bytes| bytes == b"s3cret"));
 }
+
+#[test]
+fn whoever_follows_a_run_that_stands_still_is_told_why() {
+    let place = Place::new();
+    place.write("one.yaml", "workflow: one\nsteps:\n  - { id: a, action: command.run, with: { shell: 'true' } }\n");
+    assert_eq!(place.run(&["queue", "pause", "one"]).status, 0);
+    let follower = place.start(&["run", "one.yaml", "--key", "k"]);
+    let paused = "for queue one to be resumed: it is paused";
+    eventually("the reason in show", || place.run(&["show", "k"]).stdout.contains(paused).then_some(()));
+    // Long enough for the follower to have looked twice.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert_eq!(place.run(&["queue", "resume", "one"]).status, 0);
+    let (status, said) = follower.end();
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(said.matches(paused).count(), 1, "{said}");
+}
