@@ -4,8 +4,8 @@ use std::process::Command;
 
 use crate::place::Place;
 
-/// Mounts a small file system on the data directory, and frees it some heartbeats after the program said that it cannot
-/// write.
+/// Mounts a small file system on the data directory, which the workflow fills up to what a heartbeat needs and a snapshot
+/// does not fit in; frees it some heartbeats after the program said that it cannot write.
 const SCRIPT: &str = r#"
 mkdir -p data && mount -t tmpfs -o size=8m tmpfs data || exit 77
 (
@@ -35,7 +35,7 @@ steps:
     with: {{ shell: "echo before >> {ledger}; echo $SUREFOOT_RUN > {run}" }}
   - id: fills
     action: command.run
-    with: {{ shell: "echo fills >> {ledger}; head -c 400000 /dev/urandom > out; dd if=/dev/zero of={data}/fill bs=4k count=9000 2> /dev/null || true" }}
+    with: {{ shell: "echo fills >> {ledger}; head -c 400000 /dev/urandom > out; dd if=/dev/zero of={data}/fill bs=4k count=9000 2> /dev/null || truncate -s -120K {data}/fill" }}
   - id: after
     action: command.run
     with: {{ shell: "echo after >> {ledger}" }}
