@@ -310,6 +310,7 @@ const SOONEST: Duration = Duration::from_millis(20);
 
 async fn changed(hints: &mut Hints) {
     tokio::select! {
+        biased;
         changed = hints.any.changed() => tokio::time::sleep(if changed.is_ok() { SOONEST } else { POLL }).await,
         () = tokio::time::sleep(POLL) => {}
     }

@@ -171,6 +171,7 @@ impl Attempt {
     ) -> Option<Result<Outcome, StepError>> {
         self.token.cancel();
         let result = tokio::select! {
+            biased;
             result = task.join_next() => result,
             () = tokio::time::sleep(driver.shared.options.handler_grace) => None,
             () = driver.shared.hurried.cancelled() => None,

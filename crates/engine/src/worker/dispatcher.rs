@@ -87,6 +87,7 @@ async fn wait(shared: &Shared, work: &mut watch::Receiver<()>, next_at: Option<T
         }
     };
     tokio::select! {
+        biased;
         () = shared.draining.cancelled() => {}
         () = shared.freed.notified() => {}
         () = hint => {}

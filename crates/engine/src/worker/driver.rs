@@ -251,6 +251,7 @@ impl Driver {
     /// Waits, unless the lease is lost first or the worker is in a hurry to stop.
     pub(super) async fn pause(&self, wait: Duration) -> Result<(), Gone> {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => Ok(()),
             () = self.held.lost.cancelled() => Err(Gone),
             () = self.shared.hurried.cancelled() => Err(Gone),

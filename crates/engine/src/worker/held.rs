@@ -1,6 +1,6 @@
 //! The runs that a worker holds, and the ways to reach their drivers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -20,12 +20,12 @@ pub(crate) struct Held {
     pub(crate) ended: watch::Sender<Option<Arc<Run>>>,
 }
 
-/// All runs that are held.
+/// All runs that are held, in an order that is the same each time: a simulation can be played again.
 #[derive(Clone, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<RunId, Held>>>);
+pub(crate) struct Registry(Arc<Mutex<BTreeMap<RunId, Held>>>);
 
 impl Registry {
-    fn map(&self) -> MutexGuard<'_, HashMap<RunId, Held>> {
+    fn map(&self) -> MutexGuard<'_, BTreeMap<RunId, Held>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,6 +4,9 @@
 //! and looks for what other workers left behind, and one *driver* a run takes it from step to step. Three ways to stop a
 //! driver stay apart: a shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a lost lease
 //! (nothing more is written).
+//!
+//! Every `select!` here is `biased`: which of two things that are ready comes first is decided by the text, so that the
+//! whole-engine simulation (`docs/simulation.md`) plays the same seed the same way.
 
 mod attempt;
 mod dispatcher;
@@ -169,6 +172,7 @@ impl WorkerHandle {
         shared.draining.cancel();
         shared.drivers.close();
         tokio::select! {
+            biased;
             () = shared.drivers.wait() => {}
             () = tokio::time::sleep(shared.options.grace) => {}
             () = shared.interrupting.cancelled() => {}

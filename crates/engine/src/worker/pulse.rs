@@ -25,6 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let next = beat_at.min(sweep_at).min(tidy_at);
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(next) => {}
             // A person may have asked for a cancel: the heartbeat brings the answer.
             changed = work.changed() => {

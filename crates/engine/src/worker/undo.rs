@@ -92,6 +92,7 @@ async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, co
         }
     };
     tokio::select! {
+        biased;
         result = task.join_next() => match result {
             Some(Ok(Ok(()))) => Undone::Yes,
             Some(Ok(Err(error))) => Undone::Failed(error),
