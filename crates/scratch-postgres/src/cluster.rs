@@ -1,0 +1,258 @@
+//! One cluster: its life, and what can be done to it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{ScratchError, while_doing};
+use crate::ground::{Ground, free_port};
+use crate::programs;
+use crate::watcher::Watcher;
+
+/// How long a server may take to come up, recovery after a crash included, or to go.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster of its own. Dropped, it is killed and its folder removed.
+#[derive(Debug)]
+pub struct ScratchPostgres {
+    // In the order in which they must go.
+    server: Mutex<Option<Child>>,
+    _watcher: Watcher,
+    ground: Ground,
+    programs: PathBuf,
+    port: u16,
+    databases: AtomicU32,
+}
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// `pg_ctl stop -m fast`: sessions are ended, a checkpoint is made.
+    Fast,
+    /// `kill -9` of the server and every backend: a crash.
+    Kill,
+}
+
+impl ScratchPostgres {
+    /// Makes a cluster and starts it.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed, or does not come up.
+    pub fn start() -> Result<Self, ScratchError> {
+        Self::with_settings(&[])
+    }
+
+    /// The same with lines for `postgresql.conf`, `fsync = off` say.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed, or does not come up.
+    pub fn with_settings(settings: &[&str]) -> Result<Self, ScratchError> {
+        let (programs, ground, port) = (programs::postgres()?, Ground::new()?, free_port()?);
+        let data = ground.path().join("data");
+        let mut initdb = ground.command(&programs.join("initdb"));
+        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
+        ground.run(initdb.arg("--pgdata").arg(&data))?;
+        let socket = ground.path().display();
+        let conf = data.join("postgresql.conf");
+        let ours = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = on\n\
+             max_connections = 200\nlog_min_messages = warning\n{}\n",
+            settings.join("\n")
+        );
+        let given = std::fs::read_to_string(&conf).map_err(while_doing(conf.display()))?;
+        ground.write(&conf, &format!("{given}\n{ours}"))?;
+        let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
+        let cluster =
+            Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, databases: AtomicU32::new(0) };
+        cluster.start_again()?;
+        Ok(cluster)
+    }
+
+    /// A cluster that all tests of a process share; each takes a [`Self::fresh_database`].
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<ScratchPostgres> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("no PostgreSQL to test with: {error}")))
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder with the data.
+    pub fn data(&self) -> PathBuf {
+        self.ground.path().join("data")
+    }
+
+    /// How the superuser reaches the database `postgres`.
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// How the superuser reaches a database.
+    pub fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes an empty database and tells its URL.
+    ///
+    /// # Errors
+    /// When the server is not up.
+    pub fn fresh_database(&self) -> Result<String, ScratchError> {
+        let name = format!("scratch_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.psql("postgres", &format!("CREATE DATABASE {name}"))?;
+        Ok(self.url_of(&name))
+    }
+
+    /// Runs a statement as the superuser, over the Unix socket, which stays open when TCP is refused. Rows come as lines,
+    /// columns apart by `|`.
+    ///
+    /// # Errors
+    /// When the server is not up or refuses the statement.
+    pub fn psql(&self, database: &str, statement: &str) -> Result<String, ScratchError> {
+        let mut psql = self.ground.command(&self.programs.join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
+        psql.arg("-h").arg(self.ground.path()).arg("-p").arg(self.port.to_string());
+        psql.args(["-d", database, "-c", statement]);
+        self.ground.run(&mut psql).map(|rows| rows.trim_end().to_owned())
+    }
+
+    /// A program of PostgreSQL's, `pgbench` say, ready to run as the cluster's user against the cluster.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = self.ground.command(&self.programs.join(name));
+        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string()).env("PGUSER", "postgres");
+        command
+    }
+
+    /// Starts the server that was stopped or killed: the same data, the same port. Returns once it takes connections.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_again(&self) -> Result<(), ScratchError> {
+        let mut server = self.server();
+        let log = std::fs::File::options().create(true).append(true).open(self.ground.path().join("log"));
+        let log = log.map_err(while_doing("cannot open the server's log"))?;
+        let mut command = self.ground.command(&self.programs.join("postgres"));
+        command.arg("-D").arg(self.data()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().map_err(while_doing("cannot start postgres"))?;
+        *server = Some(child);
+        drop(server);
+        self.wait_until_up()
+    }
+
+    fn wait_until_up(&self) -> Result<(), ScratchError> {
+        let begin = Instant::now();
+        loop {
+            let asked = self.psql("postgres", "SELECT 1");
+            let Err(refused) = asked else { return Ok(()) };
+            let ended = self.server().as_mut().and_then(|child| child.try_wait().ok().flatten());
+            if ended.is_some() || begin.elapsed() > PATIENCE {
+                let log = std::fs::read_to_string(self.ground.path().join("log")).unwrap_or_default();
+                return Err(ScratchError(format!("postgres does not come up: {refused}\n{}", log.trim())));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the server.
+    ///
+    /// # Errors
+    /// When it is not running, or does not end.
+    pub fn stop(&self, how: Stop) -> Result<(), ScratchError> {
+        let Some(mut child) = self.server().take() else {
+            return Err(ScratchError("the server is not running".to_owned()));
+        };
+        match how {
+            Stop::Fast => signal("-INT", &[child.id()])?,
+            Stop::Kill => self.kill(child.id())?,
+        }
+        child.wait().map_err(while_doing("cannot wait for the server"))?;
+        Ok(())
+    }
+
+    /// The backends too: they would go on for a moment without their server, and one that started anew would refuse to.
+    fn kill(&self, server: u32) -> Result<(), ScratchError> {
+        let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+        let children: Vec<u32> = list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        signal("-KILL", &[server])?;
+        // Some have ended already.
+        let _ = signal("-KILL", &children);
+        let begin = Instant::now();
+        let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        while children.iter().any(lives) && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What a crash leaves behind: without this the next start could take a stranger with the same id for the old server.
+        let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
+        Ok(())
+    }
+
+    /// Ends the server and starts it again.
+    ///
+    /// # Errors
+    /// When it does not end, or does not come up.
+    pub fn restart(&self, how: Stop) -> Result<(), ScratchError> {
+        self.stop(how)?;
+        self.start_again()
+    }
+
+    /// From now on TCP connections are refused, and those that there are are ended.
+    ///
+    /// # Errors
+    /// When the server is not up.
+    pub fn refuse(&self) -> Result<(), ScratchError> {
+        self.allow("reject")?;
+        self.end_sessions()
+    }
+
+    /// Takes TCP connections again.
+    ///
+    /// # Errors
+    /// When the server is not up.
+    pub fn accept(&self) -> Result<(), ScratchError> {
+        self.allow("trust")
+    }
+
+    fn allow(&self, method: &str) -> Result<(), ScratchError> {
+        let rules = format!("local all all trust\nhost all all 127.0.0.1/32 {method}\n");
+        self.ground.write(&self.data().join("pg_hba.conf"), &rules)?;
+        self.psql("postgres", "SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// Ends every session but this one (`pg_terminate_backend`).
+    ///
+    /// # Errors
+    /// When the server is not up.
+    pub fn end_sessions(&self) -> Result<(), ScratchError> {
+        let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                         WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        self.psql("postgres", statement).map(drop)
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Child>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ScratchPostgres {
+    fn drop(&mut self) {
+        if self.server().is_some() {
+            // The watcher ends what this leaves.
+            let _ = self.stop(Stop::Kill);
+        }
+    }
+}
+
+fn signal(signal: &str, pids: &[u32]) -> Result<(), ScratchError> {
+    if pids.is_empty() {
+        return Ok(());
+    }
+    let status = Command::new("kill").arg(signal).args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status();
+    let status = status.map_err(while_doing("cannot run kill"))?;
+    if status.success() { Ok(()) } else { Err(ScratchError(format!("cannot send {signal} to {pids:?}"))) }
+}

@@ -1,0 +1,18 @@
+//! What can go wrong: text for whoever runs the tests.
+
+/// Why there is no scratch cluster, or why it did not do as told.
+#[derive(Debug)]
+pub struct ScratchError(pub(crate) String);
+
+impl std::fmt::Display for ScratchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ScratchError {}
+
+/// Says what was being done.
+pub(crate) fn while_doing<E: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(E) -> ScratchError {
+    move |error| ScratchError(format!("{what}: {error}"))
+}

@@ -1,0 +1,95 @@
+//! What a scratch server stands on: a folder, a free port, and a user that is not root.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::error::{ScratchError, while_doing};
+
+/// A folder that is gone with this, owned by whoever runs the server.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    folder: TempDir,
+    /// The user and group to run as, when this process is root.
+    user: Option<(u32, u32)>,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Result<Self, ScratchError> {
+        // Not under TMPDIR's own subfolders: the path of a Unix socket is at most some hundred bytes long.
+        let folder = tempfile::Builder::new().prefix("surefoot-pg-").tempdir_in("/tmp");
+        let folder = folder.map_err(while_doing("cannot make a folder in /tmp"))?;
+        let metadata = folder.path().metadata().map_err(while_doing("cannot see the folder just made"))?;
+        let user = if metadata.uid() == 0 { Some(someone()?) } else { None };
+        let ground = Self { folder, user };
+        ground.give(ground.path())?;
+        Ok(ground)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file that the server may read.
+    pub(crate) fn write(&self, path: &Path, text: &str) -> Result<(), ScratchError> {
+        std::fs::write(path, text).map_err(while_doing(path.display()))?;
+        self.give(path)
+    }
+
+    /// A file of this name in the folder, given to the server's user.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<PathBuf, ScratchError> {
+        let path = self.path().join(name);
+        self.write(&path, text)?;
+        Ok(path)
+    }
+
+    fn give(&self, path: &Path) -> Result<(), ScratchError> {
+        let Some((user, group)) = self.user else { return Ok(()) };
+        chown(path, Some(user), Some(group)).map_err(while_doing(format!("cannot give away {}", path.display())))
+    }
+
+    /// A command that runs as the server's user, in the folder, in a process group of its own: Ctrl-C is for us to handle.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path()).stdin(Stdio::null()).process_group(0);
+        command.env("LC_ALL", "C").env_remove("PGHOST").env_remove("PGPORT").env_remove("PGUSER");
+        command.env_remove("PGPASSWORD").env_remove("PGDATABASE").env_remove("PGSERVICE");
+        if let Some((user, group)) = self.user {
+            command.gid(group).uid(user);
+        }
+        command
+    }
+
+    /// Runs a command to its end, which must be a good one. Its output.
+    pub(crate) fn run(&self, command: &mut Command) -> Result<String, ScratchError> {
+        let Output { status, stdout, stderr } =
+            command.output().map_err(while_doing(format!("cannot run {:?}", command.get_program())))?;
+        if status.success() {
+            return Ok(String::from_utf8_lossy(&stdout).into_owned());
+        }
+        let stderr = String::from_utf8_lossy(&stderr);
+        Err(ScratchError(format!("{:?} failed ({status}): {}", command.get_program(), stderr.trim())))
+    }
+}
+
+/// A user that can own a cluster.
+fn someone() -> Result<(u32, u32), ScratchError> {
+    let users = std::fs::read_to_string("/etc/passwd").map_err(while_doing("/etc/passwd"))?;
+    let find = |name: &str| {
+        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name)?;
+        Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
+    };
+    find("postgres").or_else(|| find("nobody")).ok_or_else(|| {
+        ScratchError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as".to_owned())
+    })
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16, ScratchError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(while_doing("cannot bind to the loopback"))?;
+    Ok(listener.local_addr().map_err(while_doing("cannot see what was bound"))?.port())
+}

@@ -1,0 +1,16 @@
+//! PostgreSQL clusters of their own, for tests, drills and benchmarks: real servers in a temporary folder, on a free port of
+//! the loopback, with fsync on, that can be stopped, killed, refused and started again.
+//!
+//! PostgreSQL does not run as root: then the cluster belongs to the user `postgres`, or `nobody`. Nothing outlives the
+//! process that started it, however it ends: a small shell waits for its end beside every server.
+
+mod bouncer;
+mod cluster;
+mod error;
+mod ground;
+mod programs;
+mod watcher;
+
+pub use bouncer::ScratchBouncer;
+pub use cluster::{ScratchPostgres, Stop};
+pub use error::ScratchError;
