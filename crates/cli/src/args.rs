@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use surefoot::{RunStatus, parse_duration};
 
+use crate::drill::Fault;
+
 /// Initialise projects durably: every step is committed, so a run that is killed carries on where it was.
 #[derive(Debug, Parser)]
 #[command(name = "surefoot", version, max_term_width = 100, arg_required_else_help = true, after_help = EXITS)]
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     Records(Records),
     /// Run what waits in the store until told to stop
     Worker(Worker),
+    /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count what that did
+    Drill(Drill),
 }
 
 #[derive(Debug, Args)]
@@ -307,4 +311,20 @@ pub(crate) struct Worker {
     /// How long steps may go on after the first signal
     #[arg(long, env = "SUREFOOT_WORKER_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env_values = true)]
     pub(crate) grace: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drill {
+    /// Only this fault; may be given again [default: all of them]
+    #[arg(long = "fault", value_name = "NAME", value_enum)]
+    pub(crate) faults: Vec<Fault>,
+    /// Projects of seven steps that are under way in each
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(4..=200))]
+    pub(crate) projects: u32,
+    /// Keep what each fault left: store, repositories, ledger and what the workers said
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Where a small file system is mounted: the drill calls itself with this, for the fault that fills it
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(crate) small_disk: Option<PathBuf>,
 }

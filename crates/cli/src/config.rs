@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) forge: ForgeTable,
     /// Slows the shipped steps down, for people who want to watch.
     pub(crate) pace: Option<Duration>,
+    /// Where a drill keeps its books on this worker.
+    pub(crate) drill: Option<PathBuf>,
 }
 
 /// The configuration file. Paths in it are relative to its own folder.
@@ -92,6 +94,7 @@ impl Settings {
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
             forge: file.forge,
             pace: pace()?,
+            drill: std::env::var_os("SUREFOOT_DRILL").map(PathBuf::from),
             data_dir,
         })
     }

@@ -9,6 +9,7 @@ use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_initializer::template::Source;
 
 use crate::config::Settings;
+use crate::drill;
 use crate::errors::Failure;
 use crate::plan::plain;
 use crate::progress::clean;
@@ -34,7 +35,11 @@ pub(crate) fn handlers(settings: &Settings) -> Handlers {
         repositories_url: settings.forge.repositories_url.clone(),
         pace: settings.pace,
     };
-    surefoot_initializer::actions::handlers().merge(project::handlers(config))
+    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(config));
+    match &settings.drill {
+        Some(folder) => drill::witnessed(handlers, folder, &settings.data_dir),
+        None => handlers,
+    }
 }
 
 /// The limits that the shipped queue begins with.

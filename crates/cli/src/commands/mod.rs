@@ -42,6 +42,7 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
         Command::Queue(args) => queues::change(app, args).await,
         Command::Records(args) => records::records(app, args).await,
         Command::Worker(args) => worker::worker(app, args).await,
+        Command::Drill(args) => crate::drill::drill(app, args).await,
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::process::{Child, ChildStdin, Command};
 /// `kill ... 0` is the shell's own group. What stops a command must not stop its watchdog.
 const SCRIPT: &str = "trap '' HUP INT QUIT TERM; read -r _; kill -KILL 0";
 
-/// Killed when it is dropped.
-pub(super) struct Group {
+/// A process group that others can be put into. It is killed when this is dropped, and when this process dies.
+pub struct Group {
     watchdog: Child,
     _lifeline: Option<ChildStdin>,
     id: Pid,
@@ -25,7 +25,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the watchdog, which leads the group.
+    ///
+    /// # Errors
+    /// When `/bin/sh` cannot be started.
+    pub fn start() -> io::Result<Self> {
         let mut watchdog = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "surefoot-watchdog"])
             .env_clear()
@@ -41,7 +45,8 @@ impl Group {
         Ok(Self { _lifeline: watchdog.stdin.take(), watchdog, id, ended: false })
     }
 
-    pub(super) fn id(&self) -> i32 {
+    /// The group's number, for `Command::process_group`.
+    pub fn id(&self) -> i32 {
         self.id.as_raw_nonzero().get()
     }
 
@@ -53,9 +58,15 @@ impl Group {
     }
 
     /// Kills what is left of the group, the watchdog included.
-    pub(super) async fn end(&mut self) {
+    pub async fn end(&mut self) {
         self.signal(Signal::KILL);
         self.ended = self.watchdog.wait().await.is_ok();
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Group({})", self.id())
     }
 }
 

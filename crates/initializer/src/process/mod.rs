@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use group::Group;
+pub use group::Group;
 pub use lines::Lines;
 
 /// How long a command that is told to stop may take to do so.

@@ -1,0 +1,176 @@
+//! Counting what a fault did: from the ledger, from the repositories, and from the store's own rows; the worst of them counts.
+//! Nothing here looks at anything: it is given the evidence, so that tests can give it a doctored one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use surefoot::Event;
+use surefoot::RunStatus;
+
+use super::ledger::{Line, What};
+
+/// Environments that a project of the drill asks for.
+pub(super) const ENVIRONMENTS: usize = 3;
+
+/// All that there is to know when a drill is over.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    pub(super) projects: Vec<Project>,
+    pub(super) ledger: Vec<Line>,
+    /// What is among the repositories and belongs to no project.
+    pub(super) strays: Vec<String>,
+    /// Microseconds that the store's clock is ahead of the ledger's.
+    pub(super) skew: i64,
+}
+
+/// One project whose submission was acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct Project {
+    pub(super) name: String,
+    /// Its run as the store has it; `None` when the store does not know it.
+    pub(super) run: Option<Told>,
+    /// Commits in its repository; `None` without a repository.
+    pub(super) commits: Option<usize>,
+    /// Commits in the fleet repository that speak of it.
+    pub(super) fleet_commits: usize,
+    /// Kinds of the records that its run owns.
+    pub(super) records: Vec<String>,
+    /// Whether it is to fail: its step was made to.
+    pub(super) doomed: bool,
+}
+
+/// What the store says of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub(super) status: RunStatus,
+    pub(super) error: Option<String>,
+    pub(super) steps: usize,
+    pub(super) events: Vec<Event>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Projects that have not ended, or that the store has forgotten.
+    pub(super) stuck: usize,
+    /// Times that a step's handler was called after the step's completion was committed.
+    pub(super) rerun: usize,
+    /// Repositories, commits and records beyond the one of each project.
+    pub(super) duplicates: usize,
+    /// Projects that failed and were not to.
+    pub(super) failed: usize,
+    /// Steps that were interrupted and run again: no fault, that is what recovery is.
+    pub(super) interrupted: usize,
+    /// Everything that is not as promised, in words.
+    pub(super) wrong: Vec<String>,
+}
+
+/// Counts.
+pub(super) fn count(evidence: &Evidence) -> Counts {
+    let mut counts = Counts { duplicates: evidence.strays.len(), ..Counts::default() };
+    counts.wrong.extend(evidence.strays.iter().map(|stray| format!("{stray} is nobody's repository")));
+    for project in &evidence.projects {
+        let lines = evidence.ledger.iter().filter(|line| line.project == project.name).collect::<Vec<_>>();
+        counts.outcome(project);
+        counts.reruns(project, &lines, evidence.skew);
+        counts.effects(project, &lines);
+        counts.keys(project, &lines);
+    }
+    counts
+}
+
+impl Counts {
+    /// Whether everything is as promised.
+    pub(super) fn are_clean(&self) -> bool {
+        self.wrong.is_empty() && (self.stuck, self.rerun, self.duplicates, self.failed) == (0, 0, 0, 0)
+    }
+
+    fn outcome(&mut self, project: &Project) {
+        let name = &project.name;
+        let Some(run) = &project.run else {
+            self.stuck += 1;
+            self.wrong.push(format!("{name} was acknowledged and is not in the store"));
+            return;
+        };
+        self.interrupted += of_kind(run, "step.interrupted").count();
+        match (run.status, project.doomed) {
+            (RunStatus::Completed, false) => self.missing(project, run),
+            (RunStatus::Failed, true) if run.error.is_some() => {}
+            (RunStatus::Failed, false) => {
+                self.failed += 1;
+                self.wrong.push(format!("{name} failed: {}", run.error.as_deref().unwrap_or("without a reason")));
+            }
+            (status, _) if status.is_ended() => self.wrong.push(format!("{name} is {status}, which it should not be")),
+            (status, _) => {
+                self.stuck += 1;
+                self.wrong.push(format!("{name} is stuck: {status}"));
+            }
+        }
+    }
+
+    /// A completed project has everything.
+    fn missing(&mut self, project: &Project, run: &Told) {
+        let completed = of_kind(run, "step.completed").map(|event| &event.step).collect::<BTreeSet<_>>().len();
+        let records = (kind(project, "project"), kind(project, "repository"), kind(project, "environment"));
+        let has = (completed >= run.steps, project.commits >= Some(1), project.fleet_commits >= 1);
+        if has != (true, true, true) || records.0 < 1 || records.1 < 1 || records.2 < ENVIRONMENTS {
+            self.wrong.push(format!("{} is completed, and not everything that it promises is there", project.name));
+        }
+    }
+
+    fn reruns(&mut self, project: &Project, lines: &[&Line], skew: i64) {
+        let Some(run) = &project.run else { return };
+        let mut completed: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
+        for event in of_kind(run, "step.completed") {
+            let at = event.at.as_micros() - skew;
+            completed.entry(event.step.as_deref().unwrap_or_default()).or_insert((at, 0)).1 += 1;
+        }
+        for (step, (at, times)) in completed {
+            let begun = lines.iter().filter(|line| (line.what, line.step.as_str()) == (What::Begin, step));
+            let after = begun.filter(|line| line.at > at).count();
+            let reruns = after.max(times - 1);
+            if reruns > 0 {
+                self.rerun += reruns;
+                self.wrong.push(format!("{}: {step} ran {reruns} times after it was completed", project.name));
+            }
+        }
+    }
+
+    fn effects(&mut self, project: &Project, lines: &[&Line]) {
+        let seen = |prefix: &str| {
+            let things = lines.iter().filter(|line| line.what == What::Effect && line.thing.starts_with(prefix));
+            things.map(|line| &line.thing).collect::<BTreeSet<_>>().len()
+        };
+        let found = [
+            ("repositories", seen("repository "), 1),
+            ("first commits", seen("commit ").max(project.commits.unwrap_or(0)), 1),
+            ("commits in the fleet", project.fleet_commits, 1),
+            ("project records", kind(project, "project"), 1),
+            ("repository records", kind(project, "repository"), 1),
+            ("environments", kind(project, "environment"), ENVIRONMENTS),
+        ];
+        for (what, found, wanted) in found {
+            if found > wanted {
+                self.duplicates += found - wanted;
+                self.wrong.push(format!("{} has {found} {what}", project.name));
+            }
+        }
+    }
+
+    /// What must not happen twice is told apart by its idempotency key, so every attempt of a step has the same.
+    fn keys(&mut self, project: &Project, lines: &[&Line]) {
+        let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for line in lines {
+            keys.entry((&line.run, &line.step)).or_default().insert(&line.key);
+        }
+        let changed = keys.iter().filter(|(_, keys)| keys.len() > 1);
+        self.wrong.extend(changed.map(|((_, step), _)| format!("{}: {step} had two idempotency keys", project.name)));
+    }
+}
+
+fn of_kind<'a>(run: &'a Told, kind: &'a str) -> impl Iterator<Item = &'a Event> {
+    run.events.iter().filter(move |event| event.kind == kind)
+}
+
+fn kind(project: &Project, kind: &str) -> usize {
+    project.records.iter().filter(|found| *found == kind).count()
+}

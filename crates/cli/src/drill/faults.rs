@@ -1,0 +1,81 @@
+//! The faults, by the names that the command line takes.
+
+use clap::ValueEnum;
+
+/// What a drill makes go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// The worker is killed with SIGKILL, and started again
+    WorkerKilled,
+    /// The same again as soon as the next worker has begun
+    WorkerKilledTwice,
+    /// The same at six other moments: as it starts, in mid-push, between two steps, with a step done and not written down
+    WorkerKilledAnywhere,
+    /// The worker is told to stop with SIGTERM, and started again
+    WorkerTerminated,
+    /// The worker is frozen for longer than its lease, and woken
+    WorkerFrozen,
+    /// The same, and every step that was under way in it then has an error to report
+    WorkerFrozenError,
+    /// A step of three projects fails each time, after it has done its work
+    StepFails,
+    /// A step of every project fails twice, after it has done its work, and then succeeds
+    StepFailsTwice,
+    /// The database is restarted
+    DatabaseRestarted,
+    /// The database is killed with SIGKILL, and started again
+    DatabaseKilled,
+    /// The database refuses for 10 seconds; SQLite: another program holds its write lock
+    DatabaseRefuses,
+    /// The database is away for 30 seconds
+    #[value(name = "database-away-30s")]
+    DatabaseAway30s,
+    /// The database is away for 2 minutes
+    #[value(name = "database-away-120s")]
+    DatabaseAway120s,
+    /// The disk of the store is full for longer than a lease
+    DiskFull,
+    /// A project is submitted while the database is away; SQLite: while another program holds its write lock
+    SubmitWhileAway,
+}
+
+impl Fault {
+    /// As it stands in the table.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::WorkerKilled => "worker killed (-9)",
+            Self::WorkerKilledTwice => "worker killed twice in a row",
+            Self::WorkerKilledAnywhere => "worker killed at six other moments",
+            Self::WorkerTerminated => "worker stopped by SIGTERM",
+            Self::WorkerFrozen => "worker frozen for 8 s, and woken",
+            Self::WorkerFrozenError => "the same, woken with errors to report",
+            Self::StepFails => "a step of three projects always fails",
+            Self::StepFailsTwice => "a step fails twice, then succeeds",
+            Self::DatabaseRestarted => "database restarts",
+            Self::DatabaseKilled => "database killed (-9)",
+            Self::DatabaseRefuses => "database refuses for 10 s",
+            Self::DatabaseAway30s => "database away for 30 s",
+            Self::DatabaseAway120s => "database away for 120 s",
+            Self::DiskFull => "disk full for 8 s",
+            Self::SubmitWhileAway => "submit while the database is away",
+        }
+    }
+
+    /// The name that the command line takes.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Seconds that it adds to those that the projects take.
+    pub(super) fn seconds(self) -> u32 {
+        match self {
+            Self::WorkerKilled | Self::WorkerTerminated | Self::DatabaseRestarted | Self::DatabaseKilled => 2,
+            Self::WorkerKilledTwice | Self::StepFails => 3,
+            Self::WorkerKilledAnywhere | Self::StepFailsTwice => 8,
+            Self::WorkerFrozen | Self::WorkerFrozenError => 9,
+            Self::DatabaseRefuses | Self::DiskFull | Self::SubmitWhileAway => 12,
+            Self::DatabaseAway30s => 32,
+            Self::DatabaseAway120s => 122,
+        }
+    }
+}

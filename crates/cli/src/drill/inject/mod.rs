@@ -1,0 +1,47 @@
+//! Making things go wrong: one file a family of faults.
+
+mod database;
+mod disk;
+mod failing;
+mod frozen;
+mod killed;
+
+pub(super) use disk::small_disk;
+
+use super::faults::Fault;
+use super::scene::{Injected, Scene};
+use crate::errors::Failure;
+
+/// What a fault came to.
+pub(super) enum Came {
+    /// It took place.
+    Of(Injected),
+    /// It cannot be had here, and why.
+    Skipped(String),
+}
+
+impl From<Injected> for Came {
+    fn from(injected: Injected) -> Self {
+        Self::Of(injected)
+    }
+}
+
+/// Makes it go wrong on a scene whose projects wait for a worker.
+pub(super) async fn inject(scene: &mut Scene, fault: Fault) -> Result<Came, Failure> {
+    Ok(match fault {
+        Fault::WorkerKilled => killed::once(scene).await?.into(),
+        Fault::WorkerKilledTwice => killed::twice(scene).await?.into(),
+        Fault::WorkerKilledAnywhere => killed::anywhere(scene).await?.into(),
+        Fault::WorkerTerminated => killed::terminated(scene).await?.into(),
+        Fault::WorkerFrozen => frozen::frozen(scene, false).await?.into(),
+        Fault::WorkerFrozenError => frozen::frozen(scene, true).await?.into(),
+        Fault::StepFails => failing::always(scene).await?.into(),
+        Fault::StepFailsTwice => failing::twice(scene).await?.into(),
+        Fault::DiskFull => disk::full(scene).await?,
+        Fault::DatabaseRefuses => database::refuses(scene).await?,
+        Fault::SubmitWhileAway => database::submit(scene).await?,
+        Fault::DatabaseRestarted | Fault::DatabaseKilled | Fault::DatabaseAway30s | Fault::DatabaseAway120s => {
+            Came::Skipped("SQLite is a file: there is no server that could go away".to_owned())
+        }
+    })
+}

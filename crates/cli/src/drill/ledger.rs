@@ -1,0 +1,94 @@
+//! The ledger: what really happened, written outside the store by whoever did it. One line for each time that a handler
+//! begins or ends, and one for what is there after it; appended whole, so that a kill leaves no half line of another's.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The file's name in a drill's folder.
+const NAME: &str = "ledger.jsonl";
+
+/// What a line tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum What {
+    /// A handler was called.
+    Begin,
+    /// What a step is to make was there after its handler; `thing` names it so that another one has another name.
+    Effect,
+    /// The handler has returned; `thing` says how.
+    End,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    /// Microseconds since the Unix epoch, by the clock of the worker.
+    pub(super) at: i64,
+    pub(super) what: What,
+    /// The worker.
+    pub(super) pid: u32,
+    pub(super) run: String,
+    pub(super) project: String,
+    pub(super) step: String,
+    pub(super) attempt: u32,
+    pub(super) key: String,
+    pub(super) thing: String,
+}
+
+/// The ledger of one drill.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger(PathBuf);
+
+impl Ledger {
+    /// The ledger in a drill's folder.
+    pub(super) fn of(folder: &Path) -> Self {
+        Self(folder.join(NAME))
+    }
+
+    /// Adds a line, in one write.
+    pub(super) fn append(&self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        OpenOptions::new().append(true).create(true).open(&self.0)?.write_all(text.as_bytes())
+    }
+
+    /// Every line so far. A line that cannot be read makes the whole ledger worthless, and is an error.
+    pub(super) fn lines(&self) -> io::Result<Vec<Line>> {
+        let text = match std::fs::read_to_string(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            other => other?,
+        };
+        text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_is_read_and_damage_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::of(folder.path());
+        assert_eq!(ledger.lines().unwrap(), []);
+        let line = Line {
+            at: 7,
+            what: What::Begin,
+            pid: 1,
+            run: "r".to_owned(),
+            project: "shop".to_owned(),
+            step: "s".to_owned(),
+            attempt: 1,
+            key: "r/s".to_owned(),
+            thing: String::new(),
+        };
+        ledger.append(&line).unwrap();
+        ledger.append(&Line { what: What::End, ..line.clone() }).unwrap();
+        assert_eq!(ledger.lines().unwrap(), [line.clone(), Line { what: What::End, ..line }]);
+        std::fs::write(folder.path().join(NAME), "{\"at\":").unwrap();
+        assert!(ledger.lines().is_err());
+    }
+}

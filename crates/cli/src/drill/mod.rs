@@ -1,0 +1,153 @@
+//! `surefoot drill`: proves the recovery on the machine that it runs on. Real worker processes of this same executable
+//! initialise projects on a scratch store, something goes wrong, and what that did is counted. See `docs/recovery.md`.
+
+mod count;
+mod evidence;
+mod faults;
+mod inject;
+mod ledger;
+mod moves;
+mod report;
+mod sabotage;
+mod scene;
+mod witness;
+mod workers;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum as _;
+use tempfile::TempDir;
+
+use crate::app::App;
+use crate::args::Drill;
+use crate::errors::{Exit, Failure, unusable};
+use crate::signals::Signals;
+use crate::{out, shipped, summary};
+use inject::Came;
+use report::{Report, Row, Verdict};
+use scene::Scene;
+
+pub(crate) use faults::Fault;
+pub(crate) use witness::witnessed;
+
+/// Nothing of a project moves for this long: it never will. Longer than a lease and every wait between attempts.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Makes one thing after the other go wrong. The exit status says whether all came out as promised.
+pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
+    shipped::expect_tools(&shipped::workflow())?;
+    let mut signals = Signals::install()?;
+    // What a drill has started ends when it is dropped.
+    let report = tokio::select! {
+        report = rows(args) => report?,
+        exit = signals.next() => return Ok(exit),
+    };
+    if app.json {
+        summary::json(&report)?;
+    } else {
+        out::print(&report.text())?;
+    }
+    Ok(if report.clean { Exit::Done } else { Exit::RunFailed })
+}
+
+async fn rows(args: &Drill) -> Result<Report, Failure> {
+    let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
+    let place = Place::new(args)?;
+    announce(args, faults, &place);
+    let began = Instant::now();
+    let mut rows = Vec::new();
+    for (index, fault) in faults.iter().enumerate() {
+        let row = row(args, *fault, &place).await.unwrap_or_else(|failure| Row::broken(*fault, &failure));
+        if args.small_disk.is_none() {
+            out::say(&format!("[{}/{}] {}: {}", index + 1, faults.len(), fault.title(), row.summary()));
+        }
+        rows.push(row);
+    }
+    Ok(Report {
+        store: "SQLite".to_owned(),
+        projects: args.projects,
+        steps: shipped::workflow().steps().len(),
+        seconds: began.elapsed().as_secs_f64().round(),
+        clean: rows.iter().all(|row| row.result != Verdict::Unclean),
+        faults: rows,
+    })
+}
+
+fn announce(args: &Drill, faults: &[Fault], place: &Place) {
+    if args.small_disk.is_some() {
+        return;
+    }
+    // Three at a time, seven steps of which each takes a third of a second and its own work.
+    let each = args.projects * 7 * 45 / 100 / 3 + 2;
+    let seconds = faults.iter().map(|fault| each + fault.seconds()).sum::<u32>();
+    let (count, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
+    let kept = if args.keep.is_some() { format!(", kept in {}", place.root().display()) } else { String::new() };
+    out::say(&format!(
+        "drill: {count} fault{s}, {} projects of seven steps each, 3 at a time, on SQLite{kept}; up to {} minutes",
+        args.projects,
+        seconds.div_ceil(60)
+    ));
+}
+
+/// Brings one fault about, waits for the end, and counts.
+async fn row(args: &Drill, fault: Fault, place: &Place) -> Result<Row, Failure> {
+    let folder = &place.of(args, fault)?;
+    if fault == Fault::DiskFull && args.small_disk.is_none() {
+        return inject::small_disk(args.projects, folder).await;
+    }
+    let store = args.small_disk.as_deref().unwrap_or(folder).join("surefoot.db");
+    let mut scene = Scene::new(folder, &format!("sqlite:{}", store.display())).await?;
+    scene.submit(args.projects).await?;
+    let injected = match inject::inject(&mut scene, fault).await? {
+        Came::Of(injected) => injected,
+        Came::Skipped(why) => return Ok(Row::skipped(fault, &why)),
+    };
+    scene.settle(QUIET).await;
+    let evidence = evidence::gather(&scene, &injected.doomed).await?;
+    let moved = moves::longest(&injected.breaks, &evidence::histories(&scene, &evidence));
+    let row = Row::of(fault, count::count(&evidence), injected, moved, scene.limit());
+    scene.end().await;
+    Ok(row)
+}
+
+/// Where the scenes are: folders of a temporary folder, or of one that is kept.
+enum Place {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Place {
+    fn new(args: &Drill) -> Result<Self, Failure> {
+        let Some(keep) = &args.keep else {
+            let folder = tempfile::Builder::new().prefix("surefoot-drill-").tempdir();
+            return folder
+                .map(Self::Temporary)
+                .map_err(|error| unusable("make a folder in", &std::env::temp_dir(), &error));
+        };
+        std::fs::create_dir_all(keep).map_err(|error| unusable("make the folder", keep, &error))?;
+        let keep = std::path::absolute(keep).map_err(|error| unusable("use the folder", keep, &error))?;
+        Ok(Self::Kept(keep))
+    }
+
+    fn root(&self) -> &Path {
+        match self {
+            Self::Kept(folder) => folder,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+
+    /// A folder that is new: an old ledger would be counted again.
+    fn of(&self, args: &Drill, fault: Fault) -> Result<PathBuf, Failure> {
+        if args.small_disk.is_some() {
+            return Ok(self.root().to_owned());
+        }
+        let folder = self.root().join(fault.name());
+        std::fs::create_dir(&folder).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Failure::usage(format!("{} is there already", folder.display()))
+                .hint("an earlier drill was kept there: name another folder"),
+            _ => unusable("make the folder", &folder, &error),
+        })?;
+        Ok(folder)
+    }
+}

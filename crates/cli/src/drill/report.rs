@@ -1,0 +1,199 @@
+//! What a drill prints: a row for each fault, as a table or as JSON.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::count::Counts;
+use super::faults::Fault;
+use super::scene::Injected;
+use crate::errors::Failure;
+use crate::table::table;
+
+/// How a fault went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Verdict {
+    Clean,
+    Unclean,
+    Skipped,
+}
+
+/// One fault. The field names are a contract: scripts read them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) fault: String,
+    pub(super) title: String,
+    pub(super) result: Verdict,
+    pub(super) stuck: usize,
+    pub(super) completed_steps_run_again: usize,
+    pub(super) duplicate_effects: usize,
+    /// Until every running project moved again; null where nothing stopped, or something never moved.
+    pub(super) moving_again_seconds: Option<f64>,
+    pub(super) limit_seconds: Option<f64>,
+    /// Steps that were interrupted and run again: that is recovery, and no fault.
+    pub(super) interrupted_steps: usize,
+    pub(super) failed: usize,
+    pub(super) notes: Vec<String>,
+    /// What was not as promised.
+    pub(super) wrong: Vec<String>,
+}
+
+/// All of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) store: String,
+    pub(super) projects: u32,
+    pub(super) steps: usize,
+    pub(super) seconds: f64,
+    pub(super) clean: bool,
+    pub(super) faults: Vec<Row>,
+}
+
+impl Row {
+    /// A row of a fault that cannot be had here.
+    pub(super) fn skipped(fault: Fault, why: &str) -> Self {
+        Self { result: Verdict::Skipped, notes: vec![why.to_owned()], ..Self::empty(fault) }
+    }
+
+    /// A row of a fault that could not be brought about: nothing is proven.
+    pub(super) fn broken(fault: Fault, failure: &Failure) -> Self {
+        Self { result: Verdict::Unclean, wrong: vec![failure.to_string().replace('\n', "; ")], ..Self::empty(fault) }
+    }
+
+    /// A row of what was counted.
+    pub(super) fn of(
+        fault: Fault,
+        counts: Counts,
+        injected: Injected,
+        moved: Option<Duration>,
+        limit: Duration,
+    ) -> Self {
+        let Injected { breaks, notes, mut wrong, .. } = injected;
+        let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
+        if !breaks.is_empty() {
+            wrong.extend(too_slow(moved, limit));
+        }
+        if breaks.iter().any(|one| one.running.is_empty()) && breaks.len() == 1 {
+            wrong.push("no project was running when the fault came: nothing is proven".to_owned());
+        }
+        wrong.extend(counts.wrong.iter().cloned());
+        let clean = wrong.is_empty() && counts.are_clean();
+        Self {
+            result: if clean { Verdict::Clean } else { Verdict::Unclean },
+            stuck: counts.stuck,
+            completed_steps_run_again: counts.rerun,
+            duplicate_effects: counts.duplicates,
+            moving_again_seconds: moved.map(seconds),
+            limit_seconds: (!breaks.is_empty()).then(|| seconds(limit)),
+            interrupted_steps: counts.interrupted,
+            failed: counts.failed,
+            notes,
+            wrong,
+            ..Self::empty(fault)
+        }
+    }
+
+    /// The only row of a report.
+    pub(super) fn of_json(text: &[u8]) -> Result<Self, Failure> {
+        let report: Option<Report> = serde_json::from_slice(text).ok();
+        let row = report.and_then(|report| report.faults.into_iter().next());
+        row.ok_or_else(|| Failure::store("the drill inside the small disk told nothing"))
+    }
+
+    fn empty(fault: Fault) -> Self {
+        Self {
+            fault: fault.name(),
+            title: fault.title().to_owned(),
+            result: Verdict::Unclean,
+            stuck: 0,
+            completed_steps_run_again: 0,
+            duplicate_effects: 0,
+            moving_again_seconds: None,
+            limit_seconds: None,
+            interrupted_steps: 0,
+            failed: 0,
+            notes: Vec::new(),
+            wrong: Vec::new(),
+        }
+    }
+
+    /// What the progress line says of it.
+    pub(super) fn summary(&self) -> String {
+        let [stuck, again, duplicates, moving] = self.figures();
+        match self.result {
+            Verdict::Skipped => format!("skipped: {}", self.notes.join("; ")),
+            _ => format!(
+                "{}: {stuck} stuck, {again} completed steps run again, {duplicates} duplicates, moving again after {moving}",
+                self.word()
+            ),
+        }
+    }
+
+    fn figures(&self) -> [String; 4] {
+        let moving = match (self.moving_again_seconds, self.limit_seconds) {
+            (Some(seconds), _) => format!("{seconds:.2} s"),
+            (None, Some(_)) => "never".to_owned(),
+            (None, None) => "-".to_owned(),
+        };
+        let figures = [self.stuck, self.completed_steps_run_again, self.duplicate_effects].map(|it| it.to_string());
+        let [stuck, again, duplicates] = figures;
+        [stuck, again, duplicates, moving]
+    }
+
+    fn word(&self) -> &'static str {
+        match self.result {
+            Verdict::Clean => "clean",
+            Verdict::Unclean => "NOT CLEAN",
+            Verdict::Skipped => "skipped",
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let figures = if self.result == Verdict::Skipped { ["-"; 4].map(str::to_owned) } else { self.figures() };
+        let mut cells = vec![self.title.clone()];
+        cells.extend(figures);
+        cells.push(self.word().to_owned());
+        cells
+    }
+}
+
+fn too_slow(moved: Option<Duration>, limit: Duration) -> Option<String> {
+    match moved {
+        None => Some("a project that was running never moved again".to_owned()),
+        Some(moved) if moved > limit => Some(format!(
+            "it took {:.2} s until every project moved again, and {} s is the limit",
+            moved.as_secs_f64(),
+            limit.as_secs()
+        )),
+        Some(_) => None,
+    }
+}
+
+impl Report {
+    /// The table, what is to be said beside it, and the verdict.
+    pub(super) fn text(&self) -> String {
+        let head = ["FAULT", "STUCK", "COMPLETED STEPS RUN AGAIN", "DUPLICATE EFFECTS", "MOVING AGAIN", "RESULT"];
+        let mut text = table(&head, &self.faults.iter().map(Row::cells).collect::<Vec<_>>());
+        text.push('\n');
+        for row in &self.faults {
+            let lines = row.notes.iter().map(|note| format!("{}: {note}\n", row.fault));
+            text.extend(lines.chain(row.wrong.iter().map(|wrong| format!("{}: NOT CLEAN: {wrong}\n", row.fault))));
+        }
+        text.push_str(&self.verdict());
+        text
+    }
+
+    fn verdict(&self) -> String {
+        let of = |verdict| self.faults.iter().filter(|row| row.result == verdict).count();
+        let skipped = match of(Verdict::Skipped) {
+            0 => String::new(),
+            skipped => format!(", {skipped} skipped"),
+        };
+        let (clean, all) = (of(Verdict::Clean), self.faults.len());
+        format!(
+            "{clean} of {all} faults clean{skipped}; {} projects of {} steps each, 3 at a time, on {}, in {:.0} s\n",
+            self.projects, self.steps, self.store, self.seconds
+        )
+    }
+}

@@ -1,0 +1,71 @@
+//! What is to go wrong inside a handler, told to the workers by a file in the drill's folder that they read each time.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+const NAME: &str = "sabotage.json";
+
+/// What goes wrong, always after the handler has done its work: that is when it hurts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Act {
+    /// The attempt fails with this error.
+    Fail(String),
+    /// The worker kills itself with SIGKILL, before it can write down that the step is done.
+    Die,
+}
+
+/// Where it goes wrong.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Sabotage {
+    /// In this step; `None` for any.
+    pub(super) step: Option<String>,
+    /// Of these projects; none named means of all.
+    pub(super) projects: Vec<String>,
+    /// In the worker with this process id; `None` for any.
+    pub(super) pid: Option<u32>,
+    /// In attempts up to this one.
+    pub(super) attempts: u32,
+    /// Only once in all, under this name.
+    pub(super) once: Option<String>,
+    pub(super) act: Act,
+}
+
+impl Sabotage {
+    /// Everywhere in the step.
+    pub(super) fn of(step: &str, act: Act) -> Self {
+        Self { step: Some(step.to_owned()), projects: Vec::new(), pid: None, attempts: u32::MAX, once: None, act }
+    }
+
+    pub(super) fn hits(&self, step: &str, project: &str, attempt: u32, pid: u32) -> bool {
+        self.step.as_deref().is_none_or(|only| only == step)
+            && (self.projects.is_empty() || self.projects.iter().any(|only| only == project))
+            && self.pid.is_none_or(|only| only == pid)
+            && attempt <= self.attempts
+    }
+}
+
+/// Replaces what was to go wrong before, at once for every worker.
+pub(super) fn plan(folder: &Path, sabotage: &[Sabotage]) -> io::Result<()> {
+    let new = folder.join("sabotage.new");
+    std::fs::write(&new, serde_json::to_vec(sabotage)?)?;
+    std::fs::rename(new, folder.join(NAME))
+}
+
+/// What is to go wrong now.
+pub(super) fn planned(folder: &Path) -> io::Result<Vec<Sabotage>> {
+    match std::fs::read(folder.join(NAME)) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it may go wrong now: what goes wrong once is noted in the folder.
+pub(super) fn claim(folder: &Path, sabotage: &Sabotage) -> bool {
+    let Some(name) = &sabotage.once else { return true };
+    File::create_new(folder.join(format!("done.{name}"))).is_ok()
+}

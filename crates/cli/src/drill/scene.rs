@@ -1,0 +1,255 @@
+//! The scene of one fault: a folder, a store, projects submitted to it, and the workers that are at work on them.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use surefoot::store::RunFilter;
+use surefoot::{Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp};
+use surefoot_initializer::process::Group;
+use tokio::process::Command;
+
+use super::ledger::{Ledger, Line, What};
+use super::moves::Break;
+use super::sabotage::{self, Sabotage};
+use super::workers::{self, Worker};
+use crate::app::App;
+use crate::args::Global;
+use crate::config::Settings;
+use crate::errors::{Failure, unusable};
+use crate::{queues, shipped};
+
+/// Between two looks at something that is awaited.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The longest wait for something that must happen soon.
+pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// A project whose submission was acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct Submitted {
+    pub(super) name: String,
+    pub(super) run: RunId,
+}
+
+/// Everything of one fault. What it started ends with it.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) folder: PathBuf,
+    /// As `--store` takes it.
+    pub(super) address: String,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) ledger: Ledger,
+    pub(super) projects: Vec<Submitted>,
+    /// Microseconds that the store's clock is ahead of ours.
+    pub(super) skew: i64,
+    group: Group,
+    spawned: usize,
+}
+
+/// What came of making something go wrong, before it is known how the projects end.
+#[derive(Debug, Default)]
+pub(super) struct Injected {
+    /// The workers that go on.
+    pub(super) crew: Vec<Worker>,
+    pub(super) breaks: Vec<Break>,
+    /// Projects that are to fail.
+    pub(super) doomed: Vec<String>,
+    pub(super) notes: Vec<String>,
+    /// What was not as promised.
+    pub(super) wrong: Vec<String>,
+}
+
+impl Scene {
+    /// An empty scene in a folder, on the store of that address.
+    pub(super) async fn new(folder: &Path, address: &str) -> Result<Self, Failure> {
+        std::fs::create_dir_all(folder).map_err(|error| unusable("make the folder", folder, &error))?;
+        let global = Global {
+            store: Some(address.to_owned()),
+            data_dir: Some(folder.join("data")),
+            config: None,
+            json: false,
+            verbose: 0,
+        };
+        let settings = Settings::load(&global)?;
+        let store = App { settings: settings.clone(), json: false, diagnostics: false }.store()?;
+        queues::configure(store.as_ref(), &settings).await?;
+        let group = Group::start().map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            address: address.to_owned(),
+            skew: store.now().as_micros() - SystemClock.now().as_micros(),
+            store,
+            ledger: Ledger::of(folder),
+            projects: Vec::new(),
+            group,
+            spawned: 0,
+        })
+    }
+
+    pub(super) fn repositories(&self) -> PathBuf {
+        self.folder.join("data/repositories")
+    }
+
+    /// The store's time.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().as_micros() + self.skew)
+    }
+
+    /// Submits that many projects.
+    pub(super) async fn submit(&mut self, projects: u32) -> Result<(), Failure> {
+        let client = Client::new(self.store.clone());
+        for number in 1..=projects {
+            let name = format!("project-{number:03}");
+            let submit = Submit::new(shipped::workflow()).parameters(json!({ "name": name })).key(&name);
+            let run = client.submit(submit).await?.run.id;
+            self.projects.push(Submitted { name, run });
+        }
+        Ok(())
+    }
+
+    /// This same executable, with nothing of this process's settings.
+    pub(super) fn command(&self, args: &[&str]) -> Result<Command, Failure> {
+        let mut command = workers::executable()?;
+        command.args(args).env("SUREFOOT_STORE", &self.address).env("SUREFOOT_DATA_DIR", self.folder.join("data"));
+        command.process_group(self.group.id()).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Starts a worker.
+    pub(super) fn worker(&mut self) -> Result<Worker, Failure> {
+        self.spawned += 1;
+        let said = self.folder.join(format!("worker-{}.log", self.spawned));
+        Worker::start(self.command(&["worker"])?, &self.folder, said)
+    }
+
+    /// What `surefoot submit` of one more project comes to, and how long it took.
+    pub(super) async fn submit_late(&self, name: &str) -> Result<(Output, Duration), Failure> {
+        let parameter = format!("name={name}");
+        let mut command = self.command(&["submit", shipped::WORKFLOW, "-p", &parameter, "--key", name])?;
+        let began = Instant::now();
+        let output = tokio::time::timeout(SOON, command.output()).await;
+        let output = output.map_err(|_| Failure::store(format!("`surefoot submit` hung for {SOON:?}")))?;
+        Ok((output.map_err(|error| Failure::usage(format!("cannot submit: {error}")))?, began.elapsed()))
+    }
+
+    /// Whether one worker at a time lives on the store.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.address.starts_with("sqlite:")
+    }
+
+    /// How soon every project must move again.
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(if self.is_embedded() { 1 } else { 6 })
+    }
+
+    /// As many workers as there are while nothing is wrong, at work for some seconds.
+    pub(super) async fn crew(&mut self) -> Result<Vec<Worker>, Failure> {
+        let count = if self.is_embedded() { 1 } else { 2 };
+        let crew = (0..count).map(|_| self.worker()).collect::<Result<Vec<_>, _>>()?;
+        let enough = self.projects.len().max(8);
+        self.until("the projects to be under way", SOON, async || {
+            let begun = self.lines()?.iter().filter(|line| line.what == What::Begin).count();
+            Ok((begun >= enough && !self.running().await.is_empty()).then_some(()))
+        })
+        .await?;
+        Ok(crew)
+    }
+
+    /// The worker of a crew that holds the most runs.
+    pub(super) async fn busiest(&self, crew: &mut Vec<Worker>) -> Result<Worker, Failure> {
+        let held = self.store.workers().await?;
+        let holds = |worker: &Worker| {
+            let name = format!("pid {}", worker.id());
+            held.iter().filter(|info| info.name == name).map(|info| info.running).sum::<u64>()
+        };
+        let most = (0..crew.len()).max_by_key(|index| holds(&crew[*index]));
+        most.map(|index| crew.remove(index)).ok_or_else(|| Failure::usage("no worker is left"))
+    }
+
+    /// After a worker has gone: another in its place, and the break that this was.
+    pub(super) async fn replace(&mut self, crew: &mut Vec<Worker>, gone: Timestamp) -> Result<Break, Failure> {
+        let running = self.running().await.iter().map(|run| run.id).collect();
+        let back = if self.is_embedded() { self.now() } else { gone };
+        crew.push(self.worker()?);
+        Ok(Break { back, running })
+    }
+
+    /// From now on these things go wrong, and no others.
+    pub(super) fn sabotage(&self, plan: &[Sabotage]) -> Result<(), Failure> {
+        sabotage::plan(&self.folder, plan).map_err(|error| unusable("write into", &self.folder, &error))
+    }
+
+    pub(super) fn lines(&self) -> Result<Vec<Line>, Failure> {
+        self.ledger.lines().map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))
+    }
+
+    /// Waits until `look` finds it.
+    pub(super) async fn until<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut look: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            if began.elapsed() > patience {
+                return Err(Failure::store(format!("waited {patience:?} in vain for {what}")));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits for a line of the ledger after the first `seen`; gives how many there are then.
+    pub(super) async fn until_line(
+        &self,
+        what: &str,
+        seen: usize,
+        is_it: impl Fn(&Line) -> bool,
+    ) -> Result<usize, Failure> {
+        self.until(what, SOON, async || {
+            let lines = self.lines()?;
+            let found = lines.iter().skip(seen).position(&is_it);
+            Ok(found.map(|_| lines.len()))
+        })
+        .await
+    }
+
+    /// The runs that workers hold now. A store that is away tells nothing.
+    pub(super) async fn running(&self) -> Vec<Run> {
+        let filter = RunFilter { status: Some(RunStatus::Running), limit: 1000, ..RunFilter::default() };
+        self.store.runs(filter).await.unwrap_or_default()
+    }
+
+    /// Waits until every project has ended, or nothing has happened for so long that nothing will.
+    pub(super) async fn settle(&self, patience: Duration) {
+        let mut last = (Instant::now(), String::new());
+        loop {
+            let filter = RunFilter { limit: 1000, ..RunFilter::default() };
+            if let Ok(runs) = self.store.runs(filter).await {
+                if runs.iter().all(|run| run.head.status.is_ended()) {
+                    return;
+                }
+                let picture =
+                    format!("{:?}", runs.iter().map(|run| (&run.head.status, &run.steps)).collect::<Vec<_>>());
+                if picture != last.1 {
+                    last = (Instant::now(), picture);
+                }
+            }
+            if last.0.elapsed() > patience {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Kills what is left of it. Its folder stays.
+    pub(super) async fn end(mut self) {
+        self.group.end().await;
+    }
+}

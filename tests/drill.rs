@@ -1,0 +1,1 @@
+//! The drills as tests. See `docs/recovery.md`.
