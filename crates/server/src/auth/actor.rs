@@ -1,0 +1,58 @@
+//! Whoever asks: a person or a program, and how we know.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::{Refusal, Role};
+
+/// A person or program that may do what its role says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Actor {
+    /// What people call it; runs and the audit log keep it.
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) via: Via,
+}
+
+/// How we know who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// By an API token; its id.
+    Token(String),
+    /// By a session; its id, which form tokens are bound to.
+    Session(String),
+    /// It is on this machine, and nobody has been given a token yet.
+    Loopback,
+}
+
+impl Actor {
+    /// Whoever is on this machine while nothing else is configured.
+    pub(crate) fn local() -> Self {
+        Self { name: "local".to_owned(), role: Role::Admin, via: Via::Loopback }
+    }
+
+    /// Whether it may do what needs this role.
+    pub(crate) fn may(&self, role: Role) -> bool {
+        self.role >= role
+    }
+}
+
+impl Via {
+    /// How people read it: never enough to become it.
+    pub(crate) fn short(&self) -> String {
+        match self {
+            Self::Token(id) => format!("token {id}"),
+            Self::Session(id) => format!("session {}", id.get(..8).unwrap_or_default()),
+            Self::Loopback => "this machine".to_owned(),
+        }
+    }
+}
+
+/// What [`super::guard`] found. A route that needs nobody has none to give.
+impl<S: Sync> FromRequestParts<S> for Actor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        parts.extensions.get::<Self>().cloned().ok_or(Refusal::SignIn { bad_token: false })
+    }
+}

@@ -1,0 +1,122 @@
+//! The judgement of every request, before any handler sees it.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Redirect, Response};
+
+use super::{Actor, Auth, Need, Refusal, Via, csrf};
+use crate::http::routes::{self, Served};
+
+/// The largest form that is read to look for its token; also the largest that pages send.
+const LARGEST_FORM: usize = 1 << 20;
+
+/// Lets through what may be served, with the [`Actor`] that asks for it among its extensions.
+pub(crate) async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+    let Some(path) = request.extensions().get::<MatchedPath>() else { return next.run(request).await };
+    let need = match routes::served(request.method(), path.as_str()) {
+        Served::Needs(need) => need,
+        Served::OtherMethods(methods) => return other_method(&methods),
+        Served::Not => return StatusCode::NOT_FOUND.into_response(),
+    };
+    let asked = Asked::of(&request);
+    match auth.judge(need, request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => asked.answer(refusal),
+    }
+}
+
+fn other_method(methods: &str) -> Response {
+    let mut response = StatusCode::METHOD_NOT_ALLOWED.into_response();
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
+}
+
+/// What of a request decides how it is refused.
+struct Asked {
+    page: bool,
+    back: String,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let page = request.method() == Method::GET && !routes::is_for_programs(request.uri().path());
+        let back = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        Self { page, back }
+    }
+
+    /// A person who is not signed in is sent to where that is done, and comes back.
+    fn answer(&self, refusal: Refusal) -> Response {
+        if self.page && matches!(refusal, Refusal::SignIn { .. }) {
+            return Redirect::to(&super::sign_in::page("", &self.back)).into_response();
+        }
+        refusal.into_response()
+    }
+}
+
+impl Auth {
+    async fn judge(&self, need: Need, request: Request) -> Result<Request, Refusal> {
+        let actor = self.who(need, &request).await?;
+        if let Some(needed) = need.role() {
+            let actor = actor.as_ref().ok_or(Refusal::SignIn { bad_token: false })?;
+            if !actor.may(needed) {
+                return Err(Refusal::Role { needed, name: actor.name.clone(), role: actor.role });
+            }
+        }
+        let mut request = self.check_origin(actor.as_ref(), request).await?;
+        if let Some(actor) = actor {
+            request.extensions_mut().insert(actor);
+        }
+        Ok(request)
+    }
+
+    /// What needs nobody is served whoever asks, and whether or not the store answers: probes most of all.
+    async fn who(&self, need: Need, request: &Request) -> Result<Option<Actor>, Refusal> {
+        match (self.actor(request.headers()).await, need) {
+            (Err(_), Need::Public) => Ok(None),
+            (found, _) => found,
+        }
+    }
+
+    async fn check_origin(&self, actor: Option<&Actor>, request: Request) -> Result<Request, Refusal> {
+        // A token is sent by a program, not by a browser on somebody else's behalf.
+        let by_token = actor.is_some_and(|actor| matches!(actor.via, Via::Token(_)));
+        if !csrf::changes(request.method()) || by_token {
+            return Ok(request);
+        }
+        if !csrf::is_ours(request.headers(), self.0.origin.as_deref()) {
+            return Err(Refusal::OtherSite);
+        }
+        let Some(actor) = actor else { return Ok(request) };
+        // Programs on this machine send no forms.
+        if actor.via == Via::Loopback && !is_form(&request) {
+            return Ok(request);
+        }
+        self.check_token(actor, request).await
+    }
+
+    async fn check_token(&self, actor: &Actor, request: Request) -> Result<Request, Refusal> {
+        let session = super::bound_to(Some(actor));
+        if let Some(token) = request.headers().get(csrf::HEADER) {
+            let token = token.to_str().unwrap_or_default();
+            return if csrf::matches(&self.0.secret, session, token) { Ok(request) } else { Err(Refusal::Form) };
+        }
+        if !is_form(&request) {
+            return Err(Refusal::Form);
+        }
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, LARGEST_FORM).await.map_err(|_| Refusal::Large)?;
+        let found = form_urlencoded::parse(&body)
+            .any(|(name, value)| name == csrf::FIELD && csrf::matches(&self.0.secret, session, &value));
+        if found { Ok(Request::from_parts(parts, Body::from(body))) } else { Err(Refusal::Form) }
+    }
+}
+
+fn is_form(request: &Request) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}

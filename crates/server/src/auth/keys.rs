@@ -1,0 +1,179 @@
+//! The server's secret, and the keys made of it: one for each purpose, so that what was signed for one is no use for another.
+//!
+//! Several servers on one database must have the same secret: a page that one of them made is answered by another.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use ring::hmac;
+use surefoot::Secret;
+
+use super::random;
+
+/// Shorter secrets can be guessed by trying.
+const SHORTEST: usize = 32;
+
+/// Signs what the server hands out and gets back: form tokens, widget links, the state of a sign-in under way.
+#[derive(Clone)]
+pub struct ServerSecret(hmac::Key);
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Form tokens.
+    Csrf,
+    /// Widget links.
+    Link,
+    /// The state of a sign-in under way.
+    SignIn,
+    /// Telling whether two servers have the same secret.
+    Fingerprint,
+}
+
+/// Why there is no secret, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// It is too short.
+    #[error("the server's secret has {0} characters: it needs at least {SHORTEST} (openssl rand -base64 32 makes one)")]
+    Short(usize),
+    /// The key file is readable by others.
+    #[error("others can read the key file {0}: chmod 600 it, or remove it so that a new one is made")]
+    Open(String),
+    /// The key file cannot be read or made.
+    #[error("cannot use the key file {path}: {error}; set server.secret to do without it")]
+    File {
+        /// The file.
+        path: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Another server on the same store has another secret.
+    #[error(
+        "another server on this store signs with another secret: give both the same one, by copying the key file \
+         (server.key in the data directory) or by server.secret in the configuration; if that other server is gone, \
+         try again in a minute"
+    )]
+    Differs,
+}
+
+impl ServerSecret {
+    /// A secret that the configuration gives.
+    ///
+    /// # Errors
+    /// [`SecretError::Short`].
+    pub fn new(secret: &Secret) -> Result<Self, SecretError> {
+        let text = secret.expose().trim();
+        if text.len() < SHORTEST {
+            return Err(SecretError::Short(text.len()));
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())))
+    }
+
+    /// A secret for as long as this process lives: nothing that it signed holds after a restart.
+    pub fn random() -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, random::text().as_bytes()))
+    }
+
+    /// The secret of a key file, which is made, for its owner's eyes only, when there is none.
+    ///
+    /// # Errors
+    /// [`SecretError::Open`] when others can read it, [`SecretError::File`] when nobody can.
+    pub fn from_file(path: &Path) -> Result<Self, SecretError> {
+        let failed = |error| SecretError::File { path: path.display().to_string(), error };
+        if let Err(error) = make(path)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(failed(error));
+        }
+        if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
+            return Err(SecretError::Open(path.display().to_string()));
+        }
+        Self::new(&Secret::new(fs::read_to_string(path).map_err(failed)?))
+    }
+
+    fn key(&self, purpose: Purpose) -> hmac::Key {
+        let name = format!("surefoot {purpose:?} 1");
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.0, name.as_bytes()).as_ref())
+    }
+
+    /// The signature of `message`: 32 bytes.
+    pub(crate) fn sign(&self, purpose: Purpose, message: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.key(purpose), message).as_ref().to_vec()
+    }
+
+    /// Whether `signature` is that of `message`; takes the same time wherever they differ.
+    pub(crate) fn verify(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> bool {
+        hmac::verify(&self.key(purpose), message, signature).is_ok()
+    }
+
+    /// The same for the same secret, and tells nothing of it.
+    pub(crate) fn fingerprint(&self) -> String {
+        self.sign(Purpose::Fingerprint, b"").iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Debug for ServerSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerSecret(***)")
+    }
+}
+
+/// Two processes that start at once must not each write one: what is there is never half a secret, since it is linked into
+/// place whole.
+fn make(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    let draft = path.with_extension(format!("draft-{}", random::text()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written = file.write_all(format!("{}\n", random::text()).as_bytes()).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    linked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_made_once_and_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.key");
+        let first = ServerSecret::from_file(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(ServerSecret::from_file(&path).unwrap().fingerprint(), first.fingerprint());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(ServerSecret::from_file(&path), Err(SecretError::Open(_))));
+    }
+
+    #[test]
+    fn servers_that_start_at_once_get_the_same_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.key");
+        let start = || ServerSecret::from_file(&path).unwrap().fingerprint();
+        let made: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..16).map(|_| scope.spawn(start)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(made.len(), 1, "{made:?}");
+    }
+
+    #[test]
+    fn what_was_signed_for_one_purpose_is_no_use_for_another() {
+        let secret = ServerSecret::random();
+        let signature = secret.sign(Purpose::Csrf, b"session");
+        assert!(secret.verify(Purpose::Csrf, b"session", &signature));
+        assert!(!secret.verify(Purpose::Link, b"session", &signature));
+        assert!(!secret.verify(Purpose::Csrf, b"another", &signature));
+        assert!(!ServerSecret::random().verify(Purpose::Csrf, b"session", &signature));
+    }
+
+    #[test]
+    fn a_secret_that_can_be_guessed_is_refused() {
+        assert!(matches!(ServerSecret::new(&Secret::new("changeme")), Err(SecretError::Short(8))));
+    }
+}

@@ -1,0 +1,260 @@
+//! Who may do what: roles, tokens, sessions, sign-in, and the one place where every request is judged.
+//!
+//! [`guard`] goes by the table of routes (`http/routes.rs`): what is not in it is not served. It finds out who asks, whether
+//! that is enough for the route, and, when the request changes something, whether one of our own pages made it. Handlers
+//! take the [`Actor`] that it found. `docs/authentication.md` says it for people.
+
+mod actor;
+mod cookie;
+mod csrf;
+pub(crate) mod encoding;
+mod guard;
+mod headers;
+mod keys;
+pub(crate) mod links;
+mod oidc;
+mod place;
+mod random;
+mod refusal;
+mod role;
+mod session;
+mod sign_in;
+mod throttle;
+pub mod token;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use serde_json::{Value, json};
+use surefoot::document::{Expect, NewDocument};
+use surefoot::{Store, StoreError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+pub(crate) use actor::{Actor, Via};
+pub(crate) use csrf::FIELD as CSRF_FIELD;
+pub(crate) use guard::guard;
+pub(crate) use headers::layer as security_headers;
+pub use keys::{SecretError, ServerSecret};
+pub use oidc::{OidcOptions, RoleMapping};
+pub(crate) use refusal::Refusal;
+pub(crate) use role::Need;
+pub use role::Role;
+pub use session::SessionLimits;
+pub(crate) use sign_in::router;
+pub use throttle::SignInLimits;
+
+use oidc::Oidc;
+use throttle::Throttle;
+
+/// Who is let in, and how.
+#[derive(Clone, Debug)]
+pub struct AuthOptions {
+    /// Signs form tokens, widget links and the like. Several servers on one store have the same.
+    pub secret: ServerSecret,
+    /// How long sessions last.
+    pub sessions: SessionLimits,
+    /// How often one may try to sign in.
+    pub sign_in: SignInLimits,
+    /// Sign-in at an identity provider.
+    pub oidc: Option<OidcOptions>,
+}
+
+impl AuthOptions {
+    /// Tokens only, with the usual limits.
+    pub fn new(secret: ServerSecret) -> Self {
+        Self { secret, sessions: SessionLimits::default(), sign_in: SignInLimits::default(), oidc: None }
+    }
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Others could reach it, and nobody would be asked who they are.
+    #[error(
+        "{listen} can be reached from other machines, and nobody could sign in: make a token first \
+         (surefoot token create --role admin NAME), or configure [auth.oidc]; or listen on 127.0.0.1"
+    )]
+    Open {
+        /// Where it would listen, or the name by which it is reached.
+        listen: String,
+    },
+    /// `public_url` cannot be used.
+    #[error("public_url: `{0}` is not an address such as https://surefoot.example")]
+    PublicUrl(String),
+    /// The identity provider's settings cannot be used.
+    #[error("auth.oidc: {0}")]
+    Oidc(String),
+    /// The secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Judges requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Auth(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    secret: ServerSecret,
+    sessions: SessionLimits,
+    throttle: Throttle,
+    oidc: Option<Oidc>,
+    /// The scheme and host that people see.
+    origin: Option<String>,
+    secure: bool,
+    /// Only this machine reaches the server.
+    local: bool,
+    /// Somebody can sign in; once so, it stays so for this process.
+    closed: AtomicBool,
+    looked: Mutex<Option<Instant>>,
+}
+
+/// How often to look whether a first token was made.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long another server's secret counts after that server last said so.
+const SECRET_HOLDS: Duration = Duration::from_secs(60);
+
+impl Auth {
+    /// Makes ready to judge.
+    ///
+    /// # Errors
+    /// [`AuthError::Open`] when the server would stand open to other machines.
+    pub(crate) async fn new(
+        store: Arc<dyn Store>,
+        options: AuthOptions,
+        listen: SocketAddr,
+        public_url: Option<&str>,
+    ) -> Result<Self, AuthError> {
+        let bad_url = || AuthError::PublicUrl(public_url.unwrap_or_default().to_owned());
+        let origin = public_url.map(|url| place::origin(url).ok_or_else(bad_url)).transpose()?;
+        let oidc = options.oidc.map(|oidc| Oidc::new(oidc, public_url)).transpose().map_err(AuthError::Oidc)?;
+        let auth = Self(Arc::new(Inner {
+            secret: options.secret,
+            sessions: options.sessions,
+            throttle: Throttle::new(options.sign_in),
+            closed: AtomicBool::new(oidc.is_some()),
+            oidc,
+            origin,
+            secure: place::is_secure(public_url),
+            local: place::is_local(listen, public_url),
+            looked: Mutex::new(None),
+            store,
+        }));
+        if !auth.0.local && auth.is_open().await? {
+            let named = public_url.filter(|_| listen.ip().is_loopback());
+            return Err(AuthError::Open { listen: named.map_or_else(|| listen.to_string(), str::to_owned) });
+        }
+        auth.agree_on_secret().await?;
+        Ok(auth)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.0.store.as_ref()
+    }
+
+    /// Whether people reach the server over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.0.secure
+    }
+
+    /// What signs links and the like.
+    pub(crate) fn secret(&self) -> &ServerSecret {
+        &self.0.secret
+    }
+
+    /// What people call the identity provider; `None` when there is none.
+    pub(crate) fn provider(&self) -> Option<&str> {
+        self.0.oidc.as_ref().map(Oidc::name)
+    }
+
+    /// The token that the forms of this actor's pages carry, in the field [`CSRF_FIELD`].
+    pub(crate) fn form_token(&self, actor: Option<&Actor>) -> String {
+        csrf::token(&self.0.secret, bound_to(actor))
+    }
+
+    /// Whether nobody can sign in yet, so that whoever is on this machine is let in.
+    async fn is_open(&self) -> Result<bool, StoreError> {
+        if self.0.closed.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let mut looked = self.0.looked.lock().await;
+        if looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return Ok(!self.0.closed.load(Ordering::Relaxed));
+        }
+        // A server that has once asked who people are does not stop asking when the last token ends.
+        if token::has_admin(self.store()).await? {
+            self.0.closed.store(true, Ordering::Relaxed);
+        }
+        *looked = Some(Instant::now());
+        Ok(!self.0.closed.load(Ordering::Relaxed))
+    }
+
+    /// Who asks; `None` when nobody is signed in.
+    async fn actor(&self, headers: &HeaderMap) -> Result<Option<Actor>, Refusal> {
+        if let Some(value) = headers.get(AUTHORIZATION) {
+            // A token that is no good is said so, even beside a session that is.
+            let found = match bearer(value.to_str().unwrap_or_default()) {
+                Some(secret) => token::find(self.store(), secret).await?,
+                None => None,
+            };
+            let (_, token) = found.ok_or(Refusal::SignIn { bad_token: true })?;
+            return Ok(Some(Actor { name: token.name, role: token.role, via: Via::Token(token.id) }));
+        }
+        if let Some(value) = cookie::SESSION.find(headers, self.0.secure)
+            && let Some(found) = session::find(self.store(), &self.0.sessions, value).await?
+        {
+            return Ok(Some(Actor { name: found.name, role: found.role, via: Via::Session(found.id) }));
+        }
+        if self.0.local && self.is_open().await? {
+            return if place::names_loopback(headers) { Ok(Some(Actor::local())) } else { Err(Refusal::Host) };
+        }
+        Ok(None)
+    }
+
+    /// Makes sure that every server on the store signs with the same secret. Called now and then: what a server that is
+    /// gone said is forgotten after a minute.
+    pub(crate) async fn agree_on_secret(&self) -> Result<(), AuthError> {
+        let fingerprint = self.0.secret.fingerprint();
+        loop {
+            let known = self.store().document("server", "secret").await?;
+            let said = known.as_ref().and_then(|document| document.data.get("fingerprint")).and_then(Value::as_str);
+            if said.is_some_and(|said| said != fingerprint) {
+                return Err(SecretError::Differs.into());
+            }
+            let document = NewDocument {
+                kind: "server".to_owned(),
+                id: "secret".to_owned(),
+                expires_at: Some(self.store().now() + SECRET_HOLDS),
+                data: json!({ "fingerprint": fingerprint }),
+            };
+            let expect = known.map_or(Expect::Nothing, |known| Expect::Version(known.version));
+            // When another server wrote it meanwhile, what it said is looked at.
+            if self.store().put_document(document, expect).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+}
+
+/// What the form tokens of this actor are bound to.
+fn bound_to(actor: Option<&Actor>) -> &str {
+    match actor.map(|actor| &actor.via) {
+        Some(Via::Session(id)) => id,
+        _ => csrf::NO_SESSION,
+    }
+}

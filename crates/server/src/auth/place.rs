@@ -1,0 +1,99 @@
+//! Where the server is reached, and what follows: whether it may stand open, and which names it answers to then.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+
+/// The scheme and host of `public_url`, as a browser's `Origin` has it.
+pub(crate) fn origin(public_url: &str) -> Option<String> {
+    let url = reqwest::Url::parse(public_url).ok()?;
+    matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
+}
+
+/// Whether people reach the server over TLS, so that its cookies may be kept to that.
+pub(crate) fn is_secure(public_url: Option<&str>) -> bool {
+    public_url.is_some_and(|url| url.starts_with("https://"))
+}
+
+/// Whether only this machine reaches the server. Behind a proxy that gives it another name, others do as well.
+pub(crate) fn is_local(listen: SocketAddr, public_url: Option<&str>) -> bool {
+    let local_name = |url: &str| {
+        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        host.is_some_and(|host| is_loopback_name(&host))
+    };
+    listen.ip().to_canonical().is_loopback() && public_url.is_none_or(local_name)
+}
+
+/// Whether the request was made to a name of this machine. A page of a stranger can make its own name point here, and the
+/// browser then takes us for that page's own server; but it sends that name.
+pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
+    let mut names = headers.get_all(HOST).iter();
+    let Some(Ok(host)) = names.next().map(|value| value.to_str()) else { return false };
+    names.next().is_none() && is_loopback_name(without_port(host))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    match address {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_this_machine_is_told_from_a_strangers() {
+        let check = |host: &str, expect: bool| {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            assert_eq!(names_loopback(&headers), expect, "{host}");
+        };
+        for host in ["localhost", "localhost:7878", "LOCALHOST:1", "127.0.0.1:7878", "127.3.2.1", "[::1]:7878", "a.localhost"] {
+            check(host, true);
+        }
+        for host in ["", "evil.example", "evil.example:7878", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0", "[::2]:1"] {
+            check(host, false);
+        }
+        assert!(!names_loopback(&HeaderMap::new()));
+        let two = HeaderMap::from_iter([(HOST, "localhost".parse().unwrap())]);
+        let mut two = two;
+        two.append(HOST, "evil.example".parse().unwrap());
+        assert!(!names_loopback(&two));
+    }
+
+    #[test]
+    fn a_server_is_local_by_its_address_and_its_public_name() {
+        let check = |listen: &str, url: Option<&str>, expect: bool| {
+            assert_eq!(is_local(listen.parse().unwrap(), url), expect, "{listen} {url:?}");
+        };
+        check("127.0.0.1:7878", None, true);
+        check("[::1]:7878", Some("http://localhost:7878"), true);
+        check("[::ffff:127.0.0.1]:7878", None, true);
+        check("0.0.0.0:7878", None, false);
+        check("[::]:7878", None, false);
+        check("10.1.2.3:7878", Some("http://localhost"), false);
+        check("127.0.0.1:7878", Some("https://surefoot.example"), false);
+        check("127.0.0.1:7878", Some("nonsense"), false);
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        assert_eq!(origin("https://surefoot.example/x/"), Some("https://surefoot.example".to_owned()));
+        assert_eq!(origin("https://surefoot.example:8443"), Some("https://surefoot.example:8443".to_owned()));
+        assert_eq!(origin("ftp://surefoot.example"), None);
+        assert!(is_secure(Some("https://a")) && !is_secure(Some("http://a")) && !is_secure(None));
+    }
+}

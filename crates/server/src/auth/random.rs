@@ -1,0 +1,47 @@
+//! Random text for tokens, session ids and the like, and the digest under which they are kept.
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use surefoot::Digest;
+
+/// 43 of 62 letters are 256 bits.
+const LENGTH: usize = 43;
+
+const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Text that nobody can guess: letters and digits only, so that a double click takes it whole.
+pub(crate) fn text() -> String {
+    let mut text = String::with_capacity(LENGTH);
+    while text.len() < LENGTH {
+        // A byte above the last whole multiple of 62 would favour some letters.
+        let even = bytes::<64>().into_iter().filter(|byte| *byte < 248);
+        text.extend(even.take(LENGTH - text.len()).map(|byte| char::from(LETTERS[usize::from(byte % 62)])));
+    }
+    text
+}
+
+/// Random bytes.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the system has no source of random bytes: nothing would be safe");
+    bytes
+}
+
+/// Under what a secret is kept: whoever reads the store learns nothing that lets them in. What is digested is random, so
+/// no slow hash is needed to hold up guessing.
+pub(crate) fn digest(secret: &str) -> String {
+    Digest::of(secret.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_long_and_never_the_same() {
+        let made: std::collections::BTreeSet<String> = (0..1000).map(|_| text()).collect();
+        assert_eq!(made.len(), 1000);
+        assert!(made.iter().all(|text| text.len() == LENGTH && text.bytes().all(|letter| LETTERS.contains(&letter))));
+        let seen: std::collections::BTreeSet<u8> = made.iter().flat_map(|text| text.bytes()).collect();
+        assert_eq!(seen.len(), LETTERS.len(), "every letter comes up");
+    }
+}

@@ -1,0 +1,173 @@
+//! Signing in with a token or at an identity provider, and signing out. The page itself is the dashboard's.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Form;
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::SET_COOKIE;
+use axum::response::{AppendHeaders, IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Actor, Auth, Refusal, Role, Via, cookie, oidc, session, token};
+use crate::audit;
+
+/// The routes of signing in and out.
+pub(crate) fn router() -> Router<crate::state::App> {
+    Router::new()
+        .route("/sign-in", post(with_token))
+        .route("/sign-in/oidc", get(at_provider))
+        .route("/sign-in/oidc/callback", get(from_provider))
+        .route("/sign-out", post(sign_out))
+}
+
+/// Where one signs in. `error` names what went wrong, `next` is where one wants to go.
+pub(super) fn page(error: &str, next: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if !error.is_empty() {
+        query.append_pair("error", error);
+    }
+    if local_path(next) != "/" {
+        query.append_pair("next", local_path(next));
+    }
+    let query = query.finish();
+    if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") }
+}
+
+/// A path of ours. Nobody is sent elsewhere by a link that looks like ours, such as `//evil.example` or `/\evil.example`.
+fn local_path(next: &str) -> &str {
+    let rest = next.strip_prefix('/').unwrap_or("//");
+    let ours = !rest.starts_with(['/', '\\']) && !rest.contains(char::is_control) && !rest.starts_with("sign-in");
+    if ours { next } else { "/" }
+}
+
+#[derive(Debug, Deserialize)]
+struct TokenForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    next: String,
+}
+
+async fn with_token(
+    State(auth): State<Auth>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Form(form): Form<TokenForm>,
+) -> Result<Response, Refusal> {
+    auth.attempt(address.ip())?;
+    let Some((digest, found)) = token::find(auth.store(), form.token.trim()).await? else {
+        return Ok(Redirect::to(&page("token", &form.next)).into_response());
+    };
+    auth.0.throttle.succeeded(address.ip());
+    let how = json!({ "token": found.id });
+    let who = Who { name: found.name, role: found.role, token: Some(digest), how };
+    auth.begin(&headers, who, &form.next).await
+}
+
+async fn at_provider(
+    State(auth): State<Auth>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Query(asked): Query<oidc::Asked>,
+) -> Result<Response, Refusal> {
+    let Some(oidc) = &auth.0.oidc else { return Ok(Redirect::to("/sign-in").into_response()) };
+    auth.attempt(address.ip())?;
+    match oidc.start(local_path(&asked.next), auth.store().now()).await {
+        Ok((url, state)) => {
+            let value = state.seal(&auth.0.secret);
+            let set = cookie::SIGN_IN.set(&value, oidc::LONGEST, auth.0.secure);
+            Ok((AppendHeaders([(SET_COOKIE, set)]), Redirect::to(url.as_str())).into_response())
+        }
+        Err(error) => Ok(failed(&auth, &error, &asked.next)),
+    }
+}
+
+async fn from_provider(
+    State(auth): State<Auth>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Query(answer): Query<oidc::Answer>,
+) -> Result<Response, Refusal> {
+    let Some(oidc) = &auth.0.oidc else { return Ok(Redirect::to("/sign-in").into_response()) };
+    let sealed = cookie::SIGN_IN.find(&headers, auth.0.secure).unwrap_or_default();
+    let Some(state) = oidc::State::open(&auth.0.secret, sealed, auth.store().now()) else {
+        return Ok(failed(&auth, &oidc::OidcError::TooOld, "/"));
+    };
+    let mut response = match oidc.finish(&state, answer).await {
+        Ok(found) => {
+            auth.0.throttle.succeeded(address.ip());
+            let how = json!({ "provider": oidc.name(), "subject": found.subject });
+            let who = Who { name: found.name, role: found.role, token: None, how };
+            auth.begin(&headers, who, &state.next).await?
+        }
+        Err(error) => failed(&auth, &error, &state.next),
+    };
+    response.headers_mut().append(SET_COOKIE, cookie::SIGN_IN.remove(auth.0.secure));
+    Ok(response)
+}
+
+fn failed(auth: &Auth, error: &oidc::OidcError, next: &str) -> Response {
+    tracing::warn!(provider = auth.provider(), %error, "nobody was signed in");
+    Redirect::to(&page(error.word(), next)).into_response()
+}
+
+async fn sign_out(
+    State(auth): State<Auth>,
+    actor: Option<Extension<Actor>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    if let Some(value) = cookie::SESSION.find(&headers, auth.0.secure) {
+        if let Some(Extension(actor)) = actor.filter(|actor| matches!(actor.via, Via::Session(_))) {
+            audit::record_in(auth.store(), &actor, "session.end", &actor.via.short(), json!({})).await?;
+        }
+        session::end(auth.store(), value).await?;
+    }
+    let remove = cookie::SESSION.remove(auth.0.secure);
+    Ok((AppendHeaders([(SET_COOKIE, remove)]), Redirect::to("/sign-in")).into_response())
+}
+
+/// Somebody who showed who they are.
+struct Who {
+    name: String,
+    role: Role,
+    token: Option<String>,
+    /// For the audit log.
+    how: Value,
+}
+
+impl Auth {
+    fn attempt(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.0.throttle.attempt(address).map_err(Refusal::TooMany)
+    }
+
+    /// Begins a session under a new id, and ends the one that the browser had: an id that somebody planted is worth nothing.
+    async fn begin(&self, headers: &HeaderMap, who: Who, next: &str) -> Result<Response, Refusal> {
+        if let Some(old) = cookie::SESSION.find(headers, self.0.secure) {
+            session::end(self.store(), old).await?;
+        }
+        let (value, begun) = session::begin(self.store(), &self.0.sessions, &who.name, who.role, who.token).await?;
+        let actor = Actor { name: begun.name, role: begun.role, via: Via::Session(begun.id) };
+        let detail = json!({ "role": actor.role.as_str(), "by": who.how });
+        audit::record_in(self.store(), &actor, "session.begin", &actor.via.short(), detail).await?;
+        let set = cookie::SESSION.set(&value, self.0.sessions.longest, self.0.secure);
+        Ok((AppendHeaders([(SET_COOKIE, set)]), Redirect::to(local_path(next))).into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for next in ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\nx", "/sign-in?next=/"] {
+            assert_eq!(local_path(next), "/", "{next}");
+        }
+        assert_eq!(local_path("/runs?status=failed"), "/runs?status=failed");
+        assert_eq!(page("", "/"), "/sign-in");
+        assert_eq!(page("token", "/runs?status=failed"), "/sign-in?error=token&next=%2Fruns%3Fstatus%3Dfailed");
+    }
+}

@@ -1,0 +1,285 @@
+//! API tokens: made once, shown once, and kept only as their digest.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::{Store, StoreError, Timestamp};
+
+use super::{Role, random};
+
+const KIND: &str = "token";
+
+/// What every token begins with, so that a scanner of repositories recognises one.
+pub const PREFIX: &str = "sf_";
+
+/// How exactly the last use is known: noting it costs a write.
+const COARSE: Duration = Duration::from_secs(600);
+
+/// More tokens than an installation has.
+const MOST: usize = 10_000;
+
+/// How much of the digest names a token: nobody has enough of them for two to be alike.
+const ID: usize = 12;
+
+/// A token, as it is known. The token itself is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Names it: the beginning of its digest.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// From when on it is no good.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to within ten minutes.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A token that was just made.
+#[derive(Debug)]
+pub struct NewToken {
+    /// The token itself: shown now, and never again.
+    pub secret: surefoot::Secret,
+    /// What is known of it.
+    pub token: Token,
+}
+
+/// Why there is no such token, or none was made.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The name cannot be used.
+    #[error("`{0}` is not the name of a token: 1 to 100 characters, none of them a control character")]
+    Name(String),
+    /// The name is in use.
+    #[error("there is a token named `{0}` already: revoke it first, or take another name")]
+    Taken(String),
+    /// There is none.
+    #[error("there is no token `{0}`: `surefoot token list` shows them")]
+    Unknown(String),
+    /// Several have the name.
+    #[error("there are several tokens named `{0}`: give the id, which `surefoot token list` shows")]
+    Ambiguous(String),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a token. Without `lifetime` it holds until it is revoked.
+///
+/// # Errors
+/// [`TokenError::Name`], [`TokenError::Taken`], or what the store says.
+pub async fn create(
+    store: &dyn Store,
+    name: &str,
+    role: Role,
+    lifetime: Option<Duration>,
+    by: &str,
+) -> Result<NewToken, TokenError> {
+    if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
+        return Err(TokenError::Name(name.to_owned()));
+    }
+    if list(store).await?.iter().any(|token| token.name == name) {
+        return Err(TokenError::Taken(name.to_owned()));
+    }
+    let now = store.now();
+    let secret = format!("{PREFIX}{}", random::text());
+    let digest = random::digest(&secret);
+    let token = Token {
+        id: digest[..ID].to_owned(),
+        name: name.to_owned(),
+        role,
+        created_at: now,
+        created_by: by.to_owned(),
+        expires_at: lifetime.map(|lifetime| now + lifetime),
+        last_used_at: None,
+    };
+    store.put_document(document(digest, &token), Expect::Nothing).await?;
+    Ok(NewToken { secret: surefoot::Secret::new(secret), token })
+}
+
+/// Every token that has not expired, by name.
+///
+/// # Errors
+/// What the store says.
+pub async fn list(store: &dyn Store) -> Result<Vec<Token>, StoreError> {
+    let mut tokens: Vec<Token> = all(store).await?.iter().filter_map(read).collect();
+    tokens.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tokens)
+}
+
+/// Ends a token, by its name or id, and with it the sessions that were begun with it.
+///
+/// # Errors
+/// [`TokenError::Unknown`], [`TokenError::Ambiguous`], or what the store says.
+pub async fn revoke(store: &dyn Store, which: &str) -> Result<Token, TokenError> {
+    let mut found = Vec::new();
+    for document in all(store).await? {
+        let Some(token) = read(&document) else { continue };
+        if token.id == which || token.name == which {
+            found.push((document.id, token));
+        }
+    }
+    match found.pop() {
+        None => Err(TokenError::Unknown(which.to_owned())),
+        Some(_) if !found.is_empty() => Err(TokenError::Ambiguous(which.to_owned())),
+        Some((digest, token)) => {
+            store.delete_document(KIND, &digest).await?;
+            Ok(token)
+        }
+    }
+}
+
+/// Whether anybody can do everything: without an admin nobody could let others in.
+///
+/// # Errors
+/// What the store says.
+pub async fn has_admin(store: &dyn Store) -> Result<bool, StoreError> {
+    Ok(all(store).await?.iter().filter_map(read).any(|token| token.role == Role::Admin))
+}
+
+/// The token that this is, if it is one; its use is noted. Also gives its digest.
+pub(crate) async fn find(store: &dyn Store, secret: &str) -> Result<Option<(String, Token)>, StoreError> {
+    if !secret.starts_with(PREFIX) {
+        return Ok(None);
+    }
+    let digest = random::digest(secret);
+    let Some(document) = store.document(KIND, &digest).await? else { return Ok(None) };
+    let Some(token) = read(&document) else { return Ok(None) };
+    note_use(store, &document, &token).await?;
+    Ok(Some((digest, token)))
+}
+
+/// The token with this digest, as long as it is good.
+pub(crate) async fn by_digest(store: &dyn Store, digest: &str) -> Result<Option<Token>, StoreError> {
+    Ok(store.document(KIND, digest).await?.as_ref().and_then(read))
+}
+
+async fn note_use(store: &dyn Store, known: &Document, token: &Token) -> Result<(), StoreError> {
+    let now = store.now();
+    if token.last_used_at.is_some_and(|at| now.since(at) < COARSE) {
+        return Ok(());
+    }
+    let used = Token { last_used_at: Some(now), ..token.clone() };
+    // A token that was revoked meanwhile stays revoked: its version is gone.
+    store.put_document(document(known.id.clone(), &used), Expect::Version(known.version)).await?;
+    Ok(())
+}
+
+async fn all(store: &dyn Store) -> Result<Vec<Document>, StoreError> {
+    let filter = DocumentFilter { kind: KIND.to_owned(), after: None, descending: false, limit: MOST };
+    store.documents(filter).await
+}
+
+fn document(digest: String, token: &Token) -> NewDocument {
+    let micros = |at: Timestamp| at.as_micros();
+    let data = json!({
+        "name": token.name,
+        "role": token.role.as_str(),
+        "created_at": micros(token.created_at),
+        "created_by": token.created_by,
+        "last_used_at": token.last_used_at.map(micros),
+    });
+    NewDocument { kind: KIND.to_owned(), id: digest, expires_at: token.expires_at, data }
+}
+
+/// `None` for what this build cannot read: it lets nobody in.
+fn read(document: &Document) -> Option<Token> {
+    let text = |name: &str| document.data.get(name).and_then(Value::as_str);
+    let time = |name: &str| document.data.get(name).and_then(Value::as_i64).map(Timestamp::from_micros);
+    Some(Token {
+        id: document.id.get(..ID)?.to_owned(),
+        name: text("name")?.to_owned(),
+        role: text("role")?.parse().ok()?,
+        created_at: time("created_at")?,
+        created_by: text("created_by")?.to_owned(),
+        expires_at: document.expires_at,
+        last_used_at: time("last_used_at"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use surefoot::ManualClock;
+    use surefoot_store_tests::MemoryStore;
+
+    use super::*;
+
+    fn store() -> (Arc<ManualClock>, MemoryStore) {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        (clock.clone(), MemoryStore::new(clock))
+    }
+
+    async fn kept(store: &MemoryStore) -> Document {
+        all(store).await.unwrap().pop().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_found_by_itself_and_kept_only_as_its_digest() {
+        let (_, store) = store();
+        let made = create(&store, "ci", Role::Operator, None, "ann").await.unwrap();
+        let secret = made.secret.expose();
+        assert!(secret.starts_with("sf_") && secret.len() == 46, "{secret}");
+        let document = kept(&store).await;
+        assert!(!format!("{document:?}").contains(&secret[3..]), "the token itself is nowhere");
+        let (_, found) = find(&store, secret).await.unwrap().unwrap();
+        assert_eq!((found.name.as_str(), found.role, found.created_by.as_str()), ("ci", Role::Operator, "ann"));
+        for other in ["", "sf_", &secret[1..], &secret[..45], &document.id, &format!("sf_{}", document.id)] {
+            assert_eq!(find(&store, other).await.unwrap(), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_ends_when_its_time_is_up_or_it_is_revoked() {
+        let (clock, store) = store();
+        let short = create(&store, "short", Role::Admin, Some(Duration::from_secs(60)), "ann").await.unwrap();
+        let long = create(&store, "long", Role::Viewer, None, "ann").await.unwrap();
+        assert!(has_admin(&store).await.unwrap());
+        clock.advance(Duration::from_secs(61));
+        assert_eq!(find(&store, short.secret.expose()).await.unwrap(), None);
+        assert!(!has_admin(&store).await.unwrap());
+        assert_eq!(revoke(&store, &long.token.id).await.unwrap().name, "long");
+        assert_eq!(find(&store, long.secret.expose()).await.unwrap(), None);
+        assert!(matches!(revoke(&store, "long").await, Err(TokenError::Unknown(_))));
+    }
+
+    #[tokio::test]
+    async fn the_last_use_is_noted_now_and_then() {
+        let (clock, store) = store();
+        let made = create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        let start = store.now();
+        for (after, expect) in [(5, 5), (60, 5), (605, 605)] {
+            clock.advance((start + Duration::from_secs(after)).since(store.now()));
+            find(&store, made.secret.expose()).await.unwrap().unwrap();
+            let used = list(&store).await.unwrap()[0].last_used_at.unwrap();
+            assert_eq!(used.since(start).as_secs(), expect, "used after {after} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn noting_a_use_does_not_bring_a_revoked_token_back() {
+        let (_, store) = store();
+        let made = create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        let known = kept(&store).await;
+        revoke(&store, "ci").await.unwrap();
+        note_use(&store, &known, &made.token).await.unwrap();
+        assert_eq!(list(&store).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn names_are_unique_and_readable() {
+        let (_, store) = store();
+        create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        assert!(matches!(create(&store, "ci", Role::Admin, None, "ann").await, Err(TokenError::Taken(_))));
+        for name in ["", "  ", "a\nb", &"x".repeat(101)] {
+            assert!(matches!(create(&store, name, Role::Admin, None, "ann").await, Err(TokenError::Name(_))), "{name}");
+        }
+    }
+}
