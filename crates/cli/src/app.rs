@@ -63,7 +63,8 @@ impl App {
         }
     }
 
-    fn workspaces(&self) -> PathBuf {
+    /// Where runs have their workspaces.
+    pub(crate) fn workspaces(&self) -> PathBuf {
         self.settings.data_dir.join("workspaces")
     }
 }

@@ -20,7 +20,8 @@ pub(crate) struct Cli {
 }
 
 const EXITS: &str = "\
-Exit status: 0 done; 1 the run failed or was cancelled; 2 wrong use; 3 the store cannot be reached or is in use;
+Exit status: 0 done; 1 the run failed or was cancelled, or the doctor found a promise broken; 2 wrong use;
+3 the store cannot be reached or is in use;
 129, 130, 143 told to stop by SIGHUP, SIGINT or SIGTERM before the run had ended: the same command carries on.";
 
 /// What every command takes.
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Records(Records),
     /// Run what waits in the store until told to stop
     Worker(Worker),
+    /// Say what this deployment really guarantees; exits 1 when a promise does not hold here
+    Doctor(Doctor),
     /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count what that did
     Drill(Drill),
 }
@@ -301,6 +304,22 @@ pub(crate) struct Records {
     /// Only of this run
     #[arg(long)]
     pub(crate) run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Look at a BullMQ installation instead: the address of its Redis
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+    /// The password, where the address has none; others on this host see arguments, but not the environment
+    #[arg(long, env = "REDISCLI_AUTH", value_name = "PASSWORD", hide_env_values = true)]
+    pub(crate) redis_password: Option<String>,
+    /// The prefix of BullMQ's keys
+    #[arg(long, requires = "redis", default_value = "bull")]
+    pub(crate) prefix: String,
+    /// A queue of BullMQ [default: all]
+    #[arg(long, requires = "redis", value_name = "NAME")]
+    pub(crate) queue: Vec<String>,
 }
 
 #[derive(Debug, Args)]

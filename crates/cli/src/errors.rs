@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Done,
     /// 1: the run failed or was cancelled.
     RunFailed,
+    /// 1: a promise does not hold.
+    Broken,
     /// 2: wrong use.
     Usage,
     /// 3: the store cannot be reached or is in use.
@@ -32,7 +34,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::RunFailed => 1,
+            Exit::RunFailed | Exit::Broken => 1,
             Exit::Usage => 2,
             Exit::Store => 3,
             Exit::Signal(number) => 128 + number,

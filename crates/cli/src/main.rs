@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod config;
 mod credentials;
+mod doctor;
 mod drill;
 mod errors;
 mod follow;

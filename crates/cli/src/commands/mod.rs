@@ -18,6 +18,7 @@ use surefoot::{Client, Run};
 
 use crate::app::App;
 use crate::args::Command;
+use crate::doctor;
 use crate::errors::{Exit, Failure};
 use crate::follow;
 use crate::host::{Host, Outcome};
@@ -42,6 +43,7 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
         Command::Queue(args) => queues::change(app, args).await,
         Command::Records(args) => records::records(app, args).await,
         Command::Worker(args) => worker::worker(app, args).await,
+        Command::Doctor(args) => doctor::doctor(app, args).await,
         Command::Drill(args) => crate::drill::drill(app, args).await,
     }
 }

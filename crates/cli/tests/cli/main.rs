@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
 
 mod bad_input;
+mod bullmq;
 mod commands;
+mod doctor;
 mod dry_run;
 mod full_disk;
 mod json;

@@ -1,0 +1,81 @@
+//! `surefoot doctor`: what this deployment really guarantees, not what it should.
+//!
+//! What needs a store, paths and the host alone is in `surefoot-doctor`; here is what knows the databases by name.
+
+mod bullmq;
+mod host;
+mod report;
+mod sqlite;
+
+use surefoot::{Store, StoreError};
+use surefoot_doctor::{Finding, Level, credentials, orphans, unknown_actions, waiting, workers};
+
+use crate::app::App;
+use crate::args::Doctor;
+use crate::credentials::EnvironmentAndFiles;
+use crate::errors::{Exit, Failure};
+use crate::shipped;
+
+/// Looks, prints, and says by the exit status whether every promise holds here.
+pub(crate) async fn doctor(app: &App, args: &Doctor) -> Result<Exit, Failure> {
+    let (subject, findings) = match &args.redis {
+        Some(url) => bullmq::examine(url, args).await?,
+        None => examine(app).await,
+    };
+    report::print(app, &subject, &findings)?;
+    Ok(exit(&findings))
+}
+
+/// The subject of the finding that the store cannot be opened.
+const STORE: &str = "store";
+
+fn exit(findings: &[Finding]) -> Exit {
+    let broken = || findings.iter().filter(|finding| finding.level == Level::Broken);
+    match broken().next() {
+        None => Exit::Done,
+        _ if broken().any(|finding| finding.subject == STORE) => Exit::Store,
+        _ => Exit::Broken,
+    }
+}
+
+/// A store that cannot be opened is a finding too: the rest is looked at all the same.
+fn away(error: &StoreError) -> Finding {
+    let means = "nothing can be submitted and nothing moves while it is so; what it holds is as safe as its disk";
+    Finding::broken(STORE, format!("it cannot be used: {error}"), means).advice("see what is said, and look again")
+}
+
+/// This deployment: its store, and this host.
+async fn examine(app: &App) -> (String, Vec<Finding>) {
+    let path = &app.settings.store;
+    let (mut findings, store) = sqlite::examine(path).await;
+    findings.extend(host::examine(&app.settings, &app.workspaces()));
+    if let Some(store) = store.as_deref() {
+        findings.extend(of_store(store, app).await);
+    }
+    findings.extend(of_credentials(store.as_deref(), app).await);
+    (format!("sqlite:{}", path.display()), findings)
+}
+
+/// What is true of a store of any kind.
+async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
+    let known = shipped::handlers(&app.settings).actions();
+    let mut findings = seen("workers", workers(store).await);
+    findings.extend(seen("sweep", orphans(store).await.map(|finding| vec![finding])));
+    findings.extend(seen("waiting", waiting(store).await));
+    findings.extend(seen("actions", unknown_actions(store, &known).await));
+    findings
+}
+
+async fn of_credentials(store: Option<&dyn Store>, app: &App) -> Vec<Finding> {
+    let source = EnvironmentAndFiles::new(app.settings.credentials.clone());
+    let forge = app.settings.forge.credential.iter().map(|name| (name.clone(), "forge.credential".to_owned()));
+    seen("credentials", credentials(store, &source, &forge.collect::<Vec<_>>()).await)
+}
+
+/// A store that does not answer one question may answer the next.
+fn seen(subject: &str, findings: Result<Vec<Finding>, StoreError>) -> Vec<Finding> {
+    findings.unwrap_or_else(|error| {
+        let means = "workers meet the same, and stand still while it is so";
+        vec![Finding::broken(subject, format!("cannot be looked at: {error}"), means).advice("see what is said")]
+    })
+}
