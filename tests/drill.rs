@@ -1,1 +1,144 @@
-//! The drills as tests. See `docs/recovery.md`.
+//! The drills of `surefoot drill` as tests, with fewer projects: each is named by the promise that it attacks. The counting is
+//! in the program (`crates/cli/src/drill`), and is itself put to the test here: books that are forged meanwhile must be seen
+//! through, and nothing that a drill started may outlive it.
+
+#[path = "common/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses its part of what they share")]
+mod common;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use common::{Place, Started, git, lines, text, until};
+use serde_json::Value;
+
+/// Runs these faults one after the other; every one must take place and be clean.
+fn clean(projects: u32, faults: &[&str]) {
+    let place = Place::new();
+    let report = report(&place, projects, faults, &[], 0);
+    for row in report["faults"].as_array().expect("faults") {
+        assert_eq!(row["result"], "clean", "{row:#}");
+    }
+    assert_eq!(report["faults"].as_array().map(Vec::len), Some(faults.len()));
+}
+
+/// What the drill prints, with the exit status that it must have.
+fn report(place: &Place, projects: u32, faults: &[&str], more: &[&str], status: i32) -> Value {
+    let output = place.command(&arguments(projects, faults, more)).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(status), "{faults:?}\n{}", text(&output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn arguments<'a>(projects: u32, faults: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    // The number as text that lives long enough.
+    let projects = ["4", "5", "6", "7", "8"][projects as usize - 4];
+    let mut args = vec!["drill", "--json", "--projects", projects];
+    faults.iter().for_each(|fault| args.extend(["--fault", *fault]));
+    args.extend(more);
+    args
+}
+
+#[test]
+fn p1_a_submission_that_cannot_be_kept_is_refused_and_the_same_again_is_kept() {
+    clean(6, &["submit-while-away"]);
+}
+
+#[test]
+fn p2_a_completed_step_never_runs_again_wherever_the_worker_is_killed() {
+    clean(8, &["worker-killed-anywhere"]);
+}
+
+#[test]
+fn p2_what_was_made_before_an_attempt_failed_is_not_made_twice() {
+    clean(4, &["step-fails-twice"]);
+}
+
+#[test]
+fn p3_a_worker_that_wakes_after_its_lease_harms_nothing() {
+    clean(6, &["worker-frozen", "worker-frozen-error"]);
+}
+
+#[test]
+fn p4_every_run_moves_again_within_a_second_of_a_kill() {
+    clean(6, &["worker-killed", "worker-killed-twice"]);
+}
+
+#[test]
+fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
+    clean(6, &["worker-terminated"]);
+}
+
+#[test]
+fn p6_a_run_whose_step_always_fails_is_failed_with_the_reason_and_holds_nobody_up() {
+    clean(6, &["step-fails"]);
+}
+
+#[test]
+fn p7_a_store_that_cannot_be_written_costs_neither_a_result_nor_an_attempt() {
+    clean(6, &["database-refuses", "disk-full"]);
+}
+
+/// A drill that goes on, and the folder in which it keeps its scene.
+fn started(place: &Place, fault: &str) -> (Started, PathBuf) {
+    let args = arguments(4, &[fault], &["--keep", "kept"]);
+    (place.start(&mut place.command(&args)), place.path("kept").join(fault))
+}
+
+fn ledger(scene: &Path) -> Vec<Value> {
+    lines(&scene.join("ledger.jsonl")).iter().map(|line| serde_json::from_str(line).expect("a line")).collect()
+}
+
+#[test]
+fn a_forged_line_and_a_second_commit_are_seen() {
+    let place = Place::new();
+    let (drill, scene) = started(&place, "worker-killed");
+    let done = |line: &Value| line["what"] == "end" && line["step"] == "push_template" && line["thing"] == "ok";
+    let mut forged = until("a step is done", || ledger(&scene).into_iter().find(done));
+    forged["what"] = "begin".into();
+    forged["at"] = (forged["at"].as_i64().expect("a time") + 60_000_000).into();
+    let path = scene.join("ledger.jsonl");
+    let mut file = std::fs::File::options().append(true).open(path).expect("the ledger");
+    file.write_all(format!("{forged}\n").as_bytes()).expect("written");
+    let repository =
+        scene.join("data/repositories").join(format!("{}.git", forged["project"].as_str().expect("a name")));
+    let tree = git(&repository, &["rev-parse", "main^{tree}"]);
+    let who = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"];
+    let second = git(&repository, &[&who[..], &["commit-tree", "-m", "a second", "-p", "main", &tree]].concat());
+    git(&repository, &["update-ref", "refs/heads/other", &second]);
+    let output = drill.finish();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let row = &report["faults"][0];
+    assert_eq!((&row["result"], &report["clean"]), (&Value::from("unclean"), &Value::from(false)), "{row:#}");
+    assert_eq!(row["completed_steps_run_again"], 1, "{row:#}");
+    assert_eq!(row["duplicate_effects"], 1, "{row:#}");
+    assert_eq!(row["stuck"], 0, "{row:#}");
+}
+
+#[test]
+fn nothing_that_a_drill_started_outlives_it() {
+    for signal in ["-INT", "-KILL"] {
+        let place = Place::new();
+        let (drill, scene) = started(&place, "step-fails");
+        let worker = until("a worker works", || ledger(&scene).first().and_then(|line| line["pid"].as_u64()));
+        assert!(is_alive(worker));
+        drill.signal(signal);
+        let status = drill.finish().status;
+        assert_eq!(status.code(), if signal == "-INT" { Some(130) } else { None });
+        until("the worker is gone", || (!is_alive(worker)).then_some(()));
+    }
+}
+
+/// A zombie that nobody has collected yet is no longer alive.
+fn is_alive(pid: u64) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
+}
+
+#[test]
+fn an_old_ledger_is_not_counted_again() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("kept/worker-killed")).expect("made");
+    let report = report(&place, 4, &["worker-killed"], &["--keep", "kept"], 1);
+    assert!(report["faults"][0]["wrong"][0].as_str().expect("a reason").contains("is there already"), "{report:#}");
+}

@@ -74,6 +74,7 @@ pub(super) fn count(evidence: &Evidence) -> Counts {
         counts.reruns(project, &lines, evidence.skew);
         counts.effects(project, &lines);
         counts.keys(project, &lines);
+        counts.never_ran(project, &lines);
     }
     counts
 }
@@ -115,6 +116,16 @@ impl Counts {
         if has != (true, true, true) || records.0 < 1 || records.1 < 1 || records.2 < ENVIRONMENTS {
             self.wrong.push(format!("{} is completed, and not everything that it promises is there", project.name));
         }
+    }
+
+    /// A step that is completed ran.
+    fn never_ran(&mut self, project: &Project, lines: &[&Line]) {
+        let completed = project.run.iter().flat_map(|run| of_kind(run, "step.completed"));
+        let ran = |step: Option<&str>| lines.iter().any(|line| Some(line.step.as_str()) == step);
+        let never = completed.filter(|event| !ran(event.step.as_deref()));
+        self.wrong.extend(never.map(|event| {
+            format!("{}: {} is completed and never ran", project.name, event.step.as_deref().unwrap_or_default())
+        }));
     }
 
     fn reruns(&mut self, project: &Project, lines: &[&Line], skew: i64) {
@@ -174,3 +185,6 @@ fn of_kind<'a>(run: &'a Told, kind: &'a str) -> impl Iterator<Item = &'a Event> 
 fn kind(project: &Project, kind: &str) -> usize {
     project.records.iter().filter(|found| *found == kind).count()
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,10 +121,11 @@ impl Row {
     /// What the progress line says of it.
     pub(super) fn summary(&self) -> String {
         let [stuck, again, duplicates, moving] = self.figures();
+        let moving = if moving == "-" { String::new() } else { format!(", moving again after {moving}") };
         match self.result {
             Verdict::Skipped => format!("skipped: {}", self.notes.join("; ")),
             _ => format!(
-                "{}: {stuck} stuck, {again} completed steps run again, {duplicates} duplicates, moving again after {moving}",
+                "{}: {stuck} stuck, {again} completed steps run again, {duplicates} duplicates{moving}",
                 self.word()
             ),
         }
