@@ -115,6 +115,26 @@ fn a_forged_line_and_a_second_commit_are_seen() {
     assert_eq!(row["stuck"], 0, "{row:#}");
 }
 
+/// The worker that is to take over is frozen from outside: nothing moves again, and the drill must say so.
+#[test]
+fn projects_that_nobody_carries_on_are_seen() {
+    let place = Place::new();
+    let (drill, scene) = started(&place, "worker-killed");
+    let pids =
+        || ledger(&scene).iter().filter_map(|line| line["pid"].as_u64()).collect::<std::collections::BTreeSet<_>>();
+    let second = until("another worker takes over", || {
+        let first = ledger(&scene).first()?["pid"].as_u64();
+        pids().into_iter().find(|pid| Some(*pid) != first)
+    });
+    assert!(std::process::Command::new("kill").args(["-STOP", &second.to_string()]).status().expect("kill").success());
+    let output = drill.finish();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let row = &report["faults"][0];
+    assert!(row["result"] == "unclean" && row["stuck"].as_u64() >= Some(1), "{row:#}");
+    until("the frozen worker is gone", || (!is_alive(second)).then_some(()));
+}
+
 #[test]
 fn nothing_that_a_drill_started_outlives_it() {
     for signal in ["-INT", "-KILL"] {

@@ -337,6 +337,9 @@ pub(crate) struct Drill {
     /// Only this fault; may be given again [default: all of them]
     #[arg(long = "fault", value_name = "NAME", value_enum)]
     pub(crate) faults: Vec<Fault>,
+    /// On a PostgreSQL cluster of the drill's own, whose server it stops and kills too
+    #[arg(long)]
+    pub(crate) postgres: bool,
     /// Projects of seven steps that are under way in each
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(4..=200))]
     pub(crate) projects: u32,

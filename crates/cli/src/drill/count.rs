@@ -11,6 +11,9 @@ use super::ledger::{Line, What};
 /// Environments that a project of the drill asks for.
 pub(super) const ENVIRONMENTS: usize = 3;
 
+/// How the errors begin that the drill itself brings about.
+pub(super) const OURS: &str = "the drill: ";
+
 /// All that there is to know when a drill is over.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
@@ -75,6 +78,7 @@ pub(super) fn count(evidence: &Evidence) -> Counts {
         counts.effects(project, &lines);
         counts.keys(project, &lines);
         counts.never_ran(project, &lines);
+        counts.attempts(project);
     }
     counts
 }
@@ -115,6 +119,18 @@ impl Counts {
         let has = (completed >= run.steps, project.commits >= Some(1), project.fleet_commits >= 1);
         if has != (true, true, true) || records.0 < 1 || records.1 < 1 || records.2 < ENVIRONMENTS {
             self.wrong.push(format!("{} is completed, and not everything that it promises is there", project.name));
+        }
+    }
+
+    /// Neither an interruption nor an outage spends an attempt: only what the drill itself made fail does.
+    fn attempts(&mut self, project: &Project) {
+        let retries = project.run.iter().flat_map(|run| of_kind(run, "step.retrying"));
+        for event in retries {
+            let error = event.data["error"].as_str().unwrap_or("without a reason");
+            if !error.starts_with(OURS) {
+                let step = event.step.as_deref().unwrap_or_default();
+                self.wrong.push(format!("{}: {step} spent an attempt: {error}", project.name));
+            }
         }
     }
 

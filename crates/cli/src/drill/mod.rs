@@ -4,6 +4,7 @@
 mod count;
 mod evidence;
 mod faults;
+mod ground;
 mod inject;
 mod ledger;
 mod moves;
@@ -14,6 +15,7 @@ mod witness;
 mod workers;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum as _;
@@ -24,6 +26,7 @@ use crate::args::Drill;
 use crate::errors::{Exit, Failure, unusable};
 use crate::signals::Signals;
 use crate::{out, shipped, summary};
+use ground::Ground;
 use inject::Came;
 use report::{Report, Row, Verdict};
 use scene::Scene;
@@ -54,18 +57,19 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
 async fn rows(args: &Drill) -> Result<Report, Failure> {
     let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
     let place = Place::new(args)?;
-    announce(args, faults, &place);
+    let ground = Arc::new(Ground::of(args, None)?);
+    announce(args, faults, &place, &ground);
     let began = Instant::now();
     let mut rows = Vec::new();
     for (index, fault) in faults.iter().enumerate() {
-        let row = row(args, *fault, &place).await.unwrap_or_else(|failure| Row::broken(*fault, &failure));
+        let row = row(args, *fault, &place, &ground).await.unwrap_or_else(|failure| Row::broken(*fault, &failure));
         if args.small_disk.is_none() {
             out::say(&format!("[{}/{}] {}: {}", index + 1, faults.len(), fault.title(), row.summary()));
         }
         rows.push(row);
     }
     Ok(Report {
-        store: "SQLite".to_owned(),
+        store: ground.name().to_owned(),
         projects: args.projects,
         steps: shipped::workflow().steps().len(),
         seconds: began.elapsed().as_secs_f64().round(),
@@ -74,7 +78,7 @@ async fn rows(args: &Drill) -> Result<Report, Failure> {
     })
 }
 
-fn announce(args: &Drill, faults: &[Fault], place: &Place) {
+fn announce(args: &Drill, faults: &[Fault], place: &Place, ground: &Ground) {
     if args.small_disk.is_some() {
         return;
     }
@@ -84,20 +88,21 @@ fn announce(args: &Drill, faults: &[Fault], place: &Place) {
     let (count, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
     let kept = if args.keep.is_some() { format!(", kept in {}", place.root().display()) } else { String::new() };
     out::say(&format!(
-        "drill: {count} fault{s}, {} projects of seven steps each, 3 at a time, on SQLite{kept}; up to {} minutes",
+        "drill: {count} fault{s}, {} projects of seven steps each, 3 at a time, on {}{kept}; up to {} minutes",
         args.projects,
+        ground.name(),
         seconds.div_ceil(60)
     ));
 }
 
 /// Brings one fault about, waits for the end, and counts.
-async fn row(args: &Drill, fault: Fault, place: &Place) -> Result<Row, Failure> {
+async fn row(args: &Drill, fault: Fault, place: &Place, ground: &Arc<Ground>) -> Result<Row, Failure> {
     let folder = &place.of(args, fault)?;
     if fault == Fault::DiskFull && args.small_disk.is_none() {
-        return inject::small_disk(args.projects, folder).await;
+        return inject::small_disk(args.projects, folder, ground).await;
     }
-    let store = args.small_disk.as_deref().unwrap_or(folder).join("surefoot.db");
-    let mut scene = Scene::new(folder, &format!("sqlite:{}", store.display())).await?;
+    let disk = args.small_disk.as_deref().unwrap_or(folder);
+    let mut scene = Scene::new(folder, ground, disk).await?;
     scene.submit(args.projects).await?;
     let injected = match inject::inject(&mut scene, fault).await? {
         Came::Of(injected) => injected,

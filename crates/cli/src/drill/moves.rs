@@ -10,7 +10,7 @@ use surefoot::{Event, RunId, Timestamp};
 pub(super) struct Break {
     /// When the process or database was back; for a run that another worker is to take, when its own went away.
     pub(super) back: Timestamp,
-    /// The runs that were under way.
+    /// The runs that were under way, and that this stopped.
     pub(super) running: Vec<RunId>,
 }
 
@@ -21,15 +21,15 @@ const MOVES: [&str; 7] =
 /// The longest time that a run took; `None` when one never moved again, or none was under way.
 pub(super) fn longest(breaks: &[Break], histories: &BTreeMap<RunId, Vec<Event>>) -> Option<Duration> {
     let all = breaks.iter().flat_map(|one| one.running.iter().map(|run| (one.back, *run)));
-    let each = all.map(|(back, run)| waited(back, breaks, histories.get(&run)?));
+    let each = all.map(|(back, run)| waited(back, run, breaks, histories.get(&run)?));
     each.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
 /// A run that is stopped again before it has moved is counted from the last time that it could.
-fn waited(back: Timestamp, breaks: &[Break], history: &[Event]) -> Option<Duration> {
+fn waited(back: Timestamp, run: RunId, breaks: &[Break], history: &[Event]) -> Option<Duration> {
     let moved = history.iter().find(|event| event.at >= back && MOVES.contains(&event.kind.as_str()))?.at;
-    let last = breaks.iter().map(|one| one.back).filter(|at| *at <= moved).max()?;
-    Some(moved.since(last))
+    let its_own = breaks.iter().filter(|one| one.running.contains(&run)).map(|one| one.back);
+    Some(moved.since(its_own.filter(|at| *at <= moved).max()?))
 }
 
 #[cfg(test)]
@@ -65,5 +65,8 @@ mod tests {
         let histories = BTreeMap::from([(run, vec![event(160, "step.started")])]);
         let breaks = [broken(100, &[run]), broken(150, &[run]), broken(200, &[])];
         assert_eq!(longest(&breaks, &histories), Some(Duration::from_micros(10)));
+        // What stopped another run is no excuse.
+        let breaks = [broken(100, &[run]), broken(150, &[])];
+        assert_eq!(longest(&breaks, &histories), Some(Duration::from_micros(60)));
     }
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::count::OURS;
+
 const NAME: &str = "sabotage.json";
 
 /// What goes wrong, always after the handler has done its work: that is when it hurts.
@@ -32,6 +34,13 @@ pub(super) struct Sabotage {
     /// Only once in all, under this name.
     pub(super) once: Option<String>,
     pub(super) act: Act,
+}
+
+impl Act {
+    /// Fails with an error that says whose it is.
+    pub(super) fn ours(error: &str) -> Self {
+        Self::Fail(format!("{OURS}{error}"))
+    }
 }
 
 impl Sabotage {

@@ -11,6 +11,7 @@ use surefoot::{Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemC
 use surefoot_initializer::process::Group;
 use tokio::process::Command;
 
+use super::ground::Ground;
 use super::ledger::{Ledger, Line, What};
 use super::moves::Break;
 use super::sabotage::{self, Sabotage};
@@ -38,6 +39,7 @@ pub(super) struct Submitted {
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) folder: PathBuf,
+    pub(super) ground: Arc<Ground>,
     /// As `--store` takes it.
     pub(super) address: String,
     pub(super) store: Arc<dyn Store>,
@@ -63,11 +65,12 @@ pub(super) struct Injected {
 }
 
 impl Scene {
-    /// An empty scene in a folder, on the store of that address.
-    pub(super) async fn new(folder: &Path, address: &str) -> Result<Self, Failure> {
+    /// An empty scene in a folder, on a store of its own; SQLite's file is in `disk`.
+    pub(super) async fn new(folder: &Path, ground: &Arc<Ground>, disk: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder).map_err(|error| unusable("make the folder", folder, &error))?;
+        let address = ground.address(disk)?;
         let global = Global {
-            store: Some(address.to_owned()),
+            store: Some(address.clone()),
             data_dir: Some(folder.join("data")),
             config: None,
             json: false,
@@ -79,7 +82,8 @@ impl Scene {
         let group = Group::start().map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
         Ok(Self {
             folder: folder.to_owned(),
-            address: address.to_owned(),
+            ground: ground.clone(),
+            address,
             skew: store.now().as_micros() - SystemClock.now().as_micros(),
             store,
             ledger: Ledger::of(folder),
@@ -137,7 +141,7 @@ impl Scene {
 
     /// Whether one worker at a time lives on the store.
     pub(super) fn is_embedded(&self) -> bool {
-        self.address.starts_with("sqlite:")
+        self.ground.is_embedded()
     }
 
     /// How soon every project must move again.
@@ -160,18 +164,32 @@ impl Scene {
 
     /// The worker of a crew that holds the most runs.
     pub(super) async fn busiest(&self, crew: &mut Vec<Worker>) -> Result<Worker, Failure> {
-        let held = self.store.workers().await?;
-        let holds = |worker: &Worker| {
-            let name = format!("pid {}", worker.id());
-            held.iter().filter(|info| info.name == name).map(|info| info.running).sum::<u64>()
-        };
-        let most = (0..crew.len()).max_by_key(|index| holds(&crew[*index]));
-        most.map(|index| crew.remove(index)).ok_or_else(|| Failure::usage("no worker is left"))
+        let mut most = (0, 0);
+        for (index, worker) in crew.iter().enumerate() {
+            most = most.max((self.held(worker.id()).await.len(), index));
+        }
+        if crew.is_empty() { Err(Failure::usage("no worker is left")) } else { Ok(crew.remove(most.1)) }
+    }
+
+    /// The runs that a worker process holds, or held when it went; on an embedded store, every one that is held.
+    pub(super) async fn held(&self, pid: u32) -> Vec<RunId> {
+        let runs = self.running().await;
+        if self.is_embedded() {
+            return runs.iter().map(|run| run.id).collect();
+        }
+        let (workers, name) = (self.store.workers().await.unwrap_or_default(), format!("pid {pid}"));
+        let its = workers.iter().filter(|info| info.name.ends_with(&name)).map(|info| info.id).collect::<Vec<_>>();
+        let held = runs.iter().filter(|run| run.head.worker.is_some_and(|worker| its.contains(&worker)));
+        held.map(|run| run.id).collect()
     }
 
     /// After a worker has gone: another in its place, and the break that this was.
-    pub(super) async fn replace(&mut self, crew: &mut Vec<Worker>, gone: Timestamp) -> Result<Break, Failure> {
-        let running = self.running().await.iter().map(|run| run.id).collect();
+    pub(super) fn replace(
+        &mut self,
+        crew: &mut Vec<Worker>,
+        gone: Timestamp,
+        running: Vec<RunId>,
+    ) -> Result<Break, Failure> {
         let back = if self.is_embedded() { self.now() } else { gone };
         crew.push(self.worker()?);
         Ok(Break { back, running })

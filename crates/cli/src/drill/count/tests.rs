@@ -186,6 +186,18 @@ fn an_idempotency_key_that_changes_is_seen() {
 }
 
 #[test]
+fn an_attempt_that_was_spent_on_an_outage_is_seen() {
+    let retrying = |error: &str| Event {
+        data: serde_json::json!({ "attempt": 1, "error": error }),
+        ..event(15, "step.retrying", "credentials")
+    };
+    check(|books| told(books).events.push(retrying("cannot reach the database")), (0, 0, 0, 0));
+    let mut books = honest();
+    told(&mut books).events.push(retrying("the drill: this step fails twice"));
+    assert!(count(&books).are_clean());
+}
+
+#[test]
 fn what_is_in_nobodys_name_is_not_forgiven() {
     // A ledger that lacks a step that the store calls completed was doctored, or the step was never run.
     check(|books| books.ledger.retain(|line| line.step != "push"), (0, 0, 0, 0));

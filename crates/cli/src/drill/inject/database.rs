@@ -1,50 +1,118 @@
-//! A database that does not answer.
+//! A database that goes away, or does not answer.
 
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use surefoot::RunId;
+use surefoot_scratch_postgres::{ScratchPostgres, Stop};
 
+use super::super::ground::{Ground, blocking};
 use super::super::moves::Break;
 use super::super::scene::{Injected, Scene, Submitted};
 use super::Came;
 use crate::errors::Failure;
 
-/// How long another program holds the write lock.
+/// How long it refuses.
 const REFUSES: Duration = Duration::from_secs(10);
 
 /// Exit status of a command that finds no store.
 const AWAY: i32 = 3;
 
-/// Refuses every write for a while.
+/// The longest that a sender is left without an answer: two of the store's own time limits, and the start of a process.
+const ANSWER: Duration = Duration::from_secs(11);
+
+/// Ends the database in this way and starts it again after a while.
+pub(super) async fn away(scene: &mut Scene, how: Stop, time: Duration) -> Result<Came, Failure> {
+    let ground = scene.ground.clone();
+    let server = match ground.as_ref() {
+        Ground::Own(server) => server,
+        Ground::Sqlite => {
+            return Ok(Came::Skipped("SQLite is a file: there is no server that could go away".to_owned()));
+        }
+        Ground::Theirs(_) => return Ok(not_ours()),
+    };
+    let mut injected = Injected { crew: scene.crew().await?, ..Injected::default() };
+    let running = running(scene).await;
+    blocking(|| server.stop(how))?;
+    tokio::time::sleep(time).await;
+    injected.breaks.push(start(scene, server, running)?);
+    Ok(injected.into())
+}
+
+/// Refuses for a while.
 pub(super) async fn refuses(scene: &mut Scene) -> Result<Came, Failure> {
+    let ground = scene.ground.clone();
+    if let Ground::Theirs(_) = ground.as_ref() {
+        return Ok(not_ours());
+    }
     let crew = scene.crew().await?;
-    let lock = lock(scene)?;
-    tokio::time::sleep(REFUSES).await;
-    let broken = unlock(scene, lock).await;
+    let running = running(scene).await;
+    let broken = match ground.as_ref() {
+        Ground::Own(server) => {
+            blocking(|| server.refuse())?;
+            tokio::time::sleep(REFUSES).await;
+            let back = scene.now();
+            blocking(|| server.accept())?;
+            Break { back, running }
+        }
+        _ => {
+            let lock = lock(scene)?;
+            tokio::time::sleep(REFUSES).await;
+            unlock(scene, lock, running)
+        }
+    };
     Ok(Injected { crew, breaks: vec![broken], ..Injected::default() }.into())
 }
 
-/// Submits meanwhile, and again when it is back.
+/// Submits while it is away, and again when it is back.
 pub(super) async fn submit(scene: &mut Scene) -> Result<Came, Failure> {
+    let ground = scene.ground.clone();
+    if let Ground::Theirs(_) = ground.as_ref() {
+        return Ok(not_ours());
+    }
     let mut injected = Injected { crew: scene.crew().await?, ..Injected::default() };
-    let lock = lock(scene)?;
-    refused(scene, &mut injected).await?;
-    let broken = unlock(scene, lock).await;
+    let running = running(scene).await;
+    let broken = match ground.as_ref() {
+        Ground::Own(server) => {
+            blocking(|| server.stop(Stop::Fast))?;
+            refused(scene, &mut injected).await?;
+            start(scene, server, running)?
+        }
+        _ => {
+            let lock = lock(scene)?;
+            refused(scene, &mut injected).await?;
+            unlock(scene, lock, running)
+        }
+    };
     injected.breaks.push(broken);
     accepted(scene, &mut injected).await?;
     Ok(injected.into())
+}
+
+fn not_ours() -> Came {
+    Came::Skipped("the database's process is not the drill's: --postgres starts one that is".to_owned())
+}
+
+async fn running(scene: &Scene) -> Vec<RunId> {
+    scene.running().await.iter().map(|run| run.id).collect()
+}
+
+fn start(scene: &Scene, server: &ScratchPostgres, running: Vec<RunId>) -> Result<Break, Failure> {
+    blocking(|| server.start_again())?;
+    Ok(Break { back: scene.now(), running })
 }
 
 /// A submission that must be refused at once, with a reason, so that its sender can try again.
 pub(super) async fn refused(scene: &Scene, injected: &mut Injected) -> Result<(), Failure> {
     let (output, took) = scene.submit_late("late").await?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let (status, seconds) = (output.status.code(), took.as_secs_f64());
-    if status != Some(AWAY) || !said.contains("try again") {
+    if output.status.code() != Some(AWAY) || !said.contains("try again") {
         injected.wrong.push(format!("`surefoot submit` meanwhile ended with {}: {said}", output.status));
+    } else if took > ANSWER {
+        injected.wrong.push(format!("`surefoot submit` meanwhile took {took:.1?} to be refused"));
     } else {
-        injected.notes.push(format!("`surefoot submit` meanwhile: exit status 3 after {seconds:.1} s"));
+        injected.notes.push(format!("`surefoot submit` meanwhile: exit status 3 after {:.1} s", took.as_secs_f64()));
     }
     Ok(())
 }
@@ -69,8 +137,7 @@ fn lock(scene: &Scene) -> Result<Connection, Failure> {
     Ok(lock)
 }
 
-async fn unlock(scene: &Scene, lock: Connection) -> Break {
-    let running = scene.running().await.iter().map(|run| run.id).collect();
+fn unlock(scene: &Scene, lock: Connection, running: Vec<RunId>) -> Break {
     let back = scene.now();
     drop(lock);
     Break { back, running }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::super::ground::Ground;
 use super::super::moves::Break;
 use super::super::report::Row;
 use super::super::scene::{Injected, SOON, Scene};
@@ -24,7 +25,11 @@ const SCRIPT: &str = r#"mount -t tmpfs -o size=6m tmpfs "$1" || exit 77; shift; 
 const NO_MOUNT: i32 = 77;
 
 /// Runs the drill of this one fault with its store on a small disk, and gives its row.
-pub(in super::super) async fn small_disk(projects: u32, folder: &Path) -> Result<Row, Failure> {
+pub(in super::super) async fn small_disk(projects: u32, folder: &Path, ground: &Ground) -> Result<Row, Failure> {
+    if !ground.is_embedded() {
+        let why = "the disk is the server's and not the worker's: to a worker it is a database that refuses";
+        return Ok(Row::skipped(super::Fault::DiskFull, why));
+    }
     let disk = folder.join("disk");
     std::fs::create_dir_all(&disk).map_err(|error| unusable("make the folder", &disk, &error))?;
     let group = surefoot_initializer::process::Group::start();

@@ -24,7 +24,7 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
     let zombie = scene.busiest(&mut crew).await?;
     let frozen_at = scene.now();
     zombie.signal(Signal::STOP)?;
-    let running = scene.running().await.iter().map(|run| run.id).collect();
+    let running = scene.held(zombie.id()).await;
     let sleep = tokio::time::sleep(FROZEN);
     if scene.is_embedded() {
         second_is_refused(scene, &mut injected).await?;
@@ -36,6 +36,7 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
     let woken_at = scene.now();
     zombie.signal(Signal::CONT)?;
     let back = if scene.is_embedded() { woken_at } else { frozen_at };
+    injected.notes.extend(errors.then(|| format!("{} steps had an error to report when it woke", running.len())));
     injected.breaks.push(Break { back, running });
     crew.push(zombie);
     Ok(Injected { crew, ..injected })
@@ -61,7 +62,7 @@ fn errors_of(lines: &[Line], pid: u32) -> Vec<Sabotage> {
         projects: vec![line.project.clone()],
         pid: Some(pid),
         once: Some(format!("{}-{}", line.project, line.step)),
-        ..Sabotage::of(&line.step, Act::Fail("the drill: an error that a frozen worker reports late".to_owned()))
+        ..Sabotage::of(&line.step, Act::ours("an error that a frozen worker reports late"))
     };
     under_way.map(error).collect()
 }

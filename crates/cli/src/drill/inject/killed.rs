@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use surefoot::Timestamp;
 
 use super::super::ledger::What;
 use super::super::sabotage::{Act, Sabotage};
@@ -25,9 +26,8 @@ pub(super) async fn twice(scene: &mut Scene) -> Result<Injected, Failure> {
     kill(scene, &mut crew, &mut injected).await?;
     let (next, seen) = (crew.last().map(Worker::id), scene.lines()?.len());
     scene.until_line("the next worker to begin", seen, |line| Some(line.pid) == next).await?;
-    let at = crew.len() - 1;
-    crew.swap(0, at);
-    kill_first(scene, &mut crew, &mut injected).await?;
+    let last = crew.remove(crew.len() - 1);
+    kill_this(scene, last, &mut crew, &mut injected).await?;
     Ok(Injected { crew, ..injected })
 }
 
@@ -75,8 +75,9 @@ async fn at(
     match moment {
         Moment::Done(step) => {
             scene.sabotage(&[Sabotage { once: Some((*step).to_owned()), ..Sabotage::of(step, Act::Die) }])?;
-            let gone = died(scene, crew).await?;
-            injected.breaks.push(scene.replace(crew, gone).await?);
+            let (pid, gone) = died(scene, crew).await?;
+            let running = scene.held(pid).await;
+            injected.breaks.push(scene.replace(crew, gone, running)?);
             return Ok(());
         }
         Moment::Starting => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -86,36 +87,38 @@ async fn at(
         }
         Moment::Between => drop(scene.until_line("a step to end", seen, |line| line.what == What::End).await?),
     }
-    let last = crew.len() - 1;
     match moment {
         Moment::Starting => {
-            crew.swap(0, last);
-            kill_first(scene, crew, injected).await
+            let last = crew.remove(crew.len() - 1);
+            kill_this(scene, last, crew, injected).await
         }
         _ => kill(scene, crew, injected).await,
     }
 }
 
 /// Waits until one of the crew has killed itself.
-async fn died(scene: &Scene, crew: &mut Vec<Worker>) -> Result<surefoot::Timestamp, Failure> {
+async fn died(scene: &Scene, crew: &mut Vec<Worker>) -> Result<(u32, Timestamp), Failure> {
     let index =
         scene.until("a worker to kill itself", SOON, async || Ok(crew.iter_mut().position(Worker::has_ended))).await?;
-    crew.remove(index);
-    Ok(scene.now())
+    let gone = scene.now();
+    Ok((crew.remove(index).id(), gone))
 }
 
 async fn kill(scene: &mut Scene, crew: &mut Vec<Worker>, injected: &mut Injected) -> Result<(), Failure> {
     let victim = scene.busiest(crew).await?;
-    let gone = scene.now();
-    victim.kill().await?;
-    injected.breaks.push(scene.replace(crew, gone).await?);
-    Ok(())
+    kill_this(scene, victim, crew, injected).await
 }
 
-async fn kill_first(scene: &mut Scene, crew: &mut Vec<Worker>, injected: &mut Injected) -> Result<(), Failure> {
-    let gone = scene.now();
-    crew.remove(0).kill().await?;
-    injected.breaks.push(scene.replace(crew, gone).await?);
+async fn kill_this(
+    scene: &mut Scene,
+    victim: Worker,
+    crew: &mut Vec<Worker>,
+    injected: &mut Injected,
+) -> Result<(), Failure> {
+    let (pid, gone) = (victim.id(), scene.now());
+    victim.kill().await?;
+    let running = scene.held(pid).await;
+    injected.breaks.push(scene.replace(crew, gone, running)?);
     Ok(())
 }
 
@@ -123,8 +126,8 @@ async fn kill_first(scene: &mut Scene, crew: &mut Vec<Worker>, injected: &mut In
 pub(super) async fn terminated(scene: &mut Scene) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
-    let running = scene.running().await.iter().map(|run| run.id).collect();
     let mut told = scene.busiest(&mut crew).await?;
+    let running = scene.held(told.id()).await;
     let at = scene.now();
     told.signal(Signal::TERM)?;
     let status = told.ended(SOON).await?;
@@ -133,12 +136,10 @@ pub(super) async fn terminated(scene: &mut Scene) -> Result<Injected, Failure> {
     if !status.success() {
         injected.wrong.push(format!("a worker that was told to stop ended with {status}"));
     }
-    let left = scene.running().await.len();
-    if left > 0 && scene.is_embedded() {
+    let left = scene.held(told.id()).await.len();
+    if left > 0 {
         injected.wrong.push(format!("{left} runs were left to their lease"));
     }
-    let mut broken = scene.replace(&mut crew, at).await?;
-    broken.running = running;
-    injected.breaks.push(broken);
+    injected.breaks.push(scene.replace(&mut crew, at, running)?);
     Ok(Injected { crew, ..injected })
 }

@@ -6,6 +6,10 @@ mod failing;
 mod frozen;
 mod killed;
 
+use std::time::Duration;
+
+use surefoot_scratch_postgres::Stop;
+
 pub(super) use disk::small_disk;
 
 use super::faults::Fault;
@@ -40,8 +44,9 @@ pub(super) async fn inject(scene: &mut Scene, fault: Fault) -> Result<Came, Fail
         Fault::DiskFull => disk::full(scene).await?,
         Fault::DatabaseRefuses => database::refuses(scene).await?,
         Fault::SubmitWhileAway => database::submit(scene).await?,
-        Fault::DatabaseRestarted | Fault::DatabaseKilled | Fault::DatabaseAway30s | Fault::DatabaseAway120s => {
-            Came::Skipped("SQLite is a file: there is no server that could go away".to_owned())
-        }
+        Fault::DatabaseRestarted => database::away(scene, Stop::Fast, Duration::ZERO).await?,
+        Fault::DatabaseKilled => database::away(scene, Stop::Kill, Duration::ZERO).await?,
+        Fault::DatabaseAway30s => database::away(scene, Stop::Fast, Duration::from_secs(30)).await?,
+        Fault::DatabaseAway120s => database::away(scene, Stop::Fast, Duration::from_secs(120)).await?,
     })
 }
