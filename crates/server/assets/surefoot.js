@@ -1,0 +1,234 @@
+// What the dashboard does beyond plain pages: it keeps them up to date, counts running durations, and checks forms as they
+// are filled in. Everything works without it. The server renders every page; here it is fetched anew when something has
+// changed, and what differs is put in place, so that focus, selection, scrolling and what is open stay as they are.
+
+const body = document.body;
+
+// The zone: the server writes times, and knows the reader's zone by this cookie only.
+const zone = String(-new Date().getTimezoneOffset());
+const zoneIsNew = body.dataset.zone !== undefined && body.dataset.zone !== zone;
+if (zoneIsNew) document.cookie = `surefoot_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+
+// Details that the reader has opened or closed stay so, whatever the server would show.
+const touched = new Set();
+document.addEventListener("click", (event) => {
+  const details = event.target.closest?.("summary")?.parentElement;
+  if (details?.id) touched.add(details.id);
+  for (const sheet of document.querySelectorAll("details.ask[open]")) {
+    if (!sheet.contains(event.target)) sheet.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const sheet = event.key === "Escape" && document.querySelector("details.ask[open]");
+  if (!sheet) return;
+  sheet.open = false;
+  sheet.querySelector("summary").focus();
+});
+
+// Makes `old` like `fresh` with as few changes as it takes.
+function morph(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || (old.id || "") !== (fresh.id || "")) {
+    old.replaceWith(fresh.cloneNode(true));
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  if (old.isEqualNode(fresh)) return;
+  morphAttributes(old, fresh);
+  const atEnd = old.matches("[data-tail]") && old.scrollHeight - old.scrollTop - old.clientHeight < 24;
+  morphChildren(old, fresh);
+  if (atEnd) old.scrollTop = old.scrollHeight;
+}
+
+function morphAttributes(old, fresh) {
+  const keeps = (name) => name === "open" && touched.has(old.id);
+  for (const { name, value } of [...fresh.attributes]) {
+    if (!keeps(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!keeps(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  }
+}
+
+const key = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "");
+
+function morphChildren(old, fresh) {
+  let at = old.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const wanted = key(next);
+    if (wanted && at && key(at) !== wanted) {
+      const found = [...old.childNodes].find((node) => key(node) === wanted);
+      if (found) old.insertBefore(found, at), (at = found);
+    }
+    if (!at || (wanted && key(at) !== wanted)) {
+      old.insertBefore(next.cloneNode(true), at);
+      continue;
+    }
+    const following = at.nextSibling;
+    morph(at, next);
+    at = following;
+  }
+  while (at) {
+    const following = at.nextSibling;
+    at.remove();
+    at = following;
+  }
+}
+
+// Live pages.
+const SOONEST = 500;
+const LATEST = 15000;
+let fetching = false;
+let wanted = false;
+let last = Date.now();
+
+async function refresh() {
+  if (fetching || document.hidden) {
+    wanted = true;
+    return;
+  }
+  fetching = true;
+  wanted = false;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (answer.redirected && new URL(answer.url).pathname !== location.pathname) return location.reload();
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const old of document.querySelectorAll("[data-swap]")) {
+      const fresh = page.getElementById(old.id);
+      if (fresh) morph(old, fresh);
+    }
+    tick();
+    away(false);
+  } catch {
+    away(true);
+  } finally {
+    fetching = false;
+    last = Date.now();
+  }
+}
+
+function away(isAway) {
+  let notice = document.querySelector(".away");
+  if (!isAway) return notice?.remove();
+  if (notice) return;
+  notice = Object.assign(document.createElement("div"), { className: "note warning away", textContent: body.dataset.away });
+  notice.setAttribute("role", "status");
+  body.append(notice);
+}
+
+let timer = 0;
+function soon() {
+  wanted = true;
+  timer ||= setTimeout(() => {
+    timer = 0;
+    if (wanted) refresh();
+  }, Math.max(0, SOONEST - (Date.now() - last)));
+}
+
+if (body.dataset.live) {
+  const source = new EventSource(body.dataset.live);
+  source.addEventListener("changed", soon);
+  source.addEventListener("open", () => away(false));
+  source.addEventListener("error", () => away(true));
+  document.addEventListener("visibilitychange", () => document.hidden || soon());
+  setInterval(() => Date.now() - last > LATEST && soon(), 1000);
+  if (zoneIsNew) soon();
+  addEventListener("pagehide", () => source.close());
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
+}
+
+// Durations that go on, as crates/server/src/dashboard/text.rs writes them.
+function written(millis) {
+  const seconds = Math.floor(millis / 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  if (seconds < 1) return `${Math.max(0, Math.floor(millis))} ms`;
+  if (seconds < 10) return `${seconds}.${Math.floor((millis % 1000) / 100)} s`;
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${two(seconds % 60)} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${two(Math.floor((seconds % 3600) / 60))} m`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+}
+
+// The reader's clock may be wrong: what counts is how long ago the server wrote the page.
+let skew = 0;
+function tick() {
+  const clock = document.getElementById("clock");
+  if (clock?.dataset.now && clock.dataset.now !== tick.seen) {
+    tick.seen = clock.dataset.now;
+    skew = Number(tick.seen) - Date.now();
+  }
+  for (const span of document.querySelectorAll("[data-since]")) {
+    const text = written(Date.now() + skew - Number(span.dataset.since));
+    if (span.textContent !== text) span.textContent = text;
+  }
+}
+tick();
+setInterval(tick, 1000);
+for (const log of document.querySelectorAll("[data-tail]")) log.scrollTop = log.scrollHeight;
+
+// Choosing runs.
+const chooser = document.querySelector("[data-choose-all]");
+if (chooser) {
+  const form = chooser.form;
+  const boxes = () => [...form.querySelectorAll("input[name=run]")];
+  const count = () => {
+    const chosen = boxes().filter((box) => box.checked).length;
+    form.querySelector("[data-chosen]").textContent = `(${chosen})`;
+    if (chosen) form.querySelector("input[value=chosen]").checked = true;
+  };
+  chooser.hidden = false;
+  chooser.addEventListener("click", () => {
+    const all = boxes().every((box) => box.checked);
+    for (const box of boxes()) box.checked = !all;
+    count();
+  });
+  form.addEventListener("change", (event) => event.target.name === "run" && count());
+  count();
+}
+
+// Forms: what the browser finds wrong is said beside the field as soon as it is left.
+for (const form of document.querySelectorAll("[data-form]")) {
+  const filled = (name) => {
+    const field = form.elements.namedItem(name);
+    return field && (field.type === "checkbox" ? field.checked : field.value.trim() !== "");
+  };
+  const needs = () => {
+    for (const field of form.querySelectorAll("[data-needs]")) {
+      field.required = field.dataset.needs.split(" ").some(filled);
+    }
+  };
+  const check = (field) => {
+    if (field.matches("[data-json]")) {
+      let wrong = "";
+      try {
+        if (field.value.trim() && /^[[{"]/.test(field.value.trim())) JSON.parse(field.value);
+      } catch (error) {
+        wrong = error.message;
+      }
+      field.setCustomValidity(wrong);
+    }
+    const id = `${field.id}-error`;
+    let note = document.getElementById(id);
+    const text = field.validity.valid ? "" : field.validationMessage;
+    if (!text && !note) return;
+    if (!note) {
+      note = Object.assign(document.createElement("span"), { className: "wrong", id });
+      field.after(note);
+      field.setAttribute("aria-describedby", `${field.getAttribute("aria-describedby") ?? ""} ${id}`.trim());
+    }
+    note.textContent = text;
+    if (text) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
+  };
+  form.addEventListener("input", (event) => {
+    needs();
+    if (event.target.matches("[aria-invalid], [data-json]")) check(event.target);
+  });
+  form.addEventListener("change", (event) => event.target.id && event.target.validity && check(event.target));
+  form.addEventListener("invalid", (event) => check(event.target), true);
+  needs();
+}
+document.getElementById("errors")?.focus();

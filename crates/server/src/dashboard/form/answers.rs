@@ -1,0 +1,107 @@
+//! What stands in the fields of a form, by field name: as it was posted, or as parameters fill it in.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{ROOT, Shape, plain, properties, requires, shape};
+use crate::dashboard::mask::is_secret;
+
+/// What stands in the fields.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dashboard) struct Answers(BTreeMap<String, String>);
+
+impl FromIterator<(String, String)> for Answers {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl Answers {
+    /// The fields as these parameters fill them in. Secrets are left out: a page never shows them again.
+    pub(in crate::dashboard) fn of(schema: &Value, parameters: &Value) -> Self {
+        let mut answers = Self::default();
+        answers.fill(schema, ROOT, parameters, true);
+        answers
+    }
+
+    /// The fields as the schema's defaults fill them in.
+    pub(in crate::dashboard) fn defaults(schema: &Value) -> Self {
+        let mut answers = Self::default();
+        answers.fill_defaults(schema, ROOT);
+        answers
+    }
+
+    pub(in crate::dashboard) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The text of a field, without the space around it; `None` when nothing is in it.
+    pub(super) fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// Whether any field at or under a place was filled in; a box that was not ticked says nothing.
+    pub(super) fn any_under(&self, place: &str) -> bool {
+        let under = |name: &str| name.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let said = |(name, text): (&String, &String)| !name.ends_with("/?") && !name.ends_with("/#") && !text.trim().is_empty();
+        self.0.range(place.to_owned()..).take_while(|(name, _)| name.starts_with(place)).any(|pair| under(pair.0) && said(pair))
+    }
+
+    /// Rows of a table.
+    pub(super) fn rows(&self, name: &str) -> usize {
+        self.get(&format!("{name}/#")).and_then(|count| count.parse().ok()).unwrap_or(0).min(super::MOST_ROWS)
+    }
+
+    /// Adds an empty row.
+    pub(in crate::dashboard) fn add_row(&mut self, name: &str) {
+        let rows = self.rows(name) + 1;
+        self.set(format!("{name}/#"), rows.to_string());
+    }
+
+    fn set(&mut self, name: String, text: String) {
+        self.0.insert(name, text);
+    }
+
+    fn fill_defaults(&mut self, schema: &Value, name: &str) {
+        if let Some(default) = schema.get("default") {
+            return self.fill(schema, name, default, true);
+        }
+        if shape(schema, true) == Shape::Group {
+            properties(schema).for_each(|(field, schema)| self.fill_defaults(schema, &format!("{name}/{field}")));
+        }
+    }
+
+    fn fill(&mut self, schema: &Value, name: &str, value: &Value, required: bool) {
+        if is_secret(schema) || value.is_null() {
+            return;
+        }
+        match (shape(schema, required), value) {
+            (Shape::Group, Value::Object(fields)) => {
+                for (field, inner) in properties(schema) {
+                    if let Some(value) = fields.get(field) {
+                        self.fill(inner, &format!("{name}/{field}"), value, requires(schema, field));
+                    }
+                }
+            }
+            (Shape::Items, Value::Array(rows)) => {
+                self.set(format!("{name}/#"), rows.len().to_string());
+                for (index, row) in rows.iter().enumerate() {
+                    let items = &schema["items"];
+                    properties(items).for_each(|(field, inner)| {
+                        self.fill(inner, &format!("{name}/{index}/{field}"), &row[field], requires(items, field));
+                    });
+                }
+            }
+            (Shape::Lines, Value::Array(lines)) => {
+                self.set(name.to_owned(), lines.iter().map(plain).collect::<Vec<_>>().join("\n"));
+            }
+            (Shape::Tick, Value::Bool(false)) => self.set(format!("{name}/?"), "1".to_owned()),
+            (Shape::Json, Value::String(_)) => self.set(name.to_owned(), value.to_string()),
+            (Shape::Json | Shape::Lines | Shape::Group | Shape::Items, value) => {
+                self.set(name.to_owned(), serde_json::to_string_pretty(value).unwrap_or_default());
+            }
+            (_, value) => self.set(name.to_owned(), plain(value)),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A form made from a JSON Schema, and parameters read back from what was filled in.
+//!
+//! A field's name is the place of its value: `p/environments/0/name`. So a fault that the engine finds at a place, and the
+//! field that it belongs to, find each other. What a schema can say beyond what a form can ask is asked as JSON.
+
+mod answers;
+mod fields;
+mod read;
+
+pub(super) use answers::Answers;
+pub(super) use fields::{Field, fields, id};
+pub(super) use read::read;
+
+use serde_json::Value;
+
+/// The name of the field that stands for all parameters.
+pub(super) const ROOT: &str = "p";
+/// Rows that a form has at most: the engine says what it thinks of more.
+const MOST_ROWS: usize = 200;
+
+/// What a part of a schema is asked as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// One of a list.
+    Choice,
+    /// A box to tick: has a default, or must be said.
+    Tick,
+    /// Yes, no, or nothing.
+    TickOrNot,
+    Integer,
+    Number,
+    Text,
+    /// A list of texts, one a line.
+    Lines,
+    /// A list of objects whose fields are simple: a table.
+    Items,
+    /// An object with known fields.
+    Group,
+    Json,
+}
+
+fn shape(schema: &Value, required: bool) -> Shape {
+    if schema.get("$ref").is_some() {
+        return Shape::Json;
+    }
+    if schema["enum"].is_array() || schema.get("const").is_some() {
+        return Shape::Choice;
+    }
+    match type_of(schema) {
+        Some("boolean") if required || schema.get("default").is_some() => Shape::Tick,
+        Some("boolean") => Shape::TickOrNot,
+        Some("integer") => Shape::Integer,
+        Some("number") => Shape::Number,
+        Some("string") => Shape::Text,
+        Some("array") if type_of(&schema["items"]) == Some("string") && schema["items"].get("enum").is_none() => Shape::Lines,
+        Some("array") if is_flat(&schema["items"]) => Shape::Items,
+        Some("object") if properties(schema).next().is_some() => Shape::Group,
+        _ => Shape::Json,
+    }
+}
+
+/// The one type that a value has, null apart.
+fn type_of(schema: &Value) -> Option<&str> {
+    match &schema["type"] {
+        Value::String(one) => Some(one),
+        Value::Array(several) => {
+            let mut others = several.iter().filter_map(Value::as_str).filter(|name| *name != "null");
+            others.next().filter(|_| others.next().is_none())
+        }
+        _ if schema["properties"].is_object() => Some("object"),
+        _ => None,
+    }
+}
+
+fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema["properties"].as_object().into_iter().flatten()
+}
+
+fn requires(schema: &Value, name: &str) -> bool {
+    schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
+}
+
+/// An object of which each field fits a cell of a table.
+fn is_flat(schema: &Value) -> bool {
+    let simple = |(name, field): (&String, &Value)| {
+        matches!(shape(field, requires(schema, name)), Shape::Choice | Shape::Integer | Shape::Number | Shape::Text | Shape::TickOrNot)
+            || type_of(field) == Some("boolean")
+    };
+    type_of(schema) == Some("object") && (1..=6).contains(&properties(schema).count()) && properties(schema).all(simple)
+}
+
+/// The choices of an `enum` or `const`.
+fn choices(schema: &Value) -> Vec<&Value> {
+    schema["enum"].as_array().map_or_else(|| schema.get("const").into_iter().collect(), |values| values.iter().collect())
+}
+
+/// A value as a field shows it: a text as it is, anything else as JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Value {
+        json!({
+            "type": "object", "required": ["name", "size"],
+            "properties": {
+                "name": { "type": "string", "pattern": "^[a-z]+$" },
+                "size": { "enum": ["small", "large"] },
+                "level": { "enum": [1, 2] },
+                "port": { "type": "integer", "minimum": 1, "default": 80 },
+                "ratio": { "type": "number" },
+                "public": { "type": "boolean", "default": true },
+                "maybe": { "type": "boolean" },
+                "tags": { "type": "array", "items": { "type": "string" } },
+                "rows": { "type": "array", "items": { "type": "object", "required": ["a"], "properties": {
+                    "a": { "type": "string" }, "n": { "type": "integer", "default": 0 } } } },
+                "place": { "type": "object", "required": ["host"], "properties": {
+                    "host": { "type": "string" }, "tls": { "type": "boolean", "default": false } } },
+                "free": { "type": "object" },
+                "any": {},
+            },
+        })
+    }
+
+    fn posted(pairs: &[(&str, &str)]) -> Answers {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_a_form_shows_of_parameters_is_read_back_as_they_were() {
+        let given = json!({
+            "name": "shop", "size": "large", "level": 2, "port": 8080, "ratio": 0.5, "public": false, "maybe": true,
+            "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3 }, { "a": "two", "n": 0 }],
+            "place": { "host": "h", "tls": true }, "free": { "deep": [1, { "er": null }] }, "any": [true],
+        });
+        let (read, faults) = read(&schema(), &Answers::of(&schema(), &given));
+        assert_eq!((read, faults), (given, Vec::new()));
+    }
+
+    #[test]
+    fn what_is_left_empty_is_left_out() {
+        let answers = posted(&[
+            ("p/name", "shop"), ("p/size", "small"), ("p/level", ""), ("p/port", ""), ("p/ratio", " "), ("p/public/?", "1"),
+            ("p/maybe", ""), ("p/tags", " \n"), ("p/rows/#", "2"), ("p/rows/0/a", ""), ("p/rows/1/a", ""), ("p/rows/1/n", ""),
+            ("p/place/host", ""), ("p/place/tls/?", "1"), ("p/free", ""), ("p/any", ""),
+        ]);
+        let (read, faults) = read(&schema(), &answers);
+        assert_eq!((read, faults), (json!({ "name": "shop", "size": "small", "public": false }), Vec::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_its_field() {
+        let answers = posted(&[("p/name", ""), ("p/size", "huge"), ("p/port", "many"), ("p/free", "{oops"), ("p/any", "word")]);
+        let (read, faults) = read(&schema(), &answers);
+        let names = faults.iter().map(|fault| fault.place.as_str()).collect::<Vec<_>>();
+        assert_eq!(names, ["name", "free"]);
+        // The engine's own check has the better words for these.
+        assert_eq!((&read["port"], &read["size"], &read["any"]), (&json!("many"), &json!("huge"), &json!("word")));
+    }
+
+    #[test]
+    fn fields_carry_what_a_browser_can_check() {
+        let fields = fields(&schema(), &Answers::default(), &|_| None);
+        let of = |name: &str| fields.iter().find(|field| field.name == name).unwrap();
+        assert_eq!((of("p/name").pattern.as_deref(), of("p/name").required), (Some("[a-z]+"), true));
+        assert_eq!((of("p/port").kind, of("p/port").min.as_deref()), ("number", Some("1")));
+        assert_eq!(of("p/size").options.len(), 3, "a choice that must be made begins with none");
+        assert_eq!((of("p/rows").kind, of("p/rows").heads.len()), ("items", 2));
+        assert_eq!((of("p/place").kind, of("p/place").fields.len()), ("group", 2));
+        assert_eq!((of("p/free").kind, of("p/free").code), ("text", true));
+    }
+}

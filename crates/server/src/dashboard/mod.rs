@@ -1,0 +1,90 @@
+//! The dashboard: pages for people, rendered here and whole without any script.
+//!
+//! A page (`pages/`) asks the store and makes a view; a template (`templates/`) draws it; texts come from `messages/`. What
+//! a person does is a plain form that is answered by going back to a page. A small script (`assets/surefoot.js`) fetches a
+//! page again when [`live`] says that something has changed.
+//!
+//! **Invariant:** no page has a script or a style of its own: everything comes from `assets/`, under a strict policy.
+
+mod assets;
+mod axis;
+mod charts;
+mod course;
+mod form;
+mod i18n;
+mod icons;
+mod live;
+mod mask;
+mod pages;
+mod render;
+mod text;
+mod view;
+mod visitor;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use minijinja::Value;
+use serde::Serialize;
+
+use crate::auth::CSRF_FIELD;
+use crate::http::Problem;
+use crate::state::App;
+
+/// Every page of the dashboard.
+pub(crate) fn router() -> Router<App> {
+    pages::router()
+}
+
+/// Where a person signs in at an identity provider.
+#[derive(Debug, Serialize)]
+pub(crate) struct Provider<'a> {
+    pub(crate) href: &'a str,
+    pub(crate) name: &'a str,
+}
+
+#[derive(Serialize)]
+struct SignIn<'a> {
+    lang: &'static str,
+    theme: Option<&'static str>,
+    hidden: Value,
+    next: Option<&'a str>,
+    error: Option<&'a str>,
+    oidc: Option<Provider<'a>>,
+}
+
+/// The sign-in page. `token` is the form token of a page without a session.
+pub(crate) fn sign_in_page(
+    headers: &HeaderMap,
+    token: &str,
+    next: Option<&str>,
+    error: Option<&str>,
+    oidc: Option<Provider<'_>>,
+) -> Result<String, Problem> {
+    let taste = visitor::Taste::of(headers);
+    let hidden = render::safe(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#));
+    let view = SignIn { lang: taste.lang.code(), theme: taste.theme(), hidden, next, error, oidc };
+    render::render(taste.lang, "sign_in.html", view).map_err(template_fault)
+}
+
+#[derive(Serialize)]
+struct ProblemView<'a> {
+    lang: &'static str,
+    theme: Option<&'static str>,
+    status: u16,
+    title: &'a str,
+    detail: Option<&'a str>,
+    back: &'static str,
+}
+
+/// A problem as a page; plain text when even that cannot be drawn.
+pub(crate) fn problem_page(headers: &HeaderMap, status: u16, title: &str, detail: Option<&str>) -> String {
+    let taste = visitor::Taste::of(headers);
+    let view = ProblemView { lang: taste.lang.code(), theme: taste.theme(), status, title, detail, back: "/" };
+    render::render(taste.lang, "problem.html", view).unwrap_or_else(|_| format!("{status} {status}"))
+}
+
+/// A template of ours that cannot be drawn: a fault of ours.
+fn template_fault(error: minijinja::Error) -> Problem {
+    tracing::error!(error = %format!("{error:#}"), "a page cannot be drawn");
+    Problem::internal("a page cannot be drawn; the server's log says why")
+}

@@ -1,0 +1,96 @@
+//! What a run is and where it stands, and what a person may do to it now.
+
+use serde::Serialize;
+use surefoot::state::{CancelMode, Edit};
+use surefoot::{Run, RunStatus};
+
+use super::Subject;
+use crate::dashboard::text::{Moment, Took, first_line, url};
+use crate::dashboard::view::{Tone, name_of, tone};
+use crate::state::App;
+
+#[derive(Serialize)]
+pub(super) struct RunView {
+    id: String,
+    name: String,
+    workflow: String,
+    url_workflow: String,
+    workflow_title: String,
+    queue: String,
+    key: Option<String>,
+    unique: Option<String>,
+    #[serde(flatten)]
+    tone: Tone,
+    progress: u8,
+    passed: String,
+    step: Option<String>,
+    say: Option<String>,
+    failure: Option<String>,
+    created: Moment,
+    started: Option<Moment>,
+    ended: Option<Moment>,
+    available: Option<Moment>,
+    took: Option<Took>,
+    worker: Option<String>,
+    priority: Option<i32>,
+    concurrency_key: Option<String>,
+}
+
+/// What a person may do to the run now.
+#[derive(Serialize)]
+pub(super) struct Actions {
+    retry: bool,
+    cancel: bool,
+    undo: bool,
+    duplicate: bool,
+}
+
+impl Subject<'_> {
+    pub(super) fn facts(&self) -> RunView {
+        let (run, visitor) = (self.run, self.visitor);
+        let head = &run.head;
+        let at = (!head.status.is_ended()).then(|| run.next_step()).flatten();
+        let done = run.steps.iter().filter(|step| step.status.is_passed()).count();
+        let failure = head.error.as_deref().filter(|_| head.status == RunStatus::Failed);
+        RunView {
+            id: run.id.to_string(),
+            name: name_of(run),
+            workflow: run.plan.name().to_owned(),
+            url_workflow: url(run.plan.name()),
+            workflow_title: run.plan.title().to_owned(),
+            queue: run.queue().to_owned(),
+            key: run.key.clone(),
+            unique: run.unique.clone().filter(|unique| Some(unique) != run.key.as_ref()),
+            tone: tone(visitor, run),
+            progress: head.progress,
+            passed: visitor.t("run.passed", &[("done", &done.to_string()), ("all", &run.steps.len().to_string())]),
+            step: at.map(|at| run.plan.steps()[at].title.clone()),
+            say: at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&self.clean(text), 160)),
+            failure: failure.map(|text| self.clean(text)),
+            created: visitor.moment(run.created_at),
+            started: head.started_at.map(|at| visitor.moment(at)),
+            ended: head.completed_at.map(|at| visitor.moment(at)),
+            available: head.available_at.filter(|at| *at > visitor.now).map(|at| visitor.moment(at)),
+            took: Took::between(head.started_at, head.completed_at, visitor.now),
+            worker: head.worker.map(|worker| self.worker(&worker.to_string())),
+            priority: Some(run.priority).filter(|priority| *priority != 0),
+            concurrency_key: run.concurrency_key.clone(),
+        }
+    }
+
+    pub(super) fn actions(&self, app: &App) -> Actions {
+        let run = self.run;
+        let asked = run.head.cancel.is_some() && !run.head.status.is_ended();
+        Actions {
+            retry: run.head.status == RunStatus::Failed,
+            cancel: !run.head.status.is_ended() && !asked,
+            undo: may_undo(run),
+            duplicate: app.workflows().get(run.plan.name()).is_some(),
+        }
+    }
+}
+
+fn may_undo(run: &Run) -> bool {
+    let asked = run.head.cancel == Some(CancelMode::Undo);
+    run.head.status != RunStatus::Completed && !asked && Edit::next_undo(run).is_some()
+}

@@ -1,0 +1,62 @@
+//! A run's history in words. Progress and log lines stand in the timeline and are left out here.
+
+use serde::Serialize;
+use serde_json::Value;
+use surefoot::Event;
+
+use super::Subject;
+use crate::dashboard::text::{Moment, first_line};
+
+#[derive(Serialize)]
+pub(super) struct EventView {
+    seq: u64,
+    at: Moment,
+    text: String,
+}
+
+/// The last entries are shown.
+const SHOWN: usize = 100;
+
+impl Subject<'_> {
+    /// The last entries, and how many are left out before them.
+    pub(super) fn history(&self, events: &[Event]) -> (Vec<EventView>, usize) {
+        let told = events.iter().filter(|event| !matches!(event.kind.as_str(), "step.progress" | "step.log"));
+        let told = told.collect::<Vec<_>>();
+        let left_out = told.len().saturating_sub(SHOWN);
+        let view = |event: &&Event| EventView {
+            seq: event.seq,
+            at: self.visitor.moment(event.at),
+            text: self.event(event),
+        };
+        (told[left_out..].iter().map(view).collect(), left_out)
+    }
+
+    fn event(&self, event: &Event) -> String {
+        let step = event.step.as_deref().and_then(|step| self.run.plan.position(step));
+        let title = step.map_or_else(
+            || event.step.clone().unwrap_or_default(),
+            |position| self.run.plan.steps()[position].title.clone(),
+        );
+        let mut values = vec![("step", title)];
+        for name in ["reason", "error", "by", "from", "question", "answer", "note", "until", "attempt", "worker"] {
+            values.push((name, self.value(name, &event.data[name])));
+        }
+        let pairs = values.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>();
+        let known = self.visitor.lang().try_text(&format!("event.{}", event.kind), &pairs);
+        known.unwrap_or_else(|| event.kind.clone())
+    }
+
+    fn value(&self, name: &str, value: &Value) -> String {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        match name {
+            "worker" => self.worker(&text),
+            "until" => text.parse().map_or(text, |at| self.visitor.moment(at).text),
+            "answer" => self.visitor.lang().try_text(&format!("answer.{text}"), &[]).unwrap_or(text),
+            _ => first_line(&self.clean(&text), 240),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What stands above a run's timeline: questions to people, what it waits for, and how it was recovered.
+
+use serde::Serialize;
+use surefoot::state::Wait;
+use surefoot::{Waiting, format_duration};
+
+use super::Subject;
+use crate::dashboard::text::duration;
+
+#[derive(Serialize)]
+pub(super) struct Question {
+    step: String,
+    title: String,
+    kind: &'static str,
+    text: String,
+    choices: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+pub(super) struct RecoveryView {
+    title: String,
+    detail: String,
+}
+
+/// Recoveries that are told one by one: the last ones.
+const TOLD: usize = 3;
+
+impl Subject<'_> {
+    pub(super) fn questions(&self) -> Vec<Question> {
+        if self.run.head.cancel.is_some() || self.run.head.status.is_ended() {
+            return Vec::new();
+        }
+        let steps = self.run.plan.steps().iter().zip(&self.run.steps);
+        steps
+            .filter_map(|(plan, state)| {
+                let (kind, text, choices): (_, _, &[&str]) = match state.wait? {
+                    Wait::Approval => {
+                        ("approval", self.clean(state.message.as_deref().unwrap_or_default()), &["approve", "reject"])
+                    }
+                    Wait::Interrupted => {
+                        ("interrupted", self.visitor.t("answer.interrupted", &[]), &["rerun", "skip", "fail"])
+                    }
+                    _ => return None,
+                };
+                Some(Question { step: plan.id.clone(), title: plan.title.clone(), kind, text, choices })
+            })
+            .collect()
+    }
+
+    /// The last recoveries, and how many there were before them.
+    pub(super) fn recoveries(&self) -> (Vec<RecoveryView>, usize) {
+        let all = &self.course.recoveries;
+        let told = all.iter().rev().take(TOLD).map(|recovery| {
+            let after = duration(recovery.resumed.since(recovery.lost));
+            let step = recovery.step.map_or_else(
+                || self.visitor.t("recovery.run", &[]),
+                |step| self.run.plan.steps()[step].title.clone(),
+            );
+            RecoveryView {
+                title: self.visitor.t("recovery.title", &[("worker", &self.worker(&recovery.from)), ("after", &after)]),
+                detail: self.visitor.t("recovery.detail", &[
+                    ("at", &self.visitor.moment(recovery.lost).text),
+                    ("reason", &self.clean(&recovery.reason)),
+                    ("to", &self.worker(&recovery.to)),
+                    ("step", &step),
+                ]),
+            }
+        });
+        (told.collect(), all.len().saturating_sub(TOLD))
+    }
+
+    /// What a run that stands still waits for; its questions say it themselves.
+    pub(super) fn waits(&self, waiting: &Waiting) -> Option<String> {
+        let t = |key: &str, values: &[(&str, &str)]| Some(self.visitor.t(key, values));
+        match waiting {
+            Waiting::Answer { .. } => None,
+            Waiting::Paused { queue } => t("waits.paused", &[("queue", queue)]),
+            Waiting::NoWorker => t("waits.no_worker", &[]),
+            Waiting::UnknownActions { actions } if actions.is_empty() => t("waits.no_single_worker", &[]),
+            Waiting::UnknownActions { actions } => t("waits.unknown", &[("actions", &actions.join(", "))]),
+            Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
+            Waiting::Concurrency { queue, limit } => {
+                t("waits.concurrency", &[("queue", queue), ("limit", &limit.to_string())])
+            }
+            Waiting::ConcurrencyOfKey { queue, key, limit } => {
+                t("waits.per_key", &[("queue", queue), ("key", key), ("limit", &limit.to_string())])
+            }
+            Waiting::Turn { queue, queued, rate: None } => {
+                t("waits.turn", &[("queue", queue), ("queued", &queued.to_string())])
+            }
+            Waiting::Turn { queue, queued, rate: Some(rate) } => t("waits.rate", &[
+                ("queue", queue),
+                ("queued", &queued.to_string()),
+                ("max", &rate.max.to_string()),
+                ("per", &format_duration(rate.per)),
+            ]),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The steps of a run as its timeline draws them: each with its attempts and waits over time, and all there is to know.
+
+use serde::Serialize;
+use surefoot::state::{CancelMode, Undo, Wait};
+use surefoot::workflow::OnInterrupt;
+use surefoot::{RunStatus, Scope, StepPlan, StepState, StepStatus, Timestamp, format_duration, render_value};
+
+use super::Subject;
+use crate::dashboard::axis::{Axis, WIDTH};
+use crate::dashboard::course::{Span, SpanKind, StepCourse};
+use crate::dashboard::text::{Moment, Took, duration, first_line};
+
+#[derive(Serialize)]
+pub(super) struct StepView {
+    id: String,
+    number: usize,
+    title: String,
+    tone: &'static str,
+    icon: &'static str,
+    word: String,
+    open: bool,
+    says: Vec<Say>,
+    took: Option<Took>,
+    segments: Vec<Segment>,
+    cuts: Vec<String>,
+    fall_label: String,
+    action: String,
+    attempts: Option<String>,
+    interruptions: Option<String>,
+    started: Option<Moment>,
+    ended: Option<Moment>,
+    condition: Option<String>,
+    timeout: Option<String>,
+    on_interrupt: String,
+    error: Option<String>,
+    answer: Option<String>,
+    log: Option<String>,
+    log_more: usize,
+    input: Option<String>,
+    output: Option<String>,
+    spans: Vec<String>,
+    /// Whether the run may be retried from here.
+    retry: bool,
+}
+
+#[derive(Serialize)]
+struct Say {
+    text: String,
+    bad: bool,
+}
+
+/// A stretch of time as a rectangle.
+#[derive(Serialize)]
+struct Segment {
+    class: &'static str,
+    x: String,
+    width: String,
+    thin: bool,
+    title: String,
+}
+
+/// Narrower is not seen.
+const NARROWEST: f64 = 2.0;
+/// Letters of a log that a page shows: more of the step that people look at.
+const LOG: usize = 3000;
+const LOG_OF_CURRENT: usize = 16_000;
+/// Stretches that are drawn and told: the last ones.
+const SPANS: usize = 40;
+
+impl Subject<'_> {
+    /// The steps, and what the timeline's marks stand for.
+    pub(super) fn steps(&self) -> (Vec<StepView>, Vec<String>) {
+        let axis = self.axis();
+        let scope = self.masked_scope();
+        let count = self.run.steps.len();
+        let views = (0..count).map(|position| self.step(position, &axis, &scope)).collect();
+        let marks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| duration(axis.after(share * WIDTH)));
+        (views, marks.to_vec())
+    }
+
+    fn end(&self) -> Timestamp {
+        self.run.head.completed_at.unwrap_or(self.visitor.now)
+    }
+
+    fn axis(&self) -> Axis {
+        let active = self.course.active().map(|span| (span.from, span.to.unwrap_or(self.visitor.now)));
+        let first = self.course.active().map(|span| span.from).min();
+        let from = first.or(self.run.head.started_at).unwrap_or(self.run.created_at);
+        Axis::new(from, self.end(), active)
+    }
+
+    fn step(&self, position: usize, axis: &Axis, scope: &Scope) -> StepView {
+        let (plan, state, course) =
+            (&self.run.plan.steps()[position], &self.run.steps[position], &self.course.steps[position]);
+        let (tone, icon, word) = self.look(state);
+        let current = self.is_current(position);
+        let (log, log_more) = self.log(course, if current { LOG_OF_CURRENT } else { LOG });
+        let last = &course.spans[course.spans.len().saturating_sub(SPANS)..];
+        StepView {
+            id: plan.id.clone(),
+            number: position + 1,
+            title: plan.title.clone(),
+            tone,
+            icon,
+            word,
+            open: current,
+            says: self.says(plan, state),
+            took: took(state, self.visitor.now),
+            segments: last.iter().map(|span| self.segment(span, axis)).collect(),
+            cuts: cuts(last, axis),
+            fall_label: self.fall_label(plan, last),
+            action: plan.action.clone(),
+            attempts: (state.attempt > 0).then(|| {
+                let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
+                self.visitor.t("step.attempts_of", &[("attempt", &attempt), ("all", &all)])
+            }),
+            interruptions: (state.interruptions > 0).then(|| {
+                let (count, most) = (state.interruptions.to_string(), plan.max_interruptions.to_string());
+                self.visitor.t("step.interruptions_of", &[("count", &count), ("most", &most)])
+            }),
+            started: state.started_at.map(|at| self.visitor.moment(at)),
+            ended: state.completed_at.map(|at| self.visitor.moment(at)),
+            condition: plan.condition.clone(),
+            timeout: plan.timeout.map(format_duration),
+            on_interrupt: self.on_interrupt(plan.on_interrupt),
+            error: state.error.as_deref().map(|error| super::cut(self.clean(error), super::LONGEST)),
+            answer: self.answer(state),
+            log,
+            log_more,
+            input: self.input(plan, state, scope),
+            output: state.output.as_ref().map(|output| self.written(output)),
+            spans: last.iter().map(|span| self.told(span)).collect(),
+            retry: self.may_retry_from(position),
+        }
+    }
+
+    /// The step that people look at: the one under way, or the one that failed.
+    fn is_current(&self, position: usize) -> bool {
+        let state = &self.run.steps[position];
+        let under_way = matches!(state.status, StepStatus::Running | StepStatus::Waiting);
+        let failed = state.status == StepStatus::Failed && self.run.head.status == RunStatus::Failed;
+        under_way || failed
+    }
+
+    fn may_retry_from(&self, position: usize) -> bool {
+        let reached = self.run.next_step().unwrap_or(0);
+        let undoing = self.run.head.cancel == Some(CancelMode::Undo);
+        self.run.head.status == RunStatus::Failed && !undoing && position <= reached
+    }
+
+    fn look(&self, state: &StepState) -> (&'static str, &'static str, String) {
+        let word = |key: &str| self.visitor.t(key, &[]);
+        if state.undo == Some(Undo::Done) {
+            return ("undone", "undo", word("status.undone"));
+        }
+        if matches!(state.wait, Some(Wait::Approval | Wait::Interrupted)) {
+            return ("asking", "ask", word("status.asking"));
+        }
+        let status = state.status.as_str();
+        (status, status, word(&format!("status.{status}")))
+    }
+
+    /// What stands under a step's title.
+    fn says(&self, plan: &StepPlan, state: &StepState) -> Vec<Say> {
+        let mut says = Vec::new();
+        let mut say = |text: String, bad: bool| says.push(Say { text, bad });
+        let t = |key: &str, values: &[(&str, &str)]| self.visitor.t(key, values);
+        if state.status == StepStatus::Failed || state.wait == Some(Wait::Retry) {
+            say(first_line(&self.clean(state.error.as_deref().unwrap_or_default()), 200), true);
+        } else if let Some(message) = state.message.as_deref().filter(|_| state.status != StepStatus::Completed) {
+            say(first_line(&self.clean(message), 200), false);
+        }
+        if let Some(wait) = state.wait {
+            let at = self.run.head.available_at.map(|at| self.visitor.moment(at).text).unwrap_or_default();
+            say(t(&format!("step.wait.{wait}"), &[("at", &at)]), false);
+        }
+        if state.attempt > 1 {
+            let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
+            say(t("step.say.attempt", &[("attempt", &attempt), ("all", &all)]), false);
+        }
+        if state.interruptions > 0 {
+            say(t("step.say.interrupted", &[("count", &state.interruptions.to_string())]), false);
+        }
+        says
+    }
+
+    fn on_interrupt(&self, policy: OnInterrupt) -> String {
+        let word = match policy {
+            OnInterrupt::Rerun => "rerun",
+            OnInterrupt::Ask => "ask",
+            OnInterrupt::Fail => "fail",
+        };
+        self.visitor.t(&format!("step.on.{word}"), &[])
+    }
+
+    fn answer(&self, state: &StepState) -> Option<String> {
+        let answer = state.answer.as_ref()?;
+        let text = |name: &str| answer[name].as_str().map(|text| self.clean(text)).unwrap_or_default();
+        let word = self.visitor.t(&format!("answer.{}", text("answer")), &[]);
+        let note = text("note");
+        let key = if note.is_empty() { "step.answered" } else { "step.answered_note" };
+        Some(self.visitor.t(key, &[("answer", &word), ("by", &text("by")), ("note", &note)]))
+    }
+
+    /// What the step was given; for one that has not begun, as far as it is known.
+    fn input(&self, plan: &StepPlan, state: &StepState, scope: &Scope) -> Option<String> {
+        if plan.with.is_null() {
+            return None;
+        }
+        let given = if state.started_at.is_some() { render_value(&plan.with, scope).ok() } else { None };
+        Some(self.written(given.as_ref().unwrap_or(&plan.with)))
+    }
+
+    /// The end of the log, and how many lines are left out before it.
+    fn log(&self, course: &StepCourse, longest: usize) -> (Option<String>, usize) {
+        let mut lines = Vec::new();
+        let mut letters = 0;
+        for (attempt, line) in course.log.iter().rev() {
+            let line = first_line(&self.clean(line), 400);
+            letters += line.len();
+            if letters > longest && !lines.is_empty() {
+                break;
+            }
+            lines.push(if *attempt > 1 { format!("[{attempt}] {line}") } else { line });
+        }
+        lines.reverse();
+        let left_out = course.lines - lines.len();
+        ((!lines.is_empty()).then(|| lines.join("\n")), left_out)
+    }
+
+    fn segment(&self, span: &Span, axis: &Axis) -> Segment {
+        let (from, to) = (axis.x(span.from), axis.x(span.to.unwrap_or_else(|| self.end())));
+        let width = (to - from).max(NARROWEST);
+        Segment {
+            class: class(span.kind),
+            x: format!("{:.1}", from.min(WIDTH - width)),
+            width: format!("{width:.1}"),
+            thin: matches!(span.kind, SpanKind::Waiting | SpanKind::Skipped),
+            title: self.said(span),
+        }
+    }
+
+    fn said(&self, span: &Span) -> String {
+        let took = duration(span.to.unwrap_or_else(|| self.end()).since(span.from));
+        let what = self.visitor.t(&format!("span.{}", class(span.kind)), &[
+            ("attempt", &span.attempt.to_string()),
+            ("took", &took),
+        ]);
+        match &span.text {
+            Some(text) => self.visitor.t("span.because", &[
+                ("what", &what),
+                ("text", &first_line(&self.clean(text), 200)),
+            ]),
+            None => what,
+        }
+    }
+
+    fn told(&self, span: &Span) -> String {
+        let at = self.visitor.moment(span.from).text;
+        self.visitor.t("span.said", &[("at", &at), ("what", &self.said(span))])
+    }
+
+    /// What a screen reader says of the drawing.
+    fn fall_label(&self, plan: &StepPlan, spans: &[Span]) -> String {
+        let said = spans.iter().rev().take(5).rev().map(|span| self.said(span)).collect::<Vec<_>>().join("; ");
+        let said = if said.is_empty() { self.visitor.t("span.nothing", &[]) } else { said };
+        format!("{}: {said}", plan.title)
+    }
+}
+
+/// How long the step has been under way, waits included.
+fn took(state: &StepState, now: Timestamp) -> Option<Took> {
+    match state.status {
+        StepStatus::Pending | StepStatus::Skipped => None,
+        _ => Took::between(state.started_at, state.completed_at, now),
+    }
+}
+
+/// Where attempts were cut off.
+fn cuts(spans: &[Span], axis: &Axis) -> Vec<String> {
+    let cut = spans.iter().filter(|span| span.kind == SpanKind::Interrupted).filter_map(|span| span.to);
+    cut.map(|at| format!("{:.1}", axis.x(at).clamp(1.0, WIDTH - 1.0))).collect()
+}
+
+const fn class(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Running => "running",
+        SpanKind::Completed => "completed",
+        SpanKind::Failed => "failed",
+        SpanKind::Interrupted => "interrupted",
+        SpanKind::Waiting => "waiting",
+        SpanKind::Skipped => "skipped",
+        SpanKind::Undo => "undo",
+    }
+}

@@ -1,0 +1,51 @@
+//! What several pages show alike: a run in a row, a worker, a queue.
+
+mod queue;
+mod row;
+mod worker;
+
+pub(super) use queue::{QueueView, limit_fields};
+pub(super) use row::{RunRow, Tone, asks, name_of, parse_ids, short_id, tone};
+pub(super) use worker::WorkerView;
+
+use serde::Serialize;
+
+/// A name with its value.
+#[derive(Debug, Serialize)]
+pub(super) struct Pair {
+    pub(super) name: String,
+    pub(super) value: String,
+    /// Whether it is JSON.
+    pub(super) code: bool,
+    pub(super) masked: bool,
+}
+
+/// Links to other pages of a list.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Pages {
+    pub(super) first: Option<String>,
+    pub(super) next: Option<String>,
+}
+
+/// A tab above a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Tab {
+    pub(super) href: String,
+    pub(super) title: String,
+    pub(super) on: bool,
+    pub(super) count: Option<String>,
+}
+
+/// One choice of a switch or a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Choice {
+    pub(super) value: &'static str,
+    pub(super) title: String,
+    pub(super) on: bool,
+}
+
+/// An address that a page may link to: what a record says may be anything.
+pub(super) fn safe_link(text: &str) -> Option<String> {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    (is_web && !text.contains(char::is_whitespace)).then(|| text.to_owned())
+}

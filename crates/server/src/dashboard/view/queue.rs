@@ -1,0 +1,175 @@
+//! A queue with its limits, in words and as the fields of a form.
+
+use serde::Serialize;
+use surefoot::{Keep, QueueInfo, QueueLimits, Rate, format_duration, parse_duration};
+
+use crate::dashboard::text::{number, url};
+use crate::dashboard::visitor::Visitor;
+
+#[derive(Debug, Serialize)]
+pub(in crate::dashboard) struct QueueView {
+    name: String,
+    url_name: String,
+    paused: bool,
+    queued: String,
+    waiting: String,
+    running: String,
+    limits: Vec<String>,
+    keeps: Vec<String>,
+    fields: Vec<LimitField>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitField {
+    id: String,
+    name: &'static str,
+    value: String,
+    pattern: &'static str,
+    example: &'static str,
+}
+
+const COUNT: &str = "[1-9][0-9]{0,8}";
+const RATE: &str = "[1-9][0-9]{0,8}/.+";
+
+impl QueueView {
+    pub(in crate::dashboard) fn new(visitor: &Visitor, queue: &QueueInfo) -> Self {
+        Self {
+            name: queue.name.clone(),
+            url_name: url(&queue.name),
+            paused: queue.paused,
+            queued: number(queue.queued),
+            waiting: number(queue.waiting),
+            running: number(queue.running),
+            limits: limits(visitor, &queue.limits),
+            keeps: keeps(visitor, &queue.limits),
+            fields: fields(queue),
+        }
+    }
+}
+
+fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
+    let count = |key: &str, limit: Option<u32>| limit.map(|limit| visitor.t(key, &[("count", &limit.to_string())]));
+    let rate = limits.rate.map(|rate| {
+        visitor.t("queue.limit.rate", &[("max", &rate.max.to_string()), ("per", &format_duration(rate.per))])
+    });
+    let all = [
+        count("queue.limit.concurrency", limits.concurrency),
+        count("queue.limit.per_key", limits.concurrency_per_key),
+        rate,
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn keeps(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
+    let retention = &limits.retention;
+    let of = [("completed", retention.completed), ("failed", retention.failed), ("cancelled", retention.cancelled)];
+    of.into_iter()
+        .filter_map(|(status, keep)| {
+            let status = visitor.t(&format!("status.{status}"), &[]);
+            Some(visitor.t("queue.kept", &[("status", &status), ("keep", &keep_text(keep)?)]))
+        })
+        .collect()
+}
+
+fn fields(queue: &QueueInfo) -> Vec<LimitField> {
+    let limits = &queue.limits;
+    let field = |name: &'static str, value: Option<String>, pattern, example| LimitField {
+        id: format!("limit-{name}-{}", queue.name),
+        name,
+        value: value.unwrap_or_default(),
+        pattern,
+        example,
+    };
+    let count = |limit: Option<u32>| limit.map(|limit| limit.to_string());
+    let rate = limits.rate.map(|rate| format!("{}/{}", rate.max, format_duration(rate.per)));
+    vec![
+        field("concurrency", count(limits.concurrency), COUNT, "3"),
+        field("concurrency_per_key", count(limits.concurrency_per_key), COUNT, "1"),
+        field("rate", rate, RATE, "5/1s"),
+        field("keep_completed", keep_text(limits.retention.completed), ".*", "30d,1000"),
+        field("keep_failed", keep_text(limits.retention.failed), ".*", "90d"),
+        field("keep_cancelled", keep_text(limits.retention.cancelled), ".*", "30d"),
+    ]
+}
+
+/// `30d,1000`; `None` when everything is kept.
+fn keep_text(keep: Keep) -> Option<String> {
+    let parts = [keep.age.map(format_duration), keep.count.map(|count| count.to_string())];
+    let parts = parts.into_iter().flatten().collect::<Vec<_>>();
+    (!parts.is_empty()).then(|| parts.join(","))
+}
+
+/// The limits that a form says; what is empty is no limit. Names the field that cannot be read, and its text.
+pub(in crate::dashboard) fn limit_fields(text: impl Fn(&str) -> String) -> Result<QueueLimits, (&'static str, String)> {
+    fn read<T>(name: &'static str, text: String, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, (&'static str, String)> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        read(text).map(Some).ok_or_else(|| (name, text.to_owned()))
+    }
+    let count = |text: &str| text.parse::<u32>().ok().filter(|count| *count > 0);
+    let mut limits = QueueLimits {
+        concurrency: read("concurrency", text("concurrency"), count)?,
+        concurrency_per_key: read("concurrency_per_key", text("concurrency_per_key"), count)?,
+        rate: read("rate", text("rate"), read_rate)?,
+        ..QueueLimits::default()
+    };
+    limits.retention.completed = read("keep_completed", text("keep_completed"), read_keep)?.unwrap_or_default();
+    limits.retention.failed = read("keep_failed", text("keep_failed"), read_keep)?.unwrap_or_default();
+    limits.retention.cancelled = read("keep_cancelled", text("keep_cancelled"), read_keep)?.unwrap_or_default();
+    Ok(limits)
+}
+
+fn read_rate(text: &str) -> Option<Rate> {
+    let (max, per) = text.split_once('/')?;
+    let per = parse_duration(per.trim()).ok().filter(|per| !per.is_zero())?;
+    Some(Rate { max: max.trim().parse().ok().filter(|max| *max > 0)?, per })
+}
+
+fn read_keep(text: &str) -> Option<Keep> {
+    let mut keep = Keep::default();
+    for part in text.split(',').map(str::trim) {
+        match part.parse() {
+            Ok(count) if keep.count.is_none() => keep.count = Some(count),
+            Err(_) if keep.age.is_none() => keep.age = Some(parse_duration(part).ok()?),
+            _ => return None,
+        }
+    }
+    Some(keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_forms_limits_are_read_as_they_are_shown() {
+        let limits = QueueLimits {
+            concurrency: Some(3),
+            concurrency_per_key: None,
+            rate: Some(Rate { max: 5, per: Duration::from_secs(1) }),
+            retention: surefoot::Retention {
+                completed: Keep { age: Some(Duration::from_secs(86_400)), count: Some(10) },
+                ..Default::default()
+            },
+        };
+        let (queued, waiting, running) = (0, 0, 0);
+        let shown = fields(&QueueInfo { name: "q".into(), limits: limits.clone(), paused: false, queued, waiting, running });
+        let text = |name: &str| shown.iter().find(|field| field.name == name).unwrap().value.clone();
+        assert_eq!(limit_fields(text), Ok(limits));
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_read_is_named() {
+        let with = |wrong: &'static str, value: &'static str| {
+            limit_fields(move |name| if name == wrong { value.to_owned() } else { String::new() })
+        };
+        assert_eq!(with("concurrency", "0"), Err(("concurrency", "0".to_owned())));
+        assert_eq!(with("rate", "5"), Err(("rate", "5".to_owned())));
+        assert_eq!(with("keep_failed", "soon"), Err(("keep_failed", "soon".to_owned())));
+        assert_eq!(with("concurrency", " "), Ok(QueueLimits::default()));
+    }
+}

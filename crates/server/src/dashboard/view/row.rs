@@ -1,0 +1,88 @@
+//! A run as one row of a list: what it is called, how it stands, on what step.
+
+use serde::Serialize;
+use surefoot::state::Wait;
+use surefoot::{Run, RunId, RunStatus, StepStatus};
+
+use crate::dashboard::mask::Masker;
+use crate::dashboard::text::{Moment, Took, first_line};
+use crate::dashboard::visitor::Visitor;
+
+/// How a status looks: a class with a hue, an icon and a word, so that none of them stands alone.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::dashboard) struct Tone {
+    pub(in crate::dashboard) tone: &'static str,
+    pub(in crate::dashboard) icon: &'static str,
+    pub(in crate::dashboard) word: String,
+}
+
+/// A run in a list.
+#[derive(Debug, Serialize)]
+pub(in crate::dashboard) struct RunRow {
+    pub(in crate::dashboard) id: String,
+    pub(in crate::dashboard) name: String,
+    workflow: String,
+    #[serde(flatten)]
+    tone: Tone,
+    progress: u8,
+    pub(in crate::dashboard) step: Option<String>,
+    say: Option<String>,
+    error: Option<String>,
+    created: Moment,
+    took: Option<Took>,
+}
+
+/// What people call the run: its key, or what is unique about it, or the beginning of its id.
+pub(in crate::dashboard) fn name_of(run: &Run) -> String {
+    run.key.clone().or_else(|| run.unique.clone()).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
+}
+
+/// As much of an id as tells it from others of its day.
+pub(in crate::dashboard) fn short_id(id: &str) -> &str {
+    id.get(..18).unwrap_or(id)
+}
+
+/// Whether the run stands still until a person answers.
+pub(in crate::dashboard) fn asks(run: &Run) -> bool {
+    run.head.status == RunStatus::Waiting
+        && run.steps.iter().any(|step| matches!(step.wait, Some(Wait::Approval | Wait::Interrupted)))
+}
+
+/// How the run's status looks.
+pub(in crate::dashboard) fn tone(visitor: &Visitor, run: &Run) -> Tone {
+    if asks(run) {
+        return Tone { tone: "asking", icon: "ask", word: visitor.t("status.asking", &[]) };
+    }
+    let word = run.head.status.as_str();
+    Tone { tone: word, icon: word, word: visitor.t(&format!("status.{word}"), &[]) }
+}
+
+impl RunRow {
+    pub(in crate::dashboard) fn new(visitor: &Visitor, run: &Run) -> Self {
+        let masker = Masker::new(run.plan.parameters(), &run.parameters);
+        let at = (!run.head.status.is_ended()).then(|| run.next_step()).flatten();
+        let message = at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&masker.text(text), 120));
+        Self {
+            id: run.id.to_string(),
+            name: name_of(run),
+            workflow: run.plan.title().to_owned(),
+            tone: tone(visitor, run),
+            progress: run.head.progress,
+            step: at.map(|at| step_title(run, at)),
+            say: message,
+            error: run.head.error.as_deref().map(|text| first_line(&masker.text(text), 160)),
+            created: visitor.moment(run.created_at),
+            took: Took::between(run.head.started_at, run.head.completed_at, visitor.now),
+        }
+    }
+}
+
+fn step_title(run: &Run, at: usize) -> String {
+    let begun = run.steps[at].status != StepStatus::Pending || run.head.started_at.is_some();
+    if begun { run.plan.steps()[at].title.clone() } else { String::new() }
+}
+
+/// For addresses and forms.
+pub(in crate::dashboard) fn parse_ids(texts: &[String]) -> Vec<RunId> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
+}

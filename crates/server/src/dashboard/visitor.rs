@@ -1,0 +1,354 @@
+//! Whoever looks at a page: who it is, in which language, zone and colours it reads, and what it is told once.
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use minijinja::Value;
+use serde::Serialize;
+use surefoot::Timestamp;
+
+use super::i18n::Lang;
+use super::render::{render, safe};
+use super::text::{Moment, Zone, url};
+use crate::auth::{Actor, CSRF_FIELD, Refusal, Role};
+use crate::http::Problem;
+use crate::state::App;
+
+/// What a reader has chosen, or its browser for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Taste {
+    pub(crate) lang: Lang,
+    zone: Zone,
+    theme: Option<&'static str>,
+}
+
+/// Whoever looks at a page.
+#[derive(Clone, Debug)]
+pub(crate) struct Visitor {
+    pub(crate) actor: Actor,
+    pub(crate) taste: Taste,
+    pub(crate) now: Timestamp,
+    app: App,
+    /// The page's own path and query.
+    here: String,
+    flash: Option<(String, String)>,
+}
+
+pub(crate) const LANG: &str = "surefoot_lang";
+pub(crate) const THEME: &str = "surefoot_theme";
+const ZONE: &str = "surefoot_zone";
+const FLASH: &str = "surefoot_flash";
+const YEAR: u32 = 365 * 86_400;
+
+/// The pages that the navigation lists, with the least role that sees them.
+const NAV: &[(&str, &str, Role)] = &[
+    ("overview", "/", Role::Viewer),
+    ("runs", "/runs", Role::Viewer),
+    ("projects", "/projects", Role::Viewer),
+    ("queues", "/queues", Role::Viewer),
+    ("workers", "/workers", Role::Viewer),
+    ("alerts", "/alerts", Role::Viewer),
+    ("audit", "/audit", Role::Admin),
+    ("settings", "/settings", Role::Viewer),
+];
+
+/// What the frame of every page shows.
+#[derive(Serialize)]
+struct Frame {
+    lang: &'static str,
+    theme: Option<&'static str>,
+    zone: i32,
+    zone_name: String,
+    clock: String,
+    now: i64,
+    here: String,
+    hidden: Value,
+    nav: Vec<NavItem>,
+    themes: Vec<Switch>,
+    languages: Vec<Switch>,
+    user: String,
+    role: &'static str,
+    can_sign_out: bool,
+    may_operate: bool,
+    may_administer: bool,
+    flash: Option<Flash>,
+    live: Option<String>,
+    without_script: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct NavItem {
+    href: &'static str,
+    icon: &'static str,
+    title: String,
+    here: bool,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Switch {
+    value: &'static str,
+    title: String,
+    on: bool,
+}
+
+#[derive(Serialize)]
+struct Flash {
+    tone: String,
+    icon: String,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Whole<V> {
+    #[serde(flatten)]
+    frame: Frame,
+    #[serde(flatten)]
+    view: V,
+}
+
+/// How a page is kept up to date.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    /// The event stream that says when to look again.
+    pub(crate) events: Option<String>,
+    /// Without a script, how often the browser loads the page again, in seconds.
+    pub(crate) without_script: Option<u32>,
+}
+
+impl Live {
+    /// Anything may change.
+    pub(crate) fn any() -> Self {
+        Self { events: Some("/live".to_owned()), without_script: None }
+    }
+}
+
+impl Taste {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let header = || headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self {
+            lang: cookie(headers, LANG).and_then(Lang::of_tag).unwrap_or_else(|| Lang::of_header(header())),
+            zone: cookie(headers, ZONE).and_then(Zone::parse).unwrap_or_default(),
+            theme: cookie(headers, THEME).and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme)),
+        }
+    }
+
+    pub(crate) fn theme(&self) -> Option<&'static str> {
+        self.theme
+    }
+}
+
+impl FromRequestParts<App> for Visitor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let actor = Actor::from_request_parts(parts, app).await?;
+        let here = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let flash = cookie(&parts.headers, FLASH).and_then(|text| {
+            let (tone, text) = text.split_once('.')?;
+            Some((tone.to_owned(), unescape(text)?))
+        });
+        Ok(Self { actor, taste: Taste::of(&parts.headers), now: app.store().now(), app: app.clone(), here, flash })
+    }
+}
+
+impl Visitor {
+    /// A text of the dashboard in the reader's language.
+    pub(crate) fn t(&self, key: &str, values: &[(&str, &str)]) -> String {
+        self.taste.lang.text(key, values)
+    }
+
+    pub(crate) fn lang(&self) -> Lang {
+        self.taste.lang
+    }
+
+    pub(crate) fn zone(&self) -> Zone {
+        self.taste.zone
+    }
+
+    pub(crate) fn moment(&self, at: Timestamp) -> Moment {
+        self.zone().moment(at, self.now)
+    }
+
+    pub(crate) fn may(&self, role: Role) -> bool {
+        self.actor.may(role)
+    }
+
+    /// A page.
+    pub(crate) async fn page(&self, template: &str, live: Live, view: impl Serialize) -> Result<Response, Problem> {
+        self.page_with(StatusCode::OK, template, live, view).await
+    }
+
+    /// A page with a status of its own.
+    pub(crate) async fn page_with(
+        &self,
+        status: StatusCode,
+        template: &str,
+        live: Live,
+        view: impl Serialize,
+    ) -> Result<Response, Problem> {
+        let alerts = super::pages::open_alerts(&self.app).await?;
+        let whole = Whole { frame: self.frame(live, alerts), view };
+        let html = render(self.lang(), template, whole).map_err(super::template_fault)?;
+        let mut response = (status, Html(html)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.flash.is_some() {
+            headers.append(SET_COOKIE, set_cookie(FLASH, "", 0));
+        }
+        Ok(response)
+    }
+
+    fn frame(&self, live: Live, alerts: usize) -> Frame {
+        let token = self.app.auth().form_token(Some(&self.actor));
+        Frame {
+            lang: self.lang().code(),
+            theme: self.taste.theme,
+            zone: self.zone().0,
+            zone_name: self.zone().name(),
+            clock: self.zone().second(self.now),
+            now: self.now.as_micros() / 1000,
+            here: self.here.clone(),
+            hidden: safe(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#)),
+            nav: self.nav(alerts),
+            themes: self.themes(),
+            languages: self.languages(),
+            user: self.actor.name.clone(),
+            role: self.actor.role.as_str(),
+            can_sign_out: matches!(self.actor.via, crate::auth::Via::Session(_)),
+            may_operate: self.may(Role::Operator),
+            may_administer: self.may(Role::Admin),
+            flash: self.flash.as_ref().map(|(tone, text)| Flash {
+                tone: tone.clone(),
+                icon: if tone == "failed" { "failed" } else { "completed" }.to_owned(),
+                text: text.clone(),
+            }),
+            live: live.events,
+            without_script: live.without_script,
+        }
+    }
+
+    fn nav(&self, alerts: usize) -> Vec<NavItem> {
+        let path = self.here.split('?').next().unwrap_or("/");
+        let is_here = |href: &str| match href {
+            "/" => path == "/",
+            "/runs" => path.starts_with("/runs") || path.starts_with("/new"),
+            href => path.starts_with(href),
+        };
+        let seen = NAV.iter().filter(|(_, _, role)| self.may(*role));
+        seen.map(|&(name, href, _)| NavItem {
+            href,
+            icon: name,
+            title: format!("nav.{name}"),
+            here: is_here(href),
+            count: if name == "alerts" { alerts } else { 0 },
+        })
+        .collect()
+    }
+
+    fn themes(&self) -> Vec<Switch> {
+        ["auto", "light", "dark"]
+            .into_iter()
+            .map(|value| Switch { value, title: format!("theme.{value}"), on: self.taste.theme.unwrap_or("auto") == value })
+            .collect()
+    }
+
+    fn languages(&self) -> Vec<Switch> {
+        let one = |lang: Lang| Switch { value: lang.code(), title: lang.name().to_owned(), on: lang == self.lang() };
+        Lang::ALL.into_iter().map(one).collect()
+    }
+
+    /// Back to a page, with a word on what was done.
+    pub(crate) fn done(&self, to: &str, key: &str, values: &[(&str, &str)]) -> Response {
+        redirect(to, Some(("completed", &self.t(key, values))))
+    }
+
+    /// Back to a page, with a word on why it was not done.
+    pub(crate) fn refused(&self, to: &str, reason: &str) -> Response {
+        redirect(to, Some(("failed", &self.t("done.refused", &[("reason", reason)]))))
+    }
+}
+
+/// To another page, which then says `flash`: a tone and a text.
+pub(crate) fn redirect(to: &str, flash: Option<(&str, &str)>) -> Response {
+    let place = HeaderValue::from_str(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
+    let mut response = (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response();
+    if let Some((tone, text)) = flash {
+        // A cookie holds some 4 KiB.
+        let text: String = text.chars().take(400).collect();
+        response.headers_mut().append(SET_COOKIE, set_cookie(FLASH, &format!("{tone}.{}", url(&text)), 60));
+    }
+    response
+}
+
+/// The header that keeps what a reader has chosen.
+pub(crate) fn keep(name: &str, value: &str) -> HeaderValue {
+    set_cookie(name, value, YEAR)
+}
+
+fn set_cookie(name: &str, value: &str, seconds: u32) -> HeaderValue {
+    let text = format!("{name}={value}; Path=/; Max-Age={seconds}; SameSite=Lax");
+    HeaderValue::from_str(&text).expect("names are ours, and values are plain or percent-encoded")
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, value)| *found == name && !value.is_empty()).map(|(_, value)| value)
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first == b'%' {
+            let (digits, tail) = tail.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The part of an address that stays on this server: a form says where to go back to, and may not send people elsewhere.
+pub(crate) fn local_path(to: Option<&str>) -> &str {
+    let is_local = |to: &&str| to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n', '\t']);
+    to.filter(is_local).unwrap_or("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_once_survives_its_cookie() {
+        for text in ["plain", "100 % done; a=b", "\u{5df2}\u{63d0}\u{4ea4}"] {
+            assert_eq!(unescape(&url(text)).as_deref(), Some(text));
+        }
+        assert_eq!((unescape("%"), unescape("%zz"), unescape("%ff")), (None, None, None));
+    }
+
+    #[test]
+    fn a_form_cannot_send_people_elsewhere() {
+        for to in ["//evil.example", "https://evil.example", "/\\evil.example", "", "x"] {
+            assert_eq!(local_path(Some(to)), "/", "{to}");
+        }
+        assert_eq!(local_path(Some("/runs?status=failed")), "/runs?status=failed");
+    }
+
+    #[test]
+    fn a_taste_is_read_from_cookies_and_headers() {
+        let headers = |cookies: &str, language: &str| {
+            HeaderMap::from_iter([(COOKIE, cookies.parse().unwrap()), (ACCEPT_LANGUAGE, language.parse().unwrap())])
+        };
+        let taste = Taste::of(&headers("surefoot_zone=480; surefoot_theme=dark", "zh-CN"));
+        assert_eq!((taste.lang, taste.zone, taste.theme), (Lang::Zh, Zone(480), Some("dark")));
+        let taste = Taste::of(&headers("surefoot_lang=en; surefoot_theme=<b>", "zh-CN"));
+        assert_eq!((taste.lang, taste.zone, taste.theme), (Lang::En, Zone(0), None));
+    }
+}
