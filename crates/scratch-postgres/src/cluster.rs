@@ -1,5 +1,6 @@
 //! One cluster: its life, and what can be done to it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,7 +24,20 @@ pub struct ScratchPostgres {
     ground: Ground,
     programs: PathBuf,
     port: u16,
+    /// The superuser's password, when TCP connections need one.
+    password: Option<String>,
     databases: AtomicU32,
+}
+
+/// What a cluster is like. By default as Debian makes them, but that anybody on the loopback is let in.
+#[derive(Clone, Debug, Default)]
+pub struct ScratchOptions {
+    /// Lines for `postgresql.conf`, `fsync = off` say.
+    pub settings: Vec<String>,
+    /// The superuser's password, without which (SCRAM) TCP connections are refused.
+    pub password: Option<String>,
+    /// A certificate and its key as PEM: the server offers TLS.
+    pub certificate: Option<(String, String)>,
 }
 
 /// How a server is stopped.
@@ -49,24 +63,30 @@ impl ScratchPostgres {
     /// # Errors
     /// When PostgreSQL is not installed, or does not come up.
     pub fn with_settings(settings: &[&str]) -> Result<Self, ScratchError> {
+        let settings = settings.iter().map(|line| (*line).to_owned()).collect();
+        Self::with(ScratchOptions { settings, ..ScratchOptions::default() })
+    }
+
+    /// Makes a cluster such as this and starts it.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed, or does not come up.
+    pub fn with(options: ScratchOptions) -> Result<Self, ScratchError> {
         let (programs, ground, port) = (programs::postgres()?, Ground::new()?, free_port()?);
         let data = ground.path().join("data");
         let mut initdb = ground.command(&programs.join("initdb"));
         initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
         ground.run(initdb.arg("--pgdata").arg(&data))?;
-        let socket = ground.path().display();
-        let conf = data.join("postgresql.conf");
-        let ours = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = on\n\
-             max_connections = 200\nlog_min_messages = warning\n{}\n",
-            settings.join("\n")
-        );
-        let given = std::fs::read_to_string(&conf).map_err(while_doing(conf.display()))?;
-        ground.write(&conf, &format!("{given}\n{ours}"))?;
+        configure(&ground, port, &options)?;
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
-        let cluster =
-            Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, databases: AtomicU32::new(0) };
+        let ScratchOptions { password, .. } = options;
+        let databases = AtomicU32::new(0);
+        let cluster = Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, password, databases };
         cluster.start_again()?;
+        if let Some(password) = &cluster.password {
+            cluster.psql("postgres", &format!("ALTER USER postgres PASSWORD '{}'", password.replace('\'', "''")))?;
+            cluster.accept()?;
+        }
         Ok(cluster)
     }
 
@@ -96,7 +116,13 @@ impl ScratchPostgres {
 
     /// How the superuser reaches a database.
     pub fn url_of(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        self.url_with(database, "postgres", self.password.as_deref())
+    }
+
+    /// How a user reaches a database. The words stand in the URL as they are given.
+    pub fn url_with(&self, database: &str, user: &str, password: Option<&str>) -> String {
+        let password = password.map(|password| format!(":{password}")).unwrap_or_default();
+        format!("postgres://{user}{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Makes an empty database and tells its URL.
@@ -215,7 +241,7 @@ impl ScratchPostgres {
     /// # Errors
     /// When the server is not up.
     pub fn accept(&self) -> Result<(), ScratchError> {
-        self.allow("trust")
+        self.allow(if self.password.is_some() { "scram-sha-256" } else { "trust" })
     }
 
     fn allow(&self, method: &str) -> Result<(), ScratchError> {
@@ -246,6 +272,25 @@ impl Drop for ScratchPostgres {
             let _ = self.stop(Stop::Kill);
         }
     }
+}
+
+/// Writes the server's settings.
+fn configure(ground: &Ground, port: u16, options: &ScratchOptions) -> Result<(), ScratchError> {
+    let conf = ground.path().join("data/postgresql.conf");
+    let socket = ground.path().display();
+    let mut ours = format!(
+        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = on\n\
+         max_connections = 200\nlog_min_messages = warning\n"
+    );
+    if let Some((certificate, key)) = &options.certificate {
+        ground.file("server.crt", certificate)?;
+        let key = ground.file("server.key", key)?;
+        let only_ours = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&key, only_ours).map_err(while_doing(key.display()))?;
+        ours += &format!("ssl = on\nssl_cert_file = '{socket}/server.crt'\nssl_key_file = '{socket}/server.key'\n");
+    }
+    let given = std::fs::read_to_string(&conf).map_err(while_doing(conf.display()))?;
+    ground.write(&conf, &format!("{given}\n{ours}{}\n", options.settings.join("\n")))
 }
 
 fn signal(signal: &str, pids: &[u32]) -> Result<(), ScratchError> {

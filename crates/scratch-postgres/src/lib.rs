@@ -12,5 +12,5 @@ mod programs;
 mod watcher;
 
 pub use bouncer::ScratchBouncer;
-pub use cluster::{ScratchPostgres, Stop};
+pub use cluster::{ScratchOptions, ScratchPostgres, Stop};
 pub use error::ScratchError;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres, Stop};
+use surefoot_scratch_postgres::{ScratchBouncer, ScratchOptions, ScratchPostgres, Stop};
 
 fn ask(cluster: &ScratchPostgres, url: &str, statement: &str) -> Result<String, String> {
     let output = cluster.program("psql").args(["-X", "-A", "-t", "-d", url, "-c", statement]).output().unwrap();
@@ -51,4 +51,48 @@ fn a_bouncer_pools_by_transaction() {
         ask(cluster, &bouncer.url_of("pgbouncer"), "SHOW CONFIG").map(|rows| rows.contains("pool_mode|transaction")),
         Ok(true)
     );
+}
+
+#[test]
+fn a_password_can_be_asked_for() {
+    let options = ScratchOptions { password: Some("sesame".to_owned()), ..ScratchOptions::default() };
+    let cluster = ScratchPostgres::with(options).unwrap();
+    assert_eq!(ask(&cluster, &cluster.url(), "SELECT 1").unwrap(), "1");
+    let wrong = cluster.url_with("postgres", "postgres", Some("wrong"));
+    assert!(ask(&cluster, &wrong, "SELECT 1").unwrap_err().contains("password authentication failed"));
+}
+
+/// The test starts itself once more as a process that starts a cluster, and kills that.
+#[test]
+fn nothing_outlives_a_process_that_is_killed() {
+    if let Some(answer) = std::env::var_os("SCRATCH_POSTGRES_CHILD") {
+        let cluster = ScratchPostgres::start().unwrap();
+        std::fs::write(answer, cluster.data().to_str().unwrap()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let answer = folder.path().join("data");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "nothing_outlives_a_process_that_is_killed"]).env("SCRATCH_POSTGRES_CHILD", &answer);
+    let mut child = child.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let data = until(|| std::fs::read_to_string(&answer).ok().filter(|data| !data.is_empty()));
+    let server = std::fs::read_to_string(Path::new(&data).join("postmaster.pid")).unwrap();
+    let server = format!("/proc/{}", server.lines().next().unwrap());
+    assert!(Path::new(&server).exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until(|| (!Path::new(&server).exists() && !Path::new(&data).exists()).then_some(()));
+}
+
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(std::time::Instant::now() < deadline, "in vain");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
