@@ -1,0 +1,150 @@
+//! What the database is said to be is what it is: each fact is made true first, on real servers.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test")]
+
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use surefoot_postgres::{HolderKind, PostgresFacts, PostgresStore};
+use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
+
+async fn facts(url: &str) -> PostgresFacts {
+    PostgresStore::options(url).facts().await.unwrap()
+}
+
+/// Looks until it is so.
+async fn until(url: &str, what: &str, so: impl Fn(&PostgresFacts) -> bool) -> PostgresFacts {
+    let start = Instant::now();
+    loop {
+        let found = facts(url).await;
+        if so(&found) {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{what} did not come to be: {found:#?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_server_as_it_comes_is_seen_as_it_is() {
+    let url = ScratchPostgres::shared().fresh_database().unwrap();
+    let found = facts(&url).await;
+    let settings = &found.settings;
+    assert!(settings.fsync && settings.full_page_writes && settings.autovacuum && !settings.in_recovery);
+    assert_eq!((settings.synchronous_commit.as_str(), settings.wal_level.as_str()), ("on", "replica"));
+    assert!(settings.version >= 130_000 && settings.max_connections == 197, "{settings:?}");
+    assert_eq!(found.standbys.unwrap(), []);
+    assert!(!found.pooled.unwrap(), "a session has its own process");
+    assert!(found.notify.unwrap().unwrap() < Duration::from_secs(1));
+    assert!(found.round_trip.unwrap() < found.commit.unwrap(), "a commit waits for the disk");
+    let (ahead, uncertain) = found.clock.unwrap();
+    assert!(ahead.unsigned_abs() < 50_000 && uncertain < Duration::from_secs(1), "it is the same clock: {ahead}");
+    assert!(found.usage.unwrap().connections >= 1);
+    assert_eq!(found.folder, Some(ScratchPostgres::shared().data()));
+    let (schema, known) = found.schema.unwrap();
+    assert_eq!(schema, 0);
+    let store = PostgresStore::options(&url).open().await.unwrap();
+    let found = facts(&url).await;
+    assert_eq!(found.schema.unwrap(), (known, known));
+    let tables = found.tables.unwrap();
+    assert!(tables.iter().any(|table| table.name == "runs"), "{tables:#?}");
+    drop(store);
+}
+
+#[tokio::test]
+async fn settings_that_lose_commits_are_seen() {
+    let lines = ["fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off"];
+    let server = ScratchPostgres::with_settings(&lines).unwrap();
+    let found = facts(&server.url()).await;
+    let settings = &found.settings;
+    assert!(!settings.fsync && !settings.full_page_writes && !settings.autovacuum);
+    assert_eq!(settings.synchronous_commit, "off");
+    // The role of the store may have settings of its own.
+    server.psql("postgres", "CREATE ROLE careful LOGIN; ALTER ROLE careful SET synchronous_commit = on").unwrap();
+    let found = facts(&server.url().replace("postgres@", "careful@")).await;
+    assert_eq!(found.settings.synchronous_commit, "on");
+    assert_eq!(found.folder, None, "an ordinary user is not told where the data is");
+    assert!(found.commit.is_ok() && found.holders.is_ok() && found.usage.is_ok(), "{found:#?}");
+}
+
+#[tokio::test]
+async fn what_holds_vacuum_back_is_seen() {
+    let server = ScratchPostgres::with_settings(&["max_prepared_transactions = 5"]).unwrap();
+    let url = server.url();
+    assert_eq!(facts(&url).await.holders.unwrap(), []);
+    let mut psql = server.program("psql");
+    psql.args(["-X", "-q", "-d", "postgres"]).env("PGAPPNAME", "forgetful").stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut psql = Running(psql.spawn().unwrap());
+    let mut words = psql.0.stdin.take().unwrap();
+    words.write_all(b"BEGIN; SELECT pg_current_xact_id();\n").unwrap();
+    words.flush().unwrap();
+    let script = "BEGIN;\nCREATE TABLE t ();\nPREPARE TRANSACTION 'forgotten';\n";
+    let mut other = server.program("psql");
+    other.args(["-X", "-q", "-d", "postgres"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut other = Running(other.spawn().unwrap());
+    other.0.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(other.0.wait().unwrap().success());
+    server.psql("postgres", "SELECT pg_create_physical_replication_slot('unread', true)").unwrap();
+    let found = until(&url, "three holders", |found| found.holders.as_ref().is_ok_and(|all| all.len() == 3)).await;
+    let holders = found.holders.unwrap();
+    let of = |kind| holders.iter().find(|holder| holder.kind == kind).unwrap();
+    assert!(of(HolderKind::Transaction).name.contains("(forgetful, idle in transaction)"), "{holders:#?}");
+    assert!(of(HolderKind::Transaction).age.unwrap() >= Duration::from_secs(10));
+    assert_eq!(of(HolderKind::Prepared).name, "forgotten");
+    assert_eq!(of(HolderKind::Slot).name, "unread");
+    assert!(of(HolderKind::Slot).keeps.is_some());
+    drop(words);
+}
+
+#[tokio::test]
+async fn a_pooler_by_transaction_is_found_out() {
+    let server = ScratchPostgres::shared();
+    let bouncer = ScratchBouncer::start(server, 5).unwrap();
+    let found = facts(&bouncer.url_of("postgres")).await;
+    assert!(found.pooled.unwrap(), "sessions share processes");
+    assert_eq!(found.notify.unwrap(), None, "a notification does not come through");
+    assert!(found.settings.fsync && found.commit.is_ok() && found.usage.is_ok());
+}
+
+#[tokio::test]
+async fn who_follows_is_seen_with_how_far_behind() {
+    let server = ScratchPostgres::with_settings(&["synchronous_standby_names = 'in_step'"]).unwrap();
+    let url = server.url();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let follow = |name: &str, folder: &std::path::Path| {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let mut receiver = server.program("pg_receivewal");
+        receiver.arg("-D").arg(folder).arg("--synchronous").env("PGAPPNAME", name);
+        Running(receiver.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    };
+    let _followers = (follow("in_step", folders[0].path()), follow("trailing", folders[1].path()));
+    let start = Instant::now();
+    while server.psql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").unwrap() != "2"
+    {
+        assert!(start.elapsed() < Duration::from_secs(30), "they do not follow");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let found = until(&url, "one in step", |found| {
+        found.standbys.as_ref().is_ok_and(|all| all.iter().any(|one| one.sync_state.as_deref() == Some("sync")))
+    });
+    let standbys = found.await.standbys.unwrap();
+    let of = |name: &str| standbys.iter().find(|standby| standby.name == name).unwrap();
+    assert_eq!(of("in_step").sync_state.as_deref(), Some("sync"));
+    assert_eq!(
+        (of("trailing").sync_state.as_deref(), of("trailing").state.as_deref()),
+        (Some("async"), Some("streaming"))
+    );
+    assert!(of("trailing").behind.is_some());
+}
