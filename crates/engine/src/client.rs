@@ -113,6 +113,16 @@ impl Submit {
         self
     }
 
+    /// What is to be run.
+    pub fn workflow(&self) -> &Arc<Workflow> {
+        &self.workflow
+    }
+
+    /// What [`Self::key`] gave it.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// The run as it will be queued; parameters are checked here.
     fn queued(self, now: Timestamp) -> Result<Run, SubmitError> {
         let parameters = self.workflow.check_parameters(self.parameters).map_err(SubmitError::Parameters)?;

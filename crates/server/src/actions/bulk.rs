@@ -1,0 +1,1 @@
+//! The same action on many runs that a filter finds.

@@ -1,0 +1,28 @@
+//! Pausing, resuming and limiting queues.
+
+use serde_json::json;
+use surefoot::{QueueLimits, StoreError, format_duration};
+
+use crate::audit::audited;
+use crate::auth::Actor;
+use crate::state::App;
+
+/// Nothing more starts in the queue.
+pub(crate) async fn pause(app: &App, actor: &Actor, queue: &str) -> Result<(), StoreError> {
+    audited(app, actor, "queue.pause", queue, json!({}), app.store().pause_queue(queue, true)).await
+}
+
+/// Lets the queue go on.
+pub(crate) async fn resume(app: &App, actor: &Actor, queue: &str) -> Result<(), StoreError> {
+    audited(app, actor, "queue.resume", queue, json!({}), app.store().pause_queue(queue, false)).await
+}
+
+/// Gives the queue these limits.
+pub(crate) async fn set_queue(app: &App, actor: &Actor, queue: &str, limits: QueueLimits) -> Result<(), StoreError> {
+    let detail = json!({
+        "concurrency": limits.concurrency,
+        "concurrency_per_key": limits.concurrency_per_key,
+        "rate": limits.rate.map(|rate| format!("{}/{}", rate.max, format_duration(rate.per))),
+    });
+    audited(app, actor, "queue.set", queue, detail, app.store().set_queue(queue, limits, false)).await
+}

@@ -1,0 +1,409 @@
+//! The rules over real runs: on the in-memory store, whose clock the tests set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use surefoot::state::{Answer, CancelMode};
+use surefoot::store::{ClaimRequest, NewWorker, RunFilter};
+use surefoot::workflow::RetryPolicy;
+use surefoot::{
+    Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError, StepHandler, Store, Submit, Timestamp,
+    Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
+};
+use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
+
+use super::evaluator::Evaluator;
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct Scene {
+    clock: Arc<ManualClock>,
+    store: Arc<dyn Store>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        Self { store: Arc::new(MemoryStore::new(clock.clone())), clock }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn evaluator(&self) -> Evaluator {
+        evaluator_on(self.store.clone())
+    }
+
+    async fn look(&self) -> Vec<(String, AlertState)> {
+        self.evaluator().look().await.unwrap();
+        self.states().await
+    }
+
+    async fn states(&self) -> Vec<(String, AlertState)> {
+        let alerts = list(self.store.as_ref()).await.unwrap();
+        alerts.into_iter().map(|alert| (alert.id, alert.state)).collect()
+    }
+
+    async fn submit(&self, workflow: &Arc<Workflow>) -> Run {
+        Client::new(self.store.clone()).submit(Submit::new(workflow.clone())).await.unwrap().run
+    }
+
+    /// A worker that claims and does nothing.
+    async fn claim(&self) -> (WorkerId, Run) {
+        let id = WorkerId::new();
+        let actions = Arc::new(["work".to_owned()].into_iter().collect());
+        let (name, lease, version) = ("w".to_owned(), 60 * MINUTE, "1".to_owned());
+        let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions) };
+        self.store.register_worker(worker).await.unwrap();
+        let claimed = self.store.claim(ClaimRequest { worker: id, limit: 1, actions }).await.unwrap();
+        (id, claimed.runs.into_iter().next().unwrap())
+    }
+
+    /// The notifications that were handed to the store, by key.
+    async fn notifications(&self) -> Vec<String> {
+        let filter = RunFilter { queue: Some("alerts".to_owned()), limit: 1000, ..RunFilter::default() };
+        let mut keys: Vec<String> =
+            self.store.runs(filter).await.unwrap().into_iter().map(|run| run.key.unwrap()).collect();
+        keys.sort();
+        keys
+    }
+}
+
+fn options() -> AlertOptions {
+    let command = Command { command: vec!["true".to_owned()] };
+    let notifier = |name: &str| Notifier {
+        name: name.to_owned(),
+        allow_private: false,
+        kind: NotifierKind::Command(command.clone()),
+    };
+    AlertOptions { notifiers: vec![notifier("one"), notifier("two")], ..AlertOptions::default() }
+}
+
+fn evaluator_on(store: Arc<dyn Store>) -> Evaluator {
+    Evaluator::new(Client::new(store), options())
+}
+
+fn workflow() -> Arc<Workflow> {
+    Arc::new(Workflow::builder("work").step("only", "work").build().unwrap())
+}
+
+fn firing(id: &str) -> (String, AlertState) {
+    (id.to_owned(), AlertState::Firing)
+}
+
+fn resolved(id: &str) -> (String, AlertState) {
+    (id.to_owned(), AlertState::Resolved)
+}
+
+#[tokio::test]
+async fn a_long_run_fires_while_it_runs_and_resolves_when_it_has_ended() {
+    let scene = Scene::new();
+    let run = scene.submit(&workflow()).await;
+    scene.claim().await;
+    scene.pass(10 * MINUTE);
+    assert_eq!(scene.look().await, [], "ten minutes are not more than ten");
+    scene.pass(SECOND);
+    let id = format!("long_run/{}", run.id);
+    for _ in 0..3 {
+        assert_eq!(scene.look().await, [firing(&id)]);
+    }
+    scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
+    assert_eq!(scene.look().await, [firing(&id)], "it still runs");
+    scene.store.deregister_worker(scene.store.workers().await.unwrap()[0].id).await.unwrap();
+    assert_eq!(scene.look().await, [resolved(&id)]);
+    scene.pass(8 * 24 * 60 * MINUTE);
+    assert_eq!(scene.look().await, [], "what is long over is no longer shown");
+}
+
+#[tokio::test]
+async fn many_servers_fire_once_and_send_once() {
+    let scene = Scene::new();
+    let run = scene.submit(&workflow()).await;
+    scene.claim().await;
+    scene.pass(11 * MINUTE);
+    let mut servers: Vec<Evaluator> = (0..8).map(|_| scene.evaluator()).collect();
+    let mut looks = tokio::task::JoinSet::new();
+    for mut server in servers.drain(..) {
+        looks.spawn(async move { server.look().await.unwrap() });
+    }
+    looks.join_all().await;
+    scene.look().await;
+    let at = scene.store.now().as_micros();
+    let key = |notifier: &str| format!("long_run/{}@{at}/firing/{notifier}", run.id);
+    assert_eq!(scene.notifications().await, [key("one"), key("two")]);
+}
+
+#[tokio::test]
+async fn a_crash_at_any_write_loses_no_notification_and_doubles_none() {
+    for fault in Fault::ALL {
+        for at in 1.. {
+            let scene = Scene::new();
+            scene.submit(&workflow()).await;
+            scene.claim().await;
+            scene.pass(11 * MINUTE);
+            let faulty = Arc::new(FaultyStore::new(scene.store.clone(), at, fault));
+            let mut evaluator = evaluator_on(faulty.clone());
+            tokio::select! {
+                _ = evaluator.look() => {}
+                () = faulty.until_met() => {}
+            }
+            let met = faulty.met();
+            scene.look().await;
+            assert_eq!(scene.notifications().await.len(), 2, "{fault:?} at write {at}");
+            assert_eq!(scene.look().await.len(), 1);
+            if !met {
+                assert!(at > 2, "the submissions were met");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_firing_that_was_not_sent_is_sent_before_it_resolves() {
+    let scene = Scene::new();
+    let run = scene.submit(&workflow()).await;
+    scene.claim().await;
+    scene.pass(11 * MINUTE);
+    let faulty = Arc::new(FaultyStore::new(scene.store.clone(), 1, Fault::Refused));
+    assert!(evaluator_on(faulty).look().await.is_err(), "it cannot submit");
+    assert_eq!(scene.notifications().await, [String::new(); 0]);
+    scene.store.deregister_worker(scene.store.workers().await.unwrap()[0].id).await.unwrap();
+    scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
+    assert_eq!(scene.look().await, [resolved(&format!("long_run/{}", run.id))]);
+    let sent = scene.notifications().await;
+    let of = |state: &str| sent.iter().filter(|key| key.contains(state)).count();
+    assert_eq!((of("/firing/"), of("/resolved/")), (2, 2), "{sent:?}");
+}
+
+#[tokio::test]
+async fn what_fires_again_is_sent_again() {
+    let scene = Scene::new();
+    for round in 1..=2 {
+        let run = scene.submit(&workflow()).await;
+        scene.pass(6 * MINUTE);
+        assert!(scene.look().await.contains(&firing("waiting/work")));
+        scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
+        scene.pass(SECOND);
+        assert!(scene.look().await.contains(&resolved("waiting/work")));
+        let sent = scene.notifications().await;
+        assert_eq!(sent.iter().filter(|key| key.starts_with("waiting/")).count(), round * 4, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn work_that_nobody_does_fires_soon_and_work_that_waits_later() {
+    let scene = Scene::new();
+    let run = scene.submit(&workflow()).await;
+    scene.pass(29 * SECOND);
+    assert_eq!(scene.look().await, []);
+    scene.pass(2 * SECOND);
+    assert_eq!(scene.look().await, [firing("no_worker/work")]);
+    let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
+    assert_eq!(alert.text, format!("run {} waits, and no worker is alive", run.id));
+    scene.pass(5 * MINUTE);
+    let mut states = scene.look().await;
+    states.sort();
+    assert_eq!(states, [firing("no_worker/work"), firing("waiting/work")]);
+    scene.claim().await;
+    let mut states = scene.look().await;
+    states.sort();
+    assert_eq!(states, [resolved("no_worker/work"), resolved("waiting/work")]);
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_know_the_actions_is_no_worker() {
+    let scene = Scene::new();
+    let run = scene.submit(&workflow()).await;
+    scene.claim().await;
+    let other = Arc::new(Workflow::builder("other").step("only", "strange").build().unwrap());
+    scene.submit(&other).await;
+    scene.pass(MINUTE);
+    assert_eq!(scene.look().await, [firing("no_worker/other")], "{} runs", run.id);
+    assert!(list(scene.store.as_ref()).await.unwrap()[0].text.ends_with("no live worker knows strange"));
+    scene.store.pause_queue("other", true).await.unwrap();
+    assert_eq!(scene.look().await, [resolved("no_worker/other")], "a person paused it");
+}
+
+#[tokio::test]
+async fn a_run_that_is_to_start_later_does_not_wait() {
+    let scene = Scene::new();
+    let at = scene.store.now() + 60 * MINUTE;
+    Client::new(scene.store.clone()).submit(Submit::new(workflow()).at(at)).await.unwrap();
+    scene.pass(30 * MINUTE);
+    assert_eq!(scene.look().await, []);
+}
+
+#[tokio::test]
+async fn a_step_that_was_lost_too_often_fires_until_somebody_retries_it() {
+    let scene = Scene::new();
+    let run = scene.submit(&workflow()).await;
+    let mut now = scene.store.run(run.id).await.unwrap().unwrap();
+    while now.head.status != RunStatus::Failed {
+        let (worker, claimed) = scene.claim().await;
+        let mut edit = surefoot::state::Edit::new(claimed.clone(), scene.store.now());
+        edit.start_step(0).unwrap();
+        let (_, transition) = edit.finish();
+        scene.store.commit(claimed.lease().unwrap(), transition).await.unwrap();
+        scene.store.deregister_worker(worker).await.unwrap();
+        now = scene.store.run(run.id).await.unwrap().unwrap();
+    }
+    let id = format!("interruptions/{}", run.id);
+    assert_eq!(scene.look().await, [firing(&id)]);
+    assert_eq!(list(scene.store.as_ref()).await.unwrap()[0].text, "step only was interrupted 6 times, and 5 are allowed");
+    scene.store.retry(run.id, None, "ann").await.unwrap();
+    assert_eq!(scene.look().await, [resolved(&id)]);
+}
+
+/// Asks once, then is done.
+struct Ask;
+
+#[async_trait::async_trait]
+impl StepHandler for Ask {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        match context.answer() {
+            Some(_) => Ok(surefoot::Output::none().into()),
+            None => Ok(Outcome::Ask { question: "really?".to_owned(), checkpoint: Value::Null }),
+        }
+    }
+}
+
+async fn until(what: impl AsyncFn() -> bool) {
+    let found = async {
+        while !what().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found).await.expect("it never came");
+}
+
+#[tokio::test]
+async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
+    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
+    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", Ask), options).await.unwrap();
+    let client = worker.client();
+    let run = client.submit(Submit::new(workflow()).key("shop")).await.unwrap().run;
+    until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Waiting).await;
+    scene.pass(20 * MINUTE);
+    let id = format!("answer/{}", run.id);
+    assert_eq!(scene.look().await, [firing(&id)]);
+    let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
+    assert_eq!((alert.title.as_str(), alert.text.as_str()), ("run shop waits for an answer", "step only asks: really?"));
+    client.answer(run.id, "only", Answer::Approve, "ann", None).await.unwrap();
+    until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Completed).await;
+    assert_eq!(scene.look().await, [resolved(&id)]);
+    worker.stop().await;
+}
+
+async fn end(scene: &Scene, client: &Client, fails: bool) {
+    let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    let workflow = Workflow::builder("mixed").step_with("only", "work", |step| step.with(json!({ "fails": fails })).retry(once));
+    let run = client.submit(Submit::new(Arc::new(workflow.build().unwrap()))).await.unwrap().run;
+    client.wait(run.id).await.unwrap();
+    let _ = scene;
+}
+
+#[tokio::test]
+async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
+    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+    let work = handler_fn(async |_: StepContext, input: Value| match input["fails"] {
+        Value::Bool(true) => Err(StepError::fatal("as asked")),
+        _ => Ok(Value::Null),
+    });
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
+    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", work), options).await.unwrap();
+    let client = worker.client();
+    for number in 0..9 {
+        end(&scene, &client, number < 2).await;
+    }
+    assert_eq!(scene.look().await, [], "two of nine, but nine are too few");
+    end(&scene, &client, false).await;
+    assert_eq!(scene.look().await, [firing("failures/all")]);
+    let text = list(scene.store.as_ref()).await.unwrap().remove(0).text;
+    assert_eq!(text, "2 of the 10 runs that ended in the last 1h failed: 20 %; 2 in queue mixed");
+    for _ in 0..10 {
+        end(&scene, &client, false).await;
+    }
+    assert_eq!(scene.look().await, [resolved("failures/all")], "two of twenty are not more than ten percent");
+    end(&scene, &client, true).await;
+    assert_eq!(scene.look().await, [firing("failures/all")]);
+    scene.pass(62 * MINUTE);
+    assert_eq!(scene.look().await, [resolved("failures/all")], "that was more than an hour ago");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn notifications_that_fail_raise_no_alerts() {
+    let scene = Scene::new();
+    scene.submit(&workflow()).await;
+    scene.claim().await;
+    scene.pass(11 * MINUTE);
+    scene.look().await;
+    assert_eq!(scene.notifications().await.len(), 2);
+    scene.pass(24 * 60 * MINUTE);
+    assert!(scene.look().await.iter().all(|(id, _)| id.starts_with("long_run/")), "nobody sends them, and nothing fires");
+}
+
+#[tokio::test]
+async fn a_slow_store_fires_and_is_well_again_after_a_minute() {
+    let scene = Scene::new();
+    let slow = |limit| {
+        let rules = Rules { slow_store: Some(limit), ..Rules::default() };
+        Evaluator::new(Client::new(scene.store.clone()), AlertOptions { rules, ..options() })
+    };
+    slow(Duration::ZERO).look().await.unwrap();
+    assert_eq!(scene.states().await, [firing("slow_store/store")]);
+    scene.pass(50 * SECOND);
+    slow(Duration::ZERO).look().await.unwrap();
+    scene.pass(50 * SECOND);
+    slow(MINUTE).look().await.unwrap();
+    assert_eq!(scene.states().await, [firing("slow_store/store")], "another server found it slow not long ago");
+    scene.pass(11 * SECOND);
+    slow(MINUTE).look().await.unwrap();
+    assert_eq!(scene.states().await, [resolved("slow_store/store")]);
+}
+
+#[tokio::test]
+async fn an_acknowledged_alert_says_who_and_is_new_when_it_fires_again() {
+    let scene = Scene::new();
+    let store = scene.store.as_ref();
+    let run = scene.submit(&workflow()).await;
+    scene.pass(MINUTE);
+    scene.look().await;
+    let alert = acknowledge_as(store, "no_worker/work", "ann").await.unwrap();
+    assert!(!alert.is_open());
+    assert_eq!(acknowledge_as(store, "no_worker/work", "bob").await.unwrap().acknowledged, alert.acknowledged);
+    assert!(matches!(acknowledge_as(store, "no_worker/x", "bob").await, Err(AcknowledgeError::Unknown(_))));
+    scene.store.pause_queue("work", true).await.unwrap();
+    scene.look().await;
+    assert!(matches!(acknowledge_as(store, "no_worker/work", "bob").await, Err(AcknowledgeError::Resolved(_))));
+    scene.store.pause_queue("work", false).await.unwrap();
+    scene.look().await;
+    assert!(list(store).await.unwrap()[0].is_open(), "{}", run.id);
+}
+
+#[tokio::test]
+async fn a_run_beyond_what_is_listed_keeps_its_alert() {
+    let scene = Scene::new();
+    let last = scene.submit(&workflow()).await;
+    scene.claim().await;
+    scene.pass(11 * MINUTE);
+    scene.look().await;
+    let id = format!("long_run/{}", last.id);
+    let mut alert = alert::get(scene.store.as_ref(), &id).await.unwrap().unwrap();
+    assert_eq!(alert.state, AlertState::Firing);
+    // As when the listing ends before it.
+    let rules = Rules { long_run: Some(11 * MINUTE), ..Rules::default() };
+    let mut narrow = Evaluator::new(Client::new(scene.store.clone()), AlertOptions { rules, ..options() });
+    narrow.look().await.unwrap();
+    alert = alert::get(scene.store.as_ref(), &id).await.unwrap().unwrap();
+    assert_eq!(alert.state, AlertState::Resolved, "by these rules it is not long");
+    scene.pass(SECOND);
+    scene.look().await;
+    assert_eq!(scene.states().await, [firing(&id)]);
+}

@@ -1,0 +1,184 @@
+//! Problems: why a request was not served, as RFC 9457 has it.
+//!
+//! A handler gives a [`Problem`]; how it looks - a document for programs, a page for people - is decided by `face`, which
+//! knows the request.
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use surefoot::{RunId, StoreError, SubmitError};
+
+use crate::auth::Refusal;
+
+/// Why a request was not served.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    /// Names the kind of problem, for programs.
+    kind: &'static str,
+    detail: String,
+    /// The parameter at fault.
+    parameter: Option<String>,
+    /// Each parameter at fault, when there are several.
+    faults: Vec<(String, String)>,
+    /// The run that stands in the way.
+    run: Option<RunId>,
+    headers: HeaderMap,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        let (detail, headers) = (detail.into(), HeaderMap::new());
+        Self { status, kind, detail, parameter: None, faults: Vec::new(), run: None, headers }
+    }
+
+    /// Of a status and nothing more.
+    pub(crate) fn of(status: StatusCode, detail: impl Into<String>) -> Self {
+        let kind = match status {
+            StatusCode::BAD_REQUEST => "bad-request",
+            StatusCode::UNAUTHORIZED => "sign-in",
+            StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::NOT_FOUND => "not-found",
+            StatusCode::METHOD_NOT_ALLOWED => "method-not-allowed",
+            StatusCode::REQUEST_TIMEOUT => "timeout",
+            StatusCode::CONFLICT => "conflict",
+            StatusCode::PAYLOAD_TOO_LARGE => "too-large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "media-type",
+            StatusCode::TOO_MANY_REQUESTS => "too-many-requests",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            status if status.is_server_error() => "internal",
+            _ => "refused",
+        };
+        Self::new(status, kind, detail)
+    }
+
+    /// What was sent cannot be used.
+    pub(crate) fn invalid(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail);
+        Self { parameter: Some(parameter.into()), ..problem }
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::FORBIDDEN, detail)
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::CONFLICT, detail)
+    }
+
+    /// A fault of ours.
+    pub(crate) fn internal(detail: impl Into<String>) -> Self {
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What people read first.
+    pub(crate) fn title(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Error")
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The document.
+    pub(crate) fn json(&self) -> Value {
+        let mut document = json!({
+            "type": format!("urn:surefoot:problem:{}", self.kind),
+            "title": self.title(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(parameter) = &self.parameter {
+            document["parameter"] = parameter.as_str().into();
+        }
+        if !self.faults.is_empty() {
+            let fault = |(parameter, detail): &(String, String)| json!({ "parameter": parameter, "detail": detail });
+            document["errors"] = self.faults.iter().map(fault).collect();
+        }
+        if let Some(run) = self.run {
+            document["run"] = run.to_string().into();
+        }
+        document
+    }
+
+    fn header(mut self, name: axum::http::HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.headers.clone()).into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::NoRun(_) => Self::not_found(text),
+            StoreError::Rule(_) | StoreError::RecordTaken { .. } | StoreError::LeaseLost => Self::conflict(text),
+            StoreError::Unavailable(_) | StoreError::InUse(_) => {
+                tracing::warn!(error = text, "the store does not answer");
+                let detail = format!("the store cannot be reached for now: {text}");
+                Self::of(StatusCode::SERVICE_UNAVAILABLE, detail).header(RETRY_AFTER, "1")
+            }
+            StoreError::Unusable(_) | StoreError::Fault(_) => {
+                tracing::error!(error = text, "a request came upon a fault of the store");
+                Self::internal("the store could not answer; the server's log says why")
+            }
+        }
+    }
+}
+
+impl From<SubmitError> for Problem {
+    fn from(error: SubmitError) -> Self {
+        let text = error.to_string();
+        match error {
+            SubmitError::Store(error) => error.into(),
+            SubmitError::Parameters(errors) => {
+                let fault = |error: surefoot::workflow::ParameterError| (error.parameter, error.message);
+                let faults: Vec<_> = errors.into_iter().map(fault).collect();
+                let parameter = faults.first().map(|(parameter, _)| parameter.clone());
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self { parameter, faults, ..Self::new(status, "parameters", text) }
+            }
+            SubmitError::Expression(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameters", text),
+            SubmitError::KeyConflict { run, .. } => {
+                let parameter = Some("key".to_owned());
+                Self { parameter, run: Some(run.id), ..Self::new(StatusCode::CONFLICT, "key-conflict", text) }
+            }
+            SubmitError::Taken { run, .. } => {
+                Self { run: Some(run.id), ..Self::new(StatusCode::CONFLICT, "taken", text) }
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, headers, text) = (refusal.status(), refusal.headers(), refusal.to_string());
+        match refusal {
+            Refusal::Store(error) => error.into(),
+            _ => Self { headers, ..Self::of(status, text) },
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}

@@ -1,0 +1,23 @@
+//! HTTP API, live events and dashboard of Surefoot.
+//!
+//! [`serve`] answers on a listener until it is told to stop. It knows the engine's [`surefoot::Client`] and nothing of which
+//! store is behind it, and reads neither files (but for workflows) nor the environment: [`ServerOptions`] says all.
+
+mod actions;
+pub mod alerts;
+mod api;
+mod audit;
+pub mod auth;
+mod dashboard;
+mod http;
+mod options;
+mod serve;
+mod sse;
+mod state;
+mod workflows;
+
+pub use alerts::AlertOptions;
+pub use audit::record_by_command;
+pub use options::{RequestLimits, ServerOptions};
+pub use serve::{ServeError, serve};
+pub use workflows::{Workflows, WorkflowsError};

@@ -1,0 +1,84 @@
+//! What every handler can reach.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use surefoot::{Client, Store, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Auth, AuthError};
+use crate::options::ServerOptions;
+use crate::workflows::Workflows;
+
+/// What every handler can reach. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    auth: Auth,
+    options: ServerOptions,
+    listen: SocketAddr,
+    started_at: Timestamp,
+    stop: CancellationToken,
+}
+
+impl App {
+    pub(crate) async fn new(
+        client: Client,
+        options: ServerOptions,
+        listen: SocketAddr,
+        stop: CancellationToken,
+    ) -> Result<Self, AuthError> {
+        let store = client.store().clone();
+        let started_at = store.now();
+        let auth = Auth::new(store, options.auth.clone(), listen, options.public_url.as_deref()).await?;
+        Ok(Self(Arc::new(Inner { client, auth, options, listen, started_at, stop })))
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        self.0.client.store().as_ref()
+    }
+
+    pub(crate) fn workflows(&self) -> &Workflows {
+        &self.0.options.workflows
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    pub(crate) fn options(&self) -> &ServerOptions {
+        &self.0.options
+    }
+
+    /// Cancelled when the server stops: streams end then.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// When this server started.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+
+    /// The address by which people reach the server, without a slash at its end.
+    pub(crate) fn public_url(&self) -> String {
+        match &self.0.options.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.0.listen),
+        }
+    }
+}
+
+impl FromRef<App> for Auth {
+    fn from_ref(app: &App) -> Self {
+        app.auth().clone()
+    }
+}
