@@ -50,17 +50,13 @@ async fn oldest(
     until: Option<Timestamp>,
 ) -> Result<Vec<Run>, StoreError> {
     let queue = queue.map(str::to_owned);
-    let filter = RunFilter { status: Some(status), queue, until, oldest_first: true, limit: MOST, ..RunFilter::default() };
+    let filter =
+        RunFilter { status: Some(status), queue, until, oldest_first: true, limit: MOST, ..RunFilter::default() };
     store.runs(filter).await
 }
 
 /// The rules about what waits: one alert for a queue, not one for each of the thousand runs in it.
-async fn queues(
-    store: &dyn Store,
-    rules: &Rules,
-    waiting: &[Run],
-    now: Timestamp,
-) -> Result<Vec<Finding>, StoreError> {
+async fn queues(store: &dyn Store, rules: &Rules, waiting: &[Run], now: Timestamp) -> Result<Vec<Finding>, StoreError> {
     let Some(shortest) = rules.waiting.into_iter().chain(rules.no_worker).min() else { return Ok(Vec::new()) };
     let workers = store.workers().await?;
     let mut found = Vec::new();
@@ -122,7 +118,8 @@ async fn failures(store: &dyn Store, rate: &FailureRate, now: Timestamp) -> Resu
     if ended < rate.at_least || share <= rate.percent {
         return Ok(None);
     }
-    let most = failed.into_iter().max_by_key(|(_, count)| *count).map(|(queue, count)| format!("; {count} in queue {queue}"));
+    let most =
+        failed.into_iter().max_by_key(|(_, count)| *count).map(|(queue, count)| format!("; {count} in queue {queue}"));
     Ok(Some(Finding {
         rule: Rule::Failures,
         subject: "all".to_owned(),

@@ -13,10 +13,10 @@ use surefoot::{
     StoreError, Submit, SubmitError, Workflow,
 };
 
+use super::AlertOptions;
 use super::alert::Alert;
 use super::judge::OWN_QUEUE;
 use super::notify::{Message, Notifier, RunCommand, Tools, deliver};
-use super::AlertOptions;
 
 /// The name of the workflow.
 const WORKFLOW: &str = "surefoot-alert";
@@ -88,7 +88,10 @@ impl StepHandler for Notify {
         let name = parameters.get("notifier").and_then(Value::as_str).unwrap_or_default();
         let Some(notifier) = self.notifiers.get(name) else {
             let known: Vec<&str> = self.notifiers.keys().map(String::as_str).collect();
-            let error = format!("this server has no notifier `{name}`: it has {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") });
+            let error = format!(
+                "this server has no notifier `{name}`: it has {}",
+                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            );
             return Err(error.into());
         };
         let message = parameters.get("message").and_then(Message::from_json).ok_or_else(|| {

@@ -8,8 +8,8 @@ use surefoot::state::{Answer, CancelMode};
 use surefoot::store::{ClaimRequest, NewWorker, RunFilter};
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError, StepHandler, Store, Submit, Timestamp,
-    Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
+    Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError, StepHandler, Store, Submit,
+    Timestamp, Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 
@@ -254,7 +254,10 @@ async fn a_step_that_was_lost_too_often_fires_until_somebody_retries_it() {
     }
     let id = format!("interruptions/{}", run.id);
     assert_eq!(scene.look().await, [firing(&id)]);
-    assert_eq!(list(scene.store.as_ref()).await.unwrap()[0].text, "step only was interrupted 6 times, and 5 are allowed");
+    assert_eq!(
+        list(scene.store.as_ref()).await.unwrap()[0].text,
+        "step only was interrupted 6 times, and 5 are allowed"
+    );
     scene.store.retry(run.id, None, "ann").await.unwrap();
     assert_eq!(scene.look().await, [resolved(&id)]);
 }
@@ -284,7 +287,8 @@ async fn until(what: impl AsyncFn() -> bool) {
 #[tokio::test]
 async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
     let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
+    let options =
+        WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
     let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", Ask), options).await.unwrap();
     let client = worker.client();
     let run = client.submit(Submit::new(workflow()).key("shop")).await.unwrap().run;
@@ -293,7 +297,10 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
     let id = format!("answer/{}", run.id);
     assert_eq!(scene.look().await, [firing(&id)]);
     let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
-    assert_eq!((alert.title.as_str(), alert.text.as_str()), ("run shop waits for an answer", "step only asks: really?"));
+    assert_eq!(
+        (alert.title.as_str(), alert.text.as_str()),
+        ("run shop waits for an answer", "step only asks: really?")
+    );
     client.answer(run.id, "only", Answer::Approve, "ann", None).await.unwrap();
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Completed).await;
     assert_eq!(scene.look().await, [resolved(&id)]);
@@ -302,7 +309,8 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
 
 async fn end(scene: &Scene, client: &Client, fails: bool) {
     let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-    let workflow = Workflow::builder("mixed").step_with("only", "work", |step| step.with(json!({ "fails": fails })).retry(once));
+    let workflow =
+        Workflow::builder("mixed").step_with("only", "work", |step| step.with(json!({ "fails": fails })).retry(once));
     let run = client.submit(Submit::new(Arc::new(workflow.build().unwrap()))).await.unwrap().run;
     client.wait(run.id).await.unwrap();
     let _ = scene;
@@ -315,7 +323,8 @@ async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
         Value::Bool(true) => Err(StepError::fatal("as asked")),
         _ => Ok(Value::Null),
     });
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
+    let options =
+        WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
     let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", work), options).await.unwrap();
     let client = worker.client();
     for number in 0..9 {
@@ -346,7 +355,10 @@ async fn notifications_that_fail_raise_no_alerts() {
     scene.look().await;
     assert_eq!(scene.notifications().await.len(), 2);
     scene.pass(24 * 60 * MINUTE);
-    assert!(scene.look().await.iter().all(|(id, _)| id.starts_with("long_run/")), "nobody sends them, and nothing fires");
+    assert!(
+        scene.look().await.iter().all(|(id, _)| id.starts_with("long_run/")),
+        "nobody sends them, and nothing fires"
+    );
 }
 
 #[tokio::test]

@@ -61,10 +61,21 @@ mod tests {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
             assert_eq!(names_loopback(&headers), expect, "{host}");
         };
-        for host in ["localhost", "localhost:7878", "LOCALHOST:1", "127.0.0.1:7878", "127.3.2.1", "[::1]:7878", "a.localhost"] {
+        for host in
+            ["localhost", "localhost:7878", "LOCALHOST:1", "127.0.0.1:7878", "127.3.2.1", "[::1]:7878", "a.localhost"]
+        {
             check(host, true);
         }
-        for host in ["", "evil.example", "evil.example:7878", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0", "[::2]:1"] {
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:7878",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::2]:1",
+        ] {
             check(host, false);
         }
         assert!(!names_loopback(&HeaderMap::new()));

@@ -41,7 +41,8 @@ pub(crate) enum Refusal {
     Store(#[from] StoreError),
 }
 
-const SIGN_IN: &str = "sign in first, or send a token as `Authorization: Bearer sf_...` (surefoot token create makes one)";
+const SIGN_IN: &str =
+    "sign in first, or send a token as `Authorization: Bearer sf_...` (surefoot token create makes one)";
 
 const BAD_TOKEN: &str = "the token is not known: it was revoked, has expired or is mistyped";
 

@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_another_site() {
-        for next in ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\nx", "/sign-in?next=/"] {
+        for next in ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\nx", "/sign-in?next=/"]
+        {
             assert_eq!(local_path(next), "/", "{next}");
         }
         assert_eq!(local_path("/runs?status=failed"), "/runs?status=failed");

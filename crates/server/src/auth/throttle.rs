@@ -128,7 +128,12 @@ mod tests {
     use super::*;
 
     fn throttle() -> Throttle {
-        Throttle::new(SignInLimits { free: 3, per_minute: 20, longest: Duration::from_secs(8), ..SignInLimits::default() })
+        Throttle::new(SignInLimits {
+            free: 3,
+            per_minute: 20,
+            longest: Duration::from_secs(8),
+            ..SignInLimits::default()
+        })
     }
 
     fn address(last: u8) -> IpAddr {

@@ -90,7 +90,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_private_address_must_be_allowed() {
-        for host in ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "10.0.0.1", "169.254.169.254", "2130706433", "0x7f.1"] {
+        for host in
+            ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "10.0.0.1", "169.254.169.254", "2130706433", "0x7f.1"]
+        {
             let error = resolve(host, 80, false).await.unwrap_err().to_string();
             assert!(error.contains("allow_private") || error.contains("cannot find"), "{host}: {error}");
         }

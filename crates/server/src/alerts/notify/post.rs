@@ -17,12 +17,7 @@ const EXCERPT: usize = 200;
 /// The longest answer that is read.
 const LARGEST: usize = 64 * 1024;
 
-pub(super) async fn post(
-    url: &str,
-    allow_private: bool,
-    headers: HeaderMap,
-    body: String,
-) -> Result<String, BoxError> {
+pub(super) async fn post(url: &str, allow_private: bool, headers: HeaderMap, body: String) -> Result<String, BoxError> {
     let url = parse(url)?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(443);

@@ -21,8 +21,8 @@ use surefoot::{Secret, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-pub use claims::RoleMapping;
 pub(super) use claims::Identity;
+pub use claims::RoleMapping;
 pub(super) use state::{LONGEST, State};
 
 use http::Http;

@@ -44,7 +44,8 @@ impl State {
     pub(in crate::auth) fn open(secret: &ServerSecret, sealed: &str, now: Timestamp) -> Option<Self> {
         let (bytes, signature) = sealed.split_once('.')?;
         let (bytes, signature) = (from_base64url(bytes)?, from_base64url(signature)?);
-        let state: Self = secret.verify(Purpose::SignIn, &bytes, &signature).then(|| serde_json::from_slice(&bytes).ok())??;
+        let state: Self =
+            secret.verify(Purpose::SignIn, &bytes, &signature).then(|| serde_json::from_slice(&bytes).ok())??;
         (now.since(Timestamp::from_micros(state.began_at)) < LONGEST).then_some(state)
     }
 }
