@@ -1,0 +1,222 @@
+//! Brings a schema to what this build knows, and refuses one that it cannot work on.
+//!
+//! Each migration is a numbered `.sql` file. It says down to which build's knowledge it stays usable (`tolerates`), so that
+//! workers of two versions work side by side while a deploy goes on: an older worker refuses a schema only when a migration
+//! that it does not know tolerates it no longer. And no such migration is run under a worker that lives.
+
+use surefoot::{Digest, StoreError};
+use tokio_postgres::{GenericClient, SimpleQueryMessage};
+
+use super::error::store_error;
+use super::session::Session;
+use super::sql;
+
+struct Migration {
+    version: i32,
+    name: &'static str,
+    /// The oldest version of the schema whose builds can still work once this has run.
+    tolerates: i32,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "first", tolerates: 1, sql: include_str!("../../migrations/0001_first.sql") }];
+
+/// The version of the schema that this build knows.
+pub(crate) const KNOWN: i32 = MIGRATIONS.len() as i32;
+
+/// What a schema is like.
+#[derive(Debug, Default)]
+struct Found {
+    /// The number of its last migration; 0 when there is none.
+    version: i32,
+    /// The oldest knowledge that can work on it.
+    tolerates: i32,
+    sums: Vec<String>,
+}
+
+/// Runs the migrations that `schema` lacks, if it may. What it did, for people.
+pub(crate) async fn migrate(session: &mut Session, schema: &str, automatic: bool) -> Result<String, StoreError> {
+    check_server(&**session).await?;
+    let found = look(&**session, schema).await?;
+    check(&found, schema)?;
+    if found.version >= KNOWN {
+        return Ok(format!("the schema {schema} is at version {} already", found.version));
+    }
+    if !automatic {
+        return Err(StoreError::Unusable(format!(
+            "the schema {schema} is at version {} and this surefoot needs {KNOWN}: run `surefoot migrate`",
+            found.version
+        )));
+    }
+    run_missing(session, schema).await
+}
+
+/// In one transaction, and one process at a time: the second finds it done.
+async fn run_missing(session: &mut Session, schema: &str) -> Result<String, StoreError> {
+    let tx = session.client().transaction().await.map_err(|error| store_error(&error))?;
+    let lock = format!("SELECT pg_advisory_xact_lock(hashtextextended('surefoot migrate {schema}', 0))");
+    run(&tx, &lock).await?;
+    let found = look(&tx, schema).await?;
+    check(&found, schema)?;
+    let missing = MIGRATIONS.iter().filter(|migration| migration.version > found.version);
+    if found.version == 0 {
+        make_schema(&tx, schema).await?;
+    } else if missing.clone().any(|migration| migration.tolerates > found.version) {
+        check_nobody_works(&tx, schema, found.version).await?;
+    }
+    for migration in missing {
+        run(&tx, &sql(migration.sql, schema)).await?;
+        run(&tx, &migration.note(schema)).await?;
+    }
+    tx.commit().await.map_err(|error| store_error(&error))?;
+    Ok(format!("the schema {schema} went from version {} to {KNOWN}", found.version))
+}
+
+/// The schema may be there already: made for us by somebody who may, while we may not.
+async fn make_schema(client: &(impl GenericClient + Sync), schema: &str) -> Result<(), StoreError> {
+    let there = format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}')");
+    if ask(client, &there).await?.as_deref() != Some("t") {
+        run(client, &sql("CREATE SCHEMA {schema}", schema)).await?;
+    }
+    run(client, &sql(MIGRATIONS_TABLE, schema)).await
+}
+
+const MIGRATIONS_TABLE: &str = "CREATE TABLE {schema}.migrations (
+    version integer PRIMARY KEY,
+    name text NOT NULL,
+    -- The oldest version whose builds can work on the schema from this migration on.
+    tolerates integer NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);";
+
+/// The statements need what came with PostgreSQL 13; texts are UTF-8.
+async fn check_server(client: &(impl GenericClient + Sync)) -> Result<(), StoreError> {
+    let number = ask(client, "SHOW server_version_num").await?.and_then(|number| number.parse::<u32>().ok());
+    if number.is_some_and(|number| number < 130_000) {
+        let version = ask(client, "SHOW server_version").await?.unwrap_or_default();
+        return Err(StoreError::Unusable(format!("the database is PostgreSQL {version}: 13 or later is needed")));
+    }
+    match ask(client, "SHOW server_encoding").await?.as_deref() {
+        None | Some("UTF8") => Ok(()),
+        Some(encoding) => Err(StoreError::Unusable(format!(
+            "the database's encoding is {encoding}: make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        ))),
+    }
+}
+
+/// Older workers that live would break in the middle of their work.
+async fn check_nobody_works(
+    client: &(impl GenericClient + Sync),
+    schema: &str,
+    version: i32,
+) -> Result<(), StoreError> {
+    let living = sql(
+        "SELECT string_agg(name || ' (' || version || ')', ', ' ORDER BY name) FROM {schema}.workers
+         WHERE expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+        schema,
+    );
+    match ask(client, &living).await? {
+        None => Ok(()),
+        Some(names) => Err(StoreError::Unusable(format!(
+            "the schema {schema} is at version {version}, and workers live that would break if it was brought to {KNOWN}: \
+             stop them first: {names}"
+        ))),
+    }
+}
+
+/// What is there. Simple queries: this has to work through a pooler, and in a transaction.
+async fn look(client: &(impl GenericClient + Sync), schema: &str) -> Result<Found, StoreError> {
+    // Not `to_regclass`: in a transaction that waited for the lock it would still see that there was none.
+    let there = format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = '{schema}' AND tablename = 'migrations')"
+    );
+    if ask(client, &there).await?.as_deref() != Some("t") {
+        return Ok(Found::default());
+    }
+    let list = sql("SELECT version, tolerates, sha256 FROM {schema}.migrations ORDER BY version", schema);
+    let mut found = Found::default();
+    for message in client.simple_query(&list).await.map_err(|error| store_error(&error))? {
+        let SimpleQueryMessage::Row(row) = message else { continue };
+        let number = |index| row.get(index).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0);
+        found.version = number(0);
+        found.tolerates = found.tolerates.max(number(1));
+        found.sums.push(row.get(2).unwrap_or_default().to_owned());
+    }
+    Ok(found)
+}
+
+async fn run(client: &(impl GenericClient + Sync), statements: &str) -> Result<(), StoreError> {
+    client.batch_execute(statements).await.map_err(|error| store_error(&error))
+}
+
+/// The first column of the first row; none when there is no row, or null.
+async fn ask(client: &(impl GenericClient + Sync), query: &str) -> Result<Option<String>, StoreError> {
+    let messages = client.simple_query(query).await.map_err(|error| store_error(&error))?;
+    Ok(messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
+}
+
+fn check(found: &Found, schema: &str) -> Result<(), StoreError> {
+    if found.version > KNOWN && found.tolerates > KNOWN {
+        return Err(StoreError::Unusable(format!(
+            "the schema {schema} is at version {} and no longer works with this surefoot, which knows {KNOWN}: upgrade it",
+            found.version
+        )));
+    }
+    let same = |(migration, sum): (&Migration, &String)| migration.sum().to_string() == *sum;
+    if MIGRATIONS.iter().zip(&found.sums).all(same) {
+        return Ok(());
+    }
+    let message = format!(
+        "the schema {schema} was made by another build of surefoot than this one: use that build, or another schema"
+    );
+    Err(StoreError::Unusable(message))
+}
+
+impl Migration {
+    fn sum(&self) -> Digest {
+        Digest::of(self.sql.as_bytes())
+    }
+
+    /// The statement that notes that it has run.
+    fn note(&self, schema: &str) -> String {
+        let Self { version, name, tolerates, .. } = self;
+        let note = format!(
+            "INSERT INTO {{schema}}.migrations (version, name, tolerates, sha256) \
+             VALUES ({version}, '{name}', {tolerates}, '{}')",
+            self.sum()
+        );
+        sql(&note, schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_worker_goes_on_as_long_as_it_is_tolerated() {
+        let newer = |tolerates| Found { version: KNOWN + 1, tolerates, sums: Vec::new() };
+        assert!(check(&newer(KNOWN), "s").is_ok());
+        let refused = check(&newer(KNOWN + 1), "s").unwrap_err().to_string();
+        assert!(refused.contains("upgrade it"), "{refused}");
+    }
+
+    #[test]
+    fn a_schema_of_another_build_is_refused() {
+        let found = Found { version: 1, tolerates: 1, sums: vec!["00".to_owned()] };
+        assert!(check(&found, "s").unwrap_err().to_string().contains("another build"));
+    }
+
+    #[test]
+    fn migrations_are_numbered_and_tolerate_what_came_before() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version as usize, index + 1, "{}", migration.name);
+            assert!((1..=migration.version).contains(&migration.tolerates), "{}", migration.name);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! How the database is reached: URLs, TLS, rights, the schema's versions, poolers, and databases that do not answer.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+
+mod away;
+mod hints;
+mod schema;
+mod secrets;
+mod support;
+mod tls;

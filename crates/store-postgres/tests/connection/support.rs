@@ -1,0 +1,60 @@
+//! What these tests share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use surefoot::{Handlers, Run, Store, Submit, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn};
+use surefoot_postgres::{PostgresOptions, PostgresStore};
+use surefoot_scratch_postgres::ScratchPostgres;
+
+/// A new database of the cluster that the tests share: its name and its URL.
+pub(crate) fn database() -> (String, String) {
+    let url = ScratchPostgres::shared().fresh_database().unwrap();
+    (url.rsplit('/').next().unwrap().to_owned(), url)
+}
+
+pub(crate) fn options(url: &str) -> PostgresOptions {
+    PostgresStore::options(url).connect_timeout(Duration::from_secs(2)).operation_timeout(Duration::from_secs(4))
+}
+
+pub(crate) async fn open(url: &str) -> Arc<PostgresStore> {
+    Arc::new(options(url).open().await.unwrap())
+}
+
+/// Why it cannot be opened.
+pub(crate) async fn refused(options: PostgresOptions) -> String {
+    options.open().await.unwrap_err().to_string()
+}
+
+/// What does not come, in good time, fails the test.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A worker that knows `test.work`.
+pub(crate) async fn worker(store: &Arc<PostgresStore>, folder: &Path) -> WorkerHandle {
+    let work = handler_fn(async |_: surefoot::StepContext, (): ()| Ok(serde_json::json!({ "done": true })));
+    let workspaces: PathBuf = folder.to_owned();
+    let options = WorkerOptions { workspaces, ..WorkerOptions::default() };
+    Worker::start(store.clone(), Handlers::new().with("test.work", work), options).await.unwrap()
+}
+
+/// A run of two steps to submit.
+pub(crate) fn two_steps() -> Submit {
+    let plan = Workflow::builder("two-steps").step("one", "test.work").step("two", "test.work").build().unwrap();
+    Submit::new(Arc::new(plan))
+}
+
+/// Waits for the end of a run.
+pub(crate) async fn ended(store: &Arc<PostgresStore>, run: surefoot::RunId) -> Run {
+    let client = surefoot::Client::new(store.clone() as Arc<dyn Store>);
+    tokio::time::timeout(Duration::from_secs(15), client.wait(run)).await.unwrap().unwrap()
+}
