@@ -1,1 +1,221 @@
 //! The store of Surefoot for many workers: one PostgreSQL database.
+//!
+//! Any number of processes work on it at once. What they write they write in groups, each group one statement (`writer`);
+//! what has to be looked at first is a transaction of its own (`tx`). The database's clock is the only one (`clock`). The
+//! statements are in `sql/`, the schema in `migrations/`.
+//!
+//! Statements have no name and name their schema, and nothing but LISTEN outlives a transaction: it works through PgBouncer
+//! in transaction mode.
+
+mod args;
+mod clock;
+mod connect;
+mod documents;
+mod doubts;
+mod facts;
+mod failure;
+mod limited;
+mod marks;
+mod op;
+mod pipe;
+mod plans;
+mod pool;
+mod read;
+mod row;
+mod shared;
+mod sql;
+mod statistics;
+mod tx;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::statistics::{Span, Tally};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
+    WorkerInfo,
+};
+use surefoot::{
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+};
+use tokio::task::JoinSet;
+
+pub use connect::PostgresOptions;
+pub use facts::{Holder, HolderKind, PostgresFacts, Settings, Standby, TableFacts, Usage};
+
+use crate::clock::DatabaseClock;
+use crate::connect::Connector;
+use crate::marks::Marks;
+use crate::op::{Commit, Lanes};
+use crate::row::Written;
+use crate::shared::Shared;
+use crate::writer::Lane;
+
+/// Runs in one PostgreSQL database, of which many processes take and give. Dropping it closes its sessions.
+#[derive(Debug)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    commits: Lane<Commit>,
+    submits: Lanes,
+    _tasks: JoinSet<()>,
+}
+
+/// Groups of commits on their way at once: one is made ready while another waits for the disk.
+const COMMITS: usize = 2;
+
+impl PostgresStore {
+    /// Options to open a store with.
+    pub fn options(url: &str) -> PostgresOptions {
+        PostgresOptions::of(url)
+    }
+
+    /// The store in a schema that is as this build wants it.
+    pub(crate) async fn start(
+        connector: Connector,
+        clock: Option<Arc<dyn Clock>>,
+        timeout: Duration,
+        notify: bool,
+    ) -> Result<Self, StoreError> {
+        let channel = notify.then(|| connector.schema().to_owned());
+        let listens = channel.clone().map(|channel| (connector.clone(), channel));
+        let shared = Arc::new(Shared::new(connector, DatabaseClock::new(clock), timeout, Marks::default()));
+        shared.within(shared.look_at_clock()).await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(marks::run(shared.clone(), channel));
+        if let Some((connector, channel)) = listens {
+            let marks = shared.marks.clone();
+            tasks.spawn(connect::listen(connector, channel, move |payload| match payload {
+                Some(payload) => marks.heard(payload),
+                None => marks.mark(true),
+            }));
+        }
+        let submits = Lanes { plain: Lane::start(&shared, 1), keyed: Lane::start(&shared, 1) };
+        Ok(Self { commits: Lane::start(&shared, COMMITS), submits, shared, _tasks: tasks })
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
+    fn hints(&self) -> Hints {
+        Hints { work: self.shared.marks.work(), any: self.shared.marks.any() }
+    }
+
+    async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        self.shared.within(op::register(&self.shared, &worker)).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
+        self.shared.within(op::heartbeat(&self.shared, worker)).await
+    }
+
+    async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.shared.retried(|| op::deregister(&self.shared, worker)).await
+    }
+
+    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        self.shared.retried(|| op::reclaim(&self.shared)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.shared.within(read::workers(&self.shared)).await
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        op::submit(&self.shared, &self.submits, submission).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
+        self.shared.retried(|| op::claim(&self.shared, &request)).await
+    }
+
+    async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        op::commit(&self.shared, &self.commits, lease, Written::of(transition)?).await
+    }
+
+    async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
+        self.shared.retried(|| op::edit(&self.shared, run, |edit| edit.request_cancel(mode, by))).await
+    }
+
+    async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        self.shared.retried(|| op::edit(&self.shared, run, |edit| edit.retry(from, by))).await
+    }
+
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError> {
+        self.shared.retried(|| op::edit(&self.shared, run, |edit| edit.answer(step, answer, by, note))).await
+    }
+
+    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        self.shared.retried(|| op::set_queue(&self.shared, name, &limits, only_if_new)).await
+    }
+
+    async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        self.shared.within(op::pause_queue(&self.shared, name, paused)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        self.shared.within(read::queues(&self.shared)).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.shared.within(read::run(&self.shared, id)).await
+    }
+
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+        self.shared.within(read::runs(&self.shared, &filter)).await
+    }
+
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.shared.within(read::events(&self.shared, run, after, limit)).await
+    }
+
+    async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
+        self.shared.within(read::records(&self.shared, &filter)).await
+    }
+
+    async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        self.shared.within(statistics::tallies(&self.shared, span, since)).await
+    }
+
+    async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
+        self.shared.within(statistics::count_runs(&self.shared, status, limit)).await
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.within(read::blob(&self.shared, digest)).await
+    }
+
+    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        self.shared.retried(|| op::put_document(&self.shared, &document, expect)).await
+    }
+
+    async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
+        self.shared.within(documents::get_one(&self.shared, kind, id)).await
+    }
+
+    async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
+        self.shared.within(documents::list(&self.shared, &filter)).await
+    }
+
+    async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+        self.shared.within(op::delete_document(&self.shared, kind, id)).await
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
+        self.shared.retried(|| op::prune(&self.shared, limit)).await
+    }
+}

@@ -1,0 +1,17 @@
+-- What queues allow just now: their limits, how many of their runs run, how many first starts their rate counts, and which
+-- start has to leave the window before the next. $3 is the time of a start that is asked for, when it is not now.
+SELECT name, paused, concurrency, concurrency_per_key, rate_max, rate_per, completed_age, completed_count, failed_age,
+       failed_count, cancelled_age, cancelled_count,
+       clock.now,
+       (SELECT count(*) FROM {schema}.runs WHERE status = 'running' AND queue = q.name),
+       (
+           SELECT count(*) FROM {schema}.runs
+           WHERE rate_at IS NOT NULL AND queue = q.name AND rate_at > least($3::bigint, clock.now) - q.rate_per
+       ),
+       (
+           SELECT rate_at FROM {schema}.runs WHERE rate_at IS NOT NULL AND queue = q.name AND q.rate_max > 0
+           ORDER BY rate_at DESC LIMIT 1 OFFSET greatest(q.rate_max - 1, 0)
+       )
+FROM {schema}.queues AS q,
+     (SELECT coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now) AS clock
+WHERE q.name = ANY ($1::text[]) ORDER BY name;

@@ -1,0 +1,1 @@
+SELECT content FROM {schema}.blobs WHERE digest = $1::bytea;

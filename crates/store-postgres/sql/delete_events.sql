@@ -1,0 +1,1 @@
+DELETE FROM {schema}.events WHERE run = ANY ($1::uuid[]);

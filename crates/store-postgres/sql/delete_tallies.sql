@@ -1,0 +1,1 @@
+DELETE FROM {schema}.tallies WHERE span = 3600 AND at < $1::bigint;

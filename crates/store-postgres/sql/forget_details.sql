@@ -1,0 +1,1 @@
+UPDATE {schema}.runs SET details = false WHERE id = ANY ($1::uuid[]);

@@ -1,0 +1,14 @@
+-- Queued or waiting runs, the newest first, from the partial indexes that hold them.
+SELECT id FROM (
+    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE ready AND started_at IS NULL
+    UNION ALL
+    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE ready AND started_at IS NOT NULL
+    UNION ALL
+    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE NOT ready
+    UNION ALL
+    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE status = 'waiting' AND available_at IS NULL
+    OFFSET 0
+) AS held_back
+WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR workflow = $2) AND ($3::text IS NULL OR queue = $3)
+  AND ($4::text IS NULL OR key = $4) AND id BETWEEN $5::uuid AND $6::uuid AND ($7::uuid IS NULL OR worker = $7)
+ORDER BY id DESC LIMIT $8::bigint;

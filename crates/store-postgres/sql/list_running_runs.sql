@@ -1,0 +1,7 @@
+-- Running runs, the newest first: all are found by their index, and then sorted.
+SELECT id FROM (
+    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE status = 'running' OFFSET 0
+) AS running
+WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR workflow = $2) AND ($3::text IS NULL OR queue = $3)
+  AND ($4::text IS NULL OR key = $4) AND id BETWEEN $5::uuid AND $6::uuid AND ($7::uuid IS NULL OR worker = $7)
+ORDER BY id DESC LIMIT $8::bigint;

@@ -1,0 +1,2 @@
+-- One queue's rate, locked.
+SELECT rate_max, rate_per FROM {schema}.queues WHERE name = $1::text FOR UPDATE;

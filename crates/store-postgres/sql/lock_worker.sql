@@ -1,0 +1,1 @@
+SELECT id, name FROM {schema}.workers WHERE id = $1::uuid FOR UPDATE;

@@ -1,0 +1,36 @@
+-- What there is to claim, at a glance: all that an idle worker asks. The queues that have runs to take are found by a skip
+-- along the two indexes, and the plans of those that wait by a skip along theirs, however many wait.
+WITH RECURSIVE clock AS (
+    SELECT coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
+),
+named (name) AS (
+    SELECT least(
+        (SELECT min(queue) FROM {schema}.runs WHERE ready AND started_at IS NULL),
+        (SELECT min(queue) FROM {schema}.runs WHERE ready AND started_at IS NOT NULL)
+    )
+    UNION ALL
+    SELECT least(
+        (SELECT min(queue) FROM {schema}.runs WHERE ready AND started_at IS NULL AND queue > named.name),
+        (SELECT min(queue) FROM {schema}.runs WHERE ready AND started_at IS NOT NULL AND queue > named.name)
+    )
+    FROM named WHERE named.name IS NOT NULL
+),
+live (plan) AS (
+    SELECT min(plan) FROM {schema}.runs WHERE ready IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(plan) FROM {schema}.runs WHERE ready IS NOT NULL AND runs.plan > live.plan)
+    FROM live WHERE live.plan IS NOT NULL
+)
+SELECT
+    clock.now,
+    EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1::uuid),
+    EXISTS (SELECT 1 FROM {schema}.runs WHERE ready AND cancel IS NOT NULL),
+    EXISTS (SELECT 1 FROM {schema}.runs WHERE NOT ready AND available_at <= clock.now),
+    (SELECT min(available_at) FROM {schema}.runs WHERE NOT ready AND available_at > clock.now),
+    ARRAY (SELECT plan FROM live WHERE plan IS NOT NULL),
+    ARRAY (SELECT name FROM named WHERE name IS NOT NULL),
+    ARRAY (
+        SELECT coalesce(q.limited, false) FROM named LEFT JOIN {schema}.queues AS q USING (name) WHERE name IS NOT NULL
+        ORDER BY name
+    )
+FROM clock;

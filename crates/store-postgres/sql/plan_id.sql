@@ -1,0 +1,1 @@
+SELECT id FROM {schema}.plans WHERE digest = $1::bytea;

@@ -1,0 +1,71 @@
+-- Writes what was done to many runs: their heads, the steps that changed, one row of events each, and the counts of those
+-- that ended. Fenced ($1), a run that is not held under the very lease is left as it is, with all that belongs to it, and
+-- is not in the result; nor is one whose row has the token of this commit already: its answer got lost, and it was sent
+-- again. A fenced write takes back nothing of what a person asked. Not fenced, the caller has locked the rows.
+--
+-- One statement, so that a group is one round trip and one transaction without BEGIN and COMMIT.
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::text[], $11::smallint[],
+        $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::uuid[], $17::bigint[], $18::text[], $19::bigint[],
+        $20::smallint[]
+    ) AS i (
+        run, lease_worker, lease_epoch, token, events, body, status, progress,
+        error, started_at, completed_at, available_at, worker, epoch, cancel, rate_at,
+        slot
+    )
+),
+held AS (
+    UPDATE {schema}.runs AS r SET
+        status = i.status, progress = i.progress, error = i.error, started_at = i.started_at,
+        completed_at = i.completed_at, worker = i.worker, epoch = i.epoch,
+        available_at = CASE
+            WHEN $1 AND i.status IN ('queued', 'waiting') AND r.cancel IS NOT NULL THEN $2::bigint
+            ELSE i.available_at
+        END,
+        ready = CASE
+            WHEN $1 AND i.status IN ('queued', 'waiting') AND r.cancel IS NOT NULL THEN true
+            ELSE i.available_at <= $2::bigint
+        END,
+        cancel = CASE WHEN $1 AND i.completed_at IS NULL THEN r.cancel ELSE i.cancel END,
+        event_seq = r.event_seq + i.events, token = coalesce(i.token, r.token),
+        rate_at = coalesce(r.rate_at, i.rate_at), details = true
+    FROM input AS i
+    WHERE r.id = i.run AND (
+        NOT $1::boolean
+        OR r.status = 'running' AND r.worker = i.lease_worker AND r.epoch = i.lease_epoch
+        AND r.token IS DISTINCT FROM i.token
+    )
+    RETURNING r.id, r.event_seq, r.cancel, r.queue, i.events, i.body, i.completed_at, i.status, i.slot
+),
+stepped AS (
+    UPDATE {schema}.steps AS s SET
+        status = u.status, progress = u.progress, message = u.message, attempt = u.attempt,
+        interruptions = u.interruptions, started_at = u.started_at, completed_at = u.completed_at, error = u.error,
+        output = u.output, wait = u.wait, checkpoint = u.checkpoint, answer = u.answer, snapshot = u.snapshot,
+        undo = u.undo
+    FROM unnest(
+        $21::uuid[], $22::smallint[], $23::text[], $24::smallint[], $25::text[], $26::bigint[], $27::bigint[],
+        $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::bytea[],
+        $36::text[]
+    ) AS u (
+        run, position, status, progress, message, attempt, interruptions,
+        started_at, completed_at, error, output, wait, checkpoint, answer, snapshot,
+        undo
+    )
+    JOIN held ON held.id = u.run
+    WHERE s.run = u.run AND s.position = u.position
+    RETURNING s.run
+),
+told AS (
+    INSERT INTO {schema}.events (run, seq, at, body)
+    SELECT id, event_seq, $2, body FROM held WHERE events > 0
+),
+counted AS (
+    INSERT INTO {schema}.tallies (span, at, queue, outcome, slot, writer, count)
+    SELECT 60, completed_at - completed_at % 60000000, queue, status, slot, $3::integer, count(*)
+    FROM held WHERE completed_at IS NOT NULL
+    GROUP BY 2, 3, 4, 5
+    ON CONFLICT (span, at, queue, outcome, slot, writer) DO UPDATE SET count = tallies.count + excluded.count
+)
+SELECT id, cancel, queue, (SELECT count(*) FROM stepped) FROM held;

@@ -1,0 +1,35 @@
+//! Documents, as readers see them.
+
+use surefoot::StoreError;
+use surefoot::document::{Document, DocumentFilter};
+use tokio_postgres::Row;
+
+use crate::args::Args;
+use crate::failure::Failure;
+use crate::row::{count, get, optional_time, parse, time};
+use crate::shared::Shared;
+
+pub(crate) async fn get_one(shared: &Shared, kind: &str, id: &str) -> Result<Option<Document>, Failure> {
+    let args = Args::none().with(kind).with(id).with(shared.now().as_micros());
+    let rows = shared.query((&shared.sql.document, args)).await?;
+    Ok(rows.first().map(document).transpose()?)
+}
+
+pub(crate) async fn list(shared: &Shared, filter: &DocumentFilter) -> Result<Vec<Document>, Failure> {
+    let statement = if filter.descending { &shared.sql.documents_descending } else { &shared.sql.documents };
+    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+    let args = Args::none().with(filter.kind.as_str()).with(filter.after.as_deref());
+    let rows = shared.query((statement, args.with(shared.now().as_micros()).with(limit))).await?;
+    Ok(rows.iter().map(document).collect::<Result<_, _>>()?)
+}
+
+fn document(row: &Row) -> Result<Document, StoreError> {
+    Ok(Document {
+        kind: get(row, 0)?,
+        id: get(row, 1)?,
+        version: count(row, 2)?,
+        updated_at: time(row, 3)?,
+        expires_at: optional_time(row, 4)?,
+        data: parse(get(row, 5)?)?,
+    })
+}

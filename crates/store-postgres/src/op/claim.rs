@@ -1,0 +1,267 @@
+//! Gives runs to a worker: the highest priority first, then the oldest, within what their queues allow.
+//!
+//! A look says whether there is anything at all: that is all that an idle worker asks. Then it walks only the partial indexes
+//! of runs that can be taken, queue by queue, and passes over rows that another worker is taking. Queues with limits are
+//! locked and counted first; the others are not.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use surefoot::state::{Edit, StepState};
+use surefoot::store::{ClaimRequest, Claimed};
+use surefoot::{Run, RunId, StoreError, Timestamp, Workflow};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::admit::{self, Gate};
+use super::write::{self, Change};
+use crate::args::Args;
+use crate::failure::{Failure, fault};
+use crate::row::{RunRow, Written, get, of_runs, optional_time, steps_of, time, uuid};
+use crate::shared::Shared;
+use crate::tx::Tx;
+
+pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Claimed, Failure> {
+    let mut look = Look::take(shared, request).await?;
+    if look.is_due {
+        let promote = Args::none().with(look.now.as_micros());
+        shared.query((&shared.sql.promote_due, promote)).await?;
+        look = Look::take(shared, request).await?;
+    }
+    shared.set_backlog(!look.queues.is_empty());
+    if request.limit == 0 || !look.is_cancelling && look.queues.is_empty() {
+        return Ok(Claimed { runs: Vec::new(), next_at: look.next_due });
+    }
+    let mut tx = Tx::begin(shared).await?;
+    let taken = take(&mut tx, request, &look).await;
+    let taken = match taken {
+        Ok(taken) => taken,
+        Err(failure) => {
+            tx.roll_back().await;
+            return Err(failure);
+        }
+    };
+    finish(tx, &look, taken).await
+}
+
+/// What there is to claim, at a glance.
+#[derive(Debug)]
+struct Look {
+    now: Timestamp,
+    is_cancelling: bool,
+    is_due: bool,
+    next_due: Option<Timestamp>,
+    plans: Vec<i32>,
+    /// The queues that have a run to take, and whether they hold back starts.
+    queues: Vec<(String, bool)>,
+}
+
+impl Look {
+    async fn take(shared: &Shared, request: &ClaimRequest) -> Result<Self, Failure> {
+        let asked = Instant::now();
+        let args = Args::none().with(uuid(request.worker.as_bytes())).with(shared.clock.told());
+        let rows = shared.query((&shared.sql.look, args)).await?;
+        let row = rows.first().ok_or_else(|| fault("a look gives one row"))?;
+        if !get::<bool>(row, 1)? {
+            return Err(StoreError::LeaseLost.into());
+        }
+        let now = time(row, 0)?;
+        shared.clock.saw(asked, now);
+        let (names, limited): (Vec<String>, Vec<bool>) = (get(row, 6)?, get(row, 7)?);
+        Ok(Self {
+            now,
+            is_cancelling: get(row, 2)?,
+            is_due: get(row, 3)?,
+            next_due: optional_time(row, 4)?,
+            plans: get(row, 5)?,
+            queues: names.into_iter().zip(limited).collect(),
+        })
+    }
+}
+
+/// A run that can be taken; its row is locked.
+#[derive(Debug)]
+struct Pick {
+    row: RunRow,
+    /// It never ran, and its queue has a rate: its start counts.
+    counts: bool,
+}
+
+impl Pick {
+    fn turn(&self) -> (Reverse<i32>, RunId) {
+        (Reverse(self.row.priority), self.row.id)
+    }
+}
+
+/// What is taken, ready to be written.
+struct Taken {
+    changes: Vec<Change>,
+    now: Timestamp,
+    /// The queues that hold back starts.
+    limited: Vec<String>,
+}
+
+async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Taken, Failure> {
+    let shared = tx.shared;
+    let plans = shared.plans.get(tx, look.plans.iter().copied()).await?;
+    let foreign = foreign_plans(&plans, request);
+    let mut picks = Vec::new();
+    if look.is_cancelling {
+        picks = cancelling(tx, &foreign, request.limit).await?;
+    }
+    let room = request.limit - picks.len();
+    let names: Vec<&str> = look.queues.iter().filter(|(_, limited)| *limited).map(|(name, _)| name.as_str()).collect();
+    let mut gates = if names.is_empty() { HashMap::new() } else { admit::gates(tx, &names, None).await? };
+    // Those take places too, though nothing holds them back.
+    for pick in &picks {
+        if let Some(gate) = gates.get_mut(plans[&pick.row.plan].queue()) {
+            gate.occupy(pick.row.concurrency_key.as_deref());
+        }
+    }
+    let now = gates.values().find_map(|gate| gate.now).unwrap_or_else(|| shared.now());
+    let mut rest = Vec::new();
+    for (name, _) in &look.queues {
+        let mut gate = gates.remove(name).unwrap_or_default();
+        rest.extend(Walk { tx, name, foreign: &foreign, gate: &mut gate, picks: Vec::new() }.picks(room).await?);
+    }
+    rest.sort_unstable_by_key(Pick::turn);
+    rest.truncate(room);
+    picks.append(&mut rest);
+    picks.sort_unstable_by_key(Pick::turn);
+    let changes = changes(tx, request, picks, now).await?;
+    Ok(Taken { changes, now, limited: names.into_iter().map(str::to_owned).collect() })
+}
+
+/// The plans that the worker cannot run.
+fn foreign_plans(plans: &HashMap<i32, Arc<Workflow>>, request: &ClaimRequest) -> Vec<i32> {
+    let knows = |plan: &Workflow| plan.steps().iter().all(|step| request.actions.contains(&step.action));
+    plans.iter().filter(|(_, plan)| !knows(plan)).map(|(id, _)| *id).collect()
+}
+
+async fn cancelling(tx: &mut Tx<'_>, foreign: &[i32], limit: usize) -> Result<Vec<Pick>, Failure> {
+    let args = Args::none().with_all(foreign.to_vec()).with(bound(limit));
+    let rows = tx.query((&tx.sql().claim_cancelling, args)).await?;
+    Ok(of_runs(&rows)?.into_iter().map(|row| Pick { row, counts: false }).collect())
+}
+
+/// Picks the runs of one queue whose turn it is.
+struct Walk<'w, 'tx> {
+    tx: &'w mut Tx<'tx>,
+    name: &'w str,
+    foreign: &'w [i32],
+    gate: &'w mut Gate,
+    picks: Vec<Pick>,
+}
+
+impl Walk<'_, '_> {
+    /// `room` at most.
+    async fn picks(mut self, room: usize) -> Result<Vec<Pick>, Failure> {
+        let places = self.gate.places().min(room);
+        let mut starts = self.gate.starts();
+        while self.picks.len() < places {
+            let page = self.page(places - self.picks.len(), starts).await?;
+            if page.is_empty() {
+                break;
+            }
+            // Fewer than were asked for does not mean that there are no more: another worker may have taken some of them
+            // between the look at them and the lock.
+            self.choose(page, places, &mut starts);
+        }
+        Ok(self.picks)
+    }
+
+    /// The next runs in the order of starting.
+    async fn page(&mut self, wanted: usize, starts: usize) -> Result<Vec<Pick>, Failure> {
+        let sql = self.tx.sql();
+        let args = |limit: usize| {
+            let known: Vec<Uuid> = self.picks.iter().map(|pick| uuid(pick.row.id.as_bytes())).collect();
+            let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
+            args.with_all(self.gate.full_keys()).with_all(known).with(bound(limit))
+        };
+        let mut calls = vec![(sql.claim_resumed.as_str(), args(wanted))];
+        if starts > 0 {
+            calls.push((sql.claim_fresh.as_str(), args(wanted.min(starts))));
+        }
+        let answers = self.tx.queries(calls).await?;
+        let read = |rows: &[Row], counts| -> Result<Vec<Pick>, StoreError> {
+            Ok(of_runs(rows)?.into_iter().map(|row| Pick { row, counts }).collect())
+        };
+        let mut page = read(&answers[0], false)?;
+        if let Some(fresh) = answers.get(1) {
+            page.extend(read(fresh, self.gate.counts())?);
+        }
+        page.sort_unstable_by_key(Pick::turn);
+        Ok(page)
+    }
+
+    fn choose(&mut self, page: Vec<Pick>, places: usize, starts: &mut usize) {
+        for pick in page {
+            let key = pick.row.concurrency_key.as_deref();
+            let fresh = pick.row.head.started_at.is_none();
+            if self.picks.len() == places || fresh && *starts == 0 || key.is_some_and(|key| !self.gate.take(key)) {
+                continue;
+            }
+            *starts -= usize::from(fresh);
+            self.picks.push(pick);
+        }
+    }
+}
+
+/// Claims the picks by the rules.
+async fn changes(
+    tx: &mut Tx<'_>,
+    request: &ClaimRequest,
+    picks: Vec<Pick>,
+    now: Timestamp,
+) -> Result<Vec<Change>, Failure> {
+    let plans = tx.shared.plans.get(tx, picks.iter().map(|pick| pick.row.plan)).await?;
+    let touched = picks.iter().filter(|pick| !pick.row.is_untouched());
+    let touched: Vec<Uuid> = touched.map(|pick| uuid(pick.row.id.as_bytes())).collect();
+    let mut steps = HashMap::new();
+    if !touched.is_empty() {
+        steps = steps_of(&tx.query((&tx.sql().steps, Args::none().with_all(touched))).await?)?;
+    }
+    let mut changes = Vec::with_capacity(picks.len());
+    for pick in picks {
+        let plan = plans[&pick.row.plan].clone();
+        let pending = || vec![StepState::pending(); plan.steps().len()];
+        let steps = if pick.row.is_untouched() { pending() } else { steps.remove(&pick.row.id).unwrap_or_default() };
+        let mut edit = Edit::new(pick.row.whole(plan, steps)?, now);
+        edit.claim(request.worker)?;
+        let (run, transition) = edit.finish();
+        changes.push(Change { run, written: Written::of(transition)?, rate_at: pick.counts.then_some(now) });
+    }
+    Ok(changes)
+}
+
+/// Writes what was taken, and finds out when there is more.
+async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failure> {
+    let shared = tx.shared;
+    let Taken { changes, now, limited } = taken;
+    if changes.is_empty() && limited.is_empty() {
+        tx.roll_back().await;
+        return Ok(Claimed { runs: Vec::new(), next_at: look.next_due });
+    }
+    let names: Vec<&str> = limited.iter().map(String::as_str).collect();
+    let mut calls = vec![write::changes(shared, &changes, now)];
+    if !names.is_empty() {
+        calls.extend(admit::questions(shared, &names, None));
+    }
+    let answers = tx.commit(calls).await?;
+    if !changes.is_empty() {
+        shared.marks.changed(false);
+    }
+    let mut next_at = look.next_due;
+    if let [_, rows, keys] = answers.as_slice() {
+        let opening = admit::read(rows, keys)?.into_values().filter_map(|gate| gate.next_start());
+        next_at = opening.filter(|at| *at > now).chain(next_at).min();
+    }
+    let runs: Vec<Run> = changes.into_iter().map(|change| change.run).collect();
+    Ok(Claimed { runs, next_at })
+}
+
+fn bound(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,22 @@
+//! The operations. Those of the hot path are written in groups (`commit`, `submit`); the others each in a transaction of
+//! their own.
+
+mod admit;
+mod claim;
+mod commit;
+mod documents;
+mod person;
+mod prune;
+mod queues;
+mod submit;
+mod workers;
+mod write;
+
+pub(crate) use claim::claim;
+pub(crate) use commit::{Commit, commit};
+pub(crate) use documents::{delete_document, put_document};
+pub(crate) use person::edit;
+pub(crate) use prune::prune;
+pub(crate) use queues::{pause_queue, set_queue};
+pub(crate) use submit::{Lanes, submit};
+pub(crate) use workers::{deregister, heartbeat, reclaim, register};

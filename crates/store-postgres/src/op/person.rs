@@ -1,0 +1,88 @@
+//! What changes a run by the rules, under its row's lock: a person's cancel, retry and answer, and the interruption of the
+//! runs of a worker that is gone.
+
+use std::collections::HashMap;
+
+use surefoot::state::{Edit, RuleError};
+use surefoot::{Run, RunId, StoreError, Timestamp};
+
+use super::write::{self, Change};
+use crate::args::Args;
+use crate::failure::Failure;
+use crate::row::{RunRow, Written, steps_of, uuid};
+use crate::shared::Shared;
+use crate::tx::Tx;
+
+/// Applies one rule to a run and writes what it gives. Returns the run as it is then.
+pub(crate) async fn edit(
+    shared: &Shared,
+    id: RunId,
+    rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+) -> Result<Run, Failure> {
+    let mut tx = Tx::begin(shared).await?;
+    let now = shared.now();
+    match ruled(&mut tx, id, now, rule).await {
+        Ok(change) => {
+            let changes = [change];
+            tx.commit(vec![write::changes(shared, &changes, now)]).await?;
+            shared.marks.changed(write::make_work(shared, &changes));
+            let [change] = changes;
+            Ok(change.run)
+        }
+        Err(failure) => {
+            tx.roll_back().await;
+            Err(failure)
+        }
+    }
+}
+
+async fn ruled(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    now: Timestamp,
+    rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+) -> Result<Change, Failure> {
+    let key = uuid(id.as_bytes());
+    let sql = tx.sql();
+    let calls = vec![(sql.lock_run.as_str(), Args::none().with(key)), (&sql.steps, Args::none().with_all(vec![key]))];
+    let answers = tx.queries(calls).await?;
+    let row = answers[0].first().ok_or(StoreError::NoRun(id))?;
+    let row = RunRow::read(row)?;
+    let plan = tx.shared.plans.get(tx, [row.plan]).await?[&row.plan].clone();
+    let steps = steps_of(&answers[1])?.remove(&id).unwrap_or_default();
+    let mut edit = Edit::new(row.whole(plan, steps)?, now);
+    rule(&mut edit)?;
+    let (run, transition) = edit.finish();
+    let written = Written::of(transition)?;
+    if written.is_heavy() {
+        let answers = tx.queries(write::questions(tx.shared, &written)).await?;
+        write::check(id, &written, &answers)?;
+        write::extras(tx, id, &written, now).await?;
+    }
+    Ok(Change { run, written, rate_at: None })
+}
+
+/// What becomes of runs, whose rows are locked, when their worker is gone.
+pub(super) async fn interrupt(
+    tx: &mut Tx<'_>,
+    rows: Vec<RunRow>,
+    now: Timestamp,
+    reason: impl Fn(&RunRow) -> String,
+) -> Result<Vec<Change>, Failure> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let plans = tx.shared.plans.get(tx, rows.iter().map(|row| row.plan)).await?;
+    let ids = rows.iter().map(|row| uuid(row.id.as_bytes())).collect();
+    let mut steps: HashMap<_, _> = steps_of(&tx.query((&tx.sql().steps, Args::none().with_all(ids))).await?)?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let reason = reason(&row);
+        let (plan, steps) = (plans[&row.plan].clone(), steps.remove(&row.id).unwrap_or_default());
+        let mut edit = Edit::new(row.whole(plan, steps)?, now);
+        edit.interrupt(&reason)?;
+        let (run, transition) = edit.finish();
+        changes.push(Change { run, written: Written::of(transition)?, rate_at: None });
+    }
+    Ok(changes)
+}

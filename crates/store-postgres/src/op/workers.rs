@@ -1,0 +1,133 @@
+//! Workers: their lives and their leases.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use serde_json::json;
+use surefoot::state::CancelMode;
+use surefoot::statistics::{Outcome, Span};
+use surefoot::store::{Heartbeat, NewWorker};
+use surefoot::{Run, StoreError, Timestamp, WorkerId};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::person;
+use super::write::{self, Change};
+use crate::args::Args;
+use crate::failure::Failure;
+use crate::pipe::Call;
+use crate::row::{RunRow, clean, get, length, of_runs, optional_word, run_id, time, uuid, worker_id};
+use crate::shared::Shared;
+use crate::tx::Tx;
+
+/// Makes a worker known.
+pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), Failure> {
+    let args = Args::none()
+        .with(uuid(worker.id.as_bytes()))
+        .with(clean(worker.name.clone()))
+        .with(length(worker.lease))
+        .with(clean(worker.version.clone()))
+        .with(crate::row::json(&json!(*worker.actions))?)
+        .with(shared.clock.told());
+    shared.query((&shared.sql.insert_worker, args)).await?;
+    shared.marks.changed(true);
+    Ok(())
+}
+
+/// Renews a lease, by the database's clock. It waits for no other operation.
+pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heartbeat, Failure> {
+    let asked = Instant::now();
+    let args = Args::none().with(uuid(worker.as_bytes())).with(shared.clock.told());
+    let rows = shared.beat((&shared.sql.heartbeat, args)).await?;
+    let Some(first) = rows.first() else { return Err(StoreError::LeaseLost.into()) };
+    shared.clock.saw(asked, time(first, 0)?);
+    let mut cancels = Vec::new();
+    for row in rows.iter() {
+        if let Some(cancel) = optional_word::<CancelMode>(row, 2)? {
+            cancels.push((run_id(row, 1)?, cancel));
+        }
+    }
+    Ok(Heartbeat { cancels })
+}
+
+/// Ends a worker's life. What it holds still is interrupted.
+pub(crate) async fn deregister(shared: &Shared, worker: WorkerId) -> Result<(), Failure> {
+    let mut tx = Tx::begin(shared).await?;
+    let key = uuid(worker.as_bytes());
+    let rows = tx.query((&shared.sql.lock_worker, Args::none().with(key))).await?;
+    let Some(row) = rows.first() else {
+        tx.roll_back().await;
+        return Ok(());
+    };
+    let reason = format!("worker {} stopped", get::<&str>(row, 1)?);
+    let held = tx.query((&shared.sql.lock_runs_of_workers, Args::none().with_all(vec![key]))).await?;
+    let now = shared.now();
+    let changes = person::interrupt(&mut tx, of_runs(&held)?, now, |_| reason.clone()).await?;
+    end(tx, &changes, vec![key], now).await
+}
+
+/// Ends the workers whose lease has run out. The runs that they held.
+pub(crate) async fn reclaim(shared: &Shared) -> Result<Vec<Run>, Failure> {
+    let asked = Instant::now();
+    let rows = shared.query((&shared.sql.sweep, Args::none().with(shared.clock.told()))).await?;
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    let now = time(row, 0)?;
+    shared.clock.saw(asked, now);
+    if get(row, 1)? { bury(shared, now).await } else { Ok(Vec::new()) }
+}
+
+async fn bury(shared: &Shared, now: Timestamp) -> Result<Vec<Run>, Failure> {
+    let mut tx = Tx::begin(shared).await?;
+    let expired = tx.query((&shared.sql.lock_expired_workers, Args::none().with(now.as_micros()))).await?;
+    let names = expired.iter().map(named).collect::<Result<HashMap<WorkerId, String>, _>>()?;
+    let dead: Vec<Uuid> = names.keys().map(|id| uuid(id.as_bytes())).collect();
+    let calls = vec![
+        (shared.sql.lock_runs_of_workers.as_str(), Args::none().with_all(dead.clone())),
+        (&shared.sql.lock_runs_of_nobody, Args::none()),
+    ];
+    let answers = tx.queries(calls).await?;
+    let mut held = of_runs(&answers[0])?;
+    held.extend(of_runs(&answers[1])?);
+    held.sort_unstable_by_key(|row| row.id);
+    let reason = |row: &RunRow| match row.head.worker.and_then(|worker| names.get(&worker)) {
+        Some(name) => format!("worker {name} died"),
+        None => "its worker died".to_owned(),
+    };
+    let changes = person::interrupt(&mut tx, held, now, reason).await?;
+    end(tx, &changes, dead, now).await?;
+    Ok(changes.into_iter().map(|change| change.run).collect())
+}
+
+fn named(row: &Row) -> Result<(WorkerId, String), StoreError> {
+    Ok((worker_id(row, 0)?, get(row, 1)?))
+}
+
+/// Writes the end of workers and what becomes of their runs.
+async fn end(tx: Tx<'_>, changes: &[Change], workers: Vec<Uuid>, now: Timestamp) -> Result<(), Failure> {
+    let shared = tx.shared;
+    let mut calls = vec![(shared.sql.delete_workers.as_str(), Args::none().with_all(workers))];
+    if !changes.is_empty() {
+        calls.push(write::changes(shared, changes, now));
+        calls.push(recovered(shared, changes, now));
+    }
+    tx.commit(calls).await?;
+    write::make_work(shared, changes);
+    shared.marks.changed(true);
+    Ok(())
+}
+
+/// Counts the runs that were taken from the dead.
+fn recovered<'a>(shared: &'a Shared, changes: &'a [Change], now: Timestamp) -> Call<'a> {
+    let mut queues: BTreeMap<&str, i64> = BTreeMap::new();
+    changes.iter().for_each(|change| *queues.entry(change.run.queue()).or_default() += 1);
+    let each = queues.len();
+    let (queues, counts): (Vec<&str>, Vec<i64>) = queues.into_iter().unzip();
+    let args = Args::none()
+        .with_all(vec![Span::Minute.beginning(now).as_micros(); each])
+        .with_all(queues)
+        .with_all(vec![Outcome::Recovered.as_str(); each])
+        .with_all(vec![0_i16; each])
+        .with_all(counts)
+        .with(write::NOBODY);
+    (&shared.sql.add_tallies, args)
+}

@@ -1,0 +1,101 @@
+//! The plans that were read or written lately: most runs share a few.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use surefoot::{Digest, StoreError, Workflow};
+
+use crate::args::Args;
+use crate::failure::{Failure, fault};
+use crate::row::get;
+use crate::shared::Shared;
+use crate::tx::Tx;
+
+/// Plans by the number that the database gave them. A plan that was written is never changed or removed.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<i32, Arc<Workflow>>,
+    by_digest: HashMap<Digest, i32>,
+}
+
+/// Plans kept in memory at most; past that all are forgotten, which costs a few reads.
+const KEPT: usize = 1024;
+
+impl Plans {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, id: i32, plan: &Arc<Workflow>) {
+        let mut known = self.known();
+        if known.by_id.len() >= KEPT {
+            *known = Known::default();
+        }
+        known.by_id.insert(id, plan.clone());
+        known.by_digest.insert(plan.digest(), id);
+    }
+
+    /// The plans with these numbers.
+    pub(crate) async fn get(
+        &self,
+        tx: &mut Tx<'_>,
+        ids: impl IntoIterator<Item = i32>,
+    ) -> Result<HashMap<i32, Arc<Workflow>>, Failure> {
+        let ids: BTreeSet<i32> = ids.into_iter().collect();
+        let (mut found, missing) = self.find(&ids);
+        if !missing.is_empty() {
+            let rows = tx.query((&tx.sql().plan, Args::none().with_all(missing))).await?;
+            for row in &rows {
+                let (id, plan) = read(row)?;
+                self.keep(id, &plan);
+                found.insert(id, plan);
+            }
+        }
+        match ids.iter().find(|id| !found.contains_key(id)) {
+            Some(id) => Err(fault(format_args!("plan {id} is gone")).into()),
+            None => Ok(found),
+        }
+    }
+
+    fn find(&self, ids: &BTreeSet<i32>) -> (HashMap<i32, Arc<Workflow>>, Vec<i32>) {
+        let known = self.known();
+        let found: HashMap<_, _> = ids.iter().filter_map(|id| Some((*id, known.by_id.get(id)?.clone()))).collect();
+        let missing = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        (found, missing)
+    }
+
+    /// The number of a plan, which is written when it is new.
+    pub(crate) async fn put(&self, shared: &Shared, plan: &Arc<Workflow>) -> Result<i32, Failure> {
+        let digest = plan.digest();
+        if let Some(id) = self.known().by_digest.get(&digest) {
+            return Ok(*id);
+        }
+        let known = Args::none().with(digest.as_bytes().as_slice());
+        let mut rows = shared.query((&shared.sql.plan_id, known)).await?;
+        if rows.is_empty() {
+            let steps: Vec<&str> = plan.steps().iter().map(|step| step.id.as_str()).collect();
+            let added = Args::none()
+                .with(digest.as_bytes().as_slice())
+                .with(plan.name())
+                .with(plan.queue())
+                .with_all(steps)
+                .with(plan.json());
+            shared.query((&shared.sql.put_plan, added)).await?;
+            rows = shared.query((&shared.sql.plan_id, Args::none().with(digest.as_bytes().as_slice()))).await?;
+        }
+        let id = get(rows.first().ok_or_else(|| fault("a plan that was just written is not there"))?, 0)?;
+        self.keep(id, plan);
+        Ok(id)
+    }
+}
+
+fn read(row: &tokio_postgres::Row) -> Result<(i32, Arc<Workflow>), StoreError> {
+    let id = get(row, 0)?;
+    let plan = Workflow::from_json(get(row, 1)?).map_err(|error| fault(format_args!("plan {id}: {error}")))?;
+    Ok((id, Arc::new(plan)))
+}

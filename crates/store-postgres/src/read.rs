@@ -1,0 +1,178 @@
+//! What readers ask: runs, events, records, contents, queues, workers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
+use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::args::Args;
+use crate::failure::Failure;
+use crate::row::{count, event_rows, get, of_runs, queue_row, record, signed, steps_of, time, uuid, word, worker_id};
+use crate::shared::Shared;
+use crate::tx::Tx;
+
+pub(crate) async fn run(shared: &Shared, id: RunId) -> Result<Option<Run>, Failure> {
+    let mut tx = Tx::begin_reading(shared).await?;
+    let run = load(&mut tx, vec![uuid(id.as_bytes())]).await?.pop();
+    tx.roll_back().await;
+    Ok(run)
+}
+
+pub(crate) async fn runs(shared: &Shared, filter: &RunFilter) -> Result<Vec<Run>, Failure> {
+    let Some((statement, args)) = listing(shared, filter) else { return Ok(Vec::new()) };
+    let mut tx = Tx::begin_reading(shared).await?;
+    let rows = tx.query((&statement, args)).await?;
+    let ids = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<Uuid>, _>>()?;
+    let runs = load(&mut tx, ids).await?;
+    tx.roll_back().await;
+    Ok(runs)
+}
+
+/// Runs with their steps, in the order of these ids.
+async fn load(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<Vec<Run>, Failure> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = tx.sql();
+    let args = || Args::none().with_all(ids.clone());
+    let answers = tx.queries(vec![(sql.run.as_str(), args()), (&sql.steps, args())]).await?;
+    let rows = of_runs(&answers[0])?;
+    let mut steps = steps_of(&answers[1])?;
+    let plans = tx.shared.plans.get(tx, rows.iter().map(|row| row.plan)).await?;
+    let mut runs = HashMap::new();
+    for row in rows {
+        let (plan, steps) = (plans[&row.plan].clone(), steps.remove(&row.id).unwrap_or_default());
+        runs.insert(uuid(row.id.as_bytes()), row.whole(plan, steps)?);
+    }
+    Ok(ids.iter().filter_map(|id| runs.remove(id)).collect())
+}
+
+/// The statement that lists what the filter wants; `None` when nothing can fit.
+fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str>, Args<'a>)> {
+    let (first, last) = bounds(filter)?;
+    let status = filter.status.or(filter.worker.and(Some(RunStatus::Running)));
+    if filter.worker.is_some() && status != Some(RunStatus::Running) {
+        return None;
+    }
+    let args = Args::none()
+        .with(status.map(RunStatus::as_str))
+        .with(filter.workflow.as_deref())
+        .with(filter.queue.as_deref())
+        .with(filter.key.as_deref())
+        .with(first)
+        .with(last)
+        .with(filter.worker.as_ref().map(|worker| uuid(worker.as_bytes())))
+        .with(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    let args = match filter.text.as_deref() {
+        None => args,
+        Some(text) => {
+            let named = text.parse::<RunId>().ok().map(|id| uuid(id.as_bytes()));
+            args.with(text).with(end_of_prefix(text)).with(named)
+        }
+    };
+    let newest_first = statement(shared, filter, status);
+    let oldest_first = || newest_first.replace("DESC LIMIT", "ASC LIMIT");
+    let statement = if filter.oldest_first { Cow::Owned(oldest_first()) } else { Cow::Borrowed(newest_first) };
+    Some((statement, args))
+}
+
+/// The first and the last id that the filter's runs can have; `None` when there is none between.
+fn bounds(filter: &RunFilter) -> Option<(Uuid, Uuid)> {
+    let number = |id: RunId| u128::from_be_bytes(*id.as_bytes());
+    let page = filter.before.map(number);
+    let after = page.filter(|_| filter.oldest_first).map(|id| id.checked_add(1));
+    let before = page.filter(|_| !filter.oldest_first).map(|id| id.checked_sub(1));
+    let since = filter.since.map(|since| Some(number(RunId::first_at(since))));
+    let until = filter.until.map(|until| number(RunId::first_at(until)).checked_sub(1));
+    let first = after.into_iter().chain(since).try_fold(0, |first: u128, one| Some(first.max(one?)))?;
+    let last = before.into_iter().chain(until).try_fold(u128::MAX, |last: u128, one| Some(last.min(one?)))?;
+    (first <= last).then_some((Uuid::from_u128(first), Uuid::from_u128(last)))
+}
+
+/// Not before any text that begins with this one. (Nobody begins a key with the last of all characters.)
+fn end_of_prefix(text: &str) -> String {
+    format!("{text}{}", char::MAX)
+}
+
+/// The statement whose index has the fewest runs that the filter does not want.
+fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatus>) -> &'a str {
+    let sql = &shared.sql;
+    match status {
+        _ if filter.text.is_some() => &sql.list_runs_with_text,
+        _ if filter.key.is_some() => &sql.list_runs_with_key,
+        Some(RunStatus::Running) => &sql.list_running_runs,
+        Some(RunStatus::Queued | RunStatus::Waiting) => &sql.list_held_back_runs,
+        Some(RunStatus::Failed | RunStatus::Cancelled) => &sql.list_unhappy_runs,
+        Some(RunStatus::Completed) | None => &sql.list_runs,
+    }
+}
+
+pub(crate) async fn events(shared: &Shared, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, Failure> {
+    // Each row has an event at least; the first may have others that are not wanted.
+    let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+    let args = Args::none().with(uuid(run.as_bytes())).with(signed(after)).with(rows);
+    let rows = shared.query((&shared.sql.events, args)).await?;
+    let mut found = event_rows(&rows)?;
+    found.retain(|event| event.seq > after);
+    found.truncate(limit);
+    Ok(found)
+}
+
+pub(crate) async fn records(shared: &Shared, filter: &RecordFilter) -> Result<Vec<Record>, Failure> {
+    let prefix = filter.prefix.as_deref().filter(|prefix| !prefix.is_empty());
+    let args = Args::none()
+        .with(filter.kind.as_deref())
+        .with(filter.name.as_deref())
+        .with(filter.run.as_ref().map(|run| uuid(run.as_bytes())))
+        .with(filter.after.as_deref())
+        .with(prefix)
+        .with(prefix.map(end_of_prefix))
+        .with(filter.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)));
+    let rows = shared.query((&shared.sql.records, args)).await?;
+    Ok(rows.iter().map(record).collect::<Result<_, _>>()?)
+}
+
+pub(crate) async fn blob(shared: &Shared, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
+    let rows = shared.query((&shared.sql.blob, Args::none().with(digest.as_bytes().as_slice()))).await?;
+    Ok(rows.first().map(|row| get(row, 0)).transpose()?)
+}
+
+pub(crate) async fn queues(shared: &Shared) -> Result<Vec<QueueInfo>, Failure> {
+    let mut tx = Tx::begin_reading(shared).await?;
+    let sql = tx.sql();
+    let answers = tx.queries(vec![(sql.queue_counts.as_str(), Args::none()), (&sql.queues, Args::none())]).await?;
+    tx.roll_back().await;
+    let counts = answers[0].iter().map(queue_count).collect::<Result<HashMap<_, _>, _>>()?;
+    let info = |row: &Row| -> Result<QueueInfo, StoreError> {
+        let (name, paused, limits) = queue_row(row)?;
+        let count = |status| counts.get(&(name.clone(), status)).copied().unwrap_or(0);
+        let (queued, waiting) = (count(RunStatus::Queued), count(RunStatus::Waiting));
+        Ok(QueueInfo { limits, paused, queued, waiting, running: count(RunStatus::Running), name })
+    };
+    Ok(answers[1].iter().map(info).collect::<Result<_, _>>()?)
+}
+
+fn queue_count(row: &Row) -> Result<((String, RunStatus), u64), StoreError> {
+    Ok(((get(row, 0)?, word(row, 1)?), count(row, 2)?))
+}
+
+pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure> {
+    let rows = shared.query((&shared.sql.workers, Args::none().with(shared.clock.told()))).await?;
+    let info = |row: &Row| -> Result<WorkerInfo, StoreError> {
+        Ok(WorkerInfo {
+            id: worker_id(row, 0)?,
+            name: get(row, 1)?,
+            started_at: time(row, 2)?,
+            heartbeat_at: time(row, 3)?,
+            expires_at: time(row, 4)?,
+            running: count(row, 5)?,
+            version: get(row, 6)?,
+            actions: Arc::new(serde_json::from_str(get(row, 7)?).unwrap_or_default()),
+        })
+    };
+    Ok(rows.iter().map(info).collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,219 @@
+//! From rows to the engine's values. A row that makes no sense is a fault, told with where it is.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use surefoot::state::{Head, StepState};
+use surefoot::{
+    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, StoreError, Timestamp, WorkerId, Workflow,
+};
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
+use uuid::Uuid;
+
+use crate::failure::fault;
+
+/// The columns of `sql/run.sql`.
+#[derive(Debug)]
+pub(crate) struct RunRow {
+    pub(crate) id: RunId,
+    pub(crate) plan: i32,
+    parameters: String,
+    key: Option<String>,
+    uniq: Option<String>,
+    pub(crate) priority: i32,
+    pub(crate) concurrency_key: Option<String>,
+    created_at: Timestamp,
+    pub(crate) head: Head,
+    pub(crate) event_seq: u64,
+}
+
+impl RunRow {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: run_id(row, 0)?,
+            plan: get(row, 1)?,
+            parameters: get(row, 2)?,
+            key: get(row, 3)?,
+            uniq: get(row, 4)?,
+            priority: get(row, 5)?,
+            concurrency_key: get(row, 6)?,
+            created_at: time(row, 7)?,
+            head: Head {
+                status: word(row, 8)?,
+                progress: byte(row, 9)?,
+                error: get(row, 10)?,
+                started_at: optional_time(row, 11)?,
+                completed_at: optional_time(row, 12)?,
+                available_at: optional_time(row, 13)?,
+                worker: get::<Option<Uuid>>(row, 14)?.map(|id| WorkerId::from_bytes(id.into_bytes())),
+                epoch: count(row, 15)?,
+                cancel: optional_word(row, 16)?,
+            },
+            event_seq: count(row, 17)?,
+        })
+    }
+
+    /// Whether nothing but its submission has happened to the run: its steps need not be read.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.event_seq <= 1 && self.head.started_at.is_none()
+    }
+
+    /// The run, with its plan and steps.
+    pub(crate) fn whole(self, plan: Arc<Workflow>, steps: Vec<StepState>) -> Result<Run, StoreError> {
+        let id = self.id;
+        if steps.len() != plan.steps().len() {
+            let message = format!("run {id} has {} steps and its plan {}", steps.len(), plan.steps().len());
+            return Err(StoreError::Fault(message));
+        }
+        Ok(Run {
+            id,
+            parameters: parse(&self.parameters).map_err(|error| fault(format_args!("run {id}: {error}")))?,
+            plan,
+            key: self.key,
+            unique: self.uniq,
+            priority: self.priority,
+            concurrency_key: self.concurrency_key,
+            created_at: self.created_at,
+            head: self.head,
+            steps,
+        })
+    }
+}
+
+/// The rows of runs, in the order of these.
+pub(crate) fn of_runs(rows: &[Row]) -> Result<Vec<RunRow>, StoreError> {
+    rows.iter().map(RunRow::read).collect()
+}
+
+/// The columns of `sql/steps.sql`: the steps of each run.
+pub(crate) fn steps_of(rows: &[Row]) -> Result<HashMap<RunId, Vec<StepState>>, StoreError> {
+    let mut steps: HashMap<RunId, Vec<StepState>> = HashMap::new();
+    for row in rows {
+        let run = run_id(row, 0)?;
+        let step = step(row).map_err(|error| fault(format_args!("run {run}: {error}")))?;
+        steps.entry(run).or_default().push(step);
+    }
+    Ok(steps)
+}
+
+fn step(row: &Row) -> Result<StepState, StoreError> {
+    let json = |index| get::<Option<&str>>(row, index)?.map(parse).transpose();
+    Ok(StepState {
+        status: word(row, 1)?,
+        progress: byte(row, 2)?,
+        message: get(row, 3)?,
+        attempt: small(row, 4)?,
+        interruptions: small(row, 5)?,
+        started_at: optional_time(row, 6)?,
+        completed_at: optional_time(row, 7)?,
+        error: get(row, 8)?,
+        output: json(9)?,
+        wait: optional_word(row, 10)?,
+        checkpoint: json(11)?,
+        answer: json(12)?,
+        snapshot: get::<Option<&[u8]>>(row, 13)?.map(digest).transpose()?,
+        undo: optional_word(row, 14)?,
+    })
+}
+
+/// The events of rows: one row a commit, whose events are numbered up to its `seq`. Each is an array: kind, step, data.
+pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
+    let mut found = Vec::new();
+    for row in rows {
+        let (last, at, body) = (count(row, 0)?, time(row, 1)?, get::<&str>(row, 2)?);
+        let events: Vec<(String, Option<String>, Value)> = serde_json::from_str(body).map_err(fault)?;
+        let first =
+            (last + 1).checked_sub(events.len() as u64).ok_or_else(|| fault("more events than were counted"))?;
+        let event = |(seq, (kind, step, data))| Event { seq, at, kind, step, data };
+        found.extend((first..).zip(events).map(event));
+    }
+    Ok(found)
+}
+
+/// The first twelve columns of `sql/queues.sql`: a queue's name, whether it is paused, its limits.
+pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreError> {
+    let keep = |index| -> Result<Keep, StoreError> {
+        Ok(Keep { age: length(row, index)?, count: get::<Option<i64>>(row, index + 1)?.map(i64::unsigned_abs) })
+    };
+    let rate = match (limit(row, 4)?, length(row, 5)?) {
+        (Some(max), Some(per)) => Some(Rate { max, per }),
+        _ => None,
+    };
+    let limits = QueueLimits {
+        concurrency: limit(row, 2)?,
+        concurrency_per_key: limit(row, 3)?,
+        rate,
+        retention: Retention { completed: keep(6)?, failed: keep(8)?, cancelled: keep(10)? },
+    };
+    Ok((get(row, 0)?, get(row, 1)?, limits))
+}
+
+fn limit(row: &Row, index: usize) -> Result<Option<u32>, StoreError> {
+    get::<Option<i64>>(row, index)?.map(|limit| u32::try_from(limit).map_err(fault)).transpose()
+}
+
+fn length(row: &Row, index: usize) -> Result<Option<Duration>, StoreError> {
+    Ok(get::<Option<i64>>(row, index)?.map(|micros| Duration::from_micros(micros.unsigned_abs())))
+}
+
+/// The columns of `sql/records.sql`.
+pub(crate) fn record(row: &Row) -> Result<Record, StoreError> {
+    let (kind, name): (String, String) = (get(row, 0)?, get(row, 1)?);
+    let data = parse(get(row, 3)?).map_err(|error| fault(format_args!("record {kind} {name}: {error}")))?;
+    Ok(Record { kind, name, run: run_id(row, 2)?, data, created_at: time(row, 4)?, updated_at: time(row, 5)? })
+}
+
+/// A column. That it is of another type than ours is a fault.
+pub(crate) fn get<'r, T: FromSql<'r>>(row: &'r Row, index: usize) -> Result<T, StoreError> {
+    row.try_get(index).map_err(fault)
+}
+
+pub(crate) fn run_id(row: &Row, index: usize) -> Result<RunId, StoreError> {
+    get::<Uuid>(row, index).map(|id| RunId::from_bytes(id.into_bytes()))
+}
+
+pub(crate) fn worker_id(row: &Row, index: usize) -> Result<WorkerId, StoreError> {
+    get::<Uuid>(row, index).map(|id| WorkerId::from_bytes(id.into_bytes()))
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, StoreError> {
+    bytes.try_into().map(Digest::from_bytes).map_err(|_| fault("a digest is not of 32 bytes"))
+}
+
+pub(crate) fn time(row: &Row, index: usize) -> Result<Timestamp, StoreError> {
+    get(row, index).map(Timestamp::from_micros)
+}
+
+pub(crate) fn optional_time(row: &Row, index: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(get::<Option<i64>>(row, index)?.map(Timestamp::from_micros))
+}
+
+/// A number that is never negative, as the schema's checks say.
+pub(crate) fn count(row: &Row, index: usize) -> Result<u64, StoreError> {
+    get::<i64>(row, index).map(i64::unsigned_abs)
+}
+
+fn small(row: &Row, index: usize) -> Result<u32, StoreError> {
+    u32::try_from(get::<i64>(row, index)?).map_err(fault)
+}
+
+fn byte(row: &Row, index: usize) -> Result<u8, StoreError> {
+    u8::try_from(get::<i16>(row, index)?).map_err(fault)
+}
+
+/// A word of the state machine.
+pub(crate) fn word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<T, StoreError> {
+    get::<&str>(row, index)?.parse().map_err(fault)
+}
+
+pub(crate) fn optional_word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<Option<T>, StoreError> {
+    get::<Option<&str>>(row, index)?.map(|text| text.parse().map_err(fault)).transpose()
+}
+
+pub(crate) fn parse(text: &str) -> Result<Value, StoreError> {
+    serde_json::from_str(text).map_err(fault)
+}

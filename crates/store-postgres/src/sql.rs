@@ -1,0 +1,102 @@
+//! The statements, one file each under `sql/`, as they are for one schema.
+
+use crate::connect::sql;
+
+macro_rules! statements {
+    ($($name:ident,)+) => {
+        /// Every statement, by the name of its file.
+        #[derive(Debug)]
+        pub(crate) struct Statements {
+            $(pub(crate) $name: String,)+
+        }
+
+        impl Statements {
+            /// The statements for the store in `schema`.
+            pub(crate) fn of(schema: &str) -> Self {
+                Self { $($name: sql(&bare(include_str!(concat!("../sql/", stringify!($name), ".sql"))), schema),)+ }
+            }
+        }
+    };
+}
+
+statements! {
+    add_tallies,
+    admit,
+    blob,
+    claim_cancelling,
+    claim_fresh,
+    claim_resumed,
+    count_held_back_runs,
+    count_running_of_keys,
+    count_running_runs,
+    count_runs,
+    count_unhappy_runs,
+    delete_document,
+    delete_events,
+    delete_expired_documents,
+    delete_orphan_blobs,
+    delete_snapshot_blobs,
+    delete_tallies,
+    delete_workers,
+    document,
+    documents,
+    documents_descending,
+    events,
+    forget_details,
+    forget_starts,
+    heartbeat,
+    held_run,
+    insert_blobs,
+    insert_snapshot_blobs,
+    insert_worker,
+    known_blobs,
+    list_held_back_runs,
+    list_running_runs,
+    list_runs,
+    list_runs_with_key,
+    list_runs_with_text,
+    list_unhappy_runs,
+    lock_expired_workers,
+    lock_keys,
+    lock_queue,
+    lock_queues,
+    lock_run,
+    lock_runs_of_nobody,
+    lock_runs_of_workers,
+    lock_worker,
+    look,
+    now,
+    old_by_age,
+    old_by_count,
+    pause_queue,
+    plan,
+    plan_id,
+    promote_due,
+    put_document,
+    put_plan,
+    put_record,
+    queue_counts,
+    queues,
+    recall_starts,
+    record_owners,
+    records,
+    remove_record,
+    roll_tallies,
+    run,
+    set_queue,
+    steps,
+    stop_starts,
+    submit_runs,
+    sweep,
+    tallies,
+    token,
+    workers,
+    write_runs,
+}
+
+/// A statement without its comments and its layout: it is sent each time it is used.
+fn bare(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let bare = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    bare.trim_end_matches(';').to_owned()
+}

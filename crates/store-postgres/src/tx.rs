@@ -1,0 +1,82 @@
+//! A transaction of several statements on a session of the pool. BEGIN goes with the first of them and COMMIT with the last:
+//! neither costs a round trip.
+
+use surefoot::StoreError;
+use tokio_postgres::Row;
+
+use crate::failure::Failure;
+use crate::pipe::{self, Call};
+use crate::pool::Pooled;
+use crate::shared::Shared;
+use crate::sql::Statements;
+
+/// A transaction. Dropping it before [`Self::commit`] or [`Self::roll_back`] closes its session.
+#[derive(Debug)]
+pub(crate) struct Tx<'c> {
+    pub(crate) shared: &'c Shared,
+    session: Pooled<'c>,
+    begin: &'static str,
+}
+
+impl<'c> Tx<'c> {
+    pub(crate) async fn begin(shared: &'c Shared) -> Result<Self, StoreError> {
+        Ok(Self { session: shared.session().await?, shared, begin: "BEGIN" })
+    }
+
+    /// One that reads: all of its statements see the same moment.
+    pub(crate) async fn begin_reading(shared: &'c Shared) -> Result<Self, StoreError> {
+        Ok(Self { session: shared.session().await?, shared, begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" })
+    }
+
+    pub(crate) fn sql(&self) -> &'c Statements {
+        &self.shared.sql
+    }
+
+    pub(crate) async fn query(&mut self, call: Call<'_>) -> Result<Vec<Row>, Failure> {
+        Ok(self.queries(vec![call]).await?.pop().unwrap_or_default())
+    }
+
+    /// Several statements in one round trip.
+    pub(crate) async fn queries(&mut self, calls: Vec<Call<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
+        let first = !std::mem::replace(&mut self.session.busy, true);
+        let session = &self.session;
+        let begin = if first { Some(pipe::word(session, self.begin).await) } else { None };
+        let mut sent = Vec::with_capacity(calls.len());
+        for call in calls {
+            sent.push(pipe::call(session, call).await);
+        }
+        let begun = match begin {
+            Some(begin) => begin.answer().await,
+            None => Ok(()),
+        };
+        let answers = pipe::answers(sent).await;
+        begun?;
+        Ok(answers?)
+    }
+
+    /// Commits after these last statements.
+    pub(crate) async fn commit(mut self, calls: Vec<Call<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
+        if !self.session.busy {
+            self.queries(Vec::new()).await?;
+        }
+        let session = &self.session;
+        let mut sent = Vec::with_capacity(calls.len());
+        for call in calls {
+            sent.push(pipe::call(session, call).await);
+        }
+        let commit = pipe::word(session, "COMMIT").await;
+        let answers = pipe::answers(sent).await;
+        let committed = commit.answer().await;
+        self.session.busy = committed.is_err();
+        let answers = answers?;
+        committed?;
+        Ok(answers)
+    }
+
+    /// Undoes what was written; the session can be used again.
+    pub(crate) async fn roll_back(mut self) {
+        if self.session.busy && self.session.batch_execute("ROLLBACK").await.is_ok() {
+            self.session.busy = false;
+        }
+    }
+}

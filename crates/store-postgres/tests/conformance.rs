@@ -1,0 +1,19 @@
+//! The suite that every store passes, in a new schema each of one scratch cluster.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use surefoot_postgres::PostgresStore;
+use surefoot_scratch_postgres::ScratchPostgres;
+use surefoot_store_tests::Scene;
+
+async fn postgres() -> Scene {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let clock = Scene::clock();
+    let url = ScratchPostgres::shared().url();
+    let schema = format!("scene_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let store = PostgresStore::options(&url).schema(&schema).clock(clock.clone()).open().await;
+    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ())
+}
+
+surefoot_store_tests::conformance!(postgres);
