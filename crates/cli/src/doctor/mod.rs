@@ -4,6 +4,8 @@
 
 mod bullmq;
 mod host;
+#[cfg_attr(not(test), expect(dead_code, reason = "waits for --store postgres://"))]
+mod postgres;
 mod report;
 mod sqlite;
 

@@ -26,7 +26,7 @@ pub(super) fn print(app: &App, target: &str, findings: &[Finding]) -> Result<(),
     out::print(&text(target, findings))
 }
 
-fn text(target: &str, findings: &[Finding]) -> String {
+pub(super) fn text(target: &str, findings: &[Finding]) -> String {
     let page = page();
     let width = findings.iter().map(|finding| console::measure_text_width(&finding.subject)).max().unwrap_or(0);
     let lines = findings.iter().map(|finding| entry(finding, width, page)).collect::<String>();

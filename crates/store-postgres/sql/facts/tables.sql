@@ -4,4 +4,4 @@ SELECT pg_class.relname AS name,
        n_dead_tup AS dead,
        extract(epoch FROM clock_timestamp() - greatest(last_vacuum, last_autovacuum))::bigint AS vacuumed,
        pg_total_relation_size(relid) AS bytes
-FROM pg_stat_user_tables JOIN pg_class ON pg_class.oid = relid WHERE relnamespace = '{schema}'::regnamespace ORDER BY n_dead_tup DESC;
+FROM pg_stat_user_tables JOIN pg_class ON pg_class.oid = relid WHERE relnamespace = to_regnamespace('{schema}') ORDER BY n_dead_tup DESC;

@@ -1,0 +1,127 @@
+//! Findings of real servers, each made true first.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use surefoot_doctor::{Finding, Level};
+use surefoot_postgres::PostgresStore;
+use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
+
+use super::examine;
+
+async fn findings(url: &str) -> Vec<Finding> {
+    examine(PostgresStore::options(url)).await.0
+}
+
+/// `level: found` of each finding on a subject.
+fn about(findings: &[Finding], subject: &str) -> Vec<String> {
+    let of = findings.iter().filter(|finding| finding.subject == subject);
+    of.map(|finding| format!("{}: {}", finding.level.as_str(), finding.found)).collect()
+}
+
+fn broken(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().filter(|finding| finding.level == Level::Broken).map(|finding| finding.subject.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_server_as_it_comes_breaks_nothing_and_its_findings_read_well() {
+    let url = ScratchPostgres::shared().fresh_database().unwrap();
+    let (found, store) = examine(PostgresStore::options(&url)).await;
+    assert_eq!(about(&found, "store"), ["note: the database holds no store yet"]);
+    assert!(store.is_none(), "looking makes none");
+    drop(PostgresStore::options(&url).open().await.unwrap());
+    let (found, store) = examine(PostgresStore::options(&url)).await;
+    assert!(store.is_some_and(|store| store.now().as_micros() > 0));
+    assert_eq!(broken(&found), [""; 0]);
+    let text = super::super::report::text("postgres://host/database", &found);
+    insta::with_settings!({ filters => FILTERS.to_vec(), omit_expression => true }, { insta::assert_snapshot!(text) });
+}
+
+/// What differs between servers and moments.
+const FILTERS: &[(&str, &str)] = &[
+    (r"PostgreSQL \d+\.\d+", "PostgreSQL [version]"),
+    (r"[\d.]+ (us|ms|s|min)\b( \(median\))?", "[time]$2"),
+    (r"(ahead of|behind) this", "[beside] this"),
+    (r"\d+ of \d+ connections", "[number] of [number] connections"),
+    (r"[\d.]+ (bytes|KiB|MiB|GiB|TiB)", "[size]"),
+    (r"\d+ dead rows? beside \d+ live ones?", "[number] dead rows beside [number] live ones"),
+    (r"(?m)^\w+ +(free disk|commit) .*\n( {10,}.*\n)*", "[$1]\n"),
+    (r"(?m)^.*: \d+ broken, \d+ warn, \d+ note, \d+ ok", "[verdict]"),
+];
+
+#[tokio::test]
+async fn settings_that_lose_commits_break_promises() {
+    let lines = ["fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off"];
+    let server = ScratchPostgres::with_settings(&lines).unwrap();
+    let found = findings(&server.url()).await;
+    assert_eq!(broken(&found), ["fsync", "synchronous_commit", "full_page_writes"]);
+    assert_eq!(about(&found, "dead rows"), ["warn: autovacuum is off"]);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_believable_is_told() {
+    // A server that is told to wait for a disk, with the times of one that does not.
+    let mut facts = PostgresStore::options(&ScratchPostgres::shared().url()).facts().await.unwrap();
+    facts.round_trip = Ok(Duration::from_micros(100));
+    facts.commit = Ok(Duration::from_micros(110));
+    let found = super::judge(&facts);
+    assert!(about(&found, "commit").concat().starts_with("warn: 110 us"), "{found:#?}");
+}
+
+#[tokio::test]
+async fn what_holds_vacuum_back_is_told() {
+    let server = ScratchPostgres::with_settings(&["max_prepared_transactions = 5"]).unwrap();
+    let psql = |script: &str| {
+        let mut psql = server.program("psql");
+        psql.args(["-X", "-q", "-d", "postgres"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut psql = psql.spawn().unwrap();
+        psql.stdin.as_mut().unwrap().write_all(script.as_bytes()).unwrap();
+        psql
+    };
+    let mut forgetful = psql("BEGIN; SELECT pg_current_xact_id();\n");
+    let mut preparing = psql("BEGIN;\nCREATE TABLE t ();\nPREPARE TRANSACTION 'forgotten';\n\\q\n");
+    assert!(preparing.wait().unwrap().success());
+    let start = Instant::now();
+    let held = loop {
+        let held = about(&findings(&server.url()).await, "vacuum");
+        if held.len() == 2 {
+            break held;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{held:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(held[0].starts_with("warn: a transaction is open for 1"), "{held:?}");
+    assert!(held[0].ends_with("idle in transaction)"), "{held:?}");
+    assert!(
+        held[1].starts_with("warn: a transaction is prepared for 1") && held[1].ends_with(": forgotten"),
+        "{held:?}"
+    );
+    forgetful.kill().unwrap();
+    forgetful.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_pooler_is_told_with_what_it_swallows() {
+    let bouncer = ScratchBouncer::start(ScratchPostgres::shared(), 5).unwrap();
+    let found = findings(&bouncer.url_of("postgres")).await;
+    assert_eq!(broken(&found), [""; 0]);
+    let pooler = "note: one that hands out the server's sessions transaction by transaction";
+    assert_eq!(about(&found, "pooler"), [pooler]);
+    assert_eq!(about(&found, "notifications"), ["note: none was heard within 2 s"]);
+}
+
+#[tokio::test]
+async fn few_connections_are_told() {
+    let server = ScratchPostgres::with_settings(&["max_connections = 12"]).unwrap();
+    let found = about(&findings(&server.url()).await, "connections").concat();
+    assert!(found.starts_with("warn: ") && found.ends_with(" of 9 connections are left"), "{found}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_a_finding() {
+    // Nothing listens on the port of the discard service.
+    let found = findings("postgres://ann:hunter2@127.0.0.1:9/x").await;
+    assert_eq!(broken(&found), ["store"]);
+    assert!(!format!("{found:?}").contains("hunter"));
+}
