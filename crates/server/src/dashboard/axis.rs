@@ -22,7 +22,7 @@ struct Piece {
 #[derive(Debug)]
 pub(crate) struct Axis {
     pieces: Vec<Piece>,
-    /// What the whole width stands for.
+    /// Whether some gap is drawn shorter than it was.
     pub(crate) shortened: bool,
     total: Duration,
 }

@@ -23,47 +23,14 @@ mod visitor;
 
 use axum::Router;
 use axum::http::HeaderMap;
-use minijinja::Value;
 use serde::Serialize;
 
-use crate::auth::CSRF_FIELD;
 use crate::http::Problem;
 use crate::state::App;
 
 /// Every page of the dashboard.
 pub(crate) fn router() -> Router<App> {
     pages::router()
-}
-
-/// Where a person signs in at an identity provider.
-#[derive(Debug, Serialize)]
-pub(crate) struct Provider<'a> {
-    pub(crate) href: &'a str,
-    pub(crate) name: &'a str,
-}
-
-#[derive(Serialize)]
-struct SignIn<'a> {
-    lang: &'static str,
-    theme: Option<&'static str>,
-    hidden: Value,
-    next: Option<&'a str>,
-    error: Option<&'a str>,
-    oidc: Option<Provider<'a>>,
-}
-
-/// The sign-in page. `token` is the form token of a page without a session.
-pub(crate) fn sign_in_page(
-    headers: &HeaderMap,
-    token: &str,
-    next: Option<&str>,
-    error: Option<&str>,
-    oidc: Option<Provider<'_>>,
-) -> Result<String, Problem> {
-    let taste = visitor::Taste::of(headers);
-    let hidden = render::safe(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#));
-    let view = SignIn { lang: taste.lang.code(), theme: taste.theme(), hidden, next, error, oidc };
-    render::render(taste.lang, "sign_in.html", view).map_err(template_fault)
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@ use axum::Form;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::Value;
 use surefoot::document::{Document, DocumentFilter};
 use surefoot::{RunId, StoreError, Timestamp};
 
@@ -40,7 +41,7 @@ pub(super) struct AlertView {
     href: Option<String>,
 }
 
-/// Alerts that are looked at, the newest first.
+/// Alerts that are looked at.
 const LOOKED_AT: usize = 200;
 const PAST: usize = 50;
 
@@ -65,14 +66,21 @@ pub(super) async fn acknowledge(visitor: Visitor, State(app): State<App>, Form(f
 
 async fn list(app: &App) -> Result<Vec<Document>, StoreError> {
     let filter = DocumentFilter { kind: "alert".to_owned(), after: None, descending: true, limit: LOOKED_AT };
-    app.store().documents(filter).await
+    let mut alerts = app.store().documents(filter).await?;
+    alerts.sort_by_key(|alert| std::cmp::Reverse(alert.data["fired_at"].as_i64()));
+    Ok(alerts)
 }
 
-/// The alerts that have fired and not resolved.
+/// The alerts that have fired and not resolved, the newest first.
 pub(super) async fn open(app: &App) -> Result<Vec<Document>, StoreError> {
     let mut alerts = list(app).await?;
     alerts.retain(is_open);
     Ok(alerts)
+}
+
+/// How many of them nobody has acknowledged.
+pub(super) async fn unseen(app: &App) -> Result<usize, StoreError> {
+    Ok(open(app).await?.iter().filter(|alert| alert.data["acknowledged_by"].is_null()).count())
 }
 
 fn is_open(alert: &Document) -> bool {
@@ -97,7 +105,7 @@ impl AlertView {
         };
         Self {
             id: alert.id.clone(),
-            title: text("title"),
+            title: title(visitor, &text("rule"), &text("title")),
             text: text("text"),
             open: state != "resolved",
             state,
@@ -106,16 +114,19 @@ impl AlertView {
             since: time("fired_at").unwrap_or_else(|| visitor.moment(alert.updated_at)),
             until: time("resolved_at"),
             by,
-            href: href(&text("subject")),
+            href: href(data),
         }
     }
 }
 
-/// What an alert is about: a run or a queue.
-fn href(subject: &str) -> Option<String> {
-    match subject.split_once(':').unwrap_or(("run", subject)) {
-        ("run", id) => id.parse::<RunId>().ok().map(|id| format!("/runs/{id}")),
-        ("queue", name) => Some(format!("/runs?queue={}", url(name))),
-        _ => None,
-    }
+/// Rules that speak of one thing in other words in each language; of the others the rule's own words are shown.
+fn title(visitor: &Visitor, rule: &str, said: &str) -> String {
+    let known = visitor.lang().try_text(&format!("alert.rule.{rule}"), &[]);
+    known.map_or_else(|| said.to_owned(), |rule| format!("{rule} \u{b7} {said}"))
+}
+
+/// What an alert is about: a run, or a queue.
+fn href(data: &Value) -> Option<String> {
+    let run = data["run"].as_str().and_then(|id| id.parse::<RunId>().ok()).map(|id| format!("/runs/{id}"));
+    run.or_else(|| data["queue"].as_str().map(|name| format!("/runs?queue={}", url(name))))
 }

@@ -11,6 +11,7 @@ mod queues;
 mod run;
 mod runs;
 mod settings;
+mod sign_in;
 mod widget;
 mod workers;
 
@@ -47,6 +48,7 @@ pub(super) fn router() -> Router<App> {
         .route("/alerts/acknowledge", post(alerts::acknowledge))
         .route("/audit", get(audit::page))
         .route("/settings", get(settings::settings))
+        .route("/sign-in", get(sign_in::page))
         .route("/preferences", post(preferences::choose))
         .route("/widget/{link}", get(widget::page))
         .route("/widget/{link}/progress", get(widget::progress))
@@ -73,7 +75,7 @@ fn parse_run(id: &str) -> Result<RunId, Problem> {
     id.parse().map_err(|_| Problem::not_found(format!("there is no run {id}")))
 }
 
-/// How many alerts are open, for the navigation.
+/// How many alerts nobody has acknowledged, for the navigation.
 pub(super) async fn open_alerts(app: &App) -> Result<usize, StoreError> {
-    alerts::open(app).await.map(|alerts| alerts.len())
+    alerts::unseen(app).await
 }

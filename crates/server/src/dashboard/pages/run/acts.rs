@@ -73,7 +73,7 @@ pub(in crate::dashboard::pages) async fn link(
     let hours = fields.get("hours").and_then(|hours| hours.parse().ok()).unwrap_or(24).clamp(1, LONGEST);
     let link = links::sign(app.auth().secret(), id, visitor.now + Duration::from_secs(hours * 3600));
     let detail = serde_json::json!({ "hours": hours });
-    crate::audit::record(&app, &visitor.actor, "link", &id.to_string(), detail).await;
+    crate::audit::record(&app, &visitor.actor, "run.link", &id.to_string(), detail).await?;
     Ok(redirect(&format!("/runs/{id}?link={link}"), None))
 }
 

@@ -50,6 +50,7 @@ struct View {
     recoveries_more: usize,
     link: Option<widget::LinkView>,
     scale: Vec<String>,
+    shortened: bool,
     steps: Vec<StepView>,
     output: Option<String>,
     records: Vec<RecordView>,
@@ -137,7 +138,7 @@ impl Subject<'_> {
         waiting: Option<&surefoot::Waiting>,
         link: Option<widget::LinkView>,
     ) -> View {
-        let (steps, scale) = self.steps();
+        let (steps, scale, shortened) = self.steps();
         let (history, history_more) = self.history(events);
         let (recoveries, recoveries_more) = self.recoveries();
         View {
@@ -150,6 +151,7 @@ impl Subject<'_> {
             recoveries_more,
             link,
             scale,
+            shortened,
             steps,
             output: self.output(),
             records: records.iter().map(record).collect(),

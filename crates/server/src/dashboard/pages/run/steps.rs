@@ -68,14 +68,14 @@ const LOG_OF_CURRENT: usize = 16_000;
 const SPANS: usize = 40;
 
 impl Subject<'_> {
-    /// The steps, and what the timeline's marks stand for.
-    pub(super) fn steps(&self) -> (Vec<StepView>, Vec<String>) {
+    /// The steps, what the timeline's marks stand for, and whether it leaves out time in which nothing was done.
+    pub(super) fn steps(&self) -> (Vec<StepView>, Vec<String>, bool) {
         let axis = self.axis();
         let scope = self.masked_scope();
         let count = self.run.steps.len();
         let views = (0..count).map(|position| self.step(position, &axis, &scope)).collect();
         let marks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| duration(axis.after(share * WIDTH)));
-        (views, marks.to_vec())
+        (views, marks.to_vec(), axis.shortened)
     }
 
     fn end(&self) -> Timestamp {
