@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::expression::{self, ExpressionError, Scope};
+use crate::measures::WorkerMeasures;
 use crate::state::{Answer, CancelMode, Edit, Transition};
 use crate::store::{Hints, Submission, Submitted};
 use crate::waiting::{Waiting, waiting};
@@ -153,6 +154,11 @@ impl Client {
         &self.store
     }
 
+    /// What this process's worker counts of itself; `None` when the process has no worker.
+    pub fn worker_measures(&self) -> Option<&WorkerMeasures> {
+        self.local.as_ref().map(|worker| worker.measures.as_ref())
+    }
+
     /// Submits a run. It is durable when this returns.
     ///
     /// # Errors
@@ -294,6 +300,7 @@ async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<S
         // A caller that no longer listens has its run all the same.
         let _ = answer.send(submitted);
         if starts {
+            task.measures.started_here.add_one();
             drive(task, leased, held, permit).await;
         }
     });

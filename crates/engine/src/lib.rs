@@ -16,6 +16,7 @@ mod expression;
 mod handler;
 mod id;
 mod maintenance;
+pub mod measures;
 mod queue;
 mod record;
 pub mod state;

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::document::{Document, DocumentFilter, Expect, NewDocument};
+use crate::measures::StoreMeasures;
 use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
 use crate::statistics::{Span, Tally};
 use crate::{Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Timestamp, WorkerId};
@@ -25,6 +26,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Hints that something changed. Polling alone is always correct.
     fn hints(&self) -> Hints;
+
+    /// What it counts of its commits, if it does.
+    fn measures(&self) -> Option<Arc<StoreMeasures>> {
+        None
+    }
 
     // Workers.
 

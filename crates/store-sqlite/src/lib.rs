@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -105,6 +106,10 @@ impl Store for SqliteStore {
 
     fn hints(&self) -> Hints {
         Hints { work: self.marks.work.subscribe(), any: self.marks.any.subscribe() }
+    }
+
+    fn measures(&self) -> Option<Arc<StoreMeasures>> {
+        Some(self.marks.measures.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

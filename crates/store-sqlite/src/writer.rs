@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use surefoot::measures::StoreMeasures;
 use surefoot::{Clock, StoreError, Timestamp};
 use tokio::sync::{oneshot, watch};
 
@@ -47,11 +48,12 @@ pub(crate) struct Writer {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The channels of [`surefoot::store::Hints`].
+/// The channels of [`surefoot::store::Hints`], and what is counted of commits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Marks {
     pub(crate) work: watch::Sender<()>,
     pub(crate) any: watch::Sender<()>,
+    pub(crate) measures: Arc<StoreMeasures>,
 }
 
 trait Operation: Send {
@@ -193,15 +195,22 @@ impl Work {
 
     fn group(&mut self, first: Box<dyn Operation>) {
         let mut group = vec![first];
+        let begun = Instant::now();
         match self.together(&mut group) {
-            Ok(()) => answer(group, None),
+            Ok(()) => {
+                self.marks.measures.committed(group.len(), begun.elapsed());
+                answer(group, None);
+            }
             Err(Broken::NotBegun(error)) => {
                 // Those who wait behind would wait as long for the same.
                 self.gather(&mut group);
                 answer(group, Some(&error));
             }
             Err(Broken::RolledBack(error)) if group.len() == 1 => answer(group, Some(&error)),
-            Err(Broken::RolledBack(_)) => self.one_by_one(group),
+            Err(Broken::RolledBack(_)) => {
+                self.marks.measures.rolled_back.add_one();
+                self.one_by_one(group);
+            }
         }
     }
 

@@ -29,7 +29,9 @@ enum Look {
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut work = shared.store.hints().work;
+    let _alive = shared.measures.claims().until_dropped();
     while !shared.draining.is_cancelled() {
+        shared.measures.claims().beat();
         if shared.in_doubt.swap(false, Ordering::SeqCst) && adopt(&shared).await.is_err() {
             shared.in_doubt.store(true, Ordering::SeqCst);
         }
@@ -50,6 +52,7 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
     match shared.store.claim(request).await {
         Ok(claimed) => {
             let count = claimed.runs.len();
+            shared.measures.claimed.add(count as u64);
             claimed.runs.into_iter().for_each(|run| driver::spawn(shared, run));
             if count == room { Look::Full } else { Look::Done(claimed.next_at) }
         }

@@ -12,9 +12,10 @@ use super::held::Held;
 use super::opening::{self, Opening};
 use super::{Shared, undo};
 use crate::handler::{Outcome, Said};
+use crate::measures::{AttemptOutcome, AttemptReport};
 use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus};
 use crate::workspace::Folder;
-use crate::{Run, StepError, StoreError};
+use crate::{Run, StepError, StoreError, Timestamp};
 
 /// Between two tries to write while the store is away.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -69,7 +70,9 @@ impl Driver {
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
             self.folder.begin().await;
+            let started_at = self.shared.store.now();
             let (end, said) = Attempt::of(self, position, input).run(self).await;
+            self.report(position, started_at, &end);
             next = self.settle(position, end, said).await?;
         }
         Ok(())
@@ -119,6 +122,19 @@ impl Driver {
         Ok(None)
     }
 
+    fn report(&self, position: usize, started_at: Timestamp, end: &End) {
+        let (outcome, error) = match end {
+            End::Done(Outcome::Completed(_)) => (AttemptOutcome::Completed, None),
+            End::Done(Outcome::Sleep { .. } | Outcome::Ask { .. }) => (AttemptOutcome::Suspended, None),
+            End::Failed(error) => (AttemptOutcome::Failed, Some(self.shared.mask.text(error.chain()))),
+            End::Cancelled => (AttemptOutcome::Cancelled, None),
+            End::Interrupted => (AttemptOutcome::Interrupted, None),
+            End::Lost => (AttemptOutcome::Lost, None),
+        };
+        let ended_at = self.shared.store.now();
+        self.shared.report(&AttemptReport { run: &self.run, position, started_at, ended_at, outcome, error });
+    }
+
     /// Writes down how an attempt ended, with what comes next.
     async fn settle(&mut self, position: usize, end: End, said: Said) -> Result<Option<(usize, Value)>, Gone> {
         match end {
@@ -166,7 +182,9 @@ impl Driver {
         let delay = policy.delay(attempt, unit_random()).max(error.retry_after.unwrap_or_default());
         let mut edit = self.reported(position, said);
         self.rule(edit.retry_step(position, &message, delay))?;
-        self.write(edit).await.map(|()| None)
+        self.write(edit).await?;
+        self.shared.measures.retried.add_one();
+        Ok(None)
     }
 
     async fn fail(&mut self, position: usize, said: Said, message: &str) -> Result<Option<(usize, Value)>, Gone> {
@@ -219,9 +237,18 @@ impl Driver {
                     }
                     self.held.asked_to(committed.cancel);
                     self.run = run;
+                    if self.run.head.status.is_ended() {
+                        shared.run_ended(&self.run);
+                    }
                     return Ok(());
                 }
-                Err(StoreError::LeaseLost) => return Err(Gone),
+                Err(StoreError::LeaseLost) => {
+                    // One that the pulse learnt of is counted there.
+                    if !self.held.lost.is_cancelled() {
+                        shared.measures.leases_lost.add_one();
+                    }
+                    return Err(Gone);
+                }
                 Err(error) if error.is_retryable() => {
                     waiting.get_or_insert_with(|| shared.waits_to_write());
                     shared.note_trouble(&error);

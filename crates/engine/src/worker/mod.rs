@@ -32,6 +32,7 @@ pub(crate) use held::Registry;
 pub(crate) use opening::{Opening, open};
 
 use crate::credentials::Mask;
+use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
 use crate::{Client, CredentialSource, Handlers, NoCredentials, Store, StoreError, WorkerId};
 
@@ -54,6 +55,8 @@ pub struct WorkerOptions {
     pub credentials: Arc<dyn CredentialSource>,
     /// The folder under which each run has its workspace.
     pub workspaces: PathBuf,
+    /// Who is told of attempts and runs as they end.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for WorkerOptions {
@@ -67,6 +70,7 @@ impl Default for WorkerOptions {
             handler_grace: Duration::from_secs(5),
             credentials: Arc::new(NoCredentials),
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
+            observer: None,
         }
     }
 }
@@ -89,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) actions: Arc<BTreeSet<String>>,
     pub(crate) options: WorkerOptions,
     pub(crate) mask: Mask,
+    pub(crate) measures: Arc<WorkerMeasures>,
     /// The present life of the worker; a worker that was taken for dead begins another.
     id: RwLock<WorkerId>,
     /// Room for runs.
@@ -129,6 +134,7 @@ impl Worker {
             handlers,
             options,
             mask: Mask::default(),
+            measures: Arc::default(),
             id: RwLock::new(id),
             freed: Notify::new(),
             held: Registry::default(),
@@ -219,6 +225,21 @@ impl Shared {
         self.store.register_worker(NewWorker { id, name, lease, version, actions }).await?;
         *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
+    }
+
+    /// An attempt ended.
+    pub(crate) fn report(&self, report: &AttemptReport<'_>) {
+        self.measures.attempt(report);
+        if let Some(observer) = &self.options.observer {
+            observer.attempt(report);
+        }
+    }
+
+    /// A run ended, and that is written.
+    pub(crate) fn run_ended(&self, run: &crate::Run) {
+        if let Some(observer) = &self.options.observer {
+            observer.run_ended(run);
+        }
     }
 
     /// A call that leases runs failed. Whether it took place is for the dispatcher to find out.

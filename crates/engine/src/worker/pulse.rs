@@ -69,6 +69,7 @@ async fn heartbeat(shared: &Shared) {
 /// Others took this worker for dead: what it held is theirs. It goes on as a new one.
 async fn begin_anew(shared: &Shared) {
     tracing::warn!(worker = %shared.id(), "taken for dead: dropping every run held, and beginning anew");
+    shared.measures.leases_lost.add(shared.held.len() as u64);
     shared.held.lose_all();
     if let Err(error) = shared.register(WorkerId::new()).await {
         tracing::warn!(%error, "cannot register anew; trying again");
@@ -80,6 +81,7 @@ async fn sweep(shared: &Shared) {
     match shared.store.reclaim().await {
         Ok(runs) if runs.is_empty() => {}
         Ok(runs) => {
+            shared.measures.recovered.add(runs.len() as u64);
             runs.iter()
                 .for_each(|run| tracing::info!(run = %run.id, status = %run.head.status, "taken from a dead worker"));
             shared.freed.notify_one();
