@@ -98,13 +98,13 @@ impl Attempt {
             match self.next(driver, task, deadline, write_at).await {
                 Event::Returned(result) => return returned(result),
                 Event::Said => {
-                    if self.write_said(driver).await.is_err() {
+                    if unless_lost(&driver.held.lost.clone(), self.write_said(driver)).await.is_err() {
                         return End::Lost;
                     }
                     write_at = Instant::now() + COALESCE;
                 }
                 Event::Noted(note) => {
-                    if self.write_note(driver, note).await.is_err() {
+                    if unless_lost(&driver.held.lost.clone(), self.write_note(driver, note)).await.is_err() {
                         return End::Lost;
                     }
                 }
@@ -212,6 +212,16 @@ impl Attempt {
         // The handler may have been dropped meanwhile; the note is written all the same.
         let _ = note.done.send(());
         Ok(())
+    }
+}
+
+/// A write while the handler goes on. A store that is slow to answer does not keep a handler going whose lease is lost:
+/// then the write would be refused anyway.
+async fn unless_lost(lost: &CancellationToken, write: impl Future<Output = Result<(), ()>>) -> Result<(), ()> {
+    tokio::select! {
+        biased;
+        () = lost.cancelled() => Err(()),
+        written = write => written,
     }
 }
 

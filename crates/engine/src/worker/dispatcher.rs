@@ -66,15 +66,19 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
 }
 
 /// Drives the runs that the store leased to this worker without an answer that got through. No claim is under way here,
-/// and submissions are held before they are sent, so a run that is ours and not held is driven by nobody.
+/// and submissions are held before they are sent, so a run that is ours and was not held while we asked is driven by nobody.
+/// (One that was held may have ended since: the answer is as old as its way here is long.)
 async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let mut filter = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
     loop {
+        shared.held.note_forgotten();
         let page = shared.store.runs(filter.clone()).await?;
         filter.before = page.last().map(|run| run.id);
         let full = page.len() == filter.limit;
-        let ours = |run: &Run| run.head.worker == Some(shared.id()) && !shared.held.holds(run.id);
-        page.into_iter().filter(ours).for_each(|run| driver::spawn(shared, run));
+        let held = shared.held.held_meanwhile(&page);
+        let ours = |run: &Run| run.head.worker == Some(shared.id());
+        let left = page.into_iter().zip(held).filter(|(run, held)| ours(run) && !held);
+        left.for_each(|(run, _)| driver::spawn(shared, run));
         if !full {
             return Ok(());
         }

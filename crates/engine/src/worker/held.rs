@@ -1,6 +1,6 @@
 //! The runs that a worker holds, and the ways to reach their drivers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -22,10 +22,17 @@ pub(crate) struct Held {
 
 /// All runs that are held, in an order that is the same each time: a simulation can be played again.
 #[derive(Clone, Default)]
-pub(crate) struct Registry(Arc<Mutex<BTreeMap<RunId, Held>>>);
+pub(crate) struct Registry(Arc<Mutex<Runs>>);
+
+#[derive(Default)]
+struct Runs {
+    held: BTreeMap<RunId, Held>,
+    /// Those that were forgotten since [`Registry::note_forgotten`].
+    forgotten: Option<BTreeSet<RunId>>,
+}
 
 impl Registry {
-    fn map(&self) -> MutexGuard<'_, BTreeMap<RunId, Held>> {
+    fn runs(&self) -> MutexGuard<'_, Runs> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -35,38 +42,47 @@ impl Registry {
             cancel: watch::Sender::new(cancel),
             ended: watch::Sender::new(None),
         };
-        self.map().insert(run, held.clone());
+        self.runs().held.insert(run, held.clone());
         held
     }
 
     /// Forgets a run, unless it is held anew since: a retry may come between the end of a run and this.
     pub(crate) fn remove(&self, run: RunId, held: &Held) {
-        let mut map = self.map();
-        if map.get(&run).is_some_and(|now| now.ended.same_channel(&held.ended)) {
-            map.remove(&run);
+        let mut runs = self.runs();
+        if runs.held.get(&run).is_some_and(|now| now.ended.same_channel(&held.ended)) {
+            runs.held.remove(&run);
+            runs.forgotten.iter_mut().for_each(|forgotten| _ = forgotten.insert(run));
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.map().len()
+        self.runs().held.len()
     }
 
-    pub(crate) fn holds(&self, run: RunId) -> bool {
-        self.map().contains_key(&run)
+    /// From now on keeps in mind what is forgotten, until [`Self::held_meanwhile`].
+    pub(crate) fn note_forgotten(&self) {
+        self.runs().forgotten = Some(BTreeSet::new());
+    }
+
+    /// Whether each of `runs` is held, or was since [`Self::note_forgotten`].
+    pub(crate) fn held_meanwhile(&self, runs: &[Run]) -> Vec<bool> {
+        let mut known = self.runs();
+        let forgotten = known.forgotten.take().unwrap_or_default();
+        runs.iter().map(|run| known.held.contains_key(&run.id) || forgotten.contains(&run.id)).collect()
     }
 
     pub(crate) fn ended(&self, run: RunId) -> Option<watch::Receiver<Option<Arc<Run>>>> {
-        self.map().get(&run).map(|held| held.ended.subscribe())
+        self.runs().held.get(&run).map(|held| held.ended.subscribe())
     }
 
     pub(crate) fn cancel(&self, run: RunId, mode: CancelMode) {
-        if let Some(held) = self.map().get(&run) {
+        if let Some(held) = self.runs().held.get(&run) {
             held.asked_to(Some(mode));
         }
     }
 
     pub(crate) fn lose_all(&self) {
-        self.map().values().for_each(|held| held.lost.cancel());
+        self.runs().held.values().for_each(|held| held.lost.cancel());
     }
 }
 
