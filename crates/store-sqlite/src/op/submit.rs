@@ -92,8 +92,8 @@ fn may_start(tx: &Tx<'_>, run: &Insert, started: &Head) -> rusqlite::Result<Opti
     let room = of_key.transpose()? != Some(0)
         && admit::places(tx, name, &limits)? > 0
         && admit::starts(tx, name, &limits)? > 0;
-    let rate_at = limits.rate.and(started.started_at);
-    Ok(room.then_some(rate_at))
+    // Now, and not when the submission was made: it may have been long on its way.
+    Ok(room.then_some(limits.rate.map(|_| tx.now)))
 }
 
 fn insert(tx: &Tx<'_>, run: &Insert, rate_at: Option<Timestamp>) -> Result<(), Failure> {

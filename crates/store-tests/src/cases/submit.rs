@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use surefoot::state::CancelMode;
-use surefoot::store::Submitted;
-use surefoot::{QueueLimits, Run};
+use surefoot::store::{Submission, Submitted};
+use surefoot::{QueueLimits, Run, WorkerId};
 use tokio::task::JoinSet;
 
 use crate::Scene;
-use crate::scene::{SECOND, first, plan};
+use crate::scene::{SECOND, first, plan, taken};
 
 fn keyed(scene: &Scene, workflow: &str, key: Option<&str>, unique: Option<&str>) -> Run {
     let mut run = scene.draft(&plan(workflow, &["one"]));
@@ -155,4 +155,22 @@ pub async fn the_rate_holds_for_starts_at_once(scene: Scene) {
     scene.clock.advance(Duration::from_micros(1));
     assert_eq!(scene.claim_ids(worker, 10).await, [held_back.id]);
     assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, Submitted::Queued);
+    scene.store.pause_queue("a", true).await.unwrap();
+    a_late_start_counts_when_it_is_written(&scene, worker).await;
+}
+
+/// A submission that was long on its way starts when it arrives, not when it was made.
+async fn a_late_start_counts_when_it_is_written(scene: &Scene, worker: WorkerId) {
+    let rate = Some(surefoot::Rate { max: 1, per: SECOND });
+    scene.limits("late", QueueLimits { rate, ..QueueLimits::default() }).await;
+    let plan = plan("late", &["one"]);
+    let run = scene.draft(&plan);
+    let made = Submission { queued: first(&run, scene.now()), started: Some(taken(&run, worker, scene.now())) };
+    scene.clock.advance(SECOND / 2);
+    assert_eq!(scene.store.submit(made).await.unwrap(), Submitted::Started);
+    let next = scene.queue(&plan).await;
+    scene.clock.advance(SECOND - Duration::from_micros(1));
+    assert_eq!(scene.claim_ids(worker, 1).await, [], "the first start is less than a second old");
+    scene.clock.advance(Duration::from_micros(1));
+    assert_eq!(scene.claim_ids(worker, 1).await, [next.id]);
 }

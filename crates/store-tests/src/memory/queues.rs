@@ -71,7 +71,8 @@ impl State {
 
     /// One more start is allowed once the `max`-th start from the end is a window's length ago.
     fn rate_allows_at(&self, queue: &str, rate: Rate) -> Option<Timestamp> {
-        let mut starts: Vec<Timestamp> = self.in_queue(queue).filter_map(|run| run.head.started_at).collect();
+        let of_queue = self.runs.values().filter(|entry| entry.run.queue() == queue);
+        let mut starts: Vec<Timestamp> = of_queue.filter_map(|entry| entry.first_start).collect();
         starts.sort_unstable_by(|a, b| b.cmp(a));
         let last_of_window = (rate.max as usize).checked_sub(1)?;
         Some(starts.get(last_of_window).map_or(Timestamp::from_micros(i64::MIN), |start| *start + rate.per))

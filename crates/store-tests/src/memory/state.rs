@@ -32,6 +32,9 @@ pub(super) struct Entry {
     pub(super) events: Vec<Event>,
     /// The contents that its snapshots need.
     pub(super) needs: BTreeSet<Digest>,
+    /// When its first start was written. It is later than [`surefoot::state::Head::started_at`] when a submission that
+    /// starts at once was long on its way; a queue's rate counts what really happened.
+    pub(super) first_start: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +56,7 @@ impl State {
             return Err(StoreError::Fault(format!("run {} exists already", run.id)));
         }
         let id = run.id;
-        self.runs.insert(id, Entry { run, seq: 0, events: Vec::new(), needs: BTreeSet::new() });
+        self.runs.insert(id, Entry { run, seq: 0, events: Vec::new(), needs: BTreeSet::new(), first_start: None });
         self.write(id, transition, now)
     }
 
@@ -77,6 +80,9 @@ impl State {
         self.check_records(id, &transition.records)?;
         let entry = self.runs.get_mut(&id).ok_or(StoreError::NoRun(id))?;
         entry.run.apply(&transition);
+        if entry.run.head.started_at.is_some() {
+            entry.first_start.get_or_insert(now);
+        }
         for event in transition.events {
             entry.seq += 1;
             entry.events.push(event.at(entry.seq, now));
