@@ -97,6 +97,6 @@ pub async fn acknowledge_as(store: &dyn Store, id: &str, by: &str) -> Result<Ale
 
 /// [`acknowledge_as`], by whoever asks, and kept in the audit log.
 pub(crate) async fn acknowledge(app: &App, actor: &Actor, id: &str) -> Result<Alert, AcknowledgeError> {
-    let work = acknowledge_as(app.store().as_ref(), id, &actor.name);
+    let work = acknowledge_as(app.store(), id, &actor.name);
     audit::audited(app, actor, "alert.acknowledge", id, json!({}), work).await
 }
