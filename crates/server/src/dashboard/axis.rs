@@ -9,6 +9,8 @@ use surefoot::Timestamp;
 pub(crate) const WIDTH: f64 = 1000.0;
 /// A gap that is longer than this share of all that was done is drawn as if it were just that long.
 const LONGEST_GAP: f64 = 0.15;
+/// A gap of so many microseconds is drawn as it is: the wait before another attempt, usually.
+const SHORTEST_GAP: f64 = 5e6;
 
 #[derive(Debug)]
 struct Piece {
@@ -34,7 +36,7 @@ impl Axis {
         let busy = merged(active.map(|(a, b)| (a.as_micros().clamp(from, to), b.as_micros().clamp(from, to))).collect());
         let done: i64 = busy.iter().map(|(a, b)| b - a).sum();
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
-        let longest = if done == 0 { f64::INFINITY } else { done as f64 * LONGEST_GAP };
+        let longest = if done == 0 { f64::INFINITY } else { (done as f64 * LONGEST_GAP).max(SHORTEST_GAP) };
         let mut pieces = Vec::new();
         let mut at = from;
         for (begin, end) in busy.into_iter().chain([(to, to)]) {

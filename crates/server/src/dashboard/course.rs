@@ -41,7 +41,8 @@ pub(crate) struct Recovery {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) reason: String,
-    /// When it was found out, and when the run went on.
+    /// When something was last heard of the run, when the loss was found out, and when the run went on.
+    pub(crate) heard: Timestamp,
     pub(crate) lost: Timestamp,
     pub(crate) resumed: Timestamp,
 }
@@ -70,10 +71,13 @@ struct Loss {
     step: Option<usize>,
     from: String,
     reason: String,
+    heard: Timestamp,
     at: Timestamp,
 }
 
 struct Reader<'a> {
+    /// When the event before was written.
+    heard: Timestamp,
     positions: HashMap<&'a str, usize>,
     course: Course,
     worker: String,
@@ -84,7 +88,7 @@ impl Course {
     pub(crate) fn of(run: &Run, events: &[Event]) -> Self {
         let positions = run.plan.steps().iter().enumerate().map(|(position, step)| (step.id.as_str(), position));
         let course = Self { steps: vec![StepCourse::default(); run.steps.len()], recoveries: Vec::new() };
-        let mut reader = Reader { positions: positions.collect(), course, worker: String::new(), loss: None };
+        let mut reader = Reader { positions: positions.collect(), course, worker: String::new(), loss: None, heard: run.created_at };
         events.iter().for_each(|event| reader.read(event));
         reader.course
     }
@@ -105,6 +109,7 @@ impl Reader<'_> {
             Some(position) => self.step(position, event),
             None => self.run(event),
         }
+        self.heard = event.at;
     }
 
     fn run(&mut self, event: &Event) {
@@ -121,19 +126,20 @@ impl Reader<'_> {
 
     fn taken(&mut self, event: &Event) {
         let to = text(&event.data["worker"]).unwrap_or_default();
-        if let Some(Loss { step, from, reason, at: lost }) = self.loss.take() {
-            self.course.recoveries.push(Recovery { step, from, to: to.clone(), reason, lost, resumed: event.at });
+        if let Some(Loss { step, from, reason, heard, at: lost }) = self.loss.take() {
+            let (to, resumed) = (to.clone(), event.at);
+            self.course.recoveries.push(Recovery { step, from, to, reason, heard, lost, resumed });
         }
         self.worker = to;
     }
 
     fn lost(&mut self, step: Option<usize>, event: &Event) {
         let reason = text(&event.data["reason"]).unwrap_or_default();
-        self.loss = Some(Loss { step, from: self.worker.clone(), reason, at: event.at });
+        self.loss = Some(Loss { step, from: self.worker.clone(), reason, heard: self.heard, at: event.at });
     }
 
     fn step(&mut self, position: usize, event: &Event) {
-        let (at, data) = (event.at, &event.data);
+        let (at, data, heard) = (event.at, &event.data, self.heard);
         if event.kind == "step.interrupted" {
             self.lost(Some(position), event);
         }
@@ -143,7 +149,8 @@ impl Reader<'_> {
             "step.completed" => step.close(at, Some(SpanKind::Completed), None),
             "step.failed" => step.close(at, Some(SpanKind::Failed), text(&data["error"])),
             "step.retrying" => step.wait(at, SpanKind::Failed, text(&data["error"])),
-            "step.interrupted" => step.wait(at, SpanKind::Interrupted, text(&data["reason"])),
+            // Somewhere after the last sign of life; what came then was no work.
+            "step.interrupted" => step.wait(heard, SpanKind::Interrupted, text(&data["reason"])),
             "step.sleeping" => step.wait(at, SpanKind::Completed, None),
             "step.asking" => step.wait(at, SpanKind::Completed, text(&data["question"])),
             "step.skipped" => step.skip(at, text(&data["reason"])),
@@ -237,19 +244,20 @@ mod tests {
             event(5, 9, "step.retrying", Some("a"), json!({ "attempt": 1, "error": "no route" })),
             event(6, 20, "run.started", None, json!({ "worker": "w1", "resumed": true })),
             event(7, 20, "step.started", Some("a"), json!({ "attempt": 2 })),
-            event(8, 50, "step.interrupted", Some("a"), json!({ "reason": "worker w1 died" })),
-            event(9, 62, "run.started", None, json!({ "worker": "w2", "resumed": true })),
-            event(10, 62, "step.started", Some("a"), json!({ "attempt": 2 })),
-            event(11, 70, "step.completed", Some("a"), Value::Null),
-            event(12, 70, "step.started", Some("b"), json!({ "attempt": 1 })),
+            event(8, 31, "step.progress", Some("a"), json!({ "progress": 10 })),
+            event(9, 50, "step.interrupted", Some("a"), json!({ "reason": "worker w1 died" })),
+            event(10, 62, "run.started", None, json!({ "worker": "w2", "resumed": true })),
+            event(11, 62, "step.started", Some("a"), json!({ "attempt": 2 })),
+            event(12, 70, "step.completed", Some("a"), Value::Null),
+            event(13, 70, "step.started", Some("b"), json!({ "attempt": 1 })),
         ]);
         assert_eq!(
             kinds(&course.steps[0]),
             [
                 (SpanKind::Failed, 1, 1, Some(9)),
                 (SpanKind::Waiting, 1, 9, Some(20)),
-                (SpanKind::Interrupted, 2, 20, Some(50)),
-                (SpanKind::Waiting, 2, 50, Some(62)),
+                (SpanKind::Interrupted, 2, 20, Some(31)),
+                (SpanKind::Waiting, 2, 31, Some(62)),
                 (SpanKind::Completed, 2, 62, Some(70)),
             ]
         );
@@ -258,7 +266,7 @@ mod tests {
         assert_eq!((course.steps[0].lines, course.steps[0].log[1].1.as_str()), (2, "two"));
         let [recovery] = course.recoveries.as_slice() else { panic!("{:?}", course.recoveries) };
         assert_eq!((recovery.from.as_str(), recovery.to.as_str(), recovery.step), ("w1", "w2", Some(0)));
-        assert_eq!((recovery.lost, recovery.resumed), (at(50), at(62)));
+        assert_eq!((recovery.heard, recovery.lost, recovery.resumed), (at(31), at(50), at(62)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod form;
 mod i18n;
 mod icons;
 mod live;
-mod mask;
+pub(crate) mod mask;
 mod pages;
 mod render;
 mod text;

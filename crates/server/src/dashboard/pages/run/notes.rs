@@ -51,7 +51,7 @@ impl Subject<'_> {
     pub(super) fn recoveries(&self) -> (Vec<RecoveryView>, usize) {
         let all = &self.course.recoveries;
         let told = all.iter().rev().take(TOLD).map(|recovery| {
-            let after = duration(recovery.resumed.since(recovery.lost));
+            let after = duration(recovery.resumed.since(recovery.heard));
             let step = recovery.step.map_or_else(
                 || self.visitor.t("recovery.run", &[]),
                 |step| self.run.plan.steps()[step].title.clone(),
@@ -59,6 +59,7 @@ impl Subject<'_> {
             RecoveryView {
                 title: self.visitor.t("recovery.title", &[("worker", &self.worker(&recovery.from)), ("after", &after)]),
                 detail: self.visitor.t("recovery.detail", &[
+                    ("heard", &self.visitor.moment(recovery.heard).text),
                     ("at", &self.visitor.moment(recovery.lost).text),
                     ("reason", &self.clean(&recovery.reason)),
                     ("to", &self.worker(&recovery.to)),
