@@ -1,0 +1,70 @@
+//! What the simulation found in the engine, each once more as a scene of its own: seeds change their meaning, these do not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use surefoot::workflow::StepBuilder;
+use surefoot::{Client, RunId, Submit, Workflow};
+
+use crate::history::lock;
+use crate::ledger::{Call, Ending};
+use crate::link::Link;
+use crate::node::{Alive, Node};
+use crate::rng::Rng;
+use crate::script::{COMMON, End, Script};
+use crate::weather::Fate;
+use crate::world::World;
+
+const LEASE: Duration = Duration::from_secs(3);
+
+/// A worker with room for two runs, and one run of one step that takes this long.
+async fn scene(world: &Arc<World>, take: u64, parts: u64) -> (Alive, RunId) {
+    let mut node =
+        Node { number: 1, rng: Rng::new(1), knows_all: true, deaf: false, concurrency: 2, stays: true, peace: 0 };
+    let alive = node.start(world, 1).await;
+    let script = Script { take, parts, fails: 0, end: End::Completes, notes: false, record: None, undo_fails: 0 };
+    let plan =
+        Workflow::builder("flow").step_with("s1", COMMON, |step: StepBuilder| step.with(script)).build().unwrap();
+    let client = Client::new(Link::of_person(world, "user", Rng::new(2)));
+    let run = client.submit(Submit::new(Arc::new(plan))).await.unwrap().run.id;
+    while lock(&world.ledger).calls.is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (alive, run)
+}
+
+fn calls(world: &World) -> Vec<Call> {
+    assert_eq!(world.history.violation(), None, "{:#?}", world.history.lines());
+    lock(&world.ledger).calls.clone()
+}
+
+/// A claim's answer is lost, so the worker asks which runs it has. While that answer is on its way, the run that it shows
+/// as held ends: it is not to be taken up again, for its step is completed.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_while_the_list_of_runs_is_on_its_way_is_not_run_again() {
+    let world = World::fair(LEASE);
+    let (alive, run) = scene(&world, 400, 1).await;
+    world.weather.plan("claim", Fate { lost: true, ..Fate::default() });
+    world.weather.plan("runs", Fate { back: Duration::from_secs(1), ..Fate::default() });
+    world.pause_queue("other", true).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(lock(&world.seen).row(run).unwrap().head.status.is_ended());
+    assert_eq!(calls(&world).len(), 1, "{:#?}", world.history.lines());
+    alive.handle.stop().await;
+}
+
+/// The handler's progress is on its way to a store that does not answer, and the worker is taken for dead meanwhile: the
+/// handler ends when the worker hears of it, and not when the store answers.
+#[tokio::test(start_paused = true)]
+async fn a_handler_ends_with_its_lease_while_what_it_said_is_being_written() {
+    let world = World::fair(LEASE);
+    let (alive, run) = scene(&world, 8_000, 8).await;
+    let worker = lock(&world.seen).row(run).unwrap().head.worker.unwrap();
+    world.weather.plan("commit", Fate { back: Duration::from_secs(60), ..Fate::default() });
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    world.deregister(worker).await.unwrap();
+    tokio::time::sleep(LEASE / 3 + Duration::from_millis(10)).await;
+    let first = calls(&world)[0].clone();
+    assert!(matches!(first.ended, Some((_, Ending::Dropped))), "{:#?}", world.history.lines());
+    alive.handle.stop().await;
+}

@@ -1,0 +1,306 @@
+//! The way from a worker or a person to the store: each call has its fate, and a frozen or dead process makes none.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::state::{Answer, CancelMode, Lease, Transition};
+use surefoot::statistics::{Span, Tally};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
+    WorkerInfo,
+};
+use surefoot::{
+    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+};
+
+use crate::broken::Broken;
+use crate::history::lock;
+use crate::life::Life;
+use crate::rng::Rng;
+use crate::rows::Cause;
+use crate::weather::Fate;
+use crate::world::World;
+
+/// A store as one process sees it.
+pub(crate) struct Link {
+    world: Arc<World>,
+    who: String,
+    life: Option<Arc<Life>>,
+    rng: Mutex<Rng>,
+    /// Commits whose answer was lost, and that took place: sent again they are recognised, as a store over a wire must.
+    in_doubt: Mutex<BTreeMap<RunId, (Lease, Transition)>>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.who)
+    }
+}
+
+impl Link {
+    pub(crate) fn of_worker(world: &Arc<World>, life: &Arc<Life>, rng: Rng) -> Arc<dyn Store> {
+        let (world, life) = (world.clone(), life.clone());
+        let who = life.name.clone();
+        Arc::new(Self { world, who, life: Some(life), rng: Mutex::new(rng), in_doubt: Mutex::default() })
+    }
+
+    pub(crate) fn of_person(world: &Arc<World>, who: &str, rng: Rng) -> Arc<dyn Store> {
+        let (who, rng) = (who.to_owned(), Mutex::new(rng));
+        Arc::new(Self { world: world.clone(), who, life: None, rng, in_doubt: Mutex::default() })
+    }
+
+    async fn awake(&self) {
+        if let Some(life) = &self.life {
+            life.awake().await;
+        }
+    }
+
+    fn say(&self, what: &str, fault: &str) {
+        self.world.history.say(&self.who, || format!("{what}: {fault}"));
+    }
+
+    /// One call. `lost` is told whether it took place when its answer is lost.
+    async fn call<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, StoreError>>,
+        lost: impl FnOnce(Fate, bool),
+    ) -> Result<T, StoreError> {
+        self.awake().await;
+        let fate = self.world.weather.fate(what, &mut lock(&self.rng), self.world.now());
+        pass(fate.there).await;
+        if fate.dies_with_caller && self.life.as_ref().is_some_and(|life| life.is_dead()) {
+            std::future::pending::<()>().await;
+        }
+        if fate.refused || self.world.weather.is_away(self.world.now()) {
+            self.say(what, "refused");
+            lost(fate, false);
+            self.awake().await;
+            return Err(away());
+        }
+        let result = call.await;
+        pass(fate.back).await;
+        self.awake().await;
+        if fate.lost || self.world.weather.is_away(self.world.now()) {
+            self.say(what, "its answer is lost");
+            lost(fate, result.is_ok());
+            return Err(away());
+        }
+        if fate.back.as_millis() > 1_000 {
+            self.say(what, "its answer comes late");
+        }
+        result
+    }
+
+    async fn plain<T>(&self, what: &str, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.call(what, call, |_, _| ()).await
+    }
+
+    /// The lease as its holder knows it: given, kept or over.
+    fn was_given(&self, lease: Option<Lease>) {
+        if let Some((life, lease)) = self.life.as_ref().zip(lease) {
+            life.was_given(lease);
+        }
+    }
+
+    fn heard_the_end_of(&self, lease: Lease) {
+        lock(&self.world.seen).heard(lease.run, lease.epoch, self.world.now());
+    }
+
+    fn doubt(&self, lease: Lease, transition: &Transition, took_place: bool) {
+        if took_place && self.world.broken != Broken::WritesTwice {
+            lock(&self.in_doubt).insert(lease.run, (lease, transition.clone()));
+        } else if !took_place && self.world.broken == Broken::WritesLate {
+            self.world.write_late(lease, transition.clone(), lock(&self.rng).millis(1, 3_000));
+        }
+    }
+
+    /// A commit, which is written once however often it is sent.
+    async fn write(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        let again = lock(&self.in_doubt).remove(&lease.run).is_some_and(|known| known == (lease, transition.clone()));
+        if again {
+            let cancel = lock(&self.world.seen).row(lease.run).and_then(|run| run.head.cancel);
+            return Ok(Committed { cancel });
+        }
+        self.world.commit(lease, transition).await
+    }
+}
+
+async fn pass(time: std::time::Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("the store is away".to_owned())
+}
+
+#[async_trait]
+impl Store for Link {
+    fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+
+    fn hints(&self) -> Hints {
+        self.world.hub.listen(self.life.as_ref().is_some_and(|life| life.deaf))
+    }
+
+    async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        if let Some(life) = &self.life {
+            life.is_now(worker.id);
+        }
+        self.plain("register", self.world.register(worker)).await
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
+        let beat = self.plain("heartbeat", self.world.heartbeat(worker)).await;
+        if matches!(beat, Err(StoreError::LeaseLost)) {
+            self.say("heartbeat", "hears that it is taken for dead");
+            lock(&self.world.seen).heard_of_death(worker, self.world.now());
+            if self.world.broken == Broken::IgnoresLostLeases {
+                return Ok(Heartbeat::default());
+            }
+        }
+        beat
+    }
+
+    async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.plain("deregister", self.world.deregister(worker)).await
+    }
+
+    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        self.plain("reclaim", self.world.reclaim()).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.plain("workers", self.world.store.workers()).await
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        let leased = submission.started.as_ref().and_then(|(run, _)| run.lease());
+        let submitted = self.plain("submit", self.world.submit(submission)).await;
+        if matches!(submitted, Ok(Submitted::Started)) {
+            self.was_given(leased);
+        }
+        submitted
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
+        let claimed = self.plain("claim", self.world.claim(request)).await;
+        claimed.iter().flat_map(|claimed| &claimed.runs).for_each(|run| self.was_given(run.lease()));
+        claimed
+    }
+
+    async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        let keeps = transition.head.worker.is_some();
+        let doubted = transition.clone();
+        let doubt = |_, took_place| self.doubt(lease, &doubted, took_place);
+        let committed = self.call("commit", self.write(lease, transition), doubt).await;
+        match &committed {
+            Ok(_) if keeps => self.was_given(Some(lease)),
+            Ok(_) | Err(StoreError::LeaseLost) => self.heard_the_end_of(lease),
+            Err(_) => {}
+        }
+        committed
+    }
+
+    async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
+        let call = async {
+            let done = self.world.store.cancel(run, mode, by).await;
+            self.world.person(run, Cause::Person, done).await
+        };
+        self.plain("cancel", call).await
+    }
+
+    async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        let call = async {
+            let done = self.world.store.retry(run, from, by).await;
+            self.world.person(run, Cause::Retry, done).await
+        };
+        self.plain("retry", call).await
+    }
+
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<Run, StoreError> {
+        let call = async {
+            let done = self.world.store.answer(run, step, answer, by, note).await;
+            self.world.person(run, Cause::Person, done).await
+        };
+        self.plain("answer", call).await
+    }
+
+    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        self.plain("set queue", self.world.set_queue(name, limits, only_if_new)).await
+    }
+
+    async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        self.plain("pause queue", self.world.pause_queue(name, paused)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
+        self.plain("queues", self.world.store.queues()).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
+        self.plain("run", self.world.store.run(id)).await
+    }
+
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+        let runs = self.plain("runs", self.world.store.runs(filter)).await;
+        if let Some(life) = &self.life {
+            let running = runs.iter().flatten().filter(|run| run.head.status == RunStatus::Running);
+            running.filter_map(Run::lease).for_each(|lease| life.read_of(lease));
+        }
+        runs
+    }
+
+    async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.plain("events", self.world.store.events(run, after, limit)).await
+    }
+
+    async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
+        self.plain("records", self.world.store.records(filter)).await
+    }
+
+    async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
+        self.plain("tallies", self.world.store.tallies(span, since)).await
+    }
+
+    async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
+        self.plain("count", self.world.store.count_runs(status, limit)).await
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.plain("blob", self.world.store.blob(digest)).await
+    }
+
+    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        self.plain("put document", self.world.store.put_document(document, expect)).await
+    }
+
+    async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
+        self.plain("document", self.world.store.document(kind, id)).await
+    }
+
+    async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
+        self.plain("documents", self.world.store.documents(filter)).await
+    }
+
+    async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+        self.plain("delete document", self.world.store.delete_document(kind, id)).await
+    }
+
+    async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
+        self.plain("prune", self.world.store.prune(limit)).await
+    }
+}

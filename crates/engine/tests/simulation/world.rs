@@ -1,0 +1,230 @@
+//! The world of one seed: a store, workers, people and weather; then calm, in which everything has to settle.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use surefoot::state::{Lease, Transition};
+use surefoot::store::Hints;
+use surefoot::{Client, Clock, Run, RunId, Store, Timestamp};
+use surefoot_store_tests::MemoryStore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::broken::Broken;
+use crate::history::{History, lock};
+use crate::hub::Hub;
+use crate::ledger::Ledger;
+use crate::life::Life;
+use crate::node::{Alive, Node};
+use crate::rng::Rng;
+use crate::script::{self, Script};
+use crate::seen::Seen;
+use crate::weather::Weather;
+use crate::{people, settle};
+
+/// The store's clock: paused time, from a moment that is no round number.
+#[derive(Debug)]
+pub(crate) struct SimulatedClock(Instant);
+
+const BEGAN: Timestamp = Timestamp::from_micros(1_777_888_999_123_000);
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Timestamp {
+        BEGAN + self.0.elapsed()
+    }
+}
+
+/// Everything that the actors of a world share.
+pub(crate) struct World {
+    pub(crate) store: MemoryStore,
+    pub(crate) store_hints: Mutex<Hints>,
+    pub(crate) hub: Hub,
+    pub(crate) broken: Broken,
+    pub(crate) weather: Weather,
+    pub(crate) lease: Duration,
+    pub(crate) history: History,
+    pub(crate) seen: Mutex<Seen>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) acknowledged: Mutex<Vec<RunId>>,
+    pub(crate) clients: Mutex<BTreeMap<usize, (Client, Arc<Life>)>>,
+    late: Mutex<JoinSet<()>>,
+    clock: Arc<SimulatedClock>,
+}
+
+/// What became of a world.
+#[derive(Debug)]
+pub(crate) struct Played {
+    pub(crate) violation: Option<String>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) counts: Counts,
+}
+
+/// How much happened: a simulation in which nothing happens finds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) runs: usize,
+    pub(crate) calls: usize,
+    pub(crate) cut_off: usize,
+    pub(crate) interruptions: usize,
+    pub(crate) writes: u64,
+    pub(crate) seconds: u64,
+}
+
+/// Plays the world of a seed to its end.
+pub(crate) fn play(seed: u64, broken: Broken, traced: bool) -> Played {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime can be made");
+    let played = runtime.block_on(async {
+        let mut rng = Rng::new(seed);
+        let world = Arc::new(World::new(&mut rng, broken, traced));
+        tokio::select! {
+            biased;
+            () = world.history.until_over() => {}
+            () = live(&world, &mut rng) => {}
+        }
+        let violation = world.history.violation();
+        world.history.close();
+        Played { violation, lines: world.history.lines(), counts: world.counts() }
+    });
+    // Tasks that go on for ever go with it.
+    runtime.shutdown_background();
+    played
+}
+
+impl World {
+    fn new(rng: &mut Rng, broken: Broken, traced: bool) -> Self {
+        let calm_from = BEGAN + rng.millis(10_000, 50_000);
+        let weather = Weather::draw(rng, calm_from);
+        Self::with(weather, rng.millis(3_000, 5_000), broken, traced)
+    }
+
+    /// A world in which nothing goes wrong but what a test plans.
+    pub(crate) fn fair(lease: Duration) -> Arc<Self> {
+        Arc::new(Self::with(Weather::fair(BEGAN + Duration::from_secs(3_600)), lease, Broken::Nothing, true))
+    }
+
+    fn with(weather: Weather, lease: Duration, broken: Broken, traced: bool) -> Self {
+        let clock = Arc::new(SimulatedClock(Instant::now()));
+        let store = MemoryStore::new(clock.clone());
+        Self {
+            store_hints: Mutex::new(store.hints()),
+            store,
+            hub: Hub::default(),
+            broken,
+            weather,
+            lease,
+            history: History::new(traced),
+            seen: Mutex::default(),
+            ledger: Mutex::default(),
+            acknowledged: Mutex::default(),
+            clients: Mutex::default(),
+            late: Mutex::default(),
+            clock,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn is_calm(&self) -> bool {
+        self.now() >= self.weather.calm_from
+    }
+
+    pub(crate) fn span_millis(&self) -> u64 {
+        self.weather.calm_from.since(BEGAN).as_millis() as u64
+    }
+
+    /// Waits, but no longer than the faults last.
+    pub(crate) async fn until_calm_or(&self, time: Duration) {
+        tokio::time::sleep(time.min(self.weather.calm_from.since(self.now()))).await;
+    }
+
+    /// A commit that its sender gave up arrives after all.
+    pub(crate) fn write_late(self: &Arc<Self>, lease: Lease, transition: Transition, after: Duration) {
+        let world = self.clone();
+        lock(&self.late).spawn(async move {
+            tokio::time::sleep(after).await;
+            let took_place = world.commit(lease, transition).await.is_ok();
+            world.history.say("late", || format!("a commit that was given up arrives: {took_place}"));
+        });
+    }
+
+    /// The record that a step publishes when it completes.
+    pub(crate) fn record_of(&self, run: &Run, position: usize) -> Option<String> {
+        let script: Script = serde_json::from_value(run.plan.steps()[position].with.clone()).ok()?;
+        Some(script.record?.replace("${{ run.id }}", &run.id.to_string()))
+    }
+
+    fn counts(&self) -> Counts {
+        let (seen, ledger) = (lock(&self.seen), lock(&self.ledger));
+        let cut_off = |call: &&crate::ledger::Call| {
+            call.ended.as_ref().is_none_or(|(_, ending)| *ending == crate::ledger::Ending::Dropped)
+        };
+        Counts {
+            runs: seen.runs.len(),
+            calls: ledger.calls.len(),
+            cut_off: ledger.calls.iter().filter(cut_off).count(),
+            interruptions: seen.rows().flat_map(|run| &run.steps).map(|step| step.interruptions as usize).sum(),
+            writes: seen.writes,
+            seconds: self.now().since(BEGAN).as_secs(),
+        }
+    }
+}
+
+async fn live(world: &Arc<World>, rng: &mut Rng) {
+    let queues: Vec<String> = (1..=rng.between(1, 3)).map(|number| format!("queue{number}")).collect();
+    for queue in &queues {
+        // The model does not fail.
+        let _ = world.set_queue(queue, script::limits(rng), false).await;
+    }
+    let mut plans = Vec::new();
+    for number in 1..=rng.index(4) + 1 {
+        let queue = &queues[rng.index(queues.len())];
+        plans.push(script::workflow(rng, number, queue));
+    }
+    let mut nodes = JoinSet::new();
+    let mut others = JoinSet::new();
+    let peace = rng.between(2_000, 25_000);
+    for number in 1..=rng.index(3) + 2 {
+        let node = Node {
+            number,
+            rng: rng.fork(),
+            // The first one stays and knows everything: whatever is left can be done.
+            knows_all: number == 1 || rng.chance(60),
+            deaf: rng.chance(20),
+            concurrency: rng.index(4) + 1,
+            stays: number == 1 || rng.chance(50),
+            peace,
+        };
+        nodes.spawn(node.live(world.clone()));
+    }
+    for number in 1..=rng.index(14) + 3 {
+        let plan = plans[rng.index(plans.len())].clone();
+        others.spawn(people::submit(world.clone(), rng.fork(), number, plan));
+    }
+    for number in 1..=rng.index(3) {
+        others.spawn(people::meddle(world.clone(), rng.fork(), number));
+    }
+    if rng.chance(50) {
+        others.spawn(come_and_go(world.clone(), rng.fork()));
+    }
+    let mut alive: Vec<Alive> = Vec::new();
+    while let Some(node) = nodes.join_next().await {
+        alive.extend(node.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
+    }
+    settle::settle(world, rng, alive, others).await;
+}
+
+/// The store is away for a while, now and then.
+async fn come_and_go(world: Arc<World>, mut rng: Rng) {
+    while !world.is_calm() {
+        world.until_calm_or(rng.millis(1_000, 20_000)).await;
+        world.weather.set_away(true);
+        world.history.say("store", || "is away".to_owned());
+        world.until_calm_or(rng.millis(100, 12_000)).await;
+        world.weather.set_away(false);
+        world.history.say("store", || "is back".to_owned());
+    }
+}
