@@ -4,9 +4,11 @@
 //! has met a fault at every write. What counts as a write is what may change a run: submit, claim, commit, cancel, retry,
 //! answer, register, deregister, reclaim. Claims and reclaims that find nothing, heartbeats, prunes and what is done to queues do not
 //! count, for how many there are is a matter of time.
+//!
+//! Apart from that it can be away: then nothing takes place, and every call says so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
@@ -55,17 +57,30 @@ pub struct FaultyStore {
     at: u64,
     writes: AtomicU64,
     met: watch::Sender<bool>,
+    away: AtomicBool,
 }
 
 impl FaultyStore {
     /// `fault` happens at write number `at`, counted from 1.
     pub fn new(inner: Arc<dyn Store>, at: u64, fault: Fault) -> Self {
-        Self { inner, fault, at, writes: AtomicU64::new(0), met: watch::Sender::new(false) }
+        Self {
+            inner,
+            fault,
+            at,
+            writes: AtomicU64::new(0),
+            met: watch::Sender::new(false),
+            away: AtomicBool::new(false),
+        }
     }
 
     /// A store at which nothing goes wrong, that counts the writes.
     pub fn sound(inner: Arc<dyn Store>) -> Self {
         Self::new(inner, 0, Fault::Refused)
+    }
+
+    /// From now on the store is away, or is back.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
     }
 
     /// Writes so far, the faulty one included.
@@ -86,6 +101,7 @@ impl FaultyStore {
 
     async fn write<T>(&self, write: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
         self.alive().await;
+        self.reachable()?;
         if self.writes.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
             let done = write.await;
             // The process may have died meanwhile, at the write of another task.
@@ -101,11 +117,17 @@ impl FaultyStore {
         Err(StoreError::Unavailable(format!("{:?} at write {}, as the test wants it", self.fault, self.at)))
     }
 
-    async fn read<T>(&self, read: impl Future<Output = T> + Send) -> T {
+    async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
         self.alive().await;
+        self.reachable()?;
         let read = read.await;
         self.alive().await;
         read
+    }
+
+    fn reachable(&self) -> Result<(), StoreError> {
+        let away = self.away.load(Ordering::SeqCst);
+        if away { Err(StoreError::Unavailable("away, as the test wants it".to_owned())) } else { Ok(()) }
     }
 
     /// Never returns once the process is dead.

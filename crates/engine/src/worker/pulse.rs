@@ -22,6 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let beat = shared.options.lease / 3;
     let (mut beat_at, mut sweep_at, mut tidy_at) =
         (Instant::now() + beat, Instant::now() + SWEEP, Instant::now() + SWEEP);
+    let mut renewed = true;
     loop {
         let next = beat_at.min(sweep_at).min(tidy_at);
         tokio::select! {
@@ -37,12 +38,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
         let now = Instant::now();
-        if now >= beat_at {
-            heartbeat(&shared).await;
+        // Whoever could not renew its lease does so before it looks for the dead: it would find itself among them.
+        if now >= beat_at || (now >= sweep_at && !renewed) {
+            renewed = heartbeat(&shared).await;
             beat_at = Instant::now() + beat;
         }
         if now >= sweep_at {
-            sweep(&shared).await;
+            if renewed && sweep(&shared).await {
+                // A sweep that was long on its way may have taken our own: the next heartbeat tells.
+                beat_at = Instant::now();
+            }
             sweep_at = Instant::now() + SWEEP;
         }
         if now >= tidy_at {
@@ -52,40 +57,50 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn heartbeat(shared: &Shared) {
+/// Renews the lease. Returns whether this worker has one now.
+async fn heartbeat(shared: &Shared) -> bool {
     match shared.store.heartbeat(shared.id()).await {
         Ok(heartbeat) => {
             shared.note_written();
             heartbeat.cancels.into_iter().for_each(|(run, mode)| shared.held.cancel(run, mode));
+            true
         }
         Err(StoreError::LeaseLost) => begin_anew(shared).await,
         Err(error) => {
             tracing::warn!(%error, "cannot renew the lease; trying again");
             shared.note_trouble(&error);
+            false
         }
     }
 }
 
-/// Others took this worker for dead: what it held is theirs. It goes on as a new one.
-async fn begin_anew(shared: &Shared) {
+/// Others took this worker for dead: what it held is theirs. It goes on as a new one, if the store lets it.
+async fn begin_anew(shared: &Shared) -> bool {
     tracing::warn!(worker = %shared.id(), "taken for dead: dropping every run held, and beginning anew");
     shared.measures.leases_lost.add(shared.held.len() as u64);
     shared.held.lose_all();
-    if let Err(error) = shared.register(WorkerId::new()).await {
+    let registered = shared.register(WorkerId::new()).await;
+    if let Err(error) = &registered {
         tracing::warn!(%error, "cannot register anew; trying again");
-        shared.note_trouble(&error);
+        shared.note_trouble(error);
     }
+    registered.is_ok()
 }
 
-async fn sweep(shared: &Shared) {
+/// Takes what dead workers left. Returns whether there was anything.
+async fn sweep(shared: &Shared) -> bool {
     match shared.store.reclaim().await {
-        Ok(runs) if runs.is_empty() => {}
+        Ok(runs) if runs.is_empty() => false,
         Ok(runs) => {
             shared.measures.recovered.add(runs.len() as u64);
             runs.iter()
                 .for_each(|run| tracing::info!(run = %run.id, status = %run.head.status, "taken from a dead worker"));
             shared.freed.notify_one();
+            true
         }
-        Err(error) => tracing::warn!(%error, "cannot look for the runs of dead workers"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot look for the runs of dead workers");
+            false
+        }
     }
 }

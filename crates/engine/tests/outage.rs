@@ -1,0 +1,64 @@
+//! A store that is away for longer than a lease, on paused time: what a worker has in hand is kept, and written when the
+//! store is back. Promise 7 of the design.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use surefoot::{
+    Clock, Handlers, RunStatus, StepContext, Store, Submit, Timestamp, Worker, WorkerOptions, Workflow, handler_fn,
+};
+use surefoot_store_tests::{FaultyStore, MemoryStore};
+use tokio::time::{Instant, sleep};
+
+/// Goes with the time of the runtime, which these tests have stopped.
+#[derive(Debug)]
+struct Paused(Instant);
+
+impl Clock for Paused {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_790_000_000_000_000) + self.0.elapsed()
+    }
+}
+
+/// Away from a tenth of a second after the submission until `back`; the lease is of 5 s. Gives the handler's calls, and the
+/// interruptions.
+async fn away_until(back: Duration) -> (u32, u32) {
+    let memory = MemoryStore::new(Arc::new(Paused(Instant::now()))).one_worker();
+    let store = Arc::new(FaultyStore::sound(Arc::new(memory)));
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let handler = handler_fn(move |_: StepContext, _: Value| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            sleep(Duration::from_millis(300)).await;
+            Ok(())
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let handlers = Handlers::new().with("work", handler);
+    let worker = Worker::start(store.clone() as Arc<dyn Store>, handlers, options).await.unwrap();
+    let workflow = Workflow::builder("two").step("a", "work").step("b", "work").build().unwrap();
+    let run = worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    sleep(Duration::from_millis(100)).await;
+    store.set_away(true);
+    sleep(back.saturating_sub(Duration::from_millis(100))).await;
+    store.set_away(false);
+    let run = worker.client().wait(run.id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Completed);
+    worker.stop().await;
+    (calls.load(Ordering::SeqCst), run.steps.iter().map(|step| step.interruptions).sum())
+}
+
+/// At whatever moment between two heartbeats the store comes back, the only worker there is must not take itself for dead.
+#[tokio::test(start_paused = true)]
+async fn a_worker_alone_keeps_its_lease_over_an_outage_that_is_longer() {
+    for tenths in 55..85 {
+        let back = Duration::from_millis(tenths * 100 + 7);
+        assert_eq!(away_until(back).await, (2, 0), "back after {back:?}");
+    }
+}
