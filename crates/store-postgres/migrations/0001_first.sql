@@ -38,10 +38,11 @@ CREATE TABLE {schema}.runs (
     completed_at bigint,
     -- The first start, when the queue had a rate then: what the rate counts.
     rate_at bigint,
-    plan integer NOT NULL REFERENCES {schema}.plans (id),
+    plan integer NOT NULL,
     priority integer NOT NULL,
     progress smallint NOT NULL CHECK (progress BETWEEN 0 AND 100),
-    -- True when a worker may take the run, false when it may from available_at on, null when it waits for none.
+    -- True when a worker may take the run, false when it may from available_at on, null when it waits for none. Asked for with
+    -- IS FALSE: of NOT the planner thinks that it is true of every null.
     ready boolean,
     -- True while events and snapshots are kept.
     details boolean NOT NULL DEFAULT true,
@@ -79,8 +80,10 @@ CREATE INDEX runs_fresh ON {schema}.runs (queue, priority DESC, id) WHERE ready 
 CREATE INDEX runs_resumed ON {schema}.runs (queue, priority DESC, id) WHERE ready AND started_at IS NOT NULL;
 -- Runs to take although their queue is paused or full: a person waits for their cancel.
 CREATE INDEX runs_cancelling ON {schema}.runs (priority DESC, id) WHERE ready AND cancel IS NOT NULL;
-CREATE INDEX runs_due ON {schema}.runs (available_at) WHERE NOT ready;
-CREATE INDEX runs_plan ON {schema}.runs (plan) WHERE ready IS NOT NULL;
+CREATE INDEX runs_due ON {schema}.runs (available_at) WHERE ready IS FALSE;
+-- Not `ready IS NOT NULL`, which is the same: the planner must not take this for one of those above when a table that has just
+-- been filled has no statistics yet.
+CREATE INDEX runs_plan ON {schema}.runs (plan) WHERE available_at IS NOT NULL;
 CREATE INDEX runs_asking ON {schema}.runs (queue) WHERE status = 'waiting' AND available_at IS NULL;
 CREATE INDEX runs_running ON {schema}.runs (queue, concurrency_key, worker) WHERE status = 'running';
 CREATE INDEX runs_told ON {schema}.runs (worker) WHERE status = 'running' AND cancel IS NOT NULL;

@@ -4,7 +4,7 @@ SELECT id FROM (
     UNION ALL
     SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE ready AND started_at IS NOT NULL
     UNION ALL
-    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE NOT ready
+    SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE ready IS FALSE
     UNION ALL
     SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE status = 'waiting' AND available_at IS NULL
     OFFSET 0

@@ -16,17 +16,16 @@ named (name) AS (
     FROM named WHERE named.name IS NOT NULL
 ),
 live (plan) AS (
-    SELECT min(plan) FROM {schema}.runs WHERE ready IS NOT NULL
+    SELECT min(plan) FROM {schema}.runs WHERE available_at IS NOT NULL
     UNION ALL
-    SELECT (SELECT min(plan) FROM {schema}.runs WHERE ready IS NOT NULL AND runs.plan > live.plan)
+    SELECT (SELECT min(plan) FROM {schema}.runs WHERE available_at IS NOT NULL AND runs.plan > live.plan)
     FROM live WHERE live.plan IS NOT NULL
 )
 SELECT
     clock.now,
     EXISTS (SELECT 1 FROM {schema}.workers WHERE id = $1::uuid),
     EXISTS (SELECT 1 FROM {schema}.runs WHERE ready AND cancel IS NOT NULL),
-    EXISTS (SELECT 1 FROM {schema}.runs WHERE NOT ready AND available_at <= clock.now),
-    (SELECT min(available_at) FROM {schema}.runs WHERE NOT ready AND available_at > clock.now),
+    (SELECT min(available_at) FROM {schema}.runs WHERE ready IS FALSE),
     ARRAY (SELECT plan FROM live WHERE plan IS NOT NULL),
     ARRAY (SELECT name FROM named WHERE name IS NOT NULL),
     ARRAY (

@@ -2,7 +2,7 @@
 SELECT queue, status, count(*) FROM (
     SELECT queue, status FROM {schema}.runs WHERE ready AND started_at IS NULL
     UNION ALL SELECT queue, status FROM {schema}.runs WHERE ready AND started_at IS NOT NULL
-    UNION ALL SELECT queue, status FROM {schema}.runs WHERE NOT ready
+    UNION ALL SELECT queue, status FROM {schema}.runs WHERE ready IS FALSE
     UNION ALL SELECT queue, status FROM {schema}.runs WHERE status = 'waiting' AND available_at IS NULL
     UNION ALL SELECT queue, 'running' FROM {schema}.runs WHERE status = 'running'
 ) AS live GROUP BY queue, status;

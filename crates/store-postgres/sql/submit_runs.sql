@@ -25,7 +25,7 @@ gates AS MATERIALIZED (
             WHERE r.ready AND r.started_at IS NOT NULL AND r.queue = g.queue AND r.priority >= g.priority
         ) AND NOT EXISTS (
             SELECT 1 FROM {schema}.runs AS r
-            WHERE NOT r.ready AND r.available_at <= $2::bigint AND r.queue = g.queue AND r.priority >= g.priority
+            WHERE r.ready IS FALSE AND r.available_at <= $2::bigint AND r.queue = g.queue AND r.priority >= g.priority
         ) AS is_open
     FROM (SELECT DISTINCT queue, priority FROM input WHERE worker IS NOT NULL) AS g
     LEFT JOIN {schema}.queues AS q ON q.name = g.queue

@@ -69,13 +69,14 @@ impl Look {
         }
         let now = time(row, 0)?;
         shared.clock.saw(asked, now);
-        let (names, limited): (Vec<String>, Vec<bool>) = (get(row, 6)?, get(row, 7)?);
+        let next_due = optional_time(row, 3)?;
+        let (names, limited): (Vec<String>, Vec<bool>) = (get(row, 5)?, get(row, 6)?);
         Ok(Self {
             now,
             is_cancelling: get(row, 2)?,
-            is_due: get(row, 3)?,
-            next_due: optional_time(row, 4)?,
-            plans: get(row, 5)?,
+            is_due: next_due.is_some_and(|at| at <= now),
+            next_due: next_due.filter(|at| *at > now),
+            plans: get(row, 4)?,
             queues: names.into_iter().zip(limited).collect(),
         })
     }

@@ -201,7 +201,7 @@ fn insert<'a>(
     let starting: Vec<Option<&'a Start>> =
         group.iter().zip(starts).map(|(submit, starts)| submit.started.as_ref().filter(|_| *starts)).collect();
     let of_start = |column: &dyn Fn(&Start) -> i64| -> Vec<Option<i64>> {
-        starting.iter().map(|start| start.map(|start| column(start))).collect()
+        starting.iter().map(|start| start.map(column)).collect()
     };
     let mut steps = Steps::default();
     for (submit, start) in group.iter().zip(&starting) {
@@ -284,7 +284,8 @@ async fn alone(shared: &Shared, submit: &Submit) -> Result<Outcome, Failure> {
     let start = submit.started.as_ref();
     let gate = Gate::of(&mut tx, submit.plan.queue(), start.map(|start| start.at)).await?;
     let starts = start.is_some() && gate.admits(submit.concurrency_key.as_deref());
-    let rate_at = gate.counts().then_some(start.map(|start| start.at)).flatten();
+    // When it is written, and not when the submission was made: it may have been long on its way.
+    let rate_at = gate.now.filter(|_| gate.counts());
     let group = [submit];
     let call = insert(shared, &group, &[starts], Some(rate_at));
     let rows = tx.commit(vec![call]).await?.pop().unwrap_or_default();
