@@ -5,6 +5,7 @@
 
 mod history;
 mod machine;
+mod postgres;
 mod raw;
 mod report;
 mod suite;
@@ -44,6 +45,10 @@ enum Measure {
     Raw(raw::Args),
     /// No-op workflows on Surefoot.
     Workload(workload::Args),
+    /// No-op workflows on Surefoot on PostgreSQL, by one worker.
+    PostgresWorkload(postgres::Args),
+    /// The PostgreSQL table: a cluster of its own, pgbench beside Surefoot with one, two and four workers.
+    Postgres(postgres::Suite),
     /// Puts finished runs into a store file.
     Fill(history::Args),
 }
@@ -55,6 +60,8 @@ fn main() -> anyhow::Result<()> {
         Some(Measure::Rows(args)) => report::print(&machine::rows(&args)?),
         Some(Measure::Raw(args)) => report::print(&raw::measure(&args)?),
         Some(Measure::Workload(args)) => report::print(&workload::measure(&args)?),
+        Some(Measure::PostgresWorkload(args)) => report::print(&postgres::measure(&args)?),
+        Some(Measure::Postgres(suite)) => postgres::run(&suite),
         Some(Measure::Fill(args)) => report::print(&history::fill(&args)?),
         None => suite::run(args.rounds, args.seconds, &args.history, args.folder),
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use surefoot::{Client, Handlers, RunStatus, StepContext, Submit, Worker, WorkerOptions, Workflow, handler_fn};
+use surefoot::{Client, Handlers, RunStatus, StepContext, Store, Submit, Worker, WorkerOptions, Workflow, handler_fn};
 use surefoot_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
@@ -48,18 +48,27 @@ impl Nothing {
 
 pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(run(args))
+    let store = Arc::new(SqliteStore::open(&args.file)?);
+    let work = Work { seconds: args.seconds, steps: args.steps, at_once: args.at_once };
+    Ok(Figures { file_mib: size(&args.file), ..runtime.block_on(run(store, &work))? })
 }
 
-async fn run(args: &Args) -> anyhow::Result<Figures> {
+/// What is to be done, on whatever store.
+pub(crate) struct Work {
+    pub(crate) seconds: u64,
+    pub(crate) steps: usize,
+    /// Runs under way at once.
+    pub(crate) at_once: usize,
+}
+
+pub(crate) async fn run(store: Arc<dyn Store>, work: &Work) -> anyhow::Result<Figures> {
     let nothing = Nothing { base: Instant::now(), waits: Arc::default() };
-    let store = Arc::new(SqliteStore::open(&args.file)?);
     let worker = Worker::start(store, nothing.handlers(), WorkerOptions::default()).await?;
-    let workflow = Arc::new(workflow(args.steps)?);
-    let until = Instant::now() + Duration::from_secs(args.seconds);
+    let workflow = Arc::new(workflow(work.steps)?);
+    let until = Instant::now() + Duration::from_secs(work.seconds);
     let mut submitters = JoinSet::new();
     let began = Instant::now();
-    for _ in 0..args.at_once {
+    for _ in 0..work.at_once {
         submitters.spawn(submit(worker.client(), workflow.clone(), nothing.base, until));
     }
     let mut runs = 0;
@@ -75,7 +84,7 @@ async fn run(args: &Args) -> anyhow::Result<Figures> {
         p50_us: percentile(&waits, 0.5),
         p99_us: percentile(&waits, 0.99),
         memory_mib: peak_memory(),
-        file_mib: size(&args.file),
+        file_mib: 0.0,
     })
 }
 
