@@ -25,8 +25,14 @@ pub(super) fn longest(breaks: &[Break], histories: &BTreeMap<RunId, Vec<Event>>)
     each.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
-/// A run that is stopped again before it has moved is counted from the last time that it could.
+/// Both end a run.
+const ENDS: [&str; 2] = ["run.completed", "run.failed"];
+
+/// A run that ended before it could be stopped has not waited. A run that is stopped again before it has moved is counted from the last time that it could.
 fn waited(back: Timestamp, run: RunId, breaks: &[Break], history: &[Event]) -> Option<Duration> {
+    if history.iter().any(|event| event.at < back && ENDS.contains(&event.kind.as_str())) {
+        return Some(Duration::ZERO);
+    }
     let moved = history.iter().find(|event| event.at >= back && MOVES.contains(&event.kind.as_str()))?.at;
     let its_own = breaks.iter().filter(|one| one.running.contains(&run)).map(|one| one.back);
     Some(moved.since(its_own.filter(|at| *at <= moved).max()?))
@@ -57,6 +63,8 @@ mod tests {
         assert_eq!(longest(&[broken(180, &[one, two])], &histories), None, "it never moved again");
         assert_eq!(longest(&[broken(100, &[RunId::new()])], &histories), None);
         assert_eq!(longest(&[], &histories), None);
+        let ended = BTreeMap::from([(one, vec![event(90, "run.completed")])]);
+        assert_eq!(longest(&[broken(100, &[one])], &ended), Some(Duration::ZERO), "a worker that stops may end a run");
     }
 
     #[test]

@@ -71,10 +71,9 @@ impl Row {
     ) -> Self {
         let Injected { breaks, notes, mut wrong, .. } = injected;
         let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
-        if !breaks.is_empty() {
+        if breaks.iter().any(|one| !one.running.is_empty()) {
             wrong.extend(too_slow(moved, limit));
-        }
-        if breaks.iter().any(|one| one.running.is_empty()) && breaks.len() == 1 {
+        } else if !breaks.is_empty() {
             wrong.push("no project was running when the fault came: nothing is proven".to_owned());
         }
         wrong.extend(counts.wrong.iter().cloned());
@@ -196,5 +195,63 @@ impl Report {
             "{clean} of {all} faults clean{skipped}; {} projects of {} steps each, 3 at a time, on {}, in {:.0} s\n",
             self.projects, self.steps, self.store, self.seconds
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use surefoot::{RunId, Timestamp};
+
+    use super::super::moves::Break;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn broken(running: usize) -> Vec<Break> {
+        vec![Break { back: Timestamp::from_micros(0), running: (0..running).map(|_| RunId::new()).collect() }]
+    }
+
+    fn row(breaks: Vec<Break>, counts: Counts, moved: Option<u64>) -> Row {
+        let injected = Injected { breaks, ..Injected::default() };
+        Row::of(Fault::WorkerKilled, counts, injected, moved.map(Duration::from_millis), LIMIT)
+    }
+
+    fn check(row: &Row, wrong: Option<&str>) {
+        let expect = if wrong.is_some() { Verdict::Unclean } else { Verdict::Clean };
+        assert_eq!((row.result, row.wrong.first().map(String::as_str)), (expect, wrong), "{row:?}");
+    }
+
+    #[test]
+    fn what_is_slow_never_moves_or_was_not_hit_is_not_clean() {
+        let fine = Counts::default;
+        check(&row(broken(3), fine(), Some(1000)), None);
+        let slow = "it took 1.25 s until every project moved again, and 1 s is the limit";
+        check(&row(broken(3), fine(), Some(1250)), Some(slow));
+        check(&row(broken(3), fine(), None), Some("a project that was running never moved again"));
+        let late = "no project was running when the fault came: nothing is proven";
+        check(&row(broken(0), fine(), None), Some(late));
+        check(&row(Vec::new(), fine(), None), None);
+        let stuck = Counts { stuck: 1, wrong: vec!["shop is stuck".to_owned()], ..Counts::default() };
+        check(&row(broken(3), stuck, Some(10)), Some("shop is stuck"));
+        let unsaid = Counts { duplicates: 1, ..Counts::default() };
+        assert_eq!(row(broken(3), unsaid, Some(10)).result, Verdict::Unclean);
+    }
+
+    #[test]
+    fn the_table_says_what_was_skipped_and_what_was_wrong() {
+        let slow = row(broken(3), Counts { stuck: 1, ..Counts::default() }, None);
+        let rows = vec![row(broken(3), Counts::default(), Some(20)), slow, Row::skipped(Fault::DiskFull, "no disk")];
+        let report =
+            Report { store: "SQLite".to_owned(), projects: 20, steps: 7, seconds: 60.0, clean: false, faults: rows };
+        insta::assert_snapshot!(report.text(), @r"
+        FAULT               STUCK  COMPLETED STEPS RUN AGAIN  DUPLICATE EFFECTS  MOVING AGAIN  RESULT
+        worker killed (-9)  0      0                          0                  0.02 s        clean
+        worker killed (-9)  1      0                          0                  never         NOT CLEAN
+        disk full for 8 s   -      -                          -                  -             skipped
+
+        worker-killed: NOT CLEAN: a project that was running never moved again
+        disk-full: no disk
+        1 of 3 faults clean, 1 skipped; 20 projects of 7 steps each, 3 at a time, on SQLite, in 60 s
+        ");
     }
 }

@@ -177,7 +177,7 @@ impl Scene {
         if self.is_embedded() {
             return runs.iter().map(|run| run.id).collect();
         }
-        let (workers, name) = (self.store.workers().await.unwrap_or_default(), format!("pid {pid}"));
+        let (workers, name) = (self.store.workers().await.unwrap_or_default(), format!(" {pid}"));
         let its = workers.iter().filter(|info| info.name.ends_with(&name)).map(|info| info.id).collect::<Vec<_>>();
         let held = runs.iter().filter(|run| run.head.worker.is_some_and(|worker| its.contains(&worker)));
         held.map(|run| run.id).collect()

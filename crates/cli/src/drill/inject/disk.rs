@@ -18,8 +18,8 @@ use crate::errors::{Failure, unusable};
 /// Longer than a lease.
 const FULL: Duration = Duration::from_secs(8);
 
-/// Mounts the file system and goes on as the drill. `$1` is where, and the rest is the drill's command.
-const SCRIPT: &str = r#"mount -t tmpfs -o size=6m tmpfs "$1" || exit 77; shift; exec "$@""#;
+/// Mounts the file system and goes on as the drill. `$1` is its size, `$2` where it is, and the rest the drill's command.
+const SCRIPT: &str = r#"mount -t tmpfs -o "size=$1m" tmpfs "$2" || exit 77; shift 2; exec "$@""#;
 
 /// The exit status of a machine that gives no mount namespace.
 const NO_MOUNT: i32 = 77;
@@ -35,7 +35,9 @@ pub(in super::super) async fn small_disk(projects: u32, folder: &Path, ground: &
     let group = surefoot_initializer::process::Group::start();
     let mut group = group.map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
     let mut command = tokio::process::Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"]).arg(&disk);
+    // Room for all projects and a write-ahead log: what is left over is filled.
+    let megabytes = (16 + projects).to_string();
+    command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", &megabytes]).arg(&disk);
     command.arg(workers::executable()?.as_std().get_program());
     command.args(["drill", "--json", "--fault", "disk-full", "--projects", &projects.to_string(), "--keep"]);
     command.arg(folder).arg("--small-disk").arg(&disk);
@@ -71,7 +73,10 @@ pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
     let back = scene.now();
     std::fs::remove_file(&filler).map_err(|error| unusable("remove", &filler, &error))?;
     injected.breaks.push(Break { back, running });
-    injected.notes.push(format!("a real disk of 6 MB, filled with {} KB; the store alone was on it", bytes / 1024));
+    injected.notes.push(format!(
+        "a real file system, filled with {} KB to the last byte; the store alone was on it",
+        bytes / 1024
+    ));
     database::accepted(scene, &mut injected).await?;
     Ok(injected.into())
 }
