@@ -171,7 +171,7 @@ async fn a_firing_that_was_not_sent_is_sent_before_it_resolves() {
     scene.pass(11 * MINUTE);
     let faulty = Arc::new(FaultyStore::new(scene.store.clone(), 1, Fault::Refused));
     assert!(evaluator_on(faulty).look().await.is_err(), "it cannot submit");
-    assert_eq!(scene.notifications().await, [String::new(); 0]);
+    assert_eq!(scene.notifications().await, Vec::<String>::new());
     scene.store.deregister_worker(scene.store.workers().await.unwrap()[0].id).await.unwrap();
     scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
     assert_eq!(scene.look().await, [resolved(&format!("long_run/{}", run.id))]);

@@ -37,7 +37,9 @@ pub(crate) fn address(name: &str) -> String {
 
 /// `GET /assets/{name}`
 pub(crate) async fn get(Path(name): Path<String>) -> Response {
-    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     // Other sites load the module of the widget, by its plain address.
     let shared = (name == "widget.js").then_some((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
     let kept = if name == "widget.js" { "public, max-age=3600" } else { "public, max-age=31536000, immutable" };

@@ -33,7 +33,8 @@ impl Axis {
     /// An axis from `from` to `to` on which something was done in `active`.
     pub(crate) fn new(from: Timestamp, to: Timestamp, active: impl Iterator<Item = (Timestamp, Timestamp)>) -> Self {
         let (from, to) = (from.as_micros(), to.as_micros().max(from.as_micros() + 1));
-        let busy = merged(active.map(|(a, b)| (a.as_micros().clamp(from, to), b.as_micros().clamp(from, to))).collect());
+        let busy =
+            merged(active.map(|(a, b)| (a.as_micros().clamp(from, to), b.as_micros().clamp(from, to))).collect());
         let done: i64 = busy.iter().map(|(a, b)| b - a).sum();
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
         let longest = if done == 0 { f64::INFINITY } else { (done as f64 * LONGEST_GAP).max(SHORTEST_GAP) };
@@ -54,7 +55,8 @@ impl Axis {
         let at = at.as_micros();
         let Some(piece) = self.pieces.iter().find(|piece| at <= piece.to) else { return WIDTH };
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
-        let share = if piece.to == piece.from { 0.0 } else { (at - piece.from).max(0) as f64 / (piece.to - piece.from) as f64 };
+        let share =
+            if piece.to == piece.from { 0.0 } else { (at - piece.from).max(0) as f64 / (piece.to - piece.from) as f64 };
         piece.x + share * piece.width
     }
 

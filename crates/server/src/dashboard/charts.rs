@@ -223,14 +223,17 @@ impl Draw {
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     fn throughput(&self) -> Chart {
         let highest = nice(self.buckets.iter().map(Bucket::ended).max().unwrap_or(0).max(1) as f64);
-        let mut chart = self.chart("throughput", &[("completed", "c-completed"), ("failed", "c-failed"), ("cancelled", "c-cancelled")]);
+        let mut chart = self
+            .chart("throughput", &[("completed", "c-completed"), ("failed", "c-failed"), ("cancelled", "c-cancelled")]);
         chart.top = format!("{highest}");
         let total: u64 = self.buckets.iter().map(Bucket::ended).sum();
         chart.summary = self.lang.text("chart.ended", &[("count", &text::number(total))]);
         for (index, bucket) in self.buckets.iter().enumerate().filter(|(_, bucket)| bucket.ended() > 0) {
             let mut from = 0.0;
             let counts = [bucket.completed, bucket.failed, bucket.cancelled];
-            for (count, class) in counts.into_iter().zip(["c-completed", "c-failed", "c-cancelled"]).filter(|(count, _)| *count > 0) {
+            for (count, class) in
+                counts.into_iter().zip(["c-completed", "c-failed", "c-cancelled"]).filter(|(count, _)| *count > 0)
+            {
                 let to = from + count as f64 / highest;
                 chart.bars.push(self.bar(index, class, from, to));
                 from = to;
@@ -265,7 +268,11 @@ impl Draw {
         let mut chart = self.chart("failures", &[("failed", "c-failed")]);
         chart.top = format!("{highest} %");
         let sum = |of: fn(&Bucket) -> u64| self.buckets.iter().map(of).sum::<u64>();
-        let all = Bucket { completed: sum(|bucket| bucket.completed), failed: sum(|bucket| bucket.failed), ..Bucket::default() };
+        let all = Bucket {
+            completed: sum(|bucket| bucket.completed),
+            failed: sum(|bucket| bucket.failed),
+            ..Bucket::default()
+        };
         let rate = all.failure_rate().map_or_else(|| "0 %".to_owned(), percent);
         chart.summary = self.lang.text("chart.failed", &[("count", &text::number(all.failed)), ("rate", &rate)]);
         for (index, bucket) in self.buckets.iter().enumerate() {
@@ -296,9 +303,11 @@ impl Draw {
 
     /// A bar's figures: in the table, and where the pointer rests.
     fn tell(&self, chart: &mut Chart, index: usize, cells: Vec<String>) {
-        let said = chart.heads.iter().zip(&cells).map(|(head, cell)| {
-            format!("{} {cell}", self.lang.text(&format!("chart.key.{head}"), &[]))
-        });
+        let said = chart
+            .heads
+            .iter()
+            .zip(&cells)
+            .map(|(head, cell)| format!("{} {cell}", self.lang.text(&format!("chart.key.{head}"), &[])));
         let title = said.collect::<Vec<_>>().join(", ");
         chart.spots.push(self.spot(index, title));
         chart.rows.push(Row { at: self.time(index), cells });
@@ -325,7 +334,11 @@ fn seconds_text(seconds: f64) -> String {
 /// 1, 2 or 5 times a power of ten, not below `value`.
 fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= value * 0.999_999).unwrap_or(value)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|nice| *nice >= value * 0.999_999)
+        .unwrap_or(value)
 }
 
 /// A coordinate in as few letters as are seen.

@@ -88,7 +88,8 @@ impl Course {
     pub(crate) fn of(run: &Run, events: &[Event]) -> Self {
         let positions = run.plan.steps().iter().enumerate().map(|(position, step)| (step.id.as_str(), position));
         let course = Self { steps: vec![StepCourse::default(); run.steps.len()], recoveries: Vec::new() };
-        let mut reader = Reader { positions: positions.collect(), course, worker: String::new(), loss: None, heard: run.created_at };
+        let mut reader =
+            Reader { positions: positions.collect(), course, worker: String::new(), loss: None, heard: run.created_at };
         events.iter().for_each(|event| reader.read(event));
         reader.course
     }

@@ -20,7 +20,9 @@ fn strokes(name: &str) -> &'static str {
         "cancel" => "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M5 8h6",
         "undo" => "M3 6.5h6.5a3.5 3.5 0 0 1 0 7H6M5.8 3.5L3 6.5l2.8 3",
         "copy" => "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3",
-        "share" => "M6.7 9.3l2.6-2.6M7 4.5L8.8 2.7a3.2 3.2 0 0 1 4.5 4.5L11.5 9M9 11.5l-1.8 1.8a3.2 3.2 0 0 1-4.5-4.5L4.5 7",
+        "share" => {
+            "M6.7 9.3l2.6-2.6M7 4.5L8.8 2.7a3.2 3.2 0 0 1 4.5 4.5L11.5 9M9 11.5l-1.8 1.8a3.2 3.2 0 0 1-4.5-4.5L4.5 7"
+        }
         "more" => "M6 3.5L10.5 8 6 12.5",
         "alert" => "M8 2L14.5 13.5h-13zM8 6.5v3.2M8 11.6v.1",
         "ask" => "M6 6a2 2 0 1 1 2.7 1.9c-.5.2-.7.5-.7 1.1v.5M8 11.9v.1M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8",
@@ -40,10 +42,7 @@ fn strokes(name: &str) -> &'static str {
 /// The icon as SVG; what runs turns, for those who do not mind movement.
 pub(crate) fn svg(name: &str) -> String {
     let class = if name == "running" { "icon spin" } else { "icon" };
-    format!(
-        r#"<svg class="{class}" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#,
-        strokes(name)
-    )
+    format!(r#"<svg class="{class}" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#, strokes(name))
 }
 
 #[cfg(test)]

@@ -38,9 +38,11 @@ impl Masker {
         match value {
             Value::String(text) => Value::String(self.text(text)),
             Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
-            Value::Object(fields) => {
-                fields.iter().map(|(name, field)| (name.clone(), self.value(field))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, field)| (name.clone(), self.value(field)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             other => other.clone(),
         }
     }
@@ -53,7 +55,8 @@ pub(crate) fn parameters(schema: &Value, value: &Value) -> Value {
     }
     match value {
         Value::Object(fields) => {
-            let field = |(name, field): (&String, &Value)| (name.clone(), parameters(&schema["properties"][name], field));
+            let field =
+                |(name, field): (&String, &Value)| (name.clone(), parameters(&schema["properties"][name], field));
             fields.iter().map(field).collect::<serde_json::Map<_, _>>().into()
         }
         Value::Array(items) => items.iter().map(|item| parameters(&schema["items"], item)).collect(),
@@ -103,7 +106,8 @@ mod tests {
             json!({ "name": "shop", "password": MASK, "database": { "key": MASK, "host": "db" }, "tokens": [MASK, MASK] })
         );
         let masker = Masker::new(&schema, &given);
-        let shown = masker.value(&json!({ "command": ["login", "--password=hunter22"], "deep": { "a": "k3y-of-db" }, "n": 1 }));
+        let shown =
+            masker.value(&json!({ "command": ["login", "--password=hunter22"], "deep": { "a": "k3y-of-db" }, "n": 1 }));
         assert_eq!(shown, json!({ "command": ["login", format!("--password={MASK}")], "deep": { "a": MASK }, "n": 1 }));
         assert_eq!(masker.text("sent tok-1 to x"), format!("sent {MASK} to x"));
     }

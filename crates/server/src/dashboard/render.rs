@@ -113,7 +113,8 @@ mod tests {
         for (index, part) in text.split('<').enumerate() {
             let (tag, words) = if index == 0 { ("", part) } else { part.split_once('>').unwrap_or((part, "")) };
             for name in ["aria-label=\"", "title=\"", "placeholder=\"", "alt=\"", "value=\""] {
-                let value = tag.split_once(name).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value);
+                let value =
+                    tag.split_once(name).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value);
                 // The values of hidden fields, of options and of buttons are words for us.
                 if name != "value=\"" || tag.starts_with("input type=\"submit") {
                     shown.push_str(value);
@@ -131,7 +132,8 @@ mod tests {
             let shown = literals(template);
             // One macro writes attributes and no tag.
             let attribute = |word: &&str| word.contains("=\"") || *word == "required";
-            let words = shown.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic) && !attribute(word));
+            let words =
+                shown.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic) && !attribute(word));
             let words = words.collect::<Vec<_>>();
             assert!(words.is_empty(), "{name} says {words:?}");
         }
@@ -140,7 +142,8 @@ mod tests {
     #[test]
     fn every_text_that_a_template_names_is_there() {
         for (name, template) in TEMPLATES {
-            let calls = template.match_indices("t(\"").filter(|(at, _)| !template[..*at].ends_with(char::is_alphanumeric));
+            let calls =
+                template.match_indices("t(\"").filter(|(at, _)| !template[..*at].ends_with(char::is_alphanumeric));
             for (at, call) in calls {
                 let (key, rest) = template[at + call.len()..].split_once('"').expect("a text ends");
                 if rest.trim_start().starts_with('~') {

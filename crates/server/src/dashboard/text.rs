@@ -77,7 +77,11 @@ impl Zone {
         } else {
             self.write(at, "%Y-%m-%d %H:%M")
         };
-        Moment { iso: at.to_string(), text, full: format!("{} {}", self.write(at, "%Y-%m-%d %H:%M:%S.%3f"), self.name()) }
+        Moment {
+            iso: at.to_string(),
+            text,
+            full: format!("{} {}", self.write(at, "%Y-%m-%d %H:%M:%S.%3f"), self.name()),
+        }
     }
 }
 

@@ -251,7 +251,11 @@ impl Visitor {
     fn themes(&self) -> Vec<Switch> {
         ["auto", "light", "dark"]
             .into_iter()
-            .map(|value| Switch { value, title: format!("theme.{value}"), on: self.taste.theme.unwrap_or("auto") == value })
+            .map(|value| Switch {
+                value,
+                title: format!("theme.{value}"),
+                on: self.taste.theme.unwrap_or("auto") == value,
+            })
             .collect()
     }
 

@@ -64,7 +64,7 @@ fn is_public_six(address: Ipv6Addr) -> bool {
         let ([w, x], [y, z]) = (b.to_be_bytes(), c.to_be_bytes());
         return is_public_four(Ipv4Addr::new(w, x, y, z));
     }
-    let special = (a == 0x2001 && b < 0x200) || (a == 0x2001 && b == 0xdb8) || (a == 0x3fff && b < 0x1000);
+    let special = a == 0x2001 && (b < 0x200 || b == 0xdb8) || a == 0x3fff && b < 0x1000;
     a & 0xe000 == 0x2000 && !special
 }
 

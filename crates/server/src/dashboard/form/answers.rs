@@ -44,8 +44,13 @@ impl Answers {
     /// Whether any field at or under a place was filled in; a box that was not ticked says nothing.
     pub(super) fn any_under(&self, place: &str) -> bool {
         let under = |name: &str| name.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let said = |(name, text): (&String, &String)| !name.ends_with("/?") && !name.ends_with("/#") && !text.trim().is_empty();
-        self.0.range(place.to_owned()..).take_while(|(name, _)| name.starts_with(place)).any(|pair| under(pair.0) && said(pair))
+        let said = |(name, text): (&String, &String)| {
+            !name.ends_with("/?") && !name.ends_with("/#") && !text.trim().is_empty()
+        };
+        self.0
+            .range(place.to_owned()..)
+            .take_while(|(name, _)| name.starts_with(place))
+            .any(|pair| under(pair.0) && said(pair))
     }
 
     /// Rows of a table.

@@ -67,7 +67,9 @@ pub(in crate::dashboard) fn fields(schema: &Value, answers: &Answers, fault: &Fa
     match shape(schema, true) {
         Shape::Group => maker.group(schema, ROOT),
         // A workflow that says nothing of its parameters, and has them all the same.
-        _ if schema.as_object().is_some_and(|schema| !schema.is_empty()) => vec![maker.field(schema, ROOT, ROOT, false, None)],
+        _ if schema.as_object().is_some_and(|schema| !schema.is_empty()) => {
+            vec![maker.field(schema, ROOT, ROOT, false, None)]
+        }
         _ => Vec::new(),
     }
 }
@@ -119,7 +121,9 @@ impl Maker<'_> {
             Shape::Lines => (field.kind, field.rows) = ("text", 4),
             Shape::Group => (field.kind, field.fields) = ("group", self.group(schema, &field.name)),
             Shape::Items => self.items(&schema["items"], field),
-            Shape::Json => (field.kind, field.rows, field.code) = ("text", field.value.lines().count().clamp(3, 16), true),
+            Shape::Json => {
+                (field.kind, field.rows, field.code) = ("text", field.value.lines().count().clamp(3, 16), true)
+            }
         }
     }
 

@@ -52,7 +52,9 @@ fn shape(schema: &Value, required: bool) -> Shape {
         Some("integer") => Shape::Integer,
         Some("number") => Shape::Number,
         Some("string") => Shape::Text,
-        Some("array") if type_of(&schema["items"]) == Some("string") && schema["items"].get("enum").is_none() => Shape::Lines,
+        Some("array") if type_of(&schema["items"]) == Some("string") && schema["items"].get("enum").is_none() => {
+            Shape::Lines
+        }
         Some("array") if is_flat(&schema["items"]) => Shape::Items,
         Some("object") if properties(schema).next().is_some() => Shape::Group,
         _ => Shape::Json,
@@ -83,15 +85,19 @@ fn requires(schema: &Value, name: &str) -> bool {
 /// An object of which each field fits a cell of a table.
 fn is_flat(schema: &Value) -> bool {
     let simple = |(name, field): (&String, &Value)| {
-        matches!(shape(field, requires(schema, name)), Shape::Choice | Shape::Integer | Shape::Number | Shape::Text | Shape::TickOrNot)
-            || type_of(field) == Some("boolean")
+        matches!(
+            shape(field, requires(schema, name)),
+            Shape::Choice | Shape::Integer | Shape::Number | Shape::Text | Shape::TickOrNot
+        ) || type_of(field) == Some("boolean")
     };
     type_of(schema) == Some("object") && (1..=6).contains(&properties(schema).count()) && properties(schema).all(simple)
 }
 
 /// The choices of an `enum` or `const`.
 fn choices(schema: &Value) -> Vec<&Value> {
-    schema["enum"].as_array().map_or_else(|| schema.get("const").into_iter().collect(), |values| values.iter().collect())
+    schema["enum"]
+        .as_array()
+        .map_or_else(|| schema.get("const").into_iter().collect(), |values| values.iter().collect())
 }
 
 /// A value as a field shows it: a text as it is, anything else as JSON.
@@ -145,9 +151,22 @@ mod tests {
     #[test]
     fn what_is_left_empty_is_left_out() {
         let answers = posted(&[
-            ("p/name", "shop"), ("p/size", "small"), ("p/level", ""), ("p/port", ""), ("p/ratio", " "), ("p/public/?", "1"),
-            ("p/maybe", ""), ("p/tags", " \n"), ("p/rows/#", "2"), ("p/rows/0/a", ""), ("p/rows/1/a", ""), ("p/rows/1/n", ""),
-            ("p/place/host", ""), ("p/place/tls/?", "1"), ("p/free", ""), ("p/any", ""),
+            ("p/name", "shop"),
+            ("p/size", "small"),
+            ("p/level", ""),
+            ("p/port", ""),
+            ("p/ratio", " "),
+            ("p/public/?", "1"),
+            ("p/maybe", ""),
+            ("p/tags", " \n"),
+            ("p/rows/#", "2"),
+            ("p/rows/0/a", ""),
+            ("p/rows/1/a", ""),
+            ("p/rows/1/n", ""),
+            ("p/place/host", ""),
+            ("p/place/tls/?", "1"),
+            ("p/free", ""),
+            ("p/any", ""),
         ]);
         let (read, faults) = read(&schema(), &answers);
         assert_eq!((read, faults), (json!({ "name": "shop", "size": "small", "public": false }), Vec::new()));
@@ -155,7 +174,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_names_its_field() {
-        let answers = posted(&[("p/name", ""), ("p/size", "huge"), ("p/port", "many"), ("p/free", "{oops"), ("p/any", "word")]);
+        let answers =
+            posted(&[("p/name", ""), ("p/size", "huge"), ("p/port", "many"), ("p/free", "{oops"), ("p/any", "word")]);
         let (read, faults) = read(&schema(), &answers);
         let names = faults.iter().map(|fault| fault.place.as_str()).collect::<Vec<_>>();
         assert_eq!(names, ["name", "free"]);

@@ -51,14 +51,16 @@ pub(super) async fn alerts(visitor: Visitor, State(app): State<App>) -> Result<R
     let views = |alerts: &[&Document], most: usize| {
         alerts.iter().take(most).map(|alert| AlertView::new(&visitor, alert)).collect::<Vec<_>>()
     };
-    let groups = vec![
-        Group { name: "open", rows: views(&open, LOOKED_AT) },
-        Group { name: "past", rows: views(&past, PAST) },
-    ];
+    let groups =
+        vec![Group { name: "open", rows: views(&open, LOOKED_AT) }, Group { name: "past", rows: views(&past, PAST) }];
     visitor.page("alerts.html", Live::any(), View { groups }).await
 }
 
-pub(super) async fn acknowledge(visitor: Visitor, State(app): State<App>, Form(fields): Form<Fields>) -> Result<Response, Problem> {
+pub(super) async fn acknowledge(
+    visitor: Visitor,
+    State(app): State<App>,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Problem> {
     let id = fields.get("id").unwrap_or_default();
     crate::actions::acknowledge(&app, &visitor.actor, id).await?;
     Ok(visitor.done("/alerts", "done.acknowledged", &[]))

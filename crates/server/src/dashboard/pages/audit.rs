@@ -40,7 +40,11 @@ struct Row {
 
 const PAGE: usize = 100;
 
-pub(super) async fn page(visitor: Visitor, State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub(super) async fn page(
+    visitor: Visitor,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
     let mut entries = audit::list(app.store(), asked.after.clone(), PAGE + 1).await?;
     let more = entries.len() > PAGE;
     entries.truncate(PAGE);

@@ -50,7 +50,11 @@ const LIMIT: usize = 1000;
 const PAGE: usize = 200;
 const SHOWN: usize = 10;
 
-pub(super) async fn preview(visitor: Visitor, State(app): State<App>, Form(fields): Form<Fields>) -> Result<Response, Problem> {
+pub(super) async fn preview(
+    visitor: Visitor,
+    State(app): State<App>,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Problem> {
     let order = Order::read(&fields);
     let back = order.asked.address(None);
     if order.chosen.as_ref().is_some_and(Vec::is_empty) {
@@ -72,7 +76,11 @@ pub(super) async fn preview(visitor: Visitor, State(app): State<App>, Form(field
     visitor.page("bulk.html", Live::default(), view).await
 }
 
-pub(super) async fn apply(visitor: Visitor, State(app): State<App>, Form(fields): Form<Fields>) -> Result<Response, Problem> {
+pub(super) async fn apply(
+    visitor: Visitor,
+    State(app): State<App>,
+    Form(fields): Form<Fields>,
+) -> Result<Response, Problem> {
     let order = Order::read(&fields);
     let found = order.find(&app, &visitor).await?;
     let (mut done, mut refused, mut reason) = (0_usize, 0_usize, String::new());

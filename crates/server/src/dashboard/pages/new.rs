@@ -75,12 +75,17 @@ struct Step {
     with: Option<String>,
 }
 
-pub(super) async fn form(visitor: Visitor, State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub(super) async fn form(
+    visitor: Visitor,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
     let Some(name) = &asked.workflow else {
         let workflows = app.workflows().iter().map(|workflow| Choice::new(&workflow)).collect();
         return visitor.page("new.html", Live::default(), Listing { workflows }).await;
     };
-    let workflow = app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    let workflow =
+        app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
     let answers = match asked.from.as_deref().map(super::parse_run).transpose()? {
         Some(id) => Answers::of(workflow.parameters(), &app.client().run(id).await?.parameters),
         None => Answers::defaults(workflow.parameters()),
@@ -95,7 +100,8 @@ pub(super) async fn submit(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let name = asked.workflow.unwrap_or_default();
-    let workflow = app.workflows().get(&name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    let workflow =
+        app.workflows().get(&name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
     let what = fields.get("do").unwrap_or("start").to_owned();
     let option = |name: &str| fields.get(name).unwrap_or_default().trim().to_owned();
     let options = Options { key: option("o/key"), priority: option("o/priority") };
@@ -105,7 +111,9 @@ pub(super) async fn submit(
         filled.answers.add_row(name);
         return filled.page(StatusCode::OK, Vec::new()).await;
     }
-    let Some(parameters) = filled.read() else { return filled.page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new()).await };
+    let Some(parameters) = filled.read() else {
+        return filled.page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new()).await;
+    };
     match what.as_str() {
         "dry" => filled.dry_run(parameters).await,
         _ => filled.start(&app, parameters).await,

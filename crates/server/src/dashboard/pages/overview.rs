@@ -94,7 +94,8 @@ async fn held_back(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
 
 fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally]) -> Vec<Tile> {
     let sum = |of: fn(&QueueInfo) -> u64| queues.iter().map(of).sum::<u64>();
-    let (queued, waiting, running) = (sum(|queue| queue.queued), sum(|queue| queue.waiting), sum(|queue| queue.running));
+    let (queued, waiting, running) =
+        (sum(|queue| queue.queued), sum(|queue| queue.waiting), sum(|queue| queue.running));
     let midnight = Span::Hour.beginning(visitor.zone().midnight(visitor.now));
     let day = Span::Hour.beginning(surefoot::Timestamp::from_micros(visitor.now.as_micros() - 23 * 3_600_000_000));
     let count = |outcome, since| -> u64 {
@@ -112,10 +113,12 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
     let since = url("24h");
     vec![
         tile("running", number(running), "/runs?status=running".into(), &[("count", &workers.to_string())]),
-        tile("waiting", number(queued + waiting), "/runs?status=queued".into(), &[
-            ("queued", &number(queued)),
-            ("waiting", &number(waiting)),
-        ]),
+        tile(
+            "waiting",
+            number(queued + waiting),
+            "/runs?status=queued".into(),
+            &[("queued", &number(queued)), ("waiting", &number(waiting))],
+        ),
         Tile {
             bad: failed > 0,
             ..tile("failed", number(failed), "/runs?status=failed".into(), &[("count", &number(completed))])

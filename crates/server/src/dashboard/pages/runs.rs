@@ -62,11 +62,14 @@ const PAGE: usize = 50;
 const COUNTED: u64 = 10_000;
 const TIMES: [&str; 5] = ["", "1h", "24h", "7d", "30d"];
 
-pub(super) async fn runs(visitor: Visitor, State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub(super) async fn runs(
+    visitor: Visitor,
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
     let store = app.store();
     let filter = RunFilter { limit: PAGE + 1, ..asked.filter(visitor.now) };
-    let (mut found, counts, queues) =
-        tokio::try_join!(store.runs(filter), counts(store), store.queues())?;
+    let (mut found, counts, queues) = tokio::try_join!(store.runs(filter), counts(store), store.queues())?;
     let next = (found.len() > PAGE).then(|| found[PAGE - 1].id);
     found.truncate(PAGE);
     let mut workflows = app.workflows().iter().map(|workflow| workflow.name().to_owned()).collect::<Vec<_>>();
@@ -121,7 +124,8 @@ impl Asked {
     pub(super) fn filter(&self, now: Timestamp) -> RunFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let ago = parse_duration(&self.since).ok().filter(|ago| *ago < Duration::from_secs(100 * 365 * 86_400));
-        let since = ago.map(|ago| Timestamp::from_micros(now.as_micros() - i64::try_from(ago.as_micros()).unwrap_or(0)));
+        let since =
+            ago.map(|ago| Timestamp::from_micros(now.as_micros() - i64::try_from(ago.as_micros()).unwrap_or(0)));
         RunFilter {
             status: self.status.parse().ok(),
             workflow: text(&self.workflow),
@@ -188,7 +192,10 @@ mod tests {
     fn what_cannot_be_read_is_as_if_it_were_not_there() {
         let asked = Asked::parse("status=odd&since=soon&before=x&worker=y&text=%20");
         let filter = asked.filter(Timestamp::from_micros(0));
-        assert_eq!((filter.status, filter.since, filter.before, filter.worker, filter.text), (None, None, None, None, None));
+        assert_eq!(
+            (filter.status, filter.since, filter.before, filter.worker, filter.text),
+            (None, None, None, None, None)
+        );
         assert_eq!(counted(9_999), "9,999");
         assert_eq!(counted(10_000), "10,000+");
     }

@@ -55,10 +55,10 @@ pub(super) async fn page(
         theme: taste.theme(),
         hidden: safe(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#)),
         error: asked.error.filter(|word| !word.is_empty()).map(said),
-        oidc: app.auth().provider().map(|name| Provider {
-            href: format!("/sign-in/oidc?next={}", url(&next)),
-            name: name.to_owned(),
-        }),
+        oidc: app
+            .auth()
+            .provider()
+            .map(|name| Provider { href: format!("/sign-in/oidc?next={}", url(&next)), name: name.to_owned() }),
         next,
     };
     let html = render(taste.lang, "sign_in.html", view).map_err(crate::dashboard::template_fault)?;

@@ -1,11 +1,11 @@
 //! A run's progress for other pages, by a signed link: a page for a frame, which has no script and loads itself again, and
 //! the same as JSON for the module. Read-only: what it was given, what it wrote and why it failed are not told.
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{Html, IntoResponse as _, Response};
-use axum::Json;
 use serde::{Deserialize, Serialize};
 use surefoot::{Run, RunId, StepStatus};
 
@@ -81,7 +81,8 @@ struct Step {
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
 /// Any page may hold the frame: the link is what lets in. It runs nothing and sends nothing.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
 /// `GET /widget/{link}`
 pub(super) async fn page(

@@ -101,7 +101,11 @@ fn keep_text(keep: Keep) -> Option<String> {
 
 /// The limits that a form says; what is empty is no limit. Names the field that cannot be read, and its text.
 pub(in crate::dashboard) fn limit_fields(text: impl Fn(&str) -> String) -> Result<QueueLimits, (&'static str, String)> {
-    fn read<T>(name: &'static str, text: String, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, (&'static str, String)> {
+    fn read<T>(
+        name: &'static str,
+        text: String,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, (&'static str, String)> {
         let text = text.trim();
         if text.is_empty() {
             return Ok(None);
@@ -157,7 +161,8 @@ mod tests {
             },
         };
         let (queued, waiting, running) = (0, 0, 0);
-        let shown = fields(&QueueInfo { name: "q".into(), limits: limits.clone(), paused: false, queued, waiting, running });
+        let shown =
+            fields(&QueueInfo { name: "q".into(), limits: limits.clone(), paused: false, queued, waiting, running });
         let text = |name: &str| shown.iter().find(|field| field.name == name).unwrap().value.clone();
         assert_eq!(limit_fields(text), Ok(limits));
     }

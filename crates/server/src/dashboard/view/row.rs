@@ -61,7 +61,8 @@ impl RunRow {
     pub(in crate::dashboard) fn new(visitor: &Visitor, run: &Run) -> Self {
         let masker = Masker::new(run.plan.parameters(), &run.parameters);
         let at = (!run.head.status.is_ended()).then(|| run.next_step()).flatten();
-        let message = at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&masker.text(text), 120));
+        let message =
+            at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&masker.text(text), 120));
         Self {
             id: run.id.to_string(),
             name: name_of(run),

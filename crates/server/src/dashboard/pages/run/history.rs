@@ -23,11 +23,8 @@ impl Subject<'_> {
         let told = events.iter().filter(|event| !matches!(event.kind.as_str(), "step.progress" | "step.log"));
         let told = told.collect::<Vec<_>>();
         let left_out = told.len().saturating_sub(SHOWN);
-        let view = |event: &&Event| EventView {
-            seq: event.seq,
-            at: self.visitor.moment(event.at),
-            text: self.event(event),
-        };
+        let view =
+            |event: &&Event| EventView { seq: event.seq, at: self.visitor.moment(event.at), text: self.event(event) };
         (told[left_out..].iter().map(view).collect(), left_out)
     }
 

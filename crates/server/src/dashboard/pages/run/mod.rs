@@ -96,12 +96,8 @@ pub(super) async fn run(
     let store = app.store();
     let run = app.client().run(id).await?;
     let records = RecordFilter { run: Some(id), limit: Some(RECORDS), ..RecordFilter::default() };
-    let (events, records, workers, waiting) = tokio::try_join!(
-        events(store, id),
-        store.records(records),
-        store.workers(),
-        app.client().waiting(&run)
-    )?;
+    let (events, records, workers, waiting) =
+        tokio::try_join!(events(store, id), store.records(records), store.workers(), app.client().waiting(&run))?;
     let course = Course::of(&run, &events);
     let subject = Subject {
         visitor: &visitor,

@@ -52,19 +52,21 @@ impl Subject<'_> {
         let all = &self.course.recoveries;
         let told = all.iter().rev().take(TOLD).map(|recovery| {
             let after = duration(recovery.resumed.since(recovery.heard));
-            let step = recovery.step.map_or_else(
-                || self.visitor.t("recovery.run", &[]),
-                |step| self.run.plan.steps()[step].title.clone(),
-            );
+            let step = recovery
+                .step
+                .map_or_else(|| self.visitor.t("recovery.run", &[]), |step| self.run.plan.steps()[step].title.clone());
             RecoveryView {
                 title: self.visitor.t("recovery.title", &[("worker", &self.worker(&recovery.from)), ("after", &after)]),
-                detail: self.visitor.t("recovery.detail", &[
-                    ("heard", &self.visitor.moment(recovery.heard).text),
-                    ("at", &self.visitor.moment(recovery.lost).text),
-                    ("reason", &self.clean(&recovery.reason)),
-                    ("to", &self.worker(&recovery.to)),
-                    ("step", &step),
-                ]),
+                detail: self.visitor.t(
+                    "recovery.detail",
+                    &[
+                        ("heard", &self.visitor.moment(recovery.heard).text),
+                        ("at", &self.visitor.moment(recovery.lost).text),
+                        ("reason", &self.clean(&recovery.reason)),
+                        ("to", &self.worker(&recovery.to)),
+                        ("step", &step),
+                    ],
+                ),
             }
         });
         (told.collect(), all.len().saturating_sub(TOLD))
@@ -89,12 +91,15 @@ impl Subject<'_> {
             Waiting::Turn { queue, queued, rate: None } => {
                 t("waits.turn", &[("queue", queue), ("queued", &queued.to_string())])
             }
-            Waiting::Turn { queue, queued, rate: Some(rate) } => t("waits.rate", &[
-                ("queue", queue),
-                ("queued", &queued.to_string()),
-                ("max", &rate.max.to_string()),
-                ("per", &format_duration(rate.per)),
-            ]),
+            Waiting::Turn { queue, queued, rate: Some(rate) } => t(
+                "waits.rate",
+                &[
+                    ("queue", queue),
+                    ("queued", &queued.to_string()),
+                    ("max", &rate.max.to_string()),
+                    ("per", &format_duration(rate.per)),
+                ],
+            ),
         }
     }
 }

@@ -242,15 +242,13 @@ impl Subject<'_> {
 
     fn said(&self, span: &Span) -> String {
         let took = duration(span.to.unwrap_or_else(|| self.end()).since(span.from));
-        let what = self.visitor.t(&format!("span.{}", class(span.kind)), &[
-            ("attempt", &span.attempt.to_string()),
-            ("took", &took),
-        ]);
+        let what = self
+            .visitor
+            .t(&format!("span.{}", class(span.kind)), &[("attempt", &span.attempt.to_string()), ("took", &took)]);
         match &span.text {
-            Some(text) => self.visitor.t("span.because", &[
-                ("what", &what),
-                ("text", &first_line(&self.clean(text), 200)),
-            ]),
+            Some(text) => {
+                self.visitor.t("span.because", &[("what", &what), ("text", &first_line(&self.clean(text), 200))])
+            }
             None => what,
         }
     }
