@@ -4,7 +4,7 @@
 //! store is behind it, and reads neither files (but for workflows) nor the environment: [`ServerOptions`] says all.
 
 #![expect(clippy::result_large_err, reason = "a problem is made once in a request, and goes straight to the answer")]
-#![cfg_attr(not(test), expect(dead_code, reason = "the routes of the API, which use the rest, are still to come"))]
+#![expect(dead_code, reason = "the routes of the API, which use the rest, are still to come")]
 
 mod actions;
 pub mod alerts;
