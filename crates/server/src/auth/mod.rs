@@ -1,8 +1,8 @@
 //! Who may do what: roles, tokens, sessions, sign-in, and the one place where every request is judged.
 //!
-//! [`guard`] goes by the table of routes (`http/routes.rs`): what is not in it is not served. It finds out who asks, whether
+//! `guard` goes by the table of routes (`http/routes.rs`): what is not in it is not served. It finds out who asks, whether
 //! that is enough for the route, and, when the request changes something, whether one of our own pages made it. Handlers
-//! take the [`Actor`] that it found. `docs/authentication.md` says it for people.
+//! take the `Actor` that it found. `docs/authentication.md` says it for people.
 
 mod actor;
 mod cookie;
@@ -19,6 +19,8 @@ mod refusal;
 mod role;
 mod session;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 mod throttle;
 pub mod token;
 
