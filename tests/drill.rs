@@ -11,11 +11,16 @@ use std::path::{Path, PathBuf};
 
 use common::{Place, Started, git, lines, text, until};
 use serde_json::Value;
+use surefoot_scratch_postgres::ScratchPostgres;
+
+/// On a PostgreSQL cluster of the drill's own; SQLite is what it takes otherwise.
+const POSTGRES: &[&str] = &["--postgres"];
+const SQLITE: &[&str] = &[];
 
 /// Runs these faults one after the other; every one must take place and be clean.
-fn clean(projects: u32, faults: &[&str]) {
+fn clean(store: &[&str], projects: u32, faults: &[&str]) {
     let place = Place::new();
-    let report = report(&place, projects, faults, &[], 0);
+    let report = report(&place, projects, faults, store, 0);
     for row in report["faults"].as_array().expect("faults") {
         assert_eq!(row["result"], "clean", "{row:#}");
     }
@@ -38,44 +43,123 @@ fn arguments<'a>(projects: u32, faults: &[&'a str], more: &[&'a str]) -> Vec<&'a
     args
 }
 
-#[test]
-fn p1_a_submission_that_cannot_be_kept_is_refused_and_the_same_again_is_kept() {
-    clean(6, &["submit-while-away"]);
+mod sqlite {
+    use super::{SQLITE, clean};
+
+    #[test]
+    fn p1_a_submission_that_cannot_be_kept_is_refused_and_the_same_again_is_kept() {
+        clean(SQLITE, 6, &["submit-while-away"]);
+    }
+
+    #[test]
+    fn p2_a_completed_step_never_runs_again_wherever_the_worker_is_killed() {
+        clean(SQLITE, 8, &["worker-killed-anywhere"]);
+    }
+
+    #[test]
+    fn p2_what_was_made_before_an_attempt_failed_is_not_made_twice() {
+        clean(SQLITE, 4, &["step-fails-twice"]);
+    }
+
+    #[test]
+    fn p3_a_worker_that_wakes_after_its_lease_harms_nothing() {
+        clean(SQLITE, 6, &["worker-frozen", "worker-frozen-error"]);
+    }
+
+    #[test]
+    fn p4_every_run_moves_again_within_a_second_of_a_kill() {
+        clean(SQLITE, 6, &["worker-killed", "worker-killed-twice"]);
+    }
+
+    #[test]
+    fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
+        clean(SQLITE, 6, &["worker-terminated"]);
+    }
+
+    #[test]
+    fn p6_a_run_whose_step_always_fails_is_failed_with_the_reason_and_holds_nobody_up() {
+        clean(SQLITE, 6, &["step-fails"]);
+    }
+
+    #[test]
+    fn p7_a_store_that_cannot_be_written_costs_neither_a_result_nor_an_attempt() {
+        clean(SQLITE, 6, &["database-refuses", "disk-full"]);
+    }
 }
 
-#[test]
-fn p2_a_completed_step_never_runs_again_wherever_the_worker_is_killed() {
-    clean(8, &["worker-killed-anywhere"]);
+mod postgres {
+    use super::{POSTGRES, clean};
+
+    #[test]
+    fn p1_a_submission_that_cannot_be_kept_is_refused_and_the_same_again_is_kept() {
+        clean(POSTGRES, 6, &["submit-while-away"]);
+    }
+
+    #[test]
+    fn p2_a_completed_step_never_runs_again_wherever_the_worker_is_killed() {
+        clean(POSTGRES, 8, &["worker-killed-anywhere"]);
+    }
+
+    #[test]
+    fn p2_what_was_made_before_an_attempt_failed_is_not_made_twice() {
+        clean(POSTGRES, 4, &["step-fails-twice"]);
+    }
+
+    #[test]
+    #[ignore = "known: a zombie may begin a handler before it learns of its lost lease; see docs/recovery.md"]
+    fn p3_a_worker_that_wakes_after_its_lease_harms_nothing() {
+        clean(POSTGRES, 6, &["worker-frozen", "worker-frozen-error"]);
+    }
+
+    #[test]
+    fn p4_every_run_is_taken_over_within_six_seconds_of_a_kill() {
+        clean(POSTGRES, 6, &["worker-killed", "worker-killed-twice"]);
+    }
+
+    #[test]
+    fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
+        clean(POSTGRES, 6, &["worker-terminated"]);
+    }
+
+    #[test]
+    fn p6_a_run_whose_step_always_fails_is_failed_with_the_reason_and_holds_nobody_up() {
+        clean(POSTGRES, 6, &["step-fails"]);
+    }
+
+    #[test]
+    fn p7_a_store_that_cannot_be_written_costs_neither_a_result_nor_an_attempt() {
+        clean(POSTGRES, 6, &["database-restarted", "database-killed", "database-refuses"]);
+    }
+
+    #[test]
+    fn p7_a_database_that_is_away_for_many_leases_costs_nothing_either() {
+        clean(POSTGRES, 6, &["database-away-30s"]);
+    }
 }
 
+/// Where the server is not the drill's: it says which faults it cannot bring about, and takes its schemas away again, also
+/// when it is stopped half-way.
 #[test]
-fn p2_what_was_made_before_an_attempt_failed_is_not_made_twice() {
-    clean(4, &["step-fails-twice"]);
-}
-
-#[test]
-fn p3_a_worker_that_wakes_after_its_lease_harms_nothing() {
-    clean(6, &["worker-frozen", "worker-frozen-error"]);
-}
-
-#[test]
-fn p4_every_run_moves_again_within_a_second_of_a_kill() {
-    clean(6, &["worker-killed", "worker-killed-twice"]);
-}
-
-#[test]
-fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
-    clean(6, &["worker-terminated"]);
-}
-
-#[test]
-fn p6_a_run_whose_step_always_fails_is_failed_with_the_reason_and_holds_nobody_up() {
-    clean(6, &["step-fails"]);
-}
-
-#[test]
-fn p7_a_store_that_cannot_be_written_costs_neither_a_result_nor_an_attempt() {
-    clean(6, &["database-refuses", "disk-full"]);
+fn in_somebodys_database_a_drill_says_what_it_cannot_do_and_leaves_nothing() {
+    let server = ScratchPostgres::start().expect("PostgreSQL");
+    let url = server.fresh_database().expect("a database");
+    let schemas = || {
+        let database = url.rsplit_once('/').expect("a name").1;
+        let statement = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'surefoot%'";
+        server.psql(database, statement).expect("an answer")
+    };
+    let place = Place::new();
+    let report = report(&place, 4, &["worker-killed", "database-killed"], &["--store", &url], 0);
+    let results = report["faults"].as_array().expect("faults").iter().map(|row| row["result"].clone());
+    assert_eq!(results.collect::<Vec<_>>(), ["clean", "skipped"], "{report:#}");
+    assert_eq!(schemas(), "0");
+    let args = arguments(4, &["step-fails"], &["--keep", "kept", "--store", &url]);
+    let drill = place.start(&mut place.command(&args));
+    until("a worker works", || ledger(&place.path("kept/step-fails")).first().map(drop));
+    assert_eq!(schemas(), "1");
+    drill.signal("-TERM");
+    assert_eq!(drill.finish().status.code(), Some(143));
+    assert_eq!(schemas(), "0");
 }
 
 /// A drill that goes on, and the folder in which it keeps its scene.

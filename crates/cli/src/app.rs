@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use surefoot::{Client, Store, WorkerOptions};
+use surefoot::{Client, Store, WorkerOptions, Workflow};
 use surefoot_sqlite::SqliteStore;
 
 use crate::args::Global;
 use crate::config::Settings;
 use crate::credentials::EnvironmentAndFiles;
 use crate::errors::{Failure, unusable};
+use crate::place::Place;
+use crate::{shipped, workspaces};
 
 /// One invocation of the program.
 #[derive(Clone, Debug)]
@@ -28,45 +31,78 @@ impl App {
     }
 
     /// Opens the store, and makes it when there is none.
-    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+    pub(crate) async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        self.store_with(shipped::workflow()).await
+    }
+
+    /// The same, and lets a workflow be submitted from within the database.
+    pub(crate) async fn store_with(&self, workflow: Arc<Workflow>) -> Result<Arc<dyn Store>, Failure> {
         make_dir(&self.settings.data_dir)?;
-        if let Some(parent) = self.settings.store.parent() {
-            make_dir(parent)?;
+        match &self.settings.store {
+            Place::File(path) => {
+                path.parent().map(make_dir).transpose()?;
+                Ok(Arc::new(SqliteStore::open(path)?))
+            }
+            Place::Database(options) => {
+                let store = options.clone().open().await?;
+                store.publish(&workflow).await?;
+                Ok(Arc::new(store))
+            }
         }
-        self.open()
     }
 
     /// A client of a store that must be there already: whoever only looks makes nothing.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let path = &self.settings.store;
-        match path.try_exists() {
-            Ok(true) => Ok(Client::new(self.open()?)),
-            Ok(false) => Err(Failure::store(format!("there is no store at {}", path.display()))
-                .hint("`surefoot init NAME` makes one; --data-dir or --store names another place")),
-            Err(error) => Err(unusable("open the store", path, &error)),
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        match &self.settings.store {
+            Place::File(path) => match path.try_exists() {
+                Ok(true) => Ok(Client::new(Arc::new(SqliteStore::open(path)?))),
+                Ok(false) => Err(Failure::store(format!("there is no store at {}", path.display()))
+                    .hint("`surefoot init NAME` makes one; --data-dir or --store names another place")),
+                Err(error) => Err(unusable("open the store", path, &error)),
+            },
+            Place::Database(options) => Ok(Client::new(Arc::new(options.clone().migrate(false).open().await?))),
         }
     }
 
-    fn open(&self) -> Result<Arc<dyn Store>, Failure> {
-        Ok(Arc::new(SqliteStore::open(&self.settings.store)?))
+    /// Whether several workers may live on the store.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.settings.store, Place::Database(_))
     }
 
     /// How a worker of this process works.
-    pub(crate) fn worker_options(&self) -> WorkerOptions {
+    pub(crate) fn worker_options(&self) -> Result<WorkerOptions, Failure> {
         let defaults = WorkerOptions::default();
-        WorkerOptions {
+        let all = self.workspaces();
+        let (name, workspaces) = if self.is_shared() {
+            let own = workspaces::own(&all).map_err(|error| unusable("make a folder in", &all, &error))?;
+            (format!("{} {}", host_name(), std::process::id()), own)
+        } else {
+            (defaults.name.clone(), all)
+        };
+        Ok(WorkerOptions {
+            name,
             concurrency: self.settings.concurrency.unwrap_or(defaults.concurrency),
-            grace: self.settings.grace.unwrap_or(defaults.grace),
+            grace: self.grace(),
             credentials: Arc::new(EnvironmentAndFiles::new(self.settings.credentials.clone())),
-            workspaces: self.workspaces(),
+            workspaces,
             ..defaults
-        }
+        })
+    }
+
+    /// How long steps may go on once told to stop.
+    pub(crate) fn grace(&self) -> Duration {
+        self.settings.grace.unwrap_or(WorkerOptions::default().grace)
     }
 
     /// Where runs have their workspaces.
     pub(crate) fn workspaces(&self) -> PathBuf {
         self.settings.data_dir.join("workspaces")
     }
+}
+
+/// This machine, as people call it.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn make_dir(path: &Path) -> Result<(), Failure> {

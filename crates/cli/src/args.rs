@@ -28,7 +28,8 @@ Exit status: 0 done; 1 the run failed or was cancelled, or the doctor found a pr
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// Where runs live: `sqlite:PATH` [default: surefoot.db in the data directory]
+    /// Where runs live: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers [default: surefoot.db in the data
+    /// directory]
     #[arg(long, global = true, env = "SUREFOOT_STORE", value_name = "STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
     /// Where everything else lives [default: ./surefoot-data]
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Records(Records),
     /// Run what waits in the store until told to stop
     Worker(Worker),
+    /// Make or upgrade the store's schema, and nothing else
+    Migrate,
     /// Say what this deployment really guarantees; exits 1 when a promise does not hold here
     Doctor(Doctor),
     /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count what that did

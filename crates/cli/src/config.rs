@@ -11,12 +11,15 @@ use surefoot::{QueueLimits, parse_duration};
 use crate::args::{Global, Limits};
 use crate::errors::Failure;
 use crate::limits;
+use crate::place::{Place, PostgresTable};
 
 /// What the program goes by.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The file of the embedded store.
-    pub(crate) store: PathBuf,
+    /// Where runs live.
+    pub(crate) store: Place,
+    /// That as it was written, if it was: it may hold a password.
+    pub(crate) address: Option<String>,
     /// Where everything else lives.
     pub(crate) data_dir: PathBuf,
     /// Runs that a worker holds at once; `None` for the engine's own default.
@@ -42,6 +45,8 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields)]
 struct File {
     store: Option<String>,
+    #[serde(default)]
+    postgres: PostgresTable,
     #[serde(default)]
     worker: WorkerTable,
     #[serde(default)]
@@ -86,7 +91,8 @@ impl Settings {
         let base = path.parent().unwrap_or(Path::new("/"));
         check_queues(&file.queues, &path)?;
         Ok(Self {
-            store: store(global, &file, base, &data_dir)?,
+            store: store(global, &file, base, &data_dir, &path)?,
+            address: global.store.clone().or(file.store),
             concurrency: file.worker.concurrency,
             grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
             queues: file.queues,
@@ -129,20 +135,13 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
     format!("{}:{line}:{column}: {}", path.display(), error.message())
 }
 
-fn store(global: &Global, file: &File, base: &Path, data_dir: &Path) -> Result<PathBuf, Failure> {
+fn store(global: &Global, file: &File, base: &Path, data_dir: &Path, config: &Path) -> Result<Place, Failure> {
     let here = absolute(Path::new("."))?;
+    let read = |address, base| Place::read(address, base, &file.postgres, config);
     match (&global.store, &file.store) {
-        (Some(address), _) => sqlite(address, &here),
-        (None, Some(address)) => sqlite(address, base),
-        (None, None) => Ok(data_dir.join("surefoot.db")),
-    }
-}
-
-fn sqlite(address: &str, base: &Path) -> Result<PathBuf, Failure> {
-    match address.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(base.join(path)),
-        _ => Err(Failure::usage(format!("`{address}` is not a store that this build knows"))
-            .hint("write it as sqlite:PATH, such as sqlite:./surefoot-data/surefoot.db")),
+        (Some(address), _) => read(address, &here),
+        (None, Some(address)) => read(address, base),
+        (None, None) => Ok(Place::File(data_dir.join("surefoot.db"))),
     }
 }
 
@@ -189,7 +188,7 @@ mod tests {
              [queues.project-initialization]\nconcurrency = 3\nrate = '5/1s'\n",
         )
         .unwrap();
-        assert!(settings.store.ends_with("runs.db") && settings.store.is_absolute());
+        assert!(matches!(&settings.store, Place::File(path) if path.ends_with("runs.db") && path.is_absolute()));
         assert_eq!((settings.concurrency, settings.grace), (Some(4), Some(Duration::from_secs(3))));
         assert!(settings.credentials.ends_with("keys"));
         assert!(settings.fleet.unwrap().ends_with("/fleet.git"));

@@ -9,6 +9,7 @@ use surefoot::{Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, Worke
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
+use crate::place::without_secret;
 use crate::queues;
 use crate::shipped;
 use crate::signals::Signals;
@@ -37,7 +38,21 @@ impl Host {
         if self.works() {
             return Ok(true);
         }
-        match Worker::start(self.store.clone(), self.handlers.clone(), self.app.worker_options()).await {
+        if self.app.is_shared() && self.others_work().await? {
+            return Ok(false);
+        }
+        self.join().await
+    }
+
+    /// Whether a worker lives elsewhere, to which a process that follows one run leaves the work.
+    async fn others_work(&self) -> Result<bool, Failure> {
+        let now = self.store.now();
+        Ok(self.store.workers().await?.iter().any(|worker| worker.expires_at > now))
+    }
+
+    /// Becomes a worker, beside others where the store allows it; gives `false` where it does not and another is.
+    pub(crate) async fn join(&mut self) -> Result<bool, Failure> {
+        match Worker::start(self.store.clone(), self.handlers.clone(), self.app.worker_options()?).await {
             Ok(worker) => self.worker = Some(worker),
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -82,7 +97,7 @@ impl Host {
 
     /// How long steps may go on once told to stop.
     pub(crate) fn grace(&self) -> String {
-        surefoot::format_duration(self.app.worker_options().grace)
+        surefoot::format_duration(self.app.grace())
     }
 
     /// Waits until the store can no longer be written, or can be again; for ever when this process is not the worker.
@@ -111,9 +126,8 @@ pub(crate) fn named(runs: &[Run]) -> String {
 
 /// The command that was given, to be given again.
 pub(crate) fn same_command() -> String {
-    let mut words = std::env::args();
-    words.next();
-    std::iter::once("surefoot".to_owned()).chain(words.map(|word| quote(&word))).collect::<Vec<_>>().join(" ")
+    let words = std::env::args().skip(1).map(|word| quote(&without_secret(&word)));
+    std::iter::once("surefoot".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 fn quote(word: &str) -> String {

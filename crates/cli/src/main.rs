@@ -14,6 +14,7 @@ mod limits;
 mod near;
 mod out;
 mod parameters;
+mod place;
 mod plan;
 mod progress;
 mod queues;
@@ -24,6 +25,7 @@ mod submission;
 mod summary;
 mod table;
 mod view;
+mod workspaces;
 
 use std::process::ExitCode;
 

@@ -68,7 +68,7 @@ pub(crate) async fn to_the_end(
     workflow: &Workflow,
     parameters: Value,
 ) -> Result<Exit, Failure> {
-    let store = app.store()?;
+    let store = app.store().await?;
     crate::queues::configure(store.as_ref(), &app.settings).await?;
     let client = Client::new(store.clone());
     let (run, existing) = submit(&client, request, &parameters).await?;

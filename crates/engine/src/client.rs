@@ -159,6 +159,11 @@ impl Client {
         self.local.as_ref().map(|worker| worker.measures.as_ref())
     }
 
+    /// Why this process's worker cannot write to the store at the moment, as long as it cannot.
+    pub fn worker_trouble(&self) -> Option<String> {
+        self.local.as_ref().and_then(|worker| worker.trouble())
+    }
+
     /// Submits a run. It is durable when this returns.
     ///
     /// # Errors

@@ -3,9 +3,6 @@
 //! [`serve`] answers on a listener until it is told to stop. It knows the engine's [`surefoot::Client`] and nothing of which
 //! store is behind it, and reads neither files (but for workflows) nor the environment: [`ServerOptions`] says all.
 
-#![expect(clippy::result_large_err, reason = "a problem is made once in a request, and goes straight to the answer")]
-#![expect(dead_code, reason = "the routes of the API, which use the rest, are still to come")]
-
 mod actions;
 pub mod alerts;
 mod api;
@@ -13,6 +10,8 @@ mod audit;
 pub mod auth;
 mod dashboard;
 mod http;
+#[cfg(test)]
+mod node;
 mod options;
 mod serve;
 mod sse;

@@ -1,5 +1,7 @@
 //! The server: answers on a listener until it is told to stop.
 
+use std::time::Duration;
+
 use surefoot::Client;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -10,7 +12,7 @@ use crate::options::ServerOptions;
 use crate::state::App;
 use crate::{alerts, http};
 
-/// Why a server does not start, or ended.
+/// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// It would stand open, or cannot tell who people are.
@@ -20,6 +22,9 @@ pub enum ServeError {
     #[error("cannot listen: {0}")]
     Listen(#[from] std::io::Error),
 }
+
+/// How often the servers on one store tell each other of their secret.
+const SECRET: Duration = Duration::from_secs(20);
 
 /// Serves until `stop` is cancelled; streams end then, and requests under way are given a moment.
 ///
@@ -31,11 +36,23 @@ pub async fn serve(
     options: ServerOptions,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
+    let limits = options.limits;
     let app = App::new(client, options, listener.local_addr()?, stop.clone()).await?;
     let mut tasks = JoinSet::new();
     alerts::start(&app, &mut tasks);
-    let service = http::router(&app).into_make_service_with_connect_info::<std::net::SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    tasks.spawn(agree(app.clone()));
+    http::answer(listener, http::router(&app), limits, stop).await;
+    app.hub().close().await;
     tasks.shutdown().await;
     Ok(())
+}
+
+/// Tells the other servers on the store that this one still signs with its secret.
+async fn agree(app: App) {
+    loop {
+        tokio::time::sleep(SECRET).await;
+        if let Err(error) = app.auth().agree_on_secret().await {
+            tracing::warn!(%error, "cannot agree with other servers on a secret");
+        }
+    }
 }

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use surefoot::{Client, Store, Timestamp};
+use surefoot::{Client, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, AuthError};
 use crate::options::ServerOptions;
+use crate::sse::Hub;
 use crate::workflows::Workflows;
 
 /// What every handler can reach. Cheap to clone.
@@ -21,7 +22,7 @@ struct Inner {
     auth: Auth,
     options: ServerOptions,
     listen: SocketAddr,
-    started_at: Timestamp,
+    hub: Hub,
     stop: CancellationToken,
 }
 
@@ -33,9 +34,9 @@ impl App {
         stop: CancellationToken,
     ) -> Result<Self, AuthError> {
         let store = client.store().clone();
-        let started_at = store.now();
+        let hub = Hub::new(store.clone(), stop.clone());
         let auth = Auth::new(store, options.auth.clone(), listen, options.public_url.as_deref()).await?;
-        Ok(Self(Arc::new(Inner { client, auth, options, listen, started_at, stop })))
+        Ok(Self(Arc::new(Inner { client, auth, options, listen, hub, stop })))
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -63,9 +64,9 @@ impl App {
         &self.0.stop
     }
 
-    /// When this server started.
-    pub(crate) fn started_at(&self) -> Timestamp {
-        self.0.started_at
+    /// Who watches which run.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0.hub
     }
 
     /// The address by which people reach the server, without a slash at its end.

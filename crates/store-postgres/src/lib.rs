@@ -20,6 +20,7 @@ mod op;
 mod pipe;
 mod plans;
 mod pool;
+mod publish;
 mod read;
 mod row;
 mod shared;

@@ -72,6 +72,7 @@ statements! {
     plan,
     plan_id,
     promote_due,
+    publish,
     put_document,
     put_plan,
     put_record,

@@ -7,7 +7,7 @@ use crate::{follow, refer};
 
 /// Answers a step.
 pub(crate) async fn answer(app: &App, args: &Answer) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run.run).await?;
     let seen = follow::last_event(client.store().as_ref(), run.id).await?;
     let run = client.answer(run.id, &args.step, args.answer, &person(), args.note.as_deref()).await?;

@@ -11,7 +11,7 @@ use crate::{follow, refer};
 
 /// Cancels a run. With `--wait` a run that ends up cancelled is what was asked for: the exit status is 0.
 pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run.run).await?;
     let seen = follow::last_event(client.store().as_ref(), run.id).await?;
     let mode = if args.undo { CancelMode::Undo } else { CancelMode::Stop };

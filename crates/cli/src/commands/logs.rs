@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 
 /// Prints the log, and goes on with it when asked to.
 pub(crate) async fn logs(app: &App, args: &Logs) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run.run).await?;
     if let Some(step) = &args.step {
         expect_step(&run, step)?;

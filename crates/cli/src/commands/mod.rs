@@ -4,6 +4,7 @@ mod answer;
 mod cancel;
 mod init;
 mod logs;
+mod migrate;
 mod queues;
 mod records;
 mod retry;
@@ -42,6 +43,7 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
         Command::Queues => queues::list(app).await,
         Command::Queue(args) => queues::change(app, args).await,
         Command::Records(args) => records::records(app, args).await,
+        Command::Migrate => migrate::migrate(app).await,
         Command::Worker(args) => worker::worker(app, args).await,
         Command::Doctor(args) => doctor::doctor(app, args).await,
         Command::Drill(args) => crate::drill::drill(app, args).await,

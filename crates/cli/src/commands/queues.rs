@@ -12,7 +12,7 @@ use crate::{out, queues, summary};
 
 /// Lists the queues.
 pub(crate) async fn list(app: &App) -> Result<Exit, Failure> {
-    let queues = app.client()?.store().queues().await?;
+    let queues = app.client().await?.store().queues().await?;
     if app.json {
         summary::json(&queues.iter().map(QueueView::from).collect::<Vec<_>>())?;
     } else if queues.is_empty() {
@@ -34,7 +34,7 @@ pub(crate) async fn change(app: &App, command: &Queue) -> Result<Exit, Failure> 
 
 async fn pause(app: &App, name: &str, paused: bool) -> Result<Exit, Failure> {
     expect_name(name)?;
-    app.store()?.pause_queue(name, paused).await?;
+    app.store().await?.pause_queue(name, paused).await?;
     let now = if paused { "paused: what runs, runs on; nothing more starts" } else { "resumed" };
     out::say(&format!("queue {name} is {now}"));
     Ok(Exit::Done)
@@ -46,7 +46,7 @@ async fn set(app: &App, args: &QueueSet) -> Result<Exit, Failure> {
         return Err(Failure::usage("no limit is named")
             .hint("such as --concurrency 3, --rate 5/1s or --keep-completed 30d; `none` takes a limit away"));
     }
-    let store = app.store()?;
+    let store = app.store().await?;
     queues::change(store.as_ref(), &args.name, &args.limits).await?;
     let all = store.queues().await?;
     let changed = all.into_iter().filter(|queue| queue.name == args.name).collect::<Vec<_>>();

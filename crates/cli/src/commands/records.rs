@@ -13,7 +13,7 @@ use crate::{out, refer, summary};
 
 /// Lists records.
 pub(crate) async fn records(app: &App, args: &Records) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = match &args.run {
         Some(run) => Some(refer::find(client.store().as_ref(), run).await?.id),
         None => None,

@@ -7,7 +7,7 @@ use crate::{follow, refer};
 
 /// Retries a run from the step that failed, or from an earlier one.
 pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run.run).await?;
     let seen = follow::last_event(client.store().as_ref(), run.id).await?;
     let run = client.retry(run.id, args.from.as_deref(), &person()).await?;

@@ -20,7 +20,7 @@ pub(crate) async fn runs(app: &App, args: &Runs) -> Result<Exit, Failure> {
         limit: args.limit as usize,
         ..RunFilter::default()
     };
-    let runs = app.client()?.store().runs(filter).await?;
+    let runs = app.client().await?.store().runs(filter).await?;
     if app.json {
         summary::json(&runs.iter().map(RunView::from).collect::<Vec<_>>())?;
     } else if runs.is_empty() {

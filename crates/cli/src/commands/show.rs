@@ -15,7 +15,7 @@ use crate::{out, refer, summary};
 
 /// Shows a run.
 pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run).await?;
     if app.json {
         summary::json(&RunView::from(&run))?;

@@ -21,7 +21,7 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
         shipped::settle_template(&mut parameters)?;
     }
     shipped::expect_tools(&workflow)?;
-    let store = app.store()?;
+    let store = app.store_with(workflow.clone()).await?;
     queues::configure(store.as_ref(), &app.settings).await?;
     let request = request(args, &workflow, store.as_ref())?;
     let client = Client::new(store);

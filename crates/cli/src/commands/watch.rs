@@ -8,7 +8,7 @@ use crate::{follow, refer, summary};
 
 /// Follows a run, from its first event on. The exit status is the run's.
 pub(crate) async fn watch(app: &App, args: &RunArg) -> Result<Exit, Failure> {
-    let client = app.client()?;
+    let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run).await?;
     super::say_who_works(&client, &run).await?;
     let run = follow::watch(app, &client, &run).await?;

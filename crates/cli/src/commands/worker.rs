@@ -16,14 +16,14 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
     app.settings.concurrency = args.concurrency.or(app.settings.concurrency);
     app.settings.grace = args.grace.or(app.settings.grace);
     let mut signals = Signals::install()?;
-    let mut host = Host::new(&app, app.store()?);
-    if !host.work().await? {
+    let mut host = Host::new(&app, app.store().await?);
+    if !host.join().await? {
         return Err(Failure::store("another worker process lives on this store")
             .hint("one worker at a time: it runs what `surefoot submit` hands to the store"));
     }
     let others = host.others(None).await?;
     let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
-    out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store.display()));
+    out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
     until_told(&host, &mut signals).await;
     out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));
     host.stop(&mut signals).await;

@@ -4,7 +4,6 @@
 
 mod bullmq;
 mod host;
-#[cfg_attr(not(test), expect(dead_code, reason = "waits for --store postgres://"))]
 mod postgres;
 mod report;
 mod sqlite;
@@ -16,6 +15,7 @@ use crate::app::App;
 use crate::args::Doctor;
 use crate::credentials::EnvironmentAndFiles;
 use crate::errors::{Exit, Failure};
+use crate::place::Place;
 use crate::shipped;
 
 /// Looks, prints, and says by the exit status whether every promise holds here.
@@ -48,14 +48,16 @@ fn away(error: &StoreError) -> Finding {
 
 /// This deployment: its store, and this host.
 async fn examine(app: &App) -> (String, Vec<Finding>) {
-    let path = &app.settings.store;
-    let (mut findings, store) = sqlite::examine(path).await;
+    let (target, (mut findings, store)) = match &app.settings.store {
+        Place::File(path) => (format!("sqlite:{}", path.display()), sqlite::examine(path).await),
+        Place::Database(options) => (options.shown(), postgres::examine(*options.clone()).await),
+    };
     findings.extend(host::examine(&app.settings, &app.workspaces()));
     if let Some(store) = store.as_deref() {
         findings.extend(of_store(store, app).await);
     }
     findings.extend(of_credentials(store.as_deref(), app).await);
-    (format!("sqlite:{}", path.display()), findings)
+    (target, findings)
 }
 
 /// What is true of a store of any kind.

@@ -4,8 +4,11 @@ use std::path::Path;
 
 use surefoot_scratch_postgres::{ScratchError, ScratchPostgres};
 
+use super::faults::Fault;
 use crate::args::Drill;
 use crate::errors::Failure;
+use crate::out;
+use crate::place::Place;
 
 /// Where the stores are.
 #[derive(Debug)]
@@ -28,12 +31,27 @@ impl Ground {
         }
     }
 
+    /// What the workers of a scene are told beside the address: in somebody's database, the scratch schema.
+    pub(super) fn config(&self, scene: &str) -> Option<String> {
+        matches!(self, Self::Theirs(_)).then(|| format!("[postgres]\nschema = \"{}\"\n", schema(scene)))
+    }
+
     /// The address of a new store for the scene in a folder.
     pub(super) fn address(&self, folder: &Path) -> Result<String, Failure> {
         match self {
             Self::Sqlite => Ok(format!("sqlite:{}", folder.join("surefoot.db").display())),
             Self::Own(server) => blocking(|| server.fresh_database()),
             Self::Theirs(url) => Ok(url.clone()),
+        }
+    }
+
+    /// Takes out of somebody's database what scenes that were cut short left in it.
+    pub(super) async fn clean(&self, store: &Place, faults: &[Fault]) {
+        let (Self::Theirs(_), Place::Database(options)) = (self, store) else { return };
+        for fault in faults {
+            if let Err(error) = options.clone().schema(&schema(&fault.name())).drop_schema().await {
+                out::say(&format!("the schema {} may be left in the database: {error}", schema(&fault.name())));
+            }
         }
     }
 
@@ -49,6 +67,11 @@ impl Ground {
     pub(super) fn is_embedded(&self) -> bool {
         matches!(self, Self::Sqlite)
     }
+}
+
+/// Of this drill and no other: two may go on in one database.
+fn schema(scene: &str) -> String {
+    format!("surefoot_drill_{}_{}", std::process::id(), scene.replace('-', "_"))
 }
 
 /// Does with a server what takes its time. The program's other thread goes on meanwhile.

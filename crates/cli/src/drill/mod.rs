@@ -41,10 +41,15 @@ const QUIET: Duration = Duration::from_secs(20);
 pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     shipped::expect_tools(&shipped::workflow())?;
     let mut signals = Signals::install()?;
-    // What a drill has started ends when it is dropped.
+    let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
+    let ground = Arc::new(Ground::of(args, app.settings.address.as_deref())?);
     let report = tokio::select! {
-        report = rows(args) => report?,
-        exit = signals.next() => return Ok(exit),
+        report = rows(args, faults, &ground) => report?,
+        exit = signals.next() => {
+            // What a drill has started has ended with its future; what it made in somebody's database goes here.
+            ground.clean(&app.settings.store, faults).await;
+            return Ok(exit);
+        }
     };
     if app.json {
         summary::json(&report)?;
@@ -54,15 +59,13 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     Ok(if report.clean { Exit::Done } else { Exit::RunFailed })
 }
 
-async fn rows(args: &Drill) -> Result<Report, Failure> {
-    let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
+async fn rows(args: &Drill, faults: &[Fault], ground: &Arc<Ground>) -> Result<Report, Failure> {
     let place = Place::new(args)?;
-    let ground = Arc::new(Ground::of(args, None)?);
-    announce(args, faults, &place, &ground);
+    announce(args, faults, &place, ground);
     let began = Instant::now();
     let mut rows = Vec::new();
     for (index, fault) in faults.iter().enumerate() {
-        let row = row(args, *fault, &place, &ground).await.unwrap_or_else(|failure| Row::broken(*fault, &failure));
+        let row = row(args, *fault, &place, ground).await.unwrap_or_else(|failure| Row::broken(*fault, &failure));
         if args.small_disk.is_none() {
             out::say(&format!("[{}/{}] {}: {}", index + 1, faults.len(), fault.title(), row.summary()));
         }
@@ -103,17 +106,21 @@ async fn row(args: &Drill, fault: Fault, place: &Place, ground: &Arc<Ground>) ->
     }
     let disk = args.small_disk.as_deref().unwrap_or(folder);
     let mut scene = Scene::new(folder, ground, disk).await?;
+    let row = play(&mut scene, args, fault).await;
+    scene.end().await?;
+    row
+}
+
+async fn play(scene: &mut Scene, args: &Drill, fault: Fault) -> Result<Row, Failure> {
     scene.submit(args.projects).await?;
-    let injected = match inject::inject(&mut scene, fault).await? {
+    let injected = match inject::inject(scene, fault).await? {
         Came::Of(injected) => injected,
         Came::Skipped(why) => return Ok(Row::skipped(fault, &why)),
     };
     scene.settle(QUIET).await;
-    let evidence = evidence::gather(&scene, &injected.doomed).await?;
-    let moved = moves::longest(&injected.breaks, &evidence::histories(&scene, &evidence));
-    let row = Row::of(fault, count::count(&evidence), injected, moved, scene.limit());
-    scene.end().await;
-    Ok(row)
+    let evidence = evidence::gather(scene, &injected.doomed).await?;
+    let moved = moves::longest(&injected.breaks, &evidence::histories(scene, &evidence));
+    Ok(Row::of(fault, count::count(&evidence), injected, moved, scene.limit()))
 }
 
 /// Where the scenes are: folders of a temporary folder, or of one that is kept.

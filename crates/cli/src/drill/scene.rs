@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::args::Global;
 use crate::config::Settings;
 use crate::errors::{Failure, unusable};
+use crate::place::Place;
 use crate::{queues, shipped};
 
 /// Between two looks at something that is awaited.
@@ -47,6 +48,7 @@ pub(super) struct Scene {
     pub(super) projects: Vec<Submitted>,
     /// Microseconds that the store's clock is ahead of ours.
     pub(super) skew: i64,
+    settings: Settings,
     group: Group,
     spawned: usize,
 }
@@ -69,6 +71,12 @@ impl Scene {
     pub(super) async fn new(folder: &Path, ground: &Arc<Ground>, disk: &Path) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder).map_err(|error| unusable("make the folder", folder, &error))?;
         let address = ground.address(disk)?;
+        if let Some(config) = ground.config(&name_of(folder)) {
+            let data = folder.join("data");
+            let written =
+                std::fs::create_dir_all(&data).and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
+            written.map_err(|error| unusable("write into", &data, &error))?;
+        }
         let global = Global {
             store: Some(address.clone()),
             data_dir: Some(folder.join("data")),
@@ -77,7 +85,7 @@ impl Scene {
             verbose: 0,
         };
         let settings = Settings::load(&global)?;
-        let store = App { settings: settings.clone(), json: false, diagnostics: false }.store()?;
+        let store = App { settings: settings.clone(), json: false, diagnostics: false }.store().await?;
         queues::configure(store.as_ref(), &settings).await?;
         let group = Group::start().map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
         Ok(Self {
@@ -88,6 +96,7 @@ impl Scene {
             store,
             ledger: Ledger::of(folder),
             projects: Vec::new(),
+            settings,
             group,
             spawned: 0,
         })
@@ -266,8 +275,17 @@ impl Scene {
         }
     }
 
-    /// Kills what is left of it. Its folder stays.
-    pub(super) async fn end(mut self) {
+    /// Kills what is left of it, and takes its schema out of somebody's database. Its folder stays.
+    pub(super) async fn end(mut self) -> Result<(), Failure> {
         self.group.end().await;
+        match (self.ground.as_ref(), &self.settings.store) {
+            (Ground::Theirs(_), Place::Database(options)) => Ok(options.clone().drop_schema().await?),
+            _ => Ok(()),
+        }
     }
+}
+
+/// The fault's own.
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod bullmq;
 mod commands;
 mod doctor;
+mod doctor_postgres;
 mod dry_run;
 mod full_disk;
 mod json;

@@ -109,7 +109,7 @@ impl Driver {
                 self.rule(edit.interrupt("the worker stops"))?;
             }
             None => {
-                let opening = opening::open(&mut edit);
+                let opening = opening::open_claimed(&mut edit);
                 let opening = self.rule(opening)?;
                 self.write(edit).await?;
                 return Ok(match opening {

@@ -275,6 +275,11 @@ impl Shared {
         Waiting(self)
     }
 
+    /// Why the store cannot be written at the moment.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
     fn set_trouble(&self, trouble: Option<String>) {
         self.trouble.send_if_modified(|now| {
             let changed = *now != trouble;

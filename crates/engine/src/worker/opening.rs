@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::expression;
-use crate::state::{Edit, RuleError};
+use crate::state::{Edit, RuleError, StepStatus};
 
 /// What the next commit opens.
 #[derive(Debug, PartialEq)]
@@ -32,6 +32,19 @@ pub(crate) fn open(edit: &mut Edit) -> Result<Opening, RuleError> {
     }
     edit.complete_run()?;
     Ok(Opening::Ended)
+}
+
+/// The same for a run that a claim has brought: one that was not submitted by a [`crate::Client`] has parameters that nobody
+/// may have checked. A run that has begun was checked when it did.
+pub(crate) fn open_claimed(edit: &mut Edit) -> Result<Opening, RuleError> {
+    let run = edit.run();
+    let is_new = run.steps.iter().all(|step| step.status == StepStatus::Pending && step.attempt == 0);
+    if is_new && let Err(errors) = run.plan.check_parameters(run.parameters.clone()) {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        edit.fail_step(0, &errors.join("; "))?;
+        return Ok(Opening::Ended);
+    }
+    open(edit)
 }
 
 /// The input of a step, or `None` when its condition gives false. A step that began before is not asked again.

@@ -31,6 +31,7 @@ impl WorkflowBuilder {
                 title: None,
                 description: None,
                 parameters: Value::Null,
+                validator: super::check::Validator::default(),
                 unique: None,
                 output: Value::Null,
                 steps: Vec::new(),

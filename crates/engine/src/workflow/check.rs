@@ -1,6 +1,7 @@
 //! What must hold of a workflow before anything runs, and of the parameters that a run is given.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -137,19 +138,52 @@ fn schema(schema: &Value) -> Result<(), WorkflowError> {
     })
 }
 
+/// A workflow's schema made ready for use. Making it takes longer than using it, and a workflow is used for many runs.
+#[derive(Clone, Default)]
+pub(super) struct Validator(Arc<OnceLock<jsonschema::Validator>>);
+
+impl Validator {
+    fn of(&self, schema: &Value) -> Result<&jsonschema::Validator, Vec<ParameterError>> {
+        if let Some(ready) = self.0.get() {
+            return Ok(ready);
+        }
+        let made = jsonschema::validator_for(schema).map_err(|error| all(error.to_string()))?;
+        Ok(self.0.get_or_init(|| made))
+    }
+}
+
+/// It follows from the schema, which is compared itself.
+impl PartialEq for Validator {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for Validator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Validator")
+    }
+}
+
+fn all(message: String) -> Vec<ParameterError> {
+    vec![ParameterError { parameter: "(all)".to_owned(), message }]
+}
+
 /// Fills in defaults, then validates.
-pub(super) fn parameters(schema: &Value, parameters: Value) -> Result<Value, Vec<ParameterError>> {
+pub(super) fn parameters(
+    schema: &Value,
+    validator: &Validator,
+    parameters: Value,
+) -> Result<Value, Vec<ParameterError>> {
     let mut parameters = match parameters {
         Value::Null => Value::Object(Map::new()),
         other => other,
     };
     defaults(schema, &mut parameters);
-    let all = |message: String| vec![ParameterError { parameter: "(all)".to_owned(), message }];
     if !parameters.is_object() {
         return Err(all("parameters are an object, `{\"name\": \"value\"}`".to_owned()));
     }
-    let validator = jsonschema::validator_for(schema).map_err(|error| all(error.to_string()))?;
-    let errors = validator.iter_errors(&parameters).map(|error| fault(&error)).collect::<Vec<_>>();
+    let errors = validator.of(schema)?.iter_errors(&parameters).map(|error| fault(&error)).collect::<Vec<_>>();
     if errors.is_empty() { Ok(parameters) } else { Err(errors) }
 }
 

@@ -123,6 +123,7 @@ pub(super) fn build(document: Document) -> Result<Workflow, WorkflowError> {
         title: document.title,
         description: document.description,
         parameters: document.parameters,
+        validator: check::Validator::default(),
         unique: document.unique,
         output: document.output,
         steps,

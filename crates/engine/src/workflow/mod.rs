@@ -28,6 +28,7 @@ pub struct Workflow {
     description: Option<String>,
     queue: String,
     parameters: Value,
+    validator: check::Validator,
     unique: Option<String>,
     output: Value,
     steps: Vec<StepPlan>,
@@ -235,7 +236,7 @@ impl Workflow {
     /// # Errors
     /// Names each parameter that does not fit, and why.
     pub fn check_parameters(&self, parameters: Value) -> Result<Value, Vec<ParameterError>> {
-        check::parameters(&self.parameters, parameters)
+        check::parameters(&self.parameters, &self.validator, parameters)
     }
 }
 

@@ -30,8 +30,9 @@ pub(crate) struct Link {
     who: String,
     life: Option<Arc<Life>>,
     rng: Mutex<Rng>,
-    /// Commits whose answer was lost, and that took place: sent again they are recognised, as a store over a wire must.
-    in_doubt: Mutex<BTreeMap<RunId, (Lease, Transition)>>,
+    /// Commits whose answer was lost, and that took place, by lease: a run may be claimed anew by the same worker while the
+    /// commit that gave it back is in doubt. Sent again they are recognised, as a store over a wire must.
+    in_doubt: Mutex<BTreeMap<(RunId, u64), (Lease, Transition)>>,
 }
 
 impl fmt::Debug for Link {
@@ -112,7 +113,7 @@ impl Link {
 
     fn doubt(&self, lease: Lease, transition: &Transition, took_place: bool) {
         if took_place && self.world.broken != Broken::WritesTwice {
-            lock(&self.in_doubt).insert(lease.run, (lease, transition.clone()));
+            lock(&self.in_doubt).insert((lease.run, lease.epoch), (lease, transition.clone()));
         } else if !took_place && self.world.broken == Broken::WritesLate {
             self.world.write_late(lease, transition.clone(), lock(&self.rng).millis(1, 3_000));
         }
@@ -120,7 +121,9 @@ impl Link {
 
     /// A commit, which is written once however often it is sent.
     async fn write(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
-        let again = lock(&self.in_doubt).remove(&lease.run).is_some_and(|known| known == (lease, transition.clone()));
+        let again = lock(&self.in_doubt)
+            .remove(&(lease.run, lease.epoch))
+            .is_some_and(|known| known == (lease, transition.clone()));
         if again {
             let cancel = lock(&self.world.seen).row(lease.run).and_then(|run| run.head.cancel);
             return Ok(Committed { cancel });

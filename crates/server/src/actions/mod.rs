@@ -1,10 +1,9 @@
 //! What people do, whether by the API or by the dashboard: each action is written into the audit log.
 
-mod alerts;
 mod bulk;
 mod queues;
 mod runs;
 
-pub(crate) use alerts::acknowledge;
+pub(crate) use bulk::{Bulk, BulkAction};
 pub(crate) use queues::{pause, resume, set_queue};
 pub(crate) use runs::{answer, cancel, retry, submit};

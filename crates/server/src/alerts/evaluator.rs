@@ -103,7 +103,7 @@ impl Evaluator {
         }))
     }
 
-    async fn found(&self, finding: Finding, before: Option<Alert>) -> Result<(), StoreError> {
+    pub(super) async fn found(&self, finding: Finding, before: Option<Alert>) -> Result<(), StoreError> {
         let now = self.store().now();
         let version = before.as_ref().map_or(0, |alert| alert.version);
         let next = match before {

@@ -2,6 +2,8 @@
 //! notifications, each of which is a durable run of its own. `docs/alerts.md` says it for people.
 
 mod alert;
+#[cfg(test)]
+mod delivery_tests;
 mod evaluator;
 mod judge;
 mod look;

@@ -1,27 +1,40 @@
 //! Everything between a connection and a handler: the table of routes, limits, problems, headers.
 
+mod connections;
+mod exposition;
 mod face;
+mod guards;
+mod health;
+mod metrics;
 mod problem;
 pub(crate) mod routes;
 
+pub(crate) use connections::answer;
 pub(crate) use problem::Problem;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::{Router, response::IntoResponse as _};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
 
 use crate::state::App;
 use crate::{api, auth, dashboard};
 
-/// The whole of what is served.
+/// The whole of what is served. Layers are passed from the last to the first.
 pub(crate) fn router(app: &App) -> Router {
+    let limits = app.options().limits;
     Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
         .merge(api::router())
         .merge(auth::router())
         .merge(dashboard::router())
         .layer(from_fn_with_state(app.auth().clone(), auth::guard))
         .fallback(|| async { Problem::not_found("there is nothing at this address").into_response() })
-        .layer(DefaultBodyLimit::max(app.options().limits.body))
+        .layer(DefaultBodyLimit::max(limits.body))
+        .layer(from_fn_with_state(limits.time, guards::guard))
         .layer(from_fn(face::face))
         .layer(from_fn_with_state(app.auth().clone(), auth::security_headers))
         .with_state(app.clone())

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use surefoot::{RunId, StoreError, SubmitError};
 
+use crate::alerts::AcknowledgeError;
 use crate::auth::Refusal;
 
 /// Why a request was not served.
@@ -24,12 +25,13 @@ pub(crate) struct Problem {
     faults: Vec<(String, String)>,
     /// The run that stands in the way.
     run: Option<RunId>,
-    headers: HeaderMap,
+    /// Boxed to keep the error that every handler may return small.
+    headers: Box<HeaderMap>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        let (detail, headers) = (detail.into(), HeaderMap::new());
+        let (detail, headers) = (detail.into(), Box::default());
         Self { status, kind, detail, parameter: None, faults: Vec::new(), run: None, headers }
     }
 
@@ -56,6 +58,12 @@ impl Problem {
     /// What was sent cannot be used.
     pub(crate) fn invalid(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail);
+        Self { parameter: Some(parameter.into()), ..problem }
+    }
+
+    /// What was sent can be read, and does not hold together.
+    pub(crate) fn unprocessable(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-parameter", detail);
         Self { parameter: Some(parameter.into()), ..problem }
     }
 
@@ -118,7 +126,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, self.headers.clone()).into_response();
+        let mut response = (self.status, HeaderMap::clone(&self.headers)).into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -167,9 +175,20 @@ impl From<SubmitError> for Problem {
     }
 }
 
+impl From<AcknowledgeError> for Problem {
+    fn from(error: AcknowledgeError) -> Self {
+        let text = error.to_string();
+        match error {
+            AcknowledgeError::Unknown(_) => Self::not_found(text),
+            AcknowledgeError::Resolved(_) => Self::conflict(text),
+            AcknowledgeError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (status, headers, text) = (refusal.status(), refusal.headers(), refusal.to_string());
+        let (status, headers, text) = (refusal.status(), Box::new(refusal.headers()), refusal.to_string());
         match refusal {
             Refusal::Store(error) => error.into(),
             _ => Self { headers, ..Self::of(status, text) },

@@ -19,8 +19,11 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", tolerates: 1, sql: include_str!("../../migrations/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", tolerates: 1, sql: include_str!("../../migrations/0001_first.sql") },
+    // Tables and functions that older workers do not look at.
+    Migration { version: 2, name: "submit", tolerates: 1, sql: include_str!("../../migrations/0002_submit.sql") },
+];
 
 /// The version of the schema that this build knows.
 pub(crate) const KNOWN: i32 = MIGRATIONS.len() as i32;
@@ -42,6 +45,11 @@ pub(crate) async fn migrate(session: &mut Session, schema: &str, automatic: bool
     check(&found, schema)?;
     if found.version >= KNOWN {
         return Ok(format!("the schema {schema} is at version {} already", found.version));
+    }
+    if !automatic && found.version == 0 {
+        return Err(StoreError::Unusable(format!(
+            "there is no store in the schema {schema}: `surefoot migrate` makes one"
+        )));
     }
     if !automatic {
         return Err(StoreError::Unusable(format!(

@@ -5,6 +5,7 @@ mod error;
 mod listen;
 mod migrate;
 mod options;
+mod scratch;
 mod session;
 mod tls;
 

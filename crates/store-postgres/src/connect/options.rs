@@ -87,6 +87,15 @@ impl PostgresOptions {
         self.address.as_ref().map_or_else(|_| "postgres://?".to_owned(), ToString::to_string)
     }
 
+    /// Whether the address and the schema's name can be understood. Nothing is connected to.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] says what is wrong.
+    pub fn check(&self) -> Result<(), StoreError> {
+        check_schema(&self.schema)?;
+        self.address.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
     /// Opens the store, and makes or upgrades its schema if it may.
     ///
     /// # Errors
@@ -112,7 +121,7 @@ impl PostgresOptions {
     }
 
     pub(crate) fn connector(&self) -> Result<Connector, StoreError> {
-        check_schema(&self.schema)?;
+        self.check()?;
         Connector::new(self.address.clone()?, &self.schema, self.connect_timeout)
     }
 }

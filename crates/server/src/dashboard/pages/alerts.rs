@@ -9,6 +9,7 @@ use surefoot::document::{Document, DocumentFilter};
 use surefoot::{RunId, StoreError, Timestamp};
 
 use super::Fields;
+use crate::alerts::AcknowledgeError;
 use crate::dashboard::text::{Moment, url};
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
@@ -62,8 +63,11 @@ pub(super) async fn acknowledge(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let id = fields.get("id").unwrap_or_default();
-    crate::actions::acknowledge(&app, &visitor.actor, id).await?;
-    Ok(visitor.done("/alerts", "done.acknowledged", &[]))
+    match crate::alerts::acknowledge(&app, &visitor.actor, id).await {
+        Ok(_) => Ok(visitor.done("/alerts", "done.acknowledged", &[])),
+        Err(AcknowledgeError::Store(error)) => Err(error.into()),
+        Err(refusal) => Ok(visitor.refused("/alerts", &refusal.to_string())),
+    }
 }
 
 async fn list(app: &App) -> Result<Vec<Document>, StoreError> {

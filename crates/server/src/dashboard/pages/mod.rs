@@ -18,7 +18,7 @@ mod workers;
 use axum::Router;
 use axum::routing::{get, post};
 use serde::Deserialize;
-use surefoot::{RunId, StoreError};
+use surefoot::StoreError;
 
 use super::{assets, live};
 use crate::http::Problem;
@@ -70,9 +70,9 @@ impl Fields {
     }
 }
 
-/// The run that an address names.
-fn parse_run(id: &str) -> Result<RunId, Problem> {
-    id.parse().map_err(|_| Problem::not_found(format!("there is no run {id}")))
+/// No run has the id that an address names.
+fn no_run(id: &str) -> Problem {
+    Problem::not_found(format!("there is no run {id}"))
 }
 
 /// How many alerts nobody has acknowledged, for the navigation.

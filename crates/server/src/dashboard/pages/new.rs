@@ -86,8 +86,11 @@ pub(super) async fn form(
     };
     let workflow =
         app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
-    let answers = match asked.from.as_deref().map(super::parse_run).transpose()? {
-        Some(id) => Answers::of(workflow.parameters(), &app.client().run(id).await?.parameters),
+    let answers = match asked.from.as_deref() {
+        Some(from) => {
+            let id = from.parse().map_err(|_| super::no_run(from))?;
+            Answers::of(workflow.parameters(), &app.client().run(id).await?.parameters)
+        }
         None => Answers::defaults(workflow.parameters()),
     };
     Filled::new(&visitor, &workflow, answers).page(StatusCode::OK, Vec::new()).await

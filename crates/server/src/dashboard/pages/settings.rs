@@ -9,6 +9,7 @@ use crate::dashboard::view::Pair;
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
+use crate::workflows::BadFile;
 
 #[derive(Serialize)]
 struct View {
@@ -18,12 +19,12 @@ struct View {
 }
 
 #[derive(Serialize)]
-pub(super) struct FindingView {
-    pub(super) tone: &'static str,
-    pub(super) icon: &'static str,
-    pub(super) level: &'static str,
-    pub(super) title: String,
-    pub(super) text: String,
+struct FindingView {
+    tone: &'static str,
+    icon: &'static str,
+    level: &'static str,
+    title: String,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -43,7 +44,7 @@ pub(super) async fn settings(visitor: Visitor, State(app): State<App>) -> Result
         masked: false,
     };
     let view = View {
-        findings: Vec::new(),
+        findings: app.workflows().wrong().into_iter().map(FindingView::of_file).collect(),
         settings: app.options().settings_view.iter().map(pair).collect(),
         workflows: app
             .workflows()
@@ -58,4 +59,11 @@ pub(super) async fn settings(visitor: Visitor, State(app): State<App>) -> Result
             .collect(),
     };
     visitor.page("settings.html", Live::default(), view).await
+}
+
+impl FindingView {
+    /// A workflow file that does not count as it is.
+    fn of_file(bad: BadFile) -> Self {
+        Self { tone: "warning", icon: "alert", level: "warning", title: bad.file, text: bad.message }
+    }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use surefoot::state::{Answer, CancelMode};
 use surefoot::{RunId, StoreError};
 
 use crate::actions;
 use crate::auth::links;
-use crate::dashboard::pages::{Fields, parse_run};
+use crate::dashboard::pages::{Fields, no_run};
 use crate::dashboard::visitor::{Visitor, redirect};
 use crate::http::Problem;
 use crate::state::App;
@@ -24,10 +24,10 @@ pub(in crate::dashboard::pages) async fn retry(
     Path(id): Path<String>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let id = parse_run(&id)?;
+    let id = id.parse().map_err(|_| no_run(&id))?;
     let from = fields.get("from").filter(|step| !step.is_empty());
     let done = actions::retry(&app, &visitor.actor, id, from).await;
-    said(&visitor, id, "done.retried", done.map(drop))
+    Ok(said(&visitor, id, "done.retried", done.map(drop)))
 }
 
 pub(in crate::dashboard::pages) async fn cancel(
@@ -36,11 +36,11 @@ pub(in crate::dashboard::pages) async fn cancel(
     Path(id): Path<String>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let id = parse_run(&id)?;
+    let id = id.parse().map_err(|_| no_run(&id))?;
     let undo = fields.get("undo") == Some("yes");
     let mode = if undo { CancelMode::Undo } else { CancelMode::Stop };
     let done = actions::cancel(&app, &visitor.actor, id, mode).await;
-    said(&visitor, id, if undo { "done.undone" } else { "done.cancelled" }, done.map(drop))
+    Ok(said(&visitor, id, if undo { "done.undone" } else { "done.cancelled" }, done.map(drop)))
 }
 
 pub(in crate::dashboard::pages) async fn answer(
@@ -49,7 +49,7 @@ pub(in crate::dashboard::pages) async fn answer(
     Path(id): Path<String>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let id = parse_run(&id)?;
+    let id = id.parse().map_err(|_| no_run(&id))?;
     let place = format!("/runs/{id}");
     let answer: Answer = match fields.get("answer").unwrap_or_default().parse() {
         Ok(answer) => answer,
@@ -58,7 +58,7 @@ pub(in crate::dashboard::pages) async fn answer(
     let note = fields.get("note").map(str::trim).filter(|note| !note.is_empty());
     let step = fields.get("step").unwrap_or_default();
     let done = actions::answer(&app, &visitor.actor, id, step, answer, note).await;
-    said(&visitor, id, "done.answered", done.map(drop))
+    Ok(said(&visitor, id, "done.answered", done.map(drop)))
 }
 
 /// Makes a link to the run's progress. The page that shows it has it in its address.
@@ -68,7 +68,7 @@ pub(in crate::dashboard::pages) async fn link(
     Path(id): Path<String>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let id = parse_run(&id)?;
+    let id = id.parse().map_err(|_| no_run(&id))?;
     app.client().run(id).await?;
     let hours = fields.get("hours").and_then(|hours| hours.parse().ok()).unwrap_or(24).clamp(1, LONGEST);
     let link = links::sign(app.auth().secret(), id, visitor.now + Duration::from_secs(hours * 3600));
@@ -78,11 +78,11 @@ pub(in crate::dashboard::pages) async fn link(
 }
 
 /// What the rules refuse is said to the person; what went wrong is a problem.
-fn said(visitor: &Visitor, id: RunId, key: &str, done: Result<(), StoreError>) -> Result<Response, Problem> {
+fn said(visitor: &Visitor, id: RunId, key: &str, done: Result<(), StoreError>) -> Response {
     let place = format!("/runs/{id}");
     match done {
-        Ok(()) => Ok(visitor.done(&place, key, &[])),
-        Err(StoreError::Rule(refusal)) => Ok(visitor.refused(&place, &refusal.to_string())),
-        Err(error) => Err(error.into()),
+        Ok(()) => visitor.done(&place, key, &[]),
+        Err(StoreError::Rule(refusal)) => visitor.refused(&place, &refusal.to_string()),
+        Err(error) => Problem::from(error).into_response(),
     }
 }

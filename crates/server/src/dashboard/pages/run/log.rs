@@ -23,7 +23,7 @@ pub(in crate::dashboard::pages) async fn log(
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let id: RunId = crate::dashboard::pages::parse_run(&id)?;
+    let id: RunId = id.parse().map_err(|_| crate::dashboard::pages::no_run(&id))?;
     let run = app.client().run(id).await?;
     let masker = Masker::new(run.plan.parameters(), &run.parameters);
     let mut text = String::new();

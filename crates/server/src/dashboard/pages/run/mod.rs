@@ -92,7 +92,7 @@ pub(super) async fn run(
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let id: RunId = super::parse_run(&id)?;
+    let id: RunId = id.parse().map_err(|_| super::no_run(&id))?;
     let store = app.store();
     let run = app.client().run(id).await?;
     let records = RecordFilter { run: Some(id), limit: Some(RECORDS), ..RecordFilter::default() };

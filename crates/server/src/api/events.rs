@@ -1,0 +1,19 @@
+//! `GET /api/v1/events`: says when listings have changed.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::sse;
+use crate::state::App;
+
+/// Watch everything.
+///
+/// Server-sent events: `changed`, at most twice a second, with the depth of each queue and the number of workers. It says
+/// that listings are worth another look; what is in them they say themselves.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "runs",
+    responses((status = 200, content_type = "text/event-stream", body = String))
+)]
+pub(crate) async fn watch(State(app): State<App>) -> Response {
+    sse::changes(app.hub())
+}

@@ -1,0 +1,136 @@
+//! What a request brings: path, query, body. What cannot be read is a problem that names the parameter.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
+use serde::de::DeserializeOwned;
+
+use crate::http::Problem;
+
+/// The query of an address.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+/// A JSON body.
+#[derive(Debug)]
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(crate) struct OptionalBody<T>(pub(crate) T);
+
+/// The one parameter of a path.
+#[derive(Debug)]
+pub(crate) struct Segment<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        if let Some((name, _)) = pairs.clone().find(|(name, value)| (name.to_string() + value).contains('\0')) {
+            return Err(Problem::invalid(name.replace('\0', "?"), "a text without a NUL character was expected"));
+        }
+        let deserializer = serde_urlencoded::Deserializer::new(pairs);
+        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| at_fault(&error))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let json = is_json(request.headers());
+        let body = bytes(request, state).await?;
+        if !json {
+            let detail = "a body of Content-Type application/json was expected";
+            return Err(Problem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        read(&body).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let none = request.headers().get(CONTENT_TYPE).is_none();
+        let json = is_json(request.headers());
+        let body = bytes(request, state).await?;
+        if body.is_empty() && (none || json) {
+            return Ok(Self(T::default()));
+        }
+        if !json {
+            let detail = "a body of Content-Type application/json was expected, or none";
+            return Err(Problem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        read(&body).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Segment<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unreadable = |_| Problem::not_found("there is nothing at this address");
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(unreadable)?;
+        let (name, value) = params.iter().next().unwrap_or_default();
+        if value.contains('\0') {
+            return Err(Problem::invalid(name, "a text without a NUL character was expected"));
+        }
+        let value = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(value);
+        T::deserialize(value).map(Self).map_err(|error| Problem::invalid(name, error.to_string()))
+    }
+}
+
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
+        let status = rejection.into_response().status();
+        let detail = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than this server takes",
+            _ => "the body did not arrive whole",
+        };
+        Problem::of(status, detail)
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        if error.inner().is_data() {
+            return at_fault(&error);
+        }
+        Problem::of(StatusCode::BAD_REQUEST, format!("the body is not JSON: {}", error.inner()))
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| Problem::of(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
+    Ok(value)
+}
+
+/// Names the parameter: the one at which reading stopped, or the one that the message speaks of.
+fn at_fault<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> Problem {
+    let (path, detail) = (error.path().to_string(), error.inner().to_string());
+    let spoken_of = ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|words| {
+        let (_, rest) = detail.split_once(words)?;
+        rest.split_once('`').map(|(name, _)| name.to_owned())
+    });
+    let parameter = match (path.as_str(), spoken_of) {
+        ("." | "", Some(name)) => name,
+        ("." | "", None) => "(body)".to_owned(),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
+        (path, _) => path.to_owned(),
+    };
+    Problem::invalid(parameter, detail)
+}

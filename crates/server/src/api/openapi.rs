@@ -1,0 +1,70 @@
+//! The OpenAPI 3.1 document, made from the handlers.
+
+use std::sync::OnceLock;
+
+use axum::Json;
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+
+use super::{alerts, events, people, problem, queues, records, runs, workers, workflows};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Surefoot",
+        description = "Durable runs of workflows whose steps are declared up front. Errors are RFC 9457 problem documents.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(
+        workflows::list, workflows::show, workflows::schema, workflows::dry_run,
+        runs::list, runs::submit, runs::show, runs::history, runs::logs, runs::watch,
+        runs::retry, runs::cancel, runs::answer, runs::link, runs::bulk_preview, runs::bulk,
+        events::watch,
+        queues::list, queues::show, queues::change, queues::pause, queues::resume,
+        workers::list, alerts::list, alerts::acknowledge, records::list, people::me, people::log
+    ),
+    components(schemas(problem::ProblemDocument)),
+    tags(
+        (name = "workflows", description = "What can be submitted, and what it would do"),
+        (name = "runs", description = "Submitted, listed, watched, acted on"),
+        (name = "queues", description = "Limits, pause, resume"),
+        (name = "workers", description = "Who is alive"),
+        (name = "alerts", description = "What needs a person's attention"),
+        (name = "records", description = "Projects, repositories, environments"),
+        (name = "people", description = "Who asks, and what was done")
+    )
+)]
+struct Document;
+
+/// The document, which is the same for as long as the process lives.
+pub(super) fn document() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(make)
+}
+
+fn make() -> Value {
+    let mut document = Document::openapi();
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("surefoot token create")).build();
+    components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    each_operation(&mut document, |operation| {
+        operation["responses"]["default"] = json!({
+            "description": "A problem",
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDocument" } } },
+        });
+    });
+    document
+}
+
+fn each_operation(document: &mut Value, change: impl Fn(&mut Value)) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten().map(|(_, path)| path);
+    let operations = paths.filter_map(Value::as_object_mut).flatten().map(|(_, operation)| operation);
+    operations.filter(|operation| operation.get("responses").is_some()).for_each(change);
+}
+
+pub(super) async fn json() -> Json<&'static Value> {
+    Json(document())
+}

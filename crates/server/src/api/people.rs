@@ -1,0 +1,103 @@
+//! Who asks, and what people did: the audit log.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::Query;
+use super::runs::limit;
+use super::wire::{Line, Time};
+use crate::audit::{self, Entry};
+use crate::auth::Actor;
+use crate::http::Problem;
+use crate::state::App;
+
+/// Whoever asks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Me {
+    name: String,
+    /// `viewer`, `operator` or `admin`.
+    role: &'static str,
+    /// How it is known.
+    via: String,
+}
+
+/// Say who asks.
+#[utoipa::path(get, path = "/api/v1/me", tag = "people", responses((status = 200, body = Me)))]
+pub(crate) async fn me(actor: Actor) -> Json<Me> {
+    Json(Me { via: actor.via.short(), role: actor.role.as_str(), name: actor.name })
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditEntry {
+    id: String,
+    at: Time,
+    actor: String,
+    role: String,
+    via: String,
+    /// What: `run.cancel`, `queue.pause`.
+    action: String,
+    /// On what.
+    subject: String,
+    detail: Value,
+    /// `done`, `refused`, or `asked` when a crash cut it short.
+    outcome: &'static str,
+    /// Why it was refused.
+    reason: Option<String>,
+}
+
+impl From<Entry> for AuditEntry {
+    fn from(entry: Entry) -> Self {
+        Self {
+            outcome: entry.outcome.as_str(),
+            reason: entry.outcome.reason().map(str::to_owned),
+            id: entry.id,
+            at: Time(entry.at),
+            actor: entry.actor,
+            role: entry.role,
+            via: entry.via,
+            action: entry.action,
+            subject: entry.subject,
+            detail: entry.detail,
+        }
+    }
+}
+
+/// Which part of the log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// The `next` of the page before.
+    after: Option<Line>,
+    /// Entries on a page: 1 to 500, 100 by default.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<u16>,
+}
+
+/// A page of the audit log, the newest entry first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditPage {
+    entries: Vec<AuditEntry>,
+    /// The `after` of the next page; null on the last one.
+    next: Option<String>,
+}
+
+const PAGE: u16 = 100;
+const LARGEST_PAGE: u16 = 500;
+
+/// Read the audit log, the newest entry first.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "people", params(AuditQuery), responses((status = 200, body = AuditPage))
+)]
+pub(crate) async fn log(State(app): State<App>, Query(query): Query<AuditQuery>) -> Result<Json<AuditPage>, Problem> {
+    let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
+    let mut entries = audit::list(app.store(), query.after.map(|after| after.0), limit + 1).await?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().filter(|_| more).map(|entry| entry.id.clone());
+    Ok(Json(AuditPage { entries: entries.into_iter().map(Into::into).collect(), next }))
+}

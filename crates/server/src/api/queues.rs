@@ -1,0 +1,264 @@
+//! Queues: limits, pause, resume.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use surefoot::{Keep, QueueInfo, QueueLimits, Rate, Retention, format_duration, parse_duration};
+use utoipa::ToSchema;
+
+use super::extract::{Body, Segment};
+use super::wire::{Line, present};
+use crate::actions;
+use crate::auth::Actor;
+use crate::http::Problem;
+use crate::state::App;
+
+/// A queue as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QueueView {
+    name: String,
+    /// Nothing in it starts; what runs, runs on.
+    paused: bool,
+    /// Runs that wait for a worker.
+    queued: u64,
+    /// Runs that wait for a time, a retry or an answer.
+    waiting: u64,
+    running: u64,
+    limits: LimitsView,
+}
+
+/// What holds back the runs of a queue. Null holds back nothing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LimitsView {
+    /// Runs at once, over all workers.
+    concurrency: Option<u32>,
+    /// Runs at once with the same concurrency key.
+    concurrency_per_key: Option<u32>,
+    /// Starts in any window of time.
+    rate: Option<RateView>,
+    /// How long details of ended runs are kept.
+    retention: RetentionView,
+}
+
+/// No more than `max` runs start in any window of length `per`.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateView {
+    #[schema(minimum = 1)]
+    max: u32,
+    /// A duration such as `1s` or `5m`.
+    #[schema(example = "1s")]
+    per: String,
+}
+
+/// By outcome.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RetentionView {
+    completed: KeepView,
+    failed: KeepView,
+    cancelled: KeepView,
+}
+
+/// Details go when they are older than `age`, or when `count` newer runs have theirs. Null keeps all.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeepView {
+    /// A duration such as `720h`.
+    #[schema(example = "720h")]
+    age: Option<String>,
+    count: Option<u64>,
+}
+
+/// Limits to change: what is left out stays, what is null is lifted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsChange {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    concurrency: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    concurrency_per_key: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<RateView>)]
+    rate: Option<Option<RateView>>,
+    #[serde(default)]
+    retention: RetentionChange,
+}
+
+/// Retention to change: what is left out stays, what is null keeps all.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionChange {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<KeepView>)]
+    completed: Option<Option<KeepView>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<KeepView>)]
+    failed: Option<Option<KeepView>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<KeepView>)]
+    cancelled: Option<Option<KeepView>>,
+}
+
+impl QueueView {
+    pub(crate) fn of(queue: &QueueInfo) -> Self {
+        Self {
+            name: queue.name.clone(),
+            paused: queue.paused,
+            queued: queue.queued,
+            waiting: queue.waiting,
+            running: queue.running,
+            limits: LimitsView::of(&queue.limits),
+        }
+    }
+}
+
+impl LimitsView {
+    fn of(limits: &QueueLimits) -> Self {
+        let keep = |keep: &Keep| KeepView { age: keep.age.map(format_duration), count: keep.count };
+        let Retention { completed, failed, cancelled } = &limits.retention;
+        Self {
+            concurrency: limits.concurrency,
+            concurrency_per_key: limits.concurrency_per_key,
+            rate: limits.rate.map(|rate| RateView { max: rate.max, per: format_duration(rate.per) }),
+            retention: RetentionView { completed: keep(completed), failed: keep(failed), cancelled: keep(cancelled) },
+        }
+    }
+}
+
+impl LimitsChange {
+    fn apply(self, limits: &mut QueueLimits) -> Result<(), Problem> {
+        at_least_one("concurrency", self.concurrency, &mut limits.concurrency)?;
+        at_least_one("concurrency_per_key", self.concurrency_per_key, &mut limits.concurrency_per_key)?;
+        if let Some(rate) = self.rate {
+            limits.rate = rate.map(RateView::read).transpose()?;
+        }
+        let kept = &mut limits.retention;
+        keep("retention.completed", self.retention.completed, &mut kept.completed)?;
+        keep("retention.failed", self.retention.failed, &mut kept.failed)?;
+        keep("retention.cancelled", self.retention.cancelled, &mut kept.cancelled)
+    }
+}
+
+fn at_least_one(name: &str, change: Option<Option<u32>>, limit: &mut Option<u32>) -> Result<(), Problem> {
+    match change {
+        Some(Some(0)) => Err(Problem::unprocessable(name, "is 0: at least 1, or null for no limit")),
+        Some(change) => {
+            *limit = change;
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn keep(name: &str, change: Option<Option<KeepView>>, keep: &mut Keep) -> Result<(), Problem> {
+    let Some(change) = change else { return Ok(()) };
+    let KeepView { age, count } = change.unwrap_or_default();
+    let age = age.map(|age| duration(&format!("{name}.age"), &age)).transpose()?;
+    if count.is_some_and(|count| i64::try_from(count).is_err()) {
+        return Err(Problem::unprocessable(format!("{name}.count"), "is larger than any store"));
+    }
+    *keep = Keep { age, count };
+    Ok(())
+}
+
+impl RateView {
+    fn read(self) -> Result<Rate, Problem> {
+        let per = duration("rate.per", &self.per)?;
+        if self.max == 0 {
+            return Err(Problem::unprocessable("rate.max", "is 0: at least 1; pause the queue to start nothing"));
+        }
+        if per.is_zero() {
+            return Err(Problem::unprocessable("rate.per", "is no time at all"));
+        }
+        Ok(Rate { max: self.max, per })
+    }
+}
+
+/// Longer than this is a slip, and more than stores count in.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+fn duration(name: &str, text: &str) -> Result<Duration, Problem> {
+    let duration = parse_duration(text).map_err(|error| Problem::unprocessable(name, error))?;
+    if duration > LONGEST {
+        return Err(Problem::unprocessable(name, "is longer than 100 years"));
+    }
+    Ok(duration)
+}
+
+/// All queues.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QueueList {
+    queues: Vec<QueueView>,
+}
+
+/// List the queues that have limits, are paused or have had a run.
+#[utoipa::path(get, path = "/api/v1/queues", tag = "queues", responses((status = 200, body = QueueList)))]
+pub(crate) async fn list(State(app): State<App>) -> Result<Json<QueueList>, Problem> {
+    let queues = app.store().queues().await?;
+    Ok(Json(QueueList { queues: queues.iter().map(QueueView::of).collect() }))
+}
+
+async fn known(app: &App, name: &str) -> Result<QueueInfo, Problem> {
+    let found = app.store().queues().await?.into_iter().find(|queue| queue.name == name);
+    found.ok_or_else(|| Problem::not_found(format!("there is no queue `{name}`")))
+}
+
+/// Show a queue.
+#[utoipa::path(
+    get, path = "/api/v1/queues/{name}", tag = "queues", params(("name" = Line, Path, description = "The queue")),
+    responses((status = 200, body = QueueView))
+)]
+pub(crate) async fn show(State(app): State<App>, Segment(name): Segment<Line>) -> Result<Json<QueueView>, Problem> {
+    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+}
+
+/// Change limits of a queue.
+#[utoipa::path(
+    patch, path = "/api/v1/queues/{name}", tag = "queues", params(("name" = Line, Path, description = "The queue")),
+    request_body = LimitsChange, responses((status = 200, body = QueueView))
+)]
+pub(crate) async fn change(
+    State(app): State<App>,
+    actor: Actor,
+    Segment(name): Segment<Line>,
+    Body(change): Body<LimitsChange>,
+) -> Result<Json<QueueView>, Problem> {
+    let mut limits = known(&app, &name.0).await?.limits;
+    change.apply(&mut limits)?;
+    actions::set_queue(&app, &actor, &name.0, limits).await?;
+    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+}
+
+/// Start nothing more in a queue; what runs, runs on.
+#[utoipa::path(
+    post, path = "/api/v1/queues/{name}/pause", tag = "queues", params(("name" = Line, Path, description = "The queue")),
+    responses((status = 200, body = QueueView))
+)]
+pub(crate) async fn pause(
+    State(app): State<App>,
+    actor: Actor,
+    Segment(name): Segment<Line>,
+) -> Result<Json<QueueView>, Problem> {
+    known(&app, &name.0).await?;
+    actions::pause(&app, &actor, &name.0).await?;
+    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+}
+
+/// Let a paused queue go on.
+#[utoipa::path(
+    post, path = "/api/v1/queues/{name}/resume", tag = "queues", params(("name" = Line, Path, description = "The queue")),
+    responses((status = 200, body = QueueView))
+)]
+pub(crate) async fn resume(
+    State(app): State<App>,
+    actor: Actor,
+    Segment(name): Segment<Line>,
+) -> Result<Json<QueueView>, Problem> {
+    known(&app, &name.0).await?;
+    actions::resume(&app, &actor, &name.0).await?;
+    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+}

@@ -1,0 +1,70 @@
+//! `GET /api/v1/runs/{id}` and its live events.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::api::extract::{Query, Segment};
+use crate::api::view::RunDetail;
+use crate::api::wire::Id;
+use crate::http::Problem;
+use crate::sse;
+use crate::state::App;
+
+/// Show a run with its steps.
+#[utoipa::path(
+    get, path = "/api/v1/runs/{id}", tag = "runs",
+    params(("id" = Id, Path, description = "The run")),
+    responses((status = 200, body = RunDetail))
+)]
+pub(crate) async fn show(State(app): State<App>, Segment(id): Segment<Id>) -> Result<Json<RunDetail>, Problem> {
+    let run = app.client().run(id.0).await?;
+    let waiting = app.client().waiting(&run).await?;
+    Ok(Json(RunDetail::alone(&run, waiting.as_ref())))
+}
+
+/// From where on to watch.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WatchQuery {
+    /// Begin after this event instead of with a snapshot: as `Last-Event-ID`, for those who cannot send a header.
+    after: Option<u64>,
+}
+
+/// Watch a run.
+///
+/// Server-sent events: `snapshot` (the run as `GET /api/v1/runs/{id}` shows it, and `seq`), then `change` for each entry of
+/// the history (with `run.status` and `run.progress` as they are by then), then `end`. Ids are the entries' numbers: a
+/// request with `Last-Event-ID` goes on after that entry, with nothing lost or twice, and without a snapshot. A run that has
+/// ended and of which all was told answers 204, which tells a browser not to come back.
+#[utoipa::path(
+    get, path = "/api/v1/runs/{id}/events", tag = "runs",
+    params(
+        ("id" = Id, Path, description = "The run"),
+        WatchQuery,
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen"),
+    ),
+    responses(
+        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 204, description = "The run has ended and there is nothing more to tell"),
+    )
+)]
+pub(crate) async fn watch(
+    State(app): State<App>,
+    Segment(id): Segment<Id>,
+    Query(query): Query<WatchQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let seen = last_seen(&headers)?.or(query.after);
+    Ok(sse::stream(app.hub(), id.0, seen).await?)
+}
+
+fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    number.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID", "the number of an event was expected"))
+}

@@ -1,0 +1,222 @@
+//! Workflows: what can be submitted, and what it would do.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use surefoot::workflow::{ForecastStep, OnInterrupt, Runs};
+use surefoot::{StepPlan, SubmitError, Workflow, format_duration};
+use utoipa::ToSchema;
+
+use super::extract::{OptionalBody, Segment};
+use super::wire::Line;
+use crate::dashboard::mask;
+use crate::http::Problem;
+use crate::state::App;
+
+/// A workflow in a listing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkflowSummary {
+    name: String,
+    title: String,
+    description: Option<String>,
+    queue: String,
+    steps: usize,
+    /// Two workflows with the same one are the same.
+    digest: String,
+}
+
+/// All workflows that can be submitted by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkflowList {
+    workflows: Vec<WorkflowSummary>,
+    /// Files of the server's folder that cannot be used.
+    wrong: Vec<WrongFile>,
+}
+
+/// A file that cannot be used.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WrongFile {
+    file: String,
+    detail: String,
+}
+
+/// A workflow: its plan, and the JSON Schema of its parameters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkflowDetail {
+    name: String,
+    title: String,
+    description: Option<String>,
+    queue: String,
+    /// JSON Schema, draft 2020-12.
+    #[schema(value_type = Object)]
+    parameters: Value,
+    /// What no two runs of it may have at the same time.
+    unique: Option<String>,
+    steps: Vec<PlanStep>,
+    digest: String,
+}
+
+/// A step of a plan.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PlanStep {
+    id: String,
+    title: String,
+    action: String,
+    /// The handler's input, with expressions.
+    with: Value,
+    /// When it gives false the step is skipped.
+    #[serde(rename = "if")]
+    condition: Option<String>,
+    /// Its share of the run's progress.
+    weight: u32,
+    attempts: u32,
+    /// The longest that one attempt may take.
+    timeout: Option<String>,
+    /// `rerun`, `ask` or `fail`.
+    on_interrupt: &'static str,
+}
+
+impl WorkflowSummary {
+    fn of(workflow: &Workflow) -> Self {
+        Self {
+            name: workflow.name().to_owned(),
+            title: workflow.title().to_owned(),
+            description: workflow.description().map(str::to_owned),
+            queue: workflow.queue().to_owned(),
+            steps: workflow.steps().len(),
+            digest: workflow.digest().to_string(),
+        }
+    }
+}
+
+impl WorkflowDetail {
+    fn of(workflow: &Workflow) -> Self {
+        Self {
+            name: workflow.name().to_owned(),
+            title: workflow.title().to_owned(),
+            description: workflow.description().map(str::to_owned),
+            queue: workflow.queue().to_owned(),
+            parameters: workflow.parameters().clone(),
+            unique: workflow.unique().map(str::to_owned),
+            steps: workflow.steps().iter().map(PlanStep::of).collect(),
+            digest: workflow.digest().to_string(),
+        }
+    }
+}
+
+impl PlanStep {
+    fn of(step: &StepPlan) -> Self {
+        Self {
+            id: step.id.clone(),
+            title: step.title.clone(),
+            action: step.action.clone(),
+            with: step.with.clone(),
+            condition: step.condition.clone(),
+            weight: step.weight,
+            attempts: step.retry.attempts,
+            timeout: step.timeout.map(format_duration),
+            on_interrupt: match step.on_interrupt {
+                OnInterrupt::Rerun => "rerun",
+                OnInterrupt::Ask => "ask",
+                OnInterrupt::Fail => "fail",
+            },
+        }
+    }
+}
+
+fn find(app: &App, name: &str) -> Result<Arc<Workflow>, Problem> {
+    app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow `{name}`")))
+}
+
+/// List the workflows that can be submitted by name.
+#[utoipa::path(get, path = "/api/v1/workflows", tag = "workflows", responses((status = 200, body = WorkflowList)))]
+pub(crate) async fn list(State(app): State<App>) -> Json<WorkflowList> {
+    let workflows = app.workflows().iter().map(|workflow| WorkflowSummary::of(&workflow)).collect();
+    let wrong = app.workflows().wrong().into_iter().map(|bad| WrongFile { file: bad.file, detail: bad.message });
+    Json(WorkflowList { workflows, wrong: wrong.collect() })
+}
+
+/// Show a workflow: its plan and the schema of its parameters.
+#[utoipa::path(
+    get, path = "/api/v1/workflows/{name}", tag = "workflows",
+    params(("name" = Line, Path, description = "The workflow")),
+    responses((status = 200, body = WorkflowDetail))
+)]
+pub(crate) async fn show(
+    State(app): State<App>,
+    Segment(name): Segment<Line>,
+) -> Result<Json<WorkflowDetail>, Problem> {
+    Ok(Json(WorkflowDetail::of(find(&app, &name.0)?.as_ref())))
+}
+
+/// The JSON Schema of a workflow's parameters, by itself.
+#[utoipa::path(
+    get, path = "/api/v1/workflows/{name}/schema", tag = "workflows",
+    params(("name" = Line, Path, description = "The workflow")),
+    responses((status = 200, body = Object, description = "JSON Schema, draft 2020-12"))
+)]
+pub(crate) async fn schema(State(app): State<App>, Segment(name): Segment<Line>) -> Result<Json<Value>, Problem> {
+    Ok(Json(find(&app, &name.0)?.parameters().clone()))
+}
+
+/// What to foresee.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DryRun {
+    /// The workflow's parameters.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
+    key: Option<Line>,
+}
+
+/// What a run would do, as far as it can be known.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Forecast {
+    steps: Vec<ForeseenStep>,
+}
+
+/// A step as it would be run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ForeseenStep {
+    id: String,
+    title: String,
+    action: String,
+    /// `yes`, `no`, or a condition that depends on earlier steps.
+    runs: String,
+    /// What its handler would be given; what depends on earlier steps keeps its expression.
+    with: Value,
+}
+
+impl From<ForecastStep> for ForeseenStep {
+    fn from(step: ForecastStep) -> Self {
+        let runs = match step.runs {
+            Runs::Yes => "yes".to_owned(),
+            Runs::No => "no".to_owned(),
+            Runs::When(condition) => condition,
+        };
+        Self { id: step.id, title: step.title, action: step.action, runs, with: step.with }
+    }
+}
+
+/// Check parameters and foresee what a run would do. Nothing is written.
+#[utoipa::path(
+    post, path = "/api/v1/workflows/{name}/dry-run", tag = "workflows",
+    params(("name" = Line, Path, description = "The workflow")), request_body = Option<DryRun>,
+    responses((status = 200, body = Forecast))
+)]
+pub(crate) async fn dry_run(
+    State(app): State<App>,
+    Segment(name): Segment<Line>,
+    OptionalBody(dry): OptionalBody<DryRun>,
+) -> Result<Json<Forecast>, Problem> {
+    let workflow = find(&app, &name.0)?;
+    let checked = workflow.check_parameters(dry.parameters.into()).map_err(SubmitError::Parameters)?;
+    let shown = mask::parameters(workflow.parameters(), &checked);
+    let forecast = workflow.forecast(shown, dry.key.as_ref().map(|key| key.0.as_str()));
+    let steps = forecast.map_err(|error| Problem::unprocessable("parameters", error.to_string()))?;
+    Ok(Json(Forecast { steps: steps.into_iter().map(Into::into).collect() }))
+}

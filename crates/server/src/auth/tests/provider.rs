@@ -1,0 +1,186 @@
+//! Sign-in at a real OpenID Connect provider (npm's oidc-provider), as a browser does it: cookies kept, redirects followed.
+
+use std::collections::BTreeMap;
+
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use reqwest::{Client as Http, Response, Url};
+use surefoot::Secret;
+use tokio::net::TcpListener;
+
+use super::{Server, options};
+use crate::auth::{OidcOptions, Role, RoleMapping};
+use crate::node::Node;
+use crate::{ServerOptions, audit};
+
+struct World {
+    server: Server,
+    provider: Node,
+}
+
+impl World {
+    async fn start(environment: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let public_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let redirect = format!("{public_url}/sign-in/oidc/callback");
+        let environment: Vec<_> = environment.iter().copied().chain([("REDIRECT", redirect.as_str())]).collect();
+        let provider = Node::start("provider.mjs", &environment).await;
+        let mut options = ServerOptions { public_url: Some(public_url), ..options() };
+        options.auth.oidc = Some(oidc(&provider.said));
+        Self { server: Server::on(listener, options, &[]).await, provider }
+    }
+
+    async fn is(&self, user: &str) {
+        let address = format!("{}/test/user?login={user}", self.provider.said);
+        Http::new().post(address).send().await.unwrap();
+    }
+}
+
+fn oidc(issuer: &str) -> OidcOptions {
+    let list = |word: &str| vec![word.to_owned()];
+    OidcOptions {
+        name: "Our provider".to_owned(),
+        issuer: issuer.to_owned(),
+        client_id: "surefoot".to_owned(),
+        client_secret: Some(Secret::new("a-secret-that-only-the-test-knows-0123456789")),
+        scopes: ["openid", "profile", "groups"].map(str::to_owned).to_vec(),
+        name_claim: None,
+        roles: RoleMapping {
+            claim: "groups".to_owned(),
+            admin: list("platform-admins"),
+            operator: list("developers"),
+            viewer: list("guests"),
+            everybody: None,
+        },
+    }
+}
+
+/// What a browser does: it keeps cookies by host and port, and goes where it is sent.
+#[derive(Default)]
+struct Browser {
+    jar: BTreeMap<String, BTreeMap<String, String>>,
+    went: Vec<Url>,
+}
+
+impl Browser {
+    async fn step(&mut self, server: &Server, url: &Url) -> Response {
+        let jar = self.jar.entry(url.authority().to_owned()).or_default();
+        let cookies = jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        let response = server.http.get(url.clone()).header(COOKIE, cookies).send().await.unwrap();
+        for set in response.headers().get_all(SET_COOKIE) {
+            let (name, value) = set.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+            jar.insert(name.to_owned(), value.to_owned());
+        }
+        self.went.push(url.clone());
+        response
+    }
+
+    /// Goes to an address and on, to the first page that sends it nowhere.
+    async fn go(&mut self, server: &Server, address: &str) -> (Url, Response) {
+        let mut url = Url::parse(address).unwrap();
+        for _ in 0..20 {
+            let response = self.step(server, &url).await;
+            match response.headers().get(LOCATION) {
+                Some(next) => url = url.join(next.to_str().unwrap()).unwrap(),
+                None => return (url, response),
+            }
+        }
+        panic!("it goes round in circles: {:?}", self.went);
+    }
+
+    fn callback(&self) -> Url {
+        self.went.iter().find(|url| url.path() == "/sign-in/oidc/callback").expect("it came back").clone()
+    }
+}
+
+impl World {
+    fn begin(&self) -> String {
+        format!("http://localhost:{}/sign-in/oidc?next=/runs%3Fstatus%3Dfailed", self.server.address.port())
+    }
+
+    async fn sign_in(&self, browser: &mut Browser) -> (Url, Response) {
+        browser.go(&self.server, &self.begin()).await
+    }
+}
+
+#[tokio::test]
+async fn people_get_the_role_of_their_group() {
+    for environment in [&[][..], &[("CLAIMS", "id_token")], &[("METHOD", "client_secret_post")]] {
+        let world = World::start(environment).await;
+        for (user, role) in [("ann", Role::Admin), ("bob", Role::Operator), ("vic", Role::Viewer)] {
+            world.is(user).await;
+            let (url, response) = world.sign_in(&mut Browser::default()).await;
+            assert_eq!((url.path(), url.query(), response.status().as_u16()), ("/runs", Some("status=failed"), 200));
+            let entry = audit::list(world.server.store.as_ref(), None, 1).await.unwrap().remove(0);
+            assert_eq!((entry.actor.as_str(), entry.role.as_str()), (user, role.as_str()), "{environment:?}");
+            assert_eq!(entry.detail["by"]["subject"], user);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_role_or_refuses_is_not_signed_in() {
+    let world = World::start(&[]).await;
+    for (user, word) in [("eve", "role"), ("nobody", "denied")] {
+        world.is(user).await;
+        let mut browser = Browser::default();
+        let (url, _) = world.sign_in(&mut browser).await;
+        assert_eq!(url.path(), "/sign-in");
+        assert!(url.query().unwrap().starts_with(&format!("error={word}&next=")), "{url}");
+        let (url, _) = browser
+            .go(&world.server, &world.begin().replace("/sign-in/oidc?next=/runs%3Fstatus%3Dfailed", "/runs"))
+            .await;
+        assert_eq!(url.path(), "/sign-in", "there is no session");
+    }
+}
+
+#[tokio::test]
+async fn the_request_has_what_the_flow_wants() {
+    let world = World::start(&[]).await;
+    let mut browser = Browser::default();
+    let begin = Url::parse(&world.begin()).unwrap();
+    let response = browser.step(&world.server, &begin).await;
+    let sent = Url::parse(response.headers()[LOCATION].to_str().unwrap()).unwrap();
+    let query: BTreeMap<_, _> = sent.query_pairs().collect();
+    assert_eq!(query["response_type"], "code");
+    assert_eq!(query["code_challenge_method"], "S256");
+    assert!(query["code_challenge"].len() == 43 && query["state"].len() == 43 && query["nonce"].len() == 43);
+    assert_eq!(query["scope"], "openid profile groups");
+    let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Max-Age=600"),
+        "{cookie}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_counts_once_and_only_where_it_was_asked_for() {
+    let world = World::start(&[]).await;
+    let mut browser = Browser::default();
+    world.sign_in(&mut browser).await;
+    let callback = browser.callback();
+
+    let (url, _) = Browser::default().go(&world.server, callback.as_str()).await;
+    assert!(url.query().unwrap_or_default().contains("error=state"), "another browser did not ask: {url}");
+
+    let mut victim = Browser::default();
+    victim.step(&world.server, &Url::parse(&world.begin()).unwrap()).await;
+    let (url, _) = victim.go(&world.server, callback.as_str()).await;
+    assert!(url.query().unwrap_or_default().contains("error=state"), "it asked for another: {url}");
+
+    let mut again = Browser::default();
+    again.step(&world.server, &Url::parse(&world.begin()).unwrap()).await;
+    let state = again.jar.clone();
+    world.sign_in(&mut browser).await;
+    let (url, _) = again.go(&world.server, callback.as_str()).await;
+    assert!(url.query().unwrap_or_default().contains("error="), "{url}, {state:?}");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_is_said_and_stops_nothing() {
+    let mut world = World::start(&[]).await;
+    world.provider = Node::start("provider.mjs", &[("REDIRECT", "http://localhost/x")]).await;
+    let (url, response) = world.sign_in(&mut Browser::default()).await;
+    assert_eq!((url.path(), response.status().as_u16()), ("/sign-in", 200));
+    assert!(url.query().unwrap().starts_with("error=provider"), "{url}");
+    assert_eq!(world.server.get("/healthz").await.status(), 200);
+}

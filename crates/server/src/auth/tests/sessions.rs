@@ -1,0 +1,204 @@
+//! Signing in and out, forms, strangers' pages, and servers that stand open.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::header::{COOKIE, HOST, ORIGIN, RETRY_AFTER, SET_COOKIE};
+use tokio::net::TcpListener;
+
+use super::{FORM, Server, cookie_of, location, options};
+use crate::audit::{self, Outcome};
+use crate::auth::{AuthError, Role, SecretError, ServerSecret, SignInLimits, token};
+use crate::{ServeError, ServerOptions};
+
+async fn admin(server: &Server) -> String {
+    let made = token::create(server.store.as_ref(), "ann", Role::Admin, None, "test").await.unwrap();
+    made.secret.expose().to_owned()
+}
+
+async fn tokens() -> (Server, String) {
+    let server = Server::start(options(), &[Role::Admin]).await;
+    let token = admin(&server).await;
+    (server, token)
+}
+
+#[tokio::test]
+async fn a_person_signs_in_acts_and_signs_out() {
+    let (server, token) = tokens().await;
+    assert_eq!(location(&server.get("/runs?status=failed").await), "/sign-in?next=%2Fruns%3Fstatus%3Dfailed");
+    let cookie = server.sign_in(&token).await;
+    let csrf = server.form_token(&cookie).await;
+    assert!(server.pause(&cookie, &csrf).send().await.unwrap().status().is_redirection());
+    assert!(server.paused().await);
+    let out = server.ask(Method::POST, "/sign-out").header(COOKIE, &cookie).header("content-type", FORM);
+    let out = out.body(format!("csrf={csrf}")).send().await.unwrap();
+    assert_eq!(location(&out), "/sign-in");
+    let again = server.ask(Method::GET, "/runs").header(COOKIE, &cookie).send().await.unwrap();
+    assert_eq!(location(&again), "/sign-in?next=%2Fruns");
+    let log = audit::list(server.store.as_ref(), None, 10).await.unwrap();
+    let said: Vec<_> = log.iter().rev().map(|entry| (entry.actor.as_str(), entry.action.as_str())).collect();
+    assert_eq!(said, [("ann", "session.begin"), ("ann", "queue.pause"), ("ann", "session.end")]);
+    assert!(log.iter().all(|entry| entry.outcome == Outcome::Done));
+}
+
+#[tokio::test]
+async fn a_form_needs_the_token_of_its_own_session() {
+    let (server, token) = tokens().await;
+    let (cookie, other) = (server.sign_in(&token).await, server.sign_in(&token).await);
+    let (csrf, others) = (server.form_token(&cookie).await, server.form_token(&other).await);
+    for wrong in ["", "x", &others] {
+        assert_eq!(server.pause(&cookie, wrong).send().await.unwrap().status(), 403, "{wrong}");
+    }
+    let json = server.ask(Method::POST, "/queues/q/pause").header(COOKIE, &cookie).body("{}");
+    assert_eq!(json.header("content-type", "application/json").send().await.unwrap().status(), 403);
+    assert_eq!(server.pause(&cookie, &csrf).header(ORIGIN, "https://evil.example").send().await.unwrap().status(), 403);
+    assert_eq!(server.pause(&cookie, &csrf).header("sec-fetch-site", "same-site").send().await.unwrap().status(), 403);
+    assert!(!server.paused().await);
+    let script = server.ask(Method::POST, "/queues/q/pause").header(COOKIE, &cookie).header("x-csrf-token", &csrf);
+    let script = script.header(ORIGIN, server.url("")).header("content-type", FORM);
+    assert!(script.send().await.unwrap().status().is_redirection());
+    assert!(server.paused().await);
+}
+
+#[tokio::test]
+async fn an_id_that_somebody_planted_is_worth_nothing() {
+    let (server, token) = tokens().await;
+    let planted = server.sign_in(&token).await;
+    let request = server.ask(Method::POST, "/sign-in").header(COOKIE, &planted).header("content-type", FORM);
+    let csrf = server.form_token(&planted).await;
+    let response = request.body(format!("token={token}&csrf={csrf}")).send().await.unwrap();
+    let fresh = cookie_of(&response).unwrap();
+    assert_ne!(fresh, planted);
+    let old = server.ask(Method::GET, "/runs").header(COOKIE, &planted).send().await.unwrap();
+    assert_eq!(old.status(), 303, "the session from before has ended");
+}
+
+#[tokio::test]
+async fn cookies_are_kept_to_tls_when_people_come_by_it() {
+    let options = ServerOptions { public_url: Some("https://surefoot.example".to_owned()), ..options() };
+    let server = Server::start(options, &[Role::Admin]).await;
+    let token = admin(&server).await;
+    let request = server.ask(Method::POST, "/sign-in").header("content-type", FORM).body(format!("token={token}"));
+    let response = request.header(ORIGIN, "https://surefoot.example").send().await.unwrap();
+    let set = response.headers()[SET_COOKIE].to_str().unwrap();
+    assert!(set.starts_with("__Host-surefoot_session=") && set.contains("; Secure"), "{set}");
+    assert!(set.contains("; HttpOnly") && set.contains("; SameSite=Lax") && set.contains("; Path=/"), "{set}");
+    assert!(response.headers().contains_key("strict-transport-security"));
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_said_and_many_are_slowed_down() {
+    let limits = SignInLimits { free: 3, wait: Duration::from_secs(60), ..SignInLimits::default() };
+    let mut options = options();
+    options.auth.sign_in = limits;
+    let server = Server::start(options, &[Role::Admin]).await;
+    let token = admin(&server).await;
+    let attempt = async |token: &str| {
+        let request = server.ask(Method::POST, "/sign-in").header("content-type", FORM);
+        request.body(format!("token={token}&next=/runs")).send().await.unwrap()
+    };
+    for _ in 0..3 {
+        let response = attempt("sf_wrong").await;
+        assert_eq!((response.status().as_u16(), location(&response)), (303, "/sign-in?error=token&next=%2Fruns"));
+        assert!(cookie_of(&response).is_none());
+    }
+    let refused = attempt(&token).await;
+    assert_eq!(refused.status(), 429, "even with the right one");
+    let wait: u64 = refused.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((58..=60).contains(&wait), "{wait}");
+    let by_token = server.ask(Method::GET, "/runs").bearer_auth(&token).send().await.unwrap();
+    assert_eq!(by_token.status(), 200, "programs are not held up");
+}
+
+#[tokio::test]
+async fn a_bad_token_is_refused_beside_a_good_session() {
+    let (server, token) = tokens().await;
+    let cookie = server.sign_in(&token).await;
+    let request = server.ask(Method::POST, "/queues/q/pause").header(COOKIE, cookie).bearer_auth("sf_gone");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+}
+
+#[tokio::test]
+async fn whoever_is_on_the_machine_is_let_in_until_there_is_a_token() {
+    let server = Server::open().await;
+    assert_eq!(server.get("/audit").await.status(), 200);
+    let pause = || server.ask(Method::POST, "/queues/q/pause");
+    let evil = pause().header(ORIGIN, "http://evil.example").header("content-type", FORM);
+    assert_eq!(evil.send().await.unwrap().status(), 403);
+    let form = pause().header(ORIGIN, server.url("")).header("content-type", FORM);
+    assert_eq!(form.send().await.unwrap().status(), 403, "our own forms carry a token");
+    assert!(!server.paused().await);
+    let csrf = server.form_token("").await;
+    assert!(server.pause("", &csrf).send().await.unwrap().status().is_redirection());
+    assert!(server.paused().await);
+
+    let token = admin(&server).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while server.get("/audit").await.status() == 200 {
+        assert!(tokio::time::Instant::now() < deadline, "it never closed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    token::revoke(server.store.as_ref(), "ann").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(server.get("/audit").await.status(), 303, "what has closed stays closed");
+    let gone = server.ask(Method::GET, "/audit").bearer_auth(token).send().await.unwrap();
+    assert_eq!(gone.status(), 303);
+}
+
+#[tokio::test]
+async fn a_strangers_name_that_points_here_is_refused() {
+    let server = Server::open().await;
+    for host in ["evil.example", &format!("evil.example:{}", server.address.port())] {
+        let response = server.ask(Method::GET, "/").header(HOST, host).send().await.unwrap();
+        assert_eq!(response.status(), 421, "{host}");
+    }
+    let name = format!("localhost:{}", server.address.port());
+    let response = server.ask(Method::GET, "/").header(HOST, name).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn a_server_that_others_can_reach_does_not_start_open() {
+    let everywhere = async || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let mut server = Server::on(everywhere().await, options(), &[Role::Operator]).await;
+    let error = server.ended().await.unwrap_err();
+    assert!(matches!(error, ServeError::Auth(AuthError::Open { .. })), "{error}");
+    assert!(error.to_string().contains("surefoot token create --role admin NAME"), "{error}");
+
+    let named = ServerOptions { public_url: Some("https://surefoot.example".to_owned()), ..options() };
+    let error = Server::start(named, &[]).await.ended().await.unwrap_err();
+    assert!(error.to_string().starts_with("https://surefoot.example can be reached"), "{error}");
+
+    let server = Server::on(everywhere().await, options(), &[Role::Admin]).await;
+    let local = format!("http://127.0.0.1:{}/", server.address.port());
+    let response = server.http.get(local).send().await.unwrap();
+    assert_eq!(response.status(), 303, "it asks who one is");
+}
+
+#[tokio::test]
+async fn two_servers_with_different_secrets_do_not_serve_one_store() {
+    let server = Server::open().await;
+    server.get("/healthz").await;
+    let start = async |secret| {
+        let options = crate::auth::AuthOptions::new(secret);
+        crate::auth::Auth::new(server.store.clone(), options, server.address, None).await
+    };
+    let error = start(ServerSecret::random()).await.unwrap_err();
+    assert!(matches!(error, AuthError::Secret(SecretError::Differs)), "{error}");
+    start(options().auth.secret).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_answer_tells_the_browser_what_not_to_do() {
+    let server = Server::open().await;
+    for path in ["/", "/nowhere", "/healthz", "/sign-in"] {
+        let response = server.get(path).await;
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{path}: {policy}");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(response.headers()["x-frame-options"], "DENY", "{path}");
+    }
+}

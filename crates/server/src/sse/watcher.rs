@@ -1,0 +1,182 @@
+//! One watcher's stream: a snapshot or what it missed, then what happens, until the run ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use surefoot::{RunId, StoreError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::hub::{Counted, Hub};
+use super::overview::Overview;
+use super::text;
+use super::topic::{News, Now, Topic};
+
+/// Without anything to say, how often that is said.
+const STILL_HERE: Duration = Duration::from_secs(15);
+
+/// A stream ends after this long: whoever comes back shows anew that it may watch.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// Events read at a time for a watcher that is far behind.
+const PAGE: usize = 256;
+
+/// Watches a run: from a snapshot on, or from after the event that was seen last.
+///
+/// # Errors
+/// When there is no such run, or the store cannot be read.
+pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<Response, StoreError> {
+    let topic = hub.topic(run);
+    let changed = topic.changed.subscribe();
+    let now = topic.now().await?;
+    // A number that this history has not reached is of another store: begin anew.
+    let seen = seen.filter(|seen| *seen <= now.seq);
+    if seen.is_some_and(|seen| matches!(topic.news(seen), News::Ended(_))) {
+        // What tells a browser not to come back.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let first = seen.is_none().then(|| now.snapshot());
+    let watcher = Watcher {
+        seen: seen.unwrap_or(now.seq),
+        first: Some(first.unwrap_or_default()),
+        counted: hub.watching(),
+        hub: hub.clone(),
+        topic,
+        changed,
+        until: Instant::now() + LONGEST,
+        ended: false,
+    };
+    Ok(response(stream::unfold(watcher, |mut watcher| async move {
+        let chunk = watcher.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
+    })))
+}
+
+fn response<S>(stream: S) -> Response
+where
+    S: futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
+{
+    // Proxies that gather answers before they pass them on are asked not to.
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(stream)).into_response()
+}
+
+struct Watcher {
+    hub: Hub,
+    topic: Arc<Topic>,
+    changed: watch::Receiver<u64>,
+    /// Told already, up to this event.
+    seen: u64,
+    /// What is sent first of all.
+    first: Option<Bytes>,
+    until: Instant,
+    ended: bool,
+    /// Dropped with the stream.
+    #[expect(dead_code, reason = "it counts by being there")]
+    counted: Counted,
+}
+
+impl Watcher {
+    /// The next piece of the stream; `None` at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some([text::COME_BACK.as_bytes(), &first].concat().into());
+        }
+        if self.ended {
+            return None;
+        }
+        loop {
+            self.changed.mark_unchanged();
+            match self.topic.news(self.seen) {
+                News::Messages(messages, seen) => {
+                    self.seen = seen;
+                    return Some(messages.concat().into());
+                }
+                News::Ended(now) => {
+                    self.ended = true;
+                    return Some(text::end(&now.run));
+                }
+                News::Behind(now) => match self.catch_up(&now).await {
+                    Ok(Some(chunk)) => return Some(chunk),
+                    // The details were removed, or the store is away: whoever comes back begins anew.
+                    Ok(None) | Err(_) => return None,
+                },
+                News::None => {}
+            }
+            if let Some(chunk) = self.wait().await? {
+                return Some(chunk);
+            }
+        }
+    }
+
+    /// Waits for news. `None` when the stream is to end; something to say when there was nothing for long.
+    async fn wait(&mut self) -> Option<Option<Bytes>> {
+        tokio::select! {
+            biased;
+            () = self.hub.stop().cancelled() => None,
+            () = tokio::time::sleep_until(self.until) => None,
+            changed = self.changed.changed() => changed.ok().map(|()| None),
+            () = tokio::time::sleep(STILL_HERE) => Some(Some(Bytes::from_static(text::STILL_HERE.as_bytes()))),
+        }
+    }
+
+    async fn catch_up(&mut self, now: &Now) -> Result<Option<Bytes>, StoreError> {
+        let events = self.hub.store().events(self.topic.run, self.seen, PAGE).await?;
+        let Some(last) = events.last() else { return Ok(None) };
+        self.seen = last.seq;
+        let messages: Vec<Bytes> = events.iter().map(|event| text::change(event, &now.run, &now.masker)).collect();
+        Ok(Some(messages.concat().into()))
+    }
+}
+
+/// Says when a listing may have changed.
+pub(crate) fn changes(hub: &Hub) -> Response {
+    let overview = hub.overview();
+    let mut changed = overview.0.subscribe();
+    changed.mark_changed();
+    let listener =
+        Listener { counted: hub.watching(), hub: hub.clone(), overview, changed, until: Instant::now() + LONGEST };
+    response(stream::unfold(listener, |mut listener| async move {
+        let chunk = listener.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), listener))
+    }))
+}
+
+struct Listener {
+    hub: Hub,
+    /// Keeps the reader going.
+    #[expect(dead_code, reason = "it is held")]
+    overview: Arc<Overview>,
+    changed: watch::Receiver<Bytes>,
+    until: Instant,
+    #[expect(dead_code, reason = "it counts by being there")]
+    counted: Counted,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.hub.stop().cancelled() => return None,
+                () = tokio::time::sleep_until(self.until) => return None,
+                changed = self.changed.changed() => changed.ok()?,
+                () = tokio::time::sleep(STILL_HERE) => return Some(Bytes::from_static(text::STILL_HERE.as_bytes())),
+            }
+            let message = self.changed.borrow_and_update().clone();
+            // Nothing was read yet.
+            if !message.is_empty() {
+                return Some(message);
+            }
+        }
+    }
+}

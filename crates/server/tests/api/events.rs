@@ -1,0 +1,163 @@
+//! Live events: nothing lost, nothing twice, one reader however many watch.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::world::{PATIENCE, World};
+
+/// A stream, message by message.
+struct Stream {
+    response: Response,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Message {
+    id: Option<u64>,
+    event: String,
+    data: Value,
+}
+
+impl Stream {
+    async fn open(world: &World, run: &str, seen: Option<u64>) -> Self {
+        let mut request = world.http.get(format!("{}/api/v1/runs/{run}/events", world.url));
+        if let Some(seen) = seen {
+            request = request.header("last-event-id", seen.to_string());
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        Self { response, text: String::new() }
+    }
+
+    /// The next message; `None` when the server ends the stream.
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            while let Some((message, rest)) = self.text.split_once("\n\n") {
+                let (message, rest) = (message.to_owned(), rest.to_owned());
+                self.text = rest;
+                if let Some(message) = read(&message) {
+                    return Some(message);
+                }
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something is said");
+            // A server that is taken down may cut the connection.
+            self.text.push_str(std::str::from_utf8(&chunk.ok().flatten()?).unwrap());
+        }
+    }
+
+    async fn rest(mut self) -> Vec<Message> {
+        let mut all = Vec::new();
+        while let Some(message) = self.next().await {
+            all.push(message);
+        }
+        all
+    }
+}
+
+fn read(text: &str) -> Option<Message> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let data = serde_json::from_str(field("data:")?).unwrap();
+    let id = field("id:").map(|id| id.parse().unwrap());
+    Some(Message { id, event: field("event:").unwrap_or("message").to_owned(), data })
+}
+
+fn changes(messages: &[Message]) -> Vec<u64> {
+    messages.iter().filter(|message| message.event == "change").filter_map(|message| message.id).collect()
+}
+
+#[tokio::test]
+async fn a_snapshot_comes_first_then_every_change_then_the_end() {
+    let world = World::open().await;
+    let run = world.greet("ada").await;
+    let mut stream = Stream::open(&world, &run, None).await;
+    let snapshot = stream.next().await.unwrap();
+    assert_eq!((snapshot.event.as_str(), &snapshot.data["id"]), ("snapshot", &Value::from(run.as_str())));
+    world.rounds.send_replace(u64::MAX);
+    let rest = stream.rest().await;
+    let last = rest.last().unwrap();
+    assert_eq!((last.event.as_str(), &last.data["status"]), ("end", &Value::from("completed")));
+    let first = snapshot.id.unwrap() + 1;
+    let history = world.json(&format!("/api/v1/runs/{run}/history")).await;
+    let end = history["events"].as_array().unwrap().len() as u64;
+    assert_eq!(changes(&rest), (first..=end).collect::<Vec<_>>());
+
+    let over = world.http.get(format!("{}/api/v1/runs/{run}/events", world.url)).header("last-event-id", end);
+    assert_eq!(over.send().await.unwrap().status(), StatusCode::NO_CONTENT, "a browser is told not to come back");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted() {
+    let mut world = World::open().await;
+    let run = world.greet("ada").await;
+    let mut stream = Stream::open(&world, &run, Some(0)).await;
+    world.rounds.send_replace(2);
+    let mut seen = Vec::new();
+    // Submitted, started, the step started, and a first log line.
+    while seen.len() < 4 {
+        seen.push(stream.next().await.unwrap());
+    }
+    world.restart_server().await;
+    seen.extend(stream.rest().await);
+    let last = seen.iter().filter_map(|message| message.id).max().unwrap();
+    // Something happens while nobody watches.
+    world.rounds.send_replace(u64::MAX);
+    world.until_status(&run, "completed").await;
+    seen.extend(Stream::open(&world, &run, Some(last)).await.rest().await);
+    let history = world.json(&format!("/api/v1/runs/{run}/history")).await;
+    let end = history["events"].as_array().unwrap().len() as u64;
+    assert_eq!(changes(&seen), (1..=end).collect::<Vec<_>>(), "nothing lost, nothing twice");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_watchers_cost_one_reader() {
+    const WATCHERS: usize = 1000;
+    let world = World::open().await;
+    let run = world.greet("ada").await;
+    let mut watchers = JoinSet::new();
+    let before = world.reads();
+    for _ in 0..WATCHERS {
+        let mut stream = Stream::open(&world, &run, None).await;
+        watchers.spawn(async move {
+            assert_eq!(stream.next().await.unwrap().event, "snapshot");
+            stream.rest().await
+        });
+    }
+    let metrics = world.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("surefoot_event_readers 1\n"), "{metrics}");
+    assert!(metrics.contains(&format!("surefoot_event_watchers {WATCHERS}\n")), "{metrics}");
+    world.rounds.send_replace(u64::MAX);
+    let deadline = Instant::now() + 2 * PATIENCE;
+    while let Some(messages) = watchers.join_next().await {
+        let messages = messages.unwrap();
+        assert_eq!(messages.last().unwrap().event, "end");
+        assert!(Instant::now() < deadline);
+    }
+    // One reader reads a few times a second; a thousand would read a thousand times each.
+    let reads = world.reads() - before;
+    assert!(reads < WATCHERS as u64 / 2, "{reads} reads for {WATCHERS} watchers");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn listings_are_told_of_changes() {
+    let world = World::open().await;
+    let response = world.get("/api/v1/events").await;
+    let mut stream = Stream { response, text: String::new() };
+    assert_eq!(stream.next().await.unwrap().event, "changed");
+    world.greet("ada").await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = stream.next().await.unwrap();
+        let queues = told.data["queues"].as_array().unwrap().clone();
+        if queues.iter().any(|queue| queue["name"] == "greet" && queue["running"] == 1) {
+            break;
+        }
+        assert!(Instant::now() < deadline);
+    }
+    tokio::time::timeout(Duration::from_secs(20), world.close()).await.expect("streams end with the server");
+}

@@ -1,0 +1,28 @@
+//! `/healthz` and `/readyz`.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::world::{PATIENCE, World};
+
+#[tokio::test]
+async fn a_dead_claim_loop_is_not_ready_while_the_process_is_healthy() {
+    let world = World::open().await;
+    assert_eq!(world.get("/readyz").await.status(), StatusCode::OK);
+    world.store.claims_die.store(true, Ordering::SeqCst);
+    let deadline = Instant::now() + PATIENCE;
+    let problem: Value = loop {
+        let answer = world.get("/readyz").await;
+        if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+            break answer.json().await.unwrap();
+        }
+        assert!(Instant::now() < deadline, "it stays ready with a dead claim loop");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(problem["detail"].as_str().unwrap().contains("claim loop"), "{problem}");
+    assert_eq!(world.get("/healthz").await.status(), StatusCode::OK);
+    world.close().await;
+}

@@ -1,0 +1,206 @@
+//! A real Chromium, driven over WebDriver by a chromedriver of our own. Only what these tests use of the protocol.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long to wait for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What kind of browser.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kind {
+    pub(crate) phone: bool,
+    pub(crate) chinese: bool,
+    pub(crate) without_script: bool,
+}
+
+/// A browser with one window.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    driver: Child,
+    http: reqwest::Client,
+    session: String,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver ends its browsers when it is told to stop; a kill would leave them.
+        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        let _ = self.driver.wait();
+    }
+}
+
+impl Browser {
+    pub(crate) async fn open(kind: Kind) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is needed: ./dev test installs it");
+        let port = port(driver.stdout.take().unwrap());
+        let http = reqwest::Client::new();
+        let answer = send(&http, "POST", &format!("http://127.0.0.1:{port}/session"), Some(wanted(kind))).await;
+        let id = answer["sessionId"].as_str().expect("a session").to_owned();
+        Self { driver, http, session: format!("http://127.0.0.1:{port}/session/{id}") }
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        send(&self.http, method, &format!("{}{path}", self.session), body).await
+    }
+
+    pub(crate) async fn go(&self, url: &str) {
+        self.call("POST", "/url", Some(json!({ "url": url }))).await;
+    }
+
+    pub(crate) async fn url(&self) -> String {
+        self.call("GET", "/url", None).await.as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn script(&self, script: &str) -> Value {
+        self.call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] }))).await
+    }
+
+    /// What a selector finds, once it finds something.
+    pub(crate) async fn find(&self, selector: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found =
+                self.call("POST", "/elements", Some(json!({ "using": "css selector", "value": selector }))).await;
+            if let Some(element) = found[0].as_object().and_then(|element| element.values().next()) {
+                return element.as_str().unwrap().to_owned();
+            }
+            assert!(
+                Instant::now() < deadline,
+                "there is no {selector} on {}:\n{}",
+                self.url().await,
+                self.text().await
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn has(&self, selector: &str) -> bool {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        self.call("POST", "/elements", Some(wanted)).await[0].is_object()
+    }
+
+    /// Clicks. A page that puts in fresh parts may take the element away meanwhile: it is looked for again.
+    pub(crate) async fn click(&self, selector: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let element = self.find(selector).await;
+            let answer = self.call("POST", &format!("/element/{element}/click"), Some(json!({}))).await;
+            if answer["error"].is_null() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{selector} cannot be clicked: {answer}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
+        let element = self.find(selector).await;
+        self.call("POST", &format!("/element/{element}/clear"), Some(json!({}))).await;
+        let answer = self.call("POST", &format!("/element/{element}/value"), Some(json!({ "text": text }))).await;
+        assert!(answer["error"].is_null(), "{selector} cannot be filled in: {answer}");
+    }
+
+    pub(crate) async fn text(&self) -> String {
+        let body = self.call("POST", "/element", Some(json!({ "using": "css selector", "value": "body" }))).await;
+        let Some(id) = body.as_object().and_then(|body| body.values().next()).and_then(Value::as_str) else {
+            return String::new();
+        };
+        self.call("GET", &format!("/element/{id}/text"), None).await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page says something. Nothing is loaded again: the page keeps itself up to date.
+    pub(crate) async fn wait_text(&self, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.text().await;
+            if text.contains(wanted) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{} never said {wanted:?}:\n{text}", self.url().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        self.call("POST", "/goog/cdp/execute", Some(command)).await;
+    }
+
+    /// Keeps what the whole page looks like.
+    pub(crate) async fn picture(&self, name: &str) {
+        let command = json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
+        let answer = self.call("POST", "/goog/cdp/execute", Some(command)).await;
+        let png = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, answer["data"].as_str().unwrap()).unwrap();
+        let folder = target().join("screenshots");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
+    }
+
+    /// Holds the page against axe-core's rules: nothing serious may be found.
+    pub(crate) async fn axe(&self) {
+        let path = target().join("browser/node_modules/axe-core/axe.min.js");
+        let source = std::fs::read_to_string(&path).expect("axe-core is needed: ./dev test installs it");
+        self.script(&source).await;
+        let run = "const done = arguments[arguments.length - 1]; axe.run().then((found) => done(found.violations
+            .filter((one) => one.impact === 'serious' || one.impact === 'critical')
+            .map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' | ')}`)));";
+        let found = self.call("POST", "/execute/async", Some(json!({ "script": run, "args": [] }))).await;
+        assert_eq!(found, json!([]), "axe on {}", self.url().await);
+    }
+}
+
+async fn send(http: &reqwest::Client, method: &str, url: &str, body: Option<Value>) -> Value {
+    let method = method.parse().unwrap();
+    let mut request = http.request(method, url);
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    answer["value"].clone()
+}
+
+fn wanted(kind: Kind) -> Value {
+    let mut flags = vec![
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--hide-scrollbars",
+        "--window-size=1360,1200",
+    ];
+    flags.push(if kind.chinese { "--accept-lang=zh-CN" } else { "--accept-lang=en-GB" });
+    let mut chrome = json!({ "args": flags });
+    if kind.chinese {
+        chrome["prefs"]["intl.accept_languages"] = "zh-CN,zh".into();
+    }
+    if kind.phone {
+        chrome["mobileEmulation"] = json!({ "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 1.0 } });
+    }
+    if kind.without_script {
+        chrome["prefs"]["profile.managed_default_content_settings.javascript"] = 2.into();
+    }
+    json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": chrome } } })
+}
+
+fn port(output: impl std::io::Read) -> u16 {
+    let lines = BufReader::new(output).lines().map_while(Result::ok);
+    let mut said = lines.filter_map(|line| line.split("successfully on port ").nth(1).map(str::to_owned));
+    said.next().and_then(|rest| rest.trim_end_matches('.').parse().ok()).expect("chromedriver says its port")
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target")
+}

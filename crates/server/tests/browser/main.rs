@@ -1,0 +1,183 @@
+//! The dashboard in a real Chromium, over a real server with a real worker and store. Screenshots are kept in
+//! `target/screenshots`.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod driver;
+mod site;
+
+use driver::{Browser, Kind};
+use site::Site;
+
+async fn world(kind: Kind) -> (Site, Browser) {
+    // Whoever was here first did the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    (Site::open().await, Browser::open(kind).await)
+}
+
+/// Starts a run of a workflow whose form needs nothing.
+async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
+    browser.go(&site.url(&format!("/new?workflow={workflow}"))).await;
+    browser.click("button[value=start]").await;
+    browser.find("#h-steps").await;
+    browser.url().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed() {
+    let (mut site, browser) = world(Kind::default()).await;
+    browser.go(&site.url("/new?workflow=project-initialization")).await;
+    browser.axe().await;
+    // What does not fit is said before anything is sent.
+    browser.fill("#p-name", "No Good").await;
+    browser.click("button[value=start]").await;
+    browser.find("#p-name[aria-invalid=true]").await;
+    assert!(browser.url().await.contains("/new"));
+    browser.fill("#p-name", "kiln-api").await;
+    browser.click("button[value=dry]").await;
+    browser.wait_text("A dry run: nothing was written.").await;
+    browser.picture("dry-run").await;
+    browser.click("button[value=start]").await;
+    // Any step will do: it is killed in the middle of it.
+    browser.find(".step.running").await;
+    browser.picture("run-live").await;
+    site.kill();
+    browser.wait_text("No connection to the server").await;
+    site.start().await;
+    browser.wait_text("Recovered from worker").await;
+    browser.wait_text("7 of 7 steps done").await;
+    browser.wait_text("kiln-api/production").await;
+    browser.axe().await;
+    browser.picture("run-recovered").await;
+    browser.go(&site.url("/projects")).await;
+    browser.wait_text("kiln-api").await;
+    browser.axe().await;
+    browser.picture("projects").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_answered_retried_cancelled_and_secrets_are_not_shown() {
+    let (site, browser) = world(Kind::default()).await;
+    browser.go(&site.url("/new?workflow=change")).await;
+    browser.fill("#p-ticket", "OPS-7").await;
+    browser.fill("#p-password", "hunter22").await;
+    browser.click("button[value=start]").await;
+    browser.wait_text("Roll it out?").await;
+    browser.axe().await;
+    browser.picture("run-asks").await;
+    browser.fill("#note-approve", "looked at it").await;
+    browser.click("#answer-approve").await;
+    browser.wait_text("3 of 3 steps done").await;
+    let page = browser.script("return document.documentElement.outerHTML").await;
+    assert!(!page.as_str().unwrap().contains("hunter22"), "a secret is on the page");
+    start(&site, &browser, "fails").await;
+    browser.wait_text("about to fail").await;
+    browser.find("#b-retry").await;
+    browser.axe().await;
+    browser.picture("run-failed").await;
+    browser.click("#b-retry").await;
+    browser.wait_text("retried by local").await;
+    start(&site, &browser, "slow").await;
+    browser.click("#ask-cancel > summary").await;
+    browser.click("#b-cancel").await;
+    browser.wait_text("Cancelled").await;
+    browser.go(&site.url("/audit")).await;
+    browser.wait_text("run.answer").await;
+    browser.wait_text("run.cancel").await;
+    browser.axe().await;
+    browser.picture("audit").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_runs_are_cancelled_after_a_preview() {
+    let (site, browser) = world(Kind::default()).await;
+    for _ in 0..3 {
+        start(&site, &browser, "slow").await;
+    }
+    browser.go(&site.url("/runs?workflow=slow")).await;
+    browser.axe().await;
+    browser.picture("runs").await;
+    browser.click("input[value=matching]").await;
+    browser.click("button[name=action][value=cancel]").await;
+    browser.wait_text("3 unfinished runs will be cancelled.").await;
+    browser.axe().await;
+    browser.picture("bulk").await;
+    browser.click("main form button.danger").await;
+    browser.wait_text("3 runs are cancelled.").await;
+    browser.go(&site.url("/queues")).await;
+    browser.click("#pause-slow").await;
+    browser.wait_text("Queue slow is paused").await;
+    browser.axe().await;
+    browser.picture("queues").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_accessible_in_light_and_dark() {
+    let (site, browser) = world(Kind::default()).await;
+    start(&site, &browser, "fails").await;
+    start(&site, &browser, "slow").await;
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        for page in ["", "runs", "projects", "queues", "workers", "alerts", "audit", "settings", "new", "sign-in"] {
+            browser.go(&site.url(&format!("/{page}"))).await;
+            browser.axe().await;
+            browser.picture(&format!("{scheme}-{}", if page.is_empty() { "overview" } else { page })).await;
+        }
+    }
+    // The switch is stronger than the system.
+    browser.go(&site.url("/")).await;
+    browser.click("button[name=theme][value=light]").await;
+    browser.find("html[data-theme=light]").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_shows_everything_without_scrolling_sideways() {
+    let (site, browser) = world(Kind { phone: true, ..Kind::default() }).await;
+    let run = start(&site, &browser, "fails").await;
+    browser.wait_text("about to fail").await;
+    for (name, url) in [
+        ("run", run),
+        ("overview", site.url("/")),
+        ("runs", site.url("/runs")),
+        ("new", site.url("/new?workflow=project-initialization")),
+    ] {
+        browser.go(&url).await;
+        let wide = browser.script("return document.documentElement.scrollWidth - innerWidth").await;
+        assert!(wide.as_i64().unwrap() <= 0, "{name} is {wide} px too wide");
+        browser.axe().await;
+        browser.picture(&format!("phone-{name}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chinese_is_for_those_whose_browser_says_so() {
+    let (site, browser) = world(Kind { chinese: true, ..Kind::default() }).await;
+    start(&site, &browser, "fails").await;
+    browser.wait_text("\u{5931}\u{8d25}\u{539f}\u{56e0}").await;
+    browser.axe().await;
+    browser.picture("chinese-run").await;
+    browser.go(&site.url("/")).await;
+    browser.wait_text("\u{603b}\u{89c8}").await;
+    browser.picture("chinese-overview").await;
+    browser.click("button[name=lang][value=en]").await;
+    browser.wait_text("Overview").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_without_a_script() {
+    let (site, browser) = world(Kind { without_script: true, ..Kind::default() }).await;
+    browser.go(&site.url("/new?workflow=change")).await;
+    browser.fill("#p-ticket", "OPS-8").await;
+    browser.click("button[value=start]").await;
+    // Until it asks, the page loads itself again.
+    browser.wait_text("Roll it out?").await;
+    assert!(!browser.has("[data-since]:empty").await);
+    browser.click("#answer-approve").await;
+    browser.wait_text("Completed").await;
+    browser.picture("without-script").await;
+    browser.click("#ask-share > summary").await;
+    browser.click("#b-share").await;
+    let url = browser.find("#share-url").await;
+    assert!(!url.is_empty());
+    browser.wait_text("A link to the progress of this run").await;
+}

@@ -1,0 +1,28 @@
+//! Workflows that may be submitted from within the database, by `submit` in the store's schema: see `migrations/0002_submit.sql`.
+
+use std::sync::Arc;
+
+use surefoot::{StoreError, Workflow};
+
+use crate::PostgresStore;
+use crate::args::Args;
+use crate::failure::{Failure, fault};
+
+impl PostgresStore {
+    /// Lets `workflow` be submitted from within the database by its name, as it is here; see `docs/postgresql.md`. Of two
+    /// processes that know it in different versions, the one that said so last prevails; runs go on as they were submitted.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn publish(&self, workflow: &Arc<Workflow>) -> Result<(), StoreError> {
+        let rules = serde_json::to_string(workflow.parameters()).map_err(fault)?;
+        self.shared
+            .retried(|| async {
+                let plan = self.shared.plans.put(&self.shared, workflow).await?;
+                let args = Args::none().with(workflow.name()).with(plan).with(rules.as_str()).with(workflow.unique());
+                self.shared.query((&self.shared.sql.publish, args)).await?;
+                Ok::<(), Failure>(())
+            })
+            .await
+    }
+}

@@ -1,0 +1,62 @@
+//! Keys and unique values: the same request again is the same run, whoever made it and however many at once.
+
+use std::collections::BTreeSet;
+
+use surefoot::state::CancelMode;
+use surefoot::{Store, Submit, SubmitError};
+use tokio::task::JoinSet;
+
+use crate::support::{Scene, shop, submit, workflow};
+
+#[tokio::test]
+async fn the_same_key_is_the_same_run_until_it_is_cancelled() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let first = submit(&sql, &shop("abc"), ", 'k'").await.unwrap();
+    assert_eq!(submit(&sql, &shop("abc"), ", 'k'").await.unwrap(), first);
+    let error = submit(&sql, &shop("xyz"), ", 'k'").await.unwrap_err();
+    assert!(error.starts_with("23505 the key `k` belongs to run") && error.contains(&first.to_string()), "{error}");
+
+    scene.store.cancel(first, CancelMode::Stop, "ann").await.unwrap();
+    assert_ne!(submit(&sql, &shop("abc"), ", 'k'").await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn what_must_be_unique_is() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let first = submit(&sql, &shop("abc"), ", 'k'").await.unwrap();
+    assert_eq!(submit(&sql, &shop("abc"), "").await.unwrap(), first, "without a key it is the same request");
+    let error = submit(&sql, &shop("abc"), ", 'another'").await.unwrap_err();
+    assert_eq!(error, format!("23505 `shop abc in 1` is taken by run {first} (queued)"));
+    let client = scene.client().submit(Submit::new(workflow()).parameters(shop("abc")).key("another")).await;
+    assert!(matches!(client, Err(SubmitError::Taken { run, .. }) if run.id == first));
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_makes_the_run() {
+    let mut scene = Scene::new().await;
+    let mut asked = JoinSet::new();
+    for number in 0..16 {
+        if number % 2 == 0 {
+            let sql = scene.sql().await;
+            asked.spawn(async move { submit(&sql, &shop("abc"), ", 'k'").await.unwrap() });
+        } else {
+            let client = scene.client();
+            let request = Submit::new(workflow()).parameters(shop("abc")).key("k");
+            asked.spawn(async move { client.submit(request).await.unwrap().run.id });
+        }
+    }
+    let ids: BTreeSet<_> = asked.join_all().await.into_iter().collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "1");
+}
+
+#[tokio::test]
+async fn a_transaction_that_would_not_see_others_is_refused_a_key() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    sql.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    let error = submit(&sql, &shop("abc"), ", 'k'").await.unwrap_err();
+    assert!(error.starts_with("0A000") && error.contains("READ COMMITTED"), "{error}");
+}

@@ -1,0 +1,96 @@
+//! A store with a published workflow, and a plain SQL session beside it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use surefoot::{Client, Run, RunId, Store, Workflow};
+use surefoot_postgres::PostgresStore;
+use surefoot_scratch_postgres::ScratchPostgres;
+use tokio::task::JoinSet;
+use tokio_postgres::{Client as Sql, NoTls};
+use uuid::Uuid;
+
+pub(crate) struct Scene {
+    pub(crate) store: Arc<PostgresStore>,
+    pub(crate) url: String,
+    pub(crate) database: String,
+    _sessions: JoinSet<()>,
+}
+
+/// A workflow with one of everything that a submission looks at.
+pub(crate) fn workflow() -> Arc<Workflow> {
+    let yaml = "
+workflow: shop
+queue: shops
+unique: shop ${{ parameters.name }} in ${{ parameters.region.id }}
+parameters:
+  type: object
+  required: [name]
+  additionalProperties: false
+  properties:
+    name: { type: string, pattern: '^[a-z]+$' }
+    size: { type: integer, default: 3 }
+    kind: { enum: [small, large], default: small }
+    tags: { type: [array, 'null'] }
+    region:
+      type: object
+      default: { id: 1 }
+      properties: { id: { type: integer }, zone: { type: string, default: a } }
+steps:
+  - { id: one, action: test.work, with: { name: '${{ parameters.name }}' } }
+  - { id: two, action: test.work }
+";
+    Arc::new(Workflow::from_yaml(yaml).unwrap())
+}
+
+impl Scene {
+    pub(crate) async fn new() -> Self {
+        let url = ScratchPostgres::shared().fresh_database().unwrap();
+        let store = Arc::new(PostgresStore::options(&url).open().await.unwrap());
+        store.publish(&workflow()).await.unwrap();
+        let database = url.rsplit('/').next().unwrap().to_owned();
+        Self { store, url, database, _sessions: JoinSet::new() }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.store.clone() as Arc<dyn Store>)
+    }
+
+    /// A session of somebody else's.
+    pub(crate) async fn sql(&mut self) -> Sql {
+        let url = self.url.clone();
+        self.sql_at(&url).await
+    }
+
+    pub(crate) async fn sql_at(&mut self, url: &str) -> Sql {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        self._sessions.spawn(async move {
+            let _ended = connection.await;
+        });
+        client
+    }
+
+    pub(crate) async fn run(&self, id: RunId) -> Run {
+        self.client().run(id).await.unwrap()
+    }
+
+    pub(crate) fn psql(&self, statement: &str) -> String {
+        ScratchPostgres::shared().psql(&self.database, statement).unwrap()
+    }
+}
+
+/// Submits a shop, with whatever else follows in the call.
+pub(crate) async fn submit(sql: &Sql, parameters: &Value, more: &str) -> Result<RunId, String> {
+    let call = format!("SELECT surefoot.submit('shop', $1::text::jsonb{more})");
+    let rows = sql.query(&call, &[&parameters.to_string()]).await;
+    let rows = rows.map_err(|error| error.as_db_error().map_or_else(|| error.to_string(), code_and_message))?;
+    Ok(RunId::from_bytes(*rows[0].get::<_, Uuid>(0).as_bytes()))
+}
+
+fn code_and_message(error: &tokio_postgres::error::DbError) -> String {
+    format!("{} {}", error.code().code(), error.message())
+}
+
+pub(crate) fn shop(name: &str) -> Value {
+    json!({ "name": name })
+}
