@@ -71,13 +71,15 @@ impl Reading {
 
     /// Finds the present end of the history, and the last of what led there.
     async fn begin(&self) -> Result<u64, StoreError> {
+        // A run that had ended before its events were read has no others.
+        let ended = self.read_run().await?.head.status.is_ended();
         let seq = last_event(self.store.as_ref(), self.run).await?;
         let events = self.store.events(self.run, seq.saturating_sub(KEPT as u64 / 2), KEPT).await?;
         // The history may have gone on since.
         let seq = events.last().map_or(seq, |event| event.seq);
         let run = self.read_run().await?;
         if let Some(topic) = self.topic.upgrade() {
-            topic.add(run, seq, &events);
+            topic.begin(run, seq, &events, ended);
         }
         Ok(seq)
     }

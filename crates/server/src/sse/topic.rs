@@ -89,16 +89,20 @@ impl Topic {
         self.tell();
     }
 
+    /// The run, read after `events`, the last of its history; `ended` when nothing comes after them.
+    pub(super) fn begin(&self, run: Run, seq: u64, events: &[Event], ended: bool) {
+        let mut live = Live::new(&run, seq);
+        live.add(run, seq, events);
+        live.ended = ended;
+        *self.state() = State::Live(live);
+        self.tell();
+    }
+
     /// The run, read after `events`, which come right after those that were added before.
     pub(super) fn add(&self, run: Run, seq: u64, events: &[Event]) {
-        let mut state = self.state();
-        if !matches!(*state, State::Live(_)) {
-            *state = State::Live(Live::new(&run, seq));
-        }
-        if let State::Live(live) = &mut *state {
+        if let State::Live(live) = &mut *self.state() {
             live.add(run, seq, events);
         }
-        drop(state);
         self.tell();
     }
 
