@@ -78,8 +78,8 @@ async fn a_cancel_lets_a_command_clean_up() {
         cancel.cancel();
     });
     let ended = ended.await.unwrap();
-    // In between the shell says that its `sleep` was terminated.
-    assert!(seen.starts_with("ready\n") && seen.ends_with("bye\n"), "{seen}");
+    // The shell may say on its other stream, sooner or later, that its `sleep` was terminated.
+    assert!(seen.starts_with("ready\n") && seen.contains("bye\n"), "{seen}");
     assert_eq!((ended.status.code(), ended.cancelled), (Some(7), true));
 }
 
