@@ -249,7 +249,7 @@ async fn lose(scene: &Scene) -> Run {
         let (worker, claimed) = scene.claim().await;
         let mut edit = surefoot::state::Edit::new(claimed.clone(), scene.store.now());
         edit.start_step(0).unwrap();
-        let (_, transition) = edit.finish();
+        let (_, transition) = edit.finish_as_holder();
         scene.store.commit(claimed.lease().unwrap(), transition).await.unwrap();
         scene.store.deregister_worker(worker).await.unwrap();
         run = scene.store.run(run.id).await.unwrap().unwrap();

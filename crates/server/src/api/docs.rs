@@ -65,6 +65,9 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
             escape(text(&operation["summary"]))
         ),
     );
+    if let Some(role) = operation["x-required-role"].as_str() {
+        put(page, format_args!("<p>Needs the role <strong>{}</strong>.</p>", escape(role)));
+    }
     if let Some(description) = operation["description"].as_str() {
         put(page, format_args!("<p>{}</p>", escape(description)));
     }

@@ -3,9 +3,12 @@
 use std::sync::OnceLock;
 
 use axum::Json;
+use axum::http::Method;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+
+use crate::http::routes::{self, Served};
 
 use super::{alerts, events, people, problem, queues, records, runs, workers, workflows};
 
@@ -50,7 +53,10 @@ fn make() -> Value {
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
     document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    each_operation(&mut document, |operation| {
+    each_operation(&mut document, |method, path, operation| {
+        if let Served::Needs(need) = routes::served(method, path) {
+            operation["x-required-role"] = need.role().map_or(Value::Null, |role| role.as_str().into());
+        }
         operation["responses"]["default"] = json!({
             "description": "A problem",
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDocument" } } },
@@ -59,10 +65,15 @@ fn make() -> Value {
     document
 }
 
-fn each_operation(document: &mut Value, change: impl Fn(&mut Value)) {
-    let paths = document["paths"].as_object_mut().into_iter().flatten().map(|(_, path)| path);
-    let operations = paths.filter_map(Value::as_object_mut).flatten().map(|(_, operation)| operation);
-    operations.filter(|operation| operation.get("responses").is_some()).for_each(change);
+fn each_operation(document: &mut Value, change: impl Fn(&Method, &str, &mut Value)) {
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes());
+            if let Some(method) = method.ok().filter(|_| operation.get("responses").is_some()) {
+                change(&method, path, operation);
+            }
+        }
+    }
 }
 
 pub(super) async fn json() -> Json<&'static Value> {

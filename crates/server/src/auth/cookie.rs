@@ -14,6 +14,9 @@ pub(crate) struct Cookie {
 /// Holds the id of a session.
 pub(crate) const SESSION: Cookie = Cookie { name: "surefoot_session" };
 
+/// Tells the browser that opened the sign-in page from every other: its form is bound to this.
+pub(crate) const FORM: Cookie = Cookie { name: "surefoot_form" };
+
 /// Holds the state of a sign-in that is under way at an identity provider.
 pub(crate) const SIGN_IN: Cookie = Cookie { name: "surefoot_sign_in" };
 

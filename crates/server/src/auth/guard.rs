@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
-use super::{Actor, Auth, Need, Refusal, Via, csrf};
+use super::{Actor, Auth, Need, Refusal, Via, cookie, csrf};
 use crate::http::routes::{self, Served};
 
 /// The largest form that is read to look for its token; also the largest that pages send.
@@ -91,16 +91,20 @@ impl Auth {
         if !csrf::is_ours(request.headers(), self.0.origin.as_deref()) {
             return Err(Refusal::OtherSite);
         }
+        if request.uri().path() == super::sign_in::PATH {
+            let browser = cookie::FORM.find(request.headers(), self.0.secure).ok_or(Refusal::Form)?;
+            let bound = super::sign_in_of(browser);
+            return self.check_token(&bound, request).await;
+        }
         let Some(actor) = actor else { return Ok(request) };
         // Programs on this machine send no forms.
         if actor.via == Via::Loopback && !is_form(&request) {
             return Ok(request);
         }
-        self.check_token(actor, request).await
+        self.check_token(super::bound_to(actor), request).await
     }
 
-    async fn check_token(&self, actor: &Actor, request: Request) -> Result<Request, Refusal> {
-        let session = super::bound_to(Some(actor));
+    async fn check_token(&self, session: &str, request: Request) -> Result<Request, Refusal> {
         if let Some(token) = request.headers().get(csrf::HEADER) {
             let token = token.to_str().unwrap_or_default();
             return if csrf::matches(&self.0.secret, session, token) { Ok(request) } else { Err(Refusal::Form) };

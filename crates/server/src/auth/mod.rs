@@ -29,8 +29,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use surefoot::document::{Expect, NewDocument};
 use surefoot::{Store, StoreError};
@@ -126,6 +126,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long another server's secret counts after that server last said so.
 const SECRET_HOLDS: Duration = Duration::from_secs(60);
 
+/// How long a sign-in page may stand open before it is sent.
+const FORM_LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
+
 impl Auth {
     /// Makes ready to judge.
     ///
@@ -180,8 +183,19 @@ impl Auth {
     }
 
     /// The token that the forms of this actor's pages carry, in the field [`CSRF_FIELD`].
-    pub(crate) fn form_token(&self, actor: Option<&Actor>) -> String {
+    pub(crate) fn form_token(&self, actor: &Actor) -> String {
         csrf::token(&self.0.secret, bound_to(actor))
+    }
+
+    /// The token that the sign-in form carries, and the cookie that binds it to this browser when it has none yet: nobody
+    /// can sign somebody else's browser in with a token of their own.
+    pub(crate) fn sign_in_form(&self, headers: &HeaderMap) -> (String, Option<HeaderValue>) {
+        if let Some(value) = cookie::FORM.find(headers, self.0.secure) {
+            return (csrf::token(&self.0.secret, &sign_in_of(value)), None);
+        }
+        let value = random::text();
+        let set = cookie::FORM.set(&value, FORM_LASTS, self.0.secure);
+        (csrf::token(&self.0.secret, &sign_in_of(&value)), Some(set))
     }
 
     /// Whether nobody can sign in yet, so that whoever is on this machine is let in.
@@ -254,9 +268,14 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// What the form tokens of this actor are bound to.
-fn bound_to(actor: Option<&Actor>) -> &str {
-    match actor.map(|actor| &actor.via) {
-        Some(Via::Session(id)) => id,
-        _ => csrf::NO_SESSION,
+fn bound_to(actor: &Actor) -> &str {
+    match &actor.via {
+        Via::Session(id) => id,
+        Via::Token(_) | Via::Loopback => csrf::NO_SESSION,
     }
+}
+
+/// What the token of a sign-in form is bound to: nobody's session has such an id.
+fn sign_in_of(cookie: &str) -> String {
+    format!("sign-in {cookie}")
 }

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use super::{Actor, Auth, Refusal, Role, Via, cookie, oidc, session, token};
 use crate::audit;
 
+/// Where the form of the sign-in page is sent to.
+pub(super) const PATH: &str = "/sign-in";
+
 /// The routes of signing in and out.
 pub(crate) fn router() -> Router<crate::state::App> {
     Router::new()

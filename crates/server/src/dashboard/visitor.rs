@@ -202,7 +202,7 @@ impl Visitor {
     }
 
     fn frame(&self, live: Live, alerts: usize) -> Frame {
-        let token = self.app.auth().form_token(Some(&self.actor));
+        let token = self.app.auth().form_token(&self.actor);
         Frame {
             lang: self.lang().code(),
             theme: self.taste.theme,

@@ -80,10 +80,18 @@ impl Server {
         self.ask(Method::GET, path).send().await.unwrap()
     }
 
+    /// What sending the sign-in form takes: the cookie and the token of a browser that opened the page.
+    pub(super) async fn sign_in_form(&self) -> (String, String) {
+        let response = self.get("/sign-in").await;
+        let cookie = cookie_of(&response).expect("the page is bound to the browser");
+        (cookie, token_on(&response.text().await.unwrap()))
+    }
+
     /// Signs in with a token, and gives the cookie that a browser would send from then on.
     pub(super) async fn sign_in(&self, token: &str) -> String {
-        let request = self.ask(Method::POST, "/sign-in").body(format!("token={token}&next=/runs"));
-        let response = request.header("content-type", FORM).send().await.unwrap();
+        let (browser, csrf) = self.sign_in_form().await;
+        let request = self.ask(Method::POST, "/sign-in").body(format!("token={token}&next=/runs&csrf={csrf}"));
+        let response = request.header(COOKIE, browser).header("content-type", FORM).send().await.unwrap();
         assert_eq!((response.status().as_u16(), location(&response)), (303, "/runs"));
         cookie_of(&response).expect("a session")
     }
@@ -91,8 +99,7 @@ impl Server {
     /// The token that the forms of this session's pages carry.
     pub(super) async fn form_token(&self, cookie: &str) -> String {
         let page = self.ask(Method::GET, "/runs").header(COOKIE, cookie).send().await.unwrap().text().await.unwrap();
-        let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form on the page");
-        rest.split('"').next().unwrap().to_owned()
+        token_on(&page)
     }
 
     /// Pauses a queue, as a form does.
@@ -112,6 +119,12 @@ impl Server {
 }
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The token of the forms on a page.
+fn token_on(page: &str) -> String {
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form on the page");
+    rest.split('"').next().unwrap().to_owned()
+}
 
 pub(super) fn location(response: &Response) -> &str {
     response.headers().get(LOCATION).map_or("", |value| value.to_str().unwrap())

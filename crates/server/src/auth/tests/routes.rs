@@ -1,11 +1,42 @@
-//! Every route with every role, by the table that the server itself goes by.
+//! Every route, walked as everybody: each is served exactly to those for whom the table declares it.
 
-use axum::http::StatusCode;
-use reqwest::{Method, Response};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
 
-use super::{FORM, Server, location};
-use crate::auth::{Need, Role};
+use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use surefoot::Timestamp;
+use tokio::time::Instant;
+
+use super::{FORM, Server, location, options};
+use crate::auth::{Need, Role, links, token};
 use crate::http::routes::{Route, TABLE, is_for_programs};
+
+/// Whoever asks.
+struct Caller {
+    name: String,
+    /// What it is entitled to; `None` for whoever is nobody.
+    role: Option<Role>,
+    way: Way,
+}
+
+enum Way {
+    Nothing,
+    Token(String),
+    Session { cookie: String, csrf: String },
+}
+
+/// What an answer says of the right to ask.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Served,
+    /// 401, or a page that is sent to where one signs in.
+    SignIn,
+    /// 403.
+    Role,
+}
 
 fn path(route: &Route) -> String {
     let id = "00000000-0000-7000-8000-000000000000";
@@ -13,72 +44,238 @@ fn path(route: &Route) -> String {
         .path
         .split('/')
         .map(|part| match part {
-            "{id}" => id,
-            part if part.starts_with('{') => "nobody",
-            part => part,
+            "{id}" => id.to_owned(),
+            // A link lets in whoever has it: one that holds, or nobody would be.
+            "{link}" => links::sign(&options().auth.secret, id.parse().unwrap(), Timestamp::from_micros(i64::MAX)),
+            part if part.starts_with('{') => "nobody".to_owned(),
+            part => part.to_owned(),
         })
         .collect::<Vec<_>>()
         .join("/")
 }
 
-async fn ask(server: &Server, route: &Route, token: Option<&str>) -> Response {
+fn changes(route: &Route) -> bool {
+    route.method != "GET"
+}
+
+fn named(route: &Route) -> String {
+    format!("{} {}", route.method, route.path)
+}
+
+/// A request as the route's own pages and programs make it, by nobody yet.
+fn request(server: &Server, route: &Route) -> RequestBuilder {
     let method = Method::from_bytes(route.method.as_bytes()).unwrap();
-    let mut request = server.ask(method, &path(route));
-    if route.method != "GET" {
-        let json = is_for_programs(route.path);
-        request = request.header("content-type", if json { "application/json" } else { FORM });
+    let request = server.ask(method, &path(route));
+    match changes(route) {
+        true if is_for_programs(route.path) => request.header(CONTENT_TYPE, "application/json").body("{}"),
+        true => request.header(CONTENT_TYPE, FORM),
+        false => request,
     }
-    if let Some(token) = token {
+}
+
+async fn ask(server: &Server, route: &Route, caller: &Caller) -> Response {
+    let mut request = request(server, route);
+    let mut cookies = Vec::new();
+    if let Way::Token(token) = &caller.way {
         request = request.bearer_auth(token);
     }
-    request.send().await.unwrap()
+    if let Way::Session { cookie, csrf } = &caller.way {
+        cookies.push(cookie.clone());
+        request = request.header("x-csrf-token", csrf);
+    }
+    if route.path == "/sign-in" && changes(route) && !matches!(caller.way, Way::Session { .. }) {
+        let (cookie, csrf) = server.sign_in_form().await;
+        cookies.push(cookie);
+        request = request.header("x-csrf-token", csrf);
+    }
+    request.header(COOKIE, cookies.join("; ")).send().await.unwrap()
+}
+
+fn declared(route: &Route, caller: &Caller) -> Verdict {
+    match (route.need.role(), caller.role) {
+        (None, _) => Verdict::Served,
+        (Some(_), None) => Verdict::SignIn,
+        (Some(need), Some(role)) if role < need => Verdict::Role,
+        _ => Verdict::Served,
+    }
+}
+
+fn verdict(route: &Route, response: &Response) -> Verdict {
+    let page = !changes(route) && !is_for_programs(route.path);
+    let sent = response.status() == StatusCode::SEE_OTHER && location(response).split('?').next() == Some("/sign-in");
+    match response.status().as_u16() {
+        401 => Verdict::SignIn,
+        _ if page && sent && route.need != Need::Public => Verdict::SignIn,
+        403 => Verdict::Role,
+        _ => Verdict::Served,
+    }
+}
+
+/// Nobody, every role by token and by session, and those whose token has ended, by token and by session.
+async fn callers(server: &Server, tokens: Vec<(Role, String)>) -> Vec<Caller> {
+    let mut callers = vec![Caller { name: "nobody".to_owned(), role: None, way: Way::Nothing }];
+    for (role, token) in tokens {
+        callers.push(Caller {
+            name: format!("{role} by session"),
+            role: Some(role),
+            way: session(server, &token).await,
+        });
+        callers.push(Caller { name: format!("{role} by token"), role: Some(role), way: Way::Token(token) });
+    }
+    for (name, lifetime) in [("expired", Some(Duration::from_millis(1500))), ("revoked", None)] {
+        let made = token::create(server.store.as_ref(), name, Role::Admin, lifetime, "test").await.unwrap();
+        let secret = made.secret.expose().to_owned();
+        let way = session(server, &secret).await;
+        if lifetime.is_none() {
+            token::revoke(server.store.as_ref(), name).await.unwrap();
+        }
+        until_refused(server, &secret).await;
+        callers.push(Caller { name: format!("{name} session"), role: None, way });
+        callers.push(Caller { name: format!("{name} token"), role: None, way: Way::Token(secret) });
+    }
+    callers
+}
+
+async fn session(server: &Server, token: &str) -> Way {
+    let cookie = server.sign_in(token).await;
+    let csrf = server.form_token(&cookie).await;
+    Way::Session { cookie, csrf }
+}
+
+async fn until_refused(server: &Server, token: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.ask(Method::GET, "/api/v1/me").bearer_auth(token).send().await.unwrap().status() != 401 {
+        assert!(Instant::now() < deadline, "a token does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
-async fn nobody_gets_more_than_their_role_allows() {
+async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
     let (server, tokens) = Server::with_tokens().await;
-    assert!(TABLE.len() > 30);
+    let callers = callers(&server, tokens).await;
+    assert_eq!(callers.len(), 11);
+    let mut wrong = Vec::new();
     for route in TABLE {
-        let name = format!("{} {}", route.method, route.path);
-        let nobody = ask(&server, route, None).await;
-        let sent = nobody.status() == 303 && location(&nobody).split('?').next() == Some("/sign-in");
-        let signs_out = route.path == "/sign-out" || route.path.starts_with("/sign-in");
-        match (route.need, route.method == "GET" && !is_for_programs(route.path)) {
-            (Need::Public, _) => assert!(nobody.status() != 401 && (signs_out || !sent), "{name}: {}", nobody.status()),
-            (_, true) => assert!(sent, "{name}: {}", nobody.status()),
-            (_, false) => assert_eq!(nobody.status(), 401, "{name}"),
-        }
-        for (role, token) in &tokens {
-            let status = ask(&server, route, Some(token)).await.status();
-            if route.need == Need::Public {
-                // A widget's link that is not ours is refused to all alike: a role makes no difference.
-                assert_eq!(status, nobody.status(), "{name} as {role}");
-            } else if route.need.role().is_none_or(|need| *role >= need) {
-                assert!(status != 401 && status != 403, "{name} as {role}: {status}");
-                assert!(status != 405 && status != 501 && !status.is_server_error(), "{name} as {role}: {status}");
-            } else {
-                assert_eq!(status, 403, "{name} as {role}");
+        // Ends the session that asks, so that those after it would be nobody's: `sessions.rs` walks it.
+        let ends = route.path == "/sign-out";
+        for caller in callers.iter().filter(|caller| !ends || !matches!(caller.way, Way::Session { .. })) {
+            // Who is signed in has another form token than the sign-in page: `sessions.rs` has it.
+            if route.path == "/sign-in" && changes(route) && matches!(caller.way, Way::Session { .. }) {
+                continue;
+            }
+            let response = ask(&server, route, caller).await;
+            let (status, verdict) = (response.status(), verdict(route, &response));
+            if verdict != declared(route, caller) {
+                wrong.push(format!("{} as {}: {status}", named(route), caller.name));
+            }
+            if status == 405 || status.is_server_error() {
+                wrong.push(format!("{} as {}: broken: {status}", named(route), caller.name));
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A form without its token, or a request of a stranger's page, changes nothing, however much its sender may do.
+#[tokio::test]
+async fn what_changes_something_comes_from_our_own_pages() {
+    let (server, tokens) = Server::with_tokens().await;
+    let admin = &tokens.iter().find(|(role, _)| *role == Role::Admin).unwrap().1;
+    let mut walked = 0;
+    for route in TABLE.iter().filter(|route| changes(route)) {
+        let Way::Session { cookie, csrf } = session(&server, admin).await else { unreachable!() };
+        let (cookie, csrf) = if route.path == "/sign-in" { server.sign_in_form().await } else { (cookie, csrf) };
+        let signed = || request(&server, route).header(COOKIE, &cookie);
+        let with_token = || signed().header("x-csrf-token", &csrf);
+        for (what, request) in [
+            ("no token", signed()),
+            ("an empty token", signed().header("x-csrf-token", "")),
+            ("another site", with_token().header(ORIGIN, "https://evil.example")),
+            ("no site", with_token().header(ORIGIN, "null")),
+            ("another port", with_token().header(ORIGIN, "http://127.0.0.1:1")),
+            ("cross-site", with_token().header("sec-fetch-site", "cross-site")),
+            ("same-site", with_token().header("sec-fetch-site", "same-site")),
+            ("nobody, of another site", request(&server, route).header(ORIGIN, "https://evil.example")),
+        ] {
+            let status = request.send().await.unwrap().status();
+            let nobody = what.starts_with("nobody") && route.need != Need::Public;
+            assert_eq!(status, if nobody { 401 } else { 403 }, "{}: {what}", named(route));
+        }
+        let ours = with_token().header(ORIGIN, server.url("")).header("sec-fetch-site", "same-origin");
+        let status = ours.send().await.unwrap().status();
+        assert!(status != 401 && status != 403, "{}: {status}", named(route));
+        walked += 1;
+    }
+    assert!(walked > 20, "{walked}");
+}
+
+/// While nobody can sign in, a stranger's page cannot use whoever sits at this machine.
+#[tokio::test]
+async fn an_open_server_is_not_open_to_other_sites() {
+    let server = Server::open().await;
+    for route in TABLE.iter().filter(|route| changes(route)) {
+        let from = |origin: &str| request(&server, route).header(ORIGIN, origin).send();
+        assert_eq!(from("https://evil.example").await.unwrap().status(), 403, "{}", named(route));
+        let form = server.ask(Method::POST, &path(route)).header(CONTENT_TYPE, FORM);
+        if route.method == "POST" {
+            assert_eq!(form.send().await.unwrap().status(), 403, "{}: a form without its token", named(route));
+        }
+    }
+}
+
+/// Every `.route(...)` of the sources, as `METHOD path`.
+fn routed() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                routes_of(&std::fs::read_to_string(&path).unwrap(), &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn routes_of(source: &str, found: &mut BTreeSet<String>) {
+    for call in source.split(".route(").skip(1) {
+        let path = call.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+        let (path, rest) = path.unwrap_or_else(|| panic!("a route whose path is no plain text: {call:.40}"));
+        let handlers = rest.lines().next().unwrap();
+        let methods = ["get", "post", "put", "patch", "delete"].map(|word| (word, format!("{word}(")));
+        let before = found.len();
+        for (word, _) in methods.iter().filter(|(_, call)| handlers.contains(call.as_str())) {
+            found.insert(format!("{} {path}", word.to_uppercase()));
+        }
+        assert!(found.len() > before, "{path}: no method is known, or the route is there twice");
+    }
 }
 
 #[tokio::test]
-async fn every_line_of_the_table_is_served() {
-    let (server, tokens) = Server::with_tokens().await;
-    let admin = tokens.iter().find(|(role, _)| *role == Role::Admin).map(|(_, token)| token.as_str());
-    for route in TABLE {
-        let response = ask(&server, route, admin).await;
-        if response.status() == StatusCode::NOT_FOUND {
-            let said = response.text().await.unwrap();
-            assert!(
-                !said.contains("nothing at this address"),
-                "{} {}: there is no such route",
-                route.method,
-                route.path
-            );
+async fn the_table_the_routers_and_the_document_have_the_same_routes() {
+    let table: BTreeSet<String> = TABLE.iter().map(named).collect();
+    assert_eq!(table.len(), TABLE.len(), "a route is in the table twice");
+    assert_eq!(table, routed());
+
+    let server = Server::open().await;
+    let document: Value = server.get("/api/openapi.json").await.json().await.unwrap();
+    let mut documented = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let name = format!("{} {path}", method.to_uppercase());
+            let route =
+                TABLE.iter().find(|route| named(route) == name).unwrap_or_else(|| panic!("{name} is not served"));
+            let role = route.need.role().map(Role::as_str);
+            assert_eq!(operation["x-required-role"].as_str(), role, "{name}");
+            documented.insert(name);
         }
     }
+    let api = table.iter().filter(|name| name.contains(" /api/v1/")).cloned().collect::<BTreeSet<_>>();
+    assert_eq!(documented, api);
 }
 
 /// A route that was added to a router and not to the table.
@@ -86,7 +283,7 @@ async fn every_line_of_the_table_is_served() {
 async fn what_is_not_in_the_table_is_not_served() {
     use axum::routing::get;
     let (server, tokens) = Server::with_tokens().await;
-    let auth = crate::auth::Auth::new(server.store.clone(), super::options().auth, server.address, None).await.unwrap();
+    let auth = crate::auth::Auth::new(server.store.clone(), options().auth, server.address, None).await.unwrap();
     let router = axum::Router::new()
         .route("/forgotten", get(async || "secret"))
         .route("/healthz", axum::routing::delete(async || "secret"))

@@ -65,8 +65,9 @@ async fn a_form_needs_the_token_of_its_own_session() {
 async fn an_id_that_somebody_planted_is_worth_nothing() {
     let (server, token) = tokens().await;
     let planted = server.sign_in(&token).await;
-    let request = server.ask(Method::POST, "/sign-in").header(COOKIE, &planted).header("content-type", FORM);
-    let csrf = server.form_token(&planted).await;
+    let (browser, csrf) = server.sign_in_form().await;
+    let cookies = format!("{planted}; {browser}");
+    let request = server.ask(Method::POST, "/sign-in").header(COOKIE, cookies).header("content-type", FORM);
     let response = request.body(format!("token={token}&csrf={csrf}")).send().await.unwrap();
     let fresh = cookie_of(&response).unwrap();
     assert_ne!(fresh, planted);
@@ -74,12 +75,40 @@ async fn an_id_that_somebody_planted_is_worth_nothing() {
     assert_eq!(old.status(), 303, "the session from before has ended");
 }
 
+/// A stranger's page that signs a person in with the stranger's token, to read what that person then does.
+#[tokio::test]
+async fn nobody_signs_in_somebody_elses_browser() {
+    let (server, token) = tokens().await;
+    let (browser, csrf) = server.sign_in_form().await;
+    let (other, others) = server.sign_in_form().await;
+    let send = async |cookie: &str, body: String| {
+        let request = server.ask(Method::POST, "/sign-in").header(COOKIE, cookie).header("content-type", FORM);
+        let response = request.body(body).send().await.unwrap();
+        (response.status().as_u16(), cookie_of(&response).is_some())
+    };
+    assert_eq!(send("", format!("token={token}")).await, (403, false), "no browser, no token");
+    assert_eq!(send("", format!("token={token}&csrf={csrf}")).await, (403, false), "a browser that has not opened it");
+    assert_eq!(send(&browser, format!("token={token}")).await, (403, false), "no token");
+    assert_eq!(send(&browser, format!("token={token}&csrf={others}")).await, (403, false), "another browser's");
+    let session = server.sign_in(&token).await;
+    let of_session = server.form_token(&session).await;
+    assert_eq!(send(&browser, format!("token={token}&csrf={of_session}")).await, (403, false), "a session's");
+    assert_eq!(send(&other, format!("token={token}&csrf={others}")).await, (303, true));
+    assert_eq!(send(&browser, format!("token={token}&csrf={csrf}")).await, (303, true));
+    // The page that is opened again has the same form.
+    let again = server.ask(Method::GET, "/sign-in").header(COOKIE, &browser).send().await.unwrap();
+    assert!(cookie_of(&again).is_none() && again.text().await.unwrap().contains(&csrf));
+}
+
 #[tokio::test]
 async fn cookies_are_kept_to_tls_when_people_come_by_it() {
     let options = ServerOptions { public_url: Some("https://surefoot.example".to_owned()), ..options() };
     let server = Server::start(options, &[Role::Admin]).await;
     let token = admin(&server).await;
-    let request = server.ask(Method::POST, "/sign-in").header("content-type", FORM).body(format!("token={token}"));
+    let (browser, csrf) = server.sign_in_form().await;
+    assert!(browser.starts_with("__Host-"), "{browser}");
+    let request = server.ask(Method::POST, "/sign-in").header("content-type", FORM).header(COOKIE, browser);
+    let request = request.body(format!("token={token}&csrf={csrf}"));
     let response = request.header(ORIGIN, "https://surefoot.example").send().await.unwrap();
     let set = response.headers()[SET_COOKIE].to_str().unwrap();
     assert!(set.starts_with("__Host-surefoot_session=") && set.contains("; Secure"), "{set}");
@@ -94,9 +123,10 @@ async fn a_wrong_token_is_said_and_many_are_slowed_down() {
     options.auth.sign_in = limits;
     let server = Server::start(options, &[Role::Admin]).await;
     let token = admin(&server).await;
+    let (browser, csrf) = server.sign_in_form().await;
     let attempt = async |token: &str| {
-        let request = server.ask(Method::POST, "/sign-in").header("content-type", FORM);
-        request.body(format!("token={token}&next=/runs")).send().await.unwrap()
+        let request = server.ask(Method::POST, "/sign-in").header(COOKIE, &browser).header("content-type", FORM);
+        request.body(format!("token={token}&next=/runs&csrf={csrf}")).send().await.unwrap()
     };
     for _ in 0..3 {
         let response = attempt("sf_wrong").await;

@@ -2,8 +2,8 @@
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::http::header::CACHE_CONTROL;
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
+use axum::response::{AppendHeaders, Html, IntoResponse as _, Response};
 use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let taste = Taste::of(&headers);
-    let token = app.auth().form_token(None);
+    let (token, cookie) = app.auth().sign_in_form(&headers);
     let next = local_path(asked.next.as_deref()).to_owned();
     let said = |word: String| {
         let known = taste.lang.try_text(&format!("sign_in.error.{word}"), &[]);
@@ -62,5 +62,6 @@ pub(super) async fn page(
         next,
     };
     let html = render(taste.lang, "sign_in.html", view).map_err(crate::dashboard::template_fault)?;
-    Ok(([(CACHE_CONTROL, "no-store")], Html(html)).into_response())
+    let cookie = AppendHeaders(cookie.map(|cookie| (SET_COOKIE, cookie)));
+    Ok(([(CACHE_CONTROL, "no-store")], cookie, Html(html)).into_response())
 }
