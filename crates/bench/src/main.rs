@@ -43,6 +43,8 @@ enum Measure {
     Rows(machine::Args),
     /// The rows of seven-step runs, written by plain SQLite in batches.
     Raw(raw::Args),
+    /// The rows of one submission, written by plain SQLite, a durable commit for each.
+    Commits(raw::CommitArgs),
     /// No-op workflows on Surefoot.
     Workload(workload::Args),
     /// No-op workflows on Surefoot on PostgreSQL, by one worker.
@@ -59,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Some(Measure::Appends(args)) => report::print(&machine::appends(&args)?),
         Some(Measure::Rows(args)) => report::print(&machine::rows(&args)?),
         Some(Measure::Raw(args)) => report::print(&raw::measure(&args)?),
+        Some(Measure::Commits(args)) => report::print(&raw::commits(&args)?),
         Some(Measure::Workload(args)) => report::print(&workload::measure(&args)?),
         Some(Measure::PostgresWorkload(args)) => report::print(&postgres::measure(&args)?),
         Some(Measure::Postgres(suite)) => postgres::run(&suite),

@@ -9,7 +9,7 @@ use surefoot_sqlite::SqliteStore;
 use uuid::Uuid;
 
 use crate::machine::durable;
-use crate::report::Figures;
+use crate::report::{Figures, percentile};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +21,17 @@ pub(crate) struct Args {
     /// Runs that are under way at once, as in the workload it is held against.
     #[arg(long, default_value_t = 256)]
     at_once: usize,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CommitArgs {
+    /// The store file; made when there is none.
+    #[arg(long)]
+    file: PathBuf,
+    #[arg(long)]
+    seconds: u64,
+    #[arg(long)]
+    steps: i64,
 }
 
 /// Steps of a run.
@@ -43,6 +54,28 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
     let per_second = runs as f64 / began.elapsed().as_secs_f64();
     Ok(Figures { per_second, memory_mib: crate::report::peak_memory(), ..Figures::default() })
 }
+
+/// One durable commit of the database: the rows of one submission, a transaction for each, and how long each takes.
+pub(crate) fn commits(args: &CommitArgs) -> anyhow::Result<Figures> {
+    let conn = open(&args.file)?;
+    let plan = plan(&conn)?;
+    let (began, mut took) = (Instant::now(), Vec::new());
+    while began.elapsed() < Duration::from_secs(args.seconds) {
+        let id = Uuid::now_v7();
+        let one = Instant::now();
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        submit(&conn, plan, &id, args.steps)?;
+        conn.execute_batch("COMMIT")?;
+        took.push(one.elapsed().as_secs_f64() * 1e6);
+        // So that the file is as full of running runs as that of a worker with one run at a time.
+        conn.prepare_cached(END)?.execute([id.as_bytes().as_slice()])?;
+    }
+    let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
+    took.sort_by(f64::total_cmp);
+    Ok(Figures { per_second, p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99), ..Figures::default() })
+}
+
+const END: &str = "UPDATE runs SET status = 'completed', progress = 100, worker = NULL, completed_at = 2 WHERE id = ?1";
 
 /// A store file with Surefoot's schema, opened by plain SQLite.
 pub(crate) fn open(file: &Path) -> anyhow::Result<Connection> {
@@ -68,7 +101,7 @@ fn wave(conn: &Connection, plan: i64, at_once: usize) -> anyhow::Result<()> {
         for batch in ids.chunks(BATCH) {
             conn.execute_batch("BEGIN IMMEDIATE")?;
             for id in batch {
-                if commit == 0 { submit(conn, plan, id)? } else { advance(conn, id, commit)? }
+                if commit == 0 { submit(conn, plan, id, STEPS)? } else { advance(conn, id, commit)? }
             }
             conn.execute_batch("COMMIT")?;
         }
@@ -76,8 +109,8 @@ fn wave(conn: &Connection, plan: i64, at_once: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The run, its seven steps, the first of them running, and the first events: nine rows, ten writes.
-fn submit(conn: &Connection, plan: i64, id: &Uuid) -> anyhow::Result<()> {
+/// The run, its steps, the first of them running, and the first events: with seven steps nine rows, ten writes.
+fn submit(conn: &Connection, plan: i64, id: &Uuid, steps: i64) -> anyhow::Result<()> {
     let bytes = id.as_bytes().as_slice();
     conn.prepare_cached(
         "INSERT INTO runs (id, plan, workflow, queue, parameters, priority, created_at, status, progress, started_at,
@@ -85,7 +118,7 @@ fn submit(conn: &Connection, plan: i64, id: &Uuid) -> anyhow::Result<()> {
          VALUES (?1, ?2, 'raw', 'raw', '{\"at\":123456789}', 0, 1, 'running', 0, 1, zeroblob(16), 1, 3)",
     )?
     .execute(params![bytes, plan])?;
-    for position in 0..STEPS {
+    for position in 0..steps {
         let name = format!("step_{position}");
         conn.prepare_cached("INSERT INTO steps (run, position, id, status) VALUES (?1, ?2, ?3, 'pending')")?
             .execute(params![bytes, position, name])?;

@@ -16,6 +16,8 @@ struct Rounds {
     appends: Vec<Figures>,
     rows: Vec<Figures>,
     raw: Vec<Figures>,
+    /// By steps, in the order of the constant.
+    commits: Vec<Vec<Figures>>,
     /// By steps and runs at once, in the order of the constants.
     workloads: Vec<Vec<Figures>>,
 }
@@ -32,7 +34,11 @@ pub(crate) fn run(rounds: usize, seconds: u64, history: &[u64], folder: Option<P
         std::fs::create_dir(&base)?;
         eprintln!("filling a file with {finished} finished runs ...");
         child(&["fill", "--file", &text(&base.join("store.db"))?, "--runs", &finished.to_string()])?;
-        let mut all = Rounds { workloads: vec![Vec::new(); AT_ONCE.len() * STEPS.len()], ..Rounds::default() };
+        let mut all = Rounds {
+            commits: vec![Vec::new(); STEPS.len()],
+            workloads: vec![Vec::new(); AT_ONCE.len() * STEPS.len()],
+            ..Rounds::default()
+        };
         for round in 0..rounds {
             eprintln!("{finished} finished runs, round {} of {rounds} ...", round + 1);
             measure(&base, seconds, &mut all).with_context(|| format!("round {round}"))?;
@@ -50,12 +56,21 @@ fn measure(base: &Path, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(base.join("rows"));
     all.rows.push(child(&["rows", "--folder", &folder, "--seconds", &seconds])?);
     all.raw.push(child(&["raw", "--file", &file, "--seconds", &seconds])?);
+    for (commits, steps) in all.commits.iter_mut().zip(STEPS) {
+        commits.push(child(&["commits", "--file", &file, "--seconds", &seconds, "--steps", &steps.to_string()])?);
+    }
     for (index, (steps, at_once)) in kinds().enumerate() {
         let (steps, at_once) = (steps.to_string(), at_once.to_string());
         let args = ["workload", "--file", &file, "--seconds", &seconds, "--steps", &steps, "--at-once", &at_once];
         all.workloads[index].push(child(&args)?);
     }
     Ok(())
+}
+
+/// What a durable commit of the rows of one submission takes in plain SQLite, in the middle.
+fn commit_us(all: &Rounds, steps: usize) -> f64 {
+    let of_steps = STEPS.iter().zip(&all.commits).find(|(known, _)| **known == steps);
+    of_steps.map_or(f64::NAN, |(_, rounds)| median(rounds, |figures| figures.p50_us))
 }
 
 fn kinds() -> impl Iterator<Item = (usize, usize)> {
@@ -79,7 +94,11 @@ fn print(finished: u64, all: &Rounds, first: Option<f64>) -> f64 {
     let (appends, raw) = (rate(&all.appends), rate(&all.raw));
     println!("## {finished} finished runs in the file\n");
     println!("machine: {appends:.0} durable 4 KiB appends/s, {:.0} plain batched rows/s;", rate(&all.rows));
-    println!("raw batched SQLite writes the rows of {raw:.0} seven-step runs/s\n");
+    println!("raw batched SQLite writes the rows of {raw:.0} seven-step runs/s;");
+    let [one, seven] = STEPS.map(|steps| commit_us(all, steps) / 1000.0);
+    println!(
+        "a durable commit of one submission's rows by plain SQLite takes {one:.2} ms (1 step), {seven:.2} ms (7 steps)\n"
+    );
     println!(
         "| steps | runs at once | runs/s | steps/s | submit to handler p50 | p99 | of the limit | memory | file |"
     );
@@ -92,11 +111,14 @@ fn print(finished: u64, all: &Rounds, first: Option<f64>) -> f64 {
             256 if steps == 7 => format!("{:.2} of raw batched SQLite", runs / raw),
             _ => String::new(),
         };
+        let wait = median(rounds, |figures| figures.p50_us);
+        let commit = commit_us(all, steps);
         println!(
-            "| {steps} | {at_once} | {runs:.0} | {:.0} | {:.2} ms ({:.2} appends) | {:.2} ms | {limit} | {:.0} MiB | {:.0} MiB |",
+            "| {steps} | {at_once} | {runs:.0} | {:.0} | {:.2} ms ({:.2} commits, {:.2} appends) | {:.2} ms | {limit} | {:.0} MiB | {:.0} MiB |",
             runs * steps as f64,
-            median(rounds, |figures| figures.p50_us) / 1000.0,
-            median(rounds, |figures| figures.p50_us) / (1e6 / appends),
+            wait / 1000.0,
+            wait / commit,
+            wait / (1e6 / appends),
             median(rounds, |figures| figures.p99_us) / 1000.0,
             median(rounds, |figures| figures.memory_mib),
             median(rounds, |figures| figures.file_mib),
