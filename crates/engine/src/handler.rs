@@ -275,15 +275,6 @@ impl Reports {
         std::mem::take(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts back what could not be written, before whatever was said since.
-    pub(crate) fn put_back(&self, mut said: Said) {
-        self.say(|now| {
-            said.lines.append(&mut now.lines);
-            now.lines = said.lines;
-            now.progress = now.progress.take().or(said.progress);
-        });
-    }
-
     pub(crate) async fn said_something(&self) {
         self.0.1.notified().await;
     }

@@ -17,6 +17,7 @@ mod handler;
 mod id;
 mod maintenance;
 pub mod measures;
+mod nul;
 mod queue;
 mod record;
 pub mod state;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub use crate::nul::refuse_nul;
+
 use crate::document::{Document, DocumentFilter, Expect, NewDocument};
 use crate::measures::StoreMeasures;
 use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
@@ -64,10 +66,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// before all others, whatever the limits.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
 
-    /// Writes what the holder of a lease did: all of it or nothing.
+    /// Writes what the holder of a lease did: all of it or nothing. A holder writes one commit after the other, and sends the
+    /// same one again until it knows what became of it: [`crate::state::Head::commits`] numbers them. One that took place
+    /// already is not written again, and one that does not follow the last is refused.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] when the lease has ended; [`StoreError::RecordTaken`] when another run owns a record.
+    /// [`StoreError::LeaseLost`] when the lease has ended, or when the commit was overtaken by a later one;
+    /// [`StoreError::RecordTaken`] when another run owns a record.
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError>;
 
     // Runs: what a person does. Each returns the run as it is then.
@@ -194,6 +199,8 @@ pub struct WorkerInfo {
 pub struct Heartbeat {
     /// Runs of this worker whose cancel was asked for.
     pub cancels: Vec<(RunId, CancelMode)>,
+    /// Every run that it holds, as the store has it. Not in any order.
+    pub held: Vec<RunId>,
 }
 
 /// A run to add.

@@ -432,3 +432,43 @@ async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_re
     assert_eq!(store.runs(Default::default()).await.unwrap().len(), 1);
     worker.stop().await;
 }
+
+/// A worker that was taken for dead while it had nothing to do begins anew as soon as a claim tells it so.
+#[tokio::test]
+async fn a_worker_that_was_taken_for_dead_learns_of_it_by_its_next_claim() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let nothing = handler_fn(async |_: StepContext, _: Value| Ok(()));
+    // Heartbeats are 20 s apart.
+    let options = WorkerOptions {
+        lease: Duration::from_secs(60),
+        workspaces: folder.path().to_owned(),
+        ..WorkerOptions::default()
+    };
+    let handlers = Handlers::new().with("nothing", nothing);
+    let worker = Worker::start(store.clone(), handlers, options).await.unwrap();
+    let known = store.workers().await.unwrap()[0].id;
+    store.deregister_worker(known).await.unwrap();
+    let workflow = Workflow::builder("one").step("a", "nothing").build().unwrap();
+    let client = Client::new(store.clone());
+    let ended = tokio::time::timeout(Duration::from_secs(5), finish(&client, workflow)).await;
+    assert_eq!(ended.expect("it does not wait for a heartbeat").head.status, RunStatus::Completed);
+    assert_ne!(store.workers().await.unwrap()[0].id, known);
+    worker.stop().await;
+}
+
+/// A NUL is refused with the parameter that holds it, before anything is written.
+#[tokio::test]
+async fn a_parameter_with_a_nul_is_refused() {
+    let store = store();
+    let client = Client::new(store.clone());
+    let workflow = Arc::new(Workflow::builder("one").step("a", "nothing").build().unwrap());
+    let parameters = json!({ "fine": 1, "list": [{ "name": "a\0b" }], "na\0me": 1 });
+    let error = client.submit(Submit::new(workflow.clone()).parameters(parameters)).await.unwrap_err().to_string();
+    assert!(
+        error.contains("parameter list/0/name: holds a NUL") && error.contains(r"parameter na\0me: holds"),
+        "{error}"
+    );
+    let error = client.submit(Submit::new(workflow).key("k\0")).await.unwrap_err().to_string();
+    assert!(error.contains("the key \"k\\0\" holds a NUL"), "{error}");
+    assert_eq!(store.runs(Default::default()).await.unwrap(), []);
+}

@@ -30,8 +30,9 @@ CREATE TABLE {schema}.runs (
     event_seq bigint NOT NULL CHECK (event_seq >= 0),
     -- Counts the leases; a write under an older one is refused.
     epoch bigint NOT NULL CHECK (epoch >= 0),
-    -- Names the last commit of a lease's holder, so that one whose answer got lost is recognised when it is sent again.
-    token bigint,
+    -- Counts the commits of the leases' holders. Each names its own number: one that was long on its way does not follow the
+    -- last any more and is refused, and one whose answer got lost is recognised when it is sent again.
+    commits bigint NOT NULL DEFAULT 0 CHECK (commits >= 0),
     available_at bigint,
     created_at bigint NOT NULL,
     started_at bigint,
@@ -86,7 +87,6 @@ CREATE INDEX runs_due ON {schema}.runs (available_at) WHERE ready IS FALSE;
 CREATE INDEX runs_plan ON {schema}.runs (plan) WHERE available_at IS NOT NULL;
 CREATE INDEX runs_asking ON {schema}.runs (queue) WHERE status = 'waiting' AND available_at IS NULL;
 CREATE INDEX runs_running ON {schema}.runs (queue, concurrency_key, worker) WHERE status = 'running';
-CREATE INDEX runs_told ON {schema}.runs (worker) WHERE status = 'running' AND cancel IS NOT NULL;
 CREATE INDEX runs_rate ON {schema}.runs (queue, rate_at) WHERE rate_at IS NOT NULL;
 CREATE INDEX runs_unhappy ON {schema}.runs (status, id) WHERE status IN ('failed', 'cancelled');
 CREATE INDEX runs_details ON {schema}.runs (queue, status, completed_at, id) WHERE details AND completed_at IS NOT NULL;

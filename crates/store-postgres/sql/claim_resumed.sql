@@ -1,7 +1,7 @@
 -- Runs of a queue that ran before, in the order of starting, without those whose plan the worker cannot run, and without
 -- those whose key is full.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
-       status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq
+       status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits
 FROM {schema}.runs
 WHERE ready AND started_at IS NOT NULL AND queue = $1::text AND cancel IS NULL AND plan <> ALL ($2::integer[])
   AND (concurrency_key IS NULL OR concurrency_key <> ALL ($3::text[])) AND id <> ALL ($4::uuid[])

@@ -1,5 +1,5 @@
--- Renews a worker's lease, by the database's clock, and brings back what people asked of its runs. No row when the worker was
--- taken for dead.
+-- Renews a worker's lease, by the database's clock, and brings back its runs and what people asked of them. No row when the
+-- worker was taken for dead.
 WITH clock AS (
     SELECT coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ),
@@ -9,5 +9,5 @@ renewed AS (
     RETURNING clock.now
 )
 SELECT renewed.now, r.id, r.cancel
-FROM renewed LEFT JOIN {schema}.runs AS r ON r.status = 'running' AND r.cancel IS NOT NULL AND r.worker = $1
+FROM renewed LEFT JOIN {schema}.runs AS r ON r.status = 'running' AND r.worker = $1
 ORDER BY r.id;

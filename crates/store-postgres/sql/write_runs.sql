@@ -1,7 +1,8 @@
 -- Writes what was done to many runs: their heads, the steps that changed, one row of events each, and the counts of those
 -- that ended. Fenced ($1), a run that is not held under the very lease is left as it is, with all that belongs to it, and
--- is not in the result; nor is one whose row has the token of this commit already: its answer got lost, and it was sent
--- again. A fenced write takes back nothing of what a person asked. Not fenced, the caller has locked the rows.
+-- is not in the result; nor is one whose last commit is another than the one that this follows: this was overtaken, or its
+-- answer got lost and it was sent again. A fenced write takes back nothing of what a person asked. Not fenced, the caller has
+-- locked the rows.
 --
 -- One statement, so that a group is one round trip and one transaction without BEGIN and COMMIT.
 WITH input AS MATERIALIZED (
@@ -10,7 +11,7 @@ WITH input AS MATERIALIZED (
         $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::uuid[], $17::bigint[], $18::text[], $19::bigint[],
         $20::smallint[]
     ) AS i (
-        run, lease_worker, lease_epoch, token, events, body, status, progress,
+        run, lease_worker, lease_epoch, commits, events, body, status, progress,
         error, started_at, completed_at, available_at, worker, epoch, cancel, rate_at,
         slot
     )
@@ -28,13 +29,13 @@ held AS (
             ELSE i.available_at <= $2::bigint
         END,
         cancel = CASE WHEN $1 AND i.completed_at IS NULL THEN r.cancel ELSE i.cancel END,
-        event_seq = r.event_seq + i.events, token = coalesce(i.token, r.token),
+        event_seq = r.event_seq + i.events, commits = i.commits,
         rate_at = coalesce(r.rate_at, i.rate_at), details = true
     FROM input AS i
     WHERE r.id = i.run AND (
         NOT $1::boolean
         OR r.status = 'running' AND r.worker = i.lease_worker AND r.epoch = i.lease_epoch
-        AND r.token IS DISTINCT FROM i.token
+        AND r.commits = i.commits - 1
     )
     RETURNING r.id, r.event_seq, r.cancel, r.queue, i.events, i.body, i.completed_at, i.status, i.slot
 ),

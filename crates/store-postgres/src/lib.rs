@@ -11,7 +11,6 @@ mod args;
 mod clock;
 mod connect;
 mod documents;
-mod doubts;
 mod facts;
 mod failure;
 mod limited;
@@ -38,7 +37,7 @@ use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo,
+    WorkerInfo, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -110,6 +109,7 @@ impl Store for PostgresStore {
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        worker.check()?;
         self.shared.within(op::register(&self.shared, &worker)).await
     }
 
@@ -130,6 +130,7 @@ impl Store for PostgresStore {
     }
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        submission.check()?;
         op::submit(&self.shared, &self.submits, submission).await
     }
 
@@ -138,6 +139,7 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        transition.check()?;
         op::commit(&self.shared, &self.commits, lease, Written::of(transition)?).await
     }
 
@@ -161,10 +163,12 @@ impl Store for PostgresStore {
     }
 
     async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        refuse_nul("the queue's name", name)?;
         self.shared.retried(|| op::set_queue(&self.shared, name, &limits, only_if_new)).await
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        refuse_nul("the queue's name", name)?;
         self.shared.within(op::pause_queue(&self.shared, name, paused)).await
     }
 
@@ -201,6 +205,7 @@ impl Store for PostgresStore {
     }
 
     async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        document.check()?;
         self.shared.retried(|| op::put_document(&self.shared, &document, expect)).await
     }
 

@@ -54,6 +54,9 @@ async fn load(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<Vec<Run>, Failure> {
 /// The statement that lists what the filter wants; `None` when nothing can fit.
 fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str>, Args<'a>)> {
     let (first, last) = bounds(filter)?;
+    if nobody_has(&[&filter.workflow, &filter.queue, &filter.key, &filter.text]) {
+        return None;
+    }
     let status = filter.status.or(filter.worker.and(Some(RunStatus::Running)));
     if filter.worker.is_some() && status != Some(RunStatus::Running) {
         return None;
@@ -98,6 +101,16 @@ fn end_of_prefix(text: &str) -> String {
     format!("{text}{}", char::MAX)
 }
 
+/// Whether one of these is a text that no row can have: the database would refuse to look for it.
+pub(crate) fn nobody_has(texts: &[&Option<String>]) -> bool {
+    texts.iter().any(|text| text.as_deref().is_some_and(|text| text.contains('\0')))
+}
+
+/// What comes after a text without a NUL is what comes after the text with it: no row has one.
+pub(crate) fn before_nul(text: &str) -> &str {
+    text.split('\0').next().unwrap_or(text)
+}
+
 /// The statement whose index has the fewest runs that the filter does not want.
 fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatus>) -> &'a str {
     let sql = &shared.sql;
@@ -123,12 +136,15 @@ pub(crate) async fn events(shared: &Shared, run: RunId, after: u64, limit: usize
 }
 
 pub(crate) async fn records(shared: &Shared, filter: &RecordFilter) -> Result<Vec<Record>, Failure> {
+    if nobody_has(&[&filter.kind, &filter.name, &filter.prefix]) {
+        return Ok(Vec::new());
+    }
     let prefix = filter.prefix.as_deref().filter(|prefix| !prefix.is_empty());
     let args = Args::none()
         .with(filter.kind.as_deref())
         .with(filter.name.as_deref())
         .with(filter.run.as_ref().map(|run| uuid(run.as_bytes())))
-        .with(filter.after.as_deref())
+        .with(filter.after.as_deref().map(before_nul))
         .with(prefix)
         .with(prefix.map(end_of_prefix))
         .with(filter.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)));

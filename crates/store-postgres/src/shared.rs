@@ -8,7 +8,6 @@ use tokio_postgres::Row;
 
 use crate::clock::DatabaseClock;
 use crate::connect::{Connector, Session};
-use crate::doubts::Doubts;
 use crate::failure::Failure;
 use crate::limited::Limited;
 use crate::marks::Marks;
@@ -27,7 +26,6 @@ pub(crate) struct Shared {
     pub(crate) clock: DatabaseClock,
     pub(crate) plans: Plans,
     pub(crate) marks: Marks,
-    pub(crate) doubts: Doubts,
     pub(crate) limited: Limited,
     /// Whether runs may be waiting that a worker could take as soon as another run ends.
     pub(crate) backlog: AtomicBool,
@@ -45,7 +43,6 @@ impl Shared {
             clock,
             plans: Plans::default(),
             marks,
-            doubts: Doubts::default(),
             limited: Limited::default(),
             backlog: AtomicBool::new(true),
             timeout,

@@ -90,7 +90,7 @@ statements! {
     submit_runs,
     sweep,
     tallies,
-    token,
+    took_place,
     workers,
     write_runs,
 }

@@ -39,6 +39,8 @@ CREATE TABLE runs (
     worker BLOB,
     -- Counts the leases; a write under an older one is refused.
     epoch INTEGER NOT NULL CHECK (epoch >= 0),
+    -- Counts the commits of the leases' holders; one that does not follow the last is refused.
+    commits INTEGER NOT NULL DEFAULT 0 CHECK (commits >= 0),
     -- A person's cancel that has not been carried out.
     cancel TEXT CHECK (cancel = 'cancel' OR cancel = 'undo'),
     available_at INTEGER,

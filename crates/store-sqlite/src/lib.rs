@@ -33,7 +33,7 @@ use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo,
+    WorkerInfo, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -113,6 +113,7 @@ impl Store for SqliteStore {
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        worker.check()?;
         let mut lock = self.lock.lock().await;
         let taken = take(&mut lock).await?;
         let registered = self.writer.run(move |tx| op::register(tx, &worker, taken)).await;
@@ -145,6 +146,7 @@ impl Store for SqliteStore {
     }
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        submission.check()?;
         let Submission { queued, started } = submission;
         let queued = Insert::of(queued.0, queued.1)?;
         let started = started.map(|(run, transition)| Insert::of(run, transition)).transpose()?;
@@ -156,6 +158,7 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        transition.check()?;
         let written = Written::of(transition)?;
         self.writer.run(move |tx| op::commit(tx, lease, &written)).await
     }
@@ -183,11 +186,13 @@ impl Store for SqliteStore {
     }
 
     async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        refuse_nul("the queue's name", name)?;
         let name = name.to_owned();
         self.writer.run(move |tx| op::set_queue(tx, &name, &limits, only_if_new)).await
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        refuse_nul("the queue's name", name)?;
         let name = name.to_owned();
         self.writer.run(move |tx| op::pause_queue(tx, &name, paused)).await
     }
@@ -223,6 +228,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        document.check()?;
         let data = json(&document.data)?;
         self.writer.run(move |tx| op::put_document(tx, &document, &data, expect)).await
     }

@@ -27,7 +27,8 @@ macro_rules! conformance {
                 many_writers_leave_no_gap,
             }
             leases {
-                a_write_needs_the_very_lease, a_lease_ends_with_its_run, a_lease_ends_on_time, a_heartbeat_renews,
+                a_write_needs_the_very_lease, a_commit_follows_the_last, a_commit_is_written_once,
+                a_heartbeat_tells_what_is_held, a_lease_ends_with_its_run, a_lease_ends_on_time, a_heartbeat_renews,
                 a_worker_taken_for_dead_is_fenced_off, an_unknown_worker_is_given_nothing,
                 a_worker_that_goes_gives_back, a_second_worker, an_interrupted_step_runs_again_up_to_its_cap,
                 an_interrupted_step_may_ask, an_interrupted_step_may_fail,
@@ -36,7 +37,7 @@ macro_rules! conformance {
                 an_unknown_run, a_waiting_run_is_cancelled_at_once, a_running_run_is_cancelled_by_its_worker,
                 an_undo_outweighs_a_stop, a_cancel_that_comes_too_late, a_cancel_races_with_a_commit_that_waits,
                 a_cancel_outlives_its_worker, a_retry_goes_on_where_it_failed, a_retry_from_an_earlier_step,
-                a_question_is_answered, an_interruption_is_answered,
+                a_question_is_answered, an_answer_again_keeps_the_place, an_interruption_is_answered,
             }
             undo {
                 a_failed_run_is_undone, a_failed_undo_is_retried, a_cancelled_run_is_undone_after_its_key_went,
@@ -62,6 +63,7 @@ macro_rules! conformance {
                 runs_are_listed_by_filter, runs_are_listed_in_pages, queues_count, queues_keep_their_limits,
                 a_run_is_added_once, runs_are_listed_by_time_and_holder, runs_are_found_by_text, the_oldest_come_first,
             }
+            nul { a_nul_is_refused, }
             documents {
                 a_document_is_kept, a_document_is_written_as_expected, a_document_expires, documents_are_listed,
             }

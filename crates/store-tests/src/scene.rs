@@ -126,7 +126,7 @@ impl Scene {
         let lease = run.lease().expect("the run is held");
         let mut edit = Edit::new(run.clone(), self.now());
         rule(&mut edit).expect("the rules allow what the case does");
-        let (run, transition) = edit.finish();
+        let (run, transition) = edit.finish_as_holder();
         self.store.commit(lease, transition).await.map(|committed| (run, committed))
     }
 

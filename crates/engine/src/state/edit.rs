@@ -57,6 +57,12 @@ impl Edit {
         (self.run, transition)
     }
 
+    /// The same for what the holder of the lease writes with [`crate::Store::commit`]: the change has the next number.
+    pub fn finish_as_holder(mut self) -> (Run, Transition) {
+        self.run.head.commits += 1;
+        self.finish()
+    }
+
     /// The first event of every run.
     pub fn submitted(&mut self) {
         let data = match self.run.head.available_at {
@@ -331,9 +337,11 @@ impl Edit {
         self.leave(RunStatus::Waiting, at);
     }
 
-    /// The run ends its lease, if it has one, and may be taken at once.
+    /// The run ends its lease, if it has one, and may be taken at once. One that may be taken already keeps its place.
     pub(super) fn requeue(&mut self) {
-        self.leave(RunStatus::Queued, Some(self.now));
+        let head = &self.run.head;
+        let since = head.available_at.filter(|at| head.status == RunStatus::Queued && *at < self.now);
+        self.leave(RunStatus::Queued, Some(since.unwrap_or(self.now)));
     }
 
     fn leave(&mut self, status: RunStatus, available_at: Option<Timestamp>) {

@@ -52,6 +52,9 @@ pub struct Head {
     pub worker: Option<WorkerId>,
     /// Counts the leases on this run; a write under an older one is refused.
     pub epoch: u64,
+    /// Counts the commits of the holders of its leases, over all leases. Each commit has the number after the one that it
+    /// follows, so that one which was long on its way is known for what it is; see [`super::Edit::finish_as_holder`].
+    pub commits: u64,
     /// A person's cancel that has not been carried out.
     pub cancel: Option<CancelMode>,
 }
@@ -124,6 +127,7 @@ impl Run {
             available_at: Some(available_at),
             worker: None,
             epoch: 0,
+            commits: 0,
             cancel: None,
         };
         Self {

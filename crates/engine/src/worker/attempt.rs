@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::Driver;
 use crate::handler::{Inner, Note, Outcome, Reports, Said};
-use crate::{StepContext, StepError, StepHandler, StoreError};
+use crate::{StepContext, StepError, StepHandler};
 
 /// What a handler says is gathered for this long before it is written.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -142,7 +142,9 @@ impl Attempt {
             let _ = cancel.wait_for(Option::is_some).await;
         };
         let said = async {
-            self.reports.said_something().await;
+            if driver.unsettled.is_none() {
+                self.reports.said_something().await;
+            }
             tokio::time::sleep_until(write_at).await;
         };
         let timed_out = async {
@@ -181,28 +183,19 @@ impl Attempt {
         result.and_then(Result::ok)
     }
 
-    /// Progress and log lines are written once; while the store is away they are kept for the next time.
+    /// Progress and log lines are tried to be written. While the store is away they are tried again, and what is said meanwhile
+    /// is gathered for the time after.
     async fn write_said(&self, driver: &mut Driver) -> Result<(), ()> {
-        let said = self.reports.take();
-        if said.progress.is_none() && said.lines.is_empty() {
-            return Ok(());
-        }
-        let mut edit = driver.edit();
-        edit.report(self.position, said.progress.clone(), said.lines.clone());
-        let (run, transition) = edit.finish();
-        match driver.shared.store.commit(driver.lease, transition).await {
-            Ok(committed) => {
-                driver.held.asked_to(committed.cancel);
-                driver.run = run;
-                Ok(())
+        if driver.unsettled.is_none() {
+            let said = self.reports.take();
+            if said.progress.is_none() && said.lines.is_empty() {
+                return Ok(());
             }
-            Err(StoreError::LeaseLost) => Err(()),
-            Err(error) => {
-                driver.shared.note_trouble(&error);
-                self.reports.put_back(said);
-                Ok(())
-            }
+            let mut edit = driver.edit();
+            edit.report(self.position, said.progress, said.lines);
+            driver.unsettled = Some(edit.finish_as_holder());
         }
+        driver.try_to_settle().await.map_err(|_| ())
     }
 
     async fn write_note(&self, driver: &mut Driver, note: Note) -> Result<(), ()> {

@@ -56,6 +56,11 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
             claimed.runs.into_iter().for_each(|run| driver::spawn(shared, run));
             if count == room { Look::Full } else { Look::Done(claimed.next_at) }
         }
+        Err(StoreError::LeaseLost) => {
+            // Taken for dead: the pulse begins anew, now and not at the next heartbeat.
+            shared.renewal.ask();
+            Look::Done(None)
+        }
         Err(error) => {
             tracing::warn!(%error, "cannot claim runs; trying again");
             shared.doubt(&error);
@@ -69,7 +74,8 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
 /// and submissions are held before they are sent, so a run that is ours and was not held while we asked is driven by nobody.
 /// (One that was held may have ended since: the answer is as old as its way here is long.)
 async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
-    let mut filter = RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() };
+    let worker = shared.id();
+    let mut filter = RunFilter { status: Some(RunStatus::Running), worker: Some(worker), ..RunFilter::default() };
     loop {
         shared.held.note_forgotten();
         let page = shared.store.runs(filter.clone()).await?;
@@ -78,7 +84,10 @@ async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
         let held = shared.held.held_meanwhile(&page);
         let ours = |run: &Run| run.head.worker == Some(shared.id());
         let left = page.into_iter().zip(held).filter(|(run, held)| ours(run) && !held);
-        left.for_each(|(run, _)| driver::spawn(shared, run));
+        left.for_each(|(run, _)| {
+            tracing::info!(run = %run.id, "leased to this worker, and driven by nobody: taken up");
+            driver::spawn(shared, run);
+        });
         if !full {
             return Ok(());
         }

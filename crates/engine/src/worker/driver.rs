@@ -13,7 +13,7 @@ use super::opening::{self, Opening};
 use super::{Shared, undo};
 use crate::handler::{Outcome, Said};
 use crate::measures::{AttemptOutcome, AttemptReport};
-use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus};
+use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Transition};
 use crate::workspace::Folder;
 use crate::{Run, StepError, StoreError, Timestamp};
 
@@ -26,6 +26,9 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     /// The run as the store has it.
     pub(super) run: Run,
+    /// A commit that may or may not have taken place, and the run as it is then. It is sent again before anything else is: the
+    /// store has to know of commits in their order.
+    pub(super) unsettled: Option<(Run, Transition)>,
     pub(super) lease: Lease,
     pub(super) held: Held,
     pub(super) folder: Folder,
@@ -51,7 +54,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
     let id = run.id;
     if let Some(lease) = run.lease() {
         let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone());
-        let mut driver = Driver { shared: shared.clone(), run, lease, held: held.clone(), folder };
+        let mut driver = Driver { shared: shared.clone(), run, unsettled: None, lease, held: held.clone(), folder };
         // A lease that is lost is another's: nothing is left to do here.
         let _lost = driver.go().await;
         // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
@@ -70,6 +73,7 @@ impl Driver {
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
             self.folder.begin().await;
+            self.is_held_still().await?;
             let started_at = self.shared.store.now();
             let (end, said) = Attempt::of(self, position, input).run(self).await;
             self.report(position, started_at, &end);
@@ -78,9 +82,15 @@ impl Driver {
         Ok(())
     }
 
-    /// A run that was submitted straight to this worker comes with its first step running; a claimed one without.
+    /// A run that was submitted straight to this worker comes with its first step running; a claimed one without. One that
+    /// was found without a driver may have a step running of which nobody knows how far it came: it is interrupted.
     async fn first(&mut self) -> Result<Option<(usize, Value)>, Gone> {
         match self.run.next_step().filter(|_| self.held.cancel.borrow().is_none()) {
+            Some(position) if self.run.steps[position].status == StepStatus::Running && self.run.head.commits > 0 => {
+                let mut edit = self.edit();
+                self.rule(edit.interrupt("its driver was lost"))?;
+                self.write(edit).await.map(|()| None)
+            }
             Some(position) if self.run.steps[position].status == StepStatus::Running => {
                 match opening::input_of(&self.run, position) {
                     Ok(input) => Ok(Some((position, input))),
@@ -91,8 +101,10 @@ impl Driver {
         }
     }
 
+    /// A change to the run as it is once everything that was sent is written.
     pub(super) fn edit(&self) -> Edit {
-        Edit::new(self.run.clone(), self.shared.store.now())
+        let run = self.unsettled.as_ref().map_or(&self.run, |(run, _)| run);
+        Edit::new(run.clone(), self.shared.store.now())
     }
 
     /// Commits `edit` together with what comes next in the run.
@@ -222,11 +234,19 @@ impl Driver {
 
     /// Writes a change. While the store is away it is kept and tried again, for as long as the lease may hold.
     pub(super) async fn write(&mut self, edit: Edit) -> Result<(), Gone> {
-        let (run, transition) = edit.finish();
+        let (run, transition) = edit.finish_as_holder();
         if run.head.status.is_ended() {
             // Before the commit: after it the run may be retried, and the folder be in use again.
             self.folder.remove().await;
         }
+        if let Some((run, transition)) = self.unsettled.take() {
+            self.persist(run, transition).await?;
+        }
+        self.persist(run, transition).await
+    }
+
+    /// Sends one commit until it is known what became of it.
+    async fn persist(&mut self, run: Run, transition: Transition) -> Result<(), Gone> {
         let shared = self.shared.clone();
         let (mut wait, mut waiting) = (RETRY_FIRST, None);
         loop {
@@ -260,6 +280,27 @@ impl Driver {
         }
     }
 
+    /// Sends what is unsettled once. It stays unsettled while the store is away.
+    pub(super) async fn try_to_settle(&mut self) -> Result<(), Gone> {
+        let Some((run, transition)) = self.unsettled.clone() else { return Ok(()) };
+        match self.shared.store.commit(self.lease, transition).await {
+            Ok(committed) => {
+                self.held.asked_to(committed.cancel);
+                (self.run, self.unsettled) = (run, None);
+                Ok(())
+            }
+            Err(StoreError::LeaseLost) => Err(Gone),
+            Err(error) => {
+                self.shared.note_trouble(&error);
+                if !error.is_retryable() {
+                    // It did not take place and never will: what was said is lost, and the step goes on.
+                    self.unsettled = None;
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// The store refused what a step did, for good: the step fails, so that the run does not hang.
     async fn refused(&mut self, error: &StoreError) -> Result<(), Gone> {
         tracing::warn!(run = %self.run.id, %error, "the store refused what the step did");
@@ -283,6 +324,17 @@ impl Driver {
             () = self.held.lost.cancelled() => Err(Gone),
             () = self.shared.hurried.cancelled() => Err(Gone),
         }
+    }
+
+    /// Before a handler is called: a process that was frozen meanwhile may have lost its leases, and has to ask.
+    async fn is_held_still(&self) -> Result<(), Gone> {
+        tokio::select! {
+            biased;
+            () = self.held.lost.cancelled() => return Err(Gone),
+            () = self.shared.renewal.holds(self.shared.options.lease) => {}
+            () = self.shared.hurried.cancelled() => return Err(Gone),
+        }
+        Ok(())
     }
 
     pub(super) fn attempt_token(&self) -> CancellationToken {

@@ -55,6 +55,10 @@ impl Registry {
         }
     }
 
+    pub(crate) fn has(&self, run: RunId) -> bool {
+        self.runs().held.contains_key(&run)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.runs().held.len()
     }

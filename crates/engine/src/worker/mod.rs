@@ -14,6 +14,7 @@ mod driver;
 mod held;
 mod opening;
 mod pulse;
+mod renewal;
 mod undo;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ pub(crate) use driver::drive;
 pub(crate) use held::Registry;
 pub(crate) use opening::{Opening, open};
 
+use self::renewal::Renewal;
 use crate::credentials::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
@@ -100,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Told when a run has ended or was given back: there is room, and maybe a limit that now lets another start.
     pub(crate) freed: Notify,
+    pub(crate) renewal: Renewal,
     pub(crate) held: Registry,
     /// A call that leases runs failed and may have taken place: the store may hold runs for us that nobody drives.
     pub(crate) in_doubt: AtomicBool,
@@ -137,6 +140,7 @@ impl Worker {
             measures: Arc::default(),
             id: RwLock::new(id),
             freed: Notify::new(),
+            renewal: Renewal::default(),
             held: Registry::default(),
             in_doubt: AtomicBool::new(false),
             drivers: TaskTracker::new(),

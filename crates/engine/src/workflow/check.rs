@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value};
 
 use super::{StepPlan, Workflow, WorkflowError};
-use crate::expression;
+use crate::{expression, nul};
 
 /// A parameter that does not fit the workflow's schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,6 +182,14 @@ pub(super) fn parameters(
     defaults(schema, &mut parameters);
     if !parameters.is_object() {
         return Err(all("parameters are an object, `{\"name\": \"value\"}`".to_owned()));
+    }
+    let holds_nul = |parameter| ParameterError {
+        parameter,
+        message: "holds a NUL character, which no store keeps: take it out".to_owned(),
+    };
+    let errors: Vec<ParameterError> = nul::places(&parameters).into_iter().map(holds_nul).collect();
+    if !errors.is_empty() {
+        return Err(errors);
     }
     let errors = validator.of(schema)?.iter_errors(&parameters).map(|error| fault(&error)).collect::<Vec<_>>();
     if errors.is_empty() { Ok(parameters) } else { Err(errors) }

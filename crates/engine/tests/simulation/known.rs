@@ -68,3 +68,61 @@ async fn a_handler_ends_with_its_lease_while_what_it_said_is_being_written() {
     assert!(matches!(first.ended, Some((_, Ending::Dropped))), "{:#?}", world.history.lines());
     alive.handle.stop().await;
 }
+
+fn node(number: usize, concurrency: usize) -> Node {
+    Node { number, rng: Rng::new(number as u64), knows_all: true, deaf: false, concurrency, stays: true, peace: 0 }
+}
+
+async fn submit(world: &Arc<World>, take: u64) -> RunId {
+    let script = Script { take, parts: 1, fails: 0, end: End::Completes, notes: false, record: None, undo_fails: 0 };
+    let plan =
+        Workflow::builder("flow").step_with("s1", COMMON, |step: StepBuilder| step.with(script)).build().unwrap();
+    let client = Client::new(Link::of_person(world, "user", Rng::new(2)));
+    client.submit(Submit::new(Arc::new(plan))).await.unwrap().run.id
+}
+
+/// A claim that its worker gave up takes place long after the worker looked whether it did: the run is leased to a worker
+/// that lives and does not know of it.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
+    let world = World::fair(LEASE);
+    let alive = node(1, 1).start(&world, 1).await;
+    let first = submit(&world, 4_000).await;
+    while lock(&world.ledger).calls.is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let second = submit(&world, 100).await;
+    let worker = lock(&world.seen).row(first).unwrap().head.worker.unwrap();
+    let actions = Arc::new(crate::actor::all_actions());
+    world.claim_late(surefoot::store::ClaimRequest { worker, limit: 1, actions }, Duration::from_millis(10));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let ended = |run| lock(&world.seen).row(run).unwrap().head.status.is_ended();
+    assert!(ended(first) && ended(second), "{:#?}", world.history.lines());
+    assert_eq!(calls(&world).len(), 2);
+    alive.handle.stop().await;
+}
+
+/// A process is frozen while the answer to the commit that begins a step is on its way. Another takes the run over and
+/// completes the step; the one that wakes must not call the handler.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
+    let world = World::fair(LEASE);
+    let frozen = node(1, 1).start(&world, 1).await;
+    world.weather.plan("commit", Fate { back: Duration::from_millis(100), ..Fate::default() });
+    let run = submit(&world, 100).await;
+    let begun = |run| lock(&world.seen).row(run).unwrap().steps[0].attempt == 1;
+    while !begun(run) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    frozen.life.freeze();
+    let other = node(2, 1).start(&world, 1).await;
+    tokio::time::sleep(LEASE + Duration::from_secs(3)).await;
+    assert!(lock(&world.seen).row(run).unwrap().head.status.is_ended(), "{:#?}", world.history.lines());
+    // Its heartbeat, which would tell it, is slower than the answer.
+    world.weather.plan("heartbeat", Fate { back: Duration::from_millis(500), ..Fate::default() });
+    frozen.life.thaw();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(calls(&world).len(), 1, "{:#?}", world.history.lines());
+    frozen.handle.stop().await;
+    other.handle.stop().await;
+}

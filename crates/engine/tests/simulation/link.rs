@@ -1,8 +1,8 @@
 //! The way from a worker or a person to the store: each call has its fate, and a frozen or dead process makes none.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
@@ -30,9 +30,6 @@ pub(crate) struct Link {
     who: String,
     life: Option<Arc<Life>>,
     rng: Mutex<Rng>,
-    /// Commits whose answer was lost, and that took place, by lease: a run may be claimed anew by the same worker while the
-    /// commit that gave it back is in doubt. Sent again they are recognised, as a store over a wire must.
-    in_doubt: Mutex<BTreeMap<(RunId, u64), (Lease, Transition)>>,
 }
 
 impl fmt::Debug for Link {
@@ -45,12 +42,12 @@ impl Link {
     pub(crate) fn of_worker(world: &Arc<World>, life: &Arc<Life>, rng: Rng) -> Arc<dyn Store> {
         let (world, life) = (world.clone(), life.clone());
         let who = life.name.clone();
-        Arc::new(Self { world, who, life: Some(life), rng: Mutex::new(rng), in_doubt: Mutex::default() })
+        Arc::new(Self { world, who, life: Some(life), rng: Mutex::new(rng) })
     }
 
     pub(crate) fn of_person(world: &Arc<World>, who: &str, rng: Rng) -> Arc<dyn Store> {
         let (who, rng) = (who.to_owned(), Mutex::new(rng));
-        Arc::new(Self { world: world.clone(), who, life: None, rng, in_doubt: Mutex::default() })
+        Arc::new(Self { world: world.clone(), who, life: None, rng })
     }
 
     async fn awake(&self) {
@@ -111,28 +108,16 @@ impl Link {
         lock(&self.world.seen).heard(lease.run, lease.epoch, self.world.now());
     }
 
-    fn doubt(&self, lease: Lease, transition: &Transition, took_place: bool) {
-        if took_place && self.world.broken != Broken::WritesTwice {
-            lock(&self.in_doubt).insert((lease.run, lease.epoch), (lease, transition.clone()));
-        } else if !took_place && self.world.broken == Broken::WritesLate {
-            self.world.write_late(lease, transition.clone(), lock(&self.rng).millis(1, 3_000));
-        }
-    }
-
-    /// A commit, which is written once however often it is sent.
-    async fn write(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
-        let again = lock(&self.in_doubt)
-            .remove(&(lease.run, lease.epoch))
-            .is_some_and(|known| known == (lease, transition.clone()));
-        if again {
-            let cancel = lock(&self.world.seen).row(lease.run).and_then(|run| run.head.cancel);
-            return Ok(Committed { cancel });
-        }
-        self.world.commit(lease, transition).await
+    /// What was given up on its way may arrive all the same, long after: as often as not, where anything is broken by it.
+    fn arrives_late(&self, took_place: bool) -> Option<Duration> {
+        let mut rng = lock(&self.rng);
+        let late = rng.chance(if self.world.broken == Broken::WritesLate { 100 } else { 30 });
+        let after = rng.millis(1, 3_000);
+        (late && !took_place).then_some(after)
     }
 }
 
-async fn pass(time: std::time::Duration) {
+async fn pass(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }
@@ -185,7 +170,13 @@ impl Store for Link {
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
         let leased = submission.started.as_ref().and_then(|(run, _)| run.lease());
-        let submitted = self.plain("submit", self.world.submit(submission)).await;
+        let given_up = submission.clone();
+        let lost = |_, took_place| {
+            if let Some(after) = self.arrives_late(took_place) {
+                self.world.submit_late(given_up, after);
+            }
+        };
+        let submitted = self.call("submit", self.world.submit(submission), lost).await;
         if matches!(submitted, Ok(Submitted::Started)) {
             self.was_given(leased);
         }
@@ -193,16 +184,26 @@ impl Store for Link {
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
-        let claimed = self.plain("claim", self.world.claim(request)).await;
+        let given_up = request.clone();
+        let lost = |_, took_place| {
+            if let Some(after) = self.arrives_late(took_place) {
+                self.world.claim_late(given_up, after);
+            }
+        };
+        let claimed = self.call("claim", self.world.claim(request), lost).await;
         claimed.iter().flat_map(|claimed| &claimed.runs).for_each(|run| self.was_given(run.lease()));
         claimed
     }
 
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
         let keeps = transition.head.worker.is_some();
-        let doubted = transition.clone();
-        let doubt = |_, took_place| self.doubt(lease, &doubted, took_place);
-        let committed = self.call("commit", self.write(lease, transition), doubt).await;
+        let given_up = transition.clone();
+        let lost = |_, took_place| {
+            if let Some(after) = self.arrives_late(took_place) {
+                self.world.write_late(lease, given_up, after);
+            }
+        };
+        let committed = self.call("commit", self.world.commit(lease, transition), lost).await;
         match &committed {
             Ok(_) if keeps => self.was_given(Some(lease)),
             Ok(_) | Err(StoreError::LeaseLost) => self.heard_the_end_of(lease),

@@ -73,6 +73,11 @@ impl Seen {
         self.row(lease.run).is_some_and(|run| run.lease() == Some(lease))
     }
 
+    /// Whether the commit of this number under this lease took place.
+    pub(crate) fn has_taken(&self, lease: Lease, number: u64) -> bool {
+        self.row(lease.run).is_some_and(|run| (run.head.epoch, run.head.commits) == (lease.epoch, number))
+    }
+
     pub(crate) fn running(&self, queue: &str) -> impl Iterator<Item = &Run> {
         self.rows().filter(move |run| run.queue() == queue && run.head.status == RunStatus::Running)
     }

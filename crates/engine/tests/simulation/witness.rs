@@ -121,6 +121,10 @@ impl World {
 
     pub(crate) async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
         let held = lock(&self.seen).holds(lease);
+        if !self.broken.takes_any_number() && lock(&self.seen).has_taken(lease, transition.head.commits) {
+            // Sent again: it is written once however often that is.
+            return self.store.commit(lease, transition).await;
+        }
         let committed = self.broken.commit(self, lease, transition).await;
         if committed.is_ok() {
             self.history.expect(held, || {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use surefoot::state::{Lease, Transition};
-use surefoot::store::Hints;
+use surefoot::store::{ClaimRequest, Hints, Submission, Submitted};
 use surefoot::{Client, Clock, Run, RunId, Store, Timestamp};
 use surefoot_store_tests::MemoryStore;
 use tokio::task::JoinSet;
@@ -148,6 +148,31 @@ impl World {
             tokio::time::sleep(after).await;
             let took_place = world.commit(lease, transition).await.is_ok();
             world.history.say("late", || format!("a commit that was given up arrives: {took_place}"));
+        });
+    }
+
+    /// The same for a claim: whoever asked has long given up.
+    pub(crate) fn claim_late(self: &Arc<Self>, request: ClaimRequest, after: Duration) {
+        let world = self.clone();
+        lock(&self.late).spawn(async move {
+            tokio::time::sleep(after).await;
+            let runs = world.claim(request).await.map_or(0, |claimed| claimed.runs.len());
+            world.history.say("late", || format!("a claim that was given up takes {runs} runs"));
+        });
+    }
+
+    /// And for a submission.
+    pub(crate) fn submit_late(self: &Arc<Self>, submission: Submission, after: Duration) {
+        let world = self.clone();
+        lock(&self.late).spawn(async move {
+            tokio::time::sleep(after).await;
+            let submitted = world.submit(submission).await;
+            let became = submitted.map_or("refused", |submitted| match submitted {
+                Submitted::Queued => "queued",
+                Submitted::Started => "started",
+                Submitted::SameKey(_) | Submitted::SameUnique(_) => "known",
+            });
+            world.history.say("late", || format!("a submission that was given up is {became}"));
         });
     }
 

@@ -2,7 +2,6 @@
 //! transaction of its own, for those are checked first, and the step that left them has taken its time.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use surefoot::state::{CancelMode, Lease};
@@ -12,9 +11,8 @@ use tokio_postgres::Row;
 
 use super::write;
 use crate::args::Args;
-use crate::doubts::Token;
 use crate::failure::Failure;
-use crate::row::{Heads, Steps, Written, get, optional_word, run_id, uuid, word, worker_id};
+use crate::row::{Heads, Steps, Written, count, optional_word, run_id, signed, uuid, word, worker_id};
 use crate::shared::Shared;
 use crate::tx::Tx;
 use crate::writer::{Grouped, Lane, Name, Place};
@@ -23,31 +21,22 @@ use crate::writer::{Grouped, Lane, Name, Place};
 #[derive(Debug)]
 pub(crate) struct Commit {
     lease: Lease,
-    token: Token,
-    written: Arc<Written>,
+    written: Written,
 }
 
-/// Writes what the holder of a lease did. One whose answer gets lost is remembered: it is recognised when it comes again.
+/// Writes what the holder of a lease did.
 pub(crate) async fn commit(
     shared: &Shared,
     lane: &Lane<Commit>,
     lease: Lease,
     written: Written,
 ) -> Result<Committed, StoreError> {
-    let written = Arc::new(written);
-    let token = shared.doubts.token(lease, &written);
-    let commit = Commit { lease, token, written: written.clone() };
-    let committed = if written.is_heavy() {
+    let commit = Commit { lease, written };
+    if commit.written.is_heavy() {
         shared.retried(|| alone(shared, &commit)).await
     } else {
         lane.run(commit).await.and_then(|outcome| outcome)
-    };
-    match &committed {
-        Err(error) if error.is_retryable() => shared.doubts.keep(lease, written, token),
-        _ if token.again => shared.doubts.settle(lease.run),
-        _ => {}
     }
-    committed
 }
 
 #[async_trait]
@@ -62,18 +51,18 @@ impl Grouped for Commit {
         let shared = place.shared;
         let (mut heads, mut steps) = (Heads::default(), Steps::default());
         for commit in group {
-            heads.add(commit.lease.run, Some((commit.lease, commit.token.value)), &commit.written, None);
+            heads.add(commit.lease.run, Some(commit.lease), &commit.written, None);
             steps.add(commit.lease.run, &commit.written.steps);
         }
         let args = Args::none().with(true).with(shared.now().as_micros()).with(place.writer);
         let args = steps.put(heads.put(args));
         let rows = place.session.query_typed(&shared.sql.write_runs, &args.as_slice()).await?;
         let mut held = cancels(&rows)?;
-        let again: Vec<&Self> = group.iter().copied().filter(|commit| commit.is_missed(&held)).collect();
-        if !again.is_empty() {
-            held.extend(took_place(place, &again).await?);
+        let is_held = |commit: &&Self| held.contains_key(&commit.lease.run);
+        let (written, others): (Vec<&Self>, Vec<&Self>) = group.iter().copied().partition(is_held);
+        if !others.is_empty() {
+            held.extend(took_place(place, &others).await?);
         }
-        let written: Vec<&Self> = group.iter().copied().filter(|commit| held.contains_key(&commit.lease.run)).collect();
         if !written.is_empty() {
             shared.marks.changed(make_work(shared, &written, &held));
         }
@@ -85,24 +74,18 @@ impl Grouped for Commit {
     }
 }
 
-impl Commit {
-    /// Whether it was sent before and not written now: it may have been written then.
-    fn is_missed(&self, held: &HashMap<RunId, Option<CancelMode>>) -> bool {
-        self.token.again && !held.contains_key(&self.lease.run)
-    }
-}
-
 /// The cancels that were asked for of the runs that are still held.
 fn cancels(rows: &[Row]) -> Result<HashMap<RunId, Option<CancelMode>>, StoreError> {
     rows.iter().map(|row| Ok((run_id(row, 0)?, optional_word(row, 1)?))).collect()
 }
 
-/// Those of these commits that were written the time before.
-async fn took_place(place: &Place<'_>, again: &[&Commit]) -> Result<HashMap<RunId, Option<CancelMode>>, Failure> {
-    let runs = again.iter().map(|commit| uuid(commit.lease.run.as_bytes())).collect();
-    let tokens = again.iter().map(|commit| commit.token.value).collect();
-    let args = Args::none().with_all(runs).with_all::<i64>(tokens);
-    Ok(cancels(&place.session.query_typed(&place.shared.sql.token, &args.as_slice()).await?)?)
+/// Those of these commits that were written before, and whose answers got lost.
+async fn took_place(place: &Place<'_>, commits: &[&Commit]) -> Result<HashMap<RunId, Option<CancelMode>>, Failure> {
+    let runs = commits.iter().map(|commit| uuid(commit.lease.run.as_bytes())).collect();
+    let epochs = commits.iter().map(|commit| signed(commit.lease.epoch)).collect();
+    let numbers = commits.iter().map(|commit| signed(commit.written.head.commits)).collect();
+    let args = Args::none().with_all(runs).with_all::<i64>(epochs).with_all::<i64>(numbers);
+    Ok(cancels(&place.session.query_typed(&place.shared.sql.took_place, &args.as_slice()).await?)?)
 }
 
 /// Whether there may be work after these: a run was given back, or left a place for which others may wait.
@@ -119,7 +102,7 @@ fn make_work(shared: &Shared, written: &[&Commit], held: &HashMap<RunId, Option<
 
 /// Writes a commit that brings records or a snapshot.
 async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
-    let (lease, written) = (commit.lease, &*commit.written);
+    let (lease, written) = (commit.lease, &commit.written);
     let run = Args::none().with(uuid(lease.run.as_bytes()));
     let mut tx = Tx::begin(shared).await?;
     let mut calls = vec![(shared.sql.held_run.as_str(), run)];
@@ -144,7 +127,7 @@ async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
         return Err(failure);
     }
     let (mut heads, mut steps) = (Heads::default(), Steps::default());
-    heads.add(lease.run, Some((lease, commit.token.value)), written, None);
+    heads.add(lease.run, Some(lease), written, None);
     steps.add(lease.run, &written.steps);
     let args = Args::none().with(true).with(now.as_micros()).with(write::NOBODY);
     let answers = tx.commit(vec![(&shared.sql.write_runs, steps.put(heads.put(args)))]).await?;
@@ -163,12 +146,14 @@ enum Standing {
 
 fn standing(row: Option<&Row>, commit: &Commit) -> Result<Standing, StoreError> {
     let Some(row) = row else { return Ok(Standing::Lost) };
-    if get::<Option<i64>>(row, 3)? == Some(commit.token.value) {
+    let (epoch, last) = (count(row, 2)?, count(row, 3)?);
+    let (lease, number) = (commit.lease, commit.written.head.commits);
+    if epoch == lease.epoch && last == number {
         return Ok(Standing::Done(optional_word(row, 4)?));
     }
-    let running = word::<RunStatus>(row, 0)? == RunStatus::Running;
-    let held = running
-        && worker_id(row, 1)? == commit.lease.worker
-        && get::<i64>(row, 2)?.unsigned_abs() == commit.lease.epoch;
+    let held = word::<RunStatus>(row, 0)? == RunStatus::Running
+        && worker_id(row, 1)? == lease.worker
+        && epoch == lease.epoch
+        && last + 1 == number;
     Ok(if held { Standing::Held } else { Standing::Lost })
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use surefoot::state::CancelMode;
 use surefoot::statistics::{Outcome, Span};
 use surefoot::store::{Heartbeat, NewWorker};
-use surefoot::{Run, StoreError, Timestamp, WorkerId};
+use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use super::write::{self, Change};
 use crate::args::Args;
 use crate::failure::Failure;
 use crate::pipe::Call;
-use crate::row::{RunRow, clean, get, length, of_runs, optional_word, run_id, time, uuid, worker_id};
+use crate::row::{RunRow, clean, get, length, of_runs, optional_word, time, uuid, worker_id};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
@@ -41,13 +41,15 @@ pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heart
     let rows = shared.beat((&shared.sql.heartbeat, args)).await?;
     let Some(first) = rows.first() else { return Err(StoreError::LeaseLost.into()) };
     shared.clock.saw(asked, time(first, 0)?);
-    let mut cancels = Vec::new();
-    for row in rows.iter() {
-        if let Some(cancel) = optional_word::<CancelMode>(row, 2)? {
-            cancels.push((run_id(row, 1)?, cancel));
-        }
+    let mut heartbeat = Heartbeat::default();
+    for row in &rows {
+        // A worker that holds nothing has one row all the same.
+        let Some(run) = get::<Option<Uuid>>(row, 1)? else { continue };
+        let run = RunId::from_bytes(run.into_bytes());
+        heartbeat.held.push(run);
+        heartbeat.cancels.extend(optional_word::<CancelMode>(row, 2)?.map(|cancel| (run, cancel)));
     }
-    Ok(Heartbeat { cancels })
+    Ok(heartbeat)
 }
 
 /// Ends a worker's life. What it holds still is interrupted.

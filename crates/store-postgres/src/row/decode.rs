@@ -51,6 +51,7 @@ impl RunRow {
                 available_at: optional_time(row, 13)?,
                 worker: get::<Option<Uuid>>(row, 14)?.map(|id| WorkerId::from_bytes(id.into_bytes())),
                 epoch: count(row, 15)?,
+                commits: count(row, 18)?,
                 cancel: optional_word(row, 16)?,
             },
             event_seq: count(row, 17)?,

@@ -106,7 +106,7 @@ pub(crate) struct Heads<'a> {
     run: Vec<Uuid>,
     lease_worker: Vec<Option<Uuid>>,
     lease_epoch: Vec<Option<i64>>,
-    token: Vec<Option<i64>>,
+    commits: Vec<i64>,
     events: Vec<i32>,
     body: Vec<&'a str>,
     status: Vec<&'static str>,
@@ -123,19 +123,13 @@ pub(crate) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    /// Adds what was done to a run: under a lease, with the token of its commit, or to a row that is locked.
-    pub(crate) fn add(
-        &mut self,
-        run: RunId,
-        lease: Option<(Lease, i64)>,
-        written: &'a Written,
-        rate_at: Option<Timestamp>,
-    ) {
+    /// Adds what was done to a run: under a lease, or to a row that is locked.
+    pub(crate) fn add(&mut self, run: RunId, lease: Option<Lease>, written: &'a Written, rate_at: Option<Timestamp>) {
         let head = &written.head;
         self.run.push(uuid(run.as_bytes()));
-        self.lease_worker.push(lease.map(|(lease, _)| uuid(lease.worker.as_bytes())));
-        self.lease_epoch.push(lease.map(|(lease, _)| signed(lease.epoch)));
-        self.token.push(lease.map(|(_, token)| token));
+        self.lease_worker.push(lease.map(|lease| uuid(lease.worker.as_bytes())));
+        self.lease_epoch.push(lease.map(|lease| signed(lease.epoch)));
+        self.commits.push(signed(head.commits));
         self.events.push(written.events.count);
         self.body.push(&written.events.body);
         self.status.push(head.status.as_str());
@@ -156,7 +150,7 @@ impl<'a> Heads<'a> {
         args.with_all(self.run)
             .with_all(self.lease_worker)
             .with_all(self.lease_epoch)
-            .with_all(self.token)
+            .with_all(self.commits)
             .with_all(self.events)
             .with_all(self.body)
             .with_all(self.status)

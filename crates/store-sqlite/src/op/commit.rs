@@ -2,7 +2,7 @@
 //! of each step that changed and one row of events.
 
 use rusqlite::{OptionalExtension as _, Row, params};
-use surefoot::state::{CancelMode, Lease};
+use surefoot::state::{CancelMode, Head, Lease};
 use surefoot::store::Committed;
 use surefoot::{RunStatus, StoreError};
 
@@ -13,15 +13,25 @@ use crate::sql;
 use crate::writer::Tx;
 
 pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result<Committed, Failure> {
-    let Some(Held { event_seq, asked, queue }) = held(tx, lease, written.head.status.is_ended())? else {
+    let Some(Held { event_seq, asked, queue, commits }) = held(tx, lease, &written.head)? else {
         return Err(Failure::Refused(StoreError::LeaseLost));
     };
+    if commits == written.head.commits {
+        // It took place, and its answer got lost.
+        return Ok(Committed { cancel: asked });
+    }
     write::check(tx, lease.run, written)?;
     let event_seq = write::details(tx, lease.run, event_seq, written)?;
     let head = &written.head;
     if head.status == RunStatus::Running && head.worker == Some(lease.worker) && head.epoch == lease.epoch {
         let mut statement = tx.conn.prepare_cached(sql::ADVANCE_RUN)?;
-        statement.execute(params![lease.run.as_bytes(), head.progress, head.error, signed(event_seq)])?;
+        statement.execute(params![
+            lease.run.as_bytes(),
+            head.progress,
+            head.error,
+            signed(event_seq),
+            signed(head.commits)
+        ])?;
         return Ok(Committed { cancel: asked });
     }
     let cancel = if head.status.is_ended() { head.cancel } else { asked };
@@ -49,14 +59,17 @@ struct Held {
     asked: Option<CancelMode>,
     /// Only of a run that ends: it is counted there.
     queue: Option<String>,
+    /// The number of the last commit.
+    commits: u64,
 }
 
-/// `None` when the lease does not hold.
-fn held(tx: &Tx<'_>, lease: Lease, ends: bool) -> rusqlite::Result<Option<Held>> {
+/// `None` when the lease does not hold, or the commit does not follow the last.
+fn held(tx: &Tx<'_>, lease: Lease, head: &Head) -> rusqlite::Result<Option<Held>> {
     let read = |row: &Row<'_>| {
-        let queue = if ends { row.get(2)? } else { None };
-        Ok(Held { event_seq: count(row, 0)?, asked: optional_word(row, 1)?, queue })
+        let queue = if head.status.is_ended() { row.get(2)? } else { None };
+        Ok(Held { event_seq: count(row, 0)?, asked: optional_word(row, 1)?, queue, commits: count(row, 3)? })
     };
     let mut statement = tx.conn.prepare_cached(sql::HELD_RUN)?;
-    statement.query_row(params![lease.run.as_bytes(), lease.worker.as_bytes(), signed(lease.epoch)], read).optional()
+    let (run, worker) = (lease.run.as_bytes(), lease.worker.as_bytes());
+    statement.query_row(params![run, worker, signed(lease.epoch), signed(head.commits)], read).optional()
 }

@@ -43,7 +43,8 @@ pub(crate) fn heartbeat(tx: &Tx<'_>, worker: WorkerId) -> Result<Heartbeat, Fail
     let mut statement = tx.conn.prepare_cached(sql::CANCELS_OF_WORKER)?;
     let told = |row: &Row<'_>| Ok((RunId::from_bytes(row.get(0)?), optional_word::<CancelMode>(row, 1)?));
     let cancels = statement.query_map([worker.as_bytes()], told)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Heartbeat { cancels: cancels.into_iter().filter_map(|(run, cancel)| Some((run, cancel?))).collect() })
+    let cancels = cancels.into_iter().filter_map(|(run, cancel)| Some((run, cancel?))).collect();
+    Ok(Heartbeat { cancels, held: ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])? })
 }
 
 /// Ends a worker's life. Returns whether another one lives.

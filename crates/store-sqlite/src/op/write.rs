@@ -123,6 +123,7 @@ impl HeadRow<'_> {
             self.cancel.map(CancelMode::as_str),
             signed(self.event_seq),
             micros(self.rate_at),
+            signed(head.commits),
         ])?;
         if let (Some(outcome), Some(end)) = (Outcome::of(head.status), head.completed_at) {
             tx.ends.add(self.queue, outcome, head.started_at, end);

@@ -72,6 +72,7 @@ impl RunRow {
                 available_at: optional_time(row, 13)?,
                 worker: row.get::<_, Option<[u8; 16]>>(14)?.map(WorkerId::from_bytes),
                 epoch: count(row, 15)?,
+                commits: count(row, 18)?,
                 cancel: optional_word(row, 16)?,
             },
             event_seq: count(row, 17)?,

@@ -51,7 +51,7 @@ pub(crate) fn started(store: &SqliteStore, run: &Run, worker: WorkerId) -> Submi
 pub(crate) fn edited(store: &SqliteStore, run: &Run, change: impl FnOnce(&mut Edit)) -> (Run, Transition) {
     let mut edit = Edit::new(run.clone(), store.now());
     change(&mut edit);
-    edit.finish()
+    if run.lease().is_some() { edit.finish_as_holder() } else { edit.finish() }
 }
 
 /// Ends a run that stands at its first step.

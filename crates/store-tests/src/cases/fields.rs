@@ -66,7 +66,7 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
     begin(&mut edit).unwrap();
     let output = json!({ "large": "é".repeat(500_000), "null": null });
     edit.complete_step(0, output.clone(), Vec::new(), None).unwrap();
-    let (mut expected, mut transition) = edit.finish();
+    let (mut expected, mut transition) = edit.finish_as_holder();
 
     let step = &mut expected.steps[1];
     step.status = StepStatus::Waiting;
@@ -89,7 +89,7 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
 pub async fn a_head_keeps_every_field(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
-    let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish();
+    let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish_as_holder();
     let head = &mut expected.head;
     (head.status, head.worker) = (RunStatus::Waiting, None);
     (head.progress, head.error) = (57, Some(TEXT.to_owned()));
@@ -107,7 +107,7 @@ pub async fn every_word_is_kept(scene: Scene) {
     for (wait, undo) in Wait::ALL.iter().flat_map(|wait| undos.map(|undo| (*wait, undo))) {
         let run = scene.start(worker, &plan("a", &["one"])).await;
         let run = scene.commit(&run, crate::scene::step).await;
-        let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish();
+        let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish_as_holder();
         (expected.steps[0].status, expected.steps[0].wait) = (StepStatus::Waiting, Some(wait));
         expected.steps[0].undo = undo;
         transition.steps.push((0, expected.steps[0].clone()));

@@ -17,7 +17,7 @@ pub async fn a_write_needs_the_very_lease(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let before = scene.picture().await;
-    let (_, transition) = surefoot::state::Edit::new(run.clone(), scene.now()).finish();
+    let (_, transition) = surefoot::state::Edit::new(run.clone(), scene.now()).finish_as_holder();
     let lease = run.lease().unwrap();
     let wrong = [
         Lease { epoch: lease.epoch - 1, ..lease },
@@ -32,24 +32,106 @@ pub async fn a_write_needs_the_very_lease(scene: Scene) {
     scene.store.commit(lease, transition).await.unwrap();
 }
 
+/// A commit that was overtaken on its way by a later one of the same lease changes nothing; nor does one that comes too early.
+pub async fn a_commit_follows_the_last(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one", "two"])).await;
+    let say = |line: &str| {
+        let line = line.to_owned();
+        move |edit: &mut surefoot::state::Edit| {
+            edit.report(0, Some((40, Some(line.clone()))), vec![line]);
+            Ok(())
+        }
+    };
+    let begun = scene.commit(&run, step).await;
+    let later = scene.commit(&begun, say("later")).await;
+    assert!(matches!(scene.refused(&run, say("late")).await, surefoot::StoreError::LeaseLost));
+    let last = scene.commit(&later, say("last")).await;
+    assert!(matches!(scene.refused(&begun, say("late")).await, surefoot::StoreError::LeaseLost));
+    let mut ahead = last.clone();
+    ahead.head.commits += 1;
+    assert!(matches!(scene.refused(&ahead, say("early")).await, surefoot::StoreError::LeaseLost));
+    // One that is heavy goes another way in some stores.
+    let record = |edit: &mut surefoot::state::Edit| {
+        let put = surefoot::RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: 1.into() };
+        edit.complete_step(0, serde_json::Value::Null, vec![put], None)
+    };
+    assert!(matches!(scene.refused(&begun, record).await, surefoot::StoreError::LeaseLost));
+    // A person's word comes between without a number of its own.
+    scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
+    let done = scene.commit(&last, record).await;
+    assert_eq!((done.head.commits, scene.get(run.id).await.head.commits), (4, 4));
+}
+
+/// A commit whose answer got lost is sent again: it is recognised, and written once. Also when it gave the lease back.
+pub async fn a_commit_is_written_once(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one", "two"])).await;
+    let record = |edit: &mut surefoot::state::Edit| {
+        let position = crate::scene::begin(edit)?;
+        let put = surefoot::RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: 1.into() };
+        edit.complete_step(position, serde_json::Value::Null, vec![put], None)
+    };
+    let rules: [fn(&mut surefoot::state::Edit) -> Result<(), surefoot::state::RuleError>; 4] =
+        [step, record, |edit| edit.interrupt("it stops"), complete];
+    let mut run = run;
+    for (index, rule) in rules.into_iter().enumerate() {
+        if run.lease().is_none() {
+            run = scene.claim_one(worker).await;
+        }
+        let after = scene.commit(&run, rule).await;
+        let before = scene.picture().await;
+        scene.try_commit(&run, rule).await.unwrap_or_else(|error| panic!("rule {index}: {error}"));
+        assert_eq!(scene.picture().await, before, "rule {index} is written once");
+        run = after;
+    }
+    // What did not take place is not taken for it: the worker was taken for dead first.
+    let run = scene.start(worker, &plan("b", &["one"])).await;
+    scene.store.deregister_worker(worker).await.unwrap();
+    assert!(matches!(scene.refused(&run, step).await, surefoot::StoreError::LeaseLost));
+}
+
+/// A heartbeat brings every run that the worker holds: it may know of none.
+pub async fn a_heartbeat_tells_what_is_held(scene: Scene) {
+    let worker = scene.worker("w").await;
+    assert_eq!(scene.heartbeat(worker).await.held, []);
+    let runs = [scene.start(worker, &plan("a", &["one"])).await, scene.start(worker, &plan("b", &["one"])).await];
+    scene.queue(&plan("a", &["one"])).await;
+    scene.cancel(&runs[1], surefoot::state::CancelMode::Stop).await;
+    let mut heartbeat = scene.heartbeat(worker).await;
+    heartbeat.held.sort_unstable();
+    assert_eq!(heartbeat.held, runs.clone().map(|run| run.id));
+    assert_eq!(heartbeat.cancels, [(runs[1].id, surefoot::state::CancelMode::Stop)]);
+    scene.complete(&runs[0]).await;
+    assert_eq!(scene.heartbeat(worker).await.held, [runs[1].id]);
+}
+
 /// A lease ends with the commit that gives the run back, fails it or completes it.
 pub async fn a_lease_ends_with_its_run(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     let run = scene.start(worker, &plan).await;
-    scene.complete(&run).await;
-    lost(scene.try_commit(&run, complete).await);
+    let next = under_the_same_lease(&run, &scene.complete(&run).await);
+    lost(scene.try_commit(&next, complete).await);
     let run = scene.start(worker, &plan).await;
-    scene.fail(&run).await;
-    lost(scene.try_commit(&run, complete).await);
+    let next = under_the_same_lease(&run, &scene.fail(&run).await);
+    lost(scene.try_commit(&next, complete).await);
 
     let run = scene.start(worker, &plan).await;
-    scene.commit(&run, |edit| edit.interrupt("it stops")).await;
-    lost(scene.try_commit(&run, complete).await);
+    let next = under_the_same_lease(&run, &scene.commit(&run, |edit| edit.interrupt("it stops")).await);
+    lost(scene.try_commit(&next, complete).await);
     let again = scene.claim_one(worker).await;
     assert_eq!((again.id, again.head.epoch), (run.id, run.head.epoch + 1));
     lost(scene.try_commit(&run, complete).await);
+    lost(scene.try_commit(&next, complete).await);
     scene.complete(&again).await;
+}
+
+/// The run as its holder would see it who takes no notice of the end of its lease.
+fn under_the_same_lease(run: &Run, after: &Run) -> Run {
+    let mut next = run.clone();
+    next.head.commits = after.head.commits;
+    next
 }
 
 /// A lease holds up to the microsecond in which it ends.

@@ -7,6 +7,7 @@ pub mod fields;
 pub mod leases;
 pub mod limits;
 pub mod lists;
+pub mod nul;
 pub mod people;
 pub mod starts;
 pub mod statistics;

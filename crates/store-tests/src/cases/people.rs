@@ -206,6 +206,23 @@ pub async fn a_question_is_answered(scene: Scene) {
     assert_eq!((rejected.head.status, rejected.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
 }
 
+/// Whoever answers twice does not send the run to the back of those who wait.
+pub async fn an_answer_again_keeps_the_place(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene
+        .commit(&run, |edit| {
+            let position = begin(edit)?;
+            edit.ask_step(position, "go on?", json!(1))
+        })
+        .await;
+    let answered = scene.store.answer(run.id, "one", Answer::Approve, "ann", None).await.unwrap();
+    scene.clock.advance(SECOND);
+    let again = scene.store.answer(run.id, "one", Answer::Approve, "bob", None).await.unwrap();
+    assert_eq!(again.head.available_at, answered.head.available_at);
+    assert_eq!(again, scene.get(run.id).await);
+}
+
 /// An interrupted attempt may be skipped or failed by a person.
 pub async fn an_interruption_is_answered(scene: Scene) {
     let workflow = surefoot::Workflow::builder("a")

@@ -20,7 +20,7 @@ use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo,
+    WorkerInfo, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -90,6 +90,7 @@ impl Store for MemoryStore {
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
+        worker.check()?;
         self.free(|state, now| state.register(worker, self.one_worker, now))
     }
 
@@ -116,6 +117,7 @@ impl Store for MemoryStore {
     }
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
+        submission.check()?;
         self.free(|state, now| state.submit(submission, now))
     }
 
@@ -130,6 +132,7 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        transition.check()?;
         if transition.head.worker.is_some() {
             self.change(|state, now| state.commit(lease, transition, now))
         } else {
@@ -157,10 +160,12 @@ impl Store for MemoryStore {
     }
 
     async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+        refuse_nul("the queue's name", name)?;
         self.free(|state, _| state.set_queue(name, limits, only_if_new))
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
+        refuse_nul("the queue's name", name)?;
         self.free(|state, _| state.pause_queue(name, paused))
     }
 
@@ -193,6 +198,7 @@ impl Store for MemoryStore {
     }
 
     async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        document.check()?;
         self.change(|state, now| Ok(state.put_document(document, expect, now)))
     }
 

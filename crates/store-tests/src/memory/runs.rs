@@ -74,7 +74,13 @@ impl State {
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
         let run = self.runs.get(&lease.run).map(|entry| &entry.run).ok_or(StoreError::LeaseLost)?;
-        if run.head.status != RunStatus::Running || run.lease() != Some(lease) {
+        let number = transition.head.commits;
+        if run.head.epoch == lease.epoch && run.head.commits == number {
+            // It took place, and its answer got lost.
+            return Ok(Committed { cancel: run.head.cancel });
+        }
+        let follows = run.head.commits + 1 == number;
+        if run.head.status != RunStatus::Running || run.lease() != Some(lease) || !follows {
             return Err(StoreError::LeaseLost);
         }
         let head = &mut transition.head;

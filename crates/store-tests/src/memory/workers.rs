@@ -23,7 +23,8 @@ impl State {
         worker.info.heartbeat_at = now;
         worker.info.expires_at = now + worker.lease;
         let cancels = self.held_by(id).filter_map(|run| Some((run.id, run.head.cancel?))).collect();
-        Ok(Heartbeat { cancels })
+        let held = self.held_by(id).map(|run| run.id).collect();
+        Ok(Heartbeat { cancels, held })
     }
 
     pub(super) fn deregister(&mut self, id: WorkerId, now: Timestamp) -> Result<(), StoreError> {

@@ -195,7 +195,7 @@ impl World {
     /// What the holder writes, if the rules let it.
     fn written(&self, run: Run, act: &Act) -> Option<(Run, Transition)> {
         let mut edit = Edit::new(run, self.scene.now());
-        perform(&mut edit, act).ok().map(|()| edit.finish())
+        perform(&mut edit, act).ok().map(|()| edit.finish_as_holder())
     }
 
     async fn person(&self, op: &Op) -> Result<(), Why> {

@@ -1,0 +1,93 @@
+//! One rule of all stores: no name, key or parameter holds a NUL character. PostgreSQL keeps none in a text, C programs end
+//! theirs with it, and nobody has a use for one in a name; so it is refused at the door, and alike everywhere.
+
+use serde_json::Value;
+
+use crate::RecordChange;
+use crate::document::NewDocument;
+use crate::state::{RuleError, Transition};
+use crate::store::{NewWorker, Submission};
+
+/// Refuses a text with a NUL in it; `what` says what the text is.
+///
+/// # Errors
+/// A mistake of whoever gave the text.
+pub fn refuse_nul(what: &str, text: &str) -> Result<(), RuleError> {
+    if text.contains('\0') {
+        return Err(RuleError(format!("{what} {text:?} holds a NUL character, which no store keeps: take it out")));
+    }
+    Ok(())
+}
+
+impl Submission {
+    /// Refuses what no store can keep. Every store asks before it writes.
+    ///
+    /// # Errors
+    /// A name or a key that holds a NUL.
+    pub fn check(&self) -> Result<(), RuleError> {
+        let run = &self.queued.0;
+        let texts = [("key", &run.key), ("unique value", &run.unique), ("concurrency key", &run.concurrency_key)];
+        texts
+            .into_iter()
+            .filter_map(|(what, text)| Some((what, text.as_deref()?)))
+            .try_for_each(|(what, text)| refuse_nul(&format!("the {what}"), text))
+    }
+}
+
+impl Transition {
+    /// Refuses what no store can keep. Every store asks before it writes.
+    ///
+    /// # Errors
+    /// A record whose kind or name holds a NUL.
+    pub fn check(&self) -> Result<(), RuleError> {
+        self.records.iter().try_for_each(|change| {
+            let (RecordChange::Put { kind, name, .. } | RecordChange::Remove { kind, name }) = change;
+            refuse_nul("the record's kind", kind)?;
+            refuse_nul("the record's name", name)
+        })
+    }
+}
+
+impl NewWorker {
+    /// Refuses what no store can keep. Every store asks before it writes.
+    ///
+    /// # Errors
+    /// A name or version that holds a NUL.
+    pub fn check(&self) -> Result<(), RuleError> {
+        refuse_nul("the worker's name", &self.name)?;
+        refuse_nul("the worker's version", &self.version)
+    }
+}
+
+impl NewDocument {
+    /// Refuses what no store can keep. Every store asks before it writes.
+    ///
+    /// # Errors
+    /// A kind or id that holds a NUL.
+    pub fn check(&self) -> Result<(), RuleError> {
+        refuse_nul("the document's kind", &self.kind)?;
+        refuse_nul("the document's id", &self.id)
+    }
+}
+
+/// Where in a JSON value a text or a name holds a NUL: `environments/0/name`, or nothing for the value itself.
+pub(crate) fn places(value: &Value) -> Vec<String> {
+    let within = |name: String, value: &Value| -> Vec<String> {
+        let inside = |place: String| if place.is_empty() { name.clone() } else { format!("{name}/{place}") };
+        places(value).into_iter().map(inside).collect()
+    };
+    match value {
+        Value::String(text) if text.contains('\0') => vec![String::new()],
+        Value::Array(items) => {
+            items.iter().enumerate().flat_map(|(index, item)| within(index.to_string(), item)).collect()
+        }
+        Value::Object(fields) => {
+            let place = |name: &String| name.escape_debug().to_string();
+            let field = |(name, value): (&String, &Value)| {
+                if name.contains('\0') { vec![place(name)] } else { within(place(name), value) }
+            };
+            fields.iter().flat_map(field).collect()
+        }
+        _ => Vec::new(),
+    }
+}
