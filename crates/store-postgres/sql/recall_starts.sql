@@ -1,11 +1,19 @@
--- Recent first starts of a queue that has just been given a rate count for it. A run that started after $2 is live, or ended
--- after $2.
+-- Recent first starts of a queue that has just been given a rate count for it: the newest $3, for more than the rate allows
+-- say nothing more. A run that started after $2 is live, or ended after $2. $4 of them at a time, and none that somebody
+-- else is writing just now: this is called again.
 UPDATE {schema}.runs SET rate_at = started_at
-WHERE rate_at IS NULL AND started_at > $2::bigint AND id IN (
-    SELECT id FROM {schema}.runs WHERE status = 'running' AND queue = $1::text
-    UNION ALL SELECT id FROM {schema}.runs WHERE ready AND started_at IS NOT NULL AND queue = $1
-    UNION ALL SELECT id FROM {schema}.runs WHERE ready IS FALSE AND queue = $1
-    UNION ALL SELECT id FROM {schema}.runs WHERE status = 'waiting' AND available_at IS NULL AND queue = $1
-    UNION ALL SELECT id FROM {schema}.runs WHERE details AND completed_at IS NOT NULL AND queue = $1
-        AND status IN ('completed', 'failed', 'cancelled') AND completed_at > $2
+WHERE id IN (
+    SELECT id FROM {schema}.runs WHERE rate_at IS NULL AND id IN (
+        SELECT id FROM (
+            SELECT id, started_at FROM {schema}.runs WHERE status = 'running' AND queue = $1::text
+            UNION ALL SELECT id, started_at FROM {schema}.runs WHERE ready AND started_at IS NOT NULL AND queue = $1
+            UNION ALL SELECT id, started_at FROM {schema}.runs WHERE ready IS FALSE AND queue = $1
+            UNION ALL SELECT id, started_at FROM {schema}.runs
+            WHERE status = 'waiting' AND available_at IS NULL AND queue = $1
+            UNION ALL SELECT id, started_at FROM {schema}.runs WHERE details AND completed_at IS NOT NULL AND queue = $1
+                AND status IN ('completed', 'failed', 'cancelled') AND completed_at > $2::bigint
+        ) AS recent
+        WHERE started_at > $2 ORDER BY started_at DESC LIMIT $3::bigint
+    )
+    LIMIT $4::bigint FOR UPDATE SKIP LOCKED
 );

@@ -107,6 +107,16 @@ impl Pooled<'_> {
     }
 }
 
+impl Pooled<'_> {
+    /// The same for a statement that gives no rows: how many it changed.
+    pub(crate) async fn execute(&mut self, (statement, args): Call<'_>) -> Result<u64, Error> {
+        self.busy = true;
+        let changed = self.execute_typed(statement, &args.as_slice()).await;
+        self.busy = false;
+        changed
+    }
+}
+
 impl std::ops::Deref for Pooled<'_> {
     type Target = Session;
 

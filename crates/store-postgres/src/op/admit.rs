@@ -50,6 +50,11 @@ impl Gate {
         self.limits.rate.map_or(usize::MAX, |rate| left(rate.max))
     }
 
+    /// Whether its limits were looked at under its lock; else it had none a moment ago.
+    pub(super) fn is_locked(&self) -> bool {
+        self.now.is_some()
+    }
+
     /// Whether first starts are counted.
     pub(super) fn counts(&self) -> bool {
         self.limits.rate.is_some()

@@ -179,7 +179,7 @@ impl Walk<'_, '_> {
         let args = |limit: usize| {
             let known: Vec<Uuid> = self.picks.iter().map(|pick| uuid(pick.row.id.as_bytes())).collect();
             let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
-            args.with_all(self.gate.full_keys()).with_all(known).with(bound(limit))
+            args.with_all(self.gate.full_keys()).with_all(known).with(bound(limit)).with(self.gate.is_locked())
         };
         let mut calls = vec![(sql.claim_resumed.as_str(), args(wanted))];
         if starts > 0 {

@@ -1,13 +1,22 @@
 //! Queues: their limits and their pause.
 
+use std::time::{Duration, Instant};
+
 use surefoot::{Keep, QueueLimits, Rate};
 
 use crate::args::Args;
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::pipe::Call;
 use crate::row::{get, length, signed};
 use crate::shared::Shared;
 use crate::tx::Tx;
+
+/// Runs whose start is recalled in one transaction.
+const BATCH: u32 = 500;
+
+/// A start that was on its way when its queue was limited is waited for, so long at most.
+const SETTLE: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) async fn set_queue(
     shared: &Shared,
@@ -24,22 +33,58 @@ pub(crate) async fn set_queue(
     let rate = |index| rows.first().map(|row| get::<Option<i64>>(row, index)).transpose().map(Option::flatten);
     let before = (rate(0)?, rate(1)?);
     let after = (limits.rate.map(|rate| i64::from(rate.max)), limits.rate.map(|rate| length(rate.per)));
-    match limits.rate.filter(|_| before != after) {
-        Some(rate) => limit_anew(tx, name, limits, rate).await?,
-        None => tx.commit(vec![set(shared, name, limits)]).await.map(drop)?,
-    }
+    let Some(rate) = limits.rate.filter(|_| before != after) else {
+        tx.commit(vec![set(shared, name, limits)]).await?;
+        told(shared);
+        return Ok(());
+    };
+    tx.roll_back().await;
+    limit_anew(shared, name, limits, rate).await
+}
+
+fn told(shared: &Shared) {
     shared.set_backlog(true);
     shared.marks.changed(true);
+}
+
+/// Gives a queue a rate that it had not: it counts what has started before. No lock is held meanwhile on any run, nor on the
+/// queue but for the moment in which its row is written.
+async fn limit_anew(shared: &Shared, name: &str, limits: &QueueLimits, rate: Rate) -> Result<(), Failure> {
+    recall_starts(shared, name, rate).await?;
+    let tx = Tx::begin(shared).await?;
+    let calls = vec![set(shared, name, limits), (shared.sql.transaction.as_str(), Args::none())];
+    let answers = tx.commit(calls).await?;
+    told(shared);
+    let row = answers[1].first().ok_or_else(|| fault("a transaction has a number"))?;
+    settle(shared, get(row, 0)?).await?;
+    recall_starts(shared, name, rate).await
+}
+
+/// Waits for those who had not seen the limit when they began to start a run. A transaction of somebody's that takes longer
+/// than that starts none.
+async fn settle(shared: &Shared, transaction: &str) -> Result<(), Failure> {
+    let until = Instant::now() + SETTLE;
+    while Instant::now() < until {
+        let rows = shared.query((&shared.sql.is_over, Args::none().with(transaction))).await?;
+        if rows.first().map(|row| get(row, 0)).transpose()? == Some(true) {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
     Ok(())
 }
 
-/// Gives a queue a rate that it had not: it counts what has started before.
-async fn limit_anew(mut tx: Tx<'_>, name: &str, limits: &QueueLimits, rate: Rate) -> Result<(), Failure> {
-    let shared = tx.shared;
-    tx.query((&shared.sql.stop_starts, Args::none())).await?;
+/// Has the rate count the newest starts, as many as it allows; those that are being written just now are left out.
+async fn recall_starts(shared: &Shared, name: &str, rate: Rate) -> Result<(), Failure> {
     let from = shared.now().as_micros().saturating_sub(length(rate.per));
-    let recall = (shared.sql.recall_starts.as_str(), Args::none().with(name).with(from));
-    tx.commit(vec![set(shared, name, limits), recall]).await.map(drop)
+    for _ in 0..=rate.max.div_ceil(BATCH) {
+        let args = Args::none().with(name).with(from).with(i64::from(rate.max)).with(i64::from(BATCH));
+        let mut session = shared.session().await?;
+        if session.execute((&shared.sql.recall_starts, args)).await? < u64::from(BATCH) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn set<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits) -> Call<'a> {
@@ -63,7 +108,6 @@ fn set<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits) -> Call<'a> 
 
 pub(crate) async fn pause_queue(shared: &Shared, name: &str, paused: bool) -> Result<(), Failure> {
     shared.query((&shared.sql.pause_queue, Args::none().with(name).with(paused))).await?;
-    shared.set_backlog(true);
-    shared.marks.changed(true);
+    told(shared);
     Ok(())
 }

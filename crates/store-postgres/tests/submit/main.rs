@@ -4,6 +4,7 @@
 
 mod claims;
 mod keys;
+mod limits;
 mod parameters;
 mod rights;
 mod support;

@@ -17,7 +17,7 @@ pub(crate) fn set_queue(tx: &mut Tx<'_>, name: &str, limits: &QueueLimits, only_
     write(tx, name, limits)?;
     if let Some(rate) = limits.rate.filter(|rate| Some(*rate) != before.rate) {
         let from = tx.now.as_micros().saturating_sub(length(rate.per));
-        tx.conn.prepare_cached(sql::RECALL_STARTS)?.execute(params![name, from])?;
+        tx.conn.prepare_cached(sql::RECALL_STARTS)?.execute(params![name, from, rate.max])?;
     }
     (*tx.work, *tx.backlog) = (true, true);
     Ok(())

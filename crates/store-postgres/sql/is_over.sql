@@ -1,0 +1,2 @@
+-- Whether everybody sees what the transaction $1 wrote: those that began before it are over.
+SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8;
