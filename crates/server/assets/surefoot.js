@@ -107,6 +107,8 @@ async function refresh() {
   } finally {
     fetching = false;
     last = Date.now();
+    // Something changed while the page was on its way.
+    if (wanted && !document.hidden) soon();
   }
 }
 

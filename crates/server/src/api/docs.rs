@@ -73,7 +73,7 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
     }
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
     if !parameters.is_empty() {
-        page.push_str("<table><thead><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr></thead><tbody>");
+        page.push_str("<div class=\"scroll\"><table><thead><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr></thead><tbody>");
         for parameter in parameters {
             let required = if parameter["required"] == true { " *" } else { "" };
             put(
@@ -87,7 +87,7 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
                 ),
             );
         }
-        page.push_str("</tbody></table>");
+        page.push_str("</tbody></table></div>");
     }
     for (media, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
         put(page, format_args!("<p>Body, {}: {}</p>", escape(media), kind(&content["schema"])));
@@ -121,7 +121,7 @@ fn fields(page: &mut String, schema: &Value) {
         }
         return;
     };
-    page.push_str("<table><thead><tr><th>Field</th><th>Type</th><th></th></tr></thead><tbody>");
+    page.push_str("<div class=\"scroll\"><table><thead><tr><th>Field</th><th>Type</th><th></th></tr></thead><tbody>");
     for (name, field) in properties {
         let star = if required(name) { " *" } else { "" };
         put(
@@ -134,7 +134,7 @@ fn fields(page: &mut String, schema: &Value) {
             ),
         );
     }
-    page.push_str("</tbody></table>");
+    page.push_str("</tbody></table></div>");
 }
 
 /// A type in a few words; one that has a name is a link to it.

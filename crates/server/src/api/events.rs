@@ -15,5 +15,5 @@ use crate::state::App;
     responses((status = 200, content_type = "text/event-stream", body = String))
 )]
 pub(crate) async fn watch(State(app): State<App>) -> Response {
-    sse::changes(app.hub())
+    sse::changes(app.hub(), true)
 }

@@ -190,7 +190,7 @@ impl Draw {
 
     fn ticks(&self) -> Vec<String> {
         let count = self.buckets.len();
-        [0, count / 4, count / 2, count * 3 / 4].iter().map(|index| self.time(*index)).collect()
+        (0..=4).map(|quarter| self.time(count * quarter / 4)).collect()
     }
 
     fn spot(&self, index: usize, title: String) -> Spot {

@@ -12,4 +12,4 @@ mod topic;
 mod watcher;
 
 pub(crate) use hub::Hub;
-pub(crate) use watcher::{changes, stream};
+pub(crate) use watcher::{changes, changes_of, stream};

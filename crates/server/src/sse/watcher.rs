@@ -8,6 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
+use serde_json::json;
 use surefoot::{RunId, StoreError};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -138,11 +139,67 @@ impl Watcher {
     }
 }
 
-/// Says when a listing may have changed.
-pub(crate) fn changes(hub: &Hub) -> Response {
+/// Says when a run's history went on after the event `seen`, and nothing of what happened.
+///
+/// # Errors
+/// When there is no such run, or the store cannot be read.
+pub(crate) async fn changes_of(hub: &Hub, run: RunId, seen: u64) -> Result<Response, StoreError> {
+    let topic = hub.topic(run);
+    let changed = topic.changed.subscribe();
+    topic.now().await?;
+    let until = Instant::now() + LONGEST;
+    let glance = Glance { counted: hub.watching(), hub: hub.clone(), topic, changed, seen, until };
+    Ok(response(stream::unfold(glance, |mut glance| async move {
+        let chunk = glance.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(chunk), glance))
+    })))
+}
+
+/// How often at most a page is told to look again.
+const GLANCE: Duration = Duration::from_millis(300);
+
+struct Glance {
+    hub: Hub,
+    topic: Arc<Topic>,
+    changed: watch::Receiver<u64>,
+    /// Told already, up to this event.
+    seen: u64,
+    until: Instant,
+    #[expect(dead_code, reason = "it counts by being there")]
+    counted: Counted,
+}
+
+impl Glance {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            self.changed.mark_unchanged();
+            let last = self.topic.now().await.ok()?.seq;
+            if last > self.seen {
+                self.seen = last;
+                tokio::select! {
+                    () = self.hub.stop().cancelled() => return None,
+                    () = tokio::time::sleep(GLANCE) => return Some(text::message(None, "changed", &json!({ "seq": last }))),
+                }
+            }
+            tokio::select! {
+                biased;
+                () = self.hub.stop().cancelled() => return None,
+                () = tokio::time::sleep_until(self.until) => return None,
+                // A run that has ended says nothing more; should a person retry it, the page looks again by itself.
+                changed = self.changed.changed() => changed.ok()?,
+                () = tokio::time::sleep(STILL_HERE) => return Some(Bytes::from_static(text::STILL_HERE.as_bytes())),
+            }
+        }
+    }
+}
+
+/// Says when a listing may have changed; with `at_once`, how it stands as well.
+pub(crate) fn changes(hub: &Hub, at_once: bool) -> Response {
     let overview = hub.overview();
     let mut changed = overview.0.subscribe();
-    changed.mark_changed();
+    if at_once {
+        changed.mark_changed();
+    }
     let listener =
         Listener { counted: hub.watching(), hub: hub.clone(), overview, changed, until: Instant::now() + LONGEST };
     response(stream::unfold(listener, |mut listener| async move {

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 /// How long to wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a live page may take to show what has happened: it looks again by itself after 15 s.
+const SOON: Duration = Duration::from_secs(6);
+
 /// What kind of browser.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kind {
@@ -84,6 +87,15 @@ impl Browser {
         }
     }
 
+    /// Waits for what a live page shows as soon as it happens, and not only when it looks again by itself.
+    pub(crate) async fn soon(&self, selector: &str) {
+        let deadline = Instant::now() + SOON;
+        while !self.has(selector).await {
+            assert!(Instant::now() < deadline, "{selector} was not seen at once on {}", self.url().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) async fn has(&self, selector: &str) -> bool {
         let wanted = json!({ "using": "css selector", "value": selector });
         self.call("POST", "/elements", Some(wanted)).await[0].is_object()
@@ -137,12 +149,53 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
     }
 
+    /// As wide as a phone, or as a desk's screen.
+    pub(crate) async fn width(&self, width: u32) {
+        let phone = width < 600;
+        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": phone });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
+        self.call("POST", "/goog/cdp/execute", Some(command)).await;
+    }
+
+    /// Nothing sticks out to the right of a page that is as wide as this. A phone makes its window wider where something
+    /// does, so the window's own width says nothing.
+    pub(crate) async fn fits(&self, width: u32) {
+        let found = self
+            .script(&format!(
+                "const out = [...document.querySelectorAll('body *')].filter((one) => {{
+                   const box = one.getBoundingClientRect();
+                   if (box.width <= 1 || box.right <= {width} + 0.5) return false;
+                   for (let up = one.parentElement; up; up = up.parentElement) {{
+                     const held = getComputedStyle(up);
+                     if (held.overflowX !== 'visible' && up.getBoundingClientRect().right <= {width} + 0.5) return false;
+                   }}
+                   return true;
+                 }}).map((one) => one.outerHTML.slice(0, 120));
+                 return [Math.max(document.documentElement.scrollWidth, document.body.scrollWidth), innerWidth, out];"
+            ))
+            .await;
+        assert_eq!(found, json!([width, width, []]), "{} does not fit", self.url().await);
+    }
+
+    /// Nothing was complained about on the console since this was asked last.
+    pub(crate) async fn quiet(&self) {
+        let said = self.console().await;
+        assert!(said.is_empty(), "the console of {}: {said:#?}", self.url().await);
+    }
+
+    /// What was complained about on the console since this was asked last.
+    pub(crate) async fn console(&self) -> Vec<Value> {
+        let entries = self.call("POST", "/se/log", Some(json!({ "type": "browser" }))).await;
+        let wrong = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
+        entries.as_array().unwrap().iter().filter(wrong).cloned().collect()
+    }
+
     /// Keeps what the whole page looks like.
     pub(crate) async fn picture(&self, name: &str) {
         let command = json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
         let answer = self.call("POST", "/goog/cdp/execute", Some(command)).await;
         let png = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, answer["data"].as_str().unwrap()).unwrap();
-        let folder = target().join("screenshots");
+        let folder = target().join("browser");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
     }
@@ -192,7 +245,8 @@ fn wanted(kind: Kind) -> Value {
     if kind.without_script {
         chrome["prefs"]["profile.managed_default_content_settings.javascript"] = 2.into();
     }
-    json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": chrome } } })
+    json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": chrome,
+        "goog:loggingPrefs": { "browser": "ALL" } } } })
 }
 
 fn port(output: impl std::io::Read) -> u16 {

@@ -1,10 +1,12 @@
 //! The dashboard in a real Chromium, over a real server with a real worker and store. Screenshots are kept in
-//! `target/screenshots`.
+//! `target/browser`.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod driver;
+mod past;
 mod site;
+mod walk;
 
 use driver::{Browser, Kind};
 use site::Site;
@@ -180,4 +182,25 @@ async fn everything_works_without_a_script() {
     let url = browser.find("#share-url").await;
     assert!(!url.is_empty());
     browser.wait_text("A link to the progress of this run").await;
+}
+
+/// Sooner than the page looks again by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_seen_at_once_and_nothing_is_loaded_again() {
+    let (site, browser) = world(Kind::default()).await;
+    let run = site.submit("project-initialization", "kiln-web", serde_json::json!({ "name": "kiln-web" })).await;
+    browser.go(&run).await;
+    browser.script("window.same = true; document.querySelector('#step-finalize > summary').focus()").await;
+    for step in ["create_repository", "push_template", "create_environments"] {
+        browser.soon(&format!("#step-{step}.running")).await;
+    }
+    let same = "return [window.same, document.activeElement.parentElement.id]";
+    assert_eq!(browser.script(same).await, serde_json::json!([true, "step-finalize"]));
+    browser.go(&site.url("/runs")).await;
+    browser.script("window.same = true").await;
+    browser.find(".status.running").await;
+    site.submit("fails", "broken", serde_json::json!({})).await;
+    browser.soon("td .status.failed, .status.failed").await;
+    assert_eq!(browser.script("return window.same").await, true);
+    browser.quiet().await;
 }

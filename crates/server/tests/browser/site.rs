@@ -1,18 +1,20 @@
 //! A real server in a process of its own, so that it can be killed: this test binary, started once more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use surefoot::{Store, Worker, WorkerOptions, Workflow};
 use surefoot_initializer::project::{self, ProjectConfig};
-use surefoot_server::auth::{AuthOptions, ServerSecret};
-use surefoot_server::{ServerOptions, Workflows};
+use surefoot_server::auth::{AuthOptions, Role, ServerSecret, token};
+use surefoot_server::{AlertOptions, ServerOptions, Workflows};
 use surefoot_sqlite::SqliteStore;
 use tempfile::TempDir;
 
 use crate::driver::PATIENCE;
+use crate::past;
 
 const DIR: &str = "SUREFOOT_BROWSER_TEST_DIR";
 const PORT: &str = "SUREFOOT_BROWSER_TEST_PORT";
@@ -33,12 +35,49 @@ impl Drop for Site {
 
 impl Site {
     pub(crate) async fn open() -> Self {
+        let mut site = Self::closed();
+        site.start().await;
+        site
+    }
+
+    /// A server where one has to sign in, and a token for this role.
+    pub(crate) async fn with_token(role: Role) -> (Self, String) {
+        let mut site = Self::closed();
+        let store = SqliteStore::open(&site.file()).unwrap();
+        token::create(&store, "first", Role::Admin, None, "test").await.unwrap();
+        let made = token::create(&store, "ann", role, None, "test").await.unwrap();
+        drop(store);
+        site.start().await;
+        (site, made.secret.expose().to_owned())
+    }
+
+    /// A server with a day behind it.
+    pub(crate) async fn with_past() -> Self {
+        let mut site = Self::closed();
+        let plans = [Arc::new(project::workflow()), Arc::new(Workflow::from_yaml(PREVIEW).unwrap())];
+        past::play(&site.file(), &plans).await;
+        site.start().await;
+        site
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("surefoot.db")
+    }
+
+    fn closed() -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let mut site = Self { dir: TempDir::new().unwrap(), port, process: None };
-        site.start().await;
-        site
+        Self { dir: TempDir::new().unwrap(), port, process: None }
+    }
+
+    /// Submits a run as a program does, and gives the address of its page.
+    pub(crate) async fn submit(&self, workflow: &str, key: &str, parameters: Value) -> String {
+        let request = json!({ "workflow": workflow, "key": key, "parameters": parameters });
+        let sent = reqwest::Client::new().post(self.url("/api/v1/runs")).json(&request).send().await.unwrap();
+        assert_eq!(sent.status(), 201);
+        let run: Value = sent.json().await.unwrap();
+        self.url(&format!("/runs/{}", run["id"].as_str().unwrap()))
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -99,6 +138,27 @@ steps:
   - { id: wait, action: sleep, with: { duration: 1h } }
 ";
 
+const PREVIEW: &str = "
+workflow: preview-environment
+title: A preview environment
+unique: parameters.name
+parameters:
+  type: object
+  properties: { name: { type: string } }
+steps:
+  - { id: build, title: Build the image, action: command.run, with: { shell: 'echo built; sleep 600' } }
+  - { id: deploy, title: Deploy, action: command.run, with: { shell: 'echo deployed' } }
+  - { id: smoke, title: Smoke test, action: command.run, with: { shell: 'echo ok' } }
+";
+
+const STEPS: &str = "
+workflow: two-steps
+title: The second step fails
+steps:
+  - { id: one, action: command.run, with: { shell: 'echo one' } }
+  - { id: two, action: command.run, with: { shell: 'echo two; exit 4' }, retry: { attempts: 1 } }
+";
+
 /// No test: the server's process.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests"]
@@ -113,9 +173,10 @@ async fn server_process() {
     let worker = Worker::start(store.clone(), handlers, options).await.unwrap();
     store.set_queue("project-initialization", project::queue_limits(), true).await.unwrap();
     let mut workflows = vec![Arc::new(project::workflow())];
-    workflows.extend([APPROVAL, FAILS, SLOW].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())));
+    workflows.extend([APPROVAL, FAILS, SLOW, PREVIEW, STEPS].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())));
     let secret = ServerSecret::from_file(&dir.join("server.key")).unwrap();
-    let options = ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows));
+    let alerts = AlertOptions { every: Duration::from_millis(500), ..AlertOptions::default() };
+    let options = ServerOptions { alerts, ..ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows)) };
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
     surefoot_server::serve(listener, worker.client(), options, Default::default()).await.unwrap();
 }

@@ -71,7 +71,7 @@ impl Fields {
 }
 
 /// No run has the id that an address names.
-fn no_run(id: &str) -> Problem {
+pub(super) fn no_run(id: &str) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 

@@ -1,5 +1,7 @@
 //! A queue with its limits, in words and as the fields of a form.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use surefoot::{Keep, QueueInfo, QueueLimits, Rate, format_duration, parse_duration};
 
@@ -28,6 +30,7 @@ struct LimitField {
     example: &'static str,
 }
 
+const DAY: u64 = 86_400;
 const COUNT: &str = "[1-9][0-9]{0,8}";
 const RATE: &str = "[1-9][0-9]{0,8}/.+";
 
@@ -92,9 +95,15 @@ fn fields(queue: &QueueInfo) -> Vec<LimitField> {
     ]
 }
 
+/// People say how many days something is kept, not how many hours.
+fn in_days(age: Duration) -> String {
+    let days = age.as_secs() / DAY;
+    if days > 0 && age == Duration::from_secs(days * DAY) { format!("{days}d") } else { format_duration(age) }
+}
+
 /// `30d,1000`; `None` when everything is kept.
 fn keep_text(keep: Keep) -> Option<String> {
-    let parts = [keep.age.map(format_duration), keep.count.map(|count| count.to_string())];
+    let parts = [keep.age.map(in_days), keep.count.map(|count| count.to_string())];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>();
     (!parts.is_empty()).then(|| parts.join(","))
 }
@@ -145,8 +154,6 @@ fn read_keep(text: &str) -> Option<Keep> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -164,6 +171,7 @@ mod tests {
         let shown =
             fields(&QueueInfo { name: "q".into(), limits: limits.clone(), paused: false, queued, waiting, running });
         let text = |name: &str| shown.iter().find(|field| field.name == name).unwrap().value.clone();
+        assert_eq!(text("keep_completed"), "1d,10");
         assert_eq!(limit_fields(text), Ok(limits));
     }
 

@@ -24,7 +24,7 @@ use crate::dashboard::mask::Masker;
 use crate::dashboard::text::url;
 use crate::dashboard::view::{Pair, asks, safe_link, short_id};
 use crate::dashboard::visitor::{Live, Visitor};
-use crate::dashboard::{mask, pages::widget};
+use crate::dashboard::{live, mask, pages::widget};
 use crate::http::Problem;
 use crate::state::App;
 
@@ -94,10 +94,12 @@ pub(super) async fn run(
 ) -> Result<Response, Problem> {
     let id: RunId = id.parse().map_err(|_| super::no_run(&id))?;
     let store = app.store();
-    let run = app.client().run(id).await?;
     let records = RecordFilter { run: Some(id), limit: Some(RECORDS), ..RecordFilter::default() };
-    let (events, records, workers, waiting) =
-        tokio::try_join!(events(store, id), store.records(records), store.workers(), app.client().waiting(&run))?;
+    let (events, records, workers) = tokio::try_join!(events(store, id), store.records(records), store.workers())?;
+    // After its events, so that whoever looks again after the last of them misses nothing.
+    let run = app.client().run(id).await?;
+    let waiting = app.client().waiting(&run).await?;
+    let live = live::of_run(id, events.last().map_or(0, |event| event.seq));
     let course = Course::of(&run, &events);
     let subject = Subject {
         visitor: &visitor,
@@ -110,7 +112,7 @@ pub(super) async fn run(
     let view = subject.view(&app, &events, &records, waiting.as_ref(), link);
     // A page that the browser loads again by itself would take away what is being typed.
     let without_script = (!run.head.status.is_ended() && !asks(&run)).then_some(3);
-    visitor.page("run.html", Live { events: Some(format!("/live?run={id}")), without_script }, view).await
+    visitor.page("run.html", Live { events: Some(live), without_script }, view).await
 }
 
 async fn events(store: &dyn Store, run: RunId) -> Result<Vec<Event>, StoreError> {
