@@ -48,7 +48,9 @@ enum Measure {
     /// No-op workflows on Surefoot.
     Workload(workload::Args),
     /// No-op workflows on Surefoot on PostgreSQL, by one worker.
-    PostgresWorkload(postgres::Args),
+    PostgresWorkload(postgres::WorkloadArgs),
+    /// A worker on PostgreSQL, until its input ends.
+    PostgresWorker(postgres::WorkerArgs),
     /// The PostgreSQL table: a cluster of its own, pgbench beside Surefoot with one, two and four workers.
     Postgres(postgres::Suite),
     /// Puts finished runs into a store file.
@@ -63,7 +65,8 @@ fn main() -> anyhow::Result<()> {
         Some(Measure::Raw(args)) => report::print(&raw::measure(&args)?),
         Some(Measure::Commits(args)) => report::print(&raw::commits(&args)?),
         Some(Measure::Workload(args)) => report::print(&workload::measure(&args)?),
-        Some(Measure::PostgresWorkload(args)) => report::print(&postgres::measure(&args)?),
+        Some(Measure::PostgresWorkload(args)) => report::print(&postgres::workload(&args)?),
+        Some(Measure::PostgresWorker(args)) => report::print(&postgres::worker(&args)?),
         Some(Measure::Postgres(suite)) => postgres::run(&suite),
         Some(Measure::Fill(args)) => report::print(&history::fill(&args)?),
         None => suite::run(args.rounds, args.seconds, &args.history, args.folder),

@@ -28,10 +28,10 @@ pub(crate) fn median(rounds: &[Figures], figure: impl Fn(&Figures) -> f64) -> f6
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The value below which `share` of the sorted samples lie.
+/// The value below which `share` of the sorted samples lie; zero when there are none.
 pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let index = (sorted.len() as f64 * share) as usize;
-    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// The most memory that this process has had, MiB, as Linux counts it.

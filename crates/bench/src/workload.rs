@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use surefoot::{Client, Handlers, RunStatus, StepContext, Store, Submit, Worker, WorkerOptions, Workflow, handler_fn};
+use surefoot::{
+    Client, Clock as _, Handlers, RunStatus, StepContext, Store, Submit, SystemClock, Timestamp, Worker, WorkerOptions,
+    Workflow, handler_fn,
+};
 use surefoot_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
@@ -25,24 +28,32 @@ pub(crate) struct Args {
     at_once: usize,
 }
 
-/// Does nothing; the first step notes how long ago its run was submitted: from the call to the handler's first line.
-#[derive(Clone)]
-struct Nothing {
-    base: Instant,
+/// Does nothing; the first step notes how long ago its run was submitted: from the call to the handler's first line, by the
+/// machine's clock, which the processes of a measurement share.
+#[derive(Clone, Default)]
+pub(crate) struct Nothing {
     waits: Arc<Mutex<Vec<f64>>>,
 }
 
 impl Nothing {
-    fn handlers(&self) -> Handlers {
+    pub(crate) fn handlers(&self) -> Handlers {
         let this = self.clone();
         let nothing = handler_fn(move |context: StepContext, _: Value| {
-            if let Some(submitted) = context.parameters()["at"].as_f64().filter(|_| context.step_id() == "step_0") {
-                let wait = this.base.elapsed().as_secs_f64() * 1e6 - submitted;
-                this.waits.lock().unwrap_or_else(PoisonError::into_inner).push(wait);
+            if let Some(submitted) = context.parameters()["at"].as_i64().filter(|_| context.step_id() == "step_0") {
+                let wait = SystemClock.now().since(Timestamp::from_micros(submitted));
+                this.waits.lock().unwrap_or_else(PoisonError::into_inner).push(wait.as_secs_f64() * 1e6);
             }
             async { Ok(()) }
         });
         Handlers::new().with("nothing", nothing)
+    }
+
+    /// The waits that were noted, in the middle and of the slowest hundredth.
+    pub(crate) fn figures(&self) -> Figures {
+        let mut waits = std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+        waits.sort_by(f64::total_cmp);
+        let (p50_us, p99_us) = (percentile(&waits, 0.5), percentile(&waits, 0.99));
+        Figures { p50_us, p99_us, memory_mib: peak_memory(), ..Figures::default() }
     }
 }
 
@@ -62,42 +73,39 @@ pub(crate) struct Work {
 }
 
 pub(crate) async fn run(store: Arc<dyn Store>, work: &Work) -> anyhow::Result<Figures> {
-    let nothing = Nothing { base: Instant::now(), waits: Arc::default() };
+    let nothing = Nothing::default();
     let worker = Worker::start(store, nothing.handlers(), WorkerOptions::default()).await?;
+    let per_second = submit_all(&worker.client(), work).await?;
+    worker.stop().await;
+    Ok(Figures { per_second, ..nothing.figures() })
+}
+
+/// Submits runs, `at_once` at a time, and waits for each; how many ended in a second.
+pub(crate) async fn submit_all(client: &Client, work: &Work) -> anyhow::Result<f64> {
     let workflow = Arc::new(workflow(work.steps)?);
-    let until = Instant::now() + Duration::from_secs(work.seconds);
-    let mut submitters = JoinSet::new();
     let began = Instant::now();
+    let until = began + Duration::from_secs(work.seconds);
+    let mut submitters = JoinSet::new();
     for _ in 0..work.at_once {
-        submitters.spawn(submit(worker.client(), workflow.clone(), nothing.base, until));
+        submitters.spawn(submit(client.clone(), workflow.clone(), until));
     }
     let mut runs = 0;
     while let Some(count) = submitters.join_next().await {
         runs += count??;
     }
-    let per_second = runs as f64 / began.elapsed().as_secs_f64();
-    worker.stop().await;
-    let mut waits = std::mem::take(&mut *nothing.waits.lock().unwrap_or_else(PoisonError::into_inner));
-    waits.sort_by(f64::total_cmp);
-    Ok(Figures {
-        per_second,
-        p50_us: percentile(&waits, 0.5),
-        p99_us: percentile(&waits, 0.99),
-        memory_mib: peak_memory(),
-        file_mib: 0.0,
-    })
+    Ok(runs as f64 / began.elapsed().as_secs_f64())
 }
 
 fn workflow(steps: usize) -> anyhow::Result<Workflow> {
-    let schema = json!({ "type": "object", "properties": { "at": { "type": "number" } } });
+    let schema = json!({ "type": "object", "properties": { "at": { "type": "integer" } } });
     let builder = Workflow::builder("nothing").parameters(schema);
     Ok((0..steps).fold(builder, |builder, n| builder.step(format!("step_{n}"), "nothing")).build()?)
 }
 
-async fn submit(client: Client, workflow: Arc<Workflow>, base: Instant, until: Instant) -> anyhow::Result<u64> {
+async fn submit(client: Client, workflow: Arc<Workflow>, until: Instant) -> anyhow::Result<u64> {
     let mut runs = 0;
     while Instant::now() < until {
-        let at = base.elapsed().as_secs_f64() * 1e6;
+        let at = SystemClock.now().as_micros();
         let submitted = client.submit(Submit::new(workflow.clone()).parameters(json!({ "at": at }))).await?;
         let run = client.wait(submitted.run.id).await?;
         anyhow::ensure!(run.head.status == RunStatus::Completed, "run {} is {}", run.id, run.head.status);

@@ -1,0 +1,132 @@
+//! The processes of a measurement: workers that submit to themselves, and a worker with a submitter apart from it.
+
+use std::io::Read as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use surefoot::{Client, Worker, WorkerOptions};
+use surefoot_postgres::PostgresStore;
+
+use crate::report::Figures;
+use crate::workload::{self, Nothing, Work};
+
+#[derive(clap::Args)]
+pub(crate) struct WorkloadArgs {
+    #[arg(long)]
+    url: String,
+    #[arg(long)]
+    seconds: u64,
+    #[arg(long)]
+    steps: usize,
+    /// Runs under way at once.
+    #[arg(long)]
+    at_once: usize,
+    /// Only submit: the runs are for a worker elsewhere.
+    #[arg(long)]
+    submit_only: bool,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct WorkerArgs {
+    #[arg(long)]
+    url: String,
+    /// Neither listen nor notify.
+    #[arg(long)]
+    poll: bool,
+}
+
+/// Submits for some seconds, to a worker in this process or to one elsewhere.
+pub(crate) fn workload(args: &WorkloadArgs) -> anyhow::Result<Figures> {
+    runtime()?.block_on(async {
+        let store = Arc::new(PostgresStore::options(&args.url).open().await?);
+        let work = Work { seconds: args.seconds, steps: args.steps, at_once: args.at_once };
+        if !args.submit_only {
+            return workload::run(store, &work).await;
+        }
+        let per_second = workload::submit_all(&Client::new(store), &work).await?;
+        Ok(Figures { per_second, ..Figures::default() })
+    })
+}
+
+/// Works until its input ends.
+pub(crate) fn worker(args: &WorkerArgs) -> anyhow::Result<Figures> {
+    runtime()?.block_on(async {
+        let store = PostgresStore::options(&args.url).notify(!args.poll).open().await?;
+        let nothing = Nothing::default();
+        let worker = Worker::start(Arc::new(store), nothing.handlers(), WorkerOptions::default()).await?;
+        tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+        worker.stop().await;
+        Ok(nothing.figures())
+    })
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+/// What several workers are to do together.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) steps: usize,
+    pub(super) workers: usize,
+    /// Runs at once over all workers.
+    pub(super) at_once: usize,
+}
+
+/// Several workers together: their rates added up, the latency of the slowest.
+pub(super) fn together(url: &str, seconds: u64, load: Load) -> anyhow::Result<Figures> {
+    let at_once = load.at_once / load.workers;
+    let children = (0..load.workers).map(|_| submitter(url, seconds, load.steps, at_once, &[]));
+    let children = children.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut all = Figures::default();
+    for child in children {
+        let one = figures(child)?;
+        all.per_second += one.per_second;
+        all.memory_mib += one.memory_mib;
+        all.p50_us = all.p50_us.max(one.p50_us);
+        all.p99_us = all.p99_us.max(one.p99_us);
+    }
+    Ok(all)
+}
+
+/// One process submits one run after another, another does the work: the latency is the worker's.
+pub(super) fn hand_over(url: &str, seconds: u64, poll: bool) -> anyhow::Result<Figures> {
+    let worker = idle_worker(url, poll)?;
+    let submitted = figures(submitter(url, seconds, 1, 1, &["--submit-only"])?)?;
+    Ok(Figures { per_second: submitted.per_second, ..stop(worker)? })
+}
+
+/// A worker with nothing to do. It ends with its input: [`stop`].
+pub(super) fn idle_worker(url: &str, poll: bool) -> anyhow::Result<Child> {
+    let mut command = this(&["postgres-worker", "--url", url])?;
+    if poll {
+        command.arg("--poll");
+    }
+    Ok(command.stdin(Stdio::piped()).spawn()?)
+}
+
+/// Ends a worker, and tells what it measured.
+pub(super) fn stop(mut worker: Child) -> anyhow::Result<Figures> {
+    drop(worker.stdin.take());
+    figures(worker)
+}
+
+fn submitter(url: &str, seconds: u64, steps: usize, at_once: usize, more: &[&str]) -> anyhow::Result<Child> {
+    let (seconds, steps, at_once) = (seconds.to_string(), steps.to_string(), at_once.to_string());
+    let args = ["postgres-workload", "--url", url, "--seconds", &seconds, "--steps", &steps, "--at-once", &at_once];
+    Ok(this(&args)?.args(more).spawn()?)
+}
+
+/// This program again.
+fn this(args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+fn figures(child: Child) -> anyhow::Result<Figures> {
+    let output = child.wait_with_output()?;
+    anyhow::ensure!(output.status.success(), "a process failed: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("a process printed no figures")
+}

@@ -1,0 +1,64 @@
+//! Prints one history's figures.
+
+use super::{LOADS, Rounds};
+use crate::report::{Figures, median};
+
+/// Gives the rate of two workers with seven steps, 256 at once, by which the next history is held against the first.
+pub(super) fn print(finished: u64, all: &Rounds, first: Option<f64>, vacuum: &str) -> f64 {
+    let raw = rate(&all.runs);
+    let commit_us = 1e6 / rate(&all.one_commit);
+    println!("### {finished} finished runs in the database\n");
+    println!(
+        "pgbench: {:.0} single-row commits/s (32 clients), {:.0} (1 client: {:.2} ms each), {:.0} batched rows/s (1 client);",
+        rate(&all.commits),
+        rate(&all.one_commit),
+        commit_us / 1000.0,
+        rate(&all.rows),
+    );
+    println!("raw batches make the row writes of {raw:.0} seven-step runs/s\n");
+    println!("| steps | workers | runs at once | runs/s | steps/s | submit to handler p50 | p99 | of raw | memory |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let mut busiest = f64::NAN;
+    for (load, rounds) in LOADS.into_iter().zip(&all.loads) {
+        let (runs, wait) = (rate(rounds), median(rounds, |figures| figures.p50_us));
+        let of_raw = if load.steps == 7 { format!("{:.2}", runs / raw) } else { String::new() };
+        let commits = if load.at_once == 1 { format!(" ({:.2} commits)", wait / commit_us) } else { String::new() };
+        println!(
+            "| {} | {} | {} | {runs:.0} | {:.0} | {:.2} ms{commits} | {:.2} ms | {of_raw} | {:.0} MiB |",
+            load.steps,
+            load.workers,
+            load.at_once,
+            runs * load.steps as f64,
+            wait / 1000.0,
+            median(rounds, |figures| figures.p99_us) / 1000.0,
+            median(rounds, |figures| figures.memory_mib),
+        );
+        if (load.steps, load.workers, load.at_once) == (7, 2, 256) {
+            busiest = runs;
+        }
+    }
+    println!();
+    hand_over("woken by NOTIFY", &all.notified);
+    hand_over("by polling alone", &all.polled);
+    let memory = median(&all.idle, |figures| figures.memory_mib);
+    println!("an idle worker: {:.1} transactions/s, {memory:.0} MiB", rate(&all.idle));
+    println!("after all of it: {vacuum}");
+    if let Some(first) = first {
+        let cost = (1.0 - busiest / first) * 100.0;
+        println!("{finished} finished runs cost {cost:.0} % of the rate of two workers, 7 steps, 256 at once");
+    }
+    println!();
+    busiest
+}
+
+fn hand_over(how: &str, rounds: &[Figures]) {
+    println!(
+        "submitted in one process and run in another, {how}: p50 {:.2} ms, p99 {:.2} ms",
+        median(rounds, |figures| figures.p50_us) / 1000.0,
+        median(rounds, |figures| figures.p99_us) / 1000.0,
+    );
+}
+
+fn rate(rounds: &[Figures]) -> f64 {
+    median(rounds, |figures| figures.per_second)
+}
