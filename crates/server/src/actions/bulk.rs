@@ -1,10 +1,10 @@
-//! The same action on many runs that a filter finds.
+//! The same action on many runs: on chosen ones, or on all that a filter finds.
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use surefoot::state::CancelMode;
 use surefoot::store::RunFilter;
-use surefoot::{RunId, RunStatus, StoreError};
+use surefoot::{Run, RunId, RunStatus, StoreError};
 
 use crate::audit;
 use crate::auth::Actor;
@@ -17,27 +17,37 @@ pub(crate) enum BulkAction {
     Cancel { undo: bool },
 }
 
+/// To which runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    These(Vec<RunId>),
+    /// All that the filter finds, submitted before a run if one is given. A status of the filter narrows those that the
+    /// action is for.
+    Matching {
+        filter: RunFilter,
+        before: Option<RunId>,
+    },
+}
+
 /// An action on many runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Bulk {
     pub(crate) action: BulkAction,
-    /// Runs of these statuses.
-    pub(crate) statuses: Vec<RunStatus>,
-    /// And what else must hold.
-    pub(crate) filter: RunFilter,
-    /// Only runs submitted before this one.
-    pub(crate) before: Option<RunId>,
+    pub(crate) which: Which,
     /// Runs at most.
     pub(crate) limit: usize,
 }
 
 /// The runs that would be met.
 #[derive(Debug, Default)]
-pub(crate) struct Chosen {
+pub(crate) struct Found {
     pub(crate) count: usize,
     /// There are more than were counted.
     pub(crate) more: bool,
-    pub(crate) sample: Vec<RunId>,
+    /// The first of them.
+    pub(crate) first: Vec<Run>,
+    /// Chosen ones that the action is not for.
+    pub(crate) others: usize,
 }
 
 /// What became of them.
@@ -49,33 +59,77 @@ pub(crate) struct BulkResult {
     pub(crate) next: Option<RunId>,
 }
 
-/// Runs counted at most, read at a time, and acted on at a time.
-const COUNTED: usize = 10_000;
+/// Runs read at a time, acted on at a time, and shown before.
 const PAGE: usize = 500;
 const AT_A_TIME: usize = 32;
-const SAMPLE: usize = 10;
+const FIRST: usize = 10;
+
+impl BulkAction {
+    /// The statuses of the runs that it is for, so that a million others are not looked at.
+    pub(crate) const fn statuses(self) -> &'static [RunStatus] {
+        match self {
+            Self::Retry => &[RunStatus::Failed],
+            // In the order in which runs move on: one that moves meanwhile is seen twice rather than not at all.
+            Self::Cancel { .. } => &[RunStatus::Queued, RunStatus::Waiting, RunStatus::Running],
+        }
+    }
+
+    /// Whether it makes sense for a run.
+    fn fits(self, run: &Run) -> bool {
+        self.statuses().contains(&run.head.status) && (self == Self::Retry || run.head.cancel.is_none())
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "runs.retry",
+            Self::Cancel { .. } => "runs.cancel",
+        }
+    }
+}
 
 impl Bulk {
-    /// Counts the runs that the action would meet.
-    pub(crate) async fn preview(&self, app: &App) -> Result<Chosen, StoreError> {
-        let mut chosen = Chosen::default();
-        for status in &self.statuses {
-            let mut filter = RunFilter { status: Some(*status), limit: PAGE, ..self.filter.clone() };
+    /// Counts the runs that the action would meet, up to `most`.
+    pub(crate) async fn preview(&self, app: &App, most: usize) -> Result<Found, StoreError> {
+        match &self.which {
+            Which::These(ids) => self.chosen(app, ids, most).await,
+            Which::Matching { filter, .. } => self.matching(app, filter, most).await,
+        }
+    }
+
+    async fn chosen(&self, app: &App, ids: &[RunId], most: usize) -> Result<Found, StoreError> {
+        let mut found = Found { more: ids.len() > most, ..Found::default() };
+        for id in ids.iter().take(most) {
+            match app.store().run(*id).await?.filter(|run| self.action.fits(run)) {
+                Some(run) => found.add(run),
+                None => found.others += 1,
+            }
+        }
+        Ok(found)
+    }
+
+    async fn matching(&self, app: &App, wanted: &RunFilter, most: usize) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        for status in self.statuses(wanted) {
+            let mut filter = RunFilter { status: Some(status), limit: PAGE, before: None, ..wanted.clone() };
             loop {
                 let page = app.store().runs(filter.clone()).await?;
                 filter.before = page.last().map(|run| run.id);
-                chosen.count += page.len();
-                chosen.sample.extend(page.iter().map(|run| run.id).take(SAMPLE - chosen.sample.len().min(SAMPLE)));
-                if chosen.count >= COUNTED {
-                    chosen.more = true;
-                    return Ok(chosen);
+                let ends = page.len() < PAGE;
+                page.into_iter().filter(|run| self.action.fits(run)).for_each(|run| found.add(run));
+                if found.count > most {
+                    return Ok(Found { count: most, more: true, ..found });
                 }
-                if page.len() < PAGE {
+                if ends {
                     break;
                 }
             }
         }
-        Ok(chosen)
+        Ok(found)
+    }
+
+    fn statuses(&self, wanted: &RunFilter) -> impl Iterator<Item = RunStatus> {
+        let only = wanted.status;
+        self.action.statuses().iter().copied().filter(move |status| only.is_none_or(|only| only == *status))
     }
 
     /// Does it, the newest run first.
@@ -83,7 +137,7 @@ impl Bulk {
         let runs = self.find(app).await?;
         let next = (runs.len() > self.limit).then(|| runs[self.limit - 1]);
         let met = &runs[..runs.len().min(self.limit)];
-        let mut entry = audit::begin(app.store(), actor, self.name(), "runs", self.detail(met.len())).await?;
+        let mut entry = audit::begin(app.store(), actor, self.action.name(), "runs", self.detail(met.len())).await?;
         let each = stream::iter(met.to_vec()).map(|run| async move { (run, self.act(app, actor, run).await) });
         let outcomes: Vec<_> = each.buffer_unordered(AT_A_TIME).collect().await;
         let mut result = BulkResult { next, ..BulkResult::default() };
@@ -102,10 +156,21 @@ impl Bulk {
     /// The runs to meet, and one more when there are more, the newest first over all statuses.
     async fn find(&self, app: &App) -> Result<Vec<RunId>, StoreError> {
         let mut found = Vec::new();
-        for status in &self.statuses {
-            let (status, before, limit) = (Some(*status), self.before, self.limit + 1);
-            let filter = RunFilter { status, before, limit, ..self.filter.clone() };
-            found.extend(app.store().runs(filter).await?.into_iter().map(|run| run.id));
+        match &self.which {
+            Which::These(ids) => {
+                for id in ids.iter().take(self.limit) {
+                    let run = app.store().run(*id).await?.filter(|run| self.action.fits(run));
+                    found.extend(run.map(|run| run.id));
+                }
+            }
+            Which::Matching { filter: wanted, before } => {
+                for status in self.statuses(wanted) {
+                    let (status, before, limit) = (Some(status), *before, self.limit + 1);
+                    let filter = RunFilter { status, before, limit, ..wanted.clone() };
+                    let runs = app.store().runs(filter).await?;
+                    found.extend(runs.iter().filter(|run| self.action.fits(run)).map(|run| run.id));
+                }
+            }
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
         // A run that moves meanwhile may be found twice.
@@ -125,24 +190,25 @@ impl Bulk {
         }
     }
 
-    const fn name(&self) -> &'static str {
-        match self.action {
-            BulkAction::Retry => "runs.retry",
-            BulkAction::Cancel { .. } => "runs.cancel",
-        }
-    }
-
     fn detail(&self, count: usize) -> Value {
-        let filter = &self.filter;
-        json!({
-            "count": count,
-            "undo": self.action == BulkAction::Cancel { undo: true },
-            "statuses": self.statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>(),
-            "workflow": filter.workflow,
-            "queue": filter.queue,
-            "text": filter.text,
-            "since": filter.since.map(|at| at.to_string()),
-            "until": filter.until.map(|at| at.to_string()),
-        })
+        let mut detail = json!({ "count": count, "undo": self.action == BulkAction::Cancel { undo: true } });
+        if let Which::Matching { filter, .. } = &self.which {
+            detail["statuses"] = self.statuses(filter).map(|status| status.as_str()).collect();
+            detail["workflow"] = json!(filter.workflow);
+            detail["queue"] = json!(filter.queue);
+            detail["text"] = json!(filter.text);
+            detail["since"] = json!(filter.since.map(|at| at.to_string()));
+            detail["until"] = json!(filter.until.map(|at| at.to_string()));
+        }
+        detail
+    }
+}
+
+impl Found {
+    fn add(&mut self, run: Run) {
+        self.count += 1;
+        if self.first.len() < FIRST {
+            self.first.push(run);
+        }
     }
 }

@@ -4,6 +4,6 @@ mod bulk;
 mod queues;
 mod runs;
 
-pub(crate) use bulk::{Bulk, BulkAction};
+pub(crate) use bulk::{Bulk, BulkAction, Which};
 pub(crate) use queues::{pause, resume, set_queue};
 pub(crate) use runs::{answer, cancel, retry, submit};

@@ -41,7 +41,8 @@ impl Window {
     /// How many bars there are, and how many spans make one.
     const fn bars(self) -> (usize, i64) {
         match self {
-            Self::Hour => (60, 1),
+            // Of a minute with two or three runs no percentile says anything.
+            Self::Hour => (20, 3),
             Self::Day => (24, 1),
             Self::Week => (42, 4),
         }
@@ -364,19 +365,19 @@ mod tests {
     }
 
     #[test]
-    fn the_last_bar_is_the_present_minute_and_the_first_an_hour_before() {
+    fn the_last_bar_ends_with_the_present_minute_and_the_first_an_hour_before() {
         let draw = draw(vec![
             tally(1000, Outcome::Completed, 3),
             tally(941, Outcome::Failed, 1),
             tally(940, Outcome::Failed, 50),
             tally(1000, Outcome::Recovered, 7),
         ]);
-        assert_eq!((draw.buckets[59].completed, draw.buckets[59].ended()), (3, 3));
+        assert_eq!((draw.buckets[19].completed, draw.buckets[19].ended()), (3, 3));
         assert_eq!(draw.buckets[0].failed, 1);
         assert_eq!(draw.buckets.iter().map(Bucket::ended).sum::<u64>(), 4);
         let chart = draw.throughput();
         assert_eq!((chart.bars.len(), chart.top.as_str(), chart.summary.as_str()), (2, "5", "4 runs ended"));
-        assert_eq!(chart.rows[0].at, "16:40");
+        assert_eq!(chart.rows[0].at, "16:38");
     }
 
     #[test]

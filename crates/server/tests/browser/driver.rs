@@ -96,6 +96,19 @@ impl Browser {
         }
     }
 
+    /// Loads a page again and again until it has this: for those that do not keep themselves up to date.
+    pub(crate) async fn until(&self, url: &str, selector: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.go(url).await;
+            if self.has(selector).await {
+                return;
+            }
+            assert!(Instant::now() < deadline, "there is no {selector} on {url}:\n{}", self.text().await);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     pub(crate) async fn has(&self, selector: &str) -> bool {
         let wanted = json!({ "using": "css selector", "value": selector });
         self.call("POST", "/elements", Some(wanted)).await[0].is_object()
@@ -164,7 +177,7 @@ impl Browser {
             .script(&format!(
                 "const out = [...document.querySelectorAll('body *')].filter((one) => {{
                    const box = one.getBoundingClientRect();
-                   if (box.width <= 1 || box.right <= {width} + 0.5) return false;
+                   if (box.width === 0 || box.right <= {width} + 0.5) return false;
                    for (let up = one.parentElement; up; up = up.parentElement) {{
                      const held = getComputedStyle(up);
                      if (held.overflowX !== 'visible' && up.getBoundingClientRect().right <= {width} + 0.5) return false;

@@ -7,6 +7,7 @@ mod driver;
 mod past;
 mod site;
 mod walk;
+mod without_script;
 
 use driver::{Browser, Kind};
 use site::Site;
@@ -114,44 +115,6 @@ async fn many_runs_are_cancelled_after_a_preview() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_is_accessible_in_light_and_dark() {
-    let (site, browser) = world(Kind::default()).await;
-    start(&site, &browser, "fails").await;
-    start(&site, &browser, "slow").await;
-    for scheme in ["light", "dark"] {
-        browser.prefer(scheme).await;
-        for page in ["", "runs", "projects", "queues", "workers", "alerts", "audit", "settings", "new", "sign-in"] {
-            browser.go(&site.url(&format!("/{page}"))).await;
-            browser.axe().await;
-            browser.picture(&format!("{scheme}-{}", if page.is_empty() { "overview" } else { page })).await;
-        }
-    }
-    // The switch is stronger than the system.
-    browser.go(&site.url("/")).await;
-    browser.click("button[name=theme][value=light]").await;
-    browser.find("html[data-theme=light]").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_phone_shows_everything_without_scrolling_sideways() {
-    let (site, browser) = world(Kind { phone: true, ..Kind::default() }).await;
-    let run = start(&site, &browser, "fails").await;
-    browser.wait_text("about to fail").await;
-    for (name, url) in [
-        ("run", run),
-        ("overview", site.url("/")),
-        ("runs", site.url("/runs")),
-        ("new", site.url("/new?workflow=project-initialization")),
-    ] {
-        browser.go(&url).await;
-        let wide = browser.script("return document.documentElement.scrollWidth - innerWidth").await;
-        assert!(wide.as_i64().unwrap() <= 0, "{name} is {wide} px too wide");
-        browser.axe().await;
-        browser.picture(&format!("phone-{name}")).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn chinese_is_for_those_whose_browser_says_so() {
     let (site, browser) = world(Kind { chinese: true, ..Kind::default() }).await;
     start(&site, &browser, "fails").await;
@@ -163,25 +126,6 @@ async fn chinese_is_for_those_whose_browser_says_so() {
     browser.picture("chinese-overview").await;
     browser.click("button[name=lang][value=en]").await;
     browser.wait_text("Overview").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_works_without_a_script() {
-    let (site, browser) = world(Kind { without_script: true, ..Kind::default() }).await;
-    browser.go(&site.url("/new?workflow=change")).await;
-    browser.fill("#p-ticket", "OPS-8").await;
-    browser.click("button[value=start]").await;
-    // Until it asks, the page loads itself again.
-    browser.wait_text("Roll it out?").await;
-    assert!(!browser.has("[data-since]:empty").await);
-    browser.click("#answer-approve").await;
-    browser.wait_text("Completed").await;
-    browser.picture("without-script").await;
-    browser.click("#ask-share > summary").await;
-    browser.click("#b-share").await;
-    let url = browser.find("#share-url").await;
-    assert!(!url.is_empty());
-    browser.wait_text("A link to the progress of this run").await;
 }
 
 /// Sooner than the page looks again by itself.

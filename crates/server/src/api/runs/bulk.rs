@@ -7,7 +7,7 @@ use surefoot::RunStatus;
 use surefoot::store::RunFilter;
 use utoipa::ToSchema;
 
-use crate::actions::{Bulk, BulkAction};
+use crate::actions::{Bulk, BulkAction, Which};
 use crate::api::extract::Body;
 use crate::api::wire::{Id, Line, Status, Time};
 use crate::auth::Actor;
@@ -92,21 +92,11 @@ pub(crate) struct BulkRefusal {
 const USUAL: u16 = 500;
 const MOST: u16 = 1000;
 const NAMED: usize = 100;
+/// A preview counts no further.
+const COUNTED: usize = 10_000;
 
 impl BulkRequest {
     fn bulk(self) -> Result<Bulk, Problem> {
-        let allowed: &[RunStatus] = match self.action {
-            Action::Retry => &[RunStatus::Failed],
-            Action::Cancel => &[RunStatus::Queued, RunStatus::Running, RunStatus::Waiting],
-        };
-        let statuses = match self.filter.status.map(RunStatus::from) {
-            None => allowed.to_vec(),
-            Some(status) if allowed.contains(&status) => vec![status],
-            Some(status) => {
-                let detail = format!("a {status} run cannot be met by this action");
-                return Err(Problem::unprocessable("filter.status", detail));
-            }
-        };
         if self.undo && self.action == Action::Retry {
             return Err(Problem::unprocessable("undo", "only a cancel can undo"));
         }
@@ -114,8 +104,14 @@ impl BulkRequest {
             (Action::Retry, _) => BulkAction::Retry,
             (Action::Cancel, undo) => BulkAction::Cancel { undo },
         };
+        let status = self.filter.status.map(RunStatus::from);
+        if let Some(status) = status.filter(|status| !action.statuses().contains(status)) {
+            let detail = format!("a {status} run cannot be met by this action");
+            return Err(Problem::unprocessable("filter.status", detail));
+        }
         let text = |line: Option<Line>| line.map(|line| line.0);
         let filter = RunFilter {
+            status,
             workflow: text(self.filter.workflow),
             queue: text(self.filter.queue),
             since: self.filter.since.map(|time| time.0),
@@ -124,7 +120,8 @@ impl BulkRequest {
             ..RunFilter::default()
         };
         let limit = super::list::limit(self.limit, USUAL, MOST)?;
-        Ok(Bulk { action, statuses, filter, before: self.cursor.map(|id| id.0), limit })
+        let which = Which::Matching { filter, before: self.cursor.map(|id| id.0) };
+        Ok(Bulk { action, which, limit })
     }
 }
 
@@ -138,8 +135,8 @@ pub(crate) async fn bulk_preview(
     Body(request): Body<BulkRequest>,
 ) -> Result<Json<BulkPreview>, Problem> {
     let until = Time(app.store().now());
-    let found = request.bulk()?.preview(&app).await?;
-    let sample = found.sample.into_iter().map(Id).collect();
+    let found = request.bulk()?.preview(&app, COUNTED).await?;
+    let sample = found.first.iter().map(|run| Id(run.id)).collect();
     Ok(Json(BulkPreview { count: found.count, more: found.more, sample, until }))
 }
 

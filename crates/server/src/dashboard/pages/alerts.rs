@@ -4,12 +4,10 @@ use axum::Form;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::Value;
-use surefoot::document::{Document, DocumentFilter};
-use surefoot::{RunId, StoreError, Timestamp};
+use surefoot::StoreError;
 
 use super::Fields;
-use crate::alerts::AcknowledgeError;
+use crate::alerts::{self, AcknowledgeError, Alert, AlertState};
 use crate::dashboard::text::{Moment, url};
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
@@ -42,18 +40,17 @@ pub(super) struct AlertView {
     href: Option<String>,
 }
 
-/// Alerts that are looked at.
-const LOOKED_AT: usize = 200;
+/// Alerts that are shown.
+const SHOWN: usize = 200;
 const PAST: usize = 50;
 
 pub(super) async fn alerts(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
-    let all = list(&app).await?;
-    let (open, past): (Vec<_>, Vec<_>) = all.iter().partition(|alert| is_open(alert));
-    let views = |alerts: &[&Document], most: usize| {
-        alerts.iter().take(most).map(|alert| AlertView::new(&visitor, alert)).collect::<Vec<_>>()
+    let all = alerts::list(app.store()).await?;
+    let group = |name, state, most| {
+        let those = all.iter().filter(|alert| alert.state == state).take(most);
+        Group { name, rows: those.map(|alert| AlertView::new(&visitor, alert)).collect() }
     };
-    let groups =
-        vec![Group { name: "open", rows: views(&open, LOOKED_AT) }, Group { name: "past", rows: views(&past, PAST) }];
+    let groups = vec![group("open", AlertState::Firing, SHOWN), group("past", AlertState::Resolved, PAST)];
     visitor.page("alerts.html", Live::any(), View { groups }).await
 }
 
@@ -63,76 +60,56 @@ pub(super) async fn acknowledge(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let id = fields.get("id").unwrap_or_default();
-    match crate::alerts::acknowledge(&app, &visitor.actor, id).await {
+    match alerts::acknowledge(&app, &visitor.actor, id).await {
         Ok(_) => Ok(visitor.done("/alerts", "done.acknowledged", &[])),
         Err(AcknowledgeError::Store(error)) => Err(error.into()),
         Err(refusal) => Ok(visitor.refused("/alerts", &refusal.to_string())),
     }
 }
 
-async fn list(app: &App) -> Result<Vec<Document>, StoreError> {
-    let filter = DocumentFilter { kind: "alert".to_owned(), after: None, descending: true, limit: LOOKED_AT };
-    let mut alerts = app.store().documents(filter).await?;
-    alerts.sort_by_key(|alert| std::cmp::Reverse(alert.data["fired_at"].as_i64()));
-    Ok(alerts)
-}
-
-/// The alerts that have fired and not resolved, the newest first.
-pub(super) async fn open(app: &App) -> Result<Vec<Document>, StoreError> {
-    let mut alerts = list(app).await?;
-    alerts.retain(is_open);
+/// The alerts that fire, the newest first.
+pub(super) async fn open(app: &App) -> Result<Vec<Alert>, StoreError> {
+    let mut alerts = alerts::list(app.store()).await?;
+    alerts.retain(|alert| alert.state == AlertState::Firing);
     Ok(alerts)
 }
 
 /// How many of them nobody has acknowledged.
 pub(super) async fn unseen(app: &App) -> Result<usize, StoreError> {
-    Ok(open(app).await?.iter().filter(|alert| alert.data["acknowledged_by"].is_null()).count())
-}
-
-fn is_open(alert: &Document) -> bool {
-    alert.data["resolved_at"].is_null()
+    Ok(alerts::list(app.store()).await?.iter().filter(|alert| alert.is_open()).count())
 }
 
 impl AlertView {
-    pub(super) fn new(visitor: &Visitor, alert: &Document) -> Self {
-        let data = &alert.data;
-        let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
-        let time = |name: &str| data[name].as_i64().map(|micros| visitor.moment(Timestamp::from_micros(micros)));
-        let by = data["acknowledged_by"].as_str().map(str::to_owned);
-        let state = match (is_open(alert), &by) {
-            (false, _) => "resolved",
-            (true, Some(_)) => "acknowledged",
-            (true, None) => "open",
-        };
-        let (tone, icon) = match state {
-            "resolved" => ("completed", "completed"),
-            "acknowledged" => ("waiting", "alert"),
-            _ => ("failed", "alert"),
+    pub(super) fn new(visitor: &Visitor, alert: &Alert) -> Self {
+        let (state, tone, icon) = match (alert.state, &alert.acknowledged) {
+            (AlertState::Resolved, _) => ("resolved", "completed", "completed"),
+            (AlertState::Firing, Some(_)) => ("acknowledged", "waiting", "alert"),
+            (AlertState::Firing, None) => ("open", "failed", "alert"),
         };
         Self {
             id: alert.id.clone(),
-            title: title(visitor, &text("rule"), &text("title")),
-            text: text("text"),
-            open: state != "resolved",
+            title: title(visitor, alert),
+            text: alert.text.clone(),
+            open: alert.state == AlertState::Firing,
             state,
             tone,
             icon,
-            since: time("fired_at").unwrap_or_else(|| visitor.moment(alert.updated_at)),
-            until: time("resolved_at"),
-            by,
-            href: href(data),
+            since: visitor.moment(alert.fired_at),
+            until: alert.resolved_at.map(|at| visitor.moment(at)),
+            by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
+            href: href(alert),
         }
     }
 }
 
 /// Rules that speak of one thing in other words in each language; of the others the rule's own words are shown.
-fn title(visitor: &Visitor, rule: &str, said: &str) -> String {
-    let known = visitor.lang().try_text(&format!("alert.rule.{rule}"), &[]);
-    known.map_or_else(|| said.to_owned(), |rule| format!("{rule} \u{b7} {said}"))
+fn title(visitor: &Visitor, alert: &Alert) -> String {
+    let known = visitor.lang().try_text(&format!("alert.rule.{}", alert.rule), &[]);
+    known.map_or_else(|| alert.title.clone(), |rule| format!("{rule} \u{b7} {}", alert.title))
 }
 
 /// What an alert is about: a run, or a queue.
-fn href(data: &Value) -> Option<String> {
-    let run = data["run"].as_str().and_then(|id| id.parse::<RunId>().ok()).map(|id| format!("/runs/{id}"));
-    run.or_else(|| data["queue"].as_str().map(|name| format!("/runs?queue={}", url(name))))
+fn href(alert: &Alert) -> Option<String> {
+    let run = alert.run.map(|id| format!("/runs/{id}"));
+    run.or_else(|| alert.queue.as_ref().map(|name| format!("/runs?queue={}", url(name))))
 }
