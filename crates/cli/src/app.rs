@@ -85,6 +85,7 @@ impl App {
             grace: self.grace(),
             credentials: Arc::new(EnvironmentAndFiles::new(self.settings.credentials.clone())),
             workspaces,
+            announce: Some(workspaces::announce),
             ..defaults
         })
     }

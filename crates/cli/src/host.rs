@@ -13,6 +13,7 @@ use crate::place::without_secret;
 use crate::queues;
 use crate::shipped;
 use crate::signals::Signals;
+use crate::workspaces;
 
 /// A process that works when it can.
 #[derive(Debug)]
@@ -56,6 +57,12 @@ impl Host {
             Ok(worker) => self.worker = Some(worker),
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
+        }
+        // What the dead of this host held is free at once: their leases need not run out first.
+        for worker in workspaces::dead() {
+            if let Err(error) = self.store.deregister_worker(worker).await {
+                tracing::warn!(%error, %worker, "cannot end the lease of a dead worker: it runs out by itself");
+            }
         }
         queues::configure(self.store.as_ref(), &self.app.settings).await?;
         Ok(true)

@@ -1,16 +1,22 @@
 //! Where the worker of this process has its workspaces. On a database, several workers of one host may share the data
 //! directory, and one that was taken for dead may still write when another has its runs: each life has a folder of its own,
 //! which is locked while it lasts. What dead ones left is removed by whoever starts next.
+//!
+//! The lock says for sure that a process is gone, which the database can only guess when a lease runs out: what the dead
+//! ones of this host held need not wait for that.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use surefoot::WorkerId;
 
 /// This process's folder. The lock is let go of by the end of the process, however it comes.
 static OWN: OnceLock<(PathBuf, File)> = OnceLock::new();
+
+/// The workers of this host that were found dead.
+static DEAD: Mutex<Vec<WorkerId>> = Mutex::new(Vec::new());
 
 /// A folder under `all` that no other worker has, now or later.
 pub(crate) fn own(all: &Path) -> io::Result<PathBuf> {
@@ -18,8 +24,21 @@ pub(crate) fn own(all: &Path) -> io::Result<PathBuf> {
         return Ok(folder.clone());
     }
     let made = make(all)?;
-    sweep(all);
+    let dead = sweep(all);
+    DEAD.lock().unwrap_or_else(PoisonError::into_inner).extend(dead);
     Ok(OWN.get_or_init(|| made).0.clone())
+}
+
+/// Writes down that this process is this worker. What cannot be written is found out when the lease runs out.
+pub(crate) fn announce(worker: WorkerId) {
+    if let Some((_, lock)) = OWN.get() {
+        let _unknown = sign(lock, worker);
+    }
+}
+
+/// Takes the workers of this host that are surely gone, once each.
+pub(crate) fn dead() -> Vec<WorkerId> {
+    std::mem::take(&mut DEAD.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn make(all: &Path) -> io::Result<(PathBuf, File)> {
@@ -30,15 +49,38 @@ fn make(all: &Path) -> io::Result<(PathBuf, File)> {
     Ok((folder, lock))
 }
 
-/// Removes the folders of workers that have ended. What cannot be removed now is tried again by the next worker.
-fn sweep(all: &Path) {
+/// With the host's name: a data directory may be shared over a network, where locks mean less.
+fn sign(mut lock: &File, worker: WorkerId) -> io::Result<()> {
+    lock.write_all(format!("{worker} {}\n", host()).as_bytes())
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Removes the folders of workers that have ended, and tells who they were. What cannot be removed now is tried again by the
+/// next worker.
+fn sweep(all: &Path) -> Vec<WorkerId> {
     let locks = fs::read_dir(all).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut dead = Vec::new();
     for path in locks.filter(|path| path.extension().is_some_and(|extension| extension == "lock")) {
         let Ok(lock) = File::open(&path) else { continue };
-        if lock.try_lock().is_ok() && remove(&path.with_extension("")).is_ok() {
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        dead.extend(signed(&fs::read_to_string(&path).unwrap_or_default()));
+        if remove(&path.with_extension("")).is_ok() {
             let _later = fs::remove_file(&path);
         }
     }
+    dead
+}
+
+/// The workers of this host that signed a lock.
+fn signed(text: &str) -> Vec<WorkerId> {
+    let here = host();
+    let lines = text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, host)| *host == here);
+    lines.filter_map(|(worker, _)| worker.parse().ok()).collect()
 }
 
 fn remove(folder: &Path) -> io::Result<()> {
@@ -57,8 +99,11 @@ mod tests {
         let all = tempfile::tempdir().unwrap();
         let (alive, _lock) = make(all.path()).unwrap();
         let (dead, lock) = make(all.path()).unwrap();
+        let (ours, other) = (WorkerId::new(), WorkerId::new());
+        sign(&lock, ours).unwrap();
+        (&lock).write_all(format!("{other} elsewhere\n").as_bytes()).unwrap();
         drop(lock);
-        sweep(all.path());
+        assert_eq!(sweep(all.path()), [ours]);
         assert!(alive.is_dir() && !dead.exists());
         assert_eq!(fs::read_dir(all.path()).unwrap().count(), 2, "the living one's folder and lock");
     }

@@ -1,5 +1,6 @@
 //! The client: submits runs, waits for them, and does to them what a person asks.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -218,7 +219,8 @@ impl Client {
 
     /// Follows a run's history from after event number `after` (0: from the first) to its end.
     pub fn watch(&self, id: RunId, after: u64) -> Watch {
-        Watch { hints: self.store.hints(), store: self.store.clone(), run: id, after, page: Vec::new().into_iter() }
+        let (hints, store, page) = (self.store.hints(), self.store.clone(), Vec::new().into_iter());
+        Watch { hints, store, run: id, after, page, look: None }
     }
 
     /// Cancels a run; see [`Edit::request_cancel`]. A run that a worker holds ends a moment later.
@@ -339,21 +341,25 @@ async fn changed(hints: &mut Hints) {
 }
 
 /// Follows the history of one run.
-#[derive(Debug)]
 pub struct Watch {
     store: Arc<dyn Store>,
     hints: Hints,
     run: RunId,
     after: u64,
     page: std::vec::IntoIter<Event>,
+    /// The look at the store that is under way: whoever drops [`Self::next`] again and again would never see the end of one.
+    look: Option<Look>,
 }
+
+/// Whether the run has ended, and its next events.
+type Look = Pin<Box<dyn Future<Output = Result<(bool, Vec<Event>), StoreError>> + Send>>;
 
 /// Events read at a time.
 const PAGE: usize = 256;
 
 impl Watch {
     /// The next event, as soon as there is one; `None` once the run has ended and every event was given. Nothing is missed
-    /// and nothing comes twice. Dropping the future loses nothing.
+    /// and nothing comes twice. Dropping the future loses nothing, and the next one goes on where it was.
     ///
     /// # Errors
     /// When the store cannot be read, or has no such run.
@@ -363,11 +369,14 @@ impl Watch {
                 self.after = event.seq;
                 return Ok(Some(event));
             }
-            self.hints.any.mark_unchanged();
-            // The status first: events that are written after it is read are seen in the next round.
-            let run = self.store.run(self.run).await?.ok_or(StoreError::NoRun(self.run))?;
-            let events = self.store.events(self.run, self.after, PAGE).await?;
-            if events.is_empty() && run.head.status.is_ended() {
+            if self.look.is_none() {
+                self.hints.any.mark_unchanged();
+            }
+            let look = self.look.get_or_insert_with(|| Box::pin(look(self.store.clone(), self.run, self.after)));
+            let looked = look.await;
+            self.look = None;
+            let (ended, events) = looked?;
+            if events.is_empty() && ended {
                 return Ok(None);
             }
             if events.is_empty() {
@@ -375,5 +384,17 @@ impl Watch {
             }
             self.page = events.into_iter();
         }
+    }
+}
+
+async fn look(store: Arc<dyn Store>, run: RunId, after: u64) -> Result<(bool, Vec<Event>), StoreError> {
+    // The status first: events that are written after it is read are seen in the next round.
+    let now = store.run(run).await?.ok_or(StoreError::NoRun(run))?;
+    Ok((now.head.status.is_ended(), store.events(run, after, PAGE).await?))
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Watch({}, after {})", self.run, self.after)
     }
 }

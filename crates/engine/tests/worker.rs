@@ -15,7 +15,7 @@ use surefoot::{
     StepError, StepHandler, StepStatus, Store, Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
     handler_fn,
 };
-use surefoot_store_tests::MemoryStore;
+use surefoot_store_tests::{FaultyStore, MemoryStore};
 
 fn store() -> Arc<dyn Store> {
     Arc::new(MemoryStore::new(Arc::new(SystemClock)))
@@ -471,4 +471,27 @@ async fn a_parameter_with_a_nul_is_refused() {
     let error = client.submit(Submit::new(workflow).key("k\0")).await.unwrap_err().to_string();
     assert!(error.contains("the key \"k\\0\" holds a NUL"), "{error}");
     assert_eq!(store.runs(Default::default()).await.unwrap(), []);
+}
+
+/// Whoever follows a run and looks at something else meanwhile, again and again, sees its end all the same, however slowly the
+/// store answers.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_dropped_half_way_goes_on_where_it_was() {
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+    let client = Client::new(memory.clone());
+    let workflow = Arc::new(Workflow::builder("one").step("a", "nothing").build().unwrap());
+    let run = client.submit(Submit::new(workflow)).await.unwrap().run;
+    client.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
+    let faulty = FaultyStore::sound(memory);
+    faulty.set_slow(Duration::from_millis(80));
+    let mut watch = Client::new(Arc::new(faulty)).watch(run.id, 0);
+    let mut seen = 0;
+    for _ in 0..100 {
+        match tokio::time::timeout(Duration::from_millis(100), watch.next()).await {
+            Ok(Ok(Some(_))) => seen += 1,
+            Ok(ended) => return assert!(ended.unwrap().is_none() && seen == 3, "{seen}"),
+            Err(_) => {}
+        }
+    }
+    panic!("its end was never seen, and {seen} events");
 }

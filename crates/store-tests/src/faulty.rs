@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
@@ -58,6 +59,8 @@ pub struct FaultyStore {
     writes: AtomicU64,
     met: watch::Sender<bool>,
     away: AtomicBool,
+    /// Milliseconds that every reading takes.
+    slow: AtomicU64,
 }
 
 impl FaultyStore {
@@ -70,6 +73,7 @@ impl FaultyStore {
             writes: AtomicU64::new(0),
             met: watch::Sender::new(false),
             away: AtomicBool::new(false),
+            slow: AtomicU64::new(0),
         }
     }
 
@@ -81,6 +85,11 @@ impl FaultyStore {
     /// From now on the store is away, or is back.
     pub fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// From now on every reading takes this long.
+    pub fn set_slow(&self, time: Duration) {
+        self.slow.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// Writes so far, the faulty one included.
@@ -120,6 +129,10 @@ impl FaultyStore {
     async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
         self.alive().await;
         self.reachable()?;
+        let slow = Duration::from_millis(self.slow.load(Ordering::SeqCst));
+        if !slow.is_zero() {
+            tokio::time::sleep(slow).await;
+        }
         let read = read.await;
         self.alive().await;
         read

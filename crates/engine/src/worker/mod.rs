@@ -59,6 +59,9 @@ pub struct WorkerOptions {
     pub workspaces: PathBuf,
     /// Who is told of attempts and runs as they end.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Is told the id of each life of the worker before the store is: a worker that is taken for dead begins another. Whoever
+    /// finds out by other means that the process is gone can end its lease by it ([`Store::deregister_worker`]).
+    pub announce: Option<fn(WorkerId)>,
 }
 
 impl Default for WorkerOptions {
@@ -73,6 +76,7 @@ impl Default for WorkerOptions {
             credentials: Arc::new(NoCredentials),
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
             observer: None,
+            announce: None,
         }
     }
 }
@@ -226,6 +230,9 @@ impl Shared {
     async fn register(&self, id: WorkerId) -> Result<(), StoreError> {
         let (name, lease, version) = (self.options.name.clone(), self.options.lease, self.options.version.clone());
         let actions = self.actions.clone();
+        if let Some(announce) = self.options.announce {
+            announce(id);
+        }
         self.store.register_worker(NewWorker { id, name, lease, version, actions }).await?;
         *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
