@@ -106,7 +106,6 @@ mod postgres {
     }
 
     #[test]
-    #[ignore = "known: a zombie may begin a handler before it learns of its lost lease; see docs/recovery.md"]
     fn p3_a_worker_that_wakes_after_its_lease_harms_nothing() {
         clean(POSTGRES, 6, &["worker-frozen", "worker-frozen-error"]);
     }

@@ -39,8 +39,11 @@ impl Host {
         if self.works() {
             return Ok(true);
         }
-        if self.app.is_shared() && self.others_work().await? {
-            return Ok(false);
+        if self.app.is_shared() {
+            self.bury().await;
+            if self.others_work().await? {
+                return Ok(false);
+            }
         }
         self.join().await
     }
@@ -58,14 +61,20 @@ impl Host {
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        // What the dead of this host held is free at once: their leases need not run out first.
-        for worker in workspaces::dead() {
+        if self.app.is_shared() {
+            self.bury().await;
+        }
+        queues::configure(self.store.as_ref(), &self.app.settings).await?;
+        Ok(true)
+    }
+
+    /// What the dead of this host held is free at once: their leases need not run out first.
+    async fn bury(&self) {
+        for worker in workspaces::dead(&self.app.workspaces()) {
             if let Err(error) = self.store.deregister_worker(worker).await {
                 tracing::warn!(%error, %worker, "cannot end the lease of a dead worker: it runs out by itself");
             }
         }
-        queues::configure(self.store.as_ref(), &self.app.settings).await?;
-        Ok(true)
     }
 
     /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of them.

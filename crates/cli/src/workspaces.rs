@@ -37,8 +37,10 @@ pub(crate) fn announce(worker: WorkerId) {
 }
 
 /// Takes the workers of this host that are surely gone, once each.
-pub(crate) fn dead() -> Vec<WorkerId> {
-    std::mem::take(&mut DEAD.lock().unwrap_or_else(PoisonError::into_inner))
+pub(crate) fn dead(all: &Path) -> Vec<WorkerId> {
+    let mut dead = std::mem::take(&mut *DEAD.lock().unwrap_or_else(PoisonError::into_inner));
+    dead.extend(sweep(all));
+    dead
 }
 
 fn make(all: &Path) -> io::Result<(PathBuf, File)> {

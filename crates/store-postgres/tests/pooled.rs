@@ -1,0 +1,31 @@
+//! The suite that every store passes once more, through PgBouncer in transaction mode: no statement may count on what an
+//! earlier one left in its session.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use surefoot_postgres::PostgresStore;
+use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
+use surefoot_store_tests::Scene;
+
+/// What is put to the test is no disk.
+fn pooler() -> &'static str {
+    static POOLER: OnceLock<(String, ScratchBouncer, ScratchPostgres)> = OnceLock::new();
+    let made = POOLER.get_or_init(|| {
+        let cluster = ScratchPostgres::with_settings(&["fsync = off", "full_page_writes = off"]).expect("PostgreSQL");
+        // Fewer connections than the stores have sessions: each statement may come to another.
+        let bouncer = ScratchBouncer::start(&cluster, 6).expect("PgBouncer");
+        (bouncer.url_of("postgres"), bouncer, cluster)
+    });
+    &made.0
+}
+
+async fn pooled() -> Scene {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let clock = Scene::clock();
+    let schema = format!("scene_{}", MADE.fetch_add(1, Ordering::Relaxed));
+    let store = PostgresStore::options(pooler()).schema(&schema).clock(clock.clone()).open().await;
+    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ())
+}
+
+surefoot_store_tests::conformance!(pooled);

@@ -1,0 +1,130 @@
+//! A workflow whose steps write into a file outside the store, and what that file says of a run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::common::{Place, Started, lines, until};
+
+/// A user's folder, and the store that its commands work on.
+pub(crate) struct Ledger {
+    pub(crate) place: Place,
+    pub(crate) store: String,
+}
+
+impl Ledger {
+    /// With these lines in `surefoot.toml`.
+    pub(crate) fn new(store: &str, config: &str) -> Self {
+        let ledger = Self { place: Place::new(), store: store.to_owned() };
+        std::fs::create_dir_all(ledger.place.data()).expect("a folder");
+        std::fs::write(ledger.place.data().join("surefoot.toml"), config).expect("written");
+        ledger
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.place.path("ledger")
+    }
+
+    /// A workflow of seven steps, each of which writes its line and then takes this many seconds. One leaves a file in its
+    /// workspace, which makes its commit a transaction of its own.
+    pub(crate) fn seven(&self, seconds: &str) -> String {
+        let path = self.place.path("seven.yaml");
+        let ledger = self.file();
+        let step = |number: usize| {
+            let file = if number == 3 { "echo kept > kept.txt; " } else { "" };
+            let say = |word: &str| {
+                let what = "$SUREFOOT_RUN $SUREFOOT_STEP $SUREFOOT_IDEMPOTENCY_KEY";
+                format!("echo \"{word} $(date +%s%N) {what}\" >> {}", ledger.display())
+            };
+            let shell = format!("{file}{}; sleep {seconds}; {}", say("begin"), say("end"));
+            format!("  - {{ id: s{number}, action: command.run, with: {{ shell: '{shell}' }} }}\n")
+        };
+        let steps: String = (1..=7).map(step).collect();
+        let yaml = format!(
+            "workflow: seven\nparameters: {{ type: object, properties: {{ name: {{ type: string }} }} }}\nsteps:\n{steps}"
+        );
+        std::fs::write(&path, yaml).expect("written");
+        path.to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {
+        let mut command = self.place.command(args);
+        command.env("SUREFOOT_STORE", &self.store);
+        command
+    }
+
+    pub(crate) fn start(&self, args: &[&str]) -> Started {
+        self.place.start(&mut self.command(args))
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {
+        self.command(args).output().expect("the binary starts")
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(args);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", crate::common::text(&output)))
+    }
+
+    /// Submits a run by its key; its id.
+    pub(crate) fn submit(&self, file: &str, key: &str) -> String {
+        let output = self.run(&["submit", file, "--key", key]);
+        assert!(output.status.success(), "{}", crate::common::text(&output));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// How often each step of a run began.
+    pub(crate) fn calls(&self, run: &str) -> BTreeMap<String, u64> {
+        let mut calls = BTreeMap::new();
+        for line in lines(&self.file()) {
+            let words: Vec<&str> = line.split(' ').collect();
+            if let ["begin", _, of, step, _] = words[..]
+                && of == run
+            {
+                *calls.entry(step.to_owned()).or_default() += 1;
+            }
+        }
+        calls
+    }
+
+    /// Waits until so many lines of this kind are there.
+    pub(crate) fn until_lines(&self, word: &str, count: usize) {
+        let prefix = format!("{word} ");
+        let enough = || lines(&self.file()).iter().filter(|line| line.starts_with(&prefix)).count() >= count;
+        until(&format!("{count} lines of {word}"), || enough().then_some(()));
+    }
+
+    pub(crate) fn until_completed(&self, run: &str) -> Value {
+        until(&format!("{run} is completed"), || {
+            let shown = self.json(&["show", run, "--json"]);
+            assert_ne!(shown["status"], "failed", "{shown:#}");
+            (shown["status"] == "completed").then_some(shown)
+        })
+    }
+
+    /// Checks a completed run: every step has one effect by its key, was begun once and once more for each interruption at
+    /// most, and no attempt was spent. Gives how many steps began again.
+    pub(crate) fn check(&self, shown: &Value, what: &str) -> u64 {
+        let run = shown["id"].as_str().expect("an id");
+        assert_eq!(shown["status"], "completed", "{what}: {shown:#}");
+        let calls = self.calls(run);
+        let mut again = 0;
+        for step in shown["steps"].as_array().expect("steps") {
+            let id = step["id"].as_str().expect("an id");
+            let begun = calls.get(id).copied().unwrap_or(0);
+            let interruptions = step["interruptions"].as_u64().unwrap_or(0);
+            assert_eq!((&step["status"], &step["attempt"]), (&"completed".into(), &1.into()), "{what}: {step:#}");
+            assert!((1..=1 + interruptions).contains(&begun), "{what}: {id} began {begun} times: {step:#}");
+            again += begun - 1;
+        }
+        let effects: std::collections::BTreeSet<String> = lines(&self.file())
+            .iter()
+            .filter(|line| line.starts_with("end ") && line.contains(run))
+            .filter_map(|line| line.rsplit(' ').next().map(str::to_owned))
+            .collect();
+        assert_eq!(effects.len(), 7, "{what}: one effect a step, by its key");
+        again
+    }
+}

@@ -1,0 +1,12 @@
+//! Many workers on a real PostgreSQL: the real binary, killed at every write it makes; its database killed, refusing and away;
+//! a pooler between; several processes under the limits of one queue.
+
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses its part of what they share")]
+mod common;
+mod crash;
+mod ledger;
+mod outage;
+mod pooler;
+mod proxy;
+mod several;

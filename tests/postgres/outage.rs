@@ -1,0 +1,72 @@
+//! A database that refuses, is stopped, or is away for longer than a lease: what a worker has in hand is kept and written when
+//! the database is back, no attempt is spent, and who submits meanwhile hears of it in bounded time. Promise 7 of the design.
+
+use std::time::{Duration, Instant};
+
+use surefoot_scratch_postgres::{ScratchPostgres, Stop};
+
+use crate::common::text;
+use crate::ledger::Ledger;
+
+const CONFIG: &str = "[postgres]\nconnect_timeout = '1s'\noperation_timeout = '2s'\n";
+
+/// One worker and three runs, in the midst of which the database goes away and comes back.
+fn outage(away: impl FnOnce(&ScratchPostgres, &Ledger)) {
+    let cluster = ScratchPostgres::start().expect("PostgreSQL");
+    let ledger = Ledger::new(&cluster.url(), CONFIG);
+    let file = ledger.seven("0.3");
+    let worker = ledger.start(&["worker"]);
+    let runs: Vec<String> = ["one", "two", "three"].iter().map(|key| ledger.submit(&file, key)).collect();
+    ledger.until_lines("begin", 5);
+    away(&cluster, &ledger);
+    for run in &runs {
+        let shown = ledger.until_completed(run);
+        assert_eq!(ledger.check(&shown, "after the outage"), 0, "no step began again");
+        let steps = shown["steps"].as_array().expect("steps");
+        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{shown:#}");
+    }
+    worker.signal("-TERM");
+    assert!(worker.finish().status.success());
+}
+
+/// `surefoot submit` while the database is away says so, and in time.
+fn refused(ledger: &Ledger) {
+    let begin = Instant::now();
+    let output = ledger.run(&["submit", &ledger.seven("0.3"), "--key", "meanwhile"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}: {}", begin.elapsed(), text(&output));
+}
+
+#[test]
+fn a_database_that_refuses_for_a_while() {
+    outage(|cluster, ledger| {
+        cluster.refuse().expect("it refuses");
+        let begin = Instant::now();
+        refused(ledger);
+        std::thread::sleep(Duration::from_secs(2).saturating_sub(begin.elapsed()));
+        cluster.accept().expect("it accepts");
+    });
+}
+
+#[test]
+fn a_database_that_is_stopped_and_started() {
+    outage(|cluster, ledger| {
+        cluster.stop(Stop::Fast).expect("it stops");
+        refused(ledger);
+        cluster.start_again().expect("it starts");
+        ledger.until_lines("end", 8);
+        cluster.restart(Stop::Kill).expect("it recovers");
+    });
+}
+
+/// Nobody else is there to take the runs: the worker renews its lease before it looks for the dead, and goes on.
+#[test]
+fn a_database_that_is_away_for_longer_than_the_lease() {
+    outage(|cluster, ledger| {
+        cluster.stop(Stop::Fast).expect("it stops");
+        let begin = Instant::now();
+        refused(ledger);
+        std::thread::sleep(Duration::from_secs(7).saturating_sub(begin.elapsed()));
+        cluster.start_again().expect("it starts");
+    });
+}

@@ -1,0 +1,170 @@
+//! Several worker processes on one database: the limits of a queue hold over all of them, one takes over from another, and
+//! what one does not know is left to who does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use surefoot::{Client, Handlers, Store, Submit, Worker, WorkerOptions, Workflow, handler_fn};
+use surefoot_postgres::PostgresStore;
+use surefoot_scratch_postgres::ScratchPostgres;
+
+use crate::common::{lines, until};
+use crate::ledger::Ledger;
+
+const CONCURRENCY: usize = 5;
+const PER_KEY: usize = 2;
+const RATE: usize = 4;
+const PER: Duration = Duration::from_millis(500);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
+}
+
+/// Runs of one step, which says when it begins and when it ends.
+fn limited(ledger: &Ledger) -> Arc<Workflow> {
+    let say = |word: &str| {
+        format!("echo \"{word} $(date +%s%N) $SUREFOOT_RUN ${{{{ parameters.key }}}}\" >> {}", ledger.file().display())
+    };
+    let shell = format!("{}; sleep 0.35; {}", say("begin"), say("end"));
+    let step = |step: surefoot::workflow::StepBuilder| step.with(json!({ "shell": shell }));
+    Arc::new(Workflow::builder("limited").step_with("one", "command.run", step).build().expect("a workflow"))
+}
+
+/// The most that were under way at once, of all and of one key, by the ledger.
+fn most_at_once(ledger: &Ledger) -> (usize, usize) {
+    let mut moments: Vec<(u128, i32, String)> = lines(&ledger.file())
+        .iter()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (words[1].parse().expect("a time"), if words[0] == "begin" { 1 } else { -1 }, words[3].to_owned())
+        })
+        .collect();
+    moments.sort();
+    let (mut now, mut keys, mut most, mut most_of_key) = (0, BTreeMap::new(), 0, 0);
+    for (_, change, key) in moments {
+        now += change;
+        let of_key = keys.entry(key).or_insert(0);
+        *of_key += change;
+        (most, most_of_key) = (most.max(now), most_of_key.max(*of_key));
+    }
+    (most.unsigned_abs() as usize, most_of_key.unsigned_abs() as usize)
+}
+
+/// The most first starts in any window of that length, by the database.
+fn worst_window(starts: &[i64], per: Duration) -> usize {
+    let per = per.as_micros() as i64;
+    let in_window = |first: &i64| starts.iter().filter(|start| (*first..first + per).contains(*start)).count();
+    starts.iter().map(in_window).max().unwrap_or(0)
+}
+
+/// That many workers on one queue with a concurrency, a rate and a limit per key.
+fn limits_hold_over(workers: usize) {
+    let cluster = ScratchPostgres::shared();
+    let database = cluster.fresh_database().expect("a database");
+    let name = database.rsplit('/').next().expect("a name");
+    let ledger = Ledger::new(&database, "");
+    let set = ["queue", "set", "limited", "--concurrency", "5", "--concurrency-per-key", "2", "--rate", "4/500ms"];
+    assert!(ledger.run(&["migrate"]).status.success());
+    let output = ledger.run(&set);
+    assert!(output.status.success(), "{}", crate::common::text(&output));
+    let _workers: Vec<_> = (0..workers).map(|_| ledger.start(&["worker"])).collect();
+    let workflow = limited(&ledger);
+    let runs = block_on(async {
+        let store: Arc<dyn Store> = Arc::new(PostgresStore::options(&database).open().await.expect("a store"));
+        let client = Client::new(store);
+        let mut runs = Vec::new();
+        for number in 0..30 {
+            let key = format!("tenant-{}", number % 3);
+            let submit = Submit::new(workflow.clone()).parameters(json!({ "key": key })).concurrency_key(&key);
+            runs.push(client.submit(submit).await.expect("submitted").run.id);
+        }
+        for run in &runs {
+            client.wait(*run).await.expect("it ends");
+        }
+        runs
+    });
+    let one = |word: &str| lines(&ledger.file()).iter().filter(|line| line.starts_with(word)).count();
+    assert_eq!((one("begin"), one("end")), (runs.len(), runs.len()), "each effect once");
+    let (most, of_key) = most_at_once(&ledger);
+    assert!(most <= CONCURRENCY && of_key <= PER_KEY, "{most} at once, {of_key} of one key");
+    assert!(most >= 3, "they do run beside each other: {most}");
+    let starts = cluster.psql(name, "SELECT started_at FROM surefoot.runs ORDER BY 1").expect("an answer");
+    let starts: Vec<i64> = starts.lines().map(|line| line.parse().expect("a time")).collect();
+    let worst = worst_window(&starts, PER);
+    assert!(worst <= RATE, "{worst} starts in one window");
+    let took =
+        "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
+    assert_eq!(cluster.psql(name, took).expect("an answer"), workers.to_string(), "all of them worked");
+    eprintln!("{workers} workers: {most} at once, {of_key} of one key, {worst} starts in the worst window of {PER:?}");
+}
+
+#[test]
+fn limits_hold_over_two_workers() {
+    limits_hold_over(2);
+}
+
+#[test]
+fn limits_hold_over_three_workers() {
+    limits_hold_over(3);
+}
+
+/// `kill -9` of one worker while another, of another host, lives: the other takes its runs over by their lease.
+#[test]
+fn another_worker_takes_over_within_six_seconds() {
+    let cluster = ScratchPostgres::shared();
+    let ledger = Ledger::new(&cluster.fresh_database().expect("a database"), "");
+    let file = ledger.seven("0.4");
+    let first = ledger.start(&["worker"]);
+    let run = ledger.submit(&file, "one");
+    ledger.until_lines("begin", 2);
+    let mut elsewhere = ledger.command(&["worker"]);
+    let _other = ledger.place.start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    until("the other is there", || {
+        let store = async { PostgresStore::options(&ledger.store).open().await.expect("a store").workers().await };
+        (block_on(store).expect("workers").len() == 2).then_some(())
+    });
+    let begun = lines(&ledger.file()).iter().filter(|line| line.starts_with("begin")).count();
+    first.kill();
+    let killed = Instant::now();
+    ledger.until_lines("begin", begun + 1);
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    eprintln!("taken over {took:?} after kill -9");
+    ledger.check(&ledger.until_completed(&run), "taken over");
+}
+
+/// A deploy that rolls: a worker of an older version leaves alone what it does not know, which is seen as such, until one comes
+/// that knows.
+#[test]
+fn what_a_worker_does_not_know_is_left_to_one_who_does() {
+    let database = ScratchPostgres::shared().fresh_database().expect("a database");
+    let ledger = Ledger::new(&database, "");
+    let (file, folder) = (ledger.seven("0"), ledger.place.path("workspaces"));
+    let _old = ledger.start(&["worker"]);
+    block_on(async {
+        let store: Arc<dyn Store> = Arc::new(PostgresStore::options(&database).open().await.expect("a store"));
+        let client = Client::new(store.clone());
+        let plan = Workflow::builder("later").step("one", "action.of-tomorrow").build().expect("a workflow");
+        let unknown = client.submit(Submit::new(Arc::new(plan))).await.expect("submitted").run;
+        let run = ledger.submit(&file, "known");
+        ledger.check(&ledger.until_completed(&run), "what is known goes on");
+        let waiting = client.waiting(&client.run(unknown.id).await.expect("a run")).await.expect("an answer");
+        let waiting = waiting.expect("it waits").to_string();
+        assert!(waiting.contains("action.of-tomorrow"), "{waiting}");
+        let shown = crate::common::text(&ledger.run(&["show", &unknown.id.to_string()]));
+        assert!(shown.contains("action.of-tomorrow"), "{shown}");
+
+        let handler = handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| Ok("done"));
+        let options = WorkerOptions { version: "tomorrow".to_owned(), workspaces: folder, ..WorkerOptions::default() };
+        let new = Worker::start(store.clone(), Handlers::new().with("action.of-tomorrow", handler), options).await;
+        let new = new.expect("a worker");
+        let ended = client.wait(unknown.id).await.expect("it ends");
+        assert_eq!(ended.head.status, surefoot::RunStatus::Completed);
+        let versions: std::collections::BTreeSet<String> =
+            store.workers().await.expect("workers").into_iter().map(|worker| worker.version).collect();
+        assert_eq!(versions.len(), 2, "{versions:?}");
+        new.stop().await;
+    });
+}
