@@ -2,9 +2,23 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use utoipa::ToSchema;
 
 use crate::sse;
 use crate::state::App;
+
+/// A server-sent event.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it describes what `sse` writes")]
+pub(crate) struct Message {
+    /// What kind of event it is.
+    event: String,
+    /// A JSON document.
+    data: String,
+    /// The number of the entry of the history, of events that are one.
+    #[schema(nullable = false)]
+    id: Option<String>,
+}
 
 /// Watch everything.
 ///
@@ -12,7 +26,7 @@ use crate::state::App;
 /// that listings are worth another look; what is in them they say themselves.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "runs",
-    responses((status = 200, content_type = "text/event-stream", body = String))
+    responses((status = 200, content_type = "text/event-stream", body = Message))
 )]
 pub(crate) async fn watch(State(app): State<App>) -> Response {
     sse::changes(app.hub(), true)

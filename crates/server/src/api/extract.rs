@@ -62,7 +62,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
         let none = request.headers().get(CONTENT_TYPE).is_none();
         let json = is_json(request.headers());
         let body = bytes(request, state).await?;
-        if body.is_empty() && (none || json) {
+        if (body.is_empty() && (none || json)) || (json && body.trim_ascii() == b"null") {
             return Ok(Self(T::default()));
         }
         if !json {
@@ -106,6 +106,10 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // A list would be read as the fields in their order, which the document says nothing of.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::invalid("(body)", "a JSON object was expected"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         if error.inner().is_data() {

@@ -27,7 +27,7 @@ use super::{alerts, events, people, problem, queues, records, runs, workers, wor
         queues::list, queues::show, queues::change, queues::pause, queues::resume,
         workers::list, alerts::list, alerts::acknowledge, records::list, people::me, people::log
     ),
-    components(schemas(problem::ProblemDocument)),
+    components(schemas(problem::ProblemDocument, runs::Order)),
     tags(
         (name = "workflows", description = "What can be submitted, and what it would do"),
         (name = "runs", description = "Submitted, listed, watched, acted on"),
@@ -57,12 +57,31 @@ fn make() -> Value {
         if let Served::Needs(need) = routes::served(method, path) {
             operation["x-required-role"] = need.role().map_or(Value::Null, |role| role.as_str().into());
         }
+        for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+            without_null(&mut parameter["schema"]);
+        }
         operation["responses"]["default"] = json!({
             "description": "A problem",
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDocument" } } },
         });
     });
     document
+}
+
+/// What may be left out of an address is no null there.
+fn without_null(schema: &mut Value) {
+    let is_null = |kind: &Value| *kind == "null" || kind["type"] == "null";
+    for name in ["type", "oneOf"] {
+        if let Some(kinds) = schema.get_mut(name).and_then(Value::as_array_mut) {
+            kinds.retain(|kind| !is_null(kind));
+        }
+    }
+    let only = |name: &str| schema[name].as_array().filter(|kinds| kinds.len() == 1).map(|kinds| kinds[0].clone());
+    match (only("type"), only("oneOf")) {
+        (Some(kind), _) => schema["type"] = kind,
+        (None, Some(kind)) => *schema = kind,
+        (None, None) => {}
+    }
 }
 
 fn each_operation(document: &mut Value, change: impl Fn(&Method, &str, &mut Value)) {

@@ -78,7 +78,7 @@ words! {
 
 /// A text of one line, as keys and names are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(value_type = String, min_length = 1, max_length = 255)]
+#[schema(value_type = String, min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
 pub(crate) struct Line(pub(crate) String);
 
 /// The longest text of one line, in characters.
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Line {
 
 /// A text of a person, which may have several lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(value_type = String, max_length = 4000)]
+#[schema(value_type = String, max_length = 4000, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$")]
 pub(crate) struct Note(pub(crate) String);
 
 const LONGEST_NOTE: usize = 4000;
@@ -119,6 +119,13 @@ impl<'de> Deserialize<'de> for Note {
         }
         Ok(Self(text))
     }
+}
+
+/// The number of an entry of a history: as far as stores count.
+pub(crate) fn entry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<u64>::deserialize(deserializer)?;
+    let known = number.is_none_or(|number| i64::try_from(number).is_ok());
+    if known { Ok(number) } else { Err(serde::de::Error::custom("no history has so many entries")) }
 }
 
 /// Tells what is absent (`None`) from what is null (`Some(None)`).

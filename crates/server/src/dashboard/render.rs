@@ -65,9 +65,11 @@ fn environment(lang: Lang) -> Environment<'static> {
     // What a view lacks may be asked for, and never printed.
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     // What is not there is written as nothing.
-    environment.set_formatter(|out, state, value| {
-        if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
-    });
+    environment.set_formatter(
+        |out, state, value| {
+            if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
+        },
+    );
     environment.add_function("t", move |key: String, values: Kwargs| translate(lang, &key, &values));
     environment.add_function("icon", |name: String| safe(icons::svg(&name)));
     environment.add_function("asset", |name: String| assets::address(&name));

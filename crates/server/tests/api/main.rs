@@ -5,6 +5,8 @@
 mod contract;
 mod counting;
 mod events;
+mod load;
 mod problems;
 mod ready;
+mod schemathesis;
 mod world;

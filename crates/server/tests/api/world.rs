@@ -53,6 +53,12 @@ steps:
   - { id: only, action: test.fail, retry: { attempts: 1 } }
 ";
 
+const ASKING: &str = "
+workflow: asking
+steps:
+  - { id: only, action: approval, with: { question: 'go on?' } }
+";
+
 impl World {
     pub(crate) async fn open() -> Self {
         // An error means that another test has chosen it already.
@@ -74,7 +80,7 @@ impl World {
     async fn serve(&mut self, listen: &str) {
         let listener = TcpListener::bind(listen).await.unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
-        let workflows = [GREET, FAILING].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())).to_vec();
+        let workflows = [GREET, FAILING, ASKING].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())).to_vec();
         let options = ServerOptions::new(AuthOptions::new(ServerSecret::random()), Workflows::new(workflows));
         let (client, stop) = (self.worker.as_ref().unwrap().client(), self.stop.clone());
         self.servers.spawn(async move { serve(listener, client, options, stop).await.unwrap() });
@@ -156,7 +162,7 @@ fn handlers(rounds: &watch::Sender<u64>) -> Handlers {
         Ok::<_, StepError>(said)
     };
     let fail = |_: StepContext, _: Value| async { Err::<Value, _>(StepError::from("it cannot be done")) };
-    Handlers::new()
+    surefoot_initializer::actions::handlers()
         .with("test.rounds", handler_fn(work))
         .with("test.echo", handler_fn(echo))
         .with("test.fail", handler_fn(fail))

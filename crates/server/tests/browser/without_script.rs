@@ -36,7 +36,7 @@ async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
 async fn one_signs_in_chooses_a_language_and_signs_out() {
     let (site, browser) = signed_in().await;
     browser.wait_text("ann, administrator").await;
-    browser.click("button[name=lang][value=zh]").await;
+    browser.click("button[name=lang][value^=zh]").await;
     browser.find("html[lang^=zh]").await;
     assert!(browser.url().await.ends_with("/queues"));
     browser.click("button[name=lang][value=en]").await;
@@ -65,7 +65,9 @@ async fn a_form_says_what_does_not_fit_plans_and_starts() {
     browser.click("button[value=start]").await;
     browser.wait_text("Submitted.").await;
     // It has made something by then, which is taken back.
-    browser.find("#step-push_template.running").await;
+    let running =
+        ["push_template", "create_environments", "create_db_records"].map(|step| format!("#step-{step}.running"));
+    browser.find(&running.join(", ")).await;
     browser.click("#ask-undo > summary").await;
     browser.click("#b-undo").await;
     browser.wait_text("Cancel with undo asked for.").await;

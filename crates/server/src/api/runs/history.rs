@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::list::limit;
 use crate::api::extract::{Query, Segment};
 use crate::api::view::{EventView, masker};
-use crate::api::wire::{Id, Line, Time};
+use crate::api::wire::{Id, Line, Time, entry};
 use crate::http::Problem;
 use crate::state::App;
 
@@ -20,6 +20,7 @@ use crate::state::App;
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// Only what comes after this entry: the `next` of the page before.
+    #[serde(default, deserialize_with = "entry")]
     after: Option<u64>,
     /// Entries on a page: 1 to 1000, 200 by default.
     #[param(minimum = 1, maximum = 1000)]
@@ -38,9 +39,6 @@ const PAGE: u16 = 200;
 const LARGEST_PAGE: u16 = 1000;
 
 /// A number that a store can hold.
-fn place(after: Option<u64>) -> u64 {
-    after.unwrap_or(0).min(i64::MAX.unsigned_abs())
-}
 
 /// Read a run's history, in its order.
 #[utoipa::path(
@@ -55,7 +53,7 @@ pub(crate) async fn history(
 ) -> Result<Json<HistoryPage>, Problem> {
     let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
     let run = app.client().run(id.0).await?;
-    let mut events = app.store().events(id.0, place(query.after), limit + 1).await?;
+    let mut events = app.store().events(id.0, query.after.unwrap_or(0), limit + 1).await?;
     let more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().filter(|_| more).map(|event| event.seq);
@@ -71,6 +69,7 @@ pub(crate) struct LogQuery {
     /// Only of this step.
     step: Option<Line>,
     /// Only what comes after this entry of the history: the `next` of the page before.
+    #[serde(default, deserialize_with = "entry")]
     after: Option<u64>,
     /// Lines on a page, or a few more: 1 to 5000, 1000 by default.
     #[param(minimum = 1, maximum = 5000)]
@@ -116,7 +115,7 @@ pub(crate) async fn logs(
     let limit = limit(query.limit, LINES, MOST_LINES)?;
     let run = app.client().run(id.0).await?;
     let masker = masker(&run);
-    let (mut after, mut read) = (place(query.after), 0);
+    let (mut after, mut read) = (query.after.unwrap_or(0), 0);
     let mut lines = Vec::new();
     loop {
         let events = app.store().events(id.0, after, READ).await?;

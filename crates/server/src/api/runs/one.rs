@@ -7,9 +7,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::api::events::Message;
 use crate::api::extract::{Query, Segment};
 use crate::api::view::RunDetail;
-use crate::api::wire::Id;
+use crate::api::wire::{Id, entry};
 use crate::http::Problem;
 use crate::sse;
 use crate::state::App;
@@ -32,6 +33,7 @@ pub(crate) async fn show(State(app): State<App>, Segment(id): Segment<Id>) -> Re
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchQuery {
     /// Begin after this event instead of with a snapshot: as `Last-Event-ID`, for those who cannot send a header.
+    #[serde(default, deserialize_with = "entry")]
     after: Option<u64>,
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct WatchQuery {
         ("Last-Event-ID" = Option<u64>, Header, description = "The last event that was seen"),
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 200, content_type = "text/event-stream", body = Message),
         (status = 204, description = "The run has ended and there is nothing more to tell"),
     )
 )]

@@ -1,0 +1,72 @@
+//! The API held against its own document by a stranger to it: schemathesis makes requests of every kind that the document
+//! allows and forbids, and looks whether each answer is one that the document names.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::json;
+use surefoot_server::auth::{Role, token};
+use tokio::process::Command;
+
+use crate::world::{PATIENCE, World};
+
+/// How long it may make requests, and how long it may take in all.
+const SECONDS: &str = "45";
+const BOUND: Duration = Duration::from_secs(85);
+
+fn program() -> PathBuf {
+    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/schemathesis/venv/bin/schemathesis");
+    assert!(found.is_file(), "run `./dev test`, which installs {}", found.display());
+    found
+}
+
+/// Runs of each kind, so that there is something to find.
+async fn fill(world: &World) {
+    world.greet("ada").await;
+    for workflow in ["failing", "asking"] {
+        let made = world.post("/api/v1/runs", json!({ "workflow": workflow })).await;
+        assert_eq!(made.status(), StatusCode::CREATED, "{workflow}");
+    }
+}
+
+/// Makes a token, and waits until the server asks for one.
+async fn closed(world: &World) -> String {
+    let made = token::create(world.store.as_ref(), "contract", Role::Admin, None, "test").await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while world.get("/api/v1/me").await.status() != StatusCode::UNAUTHORIZED {
+        assert!(Instant::now() < deadline, "the server stays open");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    made.secret.expose().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_one_that_the_document_names() {
+    let world = World::open().await;
+    fill(&world).await;
+    let token = closed(&world).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command
+        .arg("--config-file")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/schemathesis.toml"))
+        .arg("run")
+        .arg(format!("{}/api/openapi.json", world.url))
+        .args(["--header", &format!("Authorization:Bearer {token}")])
+        .args(["--checks", "all", "--max-time", SECONDS, "--request-timeout", "10", "--no-color"])
+        // It says what happens for as long as anybody listens: there is no whole answer to look at.
+        .args(["--exclude-path", "/api/v1/events"])
+        // A document cannot say that a name has to be known, or that two fields go together: what it allows may be refused.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .args(["--continue-on-failure", "--warnings", "off", "--generation-deterministic"])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(BOUND, command.output()).await.expect("it ends in time").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    world.close().await;
+}
