@@ -63,6 +63,8 @@ pub async fn a_commit_follows_the_last(scene: Scene) {
     assert_eq!((done.head.commits, scene.get(run.id).await.head.commits), (4, 4));
 }
 
+type Rule = fn(&mut surefoot::state::Edit) -> Result<(), surefoot::state::RuleError>;
+
 /// A commit whose answer got lost is sent again: it is recognised, and written once. Also when it gave the lease back.
 pub async fn a_commit_is_written_once(scene: Scene) {
     let worker = scene.worker("w").await;
@@ -72,8 +74,7 @@ pub async fn a_commit_is_written_once(scene: Scene) {
         let put = surefoot::RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: 1.into() };
         edit.complete_step(position, serde_json::Value::Null, vec![put], None)
     };
-    let rules: [fn(&mut surefoot::state::Edit) -> Result<(), surefoot::state::RuleError>; 4] =
-        [step, record, |edit| edit.interrupt("it stops"), complete];
+    let rules: [Rule; 4] = [step, record, |edit| edit.interrupt("it stops"), complete];
     let mut run = run;
     for (index, rule) in rules.into_iter().enumerate() {
         if run.lease().is_none() {
