@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::http::Problem;
 
@@ -106,9 +107,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // A list would be read as the fields in their order, which the document says nothing of.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::invalid("(body)", "a JSON object was expected"));
+    if let Some(place) = serde_json::from_slice(body).ok().and_then(|body| list_in(&body)) {
+        return Err(Problem::invalid(place, "a JSON object was expected"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -121,6 +121,19 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         .end()
         .map_err(|error| Problem::of(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
     Ok(value)
+}
+
+/// Where a list stands for an object: it would be read as the fields in their order, which the document says nothing of. No
+/// request has lists but in the parameters of a workflow.
+fn list_in(body: &Value) -> Option<String> {
+    match body {
+        Value::Array(_) => Some("(body)".to_owned()),
+        Value::Object(fields) => fields.iter().filter(|(name, _)| *name != "parameters").find_map(|(name, value)| {
+            let place = list_in(value)?;
+            Some(if place == "(body)" { name.clone() } else { format!("{name}.{place}") })
+        }),
+        _ => None,
+    }
 }
 
 /// Names the parameter: the one at which reading stopped, or the one that the message speaks of.
