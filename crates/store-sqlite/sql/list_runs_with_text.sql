@@ -1,11 +1,14 @@
 -- Runs whose key or unique value begins with a text (from ?9 up to ?10) or whose id is ?11, the newest first. Those that are
--- cancelled are in neither index. (?8 is another listing's.)
+-- cancelled are in neither index. The indexes are named: where the bounds of the ids are pushed down to each part, SQLite would
+-- rather walk the whole table by id. (?8 is another listing's.)
 SELECT id FROM (
-    SELECT id, status, workflow, queue, key FROM runs WHERE key >= ?9 AND key < ?10 AND status <> 'cancelled'
+    SELECT id, status, workflow, queue, key FROM runs INDEXED BY runs_key
+    WHERE key >= ?9 AND key < ?10 AND status <> 'cancelled'
     UNION
-    SELECT id, status, workflow, queue, key FROM runs WHERE uniq >= ?9 AND uniq < ?10 AND status <> 'cancelled'
+    SELECT id, status, workflow, queue, key FROM runs INDEXED BY runs_uniq
+    WHERE uniq >= ?9 AND uniq < ?10 AND status <> 'cancelled'
     UNION
-    SELECT id, status, workflow, queue, key FROM runs
+    SELECT id, status, workflow, queue, key FROM runs INDEXED BY runs_unhappy
     WHERE status = 'cancelled' AND (status = 'failed' OR status = 'cancelled')
       AND (key >= ?9 AND key < ?10 OR uniq >= ?9 AND uniq < ?10)
     UNION
