@@ -19,9 +19,9 @@ fn two_workers_through_a_pooler_in_transaction_mode() {
         let workers = cluster.psql(name, "SELECT count(*) FROM surefoot.workers").ok()?;
         (workers == "2").then_some(())
     });
-    let submit = format!("SELECT surefoot.submit('seven', '{{}}', 'project-' || n) FROM generate_series(1, 8) AS n");
+    let submit = "SELECT surefoot.submit('seven', '{}', 'project-' || n) FROM generate_series(1, 8) AS n";
     ledger.run(&["submit", &file, "--key", "first"]);
-    let runs = cluster.psql(name, &submit).expect("submitted, all at once");
+    let runs = cluster.psql(name, submit).expect("submitted, all at once");
     let runs: Vec<&str> = runs.lines().collect();
     for run in &runs {
         assert_eq!(ledger.check(&ledger.until_completed(run), "through a pooler"), 0);
