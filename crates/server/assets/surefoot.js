@@ -171,6 +171,12 @@ tick();
 setInterval(tick, 1000);
 for (const log of document.querySelectorAll("[data-tail]")) log.scrollTop = log.scrollHeight;
 
+// On a phone the navigation is a row that scrolls: what one is on is to be seen.
+for (const here of document.querySelectorAll("nav [aria-current]")) {
+  const row = here.closest("nav");
+  row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+}
+
 // Choosing runs.
 const chooser = document.querySelector("[data-choose-all]");
 if (chooser) {

@@ -38,8 +38,6 @@ pub(crate) struct HistoryPage {
 const PAGE: u16 = 200;
 const LARGEST_PAGE: u16 = 1000;
 
-/// A number that a store can hold.
-
 /// Read a run's history, in its order.
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}/history", tag = "runs",
