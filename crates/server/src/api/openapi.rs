@@ -53,6 +53,7 @@ fn make() -> Value {
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
     document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
     let mut document = serde_json::to_value(document).unwrap_or_default();
+    unsigned(&mut document);
     each_operation(&mut document, |method, path, operation| {
         if let Served::Needs(need) = routes::served(method, path) {
             operation["x-required-role"] = need.role().map_or(Value::Null, |role| role.as_str().into());
@@ -66,6 +67,27 @@ fn make() -> Value {
         });
     });
     document
+}
+
+/// Says of a number without a sign how large it may be: the formats that there are end half-way.
+fn unsigned(schema: &mut Value) {
+    match schema {
+        Value::Array(schemas) => schemas.iter_mut().for_each(unsigned),
+        Value::Object(fields) => {
+            let most = match fields.get("format").and_then(Value::as_str) {
+                Some("int32") => Some(json!(u32::MAX)),
+                Some("int64") => Some(json!(u64::MAX)),
+                _ => None,
+            };
+            if let Some(most) = most.filter(|_| fields.get("minimum").is_some_and(|least| least.as_f64() >= Some(0.0)))
+            {
+                fields.remove("format");
+                fields.entry("maximum").or_insert(most);
+            }
+            fields.values_mut().for_each(unsigned);
+        }
+        _ => {}
+    }
 }
 
 /// What may be left out of an address is no null there.

@@ -21,6 +21,7 @@ use crate::state::App;
 pub(crate) struct HistoryQuery {
     /// Only what comes after this entry: the `next` of the page before.
     #[serde(default, deserialize_with = "entry")]
+    #[param(maximum = 9_223_372_036_854_775_807_i64)]
     after: Option<u64>,
     /// Entries on a page: 1 to 1000, 200 by default.
     #[param(minimum = 1, maximum = 1000)]
@@ -68,6 +69,7 @@ pub(crate) struct LogQuery {
     step: Option<Line>,
     /// Only what comes after this entry of the history: the `next` of the page before.
     #[serde(default, deserialize_with = "entry")]
+    #[param(maximum = 9_223_372_036_854_775_807_i64)]
     after: Option<u64>,
     /// Lines on a page, or a few more: 1 to 5000, 1000 by default.
     #[param(minimum = 1, maximum = 5000)]

@@ -34,6 +34,7 @@ pub(crate) async fn show(State(app): State<App>, Segment(id): Segment<Id>) -> Re
 pub(crate) struct WatchQuery {
     /// Begin after this event instead of with a snapshot: as `Last-Event-ID`, for those who cannot send a header.
     #[serde(default, deserialize_with = "entry")]
+    #[param(maximum = 9_223_372_036_854_775_807_i64)]
     after: Option<u64>,
 }
 
