@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::expression::{self, ExpressionError, Scope};
 use crate::measures::WorkerMeasures;
@@ -192,21 +193,28 @@ impl Client {
     /// # Errors
     /// When the store cannot be read.
     pub async fn wait(&self, id: RunId) -> Result<Run, StoreError> {
-        if let Some(mut ended) = self.local.as_ref().and_then(|worker| worker.held.ended(id))
-            && let Ok(run) = ended.wait_for(Option::is_some).await
-            && let Some(run) = run.as_deref()
-        {
-            return Ok(run.clone());
-        }
         let mut hints = self.store.hints();
+        let began = Instant::now();
         loop {
+            if let Some(run) = self.ended_here(id).await {
+                return Ok(run);
+            }
             hints.any.mark_unchanged();
             let run = self.run(id).await?;
             if run.head.status.is_ended() {
                 return Ok(run);
             }
+            // Any change of any run is a hint. Many who wait for their own runs would read all the time.
+            tokio::time::sleep((began.elapsed() / 4).min(SELDOM)).await;
             changed(&mut hints).await;
         }
+    }
+
+    /// Waits for a run that this process's worker holds; `None` when it does not, or no longer.
+    async fn ended_here(&self, id: RunId) -> Option<Run> {
+        let mut ended = self.local.as_ref()?.held.ended(id)?;
+        let run = ended.wait_for(Option::is_some).await.ok()?;
+        run.as_deref().cloned()
     }
 
     /// What a run, as it was read, waits for; `None` when it runs or has ended.
@@ -331,6 +339,9 @@ fn resolve(run: Run, submitted: Submitted) -> Result<SubmittedRun, SubmitError> 
 /// Without hints, how often to look; with them, how often at most.
 const POLL: Duration = Duration::from_millis(500);
 const SOONEST: Duration = Duration::from_millis(20);
+
+/// Who has waited for long looks as seldom as this.
+const SELDOM: Duration = Duration::from_millis(100);
 
 async fn changed(hints: &mut Hints) {
     tokio::select! {

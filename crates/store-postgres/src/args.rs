@@ -1,4 +1,4 @@
-//! The parameters of a statement, each with its type: statements have no name, so the server is told the types each time.
+//! The parameters of a statement, each with its type: a statement without a name is told the types each time.
 
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -56,7 +56,17 @@ impl<'a> Args<'a> {
         self
     }
 
-    /// As the client takes them.
+    /// The types alone.
+    pub(crate) fn types(&self) -> Vec<Type> {
+        self.0.iter().map(|(_, kind)| kind.clone()).collect()
+    }
+
+    /// The values alone, for a statement that has a name.
+    pub(crate) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.0.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync)).collect()
+    }
+
+    /// As the client takes them with a statement that has no name.
     pub(crate) fn as_slice(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         self.0.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect()
     }

@@ -4,8 +4,8 @@
 //! what has to be looked at first is a transaction of its own (`tx`). The database's clock is the only one (`clock`). The
 //! statements are in `sql/`, the schema in `migrations/`.
 //!
-//! Statements have no name and name their schema, and nothing but LISTEN outlives a transaction: it works through PgBouncer
-//! in transaction mode.
+//! Statements name their schema, and nothing that matters but LISTEN outlives a transaction: it works through PgBouncer in
+//! transaction mode. Where no pooler is, sessions name the statements that they use again (`connect/named.rs`).
 
 mod args;
 mod clock;
@@ -81,11 +81,13 @@ impl PostgresStore {
         notify: bool,
     ) -> Result<Self, StoreError> {
         let channel = notify.then(|| connector.schema().to_owned());
+        let naming = name_statements(connector.clone());
         let listens = channel.clone().map(|channel| (connector.clone(), channel));
         let shared = Arc::new(Shared::new(connector, DatabaseClock::new(clock), timeout, Marks::default()));
         shared.within(shared.look_at_clock()).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(marks::run(shared.clone(), channel));
+        tasks.spawn(naming);
         if let Some((connector, channel)) = listens {
             let marks = shared.marks.clone();
             tasks.spawn(connect::listen(connector, channel, move |payload| match payload {
@@ -97,6 +99,20 @@ impl PostgresStore {
         Ok(Self { commits: Lane::start(&shared, COMMITS), submits, shared, _tasks: tasks })
     }
 }
+
+/// Lets sessions name their statements once it is seen that no pooler stands between.
+async fn name_statements(connector: Connector) {
+    loop {
+        match facts::pooler::pooled(&connector).await {
+            Ok(false) => return connector.naming().allow(),
+            Ok(true) => return tracing::info!("a pooler shares the database's sessions: statements get no names"),
+            Err(_away) => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    }
+}
+
+/// Whether a pooler stands between is asked again after this, when the database was away.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Store for PostgresStore {

@@ -7,6 +7,7 @@ use std::task::Poll;
 use tokio_postgres::{Client, Error, Row};
 
 use crate::args::Args;
+use crate::connect::Session;
 
 /// A request that is on its way.
 pub(crate) struct Sent<'a, T> {
@@ -37,9 +38,10 @@ impl<'a, T> Sent<'a, T> {
 /// A statement and its parameters.
 pub(crate) type Call<'a> = (&'a str, Args<'a>);
 
-/// Sends a statement.
-pub(crate) async fn call<'a>(client: &'a Client, (statement, args): Call<'a>) -> Sent<'a, Result<Vec<Row>, Error>> {
-    Sent::send(async move { client.query_typed(statement, &args.as_slice()).await }).await
+/// Sends a statement, once it has its name if it is to have one.
+pub(crate) async fn call<'a>(session: &'a Session, call: Call<'a>) -> Sent<'a, Result<Vec<Row>, Error>> {
+    let ready = session.ready(call).await;
+    Sent::send(async move { ready?.rows().await }).await
 }
 
 /// Sends a word such as BEGIN.

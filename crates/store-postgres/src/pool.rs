@@ -99,9 +99,9 @@ pub(crate) struct Pooled<'a> {
 
 impl Pooled<'_> {
     /// Runs one statement, a transaction by itself.
-    pub(crate) async fn query(&mut self, (statement, args): Call<'_>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn query(&mut self, call: Call<'_>) -> Result<Vec<Row>, Error> {
         self.busy = true;
-        let rows = self.query_typed(statement, &args.as_slice()).await;
+        let rows = self.rows(call).await;
         self.busy = false;
         rows
     }

@@ -155,7 +155,7 @@ impl<O: Grouped> Task<O> {
     async fn together(&mut self, group: &[Pending<O>]) -> Result<Vec<O::Outcome>, Broken> {
         let session = match self.session.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
-            None => self.shared.connect().await.map_err(Broken::Away)?,
+            None => self.shared.connect().await.map_err(Broken::Away)?.planning_once(),
         };
         let place = Place { shared: &self.shared, session: &session, writer: self.writer };
         let operations: Vec<&O> = group.iter().map(|one| &one.operation).collect();

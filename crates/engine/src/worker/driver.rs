@@ -59,12 +59,13 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
         let _lost = driver.go().await;
         // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
         shared.held.remove(id, &held);
+        // And its place given back first, so that whoever hears of it and submits another finds room.
+        drop(permit);
         if driver.run.head.status.is_ended() {
             held.ended.send_replace(Some(Arc::new(driver.run)));
         }
     }
     shared.held.remove(id, &held);
-    drop(permit);
     shared.freed.notify_one();
 }
 

@@ -4,6 +4,7 @@ mod address;
 mod error;
 mod listen;
 mod migrate;
+mod named;
 mod options;
 mod scratch;
 mod session;

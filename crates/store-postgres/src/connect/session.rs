@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use surefoot::StoreError;
 use tokio::task::JoinSet;
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
 use super::error::store_error;
+use super::named::{Named, Naming};
 use super::tls;
+use crate::args::Args;
+use crate::pipe::Call;
 
 /// Connects. Cheap to clone.
 #[derive(Clone)]
@@ -21,12 +24,14 @@ struct Inner {
     tls: MakeRustlsConnect,
     schema: String,
     timeout: Duration,
+    naming: Naming,
 }
 
 /// A connection. It is closed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
+    named: Named,
     _driver: JoinSet<()>,
 }
 
@@ -54,7 +59,7 @@ impl Connector {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(25));
         }
-        Ok(Self(Arc::new(Inner { address, tls, schema: schema.to_owned(), timeout })))
+        Ok(Self(Arc::new(Inner { address, tls, schema: schema.to_owned(), timeout, naming: Naming::default() })))
     }
 
     /// Opens a session.
@@ -81,7 +86,12 @@ impl Connector {
         })?;
         let mut driver = JoinSet::new();
         driver.spawn(drive(connection, heard));
-        Ok(Session { client, _driver: driver })
+        Ok(Session { client, named: Named::new(self.0.naming.clone()), _driver: driver })
+    }
+
+    /// Whether its sessions give names to statements.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.0.naming
     }
 
     /// The name of the store's schema.
@@ -105,9 +115,44 @@ impl std::ops::Deref for Session {
 }
 
 impl Session {
+    /// For statements that are the same whatever their parameters are.
+    pub(crate) fn planning_once(mut self) -> Self {
+        self.named.plan_once();
+        self
+    }
+
+    /// A statement as it is to be sent: under its name, when it has one.
+    pub(crate) async fn ready<'a>(&'a self, (text, args): Call<'a>) -> Result<Ready<'a>, Error> {
+        let named = self.named.get(&self.client, text, &args).await?;
+        Ok(Ready { client: &self.client, text, named, args })
+    }
+
+    /// The rows of one statement.
+    pub(crate) async fn rows(&self, call: Call<'_>) -> Result<Vec<Row>, Error> {
+        self.ready(call).await?.rows().await
+    }
+
     /// For transactions.
     pub(crate) fn client(&mut self) -> &mut Client {
         &mut self.client
+    }
+}
+
+/// A statement that is ready to be sent.
+pub(crate) struct Ready<'a> {
+    client: &'a Client,
+    text: &'a str,
+    named: Option<Statement>,
+    args: Args<'a>,
+}
+
+impl Ready<'_> {
+    /// Sends it, at the first poll, and waits for its rows.
+    pub(crate) async fn rows(self) -> Result<Vec<Row>, Error> {
+        match &self.named {
+            Some(statement) => self.client.query(statement, &self.args.values()).await,
+            None => self.client.query_typed(self.text, &self.args.as_slice()).await,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! Each part is asked for by itself: what one user may not see another may, and what cannot be seen is an error of its own.
 
 mod measure;
-mod pooler;
+pub(crate) mod pooler;
 mod rows;
 mod server;
 mod vacuum;

@@ -13,7 +13,7 @@ const LOOKS: usize = 5;
 
 /// Two sessions that are open at once have one process each, and keep it. With a pooler by transaction, both are served by
 /// the process that was free last, and a transaction that one has open drives the other to another process.
-pub(super) async fn pooled(connector: &Connector) -> Result<bool, StoreError> {
+pub(crate) async fn pooled(connector: &Connector) -> Result<bool, StoreError> {
     let (one, other) = (connector.connect().await?, connector.connect().await?);
     let (mut of_one, mut of_other) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..LOOKS {

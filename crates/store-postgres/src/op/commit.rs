@@ -56,7 +56,7 @@ impl Grouped for Commit {
         }
         let args = Args::none().with(true).with(shared.now().as_micros()).with(place.writer);
         let args = steps.put(heads.put(args));
-        let rows = place.session.query_typed(&shared.sql.write_runs, &args.as_slice()).await?;
+        let rows = place.session.rows((&shared.sql.write_runs, args)).await?;
         let mut held = cancels(&rows)?;
         let is_held = |commit: &&Self| held.contains_key(&commit.lease.run);
         let (written, others): (Vec<&Self>, Vec<&Self>) = group.iter().copied().partition(is_held);
@@ -85,7 +85,7 @@ async fn took_place(place: &Place<'_>, commits: &[&Commit]) -> Result<HashMap<Ru
     let epochs = commits.iter().map(|commit| signed(commit.lease.epoch)).collect();
     let numbers = commits.iter().map(|commit| signed(commit.written.head.commits)).collect();
     let args = Args::none().with_all(runs).with_all::<i64>(epochs).with_all::<i64>(numbers);
-    Ok(cancels(&place.session.query_typed(&place.shared.sql.took_place, &args.as_slice()).await?)?)
+    Ok(cancels(&place.session.rows((&place.shared.sql.took_place, args)).await?)?)
 }
 
 /// Whether there may be work after these: a run was given back, or left a place for which others may wait.

@@ -155,7 +155,7 @@ impl Grouped for Arc<Submit> {
         let group: Vec<&Submit> = group.iter().map(|submit| &***submit).collect();
         let (statement, args) = insert(shared, &group, &allowed(&group), None);
         let rows = match lock(shared, &group) {
-            None => session.query_typed(statement, &args.as_slice()).await?,
+            None => session.rows((statement, args)).await?,
             Some(lock) => {
                 let begin = pipe::word(session, "BEGIN").await;
                 let calls = [pipe::call(session, lock).await, pipe::call(session, (statement, args)).await];
