@@ -8,6 +8,7 @@ pub mod alerts;
 mod api;
 mod audit;
 pub mod auth;
+mod checkup;
 mod dashboard;
 mod http;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod workflows;
 
 pub use alerts::AlertOptions;
 pub use audit::record_by_command;
+pub use checkup::{Checkup, Finding, FindingLevel};
 pub use options::{RequestLimits, ServerOptions};
 pub use serve::{ServeError, serve};
 pub use workflows::{Workflows, WorkflowsError};

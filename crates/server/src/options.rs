@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::alerts::AlertOptions;
 use crate::auth::AuthOptions;
+use crate::checkup::Checkup;
 use crate::workflows::Workflows;
 
 /// What a server goes by.
@@ -19,6 +20,8 @@ pub struct ServerOptions {
     pub workflows: Workflows,
     /// The configuration as people may read it: names and values, without secrets.
     pub settings_view: Vec<(String, String)>,
+    /// Who looks at the deployment for the settings page, if anybody does.
+    pub checkup: Option<Checkup>,
     /// How large and how slow a request may be.
     pub limits: RequestLimits,
 }
@@ -59,6 +62,7 @@ impl ServerOptions {
             alerts: AlertOptions::default(),
             workflows,
             settings_view: Vec::new(),
+            checkup: None,
             limits: RequestLimits::default(),
         }
     }

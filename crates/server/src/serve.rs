@@ -41,6 +41,8 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     alerts::start(&app, &mut tasks);
     tasks.spawn(agree(app.clone()));
+    let looking = app.clone();
+    tasks.spawn(async move { looking.checkups().run().await });
     http::answer(listener, http::router(&app), limits, stop).await;
     app.hub().close().await;
     tasks.shutdown().await;

@@ -8,6 +8,7 @@ use surefoot::{Client, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, AuthError};
+use crate::checkup::Checkups;
 use crate::options::ServerOptions;
 use crate::sse::Hub;
 use crate::workflows::Workflows;
@@ -23,6 +24,7 @@ struct Inner {
     options: ServerOptions,
     listen: SocketAddr,
     hub: Hub,
+    checkups: Checkups,
     stop: CancellationToken,
 }
 
@@ -36,7 +38,8 @@ impl App {
         let store = client.store().clone();
         let hub = Hub::new(store.clone(), stop.clone());
         let auth = Auth::new(store, options.auth.clone(), listen, options.public_url.as_deref()).await?;
-        Ok(Self(Arc::new(Inner { client, auth, options, listen, hub, stop })))
+        let checkups = Checkups::new(options.checkup.clone());
+        Ok(Self(Arc::new(Inner { client, auth, options, listen, hub, checkups, stop })))
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -67,6 +70,11 @@ impl App {
     /// Who watches which run.
     pub(crate) fn hub(&self) -> &Hub {
         &self.0.hub
+    }
+
+    /// What is known of the deployment.
+    pub(crate) fn checkups(&self) -> &Checkups {
+        &self.0.checkups
     }
 
     /// The address by which people reach the server, without a slash at its end.

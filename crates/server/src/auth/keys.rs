@@ -42,7 +42,7 @@ pub enum SecretError {
     #[error("others can read the key file {0}: chmod 600 it, or remove it so that a new one is made")]
     Open(String),
     /// The key file cannot be read or made.
-    #[error("cannot use the key file {path}: {error}; set server.secret to do without it")]
+    #[error("cannot use the key file {path}: {error}; name a credential in auth.secret to do without it")]
     File {
         /// The file.
         path: String,
@@ -52,7 +52,7 @@ pub enum SecretError {
     /// Another server on the same store has another secret.
     #[error(
         "another server on this store signs with another secret: give both the same one, by copying the key file \
-         (server.key in the data directory) or by server.secret in the configuration; if that other server is gone, \
+         (server.key in the data directory) or by auth.secret in the configuration; if that other server is gone, \
          try again in a minute"
     )]
     Differs,

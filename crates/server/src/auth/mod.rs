@@ -99,6 +99,19 @@ pub enum AuthError {
     Store(#[from] StoreError),
 }
 
+/// Whether a server may listen there with these: what [`crate::serve`] would refuse, to be said before anything is started.
+///
+/// # Errors
+/// See [`AuthError`].
+pub async fn check(
+    store: Arc<dyn Store>,
+    options: &AuthOptions,
+    listen: SocketAddr,
+    public_url: Option<&str>,
+) -> Result<(), AuthError> {
+    Auth::new(store, options.clone(), listen, public_url).await.map(drop)
+}
+
 /// Judges requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Auth(Arc<Inner>);

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
+use crate::checkup::{Finding, FindingLevel, Seen};
 use crate::dashboard::view::Pair;
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
@@ -14,6 +15,7 @@ use crate::workflows::BadFile;
 #[derive(Serialize)]
 struct View {
     findings: Vec<FindingView>,
+    looking: bool,
     settings: Vec<Pair>,
     workflows: Vec<WorkflowView>,
 }
@@ -25,6 +27,8 @@ struct FindingView {
     level: &'static str,
     title: String,
     text: String,
+    means: Option<String>,
+    advice: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -43,8 +47,14 @@ pub(super) async fn settings(visitor: Visitor, State(app): State<App>) -> Result
         code: false,
         masked: false,
     };
+    let seen = app.checkups().seen().await;
+    let mut findings: Vec<FindingView> = app.workflows().wrong().into_iter().map(FindingView::of_file).collect();
+    if let Seen::Findings(found) = &seen {
+        findings.extend(found.iter().map(FindingView::of));
+    }
     let view = View {
-        findings: app.workflows().wrong().into_iter().map(FindingView::of_file).collect(),
+        findings,
+        looking: seen == Seen::Looking,
         settings: app.options().settings_view.iter().map(pair).collect(),
         workflows: app
             .workflows()
@@ -62,8 +72,27 @@ pub(super) async fn settings(visitor: Visitor, State(app): State<App>) -> Result
 }
 
 impl FindingView {
+    fn of(finding: &Finding) -> Self {
+        let (tone, icon, level) = match finding.level {
+            FindingLevel::Ok => ("ok", "completed", "ok"),
+            FindingLevel::Note => ("pending", "more", "info"),
+            FindingLevel::Warning => ("warning", "alert", "warning"),
+            FindingLevel::Broken => ("error", "failed", "error"),
+        };
+        let (means, advice) = (Some(finding.means.clone()), finding.advice.clone());
+        Self { tone, icon, level, title: finding.subject.clone(), text: finding.found.clone(), means, advice }
+    }
+
     /// A workflow file that does not count as it is.
     fn of_file(bad: BadFile) -> Self {
-        Self { tone: "warning", icon: "alert", level: "warning", title: bad.file, text: bad.message }
+        Self {
+            tone: "warning",
+            icon: "alert",
+            level: "warning",
+            title: bad.file,
+            text: bad.message,
+            means: None,
+            advice: None,
+        }
     }
 }
