@@ -51,6 +51,11 @@ impl App {
         }
     }
 
+    /// Makes the data directory when there is none.
+    pub(crate) fn make_data_dir(&self) -> Result<(), Failure> {
+        make_dir(&self.settings.data_dir)
+    }
+
     /// A client of a store that must be there already: whoever only looks makes nothing.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         match &self.settings.store {

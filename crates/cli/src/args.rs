@@ -1,11 +1,13 @@
 //! The words of the command line. What they do is in `commands/`; what a value means is checked where it is used, except
 //! for what clap can say better.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use surefoot::{RunStatus, parse_duration};
+use surefoot_server::auth::Role;
 
 use crate::drill::Fault;
 
@@ -75,8 +77,18 @@ pub(crate) enum Command {
     Queue(Queue),
     /// List what completed steps published: projects, repositories, environments
     Records(Records),
+    /// Worker, API and dashboard in one process
+    Serve(Serve),
     /// Run what waits in the store until told to stop
     Worker(Worker),
+    /// Make, list and revoke the tokens by which people and programs sign in
+    #[command(subcommand)]
+    Token(Tokens),
+    /// List what is wrong now; acknowledge an alert; try whether those who are to be told can be
+    Alerts {
+        #[command(subcommand)]
+        command: Option<Alerts>,
+    },
     /// Make or upgrade the store's schema, and nothing else
     Migrate,
     /// Say what this deployment really guarantees; exits 1 when a promise does not hold here
@@ -333,6 +345,62 @@ pub(crate) struct Worker {
     /// How long steps may go on after the first signal
     #[arg(long, env = "SUREFOOT_WORKER_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env_values = true)]
     pub(crate) grace: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on [default: 127.0.0.1:7878]
+    #[arg(long, env = "SUREFOOT_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// A folder of workflow files that can be submitted by name
+    #[arg(long, env = "SUREFOOT_WORKFLOWS", value_name = "DIR", hide_env_values = true)]
+    pub(crate) workflows: Option<PathBuf>,
+    /// The address by which people reach the server, when a proxy stands before it
+    #[arg(long, env = "SUREFOOT_PUBLIC_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) public_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) work: Worker,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tokens {
+    /// Make a token; it is printed once, and only its digest is kept
+    Create(TokenCreate),
+    /// List the tokens that hold
+    List,
+    /// End a token, and the sessions that were begun with it
+    Revoke {
+        /// Its name or its id
+        token: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreate {
+    /// Whose it is, or what it is for
+    pub(crate) name: String,
+    /// What it may do: viewer, operator or admin
+    #[arg(long)]
+    pub(crate) role: Role,
+    /// How long it holds, such as 90d [default: until it is revoked]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) expires: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alerts {
+    /// List the alerts that fire, and those that were resolved in the last seven days
+    List,
+    /// Say that an alert is seen
+    Ack {
+        /// Its id, as the list has it
+        alert: String,
+    },
+    /// Send a test message
+    Test {
+        /// Only to this notifier
+        notifier: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,10 @@
 //! Settings: the configuration file, then the environment, then flags. Nothing else in the workspace reads the environment.
 
+mod alerts;
+mod field;
+mod server;
+mod view;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,11 +12,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use surefoot::{QueueLimits, parse_duration};
+use surefoot_server::AlertOptions;
 
 use crate::args::{Global, Limits};
 use crate::errors::Failure;
 use crate::limits;
 use crate::place::{Place, PostgresTable};
+
+use alerts::AlertsTable;
+pub(crate) use server::{AuthTable, ServerTable};
+pub(crate) use view::view;
 
 /// What the program goes by.
 #[derive(Clone, Debug)]
@@ -34,6 +44,12 @@ pub(crate) struct Settings {
     pub(crate) fleet: Option<String>,
     /// How repositories are reached.
     pub(crate) forge: ForgeTable,
+    /// Where it serves.
+    pub(crate) server: ServerTable,
+    /// Whom it lets in.
+    pub(crate) auth: AuthTable,
+    /// What is worth a person's attention.
+    pub(crate) alerts: AlertOptions,
     /// Slows the shipped steps down, for people who want to watch.
     pub(crate) pace: Option<Duration>,
     /// Where a drill keeps its books on this worker.
@@ -56,6 +72,12 @@ struct File {
     fleet: Option<String>,
     #[serde(default)]
     forge: ForgeTable,
+    #[serde(default)]
+    server: ServerTable,
+    #[serde(default)]
+    auth: AuthTable,
+    #[serde(default)]
+    alerts: AlertsTable,
 }
 
 /// `[forge]`: how repositories are reached.
@@ -99,10 +121,25 @@ impl Settings {
             credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
             forge: file.forge,
+            server: file.server.within(base),
+            auth: file.auth.within(base),
+            alerts: file.alerts.options(base)?,
             pace: pace()?,
             drill: std::env::var_os("SUREFOOT_DRILL").map(PathBuf::from),
             data_dir,
         })
+    }
+}
+
+impl Settings {
+    /// What flags say of the worker has the last word.
+    pub(crate) fn work(&mut self, concurrency: Option<usize>, grace: Option<Duration>) -> Result<(), Failure> {
+        if concurrency == Some(0) {
+            return Err(Failure::usage("--concurrency is 0: a worker holds at least 1 run"));
+        }
+        self.concurrency = concurrency.or(self.concurrency);
+        self.grace = grace.or(self.grace);
+        Ok(())
     }
 }
 

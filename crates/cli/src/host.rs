@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use surefoot::store::RunFilter;
-use surefoot::{Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle};
+use surefoot::{Client, Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle};
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
+use crate::out;
 use crate::place::without_secret;
 use crate::queues;
 use crate::shipped;
@@ -27,6 +28,31 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Self {
         Self { handlers: shipped::handlers(&app.settings), app: app.clone(), store, worker: None }
+    }
+
+    /// One that knows these actions as well.
+    pub(crate) fn knowing(mut self, more: Handlers) -> Self {
+        self.handlers = self.handlers.merge(more);
+        self
+    }
+
+    /// A client of the worker of this process, if it is one: what is submitted by it starts at once.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.worker.as_ref().map(WorkerHandle::client)
+    }
+
+    /// Waits for a signal, and says meanwhile when the store cannot be written.
+    pub(crate) async fn until_told(&self, signals: &mut Signals) {
+        let mut trouble = None;
+        loop {
+            tokio::select! {
+                _ = signals.next() => return,
+                now = self.trouble(&mut trouble) => match now {
+                    Some(reason) => out::say(&format!("the store cannot be written: {reason}; waiting for it")),
+                    None => out::say("the store can be written again"),
+                },
+            }
+        }
     }
 
     /// Whether this process is the worker.

@@ -19,6 +19,7 @@ mod plan;
 mod progress;
 mod queues;
 mod refer;
+mod serving;
 mod shipped;
 mod signals;
 mod submission;

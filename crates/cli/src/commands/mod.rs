@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod alerts;
 mod answer;
 mod cancel;
 mod init;
@@ -10,8 +11,10 @@ mod records;
 mod retry;
 mod run;
 mod runs;
+mod serve;
 mod show;
 mod submit;
+mod token;
 mod watch;
 mod worker;
 
@@ -44,6 +47,9 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
         Command::Queue(args) => queues::change(app, args).await,
         Command::Records(args) => records::records(app, args).await,
         Command::Migrate => migrate::migrate(app).await,
+        Command::Serve(args) => serve::serve(app, args).await,
+        Command::Token(args) => token::token(app, args).await,
+        Command::Alerts { command } => alerts::alerts(app, command.as_ref()).await,
         Command::Worker(args) => worker::worker(app, args).await,
         Command::Doctor(args) => doctor::doctor(app, args).await,
         Command::Drill(args) => crate::drill::drill(app, args).await,

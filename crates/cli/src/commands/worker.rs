@@ -9,12 +9,8 @@ use crate::signals::Signals;
 
 /// Works until a signal. Being told to stop is what this command is for: the exit status is then 0.
 pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
-    if args.concurrency == Some(0) {
-        return Err(Failure::usage("--concurrency is 0: a worker holds at least 1 run"));
-    }
     let mut app = app.clone();
-    app.settings.concurrency = args.concurrency.or(app.settings.concurrency);
-    app.settings.grace = args.grace.or(app.settings.grace);
+    app.settings.work(args.concurrency, args.grace)?;
     let mut signals = Signals::install()?;
     let mut host = Host::new(&app, app.store().await?);
     if !host.join().await? {
@@ -24,21 +20,8 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
     let others = host.others(None).await?;
     let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
     out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
-    until_told(&host, &mut signals).await;
+    host.until_told(&mut signals).await;
     out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));
     host.stop(&mut signals).await;
     Ok(Exit::Done)
-}
-
-async fn until_told(host: &Host, signals: &mut Signals) {
-    let mut trouble = None;
-    loop {
-        tokio::select! {
-            _ = signals.next() => return,
-            now = host.trouble(&mut trouble) => match now {
-                Some(reason) => out::say(&format!("the store cannot be written: {reason}; waiting for it")),
-                None => out::say("the store can be written again"),
-            },
-        }
-    }
 }

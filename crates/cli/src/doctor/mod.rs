@@ -28,6 +28,23 @@ pub(crate) async fn doctor(app: &App, args: &Doctor) -> Result<Exit, Failure> {
     Ok(exit(&findings))
 }
 
+/// What the dashboard shows of it.
+pub(crate) async fn findings(app: &App) -> Vec<surefoot_server::Finding> {
+    let shown = |finding: Finding| surefoot_server::Finding {
+        level: match finding.level {
+            Level::Ok => surefoot_server::FindingLevel::Ok,
+            Level::Note => surefoot_server::FindingLevel::Note,
+            Level::Warn => surefoot_server::FindingLevel::Warning,
+            Level::Broken => surefoot_server::FindingLevel::Broken,
+        },
+        subject: finding.subject,
+        found: finding.found,
+        means: finding.means,
+        advice: finding.advice,
+    };
+    examine(app).await.1.into_iter().map(shown).collect()
+}
+
 /// The subject of the finding that the store cannot be opened.
 const STORE: &str = "store";
 

@@ -1,0 +1,92 @@
+//! `surefoot serve`: worker, API and dashboard in one process.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use surefoot::Store;
+use surefoot_server::{ServeError, alerts, auth};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::args::Serve;
+use crate::errors::{Exit, Failure};
+use crate::host::{Host, named};
+use crate::signals::Signals;
+use crate::{out, serving};
+
+/// Serves until a signal. Being told to stop is what this command is for: the exit status is then 0.
+pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
+    let app = settled(app, args)?;
+    let mut signals = Signals::install()?;
+    let options = serving::options(&app)?;
+    let listener = listen(app.settings.server.listen()).await?;
+    let store = app.store().await?;
+    let address = listener.local_addr().map_err(|error| Failure::usage(format!("cannot listen: {error}")))?;
+    // Before anything works: nobody from elsewhere shall find a server where nobody is asked who they are.
+    let checked = auth::check(store.clone(), &options.auth, address, options.public_url.as_deref()).await;
+    checked.map_err(|error| refused(error.into()))?;
+    let notifying = alerts::handlers(&options.alerts.notifiers, Some(serving::run_command()));
+    let mut host = Host::new(&app, store).knowing(notifying);
+    if !host.join().await? {
+        return Err(Failure::store("another worker process lives on this store")
+            .hint("one worker at a time: stop it, and `surefoot serve` takes over what it was doing"));
+    }
+    let Some(client) = host.client() else { return Err(Failure::store("the worker has not started")) };
+    let stop = CancellationToken::new();
+    greet(&app, &host, address).await?;
+    let mut serving = pin!(surefoot_server::serve(listener, client, options, stop.clone()));
+    tokio::select! {
+        ended = &mut serving => {
+            host.stop(&mut signals).await;
+            return ended.map(|()| Exit::Done).map_err(refused);
+        }
+        () = host.until_told(&mut signals) => {}
+    }
+    out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));
+    stop.cancel();
+    // Requests under way are answered while steps come to an end.
+    let (served, ()) = tokio::join!(serving, host.stop(&mut signals));
+    served.map(|()| Exit::Done).map_err(refused)
+}
+
+/// Flags have the last word.
+fn settled(app: &App, args: &Serve) -> Result<App, Failure> {
+    let mut app = app.clone();
+    app.settings.work(args.work.concurrency, args.work.grace)?;
+    let server = &mut app.settings.server;
+    let here = |folder: &std::path::PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+    server.listen = args.listen.or(server.listen);
+    server.public_url = args.public_url.clone().or(server.public_url.take());
+    server.workflows = args.workflows.as_ref().map(here).or(server.workflows.take());
+    Ok(app)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let failed = |error: std::io::Error| Failure::usage(format!("cannot listen on {address}: {error}"));
+    TcpListener::bind(address).await.map_err(|error| {
+        failed(error).hint("--listen names another address, such as 127.0.0.1:7879; port 0 takes a free one")
+    })
+}
+
+async fn greet(app: &App, host: &Host, address: SocketAddr) -> Result<(), Failure> {
+    let others = host.others(None).await?;
+    let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
+    out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
+    let url = app.settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    out::say(&format!("dashboard {url}, API {}/api/docs", url.trim_end_matches('/')));
+    Ok(())
+}
+
+fn refused(error: ServeError) -> Failure {
+    match error {
+        ServeError::Auth(auth::AuthError::Store(error)) => error.into(),
+        other => Failure::usage(other.to_string()),
+    }
+}
+
+/// The store, as tokens and alerts are kept in it.
+pub(crate) async fn documents(app: &App) -> Result<Arc<dyn Store>, Failure> {
+    Ok(app.client().await?.store().clone())
+}

@@ -1,0 +1,63 @@
+//! Fields of the configuration file that are more than a word or a number. What is wrong with one is said with its line.
+
+use std::time::Duration;
+
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use surefoot::parse_duration;
+use surefoot_server::auth::Role;
+
+/// A duration such as `10m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_duration(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// `viewer`, `operator` or `admin`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RoleName(pub(crate) Role);
+
+impl<'de> Deserialize<'de> for RoleName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        word.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// Something that `false` turns off.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Switch<T> {
+    /// As it is when nothing is said.
+    #[default]
+    Usual,
+    /// Turned off.
+    Off,
+    /// As it is said.
+    Set(T),
+}
+
+impl<T> Switch<T> {
+    /// What holds, when `usual` does without a word.
+    pub(crate) fn over<U>(self, usual: Option<U>, said: impl FnOnce(T) -> U) -> Option<U> {
+        match self {
+            Self::Usual => usual,
+            Self::Off => None,
+            Self::Set(value) => Some(said(value)),
+        }
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Switch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::Boolean(false) => Ok(Self::Off),
+            toml::Value::Boolean(true) => Ok(Self::Usual),
+            value => T::deserialize(value).map(Self::Set).map_err(|error| D::Error::custom(error.message())),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The configuration as it came to be, for people to read: names and values, without secrets.
+
+use surefoot::format_duration;
+use surefoot_server::alerts::{Notifier, NotifierKind, Rules, Source};
+
+use super::Settings;
+
+/// Names and values of what holds.
+pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
+    let mut view = Vec::new();
+    let mut add = |name: &str, value: Option<String>| view.extend(value.map(|value| (name.to_owned(), value)));
+    add("store", Some(settings.store.to_string()));
+    add("data directory", Some(settings.data_dir.display().to_string()));
+    add("server.listen", Some(settings.server.listen().to_string()));
+    add("server.public_url", settings.server.public_url.clone());
+    add("server.workflows", settings.server.workflows.as_ref().map(|folder| folder.display().to_string()));
+    add("worker.concurrency", settings.concurrency.map(|runs| runs.to_string()));
+    add("worker.grace", settings.grace.map(format_duration));
+    for name in settings.queues.keys() {
+        add("queues", Some(name.clone()));
+    }
+    add("credentials.dir", Some(settings.credentials.display().to_string()));
+    add("fleet", settings.fleet.clone());
+    add("forge.credential", settings.forge.credential.clone());
+    add("forge.repositories_url", settings.forge.repositories_url.clone());
+    let oidc = settings.auth.oidc.as_ref();
+    add("auth.oidc.issuer", oidc.map(|oidc| oidc.issuer.clone()));
+    add("auth.oidc.client_id", oidc.map(|oidc| oidc.client_id.clone()));
+    add("alerts.every", Some(format_duration(settings.alerts.every)));
+    for (name, value) in rules(&settings.alerts.rules) {
+        add(&format!("alerts.rules.{name}"), Some(value));
+    }
+    for notifier in &settings.alerts.notifiers {
+        add(&format!("alerts.notifiers.{}", notifier.name), Some(told(notifier)));
+    }
+    view
+}
+
+fn rules(rules: &Rules) -> Vec<(&'static str, String)> {
+    let time = |time| Option::map_or(time, "off".to_owned(), format_duration);
+    let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
+    let rate = rules.failures.as_ref().map_or_else(
+        || "off".to_owned(),
+        |rate| format!("more than {} % of {} or more in {}", rate.percent, rate.at_least, format_duration(rate.over)),
+    );
+    vec![
+        ("long_run", time(rules.long_run)),
+        ("failures", rate),
+        ("waiting", time(rules.waiting)),
+        ("no_worker", time(rules.no_worker)),
+        ("interruptions", switch(rules.interruptions)),
+        ("answer", switch(rules.answer)),
+        ("slow_store", time(rules.slow_store)),
+    ]
+}
+
+/// The address of a webhook may be a secret.
+fn told(notifier: &Notifier) -> String {
+    let at = |source: &Source| match source {
+        Source::Plain(_) => "at the address of the configuration".to_owned(),
+        Source::Credential(name) => format!("at the address in the credential {name}"),
+    };
+    match &notifier.kind {
+        NotifierKind::Webhook { url, secret } => {
+            format!("webhook {}{}", at(url), if secret.is_some() { ", signed" } else { "" })
+        }
+        NotifierKind::Slack { url } => format!("Slack {}", at(url)),
+        NotifierKind::Email(email) => format!("e-mail to {} by {}", email.to.join(", "), email.host),
+        NotifierKind::Command(command) => format!("command {}", command.command.first().map_or("", String::as_str)),
+    }
+}

@@ -1,0 +1,59 @@
+//! What the server goes by, out of the settings.
+
+use surefoot::BoxError;
+use surefoot_initializer::process::{self, CREDENTIAL_PREFIX};
+use surefoot_server::alerts::{CommandCall, RunCommand};
+use surefoot_server::{Checkup, ServerOptions, Workflows};
+
+use crate::app::App;
+use crate::credentials::EnvironmentAndFiles;
+use crate::errors::Failure;
+use crate::{config, doctor, shipped};
+
+/// What the server goes by. Reads the folder of workflows and the secrets that it needs itself.
+pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
+    let settings = &app.settings;
+    let mut workflows = Workflows::new(vec![shipped::workflow()]);
+    if let Some(folder) = &settings.server.workflows {
+        workflows = workflows.with_folder(folder.clone()).map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    app.make_data_dir()?;
+    let credentials = EnvironmentAndFiles::new(settings.credentials.clone());
+    let mut options = ServerOptions::new(settings.auth.options(&settings.data_dir, &credentials)?, workflows);
+    options.public_url.clone_from(&settings.server.public_url);
+    options.alerts = settings.alerts.clone();
+    options.settings_view = config::view(settings);
+    let examined = app.clone();
+    options.checkup = Some(Checkup::new(move || {
+        let app = examined.clone();
+        async move { doctor::findings(&app).await }
+    }));
+    Ok(options)
+}
+
+/// Runs a notifier's program as steps run theirs: nothing of it outlives this process, and it inherits no credential.
+pub(crate) fn run_command() -> RunCommand {
+    RunCommand::new(|call: CommandCall| async move {
+        let (program, arguments) = call.command.split_first().ok_or("there is no program to run")?;
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments);
+        process::without_inherited(&mut command, &[CREDENTIAL_PREFIX]);
+        command.envs(call.environment.iter().map(|(name, value)| (name, value)));
+        let mut said = Vec::new();
+        let ended = process::run(&mut command, Some(&call.input), &call.cancellation, |_, piece| {
+            said.extend_from_slice(piece);
+            let excess = said.len().saturating_sub(LAST_WORDS);
+            said.drain(..excess);
+        });
+        let ended = ended.await.map_err(|error| format!("cannot run {program}: {error}"))?;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        if ended.status.success() {
+            Ok(said)
+        } else {
+            Err(BoxError::from(format!("{program}: {}: {said}", ended.status)))
+        }
+    })
+}
+
+/// Bytes that are kept of what a notifier's program says.
+const LAST_WORDS: usize = 2000;
