@@ -1,0 +1,153 @@
+//! Traces for OpenTelemetry collectors, over OTLP (HTTP, protobuf): one trace a run, one span an attempt of a step.
+//!
+//! The trace's id is the run's id, so that all workers that a run passes through agree on it without a word, and whoever has
+//! the one finds the other. The root span is sent when the run ends, by the worker that ended it.
+//!
+//! Sending holds up no run: spans wait in memory, and when the collector is away for long they are dropped, with a warning.
+
+mod sender;
+mod span;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use surefoot::Run;
+use surefoot::measures::{AttemptReport, Observer};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Spans that wait to be sent; one more is dropped.
+const WAITING: usize = 8192;
+
+/// How long one request to the collector may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the end waits for what is not sent yet.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Where traces go, and whose they are.
+#[derive(Clone, Debug)]
+pub struct TelemetryOptions {
+    /// The whole address, such as `http://127.0.0.1:4318/v1/traces`.
+    pub endpoint: String,
+    /// What is sent with each request, such as the key of an account.
+    pub headers: HashMap<String, String>,
+    /// Which service this is, as the collector sees it.
+    pub service: String,
+    /// Which of its processes.
+    pub instance: String,
+}
+
+/// Why no traces are sent.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The address cannot be used.
+    #[error("`{0}` is not an address such as http://127.0.0.1:4318")]
+    Endpoint(String),
+    /// No client can be made.
+    #[error("cannot make an HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The options cannot be used.
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+}
+
+/// Sends traces until it is stopped.
+#[derive(Debug)]
+pub struct Telemetry {
+    observer: Arc<Tracer>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Telemetry {
+    /// Makes ready to send; nothing is sent before something happens. Needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// See [`TelemetryError`]. A collector that cannot be reached is no error here.
+    pub fn start(options: TelemetryOptions) -> Result<Self, TelemetryError> {
+        let exporter = exporter(options)?;
+        let (queue, waiting) = mpsc::channel(WAITING);
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        tasks.spawn(sender::run(exporter, waiting, stop.clone()));
+        Ok(Self { observer: Arc::new(Tracer { queue, dropped: AtomicU64::new(0) }), stop, tasks })
+    }
+
+    /// What the worker is to tell: [`surefoot::WorkerOptions::observer`].
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        self.observer.clone()
+    }
+
+    /// Sends what waits, and ends. Gives up after a few seconds.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if tokio::time::timeout(LAST, self.tasks.join_next()).await.is_err() {
+            tracing::warn!("the collector did not take the last spans in time");
+        }
+    }
+}
+
+fn exporter(options: TelemetryOptions) -> Result<SpanExporter, TelemetryError> {
+    let url = reqwest::Url::parse(&options.endpoint).ok();
+    if !url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        return Err(TelemetryError::Endpoint(options.endpoint));
+    }
+    // Another part of the process may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let mut exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(client)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(options.endpoint)
+        .with_headers(options.headers)
+        .with_timeout(TIMEOUT)
+        .build()?;
+    exporter.set_resource(&resource(options.service, options.instance));
+    Ok(exporter)
+}
+
+fn resource(service: String, instance: String) -> Resource {
+    let attributes =
+        [KeyValue::new("service.version", env!("CARGO_PKG_VERSION")), KeyValue::new("service.instance.id", instance)];
+    Resource::builder_empty().with_service_name(service).with_attributes(attributes).build()
+}
+
+/// Makes spans of what the worker tells.
+#[derive(Debug)]
+struct Tracer {
+    queue: mpsc::Sender<SpanData>,
+    dropped: AtomicU64,
+}
+
+impl Tracer {
+    fn send(&self, span: SpanData) {
+        if self.queue.try_send(span).is_ok() {
+            return;
+        }
+        let before = self.dropped.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(1000) {
+            tracing::warn!(
+                dropped = before + 1,
+                "spans are dropped: the collector does not take them as fast as they come"
+            );
+        }
+    }
+}
+
+impl Observer for Tracer {
+    fn attempt(&self, attempt: &AttemptReport<'_>) {
+        self.send(span::of_attempt(attempt));
+    }
+
+    fn run_ended(&self, run: &Run) {
+        self.send(span::of_run(run));
+    }
+}
