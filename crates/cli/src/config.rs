@@ -123,7 +123,7 @@ impl Settings {
             forge: file.forge,
             server: file.server.within(base),
             auth: file.auth.within(base),
-            alerts: file.alerts.options(base)?,
+            alerts: file.alerts.options(base).map_err(|failure| failure.within(&path.display().to_string()))?,
             pace: pace()?,
             drill: std::env::var_os("SUREFOOT_DRILL").map(PathBuf::from),
             data_dir,

@@ -26,7 +26,7 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
     let examined = app.clone();
     options.checkup = Some(Checkup::new(move || {
         let app = examined.clone();
-        async move { doctor::findings(&app).await }
+        async move { doctor::findings(app).await }
     }));
     Ok(options)
 }

@@ -59,7 +59,7 @@ async fn test(app: &App, only: Option<&str>) -> Result<Exit, Failure> {
     let notifiers = notifiers.collect::<Vec<_>>();
     if notifiers.is_empty() {
         let what = only.map_or_else(|| "nobody is told".to_owned(), |name| format!("there is no notifier `{name}`"));
-        return Err(Failure::usage(what).hint("[alerts.notify.NAME] in the configuration: see docs/alerts.md"));
+        return Err(Failure::usage(what).hint("[alerts.notifiers.NAME] in the configuration: see docs/alerts.md"));
     }
     let credentials = EnvironmentAndFiles::new(app.settings.credentials.clone());
     let run_command = serving::run_command();

@@ -66,7 +66,8 @@ fn settled(app: &App, args: &Serve) -> Result<App, Failure> {
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     let failed = |error: std::io::Error| Failure::usage(format!("cannot listen on {address}: {error}"));
     TcpListener::bind(address).await.map_err(|error| {
-        failed(error).hint("--listen names another address, such as 127.0.0.1:7879; port 0 takes a free one")
+        failed(error)
+            .hint("another `surefoot serve` may have it; --listen names another address, such as 127.0.0.1:7879")
     })
 }
 

@@ -29,7 +29,7 @@ pub(crate) async fn doctor(app: &App, args: &Doctor) -> Result<Exit, Failure> {
 }
 
 /// What the dashboard shows of it.
-pub(crate) async fn findings(app: &App) -> Vec<surefoot_server::Finding> {
+pub(crate) async fn findings(app: App) -> Vec<surefoot_server::Finding> {
     let shown = |finding: Finding| surefoot_server::Finding {
         level: match finding.level {
             Level::Ok => surefoot_server::FindingLevel::Ok,
@@ -42,7 +42,10 @@ pub(crate) async fn findings(app: &App) -> Vec<surefoot_server::Finding> {
         means: finding.means,
         advice: finding.advice,
     };
-    examine(app).await.1.into_iter().map(shown).collect()
+    // It calls git and waits for the disk: not on a thread that answers requests.
+    let runtime = tokio::runtime::Handle::current();
+    let looked = tokio::task::spawn_blocking(move || runtime.block_on(examine(&app)).1).await;
+    looked.unwrap_or_default().into_iter().map(shown).collect()
 }
 
 /// The subject of the finding that the store cannot be opened.
@@ -79,7 +82,8 @@ async fn examine(app: &App) -> (String, Vec<Finding>) {
 
 /// What is true of a store of any kind.
 async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
-    let known = shipped::handlers(&app.settings).actions();
+    let notifying = surefoot_server::alerts::handlers(&[], None);
+    let known = shipped::handlers(&app.settings).merge(notifying).actions();
     let mut findings = seen("workers", workers(store).await);
     findings.extend(seen("sweep", orphans(store).await.map(|finding| vec![finding])));
     findings.extend(seen("waiting", waiting(store).await));

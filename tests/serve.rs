@@ -1,0 +1,204 @@
+//! `surefoot serve` and the commands beside it: the real binary, over real HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
+
+#[path = "common/mod.rs"]
+#[expect(dead_code, reason = "shared by several tests")]
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+
+use common::{Place, Started, lines, text, until};
+
+/// A server that answers.
+struct Server {
+    process: Started,
+    port: u16,
+}
+
+/// The status and the body of an answer.
+type Answer = (u16, String);
+
+impl Server {
+    fn start(place: &Place, more: &[&str]) -> Self {
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let args = [&["serve", "--listen", &listen], more].concat();
+        let process = place.start(place.command(&args).env("LEDGER", place.path("ledger")));
+        let server = Self { process, port };
+        until("the server is ready", || {
+            server.try_ask("GET", "/readyz", None, "").filter(|(status, _)| *status == 200)
+        });
+        server
+    }
+
+    fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
+        self.try_ask(method, path, token, body).expect("the server answers")
+    }
+
+    fn try_ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Option<Answer> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n{token}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split_whitespace().nth(1)?.parse().ok()?;
+        Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    /// Submits by the API, and gives the run's id.
+    fn submit(&self, workflow: &str, parameters: &Value) -> String {
+        let body = json!({ "workflow": workflow, "parameters": parameters }).to_string();
+        let (status, answer) = self.ask("POST", "/api/v1/runs", None, &body);
+        assert!(matches!(status, 200..=202), "{status} {answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// One that nobody has just now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn ended(place: &Place, run: &str) -> Value {
+    until("the run ends", || {
+        let run = place.json(&["show", run, "--json"]);
+        (run["status"] == "completed").then_some(run)
+    })
+}
+
+/// Two steps, the first of which writes a line, and takes a while.
+const SLOW: &str = r#"
+workflow: slow
+steps:
+  - id: one
+    action: command.run
+    with: { shell: 'echo one >> "$LEDGER"; sleep 0.2' }
+  - id: two
+    action: command.run
+    with: { shell: 'echo two >> "$LEDGER"; sleep 2; echo end >> "$LEDGER"' }
+"#;
+
+#[test]
+fn a_project_is_initialised_over_http_and_seen_on_the_page() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let run = server.submit("project-initialization", &json!({ "name": "shop" }));
+    assert_eq!(ended(&place, &run)["progress"], 100);
+    assert!(place.data().join("repositories/shop.git").is_dir());
+    let (status, page) = server.ask("GET", &format!("/runs/{run}"), None, "");
+    assert!(status == 200 && page.contains("create_repository"), "{status}");
+    let (status, _) = server.ask("GET", "/api/openapi.json", None, "");
+    assert_eq!(status, 200);
+    // What the doctor finds, and the configuration.
+    let settings = until("the doctor has looked", || {
+        let (_, page) = server.ask("GET", "/settings", None, "");
+        page.contains("synchronous=full").then_some(page)
+    });
+    assert!(settings.contains("server.listen") && settings.contains(&server.port.to_string()));
+    // SIGTERM ends it in order.
+    server.process.signal("-TERM");
+    let output = server.process.finish();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn killed_and_started_again_it_carries_on() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("flows")).unwrap();
+    std::fs::write(place.path("flows/slow.yaml"), SLOW).unwrap();
+    let server = Server::start(&place, &["--workflows", "flows"]);
+    let run = server.submit("slow", &json!({}));
+    let ledger = place.path("ledger");
+    until("the second step is under way", || lines(&ledger).contains(&"two".to_owned()).then_some(()));
+    server.process.kill();
+    let server = Server::start(&place, &["--workflows", "flows"]);
+    let run = ended(&place, &run);
+    assert_eq!(lines(&ledger), ["one", "two", "two", "end"], "the first step did not run again");
+    assert_eq!(run["steps"][1]["interruptions"], 1);
+    drop(server);
+}
+
+#[test]
+fn nobody_from_elsewhere_finds_it_open() {
+    let place = Place::new();
+    let listen = format!("0.0.0.0:{}", free_port());
+    let output = place.expect(2, &["serve", "--listen", &listen]);
+    assert!(text(&output).contains("surefoot token create --role admin NAME"), "{}", text(&output));
+    assert!(place.json(&["runs", "--json"]).as_array().is_some_and(Vec::is_empty));
+    place.expect(0, &["token", "create", "ada", "--role", "admin"]);
+    // With an admin's token it starts.
+    let process = place.start(&mut place.command(&["serve", "--listen", &listen]));
+    let port = listen.rsplit_once(':').unwrap().1.parse().unwrap();
+    let server = Server { process, port };
+    until("the server is ready", || server.try_ask("GET", "/readyz", None, "").filter(|(status, _)| *status == 200));
+    assert_eq!(server.ask("GET", "/api/v1/runs", None, "").0, 401);
+}
+
+#[test]
+fn tokens_made_and_revoked_beside_it_hold_at_once() {
+    let place = Place::new();
+    place.expect(0, &["token", "create", "root", "--role", "admin"]);
+    let server = Server::start(&place, &[]);
+    let made = place.json(&["token", "create", "ci", "--role", "viewer", "--expires", "90d", "--json"]);
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(server.ask("GET", "/api/v1/runs", Some(token), "").0, 200);
+    assert_eq!(server.ask("POST", "/api/v1/runs", Some(token), "{}").0, 403, "a viewer changes nothing");
+    let listed = place.json(&["token", "list", "--json"]);
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|token| token["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ci", "root"]);
+    assert!(!listed.to_string().contains(token), "a token is shown once");
+    let twice = place.expect(2, &["token", "create", "ci", "--role", "viewer"]);
+    assert!(text(&twice).contains("there is a token named `ci` already"), "{}", text(&twice));
+    place.expect(0, &["token", "revoke", "ci"]);
+    assert_eq!(server.ask("GET", "/api/v1/runs", Some(token), "").0, 401);
+    place.expect(2, &["token", "revoke", "ci"]);
+}
+
+#[test]
+fn what_stands_in_its_way_is_said_before_anything_starts() {
+    let place = Place::new();
+    let check = |status: i32, args: &[&str], expect: &str| {
+        let output = place.expect(status, args);
+        assert!(text(&output).contains(expect), "{args:?}: {}", text(&output));
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    check(2, &["serve", "--listen", &listen], &format!("cannot listen on {listen}"));
+    std::fs::create_dir(place.path("flows")).unwrap();
+    std::fs::write(place.path("flows/bad.yaml"), "workflow: bad\nsteps:\n  - id: one\n    aktion: sleep\n").unwrap();
+    check(2, &["serve", "--workflows", "flows"], "bad.yaml");
+    check(2, &["serve", "--workflows", "nowhere"], "cannot read the folder of workflows");
+    std::fs::create_dir_all(place.data()).unwrap();
+    std::fs::write(place.data().join("surefoot.toml"), "[server]\nlisen = '127.0.0.1:1'\n").unwrap();
+    check(2, &["serve"], "surefoot.toml:2:1: unknown field `lisen`");
+    std::fs::remove_file(place.data().join("surefoot.toml")).unwrap();
+    assert!(!place.data().join("surefoot.db").exists(), "nothing was made");
+    let server = Server::start(&place, &[]);
+    check(3, &["serve", "--listen", &format!("127.0.0.1:{}", free_port())], "another worker process lives");
+    drop(server);
+}
+
+#[test]
+fn a_notifier_is_tried_without_a_server() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.data()).unwrap();
+    let file = place.path("told");
+    let config = format!(
+        "[alerts.notifiers.pager]\nkind = 'command'\ncommand = ['sh', '-c', 'echo \"$SUREFOOT_ALERT_TITLE\" > {}']\n",
+        file.display()
+    );
+    std::fs::write(place.data().join("surefoot.toml"), config).unwrap();
+    place.expect(0, &["alerts", "test"]);
+    assert_eq!(lines(&file).len(), 1);
+    let unknown = place.expect(2, &["alerts", "test", "nobody"]);
+    assert!(text(&unknown).contains("there is no notifier `nobody`"), "{}", text(&unknown));
+}
