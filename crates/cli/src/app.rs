@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use surefoot::{Client, Store, WorkerOptions, Workflow};
 use surefoot_sqlite::SqliteStore;
+use surefoot_telemetry::Telemetry;
 
 use crate::args::Global;
 use crate::config::Settings;
@@ -93,6 +94,15 @@ impl App {
             announce: Some(workspaces::announce),
             ..defaults
         })
+    }
+
+    /// What sends traces, if that is configured.
+    pub(crate) fn telemetry(&self) -> Result<Option<Telemetry>, Failure> {
+        let credentials = EnvironmentAndFiles::new(self.settings.credentials.clone());
+        let instance = format!("{} {}", host_name(), std::process::id());
+        let options = self.settings.telemetry.options(instance, &credentials)?;
+        let started = options.map(Telemetry::start).transpose();
+        started.map_err(|error| Failure::usage(error.to_string()).within("telemetry"))
     }
 
     /// How long steps may go on once told to stop.

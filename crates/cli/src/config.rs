@@ -3,6 +3,7 @@
 mod alerts;
 mod field;
 mod server;
+mod telemetry;
 mod view;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::place::{Place, PostgresTable};
 
 use alerts::AlertsTable;
 pub(crate) use server::{AuthTable, ServerTable};
+pub(crate) use telemetry::TelemetryTable;
 pub(crate) use view::view;
 
 /// What the program goes by.
@@ -50,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) auth: AuthTable,
     /// What is worth a person's attention.
     pub(crate) alerts: AlertOptions,
+    /// Where traces go.
+    pub(crate) telemetry: TelemetryTable,
     /// Slows the shipped steps down, for people who want to watch.
     pub(crate) pace: Option<Duration>,
     /// Where a drill keeps its books on this worker.
@@ -78,6 +82,8 @@ struct File {
     auth: AuthTable,
     #[serde(default)]
     alerts: AlertsTable,
+    #[serde(default)]
+    telemetry: TelemetryTable,
 }
 
 /// `[forge]`: how repositories are reached.
@@ -124,6 +130,7 @@ impl Settings {
             server: file.server.within(base),
             auth: file.auth.within(base),
             alerts: file.alerts.options(base).map_err(|failure| failure.within(&path.display().to_string()))?,
+            telemetry: file.telemetry.within_environment(),
             pace: pace()?,
             drill: std::env::var_os("SUREFOOT_DRILL").map(PathBuf::from),
             data_dir,

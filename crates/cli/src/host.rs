@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use surefoot::store::RunFilter;
-use surefoot::{Client, Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle};
+use surefoot::{Client, Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle, WorkerOptions};
+use surefoot_telemetry::Telemetry;
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
@@ -23,11 +24,12 @@ pub(crate) struct Host {
     store: Arc<dyn Store>,
     handlers: Handlers,
     worker: Option<WorkerHandle>,
+    telemetry: Option<Telemetry>,
 }
 
 impl Host {
     pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Self {
-        Self { handlers: shipped::handlers(&app.settings), app: app.clone(), store, worker: None }
+        Self { handlers: shipped::handlers(&app.settings), app: app.clone(), store, worker: None, telemetry: None }
     }
 
     /// One that knows these actions as well.
@@ -82,7 +84,12 @@ impl Host {
 
     /// Becomes a worker, beside others where the store allows it; gives `false` where it does not and another is.
     pub(crate) async fn join(&mut self) -> Result<bool, Failure> {
-        match Worker::start(self.store.clone(), self.handlers.clone(), self.app.worker_options()?).await {
+        if self.telemetry.is_none() {
+            self.telemetry = self.app.telemetry()?;
+        }
+        let observer = self.telemetry.as_ref().map(Telemetry::observer);
+        let options = WorkerOptions { observer, ..self.app.worker_options()? };
+        match Worker::start(self.store.clone(), self.handlers.clone(), options).await {
             Ok(worker) => self.worker = Some(worker),
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -127,6 +134,13 @@ impl Host {
             hurry();
             tokio::select! {
                 () = stopping => {}
+                _ = signals.next() => {}
+            }
+            return;
+        }
+        if let Some(telemetry) = self.telemetry.take() {
+            tokio::select! {
+                () = telemetry.stop() => {}
                 _ = signals.next() => {}
             }
         }

@@ -33,6 +33,7 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
     for notifier in &settings.alerts.notifiers {
         add(&format!("alerts.notifiers.{}", notifier.name), Some(told(notifier)));
     }
+    add("telemetry.endpoint", settings.telemetry.endpoint.clone());
     view
 }
 
