@@ -241,6 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_documentation_shows_is_understood() {
+        let mut blocks = 0;
+        for page in [
+            include_str!("../../../docs/authentication.md"),
+            include_str!("../../../docs/alerts.md"),
+            include_str!("../../../docs/operations.md"),
+            include_str!("../../../docs/postgresql.md"),
+        ] {
+            for block in page.split("```toml\n").skip(1) {
+                let text = block.split("```").next().unwrap();
+                load(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                blocks += 1;
+            }
+        }
+        assert!(blocks >= 8, "{blocks}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         let check = |config: &str, expect: &str| {
             let error = load(config).unwrap_err();
