@@ -6,7 +6,7 @@
 -- are, but for one, not enforced: every row of a run is written under the run's lease, and enforcing them costs a look-up
 -- and a lock for each.
 --
--- Every index on `runs` but those of keys and `runs_details` holds only runs that are live (or failed), so that what a
+-- Every index on `runs` but those of keys, listings and `runs_details` holds only runs that are live (or failed), so that what a
 -- worker asks costs the same however many runs have ended. None holds a column that changes while a run runs: the most
 -- frequent writes are heap-only updates, for which the fillfactors leave room.
 
@@ -90,6 +90,9 @@ CREATE INDEX runs_running ON {schema}.runs (queue, concurrency_key, worker) WHER
 CREATE INDEX runs_rate ON {schema}.runs (queue, rate_at) WHERE rate_at IS NOT NULL;
 CREATE INDEX runs_unhappy ON {schema}.runs (status, id) WHERE status IN ('failed', 'cancelled');
 CREATE INDEX runs_details ON {schema}.runs (queue, status, completed_at, id) WHERE details AND completed_at IS NOT NULL;
+-- For listings.
+CREATE INDEX runs_workflow ON {schema}.runs (workflow, id);
+CREATE INDEX runs_queue ON {schema}.runs (queue, id);
 -- Not unique: a cancelled run may have lost its key to another, and is queued once more when a person asks for its undo.
 -- Who submits with a key holds a lock on it until the run is there: see `lock_keys.sql`.
 CREATE INDEX runs_key ON {schema}.runs (key, workflow) WHERE key IS NOT NULL;

@@ -120,6 +120,8 @@ fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatu
         Some(RunStatus::Running) => &sql.list_running_runs,
         Some(RunStatus::Queued | RunStatus::Waiting) => &sql.list_held_back_runs,
         Some(RunStatus::Failed | RunStatus::Cancelled) => &sql.list_unhappy_runs,
+        Some(RunStatus::Completed) | None if filter.workflow.is_some() => &sql.list_runs_of_workflow,
+        Some(RunStatus::Completed) | None if filter.queue.is_some() => &sql.list_runs_of_queue,
         Some(RunStatus::Completed) | None => &sql.list_runs,
     }
 }

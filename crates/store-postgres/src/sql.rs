@@ -53,6 +53,8 @@ statements! {
     list_held_back_runs,
     list_running_runs,
     list_runs,
+    list_runs_of_queue,
+    list_runs_of_workflow,
     list_runs_with_key,
     list_runs_with_text,
     list_unhappy_runs,

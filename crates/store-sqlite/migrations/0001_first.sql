@@ -7,7 +7,7 @@
 -- The checks say `a = 'x' OR a = 'y'` and not `a IN ('x', 'y')`: for IN, SQLite fills a table in memory at each write, which
 -- took a third of the writer's time.
 --
--- Every index on `runs` but those of keys and `runs_details` holds only runs that are live (or failed), so that what a
+-- Every index on `runs` but those of keys, listings and `runs_details` holds only runs that are live (or failed), so that what a
 -- worker asks costs the same however many runs have ended.
 
 CREATE TABLE migrations (
@@ -88,6 +88,9 @@ CREATE INDEX runs_told ON runs (worker, cancel) WHERE status = 'running' AND can
 CREATE INDEX runs_rate ON runs (queue, rate_at) WHERE rate_at IS NOT NULL;
 CREATE INDEX runs_unhappy ON runs (status, id) WHERE (status = 'failed' OR status = 'cancelled');
 CREATE INDEX runs_details ON runs (queue, status, completed_at) WHERE details = 1 AND completed_at IS NOT NULL;
+-- For listings: written once with the run, and never changed.
+CREATE INDEX runs_workflow ON runs (workflow, id);
+CREATE INDEX runs_queue ON runs (queue, id);
 -- Not unique: a cancelled run may have lost its key to another, and is queued once more when a person asks for its undo.
 -- Submit looks for the key in the transaction that adds the run, and only one transaction at a time writes.
 CREATE INDEX runs_key ON runs (key, workflow) WHERE key IS NOT NULL AND status <> 'cancelled';

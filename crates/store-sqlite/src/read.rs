@@ -98,6 +98,8 @@ fn listing(filter: &RunFilter, status: Option<RunStatus>, common: bool) -> Cow<'
         Some(RunStatus::Running) => sql::LIST_RUNNING_RUNS,
         Some(RunStatus::Queued | RunStatus::Waiting) => sql::LIST_HELD_BACK_RUNS,
         Some(RunStatus::Failed | RunStatus::Cancelled) => sql::LIST_UNHAPPY_RUNS,
+        Some(RunStatus::Completed) | None if filter.workflow.is_some() => sql::LIST_RUNS_OF_WORKFLOW,
+        Some(RunStatus::Completed) | None if filter.queue.is_some() => sql::LIST_RUNS_OF_QUEUE,
         Some(RunStatus::Completed) | None => sql::LIST_RUNS,
     };
     if filter.oldest_first { newest_first.replace("DESC LIMIT", "ASC LIMIT").into() } else { newest_first.into() }

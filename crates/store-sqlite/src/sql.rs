@@ -57,6 +57,8 @@ statements! {
     LIST_HELD_BACK_RUNS = "list_held_back_runs",
     LIST_RUNNING_RUNS = "list_running_runs",
     LIST_RUNS = "list_runs",
+    LIST_RUNS_OF_QUEUE = "list_runs_of_queue",
+    LIST_RUNS_OF_WORKFLOW = "list_runs_of_workflow",
     LIST_RUNS_WALKING_FOR_TEXT = "list_runs_walking_for_text",
     LIST_RUNS_WITH_KEY = "list_runs_with_key",
     LIST_RUNS_WITH_TEXT = "list_runs_with_text",

@@ -73,6 +73,14 @@ fn a_claim_walks_what_can_be_taken_and_nothing_else() {
 }
 
 #[test]
+fn a_listing_by_workflow_or_queue_comes_in_order() {
+    let conn = schema();
+    let check = |statement: &str, expect: &str| assert_eq!(plan(&conn, statement), expect);
+    check(sql::LIST_RUNS_OF_WORKFLOW, "SEARCH runs USING INDEX runs_workflow (workflow=? AND id>? AND id<?)");
+    check(sql::LIST_RUNS_OF_QUEUE, "SEARCH runs USING INDEX runs_queue (queue=? AND id>? AND id<?)");
+}
+
+#[test]
 fn a_commit_finds_its_rows_by_their_keys() {
     let conn = schema();
     for statement in [sql::HELD_RUN, sql::ADVANCE_RUN, sql::UPDATE_RUN] {
