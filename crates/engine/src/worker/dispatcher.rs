@@ -37,7 +37,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         // No place is reserved while the store is asked: a submission that comes meanwhile still starts at once. Should
         // both fill the last place, the claimed run's driver waits for one.
+        // Said before the places are counted, so that one which is given back now is either counted or heard of.
+        shared.wants_place.store(true, Ordering::SeqCst);
         let room = shared.slots.available_permits().min(BATCH);
+        if room > 0 {
+            shared.wants_place.store(false, Ordering::SeqCst);
+        }
         if let Look::Done(next_at) = look(&shared, room).await {
             wait(&shared, &mut work, next_at).await;
         }

@@ -1,6 +1,7 @@
 //! The driver: takes one run from step to step under its lease, one commit between two steps.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -66,7 +67,10 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
         }
     }
     shared.held.remove(id, &held);
-    shared.freed.notify_one();
+    // Otherwise the dispatcher has seen all there was to take, and the store hints at what has come since.
+    if shared.wants_place.load(Ordering::SeqCst) {
+        shared.freed.notify_one();
+    }
 }
 
 impl Driver {

@@ -104,8 +104,10 @@ pub(crate) struct Shared {
     id: RwLock<WorkerId>,
     /// Room for runs.
     pub(crate) slots: Arc<Semaphore>,
-    /// Told when a run has ended or was given back: there is room, and maybe a limit that now lets another start.
+    /// Wakes the dispatcher: a place that it waits for is free, or it has something else to look into.
     pub(crate) freed: Notify,
+    /// The dispatcher has no place for what it might take.
+    pub(crate) wants_place: AtomicBool,
     pub(crate) renewal: Renewal,
     pub(crate) held: Registry,
     /// A call that leases runs failed and may have taken place: the store may hold runs for us that nobody drives.
@@ -144,6 +146,7 @@ impl Worker {
             measures: Arc::default(),
             id: RwLock::new(id),
             freed: Notify::new(),
+            wants_place: AtomicBool::new(false),
             renewal: Renewal::default(),
             held: Registry::default(),
             in_doubt: AtomicBool::new(false),
