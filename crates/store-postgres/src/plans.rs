@@ -1,6 +1,6 @@
 //! The plans that were read or written lately: most runs share a few.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use surefoot::{Digest, StoreError, Workflow};
@@ -21,6 +21,8 @@ pub(crate) struct Plans {
 struct Known {
     by_id: HashMap<i32, Arc<Workflow>>,
     by_digest: HashMap<Digest, i32>,
+    /// Those of which a run was added: that does not change any more.
+    used: HashSet<i32>,
 }
 
 /// Plans kept in memory at most; past that all are forgotten, which costs a few reads.
@@ -38,6 +40,16 @@ impl Plans {
         }
         known.by_id.insert(id, plan.clone());
         known.by_digest.insert(plan.digest(), id);
+    }
+
+    /// A run of it was added.
+    pub(crate) fn note_used(&self, id: i32) {
+        self.known().used.insert(id);
+    }
+
+    /// Whether a run of it is known to have been added.
+    pub(crate) fn is_used(&self, id: i32) -> bool {
+        self.known().used.contains(&id)
     }
 
     /// The plans with these numbers.

@@ -90,6 +90,7 @@ statements! {
     steps,
     transaction,
     is_over,
+    start_run,
     submit_runs,
     sweep,
     tallies,

@@ -8,6 +8,7 @@ mod documents;
 mod person;
 mod prune;
 mod queues;
+mod start;
 mod submit;
 mod workers;
 mod write;

@@ -13,6 +13,7 @@ use surefoot::{Run, RunId, RunStatus, StoreError, Timestamp, Workflow};
 use tokio_postgres::Row;
 
 use super::admit::Gate;
+use super::start;
 use crate::args::Args;
 use crate::failure::{Failure, fault};
 use crate::pipe::{self, Call};
@@ -25,26 +26,26 @@ use crate::writer::{Grouped, Lane, Name, Place};
 /// A run that is to be added, as text.
 #[derive(Debug)]
 pub(crate) struct Submit {
-    id: RunId,
-    plan: Arc<Workflow>,
-    plan_id: i32,
-    parameters: String,
+    pub(super) id: RunId,
+    pub(super) plan: Arc<Workflow>,
+    pub(super) plan_id: i32,
+    pub(super) parameters: String,
     key: Option<String>,
     unique: Option<String>,
-    priority: i32,
-    concurrency_key: Option<String>,
-    created_at: Timestamp,
-    available_at: Timestamp,
+    pub(super) priority: i32,
+    pub(super) concurrency_key: Option<String>,
+    pub(super) created_at: Timestamp,
+    pub(super) available_at: Timestamp,
     queued: Written,
-    started: Option<Start>,
+    pub(super) started: Option<Start>,
 }
 
 /// The run as it is when the submitting process's worker takes it at once.
 #[derive(Debug)]
-struct Start {
-    lease: Lease,
-    at: Timestamp,
-    written: Written,
+pub(super) struct Start {
+    pub(super) lease: Lease,
+    pub(super) at: Timestamp,
+    pub(super) written: Written,
 }
 
 /// What became of a submission.
@@ -116,7 +117,7 @@ impl Submit {
         })
     }
 
-    fn is_keyed(&self) -> bool {
+    pub(super) fn is_keyed(&self) -> bool {
         self.key.is_some() || self.unique.is_some()
     }
 
@@ -153,6 +154,12 @@ impl Grouped for Arc<Submit> {
     async fn write(place: &Place<'_>, group: &[&Self]) -> Result<Vec<Outcome>, Failure> {
         let (shared, session) = (place.shared, place.session);
         let group: Vec<&Submit> = group.iter().map(|submit| &***submit).collect();
+        if let [one] = group[..]
+            && start::starts(shared, session, one).await?
+        {
+            tell(shared, &[Outcome::Started]);
+            return Ok(vec![Outcome::Started]);
+        }
         let (statement, args) = insert(shared, &group, &allowed(&group), None);
         let rows = match lock(shared, &group) {
             None => session.rows((statement, args)).await?,
@@ -167,8 +174,17 @@ impl Grouped for Arc<Submit> {
             }
         };
         let outcomes = outcomes(&rows, &group)?;
+        note_used(shared, &group, &outcomes);
         tell(shared, &outcomes);
         Ok(outcomes)
+    }
+}
+
+fn note_used(shared: &Shared, group: &[&Submit], outcomes: &[Outcome]) {
+    for (submit, outcome) in group.iter().zip(outcomes) {
+        if matches!(outcome, Outcome::Queued | Outcome::Started) {
+            shared.plans.note_used(submit.plan_id);
+        }
     }
 }
 

@@ -62,6 +62,16 @@ impl Written {
 }
 
 impl StepRow {
+    /// The step's place in the plan, the first being 0.
+    pub(crate) fn position(&self) -> i16 {
+        self.position
+    }
+
+    /// Its state, but for what is sent as JSON.
+    pub(crate) fn state(&self) -> &StepState {
+        &self.state
+    }
+
     fn of(position: usize, mut state: StepState) -> Result<Self, StoreError> {
         let text = |value: Option<Value>| value.as_ref().map(json).transpose();
         state.message = state.message.map(clean);
