@@ -45,6 +45,8 @@ const LOADS: [Load; 8] = [
 struct Rounds {
     commits: Vec<Figures>,
     one_commit: Vec<Figures>,
+    /// The rows of a submission in one commit, with one step and with seven.
+    one_submission: [Vec<Figures>; 2],
     rows: Vec<Figures>,
     runs: Vec<Figures>,
     /// In the order of the loads.
@@ -78,6 +80,9 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     let url = cluster.url();
     all.commits.push(pgbench::run(cluster, &pgbench::COMMITS, seconds)?);
     all.one_commit.push(pgbench::run(cluster, &pgbench::ONE_COMMIT, seconds)?);
+    for (script, figures) in pgbench::ONE_SUBMISSION.iter().zip(&mut all.one_submission) {
+        figures.push(pgbench::run(cluster, script, seconds)?);
+    }
     all.rows.push(pgbench::run(cluster, &pgbench::ROWS, seconds)?);
     all.runs.push(pgbench::run(cluster, &pgbench::RUNS, seconds)?);
     for (load, figures) in LOADS.into_iter().zip(&mut all.loads) {

@@ -15,12 +15,41 @@ pub(super) struct Script {
     text: &'static str,
 }
 
+macro_rules! submission {
+    ($steps:literal) => {
+        concat!(
+            "WITH run AS (
+               INSERT INTO raw.runs (id, plan, workflow, queue, parameters, priority, created_at, status, progress,
+                                     started_at, worker, epoch, event_seq)
+               SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000000)::bigint), 16, '0')
+                       || lpad(to_hex(:n::int), 16, '0'))::uuid, 1, 'raw', 'raw', '{\"at\":1234567890123456}', 0, 1,
+                      'running', 0, 1, '00000000-0000-0000-0000-000000000001', 1, 3
+               RETURNING id),
+             steps AS (
+               INSERT INTO raw.steps (run, position, id, status, attempt, started_at)
+               SELECT id, s, 'step_' || s, CASE s WHEN 0 THEN 'running' ELSE 'pending' END,
+                      CASE s WHEN 0 THEN 1 ELSE 0 END, CASE s WHEN 0 THEN 1 END
+               FROM run, generate_series(0, ",
+            $steps,
+            " - 1) AS s)
+             INSERT INTO raw.events (run, seq, at, body)
+             SELECT id, 3, 1, '[[\"run.submitted\",null,null],[\"run.started\",null,{\"epoch\":1}],[\"step.started\",\"step_0\",{\"attempt\":1}]]'
+             FROM run;"
+        )
+    };
+}
+
 /// One row a commit, by 32 clients.
 pub(super) const COMMITS: Script =
     Script { clients: 32, weight: 1.0, text: "INSERT INTO raw.one (id, body) VALUES (:client_id, 'step.completed');" };
 
 /// One row a commit, by one client: how long a commit takes.
 pub(super) const ONE_COMMIT: Script = Script { clients: 1, ..COMMITS };
+
+/// The rows of one submission that starts at once - a run, its steps, the first events - in one statement and one commit, by
+/// one client: the same tables, indexes and checks, with ids that sort by when they were made, as Surefoot's do.
+pub(super) const ONE_SUBMISSION: [Script; 2] =
+    [Script { clients: 1, weight: 1.0, text: submission!(1) }, Script { clients: 1, weight: 1.0, text: submission!(7) }];
 
 /// A hundred rows a commit, by one client.
 pub(super) const ROWS: Script = Script {
