@@ -308,7 +308,7 @@ async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<S
             task.held.remove(leased.id, &held);
         }
         if let Err(error) = submitted.as_ref()
-            && error.is_retryable()
+            && error.is_outage()
         {
             task.doubt(error);
         }

@@ -345,4 +345,11 @@ impl StoreError {
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// Whether it is the store that is away or not as it has to be, and not what was asked of it that is wrong. A database that
+    /// was renamed, or whose rights are being changed, cannot be used until a person has mended it; what a worker has to write
+    /// is as good as before when that is done.
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Unusable(_))
+    }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -29,6 +30,9 @@ pub struct Snapshot {
 
 /// The contents of one snapshot may not be larger: they pass through one commit.
 const LARGEST: u64 = 256 << 20;
+
+/// Between two tries to read while the store is away.
+const AWAY: Duration = Duration::from_millis(200);
 
 /// One path of a manifest.
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,8 +161,15 @@ impl Workspace {
         Ok(())
     }
 
+    /// While the store is away the attempt waits: it is not the step that fails. Its lease bounds that, for the handler ends
+    /// with it.
     async fn content(&self, digest: Digest) -> io::Result<Vec<u8>> {
-        let content = self.folder.store.blob(digest).await.map_err(io::Error::other)?;
+        let content = loop {
+            match self.folder.store.blob(digest).await {
+                Err(error) if error.is_outage() => tokio::time::sleep(AWAY).await,
+                answer => break answer.map_err(io::Error::other)?,
+            }
+        };
         let content = content.ok_or_else(|| damaged(digest, "it is missing from the store"))?;
         if Digest::of(&content) != digest {
             return Err(damaged(digest, "its content does not match its digest"));

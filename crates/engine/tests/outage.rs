@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    Clock, Handlers, RunStatus, StepContext, Store, Submit, Timestamp, Worker, WorkerOptions, Workflow, handler_fn,
+    Clock, Handlers, RunStatus, StepContext, StepError, Store, Submit, Timestamp, Worker, WorkerOptions, Workflow,
+    handler_fn,
 };
 use surefoot_store_tests::{FaultyStore, MemoryStore};
 use tokio::time::{Instant, sleep};
@@ -26,7 +28,7 @@ impl Clock for Paused {
 
 /// Away from a tenth of a second after the submission until `back`; the lease is of 5 s. Gives the handler's calls, and the
 /// interruptions.
-async fn away_until(back: Duration) -> (u32, u32) {
+async fn away_until(back: Duration, away: fn(&FaultyStore, bool)) -> (u32, u32) {
     let memory = MemoryStore::new(Arc::new(Paused(Instant::now()))).one_worker();
     let store = Arc::new(FaultyStore::sound(Arc::new(memory)));
     let calls = Arc::new(AtomicU32::new(0));
@@ -45,11 +47,12 @@ async fn away_until(back: Duration) -> (u32, u32) {
     let workflow = Workflow::builder("two").step("a", "work").step("b", "work").build().unwrap();
     let run = worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
     sleep(Duration::from_millis(100)).await;
-    store.set_away(true);
+    away(&store, true);
     sleep(back.saturating_sub(Duration::from_millis(100))).await;
-    store.set_away(false);
+    away(&store, false);
     let run = worker.client().wait(run.id).await.unwrap();
-    assert_eq!(run.head.status, RunStatus::Completed);
+    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
+    assert!(run.steps.iter().all(|step| step.attempt == 1));
     worker.stop().await;
     (calls.load(Ordering::SeqCst), run.steps.iter().map(|step| step.interruptions).sum())
 }
@@ -59,6 +62,55 @@ async fn away_until(back: Duration) -> (u32, u32) {
 async fn a_worker_alone_keeps_its_lease_over_an_outage_that_is_longer() {
     for tenths in 55..85 {
         let back = Duration::from_millis(tenths * 100 + 7);
-        assert_eq!(away_until(back).await, (2, 0), "back after {back:?}");
+        assert_eq!(away_until(back, FaultyStore::set_away).await, (2, 0), "back after {back:?}");
     }
+}
+
+/// A database that was renamed, or whose rights were taken, is mended by a person: until then results are kept as if it was
+/// away, and no step fails for it.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_used_for_a_while_fails_no_step() {
+    for tenths in [4, 30, 70, 300] {
+        let back = Duration::from_millis(tenths * 100 + 7);
+        assert_eq!(away_until(back, FaultyStore::set_unusable).await, (2, 0), "back after {back:?}");
+    }
+}
+
+/// A step that looks into its workspace while the store is away waits for it: that is no failed attempt.
+#[tokio::test(start_paused = true)]
+async fn a_workspace_is_restored_when_the_store_is_back() {
+    let store = Arc::new(FaultyStore::sound(Arc::new(MemoryStore::new(Arc::new(Paused(Instant::now()))))));
+    let faulty = store.clone();
+    let handler = handler_fn(move |context: StepContext, _: Value| {
+        let (faulty, again) = (faulty.clone(), context.attempt() == 2);
+        async move {
+            faulty.set_away(again);
+            let opening = async {
+                let folder = context.workspace().await?;
+                match (context.step_id(), again) {
+                    ("a", _) => std::fs::write(folder.join("file"), "kept")?,
+                    // The next attempt cannot trust the folder: it asks the store for what was in it.
+                    (_, false) => return Err(StepError::from("half-way")),
+                    _ => assert_eq!(std::fs::read_to_string(folder.join("file"))?, "kept"),
+                }
+                Ok(())
+            };
+            let back = async {
+                sleep(Duration::from_secs(1)).await;
+                faulty.set_away(false);
+                std::future::pending().await
+            };
+            tokio::select! { biased; opened = opening => opened, opened = back => opened }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let handlers = Handlers::new().with("work", handler);
+    let worker = Worker::start(store.clone() as Arc<dyn Store>, handlers, options).await.unwrap();
+    let twice = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
+    let builder = Workflow::builder("two").step("a", "work").step_with("b", "work", |step| step.retry(twice));
+    let run = worker.client().submit(Submit::new(Arc::new(builder.build().unwrap()))).await.unwrap().run;
+    let run = worker.client().wait(run.id).await.unwrap();
+    assert_eq!((run.head.status, run.steps[1].attempt), (RunStatus::Completed, 2), "{:?}", run.head.error);
+    worker.stop().await;
 }

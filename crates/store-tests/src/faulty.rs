@@ -5,10 +5,11 @@
 //! answer, register, deregister, reclaim. Claims and reclaims that find nothing, heartbeats, prunes and what is done to queues do not
 //! count, for how many there are is a matter of time.
 //!
-//! Apart from that it can be away: then nothing takes place, and every call says so.
+//! Apart from that it can be away, or not as it has to be: then nothing takes place, and every call says so. It can be slow to
+//! read and to prune, and knows when its calls were made.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use surefoot::{
     Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What goes wrong at one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +61,12 @@ pub struct FaultyStore {
     writes: AtomicU64,
     met: watch::Sender<bool>,
     away: AtomicBool,
+    unusable: AtomicBool,
     /// Milliseconds that every reading takes.
     slow: AtomicU64,
+    /// Milliseconds that every prune takes.
+    slow_prune: AtomicU64,
+    calls: Mutex<Vec<(&'static str, Instant)>>,
 }
 
 impl FaultyStore {
@@ -73,7 +79,10 @@ impl FaultyStore {
             writes: AtomicU64::new(0),
             met: watch::Sender::new(false),
             away: AtomicBool::new(false),
+            unusable: AtomicBool::new(false),
             slow: AtomicU64::new(0),
+            slow_prune: AtomicU64::new(0),
+            calls: Mutex::default(),
         }
     }
 
@@ -87,9 +96,29 @@ impl FaultyStore {
         self.away.store(away, Ordering::SeqCst);
     }
 
+    /// From now on the store is not as it has to be, or is again: a schema that was renamed, a right that was taken.
+    pub fn set_unusable(&self, unusable: bool) {
+        self.unusable.store(unusable, Ordering::SeqCst);
+    }
+
     /// From now on every reading takes this long.
     pub fn set_slow(&self, time: Duration) {
         self.slow.store(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// From now on every prune takes this long.
+    pub fn set_slow_prune(&self, time: Duration) {
+        self.slow_prune.store(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// When each `heartbeat`, `reclaim`, `claim` or `prune` so far was asked for.
+    pub fn times_of(&self, call: &str) -> Vec<Instant> {
+        let calls = self.calls.lock().unwrap();
+        calls.iter().filter(|(name, _)| *name == call).map(|(_, at)| *at).collect()
+    }
+
+    fn note(&self, call: &'static str) {
+        self.calls.lock().unwrap().push((call, Instant::now()));
     }
 
     /// Writes so far, the faulty one included.
@@ -139,6 +168,9 @@ impl FaultyStore {
     }
 
     fn reachable(&self) -> Result<(), StoreError> {
+        if self.unusable.load(Ordering::SeqCst) {
+            return Err(StoreError::Unusable("not a store, as the test wants it".to_owned()));
+        }
         let away = self.away.load(Ordering::SeqCst);
         if away { Err(StoreError::Unavailable("away, as the test wants it".to_owned())) } else { Ok(()) }
     }
@@ -186,6 +218,7 @@ impl Store for FaultyStore {
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
+        self.note("heartbeat");
         self.read(self.inner.heartbeat(worker)).await
     }
 
@@ -194,6 +227,7 @@ impl Store for FaultyStore {
     }
 
     async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        self.note("reclaim");
         if self.read(self.has_dead()).await? {
             self.write(self.inner.reclaim()).await
         } else {
@@ -210,6 +244,7 @@ impl Store for FaultyStore {
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
+        self.note("claim");
         if self.read(self.has_work()).await? {
             self.write(self.inner.claim(request)).await
         } else {
@@ -297,6 +332,8 @@ impl Store for FaultyStore {
     }
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
+        self.note("prune");
+        tokio::time::sleep(Duration::from_millis(self.slow_prune.load(Ordering::SeqCst))).await;
         self.read(self.inner.prune(limit)).await
     }
 }

@@ -250,8 +250,17 @@ impl Driver {
         self.persist(run, transition).await
     }
 
-    /// Sends one commit until it is known what became of it.
+    /// Sends one commit until it is known what became of it. One that the store refuses for good fails the step.
     async fn persist(&mut self, run: Run, transition: Transition) -> Result<(), Gone> {
+        match self.send(run, transition).await? {
+            None => Ok(()),
+            Some(error) => self.refused(&error).await,
+        }
+    }
+
+    /// Sends one commit until it is known what became of it: `None` when it is written, else why it never will be. What is
+    /// wrong with the store, and not with the commit, passes or is mended by a person; it costs no attempt.
+    async fn send(&mut self, run: Run, transition: Transition) -> Result<Option<StoreError>, Gone> {
         let shared = self.shared.clone();
         let (mut wait, mut waiting) = (RETRY_FIRST, None);
         loop {
@@ -265,7 +274,7 @@ impl Driver {
                     if self.run.head.status.is_ended() {
                         shared.run_ended(&self.run);
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(StoreError::LeaseLost) => {
                     // One that the pulse learnt of is counted there.
@@ -274,13 +283,13 @@ impl Driver {
                     }
                     return Err(Gone);
                 }
-                Err(error) if error.is_retryable() => {
+                Err(error) if error.is_outage() => {
                     waiting.get_or_insert_with(|| shared.waits_to_write());
                     shared.note_trouble(&error);
                     self.pause(wait).await?;
                     wait = (wait * 2).min(RETRY_MOST);
                 }
-                Err(error) => return Box::pin(self.refused(&error)).await,
+                Err(error) => return Ok(Some(error)),
             }
         }
     }
@@ -297,7 +306,7 @@ impl Driver {
             Err(StoreError::LeaseLost) => Err(Gone),
             Err(error) => {
                 self.shared.note_trouble(&error);
-                if !error.is_retryable() {
+                if !error.is_outage() {
                     // It did not take place and never will: what was said is lost, and the step goes on.
                     self.unsettled = None;
                 }
@@ -317,7 +326,12 @@ impl Driver {
         };
         let mut edit = self.edit();
         self.rule(edit.fail_step(position, &error.to_string()))?;
-        self.write(edit).await?;
+        let (run, transition) = edit.finish_as_holder();
+        self.folder.remove().await;
+        if let Some(error) = self.send(run, transition).await? {
+            // Not even that. The run is found again as one that nobody drives, a few heartbeats later.
+            tracing::error!(run = %self.run.id, %error, "the store refused the failure too");
+        }
         Err(Gone)
     }
 

@@ -114,7 +114,7 @@ async fn records_of(driver: &Driver) -> Result<Vec<RecordChange>, Gone> {
                 let remove = |record: crate::Record| RecordChange::Remove { kind: record.kind, name: record.name };
                 return Ok(records.into_iter().map(remove).collect());
             }
-            Err(error) if error.is_retryable() => driver.pause(std::time::Duration::from_millis(200)).await?,
+            Err(error) if error.is_outage() => driver.pause(std::time::Duration::from_millis(200)).await?,
             Err(error) => return driver.rule(Err(RuleError(error.to_string()))),
         }
     }

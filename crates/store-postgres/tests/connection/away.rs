@@ -2,12 +2,14 @@
 
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use surefoot::{Store, StoreError};
+use surefoot::{Handlers, RunStatus, Store, StoreError, Worker, WorkerOptions, handler_fn};
 use surefoot_scratch_postgres::{ScratchPostgres, Stop};
+use tokio::sync::Notify;
 
-use crate::support::{open, options, until};
+use crate::support::{database, ended, open, options, two_steps, until};
 
 fn assert_away<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     let error = answer.unwrap_err();
@@ -55,6 +57,43 @@ async fn a_store_outlives_its_database() {
     assert!(queues.iter().any(|queue| queue.paused), "{queues:?}");
     cluster.end_sessions().unwrap();
     until("queues are read again", async || store.queues().await.ok()).await;
+}
+
+/// The schema is renamed while a step runs, and back some tries later: its result is kept, and no attempt is spent.
+#[tokio::test]
+async fn a_schema_that_is_elsewhere_for_a_while_fails_no_step() {
+    let (name, url) = database();
+    let (store, folder) = (open(&url).await, tempfile::tempdir().unwrap());
+    let (begun, goes_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = (begun.clone(), goes_on.clone());
+    let work = handler_fn(move |context: surefoot::StepContext, (): ()| {
+        let (begun, goes_on) = told.clone();
+        async move {
+            if context.step_id() == "one" {
+                begun.notify_one();
+                goes_on.notified().await;
+            }
+            Ok(())
+        }
+    });
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let worker = Worker::start(store.clone(), Handlers::new().with("test.work", work), options).await.unwrap();
+    let run = worker.client().submit(two_steps()).await.unwrap().run.id;
+    begun.notified().await;
+    let psql = |statement: &str| ScratchPostgres::shared().psql(&name, statement).unwrap();
+    psql("ALTER SCHEMA surefoot RENAME TO elsewhere");
+    goes_on.notify_one();
+    let mut trouble = worker.trouble();
+    let told = |trouble: &Option<String>| trouble.as_ref().is_some_and(|why| why.contains("cannot be used"));
+    assert!(trouble.wait_for(told).await.is_ok());
+    // Long enough for the failure to be written as well, if it was one.
+    let begin = Instant::now();
+    until("it is tried again", async || (begin.elapsed() > Duration::from_secs(2)).then_some(())).await;
+    psql("ALTER SCHEMA elsewhere RENAME TO surefoot");
+    let run = ended(&store, run).await;
+    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
+    assert!(run.steps.iter().all(|step| step.attempt == 1 && step.interruptions == 0), "{:?}", run.steps);
+    worker.stop().await;
 }
 
 #[tokio::test]
