@@ -15,7 +15,6 @@ mod event;
 mod expression;
 mod handler;
 mod id;
-mod maintenance;
 pub mod measures;
 mod nul;
 mod queue;

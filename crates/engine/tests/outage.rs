@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    Clock, Handlers, RunStatus, StepContext, StepError, Store, Submit, Timestamp, Worker, WorkerOptions, Workflow,
-    handler_fn,
+    Clock, Handlers, ManualClock, RunStatus, StepContext, StepError, Store, Submit, Timestamp, Worker, WorkerOptions,
+    Workflow, handler_fn,
 };
 use surefoot_store_tests::{FaultyStore, MemoryStore};
 use tokio::time::{Instant, sleep};
@@ -73,6 +73,76 @@ async fn a_store_that_cannot_be_used_for_a_while_fails_no_step() {
     for tenths in [4, 30, 70, 300] {
         let back = Duration::from_millis(tenths * 100 + 7);
         assert_eq!(away_until(back, FaultyStore::set_unusable).await, (2, 0), "back after {back:?}");
+    }
+}
+
+/// Details that take long to remove do not keep the heartbeat waiting.
+#[tokio::test(start_paused = true)]
+async fn a_slow_prune_costs_no_lease() {
+    let store = Arc::new(FaultyStore::sound(Arc::new(MemoryStore::new(Arc::new(Paused(Instant::now()))))));
+    store.set_slow_prune(Duration::from_secs(8));
+    let folder = tempfile::tempdir().unwrap();
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let worker = Worker::start(store.clone() as Arc<dyn Store>, Handlers::new(), options).await.unwrap();
+    sleep(Duration::from_secs(30)).await;
+    assert!(!store.times_of("prune").is_empty());
+    let beats = store.times_of("heartbeat");
+    let longest = beats.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(longest < Duration::from_secs(2), "{longest:?} of 5 s, {} beats", beats.len());
+    worker.stop().await;
+}
+
+/// The machine was asleep, or its clock was set: the lease ran out in a moment. The only worker there is must not take itself for
+/// dead, and does not when it renews its lease before it looks.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_costs_no_lease() {
+    for jump in [Duration::from_secs(4), Duration::from_secs(60), Duration::from_secs(86_400)] {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_790_000_000_000_000)));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()).one_worker());
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = calls.clone();
+        let handler = handler_fn(move |_: StepContext, _: Value| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                sleep(Duration::from_secs(3)).await;
+                Ok(())
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+        let worker = Worker::start(store, Handlers::new().with("work", handler), options).await.unwrap();
+        let workflow = Workflow::builder("one").step("a", "work").build().unwrap();
+        let run = worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+        // Right after a heartbeat: the next one is due after the next sweep.
+        sleep(Duration::from_millis(10)).await;
+        clock.advance(jump);
+        let run = worker.client().wait(run.id).await.unwrap();
+        assert_eq!((run.head.status, run.steps[0].interruptions), (RunStatus::Completed, 0), "{jump:?}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{jump:?}");
+        worker.stop().await;
+    }
+}
+
+/// Two workers that begin in the same moment do not ask the store in the same moments ever after.
+#[tokio::test(start_paused = true)]
+async fn the_polls_of_two_workers_diverge() {
+    let memory = Arc::new(MemoryStore::new(Arc::new(Paused(Instant::now()))));
+    let stores = [0, 1].map(|_| Arc::new(FaultyStore::sound(memory.clone())));
+    let folder = tempfile::tempdir().unwrap();
+    let mut workers = Vec::new();
+    for store in &stores {
+        let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+        workers.push(Worker::start(store.clone() as Arc<dyn Store>, Handlers::new(), options).await.unwrap());
+    }
+    sleep(Duration::from_secs(60)).await;
+    for call in ["claim", "reclaim", "heartbeat"] {
+        let [one, other] = stores.each_ref().map(|store| store.times_of(call));
+        assert!(one.len() > 30 && other.len() > 30, "{call}: {} and {}", one.len(), other.len());
+        let together = one.iter().filter(|at| other.contains(at)).count();
+        assert!(together < one.len() / 4, "{call}: {together} of {} in the same moment", one.len());
+    }
+    for worker in workers {
+        worker.stop().await;
     }
 }
 

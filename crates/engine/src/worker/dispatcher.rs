@@ -10,7 +10,7 @@ use super::{Shared, driver};
 use crate::store::{ClaimRequest, RunFilter};
 use crate::{Run, RunStatus, StoreError, Timestamp};
 
-/// The longest time without a look at the store: hints may be lost.
+/// The time without a look at the store: hints may be lost. It is spread, for many workers look.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Between two tries while the store is away.
@@ -69,7 +69,7 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
         Err(error) => {
             tracing::warn!(%error, "cannot claim runs; trying again");
             shared.doubt(&error);
-            tokio::time::sleep(AWAY).await;
+            tokio::time::sleep(shared.chance.spread(AWAY)).await;
             Look::Done(None)
         }
     }
@@ -100,7 +100,8 @@ async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
 }
 
 async fn wait(shared: &Shared, work: &mut watch::Receiver<()>, next_at: Option<Timestamp>) {
-    let until_next = next_at.map_or(POLL, |at| at.since(shared.store.now()).min(POLL));
+    let poll = shared.chance.spread(POLL);
+    let until_next = next_at.map_or(poll, |at| at.since(shared.store.now()).min(poll));
     let hint = async {
         if work.changed().await.is_err() {
             // The store is being taken down and gives no more hints; the poll goes on.

@@ -196,7 +196,7 @@ impl Driver {
         if error.fatal || attempt >= policy.attempts {
             return self.fail(position, said, &message).await;
         }
-        let delay = policy.delay(attempt, unit_random()).max(error.retry_after.unwrap_or_default());
+        let delay = policy.delay(attempt, self.shared.chance.unit()).max(error.retry_after.unwrap_or_default());
         let mut edit = self.reported(position, said);
         self.rule(edit.retry_step(position, &message, delay))?;
         self.write(edit).await?;
@@ -286,7 +286,7 @@ impl Driver {
                 Err(error) if error.is_outage() => {
                     waiting.get_or_insert_with(|| shared.waits_to_write());
                     shared.note_trouble(&error);
-                    self.pause(wait).await?;
+                    self.pause(shared.chance.spread(wait)).await?;
                     wait = (wait * 2).min(RETRY_MOST);
                 }
                 Err(error) => return Ok(Some(error)),
@@ -350,7 +350,7 @@ impl Driver {
         tokio::select! {
             biased;
             () = self.held.lost.cancelled() => return Err(Gone),
-            () = self.shared.renewal.holds(self.shared.options.lease) => {}
+            () = self.shared.renewal.holds(self.shared.store.as_ref(), self.shared.options.lease) => {}
             () = self.shared.hurried.cancelled() => return Err(Gone),
         }
         Ok(())
@@ -359,9 +359,4 @@ impl Driver {
     pub(super) fn attempt_token(&self) -> CancellationToken {
         self.held.lost.child_token()
     }
-}
-
-/// Between 0 and 1, for jitter: the random bits of a fresh UUID are more than good enough, and spare a dependency.
-fn unit_random() -> f64 {
-    f64::from((uuid::Uuid::now_v7().as_u128() & 0xffff_ffff) as u32) / f64::from(u32::MAX)
 }

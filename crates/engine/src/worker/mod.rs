@@ -1,7 +1,7 @@
 //! Workers: a process (or a part of one) that takes runs from a store and drives them to their end.
 //!
-//! [`Worker::start`] makes three things go: the *dispatcher* claims runs while there is room, the *pulse* renews the lease
-//! and looks for what other workers left behind, and one *driver* a run takes it from step to step. Three ways to stop a
+//! [`Worker::start`] makes four things go: the *dispatcher* claims runs while there is room, the *pulse* renews the lease, the
+//! *upkeep* looks for what other workers left behind and tidies, and one *driver* a run takes it from step to step. Three ways to stop a
 //! driver stay apart: a shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a lost lease
 //! (nothing more is written).
 //!
@@ -9,6 +9,7 @@
 //! whole-engine simulation (`docs/simulation.md`) plays the same seed the same way.
 
 mod attempt;
+mod chance;
 mod dispatcher;
 mod driver;
 mod held;
@@ -16,6 +17,7 @@ mod opening;
 mod pulse;
 mod renewal;
 mod undo;
+mod upkeep;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -32,6 +34,7 @@ pub(crate) use driver::drive;
 pub(crate) use held::Registry;
 pub(crate) use opening::{Opening, open};
 
+use self::chance::Chance;
 use self::renewal::Renewal;
 use crate::credentials::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
@@ -62,6 +65,9 @@ pub struct WorkerOptions {
     /// Is told the id of each life of the worker before the store is: a worker that is taken for dead begins another. Whoever
     /// finds out by other means that the process is gone can end its lease by it ([`Store::deregister_worker`]).
     pub announce: Option<fn(WorkerId)>,
+    /// What spreads the worker's waits: its polls, its sweeps, and its tries while the store is away. `None`, the default,
+    /// draws it; whoever wants to play the same waits again gives a number.
+    pub seed: Option<u64>,
 }
 
 impl Default for WorkerOptions {
@@ -77,6 +83,7 @@ impl Default for WorkerOptions {
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
             observer: None,
             announce: None,
+            seed: None,
         }
     }
 }
@@ -109,6 +116,7 @@ pub(crate) struct Shared {
     /// The dispatcher has no place for what it might take.
     pub(crate) wants_place: AtomicBool,
     pub(crate) renewal: Renewal,
+    pub(crate) chance: Chance,
     pub(crate) held: Registry,
     /// A call that leases runs failed and may have taken place: the store may hold runs for us that nobody drives.
     pub(crate) in_doubt: AtomicBool,
@@ -139,6 +147,8 @@ impl Worker {
         let shared = Arc::new(Shared {
             actions: Arc::new(handlers.actions()),
             slots: Arc::new(Semaphore::new(options.concurrency)),
+            renewal: Renewal::new(store.now()),
+            chance: Chance::new(options.seed),
             store,
             handlers,
             options,
@@ -147,7 +157,6 @@ impl Worker {
             id: RwLock::new(id),
             freed: Notify::new(),
             wants_place: AtomicBool::new(false),
-            renewal: Renewal::default(),
             held: Registry::default(),
             in_doubt: AtomicBool::new(false),
             drivers: TaskTracker::new(),
@@ -161,6 +170,8 @@ impl Worker {
         let mut actors = JoinSet::new();
         actors.spawn(dispatcher::run(shared.clone()));
         actors.spawn(pulse::run(shared.clone()));
+        actors.spawn(upkeep::sweep(shared.clone()));
+        actors.spawn(upkeep::tidy(shared.clone()));
         Ok(WorkerHandle { shared, actors })
     }
 }

@@ -1,4 +1,6 @@
-//! The pulse: renews the worker's lease, learns what people asked for, takes up what dead workers left, and tidies.
+//! The pulse: renews the worker's lease, and learns what people asked for.
+//!
+//! It does nothing else: whatever takes long would keep the lease from being renewed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,63 +10,50 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Shared;
-use crate::{RunId, StoreError, WorkerId, maintenance};
+use super::renewal::Sent;
+use crate::{RunId, StoreError, WorkerId};
 
-/// Looks for the runs of dead workers.
-const SWEEP: Duration = Duration::from_secs(1);
-
-/// Removes details that retention lets go.
-const TIDY: Duration = Duration::from_secs(60);
+/// A heartbeat that failed is tried again after this, or when the next is due.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A hint brings the next heartbeat forward, but not more often than this.
 const SOONEST: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut work = shared.store.hints().work;
-    let beat = shared.options.lease / 3;
-    let (mut beat_at, mut sweep_at, mut tidy_at) =
-        (Instant::now() + beat, Instant::now() + SWEEP, Instant::now() + SWEEP);
-    let mut renewed = true;
+    let mut beat_at = Instant::now() + beat(&shared);
     let mut stray = BTreeSet::new();
     loop {
-        let next = beat_at.min(sweep_at).min(tidy_at);
         tokio::select! {
             biased;
-            () = tokio::time::sleep_until(next) => {}
+            () = tokio::time::sleep_until(beat_at) => {}
             // Somebody has to know whether the lease holds.
             () = shared.renewal.is_asked() => beat_at = Instant::now(),
             // A person may have asked for a cancel: the heartbeat brings the answer.
             changed = work.changed() => {
-                tokio::time::sleep(if changed.is_ok() { SOONEST } else { SWEEP }).await;
+                tokio::time::sleep(if changed.is_ok() { SOONEST } else { AGAIN }).await;
                 work.mark_unchanged();
                 if shared.held.len() > 0 {
                     beat_at = Instant::now();
                 }
             }
         }
-        let now = Instant::now();
-        // Whoever could not renew its lease does so before it looks for the dead: it would find itself among them.
-        if now >= beat_at || (now >= sweep_at && !renewed) {
-            renewed = heartbeat(&shared, &mut stray).await;
-            beat_at = Instant::now() + beat;
-        }
-        if now >= sweep_at {
-            if renewed && sweep(&shared).await {
-                // A sweep that was long on its way may have taken our own: the next heartbeat tells.
-                beat_at = Instant::now();
-            }
-            sweep_at = Instant::now() + SWEEP;
-        }
-        if now >= tidy_at {
-            maintenance::tidy(shared.store.as_ref()).await;
-            tidy_at = Instant::now() + TIDY;
+        if Instant::now() >= beat_at {
+            let renewed = heartbeat(&shared, &mut stray).await;
+            let wait = beat(&shared);
+            beat_at = Instant::now() + if renewed { wait } else { wait.min(shared.chance.spread(AGAIN)) };
         }
     }
 }
 
+/// The time to the next heartbeat: there are three in a lease, or some more.
+fn beat(shared: &Shared) -> Duration {
+    shared.chance.spread(shared.options.lease * 4 / 15)
+}
+
 /// Renews the lease. Returns whether this worker has one now.
 async fn heartbeat(shared: &Shared, stray: &mut BTreeSet<RunId>) -> bool {
-    let asked = Instant::now();
+    let asked = Sent::now(shared.store.as_ref());
     match shared.store.heartbeat(shared.id()).await {
         Ok(heartbeat) => {
             shared.renewal.renewed(asked);
@@ -101,7 +90,7 @@ async fn begin_anew(shared: &Shared) -> bool {
     tracing::warn!(worker = %shared.id(), "taken for dead: dropping every run held, and beginning anew");
     shared.measures.leases_lost.add(shared.held.len() as u64);
     shared.held.lose_all();
-    let asked = Instant::now();
+    let asked = Sent::now(shared.store.as_ref());
     let registered = shared.register(WorkerId::new()).await;
     if let Err(error) = &registered {
         tracing::warn!(%error, "cannot register anew; trying again");
@@ -112,22 +101,4 @@ async fn begin_anew(shared: &Shared) -> bool {
         shared.freed.notify_one();
     }
     registered.is_ok()
-}
-
-/// Takes what dead workers left. Returns whether there was anything.
-async fn sweep(shared: &Shared) -> bool {
-    match shared.store.reclaim().await {
-        Ok(runs) if runs.is_empty() => false,
-        Ok(runs) => {
-            shared.measures.recovered.add(runs.len() as u64);
-            runs.iter()
-                .for_each(|run| tracing::info!(run = %run.id, status = %run.head.status, "taken from a dead worker"));
-            shared.freed.notify_one();
-            true
-        }
-        Err(error) => {
-            tracing::warn!(%error, "cannot look for the runs of dead workers");
-            false
-        }
-    }
 }

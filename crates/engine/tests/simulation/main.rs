@@ -1,7 +1,7 @@
 //! The whole engine, simulated: several workers, people and faults over one store, on paused time, from one seed.
 //!
 //! What is simulated and checked, and what is not, stands in `docs/simulation.md`. One seed by itself, with its trace:
-//! `SUREFOOT_SEED=7 cargo test -p surefoot --test simulation seeds`. More seeds: `SUREFOOT_SEEDS=50000`.
+//! `SUREFOOT_SEED=7 cargo test -p surefoot --test simulation seed -- --nocapture`. More seeds: `SUREFOOT_SEEDS=50000`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 

@@ -75,6 +75,7 @@ impl Node {
             handler_grace: self.rng.millis(0, 1_000),
             // Never made: no handler opens its workspace.
             workspaces: "/nonexistent/surefoot-simulation".into(),
+            seed: Some(self.rng.next()),
             ..WorkerOptions::default()
         };
         let handle = loop {
