@@ -346,7 +346,7 @@ impl Driver {
     }
 
     /// Before a handler is called: a process that was frozen meanwhile may have lost its leases, and has to ask.
-    async fn is_held_still(&self) -> Result<(), Gone> {
+    pub(super) async fn is_held_still(&self) -> Result<(), Gone> {
         tokio::select! {
             biased;
             () = self.held.lost.cancelled() => return Err(Gone),

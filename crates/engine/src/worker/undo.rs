@@ -54,12 +54,17 @@ async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gon
     let mut attempt = 1;
     let mut said = Said::default();
     loop {
+        driver.is_held_still().await?;
         let (end, more) = once(driver, position).await;
         said.lines.extend(more.lines);
         match end {
             Undone::Failed(error) if !error.fatal && attempt < policy.attempts => {
                 said.lines.push(format!("undo failed, trying again: {}", error.chain()));
-                driver.pause(policy.delay(attempt, 0.5).max(error.retry_after.unwrap_or_default())).await?;
+                driver
+                    .pause(
+                        policy.delay(attempt, driver.shared.chance.unit()).max(error.retry_after.unwrap_or_default()),
+                    )
+                    .await?;
                 attempt += 1;
             }
             end => return Ok((end, said)),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::workflow::StepBuilder;
+use surefoot::state::CancelMode;
+use surefoot::workflow::{Backoff, RetryPolicy, StepBuilder};
 use surefoot::{Client, RunId, Submit, Workflow};
 
 use crate::history::lock;
@@ -123,6 +124,38 @@ async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
     frozen.life.thaw();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(calls(&world).len(), 1, "{:#?}", world.history.lines());
+    frozen.handle.stop().await;
+    other.handle.stop().await;
+}
+
+/// A process is frozen between two tries of an undo. Another takes the run over and undoes it; the one that wakes must not undo
+/// once more.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_slept_longer_than_its_lease_undoes_nothing() {
+    let world = World::fair(LEASE);
+    let frozen = node(1, 1).start(&world, 1).await;
+    let script = Script { take: 100, parts: 1, fails: 0, end: End::Fatal, notes: false, record: None, undo_fails: 1 };
+    let wait = Duration::from_secs(10);
+    let retry = RetryPolicy { attempts: 3, backoff: Backoff { initial: wait, factor: 1, max: wait, jitter: 0.0 } };
+    let step = |step: StepBuilder| step.with(script).retry(retry);
+    let plan = Workflow::builder("flow").step_with("s1", COMMON, step).build().unwrap();
+    let client = Client::new(Link::of_person(&world, "user", Rng::new(2)));
+    let run = client.submit(Submit::new(Arc::new(plan))).await.unwrap().run.id;
+    client.wait(run).await.unwrap();
+    client.cancel(run, CancelMode::Undo, "ann").await.unwrap();
+    let tried = || lock(&world.ledger).calls.iter().any(|call| call.undo && call.ended.is_some());
+    while !tried() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    frozen.life.freeze();
+    let other = node(2, 1).start(&world, 1).await;
+    tokio::time::sleep(wait - Duration::from_millis(100)).await;
+    assert!(lock(&world.seen).row(run).unwrap().head.status.is_ended(), "{:#?}", world.history.lines());
+    // Its heartbeat, which would tell it, is slower than the wait that is left.
+    world.weather.plan("heartbeat", Fate { back: Duration::from_millis(500), ..Fate::default() });
+    frozen.life.thaw();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(calls(&world).len(), 3, "{:#?}", world.history.lines());
     frozen.handle.stop().await;
     other.handle.stop().await;
 }
