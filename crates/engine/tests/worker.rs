@@ -283,6 +283,30 @@ async fn a_stopping_worker_hands_back_and_the_next_carries_on_without_spending_a
     second.stop().await;
 }
 
+/// What a handler says right before it notes a checkpoint is seen although it says nothing more.
+#[tokio::test(start_paused = true)]
+async fn what_is_said_before_a_checkpoint_is_seen() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let talks = handler_fn(async |context: StepContext, _: Value| {
+        context.log("one");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // The next write is not due yet.
+        context.log("two");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        context.save_checkpoint(1).await?;
+        std::future::pending::<Result<(), StepError>>().await
+    });
+    let worker = worker(&store, Handlers::new().with("talks", talks), &folder).await;
+    let workflow = Workflow::builder("talks").step("talks", "talks").build().unwrap();
+    let run = worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let events = store.events(run.id, 0, 100).await.unwrap();
+    let lines: Vec<_> =
+        events.iter().filter(|event| event.kind == "step.log").map(|event| &event.data["lines"]).collect();
+    assert_eq!(lines, [&json!(["one"]), &json!(["two"])]);
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn on_interrupt_ask_waits_for_a_person_and_takes_the_answer() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());

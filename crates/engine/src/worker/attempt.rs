@@ -198,8 +198,11 @@ impl Attempt {
         driver.try_to_settle().await.map_err(|_| ())
     }
 
+    /// A note goes with what was said before it: to wait for that was given up when the note came.
     async fn write_note(&self, driver: &mut Driver, note: Note) -> Result<(), ()> {
+        let said = self.reports.take();
         let mut edit = driver.edit();
+        edit.report(self.position, said.progress, said.lines);
         driver.rule(edit.checkpoint(self.position, note.checkpoint)).map_err(|_| ())?;
         driver.write(edit).await.map_err(|_| ())?;
         // The handler may have been dropped meanwhile; the note is written all the same.
