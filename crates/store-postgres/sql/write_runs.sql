@@ -1,34 +1,42 @@
 -- Writes what was done to many runs: their heads, the steps that changed, one row of events each, and the counts of those
 -- that ended. Fenced ($1), a run that is not held under the very lease is left as it is, with all that belongs to it, and
 -- is not in the result; nor is one whose last commit is another than the one that this follows: this was overtaken, or its
--- answer got lost and it was sent again. A fenced write takes back nothing of what a person asked. Not fenced, the caller has
--- locked the rows.
+-- answer got lost and it was sent again. A fenced write takes back nothing of what a person asked: an end that `yields`
+-- leaves the run to the undo that was asked for meanwhile, as `Head::yield_to_undo` says. Not fenced, the caller has locked
+-- the rows.
 --
 -- One statement, so that a group is one round trip and one transaction without BEGIN and COMMIT.
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
         $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::text[], $11::smallint[],
         $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::uuid[], $17::bigint[], $18::text[], $19::bigint[],
-        $20::smallint[]
+        $20::smallint[], $21::boolean[]
     ) AS i (
         run, lease_worker, lease_epoch, commits, events, body, status, progress,
         error, started_at, completed_at, available_at, worker, epoch, cancel, rate_at,
-        slot
+        slot, yields
     )
 ),
 held AS (
     UPDATE {schema}.runs AS r SET
-        status = i.status, progress = i.progress, error = i.error, started_at = i.started_at,
-        completed_at = i.completed_at, worker = i.worker, epoch = i.epoch,
+        status = CASE WHEN i.yields AND r.cancel = 'undo' THEN 'queued' ELSE i.status END,
+        progress = CASE WHEN i.yields AND r.cancel = 'undo' THEN least(i.progress, 99) ELSE i.progress END,
+        completed_at = CASE WHEN i.yields AND r.cancel = 'undo' THEN NULL ELSE i.completed_at END,
+        error = i.error, started_at = i.started_at, worker = i.worker, epoch = i.epoch,
         available_at = CASE
             WHEN $1 AND i.status IN ('queued', 'waiting') AND r.cancel IS NOT NULL THEN $2::bigint
+            WHEN i.yields AND r.cancel = 'undo' THEN $2::bigint
             ELSE i.available_at
         END,
         ready = CASE
             WHEN $1 AND i.status IN ('queued', 'waiting') AND r.cancel IS NOT NULL THEN true
+            WHEN i.yields AND r.cancel = 'undo' THEN true
             ELSE i.available_at <= $2::bigint
         END,
-        cancel = CASE WHEN $1 AND i.completed_at IS NULL THEN r.cancel ELSE i.cancel END,
+        cancel = CASE
+            WHEN $1 AND i.completed_at IS NULL OR i.yields AND r.cancel = 'undo' THEN r.cancel
+            ELSE i.cancel
+        END,
         event_seq = r.event_seq + i.events, commits = i.commits,
         rate_at = coalesce(r.rate_at, i.rate_at), details = true
     FROM input AS i
@@ -37,7 +45,7 @@ held AS (
         OR r.status = 'running' AND r.worker = i.lease_worker AND r.epoch = i.lease_epoch
         AND r.commits = i.commits - 1
     )
-    RETURNING r.id, r.event_seq, r.cancel, r.queue, i.events, i.body, i.completed_at, i.status, i.slot
+    RETURNING r.id, r.event_seq, r.cancel, r.queue, i.events, i.body, r.completed_at, r.status, i.slot
 ),
 stepped AS (
     UPDATE {schema}.steps AS s SET
@@ -46,9 +54,9 @@ stepped AS (
         output = u.output, wait = u.wait, checkpoint = u.checkpoint, answer = u.answer, snapshot = u.snapshot,
         undo = u.undo
     FROM unnest(
-        $21::uuid[], $22::smallint[], $23::text[], $24::smallint[], $25::text[], $26::bigint[], $27::bigint[],
-        $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::bytea[],
-        $36::text[]
+        $22::uuid[], $23::smallint[], $24::text[], $25::smallint[], $26::text[], $27::bigint[], $28::bigint[],
+        $29::bigint[], $30::bigint[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::bytea[],
+        $37::text[]
     ) AS u (
         run, position, status, progress, message, attempt, interruptions,
         started_at, completed_at, error, output, wait, checkpoint, answer, snapshot,

@@ -47,7 +47,10 @@ impl Edit {
             _ => self.run.weigh().min(99),
         };
         let steps = self.touched.iter().map(|&position| (position, self.run.steps[position].clone())).collect();
+        let status = self.run.head.status;
+        let undone = status == RunStatus::Cancelled && Self::next_undo(&self.run).is_none();
         let transition = Transition {
+            yields_to_undo: status.is_ended() && self.run.head.cancel.is_none() && !undone,
             head: self.run.head.clone(),
             steps,
             events: self.events,

@@ -1,7 +1,7 @@
 //! A transition: everything that one change of a run writes, in one commit.
 
-use super::{Head, Run, StepState};
-use crate::{NewEvent, RecordChange, RunId, Snapshot, WorkerId};
+use super::{CancelMode, Head, Run, RunStatus, StepState};
+use crate::{NewEvent, RecordChange, RunId, Snapshot, Timestamp, WorkerId};
 
 /// A worker's right to write to a run. It ends when the store gives the run to another, with a higher epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,9 @@ pub struct Transition {
     /// transition ends the run or comes from a person: a worker never takes back what a person asked. And when a worker
     /// gives back a run whose cancel was asked for meanwhile, the store makes it available at once.
     pub head: Head,
+    /// Whether it ends the run and leaves what an undo would take back. When a person asked for the undo meanwhile and a worker
+    /// writes this, the store makes [`Head::yield_to_undo`] of the end: what was asked in time is done.
+    pub yields_to_undo: bool,
     /// The rows of the steps that changed, by position.
     pub steps: Vec<(usize, StepState)>,
     /// What is added to the history, in order.
@@ -29,6 +32,17 @@ pub struct Transition {
     pub records: Vec<RecordChange>,
     /// The workspace that a completed step left.
     pub snapshot: Option<Snapshot>,
+}
+
+impl Head {
+    /// The end that a worker wrote which did not know of the undo that a person had asked for: the run is queued for it.
+    pub fn yield_to_undo(&mut self, now: Timestamp) {
+        self.status = RunStatus::Queued;
+        self.progress = self.progress.min(99);
+        self.completed_at = None;
+        self.available_at = Some(now);
+        self.cancel = Some(CancelMode::Undo);
+    }
 }
 
 impl Run {

@@ -263,6 +263,7 @@ impl Driver {
     async fn send(&mut self, run: Run, transition: Transition) -> Result<Option<StoreError>, Gone> {
         let shared = self.shared.clone();
         let (mut wait, mut waiting) = (RETRY_FIRST, None);
+        let yields = transition.yields_to_undo;
         loop {
             match self.shared.store.commit(self.lease, transition.clone()).await {
                 Ok(committed) => {
@@ -271,6 +272,9 @@ impl Driver {
                     }
                     self.held.asked_to(committed.cancel);
                     self.run = run;
+                    if yields && committed.cancel == Some(CancelMode::Undo) {
+                        self.run.head.yield_to_undo(shared.store.now());
+                    }
                     if self.run.head.status.is_ended() {
                         shared.run_ended(&self.run);
                     }

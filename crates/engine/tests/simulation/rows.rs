@@ -1,6 +1,6 @@
 //! What must hold of a run's rows at every moment, and from one moment to the next.
 
-use surefoot::state::{StepState, Wait};
+use surefoot::state::{CancelMode, Edit, StepState, Wait};
 use surefoot::{Run, RunStatus, StepStatus};
 
 /// What changed a run.
@@ -74,6 +74,9 @@ pub(crate) fn check_change(before: &Run, after: &Run, cause: Cause) -> Result<()
         !old.status.is_ended() || matches!(cause, Cause::Retry | Cause::Person) => "it goes on after its end",
         !(cause == Cause::Commit && old.cancel.is_some() && new.cancel.is_none()) || new.status.is_ended()
             => "a worker takes back what a person asked",
+        !(cause == Cause::Commit && old.cancel == Some(CancelMode::Undo) && new.status.is_ended())
+            || new.cancel.is_some() || new.status == RunStatus::Cancelled && Edit::next_undo(after).is_none()
+            => "an undo that a person asked for is forgotten",
     }
     for ((old, new), plan) in before.steps.iter().zip(&after.steps).zip(before.plan.steps()) {
         check_step_change(old, new, cause).map_err(|what| format!("step {}: {what}", plan.id))?;

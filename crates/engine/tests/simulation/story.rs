@@ -40,6 +40,10 @@ impl Story {
                 self.claims += 1;
                 RunStatus::Running
             }
+            // An end that came after a person asked for the undo yields to it.
+            "run.completed" | "run.failed" | "run.cancelled" if run.head.status == RunStatus::Queued => {
+                RunStatus::Queued
+            }
             "run.completed" => RunStatus::Completed,
             "run.failed" => RunStatus::Failed,
             "run.cancelled" => RunStatus::Cancelled,

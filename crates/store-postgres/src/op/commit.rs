@@ -91,8 +91,10 @@ async fn took_place(place: &Place<'_>, commits: &[&Commit]) -> Result<HashMap<Ru
 /// Whether there may be work after these: a run was given back, or left a place for which others may wait.
 fn make_work(shared: &Shared, written: &[&Commit], held: &HashMap<RunId, Option<CancelMode>>) -> bool {
     let given_back = written.iter().any(|commit| {
+        let yielded = commit.written.yields_to_undo && held[&commit.lease.run] == Some(CancelMode::Undo);
         let waits_for_a_person = commit.written.head.available_at.is_none() && held[&commit.lease.run].is_none();
-        matches!(commit.written.head.status, RunStatus::Queued | RunStatus::Waiting) && !waits_for_a_person
+        let waits = matches!(commit.written.head.status, RunStatus::Queued | RunStatus::Waiting);
+        yielded || waits && !waits_for_a_person
     });
     if given_back {
         shared.set_backlog(true);

@@ -15,6 +15,8 @@ use crate::failure::fault;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Written {
     pub(crate) head: Head,
+    /// See [`Transition::yields_to_undo`].
+    pub(crate) yields_to_undo: bool,
     pub(crate) steps: Vec<StepRow>,
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
@@ -47,12 +49,12 @@ pub(crate) enum RecordRow {
 
 impl Written {
     pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
-        let Transition { mut head, steps, events, records, snapshot } = transition;
+        let Transition { mut head, yields_to_undo, steps, events, records, snapshot } = transition;
         head.error = head.error.map(clean);
         let steps =
             steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
         let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
-        Ok(Self { head, steps, events: EventRows::of(events)?, records, snapshot })
+        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot })
     }
 
     /// Whether it is more than rows of its run: it is then written by itself, and not in a group.
@@ -130,6 +132,7 @@ pub(crate) struct Heads<'a> {
     cancel: Vec<Option<&'static str>>,
     rate_at: Vec<Option<i64>>,
     slot: Vec<i16>,
+    yields: Vec<bool>,
 }
 
 impl<'a> Heads<'a> {
@@ -154,6 +157,7 @@ impl<'a> Heads<'a> {
         self.rate_at.push(micros(rate_at));
         let took = head.started_at.zip(head.completed_at).map(|(from, to)| to.since(from));
         self.slot.push(i16::try_from(slot_of(took.unwrap_or_default())).unwrap_or(i16::MAX));
+        self.yields.push(lease.is_some() && written.yields_to_undo);
     }
 
     pub(crate) fn put(self, args: Args<'a>) -> Args<'a> {
@@ -174,6 +178,7 @@ impl<'a> Heads<'a> {
             .with_all(self.cancel)
             .with_all(self.rate_at)
             .with_all(self.slot)
+            .with_all(self.yields)
     }
 }
 

@@ -34,6 +34,12 @@ pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result
         ])?;
         return Ok(Committed { cancel: asked });
     }
+    let yielded = (written.yields_to_undo && asked == Some(CancelMode::Undo)).then(|| {
+        let mut head = head.clone();
+        head.yield_to_undo(tx.now);
+        head
+    });
+    let head = yielded.as_ref().unwrap_or(head);
     let cancel = if head.status.is_ended() { head.cancel } else { asked };
     let given_back = matches!(head.status, RunStatus::Queued | RunStatus::Waiting);
     let available_at = if given_back && cancel.is_some() { Some(tx.now) } else { head.available_at };

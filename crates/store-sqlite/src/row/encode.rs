@@ -13,6 +13,8 @@ use crate::error::fault;
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) head: Head,
+    /// See [`Transition::yields_to_undo`].
+    pub(crate) yields_to_undo: bool,
     pub(crate) steps: Vec<StepRow>,
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
@@ -45,11 +47,11 @@ pub(crate) enum RecordRow {
 
 impl Written {
     pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
-        let Transition { head, steps, events, records, snapshot } = transition;
+        let Transition { head, yields_to_undo, steps, events, records, snapshot } = transition;
         let steps =
             steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
         let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
-        Ok(Self { head, steps, events: EventRows::of(events)?, records, snapshot })
+        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot })
     }
 }
 

@@ -1,11 +1,13 @@
 //! What people do to a run: cancel, retry, answer - and what the worker that holds it does meanwhile.
 
 use serde_json::{Value, json};
-use surefoot::state::{Answer, CancelMode, Wait};
-use surefoot::{RunId, RunStatus, StepStatus, StoreError};
+use surefoot::state::{Answer, CancelMode, Edit, Wait};
+use surefoot::statistics::{Outcome, Span};
+use surefoot::{RunId, RunStatus, StepStatus, StoreError, Timestamp};
 
 use crate::Scene;
-use crate::scene::{SECOND, begin, fail, forbidden, plan, step};
+use crate::cases::undo::undo_all;
+use crate::scene::{SECOND, begin, complete, fail, forbidden, plan, step};
 
 /// There is no doing anything to a run that is not there.
 pub async fn an_unknown_run(scene: Scene) {
@@ -83,6 +85,44 @@ pub async fn a_cancel_that_comes_too_late(scene: Scene) {
     assert_eq!(scene.get(run.id).await, ended);
     assert_eq!((ended.head.status, ended.head.cancel), (RunStatus::Completed, None));
     forbidden(scene.store.cancel(run.id, CancelMode::Stop, "ann").await, "completed");
+}
+
+/// The worker ends the run before it hears that a person asked for its undo: the end yields to the undo, which was promised.
+pub async fn an_undo_that_was_asked_for_in_time_is_done(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one", "two"]);
+    let stop = |edit: &mut Edit| {
+        begin(edit)?;
+        edit.cancelled("stopped");
+        Ok(())
+    };
+    for rule in [complete, fail, stop] {
+        let run = scene.start(worker, &plan).await;
+        scene.cancel(&run, CancelMode::Undo).await;
+        scene.store.pause_queue("a", true).await.unwrap();
+        let (ended, committed) = scene.try_commit(&run, rule).await.unwrap();
+        assert_eq!(committed.cancel, Some(CancelMode::Undo));
+        let queued = scene.get(run.id).await;
+        let mut expected = ended.clone();
+        expected.head.yield_to_undo(scene.now());
+        assert_eq!(queued, expected);
+        assert_eq!((queued.head.status, queued.head.completed_at), (RunStatus::Queued, None));
+        assert!(queued.head.progress < 100);
+
+        // Sent again, the end changes nothing.
+        assert_eq!(scene.try_commit(&run, rule).await.unwrap().1.cancel, Some(CancelMode::Undo));
+        assert_eq!(scene.get(run.id).await, queued);
+
+        let held = scene.claim_one(worker).await;
+        assert_eq!((held.id, held.head.cancel), (run.id, Some(CancelMode::Undo)));
+        let undone = scene.commit(&held, undo_all).await;
+        assert_eq!(scene.get(run.id).await, undone);
+        assert_eq!((undone.head.status, undone.head.cancel), (RunStatus::Cancelled, None));
+        scene.store.pause_queue("a", false).await.unwrap();
+    }
+    let tallies = scene.store.tallies(Span::All, Timestamp::from_micros(0)).await.unwrap();
+    let ends: u64 = tallies.iter().map(|tally| tally.count).sum();
+    assert_eq!((tallies[0].outcome, ends), (Outcome::Cancelled, 3), "only the undo is an end: {tallies:?}");
 }
 
 /// The worker gives the run back to wait for an hour, not knowing of the cancel: the run is to be had at once, in a paused

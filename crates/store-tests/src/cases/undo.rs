@@ -7,7 +7,7 @@ use surefoot::{Run, RunStatus};
 use crate::Scene;
 use crate::scene::{forbidden, plan};
 
-fn undo_all(edit: &mut Edit) -> Result<(), RuleError> {
+pub(crate) fn undo_all(edit: &mut Edit) -> Result<(), RuleError> {
     edit.begin_undo()?;
     while let Some(position) = Edit::next_undo(edit.run()) {
         edit.undo_step(position, Undo::Running, None);

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use surefoot::state::{Lease, Transition};
+use surefoot::state::{CancelMode, Lease, Transition};
 use surefoot::store::{ClaimRequest, Claimed, Committed, Submission, Submitted};
 use surefoot::{Run, RunId, RunStatus, StoreError, Timestamp};
 
@@ -84,6 +84,9 @@ impl State {
             return Err(StoreError::LeaseLost);
         }
         let head = &mut transition.head;
+        if transition.yields_to_undo && run.head.cancel == Some(CancelMode::Undo) {
+            head.yield_to_undo(now);
+        }
         if !head.status.is_ended() {
             head.cancel = run.head.cancel;
         }
