@@ -15,7 +15,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::{Digest, Store};
+use crate::credentials::Mask;
+use crate::{Digest, StepError, Store};
 
 /// A workspace as a completed step left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +47,20 @@ struct Entry {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
 enum Kind {
-    Folder,
-    File { digest: String, executable: bool },
-    Link { target: String },
+    Folder {
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        private: bool,
+    },
+    File {
+        digest: String,
+        executable: bool,
+        /// Only its owner may look into it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        private: bool,
+    },
+    Link {
+        target: String,
+    },
 }
 
 /// The folder of one run while a worker holds it.
@@ -56,6 +68,7 @@ enum Kind {
 pub(crate) struct Folder {
     path: PathBuf,
     store: Arc<dyn Store>,
+    mask: Mask,
     state: Arc<Mutex<State>>,
 }
 
@@ -81,8 +94,8 @@ pub(crate) struct Workspace {
 }
 
 impl Folder {
-    pub(crate) fn new(path: PathBuf, store: Arc<dyn Store>) -> Self {
-        Self { path, store, state: Arc::default() }
+    pub(crate) fn new(path: PathBuf, store: Arc<dyn Store>, mask: Mask) -> Self {
+        Self { path, store, mask, state: Arc::default() }
     }
 
     /// The workspace of a step that begins from the snapshot `base`.
@@ -96,13 +109,19 @@ impl Folder {
     }
 
     /// The workspace as the step that now completes left it; `None` when the step did not open it.
-    pub(crate) async fn snapshot(&self) -> io::Result<Option<Snapshot>> {
+    ///
+    /// # Errors
+    /// Fatal when it holds a secret: another attempt would leave it as well.
+    pub(crate) async fn snapshot(&self) -> Result<Option<Snapshot>, StepError> {
         let mut state = self.state.lock().await;
         if !state.opened {
             return Ok(None);
         }
-        let (path, stored) = (self.path.clone(), state.stored.clone());
-        let snapshot = blocking(move || scan::scan(&path, &stored)).await?;
+        let (path, stored, mask) = (self.path.clone(), state.stored.clone(), self.mask.clone());
+        let snapshot = blocking(move || scan::scan(&path, &stored, &mask)).await.map_err(|error| {
+            let holds_secret = error.get_ref().is_some_and(|why| why.is::<scan::HoldsSecret>());
+            if holds_secret { StepError::fatal(error) } else { StepError::from(error) }
+        })?;
         state.opened = false;
         state.holds = Some(Base(Some(snapshot.digest)));
         state.stored.extend(&snapshot.needs);
@@ -117,7 +136,7 @@ impl Folder {
         }
         self.state.lock().await.holds = None;
         let path = self.path.clone();
-        if let Err(error) = blocking(move || std::fs::remove_dir_all(path)).await {
+        if let Err(error) = blocking(move || restore::remove(&path)).await {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove the workspace of a run that ends");
         }
     }
@@ -180,6 +199,11 @@ impl Workspace {
 
 fn damaged(digest: Digest, reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the workspace's snapshot is damaged: {digest}: {reason}"))
+}
+
+/// Says what could not be done to which path: the system's own error does not.
+fn at<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> io::Error + 'a {
+    move |error| io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

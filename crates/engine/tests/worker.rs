@@ -250,6 +250,26 @@ async fn secrets_are_masked_in_everything_that_is_written() {
     worker.stop().await;
 }
 
+/// What is in a workspace is kept in the store: a secret in it fails the step, at once, and the file is named.
+#[tokio::test]
+async fn a_workspace_that_holds_a_secret_is_not_kept() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let clones = handler_fn(async |context: StepContext, _: Value| {
+        let (token, workspace) = (context.credential("token")?, context.workspace().await?);
+        std::fs::create_dir_all(workspace.join("shop/.git"))?;
+        std::fs::write(workspace.join("shop/.git/config"), format!("url = https://x:{}@forge/shop", token.expose()))?;
+        Ok(())
+    });
+    let worker = worker(&store, Handlers::new().with("clones", clones), &folder).await;
+    let workflow =
+        Workflow::builder("clones").step_with("clone", "clones", |step| step.retry(quick(3))).build().unwrap();
+    let run = finish(&worker.client(), workflow).await;
+    assert_eq!((run.head.status, run.steps[0].attempt), (RunStatus::Failed, 1));
+    let error = run.head.error.unwrap();
+    assert!(error.contains("file shop/.git/config holds a secret") && !error.contains("s3cr3t"), "{error}");
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn a_stopping_worker_hands_back_and_the_next_carries_on_without_spending_an_attempt() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());

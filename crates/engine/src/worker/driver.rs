@@ -54,7 +54,8 @@ pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
 pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Option<OwnedSemaphorePermit>) {
     let id = run.id;
     if let Some(lease) = run.lease() {
-        let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone());
+        let folder =
+            Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone(), shared.mask.clone());
         let mut driver = Driver { shared: shared.clone(), run, unsettled: None, lease, held: held.clone(), folder };
         // A lease that is lost is another's: nothing is left to do here.
         let _lost = driver.go().await;
@@ -158,7 +159,7 @@ impl Driver {
             End::Done(Outcome::Completed(output)) => {
                 let snapshot = match self.folder.snapshot().await {
                     Ok(snapshot) => snapshot,
-                    Err(error) => return self.retry(position, said, &StepError::from(error)).await,
+                    Err(error) => return self.retry(position, said, &error).await,
                 };
                 let mut edit = self.reported(position, said);
                 let output_value = self.shared.mask.value(output.value);

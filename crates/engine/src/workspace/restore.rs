@@ -1,33 +1,67 @@
 //! Makes a folder hold what a snapshot says.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use super::{Entry, Kind};
+use super::{Entry, Kind, at};
 
 /// An empty folder at `path`, whatever was there.
 pub(super) fn empty(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    remove(path)?;
+    fs::create_dir_all(path).map_err(at("make the folder", path))
+}
+
+/// Removes the folder, if there is one. What a step protected from being written (Go's module cache does) is no obstacle.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        removed => removed,
+    };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove the folder", path)(error)),
+        _ => Ok(()),
     }
-    fs::create_dir_all(path)
+}
+
+/// Lets the owner into the folder and all folders below it, and change them.
+fn open_up(folder: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(folder).map_err(at("look at", folder))?.permissions().mode();
+    fs::set_permissions(folder, Permissions::from_mode(mode | 0o700)).map_err(at("open up", folder))?;
+    for child in fs::read_dir(folder).map_err(at("read the folder", folder))? {
+        let child = child.map_err(at("read the folder", folder))?;
+        // What a link points to is not ours.
+        if child.file_type().map_err(at("look at", &child.path()))?.is_dir() {
+            open_up(&child.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes one entry below `root`. Entries come in order: a folder before what is in it.
 pub(super) fn entry(root: &Path, entry: &Entry, content: &[u8]) -> io::Result<()> {
     let path = below(root, &entry.path)?;
-    match &entry.kind {
-        Kind::Folder => fs::create_dir(&path),
+    let written = match &entry.kind {
+        Kind::Folder { private } => DirBuilder::new().mode(if *private { 0o700 } else { 0o755 }).create(&path),
         Kind::Link { target } => symlink(target, &path),
-        Kind::File { executable, .. } => {
-            fs::write(&path, content)?;
+        Kind::File { executable, private, .. } => {
             let mode = if *executable { 0o755 } else { 0o644 };
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            file(&path, content, if *private { mode & 0o700 } else { mode })
         }
-    }
+    };
+    written.map_err(at("restore", &path))
+}
+
+/// Nobody else sees a private file for a moment: it is made as it is to be.
+fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(content)?;
+    // The process's umask may have taken something from it.
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 /// A manifest is data from a database: it is not trusted to stay below the folder.
@@ -42,4 +76,53 @@ fn below(root: &Path, path: &str) -> io::Result<PathBuf> {
         return Ok(root.join(inside));
     }
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot names a path outside its folder: {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn protected_folders_are_opened_up_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("in/side"), folder.path().join("out"));
+        fs::create_dir_all(&inside).unwrap();
+        fs::create_dir(&outside).unwrap();
+        symlink(&outside, inside.join("link")).unwrap();
+        for path in [&inside, &outside, &folder.path().join("in")] {
+            fs::set_permissions(path, Permissions::from_mode(0o555)).unwrap();
+        }
+        open_up(&folder.path().join("in")).unwrap();
+        assert_eq!((mode(&inside), mode(&outside)), (0o755, 0o555));
+        remove(&folder.path().join("in")).unwrap();
+        remove(&folder.path().join("in")).unwrap();
+        assert!(outside.is_dir());
+    }
+
+    #[test]
+    fn what_is_the_owners_alone_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |path: &str, kind: Kind| entry(folder.path(), &Entry { path: path.to_owned(), kind }, b"x").unwrap();
+        let file = |executable, private| Kind::File { digest: String::new(), executable, private };
+        make("keys", Kind::Folder { private: true });
+        make("keys/id", file(false, true));
+        make("keys/run", file(true, true));
+        make("all", file(false, false));
+        let modes = ["keys", "keys/id", "keys/run", "all"].map(|path| mode(&folder.path().join(path)));
+        assert_eq!(modes, [0o700, 0o600, 0o700, 0o644]);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let kind = || Kind::File { digest: String::new(), executable: false, private: false };
+        let one = Entry { path: "twice".to_owned(), kind: kind() };
+        entry(folder.path(), &one, b"x").unwrap();
+        let error = entry(folder.path(), &one, b"x").unwrap_err().to_string();
+        assert!(error.starts_with("cannot restore") && error.contains("/twice: "), "{error}");
+    }
 }
