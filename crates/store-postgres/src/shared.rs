@@ -87,14 +87,23 @@ impl Shared {
 
     /// Bounds an operation: a database that does not answer is as good as away.
     pub(crate) async fn within<T>(&self, operation: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.timeout, operation).await {
-            Ok(done) => done.map_err(Failure::into_error),
-            Err(_) => Err(self.late()),
-        }
+        bounded(self.timeout, operation).await
     }
 
     /// The same for an operation that is worth another look when another transaction comes between.
-    pub(crate) async fn retried<T, F>(&self, mut operation: impl FnMut() -> F) -> Result<T, StoreError>
+    pub(crate) async fn retried<T, F>(&self, operation: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.retried_with(Duration::ZERO, operation).await
+    }
+
+    /// The same for one that may take so much longer.
+    pub(crate) async fn retried_with<T, F>(
+        &self,
+        more: Duration,
+        mut operation: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
@@ -107,11 +116,11 @@ impl Shared {
             }
             operation().await
         };
-        self.within(tries).await
+        bounded(self.timeout + more, tries).await
     }
 
     pub(crate) fn late(&self) -> StoreError {
-        StoreError::Unavailable(format!("the database did not answer within {:?}", self.timeout))
+        late(self.timeout)
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -125,6 +134,17 @@ impl Shared {
     pub(crate) fn set_backlog(&self, backlog: bool) {
         self.backlog.store(backlog, Ordering::Relaxed);
     }
+}
+
+async fn bounded<T>(time: Duration, operation: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(time, operation).await {
+        Ok(done) => done.map_err(Failure::into_error),
+        Err(_) => Err(late(time)),
+    }
+}
+
+fn late(time: Duration) -> StoreError {
+    StoreError::Unavailable(format!("the database did not answer within {time:?}"))
 }
 
 /// How often an operation is tried when others come between.

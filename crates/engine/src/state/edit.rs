@@ -1,6 +1,7 @@
 //! The rules for what the holder of a lease does to a run: claim, start, complete, fail, suspend, interrupt, undo.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ pub struct Edit {
     touched: BTreeSet<usize>,
     events: Vec<NewEvent>,
     records: Vec<RecordChange>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 /// A change that the rules do not allow.
@@ -136,7 +137,7 @@ impl Edit {
         step.output = Some(output).filter(|output| !output.is_null());
         step.snapshot = snapshot.as_ref().map(|snapshot| snapshot.digest);
         self.records.extend(records);
-        self.snapshot = snapshot;
+        self.snapshot = snapshot.map(Arc::new);
         self.say_of(position, "step.completed", Value::Null);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! A transition: everything that one change of a run writes, in one commit.
 
+use std::sync::Arc;
+
 use super::{CancelMode, Head, Run, RunStatus, StepState};
 use crate::{NewEvent, RecordChange, RunId, Snapshot, Timestamp, WorkerId};
 
@@ -30,8 +32,8 @@ pub struct Transition {
     pub events: Vec<NewEvent>,
     /// What happens to the records.
     pub records: Vec<RecordChange>,
-    /// The workspace that a completed step left.
-    pub snapshot: Option<Snapshot>,
+    /// The workspace that a completed step left. Shared, for a commit that is sent again need not copy its contents.
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Head {

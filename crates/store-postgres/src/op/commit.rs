@@ -2,6 +2,7 @@
 //! transaction of its own, for those are checked first, and the step that left them has taken its time.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::state::{CancelMode, Lease};
@@ -33,10 +34,18 @@ pub(crate) async fn commit(
 ) -> Result<Committed, StoreError> {
     let commit = Commit { lease, written };
     if commit.written.is_heavy() {
-        shared.retried(|| alone(shared, &commit)).await
+        shared.retried_with(time_for(&commit.written), || alone(shared, &commit)).await
     } else {
         lane.run(commit).await.and_then(|outcome| outcome)
     }
+}
+
+/// How much longer a commit may take for the contents that it brings: a second for each MiB, which any way to a database
+/// carries. A snapshot that could not be written in the time would be sent again for ever.
+fn time_for(written: &Written) -> Duration {
+    let contents = written.snapshot.iter().flat_map(|snapshot| &snapshot.contents);
+    let bytes: usize = contents.map(|(_, content)| content.len()).sum();
+    Duration::from_secs((bytes >> 20) as u64)
 }
 
 #[async_trait]
@@ -158,4 +167,30 @@ fn standing(row: Option<&Row>, commit: &Commit) -> Result<Standing, StoreError> 
         && epoch == lease.epoch
         && last + 1 == number;
     Ok(if held { Standing::Held } else { Standing::Lost })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use surefoot::state::Edit;
+    use surefoot::{Digest, Run, Snapshot, Timestamp, Workflow};
+
+    use super::*;
+
+    #[test]
+    fn large_contents_have_time() {
+        let check = |bytes: usize, expect: u64| {
+            let plan = Arc::new(Workflow::builder("a").step("one", "work").build().unwrap());
+            let now = Timestamp::from_micros(0);
+            let (_, mut transition) =
+                Edit::new(Run::new(RunId::at(now), plan, serde_json::Value::Null, now, now), now).finish();
+            let digest = Digest::of(b"x");
+            let contents = vec![(digest, vec![0; bytes])];
+            transition.snapshot = Some(Arc::new(Snapshot { digest, needs: vec![digest], contents }));
+            assert_eq!(time_for(&Written::of(transition).unwrap()), Duration::from_secs(expect), "{bytes}");
+        };
+        check(1_000, 0);
+        check(200 << 20, 200);
+    }
 }

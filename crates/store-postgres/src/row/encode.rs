@@ -1,5 +1,6 @@
 //! What a transition writes, made ready by the caller's task, and the columns in which many of them are sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,7 +21,7 @@ pub(crate) struct Written {
     pub(crate) steps: Vec<StepRow>,
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
 }
 
 /// One step's row.

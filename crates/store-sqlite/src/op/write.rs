@@ -1,9 +1,11 @@
 //! Writes a transition's parts.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension as _, params};
 use surefoot::state::{CancelMode, Head};
 use surefoot::statistics::Outcome;
-use surefoot::{RunId, Snapshot, StoreError, Timestamp};
+use surefoot::{Digest, RunId, Snapshot, StoreError, Timestamp};
 
 use crate::error::{Failure, fault};
 use crate::row::{RecordRow, Written, micros};
@@ -31,9 +33,9 @@ fn check_records(tx: &Tx<'_>, run: RunId, records: &[RecordRow]) -> Result<(), F
 
 /// What a snapshot needs has to be here when it is written: a step that cannot be restored is not completed.
 fn check_snapshot(tx: &Tx<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
-    for digest in &snapshot.needs {
-        let brought = snapshot.contents.iter().any(|(known, _)| known == digest);
-        if !brought && !tx.conn.prepare_cached(sql::BLOB_EXISTS)?.exists([digest.as_bytes()])? {
+    let brought: HashSet<&Digest> = snapshot.contents.iter().map(|(digest, _)| digest).collect();
+    for digest in snapshot.needs.iter().filter(|digest| !brought.contains(digest)) {
+        if !tx.conn.prepare_cached(sql::BLOB_EXISTS)?.exists([digest.as_bytes()])? {
             return Err(Failure::Refused(fault(format_args!("a snapshot needs {digest}, which the store has not"))));
         }
     }

@@ -1,5 +1,6 @@
 //! What a transition writes, made ready by the caller's task so that the writer's thread only binds and steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, params};
@@ -18,7 +19,7 @@ pub(crate) struct Written {
     pub(crate) steps: Vec<StepRow>,
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
 }
 
 /// One step's row.

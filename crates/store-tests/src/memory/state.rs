@@ -88,8 +88,8 @@ impl State {
             entry.events.push(event.at(entry.seq, now));
         }
         if let Some(snapshot) = transition.snapshot {
-            entry.needs.extend(snapshot.needs);
-            self.blobs.extend(snapshot.contents);
+            entry.needs.extend(&snapshot.needs);
+            self.blobs.extend(snapshot.contents.iter().cloned());
         }
         let head = &entry.run.head;
         if let (Some(outcome), Some(end)) = (Outcome::of(head.status), head.completed_at) {
