@@ -67,6 +67,9 @@ pub struct PostgresStore {
 /// Groups of commits on their way at once: one is made ready while another waits for the disk.
 const COMMITS: usize = 2;
 
+/// Groups of submissions with a key on their way at once: some wait for whoever has a key, the others go on.
+const KEYED: usize = 3;
+
 impl PostgresStore {
     /// Options to open a store with.
     pub fn options(url: &str) -> PostgresOptions {
@@ -95,7 +98,7 @@ impl PostgresStore {
                 None => marks.mark(true),
             }));
         }
-        let submits = Lanes { plain: Lane::start(&shared, 1), keyed: Lane::start(&shared, 1) };
+        let submits = Lanes { plain: Lane::start(&shared, 1), keyed: Lane::start(&shared, KEYED) };
         Ok(Self { commits: Lane::start(&shared, COMMITS), submits, shared, _tasks: tasks })
     }
 }

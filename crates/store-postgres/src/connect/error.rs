@@ -35,10 +35,10 @@ fn of_the_database(said: &DbError) -> StoreError {
         code if KEEPS_OUT.contains(&code) => {
             StoreError::Unavailable(format!("the database does not let us in: {text}"))
         }
-        code if passes
-            || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
-            || *code == SqlState::LOCK_NOT_AVAILABLE =>
-        {
+        code if *code == SqlState::LOCK_NOT_AVAILABLE => StoreError::Unavailable(format!(
+            "another transaction holds what this needs, a key perhaps that it has submitted and not committed: {text}"
+        )),
+        code if passes || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
             StoreError::Unavailable(format!("the database refuses for now: {text}"))
         }
         code if UNUSABLE.contains(&code) => StoreError::Unusable(format!("the database cannot be used: {text}")),

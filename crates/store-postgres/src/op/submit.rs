@@ -138,6 +138,15 @@ impl Start {
     }
 }
 
+/// Somebody's transaction that has submitted a key and is not committed holds that key's lock for as long as it likes. A group
+/// waits for it only a moment, and is then sent one by one; who wants that very key is told to come again.
+const BEGIN_TOGETHER: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'";
+const BEGIN_ALONE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
+
+/// The same in a transaction that goes on to lock other things.
+const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
+const PATIENCE_ENDS: &str = "SET LOCAL lock_timeout TO DEFAULT";
+
 #[async_trait]
 impl Grouped for Arc<Submit> {
     type Outcome = Outcome;
@@ -164,7 +173,7 @@ impl Grouped for Arc<Submit> {
         let rows = match lock(shared, &group) {
             None => session.rows((statement, args)).await?,
             Some(lock) => {
-                let begin = pipe::word(session, "BEGIN").await;
+                let begin = pipe::word(session, if group.len() > 1 { BEGIN_TOGETHER } else { BEGIN_ALONE }).await;
                 let calls = [pipe::call(session, lock).await, pipe::call(session, (statement, args)).await];
                 let commit = pipe::word(session, "COMMIT").await;
                 begin.answer().await?;
@@ -295,7 +304,7 @@ fn tell(shared: &Shared, outcomes: &[Outcome]) {
 async fn alone(shared: &Shared, submit: &Submit) -> Result<Outcome, Failure> {
     let mut tx = Tx::begin(shared).await?;
     if let Some(lock) = lock(shared, &[submit]) {
-        tx.query(lock).await?;
+        tx.queries(vec![(PATIENCE, Args::none()), lock, (PATIENCE_ENDS, Args::none())]).await?;
     }
     let start = submit.started.as_ref();
     let gate = Gate::of(&mut tx, submit.plan.queue(), start.map(|start| start.at)).await?;

@@ -1,6 +1,7 @@
 //! Keys and unique values: the same request again is the same run, whoever made it and however many at once.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use surefoot::state::CancelMode;
 use surefoot::{Store, Submit, SubmitError};
@@ -50,6 +51,32 @@ async fn of_many_at_once_one_makes_the_run() {
     let ids: BTreeSet<_> = asked.join_all().await.into_iter().collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "1");
+}
+
+/// Somebody submits a key and does not commit: who submits another key is not kept waiting, and who submits that one is told so.
+#[tokio::test]
+async fn a_key_that_is_held_holds_up_no_other() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    sql.batch_execute("BEGIN").await.unwrap();
+    let held = submit(&sql, &shop("held"), ", 'held'").await.unwrap();
+    let request = |name: &str| Submit::new(workflow()).parameters(shop(name)).key(name);
+    for round in ["a", "b", "c"] {
+        let began = Instant::now();
+        let send = |name: String| {
+            let client = scene.client();
+            async move { (client.submit(request(&name)).await, name, began.elapsed()) }
+        };
+        let names = ["held".to_owned()].into_iter().chain(["x", "y", "z"].map(|name| format!("{round}{name}")));
+        for (submitted, name, took) in names.map(send).collect::<JoinSet<_>>().join_all().await {
+            match submitted {
+                Ok(_) => assert!(name != "held" && took < Duration::from_secs(2), "{name}: {took:?}"),
+                Err(error) => assert!(name == "held" && error.to_string().contains("not committed"), "{name}: {error}"),
+            }
+        }
+    }
+    sql.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(scene.client().submit(request("held")).await.unwrap().run.id, held);
 }
 
 #[tokio::test]
