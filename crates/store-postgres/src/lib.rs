@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -125,6 +126,10 @@ impl Store for PostgresStore {
 
     fn hints(&self) -> Hints {
         Hints { work: self.shared.marks.work(), any: self.shared.marks.any() }
+    }
+
+    fn measures(&self) -> Option<Arc<StoreMeasures>> {
+        Some(self.shared.measures.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

@@ -1,8 +1,10 @@
 //! What the parts of a store share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use surefoot::measures::StoreMeasures;
 use surefoot::{StoreError, Timestamp};
 use tokio_postgres::Row;
 
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) plans: Plans,
     pub(crate) marks: Marks,
     pub(crate) limited: Limited,
+    pub(crate) measures: Arc<StoreMeasures>,
     /// Whether runs may be waiting that a worker could take as soon as another run ends.
     pub(crate) backlog: AtomicBool,
     timeout: Duration,
@@ -44,6 +47,7 @@ impl Shared {
             plans: Plans::default(),
             marks,
             limited: Limited::default(),
+            measures: Arc::default(),
             backlog: AtomicBool::new(true),
             timeout,
             door: Door::new(connector),

@@ -9,6 +9,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use surefoot::{RunId, StoreError};
@@ -116,7 +117,10 @@ impl<O: Grouped> Task<O> {
                 Err(Broken::Refused(error)) if group.len() == 1 => {
                     group.into_iter().for_each(|one| one.answer(Err(error.clone())));
                 }
-                Err(Broken::Refused(_)) => self.one_by_one(group).await,
+                Err(Broken::Refused(_)) => {
+                    self.shared.measures.rolled_back.add_one();
+                    self.one_by_one(group).await;
+                }
             }
         }
     }
@@ -159,9 +163,11 @@ impl<O: Grouped> Task<O> {
         };
         let place = Place { shared: &self.shared, session: &session, writer: self.writer };
         let operations: Vec<&O> = group.iter().map(|one| &one.operation).collect();
+        let begun = Instant::now();
         let written = tokio::time::timeout(self.shared.timeout(), O::write(&place, &operations)).await;
         match written {
             Ok(Ok(outcomes)) => {
+                self.shared.measures.committed(group.len(), begun.elapsed());
                 self.session = Some(session);
                 Ok(outcomes)
             }

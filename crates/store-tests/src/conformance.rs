@@ -68,7 +68,7 @@ macro_rules! conformance {
                 a_document_is_kept, a_document_is_written_as_expected, a_document_expires, documents_are_listed,
             }
             statistics {
-                ends_are_counted, recoveries_are_counted, what_was_refused_is_not_counted, runs_are_counted,
+                commits_are_counted, ends_are_counted, recoveries_are_counted, what_was_refused_is_not_counted, runs_are_counted,
             }
             together { no_run_is_given_twice, no_limit_is_passed, one_end_is_written, hints_come, }
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -211,6 +212,10 @@ impl Store for FaultyStore {
 
     fn hints(&self) -> Hints {
         self.inner.hints()
+    }
+
+    fn measures(&self) -> Option<Arc<StoreMeasures>> {
+        self.inner.measures()
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //! transaction of its own, for those are checked first, and the step that left them has taken its time.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use surefoot::state::{CancelMode, Lease};
@@ -34,7 +34,12 @@ pub(crate) async fn commit(
 ) -> Result<Committed, StoreError> {
     let commit = Commit { lease, written };
     if commit.written.is_heavy() {
-        shared.retried_with(time_for(&commit.written), || alone(shared, &commit)).await
+        let begun = Instant::now();
+        let done = shared.retried_with(time_for(&commit.written), || alone(shared, &commit)).await;
+        if done.is_ok() {
+            shared.measures.committed(1, begun.elapsed());
+        }
+        done
     } else {
         lane.run(commit).await.and_then(|outcome| outcome)
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use surefoot::state::CancelMode;
+use serde_json::Value;
+use surefoot::state::{CancelMode, Edit};
 use surefoot::statistics::{Outcome, Span, slot_of};
-use surefoot::{RunStatus, Timestamp};
+use surefoot::{RecordChange, RunStatus, Timestamp};
 
 use crate::Scene;
-use crate::scene::{LEASE, SECOND, plan};
+use crate::scene::{LEASE, SECOND, plan, step};
 
 type Counts = BTreeMap<(i64, String, Outcome, u16), u64>;
 
@@ -18,6 +19,23 @@ async fn counts(scene: &Scene, span: Span, since: Timestamp) -> Counts {
         *counts.entry((tally.at.as_micros(), tally.queue, tally.outcome, tally.slot)).or_default() += tally.count;
     }
     counts
+}
+
+/// Every commit of a worker and every submission is counted, in groups or alone: alerts go by how long they take.
+pub async fn commits_are_counted(scene: Scene) {
+    let measures = scene.store.measures().expect("a store counts its commits");
+    let before = (measures.group().sum(), measures.commit().count());
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one", "two"])).await;
+    let run = scene.commit(&run, step).await;
+    let published = |edit: &mut Edit| {
+        let record = RecordChange::Put { kind: "thing".to_owned(), name: "one".to_owned(), data: 1.into() };
+        edit.complete_step(0, Value::Null, vec![record], None)
+    };
+    scene.commit(&run, published).await;
+    let after = (measures.group().sum(), measures.commit().count());
+    assert!(after.0 - before.0 >= 3.0 && after.1 > before.1, "three operations: {before:?} {after:?}");
+    assert_eq!(measures.commit().count(), measures.group().count());
 }
 
 /// Every end is counted once, where and when it was, with how long the run took.

@@ -13,9 +13,11 @@ mod upkeep;
 mod workers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
+use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -35,6 +37,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     one_worker: bool,
     state: Mutex<State>,
+    measures: Arc<StoreMeasures>,
     work: watch::Sender<()>,
     any: watch::Sender<()>,
 }
@@ -43,7 +46,7 @@ impl MemoryStore {
     /// An empty store that goes by `clock`. Several workers live on it together, as on PostgreSQL.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
-        Self { clock, one_worker: false, state: Mutex::default(), work, any }
+        Self { clock, one_worker: false, state: Mutex::default(), measures: Arc::default(), work, any }
     }
 
     /// The same, but one worker lives at a time, as on SQLite: a new one ends the leases of all before it.
@@ -62,6 +65,7 @@ impl MemoryStore {
         // Under the lock: whoever writes later reads a later time.
         let done = change(&mut state, self.clock.now())?;
         drop(state);
+        self.measures.committed(1, Duration::ZERO);
         self.any.send_replace(());
         Ok(done)
     }
@@ -87,6 +91,10 @@ impl Store for MemoryStore {
 
     fn hints(&self) -> Hints {
         Hints { work: self.work.subscribe(), any: self.any.subscribe() }
+    }
+
+    fn measures(&self) -> Option<Arc<StoreMeasures>> {
+        Some(self.measures.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
