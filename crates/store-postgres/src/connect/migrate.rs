@@ -11,6 +11,7 @@ use super::error::store_error;
 use super::session::Session;
 use super::sql;
 
+#[derive(Clone)]
 struct Migration {
     version: i32,
     name: &'static str,
@@ -38,13 +39,14 @@ struct Found {
     sums: Vec<String>,
 }
 
-/// Runs the migrations that `schema` lacks, if it may. What it did, for people.
-pub(crate) async fn migrate(session: &mut Session, schema: &str, automatic: bool) -> Result<String, StoreError> {
+/// Looks at `schema`, and changes nothing. What people are told when it is as this build needs it; `None` when migrations are
+/// missing and may be run.
+pub(crate) async fn survey(session: &Session, schema: &str, automatic: bool) -> Result<Option<String>, StoreError> {
     check_server(&**session).await?;
     let found = look(&**session, schema).await?;
-    check(&found, schema)?;
+    check(&found, schema, MIGRATIONS)?;
     if found.version >= KNOWN {
-        return Ok(format!("the schema {schema} is at version {} already", found.version));
+        return Ok(Some(format!("the schema {schema} is at version {} already", found.version)));
     }
     if !automatic && found.version == 0 {
         return Err(StoreError::Unusable(format!(
@@ -57,28 +59,37 @@ pub(crate) async fn migrate(session: &mut Session, schema: &str, automatic: bool
             found.version
         )));
     }
-    run_missing(session, schema).await
+    Ok(None)
+}
+
+/// Runs the migrations that `schema` lacks. What it did, for people.
+pub(crate) async fn run_missing(session: &mut Session, schema: &str) -> Result<String, StoreError> {
+    run_missing_of(MIGRATIONS, session, schema).await
 }
 
 /// In one transaction, and one process at a time: the second finds it done.
-async fn run_missing(session: &mut Session, schema: &str) -> Result<String, StoreError> {
+async fn run_missing_of(all: &[Migration], session: &mut Session, schema: &str) -> Result<String, StoreError> {
     let tx = session.client().transaction().await.map_err(|error| store_error(&error))?;
     let lock = format!("SELECT pg_advisory_xact_lock(hashtextextended('surefoot migrate {schema}', 0))");
     run(&tx, &lock).await?;
     let found = look(&tx, schema).await?;
-    check(&found, schema)?;
-    let missing = MIGRATIONS.iter().filter(|migration| migration.version > found.version);
+    check(&found, schema, all)?;
+    let missing = all.iter().filter(|migration| migration.version > found.version);
     if found.version == 0 {
         make_schema(&tx, schema).await?;
     } else if missing.clone().any(|migration| migration.tolerates > found.version) {
-        check_nobody_works(&tx, schema, found.version).await?;
+        end_workers(&tx, schema, &found, newest(all)).await?;
     }
     for migration in missing {
         run(&tx, &sql(migration.sql, schema)).await?;
         run(&tx, &migration.note(schema)).await?;
     }
     tx.commit().await.map_err(|error| store_error(&error))?;
-    Ok(format!("the schema {schema} went from version {} to {KNOWN}", found.version))
+    Ok(format!("the schema {schema} went from version {} to {}", found.version, newest(all)))
+}
+
+fn newest(all: &[Migration]) -> i32 {
+    all.last().map_or(0, |migration| migration.version)
 }
 
 /// The schema may be there already: made for us by somebody who may, while we may not.
@@ -99,13 +110,20 @@ const MIGRATIONS_TABLE: &str = "CREATE TABLE {schema}.migrations (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );";
 
+fn check_version(number: &str, version: &str) -> Result<(), StoreError> {
+    match number.parse::<u32>() {
+        Ok(..130_000) => {
+            Err(StoreError::Unusable(format!("the database is PostgreSQL {version}: 13 or later is needed")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The statements need what came with PostgreSQL 13; texts are UTF-8.
 async fn check_server(client: &(impl GenericClient + Sync)) -> Result<(), StoreError> {
-    let number = ask(client, "SHOW server_version_num").await?.and_then(|number| number.parse::<u32>().ok());
-    if number.is_some_and(|number| number < 130_000) {
-        let version = ask(client, "SHOW server_version").await?.unwrap_or_default();
-        return Err(StoreError::Unusable(format!("the database is PostgreSQL {version}: 13 or later is needed")));
-    }
+    let number = ask(client, "SHOW server_version_num").await?;
+    let version = ask(client, "SHOW server_version").await?;
+    check_version(number.as_deref().unwrap_or_default(), version.as_deref().unwrap_or_default())?;
     match ask(client, "SHOW server_encoding").await?.as_deref() {
         None | Some("UTF8") => Ok(()),
         Some(encoding) => Err(StoreError::Unusable(format!(
@@ -114,22 +132,26 @@ async fn check_server(client: &(impl GenericClient + Sync)) -> Result<(), StoreE
     }
 }
 
-/// Older workers that live would break in the middle of their work.
-async fn check_nobody_works(
+/// Older workers that live would break in the middle of their work. Until this is committed nobody makes itself known, and who
+/// does then reads what the schema tolerates. One whose lease is over may only be frozen: it is told so when it wakes.
+async fn end_workers(
     client: &(impl GenericClient + Sync),
     schema: &str,
-    version: i32,
+    found: &Found,
+    newest: i32,
 ) -> Result<(), StoreError> {
+    run(client, &sql("LOCK TABLE {schema}.workers IN SHARE ROW EXCLUSIVE MODE", schema)).await?;
     let living = sql(
         "SELECT string_agg(name || ' (' || version || ')', ', ' ORDER BY name) FROM {schema}.workers
          WHERE expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
         schema,
     );
     match ask(client, &living).await? {
-        None => Ok(()),
+        None => run(client, &sql("DELETE FROM {schema}.workers", schema)).await,
         Some(names) => Err(StoreError::Unusable(format!(
-            "the schema {schema} is at version {version}, and workers live that would break if it was brought to {KNOWN}: \
-             stop them first: {names}"
+            "the schema {schema} is at version {}, and workers live that would break if it was brought to {newest}: \
+             stop them first: {names}",
+            found.version
         ))),
     }
 }
@@ -168,15 +190,16 @@ async fn ask(client: &(impl GenericClient + Sync), query: &str) -> Result<Option
     }))
 }
 
-fn check(found: &Found, schema: &str) -> Result<(), StoreError> {
-    if found.version > KNOWN && found.tolerates > KNOWN {
+fn check(found: &Found, schema: &str, all: &[Migration]) -> Result<(), StoreError> {
+    let known = newest(all);
+    if found.version > known && found.tolerates > known {
         return Err(StoreError::Unusable(format!(
-            "the schema {schema} is at version {} and no longer works with this surefoot, which knows {KNOWN}: upgrade it",
+            "the schema {schema} is at version {} and no longer works with this surefoot, which knows {known}: upgrade it",
             found.version
         )));
     }
     let same = |(migration, sum): (&Migration, &String)| migration.sum().to_string() == *sum;
-    if MIGRATIONS.iter().zip(&found.sums).all(same) {
+    if all.iter().zip(&found.sums).all(same) {
         return Ok(());
     }
     let message = format!(
@@ -204,20 +227,65 @@ impl Migration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use surefoot::store::NewWorker;
+    use surefoot::{Store, WorkerId};
+    use surefoot_scratch_postgres::ScratchPostgres;
+
     use super::*;
+    use crate::connect::PostgresOptions;
+
+    fn worker(name: &str, lease: Duration) -> NewWorker {
+        let (name, version) = (name.to_owned(), "1.0".to_owned());
+        NewWorker { id: WorkerId::new(), name, lease, version, actions: Arc::default() }
+    }
+
+    /// A migration that this build's workers would break on waits for those that live. One that is frozen, whose lease is over,
+    /// is fenced off: it wakes to a schema on which it must not work.
+    #[tokio::test]
+    async fn a_migration_that_tolerates_no_older_worker_is_run_under_none() {
+        let url = ScratchPostgres::shared().fresh_database().unwrap();
+        let store = PostgresOptions::of(&url).open().await.unwrap();
+        let sql = "ALTER TABLE {schema}.runs ADD COLUMN later integer";
+        let later = Migration { version: KNOWN + 1, name: "later", tolerates: KNOWN + 1, sql };
+        let all: Vec<Migration> = MIGRATIONS.iter().cloned().chain([later]).collect();
+        let mut session = PostgresOptions::of(&url).connector().unwrap().connect().await.unwrap();
+
+        let (lives, frozen) = (worker("lives", Duration::from_secs(600)), worker("frozen", Duration::ZERO));
+        store.register_worker(lives.clone()).await.unwrap();
+        store.register_worker(frozen.clone()).await.unwrap();
+        let error = run_missing_of(&all, &mut session, "surefoot").await.unwrap_err().to_string();
+        assert!(error.contains("stop them first: lives (1.0)"), "{error}");
+        store.deregister_worker(lives.id).await.unwrap();
+        let done = run_missing_of(&all, &mut session, "surefoot").await.unwrap();
+        assert!(done.contains(&format!("to {}", KNOWN + 1)), "{done}");
+
+        assert!(matches!(store.heartbeat(frozen.id).await, Err(StoreError::LeaseLost)));
+        let error = store.register_worker(worker("again", Duration::from_secs(5))).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Unusable(why) if why.contains("upgrade it")), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_is_too_old_is_refused() {
+        let error = check_version("120022", "12.22").unwrap_err().to_string();
+        assert_eq!(error, "the database is PostgreSQL 12.22: 13 or later is needed");
+        assert!(check_version("130000", "13.0").is_ok() && check_version("", "").is_ok());
+    }
 
     #[test]
     fn an_older_worker_goes_on_as_long_as_it_is_tolerated() {
         let newer = |tolerates| Found { version: KNOWN + 1, tolerates, sums: Vec::new() };
-        assert!(check(&newer(KNOWN), "s").is_ok());
-        let refused = check(&newer(KNOWN + 1), "s").unwrap_err().to_string();
+        assert!(check(&newer(KNOWN), "s", MIGRATIONS).is_ok());
+        let refused = check(&newer(KNOWN + 1), "s", MIGRATIONS).unwrap_err().to_string();
         assert!(refused.contains("upgrade it"), "{refused}");
     }
 
     #[test]
     fn a_schema_of_another_build_is_refused() {
         let found = Found { version: 1, tolerates: 1, sums: vec!["00".to_owned()] };
-        assert!(check(&found, "s").unwrap_err().to_string().contains("another build"));
+        assert!(check(&found, "s", MIGRATIONS).unwrap_err().to_string().contains("another build"));
     }
 
     #[test]

@@ -104,8 +104,10 @@ impl PostgresOptions {
     pub async fn open(self) -> Result<PostgresStore, StoreError> {
         let connector = self.connector()?;
         let mut session = connector.connect().await?;
-        let migrated = migrate::migrate(&mut session, connector.schema(), self.migrates);
-        bounded(self.operation_timeout * 6, migrated).await?;
+        let surveyed = migrate::survey(&session, connector.schema(), self.migrates);
+        if bounded(self.operation_timeout, surveyed).await?.is_none() {
+            bounded(self.operation_timeout * 6, migrate::run_missing(&mut session, connector.schema())).await?;
+        }
         drop(session);
         PostgresStore::start(connector, self.clock, self.operation_timeout, self.notify).await
     }
@@ -117,7 +119,11 @@ impl PostgresOptions {
     pub async fn upgrade(self) -> Result<String, StoreError> {
         let connector = self.connector()?;
         let mut session = connector.connect().await?;
-        bounded(self.operation_timeout * 60, migrate::migrate(&mut session, connector.schema(), true)).await
+        let surveyed = migrate::survey(&session, connector.schema(), true);
+        match bounded(self.operation_timeout, surveyed).await? {
+            Some(already) => Ok(already),
+            None => bounded(self.operation_timeout * 60, migrate::run_missing(&mut session, connector.schema())).await,
+        }
     }
 
     pub(crate) fn connector(&self) -> Result<Connector, StoreError> {
@@ -127,7 +133,7 @@ impl PostgresOptions {
 }
 
 async fn bounded<T>(time: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Unavailable(format!("the database did not answer within {}s", time.as_secs()));
+    let late = |_| StoreError::Unavailable(format!("the database did not answer within {time:?}"));
     tokio::time::timeout(time, work).await.map_err(late)?
 }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::person;
 use super::write::{self, Change};
 use crate::args::Args;
+use crate::connect::KNOWN_SCHEMA;
 use crate::failure::Failure;
 use crate::pipe::Call;
 use crate::row::{RunRow, clean, get, length, of_runs, optional_word, time, uuid, worker_id};
@@ -28,8 +29,14 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         .with(length(worker.lease))
         .with(clean(worker.version.clone()))
         .with(crate::row::json(&json!(*worker.actions))?)
-        .with(shared.clock.told());
-    shared.query((&shared.sql.insert_worker, args)).await?;
+        .with(shared.clock.told())
+        .with(KNOWN_SCHEMA);
+    if shared.query((&shared.sql.insert_worker, args)).await?.is_empty() {
+        return Err(StoreError::Unusable(format!(
+            "the store's schema no longer works with this surefoot, which knows version {KNOWN_SCHEMA} of it: upgrade it"
+        ))
+        .into());
+    }
     shared.marks.changed(true);
     Ok(())
 }
