@@ -21,7 +21,7 @@ CREATE TABLE {schema}.plans (
     -- The steps' names in order: a submission makes the rows of its steps from these.
     steps text[] NOT NULL,
     json text NOT NULL
-);
+) WITH (autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE {schema}.runs (
     id uuid PRIMARY KEY,
@@ -154,13 +154,17 @@ CREATE TABLE {schema}.records (
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
     PRIMARY KEY (kind, name)
-);
+) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX records_run ON {schema}.records (run);
 
 -- Contents of workspaces, each once.
 CREATE TABLE {schema}.blobs (
     digest bytea PRIMARY KEY CHECK (length(digest) = 32),
     content bytea NOT NULL
+) WITH (
+    autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0.05,
+    -- The contents themselves, in many rows each.
+    toast.autovacuum_vacuum_threshold = 5000, toast.autovacuum_vacuum_scale_factor = 0.05
 );
 
 -- Which run needs which content. This reference is enforced: a prune on one worker must not remove a content that a commit
@@ -169,7 +173,7 @@ CREATE TABLE {schema}.snapshot_blobs (
     run uuid NOT NULL,
     digest bytea NOT NULL REFERENCES {schema}.blobs (digest),
     PRIMARY KEY (run, digest)
-);
+) WITH (autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX snapshot_blobs_digest ON {schema}.snapshot_blobs (digest);
 
 -- Queues that a person gave limits to, or paused.
@@ -191,7 +195,7 @@ CREATE TABLE {schema}.queues (
         paused OR concurrency IS NOT NULL OR concurrency_per_key IS NOT NULL OR rate_max IS NOT NULL
     ) STORED,
     CONSTRAINT rate_is_whole CHECK ((rate_max IS NULL) = (rate_per IS NULL))
-);
+) WITH (autovacuum_vacuum_threshold = 50, autovacuum_vacuum_scale_factor = 0);
 
 CREATE TABLE {schema}.workers (
     id uuid PRIMARY KEY,

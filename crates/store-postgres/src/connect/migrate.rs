@@ -108,7 +108,7 @@ const MIGRATIONS_TABLE: &str = "CREATE TABLE {schema}.migrations (
     tolerates integer NOT NULL,
     sha256 text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);";
+) WITH (autovacuum_vacuum_threshold = 50, autovacuum_vacuum_scale_factor = 0);";
 
 fn check_version(number: &str, version: &str) -> Result<(), StoreError> {
     match number.parse::<u32>() {

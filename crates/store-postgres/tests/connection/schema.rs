@@ -25,6 +25,17 @@ async fn of_many_that_open_a_new_database_at_once_one_makes_the_schema() {
     assert_eq!(rest, format!("{count}|64"));
 }
 
+/// The defaults wait for a fifth of a table's rows to change, which is late on every one of these.
+#[tokio::test]
+async fn every_table_says_when_it_is_vacuumed() {
+    let (name, url) = database();
+    options(&url).open().await.unwrap();
+    let without = "SELECT string_agg(relname, ', ') FROM pg_class
+        WHERE relnamespace = 'surefoot'::regnamespace AND relkind = 'r'
+          AND NOT coalesce(reloptions::text LIKE '%autovacuum_vacuum_scale_factor=%', false)";
+    assert_eq!(psql(&name, without), "");
+}
+
 #[tokio::test]
 async fn schemas_stand_side_by_side() {
     let (name, url) = database();

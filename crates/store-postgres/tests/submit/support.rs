@@ -1,19 +1,22 @@
 //! A store with a published workflow, and a plain SQL session beside it.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use surefoot::{Client, Run, RunId, Store, Workflow};
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 use tokio::task::JoinSet;
-use tokio_postgres::{Client as Sql, NoTls};
+use tokio_postgres::{AsyncMessage, Client as Sql, NoTls};
 use uuid::Uuid;
 
 pub(crate) struct Scene {
     pub(crate) store: Arc<PostgresStore>,
     pub(crate) url: String,
     pub(crate) database: String,
+    /// What all of its sessions were told.
+    told: Arc<Mutex<Vec<String>>>,
     _sessions: JoinSet<()>,
 }
 
@@ -49,7 +52,12 @@ impl Scene {
         let store = Arc::new(PostgresStore::options(&url).open().await.unwrap());
         store.publish(&workflow()).await.unwrap();
         let database = url.rsplit('/').next().unwrap().to_owned();
-        Self { store, url, database, _sessions: JoinSet::new() }
+        Self { store, url, database, told: Arc::default(), _sessions: JoinSet::new() }
+    }
+
+    /// What the sessions were told by NOTIFY since this was last asked for.
+    pub(crate) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -63,9 +71,15 @@ impl Scene {
     }
 
     pub(crate) async fn sql_at(&mut self, url: &str) -> Sql {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        let told = self.told.clone();
         self._sessions.spawn(async move {
-            let _ended = connection.await;
+            // Until the session ends.
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(notification) = message {
+                    told.lock().unwrap().push(notification.payload().to_owned());
+                }
+            }
         });
         client
     }

@@ -72,6 +72,23 @@ async fn a_rollback_leaves_nothing_and_a_commit_all() {
     assert_eq!(scene.psql("SELECT r.key FROM orders AS o JOIN surefoot.runs AS r ON r.id = o.run"), "k");
 }
 
+/// Whoever can wait for the workers' polls turns the notification off, which makes commits wait for each other.
+#[tokio::test]
+async fn a_submission_tells_of_itself_unless_that_is_turned_off() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    // A session is told of its own notifications before its next answer.
+    let told = async |name: &str, setting: &str| {
+        sql.batch_execute(&format!("LISTEN surefoot; SET surefoot.notify = {setting}")).await.unwrap();
+        submit(&sql, &shop(name), "").await.unwrap();
+        // What the store tells has its name as well.
+        scene.told().into_iter().filter(|payload| payload == "work").count()
+    };
+    assert_eq!(told("abc", "on").await, 1);
+    assert_eq!(told("bcd", "off").await, 0);
+    assert_eq!(told("cde", "DEFAULT").await, 1);
+}
+
 #[tokio::test]
 async fn a_later_time_is_kept() {
     let mut scene = Scene::new().await;
