@@ -1,5 +1,6 @@
 -- What queues allow just now: their limits, how many of their runs run, how many first starts their rate counts, and which
--- start has to leave the window before the next. $3 is the time of a start that is asked for, when it is not now.
+-- start has to leave the window before the next. $3 is the time of a start that is asked for, when it is not now. A start that
+-- is further ahead than the window is long was written before the clock was set back: it would stop the queue until then.
 SELECT name, paused, concurrency, concurrency_per_key, rate_max, rate_per, completed_age, completed_count, failed_age,
        failed_count, cancelled_age, cancelled_count,
        clock.now,
@@ -7,9 +8,11 @@ SELECT name, paused, concurrency, concurrency_per_key, rate_max, rate_per, compl
        (
            SELECT count(*) FROM {schema}.runs
            WHERE rate_at IS NOT NULL AND queue = q.name AND rate_at > least($3::bigint, clock.now) - q.rate_per
+             AND rate_at - q.rate_per <= clock.now
        ),
        (
-           SELECT rate_at FROM {schema}.runs WHERE rate_at IS NOT NULL AND queue = q.name AND q.rate_max > 0
+           SELECT rate_at FROM {schema}.runs
+           WHERE rate_at IS NOT NULL AND queue = q.name AND q.rate_max > 0 AND rate_at - q.rate_per <= clock.now
            ORDER BY rate_at DESC LIMIT 1 OFFSET greatest(q.rate_max - 1, 0)
        )
 FROM {schema}.queues AS q,

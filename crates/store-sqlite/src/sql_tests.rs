@@ -69,7 +69,7 @@ fn a_claim_walks_what_can_be_taken_and_nothing_else() {
     check(sql::COUNT_RUNNING, "SEARCH runs USING COVERING INDEX runs_running (queue=?)");
     check(sql::COUNT_RUNNING_OF_KEY, "SEARCH runs USING COVERING INDEX runs_running (queue=? AND concurrency_key=?)");
     check(sql::IS_ANY_DUE, "SEARCH runs USING COVERING INDEX runs_due (available_at<?)");
-    check(sql::COUNT_STARTS, "SEARCH runs USING COVERING INDEX runs_rate (queue=? AND rate_at>?)");
+    check(sql::COUNT_STARTS, "SEARCH runs USING COVERING INDEX runs_rate (queue=? AND rate_at>? AND rate_at<?)");
 }
 
 #[test]

@@ -53,7 +53,7 @@ macro_rules! conformance {
             }
             limits {
                 concurrency_holds, concurrency_per_key_holds, the_rate_holds_in_every_window, the_rate_says_when,
-                the_rate_counts_first_starts, a_paused_queue_gives_nothing, limits_are_given_to_new_queues,
+                the_rate_counts_first_starts, a_clock_that_is_set_back_stops_no_queue, a_paused_queue_gives_nothing, limits_are_given_to_new_queues,
             }
             content {
                 a_record_has_an_owner, records_are_listed, records_are_listed_in_pages, contents_are_kept, a_refused_commit_leaves_no_content,

@@ -28,12 +28,13 @@ pub(super) fn places_of_key(tx: &Tx<'_>, name: &str, limits: &QueueLimits, key: 
     Ok(limit.saturating_sub(running) as usize)
 }
 
-/// How many more runs of the queue its rate allows to start now. A start counts until it is a window's length ago.
+/// How many more runs of the queue its rate allows to start now. A start counts until it is a window's length ago. One that is
+/// further ahead than that was written before the clock was set back: it would stop the queue until then.
 pub(super) fn starts(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<usize> {
     let Some(rate) = limits.rate else { return Ok(usize::MAX) };
-    let from = tx.now.as_micros().saturating_sub(length(rate.per));
-    let counted =
-        tx.conn.prepare_cached(sql::COUNT_STARTS)?.query_row(params![name, from], |row| row.get::<_, u32>(0))?;
+    let (now, per) = (tx.now.as_micros(), length(rate.per));
+    let bounds = params![name, now.saturating_sub(per), now.saturating_add(per)];
+    let counted = tx.conn.prepare_cached(sql::COUNT_STARTS)?.query_row(bounds, |row| row.get::<_, u32>(0))?;
     Ok(rate.max.saturating_sub(counted) as usize)
 }
 
@@ -41,7 +42,8 @@ pub(super) fn starts(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite:
 pub(super) fn next_start(tx: &Tx<'_>, name: &str, rate: Rate) -> rusqlite::Result<Option<Timestamp>> {
     let Some(newer) = rate.max.checked_sub(1) else { return Ok(None) };
     let mut statement = tx.conn.prepare_cached(sql::NTH_START)?;
-    let start = statement.query_row(params![name, newer], |row| time(row, 0)).optional()?;
+    let start =
+        statement.query_row(params![name, newer, (tx.now + rate.per).as_micros()], |row| time(row, 0)).optional()?;
     Ok(Some(start.map_or(tx.now, |start| start + rate.per)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use surefoot::store::Submitted;
 use surefoot::{QueueLimits, Rate, Run, RunId, Timestamp};
 
 use crate::Scene;
@@ -108,6 +109,32 @@ pub async fn the_rate_says_when(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [ids[2]]);
     scene.clock.advance(SECOND / 4);
     assert_eq!(scene.claim_ids(worker, 10).await, [ids[3]]);
+}
+
+/// The clock is set back by an hour: starts that are ahead by then do not stop the queue until it has caught up. Set back by less
+/// than the window, they count as ever.
+pub async fn a_clock_that_is_set_back_stops_no_queue(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let per = SECOND * 10;
+    scene.limits("a", rate(2, per)).await;
+    let plan = plan("a", &["one"]);
+    scene.start(worker, &plan).await;
+    scene.start(worker, &plan).await;
+    scene.clock.set_back(SECOND);
+    assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, Submitted::Queued);
+    let claimed = scene.claim(worker, 10).await;
+    assert_eq!((claimed.runs.len(), claimed.next_at), (0, Some(scene.now() + SECOND * 11)));
+    scene.clock.advance(SECOND * 11);
+    assert_eq!(scene.claim(worker, 10).await.runs.len(), 1);
+
+    scene.clock.set_back(SECOND * 3600);
+    for became in [Submitted::Started, Submitted::Started, Submitted::Queued] {
+        assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, became);
+    }
+    let claimed = scene.claim(worker, 10).await;
+    assert_eq!((claimed.runs.len(), claimed.next_at), (0, Some(scene.now() + per)));
+    scene.clock.advance(per);
+    assert_eq!(scene.claim(worker, 10).await.runs.len(), 1);
 }
 
 /// The rate counts first starts: what is taken up again passes, and takes no start from the others.

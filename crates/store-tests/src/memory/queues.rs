@@ -38,7 +38,7 @@ impl State {
     }
 
     /// From when on the run may be taken as things are now; `None` when no time alone makes it so.
-    pub(super) fn claimable_at(&self, run: &Run) -> Option<Timestamp> {
+    pub(super) fn claimable_at(&self, run: &Run, now: Timestamp) -> Option<Timestamp> {
         let available_at = run.head.available_at?;
         let Some(queue) = self.queues.get(run.queue()) else { return Some(available_at) };
         // A cancel is carried out whatever the queue's state: it is a person who waits.
@@ -50,7 +50,7 @@ impl State {
         }
         match queue.limits.rate {
             Some(rate) if run.head.started_at.is_none() => {
-                Some(available_at.max(self.rate_allows_at(run.queue(), rate)?))
+                Some(available_at.max(self.rate_allows_at(run.queue(), rate, now)?))
             }
             _ => Some(available_at),
         }
@@ -69,10 +69,12 @@ impl State {
                 )
     }
 
-    /// One more start is allowed once the `max`-th start from the end is a window's length ago.
-    fn rate_allows_at(&self, queue: &str, rate: Rate) -> Option<Timestamp> {
+    /// One more start is allowed once the `max`-th start from the end is a window's length ago. A start that is further ahead
+    /// than that was written before the clock was set back: it would stop the queue until then.
+    fn rate_allows_at(&self, queue: &str, rate: Rate, now: Timestamp) -> Option<Timestamp> {
         let of_queue = self.runs.values().filter(|entry| entry.run.queue() == queue);
-        let mut starts: Vec<Timestamp> = of_queue.filter_map(|entry| entry.first_start).collect();
+        let mut starts: Vec<Timestamp> =
+            of_queue.filter_map(|entry| entry.first_start).filter(|start| *start <= now + rate.per).collect();
         starts.sort_unstable_by(|a, b| b.cmp(a));
         let last_of_window = (rate.max as usize).checked_sub(1)?;
         Some(starts.get(last_of_window).map_or(Timestamp::from_micros(i64::MIN), |start| *start + rate.per))

@@ -38,7 +38,7 @@ impl State {
                 && other.priority >= queued.priority
                 && other.head.available_at.is_some_and(|at| at <= now)
         };
-        lives && !self.all().any(waits) && self.claimable_at(queued).is_some_and(|at| at <= now)
+        lives && !self.all().any(waits) && self.claimable_at(queued, now).is_some_and(|at| at <= now)
     }
 
     pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Result<Claimed, StoreError> {
@@ -47,13 +47,13 @@ impl State {
         }
         let mut claimed = Claimed::default();
         for id in self.candidates(request) {
-            let ready = self.claimable_at(&self.runs[&id].run).is_some_and(|at| at <= now);
+            let ready = self.claimable_at(&self.runs[&id].run, now).is_some_and(|at| at <= now);
             if ready && claimed.runs.len() < request.limit {
                 claimed.runs.push(self.edit(id, now, |edit| edit.claim(request.worker))?);
             }
         }
         let left = self.candidates(request);
-        let times = left.iter().filter_map(|id| self.claimable_at(&self.runs[id].run));
+        let times = left.iter().filter_map(|id| self.claimable_at(&self.runs[id].run, now));
         claimed.next_at = times.filter(|at| *at > now).min();
         Ok(claimed)
     }
