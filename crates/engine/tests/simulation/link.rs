@@ -56,6 +56,14 @@ impl Link {
         }
     }
 
+    /// A worker waits for a store that cannot be used until somebody has mended it as for one that is away.
+    fn away(&self) -> StoreError {
+        if self.life.is_some() && self.world.weather.unusable {
+            return StoreError::Unusable("the store is not as it has to be".to_owned());
+        }
+        StoreError::Unavailable("the store is away".to_owned())
+    }
+
     fn say(&self, what: &str, fault: &str) {
         self.world.history.say(&self.who, || format!("{what}: {fault}"));
     }
@@ -77,7 +85,7 @@ impl Link {
             self.say(what, "refused");
             lost(fate, false);
             self.awake().await;
-            return Err(away());
+            return Err(self.away());
         }
         let result = call.await;
         pass(fate.back).await;
@@ -85,7 +93,7 @@ impl Link {
         if fate.lost || self.world.weather.is_away(self.world.now()) {
             self.say(what, "its answer is lost");
             lost(fate, result.is_ok());
-            return Err(away());
+            return Err(self.away());
         }
         if fate.back.as_millis() > 1_000 {
             self.say(what, "its answer comes late");
@@ -121,10 +129,6 @@ async fn pass(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
     }
-}
-
-fn away() -> StoreError {
-    StoreError::Unavailable("the store is away".to_owned())
 }
 
 #[async_trait]

@@ -36,7 +36,7 @@ pub(crate) async fn submit(world: Arc<World>, mut rng: Rng, number: usize, plan:
                 break submitted.run.id;
             }
             Some(Err(SubmitError::KeyConflict { .. })) => return,
-            Some(Err(SubmitError::Store(error))) if !error.is_retryable() => {
+            Some(Err(SubmitError::Store(error))) if !error.is_outage() => {
                 return world.history.violated(|| format!("7: a submitter is told {error}"));
             }
             _ => tokio::time::sleep(rng.millis(10, 1_000)).await,

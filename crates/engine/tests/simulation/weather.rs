@@ -18,6 +18,8 @@ pub(crate) struct Weather {
     lost: u64,
     slow: u64,
     hanging: u64,
+    /// While the store is away it says that it cannot be used.
+    pub(crate) unusable: bool,
     /// The usual way there and back takes so many milliseconds at most.
     usual: u64,
     away: Mutex<bool>,
@@ -50,6 +52,7 @@ impl Weather {
             slow,
             hanging,
             usual: rng.between(0, 6),
+            unusable: rng.chance(30),
             away: Mutex::default(),
             planned: Mutex::default(),
         }
@@ -57,8 +60,18 @@ impl Weather {
 
     /// Nothing goes wrong but what is planned.
     pub(crate) fn fair(calm_from: Timestamp) -> Self {
-        let (refused, lost, slow, hanging, usual) = (0, 0, 0, 0, 0);
-        Self { calm_from, refused, lost, slow, hanging, usual, away: Mutex::default(), planned: Mutex::default() }
+        let (refused, lost, slow, hanging, usual, unusable) = (0, 0, 0, 0, 0, false);
+        Self {
+            calm_from,
+            refused,
+            lost,
+            slow,
+            hanging,
+            usual,
+            unusable,
+            away: Mutex::default(),
+            planned: Mutex::default(),
+        }
     }
 
     pub(crate) fn plan(&self, call: &'static str, fate: Fate) {
