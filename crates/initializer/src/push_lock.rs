@@ -2,19 +2,32 @@
 //!
 //! Git guards a ref by a file beside it. A push that is killed - with its worker, or by a power cut - leaves that file, and
 //! git then refuses every later push to the ref until somebody removes it by hand. On a repository of this machine that
-//! somebody is this module: a live push holds the file for milliseconds, so one that is a second old has no owner.
+//! somebody is this module.
+//!
+//! Whose a lock is cannot be seen: git writes it, closes it, and renames it later. A live push holds it for milliseconds, or
+//! for seconds where the disk is slow to sync. Two rules serve both: a lock that a push of ours made which is surely dead
+//! (`note.rs`) need only be old enough for that push's processes to have been killed with it; any other must be older than
+//! what a live push can take. Rejected: looking for processes that work in the repository - those of another user, container
+//! or machine cannot be seen.
+
+mod note;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use surefoot::{Clock, SystemClock};
+use tokio::time::Instant;
 
+use self::note::{Dead, Note};
 use crate::git::{Git, GitError};
 
-/// Older than any lock of a push that is alive.
-const ABANDONED: Duration = Duration::from_secs(1);
+/// What a worker ran is killed within this when the worker dies.
+const KILLED_BY_NOW: Duration = Duration::from_secs(1);
+/// Older than any lock of a push that is alive; and how long a push of ours can have gone on before it made its own.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// Until the lock that somebody made as late as that is abandoned, and a little more.
+const PATIENCE: Duration = Duration::from_secs(35);
 const WAIT: Duration = Duration::from_millis(50);
-const TRIES: u32 = 60;
 
 /// What a push to one branch may leave behind.
 const LOCKS: [&str; 3] = ["refs/heads/main.lock", "packed-refs.lock", "HEAD.lock"];
@@ -22,16 +35,33 @@ const LOCKS: [&str; 3] = ["refs/heads/main.lock", "packed-refs.lock", "HEAD.lock
 /// Runs `git push` with these arguments. While the repository at `url` is on this machine and locked, waits for the lock,
 /// and removes it once nobody can be holding it.
 pub(crate) async fn push(git: &Git, url: &str, args: &[&str]) -> Result<(), GitError> {
-    for _ in 0..TRIES {
-        match (git.run(args).await, local(url)) {
-            (Err(error), Some(repository)) if meets_lock(error.message()) && is_locked(&repository) => {
-                remove_abandoned(&repository);
-                tokio::time::sleep(WAIT).await;
+    let Some(repository) = local(url) else { return git.run(args).await.map(drop) };
+    let before = Dead::of(&repository);
+    let note = Note::leave(&repository);
+    let pushed = push_locally(git, &repository, args).await;
+    // A push that was stopped may have left a lock: the note stays, and says so.
+    if let (Some(note), Ok(()) | Err(GitError::Failed { .. })) = (note, &pushed) {
+        note.take_back();
+    }
+    if pushed.is_ok() {
+        before.into_iter().for_each(Dead::bury);
+    }
+    pushed
+}
+
+async fn push_locally(git: &Git, repository: &Path, args: &[&str]) -> Result<(), GitError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match git.run(args).await {
+            Err(error) if meets_lock(error.message()) && is_locked(repository) && Instant::now() < end => {
+                while is_locked(repository) && Instant::now() < end {
+                    remove_abandoned(repository);
+                    tokio::time::sleep(WAIT).await;
+                }
             }
-            (other, _) => return other.map(drop),
+            other => return other.map(drop),
         }
     }
-    git.run(args).await.map(drop)
 }
 
 fn meets_lock(message: &str) -> bool {
@@ -49,8 +79,10 @@ fn is_locked(repository: &Path) -> bool {
 }
 
 fn remove_abandoned(repository: &Path) {
+    let dead = Dead::of(repository).iter().map(|push| push.began).collect::<Vec<_>>();
     for path in LOCKS.map(|lock| repository.join(lock)) {
-        if age(&path).is_some_and(|age| age >= ABANDONED) {
+        let made = path.metadata().and_then(|metadata| metadata.modified());
+        if made.is_ok_and(|made| is_abandoned(made, now(), &dead)) {
             tracing::info!(path = %path.display(), "removing the lock of a push that is no longer alive");
             // Another run may be quicker; then it is gone, which is what is wanted.
             let _ = std::fs::remove_file(&path);
@@ -58,34 +90,114 @@ fn remove_abandoned(repository: &Path) {
     }
 }
 
-fn age(path: &Path) -> Option<Duration> {
-    let written = path.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let now = Duration::from_micros(SystemClock.now().as_micros().unsigned_abs());
-    now.checked_sub(written)
+/// Whether a lock of that time has no owner any more, when pushes that began at these times are surely dead.
+fn is_abandoned(made: SystemTime, now: SystemTime, dead: &[SystemTime]) -> bool {
+    let age = now.duration_since(made).unwrap_or_default();
+    let is_of = |began: &SystemTime| made.duration_since(*began).is_ok_and(|after| after <= ABANDONED);
+    age >= ABANDONED || age >= KILLED_BY_NOW && dead.iter().any(is_of)
+}
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(SystemClock.now().as_micros().unsigned_abs())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
 
-    #[tokio::test]
-    async fn a_lock_that_nobody_holds_is_removed_and_the_push_goes_through() {
-        let folder = tempfile::tempdir().unwrap();
-        let (remote, scratch) = (folder.path().join("remote"), folder.path().join("scratch"));
-        std::fs::create_dir(&remote).unwrap();
-        std::fs::create_dir(&scratch).unwrap();
-        Git::new(&remote).run(&["init", "--quiet", "--bare"]).await.unwrap();
-        let git = Git::new(&scratch).identity("a", "a@example.org", SystemClock.now());
-        git.run(&["init", "--quiet", "--initial-branch=main"]).await.unwrap();
-        git.run(&["commit", "--quiet", "--allow-empty", "-m", "first"]).await.unwrap();
-        for lock in LOCKS {
-            std::fs::write(remote.join(lock), "").unwrap();
+    struct Scene {
+        _folder: tempfile::TempDir,
+        remote: PathBuf,
+        git: Git,
+    }
+
+    impl Scene {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (remote, scratch) = (folder.path().join("remote"), folder.path().join("scratch"));
+            fs::create_dir(&remote).unwrap();
+            fs::create_dir(&scratch).unwrap();
+            Git::new(&remote).run(&["init", "--quiet", "--bare"]).await.unwrap();
+            let git = Git::new(&scratch).identity("a", "a@example.org", SystemClock.now());
+            git.run(&["init", "--quiet", "--initial-branch=main"]).await.unwrap();
+            git.run(&["commit", "--quiet", "--allow-empty", "-m", "first"]).await.unwrap();
+            Self { _folder: folder, remote, git }
         }
-        let url = format!("file://{}", remote.display());
-        push(&git, &url, &["push", "--quiet", &url, "HEAD:refs/heads/main"]).await.unwrap();
-        let pushed = Git::new(&remote).run(&["rev-parse", "refs/heads/main"]).await.unwrap();
-        assert_eq!(pushed, git.run(&["rev-parse", "HEAD"]).await.unwrap());
-        assert!(!is_locked(&remote));
+
+        /// Locks of that age.
+        fn lock(&self, age: Duration) {
+            for lock in LOCKS {
+                File::create(self.remote.join(lock)).unwrap().set_modified(now() - age).unwrap();
+            }
+        }
+
+        async fn push(&self) {
+            let url = format!("file://{}", self.remote.display());
+            push(&self.git, &url, &["push", "--quiet", &url, "HEAD:refs/heads/main"]).await.unwrap();
+            let pushed = Git::new(&self.remote).run(&["rev-parse", "refs/heads/main"]).await.unwrap();
+            assert_eq!(pushed, self.git.run(&["rev-parse", "HEAD"]).await.unwrap());
+            assert!(!is_locked(&self.remote));
+        }
+
+        fn notes(&self) -> usize {
+            let names = fs::read_dir(&self.remote).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().contains("surefoot")).count()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_nobody_can_hold_is_removed_and_the_push_goes_through() {
+        let scene = Scene::new().await;
+        scene.lock(ABANDONED);
+        scene.push().await;
+        assert_eq!(scene.notes(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_lock_of_a_push_of_ours_that_was_killed_is_removed_at_once() {
+        let scene = Scene::new().await;
+        // What a killed one leaves: a note that nobody holds.
+        drop(Note::leave(&scene.remote).unwrap());
+        scene.lock(Duration::ZERO);
+        let began = Instant::now();
+        scene.push().await;
+        assert!(began.elapsed() < KILLED_BY_NOW * 5, "{:?}", began.elapsed());
+        assert_eq!(scene.notes(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_lock_of_a_live_push_is_left_until_it_is_done() {
+        let scene = Scene::new().await;
+        scene.lock(KILLED_BY_NOW * 2);
+        // It may be of ours that live, or of anybody.
+        let _note = Note::leave(&scene.remote).unwrap();
+        remove_abandoned(&scene.remote);
+        assert!(LOCKS.iter().all(|lock| scene.remote.join(lock).exists()));
+        let release = async {
+            while scene.notes() < 2 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            LOCKS.iter().for_each(|lock| fs::remove_file(scene.remote.join(lock)).unwrap());
+        };
+        tokio::join!(scene.push(), release);
+    }
+
+    #[test]
+    fn a_lock_is_of_a_dead_push_that_began_shortly_before_it() {
+        let check = |age: u64, dead_began: Option<u64>, expect: bool| {
+            let ago = |seconds| now() - Duration::from_millis(seconds);
+            let dead = dead_began.map(ago).into_iter().collect::<Vec<_>>();
+            assert_eq!(is_abandoned(ago(age), now(), &dead), expect, "{age} ms old, dead: {dead_began:?}");
+        };
+        check(500, Some(700), false);
+        check(1_500, Some(1_700), true);
+        check(1_500, Some(1_400), false);
+        check(1_500, Some(3_600_000), false);
+        check(1_500, None, false);
+        check(29_000, None, false);
+        check(31_000, None, true);
     }
 
     #[test]
