@@ -43,11 +43,16 @@ pub(crate) fn dead(all: &Path) -> Vec<WorkerId> {
     dead
 }
 
+/// The lock is held before it has the name by which others find it: one that starts at the same time would otherwise try it
+/// in between, and hold it.
 fn make(all: &Path) -> io::Result<(PathBuf, File)> {
+    fs::create_dir_all(all)?;
     let folder = all.join(format!("worker-{}", WorkerId::new()));
-    fs::create_dir_all(&folder)?;
-    let lock = File::create(folder.with_extension("lock"))?;
+    let unnamed = folder.with_extension("starting");
+    let lock = File::create(&unnamed)?;
     lock.try_lock()?;
+    fs::rename(&unnamed, folder.with_extension("lock"))?;
+    fs::create_dir(&folder)?;
     Ok((folder, lock))
 }
 
@@ -108,5 +113,22 @@ mod tests {
         assert_eq!(sweep(all.path()), [ours]);
         assert!(alive.is_dir() && !dead.exists());
         assert_eq!(fs::read_dir(all.path()).unwrap().count(), 2, "the living one's folder and lock");
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_each_has_its_own_and_none_counts_as_dead() {
+        const MANY: usize = 16;
+        let all = tempfile::tempdir().unwrap();
+        let together = std::sync::Barrier::new(MANY);
+        let start = || {
+            together.wait();
+            (0..20).map(|_| (make(all.path()).unwrap(), sweep(all.path()))).collect::<Vec<_>>()
+        };
+        let made = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..MANY).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(made.iter().all(|((folder, _), dead)| folder.is_dir() && dead.is_empty()));
+        assert_eq!(fs::read_dir(all.path()).unwrap().count(), 2 * made.len());
     }
 }
