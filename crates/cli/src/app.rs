@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::{Client, Store, WorkerOptions, Workflow};
+use surefoot::{Client, Secret, Store, WorkerOptions, Workflow};
 use surefoot_sqlite::SqliteStore;
 use surefoot_telemetry::Telemetry;
 
@@ -90,10 +90,19 @@ impl App {
             concurrency: self.settings.concurrency.unwrap_or(defaults.concurrency),
             grace: self.grace(),
             credentials: Arc::new(EnvironmentAndFiles::new(self.settings.credentials.clone())),
+            secrets: self.secrets(),
             workspaces,
             announce: Some(workspaces::announce),
             ..defaults
         })
+    }
+
+    /// What no step may say, whatever it reads it from: a command sees the arguments and the environment of this process.
+    fn secrets(&self) -> Vec<Secret> {
+        match (&self.settings.store, &self.settings.address) {
+            (Place::Database(options), Some(address)) => address.secrets(options),
+            _ => Vec::new(),
+        }
     }
 
     /// What sends traces, if that is configured.

@@ -1,15 +1,17 @@
 //! The words of the command line. What they do is in `commands/`; what a value means is checked where it is used, except
 //! for what clap can say better.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use surefoot::{RunStatus, parse_duration};
+use surefoot::{RunStatus, Secret, parse_duration};
 use surefoot_server::auth::Role;
 
 use crate::drill::Fault;
+use crate::place::Address;
 
 /// Initialise projects durably: every step is committed, so a run that is killed carries on where it was.
 #[derive(Debug, Parser)]
@@ -33,7 +35,7 @@ pub(crate) struct Global {
     /// Where runs live: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers [default: surefoot.db in the data
     /// directory]
     #[arg(long, global = true, env = "SUREFOOT_STORE", value_name = "STORE", hide_env_values = true)]
-    pub(crate) store: Option<String>,
+    pub(crate) store: Option<Address>,
     /// Where everything else lives [default: ./surefoot-data]
     #[arg(long, global = true, env = "SUREFOOT_DATA_DIR", value_name = "DIR", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -325,16 +327,20 @@ pub(crate) struct Records {
 pub(crate) struct Doctor {
     /// Look at a BullMQ installation instead: the address of its Redis
     #[arg(long, value_name = "URL")]
-    pub(crate) redis: Option<String>,
+    pub(crate) redis: Option<Address>,
     /// The password, where the address has none; others on this host see arguments, but not the environment
-    #[arg(long, env = "REDISCLI_AUTH", value_name = "PASSWORD", hide_env_values = true)]
-    pub(crate) redis_password: Option<String>,
+    #[arg(long, env = "REDISCLI_AUTH", value_name = "PASSWORD", value_parser = secret, hide_env_values = true)]
+    pub(crate) redis_password: Option<Secret>,
     /// The prefix of BullMQ's keys
     #[arg(long, requires = "redis", default_value = "bull")]
     pub(crate) prefix: String,
     /// A queue of BullMQ [default: all]
     #[arg(long, requires = "redis", value_name = "NAME")]
     pub(crate) queue: Vec<String>,
+}
+
+fn secret(word: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(word))
 }
 
 #[derive(Debug, Args)]

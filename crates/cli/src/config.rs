@@ -18,7 +18,7 @@ use surefoot_server::AlertOptions;
 use crate::args::{Global, Limits};
 use crate::errors::Failure;
 use crate::limits;
-use crate::place::{Place, PostgresTable};
+use crate::place::{Address, Place, PostgresTable};
 
 use alerts::AlertsTable;
 pub(crate) use server::{AuthTable, ServerTable};
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     /// Where runs live.
     pub(crate) store: Place,
     /// That as it was written, if it was: it may hold a password.
-    pub(crate) address: Option<String>,
+    pub(crate) address: Option<Address>,
     /// Where everything else lives.
     pub(crate) data_dir: PathBuf,
     /// Runs that a worker holds at once; `None` for the engine's own default.
@@ -64,7 +64,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    store: Option<String>,
+    store: Option<Address>,
     #[serde(default)]
     postgres: PostgresTable,
     #[serde(default)]
@@ -181,7 +181,7 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
 
 fn store(global: &Global, file: &File, base: &Path, data_dir: &Path, config: &Path) -> Result<Place, Failure> {
     let here = absolute(Path::new("."))?;
-    let read = |address, base| Place::read(address, base, &file.postgres, config);
+    let read = |address: &Address, base| Place::read(address.expose(), base, &file.postgres, config);
     match (&global.store, &file.store) {
         (Some(address), _) => read(address, &here),
         (None, Some(address)) => read(address, base),

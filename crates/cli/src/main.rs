@@ -35,16 +35,33 @@ use clap::Parser as _;
 use app::App;
 use args::Cli;
 use errors::{Exit, Failure};
+use place::without_secret_arguments;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     diagnostics(cli.global.verbose);
     run(&cli)
         .unwrap_or_else(|failure| {
-            out::say(&failure.to_string());
+            out::say(&without_secret_arguments(&failure.to_string(), arguments()));
             failure.exit
         })
         .into()
+}
+
+/// What clap says repeats words of the command line: one of them may be an address with a password in it.
+fn refuse(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    let shown = without_secret_arguments(&text, arguments());
+    if shown == text {
+        error.exit()
+    }
+    out::say(shown.trim_end());
+    std::process::exit(error.exit_code())
+}
+
+/// The words of the command line. Those that are no text are no address either.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args_os().skip(1).filter_map(|word| word.into_string().ok())
 }
 
 fn run(cli: &Cli) -> Result<Exit, Failure> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use surefoot::parse_duration;
+use surefoot::{Secret, parse_duration};
 use surefoot_postgres::{PostgresOptions, PostgresStore};
 
 use crate::errors::Failure;
@@ -18,6 +18,40 @@ pub(crate) enum Place {
     File(PathBuf),
     /// `postgres://...`.
     Database(Box<PostgresOptions>),
+}
+
+/// The address of a store as it was written. It shows itself without its password.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Address(String);
+
+impl Address {
+    /// As it was written, for what connects.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What no step may say of the database at this address: its password, as it is written and as the database gets it. A
+    /// password that is also the user's or the database's name is a word that all may say; masking it would garble what
+    /// people read, and hide nothing.
+    pub(crate) fn secrets(&self, database: &PostgresOptions) -> Vec<Secret> {
+        let public = without_secret(&self.0);
+        let written = password(&self.0).map(Secret::new);
+        let secrets = written.into_iter().chain(database.secret());
+        secrets.filter(|secret| !public.contains(secret.expose())).collect()
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", without_secret(&self.0))
+    }
 }
 
 /// `[postgres]`: how the database is used.
@@ -82,22 +116,42 @@ impl PostgresTable {
 
 /// A text that may have an address of a database in it, to be shown: no password is left in it.
 pub(crate) fn without_secret(text: &str) -> String {
-    let Some((before, rest)) = text.split_once("://") else { return text.to_owned() };
-    let rest = match rest.rsplit_once('@') {
-        Some((person, place)) => match person.split_once(':') {
-            Some((user, _)) => format!("{user}:***@{place}"),
-            None => rest.to_owned(),
+    let text = match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (person, place))) => match person.split_once(':') {
+            Some((user, _)) => format!("{scheme}://{user}:***@{place}"),
+            None => text.to_owned(),
         },
-        None => rest.to_owned(),
+        None => text.to_owned(),
     };
-    let rest = match rest.split_once("password=") {
-        Some((front, secret)) => {
-            let after = secret.split_once('&').map(|(_, after)| format!("&{after}")).unwrap_or_default();
-            format!("{front}password=***{after}")
+    match text.split_once(PARAMETER) {
+        Some((front, rest)) => {
+            let after = rest.find(['&', ' ', '\'']).map_or("", |end| &rest[end..]);
+            format!("{front}{PARAMETER}***{after}")
         }
-        None => rest,
-    };
-    format!("{before}://{rest}")
+        None => text,
+    }
+}
+
+/// A text with words of the command line in it, which may be addresses of databases: no password is left in it.
+pub(crate) fn without_secret_arguments(text: &str, arguments: impl Iterator<Item = String>) -> String {
+    let parts = arguments.flat_map(|word| {
+        let value = word.split_once('=').map(|(_, value)| value.to_owned());
+        std::iter::once(word).chain(value)
+    });
+    parts.fold(text.to_owned(), |text, part| {
+        let shown = without_secret(&part);
+        if shown == part { text } else { text.replace(&part, &shown) }
+    })
+}
+
+const PARAMETER: &str = "password=";
+
+/// The password in an address, as it is written there.
+fn password(address: &str) -> Option<&str> {
+    let (place, query) = address.split_once('?').unwrap_or((address, ""));
+    let person = place.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(person, _)| person);
+    let word = person.and_then(|person| person.split_once(':')).map(|(_, word)| word);
+    word.or_else(|| query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER))).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -132,7 +186,32 @@ mod tests {
         check("postgre://ann@h/d?password=s3cr3t&x=1", "postgre://ann@h/d?password=***&x=1");
         check("sqlite:x.db", "sqlite:x.db");
         check("https://example.org/a", "https://example.org/a");
+        check("host=h password=s3cr3t user=ann", "host=h password=*** user=ann");
         let error = read("postgre://ann:s3cr3t@h/d", "").unwrap_err();
         assert!(error.contains("postgre://ann:***@h/d"), "{error}");
+    }
+
+    #[test]
+    fn an_address_shows_no_password_and_knows_what_to_mask() {
+        let check = |text: &str, expect: &[&str]| {
+            let address = Address::from(text.to_owned());
+            let secrets = address.secrets(&PostgresStore::options(text));
+            assert_eq!(secrets.iter().map(Secret::expose).collect::<Vec<_>>(), expect, "{text}");
+        };
+        check("postgres://ann:s3cr%40t@h/d", &["s3cr%40t", "s3cr@t"]);
+        check("postgres://ann@h/d?password=s3cr3t&sslmode=disable", &["s3cr3t", "s3cr3t"]);
+        check("postgres://ann:annegret@h/annegret", &[]);
+        check("postgres://postgres:postgres@h/d", &[]);
+        check("postgres://ann@h/d", &[]);
+        let shown = format!("{:?}", Address::from("postgres://ann:s3cr3t@h/d".to_owned()));
+        assert_eq!(shown, "\"postgres://ann:***@h/d\"");
+    }
+
+    #[test]
+    fn what_is_said_of_the_command_line_has_no_password() {
+        let arguments = ["runs", "postgres://ann:s3 cr3t@h/d", "--stor=postgres://ann:0ther@h/d"];
+        let text = "unexpected argument 'postgres://ann:s3 cr3t@h/d' found\n  --stor <postgres://ann:0ther@h/d>";
+        let shown = without_secret_arguments(text, arguments.into_iter().map(str::to_owned));
+        assert_eq!(shown, "unexpected argument 'postgres://ann:***@h/d' found\n  --stor <postgres://ann:***@h/d>");
     }
 }

@@ -1,7 +1,7 @@
 //! What the server goes by, out of the settings.
 
 use surefoot::BoxError;
-use surefoot_initializer::process::{self, CREDENTIAL_PREFIX};
+use surefoot_initializer::process;
 use surefoot_server::alerts::{CommandCall, RunCommand};
 use surefoot_server::{Checkup, ServerOptions, Workflows};
 
@@ -37,7 +37,7 @@ pub(crate) fn run_command() -> RunCommand {
         let (program, arguments) = call.command.split_first().ok_or("there is no program to run")?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments);
-        process::without_inherited(&mut command, &[CREDENTIAL_PREFIX]);
+        process::without_inherited(&mut command, &process::SECRET_VARIABLES);
         command.envs(call.environment.iter().map(|(name, value)| (name, value)));
         let mut said = Vec::new();
         let ended = process::run(&mut command, Some(&call.input), &call.cancellation, |_, piece| {

@@ -99,6 +99,13 @@ fn with_escapes(secret: &str) -> impl Iterator<Item = Secret> + use<> {
 }
 
 impl Mask {
+    /// One that masks these from the start.
+    pub(crate) fn of(secrets: &[Secret]) -> Self {
+        let mask = Self::default();
+        secrets.iter().for_each(|secret| mask.add(secret));
+        mask
+    }
+
     /// From now on `secret` is masked.
     pub(crate) fn add(&self, secret: &Secret) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);

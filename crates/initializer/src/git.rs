@@ -262,7 +262,8 @@ impl Git {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("git");
-        process::without_inherited(&mut command, &["GIT_", "SSH_ASKPASS", process::CREDENTIAL_PREFIX]);
+        process::without_inherited(&mut command, &["GIT_", "SSH_ASKPASS"]);
+        process::without_inherited(&mut command, &process::SECRET_VARIABLES);
         command.current_dir(&self.dir).envs(ENVIRONMENT);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         for setting in SETTINGS.into_iter().chain(self.settings.iter().map(String::as_str)) {

@@ -21,7 +21,7 @@ use crate::shipped;
 /// Looks, prints, and says by the exit status whether every promise holds here.
 pub(crate) async fn doctor(app: &App, args: &Doctor) -> Result<Exit, Failure> {
     let (subject, findings) = match &args.redis {
-        Some(url) => bullmq::examine(url, args).await?,
+        Some(url) => bullmq::examine(url.expose(), args).await?,
         None => examine(app).await,
     };
     report::print(app, &subject, &findings)?;

@@ -8,7 +8,7 @@ use super::faults::Fault;
 use crate::args::Drill;
 use crate::errors::Failure;
 use crate::out;
-use crate::place::Place;
+use crate::place::{Address, Place};
 
 /// Where the stores are.
 #[derive(Debug)]
@@ -17,15 +17,15 @@ pub(super) enum Ground {
     /// A cluster that ends with this.
     Own(ScratchPostgres),
     /// Somebody's database, in which each scene has a schema of its own.
-    Theirs(String),
+    Theirs(Address),
 }
 
 impl Ground {
     /// As the command line asks for it.
-    pub(super) fn of(args: &Drill, store: Option<&str>) -> Result<Self, Failure> {
+    pub(super) fn of(args: &Drill, store: Option<&Address>) -> Result<Self, Failure> {
         match store {
             _ if args.postgres => blocking(ScratchPostgres::start).map(Self::Own),
-            Some(url) if url.starts_with("postgres") => Ok(Self::Theirs(url.to_owned())),
+            Some(url) if url.expose().starts_with("postgres") => Ok(Self::Theirs(url.clone())),
             // Another SQLite store is as good as a scratch one, and nobody's real one is put at risk.
             _ => Ok(Self::Sqlite),
         }
@@ -37,10 +37,10 @@ impl Ground {
     }
 
     /// The address of a new store for the scene in a folder.
-    pub(super) fn address(&self, folder: &Path) -> Result<String, Failure> {
+    pub(super) fn address(&self, folder: &Path) -> Result<Address, Failure> {
         match self {
-            Self::Sqlite => Ok(format!("sqlite:{}", folder.join("surefoot.db").display())),
-            Self::Own(server) => blocking(|| server.fresh_database()),
+            Self::Sqlite => Ok(format!("sqlite:{}", folder.join("surefoot.db").display()).into()),
+            Self::Own(server) => blocking(|| server.fresh_database()).map(Address::from),
             Self::Theirs(url) => Ok(url.clone()),
         }
     }

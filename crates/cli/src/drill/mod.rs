@@ -42,7 +42,7 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     shipped::expect_tools(&shipped::workflow())?;
     let mut signals = Signals::install()?;
     let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
-    let ground = Arc::new(Ground::of(args, app.settings.address.as_deref())?);
+    let ground = Arc::new(Ground::of(args, app.settings.address.as_ref())?);
     let report = tokio::select! {
         report = rows(args, faults, &ground) => report?,
         exit = signals.next() => {

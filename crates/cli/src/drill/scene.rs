@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::args::Global;
 use crate::config::Settings;
 use crate::errors::{Failure, unusable};
-use crate::place::Place;
+use crate::place::{Address, Place};
 use crate::{queues, shipped};
 
 /// Between two looks at something that is awaited.
@@ -42,7 +42,7 @@ pub(super) struct Scene {
     pub(super) folder: PathBuf,
     pub(super) ground: Arc<Ground>,
     /// As `--store` takes it.
-    pub(super) address: String,
+    pub(super) address: Address,
     pub(super) store: Arc<dyn Store>,
     pub(super) ledger: Ledger,
     pub(super) projects: Vec<Submitted>,
@@ -126,7 +126,10 @@ impl Scene {
     /// This same executable, with nothing of this process's settings.
     pub(super) fn command(&self, args: &[&str]) -> Result<Command, Failure> {
         let mut command = workers::executable()?;
-        command.args(args).env("SUREFOOT_STORE", &self.address).env("SUREFOOT_DATA_DIR", self.folder.join("data"));
+        command
+            .args(args)
+            .env("SUREFOOT_STORE", self.address.expose())
+            .env("SUREFOOT_DATA_DIR", self.folder.join("data"));
         command.process_group(self.group.id()).kill_on_drop(true);
         Ok(command)
     }

@@ -11,5 +11,6 @@ mod dry_run;
 mod full_disk;
 mod json;
 mod place;
+mod secrets;
 mod signals;
 mod takeover;

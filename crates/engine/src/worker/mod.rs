@@ -39,7 +39,7 @@ use self::renewal::Renewal;
 use crate::credentials::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
-use crate::{Client, CredentialSource, Handlers, NoCredentials, Store, StoreError, WorkerId};
+use crate::{Client, CredentialSource, Handlers, NoCredentials, Secret, Store, StoreError, WorkerId};
 
 /// How a worker works.
 #[derive(Clone)]
@@ -58,6 +58,9 @@ pub struct WorkerOptions {
     pub handler_grace: Duration,
     /// Where credentials come from.
     pub credentials: Arc<dyn CredentialSource>,
+    /// What is masked in all that steps say, beside the credentials that they ask for: secrets of the program itself, such as
+    /// the password of its database.
+    pub secrets: Vec<Secret>,
     /// The folder under which each run has its workspace.
     pub workspaces: PathBuf,
     /// Who is told of attempts and runs as they end.
@@ -80,6 +83,7 @@ impl Default for WorkerOptions {
             grace: Duration::from_secs(10),
             handler_grace: Duration::from_secs(5),
             credentials: Arc::new(NoCredentials),
+            secrets: Vec::new(),
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
             observer: None,
             announce: None,
@@ -151,8 +155,8 @@ impl Worker {
             chance: Chance::new(options.seed),
             store,
             handlers,
+            mask: Mask::of(&options.secrets),
             options,
-            mask: Mask::default(),
             measures: Arc::default(),
             id: RwLock::new(id),
             freed: Notify::new(),

@@ -64,7 +64,7 @@ fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &Outp
     let mut words = words(input)?.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
-    process::without_inherited(&mut command, &[process::CREDENTIAL_PREFIX]);
+    process::without_inherited(&mut command, &process::SECRET_VARIABLES);
     for (name, value) in &input.env {
         command.env(variable(name)?, text(|| format!("the environment variable `{name}`"), value)?);
     }

@@ -30,8 +30,18 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How long output is awaited once all is killed. Only a process that left the group still holds the pipe then.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Environment variables that begin with this hold credentials; no command inherits them.
-pub const CREDENTIAL_PREFIX: &str = "SUREFOOT_CREDENTIAL_";
+/// What the names of environment variables that hold secrets of this process begin with; no command inherits them.
+/// `SUREFOOT_STORE` may have the database's password in it, the collector's headers a token.
+pub const SECRET_VARIABLES: [&str; 8] = [
+    "SUREFOOT_CREDENTIAL_",
+    "SUREFOOT_STORE",
+    "PGPASS",
+    "REDISCLI_AUTH",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+];
 
 /// Where a piece of output came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::{Clock, StoreError};
+use surefoot::{Clock, Secret, StoreError};
 
 use super::address::Address;
 use super::migrate;
@@ -80,6 +80,12 @@ impl PostgresOptions {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
+    }
+
+    /// The password, to be kept out of whatever is written.
+    pub fn secret(&self) -> Option<Secret> {
+        let password = self.address.as_ref().ok()?.config.get_password()?;
+        std::str::from_utf8(password).ok().map(Secret::new)
     }
 
     /// Where the database is, without its password, as people may read it.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError};
+use surefoot::Secret;
 use surefoot_doctor::Finding;
 
 use crate::args::Doctor;
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was looked at, by its address without a password, and what was found.
 pub(super) async fn examine(url: &str, args: &Doctor) -> Result<(String, Vec<Finding>), Failure> {
-    let client = client(url, args.redis_password.as_deref()).map_err(|error| wrong_url(&error))?;
+    let client = client(url, args.redis_password.as_ref().map(Secret::expose)).map_err(|error| wrong_url(&error))?;
     let address = format!("redis {}", client.get_connection_info().addr());
     let away = |error: RedisError| unreachable(&address, &error);
     let mut connection = connect(&client).await.map_err(away)?;

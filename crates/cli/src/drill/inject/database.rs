@@ -130,7 +130,7 @@ pub(super) async fn accepted(scene: &mut Scene, injected: &mut Injected) -> Resu
 /// Takes the write lock, as a backup or a forgotten shell does.
 fn lock(scene: &Scene) -> Result<Connection, Failure> {
     let locked = |error: rusqlite::Error| Failure::store(format!("cannot lock the database: {error}"));
-    let path = scene.address.trim_start_matches("sqlite:");
+    let path = scene.address.expose().trim_start_matches("sqlite:");
     let lock = Connection::open(Path::new(path)).map_err(locked)?;
     lock.busy_timeout(Duration::from_secs(10)).map_err(locked)?;
     lock.execute_batch("BEGIN IMMEDIATE").map_err(locked)?;

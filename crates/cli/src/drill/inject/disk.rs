@@ -57,7 +57,7 @@ pub(in super::super) async fn small_disk(projects: u32, folder: &Path, ground: &
 /// Fills the disk until the worker says that it cannot write, submits, waits for longer than a lease, and makes room.
 pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
     let mut injected = Injected { crew: scene.crew().await?, ..Injected::default() };
-    let store = PathBuf::from(scene.address.trim_start_matches("sqlite:"));
+    let store = PathBuf::from(scene.address.expose().trim_start_matches("sqlite:"));
     let filler = store.with_file_name("filler");
     let mut bytes = fill(&filler).map_err(|error| unusable("fill", &filler, &error))?;
     scene
