@@ -11,7 +11,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use common::{Place, Started, lines, text, until};
+use common::{Place, Started, git, lines, text, until};
 
 /// A server that answers.
 struct Server {
@@ -108,6 +108,46 @@ fn a_project_is_initialised_over_http_and_seen_on_the_page() {
     server.process.signal("-TERM");
     let output = server.process.finish();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+/// The run and what its template step came to, once it has ended.
+fn with_template(place: &Place, server: &Server, name: &str, template: &str) -> (String, String) {
+    let run = server.submit("project-initialization", &json!({ "name": name, "template": template, "gitops": false }));
+    let run = until("the run ends", || {
+        let run = place.json(&["show", &run, "--json"]);
+        ["completed", "failed"].iter().any(|status| run["status"] == *status).then_some(run)
+    });
+    (run["status"].as_str().unwrap().to_owned(), run["steps"][2]["error"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn who_submits_over_http_reads_no_folder_but_those_that_the_configuration_names() {
+    let place = Place::new();
+    for folder in ["data/credentials", "closed", "open/own"] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+        std::fs::write(place.path(folder).join("forge"), "hunter2\n").unwrap();
+    }
+    let config = format!("[templates]\nfolders = ['{}']\n", place.path("open").display());
+    std::fs::write(place.data().join("surefoot.toml"), config).unwrap();
+    let server = Server::start(&place, &[]);
+    let at = |path: &str| place.path(path).display().to_string();
+    let templates = [
+        "data/credentials".to_owned(),
+        at("data/credentials"),
+        at("closed"),
+        format!("file://{}", at("closed")),
+        at("open/../closed"),
+    ];
+    for (number, template) in templates.iter().enumerate() {
+        let name = format!("shop-{number}");
+        let (status, error) = with_template(&place, &server, &name, template);
+        assert!(status == "failed" && error.contains("`folders` under [templates]"), "{template}: {status} {error}");
+        let refs = git(&place.data().join(format!("repositories/{name}.git")), &["for-each-ref"]);
+        assert_eq!(refs, "", "{template}");
+    }
+    let (status, error) = with_template(&place, &server, "shop", &at("open/own"));
+    assert_eq!((status.as_str(), error.as_str()), ("completed", ""));
+    assert_eq!(git(&place.data().join("repositories/shop.git"), &["show", "main:forge"]), "hunter2");
 }
 
 #[test]

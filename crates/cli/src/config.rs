@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) fleet: Option<String>,
     /// How repositories are reached.
     pub(crate) forge: ForgeTable,
+    /// Folders below which templates may be.
+    pub(crate) template_folders: Vec<PathBuf>,
     /// Where it serves.
     pub(crate) server: ServerTable,
     /// Whom it lets in.
@@ -77,6 +79,8 @@ struct File {
     #[serde(default)]
     forge: ForgeTable,
     #[serde(default)]
+    templates: TemplatesTable,
+    #[serde(default)]
     server: ServerTable,
     #[serde(default)]
     auth: AuthTable,
@@ -94,6 +98,14 @@ pub(crate) struct ForgeTable {
     pub(crate) credential: Option<String>,
     /// The address under which clusters reach the repositories, without the repository's name.
     pub(crate) repositories_url: Option<String>,
+}
+
+/// `[templates]`: which of this machine's folders may be templates.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplatesTable {
+    #[serde(default)]
+    folders: Vec<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,6 +139,7 @@ impl Settings {
             credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
             forge: file.forge,
+            template_folders: file.templates.folders.iter().map(|folder| base.join(folder)).collect(),
             server: file.server.within(base),
             auth: file.auth.within(base),
             alerts: file.alerts.options(base).map_err(|failure| failure.within(&path.display().to_string()))?,
@@ -228,7 +241,7 @@ mod tests {
     fn every_field_is_read() {
         let settings = load(
             "store = 'sqlite:runs.db'\nfleet = 'fleet.git'\n[worker]\nconcurrency = 4\ngrace = '3s'\n[credentials]\ndir = 'keys'\n\
-             [forge]\ncredential = 'token'\n\
+             [forge]\ncredential = 'token'\n[templates]\nfolders = ['own', '/srv/templates']\n\
              [queues.project-initialization]\nconcurrency = 3\nrate = '5/1s'\n",
         )
         .unwrap();
@@ -237,6 +250,8 @@ mod tests {
         assert!(settings.credentials.ends_with("keys"));
         assert!(settings.fleet.unwrap().ends_with("/fleet.git"));
         assert_eq!(settings.forge.credential.as_deref(), Some("token"));
+        let folders = &settings.template_folders;
+        assert!(folders[0].is_absolute() && folders[0].ends_with("own") && folders[1] == Path::new("/srv/templates"));
         assert_eq!(settings.queues["project-initialization"].concurrency.as_ref().unwrap().0, "3");
     }
 

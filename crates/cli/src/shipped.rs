@@ -1,16 +1,17 @@
 //! What ships with the program: the workflow `project-initialization`, its queue, and the actions that any workflow may name.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::Value;
 use surefoot::{Handlers, QueueLimits, Workflow};
 use surefoot_initializer::project::{self, ProjectConfig};
-use surefoot_initializer::template::Source;
+use surefoot_initializer::template::{Source, TemplateError};
 
 use crate::config::Settings;
 use crate::drill;
-use crate::errors::Failure;
+use crate::errors::{Failure, unusable};
 use crate::plan::plain;
 use crate::progress::clean;
 
@@ -28,17 +29,23 @@ pub(crate) fn workflow() -> Arc<Workflow> {
 
 /// Every action that a worker of this program knows.
 pub(crate) fn handlers(settings: &Settings) -> Handlers {
-    let config = ProjectConfig {
+    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(config(settings)));
+    match &settings.drill {
+        Some(folder) => drill::witnessed(handlers, folder, &settings.data_dir),
+        None => handlers,
+    }
+}
+
+fn config(settings: &Settings) -> ProjectConfig {
+    let secret = settings.auth.secret_file(&settings.data_dir);
+    ProjectConfig {
         data_dir: settings.data_dir.clone(),
         fleet: settings.fleet.clone(),
         forge_credential: settings.forge.credential.clone(),
         repositories_url: settings.forge.repositories_url.clone(),
+        template_folders: settings.template_folders.clone(),
+        private: vec![settings.credentials.clone(), secret],
         pace: settings.pace,
-    };
-    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(config));
-    match &settings.drill {
-        Some(folder) => drill::witnessed(handlers, folder, &settings.data_dir),
-        None => handlers,
     }
 }
 
@@ -57,18 +64,30 @@ pub(crate) fn expect_tools(workflow: &Workflow) -> Result<(), Failure> {
         .hint("install git 2.32 or newer, or put it on PATH"))
 }
 
-/// A template that is a folder is kept by its full path, so that it is found from wherever the worker runs; what is no
-/// template at all is refused here, before anything is written.
-pub(crate) fn settle_template(parameters: &mut Value) -> Result<(), Failure> {
-    let Some(template) = parameters["template"].as_str() else { return Ok(()) };
-    let reference = parameters["template_ref"].as_str().filter(|reference| !reference.is_empty());
-    let source = Source::parse(template, reference).map_err(|error| Failure::usage(error.to_string()))?;
-    if let Source::Folder(folder) = source
-        && let Ok(folder) = std::path::absolute(folder)
-    {
-        parameters["template"] = folder.display().to_string().into();
+/// A template of this machine that a command names.
+#[derive(Debug, Default)]
+pub(crate) struct LocalTemplate(Option<PathBuf>);
+
+impl LocalTemplate {
+    /// A local template is kept by its full path, so that it is found from wherever the worker runs; what is no template at
+    /// all, or may be none, is refused here, before anything is written.
+    pub(crate) fn settle(parameters: &mut Value, settings: &Settings) -> Result<Self, Failure> {
+        let Some(template) = parameters["template"].as_str() else { return Ok(Self(None)) };
+        let reference = parameters["template_ref"].as_str().filter(|reference| !reference.is_empty());
+        let wrong = |error: TemplateError| Failure::usage(error.to_string());
+        let path = Source::parse(template, reference).map_err(wrong)?.local();
+        if let Some(path) = &path {
+            config(settings).templates().check(path).map_err(wrong)?;
+            parameters["template"] = path.display().to_string().into();
+        }
+        Ok(Self(path))
     }
-    Ok(())
+
+    /// Lets the workers on this data directory use it: who gives commands here may choose.
+    pub(crate) fn allow(&self, settings: &Settings) -> Result<(), Failure> {
+        let Some(path) = &self.0 else { return Ok(()) };
+        config(settings).templates().remember(path).map_err(|error| unusable("use the template", path, &error))
+    }
 }
 
 /// What a finished initialization tells people.

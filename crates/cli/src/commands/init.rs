@@ -6,18 +6,21 @@ use surefoot::Submit;
 use crate::app::App;
 use crate::args::Init;
 use crate::errors::{Exit, Failure};
+use crate::shipped::LocalTemplate;
 use crate::{out, parameters, plan, shipped, submission, summary};
 
 /// Initialises a project and follows it to its end. The name is the run's key: the same command again carries on.
 pub(crate) async fn init(app: &App, args: &Init) -> Result<Exit, Failure> {
     let workflow = shipped::workflow();
     let mut parameters = submission::fit(&workflow, given(args, workflow.parameters())?)?;
-    shipped::settle_template(&mut parameters)?;
+    let template = LocalTemplate::settle(&mut parameters, &app.settings)?;
     if args.dry_run {
         let plan = plan::dry_run(&workflow, parameters, Some(&args.name))?;
         return print_plan(app, &plan);
     }
     shipped::expect_tools(&workflow)?;
+    app.make_data_dir()?;
+    template.allow(&app.settings)?;
     let request = Submit::new(workflow.clone()).key(&args.name);
     submission::to_the_end(app, request, &workflow, parameters).await
 }

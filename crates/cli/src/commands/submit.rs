@@ -9,6 +9,7 @@ use surefoot::{Client, Store, Submit, Timestamp, Workflow, parse_duration};
 use crate::app::App;
 use crate::args;
 use crate::errors::{Exit, Failure};
+use crate::shipped::LocalTemplate;
 use crate::{follow, out, parameters, plan, queues, shipped, submission};
 
 /// Submits a run. Only its id goes to the standard output.
@@ -17,11 +18,13 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     plan::check(&workflow, &shipped::handlers(&app.settings))?;
     let given = parameters::parse(&args.parameters.parameters, workflow.parameters())?;
     let mut parameters = submission::fit(&workflow, Value::Object(given))?;
-    if workflow.name() == shipped::WORKFLOW {
-        shipped::settle_template(&mut parameters)?;
-    }
+    let template = match workflow.name() {
+        shipped::WORKFLOW => LocalTemplate::settle(&mut parameters, &app.settings)?,
+        _ => LocalTemplate::default(),
+    };
     shipped::expect_tools(&workflow)?;
     let store = app.store_with(workflow.clone()).await?;
+    template.allow(&app.settings)?;
     queues::configure(store.as_ref(), &app.settings).await?;
     let request = request(args, &workflow, store.as_ref())?;
     let client = Client::new(store);

@@ -23,6 +23,9 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
     add("fleet", settings.fleet.clone());
     add("forge.credential", settings.forge.credential.clone());
     add("forge.repositories_url", settings.forge.repositories_url.clone());
+    for folder in &settings.template_folders {
+        add("templates.folders", Some(folder.display().to_string()));
+    }
     let oidc = settings.auth.oidc.as_ref();
     add("auth.oidc.issuer", oidc.map(|oidc| oidc.issuer.clone()));
     add("auth.oidc.client_id", oidc.map(|oidc| oidc.client_id.clone()));

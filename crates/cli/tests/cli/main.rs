@@ -14,3 +14,4 @@ mod place;
 mod secrets;
 mod signals;
 mod takeover;
+mod templates;

@@ -69,7 +69,10 @@ impl Place {
     }
 
     pub(crate) fn start(&self, args: &[&str]) -> Live {
-        let mut command = self.command(args);
+        self.started(self.command(args))
+    }
+
+    pub(crate) fn started(&self, mut command: Command) -> Live {
         Live(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 

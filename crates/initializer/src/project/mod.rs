@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use surefoot::{Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
 
+use crate::template::LocalTemplates;
 use shared::Shared;
 
 /// The workflow's name, and its queue's.
@@ -37,6 +38,10 @@ pub struct ProjectConfig {
     /// The address under which clusters reach the repositories, without the name: Flux takes `https://`, `http://` and
     /// `ssh://`. `None` for ssh to this machine.
     pub repositories_url: Option<String>,
+    /// Folders of this machine below which templates may be, beside those that the command line used.
+    pub template_folders: Vec<PathBuf>,
+    /// What is no template, nor a part of one, beside the data directory: where secrets are.
+    pub private: Vec<PathBuf>,
     /// How long each step takes at least: for demonstrations, and for tests that need time to interfere.
     pub pace: Option<Duration>,
 }
@@ -44,7 +49,20 @@ pub struct ProjectConfig {
 impl ProjectConfig {
     /// Everything by default, in this data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), fleet: None, forge_credential: None, repositories_url: None, pace: None }
+        Self {
+            data_dir: data_dir.into(),
+            fleet: None,
+            forge_credential: None,
+            repositories_url: None,
+            template_folders: Vec::new(),
+            private: Vec::new(),
+            pace: None,
+        }
+    }
+
+    /// Which folders and repositories of this machine may be templates.
+    pub fn templates(&self) -> LocalTemplates {
+        LocalTemplates::new(&self.data_dir).below(&self.template_folders).without(&self.private)
     }
 }
 
@@ -117,7 +135,10 @@ mod tests {
         }
         refused(json!({ "name": "shop", "environments": [] }), "environments");
         refused(json!({ "name": "shop", "environments": [{ "name": "Prod" }] }), "environments/0/name");
-        refused(json!({ "name": "shop", "template": "https://me:secret@host/t.git" }), "template");
+        for template in ["https://me:secret@host/t.git", "https://secret@host/t.git", "ssh://git:secret@host/t.git"] {
+            refused(json!({ "name": "shop", "template": template }), "template");
+        }
+        assert!(workflow.check_parameters(json!({ "name": "shop", "template": "ssh://git@host/t.git" })).is_ok());
         refused(json!({ "name": "shop", "visibility": "secret" }), "visibility");
         refused(json!({ "name": "shop", "nmae": "x" }), "nmae");
     }

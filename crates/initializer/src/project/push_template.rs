@@ -14,7 +14,7 @@ use super::shared::{Shared, mark};
 use crate::actions::fields::Fields;
 use crate::environment::Environment;
 use crate::forge::ForgeError;
-use crate::template::{Entry, Source, Template, TemplateError, load, render};
+use crate::template::{Entry, Template, TemplateError, load, render};
 
 const FIELDS: Fields = Fields {
     required: &["project", "template"],
@@ -120,7 +120,7 @@ impl PushTemplate {
     ) -> Result<(Template, Vec<Entry>), StepError> {
         self.0.reached(context, 10, format!("loading the template {}", input.template)).await;
         let reference = Some(input.reference.as_str()).filter(|reference| !reference.is_empty());
-        let source = Source::parse(&input.template, reference).or_step()?;
+        let source = self.0.templates.source(&input.template, reference).or_step()?;
         let template = load(source, &scratch.sub("template")?).await.or_step()?;
         context.log(format!("template {} {}: {} files", template.name, template.version, template.entries.len()));
         let values = template.manifest.check_values(input.values.clone()).or_step()?;

@@ -11,6 +11,7 @@ use super::errors::OrStep;
 use super::scratch::Scratch;
 use crate::forge::{ForgeError, LocalForge, Mark, NewRepository, Visibility};
 use crate::gitops::Fleet;
+use crate::template::LocalTemplates;
 
 /// The repository of the fleet, and its project in the mark.
 const FLEET: &str = "fleet";
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     pub(super) forge: LocalForge,
     pub(super) forge_credential: Option<String>,
     pub(super) data_dir: PathBuf,
+    pub(super) templates: LocalTemplates,
     fleet: Option<String>,
     repositories_url: String,
     pace: Duration,
@@ -28,10 +30,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: ProjectConfig) -> Arc<Self> {
-        let data_dir = std::path::absolute(&config.data_dir).unwrap_or(config.data_dir);
+        let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         let repositories = data_dir.join("repositories");
         let by_ssh = || format!("ssh://git@localhost{}", repositories.display());
         Arc::new(Self {
+            templates: config.templates(),
             repositories_url: config.repositories_url.unwrap_or_else(by_ssh).trim_end_matches('/').to_owned(),
             forge: LocalForge::new(repositories),
             forge_credential: config.forge_credential,

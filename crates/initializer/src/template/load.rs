@@ -30,20 +30,54 @@ impl Source {
     /// When it is none of these; names the built-in templates.
     pub fn parse(text: &str, reference: Option<&str>) -> Result<Self, TemplateError> {
         let builtin = builtin_names().any(|name| name == text);
+        let reference_of = || reference.map(str::to_owned);
+        if let Some(path) = file_url(text) {
+            return Ok(Self::Git { url: path, reference: reference_of() });
+        }
         let folder = Path::new(text);
         match reference {
             None if builtin => Ok(Self::Builtin(text.to_owned())),
             Some(_) if builtin => Err(TemplateError(format!("`{text}` is a built-in template: it has no ref"))),
             None if folder.is_dir() && !is_bare(folder) => Ok(Self::Folder(folder.to_owned())),
-            _ if folder.is_dir() || is_git_url(text) => {
-                Ok(Self::Git { url: address(text), reference: reference.map(str::to_owned) })
-            }
+            _ if folder.is_dir() || is_git_url(text) => Ok(Self::Git { url: address(text), reference: reference_of() }),
             _ => Err(TemplateError(format!(
                 "`{text}` is no template: name a built-in one ({}), a folder or a Git URL",
                 builtin_names().collect::<Vec<_>>().join(", ")
             ))),
         }
     }
+}
+
+impl Source {
+    /// Where it is on this machine; `None` for what is built in, and what is elsewhere.
+    pub fn local(&self) -> Option<PathBuf> {
+        match self {
+            Self::Builtin(_) => None,
+            Self::Folder(folder) => std::path::absolute(folder).ok(),
+            Self::Git { url, .. } => Some(PathBuf::from(url)).filter(|path| path.is_absolute()),
+        }
+    }
+
+    /// The same, at another path.
+    pub(super) fn at(self, path: PathBuf) -> Self {
+        match self {
+            Self::Git { reference, .. } => Self::Git { url: path.display().to_string(), reference },
+            _ => Self::Folder(path),
+        }
+    }
+}
+
+/// `file:///a%20b` is the path `/a b`, as git reads it. With a host in it, it is nothing.
+fn file_url(text: &str) -> Option<String> {
+    let mut rest = text.strip_prefix("file://").filter(|path| path.starts_with('/'))?.as_bytes();
+    let mut path = Vec::new();
+    while let [first, tail @ ..] = rest {
+        let escaped = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let byte = escaped.filter(|_| *first == b'%');
+        path.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+    }
+    String::from_utf8(path).ok()
 }
 
 /// Git runs in a folder of its own: a path that begins in ours must not.
@@ -61,7 +95,7 @@ fn is_bare(folder: &Path) -> bool {
 
 /// `https://host/path`, `ssh://...`, `user@host:path`. A transport helper (`ext::sh -c ...`) runs commands: it is none.
 fn is_git_url(text: &str) -> bool {
-    let has_scheme = ["https://", "http://", "ssh://", "file://"].iter().any(|scheme| text.starts_with(scheme));
+    let has_scheme = ["https://", "http://", "ssh://"].iter().any(|scheme| text.starts_with(scheme));
     let is_scp = text.split_once(':').is_some_and(|(host, path)| {
         host.contains('@')
             && !host.starts_with('-')
@@ -212,6 +246,8 @@ mod tests {
         check(path, Some("v1"), Some(git(path, Some("v1"))));
         check("https://host/t.git", Some("v1"), Some(git("https://host/t.git", Some("v1"))));
         check("git@host:t.git", None, Some(git("git@host:t.git", None)));
+        check("file:///a%20b/t.git", Some("v1"), Some(git("/a b/t.git", Some("v1"))));
+        check("file://host/t.git", None, None);
         for text in ["no-such", "./no/such", "ext::sh -c true", "-u@host:x", "u@host::x", ""] {
             check(text, None, None);
         }

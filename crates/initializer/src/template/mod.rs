@@ -8,6 +8,7 @@ mod glob;
 mod language;
 mod limits;
 mod load;
+mod local;
 mod manifest;
 mod path;
 mod remote;
@@ -20,6 +21,7 @@ use surefoot::Digest;
 
 pub use builtin::{builtin, builtin_names};
 pub use load::{LoadError, Source, load, load_folder};
+pub use local::LocalTemplates;
 pub use manifest::Manifest;
 pub use render::render;
 

@@ -1,0 +1,66 @@
+//! Templates of this machine: who gives commands here may use any, whichever process then does the work.
+
+use std::fs;
+use std::process::Command;
+
+use crate::place::Place;
+
+/// A folder that is a template.
+fn template(place: &Place, name: &str) {
+    fs::create_dir_all(place.path().join(name)).unwrap();
+    fs::write(place.path().join(name).join("hello.txt"), "hello ${{ name }}\n").unwrap();
+}
+
+fn hello(place: &Place, project: &str) -> String {
+    let git = Command::new("git")
+        .args(["-c", "safe.directory=*", "show", "main:hello.txt"])
+        .current_dir(place.data().join(format!("repositories/{project}.git")))
+        .output()
+        .unwrap();
+    String::from_utf8(git.stdout).unwrap()
+}
+
+#[test]
+fn a_folder_that_a_command_names_is_used_also_by_another_process() {
+    let place = Place::new();
+    template(&place, "mine");
+    let ran = place.run(&["init", "one", "--template", "./mine", "-p", "gitops=false"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(hello(&place, "one"), "hello one\n");
+
+    template(&place, "other");
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=A", "-c", "user.email=a@b"]).args(args);
+        assert!(command.current_dir(place.path().join("other")).status().unwrap().success());
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    let args = ["-p", "template=other", "-p", "template_ref=main", "-p", "gitops=false"];
+    let submitted =
+        place.run(&[&["submit", "project-initialization", "--key", "two", "-p", "name=two"], &args[..]].concat());
+    assert_eq!(submitted.status, 0, "{}", submitted.stderr);
+    let mut worker = place.command(&["worker"]);
+    worker.current_dir("/");
+    let _worker = place.started(worker);
+    let run = place.until("two", |run| run["status"] != "queued" && run["status"] != "running");
+    assert_eq!(run["status"], "completed", "{run:#}");
+    assert_eq!(hello(&place, "two"), "hello two\n");
+}
+
+#[test]
+fn what_surefoot_keeps_to_itself_is_no_template() {
+    let place = Place::new();
+    fs::create_dir_all(place.data().join("credentials")).unwrap();
+    fs::write(place.data().join("credentials/forge"), "hunter2").unwrap();
+    let check = |template: &str, expect: &str| {
+        let ran = place.run(&["init", "shop", "--template", template]);
+        assert!(ran.status == 2 && ran.stderr.contains(expect), "{template}: {} {}", ran.status, ran.stderr);
+    };
+    check("data/credentials", "it lies in [dir]/data, which Surefoot keeps to itself");
+    check("data", "it lies in [dir]/data");
+    check(".", "it holds [dir]/data, which Surefoot keeps to itself");
+    check("/", "it holds [dir]/data");
+    assert!(!place.data().join("surefoot.db").exists(), "something was written");
+}
