@@ -130,6 +130,8 @@ impl Settings {
         let file = read(&path, global.config.is_some())?;
         let base = path.parent().unwrap_or(Path::new("/"));
         check_queues(&file.queues, &path)?;
+        check_url("fleet", file.fleet.as_deref(), &path)?;
+        check_url("forge.repositories_url", file.forge.repositories_url.as_deref(), &path)?;
         Ok(Self {
             store: store(global, &file, base, &data_dir, &path)?,
             address: global.store.clone().or(file.store),
@@ -207,6 +209,28 @@ fn address(text: &str, base: &Path) -> String {
     if text.contains(':') { text.to_owned() } else { base.join(text).display().to_string() }
 }
 
+/// What is in these addresses is committed to repositories, shown on pages and seen among git's arguments.
+fn check_url(field: &str, url: Option<&str>, path: &Path) -> Result<(), Failure> {
+    let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else { return Ok(()) };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // Behind HTTP a token may stand in the user's place. A password with a `/` in it looks like a port that is no number.
+    let is_secret = match authority.rsplit_once('@') {
+        Some((person, _)) => person.contains(':') || scheme.starts_with("http"),
+        None => rest.contains('@') && authority.split(':').skip(1).any(|port| port.parse::<u16>().is_err()),
+    };
+    if !is_secret {
+        return Ok(());
+    }
+    let message = format!(
+        "{}: {field}: the address has a password or a user's name in it, and would be published",
+        path.display()
+    );
+    Err(Failure::usage(message).hint(
+        "write the address without it, and the token into a credential that `credential` under [forge] names; it is read when a \
+         step needs it",
+    ))
+}
+
 /// Limits are read again when a worker starts; what is wrong with them is said before anything is written.
 fn check_queues(queues: &BTreeMap<String, Limits>, path: &Path) -> Result<(), Failure> {
     for (name, limits) in queues {
@@ -282,6 +306,26 @@ mod tests {
         check("[worker]\nconcurency = 4\n", "error: DIR/surefoot.toml:2:1: unknown field `concurency`");
         check("store = \n", "error: DIR/surefoot.toml:1:");
         check("[worker]\ngrace = 'soon'\n", "error: DIR/surefoot.toml: worker.grace: `soon` is not a duration");
+        let published = "the address has a password or a user's name in it, and would be published";
+        for url in [
+            "https://me:s3cr3t@h/f.git",
+            "https://s3cr3t@h/f.git",
+            "ssh://git:s3cr3t@h/f.git",
+            "https://me:s3/cr3t@h/f",
+        ] {
+            for (field, config) in [
+                ("fleet", format!("fleet = '{url}'\n")),
+                ("forge.repositories_url", format!("[forge]\nrepositories_url = '{url}'\n")),
+            ] {
+                check(&config, &format!("error: DIR/surefoot.toml: {field}: {published}\nhint: "));
+                assert!(!load(&config).unwrap_err().contains("s3"));
+            }
+        }
+        for url in
+            ["https://h:8443/@team/f.git", "ssh://git@h:22/f.git", "git@h:f.git", "http://[::1]:80/f.git", "f.git"]
+        {
+            load(&format!("fleet = '{url}'\n")).unwrap();
+        }
         check("store = 'mysql://x'\n", "error: `mysql://x` is not a store that this build knows");
     }
 }

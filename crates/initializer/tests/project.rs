@@ -18,6 +18,10 @@ use surefoot_initializer::git::Git;
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_store_tests::MemoryStore;
 
+mod http_backend;
+
+use http_backend::HttpBackend;
+
 struct World {
     folder: tempfile::TempDir,
     store: Arc<dyn Store>,
@@ -222,6 +226,40 @@ impl CredentialSource for Fixed {
     fn get(&self, _: &str) -> Result<Secret, CredentialError> {
         Ok(Secret::new("hunter2"))
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_behind_https_is_reached_with_the_forges_credential_which_is_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    Git::new(folder.path()).run(&["init", "--quiet", "--bare", "fleet.git"]).await.unwrap();
+    Git::new(folder.path().join("fleet.git")).run(&["config", "http.receivepack", "true"]).await.unwrap();
+    let server = HttpBackend::start(folder.path(), "x-access-token", "hunter2");
+    let url = format!("{}/fleet.git", server.url());
+    let world = World::of(Arc::new(Fixed), |config| {
+        config.fleet = Some(url.clone());
+        config.forge_credential = Some("forge-token".to_owned());
+    })
+    .await;
+    let run = world.failed_at_the_end("shop").await;
+    assert_eq!(output(&run, "setup_gitops")["fleet"], json!(url));
+    let fleet = Git::new(folder.path().join("fleet.git"));
+    let files = fleet.run(&["ls-tree", "-r", "--name-only", "main"]).await.unwrap();
+    assert_eq!(json!(files.lines().collect::<Vec<_>>()), output(&run, "setup_gitops")["files"]);
+    let run = world.undo(&run).await;
+    assert_eq!(run.head.status, RunStatus::Cancelled, "{:?}", run.head.error);
+    assert_eq!(fleet.run(&["ls-tree", "-r", "--name-only", "main"]).await.unwrap(), "");
+    let events = world.store.events(run.id, 0, 1000).await.unwrap();
+    assert!(!format!("{events:?}{run:?}").contains("hunter2"));
+
+    // Without it nobody gets in.
+    let world = World::with(|config| config.fleet = Some(url)).await;
+    let mut workflow: Value = serde_json::from_str(project::workflow().json()).unwrap();
+    workflow["steps"][5]["retry"] = json!({ "attempts": 1 });
+    let submit = Submit::new(Arc::new(Workflow::from_json(&workflow.to_string()).unwrap()));
+    let run = world.client.submit(submit.parameters(json!({ "name": "blog" }))).await.unwrap().run;
+    let run = world.client.wait(run.id).await.unwrap();
+    let error = run.steps[5].error.clone().unwrap_or_default();
+    assert!(error.contains("could not read Username"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

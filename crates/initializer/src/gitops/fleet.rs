@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
 
-use surefoot::Timestamp;
+use surefoot::{Secret, Timestamp};
 
 use super::manifests::{folder, is_marked};
 use crate::commit::Commit;
@@ -25,6 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Fleet {
     url: String,
+    token: Option<Secret>,
 }
 
 /// What a run wants of the fleet.
@@ -92,7 +93,19 @@ impl Wanted {
 impl Fleet {
     /// The fleet repository at a path or URL.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into() }
+        Self { url: url.into(), token: None }
+    }
+
+    /// Whether it is behind HTTP, where a token is what lets one in.
+    pub fn takes_token(&self) -> bool {
+        ["https://", "http://"].iter().any(|scheme| self.url.starts_with(scheme))
+    }
+
+    /// With a token for its host.
+    #[must_use]
+    pub fn token(mut self, token: Secret) -> Self {
+        self.token = Some(token);
+        self
     }
 
     /// Where it is.
@@ -151,9 +164,10 @@ impl Fleet {
     }
 
     async fn open(&self, scratch: &Path) -> Result<Git, FleetError> {
-        // Without its hints, git's complaint is short enough to be repeated whole.
-        let git = Git::new(scratch).env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "advice.pushUpdateRejected");
-        let git = git.env("GIT_CONFIG_VALUE_0", "false");
+        let mut git = Git::new(scratch);
+        if let Some(token) = &self.token {
+            git = git.token(&self.url, token)?;
+        }
         git.run(&["init", "--quiet", "--bare"]).await?;
         Ok(git)
     }

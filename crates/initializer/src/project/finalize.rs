@@ -63,7 +63,7 @@ impl StepHandler for Finalize {
             return Err(format!("not everything that was promised is there: {}", missing.join("; ")).into());
         }
         self.0.reached(&context, 100, "everything is there").await;
-        Ok(Output::new(self.output(&input))?.into())
+        Ok(Output::new(self.output(&input, self.0.fleet(&context)?.url()))?.into())
     }
 }
 
@@ -95,7 +95,7 @@ impl Finalize {
         if input.gitops.is_null() {
             return Ok(Vec::new());
         }
-        let fleet = self.0.fleet();
+        let fleet = self.0.fleet(context)?;
         if self.0.fleet_is_absent() {
             return Ok(vec![format!("the fleet repository {}", fleet.url())]);
         }
@@ -107,11 +107,11 @@ impl Finalize {
             .collect())
     }
 
-    fn output(&self, input: &Input) -> Value {
+    fn output(&self, input: &Input, fleet: &str) -> Value {
         let url = self.0.forge.url(&input.project);
         let mut next_steps = vec![format!("git clone {url}")];
         if !input.gitops.is_null() {
-            next_steps.extend(self.gitops_steps(&input.project));
+            next_steps.extend(self.gitops_steps(&input.project, fleet));
         }
         json!({
             "repository": { "url": url, "path": self.0.forge.path(&input.project), "branch": "main" },
@@ -120,13 +120,12 @@ impl Finalize {
     }
 
     /// What is left for a person to do in the cluster.
-    fn gitops_steps(&self, project: &str) -> Vec<String> {
+    fn gitops_steps(&self, project: &str, fleet: &str) -> Vec<String> {
         let address = self.0.cluster_url(project);
         let key = format!("flux create secret git {project}-git --url={address}");
         let mut steps = vec![format!(
             "flux create kustomization fleet --source=GitRepository/fleet --path=./projects --prune=true --interval=1m \
-             (once for a cluster that has the fleet repository {} as its GitRepository `fleet`)",
-            self.0.fleet().url()
+             (once for a cluster that has the fleet repository {fleet} as its GitRepository `fleet`)"
         )];
         if address.starts_with("ssh://") {
             steps.insert(0, key);

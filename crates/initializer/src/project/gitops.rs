@@ -35,7 +35,7 @@ impl StepHandler for SetUpGitOps {
         let Input { project, environments } = context.input()?;
         let run = context.run_id().to_string();
         let files = wanted(&self.0, &project, &run, &environments);
-        let fleet = self.0.open_fleet(&run).await?;
+        let fleet = self.0.open_fleet(&context).await?;
         self.0.reached(&context, 20, format!("{} files for {}", files.len(), fleet.url())).await;
         let scratch = self.0.scratch(&context)?;
         let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &files };
@@ -59,8 +59,8 @@ impl StepHandler for SetUpGitOps {
         let scratch = self.0.scratch(&context)?;
         let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &[] };
         let said = context.clone();
-        let withdrawn =
-            self.0.fleet().withdraw(&scratch.sub("fleet")?, change, &move |line| said.log(line)).await.or_step()?;
+        let fleet = self.0.fleet(&context)?;
+        let withdrawn = fleet.withdraw(&scratch.sub("fleet")?, change, &move |line| said.log(line)).await.or_step()?;
         if let Some(withdrawn) = withdrawn {
             context.log(format!("fleet commit {} takes the project out", withdrawn.commit));
         }

@@ -33,7 +33,7 @@ pub struct ProjectConfig {
     pub data_dir: PathBuf,
     /// The fleet repository, a path or URL; `None` for `repositories/fleet.git`, which is created when it is needed.
     pub fleet: Option<String>,
-    /// The credential that the forge needs, by name; the local one needs none.
+    /// The credential that the forge needs, by name: a token for a fleet repository behind `https`. What is local needs none.
     pub forge_credential: Option<String>,
     /// The address under which clusters reach the repositories, without the name: Flux takes `https://`, `http://` and
     /// `ssh://`. `None` for ssh to this machine.

@@ -57,9 +57,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Where the fleet repository is; the local one may not be there yet.
-    pub(super) fn fleet(&self) -> Fleet {
-        Fleet::new(self.fleet.clone().unwrap_or_else(|| self.forge.path(FLEET).display().to_string()))
+    /// The fleet repository, with the forge's credential if it is behind HTTP; the local one may not be there yet.
+    pub(super) fn fleet(&self, context: &StepContext) -> Result<Fleet, StepError> {
+        let Some(url) = &self.fleet else { return Ok(Fleet::new(self.forge.path(FLEET).display().to_string())) };
+        let fleet = Fleet::new(url);
+        match &self.forge_credential {
+            Some(name) if fleet.takes_token() => Ok(fleet.token(context.credential(name)?)),
+            _ => Ok(fleet),
+        }
     }
 
     /// Whether there is nothing in the fleet to look for: it is local, and nobody has created it.
@@ -68,19 +73,19 @@ impl Shared {
     }
 
     /// The fleet repository; the local one is created when it is not there.
-    pub(super) async fn open_fleet(&self, run: &str) -> Result<Fleet, StepError> {
+    pub(super) async fn open_fleet(&self, context: &StepContext) -> Result<Fleet, StepError> {
         if self.fleet.is_none() {
             let mark = Mark { project: "(fleet)".to_owned(), run: "(any)".to_owned() };
             let new = NewRepository {
                 name: FLEET,
                 mark,
-                by: run,
+                by: &context.run_id().to_string(),
                 description: "What Flux deploys: a folder for each project",
                 visibility: Visibility::Private,
             };
             self.forge.create(&new).await.or_step()?;
         }
-        Ok(self.fleet())
+        self.fleet(context)
     }
 
     /// A folder for the work of this attempt.
