@@ -7,7 +7,7 @@ use crate::app::{App, person};
 use crate::args::Cancel;
 use crate::errors::{Exit, Failure};
 use crate::host::Outcome;
-use crate::{follow, refer};
+use crate::{follow, out, refer};
 
 /// Cancels a run. With `--wait` a run that ends up cancelled is what was asked for: the exit status is 0.
 pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
@@ -16,6 +16,12 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
     let seen = follow::last_event(client.store().as_ref(), run.id).await?;
     let mode = if args.undo { CancelMode::Undo } else { CancelMode::Stop };
     let run = client.cancel(run.id, mode, &person()).await?;
+    if !args.undo && run.head.status == RunStatus::Cancelled && run.steps.iter().any(|step| step.attempt > 0) {
+        out::say(&format!(
+            "what its steps made stays as it is; to take it back: surefoot cancel {} --undo --wait",
+            run.id
+        ));
+    }
     if !args.wait || run.head.status.is_ended() {
         return super::changed(app, &client, run, seen, false).await;
     }

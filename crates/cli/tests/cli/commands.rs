@@ -93,6 +93,32 @@ fn cancel_with_undo_takes_back_what_was_made() {
     assert_eq!(place.json(&["records"]).as_array().unwrap().len(), 0);
 }
 
+/// The commands that a text names, without `surefoot` itself.
+fn named_commands(text: &str) -> Vec<Vec<String>> {
+    let quoted = text.split('`').skip(1).step_by(2).filter_map(|words| words.strip_prefix("surefoot "));
+    quoted.map(|words| words.split(' ').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn a_name_whose_run_was_cancelled_is_free_again_by_what_the_refusal_says() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("wrong")).unwrap();
+    place.write("wrong/a.txt", "${{ nmae }}");
+    assert_eq!(place.run(&["init", "shop", "--template", "wrong"]).status, 1);
+    let cancelled = place.run(&["cancel", "shop"]);
+    assert!(cancelled.status == 0 && cancelled.stderr.contains("to take it back: surefoot cancel [id] --undo --wait"));
+    assert_eq!(place.run(&["init", "shop"]).status, 1);
+    let runs = place.json(&["runs"]);
+    let error = runs[0]["error"].as_str().unwrap();
+    let commands = named_commands(error);
+    assert_eq!(commands.len(), 2, "{error}");
+    for command in commands {
+        let ran = place.run(&command.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(ran.status, 0, "{command:?}: {}", ran.stderr);
+    }
+    assert_eq!(place.json(&["show", "shop"])["status"], "completed");
+}
+
 #[test]
 fn a_paused_queue_starts_nothing_until_it_is_resumed() {
     let place = Place::new();

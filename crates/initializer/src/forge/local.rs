@@ -139,6 +139,13 @@ impl LocalForge {
         }
         match Mark::read(&path).await? {
             Some(found) if found == *mark => Ok(true),
+            Some(found) if found.project == mark.project => Err(ForgeError::Taken(format!(
+                "the repository {} was made by run {}, which was for the same project: it was left as it is; \
+                 `surefoot cancel {1} --undo --wait` takes back what that run made, then `surefoot retry {} --wait` goes on here",
+                path.display(),
+                found.run,
+                mark.run
+            ))),
             Some(found) => Err(ForgeError::Taken(format!(
                 "the repository {} belongs to {found}: it was left as it is; choose another name",
                 path.display()

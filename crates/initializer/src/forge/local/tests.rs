@@ -82,7 +82,11 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
     };
     let (_one, forge_one) = forge();
     forge_one.create(&new("r1")).await.unwrap();
-    check(&forge_one, "belongs to project `shop`, run r1").await;
+    check(
+        &forge_one,
+        "`surefoot cancel r1 --undo --wait` takes back what that run made, then `surefoot retry r2 --wait`",
+    )
+    .await;
 
     let (_two, unmarked) = forge();
     fs::create_dir_all(unmarked.path("shop")).unwrap();
