@@ -11,6 +11,7 @@ use crate::errors::{Exit, Failure};
 use crate::host::{Host, Outcome, named, same_command};
 use crate::out;
 use crate::progress::{Screen, clean};
+use crate::questions;
 use crate::signals::Signals;
 
 /// How often spinners move.
@@ -23,7 +24,7 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 /// Follows a run without working on it: whoever only watches holds nothing up.
 pub(crate) async fn watch(app: &App, client: &Client, run: &Run) -> Result<Run, Failure> {
     let mut watch = client.watch(run.id, 0);
-    let mut screen = Screen::new(run, app.diagnostics);
+    let mut screen = Screen::from_the_start(run, app.diagnostics);
     let mut tick = every(TICK);
     let mut standstill = Standstill::new();
     loop {
@@ -52,6 +53,7 @@ pub(crate) async fn carry(
     let works = host.work().await?;
     let screen = Screen::new(run, app.diagnostics);
     introduce(host, &screen, run.id, works).await?;
+    ask(&screen, run);
     let standstill = Standstill::new();
     let mut carrier = Carrier { host, client, run: run.id, watch: client.watch(run.id, seen), screen, standstill };
     let outcome = carrier.follow(&mut signals).await;
@@ -84,6 +86,17 @@ async fn introduce(host: &Host, screen: &Screen, run: RunId, works: bool) -> Res
         screen.note(&format!("also carrying on {}", named(&others)));
     }
     Ok(())
+}
+
+/// What was asked before this command began is asked again: nobody else will say it.
+fn ask(screen: &Screen, run: &Run) {
+    for question in questions::open(run) {
+        let says = question.says.map(|says| format!(": {}", clean(says))).unwrap_or_default();
+        screen.note(&format!(
+            "waits for an answer to step {}{says}\n       answer with: {}",
+            question.step, question.how
+        ));
+    }
 }
 
 /// What else this worker holds gets the grace period, and is then handed back.

@@ -17,6 +17,7 @@ mod parameters;
 mod place;
 mod plan;
 mod progress;
+mod questions;
 mod queues;
 mod refer;
 mod serving;

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use surefoot::state::Wait;
-use surefoot::{Run, StepPlan, StepState, StepStatus, Timestamp};
+use surefoot::{Run, StepPlan, StepState, Timestamp};
 
 use crate::app::App;
 use crate::args::RunArg;
@@ -11,7 +10,7 @@ use crate::errors::{Exit, Failure};
 use crate::progress::clean;
 use crate::table::table;
 use crate::view::RunView;
-use crate::{out, refer, summary};
+use crate::{out, questions, refer, summary};
 
 /// Shows a run.
 pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
@@ -55,7 +54,9 @@ fn text(run: &Run, waiting: Option<String>) -> String {
     text.push('\n');
     let rows = run.plan.steps().iter().zip(&run.steps).map(row).collect::<Vec<_>>();
     text.push_str(&table(&["STEP", "STATUS", "TRY", "STARTED", "TOOK", "SAYS"], &rows));
-    text.push_str(&questions(run));
+    for question in questions::open(run) {
+        let _ = writeln!(text, "\nanswer with: {}", question.how);
+    }
     text
 }
 
@@ -70,17 +71,4 @@ fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {
         took.filter(|_| step.attempt > 0).unwrap_or_default(),
         says,
     ]
-}
-
-/// How to answer the steps that wait for a person.
-fn questions(run: &Run) -> String {
-    let words = |step: &StepState| match (step.status, step.wait) {
-        (StepStatus::Waiting, Some(Wait::Approval)) => Some("approve|reject"),
-        (StepStatus::Waiting, Some(Wait::Interrupted)) => Some("rerun|skip|fail"),
-        _ => None,
-    };
-    let question = |(plan, step): (&StepPlan, &StepState)| {
-        words(step).map(|words| format!("\nanswer with: surefoot answer {} {} {words}\n", run.id, plan.id))
-    };
-    run.plan.steps().iter().zip(&run.steps).filter_map(question).collect()
 }

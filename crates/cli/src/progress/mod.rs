@@ -22,7 +22,15 @@ pub(crate) struct Screen {
 impl Screen {
     /// A screen that shows `run` as it stands.
     pub(crate) fn new(run: &Run, plain: bool) -> Self {
-        let picture = Picture::of(run);
+        Self::on(Picture::of(run), plain)
+    }
+
+    /// A screen for who is shown all that happened, from the first event on.
+    pub(crate) fn from_the_start(run: &Run, plain: bool) -> Self {
+        Self::on(Picture::unbegun(run), plain)
+    }
+
+    fn on(picture: Picture, plain: bool) -> Self {
         let bars = if plain { None } else { Bars::on_terminal(&picture) };
         Self { picture, bars }
     }

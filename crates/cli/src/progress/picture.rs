@@ -46,6 +46,13 @@ impl Picture {
         Self { run: run.id, steps, current: run.next_step().unwrap_or(0) }
     }
 
+    /// The same run before anything had happened to it: for who draws it again from its first event on.
+    pub(crate) fn unbegun(run: &Run) -> Self {
+        let mut picture = Self { current: 0, ..Self::of(run) };
+        picture.renew(0);
+        picture
+    }
+
     /// Draws one more event.
     pub(crate) fn apply(&mut self, event: &Event) {
         if event.kind == "run.retried" {
@@ -80,7 +87,11 @@ impl Picture {
     fn rewind(&mut self, from: Option<&str>) {
         let reached = self.steps.iter().position(|step| !step.status.is_passed()).unwrap_or(self.steps.len());
         let position = from.and_then(|step| self.position(step)).unwrap_or(reached);
-        for step in &mut self.steps[position..] {
+        self.renew(position);
+    }
+
+    fn renew(&mut self, from: usize) {
+        for step in &mut self.steps[from..] {
             (step.status, step.progress, step.message, step.attempt) = (StepStatus::Pending, 0, None, 0);
         }
     }

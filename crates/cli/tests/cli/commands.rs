@@ -78,6 +78,22 @@ fn a_question_is_shown_and_answered() {
 }
 
 #[test]
+fn who_carries_on_a_run_that_waits_for_an_answer_is_asked_again() {
+    let place = Place::new();
+    place.write("w.yaml", "workflow: demo\nsteps: [{ id: ask, action: approval, with: { question: 'May we?' } }]\n");
+    let first = place.start(&["run", "w.yaml", "--key", "k"]);
+    place.until("k", |run| step_is(run, 0, "waiting"));
+    first.signal("-INT");
+    assert_eq!(first.end().0, 130);
+    let again = place.start(&["run", "w.yaml", "--key", "k"]);
+    again.until_worker(&place);
+    assert_eq!(place.run(&["answer", "k", "ask", "approve"]).status, 0);
+    let (status, stderr) = again.end();
+    let asked = "waits for an answer to step ask: May we?\n       answer with: surefoot answer ";
+    assert!(status == 0 && stderr.contains(asked) && stderr.contains(" ask approve|reject"), "{stderr}");
+}
+
+#[test]
 fn cancel_with_undo_takes_back_what_was_made() {
     let place = Place::new();
     let mut init = place.command(&["init", "shop"]);
@@ -117,6 +133,16 @@ fn a_name_whose_run_was_cancelled_is_free_again_by_what_the_refusal_says() {
         assert_eq!(ran.status, 0, "{command:?}: {}", ran.stderr);
     }
     assert_eq!(place.json(&["show", "shop"])["status"], "completed");
+}
+
+#[test]
+fn a_run_that_has_ended_is_watched_as_it_went() {
+    let place = Place::new();
+    place.write("w.yaml", "workflow: demo\nsteps:\n  - { id: a, action: sleep, with: { duration: 1ms } }\n  - { id: b, action: sleep, with: { duration: 1ms } }\n");
+    assert_eq!(place.run(&["run", "w.yaml", "--key", "k"]).status, 0);
+    let ran = place.run(&["watch", "k"]);
+    let begun = ran.stderr.lines().filter(|line| line.contains("started")).collect::<Vec<_>>();
+    assert_eq!(begun, ["[  0%] a: started", "[ 50%] b: started"], "{}", ran.stderr);
 }
 
 #[test]

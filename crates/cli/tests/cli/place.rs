@@ -122,6 +122,12 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 }
 
 impl Live {
+    /// Waits until it is the worker of the store.
+    pub(crate) fn until_worker(&self, place: &Place) {
+        let (lock, id) = (place.data().join("surefoot.db.worker-lock"), self.0.id().to_string());
+        eventually("this worker", || std::fs::read_to_string(&lock).ok().filter(|pid| pid.trim() == id));
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
         assert!(done.success());
