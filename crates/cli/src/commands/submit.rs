@@ -10,9 +10,10 @@ use crate::app::App;
 use crate::args;
 use crate::errors::{Exit, Failure};
 use crate::shipped::LocalTemplate;
-use crate::{follow, out, parameters, plan, queues, shipped, submission};
+use crate::view::RunView;
+use crate::{follow, out, parameters, plan, queues, shipped, submission, summary};
 
-/// Submits a run. Only its id goes to the standard output.
+/// Submits a run. Only its id goes to the standard output, or with `--json` the run.
 pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failure> {
     let workflow = find(&args.workflow)?;
     plan::check(&workflow, &shipped::handlers(&app.settings))?;
@@ -32,8 +33,14 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     if existing {
         out::say(&format!("the same run was submitted already; it is {}", run.head.status));
     }
-    out::print(&format!("{}\n", run.id))?;
-    if args.wait && !run.head.status.is_ended() {
+    let follows = args.wait && !run.head.status.is_ended();
+    if !app.json {
+        out::print(&format!("{}\n", run.id))?;
+    } else if !follows {
+        // One value: a run that is followed is printed as it ends.
+        summary::json(&RunView::from(&run))?;
+    }
+    if follows {
         let seen = if existing { follow::last_event(client.store().as_ref(), run.id).await? } else { 0 };
         return super::changed(app, &client, run, seen, true).await;
     }

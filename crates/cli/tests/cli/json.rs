@@ -96,6 +96,14 @@ fn run_and_init_end_with_the_run_as_json() {
 }
 
 #[test]
+fn submit_gives_the_run_once_as_it_is_handed_over_or_as_it_ends() {
+    let place = place_with_a_run();
+    assert_eq!(place.json(&["submit", "w.yaml", "--key", "other"])["status"], "queued");
+    let ended = place.json(&["submit", "w.yaml", "--key", "other", "--wait"]);
+    assert_eq!((&ended["status"], &ended), (&"completed".into(), &place.json(&["show", "other"])));
+}
+
+#[test]
 fn logs_are_one_object_a_line() {
     let place = place_with_a_run();
     let line = place.json(&["logs", "k"]);
