@@ -28,7 +28,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Given to every git, and stronger than what a repository's own configuration says.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
     "safe.directory=*",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -37,6 +37,8 @@ const SETTINGS: [&str; 13] = [
     "init.defaultBranch=main",
     "commit.gpgSign=false",
     "gc.auto=0",
+    // Without these hints, the end of git's complaint says what was wrong.
+    "advice.pushUpdateRejected=false",
     // Only these transports: `ext::` runs commands.
     "protocol.allow=never",
     "protocol.file.allow=always",

@@ -132,13 +132,30 @@ impl StepHandler for GitPush {
         }
         let url = address(&git, remote).await?;
         let git = authorised(&context, git, &url, input.credential.as_deref())?;
-        git.run(&["push", "--quiet", "--", remote, &format!("HEAD:{target}")]).await.map_err(failed)?;
+        push(&git, remote, &target).await.map_err(failed)?;
         Ok(Output::new(json!({ "remote": remote, "branch": branch, "commit": head(&git).await? }))?.into())
     }
 
     fn check(&self, with: &Value) -> Result<(), String> {
         PUSH.check(with)
     }
+}
+
+/// Pushes what is checked out, unless the branch has it already: an attempt that was interrupted may have pushed it, and
+/// somebody else on top of it since.
+async fn push(git: &Git, remote: &str, target: &str) -> Result<(), GitError> {
+    match git.run(&["push", "--quiet", "--", remote, &format!("HEAD:{target}")]).await {
+        Err(error) if is_behind(error.message()) => {
+            git.run(&["fetch", "--quiet", "--no-tags", "--", remote, target]).await?;
+            let is_there = git.test(&["merge-base", "--is-ancestor", "HEAD", "FETCH_HEAD"]).await?;
+            if is_there { Ok(()) } else { Err(error) }
+        }
+        other => other.map(drop),
+    }
+}
+
+fn is_behind(message: &str) -> bool {
+    ["(fetch first)", "(non-fast-forward)"].iter().any(|reason| message.contains(reason))
 }
 
 /// Nothing to commit: an earlier attempt of this step has done it, or there was nothing to do.

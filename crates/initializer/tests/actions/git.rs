@@ -79,6 +79,35 @@ async fn a_reference_is_a_branch_a_tag_or_a_commit() {
 }
 
 #[tokio::test]
+async fn a_push_finds_what_an_interrupted_attempt_pushed_under_what_others_pushed_since() {
+    let world = World::new().await;
+    repository(&world).await;
+    let url = world.path("shop.git").display().to_string();
+    let git = "git -c user.name=A -c user.email=a@b";
+    // What an attempt leaves that pushed and was interrupted, and what somebody does then.
+    let steps = |pushed: &str| {
+        format!(
+            r#"
+- {{ id: clone, action: git.clone, with: {{ url: '{url}', path: shop }} }}
+- {{ id: write, action: file.write, with: {{ path: shop/b.txt, content: '{pushed}' }} }}
+- {{ id: commit, action: git.commit, with: {{ path: shop, message: '{pushed}' }} }}
+- id: between
+  action: command.run
+  with:
+    shell: '{pushed} && git clone -q {url} other && cd other && {git} commit -q --allow-empty -m more && git push -q'
+- {{ id: push, action: git.push, retry: {{ attempts: 1 }}, with: {{ path: shop }} }}
+"#
+        )
+    };
+    let run = world.run(&steps("git -C shop push -q")).await;
+    assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
+    let ours = run.steps[4].output.as_ref().unwrap()["commit"].as_str().unwrap().to_owned();
+    assert_eq!(line(&world.path("shop.git"), &["rev-parse", "main^"]).await, ours);
+    let (error, _) = world.failure(&steps("true")).await;
+    assert!(error.contains("git push failed") && error.contains("(fetch first)"), "{error}");
+}
+
+#[tokio::test]
 async fn a_commit_is_made_once_however_often_its_step_runs() {
     let world = World::new().await;
     repository(&world).await;
