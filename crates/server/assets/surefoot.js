@@ -54,15 +54,22 @@ function morphAttributes(old, fresh) {
 
 const key = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "");
 
+// What has a key stays what it is, with what is ticked or typed in it: it is moved, and never made into something else.
 function morphChildren(old, fresh) {
+  const kept = new Set([...fresh.childNodes].map(key));
+  const known = new Map();
+  for (const node of [...old.childNodes]) {
+    const name = key(node);
+    if (!kept.has(name)) node.remove();
+    else if (name) known.set(name, node);
+  }
   let at = old.firstChild;
   for (const next of [...fresh.childNodes]) {
     const wanted = key(next);
-    if (wanted && at && key(at) !== wanted) {
-      const found = [...old.childNodes].find((node) => key(node) === wanted);
-      if (found) old.insertBefore(found, at), (at = found);
-    }
-    if (!at || (wanted && key(at) !== wanted)) {
+    const there = known.get(wanted);
+    known.delete(wanted);
+    if (there && there !== at) old.insertBefore(there, at), (at = there);
+    if (!at || key(at) !== wanted) {
       old.insertBefore(next.cloneNode(true), at);
       continue;
     }
@@ -80,9 +87,12 @@ function morphChildren(old, fresh) {
 // Live pages.
 const SOONEST = 500;
 const LATEST = 15000;
+// Without a connection for so long, that is said; and so long after one that was refused another is tried.
+const PATIENCE = 5000;
 let fetching = false;
 let wanted = false;
 let last = Date.now();
+let took = 0;
 
 async function refresh() {
   if (fetching || document.hidden) {
@@ -91,6 +101,7 @@ async function refresh() {
   }
   fetching = true;
   wanted = false;
+  const began = Date.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (answer.redirected && new URL(answer.url).pathname !== location.pathname) return location.reload();
@@ -101,12 +112,14 @@ async function refresh() {
       if (fresh) morph(old, fresh);
     }
     tick();
-    away(false);
+    count();
+    if (source?.readyState === EventSource.OPEN) found();
   } catch {
-    away(true);
+    lost();
   } finally {
     fetching = false;
     last = Date.now();
+    took = last - began;
     // Something changed while the page was on its way.
     if (wanted && !document.hidden) soon();
   }
@@ -124,21 +137,55 @@ function away(isAway) {
 let timer = 0;
 function soon() {
   wanted = true;
+  // A server that takes long is asked less often.
   timer ||= setTimeout(() => {
     timer = 0;
     if (wanted) refresh();
-  }, Math.max(0, SOONEST - (Date.now() - last)));
+  }, Math.max(0, Math.max(SOONEST, 4 * took) - (Date.now() - last)));
+}
+
+// The server ends each stream now and then, and the browser comes back within a second: that is no loss.
+let losing = 0;
+function lost() {
+  losing ||= setTimeout(() => away(true), PATIENCE);
+}
+
+function found() {
+  clearTimeout(losing);
+  losing = 0;
+  away(false);
+}
+
+// A tab that nobody sees has no stream: a browser opens six connections to a server, and the seventh page would wait.
+let source;
+let again = 0;
+function listen() {
+  clearTimeout(again);
+  source?.close();
+  if (document.hidden) return found();
+  source = new EventSource(body.dataset.live);
+  source.addEventListener("changed", soon);
+  source.addEventListener("open", () => {
+    // What happened meanwhile was not told.
+    if (losing) soon();
+    found();
+  });
+  source.addEventListener("error", ({ target }) => {
+    lost();
+    // The browser itself comes back after a broken connection, and not after an answer that is no stream.
+    if (target === source && target.readyState === EventSource.CLOSED) again = setTimeout(listen, PATIENCE);
+  });
 }
 
 if (body.dataset.live) {
-  const source = new EventSource(body.dataset.live);
-  source.addEventListener("changed", soon);
-  source.addEventListener("open", () => away(false));
-  source.addEventListener("error", () => away(true));
-  document.addEventListener("visibilitychange", () => document.hidden || soon());
-  setInterval(() => Date.now() - last > LATEST && soon(), 1000);
+  listen();
+  document.addEventListener("visibilitychange", () => {
+    listen();
+    if (!document.hidden) soon();
+  });
+  setInterval(() => !document.hidden && Date.now() - last > LATEST && soon(), 1000);
   if (zoneIsNew) soon();
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => source?.close());
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 
@@ -177,25 +224,26 @@ for (const here of document.querySelectorAll("nav [aria-current]")) {
   row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
 }
 
-// Choosing runs.
-const chooser = document.querySelector("[data-choose-all]");
-if (chooser) {
-  const form = chooser.form;
-  const boxes = () => [...form.querySelectorAll("input[name=run]")];
-  const count = () => {
-    const chosen = boxes().filter((box) => box.checked).length;
-    form.querySelector("[data-chosen]").textContent = `(${chosen})`;
-    if (chosen) form.querySelector("input[value=chosen]").checked = true;
-  };
+// Choosing runs. What is drawn anew keeps what was chosen; how many these are is counted again.
+const choosing = document.querySelector("form[action='/runs/bulk']");
+const boxes = () => [...choosing.querySelectorAll("input[name=run]")];
+function count() {
+  const chooser = choosing?.querySelector("[data-choose-all]");
+  if (!chooser) return 0;
+  const chosen = boxes().filter((box) => box.checked).length;
+  choosing.querySelector("[data-chosen]").textContent = `(${chosen})`;
   chooser.hidden = false;
-  chooser.addEventListener("click", () => {
-    const all = boxes().every((box) => box.checked);
-    for (const box of boxes()) box.checked = !all;
-    count();
-  });
-  form.addEventListener("change", (event) => event.target.name === "run" && count());
-  count();
+  return chosen;
 }
+const chose = () => count() && (choosing.querySelector("input[value=chosen]").checked = true);
+choosing?.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-choose-all]")) return;
+  const all = boxes().every((box) => box.checked);
+  for (const box of boxes()) box.checked = !all;
+  chose();
+});
+choosing?.addEventListener("change", (event) => event.target.name === "run" && chose());
+count();
 
 // Forms: what the browser finds wrong is said beside the field as soon as it is left.
 for (const form of document.querySelectorAll("[data-form]")) {

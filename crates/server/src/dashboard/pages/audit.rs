@@ -26,6 +26,7 @@ struct View {
 
 #[derive(Serialize)]
 struct Row {
+    id: String,
     at: Moment,
     who: String,
     via: String,
@@ -61,6 +62,7 @@ impl Row {
         let id = entry.subject.parse::<RunId>().ok();
         let outcome = entry.outcome.as_str();
         Self {
+            id: entry.id.clone(),
             at: visitor.moment(entry.at),
             who: entry.actor.clone(),
             via: entry.via.clone(),
