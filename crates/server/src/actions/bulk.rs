@@ -110,20 +110,22 @@ impl Bulk {
     async fn matching(&self, app: &App, wanted: &RunFilter, most: usize) -> Result<Found, StoreError> {
         let mut found = Found::default();
         for status in self.statuses(wanted) {
-            let mut filter = RunFilter { status: Some(status), limit: PAGE, before: None, ..wanted.clone() };
-            loop {
-                let page = app.store().runs(filter.clone()).await?;
-                filter.before = page.last().map(|run| run.id);
-                let ends = page.len() < PAGE;
-                page.into_iter().filter(|run| self.action.fits(run)).for_each(|run| found.add(run));
+            let mut pages = Pages::new(RunFilter { status: Some(status), before: None, ..wanted.clone() });
+            let mut first = Vec::new();
+            // Each status is looked at once, so that those shown are the newest of all.
+            while let Some(page) = pages.next(app).await? {
+                let fitting: Vec<Run> = page.into_iter().filter(|run| self.action.fits(run)).collect();
+                found.count += fitting.len();
+                first.extend(fitting.into_iter().take(FIRST - first.len()));
                 if found.count > most {
-                    return Ok(Found { count: most, more: true, ..found });
-                }
-                if ends {
                     break;
                 }
             }
+            found.first.extend(first);
         }
+        found.first.sort_by_key(|run| std::cmp::Reverse(run.id));
+        found.first.truncate(FIRST);
+        (found.more, found.count) = (found.count > most, found.count.min(most));
         Ok(found)
     }
 
@@ -165,10 +167,8 @@ impl Bulk {
             }
             Which::Matching { filter: wanted, before } => {
                 for status in self.statuses(wanted) {
-                    let (status, before, limit) = (Some(status), *before, self.limit + 1);
-                    let filter = RunFilter { status, before, limit, ..wanted.clone() };
-                    let runs = app.store().runs(filter).await?;
-                    found.extend(runs.iter().filter(|run| self.action.fits(run)).map(|run| run.id));
+                    let filter = RunFilter { status: Some(status), before: *before, ..wanted.clone() };
+                    found.extend(self.fitting(app, filter).await?);
                 }
             }
         }
@@ -176,6 +176,17 @@ impl Bulk {
         // A run that moves meanwhile may be found twice.
         found.dedup();
         found.truncate(self.limit + 1);
+        Ok(found)
+    }
+
+    /// The newest runs of a status to meet, and one more. There may be many before them that are being cancelled already.
+    async fn fitting(&self, app: &App, filter: RunFilter) -> Result<Vec<RunId>, StoreError> {
+        let (mut pages, mut found) = (Pages::new(filter), Vec::new());
+        while found.len() <= self.limit
+            && let Some(page) = pages.next(app).await?
+        {
+            found.extend(page.iter().filter(|run| self.action.fits(run)).map(|run| run.id));
+        }
         Ok(found)
     }
 
@@ -201,6 +212,28 @@ impl Bulk {
             detail["until"] = json!(filter.until.map(|at| at.to_string()));
         }
         detail
+    }
+}
+
+/// The runs that a filter finds, page by page.
+struct Pages {
+    filter: RunFilter,
+    ended: bool,
+}
+
+impl Pages {
+    fn new(filter: RunFilter) -> Self {
+        Self { filter: RunFilter { limit: PAGE, ..filter }, ended: false }
+    }
+
+    async fn next(&mut self, app: &App) -> Result<Option<Vec<Run>>, StoreError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = app.store().runs(self.filter.clone()).await?;
+        self.ended = page.len() < PAGE;
+        self.filter.before = page.last().map(|run| run.id);
+        Ok(Some(page))
     }
 }
 

@@ -4,7 +4,8 @@ use axum::Form;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use surefoot::RunId;
+use surefoot::store::RunFilter;
+use surefoot::{RunId, Timestamp};
 
 use super::Fields;
 use super::runs::Asked;
@@ -19,6 +20,8 @@ struct View {
     action: &'static str,
     scope: &'static str,
     filter: String,
+    /// What came later than this is not met, and a relative time counts from here.
+    until: i64,
     back: String,
     ids: Vec<String>,
     fits: usize,
@@ -32,6 +35,7 @@ struct View {
 struct Order {
     bulk: Bulk,
     asked: Asked,
+    until: Timestamp,
 }
 
 /// Runs that are dealt with at once.
@@ -56,6 +60,7 @@ pub(super) async fn preview(
         action: order.word(),
         scope: if chosen.is_some() { "chosen" } else { "matching" },
         filter: order.asked.query(None),
+        until: order.until.as_micros(),
         back,
         ids: chosen.unwrap_or_default().iter().map(RunId::to_string).collect(),
         fits: found.count,
@@ -87,15 +92,21 @@ pub(super) async fn apply(
 impl Order {
     fn read(fields: &Fields, visitor: &Visitor) -> Self {
         let asked = Asked::parse(fields.get("filter").unwrap_or_default());
+        // What was confirmed is what was shown, however long the person looked at it.
+        let shown = fields.get("until").and_then(|micros| micros.parse().ok()).map(Timestamp::from_micros);
+        let until = shown.map_or(visitor.now, |shown| shown.min(visitor.now));
         let action = match fields.get("action") {
             Some("cancel") => BulkAction::Cancel { undo: fields.get("undo") == Some("yes") },
             _ => BulkAction::Retry,
         };
         let which = match fields.get("scope") {
-            Some("matching") => Which::Matching { filter: asked.filter(visitor.now), before: None },
+            Some("matching") => {
+                let filter = RunFilter { until: Some(until), ..asked.filter(until, visitor.zone()) };
+                Which::Matching { filter, before: None }
+            }
             _ => Which::These(parse_ids(&fields.all("run"))),
         };
-        Self { bulk: Bulk { action, which, limit: LIMIT }, asked }
+        Self { bulk: Bulk { action, which, limit: LIMIT }, asked, until }
     }
 
     const fn word(&self) -> &'static str {

@@ -10,6 +10,7 @@ use surefoot::store::RunFilter;
 use surefoot::{QueueInfo, Run, RunStatus, Store, StoreError};
 
 use super::alerts::{AlertView, open};
+use super::runs::TODAY;
 use crate::dashboard::charts::{Chart, Draw, Window};
 use crate::dashboard::text::{number, url};
 use crate::dashboard::view::{Choice, QueueView, RunRow, WorkerView};
@@ -121,7 +122,12 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
         ),
         Tile {
             bad: failed > 0,
-            ..tile("failed", number(failed), "/runs?status=failed".into(), &[("count", &number(completed))])
+            ..tile(
+                "failed",
+                number(failed),
+                format!("/runs?status=failed&since={TODAY}"),
+                &[("count", &number(completed))],
+            )
         },
         tile("success", rate(well, ill, visitor), format!("/runs?since={since}"), &[("count", &number(well + ill))]),
         tile("recovered", number(count(Outcome::Recovered, day)), "/workers".into(), &[]),

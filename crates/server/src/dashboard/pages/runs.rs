@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use surefoot::store::RunFilter;
 use surefoot::{RunId, RunStatus, Store, StoreError, Timestamp, WorkerId, parse_duration};
 
-use crate::dashboard::text::{number, url};
+use crate::dashboard::text::{Zone, number, url};
 use crate::dashboard::view::{Choice, Pages, RunRow, Tab};
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
@@ -25,7 +25,7 @@ pub(super) struct Asked {
     pub(super) queue: String,
     #[serde(default)]
     pub(super) text: String,
-    /// `24h`: not longer ago.
+    /// `24h`: not longer ago; `today`: since the reader's midnight.
     #[serde(default)]
     pub(super) since: String,
     #[serde(default)]
@@ -60,7 +60,8 @@ struct FilterView {
 const PAGE: usize = 50;
 /// A tab counts no further.
 const COUNTED: u64 = 10_000;
-const TIMES: [&str; 5] = ["", "1h", "24h", "7d", "30d"];
+const TIMES: [&str; 6] = ["", "1h", TODAY, "24h", "7d", "30d"];
+pub(super) const TODAY: &str = "today";
 
 pub(super) async fn runs(
     visitor: Visitor,
@@ -68,8 +69,9 @@ pub(super) async fn runs(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let store = app.store();
-    let filter = RunFilter { limit: PAGE + 1, ..asked.filter(visitor.now) };
-    let (mut found, counts, queues) = tokio::try_join!(store.runs(filter), counts(store), store.queues())?;
+    let filter = RunFilter { limit: PAGE + 1, ..asked.filter(visitor.now, visitor.zone()) };
+    let (mut found, counts, queues) =
+        tokio::try_join!(store.runs(filter), counts(store, asked.is_narrow()), store.queues())?;
     let next = (found.len() > PAGE).then(|| found[PAGE - 1].id);
     found.truncate(PAGE);
     let mut workflows = app.workflows().iter().map(|workflow| workflow.name().to_owned()).collect::<Vec<_>>();
@@ -101,10 +103,12 @@ pub(super) async fn runs(
     visitor.page("runs.html", live, view).await
 }
 
-async fn counts(store: &dyn Store) -> Result<Vec<(RunStatus, u64)>, StoreError> {
+/// A store counts all runs of a status. Under a filter no number is better than one of other runs.
+async fn counts(store: &dyn Store, narrow: bool) -> Result<Vec<(RunStatus, Option<u64>)>, StoreError> {
     let mut counts = Vec::new();
     for status in RunStatus::ALL {
-        counts.push((*status, store.count_runs(*status, COUNTED).await?));
+        let count = if narrow { None } else { Some(store.count_runs(*status, COUNTED).await?) };
+        counts.push((*status, count));
     }
     Ok(counts)
 }
@@ -120,19 +124,29 @@ impl Asked {
         serde_urlencoded::from_str(query).unwrap_or_default()
     }
 
+    /// Whether something but the status is asked for.
+    fn is_narrow(&self) -> bool {
+        [&self.workflow, &self.queue, &self.text, &self.since, &self.worker].iter().any(|word| !word.trim().is_empty())
+    }
+
+    fn since(&self, now: Timestamp, zone: Zone) -> Option<Timestamp> {
+        if self.since == TODAY {
+            return Some(zone.midnight(now));
+        }
+        let ago = parse_duration(&self.since).ok().filter(|ago| *ago < Duration::from_secs(100 * 365 * 86_400))?;
+        Some(Timestamp::from_micros(now.as_micros() - i64::try_from(ago.as_micros()).unwrap_or(0)))
+    }
+
     /// As the store is asked.
-    pub(super) fn filter(&self, now: Timestamp) -> RunFilter {
+    pub(super) fn filter(&self, now: Timestamp, zone: Zone) -> RunFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let ago = parse_duration(&self.since).ok().filter(|ago| *ago < Duration::from_secs(100 * 365 * 86_400));
-        let since =
-            ago.map(|ago| Timestamp::from_micros(now.as_micros() - i64::try_from(ago.as_micros()).unwrap_or(0)));
         RunFilter {
             status: self.status.parse().ok(),
             workflow: text(&self.workflow),
             queue: text(&self.queue),
             text: text(&self.text),
             worker: self.worker.parse::<WorkerId>().ok(),
-            since,
+            since: self.since(now, zone),
             before: self.before.parse().ok(),
             ..RunFilter::default()
         }
@@ -159,14 +173,14 @@ impl Asked {
         if query.is_empty() { "/runs".to_owned() } else { format!("/runs?{query}") }
     }
 
-    fn tabs(&self, counts: &[(RunStatus, u64)]) -> Vec<Tab> {
+    fn tabs(&self, counts: &[(RunStatus, Option<u64>)]) -> Vec<Tab> {
         let tab = |status: &str, count: Option<u64>| Tab {
             href: Self { status: status.to_owned(), before: String::new(), ..self.clone() }.address(None),
             title: format!("status.{}", if status.is_empty() { "all" } else { status }),
             on: self.status == status,
             count: count.map(counted),
         };
-        let each = counts.iter().map(|(status, count)| tab(status.as_str(), Some(*count)));
+        let each = counts.iter().map(|(status, count)| tab(status.as_str(), *count));
         std::iter::once(tab("", None)).chain(each).collect()
     }
 
@@ -189,13 +203,21 @@ mod tests {
     }
 
     #[test]
+    fn today_begins_at_the_readers_midnight() {
+        let now = "2026-05-04T20:00:00Z".parse().unwrap();
+        let since = |zone: i32| Asked::parse("since=today").filter(now, Zone(zone)).since.unwrap().to_string();
+        assert_eq!((&since(0)[..13], &since(480)[..13]), ("2026-05-04T00", "2026-05-04T16"));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_as_if_it_were_not_there() {
         let asked = Asked::parse("status=odd&since=soon&before=x&worker=y&text=%20");
-        let filter = asked.filter(Timestamp::from_micros(0));
+        let filter = asked.filter(Timestamp::from_micros(0), Zone(0));
         assert_eq!(
             (filter.status, filter.since, filter.before, filter.worker, filter.text),
             (None, None, None, None, None)
         );
+        assert!(asked.is_narrow() && !Asked::parse("status=failed&text=%20&before=x").is_narrow());
         assert_eq!(counted(9_999), "9,999");
         assert_eq!(counted(10_000), "10,000+");
     }
