@@ -1,27 +1,33 @@
 //! What stands in the fields of a form, by field name: as it was posted, or as parameters fill it in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::secrets::without_masked;
 use super::{ROOT, Shape, plain, properties, requires, shape};
-use crate::dashboard::mask::is_secret;
+use crate::dashboard::mask::{self, MASK, is_secret};
 
 /// What stands in the fields.
 #[derive(Clone, Debug, Default)]
-pub(in crate::dashboard) struct Answers(BTreeMap<String, String>);
+pub(in crate::dashboard) struct Answers {
+    fields: BTreeMap<String, String>,
+    /// The fields that held secrets.
+    secrets: BTreeSet<String>,
+}
 
 impl FromIterator<(String, String)> for Answers {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
-        Self(pairs.into_iter().collect())
+        Self { fields: pairs.into_iter().collect(), secrets: BTreeSet::new() }
     }
 }
 
 impl Answers {
-    /// The fields as these parameters fill them in. Secrets are left out: a page never shows them again.
+    /// The fields as these parameters fill them in. Secrets, and what is masked already, are left out: a page never shows
+    /// them again.
     pub(in crate::dashboard) fn of(schema: &Value, parameters: &Value) -> Self {
         let mut answers = Self::default();
-        answers.fill(schema, ROOT, parameters, true);
+        answers.fill(schema, ROOT, &mask::parameters(schema, parameters), true);
         answers
     }
 
@@ -33,7 +39,12 @@ impl Answers {
     }
 
     pub(in crate::dashboard) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.fields.get(name).map(String::as_str)
+    }
+
+    /// Whether the field held a secret.
+    pub(super) fn held_secret(&self, name: &str) -> bool {
+        self.secrets.contains(name)
     }
 
     /// The text of a field, without the space around it; `None` when nothing is in it.
@@ -47,7 +58,7 @@ impl Answers {
         let said = |(name, text): (&String, &String)| {
             !name.ends_with("/?") && !name.ends_with("/#") && !text.trim().is_empty()
         };
-        self.0
+        self.fields
             .range(place.to_owned()..)
             .take_while(|(name, _)| name.starts_with(place))
             .any(|pair| under(pair.0) && said(pair))
@@ -65,7 +76,7 @@ impl Answers {
     }
 
     fn set(&mut self, name: String, text: String) {
-        self.0.insert(name, text);
+        self.fields.insert(name, text);
     }
 
     fn fill_defaults(&mut self, schema: &Value, name: &str) {
@@ -78,7 +89,11 @@ impl Answers {
     }
 
     fn fill(&mut self, schema: &Value, name: &str, value: &Value, required: bool) {
-        if is_secret(schema) || value.is_null() {
+        if value.is_null() {
+            return;
+        }
+        if is_secret(schema) || *value == MASK {
+            self.secrets.insert(name.to_owned());
             return;
         }
         match (shape(schema, required), value) {
@@ -98,15 +113,27 @@ impl Answers {
                     });
                 }
             }
-            (Shape::Lines, Value::Array(lines)) => {
-                self.set(name.to_owned(), lines.iter().map(plain).collect::<Vec<_>>().join("\n"));
+            (Shape::Lines, Value::Array(_)) => {
+                let lines = self.told(name, value);
+                let lines = lines.as_array().into_iter().flatten().map(plain).collect::<Vec<_>>();
+                self.set(name.to_owned(), lines.join("\n"));
             }
             (Shape::Tick, Value::Bool(false)) => self.set(format!("{name}/?"), "1".to_owned()),
             (Shape::Json, Value::String(_)) => self.set(name.to_owned(), value.to_string()),
             (Shape::Json | Shape::Lines | Shape::Group | Shape::Items, value) => {
-                self.set(name.to_owned(), serde_json::to_string_pretty(value).unwrap_or_default());
+                let value = self.told(name, value);
+                self.set(name.to_owned(), serde_json::to_string_pretty(&value).unwrap_or_default());
             }
             (_, value) => self.set(name.to_owned(), plain(value)),
         }
+    }
+
+    /// What a field may show of a value.
+    fn told(&mut self, name: &str, value: &Value) -> Value {
+        let (rest, less) = without_masked(value);
+        if less {
+            self.secrets.insert(name.to_owned());
+        }
+        rest.unwrap_or_default()
     }
 }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::secrets::{self, without_masked};
 use super::{Answers, ROOT, Shape, choices, plain, properties, requires, shape};
-use crate::dashboard::mask::is_secret;
+use crate::dashboard::mask::{self, is_secret};
 
 /// One field, or a group of them.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -21,6 +22,10 @@ pub(in crate::dashboard) struct Field {
     /// The fields which, when filled in, make this one required.
     depends: Option<String>,
     value: String,
+    /// What was filled in is secret: it is not shown, and has to be filled in again.
+    again: bool,
+    #[serde(skip)]
+    secret: bool,
     on: bool,
     pub(super) options: Vec<Choice>,
     pub(super) pattern: Option<String>,
@@ -65,13 +70,21 @@ pub(in crate::dashboard) type FaultAt<'a> = dyn Fn(&str) -> Option<String> + 'a;
 pub(in crate::dashboard) fn fields(schema: &Value, answers: &Answers, fault: &FaultAt<'_>) -> Vec<Field> {
     let maker = Maker { answers, fault };
     match shape(schema, true) {
-        Shape::Group => maker.group(schema, ROOT),
+        Shape::Group => maker.group(schema, ROOT, is_secret(schema)),
         // A workflow that says nothing of its parameters, and has them all the same.
         _ if schema.as_object().is_some_and(|schema| !schema.is_empty()) => {
-            vec![maker.field(schema, ROOT, ROOT, false, None)]
+            vec![maker.field(schema, ROOT, ROOT, Ties::default())]
         }
         _ => Vec::new(),
     }
+}
+
+/// What a field has of the schema around it.
+#[derive(Default)]
+struct Ties {
+    required: bool,
+    depends: Option<String>,
+    secret: bool,
 }
 
 struct Maker<'a> {
@@ -80,34 +93,53 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn group(&self, schema: &Value, name: &str) -> Vec<Field> {
+    fn group(&self, schema: &Value, name: &str, secret: bool) -> Vec<Field> {
         let one = |(field, inner): (&String, &Value)| {
-            let depends = depends(schema, name, field);
-            self.field(inner, &format!("{name}/{field}"), field, requires(schema, field), depends)
+            let (required, depends) = (requires(schema, field), depends(schema, name, field));
+            self.field(inner, &format!("{name}/{field}"), field, Ties { required, depends, secret })
         };
         properties(schema).map(one).collect()
     }
 
-    fn field(&self, schema: &Value, name: &str, bare: &str, required: bool, depends: Option<String>) -> Field {
+    fn field(&self, schema: &Value, name: &str, bare: &str, ties: Ties) -> Field {
         let id = id(name);
+        let secret = ties.secret || is_secret(schema);
+        let (value, again) = self.shown(schema, name, secret);
         let hint = schema["description"].as_str().map(str::to_owned);
         let error = (self.fault)(name.strip_prefix(ROOT).unwrap_or(name).trim_start_matches('/'));
-        let named = [hint.as_ref().map(|_| format!("{id}-hint")), error.as_ref().map(|_| format!("{id}-error"))];
+        let said = [("hint", hint.is_some()), ("again", again), ("error", error.is_some())];
+        let named = said.map(|(what, said)| said.then(|| format!("{id}-{what}")));
         let describedby = named.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let mut field = Field {
             title: schema["title"].as_str().map_or_else(|| title_of(bare), str::to_owned),
             describedby: Some(describedby).filter(|ids| !ids.is_empty()),
-            value: self.answers.get(name).unwrap_or_default().to_owned(),
+            value,
+            again,
+            secret,
             name: name.to_owned(),
             id,
             hint,
             error,
-            required,
-            depends,
+            required: ties.required,
+            depends: ties.depends,
             ..Field::default()
         };
         self.shape(schema, &mut field);
         field
+    }
+
+    /// What stands in a field, and whether a secret was left out of it.
+    fn shown(&self, schema: &Value, name: &str, secret: bool) -> (String, bool) {
+        let text = self.answers.get(name).unwrap_or_default();
+        let held = self.answers.held_secret(name);
+        if text.trim().is_empty() || !(secret || secrets::any(schema)) {
+            return (text.to_owned(), held);
+        }
+        // JSON is told without the secrets in it; where they are in what is no JSON, nobody knows.
+        let told = serde_json::from_str(text).ok().filter(|_| !secret);
+        let (rest, less) = told.map_or((None, true), |value| without_masked(&mask::parameters(schema, &value)));
+        let rest = rest.and_then(|rest| serde_json::to_string_pretty(&rest).ok()).unwrap_or_default();
+        (rest, held || less)
     }
 
     fn shape(&self, schema: &Value, field: &mut Field) {
@@ -119,7 +151,9 @@ impl Maker<'_> {
             Shape::Number => number(schema, field, "any"),
             Shape::Text => text(schema, field),
             Shape::Lines => (field.kind, field.rows) = ("text", 4),
-            Shape::Group => (field.kind, field.fields) = ("group", self.group(schema, &field.name)),
+            Shape::Group => {
+                (field.kind, field.fields) = ("group", self.group(schema, &field.name, field.secret));
+            }
             Shape::Items => self.items(&schema["items"], field),
             Shape::Json => {
                 (field.kind, field.rows, field.code) = ("text", field.value.lines().count().clamp(3, 16), true)
@@ -129,9 +163,10 @@ impl Maker<'_> {
 
     fn items(&self, schema: &Value, field: &mut Field) {
         field.kind = "items";
+        let secret = field.secret || is_secret(schema);
         let rows = self.answers.rows(&field.name).max(1);
         let row = |index: usize| {
-            let mut cells = self.group(schema, &format!("{}/{index}", field.name));
+            let mut cells = self.group(schema, &format!("{}/{index}", field.name), secret);
             // A row may be left empty as a whole; the table's head says what a filled one needs.
             cells.iter_mut().for_each(|cell| {
                 cell.required = false;
@@ -143,7 +178,7 @@ impl Maker<'_> {
         };
         field.rows_of = (0..rows).map(row).collect();
         field.heads = self
-            .group(schema, &field.name)
+            .group(schema, &field.name, secret)
             .into_iter()
             .map(|head| Head { required: head.required, title: head.title })
             .collect();
@@ -180,7 +215,7 @@ fn text(schema: &Value, field: &mut Field) {
     field.max_length = schema["maxLength"].as_u64();
     field.list = schema["examples"].as_array().into_iter().flatten().map(plain).collect();
     field.kind = match schema["format"].as_str() {
-        _ if is_secret(schema) => "password",
+        _ if field.secret => "password",
         Some("email") => "email",
         Some("uri" | "url") => "url",
         Some("date") => "date",
@@ -218,9 +253,18 @@ fn depends(schema: &Value, name: &str, field: &str) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" "))
 }
 
-/// A name that is fit for `id` and a fragment.
+/// A name that is fit for `id` and a fragment, and is that of no other field.
 pub(in crate::dashboard) fn id(name: &str) -> String {
-    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '-' }).collect()
+    let mut id = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter {
+            '/' => id.push('-'),
+            '_' => id.push('_'),
+            letter if letter.is_ascii_alphanumeric() => id.push(letter),
+            other => id.push_str(&format!("_x{:x}_", u32::from(other))),
+        }
+    }
+    id
 }
 
 /// `template_ref` reads as `Template ref`.

@@ -1,15 +1,20 @@
 //! A form made from a JSON Schema, and parameters read back from what was filled in.
 //!
 //! A field's name is the place of its value: `p/environments/0/name`. So a fault that the engine finds at a place, and the
-//! field that it belongs to, find each other. What a schema can say beyond what a form can ask is asked as JSON.
+//! field that it belongs to, find each other. What a schema can say beyond what a form can ask is asked as JSON. All of it
+//! goes by the schema as [`schema()`] lays it out.
 
 mod answers;
 mod fields;
 mod read;
+mod schema;
+mod secrets;
 
 pub(super) use answers::Answers;
 pub(super) use fields::{Field, fields, id};
 pub(super) use read::read;
+pub(super) use schema::schema;
+pub(super) use secrets::hide;
 
 use serde_json::Value;
 
@@ -40,7 +45,7 @@ enum Shape {
 }
 
 fn shape(schema: &Value, required: bool) -> Shape {
-    if schema.get("$ref").is_some() {
+    if schema.get("$ref").is_some() || schema.get(schema::AS_JSON).is_some() {
         return Shape::Json;
     }
     if schema["enum"].is_array() || schema.get("const").is_some() {
@@ -90,7 +95,9 @@ fn is_flat(schema: &Value) -> bool {
             Shape::Choice | Shape::Integer | Shape::Number | Shape::Text | Shape::TickOrNot
         ) || type_of(field) == Some("boolean")
     };
-    type_of(schema) == Some("object") && (1..=6).contains(&properties(schema).count()) && properties(schema).all(simple)
+    shape(schema, true) == Shape::Group
+        && (1..=6).contains(&properties(schema).count())
+        && properties(schema).all(simple)
 }
 
 /// The choices of an `enum` or `const`.
@@ -111,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    fn schema() -> Value {
+    fn plain_schema() -> Value {
         json!({
             "type": "object", "required": ["name", "size"],
             "properties": {
@@ -144,7 +151,7 @@ mod tests {
             "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3 }, { "a": "two", "n": 0 }],
             "place": { "host": "h", "tls": true }, "free": { "deep": [1, { "er": null }] }, "any": [true],
         });
-        let (read, faults) = read(&schema(), &Answers::of(&schema(), &given));
+        let (read, faults) = read(&plain_schema(), &Answers::of(&plain_schema(), &given));
         assert_eq!((read, faults), (given, Vec::new()));
     }
 
@@ -168,7 +175,7 @@ mod tests {
             ("p/free", ""),
             ("p/any", ""),
         ]);
-        let (read, faults) = read(&schema(), &answers);
+        let (read, faults) = read(&plain_schema(), &answers);
         assert_eq!((read, faults), (json!({ "name": "shop", "size": "small", "public": false }), Vec::new()));
     }
 
@@ -176,7 +183,7 @@ mod tests {
     fn what_cannot_be_read_names_its_field() {
         let answers =
             posted(&[("p/name", ""), ("p/size", "huge"), ("p/port", "many"), ("p/free", "{oops"), ("p/any", "word")]);
-        let (read, faults) = read(&schema(), &answers);
+        let (read, faults) = read(&plain_schema(), &answers);
         let names = faults.iter().map(|fault| fault.place.as_str()).collect::<Vec<_>>();
         assert_eq!(names, ["name", "free"]);
         // The engine's own check has the better words for these.
@@ -184,8 +191,65 @@ mod tests {
     }
 
     #[test]
+    fn what_another_field_brings_is_asked_and_read() {
+        let schema = schema(&json!({
+            "properties": { "card": { "type": "string" }, "address": { "$ref": "#/$defs/address" } },
+            "dependentSchemas": { "card": { "required": ["holder"], "properties": { "holder": { "type": "string" } } } },
+            "$defs": { "address": { "type": "object", "required": ["street"], "properties": {
+                "street": { "type": "string" } } } },
+        }));
+        let fields = fields(&schema, &Answers::default(), &|_| None);
+        let json = serde_json::to_value(&fields).unwrap();
+        assert_eq!((json[0]["required"].as_bool(), json[2]["required"].as_bool()), (Some(false), Some(false)));
+        assert_eq!((&json[2]["name"], &json[2]["depends"]), (&json!("p/holder"), &json!("p/card")));
+        assert_eq!(json[1]["fields"][0]["name"], "p/address/street");
+        let answers = posted(&[("p/card", "1"), ("p/holder", "ada"), ("p/address/street", "x")]);
+        let (read, faults) = read(&schema, &answers);
+        let expect = json!({ "card": "1", "address": { "street": "x" }, "holder": "ada" });
+        assert_eq!((read, faults), (expect, Vec::new()));
+    }
+
+    #[test]
+    fn secrets_are_not_said_again() {
+        let schema = schema(&json!({ "properties": {
+            "name": { "type": "string" },
+            "key": { "$ref": "#/$defs/secret" },
+            "free": { "type": "object", "properties": { "deep": { "type": "array", "items": { "type": "object", "properties": {
+                "token": { "$ref": "#/$defs/secret" }, "at": { "type": "array" } } } } } },
+            "login": { "type": "object", "writeOnly": true, "properties": { "user": { "type": "string" } } },
+            "lines": { "type": "array", "items": { "type": "string", "format": "password" } },
+        }, "$defs": { "secret": { "type": "string", "writeOnly": true } } }));
+        let given = json!({ "name": "shop", "key": "s3cret-1", "free": { "deep": [{ "token": "s3cret-2", "at": [7] }] },
+                            "login": { "user": "s3cret-3" }, "lines": ["s3cret-4"] });
+        let of_run = Answers::of(&schema, &given);
+        let deep = r#"[{"token":"s3cret-2","at":[7]}]"#;
+        let sent = posted(&[
+            ("p/name", "shop"),
+            ("p/key", "s3cret-1"),
+            ("p/free/deep", deep),
+            ("p/login/user", "s3cret-3"),
+            ("p/lines", "s3cret-4"),
+        ]);
+        let unreadable = posted(&[("p/name", "shop"), ("p/key", "s3cret-1"), ("p/free/deep", &deep[1..])]);
+        for (answers, least) in [(of_run, 4), (sent, 4), (unreadable, 2)] {
+            let shown = serde_json::to_string(&fields(&schema, &answers, &|_| None)).unwrap();
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert!(shown.contains("shop"), "{shown}");
+            assert!(shown.matches(r#""again":true"#).count() >= least, "{shown}");
+        }
+    }
+
+    #[test]
+    fn no_two_names_have_one_id() {
+        let names = ["p/a-b", "p/a/b", "p/a b", "p/\u{4e2d}", "p/\u{6587}", "p/a_b"];
+        let ids = names.iter().map(|name| id(name)).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(ids.len(), names.len(), "{ids:?}");
+        assert_eq!(id("p/a_b/0"), "p-a_b-0");
+    }
+
+    #[test]
     fn fields_carry_what_a_browser_can_check() {
-        let fields = fields(&schema(), &Answers::default(), &|_| None);
+        let fields = fields(&plain_schema(), &Answers::default(), &|_| None);
         let of = |name: &str| fields.iter().find(|field| field.name == name).unwrap();
         assert_eq!((of("p/name").pattern.as_deref(), of("p/name").required), (Some("[a-z]+"), true));
         assert_eq!((of("p/port").kind, of("p/port").min.as_deref()), ("number", Some("1")));

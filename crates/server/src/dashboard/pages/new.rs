@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use surefoot::workflow::{ForecastStep, Runs};
+use surefoot::workflow::{ForecastStep, ParameterError, Runs};
 use surefoot::{StepPlan, Submit, SubmitError, Workflow};
 
 use super::Fields;
@@ -86,14 +86,29 @@ pub(super) async fn form(
     };
     let workflow =
         app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    let schema = form::schema(workflow.parameters());
     let answers = match asked.from.as_deref() {
-        Some(from) => {
-            let id = from.parse().map_err(|_| super::no_run(from))?;
-            Answers::of(workflow.parameters(), &app.client().run(id).await?.parameters)
-        }
-        None => Answers::defaults(workflow.parameters()),
+        Some(from) => Answers::of(&schema, &masked(&workflow, &parameters_of(&app, from, name).await?)),
+        None => Answers::defaults(&schema),
     };
-    Filled::new(&visitor, &workflow, answers).page(StatusCode::OK, Vec::new()).await
+    Filled::new(&visitor, &workflow, schema, answers).page(StatusCode::OK, Vec::new()).await
+}
+
+/// The parameters of a run of the workflow, without what the run's own plan marks as secret: what the workflow of today says
+/// of them may be another thing.
+async fn parameters_of(app: &App, id: &str, workflow: &str) -> Result<Value, Problem> {
+    let id = id.parse().map_err(|_| super::no_run(id))?;
+    let run = app.client().run(id).await?;
+    if run.plan.name() != workflow {
+        return Err(Problem::not_found(format!("run {id} is not one of workflow {workflow}")));
+    }
+    Ok(masked(&run.plan, &run.parameters))
+}
+
+/// The parameters without what the workflow's schema marks as secret, as it is written and as it is laid out for a form.
+fn masked(workflow: &Workflow, parameters: &Value) -> Value {
+    let schema = workflow.parameters();
+    mask::parameters(&form::schema(schema), &mask::parameters(schema, parameters))
 }
 
 pub(super) async fn submit(
@@ -109,7 +124,8 @@ pub(super) async fn submit(
     let option = |name: &str| fields.get(name).unwrap_or_default().trim().to_owned();
     let options = Options { key: option("o/key"), priority: option("o/priority") };
     let answers: Answers = fields.0.into_iter().collect();
-    let mut filled = Filled { options, ..Filled::new(&visitor, &workflow, answers) };
+    let schema = form::schema(workflow.parameters());
+    let mut filled = Filled { options, ..Filled::new(&visitor, &workflow, schema, answers) };
     if let Some(name) = what.strip_prefix("more:") {
         filled.answers.add_row(name);
         return filled.page(StatusCode::OK, Vec::new()).await;
@@ -127,6 +143,8 @@ pub(super) async fn submit(
 struct Filled<'a> {
     visitor: &'a Visitor,
     workflow: &'a std::sync::Arc<Workflow>,
+    /// Its parameters, as a form asks them.
+    schema: Value,
     answers: Answers,
     options: Options,
     /// What is wrong, by the place of the parameter; an empty place is none in particular.
@@ -134,13 +152,13 @@ struct Filled<'a> {
 }
 
 impl<'a> Filled<'a> {
-    fn new(visitor: &'a Visitor, workflow: &'a std::sync::Arc<Workflow>, answers: Answers) -> Self {
-        Self { visitor, workflow, answers, options: Options::default(), faults: BTreeMap::new() }
+    fn new(visitor: &'a Visitor, workflow: &'a std::sync::Arc<Workflow>, schema: Value, answers: Answers) -> Self {
+        Self { visitor, workflow, schema, answers, options: Options::default(), faults: BTreeMap::new() }
     }
 
     /// The parameters, when they hold against the schema.
     fn read(&mut self) -> Option<Value> {
-        let (parameters, faults) = form::read(self.workflow.parameters(), &self.answers);
+        let (parameters, faults) = form::read(&self.schema, &self.answers);
         for fault in faults {
             let text = self.visitor.t(fault.message, &[("detail", &fault.detail)]);
             self.faults.insert(fault.place, text);
@@ -148,12 +166,20 @@ impl<'a> Filled<'a> {
         if !self.options.priority.is_empty() && self.options.priority.parse::<i32>().is_err() {
             self.faults.insert(String::new(), self.visitor.t("form.priority_wrong", &[]));
         }
-        match self.workflow.check_parameters(parameters) {
+        match self.workflow.check_parameters(parameters.clone()) {
             Ok(parameters) if self.faults.is_empty() => return Some(parameters),
             Ok(_) => {}
-            Err(errors) => errors.into_iter().for_each(|error| self.fault(error.parameter, error.message)),
+            Err(errors) => self.wrong(errors, &parameters),
         }
         None
+    }
+
+    /// The engine shows what does not fit, and that may be a secret.
+    fn wrong(&mut self, errors: Vec<ParameterError>, parameters: &Value) {
+        let masked = masked(self.workflow, parameters);
+        for error in errors {
+            self.fault(error.parameter, form::hide(&error.message, parameters, &masked));
+        }
     }
 
     /// What was found first at a place is said.
@@ -163,7 +189,7 @@ impl<'a> Filled<'a> {
     }
 
     async fn start(mut self, app: &App, parameters: Value) -> Result<Response, Problem> {
-        let mut submit = Submit::new(self.workflow.clone()).parameters(parameters);
+        let mut submit = Submit::new(self.workflow.clone()).parameters(parameters.clone());
         if !self.options.key.is_empty() {
             submit = submit.key(self.options.key.clone());
         }
@@ -173,22 +199,22 @@ impl<'a> Filled<'a> {
                 let key = if submitted.existing { "done.existing" } else { "done.submitted" };
                 return Ok(self.visitor.done(&format!("/runs/{}", submitted.run.id), key, &[]));
             }
-            Err(SubmitError::Parameters(errors)) => {
-                errors.into_iter().for_each(|error| self.fault(error.parameter, error.message));
-            }
+            Err(SubmitError::Parameters(errors)) => self.wrong(errors, &parameters),
             Err(SubmitError::Store(error)) => return Err(error.into()),
-            Err(error) => self.fault(String::new(), error.to_string()),
+            Err(error) => {
+                let masker = Masker::new(&self.schema, &parameters);
+                self.fault(String::new(), masker.text(&error.to_string()));
+            }
         }
         self.page(StatusCode::CONFLICT, Vec::new()).await
     }
 
     async fn dry_run(mut self, parameters: Value) -> Result<Response, Problem> {
-        let schema = self.workflow.parameters();
-        let masker = Masker::new(schema, &parameters);
+        let maskers = [self.workflow.parameters(), &self.schema].map(|schema| Masker::new(schema, &parameters));
         let key = Some(self.options.key.as_str()).filter(|key| !key.is_empty());
-        match self.workflow.forecast(mask::parameters(schema, &parameters), key) {
+        match self.workflow.forecast(masked(self.workflow, &parameters), key) {
             Ok(steps) => {
-                let plan = steps.iter().map(|step| Step::foreseen(step, &masker)).collect();
+                let plan = steps.iter().map(|step| Step::foreseen(step, &maskers)).collect();
                 self.page(StatusCode::OK, plan).await
             }
             Err(error) => {
@@ -201,7 +227,7 @@ impl<'a> Filled<'a> {
     async fn page(self, status: StatusCode, plan: Vec<Step>) -> Result<Response, Problem> {
         let fault = |place: &str| self.faults.get(place).filter(|_| !place.is_empty()).cloned();
         let view = View {
-            fields: form::fields(self.workflow.parameters(), &self.answers, &fault),
+            fields: form::fields(&self.schema, &self.answers, &fault),
             errors: self.errors(),
             options_open: !self.options.key.is_empty() || !self.options.priority.is_empty(),
             options: self.options.clone(),
@@ -245,8 +271,9 @@ impl Step {
         }
     }
 
-    fn foreseen(step: &ForecastStep, masker: &Masker) -> Self {
-        let with = serde_json::to_string_pretty(&masker.value(&step.with)).ok();
+    fn foreseen(step: &ForecastStep, maskers: &[Masker]) -> Self {
+        let with = maskers.iter().fold(step.with.clone(), |with, masker| masker.value(&with));
+        let with = serde_json::to_string_pretty(&with).ok();
         Self {
             title: step.title.clone(),
             action: step.action.clone(),
