@@ -43,6 +43,8 @@ pub async fn serve(
     tasks.spawn(agree(app.clone()));
     let looking = app.clone();
     tasks.spawn(async move { looking.checkups().run().await });
+    let watching = app.clone();
+    tasks.spawn(async move { watching.workflows().watch().await });
     http::answer(listener, http::router(&app), limits, stop).await;
     app.hub().close().await;
     tasks.shutdown().await;

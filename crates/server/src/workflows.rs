@@ -1,13 +1,15 @@
 //! The workflows that can be submitted by name: those that are shipped, and those of a folder.
 //!
-//! The folder is looked at on each use, and a file is read again when its time or size has changed. What is wrong with a
-//! file is logged and shown; until it is mended, the file counts as it last was.
+//! The folder is looked at every second, and a file is read again when its time or size has changed; whoever asks is told
+//! what is known, since a folder may be far away. What is wrong with a file is logged and shown; until it is mended, the file
+//! counts as it last was.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use surefoot::Workflow;
 
@@ -51,8 +53,13 @@ pub(crate) struct BadFile {
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
-    files: Mutex<BTreeMap<String, File>>,
+    files: Mutex<Files>,
+    /// Whether it could not be read when it was last looked at.
+    away: AtomicBool,
 }
+
+/// The files of a folder, by name.
+type Files = BTreeMap<String, Arc<File>>;
 
 /// A file as it was read.
 #[derive(Debug)]
@@ -69,6 +76,8 @@ type Stamp = (Option<SystemTime>, u64);
 
 /// A larger file is no workflow.
 const LARGEST: u64 = 1 << 20;
+/// How often the folder is looked at.
+const EVERY: Duration = Duration::from_secs(1);
 
 impl Workflows {
     /// These, always.
@@ -81,7 +90,7 @@ impl Workflows {
     /// # Errors
     /// Names the first file that is no workflow.
     pub fn with_folder(self, path: PathBuf) -> Result<Self, WorkflowsError> {
-        let folder = Folder { path, files: Mutex::default() };
+        let folder = Folder { path, files: Mutex::default(), away: AtomicBool::new(false) };
         folder.refresh().map_err(|error| folder.unreadable(error))?;
         if let Some(BadFile { file, message }) = folder.wrong().into_iter().next() {
             return Err(WorkflowsError::File { path: folder.path.join(file).display().to_string(), message });
@@ -99,10 +108,21 @@ impl Workflows {
         let named = |workflow: Arc<Workflow>| (workflow.name().to_owned(), workflow);
         let mut all: BTreeMap<_, _> = self.shipped.iter().cloned().map(named).collect();
         if let Some(folder) = &self.folder {
-            folder.look();
             all.extend(folder.workflows().into_iter().map(named));
         }
         all.into_values().collect::<Vec<_>>().into_iter()
+    }
+
+    /// Looks at the folder again and again, where it holds nobody up.
+    pub(crate) async fn watch(&self) {
+        let Some(folder) = &self.folder else { return };
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let folder = folder.clone();
+            if let Err(error) = tokio::task::spawn_blocking(move || folder.look()).await {
+                tracing::error!(%error, "the folder of workflows was not looked at");
+            }
+        }
     }
 
     /// Files of the folder that do not count as they are.
@@ -114,7 +134,11 @@ impl Workflows {
 impl Folder {
     /// A folder that is away for now changes nothing.
     fn look(&self) {
-        if let Err(error) = self.refresh() {
+        let looked = self.refresh();
+        let was_away = self.away.swap(looked.is_err(), Ordering::Relaxed);
+        if let Err(error) = looked
+            && !was_away
+        {
             tracing::warn!(error = %self.unreadable(error), "the workflows stay as they were");
         }
     }
@@ -123,22 +147,31 @@ impl Folder {
         WorkflowsError::Folder { path: self.path.display().to_string(), error }
     }
 
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn refresh(&self) -> Result<(), std::io::Error> {
-        let found = self.list()?;
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.retain(|name, _| found.contains_key(name));
-        for (name, stamp) in found {
-            if files.get(&name).is_none_or(|file| file.stamp != stamp) {
-                let before = files.remove(&name).and_then(|file| file.workflow);
-                let file = File::read(&self.path.join(&name), stamp, before);
-                if let Some(wrong) = &file.wrong {
-                    tracing::warn!(file = name, wrong, "a workflow file cannot be used");
-                }
-                files.insert(name, file);
-            }
+        let before = self.files().clone();
+        let mut files = Files::new();
+        for (name, stamp) in self.list()? {
+            let known = before.get(&name);
+            let file = match known.filter(|file| file.stamp == stamp) {
+                Some(same) => same.clone(),
+                None => self.read(&name, stamp, known),
+            };
+            files.insert(name, file);
         }
-        twice(&mut files);
+        *self.files() = files;
         Ok(())
+    }
+
+    fn read(&self, name: &str, stamp: Stamp, known: Option<&Arc<File>>) -> Arc<File> {
+        let file = File::read(&self.path.join(name), stamp, known.and_then(|file| file.workflow.clone()));
+        if let Some(wrong) = &file.wrong {
+            tracing::warn!(file = name, wrong, "a workflow file cannot be used");
+        }
+        Arc::new(file)
     }
 
     fn list(&self) -> Result<BTreeMap<String, Stamp>, std::io::Error> {
@@ -158,32 +191,35 @@ impl Folder {
     }
 
     fn workflows(&self) -> Vec<Arc<Workflow>> {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.values().filter_map(|file| file.workflow.clone()).collect()
+        counting(&self.files()).0
     }
 
     fn wrong(&self) -> Vec<BadFile> {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let bad = |(file, state): (&String, &File)| {
-            state.wrong.clone().map(|message| BadFile { file: file.clone(), message })
-        };
-        files.iter().filter_map(bad).collect()
+        counting(&self.files()).1
     }
 }
 
-/// Two files with workflows of the same name: the first one counts.
-fn twice(files: &mut BTreeMap<String, File>) {
-    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+/// The workflows that count, and the files that do not count as they are. Of two files with workflows of the same name the
+/// first one counts, for as long as it is there.
+fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
+    let (mut workflows, mut bad) = (Vec::new(), Vec::new());
+    let mut seen = BTreeMap::new();
     for (name, file) in files {
-        let Some(workflow) = &file.workflow else { continue };
-        match seen.get(workflow.name()) {
-            Some(first) => {
-                file.wrong = Some(format!("the workflow {} is in {first} already", workflow.name()));
-                file.workflow = None;
+        let mut wrong = file.wrong.clone();
+        if let Some(workflow) = &file.workflow {
+            match seen.get(workflow.name()) {
+                Some(first) => {
+                    wrong.get_or_insert(format!("the workflow {} is in {first} already", workflow.name()));
+                }
+                None => {
+                    seen.insert(workflow.name(), name);
+                    workflows.push(workflow.clone());
+                }
             }
-            None => drop(seen.insert(workflow.name().to_owned(), name.clone())),
         }
+        bad.extend(wrong.map(|message| BadFile { file: name.clone(), message }));
     }
+    (workflows, bad)
 }
 
 impl File {
@@ -201,4 +237,58 @@ fn read(path: &Path, size: u64) -> Result<Workflow, String> {
     }
     let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
     Workflow::from_yaml(&text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    fn write(folder: &Path, file: &str, workflow: &str, title: &str) {
+        let text = format!("workflow: {workflow}\ntitle: {title}\nsteps:\n  - {{ id: one, action: sleep }}\n");
+        fs::write(folder.join(file), text).unwrap();
+    }
+
+    fn title(workflows: &Workflows, name: &str) -> Option<String> {
+        workflows.get(name).map(|workflow| workflow.title().to_owned())
+    }
+
+    #[tokio::test]
+    async fn files_are_read_again_when_they_change() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "a.yaml", "a", "as it was");
+        let workflows = Workflows::default().with_folder(dir.path().to_owned()).unwrap();
+        let (watching, mut tasks) = (workflows.clone(), JoinSet::new());
+        tasks.spawn(async move { watching.watch().await });
+        let until = async |expect: Option<&str>, wrong: usize| {
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+            while (title(&workflows, "a").as_deref(), workflows.wrong().len()) != (expect, wrong) {
+                assert!(tokio::time::Instant::now() < deadline, "{expect:?}: {:?}", workflows.wrong());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        until(Some("as it was"), 0).await;
+        write(dir.path(), "a.yaml", "a", "as it is now");
+        until(Some("as it is now"), 0).await;
+        fs::write(dir.path().join("a.yaml"), "no workflow").unwrap();
+        until(Some("as it is now"), 1).await;
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        until(None, 0).await;
+    }
+
+    #[test]
+    fn the_second_of_two_files_counts_once_the_first_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "a.yaml", "w", "first");
+        let workflows = Workflows::default().with_folder(dir.path().to_owned()).unwrap();
+        let folder = workflows.folder.as_ref().unwrap();
+        write(dir.path(), "b.yaml", "w", "second");
+        folder.look();
+        assert_eq!(title(&workflows, "w").as_deref(), Some("first"));
+        assert_eq!(workflows.wrong().iter().map(|bad| bad.file.as_str()).collect::<Vec<_>>(), ["b.yaml"]);
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        folder.look();
+        assert_eq!((title(&workflows, "w").as_deref(), workflows.wrong()), (Some("second"), Vec::new()));
+    }
 }
