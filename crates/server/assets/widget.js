@@ -15,6 +15,8 @@ const PERIOD = 2000;
 class SurefootProgress extends HTMLElement {
   static observedAttributes = ["src"];
   #timer = 0;
+  // Which look is the last one: what an earlier one brings no longer counts.
+  #turn = 0;
 
   constructor() {
     super();
@@ -30,32 +32,42 @@ class SurefootProgress extends HTMLElement {
   }
 
   connectedCallback() {
-    this.#look();
+    this.#soon(0);
   }
 
   disconnectedCallback() {
+    this.#turn += 1;
     clearTimeout(this.#timer);
   }
 
   attributeChangedCallback() {
-    if (this.isConnected) this.#look();
+    if (this.isConnected) this.#soon(0);
   }
 
-  async #look() {
+  // An element that begins is told of its address and of its place, one after the other: that makes one look.
+  #soon(wait) {
+    this.#turn += 1;
     clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#look(this.#turn), wait);
+  }
+
+  async #look(turn) {
+    const src = this.getAttribute("src");
+    if (!src) return;
     let again = true;
     try {
-      const answer = await fetch(this.getAttribute("src"), { credentials: "omit", cache: "no-store" });
+      const answer = await fetch(src, { credentials: "omit", cache: "no-store" });
       if (answer.status === 403 || answer.status === 404) again = false;
       if (!answer.ok) throw new Error(answer.statusText);
       const run = await answer.json();
+      if (turn !== this.#turn) return;
       this.#show(run);
       again = !run.ended;
       if (run.ended) this.dispatchEvent(new CustomEvent("surefoot-ended", { detail: run, bubbles: true }));
     } catch {
       // The next look may succeed.
     }
-    if (again && this.isConnected) this.#timer = setTimeout(() => this.#look(), PERIOD);
+    if (again && turn === this.#turn) this.#soon(PERIOD);
   }
 
   #show(run) {

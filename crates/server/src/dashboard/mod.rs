@@ -38,7 +38,9 @@ struct ProblemView<'a> {
     lang: &'static str,
     theme: Option<&'static str>,
     status: u16,
-    title: &'a str,
+    title: String,
+    /// What it means, in the reader's language; the detail is said in English, as programs are told it.
+    means: Option<String>,
     detail: Option<&'a str>,
     back: &'static str,
 }
@@ -46,7 +48,11 @@ struct ProblemView<'a> {
 /// A problem as a page; plain text when even that cannot be drawn.
 pub(crate) fn problem_page(headers: &HeaderMap, status: u16, title: &str, detail: Option<&str>) -> String {
     let taste = visitor::Taste::of(headers);
-    let view = ProblemView { lang: taste.lang.code(), theme: taste.theme(), status, title, detail, back: "/" };
+    let (lang, theme) = (taste.lang.code(), taste.theme());
+    let say = |key: String| taste.lang.try_text(&key, &[]);
+    let title = say(format!("problem.{status}")).unwrap_or_else(|| title.to_owned());
+    let means = say(format!("problem.{status}.means"));
+    let view = ProblemView { lang, theme, status, title, means, detail, back: "/" };
     render::render(taste.lang, "problem.html", view).unwrap_or_else(|_| format!("{status} {status}"))
 }
 

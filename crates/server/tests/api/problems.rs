@@ -67,3 +67,22 @@ async fn every_error_is_a_problem_that_names_the_parameter() {
     world.store.away.store(false, Ordering::SeqCst);
     world.close().await;
 }
+
+#[tokio::test]
+async fn a_framed_page_comes_back_when_the_store_does() {
+    let world = World::open().await;
+    let run = world.greet("ada").await;
+    let made = world.post(&format!("/api/v1/runs/{run}/link"), Value::Null).await.json::<Value>().await.unwrap();
+    let (_, path) = made["url"].as_str().unwrap().split_once("/widget/").unwrap();
+    let look = async |path: &str| {
+        let answer = world.get(&format!("/widget/{path}")).await;
+        let again = answer.headers().get("refresh").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), again)
+    };
+    assert_eq!(look(path).await, (200, Some("2".to_owned())));
+    world.store.away.store(true, Ordering::SeqCst);
+    assert_eq!(look(path).await, (503, Some("5".to_owned())));
+    assert_eq!(look("mistyped").await, (403, None));
+    world.store.away.store(false, Ordering::SeqCst);
+    world.close().await;
+}

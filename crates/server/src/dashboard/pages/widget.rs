@@ -90,13 +90,28 @@ pub(super) async fn page(
     Path(link): Path<String>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let run = linked(&app, &link).await?;
-    let taste = Taste::of(&headers);
+) -> Response {
+    let drawn = match linked(&app, &link).await {
+        Ok(run) => drawn(&run, &asked, &headers),
+        Err(problem) => Err(problem),
+    };
+    // A store that is away comes back, and a frame has nobody who would load it again.
+    drawn.unwrap_or_else(|problem| {
+        let passes = problem.status().is_server_error();
+        let mut response = problem.into_response();
+        if passes {
+            response.headers_mut().insert(REFRESH, HeaderValue::from_static("5"));
+        }
+        response
+    })
+}
+
+fn drawn(run: &Run, asked: &Asked, headers: &HeaderMap) -> Result<Response, Problem> {
+    let taste = Taste::of(headers);
     let lang = asked.lang.as_deref().and_then(Lang::of_tag).unwrap_or(taste.lang);
     let theme = asked.theme.as_deref().and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme));
-    let (mut progress, mut steps) = told(lang, &run);
-    let asking = asks(&run);
+    let (mut progress, mut steps) = told(lang, run);
+    let asking = asks(run);
     let status = run.head.status.as_str();
     progress.tone = Some(if asking { "asking" } else { status });
     progress.icon = Some(if asking { "ask" } else { status });
@@ -168,8 +183,9 @@ pub(super) fn shown(app: &App, visitor: &Visitor, run: RunId, link: &str) -> Opt
     let base = app.public_url();
     let url = format!("{base}/widget/{link}");
     debug_assert_eq!(of, run);
+    let title = visitor.t("run.progress", &[]);
     Some(LinkView {
-        frame: format!(r#"<iframe src="{url}" title="Progress" width="420" height="260"></iframe>"#),
+        frame: format!(r#"<iframe src="{url}" title="{title}" width="420" height="260"></iframe>"#),
         module: format!(
             "<script type=\"module\" src=\"{base}/assets/widget.js\"></script>\n\
              <surefoot-progress src=\"{url}/progress\"></surefoot-progress>"
