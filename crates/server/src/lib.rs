@@ -11,6 +11,7 @@ pub mod auth;
 mod checkup;
 mod dashboard;
 mod http;
+mod local_path;
 #[cfg(test)]
 mod node;
 mod options;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Actor, Auth, Refusal, Role, Via, cookie, oidc, session, token};
 use crate::audit;
+use crate::local_path::local_path;
 
 /// Where the form of the sign-in page is sent to.
 pub(super) const PATH: &str = "/sign-in";
@@ -33,18 +34,19 @@ pub(super) fn page(error: &str, next: &str) -> String {
     if !error.is_empty() {
         query.append_pair("error", error);
     }
-    if local_path(next) != "/" {
-        query.append_pair("next", local_path(next));
+    if onward(next) != "/" {
+        query.append_pair("next", onward(next));
     }
     let query = query.finish();
     if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") }
 }
 
-/// A path of ours. Nobody is sent elsewhere by a link that looks like ours, such as `//evil.example` or `/\evil.example`.
-fn local_path(next: &str) -> &str {
-    let rest = next.strip_prefix('/').unwrap_or("//");
-    let ours = !rest.starts_with(['/', '\\']) && !rest.contains(char::is_control) && !rest.starts_with("sign-in");
-    if ours { next } else { "/" }
+/// Where one goes on: a path of ours, and not one where one signs in again.
+fn onward(next: &str) -> &str {
+    match local_path(Some(next)) {
+        again if again.starts_with(PATH) => "/",
+        path => path,
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,7 +80,7 @@ async fn at_provider(
 ) -> Result<Response, Refusal> {
     let Some(oidc) = &auth.0.oidc else { return Ok(Redirect::to("/sign-in").into_response()) };
     auth.attempt(address.ip())?;
-    match oidc.start(local_path(&asked.next), auth.store().now()).await {
+    match oidc.start(onward(&asked.next), auth.store().now()).await {
         Ok((url, state)) => {
             let value = state.seal(&auth.0.secret);
             let set = cookie::SIGN_IN.set(&value, oidc::LONGEST, auth.0.secure);
@@ -156,7 +158,7 @@ impl Auth {
         let detail = json!({ "role": actor.role.as_str(), "by": who.how });
         audit::record_in(self.store(), &actor, "session.begin", &actor.via.short(), detail).await?;
         let set = cookie::SESSION.set(&value, self.0.sessions.longest, self.0.secure);
-        Ok((AppendHeaders([(SET_COOKIE, set)]), Redirect::to(local_path(next))).into_response())
+        Ok((AppendHeaders([(SET_COOKIE, set)]), Redirect::to(onward(next))).into_response())
     }
 }
 
@@ -168,9 +170,9 @@ mod tests {
     fn nobody_is_sent_to_another_site() {
         for next in ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\nx", "/sign-in?next=/"]
         {
-            assert_eq!(local_path(next), "/", "{next}");
+            assert_eq!(onward(next), "/", "{next}");
         }
-        assert_eq!(local_path("/runs?status=failed"), "/runs?status=failed");
+        assert_eq!(onward("/runs?status=failed"), "/runs?status=failed");
         assert_eq!(page("", "/"), "/sign-in");
         assert_eq!(page("token", "/runs?status=failed"), "/sign-in?error=token&next=%2Fruns%3Fstatus%3Dfailed");
     }

@@ -319,12 +319,6 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The part of an address that stays on this server: a form says where to go back to, and may not send people elsewhere.
-pub(crate) fn local_path(to: Option<&str>) -> &str {
-    let is_local = |to: &&str| to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n', '\t']);
-    to.filter(is_local).unwrap_or("/")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,14 +329,6 @@ mod tests {
             assert_eq!(unescape(&url(text)).as_deref(), Some(text));
         }
         assert_eq!((unescape("%"), unescape("%zz"), unescape("%ff")), (None, None, None));
-    }
-
-    #[test]
-    fn a_form_cannot_send_people_elsewhere() {
-        for to in ["//evil.example", "https://evil.example", "/\\evil.example", "", "x"] {
-            assert_eq!(local_path(Some(to)), "/", "{to}");
-        }
-        assert_eq!(local_path(Some("/runs?status=failed")), "/runs?status=failed");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use axum::response::Response;
 
 use super::Fields;
 use crate::dashboard::i18n::Lang;
-use crate::dashboard::visitor::{LANG, THEME, keep, local_path, redirect};
+use crate::dashboard::visitor::{LANG, THEME, keep, redirect};
+use crate::local_path::local_path;
 
 pub(super) async fn choose(Form(fields): Form<Fields>) -> Response {
     let mut response = redirect(local_path(fields.get("return")), None);

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Fields;
 use crate::actions;
 use crate::dashboard::view::{QueueView, limit_fields};
-use crate::dashboard::visitor::{Live, Visitor, local_path};
+use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
+use crate::local_path::local_path;
 use crate::state::App;
 
 #[derive(Serialize)]

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::auth::CSRF_FIELD;
 use crate::dashboard::render::{render, safe};
 use crate::dashboard::text::url;
-use crate::dashboard::visitor::{Taste, local_path};
+use crate::dashboard::visitor::Taste;
 use crate::http::Problem;
+use crate::local_path::local_path;
 use crate::state::App;
 
 #[derive(Deserialize)]
