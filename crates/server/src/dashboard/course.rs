@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use surefoot::{Event, Run, Timestamp};
+use surefoot::{Event, Run, StepState, StepStatus, Timestamp};
 
 /// What happened in a stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(crate) struct Recovery {
     pub(crate) heard: Timestamp,
     pub(crate) lost: Timestamp,
     pub(crate) resumed: Timestamp,
+    /// When and by whom it was said what becomes of the step, when that was asked.
+    pub(crate) answered: Option<(Timestamp, String)>,
 }
 
 /// One step's part.
@@ -73,6 +75,7 @@ struct Loss {
     reason: String,
     heard: Timestamp,
     at: Timestamp,
+    answered: Option<(Timestamp, String)>,
 }
 
 struct Reader<'a> {
@@ -91,6 +94,8 @@ impl Course {
         let mut reader =
             Reader { positions: positions.collect(), course, worker: String::new(), loss: None, heard: run.created_at };
         events.iter().for_each(|event| reader.read(event));
+        let steps = reader.course.steps.iter_mut().zip(&run.steps);
+        steps.for_each(|(course, step)| course.as_it_stands(step));
         reader.course
     }
 
@@ -127,22 +132,26 @@ impl Reader<'_> {
 
     fn taken(&mut self, event: &Event) {
         let to = text(&event.data["worker"]).unwrap_or_default();
-        if let Some(Loss { step, from, reason, heard, at: lost }) = self.loss.take() {
+        if let Some(Loss { step, from, reason, heard, at: lost, answered }) = self.loss.take() {
             let (to, resumed) = (to.clone(), event.at);
-            self.course.recoveries.push(Recovery { step, from, to, reason, heard, lost, resumed });
+            self.course.recoveries.push(Recovery { step, from, to, reason, heard, lost, resumed, answered });
         }
         self.worker = to;
     }
 
     fn lost(&mut self, step: Option<usize>, event: &Event) {
         let reason = text(&event.data["reason"]).unwrap_or_default();
-        self.loss = Some(Loss { step, from: self.worker.clone(), reason, heard: self.heard, at: event.at });
+        let (from, heard, at, answered) = (self.worker.clone(), self.heard, event.at, None);
+        self.loss = Some(Loss { step, from, reason, heard, at, answered });
     }
 
     fn step(&mut self, position: usize, event: &Event) {
         let (at, data, heard) = (event.at, &event.data, self.heard);
         if event.kind == "step.interrupted" {
             self.lost(Some(position), event);
+        }
+        if let Some(loss) = self.loss.as_mut().filter(|_| event.kind == "step.answered") {
+            loss.answered = Some((at, text(&data["by"]).unwrap_or_default()));
         }
         let step = &mut self.course.steps[position];
         match event.kind.as_str() {
@@ -166,6 +175,20 @@ impl Reader<'_> {
 impl StepCourse {
     fn attempt(&self) -> u64 {
         self.spans.last().map_or(0, |span| span.attempt)
+    }
+
+    /// What is known of a step whose part of the history is not: it was too long ago, or is no longer kept.
+    fn as_it_stands(&mut self, step: &StepState) {
+        let kind = match step.status {
+            StepStatus::Running => SpanKind::Running,
+            StepStatus::Completed => SpanKind::Completed,
+            StepStatus::Failed => SpanKind::Failed,
+            StepStatus::Pending | StepStatus::Waiting | StepStatus::Skipped => return,
+        };
+        if let Some(from) = step.started_at.filter(|_| self.spans.is_empty()) {
+            let attempt = u64::from(step.attempt);
+            self.spans.push(Span { kind, attempt, from, to: step.completed_at, text: None });
+        }
     }
 
     fn open(&mut self, kind: SpanKind, attempt: u64, at: Timestamp) {
@@ -268,6 +291,29 @@ mod tests {
         let [recovery] = course.recoveries.as_slice() else { panic!("{:?}", course.recoveries) };
         assert_eq!((recovery.from.as_str(), recovery.to.as_str(), recovery.step), ("w1", "w2", Some(0)));
         assert_eq!((recovery.heard, recovery.lost, recovery.resumed), (at(31), at(50), at(62)));
+    }
+
+    #[test]
+    fn a_recovery_that_waited_for_a_person_says_so() {
+        let course = course(&[
+            event(1, 1, "run.started", None, json!({ "worker": "w1" })),
+            event(2, 1, "step.started", Some("a"), json!({ "attempt": 1 })),
+            event(3, 9, "step.interrupted", Some("a"), json!({ "reason": "worker w1 died" })),
+            event(4, 7_200_000, "step.answered", Some("a"), json!({ "answer": "rerun", "by": "ann" })),
+            event(5, 7_200_005, "run.started", None, json!({ "worker": "w2" })),
+        ]);
+        assert_eq!(course.recoveries[0].answered, Some((at(7_200_000), "ann".to_owned())));
+    }
+
+    #[test]
+    fn a_step_without_history_is_drawn_as_it_stands() {
+        let plan = Workflow::builder("w").step("a", "x").step("b", "x").build().unwrap();
+        let mut run = Run::new(RunId::at(at(0)), Arc::new(plan), Value::Null, at(0), at(0));
+        (run.steps[0].status, run.steps[0].attempt) = (StepStatus::Completed, 2);
+        (run.steps[0].started_at, run.steps[0].completed_at) = (Some(at(3)), Some(at(8)));
+        let course = Course::of(&run, &[]);
+        assert_eq!(kinds(&course.steps[0]), [(SpanKind::Completed, 2, 3, Some(8))]);
+        assert_eq!(kinds(&course.steps[1]), []);
     }
 
     #[test]

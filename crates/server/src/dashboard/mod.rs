@@ -17,6 +17,8 @@ mod live;
 pub(crate) mod mask;
 mod pages;
 mod render;
+mod room;
+mod tail;
 mod text;
 mod view;
 mod visitor;

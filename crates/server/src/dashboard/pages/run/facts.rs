@@ -5,6 +5,7 @@ use surefoot::state::{CancelMode, Edit};
 use surefoot::{Run, RunStatus};
 
 use super::Subject;
+use crate::dashboard::room::Room;
 use crate::dashboard::text::{Moment, Took, first_line, url};
 use crate::dashboard::view::{Tone, name_of, tone};
 use crate::state::App;
@@ -22,6 +23,7 @@ pub(super) struct RunView {
     #[serde(flatten)]
     tone: Tone,
     progress: u8,
+    steps: usize,
     passed: String,
     step: Option<String>,
     say: Option<String>,
@@ -45,8 +47,11 @@ pub(super) struct Actions {
     duplicate: bool,
 }
 
+/// Bytes that the reason of a failure takes at most: it stands with its step as well.
+const FAILURE: usize = 4000;
+
 impl Subject<'_> {
-    pub(super) fn facts(&self) -> RunView {
+    pub(super) fn facts(&self, room: &mut Room) -> RunView {
         let (run, visitor) = (self.run, self.visitor);
         let head = &run.head;
         let at = (!head.status.is_ended()).then(|| run.next_step()).flatten();
@@ -60,13 +65,18 @@ impl Subject<'_> {
             workflow_title: run.plan.title().to_owned(),
             queue: run.queue().to_owned(),
             key: run.key.clone(),
-            unique: run.unique.clone().filter(|unique| Some(unique) != run.key.as_ref()),
+            unique: run
+                .unique
+                .as_deref()
+                .filter(|unique| Some(*unique) != run.key.as_deref())
+                .map(|text| self.clean(text)),
             tone: tone(visitor, run),
             progress: head.progress,
+            steps: run.steps.len(),
             passed: visitor.t("run.passed", &[("done", &done.to_string()), ("all", &run.steps.len().to_string())]),
             step: at.map(|at| run.plan.steps()[at].title.clone()),
             say: at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&self.clean(text), 160)),
-            failure: failure.map(|text| self.clean(text)),
+            failure: failure.map(|text| room.fit_in(FAILURE, self.clean(text), super::LONGEST)),
             created: visitor.moment(run.created_at),
             started: head.started_at.map(|at| visitor.moment(at)),
             ended: head.completed_at.map(|at| visitor.moment(at)),
@@ -74,7 +84,7 @@ impl Subject<'_> {
             took: Took::between(head.started_at, head.completed_at, visitor.now),
             worker: head.worker.map(|worker| self.worker(&worker.to_string())),
             priority: Some(run.priority).filter(|priority| *priority != 0),
-            concurrency_key: run.concurrency_key.clone(),
+            concurrency_key: run.concurrency_key.as_deref().map(|text| self.clean(text)),
         }
     }
 

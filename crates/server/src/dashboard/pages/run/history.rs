@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use surefoot::Event;
 
-use super::Subject;
+use super::{ROW, Subject};
+use crate::dashboard::room::{Room, size};
 use crate::dashboard::text::{Moment, first_line};
 
 #[derive(Serialize)]
@@ -18,14 +19,24 @@ pub(super) struct EventView {
 const SHOWN: usize = 100;
 
 impl Subject<'_> {
-    /// The last entries, and how many are left out before them.
-    pub(super) fn history(&self, events: &[Event]) -> (Vec<EventView>, usize) {
+    /// The last entries, and a word on those before them that are left out.
+    pub(super) fn history(&self, events: &[Event], room: &mut Room) -> (Vec<EventView>, Option<String>) {
         let told = events.iter().filter(|event| !matches!(event.kind.as_str(), "step.progress" | "step.log"));
         let told = told.collect::<Vec<_>>();
-        let left_out = told.len().saturating_sub(SHOWN);
         let view =
             |event: &&Event| EventView { seq: event.seq, at: self.visitor.moment(event.at), text: self.event(event) };
-        (told[left_out..].iter().map(view).collect(), left_out)
+        let mut part = room.part(room.left() / 2);
+        let last = told.iter().rev().take(SHOWN).map(view);
+        let mut shown = last.take_while(|view| part.take(ROW + size(&view.text))).collect::<Vec<_>>();
+        shown.reverse();
+        room.give(&part);
+        let left_out = told.len() - shown.len();
+        let note = match left_out {
+            _ if self.cut => Some(self.visitor.t("run.history_cut", &[])),
+            0 => None,
+            count => Some(self.visitor.t("run.history_more", &[("count", &count.to_string())])),
+        };
+        (shown, note)
     }
 
     fn event(&self, event: &Event) -> String {

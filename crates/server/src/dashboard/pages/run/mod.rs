@@ -6,6 +6,7 @@ mod history;
 mod log;
 mod notes;
 mod steps;
+mod timeline;
 
 pub(super) use acts::{answer, cancel, link, retry};
 pub(super) use log::log;
@@ -17,11 +18,13 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot::store::{RecordFilter, WorkerInfo};
-use surefoot::{Event, Record, Run, RunId, Store, StoreError};
+use surefoot::{Record, Run, RunId};
 
 use crate::dashboard::course::Course;
 use crate::dashboard::mask::Masker;
-use crate::dashboard::text::url;
+use crate::dashboard::room::{Room, size};
+use crate::dashboard::tail::{Tail, tail};
+use crate::dashboard::text::{first_line, url};
 use crate::dashboard::view::{Pair, asks, safe_link, short_id};
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::dashboard::{live, mask, pages::widget};
@@ -31,12 +34,14 @@ use crate::state::App;
 use facts::{Actions, RunView};
 use history::EventView;
 use notes::{Question, RecoveryView};
-use steps::StepView;
+use timeline::TimelineView;
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
     /// A link that was just made.
     link: Option<String>,
+    /// The step that is looked at, beside those that are under way.
+    step: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -49,14 +54,14 @@ struct View {
     recoveries: Vec<RecoveryView>,
     recoveries_more: usize,
     link: Option<widget::LinkView>,
-    scale: Vec<String>,
-    shortened: bool,
-    steps: Vec<StepView>,
+    timeline: TimelineView,
     output: Option<String>,
     records: Vec<RecordView>,
+    /// The first of the records are shown.
+    records_more: bool,
     parameters: Vec<Pair>,
     history: Vec<EventView>,
-    history_more: usize,
+    history_note: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -75,16 +80,20 @@ struct Subject<'a> {
     run: &'a Run,
     masker: Masker,
     course: Course,
+    /// The history was read from somewhere in its middle on.
+    cut: bool,
     /// The names of live workers, by id.
     workers: HashMap<String, String>,
 }
 
-/// Events read at a time, and at most: a history beyond that is cut, for the page's sake.
-const EVENTS: usize = 2000;
-const MOST_EVENTS: usize = 40_000;
+/// Bytes that the page has for what runs put into it; its frame takes some 15,000 more.
+const ROOM: usize = 76_000;
 /// A value that is written out is cut past this many letters.
 const LONGEST: usize = 6000;
-const RECORDS: usize = 100;
+const RECORDS: usize = 40;
+/// What a row of a table takes beside what is in it.
+const ROW: usize = 300;
+const PAIR: usize = 80;
 
 pub(super) async fn run(
     visitor: Visitor,
@@ -94,68 +103,66 @@ pub(super) async fn run(
 ) -> Result<Response, Problem> {
     let id: RunId = id.parse().map_err(|_| super::no_run(&id))?;
     let store = app.store();
-    let records = RecordFilter { run: Some(id), limit: Some(RECORDS), ..RecordFilter::default() };
-    let (events, records, workers) = tokio::try_join!(events(store, id), store.records(records), store.workers())?;
+    let records = RecordFilter { run: Some(id), limit: Some(RECORDS + 1), ..RecordFilter::default() };
+    let (history, records, workers) = tokio::try_join!(tail(store, id), store.records(records), store.workers())?;
     // After its events, so that whoever looks again after the last of them misses nothing.
     let run = app.client().run(id).await?;
     let waiting = app.client().waiting(&run).await?;
-    let live = live::of_run(id, events.last().map_or(0, |event| event.seq));
-    let course = Course::of(&run, &events);
+    let live = live::of_run(id, history.events.last().map_or(0, |event| event.seq));
+    let course = Course::of(&run, &history.events);
     let subject = Subject {
         visitor: &visitor,
         run: &run,
         masker: Masker::new(run.plan.parameters(), &run.parameters),
         course,
+        cut: history.cut,
         workers: workers.into_iter().map(|WorkerInfo { id, name, .. }| (id.to_string(), name)).collect(),
     };
     let link = asked.link.as_deref().and_then(|link| widget::shown(&app, &visitor, id, link));
-    let view = subject.view(&app, &events, &records, waiting.as_ref(), link);
+    let asked = asked.step.as_deref().and_then(|step| run.plan.position(step));
+    let view = subject.view(&app, &history, &records, waiting.as_ref(), link, asked);
     // A page that the browser loads again by itself would take away what is being typed.
     let without_script = (!run.head.status.is_ended() && !asks(&run)).then_some(3);
     visitor.page("run.html", Live { events: Some(live), without_script }, view).await
-}
-
-async fn events(store: &dyn Store, run: RunId) -> Result<Vec<Event>, StoreError> {
-    let mut all: Vec<Event> = Vec::new();
-    loop {
-        let page = store.events(run, all.last().map_or(0, |event| event.seq), EVENTS).await?;
-        let ends = page.len() < EVENTS || all.len() >= MOST_EVENTS;
-        all.extend(page);
-        if ends {
-            return Ok(all);
-        }
-    }
 }
 
 impl Subject<'_> {
     fn view(
         &self,
         app: &App,
-        events: &[Event],
+        history: &Tail,
         records: &[Record],
         waiting: Option<&surefoot::Waiting>,
         link: Option<widget::LinkView>,
+        asked: Option<usize>,
     ) -> View {
-        let (steps, scale, shortened) = self.steps();
-        let (history, history_more) = self.history(events);
+        let mut room = Room::new(ROOM);
+        let (run, questions) = (self.facts(&mut room), self.questions(&mut room));
         let (recoveries, recoveries_more) = self.recoveries();
+        // What people look at first takes first; the steps that are over share what is left.
+        let mut timeline = self.timeline(asked, &mut room);
+        timeline.draw_looked_at(&mut room);
+        let output = self.output(&mut room);
+        let parameters = self.parameters(&mut room);
+        let (all, records) = (records.len(), self.records(records, &mut room));
+        let (history, history_note) = self.history(&history.events, &mut room);
+        timeline.draw_others(&mut room);
         View {
-            run: self.facts(),
+            run,
             actions: self.actions(app),
             cancelling: self.run.head.cancel.is_some() && !self.run.head.status.is_ended(),
             waits: waiting.and_then(|waiting| self.waits(waiting)),
-            questions: self.questions(),
+            questions,
             recoveries,
             recoveries_more,
             link,
-            scale,
-            shortened,
-            steps,
-            output: self.output(),
-            records: records.iter().map(record).collect(),
-            parameters: self.parameters(),
+            timeline: timeline.finish(),
+            output,
+            records_more: all > records.len(),
+            records,
+            parameters,
             history,
-            history_more,
+            history_note,
         }
     }
 
@@ -166,8 +173,7 @@ impl Subject<'_> {
 
     /// A value as people read it, without the run's secrets.
     fn written(&self, value: &Value) -> String {
-        let text = serde_json::to_string_pretty(&self.masker.value(value)).unwrap_or_default();
-        cut(text, LONGEST)
+        serde_json::to_string_pretty(&self.masker.value(value)).unwrap_or_default()
     }
 
     /// What people call a worker: its name while it lives, and the beginning of its id.
@@ -179,13 +185,13 @@ impl Subject<'_> {
     }
 
     /// The run's output is said by its workflow, from what its steps gave.
-    fn output(&self) -> Option<String> {
+    fn output(&self, room: &mut Room) -> Option<String> {
         if self.run.head.status != surefoot::RunStatus::Completed || self.run.plan.output().is_null() {
             return None;
         }
         let scope = self.masked_scope();
         let output = surefoot::render_value(self.run.plan.output(), &scope).ok()?;
-        Some(self.written(&output))
+        Some(room.fit(self.written(&output), LONGEST))
     }
 
     /// What expressions see, with secret parameters masked.
@@ -195,18 +201,30 @@ impl Subject<'_> {
         scope
     }
 
-    fn parameters(&self) -> Vec<Pair> {
+    fn parameters(&self, room: &mut Room) -> Vec<Pair> {
+        let mut part = room.part(room.left() / 3);
         let schema = &self.run.plan.parameters()["properties"];
-        let pair = |(name, value): (&String, &Value)| {
+        let mut pair = |(name, value): (&String, &Value)| {
             let shown = mask::parameters(&schema[name], value);
-            Pair {
-                name: name.clone(),
-                value: shown.as_str().map_or_else(|| self.written(&shown), |text| cut(text.to_owned(), LONGEST)),
+            let text = shown.as_str().map_or_else(|| self.written(&shown), str::to_owned);
+            part.take(PAIR).then(|| Pair {
+                name: first_line(name, 100),
+                value: part.fit(text, LONGEST),
                 code: !shown.is_string(),
                 masked: mask::is_secret(&schema[name]),
-            }
+            })
         };
-        self.run.parameters.as_object().into_iter().flatten().map(pair).collect()
+        let pairs = self.run.parameters.as_object().into_iter().flatten().filter_map(&mut pair).collect();
+        room.give(&part);
+        pairs
+    }
+
+    fn records(&self, records: &[Record], room: &mut Room) -> Vec<RecordView> {
+        let mut part = room.part(room.left() / 3);
+        let views = records.iter().take(RECORDS).map(record);
+        let views = views.take_while(|view| part.take(ROW + size(&view.href) + 2 * size(&view.place))).collect();
+        room.give(&part);
+        views
     }
 }
 
@@ -215,17 +233,9 @@ fn record(record: &Record) -> RecordView {
     let place = ["url", "repository", "cluster_url", "path"].into_iter().find_map(text).unwrap_or_default();
     RecordView {
         kind: record.kind.clone(),
-        name: record.name.clone(),
+        name: first_line(&record.name, 200),
         href: format!("/projects?kind={}&prefix={}", url(&record.kind), url(&record.name)),
         link: safe_link(&place),
-        place,
+        place: first_line(&place, 300),
     }
-}
-
-fn cut(mut text: String, longest: usize) -> String {
-    if let Some((end, _)) = text.char_indices().nth(longest) {
-        text.truncate(end);
-        text.push('\u{2026}');
-    }
-    text
 }

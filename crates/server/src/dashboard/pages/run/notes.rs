@@ -5,7 +5,9 @@ use surefoot::state::Wait;
 use surefoot::{Waiting, format_duration};
 
 use super::Subject;
-use crate::dashboard::text::duration;
+use crate::dashboard::course::Recovery;
+use crate::dashboard::room::Room;
+use crate::dashboard::text::{duration, first_line};
 
 #[derive(Serialize)]
 pub(super) struct Question {
@@ -22,11 +24,13 @@ pub(super) struct RecoveryView {
     detail: String,
 }
 
+/// Bytes that a question takes at most.
+const QUESTION: usize = 8000;
 /// Recoveries that are told one by one: the last ones.
 const TOLD: usize = 3;
 
 impl Subject<'_> {
-    pub(super) fn questions(&self) -> Vec<Question> {
+    pub(super) fn questions(&self, room: &mut Room) -> Vec<Question> {
         if self.run.head.cancel.is_some() || self.run.head.status.is_ended() {
             return Vec::new();
         }
@@ -42,6 +46,7 @@ impl Subject<'_> {
                     }
                     _ => return None,
                 };
+                let text = room.fit_in(QUESTION, text, super::LONGEST);
                 Some(Question { step: plan.id.clone(), title: plan.title.clone(), kind, text, choices })
             })
             .collect()
@@ -50,26 +55,36 @@ impl Subject<'_> {
     /// The last recoveries, and how many there were before them.
     pub(super) fn recoveries(&self) -> (Vec<RecoveryView>, usize) {
         let all = &self.course.recoveries;
-        let told = all.iter().rev().take(TOLD).map(|recovery| {
-            let after = duration(recovery.resumed.since(recovery.heard));
-            let step = recovery
-                .step
-                .map_or_else(|| self.visitor.t("recovery.run", &[]), |step| self.run.plan.steps()[step].title.clone());
-            RecoveryView {
-                title: self.visitor.t("recovery.title", &[("worker", &self.worker(&recovery.from)), ("after", &after)]),
-                detail: self.visitor.t(
-                    "recovery.detail",
-                    &[
-                        ("heard", &self.visitor.moment(recovery.heard).text),
-                        ("at", &self.visitor.moment(recovery.lost).text),
-                        ("reason", &self.clean(&recovery.reason)),
-                        ("to", &self.worker(&recovery.to)),
-                        ("step", &step),
-                    ],
-                ),
-            }
-        });
+        let told = all.iter().rev().take(TOLD).map(|recovery| self.recovery(recovery));
         (told.collect(), all.len().saturating_sub(TOLD))
+    }
+
+    fn recovery(&self, recovery: &Recovery) -> RecoveryView {
+        let step = recovery
+            .step
+            .map_or_else(|| self.visitor.t("recovery.run", &[]), |step| self.run.plan.steps()[step].title.clone());
+        let (from, to) = (self.worker(&recovery.from), self.worker(&recovery.to));
+        let (heard, at) = (self.visitor.moment(recovery.heard).text, self.visitor.moment(recovery.lost).text);
+        let reason = first_line(&self.clean(&recovery.reason), 200);
+        // What took long was the person, and not Surefoot.
+        let (kind, until, by, answered) = match &recovery.answered {
+            Some((answered, by)) => ("answered", *answered, self.clean(by), self.visitor.moment(*answered).text),
+            None => ("recovered", recovery.resumed, String::new(), String::new()),
+        };
+        let after = duration(until.since(recovery.heard));
+        let values = [
+            ("worker", from.as_str()),
+            ("after", &after),
+            ("heard", &heard),
+            ("at", &at),
+            ("reason", &reason),
+            ("to", &to),
+            ("step", &step),
+            ("by", &by),
+            ("answered", &answered),
+        ];
+        let title = self.visitor.t(&format!("recovery.title.{kind}"), &values);
+        RecoveryView { title, detail: self.visitor.t(&format!("recovery.detail.{kind}"), &values) }
     }
 
     /// What a run that stands still waits for; its questions say it themselves.

@@ -5,10 +5,11 @@ use surefoot::state::{CancelMode, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{RunStatus, Scope, StepPlan, StepState, StepStatus, Timestamp, format_duration, render_value};
 
-use super::Subject;
+use super::{LONGEST, Subject};
 use crate::dashboard::axis::{Axis, WIDTH};
 use crate::dashboard::course::{Span, SpanKind, StepCourse};
-use crate::dashboard::text::{Moment, Took, duration, first_line};
+use crate::dashboard::room::{Room, size};
+use crate::dashboard::text::{Moment, Took, duration, first_line, url};
 
 #[derive(Serialize)]
 pub(super) struct StepView {
@@ -24,6 +25,10 @@ pub(super) struct StepView {
     segments: Vec<Segment>,
     cuts: Vec<String>,
     fall_label: String,
+    /// Whether there was room for more than its line.
+    body: bool,
+    /// Where all of it is, when something was left out.
+    whole: Option<String>,
     action: String,
     attempts: Option<String>,
     interruptions: Option<String>,
@@ -35,7 +40,7 @@ pub(super) struct StepView {
     error: Option<String>,
     answer: Option<String>,
     log: Option<String>,
-    log_more: usize,
+    log_note: Option<String>,
     input: Option<String>,
     output: Option<String>,
     spans: Vec<String>,
@@ -61,54 +66,52 @@ struct Segment {
 
 /// Narrower is not seen.
 const NARROWEST: f64 = 2.0;
-/// Letters of a log that a page shows: more of the step that people look at.
+/// Bytes of a log that a page shows: more of the step that people look at.
 const LOG: usize = 3000;
-const LOG_OF_CURRENT: usize = 16_000;
-/// Stretches that are drawn and told: the last ones.
+const LOG_LOOKED_AT: usize = 16_000;
+/// Stretches that are drawn and told: the last ones. What each takes of the page beside its text.
 const SPANS: usize = 40;
+const SPAN: usize = 200;
+/// What the facts of a step take of the page.
+const FACTS: usize = 1800;
 
 impl Subject<'_> {
-    /// The steps, what the timeline's marks stand for, and whether it leaves out time in which nothing was done.
-    pub(super) fn steps(&self) -> (Vec<StepView>, Vec<String>, bool) {
-        let axis = self.axis();
-        let scope = self.masked_scope();
-        let count = self.run.steps.len();
-        let views = (0..count).map(|position| self.step(position, &axis, &scope)).collect();
-        let marks = [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| duration(axis.after(share * WIDTH)));
-        (views, marks.to_vec(), axis.shortened)
-    }
-
-    fn end(&self) -> Timestamp {
-        self.run.head.completed_at.unwrap_or(self.visitor.now)
-    }
-
-    fn axis(&self) -> Axis {
-        let active = self.course.active().map(|span| (span.from, span.to.unwrap_or(self.visitor.now)));
-        let first = self.course.active().map(|span| span.from).min();
-        let from = first.or(self.run.head.started_at).unwrap_or(self.run.created_at);
-        Axis::new(from, self.end(), active)
-    }
-
-    fn step(&self, position: usize, axis: &Axis, scope: &Scope) -> StepView {
+    /// A step, told as far as there is room.
+    pub(super) fn step(
+        &self,
+        position: usize,
+        axis: &Axis,
+        scope: &Scope,
+        room: &mut Room,
+        looked_at: bool,
+    ) -> StepView {
         let (plan, state, course) =
             (&self.run.plan.steps()[position], &self.run.steps[position], &self.course.steps[position]);
         let (tone, icon, word) = self.look(state);
-        let current = self.is_current(position);
-        let (log, log_more) = self.log(course, if current { LOG_OF_CURRENT } else { LOG });
-        let last = &course.spans[course.spans.len().saturating_sub(SPANS)..];
+        let says = self.says(plan, state, room);
+        let last = self.last_spans(course, room);
+        let body = room.take(FACTS);
+        let error = state.error.as_deref().map(|error| room.fit_in(room.left() / 3, self.clean(error), LONGEST));
+        let (log, log_note) = self.log(course, looked_at, room);
+        let output = state.output.as_ref().map(|output| room.fit(self.written(output), LONGEST));
+        let input = self.input(plan, state, scope).map(|input| room.fit(input, LONGEST));
+        let answer = self.answer(state).map(|answer| room.fit(answer, LONGEST));
+        let condition = plan.condition.as_ref().map(|condition| room.fit(condition.clone(), 500));
         StepView {
             id: plan.id.clone(),
             number: position + 1,
-            title: plan.title.clone(),
+            title: first_line(&plan.title, 200),
             tone,
             icon,
             word,
-            open: current,
-            says: self.says(plan, state),
+            open: looked_at,
+            says,
             took: took(state, self.visitor.now),
             segments: last.iter().map(|span| self.segment(span, axis)).collect(),
             cuts: cuts(last, axis),
             fall_label: self.fall_label(plan, last),
+            body,
+            whole: room.cut.then(|| self.whole(plan, looked_at)),
             action: plan.action.clone(),
             attempts: (state.attempt > 0).then(|| {
                 let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
@@ -120,22 +123,35 @@ impl Subject<'_> {
             }),
             started: state.started_at.map(|at| self.visitor.moment(at)),
             ended: state.completed_at.map(|at| self.visitor.moment(at)),
-            condition: plan.condition.clone(),
+            condition,
             timeout: plan.timeout.map(format_duration),
             on_interrupt: self.on_interrupt(plan.on_interrupt),
-            error: state.error.as_deref().map(|error| super::cut(self.clean(error), super::LONGEST)),
-            answer: self.answer(state),
+            error,
+            answer,
             log,
-            log_more,
-            input: self.input(plan, state, scope),
-            output: state.output.as_ref().map(|output| self.written(output)),
+            log_note,
+            input,
+            output,
             spans: last.iter().map(|span| self.told(span)).collect(),
             retry: self.may_retry_from(position),
         }
     }
 
+    /// Where more of a step is told: on the page that looks at it, and where even that has too little room, as a document.
+    fn whole(&self, plan: &StepPlan, looked_at: bool) -> String {
+        let id = self.run.id;
+        if looked_at { format!("/api/v1/runs/{id}") } else { format!("/runs/{id}?step={0}#step-{0}", url(&plan.id)) }
+    }
+
+    /// The last stretches, one at least.
+    fn last_spans<'a>(&self, course: &'a StepCourse, room: &mut Room) -> &'a [Span] {
+        let fits = |span: &&Span| room.take(SPAN + 2 * size(&self.said(span)));
+        let count = course.spans.iter().rev().take(SPANS).take_while(fits).count().max(1);
+        &course.spans[course.spans.len().saturating_sub(count)..]
+    }
+
     /// The step that people look at: the one under way, or the one that failed.
-    fn is_current(&self, position: usize) -> bool {
+    pub(super) fn is_current(&self, position: usize) -> bool {
         let state = &self.run.steps[position];
         let under_way = matches!(state.status, StepStatus::Running | StepStatus::Waiting);
         let failed = state.status == StepStatus::Failed && self.run.head.status == RunStatus::Failed;
@@ -161,9 +177,9 @@ impl Subject<'_> {
     }
 
     /// What stands under a step's title.
-    fn says(&self, plan: &StepPlan, state: &StepState) -> Vec<Say> {
+    fn says(&self, plan: &StepPlan, state: &StepState, room: &mut Room) -> Vec<Say> {
         let mut says = Vec::new();
-        let mut say = |text: String, bad: bool| says.push(Say { text, bad });
+        let mut say = |text: String, bad: bool| says.push(Say { text: room.fit(text, 240), bad });
         let t = |key: &str, values: &[(&str, &str)]| self.visitor.t(key, values);
         if state.status == StepStatus::Failed || state.wait == Some(Wait::Retry) {
             say(first_line(&self.clean(state.error.as_deref().unwrap_or_default()), 200), true);
@@ -211,21 +227,24 @@ impl Subject<'_> {
         Some(self.written(given.as_ref().unwrap_or(&plan.with)))
     }
 
-    /// The end of the log, and how many lines are left out before it.
-    fn log(&self, course: &StepCourse, longest: usize) -> (Option<String>, usize) {
-        let mut lines = Vec::new();
-        let mut letters = 0;
-        for (attempt, line) in course.log.iter().rev() {
+    /// The end of the log, and a word on the lines before it that are left out.
+    fn log(&self, course: &StepCourse, looked_at: bool, room: &mut Room) -> (Option<String>, Option<String>) {
+        let mut part = room.part(if looked_at { LOG_LOOKED_AT } else { LOG });
+        let line = |(attempt, line): &(u64, String)| {
             let line = first_line(&self.clean(line), 400);
-            letters += line.len();
-            if letters > longest && !lines.is_empty() {
-                break;
-            }
-            lines.push(if *attempt > 1 { format!("[{attempt}] {line}") } else { line });
-        }
+            if *attempt > 1 { format!("[{attempt}] {line}") } else { line }
+        };
+        let last = course.log.iter().rev().map(line).take_while(|line| part.take(size(line) + 1));
+        let mut lines = last.collect::<Vec<_>>();
+        room.give(&part);
         lines.reverse();
-        let left_out = course.lines - lines.len();
-        ((!lines.is_empty()).then(|| lines.join("\n")), left_out)
+        let note = match course.lines - lines.len() {
+            // Nobody has counted those of the history that was not read.
+            _ if self.cut && (looked_at || !lines.is_empty()) => Some(self.visitor.t("step.log_cut", &[])),
+            0 => None,
+            count => Some(self.visitor.t("step.log_more", &[("count", &count.to_string())])),
+        };
+        ((!lines.is_empty()).then(|| lines.join("\n")), note)
     }
 
     fn segment(&self, span: &Span, axis: &Axis) -> Segment {
@@ -262,7 +281,7 @@ impl Subject<'_> {
     fn fall_label(&self, plan: &StepPlan, spans: &[Span]) -> String {
         let said = spans.iter().rev().take(5).rev().map(|span| self.said(span)).collect::<Vec<_>>().join("; ");
         let said = if said.is_empty() { self.visitor.t("span.nothing", &[]) } else { said };
-        format!("{}: {said}", plan.title)
+        first_line(&format!("{}: {said}", plan.title), 240)
     }
 }
 
