@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, AuthError};
 use crate::checkup::Checkups;
+use crate::dashboard::Known;
 use crate::options::ServerOptions;
 use crate::sse::Hub;
 use crate::workflows::Workflows;
@@ -25,6 +26,7 @@ struct Inner {
     listen: SocketAddr,
     hub: Hub,
     checkups: Checkups,
+    known: Known,
     stop: CancellationToken,
 }
 
@@ -39,7 +41,7 @@ impl App {
         let hub = Hub::new(store.clone(), stop.clone());
         let auth = Auth::new(store, options.auth.clone(), listen, options.public_url.as_deref()).await?;
         let checkups = Checkups::new(options.checkup.clone());
-        Ok(Self(Arc::new(Inner { client, auth, options, listen, hub, checkups, stop })))
+        Ok(Self(Arc::new(Inner { client, auth, options, listen, hub, checkups, known: Known::default(), stop })))
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -75,6 +77,11 @@ impl App {
     /// What is known of the deployment.
     pub(crate) fn checkups(&self) -> &Checkups {
         &self.0.checkups
+    }
+
+    /// What the pages know.
+    pub(crate) fn known(&self) -> &Known {
+        &self.0.known
     }
 
     /// The address by which people reach the server, without a slash at its end.

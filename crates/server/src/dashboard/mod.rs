@@ -13,6 +13,7 @@ mod course;
 mod form;
 mod i18n;
 mod icons;
+mod known;
 mod live;
 pub(crate) mod mask;
 mod pages;
@@ -22,6 +23,8 @@ mod tail;
 mod text;
 mod view;
 mod visitor;
+
+pub(crate) use known::Known;
 
 use axum::Router;
 use axum::http::HeaderMap;

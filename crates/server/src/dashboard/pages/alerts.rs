@@ -45,7 +45,7 @@ const SHOWN: usize = 200;
 const PAST: usize = 50;
 
 pub(super) async fn alerts(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
-    let all = alerts::list(app.store()).await?;
+    let all = app.known().alerts_anew(app.store()).await?;
     let group = |name, state, most| {
         let those = all.iter().filter(|alert| alert.state == state).take(most);
         Group { name, rows: those.map(|alert| AlertView::new(&visitor, alert)).collect() }
@@ -69,14 +69,13 @@ pub(super) async fn acknowledge(
 
 /// The alerts that fire, the newest first.
 pub(super) async fn open(app: &App) -> Result<Vec<Alert>, StoreError> {
-    let mut alerts = alerts::list(app.store()).await?;
-    alerts.retain(|alert| alert.state == AlertState::Firing);
-    Ok(alerts)
+    let alerts = app.known().alerts(app.store()).await?;
+    Ok(alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect())
 }
 
 /// How many of them nobody has acknowledged.
 pub(super) async fn unseen(app: &App) -> Result<usize, StoreError> {
-    Ok(alerts::list(app.store()).await?.iter().filter(|alert| alert.is_open()).count())
+    Ok(app.known().alerts(app.store()).await?.iter().filter(|alert| alert.is_open()).count())
 }
 
 impl AlertView {

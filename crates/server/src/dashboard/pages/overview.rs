@@ -67,6 +67,7 @@ pub(super) async fn overview(
         store.tallies(Span::Hour, Span::Hour.beginning(day.min(midnight))),
         open(&app),
     )?;
+    let since = app.known().held_since(store, &held).await?;
     let under_way = held.iter().chain(&waiting).take(LISTED);
     let view = View {
         alerts: alerts.iter().map(|alert| AlertView::new(&visitor, alert)).collect(),
@@ -78,7 +79,7 @@ pub(super) async fn overview(
         charts: Draw::new(visitor.lang(), visitor.zone(), window, now, tallies).all(),
         live_runs: under_way.map(|run| RunRow::new(&visitor, run)).collect(),
         queues: queues.iter().map(|queue| QueueView::new(&visitor, queue)).collect(),
-        workers: workers.iter().map(|worker| WorkerView::new(&visitor, worker, &held, HELD_EACH)).collect(),
+        workers: workers.iter().map(|worker| WorkerView::new(&visitor, worker, &held, &since, HELD_EACH)).collect(),
     };
     visitor.page("overview.html", Live { without_script: Some(10), ..Live::any() }, view).await
 }

@@ -30,7 +30,8 @@ pub(super) async fn workers(visitor: Visitor, State(app): State<App>) -> Result<
             ..RunFilter::default()
         };
         let runs = if worker.running > 0 { app.store().runs(filter).await? } else { Vec::new() };
-        views.push(WorkerView::new(&visitor, worker, &runs, SHOWN));
+        let since = app.known().held_since(app.store(), &runs).await?;
+        views.push(WorkerView::new(&visitor, worker, &runs, &since, SHOWN));
     }
     visitor.page("workers.html", Live::any(), View { workers: views }).await
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use surefoot::state::Wait;
-use surefoot::{Run, RunId, RunStatus, StepStatus};
+use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp};
 
 use crate::dashboard::mask::Masker;
 use crate::dashboard::text::{Moment, Took, first_line};
@@ -30,6 +30,8 @@ pub(in crate::dashboard) struct RunRow {
     error: Option<String>,
     created: Moment,
     took: Option<Took>,
+    /// How long its worker has held it, where that is shown.
+    held: Option<Took>,
 }
 
 /// What people call the run: its key, or what is unique about it, or the beginning of its id.
@@ -74,7 +76,13 @@ impl RunRow {
             error: run.head.error.as_deref().map(|text| first_line(&masker.text(text), 160)),
             created: visitor.moment(run.created_at),
             took: Took::between(run.head.started_at, run.head.completed_at, visitor.now),
+            held: None,
         }
+    }
+
+    /// One that a worker holds since then.
+    pub(in crate::dashboard) fn held(visitor: &Visitor, run: &Run, since: Option<Timestamp>) -> Self {
+        Self { held: Took::between(since, None, visitor.now), ..Self::new(visitor, run) }
     }
 }
 

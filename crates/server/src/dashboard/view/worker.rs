@@ -1,8 +1,10 @@
 //! A worker with what it holds.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use surefoot::store::WorkerInfo;
-use surefoot::{Run, StepStatus};
+use surefoot::{Run, RunId, StepStatus, Timestamp};
 
 use super::{RunRow, name_of, short_id};
 use crate::dashboard::text::{Moment, Took};
@@ -36,8 +38,14 @@ struct Held {
 }
 
 impl WorkerView {
-    /// With those of `runs` that it holds, `most` of them at most.
-    pub(in crate::dashboard) fn new(visitor: &Visitor, worker: &WorkerInfo, runs: &[Run], most: usize) -> Self {
+    /// With those of `runs` that it holds, `most` of them at most, and since when it does.
+    pub(in crate::dashboard) fn new(
+        visitor: &Visitor,
+        worker: &WorkerInfo,
+        runs: &[Run],
+        since: &HashMap<RunId, Timestamp>,
+        most: usize,
+    ) -> Self {
         let held = runs.iter().filter(|run| run.head.worker == Some(worker.id)).take(most).collect::<Vec<_>>();
         Self {
             id: worker.id.to_string(),
@@ -49,17 +57,16 @@ impl WorkerView {
             expires: visitor.moment(worker.expires_at),
             running: worker.running,
             more: worker.running.saturating_sub(held.len() as u64),
-            holds: held.iter().map(|run| Held::new(visitor, run)).collect(),
-            runs: held.iter().map(|run| RunRow::new(visitor, run)).collect(),
+            holds: held.iter().map(|run| Held::new(visitor, run, since.get(&run.id).copied())).collect(),
+            runs: held.iter().map(|run| RunRow::held(visitor, run, since.get(&run.id).copied())).collect(),
             actions: worker.actions.iter().cloned().collect(),
         }
     }
 }
 
 impl Held {
-    fn new(visitor: &Visitor, run: &Run) -> Self {
+    fn new(visitor: &Visitor, run: &Run, since: Option<Timestamp>) -> Self {
         let at = run.steps.iter().position(|step| step.status == StepStatus::Running);
-        let since = at.and_then(|at| run.steps[at].started_at).or(run.head.started_at);
         Self {
             id: run.id.to_string(),
             name: name_of(run),
