@@ -34,9 +34,11 @@ pub(in crate::dashboard) struct RunRow {
     held: Option<Took>,
 }
 
-/// What people call the run: its key, or what is unique about it, or the beginning of its id.
+/// What people call the run: its key, or what is unique about it, or the beginning of its id. What is unique is made of its
+/// parameters, and a secret among them stays one.
 pub(in crate::dashboard) fn name_of(run: &Run) -> String {
-    run.key.clone().or_else(|| run.unique.clone()).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
+    let unique = || Some(Masker::new(run.plan.parameters(), &run.parameters).text(run.unique.as_deref()?));
+    run.key.clone().or_else(unique).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
 }
 
 /// As much of an id as tells it from others of its day.
