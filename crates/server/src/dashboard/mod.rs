@@ -66,3 +66,6 @@ fn template_fault(error: minijinja::Error) -> Problem {
     tracing::error!(error = %format!("{error:#}"), "a page cannot be drawn");
     Problem::internal("a page cannot be drawn; the server's log says why")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! Pages as a browser without script gets them, from a real server over the in-memory store, whose clock the tests set.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE};
+use reqwest::{Client as Http, Response};
+use serde_json::{Value, json};
+use surefoot::state::{CancelMode, Edit};
+use surefoot::store::{ClaimRequest, NewWorker, Submission};
+use surefoot::{Client, ManualClock, Run, RunId, RunStatus, Secret, Store, Submit, Timestamp, WorkerId, Workflow};
+use surefoot_store_tests::MemoryStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::actions::{Bulk, BulkAction, Which};
+use crate::auth::{Actor, AuthOptions, ServerSecret};
+use crate::state::App;
+use crate::{ServerOptions, Workflows, serve};
+
+struct Scene {
+    clock: Arc<ManualClock>,
+    store: Arc<dyn Store>,
+    worker: WorkerId,
+    url: String,
+    http: Http,
+    _tasks: JoinSet<Result<(), crate::ServeError>>,
+}
+
+fn workflow(text: &str) -> Arc<Workflow> {
+    Arc::new(Workflow::from_yaml(text).unwrap())
+}
+
+fn options(workflows: &[&Arc<Workflow>]) -> ServerOptions {
+    let workflows = workflows.iter().map(|workflow| Arc::clone(workflow)).collect();
+    let secret = ServerSecret::new(&Secret::new("0123456789abcdef0123456789abcdef")).unwrap();
+    ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows))
+}
+
+impl Scene {
+    async fn with(workflows: &[&Arc<Workflow>]) -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+        let (worker, lease, version) = (WorkerId::new(), Duration::from_secs(86_400), "1".to_owned());
+        let actions = Arc::new(["work".to_owned()].into_iter().collect());
+        store.register_worker(NewWorker { id: worker, name: "w".into(), lease, version, actions }).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, Client::new(store.clone()), options(workflows), CancellationToken::new()));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Http::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        Self { clock, store, worker, url, http, _tasks: tasks }
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.http.get(format!("{}{path}", self.url)).header(ACCEPT, "text/html").send().await.unwrap()
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        readable(&response.text().await.unwrap())
+    }
+
+    /// Sends a form, with the token that the forms of pages carry.
+    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let page = self.page("/queues").await;
+        let token = value_of(&page, "csrf");
+        let fields = [fields, &[("csrf", token.as_str())]].concat();
+        let body = serde_urlencoded::to_string(fields).unwrap();
+        let request = self.http.post(format!("{}{path}", self.url)).header(ACCEPT, "text/html");
+        request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap()
+    }
+
+    async fn submit(&self, workflow: &Arc<Workflow>, parameters: Value) -> Run {
+        let client = Client::new(self.store.clone());
+        client.submit(Submit::new(workflow.clone()).parameters(parameters)).await.unwrap().run
+    }
+
+    async fn claim(&self) -> Run {
+        let actions = Arc::new(["work".to_owned()].into_iter().collect());
+        let request = ClaimRequest { worker: self.worker, limit: 1, actions };
+        self.store.claim(request).await.unwrap().runs.remove(0)
+    }
+
+    async fn write(&self, run: Run, rule: impl FnOnce(&mut Edit)) -> Run {
+        let lease = run.lease().unwrap();
+        let mut edit = Edit::new(run, self.store.now());
+        rule(&mut edit);
+        let (run, transition) = edit.finish_as_holder();
+        self.store.commit(lease, transition).await.unwrap();
+        run
+    }
+
+    async fn status(&self, run: RunId) -> RunStatus {
+        self.store.run(run).await.unwrap().unwrap().head.status
+    }
+}
+
+/// With the slashes that templates escape.
+fn readable(page: &str) -> String {
+    page.replace("&#x2f;", "/")
+}
+
+/// The value of a hidden field.
+fn value_of(page: &str, name: &str) -> String {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("the field is on the page");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+const LOGIN: &str = "
+workflow: login
+parameters:
+  type: object
+  required: [name]
+  properties:
+    name: { type: string }
+    password: { type: string, writeOnly: true, minLength: 12 }
+    key: { $ref: '#/$defs/key' }
+    more: { type: object, properties: { list: { type: array, items: { type: object, properties: {
+      token: { type: string, format: password }, free: { type: object } } } } } }
+  $defs: { key: { type: string, writeOnly: true } }
+steps:
+  - { id: one, action: work, with: { all: '${{ parameters }}', said: 'with ${{ parameters.password }}' } }
+";
+
+/// The same workflow as somebody wrote it before: nothing of it is marked.
+const OPEN: &str = "
+workflow: login
+parameters: { type: object, properties: { name: {}, password: { type: string }, more: { type: object } } }
+steps: [{ id: one, action: work }]
+";
+
+const OTHER: &str = "
+workflow: other
+parameters: { type: object, properties: { password: { type: string } } }
+steps: [{ id: one, action: work }]
+";
+
+#[tokio::test]
+async fn a_form_never_says_a_secret_again() {
+    let (login, other) = (workflow(LOGIN), workflow(OTHER));
+    let scene = Scene::with(&[&login, &other]).await;
+    let list = r#"[{"token":"tok-s3cret","free":{"a":1}}]"#;
+    let filled = |password, action| {
+        [("p/name", "shop"), ("p/password", password), ("p/key", "key-s3cret"), ("p/more/list", list), ("do", action)]
+    };
+    let dry = scene.post("/new?workflow=login", &filled("long-pass-s3cret", "dry")).await;
+    assert_eq!(dry.status(), 200);
+    let dry = dry.text().await.unwrap();
+    assert!(dry.contains("nothing was written") && dry.matches("fill it in once more").count() == 3, "{dry}");
+    let wrong = scene.post("/new?workflow=login", &filled("s3cret", "start")).await;
+    assert_eq!(wrong.status(), 422);
+    let wrong = wrong.text().await.unwrap();
+    assert!(wrong.contains("shorter than 12"), "{wrong}");
+    let given = json!({ "name": "shop", "password": "long-pass-s3cret", "key": "key-s3cret",
+                        "more": { "list": [{ "token": "tok-s3cret", "free": { "a": 1 } }] } });
+    let run = scene.submit(&login, given).await;
+    let again = scene.page(&format!("/new?workflow=login&from={}", run.id)).await;
+    for page in [dry, wrong, again] {
+        assert!(page.contains("shop") && !page.contains("s3cret"), "{page}");
+        assert!(page.contains("&quot;a&quot;: 1"), "what is no secret stays: {page}");
+    }
+    let elsewhere = scene.get(&format!("/new?workflow=other&from={}", run.id)).await;
+    assert_eq!(elsewhere.status(), 404);
+    assert!(!elsewhere.text().await.unwrap().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_duplicate_hides_what_its_own_plan_marks() {
+    let (login, open) = (workflow(LOGIN), workflow(OPEN));
+    let scene = Scene::with(&[&open]).await;
+    let given = json!({ "name": "shop", "password": "long-pass-s3cret",
+                        "more": { "list": [{ "token": "tok-s3cret", "free": { "a": 1 } }] } });
+    let run = scene.submit(&login, given).await;
+    let page = scene.page(&format!("/new?workflow=login&from={}", run.id)).await;
+    assert!(page.contains("shop") && page.contains("&quot;a&quot;") && !page.contains("s3cret"), "{page}");
+}
+
+#[tokio::test]
+async fn what_is_confirmed_is_what_is_done() {
+    let other = workflow(OTHER);
+    let scene = Scene::with(&[&other]).await;
+    let old = scene.submit(&other, json!({})).await;
+    scene.clock.advance(Duration::from_secs(3000));
+    let meant = scene.submit(&other, json!({})).await;
+    scene.clock.advance(Duration::from_secs(1));
+    let asked = [("action", "cancel"), ("scope", "matching"), ("filter", "since=1h")];
+    let preview = scene.post("/runs/bulk", &asked).await.text().await.unwrap();
+    assert!(preview.contains("2 unfinished runs"), "{preview}");
+    // The person looks at it for half an hour: one more run came, and one is no longer of the last hour.
+    scene.clock.advance(Duration::from_secs(1800));
+    let late = scene.submit(&other, json!({})).await;
+    let until = value_of(&preview, "until");
+    let done = scene.post("/runs/bulk/apply", &[&asked[..], &[("until", until.as_str())]].concat()).await;
+    assert_eq!(done.status(), 303);
+    let stands = [scene.status(old.id).await, scene.status(meant.id).await, scene.status(late.id).await];
+    assert_eq!(stands, [RunStatus::Cancelled, RunStatus::Cancelled, RunStatus::Queued]);
+}
+
+#[tokio::test]
+async fn runs_that_are_being_cancelled_hide_none_behind_them() {
+    let other = workflow(OTHER);
+    let scene = Scene::with(&[]).await;
+    let mut runs = Vec::new();
+    for _ in 0..6 {
+        scene.submit(&other, json!({})).await;
+        runs.push(scene.claim().await.id);
+        scene.clock.advance(Duration::from_secs(1));
+    }
+    for run in &runs[3..] {
+        scene.store.cancel(*run, CancelMode::Stop, "ann").await.unwrap();
+    }
+    let client = Client::new(scene.store.clone());
+    let app = App::new(client, options(&[]), "127.0.0.1:1".parse().unwrap(), CancellationToken::new()).await.unwrap();
+    let actor = Actor::local();
+    let mut before = None;
+    let mut met = Vec::new();
+    loop {
+        let which = Which::Matching { filter: Default::default(), before };
+        let bulk = Bulk { action: BulkAction::Cancel { undo: false }, which, limit: 1 };
+        assert_eq!(bulk.preview(&app, 10).await.unwrap().count, 3 - met.len());
+        let result = bulk.apply(&app, &actor).await.unwrap();
+        met.push(result.done);
+        before = result.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(met, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn tabs_count_all_runs_or_none() {
+    let other = workflow(OTHER);
+    let scene = Scene::with(&[&other]).await;
+    scene.submit(&other, json!({})).await;
+    let tabs = |page: &str| {
+        let (_, tabs) = page.split_once("id=\"tabs\"").unwrap();
+        tabs.split("</nav>").next().unwrap().matches("class=\"count\"").count()
+    };
+    assert_eq!(tabs(&scene.page("/runs").await), RunStatus::ALL.len());
+    assert_eq!(tabs(&scene.page("/runs?status=failed").await), RunStatus::ALL.len());
+    for filter in ["workflow=login", "queue=x", "text=y", "since=today"] {
+        assert_eq!(tabs(&scene.page(&format!("/runs?{filter}")).await), 0, "{filter}");
+    }
+}
+
+const SHORT: &str = "
+workflow: short
+unique: '${{ parameters.secret }}'
+parameters: { type: object, properties: { secret: { type: string, writeOnly: true } } }
+steps: [{ id: one, action: work }]
+";
+
+#[tokio::test]
+async fn what_is_unique_of_a_secret_is_not_shown() {
+    let short = workflow(SHORT);
+    let scene = Scene::with(&[&short]).await;
+    let run = scene.submit(&short, json!({ "secret": "hunter22" })).await;
+    assert_eq!(run.unique.as_deref(), Some("hunter22"));
+    for path in ["/", "/runs", &format!("/runs/{}", run.id)] {
+        let page = scene.page(path).await;
+        assert!(!page.contains("hunter22") && page.contains(&run.id.to_string()), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_problem_is_told_in_the_readers_language() {
+    let scene = Scene::with(&[]).await;
+    let request = scene.http.get(format!("{}/runs/x", scene.url)).header(ACCEPT, "text/html");
+    let page = request.header(ACCEPT_LANGUAGE, "zh-CN").send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("\u{672a}\u{627e}\u{5230}") && !page.contains("Not Found"), "{page}");
+}
+
+/// A plan of so many steps.
+fn long(steps: usize) -> Arc<Workflow> {
+    let step = |at| format!("  - {{ id: s{at}, title: 'Step number {at}', action: work, with: {{ name: 'shop' }} }}\n");
+    workflow(&format!("workflow: long\nsteps:\n{}", (0..steps).map(step).collect::<String>()))
+}
+
+impl Scene {
+    /// A run of which each step logs and gives much, and the last one fails with a long error.
+    async fn long(&self, steps: usize, lines: usize) -> RunId {
+        let plan = long(steps);
+        let now = self.store.now();
+        let run = Run::new(RunId::at(now), plan, json!({ "text": "/\"<".repeat(4000) }), now, now);
+        let begun = |claimed: bool| {
+            let mut edit = Edit::new(run.clone(), now);
+            edit.submitted();
+            if claimed {
+                edit.claim(self.worker).unwrap();
+            }
+            edit.finish()
+        };
+        self.store.submit(Submission { queued: begun(false), started: Some(begun(true)) }).await.unwrap();
+        let mut run = self.store.run(run.id).await.unwrap().unwrap();
+        for step in 0..steps {
+            run = self.write(run, |edit| edit.start_step(step).unwrap()).await;
+            for line in 0..lines {
+                let text = format!("{line} of s{step}: {}", "say \"/srv/x\" ".repeat(12));
+                run = self.write(run, |edit| edit.report(step, None, vec![text])).await;
+            }
+            self.clock.advance(Duration::from_secs(1));
+            let output = json!({ "paths": vec!["/a/b\"c"; 2000], "step": step });
+            let fails = step + 1 == steps;
+            let end = |edit: &mut Edit| match fails {
+                true => edit.fail_step(step, &"it's <broken> / ".repeat(900)),
+                false => edit.complete_step(step, output, Vec::new(), None),
+            };
+            run = self.write(run, |edit| end(edit).unwrap()).await;
+        }
+        run.id
+    }
+
+    /// A page that is as small as pages are to be, whatever is in them.
+    async fn small(&self, path: &str) -> String {
+        let page = self.get(path).await.text().await.unwrap();
+        assert!(page.len() < 100_000, "{path} has {} bytes", page.len());
+        println!("{path} has {} bytes", page.len());
+        readable(&page)
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_a_run_stays_small_and_tells_most_of_what_is_looked_at() {
+    let scene = Scene::with(&[]).await;
+    for (steps, lines) in [(1, 100), (7, 100), (40, 60), (300, 10)] {
+        let run = scene.long(steps, lines).await;
+        let end = lines - 1;
+        let page = scene.small(&format!("/runs/{run}")).await;
+        let last = steps - 1;
+        assert!(page.contains(&format!("{end} of s{last}: ")), "the log of the step that failed is there");
+        assert!(page.contains("it&#x27;s &lt;broken&gt;"));
+        assert!(steps < 2 || page.contains(&format!("/runs/{run}?step=s{}#step-s{}", last - 1, last - 1)), "{page}");
+        let asked = scene.small(&format!("/runs/{run}?step=s0")).await;
+        assert!(asked.contains(&format!("{end} of s0: ")) && asked.contains("id=\"step-s0\" open"), "{asked}");
+        assert!(asked.contains(&format!("href=\"/api/v1/runs/{run}\"")), "the whole of it is reached from there");
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_long_history_is_shown_and_all_of_its_log_is_sent() {
+    let scene = Scene::with(&[]).await;
+    let run = scene.long(2, 3000).await;
+    let page = scene.small(&format!("/runs/{run}")).await;
+    assert!(page.contains("2999 of s1: ") && page.contains("Earlier lines are left out."), "{page}");
+    assert!(page.contains("the beginning of a long history is not drawn"), "{page}");
+    assert!(page.contains("id=\"step-s0\""), "a step whose history is not read is there");
+    let asked = scene.small(&format!("/runs/{run}?step=s0")).await;
+    assert!(asked.contains(&format!("/runs/{run}/log?step=s0")), "what was not read is reached: {asked}");
+    let log = scene.page(&format!("/runs/{run}/log")).await;
+    assert_eq!((log.lines().count(), log.contains(" s0 [1] 0 of s0: ")), (6000, true));
+    let log = scene.page(&format!("/runs/{run}/log?step=s1")).await;
+    assert_eq!((log.lines().count(), log.contains("2999 of s1: ")), (3000, true));
+}
