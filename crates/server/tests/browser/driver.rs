@@ -156,6 +156,12 @@ impl Browser {
         }
     }
 
+    /// Runs a script on every page that is opened from now on, before those of the page.
+    pub(crate) async fn on_every_page(&self, script: &str) {
+        let command = json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script } });
+        self.call("POST", "/goog/cdp/execute", Some(command)).await;
+    }
+
     pub(crate) async fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });

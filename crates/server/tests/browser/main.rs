@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod driver;
+mod live;
 mod past;
 mod site;
 mod walk;

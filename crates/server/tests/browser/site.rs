@@ -122,6 +122,7 @@ steps:
   - { id: check, action: command.run, with: { shell: 'echo checked' } }
   - { id: approve, action: approval, with: { question: 'Roll it out?' } }
   - { id: roll, action: command.run, with: { shell: 'echo with ${{ parameters.password }}' }, if: parameters.password is defined }
+output: { said: 'done for ${{ parameters.ticket }}' }
 ";
 
 const FAILS: &str = "

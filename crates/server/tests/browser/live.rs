@@ -1,0 +1,143 @@
+//! What a live page keeps while it is kept up to date, and how it hears of what is new.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::driver::{Browser, Kind, PATIENCE};
+use crate::world;
+
+/// Keeps every stream that a page opens in `window.streams`.
+const STREAMS: &str = "window.streams = [];
+    window.EventSource = class extends EventSource {
+      constructor(url) { super(url); window.streams.push(this); }
+    };";
+
+/// Waits until a script gives this.
+async fn until(browser: &Browser, script: &str, expect: Value) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = browser.script(script).await;
+        if seen == expect {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{script} gives {seen} and not {expect}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_chosen_stays_chosen_when_another_run_comes() {
+    let (site, browser) = world(Kind::default()).await;
+    let first = site.submit("slow", "first", json!({})).await;
+    let id = first.rsplit('/').next().unwrap();
+    // A list that was empty when it was loaded has all that belongs to one.
+    browser.go(&site.url("/runs?workflow=fails")).await;
+    site.submit("fails", "other", json!({})).await;
+    browser.soon("button[name=action][value=retry]").await;
+    browser.go(&site.url("/runs")).await;
+    browser.click(&format!("input[value='{id}']")).await;
+    let second = site.submit("slow", "second", json!({})).await;
+    let second = second.rsplit('/').next().unwrap();
+    browser.soon(&format!("input[value='{second}']")).await;
+    let chosen = "return [[...document.querySelectorAll('input[name=run]:checked')].map((box) => box.value),
+                   document.querySelector('[data-chosen]').textContent, document.querySelector('[data-choose-all]').hidden]";
+    assert_eq!(browser.script(chosen).await, json!([[id], "(1)", false]));
+    // What is to be done goes by the reader's last word.
+    browser.click("input[value=matching]").await;
+    let third = site.submit("slow", "third", json!({})).await;
+    browser.soon(&format!("input[value='{}']", third.rsplit('/').next().unwrap())).await;
+    assert_eq!(browser.script("return document.querySelector('input[value=matching]').checked").await, true);
+    assert_eq!(browser.script(chosen).await, json!([[id], "(1)", false]));
+    browser.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_output_of_a_run_appears_where_there_was_none() {
+    let (site, browser) = world(Kind::default()).await;
+    let run = site.submit("change", "with-output", json!({ "ticket": "OPS-9" })).await;
+    browser.go(&run).await;
+    browser.find("#answer-approve").await;
+    assert!(!browser.has("#h-output").await);
+    browser.script("window.same = true").await;
+    let answer = format!("/api/v1/runs/{}/answer", run.rsplit('/').next().unwrap());
+    let approve = json!({ "step": "approve", "answer": "approve" });
+    let sent = reqwest::Client::new().post(site.url(&answer)).json(&approve).send().await.unwrap();
+    assert_eq!(sent.status(), 200);
+    browser.soon("#h-output").await;
+    browser.wait_text("done for OPS-9").await;
+    assert_eq!(browser.script("return window.same").await, true);
+    browser.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
+    let (site, browser) = world(Kind::default()).await;
+    browser.on_every_page(STREAMS).await;
+    browser.go(&site.url("/queues")).await;
+    until(&browser, "return streams.map((one) => one.readyState)", json!([1])).await;
+    // As when the server ends a stream: nothing is said while the browser comes back, and something when it does not.
+    let breaks =
+        "Object.defineProperty(streams[0], 'readyState', { value: EventSource.CONNECTING, configurable: true });
+        streams[0].dispatchEvent(new Event('error'));
+        return !!document.querySelector('.away')";
+    assert_eq!(browser.script(breaks).await, false);
+    browser.find(".away").await;
+    browser.script("delete streams[0].readyState; streams[0].dispatchEvent(new Event('open'))").await;
+    assert!(!browser.has(".away").await);
+    // As when a proxy answers in the server's place: the browser gives up, and the page does not.
+    browser.script("streams[0].close(); streams[0].dispatchEvent(new Event('error'))").await;
+    until(&browser, "return streams.map((one) => one.readyState)", json!([2, 1])).await;
+    until(&browser, "return !!document.querySelector('.away')", json!(false)).await;
+    browser.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_nobody_sees_has_no_stream() {
+    let (site, browser) = world(Kind::default()).await;
+    browser.on_every_page(STREAMS).await;
+    browser.go(&site.url("/queues")).await;
+    until(&browser, "return streams.map((one) => one.readyState)", json!([1])).await;
+    let turn = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});
+             document.dispatchEvent(new Event('visibilitychange'));"
+        )
+    };
+    browser.script(&turn(true)).await;
+    until(&browser, "return streams.map((one) => one.readyState)", json!([2])).await;
+    site.submit("slow", "meanwhile", json!({})).await;
+    browser.script(&turn(false)).await;
+    until(&browser, "return streams.map((one) => one.readyState)", json!([2, 1])).await;
+    browser.soon("#pause-slow").await;
+    browser.find("#limits-slow").await;
+    browser.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_widget_looks_once_and_says_once_that_the_run_has_ended() {
+    let (site, browser) = world(Kind::default()).await;
+    let run = site.submit("fails", "ends", json!({})).await;
+    browser.go(&run).await;
+    browser.find("#b-retry").await;
+    let link = format!("/api/v1/runs/{}/link", run.rsplit('/').next().unwrap());
+    let made = reqwest::Client::new().post(site.url(&link)).json(&json!({})).send().await.unwrap();
+    let made: Value = made.json().await.unwrap();
+    let src = made["progress_url"].as_str().unwrap();
+    browser
+        .script(&format!(
+            "window.looks = 0; window.ends = 0;
+             const get = window.fetch;
+             window.fetch = (...all) => {{ if (String(all[0]).includes('/widget/')) looks += 1; return get(...all); }};
+             addEventListener('surefoot-ended', () => (ends += 1));
+             import('/assets/widget.js').then(() => {{
+               const box = document.createElement('div');
+               box.innerHTML = `<surefoot-progress src='{src}'></surefoot-progress>`;
+               document.body.append(box);
+             }});"
+        ))
+        .await;
+    until(&browser, "return ends > 0", json!(true)).await;
+    // What would be a second look has long begun when this one has ended.
+    assert_eq!(browser.script("return [looks, ends]").await, json!([1, 1]));
+}
