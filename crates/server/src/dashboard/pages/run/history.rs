@@ -50,7 +50,12 @@ impl Subject<'_> {
             values.push((name, self.value(name, &event.data[name])));
         }
         let pairs = values.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>();
-        let known = self.visitor.lang().try_text(&format!("event.{}", event.kind), &pairs);
+        // Why a person answered so was asked for to be kept here.
+        let key = match event.kind.as_str() {
+            "step.answered" if event.data["note"].is_string() => "step.answered_in_history".to_owned(),
+            kind => format!("event.{kind}"),
+        };
+        let known = self.visitor.lang().try_text(&key, &pairs);
         known.unwrap_or_else(|| event.kind.clone())
     }
 
