@@ -1,5 +1,8 @@
 //! A data directory, the real binary on it, and what it left behind.
 
+pub(crate) mod node;
+pub(crate) mod server;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};

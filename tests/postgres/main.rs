@@ -1,5 +1,5 @@
 //! Many workers on a real PostgreSQL: the real binary, killed at every write it makes; its database killed, refusing and away;
-//! a pooler between; several processes under the limits of one queue.
+//! a pooler between; several processes under the limits of one queue; servers.
 
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part of what they share")]
@@ -9,4 +9,5 @@ mod ledger;
 mod outage;
 mod pooler;
 mod proxy;
+mod serve;
 mod several;
