@@ -2,71 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
 
+#[path = "serve/alerts.rs"]
+mod alerts;
+#[path = "serve/answers.rs"]
+mod answers;
 #[path = "common/mod.rs"]
 #[expect(dead_code, reason = "shared by several tests")]
 mod common;
+#[path = "serve/events.rs"]
+mod events;
+#[path = "serve/notifiers.rs"]
+mod notifiers;
+#[path = "serve/telemetry.rs"]
+mod telemetry;
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use common::{Place, Started, git, lines, text, until};
-
-/// A server that answers.
-struct Server {
-    process: Started,
-    port: u16,
-}
-
-/// The status and the body of an answer.
-type Answer = (u16, String);
-
-impl Server {
-    fn start(place: &Place, more: &[&str]) -> Self {
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
-        let args = [&["serve", "--listen", &listen], more].concat();
-        let process = place.start(place.command(&args).env("LEDGER", place.path("ledger")));
-        let server = Self { process, port };
-        until("the server is ready", || {
-            server.try_ask("GET", "/readyz", None, "").filter(|(status, _)| *status == 200)
-        });
-        server
-    }
-
-    fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
-        self.try_ask(method, path, token, body).expect("the server answers")
-    }
-
-    fn try_ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Option<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n{token}content-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let status = answer.split_whitespace().nth(1)?.parse().ok()?;
-        Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
-    }
-
-    /// Submits by the API, and gives the run's id.
-    fn submit(&self, workflow: &str, parameters: &Value) -> String {
-        let body = json!({ "workflow": workflow, "parameters": parameters }).to_string();
-        let (status, answer) = self.ask("POST", "/api/v1/runs", None, &body);
-        assert!(matches!(status, 200..=202), "{status} {answer}");
-        let answer: Value = serde_json::from_str(&answer).unwrap();
-        answer["id"].as_str().unwrap().to_owned()
-    }
-}
-
-/// One that nobody has just now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use common::server::{Server, free_port};
+use common::{Place, git, lines, text, until};
 
 fn ended(place: &Place, run: &str) -> Value {
     until("the run ends", || {
@@ -178,8 +133,8 @@ fn nobody_from_elsewhere_finds_it_open() {
     // With an admin's token it starts.
     let process = place.start(&mut place.command(&["serve", "--listen", &listen]));
     let port = listen.rsplit_once(':').unwrap().1.parse().unwrap();
-    let server = Server { process, port };
-    until("the server is ready", || server.try_ask("GET", "/readyz", None, "").filter(|(status, _)| *status == 200));
+    let server = Server { process, port, token: None };
+    server.until_ready();
     assert_eq!(server.ask("GET", "/api/v1/runs", None, "").0, 401);
 }
 

@@ -1,5 +1,5 @@
-// A mail server for the tests: STARTTLS is offered, a login is wanted, and every letter is printed as a line of JSON. Its
-// port is the first line that it prints.
+// A mail server for the tests: STARTTLS is offered, a login is wanted, and every letter is printed as a line of JSON. PORT is
+// its port, any free one when it is not set, and the first line that it prints.
 import fs from 'node:fs';
 import { SMTPServer } from 'smtp-server';
 
@@ -26,4 +26,4 @@ const server = new SMTPServer({
 });
 // A client that breaks off is no reason to end.
 server.on('error', () => {});
-server.listen(0, '127.0.0.1', () => console.log(server.server.address().port));
+server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => console.log(server.server.address().port));

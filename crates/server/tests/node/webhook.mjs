@@ -1,5 +1,6 @@
 // A receiver of webhooks for the tests: it checks signatures with the standard's own library, and prints what it got as a
-// line of JSON. ANSWERS holds the statuses to answer with, the last one for ever. Its port is the first line that it prints.
+// line of JSON. ANSWERS holds the statuses to answer with, the last one for ever. PORT is its port, any free one
+// when it is not set, and the first line that it prints.
 import http from 'node:http';
 import { Webhook } from 'standardwebhooks';
 
@@ -16,4 +17,4 @@ const server = http.createServer(async (request, response) => {
   console.log(JSON.stringify({ path: request.url, id, verified, status, body: JSON.parse(body) }));
   response.writeHead(status, status === 302 ? { location: '/elsewhere' } : {}).end('said');
 });
-server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => console.log(server.address().port));
