@@ -3,11 +3,16 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, on_each_store};
 
-#[tokio::test]
-async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets() {
-    let world = World::open().await;
+on_each_store! {
+    a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets,
+    pages_of_runs_hold_each_run_once,
+    failed_runs_are_counted_and_then_retried_together,
+    only_the_limits_that_are_named_change,
+}
+
+async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets(world: World) {
     world.rounds.send_replace(u64::MAX);
     let request = json!({
         "workflow": "greet", "key": "k1", "parameters": { "name": "ada", "password": "hunter22" },
@@ -40,9 +45,7 @@ async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets() {
     world.close().await;
 }
 
-#[tokio::test]
-async fn pages_of_runs_hold_each_run_once() {
-    let world = World::open().await;
+async fn pages_of_runs_hold_each_run_once(world: World) {
     let mut made = Vec::new();
     for _ in 0..5 {
         made.push(world.greet("ada").await);
@@ -59,9 +62,7 @@ async fn pages_of_runs_hold_each_run_once() {
     world.close().await;
 }
 
-#[tokio::test]
-async fn failed_runs_are_counted_and_then_retried_together() {
-    let world = World::open().await;
+async fn failed_runs_are_counted_and_then_retried_together(world: World) {
     let mut runs = Vec::new();
     for _ in 0..3 {
         let run: Value = world.post("/api/v1/runs", json!({ "workflow": "failing" })).await.json().await.unwrap();
@@ -86,9 +87,7 @@ async fn failed_runs_are_counted_and_then_retried_together() {
     world.close().await;
 }
 
-#[tokio::test]
-async fn only_the_limits_that_are_named_change() {
-    let world = World::open().await;
+async fn only_the_limits_that_are_named_change(world: World) {
     world.greet("ada").await;
     let change = |body: Value| world.http.patch(format!("{}/api/v1/queues/greet", world.url)).json(&body).send();
     let set = change(json!({ "concurrency": 3, "rate": { "max": 5, "per": "1s" } })).await.unwrap();

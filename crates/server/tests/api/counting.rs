@@ -1,4 +1,4 @@
-//! A store over another that counts how often runs are read, and whose claims can be made to hang.
+//! A store over another that counts how often runs are read, and that can be made to hang, to break and to be away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use surefoot::store::{
 use surefoot::{
     Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
 };
+use tokio::sync::watch;
 
 #[derive(Debug)]
 pub(crate) struct CountingStore {
@@ -22,13 +23,27 @@ pub(crate) struct CountingStore {
     pub(crate) reads: AtomicU64,
     /// A claim panics: the claim loop is dead.
     pub(crate) claims_die: AtomicBool,
+    /// A claim has no answer for as long as this holds.
+    pub(crate) claims_hang: watch::Sender<bool>,
+    /// A listing of runs has no answer for as long as this holds.
+    pub(crate) listings_hang: watch::Sender<bool>,
+    /// Whoever asks for records panics.
+    pub(crate) records_break: AtomicBool,
     /// Everything fails.
     pub(crate) away: AtomicBool,
 }
 
 impl CountingStore {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, reads: AtomicU64::new(0), claims_die: AtomicBool::new(false), away: AtomicBool::new(false) }
+        Self {
+            inner,
+            reads: AtomicU64::new(0),
+            claims_die: AtomicBool::new(false),
+            claims_hang: watch::Sender::new(false),
+            listings_hang: watch::Sender::new(false),
+            records_break: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+        }
     }
 
     fn there(&self) -> Result<(), StoreError> {
@@ -37,6 +52,12 @@ impl CountingStore {
         }
         Ok(())
     }
+}
+
+/// Waits until it no longer holds.
+async fn pass(hangs: &watch::Sender<bool>) {
+    // It lives as long as the store.
+    let _ = hangs.subscribe().wait_for(|hangs| !hangs).await;
 }
 
 type Done<T> = Result<T, StoreError>;
@@ -74,6 +95,7 @@ impl Store for CountingStore {
     }
     async fn claim(&self, request: ClaimRequest) -> Done<Claimed> {
         assert!(!self.claims_die.load(Ordering::SeqCst), "the test wants the claim loop dead");
+        pass(&self.claims_hang).await;
         self.inner.claim(request).await
     }
     async fn commit(&self, lease: Lease, transition: Transition) -> Done<Committed> {
@@ -104,6 +126,7 @@ impl Store for CountingStore {
         self.inner.run(id).await
     }
     async fn runs(&self, filter: RunFilter) -> Done<Vec<Run>> {
+        pass(&self.listings_hang).await;
         self.there()?;
         self.inner.runs(filter).await
     }
@@ -113,6 +136,7 @@ impl Store for CountingStore {
         self.inner.events(run, after, limit).await
     }
     async fn records(&self, filter: RecordFilter) -> Done<Vec<Record>> {
+        assert!(!self.records_break.load(Ordering::SeqCst), "the test wants whoever asks for records to panic");
         self.there()?;
         self.inner.records(filter).await
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, on_each_store};
 
 /// A stream, message by message.
 pub(crate) struct Stream {
@@ -67,9 +67,13 @@ pub(crate) fn changes(messages: &[Message]) -> Vec<u64> {
     messages.iter().filter(|message| message.event == "change").filter_map(|message| message.id).collect()
 }
 
-#[tokio::test]
-async fn a_snapshot_comes_first_then_every_change_then_the_end() {
-    let world = World::open().await;
+on_each_store! {
+    a_snapshot_comes_first_then_every_change_then_the_end,
+    a_stream_goes_on_where_it_was_after_the_server_was_restarted,
+    listings_are_told_of_changes,
+}
+
+async fn a_snapshot_comes_first_then_every_change_then_the_end(world: World) {
     let run = world.greet("ada").await;
     let mut stream = Stream::open(&world, &run, None).await;
     let snapshot = stream.next().await.unwrap();
@@ -88,9 +92,7 @@ async fn a_snapshot_comes_first_then_every_change_then_the_end() {
     world.close().await;
 }
 
-#[tokio::test]
-async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted() {
-    let mut world = World::open().await;
+async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted(mut world: World) {
     let run = world.greet("ada").await;
     let mut stream = Stream::open(&world, &run, Some(0)).await;
     world.rounds.send_replace(2);
@@ -112,9 +114,7 @@ async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted() {
     world.close().await;
 }
 
-#[tokio::test]
-async fn listings_are_told_of_changes() {
-    let world = World::open().await;
+async fn listings_are_told_of_changes(world: World) {
     let response = world.get("/api/v1/events").await;
     let mut stream = Stream { response, text: String::new() };
     assert_eq!(stream.next().await.unwrap().event, "changed");

@@ -1,12 +1,19 @@
-//! The API as programs see it: a real server on a free port, over a real SQLite store, with real handlers.
+//! The API as programs see it: a real server on a free port, over a real store, with real handlers.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
+mod acts;
+mod alerts;
+mod bulk;
 mod contract;
 mod counting;
 mod events;
+mod finding;
+mod limits;
 mod load;
+mod metrics;
 mod problems;
 mod ready;
 mod schemathesis;
+mod submitting;
 mod world;

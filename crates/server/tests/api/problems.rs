@@ -6,7 +6,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, on_each_store};
 
 const NOBODY: &str = "0198c0de-0000-7000-8000-000000000001";
 
@@ -26,9 +26,11 @@ async fn check(world: &World, method: &str, path: &str, body: Option<&str>, stat
     assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{place}: {problem}");
 }
 
-#[tokio::test]
-async fn every_error_is_a_problem_that_names_the_parameter() {
-    let world = World::open().await;
+on_each_store! {
+    every_error_is_a_problem_that_names_the_parameter,
+}
+
+async fn every_error_is_a_problem_that_names_the_parameter(world: World) {
     let run = format!("/api/v1/runs/{NOBODY}");
     let runs = "/api/v1/runs";
     check(&world, "GET", "/api/v1/nothing", None, 404, None).await;

@@ -26,3 +26,25 @@ async fn a_dead_claim_loop_is_not_ready_while_the_process_is_healthy() {
     assert_eq!(world.get("/healthz").await.status(), StatusCode::OK);
     world.close().await;
 }
+
+/// A claim that never comes back is as bad as a loop that has ended, and heals by itself.
+#[tokio::test]
+async fn a_claim_loop_that_hangs_is_not_ready_until_it_goes_around_again() {
+    let world = World::open().await;
+    world.store.claims_hang.send_replace(true);
+    let problem: Value = world
+        .until("it is not ready", async || {
+            let answer = world.get("/readyz").await;
+            (answer.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+        })
+        .await
+        .json()
+        .await
+        .unwrap();
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("claim loop: it has not gone around for"), "{detail}");
+    assert!(world.metric("surefoot_claim_loop_age_seconds").await > 10.0);
+    world.store.claims_hang.send_replace(false);
+    world.until("it is ready", async || (world.get("/readyz").await.status() == StatusCode::OK).then_some(())).await;
+    world.close().await;
+}

@@ -4,9 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-use surefoot::{Handlers, StepContext, StepError, Store, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn};
+use surefoot::{
+    Handlers, Outcome, Output, StepContext, StepError, StepHandler, Store, Worker, WorkerHandle, WorkerOptions,
+    Workflow, handler_fn,
+};
+use surefoot_postgres::PostgresStore;
+use surefoot_scratch_postgres::ScratchPostgres;
 use surefoot_server::auth::{AuthOptions, ServerSecret};
 use surefoot_server::{ServerOptions, Workflows, serve};
 use surefoot_sqlite::SqliteStore;
@@ -26,11 +32,42 @@ pub(crate) struct World {
     pub(crate) url: String,
     /// Rounds that the handler `test.rounds` may do.
     pub(crate) rounds: watch::Sender<u64>,
+    set: Set,
+    secret: ServerSecret,
     worker: Option<WorkerHandle>,
     stop: CancellationToken,
     servers: JoinSet<()>,
     _dir: TempDir,
 }
+
+/// Which store is behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum On {
+    Sqlite,
+    Postgres,
+}
+
+/// What a test changes of the usual options.
+pub(crate) type Set = fn(&mut ServerOptions);
+
+/// Makes a test of each of these functions on each store. They are given the world.
+macro_rules! on_each_store {
+    ($($test:ident),+ $(,)?) => {
+        on_each_store! { on_sqlite, Sqlite: $($test),+ }
+        on_each_store! { on_postgres, Postgres: $($test),+ }
+    };
+    ($module:ident, $store:ident: $($test:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::world::World::on($crate::world::On::$store).await).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_store;
 
 const GREET: &str = "
 workflow: greet
@@ -59,29 +96,66 @@ steps:
   - { id: only, action: approval, with: { question: 'go on?' } }
 ";
 
+const HALTING: &str = "
+workflow: halting
+queue: slow-lane
+steps:
+  - { id: one, action: test.echo, with: { said: one } }
+  - { id: two, action: test.fail, retry: { attempts: 2, backoff: { exponential: 10ms, max: 10ms } } }
+";
+
+const MAKING: &str = "
+workflow: making
+parameters: { type: object, required: [name], properties: { name: { type: string } } }
+steps:
+  - { id: make, action: test.make, with: { name: '${{ parameters.name }}' } }
+  - { id: hold, action: test.rounds }
+";
+
 impl World {
     pub(crate) async fn open() -> Self {
+        Self::on(On::Sqlite).await
+    }
+
+    pub(crate) async fn on(on: On) -> Self {
+        Self::with(on, |_| {}).await
+    }
+
+    /// With other options than the usual.
+    pub(crate) async fn with(on: On, set: Set) -> Self {
         // An error means that another test has chosen it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = TempDir::new().unwrap();
-        let store = Arc::new(SqliteStore::open(&dir.path().join("surefoot.db")).unwrap());
+        let store: Arc<dyn Store> = match on {
+            On::Sqlite => Arc::new(SqliteStore::open(&dir.path().join("surefoot.db")).unwrap()),
+            On::Postgres => Arc::new(postgres().await),
+        };
         let store = Arc::new(CountingStore::new(store));
         let rounds = watch::Sender::new(0);
         let options = WorkerOptions { workspaces: dir.path().join("workspaces"), ..WorkerOptions::default() };
         let worker = Worker::start(store.clone(), handlers(&rounds), options).await.unwrap();
-        let http = Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        let http = Client::builder().pool_max_idle_per_host(0).read_timeout(PATIENCE).build().unwrap();
         let (stop, servers) = (CancellationToken::new(), JoinSet::new());
-        let mut world =
-            Self { store, http, url: String::new(), rounds, worker: Some(worker), stop, servers, _dir: dir };
+        let (url, secret, worker) = (String::new(), ServerSecret::random(), Some(worker));
+        let mut world = Self { store, http, url, rounds, set, secret, worker, stop, servers, _dir: dir };
         world.serve("127.0.0.1:0").await;
         world
+    }
+
+    /// Begins one more server over the same store, which is asked from now on. Gives the address of the one before.
+    pub(crate) async fn another_server(&mut self) -> String {
+        let before = self.url.clone();
+        self.serve("127.0.0.1:0").await;
+        before
     }
 
     async fn serve(&mut self, listen: &str) {
         let listener = TcpListener::bind(listen).await.unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
-        let workflows = [GREET, FAILING, ASKING].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())).to_vec();
-        let options = ServerOptions::new(AuthOptions::new(ServerSecret::random()), Workflows::new(workflows));
+        let workflows = [GREET, FAILING, ASKING, HALTING, MAKING].map(|text| Workflow::from_yaml(text).unwrap());
+        let workflows = Workflows::new(workflows.map(Arc::new).to_vec());
+        let mut options = ServerOptions::new(AuthOptions::new(self.secret.clone()), workflows);
+        (self.set)(&mut options);
         let (client, stop) = (self.worker.as_ref().unwrap().client(), self.stop.clone());
         self.servers.spawn(async move { serve(listener, client, options, stop).await.unwrap() });
     }
@@ -91,8 +165,6 @@ impl World {
         self.stop.cancel();
         while self.servers.join_next().await.is_some() {}
         self.stop = CancellationToken::new();
-        // Servers on one store have one secret; the test gives each its own, and so forgets the one before.
-        self.store.delete_document("server", "secret").await.unwrap();
         let listen = self.url.trim_start_matches("http://").to_owned();
         self.serve(&listen).await;
     }
@@ -122,11 +194,49 @@ impl World {
         response.json().await.unwrap()
     }
 
+    /// What is answered, which must have this status.
+    pub(crate) async fn told(&self, status: u16, path: &str, body: Value) -> Value {
+        let response = self.post(path, body).await;
+        let seen = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        assert_eq!(seen, status, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Submits a run and gives its id.
+    pub(crate) async fn submit(&self, request: Value) -> String {
+        self.told(201, "/api/v1/runs", request).await["id"].as_str().unwrap().to_owned()
+    }
+
     /// Submits a greeting and gives its id.
     pub(crate) async fn greet(&self, name: &str) -> String {
-        let response = self.post("/api/v1/runs", json!({ "workflow": "greet", "parameters": { "name": name } })).await;
-        assert_eq!(response.status(), StatusCode::CREATED);
-        response.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
+        self.submit(json!({ "workflow": "greet", "parameters": { "name": name } })).await
+    }
+
+    /// Looks again and again until there is something to see.
+    pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "never happened: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The kinds of the events of a run, each with its step.
+    pub(crate) async fn history(&self, run: &str) -> Vec<String> {
+        let page = self.json(&format!("/api/v1/runs/{run}/history?limit=1000")).await;
+        let events = page["events"].as_array().unwrap().iter();
+        events.map(|event| format!("{} {}", text(&event["kind"]), text(&event["step"])).trim_end().to_owned()).collect()
+    }
+
+    /// The value of a metric, by its name and labels as they are written; 0 when there is none yet.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let page = self.get("/metrics").await.text().await.unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     pub(crate) async fn until_status(&self, run: &str, status: &str) -> Value {
@@ -139,6 +249,32 @@ impl World {
             assert!(Instant::now() < deadline, "{run} is {} and not {status}", seen["status"]);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+async fn postgres() -> PostgresStore {
+    let fresh = || ScratchPostgres::shared().fresh_database().unwrap();
+    let database = tokio::task::spawn_blocking(fresh).await.unwrap();
+    PostgresStore::options(&database).open().await.unwrap()
+}
+
+/// Makes a project of a name, and can take it back.
+struct Make;
+
+#[async_trait]
+impl StepHandler for Make {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let name = context.raw_input()["name"].as_str().ok_or("it has no name")?.to_owned();
+        Ok(Output::new(json!({ "made": name }))?.record("project", name, json!({ "owner": "ada" })).into())
+    }
+
+    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+        context.log(format!("taking back {}", context.previous_output().unwrap_or(&Value::Null)));
+        Ok(())
     }
 }
 
@@ -166,4 +302,5 @@ fn handlers(rounds: &watch::Sender<u64>) -> Handlers {
         .with("test.rounds", handler_fn(work))
         .with("test.echo", handler_fn(echo))
         .with("test.fail", handler_fn(fail))
+        .with("test.make", Make)
 }
