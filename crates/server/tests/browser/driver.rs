@@ -1,6 +1,7 @@
 //! A real Chromium, driven over WebDriver by a chromedriver of our own. Only what these tests use of the protocol.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +22,24 @@ pub(crate) struct Kind {
     pub(crate) without_script: bool,
 }
 
+/// A key that has a meaning of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Key {
+    Tab,
+    Enter,
+    Escape,
+}
+
+impl Key {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Tab => "\u{e004}",
+            Self::Enter => "\u{e007}",
+            Self::Escape => "\u{e00c}",
+        }
+    }
+}
+
 /// A browser with one window.
 #[derive(Debug)]
 pub(crate) struct Browser {
@@ -31,7 +50,8 @@ pub(crate) struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browsers when it is told to stop; a kill would leave them.
+        // The driver leaves its browsers behind when it is told to stop: they are ended by their session.
+        self.end_session();
         let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
         let _ = self.driver.wait();
     }
@@ -50,6 +70,16 @@ impl Browser {
         let answer = send(&http, "POST", &format!("http://127.0.0.1:{port}/session"), Some(wanted(kind))).await;
         let id = answer["sessionId"].as_str().expect("a session").to_owned();
         Self { driver, http, session: format!("http://127.0.0.1:{port}/session/{id}") }
+    }
+
+    /// By hand, because nothing can be awaited where this is called.
+    fn end_session(&self) {
+        let Some((host, path)) = self.session.trim_start_matches("http://").split_once('/') else { return };
+        let Ok(mut stream) = TcpStream::connect(host) else { return };
+        let request = format!("DELETE /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        // It answers when the browser has gone.
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+        let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut [0; 512]).map(drop));
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
@@ -160,6 +190,39 @@ impl Browser {
     pub(crate) async fn on_every_page(&self, script: &str) {
         let command = json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script } });
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
+    }
+
+    /// What comes next is of the page in this frame; nothing of it is of the page around it.
+    pub(crate) async fn enter(&self, frame: &str) {
+        let element = self.find(frame).await;
+        let frame = json!({ "element-6066-11e4-a52e-4f735466cecf": element });
+        let answer = self.call("POST", "/frame", Some(json!({ "id": frame }))).await;
+        assert!(answer.is_null(), "{answer}");
+    }
+
+    /// Back to the page around the frame.
+    pub(crate) async fn leave(&self) {
+        self.call("POST", "/frame/parent", Some(json!({}))).await;
+    }
+
+    /// Presses a key and lets it go, wherever the focus is.
+    pub(crate) async fn press(&self, key: Key) {
+        let one = |kind: &str| json!({ "type": kind, "value": key.code() });
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": [one("keyDown"), one("keyUp")] });
+        let answer = self.call("POST", "/actions", Some(json!({ "actions": [keyboard] }))).await;
+        assert!(answer.is_null(), "{answer}");
+    }
+
+    /// Goes from one element to the next, as a keyboard does, until the focus is on this one.
+    pub(crate) async fn tab_to(&self, selector: &str) {
+        let there = format!("return document.activeElement.matches({selector:?})");
+        for _ in 0..100 {
+            self.press(Key::Tab).await;
+            if self.script(&there).await == true {
+                return;
+            }
+        }
+        panic!("no way leads to {selector} on {}", self.url().await);
     }
 
     pub(crate) async fn prefer(&self, scheme: &str) {

@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod acts;
 mod driver;
+mod keyboard;
 mod live;
 mod past;
 mod site;
 mod walk;
+mod widget;
 mod without_script;
 
 use driver::{Browser, Kind};
@@ -51,10 +54,22 @@ async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed
     browser.wait_text("Recovered from worker").await;
     browser.wait_text("7 of 7 steps done").await;
     browser.wait_text("kiln-api/production").await;
+    let said = browser.script("return document.querySelector('#top .note.running strong').textContent").await;
+    let after = said.as_str().unwrap().rsplit_once(" after ").expect("it says after how long").1.to_owned();
+    let number = after.strip_suffix(" s").or(after.strip_suffix(" ms")).unwrap_or_default();
+    assert!(number.parse::<f64>().is_ok(), "{said}");
     browser.axe().await;
     browser.picture("run-recovered").await;
     browser.go(&site.url("/projects")).await;
     browser.wait_text("kiln-api").await;
+    let cells = "return [...document.querySelectorAll('#projects tbody tr > *')].map((cell) => cell.innerText.trim())";
+    let cells = browser.script(cells).await;
+    let cell = |at: usize| cells[at].as_str().unwrap_or_default();
+    assert_eq!((cell(0), cell(1)), ("kiln-api", "Completed"), "{cells}");
+    let (template, version) = cell(2).split_once('\n').expect("a template and its version");
+    assert!(!template.is_empty() && !version.trim().is_empty(), "{cells}");
+    assert!(cell(3).contains("kiln-api.git"), "the repository: {cells}");
+    assert!(cell(4).contains("production"), "the environments: {cells}");
     browser.axe().await;
     browser.picture("projects").await;
 }

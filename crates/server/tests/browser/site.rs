@@ -80,6 +80,13 @@ impl Site {
         self.url(&format!("/runs/{}", run["id"].as_str().unwrap()))
     }
 
+    /// Sends JSON to the API, and gives what it answers.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
+        let sent = reqwest::Client::new().post(self.url(path)).json(&body).send().await.unwrap();
+        assert!(sent.status().is_success(), "{path}: {}", sent.status());
+        sent.json().await.unwrap()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -160,6 +167,15 @@ steps:
   - { id: two, action: command.run, with: { shell: 'echo two; exit 4' }, retry: { attempts: 1 } }
 ";
 
+/// A step that must not run twice by itself, and that the tests interrupt.
+const PAYS: &str = "
+workflow: pays
+title: It pays
+steps:
+  - { id: pay, action: command.run, on_interrupt: ask, with: { shell: 'echo paid; sleep 600' } }
+  - { id: thank, action: command.run, with: { shell: 'echo thanks' } }
+";
+
 /// No test: the server's process.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests"]
@@ -174,7 +190,8 @@ async fn server_process() {
     let worker = Worker::start(store.clone(), handlers, options).await.unwrap();
     store.set_queue("project-initialization", project::queue_limits(), true).await.unwrap();
     let mut workflows = vec![Arc::new(project::workflow())];
-    workflows.extend([APPROVAL, FAILS, SLOW, PREVIEW, STEPS].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())));
+    workflows
+        .extend([APPROVAL, FAILS, SLOW, PREVIEW, STEPS, PAYS].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())));
     let secret = ServerSecret::from_file(&dir.join("server.key")).unwrap();
     let alerts = AlertOptions { every: Duration::from_millis(500), ..AlertOptions::default() };
     let options = ServerOptions { alerts, ..ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows)) };

@@ -1,0 +1,56 @@
+//! The dashboard without a mouse: every control is reached by Tab, and what the page does by itself moves nobody's focus.
+
+use serde_json::json;
+
+use crate::driver::{Key, Kind};
+use crate::{start, world};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_started_and_cancelled_with_keys_alone() {
+    let (site, browser) = world(Kind::default()).await;
+    browser.go(&site.url("/new?workflow=slow")).await;
+    browser.press(Key::Tab).await;
+    let skip = browser.script("return document.activeElement.className").await;
+    assert_eq!(skip, "skip", "the first stop leads past the navigation");
+    browser.press(Key::Enter).await;
+    browser.tab_to("button[value=start]").await;
+    browser.press(Key::Enter).await;
+    browser.find("#h-steps").await;
+
+    browser.tab_to("#ask-cancel > summary").await;
+    browser.press(Key::Enter).await;
+    browser.find("#ask-cancel[open]").await;
+    browser.press(Key::Escape).await;
+    browser.find("#ask-cancel:not([open])").await;
+    let focus = "return document.activeElement.matches('#ask-cancel > summary')";
+    assert_eq!(browser.script(focus).await, true, "the focus is where the sheet was opened");
+    browser.press(Key::Enter).await;
+    browser.tab_to("#b-cancel").await;
+    browser.press(Key::Enter).await;
+    browser.find(".status.cancelled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date() {
+    let (site, browser) = world(Kind::default()).await;
+    let run = site.submit("project-initialization", "kiln-web", json!({ "name": "kiln-web" })).await;
+    browser.go(&run).await;
+    browser.tab_to("#ask-share > summary").await;
+    browser.press(Key::Enter).await;
+    browser.tab_to("#b-share").await;
+    for step in ["create_repository", "push_template", "create_environments"] {
+        browser.soon(&format!("#step-{step}.running")).await;
+        let kept = "return [document.activeElement.id, document.querySelector('#ask-share').open]";
+        assert_eq!(browser.script(kept).await, json!(["b-share", true]), "while {step} runs");
+    }
+    browser.press(Key::Escape).await;
+    browser.find("#ask-share:not([open])").await;
+    // What one types into is not taken away either.
+    start(&site, &browser, "two-steps").await;
+    browser.find("#b-retry").await;
+    browser.go(&site.url("/runs")).await;
+    browser.tab_to("#f-text").await;
+    site.submit("fails", "broken", json!({})).await;
+    browser.soon("td .status.failed, .status.failed").await;
+    assert_eq!(browser.script("return document.activeElement.id").await, "f-text");
+}

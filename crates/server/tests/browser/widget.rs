@@ -1,0 +1,126 @@
+//! A run's progress on a page of somebody else, from another origin: in a frame, and as an element of the module.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::driver::{Browser, Kind};
+use crate::site::Site;
+use crate::world;
+
+/// A platform's server: it has one page, whatever is asked.
+struct Platform {
+    url: String,
+    _tasks: JoinSet<()>,
+}
+
+impl Platform {
+    async fn with(page: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 4096];
+                let length = page.len();
+                // A browser opens connections that it does not use.
+                if stream.read(&mut head).await.is_ok_and(|length| length > 0) {
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n");
+                    let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{page}").as_bytes()).await;
+                }
+            }
+        });
+        Self { url, _tasks: tasks }
+    }
+
+    /// What a platform writes into its page, as the dashboard says it.
+    async fn showing(site: &Site, link: &serde_json::Value) -> Self {
+        let (url, progress) = (link["url"].as_str().unwrap(), link["progress_url"].as_str().unwrap());
+        let module = site.url("/assets/widget.js");
+        Self::with(format!(
+            "<!doctype html><html lang=en><title>Your project</title><h1>We create your project</h1>
+             <script>addEventListener('surefoot-ended', (event) => document.title = `ended: ${{event.detail.status}}`)</script>
+             <iframe id=frame src='{url}' title=Progress width=420 height=260></iframe>
+             <script type=module src='{module}'></script>
+             <surefoot-progress id=element src='{progress}'></surefoot-progress>"
+        ))
+        .await
+    }
+}
+
+/// Waits until the element says something.
+async fn element_says(browser: &Browser, wanted: &str) {
+    let said = "return document.querySelector('#element').shadowRoot?.querySelector('#say')?.textContent ?? ''";
+    let deadline = std::time::Instant::now() + crate::driver::PATIENCE;
+    loop {
+        let seen = browser.script(said).await;
+        if seen.as_str().unwrap().contains(wanted) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "the element says {seen}, never {wanted}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// All that the element shows, and all that the page in the frame is made of.
+async fn all(browser: &Browser) -> String {
+    let shown = browser.script("return document.querySelector('#element').shadowRoot.innerHTML").await;
+    browser.enter("#frame").await;
+    let framed = browser.script("return document.documentElement.outerHTML").await;
+    browser.leave().await;
+    format!("{shown}{framed}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_shows_the_progress_live_and_nothing_else() {
+    let (site, browser) = world(Kind::default()).await;
+    let parameters = json!({ "ticket": "OPS-777", "password": "hunter22" });
+    let run = site.submit("change", "release-7", parameters).await;
+    let api = run.replace(&site.url("/runs/"), "/api/v1/runs/");
+    let link = site.post(&format!("{api}/link"), json!({ "seconds": 3600 })).await;
+    let platform = Platform::showing(&site, &link).await;
+    browser.go(&platform.url).await;
+    browser.script("window.same = true").await;
+    element_says(&browser, "33 %").await;
+    browser.enter("#frame").await;
+    browser.wait_text("33 %").await;
+    browser.wait_text("release-7").await;
+    assert_eq!(browser.script("return document.scripts.length").await, 0, "the frame has no script");
+    browser.axe().await;
+    browser.leave().await;
+    browser.picture("widget").await;
+    for secret in ["OPS-777", "hunter22", "Roll it out?"] {
+        assert!(!all(&browser).await.contains(secret), "{secret} is told to strangers");
+    }
+
+    site.post(&format!("{api}/answer"), json!({ "step": "approve", "answer": "approve" })).await;
+    element_says(&browser, "100 %").await;
+    browser.find("title").await;
+    assert_eq!(browser.script("return [document.title, window.same]").await, json!(["ended: completed", true]));
+    browser.enter("#frame").await;
+    browser.wait_text("100 %").await;
+    browser.leave().await;
+    assert!(!all(&browser).await.contains("hunter22"));
+    browser.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_has_expired_shows_nothing() {
+    let (site, browser) = world(Kind::default()).await;
+    let run = site.submit("slow", "release-8", json!({})).await;
+    let api = run.replace(&site.url("/runs/"), "/api/v1/runs/");
+    let link = site.post(&format!("{api}/link"), json!({ "seconds": 1 })).await;
+    let progress = link["progress_url"].as_str().unwrap();
+    while reqwest::get(progress).await.unwrap().status() != 403 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let platform = Platform::showing(&site, &link).await;
+    browser.go(&platform.url).await;
+    browser.enter("#frame").await;
+    browser.wait_text("link").await;
+    assert!(!browser.has("progress").await, "nothing is told of the run");
+    browser.leave().await;
+    assert!(!all(&browser).await.contains("release-8"));
+}
