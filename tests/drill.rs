@@ -112,7 +112,12 @@ mod postgres {
 
     #[test]
     fn p4_every_run_is_taken_over_within_six_seconds_of_a_kill() {
-        clean(POSTGRES, 6, &["worker-killed", "worker-killed-twice"]);
+        clean(POSTGRES, 8, &["worker-killed", "worker-killed-twice"]);
+    }
+
+    #[test]
+    fn p4_every_run_moves_again_within_a_second_of_a_restart_on_the_same_host() {
+        clean(POSTGRES, 6, &["worker-restarted"]);
     }
 
     #[test]
@@ -130,6 +135,7 @@ mod postgres {
         clean(POSTGRES, 6, &["database-restarted", "database-killed", "database-refuses"]);
     }
 
+    /// The shortened form of `database-away-120s`, which is in no test: to a worker both are an outage of many leases.
     #[test]
     fn p7_a_database_that_is_away_for_many_leases_costs_nothing_either() {
         clean(POSTGRES, 6, &["database-away-30s"]);
@@ -159,6 +165,26 @@ fn in_somebodys_database_a_drill_says_what_it_cannot_do_and_leaves_nothing() {
     drill.signal("-TERM");
     assert_eq!(drill.finish().status.code(), Some(143));
     assert_eq!(schemas(), "0");
+}
+
+#[test]
+fn a_drill_that_proves_nothing_does_not_say_that_all_is_well() {
+    let place = Place::new();
+    let report = report(&place, 4, &["database-killed", "worker-restarted"], SQLITE, 1);
+    let results = report["faults"].as_array().expect("faults").iter().map(|row| row["result"].clone());
+    assert_eq!(results.collect::<Vec<_>>(), ["skipped", "skipped"], "{report:#}");
+    assert_eq!(report["clean"], false);
+}
+
+#[test]
+fn a_drill_is_told_of_one_place() {
+    let place = Place::new();
+    for before in [true, false] {
+        let (drill, store) = (["drill", "--postgres"], ["--store", "postgres://nobody@127.0.0.1:9/x"]);
+        let args = if before { [store, drill].concat() } else { [drill, store].concat() };
+        let output = place.expect(2, &args);
+        assert!(text(&output).contains("--postgres makes a cluster of the drill's own"), "{}", text(&output));
+    }
 }
 
 /// A drill that goes on, and the folder in which it keeps its scene.

@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) store: Place,
     /// That as it was written, if it was: it may hold a password.
     pub(crate) address: Option<Address>,
+    /// Whether a flag or the environment names the store, and not the configuration file.
+    pub(crate) is_store_named: bool,
     /// Where everything else lives.
     pub(crate) data_dir: PathBuf,
     /// Runs that a worker holds at once; `None` for the engine's own default.
@@ -135,6 +137,7 @@ impl Settings {
         Ok(Self {
             store: store(global, &file, base, &data_dir, &path)?,
             address: global.store.clone().or(file.store),
+            is_store_named: global.store.is_some(),
             concurrency: file.worker.concurrency,
             grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
             queues: file.queues,

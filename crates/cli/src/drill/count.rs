@@ -67,6 +67,45 @@ pub(super) struct Counts {
     pub(super) wrong: Vec<String>,
 }
 
+/// A worker that had errors to report when its lease was over.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    pub(super) pid: u32,
+    pub(super) error: String,
+    /// Whether they count: nobody else could have taken its runs.
+    pub(super) counts: bool,
+}
+
+impl Late {
+    /// Whether a line tells of such an error.
+    pub(super) fn is_told_by(&self, line: &Line) -> bool {
+        line.what == What::End && line.pid == self.pid && line.thing.contains(&self.error)
+    }
+}
+
+/// How many errors were reported late, and what of that is not as promised.
+pub(super) fn late(evidence: &Evidence, late: &Late) -> (usize, Vec<String>) {
+    let reported = evidence.ledger.iter().filter(|line| late.is_told_by(line)).collect::<Vec<_>>();
+    let mut wrong = Vec::new();
+    if reported.is_empty() {
+        wrong.push("no step of the woken worker reported its error: nothing is proven".to_owned());
+    }
+    for line in &reported {
+        let run = evidence.projects.iter().find(|project| project.name == line.project).and_then(|it| it.run.as_ref());
+        let is_it = |event: &&Event| {
+            let error = event.data["error"].as_str().unwrap_or_default();
+            event.step.as_deref() == Some(&line.step) && error.contains(&late.error)
+        };
+        let counted = run.into_iter().flat_map(|run| of_kind(run, "step.retrying")).filter(is_it).count();
+        match (late.counts, counted) {
+            (true, 0) => wrong.push(format!("{}: the error of {} is not in the store", line.project, line.step)),
+            (false, 1..) => wrong.push(format!("{}: the error of {} was not refused", line.project, line.step)),
+            _ => {}
+        }
+    }
+    (reported.len(), wrong)
+}
+
 /// Counts.
 pub(super) fn count(evidence: &Evidence) -> Counts {
     let mut counts = Counts { duplicates: evidence.strays.len(), ..Counts::default() };

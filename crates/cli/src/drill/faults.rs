@@ -5,9 +5,11 @@ use clap::ValueEnum;
 /// What a drill makes go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// The worker is killed with SIGKILL, and started again
+    /// The worker is killed with SIGKILL; another takes over, or where there is none it is started again
     WorkerKilled,
-    /// The same again as soon as the next worker has begun
+    /// The same, and it is started again at once on its host; SQLite: that is worker-killed
+    WorkerRestarted,
+    /// The worker is killed, and so is the next one as soon as it has begun
     WorkerKilledTwice,
     /// The same at six other moments: as it starts, in mid-push, between two steps, with a step done and not written down
     WorkerKilledAnywhere,
@@ -44,6 +46,7 @@ impl Fault {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::WorkerKilled => "worker killed (-9)",
+            Self::WorkerRestarted => "worker killed, started again on its host",
             Self::WorkerKilledTwice => "worker killed twice in a row",
             Self::WorkerKilledAnywhere => "worker killed at six other moments",
             Self::WorkerTerminated => "worker stopped by SIGTERM",
@@ -69,9 +72,11 @@ impl Fault {
     /// Seconds that it adds to those that the projects take.
     pub(super) fn seconds(self) -> u32 {
         match self {
-            Self::WorkerKilled | Self::WorkerTerminated | Self::DatabaseRestarted | Self::DatabaseKilled => 2,
-            Self::WorkerKilledTwice | Self::StepFails => 3,
+            Self::WorkerRestarted | Self::WorkerTerminated | Self::DatabaseRestarted | Self::DatabaseKilled => 2,
+            Self::StepFails => 3,
+            Self::WorkerKilled => 6,
             Self::WorkerKilledAnywhere | Self::StepFailsTwice => 8,
+            Self::WorkerKilledTwice => 12,
             Self::WorkerFrozen | Self::WorkerFrozenError => 9,
             Self::DatabaseRefuses | Self::DiskFull | Self::SubmitWhileAway => 12,
             Self::DatabaseAway30s => 32,

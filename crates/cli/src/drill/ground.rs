@@ -6,6 +6,7 @@ use surefoot_scratch_postgres::{ScratchError, ScratchPostgres};
 
 use super::faults::Fault;
 use crate::args::Drill;
+use crate::config::Settings;
 use crate::errors::Failure;
 use crate::out;
 use crate::place::{Address, Place};
@@ -22,8 +23,14 @@ pub(super) enum Ground {
 
 impl Ground {
     /// As the command line asks for it.
-    pub(super) fn of(args: &Drill, store: Option<&Address>) -> Result<Self, Failure> {
-        match store {
+    pub(super) fn of(args: &Drill, settings: &Settings) -> Result<Self, Failure> {
+        if args.postgres && settings.is_store_named {
+            return Err(Failure::usage(
+                "--postgres makes a cluster of the drill's own, and --store names another place",
+            )
+            .hint("give one of them; SUREFOOT_STORE counts as --store"));
+        }
+        match settings.address.as_ref() {
             _ if args.postgres => blocking(ScratchPostgres::start).map(Self::Own),
             Some(url) if url.expose().starts_with("postgres") => Ok(Self::Theirs(url.clone())),
             // Another SQLite store is as good as a scratch one, and nobody's real one is put at risk.

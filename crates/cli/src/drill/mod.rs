@@ -28,7 +28,7 @@ use crate::signals::Signals;
 use crate::{out, shipped, summary};
 use ground::Ground;
 use inject::Came;
-use report::{Report, Row, Verdict};
+use report::{Report, Row};
 use scene::Scene;
 
 pub(crate) use faults::Fault;
@@ -42,7 +42,7 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     shipped::expect_tools(&shipped::workflow())?;
     let mut signals = Signals::install()?;
     let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
-    let ground = Arc::new(Ground::of(args, app.settings.address.as_ref())?);
+    let ground = Arc::new(Ground::of(args, &app.settings)?);
     let report = tokio::select! {
         report = rows(args, faults, &ground) => report?,
         exit = signals.next() => {
@@ -76,7 +76,7 @@ async fn rows(args: &Drill, faults: &[Fault], ground: &Arc<Ground>) -> Result<Re
         projects: args.projects,
         steps: shipped::workflow().steps().len(),
         seconds: began.elapsed().as_secs_f64().round(),
-        clean: rows.iter().all(|row| row.result != Verdict::Unclean),
+        clean: report::are_clean(&rows),
         faults: rows,
     })
 }
@@ -113,14 +113,20 @@ async fn row(args: &Drill, fault: Fault, place: &Place, ground: &Arc<Ground>) ->
 
 async fn play(scene: &mut Scene, args: &Drill, fault: Fault) -> Result<Row, Failure> {
     scene.submit(args.projects).await?;
-    let injected = match inject::inject(scene, fault).await? {
+    let mut injected = match inject::inject(scene, fault).await? {
         Came::Of(injected) => injected,
         Came::Skipped(why) => return Ok(Row::skipped(fault, &why)),
     };
     scene.settle(QUIET).await;
     let evidence = evidence::gather(scene, &injected.doomed).await?;
+    if let Some(late) = &injected.late {
+        let (reported, wrong) = count::late(&evidence, late);
+        injected.notes.push(format!("{reported} steps reported an error when it woke"));
+        injected.wrong.extend(wrong);
+    }
     let moved = moves::longest(&injected.breaks, &evidence::histories(scene, &evidence));
-    Ok(Row::of(fault, count::count(&evidence), injected, moved, scene.limit()))
+    let limit = injected.limit.unwrap_or(scene.limit());
+    Ok(Row::of(fault, count::count(&evidence), injected, moved, limit))
 }
 
 /// Where the scenes are: folders of a temporary folder, or of one that is kept.

@@ -158,6 +158,12 @@ impl Row {
     }
 }
 
+/// Whether something was proven, and nothing was found.
+pub(super) fn are_clean(rows: &[Row]) -> bool {
+    let any = |verdict| rows.iter().any(|row| row.result == verdict);
+    any(Verdict::Clean) && !any(Verdict::Unclean)
+}
+
 fn too_slow(moved: Option<Duration>, limit: Duration) -> Option<String> {
     match moved {
         None => Some("a project that was running never moved again".to_owned()),
@@ -191,8 +197,9 @@ impl Report {
             skipped => format!(", {skipped} skipped"),
         };
         let (clean, all) = (of(Verdict::Clean), self.faults.len());
+        let nothing = if of(Verdict::Skipped) == all { "nothing is proven: every fault was skipped\n" } else { "" };
         format!(
-            "{clean} of {all} faults clean{skipped}; {} projects of {} steps each, 3 at a time, on {}, in {:.0} s\n",
+            "{nothing}{clean} of {all} faults clean{skipped}; {} projects of {} steps each, 3 at a time, on {}, in {:.0} s\n",
             self.projects, self.steps, self.store, self.seconds
         )
     }
@@ -235,6 +242,17 @@ mod tests {
         check(&row(broken(3), stuck, Some(10)), Some("shop is stuck"));
         let unsaid = Counts { duplicates: 1, ..Counts::default() };
         assert_eq!(row(broken(3), unsaid, Some(10)).result, Verdict::Unclean);
+    }
+
+    #[test]
+    fn a_drill_that_skipped_everything_proves_nothing() {
+        let skipped = || Row::skipped(Fault::DiskFull, "no disk");
+        let clean = || row(broken(3), Counts::default(), Some(20));
+        let unclean = || row(broken(3), Counts::default(), None);
+        assert!(are_clean(&[clean(), skipped()]));
+        assert!(!are_clean(&[clean(), unclean(), skipped()]));
+        assert!(!are_clean(&[skipped(), skipped()]));
+        assert!(!are_clean(&[]));
     }
 
     #[test]

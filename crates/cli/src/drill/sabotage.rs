@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ const NAME: &str = "sabotage.json";
 pub(super) enum Act {
     /// The attempt fails with this error.
     Fail(String),
+    /// The attempt waits until it is let go on, and then fails with this error.
+    Late(String),
     /// The worker kills itself with SIGKILL, before it can write down that the step is done.
     Die,
 }
@@ -40,6 +43,11 @@ impl Act {
     /// Fails with an error that says whose it is.
     pub(super) fn ours(error: &str) -> Self {
         Self::Fail(format!("{OURS}{error}"))
+    }
+
+    /// The same, as soon as it is let.
+    pub(super) fn late(error: &str) -> Self {
+        Self::Late(format!("{OURS}{error}"))
     }
 }
 
@@ -71,6 +79,35 @@ pub(super) fn planned(folder: &Path) -> io::Result<Vec<Sabotage>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// Between two looks at whether an attempt is let go on.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The file that lets attempts go on.
+const RELEASED: &str = "released";
+
+/// Begins the names of the files of attempts that wait.
+const HELD: &str = "held.";
+
+/// Waits, in a worker, until attempts are let go on.
+pub(super) async fn hold(folder: &Path, name: &str) -> io::Result<()> {
+    File::create(folder.join(format!("{HELD}{name}")))?;
+    while !folder.join(RELEASED).exists() {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// How many attempts wait, or have waited.
+pub(super) fn held(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(HELD)).count()
+}
+
+/// Lets them go on.
+pub(super) fn release(folder: &Path) -> io::Result<()> {
+    File::create(folder.join(RELEASED)).map(drop)
 }
 
 /// Whether it may go wrong now: what goes wrong once is noted in the folder.

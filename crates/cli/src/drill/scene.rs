@@ -1,5 +1,6 @@
 //! The scene of one fault: a folder, a store, projects submitted to it, and the workers that are at work on them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
@@ -7,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use surefoot::store::RunFilter;
-use surefoot::{Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp};
+use surefoot::{Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp, WorkerId};
 use surefoot_initializer::process::Group;
 use tokio::process::Command;
 
+use super::count::Late;
+use super::evidence;
 use super::ground::Ground;
 use super::ledger::{Ledger, Line, What};
-use super::moves::Break;
+use super::moves::{self, Break};
 use super::sabotage::{self, Sabotage};
 use super::workers::{self, Worker};
 use crate::app::App;
@@ -28,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// The longest wait for something that must happen soon.
 pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// How soon every project must move again where the process or the database is back on its host: no lease has to run out.
+pub(super) const ON_THE_SAME_HOST: Duration = Duration::from_secs(1);
 
 /// A project whose submission was acknowledged.
 #[derive(Clone, Debug)]
@@ -59,8 +65,12 @@ pub(super) struct Injected {
     /// The workers that go on.
     pub(super) crew: Vec<Worker>,
     pub(super) breaks: Vec<Break>,
+    /// How soon every project must move again, where it is sooner than the scene's own limit.
+    pub(super) limit: Option<Duration>,
     /// Projects that are to fail.
     pub(super) doomed: Vec<String>,
+    /// A worker that reports errors after its lease was over.
+    pub(super) late: Option<Late>,
     pub(super) notes: Vec<String>,
     /// What was not as promised.
     pub(super) wrong: Vec<String>,
@@ -158,7 +168,7 @@ impl Scene {
 
     /// How soon every project must move again.
     pub(super) fn limit(&self) -> Duration {
-        Duration::from_secs(if self.is_embedded() { 1 } else { 6 })
+        if self.is_embedded() { ON_THE_SAME_HOST } else { Duration::from_secs(6) }
     }
 
     /// As many workers as there are while nothing is wrong, at work for some seconds.
@@ -189,10 +199,20 @@ impl Scene {
         if self.is_embedded() {
             return runs.iter().map(|run| run.id).collect();
         }
-        let (workers, name) = (self.store.workers().await.unwrap_or_default(), format!(" {pid}"));
-        let its = workers.iter().filter(|info| info.name.ends_with(&name)).map(|info| info.id).collect::<Vec<_>>();
+        let its = self.named(pid).await;
         let held = runs.iter().filter(|run| run.head.worker.is_some_and(|worker| its.contains(&worker)));
         held.map(|run| run.id).collect()
+    }
+
+    /// Whether the store knows a worker process.
+    pub(super) async fn knows(&self, pid: u32) -> bool {
+        !self.named(pid).await.is_empty()
+    }
+
+    /// The workers that have a process's name.
+    async fn named(&self, pid: u32) -> Vec<WorkerId> {
+        let (workers, name) = (self.store.workers().await.unwrap_or_default(), format!(" {pid}"));
+        workers.iter().filter(|info| info.name.ends_with(&name)).map(|info| info.id).collect()
     }
 
     /// After a worker has gone: another in its place, and the break that this was.
@@ -210,6 +230,11 @@ impl Scene {
     /// From now on these things go wrong, and no others.
     pub(super) fn sabotage(&self, plan: &[Sabotage]) -> Result<(), Failure> {
         sabotage::plan(&self.folder, plan).map_err(|error| unusable("write into", &self.folder, &error))
+    }
+
+    /// Lets attempts go on that were to wait.
+    pub(super) fn release(&self) -> Result<(), Failure> {
+        sabotage::release(&self.folder).map_err(|error| unusable("write into", &self.folder, &error))
     }
 
     pub(super) fn lines(&self) -> Result<Vec<Line>, Failure> {
@@ -235,17 +260,25 @@ impl Scene {
         }
     }
 
-    /// Waits for a line of the ledger after the first `seen`; gives how many there are then.
+    /// Waits for a line of the ledger after the first `seen`.
     pub(super) async fn until_line(
         &self,
         what: &str,
         seen: usize,
         is_it: impl Fn(&Line) -> bool,
-    ) -> Result<usize, Failure> {
-        self.until(what, SOON, async || {
-            let lines = self.lines()?;
-            let found = lines.iter().skip(seen).position(&is_it);
-            Ok(found.map(|_| lines.len()))
+    ) -> Result<Line, Failure> {
+        self.until(what, SOON, async || Ok(self.lines()?.into_iter().skip(seen).find(&is_it))).await
+    }
+
+    /// Waits until every run that a break stopped has moved again.
+    pub(super) async fn until_moved(&self, stopped: &Break) -> Result<(), Failure> {
+        self.until("another worker to take over", SOON, async || {
+            let mut histories = BTreeMap::new();
+            for run in &stopped.running {
+                histories.insert(*run, evidence::history(self.store.as_ref(), *run).await?);
+            }
+            let moved = moves::longest(std::slice::from_ref(stopped), &histories).is_some();
+            Ok((moved || stopped.running.is_empty()).then_some(()))
         })
         .await
     }

@@ -96,6 +96,10 @@ impl Witness {
         let hit = planned.into_iter().find(|one| one.hits(step, project, attempt, pid));
         match hit.filter(|one| sabotage::claim(&self.folder, one)).map(|one| one.act) {
             Some(Act::Fail(message)) => Err(message.into()),
+            Some(Act::Late(message)) => {
+                sabotage::hold(&self.folder, &format!("{project}.{step}")).await?;
+                Err(message.into())
+            }
             Some(Act::Die) => {
                 kill_process(getpid(), Signal::KILL)?;
                 std::future::pending().await

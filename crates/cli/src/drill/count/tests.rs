@@ -202,3 +202,31 @@ fn what_is_in_nobodys_name_is_not_forgiven() {
     // A ledger that lacks a step that the store calls completed was doctored, or the step was never run.
     check(|books| books.ledger.retain(|line| line.step != "push"), (0, 0, 0, 0));
 }
+
+#[test]
+fn an_error_that_is_reported_late_is_judged_by_who_holds_the_lease() {
+    let check = |told: bool, counted: bool, counts: bool, expect: &[&str]| {
+        let mut books = honest();
+        if told {
+            books.ledger.push(line(12, What::End, "credentials", "the drill: too late"));
+        }
+        if counted {
+            let data = serde_json::json!({ "attempt": 1, "error": "the drill: too late" });
+            told_of(&mut books, Event { data, ..event(15, "step.retrying", "credentials") });
+        }
+        let one = Late { pid: 1, error: "too late".to_owned(), counts };
+        assert_eq!(late(&books, &one), (usize::from(told), expect.iter().map(ToString::to_string).collect()));
+        // Another worker's errors are no evidence.
+        assert_eq!(late(&books, &Late { pid: 2, ..one }).0, 0);
+    };
+    check(true, true, true, &[]);
+    check(true, false, true, &["shop: the error of credentials is not in the store"]);
+    check(true, false, false, &[]);
+    check(true, true, false, &["shop: the error of credentials was not refused"]);
+    check(false, false, true, &["no step of the woken worker reported its error: nothing is proven"]);
+    check(false, false, false, &["no step of the woken worker reported its error: nothing is proven"]);
+}
+
+fn told_of(books: &mut Evidence, event: Event) {
+    told(books).events.push(event);
+}

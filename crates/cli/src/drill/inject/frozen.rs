@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::super::ledger::{Line, What};
+use super::super::count::Late;
 use super::super::moves::Break;
-use super::super::sabotage::{Act, Sabotage};
+use super::super::sabotage::{self, Act, Sabotage};
 use super::super::scene::{Injected, SOON, Scene};
 use super::super::workers::Worker;
 use crate::errors::Failure;
@@ -17,11 +17,20 @@ const FROZEN: Duration = Duration::from_secs(8);
 /// Exit status of a worker that finds the store in use.
 const IN_USE: i32 = 3;
 
+/// How long the woken worker is given to report, before what there is is judged.
+const REPORTS: Duration = Duration::from_secs(5);
+
+/// What its steps report.
+const ERROR: &str = "an error that a frozen worker reports late";
+
 /// Freezes the worker that holds the most, and wakes it again; with `errors`, each of its steps then has one to report.
 pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
     let zombie = scene.busiest(&mut crew).await?;
+    if errors {
+        about_to_fail(scene, zombie.id()).await?;
+    }
     let frozen_at = scene.now();
     zombie.signal(Signal::STOP)?;
     let running = scene.held(zombie.id()).await;
@@ -29,17 +38,35 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
     if scene.is_embedded() {
         second_is_refused(scene, &mut injected).await?;
     }
-    if errors {
-        scene.sabotage(&errors_of(&scene.lines()?, zombie.id()))?;
-    }
     sleep.await;
+    if errors {
+        scene.sabotage(&[])?;
+        scene.release()?;
+    }
     let woken_at = scene.now();
     zombie.signal(Signal::CONT)?;
     let back = if scene.is_embedded() { woken_at } else { frozen_at };
-    injected.notes.extend(errors.then(|| format!("{} steps had an error to report when it woke", running.len())));
     injected.breaks.push(Break { back, running });
+    if errors {
+        let late = Late { pid: zombie.id(), error: ERROR.to_owned(), counts: scene.is_embedded() };
+        let reported = async || Ok(scene.lines()?.iter().any(|line| late.is_told_by(line)).then_some(()));
+        // That none was reported is seen when all is over.
+        let _judged_later = scene.until("an error to be reported", REPORTS, reported).await;
+        injected.late = Some(late);
+    }
     crew.push(zombie);
     Ok(Injected { crew, ..injected })
+}
+
+/// Waits until every run of a worker stands in a step that has done its work, and fails as soon as it is let.
+async fn about_to_fail(scene: &Scene, pid: u32) -> Result<(), Failure> {
+    let fails = Act::late(ERROR);
+    scene.sabotage(&[Sabotage { step: None, pid: Some(pid), ..Sabotage::of("", fails) }])?;
+    let all = async || {
+        let (held, runs) = (sabotage::held(&scene.folder), scene.held(pid).await.len());
+        Ok((held > 0 && held >= runs).then_some(()))
+    };
+    scene.until("every step of the worker to be about to fail", SOON, all).await
 }
 
 /// On an embedded store nobody else can take the runs: the frozen worker may wake at any moment, and holds the lock.
@@ -52,17 +79,4 @@ async fn second_is_refused(scene: &mut Scene, injected: &mut Injected) -> Result
         injected.wrong.push(format!("a second worker beside the frozen one ended with {status}: {}", second.said()));
     }
     Ok(())
-}
-
-/// An error for each step that was under way, once.
-fn errors_of(lines: &[Line], pid: u32) -> Vec<Sabotage> {
-    let ended = |begun: &Line| lines.iter().any(|line| line.what == What::End && line.key == begun.key);
-    let under_way = lines.iter().filter(|line| line.what == What::Begin && line.pid == pid && !ended(line));
-    let error = |line: &Line| Sabotage {
-        projects: vec![line.project.clone()],
-        pid: Some(pid),
-        once: Some(format!("{}-{}", line.project, line.step)),
-        ..Sabotage::of(&line.step, Act::ours("an error that a frozen worker reports late"))
-    };
-    under_way.map(error).collect()
 }

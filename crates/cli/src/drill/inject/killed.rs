@@ -5,29 +5,55 @@ use std::time::Duration;
 use rustix::process::Signal;
 use surefoot::Timestamp;
 
-use super::super::ledger::What;
+use super::super::ledger::{Line, What};
+use super::super::moves::Break;
 use super::super::sabotage::{Act, Sabotage};
-use super::super::scene::{Injected, SOON, Scene};
+use super::super::scene::{Injected, ON_THE_SAME_HOST, SOON, Scene};
 use super::super::workers::Worker;
+use super::Came;
 use crate::errors::Failure;
 
-/// Once, some seconds in.
+/// Once, some seconds in. Where another worker lives, it takes over, and only then a new one is started: on this host that
+/// one would free the runs at once.
 pub(super) async fn once(scene: &mut Scene) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
-    kill(scene, &mut crew, &mut injected).await?;
+    let victim = scene.busiest(&mut crew).await?;
+    kill_and_leave(scene, victim, &mut crew, &mut injected).await?;
     Ok(Injected { crew, ..injected })
 }
 
-/// Again as soon as the next one has begun a step.
+/// Killed and started again at once: its lock says that it is dead, and no lease has to run out.
+pub(super) async fn restarted(scene: &mut Scene) -> Result<Came, Failure> {
+    if scene.is_embedded() {
+        let why = "that is worker-killed here: one worker at a time lives on the store, and is started again at once";
+        return Ok(Came::Skipped(why.to_owned()));
+    }
+    let mut crew = scene.crew().await?;
+    let victim = scene.busiest(&mut crew).await?;
+    let pid = victim.id();
+    victim.kill().await?;
+    let running = scene.held(pid).await;
+    crew.push(scene.worker()?);
+    let breaks = vec![Break { back: scene.now(), running }];
+    Ok(Injected { crew, breaks, limit: Some(ON_THE_SAME_HOST), ..Injected::default() }.into())
+}
+
+/// And so is the next one as soon as it has begun a step. Where another worker lives, that is who has taken over, as soon as
+/// there is a third to take over from it.
 pub(super) async fn twice(scene: &mut Scene) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
-    kill(scene, &mut crew, &mut injected).await?;
-    let (next, seen) = (crew.last().map(Worker::id), scene.lines()?.len());
-    scene.until_line("the next worker to begin", seen, |line| Some(line.pid) == next).await?;
-    let last = crew.remove(crew.len() - 1);
-    kill_this(scene, last, &mut crew, &mut injected).await?;
+    let victim = scene.busiest(&mut crew).await?;
+    kill_and_leave(scene, victim, &mut crew, &mut injected).await?;
+    let next = crew.last().map_or(0, Worker::id);
+    if scene.is_embedded() {
+        scene.until_line("the next worker to begin", 0, |line| line.pid == next).await?;
+    } else {
+        scene.until("the next worker to be there", SOON, async || Ok(scene.knows(next).await.then_some(()))).await?;
+    }
+    let victim = scene.busiest(&mut crew).await?;
+    kill_and_leave(scene, victim, &mut crew, &mut injected).await?;
     Ok(Injected { crew, ..injected })
 }
 
@@ -72,7 +98,7 @@ async fn at(
     injected: &mut Injected,
 ) -> Result<(), Failure> {
     let seen = scene.lines()?.len();
-    match moment {
+    let hit = match moment {
         Moment::Done(step) => {
             scene.sabotage(&[Sabotage { once: Some((*step).to_owned()), ..Sabotage::of(step, Act::Die) }])?;
             let (pid, gone) = died(scene, crew).await?;
@@ -80,20 +106,24 @@ async fn at(
             injected.breaks.push(scene.replace(crew, gone, running)?);
             return Ok(());
         }
-        Moment::Starting => tokio::time::sleep(Duration::from_millis(20)).await,
-        Moment::During(step, delay) => {
-            scene.until_line(step, seen, |line| line.what == What::Begin && line.step == *step).await?;
-            tokio::time::sleep(*delay).await;
-        }
-        Moment::Between => drop(scene.until_line("a step to end", seen, |line| line.what == What::End).await?),
-    }
-    match moment {
         Moment::Starting => {
+            tokio::time::sleep(Duration::from_millis(20)).await;
             let last = crew.remove(crew.len() - 1);
-            kill_this(scene, last, crew, injected).await
+            return kill_and_replace(scene, last, crew, injected).await;
         }
-        _ => kill(scene, crew, injected).await,
-    }
+        Moment::During(step, delay) => {
+            let is_it = |line: &Line| line.what == What::Begin && line.step == *step;
+            let hit = scene.until_line(step, seen, is_it).await?;
+            tokio::time::sleep(*delay).await;
+            hit
+        }
+        Moment::Between => scene.until_line("a step to end", seen, |line| line.what == What::End).await?,
+    };
+    // The one that was seen at it, and not the other.
+    let Some(index) = crew.iter().position(|worker| worker.id() == hit.pid) else {
+        return Err(Failure::store(format!("worker {}, which was to be killed, is gone", hit.pid)));
+    };
+    kill_and_replace(scene, crew.remove(index), crew, injected).await
 }
 
 /// Waits until one of the crew has killed itself.
@@ -104,12 +134,27 @@ async fn died(scene: &Scene, crew: &mut Vec<Worker>) -> Result<(u32, Timestamp),
     Ok((crew.remove(index).id(), gone))
 }
 
-async fn kill(scene: &mut Scene, crew: &mut Vec<Worker>, injected: &mut Injected) -> Result<(), Failure> {
-    let victim = scene.busiest(crew).await?;
-    kill_this(scene, victim, crew, injected).await
+/// Kills it; another is started when the others, if there are any, have taken over.
+async fn kill_and_leave(
+    scene: &mut Scene,
+    victim: Worker,
+    crew: &mut Vec<Worker>,
+    injected: &mut Injected,
+) -> Result<(), Failure> {
+    if scene.is_embedded() {
+        return kill_and_replace(scene, victim, crew, injected).await;
+    }
+    let (pid, back) = (victim.id(), scene.now());
+    victim.kill().await?;
+    let stopped = Break { back, running: scene.held(pid).await };
+    scene.until_moved(&stopped).await?;
+    injected.breaks.push(stopped);
+    crew.push(scene.worker()?);
+    Ok(())
 }
 
-async fn kill_this(
+/// Kills it, and starts another at once.
+async fn kill_and_replace(
     scene: &mut Scene,
     victim: Worker,
     crew: &mut Vec<Worker>,

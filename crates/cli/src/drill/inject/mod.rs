@@ -34,6 +34,7 @@ impl From<Injected> for Came {
 pub(super) async fn inject(scene: &mut Scene, fault: Fault) -> Result<Came, Failure> {
     Ok(match fault {
         Fault::WorkerKilled => killed::once(scene).await?.into(),
+        Fault::WorkerRestarted => killed::restarted(scene).await?,
         Fault::WorkerKilledTwice => killed::twice(scene).await?.into(),
         Fault::WorkerKilledAnywhere => killed::anywhere(scene).await?.into(),
         Fault::WorkerTerminated => killed::terminated(scene).await?.into(),
