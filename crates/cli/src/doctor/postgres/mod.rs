@@ -1,5 +1,7 @@
 //! A store in PostgreSQL: what its server guarantees, as it says itself and as it was measured.
 
+#[cfg(test)]
+mod doctored;
 mod durability;
 mod reach;
 mod standby;
