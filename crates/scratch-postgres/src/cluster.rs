@@ -179,7 +179,7 @@ impl ScratchPostgres {
             let ended = self.server().as_mut().and_then(|child| child.try_wait().ok().flatten());
             if ended.is_some() || begin.elapsed() > PATIENCE {
                 let log = std::fs::read_to_string(self.ground.path().join("log")).unwrap_or_default();
-                return Err(ScratchError(format!("postgres does not come up: {refused}\n{}", log.trim())));
+                return Err(ScratchError(format!("postgres does not come up: {refused}\n{}", end_of(&log))));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -272,6 +272,13 @@ impl Drop for ScratchPostgres {
             let _ = self.stop(Stop::Kill);
         }
     }
+}
+
+/// The last lines of a log, which say why.
+fn end_of(log: &str) -> String {
+    const SHOWN: usize = 10;
+    let lines = log.trim().lines().collect::<Vec<_>>();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
 /// Writes the server's settings.

@@ -1,5 +1,6 @@
 //! What a scratch server stands on: a folder, a free port, and a user that is not root.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -88,8 +89,43 @@ fn someone() -> Result<(u32, u32), ScratchError> {
     })
 }
 
-/// A port that was free a moment ago.
+/// From here on nothing of a usual system listens.
+const LOWEST: u16 = 20_000;
+
+/// A port that was free a moment ago, and that the kernel gives to nobody: one of those that it hands out to whoever connects
+/// somewhere would be taken while a server is away for two minutes, and the server could not come back.
 pub(crate) fn free_port() -> Result<u16, ScratchError> {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    if let Some(port) = (0..100).filter_map(|_| quiet_port()).find(is_free) {
+        return Ok(port);
+    }
     let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(while_doing("cannot bind to the loopback"))?;
     Ok(listener.local_addr().map_err(while_doing("cannot see what was bound"))?.port())
+}
+
+/// A random one below those that the kernel hands out, if there are such.
+fn quiet_port() -> Option<u16> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let end = range.split_whitespace().next()?.parse::<u16>().ok().filter(|end| *end > LOWEST)?;
+    let random = RandomState::new().build_hasher().finish();
+    Some(LOWEST + (random % u64::from(end - LOWEST)) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_none_that_the_kernel_hands_out() {
+        if quiet_port().is_none() {
+            return;
+        }
+        // Whoever binds to port 0 gets what whoever connects gets.
+        let handed_out = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let lowest = (0..50).map(|_| handed_out()).min().unwrap();
+        for _ in 0..50 {
+            let port = free_port().unwrap();
+            assert!((LOWEST..lowest).contains(&port), "{port}, and the kernel begins at {lowest} or before");
+        }
+    }
 }
