@@ -251,6 +251,33 @@ pub async fn a_second_worker(scene: Scene) {
     assert_eq!(scene.claim_ids(second, 10).await, [run.id]);
 }
 
+/// Names need not be unique: of two workers with one name each holds its own, and one takes over from the other.
+pub async fn two_workers_of_one_name(scene: Scene) {
+    let first = scene.worker("twin").await;
+    let run = scene.start(first, &plan("a", &["one", "two"])).await;
+    let run = scene.commit(&run, step).await;
+    let second = scene.worker("twin").await;
+    if scene.many_workers {
+        let other = scene.start(second, &plan("b", &["one"])).await;
+        assert_eq!(scene.heartbeat(first).await.held, [run.id]);
+        assert_eq!(scene.heartbeat(second).await.held, [other.id]);
+        assert_eq!(scene.claim_ids(second, 10).await, []);
+        scene.clock.advance(LEASE - SECOND);
+        scene.heartbeat(second).await;
+        scene.clock.advance(SECOND);
+        let reclaimed = scene.store.reclaim().await.unwrap();
+        assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
+        assert_eq!(scene.heartbeat(second).await.held, [other.id]);
+        scene.complete(&other).await;
+    }
+    let alive = scene.store.workers().await.unwrap();
+    assert_eq!(alive.iter().map(|worker| (worker.id, &*worker.name)).collect::<Vec<_>>(), [(second, "twin")]);
+    fenced_off(&scene, first, &run).await;
+    let again = scene.claim_one(second).await;
+    assert_eq!((again.id, again.head.worker, again.head.epoch), (run.id, Some(second), run.head.epoch + 1));
+    scene.complete(&again).await;
+}
+
 fn policy(policy: OnInterrupt, cap: u32) -> Arc<Workflow> {
     let workflow = Workflow::builder("a")
         .step_with("one", WORK, |step| step.on_interrupt(policy).max_interruptions(cap))
