@@ -1,10 +1,13 @@
 //! Surefoot on PostgreSQL: a cluster of its own with fsync on, workers that are processes, and pgbench on the same machine in
 //! the same run.
 
+mod claims;
+mod dead;
 mod pgbench;
 mod prepare;
 mod processes;
 mod table;
+mod wanted;
 
 use std::time::Duration;
 
@@ -23,22 +26,26 @@ pub(crate) struct Suite {
     /// Seconds that each measurement takes.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Finished runs in the database, each a table of its own.
+    /// Finished runs in the database, each a cluster and a table of its own; they take turns in each round.
     #[arg(long, value_delimiter = ',', default_value = "0,1000000")]
     history: Vec<u64>,
 }
 
 /// In the order in which they are measured, from few to many.
-const LOADS: [Load; 8] = [
+const LOADS: [Load; 9] = [
     Load { steps: 1, workers: 1, at_once: 1 },
     Load { steps: 7, workers: 1, at_once: 1 },
     Load { steps: 1, workers: 1, at_once: 256 },
     Load { steps: 1, workers: 2, at_once: 256 },
+    Load { steps: 1, workers: 4, at_once: 256 },
     Load { steps: 7, workers: 1, at_once: 256 },
     Load { steps: 7, workers: 2, at_once: 256 },
     Load { steps: 7, workers: 2, at_once: 512 },
     Load { steps: 7, workers: 4, at_once: 256 },
 ];
+
+/// The load by which one history is held against another, and by which a claim is judged.
+const BUSIEST: Load = Load { steps: 7, workers: 2, at_once: 256 };
 
 /// What the rounds over one history came to.
 #[derive(Default)]
@@ -54,25 +61,49 @@ struct Rounds {
     /// Submitted here, run there: woken by NOTIFY, and by polling alone.
     notified: Vec<Figures>,
     polled: Vec<Figures>,
+    /// Claims of one run of many that wait, and claims that find nothing.
+    claims: Vec<Figures>,
+    empty_claims: Vec<Figures>,
+    /// Dead rows in the midst of the busiest load.
+    dead: Vec<dead::Dead>,
     /// Transactions that one worker makes while there is nothing to do.
     idle: Vec<Figures>,
 }
 
-pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
-    println!("Median of {} rounds, {} s each; workers are processes of their own.\n", suite.rounds, suite.seconds);
-    let mut first = None;
-    for &finished in &suite.history {
+/// The database with one history.
+struct Ground {
+    finished: u64,
+    cluster: ScratchPostgres,
+    all: Rounds,
+}
+
+impl Ground {
+    fn new(finished: u64) -> anyhow::Result<Self> {
         let cluster = ScratchPostgres::start()?;
         eprintln!("filling a database with {finished} finished runs ...");
         prepare::prepare(&cluster, finished)?;
-        let mut all = Rounds::default();
-        for round in 0..suite.rounds {
-            eprintln!("{finished} finished runs, round {} of {} ...", round + 1, suite.rounds);
-            measure(&cluster, suite.seconds, &mut all)?;
-        }
-        let busiest = table::print(finished, &all, first, &vacuum(&cluster)?);
-        first.get_or_insert(busiest);
+        Ok(Self { finished, cluster, all: Rounds::default() })
     }
+}
+
+pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
+    println!("Median of {} rounds, {} s each; workers are processes of their own.\n", suite.rounds, suite.seconds);
+    let grounds = suite.history.iter().map(|finished| Ground::new(*finished));
+    let mut grounds = grounds.collect::<anyhow::Result<Vec<_>>>()?;
+    for round in 0..suite.rounds {
+        // In turns: a machine that grows slower does so for all histories alike.
+        for ground in &mut grounds {
+            eprintln!("round {} of {}, {} finished runs ...", round + 1, suite.rounds, ground.finished);
+            measure(&ground.cluster, suite.seconds, &mut ground.all)?;
+        }
+    }
+    for ground in &grounds {
+        table::print(ground.finished, &ground.all, None, &vacuum(&ground.cluster)?);
+        claims::print(&ground.all);
+        dead::print(&ground.all.dead);
+        wanted::print(&ground.all);
+    }
+    wanted::print_cost(&grounds);
     Ok(())
 }
 
@@ -86,8 +117,17 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     all.rows.push(pgbench::run(cluster, &pgbench::ROWS, seconds)?);
     all.runs.push(pgbench::run(cluster, &pgbench::RUNS, seconds)?);
     for (load, figures) in LOADS.into_iter().zip(&mut all.loads) {
-        figures.push(processes::together(&url, seconds, load)?);
+        if load == BUSIEST {
+            let (found, dead) = dead::sampled(cluster, || processes::together(&url, seconds, load))?;
+            figures.push(found);
+            all.dead.push(dead);
+        } else {
+            figures.push(processes::together(&url, seconds, load)?);
+        }
     }
+    let (claims, empty) = claims::measure(&url)?;
+    all.claims.push(claims);
+    all.empty_claims.push(empty);
     all.notified.push(processes::hand_over(&url, seconds, false)?);
     all.polled.push(processes::hand_over(&url, seconds, true)?);
     all.idle.push(idle(cluster, seconds)?);

@@ -66,7 +66,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// What several workers are to do together.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) steps: usize,
     pub(super) workers: usize,

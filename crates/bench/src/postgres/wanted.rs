@@ -1,0 +1,69 @@
+//! What is wanted, as it would be on this machine: the figures were set for one on which pgbench makes so many commits.
+
+use super::{BUSIEST, Ground, LOADS, Rounds};
+use crate::report::{Figures, median};
+
+/// Single-row commits a second with 32 clients, and batched rows a second with one, of the machine that the figures are for.
+const COMMITS: f64 = 12_000.0;
+const ROWS: f64 = 55_000.0;
+
+/// Seven-step runs a second that are wanted there of two workers.
+const RUNS: f64 = 1200.0;
+
+/// Of the raw batches of the same rows.
+const OF_RAW: f64 = 0.5;
+
+/// Holds what was found against what is wanted.
+pub(super) fn print(all: &Rounds) {
+    let (by_commits, by_rows) = (rate(&all.commits) / COMMITS, rate(&all.rows) / ROWS);
+    let (found, raw) = (busiest(all), rate(&all.runs));
+    println!("\n| wanted | there | here | found |");
+    println!("|---|---|---|---|");
+    println!(
+        "| seven-step runs/s by two workers | {RUNS:.0} | {:.0} by pgbench's commits, {:.0} by its rows | {found:.0} |",
+        RUNS * by_commits,
+        RUNS * by_rows,
+    );
+    println!("| of raw batches | {OF_RAW} | {:.0} runs/s | {:.2} |", raw * OF_RAW, found / raw);
+    println!(
+        "| submit to handler, same worker | 1.5 commits | {:.2} ms | {:.2} ms |",
+        1.5e3 / rate(&all.one_commit),
+        median(one_at_a_time(all), |figures| figures.p50_us) / 1000.0,
+    );
+    println!(
+        "| submit to handler, another worker, NOTIFY | 10 ms | 10 ms | {:.2} ms |",
+        median(&all.notified, |figures| figures.p50_us) / 1000.0
+    );
+    println!("| queries/s of an idle worker | 5 | 5 | {:.1} |\n", rate(&all.idle));
+}
+
+/// What a history costs beside the first, which was measured in turns with it: as it is, and as a share of what raw batches
+/// make on the same database, for pgbench's tables grow and age as well.
+pub(super) fn print_cost(grounds: &[Ground]) {
+    let Some((first, others)) = grounds.split_first() else { return };
+    for other in others {
+        let cost = |figure: fn(&Rounds) -> f64| (1.0 - figure(&other.all) / figure(&first.all)) * 100.0;
+        println!(
+            "{} finished runs beside {}, in turns: {:.1} % of the rate of two workers (7 steps, 256 at once), {:.1} % of its \
+             share of raw; wanted: under 10 %",
+            other.finished,
+            first.finished,
+            cost(busiest),
+            cost(|all| busiest(all) / rate(&all.runs)),
+        );
+    }
+}
+
+fn busiest(all: &Rounds) -> f64 {
+    let rounds = LOADS.iter().zip(&all.loads).find(|(load, _)| **load == BUSIEST);
+    rounds.map_or(f64::NAN, |(_, rounds)| rate(rounds))
+}
+
+/// The load of one worker with one run of one step at a time.
+fn one_at_a_time(all: &Rounds) -> &[Figures] {
+    &all.loads[0]
+}
+
+fn rate(rounds: &[Figures]) -> f64 {
+    median(rounds, |figures| figures.per_second)
+}
