@@ -2,6 +2,7 @@
 //! again with the same command, a run ends as if nothing had happened.
 
 #[path = "common/mod.rs"]
+#[expect(dead_code, reason = "each test binary uses its part of what they share")]
 mod common;
 
 use std::collections::BTreeMap;
