@@ -8,6 +8,7 @@ mod machine;
 mod postgres;
 mod raw;
 mod report;
+mod serve;
 mod suite;
 mod workload;
 
@@ -53,6 +54,8 @@ enum Measure {
     PostgresWorker(postgres::WorkerArgs),
     /// The PostgreSQL table: a cluster of its own, pgbench beside Surefoot with one, two and four workers.
     Postgres(postgres::Suite),
+    /// The server's table: pages over a long history, a thousand watchers, requests beside running work.
+    Serve(serve::Suite),
     /// Puts finished runs into a store file.
     Fill(history::Args),
 }
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<()> {
         Some(Measure::PostgresWorkload(args)) => report::print(&postgres::workload(&args)?),
         Some(Measure::PostgresWorker(args)) => report::print(&postgres::worker(&args)?),
         Some(Measure::Postgres(suite)) => postgres::run(&suite),
+        Some(Measure::Serve(suite)) => serve::run(&suite),
         Some(Measure::Fill(args)) => report::print(&history::fill(&args)?),
         None => suite::run(args.rounds, args.seconds, &args.history, args.folder),
     }

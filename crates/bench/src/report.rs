@@ -36,7 +36,12 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 /// The most memory that this process has had, MiB, as Linux counts it.
 pub(crate) fn peak_memory() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    peak_memory_of("self")
+}
+
+/// The same of another process, by its id.
+pub(crate) fn peak_memory_of(process: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
     line.trim().trim_end_matches("kB").trim().parse::<f64>().map_or(f64::NAN, |kib| kib / 1024.0)
 }

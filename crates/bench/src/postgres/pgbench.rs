@@ -48,8 +48,10 @@ pub(super) const ONE_COMMIT: Script = Script { clients: 1, ..COMMITS };
 
 /// The rows of one submission that starts at once - a run, its steps, the first events - in one statement and one commit, by
 /// one client: the same tables, indexes and checks, with ids that sort by when they were made, as Surefoot's do.
-pub(super) const ONE_SUBMISSION: [Script; 2] =
-    [Script { clients: 1, weight: 1.0, text: submission!(1) }, Script { clients: 1, weight: 1.0, text: submission!(7) }];
+pub(super) const ONE_SUBMISSION: [Script; 2] = [
+    Script { clients: 1, weight: 1.0, text: submission!(1) },
+    Script { clients: 1, weight: 1.0, text: submission!(7) },
+];
 
 /// A hundred rows a commit, by one client.
 pub(super) const ROWS: Script = Script {
