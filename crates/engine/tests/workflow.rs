@@ -72,6 +72,34 @@ fn defaults_apply_at_any_depth_where_the_object_is_given() {
 }
 
 #[test]
+fn what_is_wrong_with_a_secret_is_said_without_it() {
+    let workflow = Workflow::builder("w")
+        .parameters(json!({
+            "$defs": { "secret": { "writeOnly": true, "pattern": "^[a-z]+$" } },
+            "properties": {
+                "password": { "$ref": "#/$defs/secret" },
+                "database": { "minProperties": 3, "properties": { "key": { "type": "string", "format": "password" } } },
+                "size": { "type": "integer" },
+            },
+            "not": { "required": ["size"] },
+        }))
+        .step("only", "work")
+        .build()
+        .unwrap();
+    let check = |given: serde_json::Value, expect: &[&str]| {
+        let errors = workflow.check_parameters(given).unwrap_err();
+        let said = errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(said.iter().all(|text| !text.contains("hunter")), "{said:?}");
+        for part in expect {
+            assert!(said.iter().any(|text| text.contains(part)), "{said:?} has not {part}");
+        }
+    };
+    check(json!({ "password": "hunter22" }), &["parameter password: the value does not match \"^[a-z]+$\""]);
+    check(json!({ "database": { "key": ["hunter22"] } }), &["database/key: the value is not of type", "database: "]);
+    check(json!({ "size": "big", "password": "hunter" }), &["size: \"big\" is not of type", "(all): "]);
+}
+
+#[test]
 fn what_cannot_be_read_is_named_by_line_and_column() {
     let check = |text: &str, place: (u64, u64), expect: &str| match Workflow::from_yaml(text).unwrap_err() {
         WorkflowError::Syntax { line, column, message } => {

@@ -101,7 +101,9 @@ fn exporter(options: TelemetryOptions) -> Result<SpanExporter, TelemetryError> {
     }
     // Another part of the process may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    // The headers may hold the key of an account: a collector that sends us elsewhere is not followed.
+    let elsewhere = reqwest::redirect::Policy::none();
+    let client = reqwest::Client::builder().no_proxy().redirect(elsewhere).timeout(TIMEOUT).build()?;
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)

@@ -7,6 +7,7 @@ use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFl
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use surefoot::measures::{AttemptOutcome, AttemptReport};
+use surefoot::workflow::Masker;
 use surefoot::{Run, RunId, RunStatus, Timestamp};
 
 /// The run's id is a UUID of version 7, of which 74 bits are random: as good as a trace's own.
@@ -24,7 +25,8 @@ fn root_of(run: RunId) -> SpanId {
 /// The whole run, from its submission to its end.
 pub(crate) fn of_run(run: &Run) -> SpanData {
     let end = run.head.completed_at.unwrap_or(run.created_at);
-    let mut attributes = attributes_of(run);
+    let masker = Masker::of(run);
+    let mut attributes = attributes_of(run, &masker);
     attributes.push(KeyValue::new("surefoot.run.status", run.head.status.as_str()));
     let interruptions: u32 = run.steps.iter().map(|step| step.interruptions).sum();
     attributes.push(KeyValue::new("surefoot.run.interruptions", i64::from(interruptions)));
@@ -32,7 +34,7 @@ pub(crate) fn of_run(run: &Run) -> SpanData {
     SpanData {
         status: match run.head.status {
             RunStatus::Completed => Status::Ok,
-            RunStatus::Failed => Status::error(run.head.error.clone().unwrap_or_default()),
+            RunStatus::Failed => Status::error(masker.text(run.head.error.as_deref().unwrap_or_default())),
             _ => Status::Unset,
         },
         events: events(started),
@@ -44,7 +46,8 @@ pub(crate) fn of_run(run: &Run) -> SpanData {
 pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
     let (run, position) = (report.run, report.position);
     let (plan, state) = (&run.plan.steps()[position], &run.steps[position]);
-    let mut attributes = attributes_of(run);
+    let masker = Masker::of(run);
+    let mut attributes = attributes_of(run, &masker);
     attributes.extend([
         KeyValue::new("surefoot.step.id", plan.id.clone()),
         KeyValue::new("surefoot.step.action", plan.action.clone()),
@@ -52,9 +55,10 @@ pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
         KeyValue::new("surefoot.step.interruptions", i64::from(state.interruptions)),
         KeyValue::new("surefoot.attempt.outcome", report.outcome.as_str()),
     ]);
-    let said = report.error.clone().unwrap_or_default();
-    let failed = report.error.as_ref().map(|error| {
-        Event::new("exception", time(report.ended_at), vec![KeyValue::new("exception.message", error.clone())], 0)
+    let error = report.error.as_ref().map(|error| masker.text(error));
+    let said = error.clone().unwrap_or_default();
+    let failed = error.map(|error| {
+        Event::new("exception", time(report.ended_at), vec![KeyValue::new("exception.message", error)], 0)
     });
     let own = RandomIdGenerator::default().new_span_id();
     SpanData {
@@ -69,13 +73,13 @@ pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
     }
 }
 
-fn attributes_of(run: &Run) -> Vec<KeyValue> {
+fn attributes_of(run: &Run, masker: &Masker) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new("surefoot.run.id", run.id.to_string()),
         KeyValue::new("surefoot.workflow", run.plan.name().to_owned()),
         KeyValue::new("surefoot.queue", run.queue().to_owned()),
     ];
-    attributes.extend(run.key.clone().map(|key| KeyValue::new("surefoot.run.key", key)));
+    attributes.extend(run.key.as_ref().map(|key| KeyValue::new("surefoot.run.key", masker.text(key))));
     attributes
 }
 

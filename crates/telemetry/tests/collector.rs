@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use serde_json::json;
 use surefoot::workflow::{Backoff, RetryPolicy};
 use surefoot::{
     Handlers, RunStatus, StepContext, StepError, Store, Submit, SystemClock, Worker, WorkerOptions, Workflow,
@@ -110,7 +111,7 @@ fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
 }
 
 async fn fails_once(context: StepContext, _: serde_json::Value) -> Result<u32, StepError> {
-    if context.attempt() == 1 { Err("the registry is away".into()) } else { Ok(2) }
+    if context.attempt() == 1 { Err("the registry hunter22 is away".into()) } else { Ok(2) }
 }
 
 async fn works(_: StepContext, _: serde_json::Value) -> Result<u32, StepError> {
@@ -133,12 +134,14 @@ async fn a_run_is_one_trace_with_a_span_for_each_attempt() {
     let wait = Duration::from_millis(5);
     let retry = RetryPolicy { attempts: 3, backoff: Backoff { initial: wait, factor: 1, max: wait, jitter: 0.0 } };
     let workflow = Workflow::builder("shop")
+        .parameters(json!({ "properties": { "registry": { "type": "string", "writeOnly": true } } }))
         .step("build", "works")
         .step_with("push", "fails.once", |step| step.retry(retry))
         .build()
         .unwrap();
     let client = worker.client();
-    let run = client.submit(Submit::new(Arc::new(workflow)).key("order-1")).await.unwrap().run;
+    let submit = Submit::new(Arc::new(workflow)).key("order-1").parameters(json!({ "registry": "hunter22" }));
+    let run = client.submit(submit).await.unwrap().run;
     assert_eq!(client.wait(run.id).await.unwrap().head.status, RunStatus::Completed);
     worker.stop().await;
     telemetry.stop().await;
@@ -165,9 +168,10 @@ async fn a_run_is_one_trace_with_a_span_for_each_attempt() {
     outcomes.sort();
     assert_eq!(outcomes, [of("build", "1", "completed"), of("push", "1", "failed"), of("push", "2", "completed")]);
     let failed = attempts.iter().find(|span| texts(&span.attributes)["surefoot.attempt.outcome"] == "failed").unwrap();
-    let status = failed.status.as_ref().unwrap();
-    assert_eq!((status.code, status.message.as_str()), (2, "the registry is away"));
-    assert_eq!(texts(&failed.events[0].attributes)["exception.message"], "the registry is away");
+    let (status, hidden) =
+        (failed.status.as_ref().unwrap(), format!("the registry {} is away", surefoot::workflow::MASK));
+    assert_eq!((status.code, status.message.as_str()), (2, hidden.as_str()), "a secret parameter stays here");
+    assert_eq!(texts(&failed.events[0].attributes)["exception.message"], hidden);
 
     let received = collector.received.lock().unwrap();
     let (head, request) = &received[0];

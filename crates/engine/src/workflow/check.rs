@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use super::secrets::secrets;
 use super::{StepPlan, Workflow, WorkflowError};
 use crate::{expression, nul};
 
@@ -191,7 +192,12 @@ pub(super) fn parameters(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let errors = validator.of(schema)?.iter_errors(&parameters).map(|error| fault(&error)).collect::<Vec<_>>();
+    let errors: Vec<_> = validator.of(schema)?.iter_errors(&parameters).collect();
+    let hidden: Vec<String> = match errors.as_slice() {
+        [] => Vec::new(),
+        _ => secrets(schema, &parameters).into_iter().map(|(pointer, _)| pointer).collect(),
+    };
+    let errors: Vec<_> = errors.iter().map(|error| fault(error, &hidden)).collect();
     if errors.is_empty() { Ok(parameters) } else { Err(errors) }
 }
 
@@ -210,15 +216,22 @@ fn defaults(schema: &Value, value: &mut Value) {
     }
 }
 
-fn fault(error: &jsonschema::ValidationError<'_>) -> ParameterError {
+/// What is wrong with a parameter. A message goes into answers, onto pages and into the audit log: it quotes no value that
+/// is secret, or that holds a secret; `hidden` says where those are.
+fn fault(error: &jsonschema::ValidationError<'_>, hidden: &[String]) -> ParameterError {
     use jsonschema::error::ValidationErrorKind as Kind;
     let inside = error.instance_path().to_string();
+    let holds = |outer: &str, inner: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let quotes_secret = hidden.iter().any(|secret| holds(&inside, secret) || holds(secret, &inside));
     let at = |name: &str| format!("{inside}/{name}").trim_start_matches('/').to_owned();
     let (parameter, message) = match error.kind() {
         Kind::Required { property } => (at(property.as_str().unwrap_or_default()), "is required".to_owned()),
         Kind::AdditionalProperties { unexpected } => {
             (at(&unexpected.join(", ")), "is not a parameter of this workflow".to_owned())
         }
+        _ if quotes_secret => (inside.trim_start_matches('/').to_owned(), error.masked_with("the value").to_string()),
         _ => (inside.trim_start_matches('/').to_owned(), error.to_string()),
     };
     ParameterError { parameter: if parameter.is_empty() { "(all)".to_owned() } else { parameter }, message }

@@ -7,6 +7,7 @@ mod builder;
 mod check;
 mod document;
 mod forecast;
+mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use serde_json::Value;
 pub use builder::{StepBuilder, WorkflowBuilder};
 pub use check::ParameterError;
 pub use forecast::{ForecastError, ForecastStep, Runs};
+pub use secrets::{MASK, Masker, is_secret, secrets, without_secrets};
 
 use crate::Digest;
 

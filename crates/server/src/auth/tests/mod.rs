@@ -2,6 +2,7 @@
 
 mod provider;
 mod routes;
+mod secrets;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -60,6 +61,16 @@ impl Server {
         for role in roles {
             token::create(store.as_ref(), role.as_str(), *role, None, "test").await.unwrap();
         }
+        Self::over(listener, store, options, folder)
+    }
+
+    /// A server on a store that the test has made; the folder lives as long as the server.
+    pub(super) fn over(
+        listener: TcpListener,
+        store: Arc<dyn Store>,
+        options: ServerOptions,
+        folder: tempfile::TempDir,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, Client::new(store.clone()), options, CancellationToken::new()));

@@ -21,7 +21,7 @@ use surefoot::store::{RecordFilter, WorkerInfo};
 use surefoot::{Record, Run, RunId};
 
 use crate::dashboard::course::Course;
-use crate::dashboard::mask::Masker;
+use crate::dashboard::mask::{MASK, Masker};
 use crate::dashboard::room::{Room, size};
 use crate::dashboard::tail::{Tail, tail};
 use crate::dashboard::text::{first_line, url};
@@ -203,18 +203,17 @@ impl Subject<'_> {
 
     fn parameters(&self, room: &mut Room) -> Vec<Pair> {
         let mut part = room.part(room.left() / 3);
-        let schema = &self.run.plan.parameters()["properties"];
-        let mut pair = |(name, value): (&String, &Value)| {
-            let shown = mask::parameters(&schema[name], value);
-            let text = shown.as_str().map_or_else(|| self.written(&shown), str::to_owned);
+        let shown = mask::parameters(self.run.plan.parameters(), &self.run.parameters);
+        let mut pair = |(name, shown): (&String, &Value)| {
+            let text = shown.as_str().map_or_else(|| self.written(shown), str::to_owned);
             part.take(PAIR).then(|| Pair {
                 name: first_line(name, 100),
                 value: part.fit(text, LONGEST),
                 code: !shown.is_string(),
-                masked: mask::is_secret(&schema[name]),
+                masked: *shown == MASK,
             })
         };
-        let pairs = self.run.parameters.as_object().into_iter().flatten().filter_map(&mut pair).collect();
+        let pairs = shown.as_object().into_iter().flatten().filter_map(&mut pair).collect();
         room.give(&part);
         pairs
     }
