@@ -269,6 +269,8 @@ pub struct RunFilter {
     pub since: Option<Timestamp>,
     /// Only those submitted before this time.
     pub until: Option<Timestamp>,
+    /// Only those that failed at this time or later, and have not been retried since.
+    pub failed_since: Option<Timestamp>,
     /// Only those whose key or unique value begins with this text (case matters), or whose id is this text.
     pub text: Option<String>,
     /// The oldest first, and [`Self::before`] then means after.
@@ -282,8 +284,9 @@ pub struct RunFilter {
 impl Default for RunFilter {
     fn default() -> Self {
         let (status, workflow, queue, key, worker) = (None, None, None, None, None);
-        let (since, until, text, before) = (None, None, None, None);
-        Self { status, workflow, queue, key, worker, since, until, text, oldest_first: false, before, limit: 50 }
+        let (since, until, failed_since, text, before) = (None, None, None, None, None);
+        let (oldest_first, limit) = (false, 50);
+        Self { status, workflow, queue, key, worker, since, until, failed_since, text, oldest_first, before, limit }
     }
 }
 

@@ -89,6 +89,7 @@ CREATE INDEX runs_asking ON {schema}.runs (queue) WHERE status = 'waiting' AND a
 CREATE INDEX runs_running ON {schema}.runs (queue, concurrency_key, worker) WHERE status = 'running';
 CREATE INDEX runs_rate ON {schema}.runs (queue, rate_at) WHERE rate_at IS NOT NULL;
 CREATE INDEX runs_unhappy ON {schema}.runs (status, id) WHERE status IN ('failed', 'cancelled');
+CREATE INDEX runs_failed ON {schema}.runs (completed_at) WHERE status = 'failed';
 CREATE INDEX runs_details ON {schema}.runs (queue, status, completed_at, id) WHERE details AND completed_at IS NOT NULL;
 -- For listings.
 CREATE INDEX runs_workflow ON {schema}.runs (workflow, id);

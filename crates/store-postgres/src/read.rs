@@ -70,7 +70,12 @@ fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str
         .with(last)
         .with(filter.worker.as_ref().map(|worker| uuid(worker.as_bytes())))
         .with(i64::try_from(filter.limit).unwrap_or(i64::MAX));
+    let args = match filter.failed_since {
+        None => args,
+        Some(since) => args.with(since.as_micros()),
+    };
     let args = match filter.text.as_deref() {
+        None if filter.failed_since.is_some() => args.with(None::<&str>).with(None::<&str>).with(None::<Uuid>),
         None => args,
         Some(text) => {
             let named = text.parse::<RunId>().ok().map(|id| uuid(id.as_bytes()));
@@ -115,6 +120,7 @@ pub(crate) fn before_nul(text: &str) -> &str {
 fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatus>) -> &'a str {
     let sql = &shared.sql;
     match status {
+        _ if filter.failed_since.is_some() => &sql.list_failed_runs,
         _ if filter.text.is_some() => &sql.list_runs_with_text,
         _ if filter.key.is_some() => &sql.list_runs_with_key,
         Some(RunStatus::Running) => &sql.list_running_runs,

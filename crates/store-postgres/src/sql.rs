@@ -50,6 +50,7 @@ statements! {
     insert_snapshot_blobs,
     insert_worker,
     known_blobs,
+    list_failed_runs,
     list_held_back_runs,
     list_running_runs,
     list_runs,

@@ -87,6 +87,7 @@ CREATE INDEX runs_running ON runs (queue, concurrency_key, worker) WHERE status 
 CREATE INDEX runs_told ON runs (worker, cancel) WHERE status = 'running' AND cancel IS NOT NULL;
 CREATE INDEX runs_rate ON runs (queue, rate_at) WHERE rate_at IS NOT NULL;
 CREATE INDEX runs_unhappy ON runs (status, id) WHERE (status = 'failed' OR status = 'cancelled');
+CREATE INDEX runs_failed ON runs (completed_at) WHERE status = 'failed';
 CREATE INDEX runs_details ON runs (queue, status, completed_at) WHERE details = 1 AND completed_at IS NOT NULL;
 -- For listings: written once with the run, and never changed.
 CREATE INDEX runs_workflow ON runs (workflow, id);

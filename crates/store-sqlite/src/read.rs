@@ -46,7 +46,8 @@ fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>
     };
     let mut statement = conn.prepare_cached(&listing(filter, status, common))?;
     let status = status.map(RunStatus::as_str);
-    let parameters: [&dyn ToSql; 11] = [
+    let failed_since = filter.failed_since.map(Timestamp::as_micros);
+    let parameters: [&dyn ToSql; 12] = [
         &status,
         &filter.workflow,
         &filter.queue,
@@ -58,6 +59,7 @@ fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>
         &filter.text,
         &text_end,
         &named,
+        &failed_since,
     ];
     // A statement has the parameters up to the last that it names.
     let parameters = &parameters[..statement.parameter_count()];
@@ -92,6 +94,7 @@ fn is_common(conn: &Connection, from: &str, to: &str) -> rusqlite::Result<bool> 
 /// The statement whose index has the fewest runs that the filter does not want; `common` says that very many have its text.
 fn listing(filter: &RunFilter, status: Option<RunStatus>, common: bool) -> Cow<'static, str> {
     let newest_first = match status {
+        _ if filter.failed_since.is_some() => sql::LIST_FAILED_RUNS,
         _ if filter.text.is_some() && common => sql::LIST_RUNS_WALKING_FOR_TEXT,
         _ if filter.text.is_some() => sql::LIST_RUNS_WITH_TEXT,
         _ if filter.key.is_some() => sql::LIST_RUNS_WITH_KEY,

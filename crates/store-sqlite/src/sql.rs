@@ -54,6 +54,7 @@ statements! {
     INSERT_STEP = "insert_step",
     INSERT_WORKER = "insert_worker",
     IS_ANY_DUE = "is_any_due",
+    LIST_FAILED_RUNS = "list_failed_runs",
     LIST_HELD_BACK_RUNS = "list_held_back_runs",
     LIST_RUNNING_RUNS = "list_running_runs",
     LIST_RUNS = "list_runs",

@@ -77,6 +77,7 @@ fn a_listing_by_workflow_or_queue_comes_in_order() {
     let conn = schema();
     let check = |statement: &str, expect: &str| assert_eq!(plan(&conn, statement), expect);
     check(sql::LIST_RUNS_OF_WORKFLOW, "SEARCH runs USING INDEX runs_workflow (workflow=? AND id>? AND id<?)");
+    check(sql::LIST_FAILED_RUNS, "SEARCH runs USING INDEX runs_failed (completed_at>?); USE TEMP B-TREE FOR ORDER BY");
     check(sql::LIST_RUNS_OF_QUEUE, "SEARCH runs USING INDEX runs_queue (queue=? AND id>? AND id<?)");
 }
 

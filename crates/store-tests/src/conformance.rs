@@ -62,7 +62,7 @@ macro_rules! conformance {
             }
             lists {
                 runs_are_listed_by_filter, runs_are_listed_in_pages, queues_count, queues_keep_their_limits,
-                a_run_is_added_once, runs_are_listed_by_time_and_holder, runs_are_found_by_text, the_oldest_come_first,
+                a_run_is_added_once, runs_are_listed_by_time_and_holder, failed_runs_are_listed_by_when_they_failed, runs_are_found_by_text, the_oldest_come_first,
             }
             nul { a_nul_is_refused, }
             documents {

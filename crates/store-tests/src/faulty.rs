@@ -63,6 +63,8 @@ pub struct FaultyStore {
     met: watch::Sender<bool>,
     away: AtomicBool,
     unusable: AtomicBool,
+    /// Documents are not written.
+    full: AtomicBool,
     /// Milliseconds that every reading takes.
     slow: AtomicU64,
     /// Milliseconds that every prune takes.
@@ -81,6 +83,7 @@ impl FaultyStore {
             met: watch::Sender::new(false),
             away: AtomicBool::new(false),
             unusable: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             slow: AtomicU64::new(0),
             slow_prune: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -100,6 +103,11 @@ impl FaultyStore {
     /// From now on the store is not as it has to be, or is again: a schema that was renamed, a right that was taken.
     pub fn set_unusable(&self, unusable: bool) {
         self.unusable.store(unusable, Ordering::SeqCst);
+    }
+
+    /// From now on documents can be read and not written, as on a disk that is full.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
     }
 
     /// From now on every reading takes this long.
@@ -317,6 +325,9 @@ impl Store for FaultyStore {
     }
 
     async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("full, as the test wants it".to_owned()));
+        }
         self.read(self.inner.put_document(document, expect)).await
     }
 

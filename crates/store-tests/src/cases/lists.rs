@@ -188,6 +188,39 @@ pub async fn runs_are_listed_by_time_and_holder(scene: Scene) {
     assert_eq!(listed(&scene, held(WorkerId::new(), None)).await, []);
 }
 
+/// However long ago they were submitted, and together with other filters.
+pub async fn failed_runs_are_listed_by_when_they_failed(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plans = ["a", "a", "b", "a"].map(|name| plan(name, &["one"]));
+    let mut runs = Vec::new();
+    for plan in &plans {
+        runs.push(scene.start(worker, plan).await);
+    }
+    let begin = scene.now();
+    // The oldest fails last; the last of them does not fail.
+    for run in runs[..3].iter().rev() {
+        scene.clock.advance(SECOND);
+        scene.fail(run).await;
+    }
+    scene.complete(&runs[3]).await;
+    let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+    let since = |seconds: u32| RunFilter { failed_since: Some(begin + SECOND * seconds), ..RunFilter::default() };
+    assert_eq!(listed(&scene, since(0)).await, [ids[2], ids[1], ids[0]]);
+    assert_eq!(listed(&scene, since(2)).await, [ids[1], ids[0]]);
+    assert_eq!(listed(&scene, since(4)).await, []);
+    assert_eq!(listed(&scene, RunFilter { oldest_first: true, limit: 1, ..since(2) }).await, [ids[0]]);
+    assert_eq!(listed(&scene, RunFilter { oldest_first: true, before: Some(ids[0]), ..since(2) }).await, [ids[1]]);
+    assert_eq!(listed(&scene, RunFilter { queue: Some("b".to_owned()), ..since(0) }).await, [ids[2]]);
+    assert_eq!(listed(&scene, RunFilter { workflow: Some("a".to_owned()), ..since(0) }).await, [ids[1], ids[0]]);
+    assert_eq!(listed(&scene, RunFilter { status: Some(RunStatus::Failed), ..since(3) }).await, [ids[0]]);
+    assert_eq!(listed(&scene, RunFilter { status: Some(RunStatus::Completed), ..since(0) }).await, []);
+    assert_eq!(listed(&scene, RunFilter { worker: Some(worker), ..since(0) }).await, []);
+    assert_eq!(listed(&scene, RunFilter { text: Some(ids[1].to_string()), ..since(0) }).await, [ids[1]]);
+    assert_eq!(listed(&scene, RunFilter { text: Some("none".to_owned()), ..since(0) }).await, []);
+    scene.store.retry(ids[0], None, "ann").await.unwrap();
+    assert_eq!(listed(&scene, since(0)).await, [ids[2], ids[1]], "it is queued again");
+}
+
 /// By the beginning of the key or of the unique value, or by the whole id.
 pub async fn runs_are_found_by_text(scene: Scene) {
     let plan = plan("a", &["one"]);

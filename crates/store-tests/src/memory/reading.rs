@@ -27,6 +27,7 @@ impl State {
                 && filter.worker.is_none_or(|worker| run.head.worker == Some(worker))
                 && filter.since.is_none_or(|since| run.id >= RunId::first_at(since))
                 && filter.until.is_none_or(|until| run.id < RunId::first_at(until))
+                && filter.failed_since.is_none_or(|since| failed_since(run, since))
                 && filter.text.as_deref().is_none_or(|text| matches(run, text))
                 && filter.before.is_none_or(|id| if filter.oldest_first { run.id > id } else { run.id < id })
         };
@@ -68,6 +69,10 @@ impl State {
         };
         self.records.values().filter(wanted).take(filter.limit.unwrap_or(usize::MAX)).cloned().collect()
     }
+}
+
+fn failed_since(run: &Run, since: Timestamp) -> bool {
+    run.head.status == RunStatus::Failed && run.head.completed_at.is_some_and(|at| at >= since)
 }
 
 /// See [`RunFilter::text`].

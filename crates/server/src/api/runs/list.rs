@@ -76,6 +76,7 @@ impl RunQuery {
             worker: self.worker.map(|worker| worker.0),
             since: self.since.map(|time| time.0),
             until: self.until.map(|time| time.0),
+            failed_since: None,
             text: text(self.text),
             oldest_first: self.order == Some(Order::Oldest),
             before: self.cursor.map(|id| id.0),

@@ -1,0 +1,7 @@
+-- Runs that failed at $9 or later, the newest first.
+SELECT id FROM {schema}.runs
+WHERE status = 'failed' AND completed_at >= $9::bigint AND ($1::text IS NULL OR status = $1)
+  AND ($2::text IS NULL OR workflow = $2) AND ($3::text IS NULL OR queue = $3)
+  AND ($4::text IS NULL OR key = $4) AND id BETWEEN $5::uuid AND $6::uuid AND ($7::uuid IS NULL OR worker = $7)
+  AND ($10::text IS NULL OR key >= $10 AND key < $11::text OR uniq >= $10 AND uniq < $11 OR id = $12::uuid)
+ORDER BY id DESC LIMIT $8::bigint;
