@@ -1,7 +1,7 @@
 //! Pausing, resuming and limiting queues.
 
 use serde_json::json;
-use surefoot::{QueueLimits, StoreError, format_duration};
+use surefoot::{Keep, QueueLimits, StoreError, format_duration};
 
 use crate::audit::audited;
 use crate::auth::Actor;
@@ -22,7 +22,19 @@ pub(crate) async fn set_queue(app: &App, actor: &Actor, queue: &str, limits: Que
     let detail = json!({
         "concurrency": limits.concurrency,
         "concurrency_per_key": limits.concurrency_per_key,
+        "retention": {
+            "completed": keep(limits.retention.completed),
+            "failed": keep(limits.retention.failed),
+            "cancelled": keep(limits.retention.cancelled),
+        },
         "rate": limits.rate.map(|rate| format!("{}/{}", rate.max, format_duration(rate.per))),
     });
     audited(app, actor, "queue.set", queue, detail, app.store().set_queue(queue, limits, false)).await
+}
+
+/// `720h,1000`, as on the command line; `None` when everything is kept.
+fn keep(keep: Keep) -> Option<String> {
+    let parts = [keep.age.map(format_duration), keep.count.map(|count| count.to_string())];
+    let parts = parts.into_iter().flatten().collect::<Vec<_>>();
+    (!parts.is_empty()).then(|| parts.join(","))
 }

@@ -4,14 +4,24 @@ use serde_json::json;
 use surefoot::state::{Answer, CancelMode};
 use surefoot::{Run, RunId, StoreError, Submit, SubmitError, SubmittedRun};
 
-use crate::audit::audited;
+use crate::audit::{self, Outcome, audited};
 use crate::auth::Actor;
 use crate::state::App;
 
 /// Submits a run. A run that was there before is given as it is.
 pub(crate) async fn submit(app: &App, actor: &Actor, submit: Submit) -> Result<SubmittedRun, SubmitError> {
     let (workflow, key) = (submit.workflow().name().to_owned(), submit.idempotency_key().map(str::to_owned));
-    audited(app, actor, "run.submit", &workflow, json!({ "key": key }), app.client().submit(submit)).await
+    let mut entry = audit::begin(app.store(), actor, "run.submit", &workflow, json!({ "key": key })).await?;
+    let result = app.client().submit(submit).await;
+    entry.outcome = match &result {
+        Ok(submitted) => {
+            entry.detail["run"] = submitted.run.id.to_string().into();
+            Outcome::Done
+        }
+        Err(error) => Outcome::Refused(error.to_string()),
+    };
+    audit::finish(app.store(), &entry).await;
+    result
 }
 
 /// Retries a failed run, from the step that failed or an earlier one.
