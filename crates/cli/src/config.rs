@@ -21,7 +21,7 @@ use crate::limits;
 use crate::place::{Address, Place, PostgresTable};
 
 use alerts::AlertsTable;
-pub(crate) use server::{AuthTable, ServerTable};
+pub(crate) use server::{AuthTable, OidcTable, ServerTable};
 pub(crate) use telemetry::TelemetryTable;
 pub(crate) use view::view;
 
@@ -308,6 +308,15 @@ mod tests {
         };
         check("[worker]\nconcurency = 4\n", "error: DIR/surefoot.toml:2:1: unknown field `concurency`");
         check("store = \n", "error: DIR/surefoot.toml:1:");
+        check(
+            "[server]\ntrusted_proxies = ['proxy']\n",
+            "error: DIR/surefoot.toml:2:19: `proxy` is not an address or network",
+        );
+        check(
+            "[alerts.notifiers.mail]\nkind = 'email'\nhost = 'm'\nfrom = 'a@b.example'\nto = ['c@b.example']\n\
+             security = 'none'\nuser = 'ann'\npassword = 'mail'\n",
+            "error: DIR/surefoot.toml: alerts.notifiers.mail: security is none, and the password",
+        );
         check("[worker]\ngrace = 'soon'\n", "error: DIR/surefoot.toml: worker.grace: `soon` is not a duration");
         let published = "the address has a password or a user's name in it, and would be published";
         for url in [

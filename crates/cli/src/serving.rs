@@ -20,6 +20,7 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
     app.make_data_dir()?;
     let credentials = EnvironmentAndFiles::new(settings.credentials.clone());
     let mut options = ServerOptions::new(settings.auth.options(&settings.data_dir, &credentials)?, workflows);
+    options.auth.trusted_proxies = settings.server.trusted_proxies.iter().map(|proxy| proxy.0).collect();
     options.public_url.clone_from(&settings.server.public_url);
     options.alerts = settings.alerts.clone();
     options.settings_view = config::view(settings);

@@ -205,6 +205,11 @@ impl EmailTable {
                 return Err("give both user and password, the name of the credential that is the password, or neither");
             }
         };
+        if login.is_some() && matches!(self.security, Security::None) {
+            return Err(
+                "security is none, and the password would go out in the clear: take starttls or tls, or no user",
+            );
+        }
         if self.to.is_empty() {
             return Err("to is empty: give the addresses of those who are told");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 use surefoot::parse_duration;
-use surefoot_server::auth::Role;
+use surefoot_server::auth::{Network, Role};
 
 /// A duration such as `10m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,17 @@ impl<'de> Deserialize<'de> for RoleName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
         word.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// An address or a network, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proxy(pub(crate) Network);
+
+impl<'de> Deserialize<'de> for Proxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
     }
 }
 

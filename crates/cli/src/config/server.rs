@@ -7,7 +7,7 @@ use serde::Deserialize;
 use surefoot::CredentialSource;
 use surefoot_server::auth::{AuthOptions, OidcOptions, RoleMapping, ServerSecret, SessionLimits, SignInLimits};
 
-use super::field::{RoleName, Time};
+use super::field::{Proxy, RoleName, Time};
 use crate::errors::Failure;
 
 /// Where it listens when nothing is said.
@@ -21,6 +21,9 @@ pub(crate) struct ServerTable {
     pub(crate) listen: Option<SocketAddr>,
     /// The address by which people reach it.
     pub(crate) public_url: Option<String>,
+    /// Proxies that are believed when they say whom a request comes from.
+    #[serde(default)]
+    pub(crate) trusted_proxies: Vec<Proxy>,
     /// A folder of workflows that can be submitted by name.
     pub(crate) workflows: Option<PathBuf>,
 }
@@ -55,6 +58,8 @@ pub(crate) struct AuthTable {
     session_longest: Option<Time>,
     /// Tries to sign in in a minute, over all addresses.
     sign_ins_per_minute: Option<u32>,
+    /// The same of one address.
+    sign_ins_per_address: Option<u32>,
     /// Sign-in at an identity provider.
     pub(crate) oidc: Option<OidcTable>,
 }
@@ -108,8 +113,10 @@ impl AuthTable {
             idle: self.session_idle.map_or(sessions.idle, |time| time.0),
             longest: self.session_longest.map_or(sessions.longest, |time| time.0),
         };
-        options.sign_in =
-            SignInLimits { per_minute: self.sign_ins_per_minute.unwrap_or(sign_in.per_minute), ..sign_in };
+        options.sign_in = SignInLimits {
+            per_address: self.sign_ins_per_address.unwrap_or(sign_in.per_address),
+            per_minute: self.sign_ins_per_minute.unwrap_or(sign_in.per_minute),
+        };
         options.oidc = self.oidc.as_ref().map(|oidc| oidc.options(credentials)).transpose()?;
         Ok(options)
     }

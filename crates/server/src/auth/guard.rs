@@ -3,7 +3,7 @@
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
@@ -60,7 +60,14 @@ impl Asked {
 
 impl Auth {
     async fn judge(&self, need: Need, request: Request) -> Result<Request, Refusal> {
-        let actor = self.who(need, request.headers()).await?;
+        let (version, changes) = (request.version(), csrf::changes(request.method()));
+        let actor = match need {
+            // Served whoever asks, and whether or not the store answers, probes most of all: it is not even asked, unless
+            // something is to change.
+            Need::Public if !changes => None,
+            Need::Public => self.actor(version, request.headers()).await.unwrap_or(None),
+            _ => self.actor(version, request.headers()).await?,
+        };
         if let Some(needed) = need.role() {
             let actor = actor.as_ref().ok_or(Refusal::SignIn { bad_token: false })?;
             if !actor.may(needed) {
@@ -72,14 +79,6 @@ impl Auth {
             request.extensions_mut().insert(actor);
         }
         Ok(request)
-    }
-
-    /// What needs nobody is served whoever asks, and whether or not the store answers: probes most of all.
-    async fn who(&self, need: Need, headers: &HeaderMap) -> Result<Option<Actor>, Refusal> {
-        match (self.actor(headers).await, need) {
-            (Err(_), Need::Public) => Ok(None),
-            (found, _) => found,
-        }
     }
 
     async fn check_origin(&self, actor: Option<&Actor>, request: Request) -> Result<Request, Refusal> {

@@ -14,6 +14,7 @@ mod keys;
 pub(crate) mod links;
 mod oidc;
 mod place;
+mod proxy;
 mod random;
 mod refusal;
 mod role;
@@ -30,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Version};
 use serde_json::{Value, json};
 use surefoot::document::{Expect, NewDocument};
 use surefoot::{Store, StoreError};
@@ -43,12 +44,14 @@ pub(crate) use guard::guard;
 pub(crate) use headers::layer as security_headers;
 pub use keys::{SecretError, ServerSecret};
 pub use oidc::{OidcOptions, RoleMapping};
+pub use proxy::Network;
 pub(crate) use refusal::Refusal;
 pub(crate) use role::Need;
 pub use role::Role;
 pub use session::SessionLimits;
 pub(crate) use sign_in::router;
 pub use throttle::SignInLimits;
+pub(crate) use throttle::network as network_of;
 
 use oidc::Oidc;
 use throttle::Throttle;
@@ -64,12 +67,15 @@ pub struct AuthOptions {
     pub sign_in: SignInLimits,
     /// Sign-in at an identity provider.
     pub oidc: Option<OidcOptions>,
+    /// Proxies whose `X-Forwarded-For` says who asks.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl AuthOptions {
     /// Tokens only, with the usual limits.
     pub fn new(secret: ServerSecret) -> Self {
-        Self { secret, sessions: SessionLimits::default(), sign_in: SignInLimits::default(), oidc: None }
+        let (sessions, sign_in) = (SessionLimits::default(), SignInLimits::default());
+        Self { secret, sessions, sign_in, oidc: None, trusted_proxies: Vec::new() }
     }
 }
 
@@ -86,7 +92,9 @@ pub enum AuthError {
         listen: String,
     },
     /// `public_url` cannot be used.
-    #[error("public_url: `{0}` is not an address such as https://surefoot.example")]
+    #[error(
+        "public_url: `{0}` is not an address such as https://surefoot.example, without a path: give the proxy a name of its own"
+    )]
     PublicUrl(String),
     /// The identity provider's settings cannot be used.
     #[error("auth.oidc: {0}")]
@@ -123,6 +131,7 @@ struct Inner {
     sessions: SessionLimits,
     throttle: Throttle,
     oidc: Option<Oidc>,
+    trusted_proxies: Vec<Network>,
     /// The scheme and host that people see.
     origin: Option<String>,
     secure: bool,
@@ -160,6 +169,7 @@ impl Auth {
             secret: options.secret,
             sessions: options.sessions,
             throttle: Throttle::new(options.sign_in),
+            trusted_proxies: options.trusted_proxies,
             closed: AtomicBool::new(oidc.is_some()),
             oidc,
             origin,
@@ -229,7 +239,7 @@ impl Auth {
     }
 
     /// Who asks; `None` when nobody is signed in.
-    async fn actor(&self, headers: &HeaderMap) -> Result<Option<Actor>, Refusal> {
+    async fn actor(&self, version: Version, headers: &HeaderMap) -> Result<Option<Actor>, Refusal> {
         if let Some(value) = headers.get(AUTHORIZATION) {
             // A token that is no good is said so, even beside a session that is.
             let found = match bearer(value.to_str().unwrap_or_default()) {
@@ -240,14 +250,20 @@ impl Auth {
             return Ok(Some(Actor { name: token.name, role: token.role, via: Via::Token(token.id) }));
         }
         if let Some(value) = cookie::SESSION.find(headers, self.0.secure)
-            && let Some(found) = session::find(self.store(), &self.0.sessions, value).await?
+            && let Some(found) =
+                session::find(self.store(), &self.0.sessions, self.provider_fingerprint(), value).await?
         {
             return Ok(Some(Actor { name: found.name, role: found.role, via: Via::Session(found.id) }));
         }
         if self.0.local && self.is_open().await? {
-            return if place::names_loopback(headers) { Ok(Some(Actor::local())) } else { Err(Refusal::Host) };
+            return whoever_is_here(version, headers).map(Some);
         }
         Ok(None)
+    }
+
+    /// What sessions from the identity provider are bound to.
+    fn provider_fingerprint(&self) -> Option<&str> {
+        self.0.oidc.as_ref().map(Oidc::fingerprint)
     }
 
     /// Makes sure that every server on the store signs with the same secret. Called now and then: what a server that is
@@ -273,6 +289,15 @@ impl Auth {
             }
         }
     }
+}
+
+/// Whoever is on this machine, while nobody can sign in. A proxy on this machine speaks for others, from anywhere: what it
+/// adds gives it away, and that it speaks HTTP/1.0, as nginx does unless told otherwise.
+fn whoever_is_here(version: Version, headers: &HeaderMap) -> Result<Actor, Refusal> {
+    if version < Version::HTTP_11 || proxy::was_handed_on(headers) {
+        return Err(Refusal::Proxy);
+    }
+    if place::names_loopback(headers) { Ok(Actor::local()) } else { Err(Refusal::Host) }
 }
 
 fn bearer(value: &str) -> Option<&str> {

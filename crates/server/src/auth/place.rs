@@ -5,15 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
-/// The scheme and host of `public_url`, as a browser's `Origin` has it.
+/// The scheme and host of `public_url`, as a browser's `Origin` has it. `None` for what is no such address, or has more: the
+/// links of our pages begin at the root of the host.
 pub(crate) fn origin(public_url: &str) -> Option<String> {
     let url = reqwest::Url::parse(public_url).ok()?;
-    matches!(url.scheme(), "http" | "https").then(|| url.origin().ascii_serialization())
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    (bare && matches!(url.scheme(), "http" | "https")).then(|| url.origin().ascii_serialization())
 }
 
 /// Whether people reach the server over TLS, so that its cookies may be kept to that.
 pub(crate) fn is_secure(public_url: Option<&str>) -> bool {
-    public_url.is_some_and(|url| url.starts_with("https://"))
+    public_url.and_then(|url| reqwest::Url::parse(url).ok()).is_some_and(|url| url.scheme() == "https")
 }
 
 /// Whether only this machine reaches the server. Behind a proxy that gives it another name, others do as well.
@@ -102,9 +104,13 @@ mod tests {
 
     #[test]
     fn an_origin_has_no_path() {
-        assert_eq!(origin("https://surefoot.example/x/"), Some("https://surefoot.example".to_owned()));
+        assert_eq!(origin("https://surefoot.example/"), Some("https://surefoot.example".to_owned()));
+        for more in ["https://surefoot.example/x/", "https://surefoot.example/?a", "https://ann:b@surefoot.example"] {
+            assert_eq!(origin(more), None, "{more}");
+        }
         assert_eq!(origin("https://surefoot.example:8443"), Some("https://surefoot.example:8443".to_owned()));
         assert_eq!(origin("ftp://surefoot.example"), None);
+        assert!(is_secure(Some("HTTPS://a")));
         assert!(is_secure(Some("https://a")) && !is_secure(Some("http://a")) && !is_secure(None));
     }
 }

@@ -30,6 +30,12 @@ pub(crate) enum Refusal {
     /// A stranger's name points at this machine.
     #[error("the request names another host: reach this server as localhost, or configure who may sign in")]
     Host,
+    /// A proxy on this machine handed the request on, while nobody is asked who they are.
+    #[error(
+        "the request came through a proxy, and nobody is asked yet who they are: make a token first (surefoot token create \
+         --role admin NAME), or ask 127.0.0.1 itself"
+    )]
+    Proxy,
     /// Too many attempts to sign in.
     #[error("too many attempts to sign in: try again in {} s", seconds(*.0))]
     TooMany(Duration),
@@ -55,7 +61,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::SignIn { .. } => StatusCode::UNAUTHORIZED,
-            Self::Role { .. } | Self::OtherSite | Self::Form => StatusCode::FORBIDDEN,
+            Self::Role { .. } | Self::OtherSite | Self::Form | Self::Proxy => StatusCode::FORBIDDEN,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Large => StatusCode::PAYLOAD_TOO_LARGE,

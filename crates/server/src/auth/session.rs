@@ -38,8 +38,16 @@ pub(crate) struct Session {
     pub(crate) role: Role,
     pub(crate) created_at: Timestamp,
     pub(crate) used_at: Timestamp,
-    /// The digest of the token that it was begun with: it ends with that token, and has its role.
-    pub(crate) token: Option<String>,
+    pub(crate) basis: Basis,
+}
+
+/// Whose word a session was begun on: it ends with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Basis {
+    /// A token's, by its digest. The session has the token's role.
+    Token(String),
+    /// The identity provider's, by a digest of which one it is and what its word is worth ([`super::oidc::Oidc::fingerprint`]).
+    Provider(String),
 }
 
 /// Begins a session. Gives what goes into the cookie.
@@ -48,31 +56,40 @@ pub(crate) async fn begin(
     limits: &SessionLimits,
     name: &str,
     role: Role,
-    token: Option<String>,
+    basis: Basis,
 ) -> Result<(String, Session), StoreError> {
     let now = store.now();
     let value = random::text();
     let id = random::digest(&value);
-    let session = Session { id, name: name.to_owned(), role, created_at: now, used_at: now, token };
+    let session = Session { id, name: name.to_owned(), role, created_at: now, used_at: now, basis };
     store.put_document(document(&session, limits), Expect::Nothing).await?;
     Ok((value, session))
 }
 
-/// The session of a cookie's value, as long as it holds. Its use is noted.
+/// The session of a cookie's value, as long as it holds; `provider` is the identity provider as it is configured now. Its use
+/// is noted.
 pub(crate) async fn find(
     store: &dyn Store,
     limits: &SessionLimits,
+    provider: Option<&str>,
     value: &str,
 ) -> Result<Option<Session>, StoreError> {
     let Some(known) = store.document(KIND, &random::digest(value)).await? else { return Ok(None) };
     let Some(mut session) = read(&known).filter(|session| is_within(session, limits, store.now())) else {
         return Ok(None);
     };
-    if let Some(digest) = &session.token {
-        let Some(token) = token::by_digest(store, digest).await? else { return Ok(None) };
-        session.role = token.role;
+    match &session.basis {
+        Basis::Token(digest) => {
+            let Some(token) = token::by_digest(store, digest).await? else { return Ok(None) };
+            session.role = token.role;
+        }
+        Basis::Provider(fingerprint) if provider != Some(fingerprint) => return Ok(None),
+        Basis::Provider(_) => {}
     }
-    note_use(store, limits, &known, &session).await?;
+    // A disk that is full, or a database that is read-only for a while, keeps nobody from looking.
+    if let Err(error) = note_use(store, limits, &known, &session).await {
+        tracing::debug!(%error, "the use of a session was not noted");
+    }
     Ok(Some(session))
 }
 
@@ -103,12 +120,17 @@ async fn note_use(
 
 fn document(session: &Session, limits: &SessionLimits) -> NewDocument {
     let expires_at = (session.created_at + limits.longest).min(session.used_at + limits.idle);
+    let (token, provider) = match &session.basis {
+        Basis::Token(digest) => (Some(digest), None),
+        Basis::Provider(fingerprint) => (None, Some(fingerprint)),
+    };
     let data = json!({
         "name": session.name,
         "role": session.role.as_str(),
         "created_at": session.created_at.as_micros(),
         "used_at": session.used_at.as_micros(),
-        "token": session.token,
+        "token": token,
+        "provider": provider,
     });
     NewDocument { kind: KIND.to_owned(), id: session.id.clone(), expires_at: Some(expires_at), data }
 }
@@ -122,7 +144,10 @@ fn read(document: &Document) -> Option<Session> {
         role: text("role")?.parse().ok()?,
         created_at: time("created_at")?,
         used_at: time("used_at")?,
-        token: text("token").map(str::to_owned),
+        basis: match (text("token"), text("provider")) {
+            (Some(digest), _) => Basis::Token(digest.to_owned()),
+            (None, fingerprint) => Basis::Provider(fingerprint?.to_owned()),
+        },
     })
 }
 
@@ -131,7 +156,7 @@ mod tests {
     use std::sync::Arc;
 
     use surefoot::ManualClock;
-    use surefoot_store_tests::MemoryStore;
+    use surefoot_store_tests::{FaultyStore, MemoryStore};
 
     use super::*;
 
@@ -141,20 +166,24 @@ mod tests {
         SessionLimits { idle: HOUR, longest: 5 * HOUR }
     }
 
+    fn provider() -> Basis {
+        Basis::Provider("p".to_owned())
+    }
+
     fn store() -> (Arc<ManualClock>, MemoryStore) {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
         (clock.clone(), MemoryStore::new(clock))
     }
 
     async fn holds(store: &MemoryStore, value: &str) -> bool {
-        find(store, &limits(), value).await.unwrap().is_some()
+        find(store, &limits(), Some("p"), value).await.unwrap().is_some()
     }
 
     #[tokio::test]
     async fn a_session_ends_when_it_is_not_used() {
         let (clock, store) = store();
-        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, None).await.unwrap();
-        assert_eq!(find(&store, &limits(), &value).await.unwrap(), Some(session));
+        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
+        assert_eq!(find(&store, &limits(), Some("p"), &value).await.unwrap(), Some(session));
         clock.advance(HOUR);
         assert!(!holds(&store, &value).await);
     }
@@ -162,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_is_used_ends_at_its_longest() {
         let (clock, store) = store();
-        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, None).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
         for _ in 0..9 {
             clock.advance(HOUR / 2);
             assert!(holds(&store, &value).await);
@@ -174,16 +203,16 @@ mod tests {
     #[tokio::test]
     async fn shorter_limits_hold_for_sessions_from_before() {
         let (clock, store) = store();
-        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, None).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
         clock.advance(HOUR / 2);
         let shorter = SessionLimits { idle: HOUR / 4, longest: 5 * HOUR };
-        assert_eq!(find(&store, &shorter, &value).await.unwrap(), None);
+        assert_eq!(find(&store, &shorter, Some("p"), &value).await.unwrap(), None);
     }
 
     #[tokio::test]
     async fn only_the_cookies_value_opens_it() {
         let (_, store) = store();
-        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, None).await.unwrap();
+        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
         assert!(holds(&store, &value).await);
         assert!(!holds(&store, &session.id).await, "what the store has is no use");
         end(&store, &value).await.unwrap();
@@ -195,7 +224,7 @@ mod tests {
         let (_, store) = store();
         let made = token::create(&store, "ann", Role::Admin, None, "x").await.unwrap();
         let (digest, found) = token::find(&store, made.secret.expose()).await.unwrap().unwrap();
-        let (value, _) = begin(&store, &limits(), "ann", found.role, Some(digest)).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", found.role, Basis::Token(digest)).await.unwrap();
         assert!(holds(&store, &value).await);
         token::revoke(&store, "ann").await.unwrap();
         assert!(!holds(&store, &value).await);
@@ -204,11 +233,31 @@ mod tests {
     #[tokio::test]
     async fn noting_a_use_does_not_bring_an_ended_session_back() {
         let (clock, store) = store();
-        let (value, session) = begin(&store, &limits(), "ann", Role::Admin, None).await.unwrap();
+        let (value, session) = begin(&store, &limits(), "ann", Role::Admin, provider()).await.unwrap();
         let known = store.document(KIND, &session.id).await.unwrap().unwrap();
         clock.advance(HOUR / 2);
         end(&store, &value).await.unwrap();
         note_use(&store, &limits(), &known, &session).await.unwrap();
         assert!(!holds(&store, &value).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_goes_with_the_provider_whose_word_it_was_begun_on() {
+        let (_, store) = store();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider()).await.unwrap();
+        for other in [Some("another mapping of roles"), None] {
+            assert_eq!(find(&store, &limits(), other, &value).await.unwrap(), None);
+        }
+        assert!(holds(&store, &value).await);
+    }
+
+    #[tokio::test]
+    async fn a_use_that_cannot_be_noted_keeps_nobody_out() {
+        let (clock, store) = store();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider()).await.unwrap();
+        clock.advance(HOUR / 2);
+        let full = FaultyStore::sound(Arc::new(store));
+        full.set_full(true);
+        assert!(find(&full, &limits(), Some("p"), &value).await.unwrap().is_some());
     }
 }

@@ -12,9 +12,13 @@ use axum::{Extension, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Actor, Auth, Refusal, Role, Via, cookie, oidc, session, token};
+use super::session::Basis;
+use super::{Actor, Auth, Refusal, Role, Via, cookie, oidc, proxy, session, token};
 use crate::audit;
 use crate::local_path::local_path;
+
+/// What a sign-in at the provider spends.
+const THERE_AND_BACK: u32 = 2;
 
 /// Where the form of the sign-in page is sent to.
 pub(super) const PATH: &str = "/sign-in";
@@ -63,23 +67,23 @@ async fn with_token(
     headers: HeaderMap,
     Form(form): Form<TokenForm>,
 ) -> Result<Response, Refusal> {
-    auth.attempt(address.ip())?;
     let Some((digest, found)) = token::find(auth.store(), form.token.trim()).await? else {
+        auth.spend(auth.client(&headers, address))?;
         return Ok(Redirect::to(&page("token", &form.next)).into_response());
     };
-    auth.0.throttle.succeeded(address.ip());
     let how = json!({ "token": found.id });
-    let who = Who { name: found.name, role: found.role, token: Some(digest), how };
+    let who = Who { name: found.name, role: found.role, basis: Basis::Token(digest), how };
     auth.begin(&headers, who, &form.next).await
 }
 
 async fn at_provider(
     State(auth): State<Auth>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     Query(asked): Query<oidc::Asked>,
 ) -> Result<Response, Refusal> {
     let Some(oidc) = &auth.0.oidc else { return Ok(Redirect::to("/sign-in").into_response()) };
-    auth.attempt(address.ip())?;
+    auth.spend(auth.client(&headers, address))?;
     match oidc.start(onward(&asked.next), auth.store().now()).await {
         Ok((url, state)) => {
             let value = state.seal(&auth.0.secret);
@@ -101,11 +105,15 @@ async fn from_provider(
     let Some(state) = oidc::State::open(&auth.0.secret, sealed, auth.store().now()) else {
         return Ok(failed(&auth, &oidc::OidcError::TooOld, "/"));
     };
+    // Whoever went to the provider can come back with any code, and each is a request to it.
+    let client = auth.client(&headers, address);
+    auth.spend(client)?;
     let mut response = match oidc.finish(&state, answer).await {
         Ok(found) => {
-            auth.0.throttle.succeeded(address.ip());
+            auth.0.throttle.give_back(client, THERE_AND_BACK);
             let how = json!({ "provider": oidc.name(), "subject": found.subject });
-            let who = Who { name: found.name, role: found.role, token: None, how };
+            let who =
+                Who { name: found.name, role: found.role, basis: Basis::Provider(oidc.fingerprint().to_owned()), how };
             auth.begin(&headers, who, &state.next).await?
         }
         Err(error) => failed(&auth, &error, &state.next),
@@ -138,14 +146,18 @@ async fn sign_out(
 struct Who {
     name: String,
     role: Role,
-    token: Option<String>,
+    basis: Basis,
     /// For the audit log.
     how: Value,
 }
 
 impl Auth {
-    fn attempt(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.0.throttle.attempt(address).map_err(Refusal::TooMany)
+    fn client(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+        proxy::client(headers, peer, &self.0.trusted_proxies)
+    }
+
+    fn spend(&self, client: IpAddr) -> Result<(), Refusal> {
+        self.0.throttle.spend(client).map_err(Refusal::TooMany)
     }
 
     /// Begins a session under a new id, and ends the one that the browser had: an id that somebody planted is worth nothing.
@@ -153,7 +165,7 @@ impl Auth {
         if let Some(old) = cookie::SESSION.find(headers, self.0.secure) {
             session::end(self.store(), old).await?;
         }
-        let (value, begun) = session::begin(self.store(), &self.0.sessions, &who.name, who.role, who.token).await?;
+        let (value, begun) = session::begin(self.store(), &self.0.sessions, &who.name, who.role, who.basis).await?;
         let actor = Actor { name: begun.name, role: begun.role, via: Via::Session(begun.id) };
         let detail = json!({ "role": actor.role.as_str(), "by": who.how });
         audit::record_in(self.store(), &actor, "session.begin", &actor.via.short(), detail).await?;

@@ -1,6 +1,8 @@
-//! How often one may try to sign in: per address, with a wait that doubles at each failure, and over all addresses.
+//! How often whoever has not signed in may make work for us: wrong tokens, and the way to the provider and back.
 //!
-//! In memory, per server: tokens are 256 random bits, so this is not what keeps guessers out. It keeps them from making work.
+//! In memory, per server. A token is 256 random bits, so this is not what keeps guessers out, and it shuts out nobody who has
+//! the right one: that is looked up first, and costs nothing here. What an address has spent comes back evenly, so no
+//! stranger can lock a door for long. Waits that double at each failure did that: behind a proxy all have one address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,28 +14,24 @@ use tokio::time::Instant;
 /// How often one may try to sign in.
 #[derive(Clone, Debug)]
 pub struct SignInLimits {
-    /// Failures of an address before it has to wait.
-    pub free: u32,
-    /// The first wait; each further failure doubles it.
-    pub wait: Duration,
-    /// The longest wait, and how long failures are remembered.
-    pub longest: Duration,
-    /// Attempts in a minute, over all addresses.
+    /// Tries of one address in a minute.
+    pub per_address: u32,
+    /// Tries in a minute, over all addresses: far more, lest one address spend it all.
     pub per_minute: u32,
 }
 
 impl Default for SignInLimits {
     fn default() -> Self {
-        Self { free: 5, wait: Duration::from_secs(1), longest: Duration::from_secs(900), per_minute: 120 }
+        Self { per_address: 60, per_minute: 600 }
     }
 }
 
-/// Addresses that are remembered at once; past it those that failed longest ago are forgotten.
+/// Addresses that are remembered at once; past it those that have spent least are forgotten.
 const REMEMBERED: usize = 10_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Counts attempts.
+/// Counts tries.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     limits: SignInLimits,
@@ -42,14 +40,37 @@ pub(crate) struct Throttle {
 
 #[derive(Debug, Default)]
 struct Counts {
-    failures: HashMap<IpAddr, Failures>,
-    minute: Option<(Instant, u32)>,
+    each: HashMap<IpAddr, Spent>,
+    all: Option<Spent>,
 }
 
+/// What of a limit is spent. It comes back evenly: all of it within a minute.
 #[derive(Clone, Copy, Debug)]
-struct Failures {
-    count: u32,
-    last: Instant,
+struct Spent {
+    tries: f64,
+    at: Instant,
+}
+
+impl Spent {
+    fn none(now: Instant) -> Self {
+        Self { tries: 0.0, at: now }
+    }
+
+    fn by(self, now: Instant, limit: u32) -> Self {
+        let back = now.duration_since(self.at).as_secs_f64() * f64::from(limit) / MINUTE.as_secs_f64();
+        Self { tries: (self.tries - back).max(0.0), at: now }
+    }
+
+    /// How long until there is one more; nothing when there is one now.
+    fn wait(self, limit: u32) -> Duration {
+        let over = self.tries + 1.0 - f64::from(limit.max(1));
+        // A share of a try that is lost in rounding keeps nobody waiting.
+        if over < 1e-6 { Duration::ZERO } else { MINUTE.mul_f64(over / f64::from(limit.max(1))) }
+    }
+
+    fn and(self, tries: f64) -> Self {
+        Self { tries: (self.tries + tries).max(0.0), ..self }
+    }
 }
 
 impl Throttle {
@@ -57,63 +78,59 @@ impl Throttle {
         Self { limits, counts: Mutex::default() }
     }
 
-    /// Counts an attempt from `address`. It counts as failed until [`Self::succeeded`] says otherwise, so that many at once
-    /// count one by one. `Err` says how long to wait; the attempt must not be made then.
-    pub(crate) fn attempt(&self, address: IpAddr) -> Result<(), Duration> {
+    /// Spends a try of `address`. `Err` says how long to wait; what costs must not be done then.
+    pub(crate) fn spend(&self, address: IpAddr) -> Result<(), Duration> {
         let now = Instant::now();
         let address = network(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = counts.failures.get(&address).copied() {
-            let wait = self.wait(known.count).saturating_sub(now.duration_since(known.last));
-            if !wait.is_zero() {
-                return Err(wait);
-            }
+        let (own, all) = counts.spent(address, now, &self.limits);
+        let wait = own.wait(self.limits.per_address).max(all.wait(self.limits.per_minute));
+        if !wait.is_zero() {
+            return Err(wait);
         }
-        self.count_all(&mut counts, now)?;
-        counts.forget(now, self.limits.longest);
-        let known = counts.failures.entry(address).or_insert(Failures { count: 0, last: now });
-        *known = Failures { count: known.count.saturating_add(1), last: now };
+        counts.forget(now, &self.limits);
+        counts.each.insert(address, own.and(1.0));
+        counts.all = Some(all.and(1.0));
         Ok(())
     }
 
-    /// The attempt succeeded: the address begins anew.
-    pub(crate) fn succeeded(&self, address: IpAddr) {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).failures.remove(&network(address));
-    }
-
-    fn wait(&self, failures: u32) -> Duration {
-        match failures.checked_sub(self.limits.free) {
-            None => Duration::ZERO,
-            Some(more) => self.limits.wait.saturating_mul(2_u32.saturating_pow(more)).min(self.limits.longest),
+    /// Somebody showed who they are: what that took is given back.
+    pub(crate) fn give_back(&self, address: IpAddr, tries: u32) {
+        let now = Instant::now();
+        let address = network(address);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (own, all) = counts.spent(address, now, &self.limits);
+        counts.all = Some(all.and(-f64::from(tries)));
+        if let Some(known) = counts.each.get_mut(&address) {
+            *known = own.and(-f64::from(tries));
         }
-    }
-
-    fn count_all(&self, counts: &mut Counts, now: Instant) -> Result<(), Duration> {
-        let (began, count) = counts.minute.filter(|(began, _)| now.duration_since(*began) < MINUTE).unwrap_or((now, 0));
-        if count >= self.limits.per_minute {
-            return Err(MINUTE.saturating_sub(now.duration_since(began)));
-        }
-        counts.minute = Some((began, count + 1));
-        Ok(())
     }
 }
 
 impl Counts {
-    fn forget(&mut self, now: Instant, after: Duration) {
-        if self.failures.len() < REMEMBERED {
+    fn spent(&self, address: IpAddr, now: Instant, limits: &SignInLimits) -> (Spent, Spent) {
+        let own = self.each.get(&address).map_or(Spent::none(now), |spent| spent.by(now, limits.per_address));
+        let all = self.all.map_or(Spent::none(now), |spent| spent.by(now, limits.per_minute));
+        (own, all)
+    }
+
+    fn forget(&mut self, now: Instant, limits: &SignInLimits) {
+        if self.each.len() < REMEMBERED {
             return;
         }
-        self.failures.retain(|_, known| now.duration_since(known.last) < after);
-        if self.failures.len() >= REMEMBERED
-            && let Some(oldest) = self.failures.iter().min_by_key(|(_, known)| known.last).map(|(address, _)| *address)
+        self.each.retain(|_, spent| spent.by(now, limits.per_address).tries > 0.0);
+        let left = |spent: &Spent| spent.by(now, limits.per_address).tries;
+        if self.each.len() >= REMEMBERED
+            && let Some(least) =
+                self.each.iter().min_by(|a, b| left(a.1).total_cmp(&left(b.1))).map(|(least, _)| *least)
         {
-            self.failures.remove(&oldest);
+            self.each.remove(&least);
         }
     }
 }
 
 /// Whoever has one address of IPv6 has 2^64 of them.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => {
             let [a, b, c, d, ..] = six.segments();
@@ -127,13 +144,10 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn throttle() -> Throttle {
-        Throttle::new(SignInLimits {
-            free: 3,
-            per_minute: 20,
-            longest: Duration::from_secs(8),
-            ..SignInLimits::default()
-        })
+        Throttle::new(SignInLimits { per_address: 6, per_minute: 20 })
     }
 
     fn address(last: u8) -> IpAddr {
@@ -141,59 +155,72 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_fails_waits_twice_as_long_each_time() {
+    async fn an_address_that_has_spent_its_tries_gets_them_back_evenly() {
         let throttle = throttle();
-        for _ in 0..3 {
-            assert_eq!(throttle.attempt(address(1)), Ok(()));
+        for _ in 0..6 {
+            assert_eq!(throttle.spend(address(1)), Ok(()));
         }
-        for wait in [1, 2, 4, 8, 8] {
-            let wait = Duration::from_secs(wait);
-            assert_eq!(throttle.attempt(address(1)), Err(wait));
-            assert_eq!(throttle.attempt(address(2)), Ok(()), "another address need not wait");
-            throttle.succeeded(address(2));
-            tokio::time::advance(wait).await;
-            assert_eq!(throttle.attempt(address(1)), Ok(()));
+        // However often it tries meanwhile, the wait does not grow.
+        for _ in 0..50 {
+            assert_eq!(throttle.spend(address(1)), Err(10 * SECOND));
+        }
+        assert_eq!(throttle.spend(address(2)), Ok(()), "another address need not wait");
+        tokio::time::advance(10 * SECOND).await;
+        assert_eq!(throttle.spend(address(1)), Ok(()));
+        assert!(throttle.spend(address(1)).is_err(), "one came back");
+        tokio::time::advance(MINUTE).await;
+        for _ in 0..6 {
+            assert_eq!(throttle.spend(address(1)), Ok(()));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_signs_in_begins_anew() {
+    async fn what_a_sign_in_took_is_given_back() {
         let throttle = throttle();
-        for _ in 0..9 {
-            assert_eq!(throttle.attempt(address(1)), Ok(()));
-            throttle.succeeded(address(1));
+        for _ in 0..100 {
+            assert_eq!(throttle.spend(address(1)), Ok(()));
+            assert_eq!(throttle.spend(address(1)), Ok(()));
+            throttle.give_back(address(1), 2);
         }
+        throttle.give_back(address(1), 1000);
+        for _ in 0..6 {
+            assert_eq!(throttle.spend(address(1)), Ok(()));
+        }
+        assert!(throttle.spend(address(1)).is_err(), "no more than there was");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_addresses_together_wait_for_the_next_minute() {
+    async fn many_addresses_together_have_a_limit_too() {
         let throttle = throttle();
         for last in 0..20 {
-            assert_eq!(throttle.attempt(address(last)), Ok(()));
+            assert_eq!(throttle.spend(address(last)), Ok(()));
         }
-        tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(throttle.attempt(address(99)), Err(Duration::from_secs(40)));
-        tokio::time::advance(Duration::from_secs(40)).await;
-        assert_eq!(throttle.attempt(address(99)), Ok(()));
+        assert_eq!(throttle.spend(address(99)), Err(3 * SECOND));
+        tokio::time::advance(3 * SECOND).await;
+        assert_eq!(throttle.spend(address(99)), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_addresses_of_one_network_count_together() {
         let throttle = throttle();
-        let of = |text: &str| throttle.attempt(text.parse().unwrap());
-        assert!(of("2001:db8::1").is_ok() && of("2001:db8::2").is_ok() && of("2001:db8::3:4").is_ok());
+        let of = |text: &str| throttle.spend(text.parse().unwrap());
+        for last in 1..=6 {
+            assert!(of(&format!("2001:db8::{last}:4")).is_ok());
+        }
         assert!(of("2001:db8::5").is_err());
         assert!(of("2001:db8:0:1::5").is_ok());
-        assert!(of("::ffff:192.0.2.7").is_ok(), "an IPv4 address in disguise is one");
+        for _ in 0..6 {
+            assert!(of("192.0.2.7").is_ok());
+        }
+        assert!(of("::ffff:192.0.2.7").is_err(), "an IPv4 address in disguise is one");
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_does_not_remember_without_end() {
-        let limits = SignInLimits { per_minute: u32::MAX, ..SignInLimits::default() };
-        let throttle = Throttle::new(limits);
+        let throttle = Throttle::new(SignInLimits { per_minute: u32::MAX, ..SignInLimits::default() });
         for number in 0..11_000_u32 {
-            throttle.attempt(std::net::Ipv4Addr::from(number).into()).unwrap();
+            throttle.spend(std::net::Ipv4Addr::from(number).into()).unwrap();
         }
-        assert_eq!(throttle.counts.lock().unwrap().failures.len(), REMEMBERED);
+        assert_eq!(throttle.counts.lock().unwrap().each.len(), REMEMBERED);
     }
 }

@@ -151,7 +151,10 @@ pub(crate) async fn find(store: &dyn Store, secret: &str) -> Result<Option<(Stri
     let digest = random::digest(secret);
     let Some(document) = store.document(KIND, &digest).await? else { return Ok(None) };
     let Some(token) = read(&document) else { return Ok(None) };
-    note_use(store, &document, &token).await?;
+    // A disk that is full, or a database that is read-only for a while, keeps nobody from looking.
+    if let Err(error) = note_use(store, &document, &token).await {
+        tracing::debug!(%error, token = token.id, "the use of a token was not noted");
+    }
     Ok(Some((digest, token)))
 }
 
@@ -208,7 +211,7 @@ mod tests {
     use std::sync::Arc;
 
     use surefoot::ManualClock;
-    use surefoot_store_tests::MemoryStore;
+    use surefoot_store_tests::{FaultyStore, MemoryStore};
 
     use super::*;
 
@@ -281,5 +284,14 @@ mod tests {
         for name in ["", "  ", "a\nb", &"x".repeat(101)] {
             assert!(matches!(create(&store, name, Role::Admin, None, "ann").await, Err(TokenError::Name(_))), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_use_that_cannot_be_noted_keeps_nobody_out() {
+        let (_, store) = store();
+        let made = create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        let full = FaultyStore::sound(Arc::new(store));
+        full.set_full(true);
+        assert!(find(&full, made.secret.expose()).await.unwrap().is_some());
     }
 }

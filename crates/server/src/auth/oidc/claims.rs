@@ -53,8 +53,12 @@ impl RoleMapping {
     }
 }
 
-/// A claim by its name, or, where there is none of that name, by the path that its dots make.
+/// A claim by its name, or, where there is none of that name, by the path that its dots make. An address that the provider
+/// has not verified may be anybody's: it is as if it were not there.
 fn find<'a>(claims: &'a Value, claim: &str) -> Option<&'a Value> {
+    if claim == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
+        return None;
+    }
     claims.get(claim).or_else(|| claim.split('.').try_fold(claims, |value, part| value.get(part)))
 }
 
@@ -71,9 +75,7 @@ fn name<'a>(claims: &'a Value, wanted: Option<&str>) -> Option<&'a str> {
     if let Some(wanted) = wanted {
         return text(wanted);
     }
-    // An address that the provider has not verified may be anybody's.
-    let verified = claims.get("email_verified") == Some(&Value::Bool(true));
-    text("preferred_username").or_else(|| text("email").filter(|_| verified))
+    text("preferred_username").or_else(|| text("email"))
 }
 
 /// The claims of a token whose signature has been checked.
@@ -133,6 +135,20 @@ mod tests {
         check(json!({ "email": "ann@example.com" }), None, None);
         check(json!({ "email": "ann@example.com", "email_verified": true }), None, Some("ann@example.com"));
         check(json!({ "email": "a", "name": "Ann" }), Some("name"), Some("Ann"));
+        check(json!({ "email": "ann@example.com" }), Some("email"), None);
+        check(json!({ "email": "ann@example.com", "email_verified": "yes" }), Some("email"), None);
+        check(json!({ "email": "ann@example.com", "email_verified": true }), Some("email"), Some("ann@example.com"));
         check(json!({ "preferred_username": " " }), None, None);
+    }
+
+    #[test]
+    fn an_address_that_is_not_verified_gives_no_role() {
+        let mapping = RoleMapping { admin: vec!["ann@example.com".to_owned()], ..mapping("email") };
+        for verified in [Value::Null, false.into(), "true".into()] {
+            let claims = json!({ "sub": "7", "email": "ann@example.com", "email_verified": verified });
+            assert_eq!((mapping.role(&claims), mapping.is_in(&claims)), (None, false), "{claims}");
+        }
+        let claims = json!({ "sub": "7", "email": "ann@example.com", "email_verified": true });
+        assert_eq!(mapping.role(&claims), Some(Role::Admin));
     }
 }

@@ -16,7 +16,7 @@ use openidconnect::{
 };
 use reqwest::Url;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use surefoot::{Secret, Timestamp};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ pub(super) use claims::Identity;
 pub use claims::RoleMapping;
 pub(super) use state::{LONGEST, State};
 
+use super::{Role, random};
 use http::Http;
 
 /// Where the provider sends people back to.
@@ -99,6 +100,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Oidc {
     options: OidcOptions,
+    fingerprint: String,
     issuer: IssuerUrl,
     redirect: RedirectUrl,
     http: Http,
@@ -115,6 +117,7 @@ impl Oidc {
             issuer: issuer.map_err(|error| format!("issuer: `{}`: {error}", options.issuer))?,
             redirect: RedirectUrl::from_url(redirect),
             http: Http::new()?,
+            fingerprint: fingerprint(&options),
             options,
             known: Mutex::new(None),
         })
@@ -122,6 +125,12 @@ impl Oidc {
 
     pub(super) fn name(&self) -> &str {
         &self.options.name
+    }
+
+    /// A digest of which provider this is and what its word is worth. Sessions that were begun on another end: whom a new
+    /// mapping of roles would not let in is not let in any more.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Where to send a person who wants to sign in, and what to remember until they come back.
@@ -226,6 +235,17 @@ impl Oidc {
     fn client_secret(&self) -> Option<ClientSecret> {
         self.options.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()))
     }
+}
+
+fn fingerprint(options: &OidcOptions) -> String {
+    let roles = &options.roles;
+    let everybody = roles.everybody.map(Role::as_str);
+    let parts = json!([
+        options.issuer,
+        options.client_id,
+        [json!(roles.claim), json!(roles.admin), json!(roles.operator), json!(roles.viewer), json!(everybody)],
+    ]);
+    random::digest(&parts.to_string())
 }
 
 fn prefers_body(provider: &CoreProviderMetadata) -> bool {

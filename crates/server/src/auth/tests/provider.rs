@@ -8,7 +8,7 @@ use surefoot::Secret;
 use tokio::net::TcpListener;
 
 use super::{Server, options};
-use crate::auth::{OidcOptions, Role, RoleMapping};
+use crate::auth::{Auth, OidcOptions, Role, RoleMapping, SignInLimits};
 use crate::node::Node;
 use crate::{ServerOptions, audit};
 
@@ -19,6 +19,10 @@ struct World {
 
 impl World {
     async fn start(environment: &[(&str, &str)]) -> Self {
+        Self::with(environment, SignInLimits::default()).await
+    }
+
+    async fn with(environment: &[(&str, &str)], sign_in: SignInLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let public_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let redirect = format!("{public_url}/sign-in/oidc/callback");
@@ -26,6 +30,7 @@ impl World {
         let provider = Node::start("provider.mjs", &environment).await;
         let mut options = ServerOptions { public_url: Some(public_url), ..options() };
         options.auth.oidc = Some(oidc(&provider.said));
+        options.auth.sign_in = sign_in;
         Self { server: Server::on(listener, options, &[]).await, provider }
     }
 
@@ -183,4 +188,50 @@ async fn a_provider_that_is_away_is_said_and_stops_nothing() {
     assert_eq!((url.path(), response.status().as_u16()), ("/sign-in", 200));
     assert!(url.query().unwrap().starts_with("error=provider"), "{url}");
     assert_eq!(world.server.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_made_up_code_costs_the_provider_little_and_keeps_nobody_out() {
+    let world = World::with(&[], SignInLimits { per_address: 4, ..SignInLimits::default() }).await;
+    for _ in 0..10 {
+        let (url, _) = world.sign_in(&mut Browser::default()).await;
+        assert_eq!(url.path(), "/runs", "who signs in spends nothing");
+    }
+    let mut browser = Browser::default();
+    let begin = Url::parse(&world.begin()).unwrap();
+    let sent = browser.step(&world.server, &begin).await;
+    let sent = Url::parse(sent.headers()[LOCATION].to_str().unwrap()).unwrap();
+    let state = sent.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let kept = browser.jar.clone();
+    let callback = begin.join(&format!("/sign-in/oidc/callback?code=made-up&state={state}")).unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        browser.jar = kept.clone();
+        statuses.push(browser.step(&world.server, &callback).await.status().as_u16());
+    }
+    assert_eq!(statuses, [303, 303, 303, 429, 429]);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_the_roles_are_given_otherwise() {
+    let world = World::start(&[]).await;
+    world.is("ann").await;
+    let mut browser = Browser::default();
+    world.sign_in(&mut browser).await;
+    let cookies = &browser.jar[&format!("localhost:{}", world.server.address.port())];
+    let cookies = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+    let headers = axum::http::HeaderMap::from_iter([(COOKIE, cookies.parse().unwrap())]);
+    let who = async |change: &dyn Fn(&mut OidcOptions)| {
+        let mut oidc = oidc(&world.provider.said);
+        change(&mut oidc);
+        let auth = crate::auth::AuthOptions { oidc: Some(oidc), ..options().auth };
+        let public_url = Some("http://localhost:1");
+        let auth = Auth::new(world.server.store.clone(), auth, world.server.address, public_url).await.unwrap();
+        auth.actor(axum::http::Version::HTTP_11, &headers).await.unwrap().map(|actor| actor.name)
+    };
+    assert_eq!(who(&|_| {}).await.as_deref(), Some("ann"));
+    assert_eq!(who(&|oidc| oidc.name = "Another name".to_owned()).await.as_deref(), Some("ann"));
+    assert_eq!(who(&|oidc| oidc.roles.admin.clear()).await, None);
+    assert_eq!(who(&|oidc| oidc.roles.everybody = Some(Role::Viewer)).await, None);
+    assert_eq!(who(&|oidc| oidc.client_id = "another".to_owned()).await, None);
 }

@@ -1,10 +1,13 @@
 //! Signing in and out, forms, strangers' pages, and servers that stand open.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
 use reqwest::header::{COOKIE, HOST, ORIGIN, RETRY_AFTER, SET_COOKIE};
+use reqwest::{Method, Response};
+use surefoot_sqlite::SqliteStore;
+use surefoot_store_tests::FaultyStore;
 use tokio::net::TcpListener;
 
 use super::{FORM, Server, cookie_of, location, options};
@@ -40,6 +43,24 @@ async fn a_person_signs_in_acts_and_signs_out() {
     let said: Vec<_> = log.iter().rev().map(|entry| (entry.actor.as_str(), entry.action.as_str())).collect();
     assert_eq!(said, [("ann", "session.begin"), ("ann", "queue.pause"), ("ann", "session.end")]);
     assert!(log.iter().all(|entry| entry.outcome == Outcome::Done));
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_run_and_all_limits() {
+    let workflow = surefoot::Workflow::builder("w").step("only", "work").build().unwrap();
+    let workflows = crate::Workflows::new(vec![Arc::new(workflow)]);
+    let server = Server::start(ServerOptions { workflows, ..options() }, &[]).await;
+    let body = serde_json::json!({ "workflow": "w", "key": "k" });
+    let run = server.ask(Method::POST, "/api/v1/runs").json(&body).send().await.unwrap();
+    let run: serde_json::Value = run.json().await.unwrap();
+    let body = serde_json::json!({ "concurrency": 3, "retention": { "completed": { "count": 5 } } });
+    let set = server.ask(Method::PATCH, "/api/v1/queues/w").json(&body).send().await.unwrap();
+    assert_eq!(set.status(), 200);
+    let log = audit::list(server.store.as_ref(), None, 2).await.unwrap();
+    assert_eq!((log[1].action.as_str(), log[1].subject.as_str()), ("run.submit", "w"));
+    assert_eq!(log[1].detail, serde_json::json!({ "key": "k", "run": run["id"] }));
+    assert_eq!(log[0].action, "queue.set");
+    assert_eq!((&log[0].detail["concurrency"], &log[0].detail["retention"]["completed"]), (&3.into(), &"5".into()));
 }
 
 #[tokio::test]
@@ -116,29 +137,68 @@ async fn cookies_are_kept_to_tls_when_people_come_by_it() {
     assert!(response.headers().contains_key("strict-transport-security"));
 }
 
-#[tokio::test]
-async fn a_wrong_token_is_said_and_many_are_slowed_down() {
-    let limits = SignInLimits { free: 3, wait: Duration::from_secs(60), ..SignInLimits::default() };
+/// A server where an address has so many wrong tries, and what sends one, as a proxy hands it on.
+async fn few_tries(per_address: u32, trusted: &[&str]) -> (Server, String) {
     let mut options = options();
-    options.auth.sign_in = limits;
+    options.auth.sign_in = SignInLimits { per_address, ..SignInLimits::default() };
+    options.auth.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
     let server = Server::start(options, &[Role::Admin]).await;
     let token = admin(&server).await;
-    let (browser, csrf) = server.sign_in_form().await;
-    let attempt = async |token: &str| {
-        let request = server.ask(Method::POST, "/sign-in").header(COOKIE, &browser).header("content-type", FORM);
-        request.body(format!("token={token}&next=/runs&csrf={csrf}")).send().await.unwrap()
-    };
+    (server, token)
+}
+
+/// Sends the sign-in form. `from` is what a proxy says of who sends it.
+async fn try_token(server: &Server, form: &(String, String), token: &str, from: Option<&str>) -> Response {
+    let (browser, csrf) = form;
+    let mut request = server.ask(Method::POST, "/sign-in").header(COOKIE, browser).header("content-type", FORM);
+    if let Some(from) = from {
+        request = request.header("x-forwarded-for", from);
+    }
+    request.body(format!("token={token}&next=/runs&csrf={csrf}")).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_limited_and_shut_nobody_out() {
+    let (server, token) = few_tries(3, &[]).await;
+    let form = server.sign_in_form().await;
     for _ in 0..3 {
-        let response = attempt("sf_wrong").await;
+        let response = try_token(&server, &form, "sf_wrong", None).await;
         assert_eq!((response.status().as_u16(), location(&response)), (303, "/sign-in?error=token&next=%2Fruns"));
         assert!(cookie_of(&response).is_none());
     }
-    let refused = attempt(&token).await;
-    assert_eq!(refused.status(), 429, "even with the right one");
+    let refused = try_token(&server, &form, "sf_wrong", None).await;
+    assert_eq!(refused.status(), 429);
     let wait: u64 = refused.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
-    assert!((58..=60).contains(&wait), "{wait}");
+    assert!((1..=20).contains(&wait), "{wait}");
+    let right = try_token(&server, &form, &token, None).await;
+    assert_eq!(
+        (right.status().as_u16(), location(&right)),
+        (303, "/runs"),
+        "who has the right one is let in all the same"
+    );
     let by_token = server.ask(Method::GET, "/runs").bearer_auth(&token).send().await.unwrap();
     assert_eq!(by_token.status(), 200, "programs are not held up");
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_tells_addresses_apart() {
+    let (server, _) = few_tries(2, &["127.0.0.0/8"]).await;
+    let form = server.sign_in_form().await;
+    let status = async |from: &str| try_token(&server, &form, "sf_wrong", Some(from)).await.status().as_u16();
+    // What the client claims of itself stands before what the proxy saw.
+    for (claims, expect) in [("192.0.2.1", 303), ("192.0.2.2", 303), ("192.0.2.3", 429)] {
+        assert_eq!(status(&format!("{claims}, 203.0.113.1")).await, expect, "{claims}");
+    }
+    assert_eq!(status("203.0.113.2").await, 303);
+}
+
+#[tokio::test]
+async fn what_anybody_can_write_is_not_believed() {
+    let (server, _) = few_tries(2, &[]).await;
+    let form = server.sign_in_form().await;
+    for (claims, expect) in [("192.0.2.1", 303), ("192.0.2.2", 303), ("192.0.2.3", 429)] {
+        assert_eq!(try_token(&server, &form, "sf_wrong", Some(claims)).await.status(), expect, "{claims}");
+    }
 }
 
 #[tokio::test]
@@ -188,6 +248,57 @@ async fn a_strangers_name_that_points_here_is_refused() {
     let name = format!("localhost:{}", server.address.port());
     let response = server.ask(Method::GET, "/").header(HOST, name).send().await.unwrap();
     assert_eq!(response.status(), 200);
+}
+
+/// A proxy on this machine speaks for whoever reaches it, and by nginx's own defaults it names the host 127.0.0.1:7878.
+#[tokio::test]
+async fn whoever_comes_through_a_proxy_is_not_taken_for_this_machine() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = Server::open().await;
+    for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "via"] {
+        let response = server.ask(Method::GET, "/api/v1/me").header(name, "203.0.113.7").send().await.unwrap();
+        assert_eq!(response.status(), 403, "{name}");
+        let problem: serde_json::Value = response.json().await.unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains("surefoot token create --role admin NAME"), "{problem}");
+    }
+    let said = async |version: &str| {
+        let mut stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET /api/v1/me HTTP/{version}\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!((said("1.0").await.as_str(), said("1.1").await.as_str()), ("403", "200"), "nginx speaks 1.0 by itself");
+    let probe = server.ask(Method::GET, "/healthz").header("x-forwarded-for", "203.0.113.7").send().await.unwrap();
+    assert_eq!(probe.status(), 200);
+    // Once people sign in, a proxy is welcome.
+    let (server, token) = tokens().await;
+    let request = server.ask(Method::GET, "/api/v1/me").header("x-forwarded-for", "203.0.113.7").bearer_auth(token);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn what_needs_nobody_does_not_wait_for_the_store() {
+    let (folder, listener) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let store = Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
+    token::create(store.as_ref(), "ann", Role::Admin, None, "test").await.unwrap();
+    let store = Arc::new(FaultyStore::sound(store));
+    let server = Server::over(listener, store.clone(), options(), folder);
+    assert_eq!(server.get("/healthz").await.status(), 200);
+    store.set_slow(Duration::from_secs(3600));
+    for path in ["/healthz", "/sign-in", "/api/openapi.json"] {
+        let asked = server.ask(Method::GET, path).bearer_auth("sf_any").header(COOKIE, "surefoot_session=any");
+        let answered = tokio::time::timeout(Duration::from_secs(10), asked.send()).await;
+        assert_eq!(answered.expect(path).unwrap().status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_a_path_is_refused() {
+    let named = ServerOptions { public_url: Some("https://example.com/surefoot".to_owned()), ..options() };
+    let error = Server::start(named, &[Role::Admin]).await.ended().await.unwrap_err();
+    assert!(error.to_string().contains("without a path"), "{error}");
 }
 
 #[tokio::test]
