@@ -10,6 +10,7 @@ mod audit;
 pub mod auth;
 mod checkup;
 mod dashboard;
+mod due;
 mod http;
 mod local_path;
 #[cfg(test)]

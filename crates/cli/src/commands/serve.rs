@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::args::Serve;
+use crate::config::OidcTable;
 use crate::errors::{Exit, Failure};
 use crate::host::{Host, named};
 use crate::signals::Signals;
@@ -21,13 +22,13 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     let app = settled(app, args)?;
     let mut signals = Signals::install()?;
     let options = serving::options(&app)?;
-    let listener = listen(app.settings.server.listen()).await?;
+    let listener = listen(&app, app.settings.server.listen()).await?;
     let store = app.store().await?;
     let address = listener.local_addr().map_err(|error| Failure::usage(format!("cannot listen: {error}")))?;
     // Before anything works: nobody from elsewhere shall find a server where nobody is asked who they are.
     let checked = auth::check(store.clone(), &options.auth, address, options.public_url.as_deref()).await;
     checked.map_err(|error| refused(error.into()))?;
-    let notifying = alerts::handlers(&options.alerts.notifiers, Some(serving::run_command()));
+    let notifying = alerts::handlers(&options.alerts.notifiers, Some(serving::run_command()), Some(store.clone()));
     let mut host = Host::new(&app, store).knowing(notifying);
     if !host.join().await? {
         return Err(Failure::store("another worker process lives on this store")
@@ -36,6 +37,7 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     let Some(client) = host.client() else { return Err(Failure::store("the worker has not started")) };
     let stop = CancellationToken::new();
     greet(&app, &host, address).await?;
+    out::say(&sign_in(&app, client.store().as_ref(), address).await?);
     let mut serving = pin!(surefoot_server::serve(listener, client, options, stop.clone()));
     tokio::select! {
         ended = &mut serving => {
@@ -63,12 +65,28 @@ fn settled(app: &App, args: &Serve) -> Result<App, Failure> {
     Ok(app)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let failed = |error: std::io::Error| Failure::usage(format!("cannot listen on {address}: {error}"));
-    TcpListener::bind(address).await.map_err(|error| {
-        failed(error)
-            .hint("another `surefoot serve` may have it; --listen names another address, such as 127.0.0.1:7879")
-    })
+async fn listen(app: &App, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let error = match TcpListener::bind(address).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => format!("cannot listen on {address}: {error}"),
+    };
+    // The one that has the address most often has the store as well, and another address would not help then.
+    if is_worked_on(app).await {
+        return Err(Failure::store(format!("another worker process lives on this store; and {error}"))
+            .hint("one worker at a time: stop it, and `surefoot serve` takes over what it was doing"));
+    }
+    Err(Failure::usage(error)
+        .hint("another `surefoot serve` may have it; --listen names another address, such as 127.0.0.1:7879"))
+}
+
+/// Whether a worker lives on an embedded store, which has room for one. A store that is not there is not made.
+async fn is_worked_on(app: &App) -> bool {
+    if app.is_shared() {
+        return false;
+    }
+    let Ok(client) = app.client().await else { return false };
+    let now = client.store().now();
+    client.store().workers().await.is_ok_and(|workers| workers.iter().any(|worker| worker.expires_at > now))
 }
 
 async fn greet(app: &App, host: &Host, address: SocketAddr) -> Result<(), Failure> {
@@ -78,6 +96,22 @@ async fn greet(app: &App, host: &Host, address: SocketAddr) -> Result<(), Failur
     let url = app.settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     out::say(&format!("dashboard {url}, API {}/api/docs", url.trim_end_matches('/')));
     Ok(())
+}
+
+/// How people get in.
+async fn sign_in(app: &App, store: &dyn Store, address: SocketAddr) -> Result<String, Failure> {
+    let url = app.settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let page = format!("{}/sign-in", url.trim_end_matches('/'));
+    let provider = app.settings.auth.oidc.as_ref().map(OidcTable::name);
+    Ok(match (provider, auth::token::has_admin(store).await?) {
+        (Some(name), _) => format!("sign in at {page}, by {name} or with a token"),
+        (None, true) => {
+            format!("sign in at {page} with a token; `surefoot token create NAME --role admin` makes one more")
+        }
+        (None, false) => "whoever is on this machine may do everything, until there is a token: \
+                          `surefoot token create NAME --role admin`"
+            .to_owned(),
+    })
 }
 
 fn refused(error: ServeError) -> Failure {

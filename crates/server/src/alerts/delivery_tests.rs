@@ -72,7 +72,9 @@ impl World {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
         let workspaces = folder.path().join("workspaces");
         let worker_options = WorkerOptions { workspaces, credentials: Arc::new(Vault), ..WorkerOptions::default() };
-        let worker = Worker::start(store.clone(), handlers(&notifiers, None), worker_options).await.unwrap();
+        let worker = Worker::start(store.clone(), handlers(&notifiers, None, Some(store.clone())), worker_options)
+            .await
+            .unwrap();
         let rules = Rules { no_worker: Some(Duration::ZERO), ..Rules::default() };
         let options = AlertOptions { notifiers, rules, ..AlertOptions::default() };
         Self { store, worker, options, _folder: folder }
@@ -109,6 +111,27 @@ async fn a_webhook_is_signed_and_comes_again_until_it_is_taken() {
     assert_eq!((run.head.status, run.steps[0].attempt), (RunStatus::Completed, 2));
     let kept = format!("{run:?}{:?}", world.store.events(run.id, 0, 100).await.unwrap());
     assert!(!kept.contains(SECRET), "the secret is nowhere in the store");
+    world.worker.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_something_fires_which_is_over() {
+    let (mut node, address) = receiver("200").await;
+    let world = World::start(vec![webhook("hook", &address)]).await;
+    let look = async || Evaluator::new(world.worker.client(), world.options.clone()).look().await.unwrap();
+    world.store.pause_queue("alerts", true).await.unwrap();
+    world.fire("stuck").await;
+    world.store.pause_queue("stuck", true).await.unwrap();
+    look().await;
+    world.store.pause_queue("alerts", false).await.unwrap();
+    assert_eq!(node.next().await["body"]["type"], "alert.resolved", "nothing else came before");
+    let late = world.worker.client().wait(world.sends().await[0].id).await.unwrap();
+    assert_eq!(late.steps[0].output.as_ref().unwrap()["answer"], "not sent: resolved meanwhile");
+    // It fires anew, and what is told is this firing.
+    world.store.pause_queue("stuck", false).await.unwrap();
+    look().await;
+    assert_eq!(node.next().await["body"]["type"], "alert.firing");
+    assert!(world.sends().await.iter().all(|run| run.priority == i32::MAX), "before all else that waits");
     world.worker.stop().await;
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::alert::{self, Alert, AlertState, Finding};
+use super::goes::Goes;
 use super::rules::Rule;
 use super::{AlertOptions, judge, look, send};
 
@@ -24,9 +25,6 @@ const NOTE: Duration = Duration::from_secs(10);
 
 /// Looks until told to stop.
 pub(crate) async fn run(client: Client, options: AlertOptions, stop: CancellationToken) {
-    if let Err(error) = send::configure(client.store().as_ref()).await {
-        tracing::warn!(%error, "the queue of notifications has no limits");
-    }
     let mut evaluator = Evaluator::new(client, options);
     loop {
         let every = evaluator.options.every;
@@ -48,11 +46,14 @@ pub(crate) async fn run(client: Client, options: AlertOptions, stop: Cancellatio
 pub(super) struct Evaluator {
     client: Client,
     options: AlertOptions,
+    goes: Goes,
+    /// The queue of notifications has its limits.
+    configured: bool,
 }
 
 impl Evaluator {
     pub(super) fn new(client: Client, options: AlertOptions) -> Self {
-        Self { client, options }
+        Self { client, options, goes: Goes::default(), configured: false }
     }
 
     fn store(&self) -> &dyn Store {
@@ -61,6 +62,11 @@ impl Evaluator {
 
     /// One look.
     pub(super) async fn look(&mut self) -> Result<(), StoreError> {
+        // Before anything is put into it: without limits one notifier that does not answer would hold up the others.
+        if !self.configured {
+            send::configure(self.store()).await?;
+            self.configured = true;
+        }
         let slow = self.probe().await?;
         let mut known: BTreeMap<String, Alert> = BTreeMap::new();
         for alert in alert::all(self.store()).await? {
@@ -68,7 +74,7 @@ impl Evaluator {
             let alert = if alert.sent { alert } else { self.send(alert).await? };
             known.insert(alert.id.clone(), alert);
         }
-        let mut found = look::look(self.store(), &self.options.rules).await?;
+        let mut found = look::look(self.client.store().as_ref(), &self.options.rules, &mut self.goes).await?;
         found.extend(slow);
         let mut seen = std::collections::BTreeSet::new();
         for finding in found {
@@ -119,7 +125,7 @@ impl Evaluator {
     }
 
     /// A listing shows the oldest, so an alert that is not among what was found may still be so: its own run says.
-    async fn not_found(&self, alert: Alert) -> Result<(), StoreError> {
+    async fn not_found(&mut self, alert: Alert) -> Result<(), StoreError> {
         let now = self.store().now();
         if now.since(alert.seen_at) < alert.rule.lingers() || self.still(&alert, now).await? {
             return Ok(());
@@ -127,10 +133,12 @@ impl Evaluator {
         self.write_and_send(alert.resolved(now)).await
     }
 
-    async fn still(&self, alert: &Alert, now: Timestamp) -> Result<bool, StoreError> {
+    async fn still(&mut self, alert: &Alert, now: Timestamp) -> Result<bool, StoreError> {
         let Some(run) = alert.run else { return Ok(false) };
-        let Some(run) = self.store().run(run).await? else { return Ok(false) };
-        Ok(judge::run(&run, &self.options.rules, now).iter().any(|finding| finding.rule == alert.rule))
+        let store = self.client.store().as_ref();
+        let Some(run) = store.run(run).await? else { return Ok(false) };
+        let began = self.goes.began(store, &self.options.rules, &run, now).await?;
+        Ok(judge::run(&run, &self.options.rules, now, began).iter().any(|finding| finding.rule == alert.rule))
     }
 
     async fn write_and_send(&self, alert: Alert) -> Result<(), StoreError> {

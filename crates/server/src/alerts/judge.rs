@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use surefoot::state::Wait;
 use surefoot::store::WorkerInfo;
+use surefoot::workflow::Masker;
 use surefoot::{Run, RunStatus, StepStatus, Timestamp, format_duration};
 
 use super::alert::Finding;
@@ -12,13 +13,13 @@ use super::rules::{Rule, Rules};
 /// Runs of this queue carry the notifications themselves: alerts about them would have to be sent by what does not work.
 pub(super) const OWN_QUEUE: &str = "alerts";
 
-/// Everything that the rules about single runs find in one.
-pub(super) fn run(run: &Run, rules: &Rules, now: Timestamp) -> Vec<Finding> {
+/// Everything that the rules about single runs find in one, which goes since `began`.
+pub(super) fn run(run: &Run, rules: &Rules, now: Timestamp, began: Option<Timestamp>) -> Vec<Finding> {
     if run.queue() == OWN_QUEUE {
         return Vec::new();
     }
     let found = [
-        rules.long_run.and_then(|limit| long(run, limit, now)),
+        rules.long_run.zip(began).and_then(|(limit, began)| long(run, limit, now.since(began))),
         rules.answer.then(|| asks(run)).flatten(),
         rules.interruptions.then(|| interrupted(run)).flatten(),
     ];
@@ -30,7 +31,8 @@ fn finding(rule: Rule, run: &Run, title: &str, text: String) -> Finding {
         rule,
         subject: run.id.to_string(),
         title: format!("{} {title}", name(run)),
-        text,
+        // It goes to people and programs elsewhere.
+        text: Masker::of(run).text(&text),
         run: Some(run.id),
         queue: Some(run.queue().to_owned()),
     }
@@ -38,7 +40,8 @@ fn finding(rule: Rule, run: &Run, title: &str, text: String) -> Finding {
 
 /// What people call a run: the key that was given, or its id.
 pub(super) fn name(run: &Run) -> String {
-    run.key.as_ref().or(run.unique.as_ref()).map_or_else(|| format!("run {}", run.id), |key| format!("run {key}"))
+    let named = |key: &String| format!("run {}", Masker::of(run).text(key));
+    run.key.as_ref().or(run.unique.as_ref()).map_or_else(|| format!("run {}", run.id), named)
 }
 
 /// The step that a run is at.
@@ -46,11 +49,10 @@ fn at_step(run: &Run) -> String {
     run.next_step().map_or_else(String::new, |position| format!(", in step {}", run.plan.steps()[position].id))
 }
 
-fn long(run: &Run, limit: Duration, now: Timestamp) -> Option<Finding> {
+fn long(run: &Run, limit: Duration, took: Duration) -> Option<Finding> {
     if !matches!(run.head.status, RunStatus::Running | RunStatus::Waiting) || asked(run).is_some() {
         return None;
     }
-    let took = now.since(run.head.started_at?);
     (took > limit).then(|| {
         let (limit, took, step) = (people(limit), people(took), at_step(run));
         let text = format!("{} runs for {took}{step}; more than {limit} is not usual", run.plan.title());

@@ -8,28 +8,37 @@ use surefoot::store::{RunFilter, WorkerInfo};
 use surefoot::{QueueInfo, Run, RunStatus, Store, StoreError, Timestamp};
 
 use super::alert::Finding;
+use super::goes::Goes;
 use super::judge::{self, OWN_QUEUE};
 use super::rules::{FailureRate, Rule, Rules};
+use crate::due;
 
 /// Runs of one status that are looked at, the oldest first. A run beyond that has its turn when an older one has ended.
 const MOST: usize = 500;
 
-/// Failed runs that are looked at, the newest first.
-const NEWEST_FAILED: usize = 100;
+/// How long ago a run may have failed to be looked at for the first time: while all servers are gone nobody looks. One for
+/// which an alert fires is looked at by itself.
+const FAILED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What the rules find.
-pub(super) async fn look(store: &dyn Store, rules: &Rules) -> Result<Vec<Finding>, StoreError> {
+pub(super) async fn look(store: &dyn Store, rules: &Rules, goes: &mut Goes) -> Result<Vec<Finding>, StoreError> {
     let now = store.now();
     let mut runs = Vec::new();
     if let Some(limit) = rules.long_run {
-        runs.extend(oldest(store, RunStatus::Running, None, Some(ago(now, limit))).await?);
+        runs.extend(oldest(store, RunStatus::Running, Some(ago(now, limit))).await?);
     }
-    let waiting = oldest(store, RunStatus::Waiting, None, None).await?;
+    let waiting = oldest(store, RunStatus::Waiting, None).await?;
     if rules.interruptions {
-        let filter = RunFilter { status: Some(RunStatus::Failed), limit: NEWEST_FAILED, ..RunFilter::default() };
+        let failed_since = Some(ago(now, FAILED_WITHIN));
+        // The oldest first: runs whose workers were lost again and again are older than others that failed by themselves.
+        let filter = RunFilter { failed_since, oldest_first: true, limit: MOST, ..RunFilter::default() };
         runs.extend(store.runs(filter).await?);
     }
-    let mut found: Vec<Finding> = runs.iter().chain(&waiting).flat_map(|run| judge::run(run, rules, now)).collect();
+    let mut found = Vec::new();
+    for run in runs.iter().chain(&waiting) {
+        found.extend(judge::run(run, rules, now, goes.began(store, rules, run, now).await?));
+    }
+    goes.forget_unasked();
     found.extend(queues(store, rules, &waiting, now).await?);
     if let Some(rate) = &rules.failures {
         found.extend(failures(store, rate, now).await?);
@@ -43,15 +52,8 @@ fn ago(now: Timestamp, length: Duration) -> Timestamp {
 }
 
 /// The oldest runs of a status that were submitted before `until`.
-async fn oldest(
-    store: &dyn Store,
-    status: RunStatus,
-    queue: Option<&str>,
-    until: Option<Timestamp>,
-) -> Result<Vec<Run>, StoreError> {
-    let queue = queue.map(str::to_owned);
-    let filter =
-        RunFilter { status: Some(status), queue, until, oldest_first: true, limit: MOST, ..RunFilter::default() };
+async fn oldest(store: &dyn Store, status: RunStatus, until: Option<Timestamp>) -> Result<Vec<Run>, StoreError> {
+    let filter = RunFilter { status: Some(status), until, oldest_first: true, limit: MOST, ..RunFilter::default() };
     store.runs(filter).await
 }
 
@@ -66,7 +68,7 @@ async fn queues(store: &dyn Store, rules: &Rules, waiting: &[Run], now: Timestam
         }
         let queued = match queue.queued {
             0 => Vec::new(),
-            _ => oldest(store, RunStatus::Queued, Some(&queue.name), Some(ago(now, shortest))).await?,
+            _ => due::due(store, &queue.name, ago(now, shortest), MOST).await?,
         };
         let here = waiting.iter().filter(|run| run.queue() == queue.name);
         let mut late: Vec<Late<'_>> = queued.iter().chain(here).map(|run| (judge::overdue(run, now), run)).collect();

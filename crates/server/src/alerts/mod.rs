@@ -5,6 +5,7 @@ mod alert;
 #[cfg(test)]
 mod delivery_tests;
 mod evaluator;
+mod goes;
 mod judge;
 mod look;
 mod notify;

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What is worth a person's attention. `None` and `false` turn a rule off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// A run that has not ended this long after its first start, and waits for nobody's answer.
+    /// A run that has not ended this long after its first start, or after a person retried it, and waits for nobody's answer.
     pub long_run: Option<Duration>,
     /// More failures than there should be.
     pub failures: Option<FailureRate>,

@@ -14,7 +14,7 @@ use surefoot::{
 };
 
 use super::AlertOptions;
-use super::alert::Alert;
+use super::alert::{self, Alert, AlertState};
 use super::judge::OWN_QUEUE;
 use super::notify::{Message, Notifier, RunCommand, Tools, deliver};
 
@@ -60,6 +60,8 @@ pub(super) async fn submit(client: &Client, options: &AlertOptions, alert: &Aler
         let key = format!("{}@{}/{}/{}", alert.id, alert.fired_at.as_micros(), alert.state, notifier.name);
         let parameters = json!({ "notifier": notifier.name, "message": message.json() });
         let submit = Submit::new(workflow()).parameters(parameters).key(key).concurrency_key(&notifier.name);
+        // Before all else that waits: where much waits, somebody must hear of it.
+        let submit = submit.priority(i32::MAX);
         match client.submit(submit).await {
             // With other parameters, because another server has another `public_url`: it is under way all the same.
             Ok(_) | Err(SubmitError::KeyConflict { .. }) => {}
@@ -70,15 +72,29 @@ pub(super) async fn submit(client: &Client, options: &AlertOptions, alert: &Aler
     Ok(())
 }
 
-/// The handlers that send notifications, for the worker of a process that serves.
-pub fn handlers(notifiers: &[Notifier], run_command: Option<RunCommand>) -> Handlers {
+/// The handlers that send notifications, for the worker of a process that serves. With the store, where alerts are, nobody is
+/// told that one fires which was resolved meanwhile.
+pub fn handlers(notifiers: &[Notifier], run_command: Option<RunCommand>, alerts: Option<Arc<dyn Store>>) -> Handlers {
     let notifiers = notifiers.iter().map(|notifier| (notifier.name.clone(), notifier.clone())).collect();
-    Handlers::new().with(ACTION, Notify { notifiers, run_command })
+    Handlers::new().with(ACTION, Notify { notifiers, run_command, alerts })
 }
 
 struct Notify {
     notifiers: BTreeMap<String, Notifier>,
     run_command: Option<RunCommand>,
+    alerts: Option<Arc<dyn Store>>,
+}
+
+impl Notify {
+    /// Whether what the message says is still so. One that was tried again and again may be hours late, and those who were
+    /// told of the end already would take it for a new beginning.
+    async fn still_fires(&self, message: &Message) -> Result<bool, StepError> {
+        let Some(store) = &self.alerts else { return Ok(true) };
+        let known =
+            alert::get(store.as_ref(), &message.alert).await.map_err(|error| StepError::from(error.to_string()))?;
+        let same = |known: Alert| known.state == AlertState::Firing && known.fired_at.to_string() == message.fired_at;
+        Ok(known.is_some_and(same))
+    }
 }
 
 #[async_trait]
@@ -97,6 +113,9 @@ impl StepHandler for Notify {
         let message = parameters.get("message").and_then(Message::from_json).ok_or_else(|| {
             StepError::fatal("the notification was written by another version, which this one cannot read")
         })?;
+        if message.state == AlertState::Firing && !self.still_fires(&message).await? {
+            return Ok(Output::new(json!({ "notifier": name, "answer": "not sent: resolved meanwhile" }))?.into());
+        }
         let credential = |name: &str| context.credential(name).map_err(|error| error.chain());
         let tools = Tools {
             id: format!("msg_{}", context.run_id()),
@@ -123,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_plan_needs_only_what_a_server_has() {
-        let handlers = handlers(&[], None).actions();
+        let handlers = handlers(&[], None, None).actions();
         assert!(workflow().actions().iter().all(|action| handlers.contains(*action)));
         assert_eq!(workflow().queue(), OWN_QUEUE);
     }

@@ -130,7 +130,8 @@ async fn many_servers_fire_once_and_send_once() {
     scene.claim().await;
     scene.pass(11 * MINUTE);
     let at = scene.store.now().as_micros();
-    let found = look::look(scene.store.as_ref(), &Rules::default()).await.unwrap().remove(0);
+    let found =
+        look::look(scene.store.as_ref(), &Rules::default(), &mut goes::Goes::default()).await.unwrap().remove(0);
     // Each of them has looked before any of them wrote.
     for _ in 0..8 {
         scene.evaluator().found(found.clone(), None).await.unwrap();
@@ -244,7 +245,11 @@ async fn a_run_that_is_to_start_later_does_not_wait() {
 
 /// A run whose worker dies again and again, until it fails for that.
 async fn lose(scene: &Scene) -> Run {
-    let mut run = scene.submit(&workflow()).await;
+    let run = scene.submit(&workflow()).await;
+    lose_submitted(scene, run).await
+}
+
+async fn lose_submitted(scene: &Scene, mut run: Run) -> Run {
     while run.head.status != RunStatus::Failed {
         let (worker, claimed) = scene.claim().await;
         let mut edit = surefoot::state::Edit::new(claimed.clone(), scene.store.now());
@@ -269,6 +274,40 @@ async fn a_step_that_was_lost_too_often_fires_until_somebody_retries_it() {
     assert_eq!(scene.look().await, [resolved(&id)]);
 }
 
+#[tokio::test]
+async fn a_run_that_is_retried_is_long_only_from_then_on() {
+    let scene = Scene::new();
+    let run = lose(&scene).await;
+    scene.pass(20 * MINUTE);
+    scene.store.retry(run.id, None, "ann").await.unwrap();
+    scene.claim().await;
+    let mut evaluator = scene.evaluator();
+    for _ in 0..10 {
+        evaluator.look().await.unwrap();
+        scene.pass(MINUTE);
+    }
+    assert_eq!(scene.states().await, [], "it lay failed, and has run for ten minutes");
+    scene.pass(SECOND);
+    evaluator.look().await.unwrap();
+    assert_eq!(scene.states().await, [firing(&format!("long_run/{}", run.id))]);
+    let text = list(scene.store.as_ref()).await.unwrap().remove(0).text;
+    assert!(text.starts_with("work runs for 10m 1s"), "{text}");
+}
+
+#[tokio::test]
+async fn the_queue_of_notifications_gets_its_limits_once_the_store_is_there() {
+    let scene = Scene::new();
+    let faulty = Arc::new(FaultyStore::sound(scene.store.clone()));
+    let mut evaluator = evaluator_on(faulty.clone());
+    faulty.set_away(true);
+    assert!(evaluator.look().await.is_err());
+    faulty.set_away(false);
+    evaluator.look().await.unwrap();
+    let queues = scene.store.queues().await.unwrap();
+    let own = queues.iter().find(|queue| queue.name == "alerts").unwrap();
+    assert_eq!(own.limits.concurrency_per_key, Some(2));
+}
+
 /// Asks once, then is done.
 struct Ask;
 
@@ -277,7 +316,10 @@ impl StepHandler for Ask {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         match context.answer() {
             Some(_) => Ok(surefoot::Output::none().into()),
-            None => Ok(Outcome::Ask { question: "really?".to_owned(), checkpoint: Value::Null }),
+            None => {
+                let question = context.parameters()["question"].as_str().unwrap_or("really?").to_owned();
+                Ok(Outcome::Ask { question, checkpoint: Value::Null })
+            }
         }
     }
 }
@@ -311,6 +353,29 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
     client.answer(run.id, "only", Answer::Approve, "ann", None).await.unwrap();
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Completed).await;
     assert_eq!(scene.look().await, [resolved(&id)]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
+    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+    let options =
+        WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
+    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", Ask), options).await.unwrap();
+    let client = worker.client();
+    let workflow = Workflow::builder("work")
+        .parameters(json!({ "properties": { "password": { "writeOnly": true }, "question": {} } }))
+        .unique("${{ parameters.password }}")
+        .step("only", "work");
+    let given = json!({ "password": "hunter22", "question": "is hunter22 good enough?" });
+    let submit = Submit::new(Arc::new(workflow.build().unwrap())).parameters(given);
+    let run = client.submit(submit).await.unwrap().run;
+    until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Waiting).await;
+    scene.look().await;
+    let told = format!("{:?}", list(scene.store.as_ref()).await.unwrap());
+    let mask = surefoot::workflow::MASK;
+    assert!(told.contains(&format!("is {mask} good enough?")) && told.contains(&format!("run {mask} waits")), "{told}");
+    assert!(!told.contains("hunter22"), "{told}");
     worker.stop().await;
 }
 
@@ -402,6 +467,25 @@ async fn an_acknowledged_alert_says_who_and_is_new_when_it_fires_again() {
     scene.store.pause_queue("work", false).await.unwrap();
     scene.look().await;
     assert!(list(store).await.unwrap()[0].is_open(), "{}", run.id);
+}
+
+#[tokio::test]
+async fn a_run_that_was_submitted_long_ago_fires_when_it_is_lost_now() {
+    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+    let old = scene.submit(&workflow()).await;
+    scene.store.pause_queue("work", true).await.unwrap();
+    let fails = handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("as asked")));
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", fails), options).await.unwrap();
+    for _ in 0..120 {
+        end(&worker.client(), true).await;
+    }
+    worker.stop().await;
+    scene.store.pause_queue("work", false).await.unwrap();
+    let lost = lose_submitted(&scene, old).await;
+    let id = format!("interruptions/{}", lost.id);
+    let states = scene.look().await;
+    assert!(states.contains(&firing(&id)), "120 runs were submitted later and have failed: {states:?}");
 }
 
 #[tokio::test]

@@ -10,12 +10,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use surefoot::measures::{Histogram, StoreMeasures, WorkerMeasures};
 use surefoot::statistics::{Outcome, Span, Tally, duration_of};
-use surefoot::store::RunFilter;
-use surefoot::{QueueInfo, RunStatus, StoreError, Timestamp};
+use surefoot::{QueueInfo, StoreError, Timestamp};
 
 use super::exposition::{self, Page};
-use crate::alerts;
 use crate::state::App;
+use crate::{alerts, due};
 
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let mut page = Page::default();
@@ -137,12 +136,9 @@ fn bounds(slots: &BTreeMap<u16, u64>) -> impl Iterator<Item = (f64, u64)> + '_ {
 }
 
 async fn waited(app: &App, queue: &str) -> Result<f64, StoreError> {
-    let queue = Some(queue.to_owned());
-    let filter =
-        RunFilter { status: Some(RunStatus::Queued), queue, oldest_first: true, limit: 1, ..RunFilter::default() };
-    let first = app.store().runs(filter).await?.pop();
-    let since = first.and_then(|run| run.head.available_at);
-    Ok(since.map_or(0.0, |since| app.store().now().since(since).as_secs_f64()))
+    let now = app.store().now();
+    let since = due::longest(app.store(), queue, now).await?;
+    Ok(since.map_or(0.0, |since| now.since(since).as_secs_f64()))
 }
 
 fn worker(page: &mut Page, measures: &WorkerMeasures) {

@@ -9,15 +9,15 @@ use crate::alerts::rules::Rule;
 /// What is said of an alert. Kept as the parameters of a run, so it says the same however late it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::alerts) struct Message {
-    pub(super) alert: String,
+    pub(in crate::alerts) alert: String,
     pub(super) rule: String,
     pub(super) subject: String,
-    pub(super) state: AlertState,
+    pub(in crate::alerts) state: AlertState,
     pub(super) title: String,
     pub(super) text: String,
     pub(super) run: Option<String>,
     pub(super) queue: Option<String>,
-    pub(super) fired_at: String,
+    pub(in crate::alerts) fired_at: String,
     pub(super) resolved_at: Option<String>,
     pub(super) url: Option<String>,
 }
