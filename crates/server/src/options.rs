@@ -37,6 +37,10 @@ pub struct RequestLimits {
     pub head: Duration,
     /// Connections at a time. One more waits until another ends.
     pub connections: usize,
+    /// Connections at a time of one peer, other than this machine and trusted proxies. One more is closed.
+    pub connections_per_peer: usize,
+    /// How long a client may take nothing of what is written to it.
+    pub write: Duration,
     /// How long requests under way may go on once the server is told to stop.
     pub grace: Duration,
 }
@@ -48,6 +52,8 @@ impl Default for RequestLimits {
             time: Duration::from_secs(30),
             head: Duration::from_secs(10),
             connections: 4096,
+            connections_per_peer: 512,
+            write: Duration::from_secs(30),
             grace: Duration::from_secs(5),
         }
     }

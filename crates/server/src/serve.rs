@@ -37,6 +37,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let limits = options.limits;
+    let here = ["127.0.0.0/8", "::1"].iter().filter_map(|network| network.parse().ok());
+    let free = options.auth.trusted_proxies.iter().copied().chain(here).collect();
+    let peers = http::Peers::new(limits.connections_per_peer, free);
     let app = App::new(client, options, listener.local_addr()?, stop.clone()).await?;
     let mut tasks = JoinSet::new();
     alerts::start(&app, &mut tasks);
@@ -45,7 +48,7 @@ pub async fn serve(
     tasks.spawn(async move { looking.checkups().run().await });
     let watching = app.clone();
     tasks.spawn(async move { watching.workflows().watch().await });
-    http::answer(listener, http::router(&app), limits, stop).await;
+    http::answer(listener, http::router(&app), limits, peers, stop).await;
     app.hub().close().await;
     tasks.shutdown().await;
     Ok(())

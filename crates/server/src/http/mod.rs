@@ -6,10 +6,13 @@ mod face;
 mod guards;
 mod health;
 mod metrics;
+mod peers;
 mod problem;
 pub(crate) mod routes;
+mod stalled;
 
 pub(crate) use connections::answer;
+pub(crate) use peers::Peers;
 pub(crate) use problem::Problem;
 
 use axum::Router;
