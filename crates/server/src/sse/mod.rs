@@ -7,6 +7,8 @@
 mod hub;
 mod overview;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod text;
 mod topic;
 mod watcher;

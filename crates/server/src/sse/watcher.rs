@@ -35,8 +35,7 @@ pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<R
     let topic = hub.topic(run);
     let changed = topic.changed.subscribe();
     let now = topic.now().await?;
-    // A number that this history has not reached is of another store: begin anew.
-    let seen = seen.filter(|seen| *seen <= now.seq);
+    let seen = known(hub, run, seen, now.seq).await?;
     if seen.is_some_and(|seen| matches!(topic.news(seen), News::Ended(_))) {
         // What tells a browser not to come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -56,6 +55,14 @@ pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<R
         let chunk = watcher.next().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
     })))
+}
+
+/// The event that was seen last, if this history has it: its reader may be behind what another server on the store has told.
+/// A number that no event has is of another store, and the watcher begins anew.
+async fn known(hub: &Hub, run: RunId, seen: Option<u64>, reached: u64) -> Result<Option<u64>, StoreError> {
+    let Some(seen) = seen.filter(|seen| *seen > reached) else { return Ok(seen) };
+    let found = hub.store().events(run, seen - 1, 1).await?;
+    Ok(found.first().filter(|event| event.seq == seen).map(|event| event.seq))
 }
 
 fn response<S>(stream: S) -> Response

@@ -1,0 +1,60 @@
+//! Two servers over one store: whoever moves from one to the other misses nothing and gets nothing twice.
+
+use std::sync::Arc;
+
+use axum::body::BodyDataStream;
+use futures_util::StreamExt as _;
+use surefoot::state::CancelMode;
+use surefoot::store::{ClaimRequest, NewWorker};
+use surefoot::{Client, RunId, Store, Submit, SystemClock, WorkerId, Workflow};
+use surefoot_store_tests::MemoryStore;
+use tokio_util::sync::CancellationToken;
+
+use super::{Hub, stream};
+
+struct Watching(BodyDataStream);
+
+impl Watching {
+    async fn of(hub: &Hub, run: RunId, seen: Option<u64>) -> Self {
+        Self(stream(hub, run, seen).await.unwrap().into_body().into_data_stream())
+    }
+
+    async fn next(&mut self) -> String {
+        String::from_utf8(self.0.next().await.unwrap().unwrap().to_vec()).unwrap()
+    }
+}
+
+async fn claim(store: &dyn Store) {
+    let (id, actions) = (WorkerId::new(), Arc::new(["work".to_owned()].into_iter().collect()));
+    let (name, version, lease) = ("w".to_owned(), "1".to_owned(), std::time::Duration::from_secs(60));
+    let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions) };
+    store.register_worker(worker).await.unwrap();
+    assert_eq!(store.claim(ClaimRequest { worker: id, limit: 1, actions }).await.unwrap().runs.len(), 1);
+}
+
+// Time stands still unless all wait, so that the second reader stays behind until it is waited for.
+#[tokio::test(start_paused = true)]
+async fn who_moves_to_a_server_that_is_behind_gets_nothing_twice() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+    let hub = || Hub::new(store.clone(), CancellationToken::new());
+    let (ahead, behind) = (hub(), hub());
+    let workflow = Arc::new(Workflow::builder("w").step("only", "work").build().unwrap());
+    let run = Client::new(store.clone()).submit(Submit::new(workflow)).await.unwrap().run.id;
+    let mut stays = Watching::of(&behind, run, None).await;
+    assert!(stays.next().await.contains("id: 1\nevent: snapshot"));
+
+    claim(store.as_ref()).await;
+    let mut moves = Watching::of(&ahead, run, None).await;
+    let told = moves.next().await;
+    assert!(told.contains("id: 2\nevent: snapshot"), "{told}");
+    let mut moved = Watching::of(&behind, run, Some(2)).await;
+    let mut stranger = Watching::of(&behind, run, Some(99)).await;
+    assert_eq!(moved.next().await, "retry: 1000\n\n", "it has seen all that there is");
+    assert!(stranger.next().await.contains("event: snapshot"), "no event has that number");
+
+    store.cancel(run, CancelMode::Stop, "ann").await.unwrap();
+    let told = moved.next().await;
+    assert!(told.starts_with("id: 3\nevent: change") && !told.contains("id: 2\n"), "{told}");
+    let told = stays.next().await;
+    assert!(told.starts_with("id: 2\nevent: change"), "{told}");
+}
