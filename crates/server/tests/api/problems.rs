@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{World, on_each_store};
 
@@ -55,6 +55,11 @@ async fn every_error_is_a_problem_that_names_the_parameter(world: World) {
     check(&world, "POST", &format!("{run}/retry"), None, 404, None).await;
     check(&world, "POST", &format!("{run}/answer"), Some(r#"{"step":"x","answer":"maybe"}"#), 400, Some("answer"))
         .await;
+    let asking = world.post(runs, json!({ "workflow": "asking" })).await.json::<Value>().await.unwrap();
+    let asking = format!("{runs}/{}", asking["id"].as_str().unwrap());
+    check(&world, "POST", &format!("{asking}/retry"), Some(r#"{"from":"none"}"#), 422, Some("from")).await;
+    let no_step = r#"{"step":"none","answer":"approve"}"#;
+    check(&world, "POST", &format!("{asking}/answer"), Some(no_step), 422, Some("step")).await;
     let bulk = r#"{"action":"retry","filter":{"status":"running"}}"#;
     check(&world, "POST", "/api/v1/runs/bulk/preview", Some(bulk), 422, Some("filter.status")).await;
     check(&world, "POST", "/api/v1/queues/none/pause", None, 404, None).await;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use surefoot::RunId;
 use surefoot::state::CancelMode;
 use utoipa::ToSchema;
 
@@ -39,8 +40,21 @@ pub(crate) async fn retry(
     OptionalBody(retry): OptionalBody<Retry>,
 ) -> Result<Json<RunDetail>, Problem> {
     let from = retry.from.as_ref().map(|step| step.0.as_str());
+    if let Some(step) = from {
+        expect_step(&app, id.0, "from", step).await?;
+    }
     let run = actions::retry(&app, &actor, id.0, from).await?;
     Ok(Json(RunDetail::alone(&run, None)))
+}
+
+/// That the run has such a step: one that it has not is a mistake in what was sent, whatever becomes of the run.
+async fn expect_step(app: &App, id: RunId, parameter: &str, step: &str) -> Result<(), Problem> {
+    let run = app.client().run(id).await?;
+    if run.plan.position(step).is_some() {
+        return Ok(());
+    }
+    let known = run.plan.steps().iter().map(|plan| plan.id.as_str()).collect::<Vec<_>>().join(", ");
+    Err(Problem::unprocessable(parameter, format!("run {id} has no step `{step}`: it has {known}")))
 }
 
 /// How to cancel.
@@ -92,6 +106,7 @@ pub(crate) async fn answer(
     Segment(id): Segment<Id>,
     Body(answer): Body<Answer>,
 ) -> Result<Json<RunDetail>, Problem> {
+    expect_step(&app, id.0, "step", &answer.step.0).await?;
     let note = answer.note.as_ref().map(|note| note.0.as_str());
     let run = actions::answer(&app, &actor, id.0, &answer.step.0, answer.answer.into(), note).await?;
     Ok(Json(RunDetail::alone(&run, None)))
