@@ -179,6 +179,8 @@ fn what_stands_in_its_way_is_said_before_anything_starts() {
     assert!(!place.data().join("surefoot.db").exists(), "nothing was made");
     let server = Server::start(&place, &[]);
     check(3, &["serve", "--listen", &format!("127.0.0.1:{}", free_port())], "another worker process lives");
+    // The same command once more, in the same place.
+    check(3, &["serve", "--listen", &format!("127.0.0.1:{}", server.port)], "another worker process lives");
     drop(server);
 }
 
@@ -196,4 +198,68 @@ fn a_notifier_is_tried_without_a_server() {
     assert_eq!(lines(&file).len(), 1);
     let unknown = place.expect(2, &["alerts", "test", "nobody"]);
     assert!(text(&unknown).contains("there is no notifier `nobody`"), "{}", text(&unknown));
+}
+
+#[test]
+fn what_the_command_line_does_stands_in_the_audit_log() {
+    let place = Place::new();
+    std::fs::write(place.path("fail.yaml"), FAILS).unwrap();
+    std::fs::write(place.path("ask.yaml"), ASKS).unwrap();
+    place.expect(1, &["run", "fail.yaml", "--key", "f"]);
+    place.expect(0, &["retry", "f"]);
+    place.expect(0, &["cancel", "f"]);
+    place.expect(0, &["submit", "ask.yaml", "--key", "a"]);
+    place.expect(0, &["queue", "pause", "fails"]);
+    place.expect(0, &["queue", "resume", "fails"]);
+    place.expect(0, &["queue", "set", "fails", "--concurrency", "2", "--keep-completed", "30d"]);
+    let server = Server::start(&place, &[]);
+    until("it asks", || place.json(&["show", "a", "--json"])["status"].eq("waiting").then_some(()));
+    // What is refused is not done.
+    place.expect(2, &["answer", "a", "ask", "rerun"]);
+    place.expect(0, &["answer", "a", "ask", "approve", "--note", "fine"]);
+    let (status, log) = server.ask("GET", "/api/v1/audit", None, "");
+    assert_eq!(status, 200, "{log}");
+    let log: Value = serde_json::from_str(&log).unwrap();
+    let entries: Vec<&Value> = log["entries"].as_array().unwrap().iter().rev().collect();
+    let done: Vec<&str> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let expect = [
+        "run.submit",
+        "run.retry",
+        "run.cancel",
+        "run.submit",
+        "queue.pause",
+        "queue.resume",
+        "queue.set",
+        "run.answer",
+    ];
+    assert_eq!(done, expect);
+    assert!(entries.iter().all(|entry| entry["via"] == "the command line" && entry["outcome"] == "done"), "{log}");
+    assert_eq!(entries[0]["subject"], "fails");
+    assert_eq!(entries[0]["detail"]["run"], entries[1]["subject"]);
+    assert_eq!(entries[6]["detail"]["retention"]["completed"], "720h");
+    assert_eq!(entries[7]["detail"]["answer"], "approve");
+}
+
+const FAILS: &str = "
+workflow: fails
+steps: [{ id: only, action: command.run, retry: { attempts: 1 }, with: { shell: 'exit 1' } }]
+";
+
+const ASKS: &str = "
+workflow: asks
+steps: [{ id: ask, action: approval, with: { question: 'May we?' } }]
+";
+
+#[test]
+fn it_says_how_people_get_in() {
+    let place = Place::new();
+    let says = |expect: &str| {
+        let server = Server::start(&place, &[]);
+        server.process.signal("-TERM");
+        let output = server.process.finish();
+        assert!(text(&output).contains(expect), "{}", text(&output));
+    };
+    says("until there is a token: `surefoot token create NAME --role admin`");
+    place.expect(0, &["token", "create", "ann", "--role", "admin"]);
+    says("/sign-in with a token");
 }

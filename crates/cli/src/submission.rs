@@ -1,14 +1,15 @@
 //! Handing a run to the store, and what the same request means the second time.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use surefoot::workflow::without_secrets;
 use surefoot::{Client, Run, RunStatus, Submit, SubmitError, Workflow};
 
 use crate::app::{App, person};
 use crate::errors::{Exit, Failure};
-use crate::follow;
 use crate::host::{Host, Outcome};
 use crate::out;
 use crate::summary;
+use crate::{audit, follow};
 
 /// Fits parameters to a workflow's schema, defaults filled in.
 pub(crate) fn fit(workflow: &Workflow, parameters: Value) -> Result<Value, Failure> {
@@ -32,7 +33,12 @@ fn description(workflow: &Workflow, parameter: &str) -> Option<String> {
 /// Hands a run to the store. The same request again gives the same run.
 pub(crate) async fn submit(client: &Client, submit: Submit, parameters: &Value) -> Result<(Run, bool), Failure> {
     match client.submit(submit.parameters(parameters.clone())).await {
-        Ok(submitted) => Ok((submitted.run, submitted.existing)),
+        Ok(submitted) => {
+            if !submitted.existing {
+                audit::submitted(client.store().as_ref(), &submitted.run).await;
+            }
+            Ok((submitted.run, submitted.existing))
+        }
         Err(SubmitError::KeyConflict { key, run }) => Err(taken(&key, &run, parameters)),
         Err(SubmitError::Taken { unique, run }) => Err(taken(&unique, &run, parameters)),
         Err(other) => Err(other.into()),
@@ -41,24 +47,25 @@ pub(crate) async fn submit(client: &Client, submit: Submit, parameters: &Value) 
 
 fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
     let (id, status) = (run.id, run.head.status);
-    let differences = differences(&run.parameters, parameters);
+    let differences = differences(run.plan.parameters(), &run.parameters, parameters);
     let why = if differences.is_empty() { String::new() } else { format!(", with other parameters: {differences}") };
     Failure::usage(format!("the name `{name}` is taken by run {id} ({status}){why}")).hint(format!(
         "choose another name, or give the same parameters again to carry that run on; see `surefoot show {id}`"
     ))
 }
 
-/// `description was "a", is "b"` for each parameter that differs.
-fn differences(was: &Value, is: &Value) -> String {
-    let empty = serde_json::Map::new();
-    let (was, is) = (was.as_object().unwrap_or(&empty), is.as_object().unwrap_or(&empty));
+/// `description was "a", is "b"` for each parameter that differs; of a secret one only that it does.
+fn differences(schema: &Value, was: &Value, is: &Value) -> String {
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (shown_was, shown_is) = (fields(&without_secrets(schema, was)), fields(&without_secrets(schema, is)));
+    let (was, is) = (fields(was), fields(is));
     let names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
     let shown = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
-    names
-        .filter(|name| was.get(*name) != is.get(*name))
-        .map(|name| format!("{name} was {}, is {}", shown(was.get(name)), shown(is.get(name))))
-        .collect::<Vec<_>>()
-        .join("; ")
+    let said = |name: &String| match (shown_was.get(name), shown_is.get(name)) {
+        (was, is) if was == is => format!("{name} differs"),
+        (was, is) => format!("{name} was {}, is {}", shown(was), shown(is)),
+    };
+    names.filter(|name| was.get(*name) != is.get(*name)).map(said).collect::<Vec<_>>().join("; ")
 }
 
 /// Submits a run and carries it to its end: the whole of `init`, `run` and `submit --wait`.
@@ -100,7 +107,10 @@ async fn take_up(client: &Client, run: Run, workflow: &Workflow) -> Result<Run, 
         out::say("note: the workflow has changed since; this run goes on as it was submitted");
     }
     if run.head.status == RunStatus::Failed {
-        return Ok(client.retry(run.id, None, &person()).await?);
+        let run = client.retry(run.id, None, &person()).await?;
+        let (store, detail) = (client.store().as_ref(), json!({ "from": null }));
+        audit::record(store, "run.retry", &run.id.to_string(), detail).await;
+        return Ok(run);
     }
     Ok(run)
 }
@@ -111,8 +121,6 @@ fn plain_error(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -120,6 +128,9 @@ mod tests {
         let was = json!({ "name": "shop", "description": "a", "port": 80 });
         let is = json!({ "name": "shop", "description": "b", "public": true });
         let expect = "description was \"a\", is \"b\"; port was 80, is absent; public was absent, is true";
-        assert_eq!(differences(&was, &is), expect);
+        assert_eq!(differences(&json!({}), &was, &is), expect);
+        let schema = json!({ "properties": { "description": { "writeOnly": true } } });
+        let expect = "description differs; port was 80, is absent; public was absent, is true";
+        assert_eq!(differences(&schema, &was, &is), expect);
     }
 }

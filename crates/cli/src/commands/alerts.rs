@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use surefoot_server::alerts::{self, AcknowledgeError, Alert, AlertState};
-use surefoot_server::record_by_command;
 
 use super::serve::documents;
 use crate::app::{App, person};
@@ -11,7 +10,7 @@ use crate::credentials::EnvironmentAndFiles;
 use crate::errors::{Exit, Failure};
 use crate::progress::clean;
 use crate::table::table;
-use crate::{out, serving, summary};
+use crate::{audit, out, serving, summary};
 
 /// Lists alerts, acknowledges one, or sends a test message.
 pub(crate) async fn alerts(app: &App, args: Option<&Alerts>) -> Result<Exit, Failure> {
@@ -42,7 +41,7 @@ async fn acknowledge(app: &App, id: &str) -> Result<Exit, Failure> {
         AcknowledgeError::Store(error) => error.into(),
         other => Failure::usage(other.to_string()).hint("`surefoot alerts` lists them"),
     })?;
-    record_by_command(store.as_ref(), &by, "alert.acknowledge", id, json!({})).await?;
+    audit::record(store.as_ref(), "alert.acknowledge", id, json!({})).await;
     if app.json {
         summary::json(&shown(&alert))?;
     } else {

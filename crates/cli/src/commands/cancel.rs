@@ -1,5 +1,6 @@
 //! `surefoot cancel RUN`: stop a run, and take back what it made when asked to.
 
+use serde_json::json;
 use surefoot::RunStatus;
 use surefoot::state::CancelMode;
 
@@ -7,7 +8,7 @@ use crate::app::{App, person};
 use crate::args::Cancel;
 use crate::errors::{Exit, Failure};
 use crate::host::Outcome;
-use crate::{follow, out, refer};
+use crate::{audit, follow, out, refer};
 
 /// Cancels a run. With `--wait` a run that ends up cancelled is what was asked for: the exit status is 0.
 pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
@@ -16,6 +17,8 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
     let seen = follow::last_event(client.store().as_ref(), run.id).await?;
     let mode = if args.undo { CancelMode::Undo } else { CancelMode::Stop };
     let run = client.cancel(run.id, mode, &person()).await?;
+    let (store, detail) = (client.store().as_ref(), json!({ "undo": args.undo }));
+    audit::record(store, "run.cancel", &run.id.to_string(), detail).await;
     if !args.undo && run.head.status == RunStatus::Cancelled && run.steps.iter().any(|step| step.attempt > 0) {
         out::say(&format!(
             "what its steps made stays as it is; to take it back: surefoot cancel {} --undo --wait",

@@ -1,5 +1,6 @@
 //! `surefoot queues`, `surefoot queue pause|resume|set`.
 
+use serde_json::json;
 use surefoot::QueueInfo;
 
 use crate::app::App;
@@ -8,7 +9,7 @@ use crate::errors::{Exit, Failure};
 use crate::limits::{keep_text, rate_text};
 use crate::table::table;
 use crate::view::QueueView;
-use crate::{out, queues, summary};
+use crate::{audit, out, queues, summary};
 
 /// Lists the queues.
 pub(crate) async fn list(app: &App) -> Result<Exit, Failure> {
@@ -34,7 +35,10 @@ pub(crate) async fn change(app: &App, command: &Queue) -> Result<Exit, Failure> 
 
 async fn pause(app: &App, name: &str, paused: bool) -> Result<Exit, Failure> {
     expect_name(name)?;
-    app.store().await?.pause_queue(name, paused).await?;
+    let store = app.store().await?;
+    store.pause_queue(name, paused).await?;
+    let action = if paused { "queue.pause" } else { "queue.resume" };
+    audit::record(store.as_ref(), action, name, json!({})).await;
     let now = if paused { "paused: what runs, runs on; nothing more starts" } else { "resumed" };
     out::say(&format!("queue {name} is {now}"));
     Ok(Exit::Done)
@@ -50,6 +54,9 @@ async fn set(app: &App, args: &QueueSet) -> Result<Exit, Failure> {
     queues::change(store.as_ref(), &args.name, &args.limits).await?;
     let all = store.queues().await?;
     let changed = all.into_iter().filter(|queue| queue.name == args.name).collect::<Vec<_>>();
+    if let Some(queue) = changed.first() {
+        audit::limited(store.as_ref(), &args.name, &queue.limits).await;
+    }
     match (app.json, changed.first()) {
         (true, Some(queue)) => summary::json(&QueueView::from(queue))?,
         _ => print_table(&changed)?,

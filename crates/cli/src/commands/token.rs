@@ -3,14 +3,13 @@
 use serde_json::json;
 use surefoot::Timestamp;
 use surefoot_server::auth::token::{self, Token, TokenError};
-use surefoot_server::record_by_command;
 
 use super::serve::documents;
 use crate::app::{App, person};
 use crate::args::{TokenCreate, Tokens};
 use crate::errors::{Exit, Failure};
 use crate::table::table;
-use crate::{out, summary};
+use crate::{audit, out, summary};
 
 /// Makes, lists and revokes tokens. It works beside a live server, which knows them at once.
 pub(crate) async fn token(app: &App, args: &Tokens) -> Result<Exit, Failure> {
@@ -27,7 +26,7 @@ async fn create(app: &App, args: &TokenCreate) -> Result<Exit, Failure> {
     let by = person();
     let made = token::create(store.as_ref(), &args.name, args.role, args.expires, &by).await.map_err(refused)?;
     let detail = json!({ "role": args.role.as_str(), "id": made.token.id });
-    record_by_command(store.as_ref(), &by, "token.create", &args.name, detail).await?;
+    audit::record(store.as_ref(), "token.create", &args.name, detail).await;
     if app.json {
         let mut value = shown(&made.token);
         value["token"] = made.secret.expose().into();
@@ -56,7 +55,7 @@ async fn list(app: &App) -> Result<Exit, Failure> {
 async fn revoke(app: &App, which: &str) -> Result<Exit, Failure> {
     let store = documents(app).await?;
     let token = token::revoke(store.as_ref(), which).await.map_err(refused)?;
-    record_by_command(store.as_ref(), &person(), "token.revoke", &token.name, json!({ "id": token.id })).await?;
+    audit::record(store.as_ref(), "token.revoke", &token.name, json!({ "id": token.id })).await;
     if app.json {
         summary::json(&shown(&token))?;
     } else {
