@@ -1,11 +1,13 @@
 //! A run's progress on a page of somebody else, from another origin: in a frame, and as an element of the module.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::driver::{Browser, Kind};
+use crate::driver::{Browser, Kind, PATIENCE};
 use crate::site::Site;
 use crate::world;
 
@@ -53,14 +55,14 @@ impl Platform {
 /// Waits until the element says something.
 async fn element_says(browser: &Browser, wanted: &str) {
     let said = "return document.querySelector('#element').shadowRoot?.querySelector('#say')?.textContent ?? ''";
-    let deadline = std::time::Instant::now() + crate::driver::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let seen = browser.script(said).await;
         if seen.as_str().unwrap().contains(wanted) {
             return;
         }
-        assert!(std::time::Instant::now() < deadline, "the element says {seen}, never {wanted}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(Instant::now() < deadline, "the element says {seen}, never {wanted}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -113,8 +115,10 @@ async fn a_link_that_has_expired_shows_nothing() {
     let api = run.replace(&site.url("/runs/"), "/api/v1/runs/");
     let link = site.post(&format!("{api}/link"), json!({ "seconds": 1 })).await;
     let progress = link["progress_url"].as_str().unwrap();
+    let deadline = Instant::now() + PATIENCE;
     while reqwest::get(progress).await.unwrap().status() != 403 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(Instant::now() < deadline, "the link does not expire");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let platform = Platform::showing(&site, &link).await;
     browser.go(&platform.url).await;
