@@ -358,7 +358,8 @@ impl Driver {
             () = self.shared.renewal.holds(self.shared.store.as_ref(), self.shared.options.lease) => {}
             () = self.shared.hurried.cancelled() => return Err(Gone),
         }
-        Ok(())
+        // What an earlier life of this worker held is over, also when a list of it was long on its way and came after the end.
+        if self.lease.worker == self.shared.id() { Ok(()) } else { Err(Gone) }
     }
 
     pub(super) fn attempt_token(&self) -> CancellationToken {

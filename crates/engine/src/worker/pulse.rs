@@ -89,6 +89,7 @@ fn look_for_strays(shared: &Shared, held: Vec<RunId>, stray: &mut BTreeSet<RunId
 async fn begin_anew(shared: &Shared) -> bool {
     tracing::warn!(worker = %shared.id(), "taken for dead: dropping every run held, and beginning anew");
     shared.measures.leases_lost.add(shared.held.len() as u64);
+    shared.renewal.lapsed();
     shared.held.lose_all();
     let asked = Sent::now(shared.store.as_ref());
     let registered = shared.register(WorkerId::new()).await;

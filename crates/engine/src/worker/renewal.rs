@@ -14,8 +14,8 @@ use crate::{Store, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Renewal {
-    /// When the heartbeat was sent that renewed it: the store's own time for it is later.
-    sent: Mutex<Sent>,
+    /// When the heartbeat was sent that renewed it: the store's own time for it is later. None once it is known to be over.
+    sent: Mutex<Option<Sent>>,
     /// Not a `watch`, which wakes those who wait in an order of its own: a simulation has to be played again.
     news: Notify,
     /// Asks the pulse for a heartbeat at once.
@@ -42,13 +42,18 @@ impl Sent {
 impl Renewal {
     pub(crate) fn new(there: Timestamp) -> Self {
         let sent = Sent { here: Instant::now(), there };
-        Self { sent: Mutex::new(sent), news: Notify::new(), asked: Notify::new() }
+        Self { sent: Mutex::new(Some(sent)), news: Notify::new(), asked: Notify::new() }
     }
 
     /// A heartbeat that was sent then renewed the lease.
     pub(crate) fn renewed(&self, sent: Sent) {
-        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
         self.news.notify_waiters();
+    }
+
+    /// The lease is over: it does not hold until it is renewed, for another life of the worker.
+    pub(crate) fn lapsed(&self) {
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Asks for a heartbeat at once.
@@ -68,7 +73,7 @@ impl Renewal {
             tokio::pin!(news);
             news.as_mut().enable();
             let sent = *self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if sent.is_within(time, store.now()) {
+            if sent.is_some_and(|sent| sent.is_within(time, store.now())) {
                 return;
             }
             self.ask();

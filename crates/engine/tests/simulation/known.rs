@@ -159,3 +159,29 @@ async fn a_worker_that_slept_longer_than_its_lease_undoes_nothing() {
     frozen.handle.stop().await;
     other.handle.stop().await;
 }
+
+/// A worker asks which runs it has, and is taken for dead while the answer is on its way. The answer comes after it has heard of
+/// that and before it has begun anew: what it shows as held is not to be driven.
+#[tokio::test(start_paused = true)]
+async fn a_list_of_runs_that_comes_after_the_lease_ended_is_of_no_use() {
+    let world = World::fair(LEASE);
+    let alive = node(1, 1).start(&world, 1).await;
+    let first = submit(&world, 4_000).await;
+    while lock(&world.ledger).calls.is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let second = submit(&world, 100).await;
+    let worker = lock(&world.seen).row(first).unwrap().head.worker.unwrap();
+    let actions = Arc::new(crate::actor::all_actions());
+    // Leased behind its back, which two heartbeats tell: then it asks.
+    world.weather.plan("runs", Fate { back: Duration::from_secs(3), ..Fate::default() });
+    world.claim_late(surefoot::store::ClaimRequest { worker, limit: 1, actions }, Duration::from_millis(10));
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    world.weather.plan("register", Fate { back: Duration::from_secs(4), ..Fate::default() });
+    world.deregister(worker).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let ended = |run| lock(&world.seen).row(run).unwrap().head.status.is_ended();
+    assert!(ended(first) && ended(second), "{:#?}", world.history.lines());
+    assert_eq!(calls(&world).len(), 3, "{:#?}", world.history.lines());
+    alive.handle.stop().await;
+}
