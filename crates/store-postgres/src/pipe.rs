@@ -7,7 +7,7 @@ use std::task::Poll;
 use tokio_postgres::{Client, Error, Row};
 
 use crate::args::Args;
-use crate::connect::Session;
+use crate::connect::{Ready, Session};
 
 /// A request that is on its way.
 pub(crate) struct Sent<'a, T> {
@@ -38,10 +38,23 @@ impl<'a, T> Sent<'a, T> {
 /// A statement and its parameters.
 pub(crate) type Call<'a> = (&'a str, Args<'a>);
 
-/// Sends a statement, once it has its name if it is to have one.
-pub(crate) async fn call<'a>(session: &'a Session, call: Call<'a>) -> Sent<'a, Result<Vec<Row>, Error>> {
-    let ready = session.ready(call).await;
-    Sent::send(async move { ready?.rows().await }).await
+/// Gives statements the names that they are to have, before anything is sent: the driver keeps no more than a piece or two of
+/// an answer that nobody takes, and holds back all that comes after it. Who then waits for a name waits for ever.
+pub(crate) async fn ready<'a>(session: &'a Session, calls: Vec<Call<'a>>) -> Result<Vec<Ready<'a>>, Error> {
+    let mut ready = Vec::with_capacity(calls.len());
+    for call in calls {
+        ready.push(session.ready(call).await?);
+    }
+    Ok(ready)
+}
+
+/// Sends statements.
+pub(crate) async fn send(ready: Vec<Ready<'_>>) -> Vec<Sent<'_, Result<Vec<Row>, Error>>> {
+    let mut sent = Vec::with_capacity(ready.len());
+    for one in ready {
+        sent.push(Sent::send(one.rows()).await);
+    }
+    sent
 }
 
 /// Sends a word such as BEGIN.
@@ -56,4 +69,33 @@ pub(crate) async fn answers(calls: Vec<Sent<'_, Result<Vec<Row>, Error>>>) -> Re
         answers.push(call.answer().await?);
     }
     Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use surefoot_scratch_postgres::ScratchPostgres;
+
+    use super::*;
+    use crate::connect::PostgresOptions;
+
+    /// An answer that comes in many pieces, before a statement that gets its name meanwhile.
+    #[tokio::test]
+    async fn nobody_waits_for_a_name_behind_an_answer_that_nobody_takes() {
+        const LARGE: &str = "SELECT repeat('x', 100000) FROM generate_series(1, 50)";
+        let connector = PostgresOptions::of(&ScratchPostgres::shared().url()).connector().unwrap();
+        connector.naming().allow();
+        let session = connector.connect().await.unwrap();
+        for time in 0..3 {
+            let both = async {
+                let calls = vec![(LARGE, Args::none()), ("SELECT 1", Args::none())];
+                let ready = ready(&session, calls).await.unwrap();
+                answers(send(ready).await).await.unwrap()
+            };
+            let rows = tokio::time::timeout(Duration::from_secs(20), both).await;
+            let rows = rows.unwrap_or_else(|_| panic!("time {time}: it waits for itself"));
+            assert_eq!((rows[0].len(), rows[1].len()), (50, 1));
+        }
+    }
 }

@@ -40,11 +40,9 @@ impl<'c> Tx<'c> {
     pub(crate) async fn queries(&mut self, calls: Vec<Call<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
         let first = !std::mem::replace(&mut self.session.busy, true);
         let session = &self.session;
+        let ready = pipe::ready(session, calls).await?;
         let begin = if first { Some(pipe::word(session, self.begin).await) } else { None };
-        let mut sent = Vec::with_capacity(calls.len());
-        for call in calls {
-            sent.push(pipe::call(session, call).await);
-        }
+        let sent = pipe::send(ready).await;
         let begun = match begin {
             Some(begin) => begin.answer().await,
             None => Ok(()),
@@ -60,10 +58,7 @@ impl<'c> Tx<'c> {
             self.queries(Vec::new()).await?;
         }
         let session = &self.session;
-        let mut sent = Vec::with_capacity(calls.len());
-        for call in calls {
-            sent.push(pipe::call(session, call).await);
-        }
+        let sent = pipe::send(pipe::ready(session, calls).await?).await;
         let commit = pipe::word(session, "COMMIT").await;
         let answers = pipe::answers(sent).await;
         let committed = commit.answer().await;

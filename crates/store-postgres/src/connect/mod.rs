@@ -15,7 +15,7 @@ pub use options::PostgresOptions;
 pub(crate) use error::store_error;
 pub(crate) use listen::listen;
 pub(crate) use migrate::KNOWN as KNOWN_SCHEMA;
-pub(crate) use session::{Connector, Session};
+pub(crate) use session::{Connector, Ready, Session};
 
 /// A statement for the store in `schema`. Each names it, for a `search_path` does not outlive a transaction in a pooler.
 pub(crate) fn sql(text: &str, schema: &str) -> String {

@@ -173,11 +173,12 @@ impl Grouped for Arc<Submit> {
         let rows = match lock(shared, &group) {
             None => session.rows((statement, args)).await?,
             Some(lock) => {
+                let ready = pipe::ready(session, vec![lock, (statement, args)]).await?;
                 let begin = pipe::word(session, if group.len() > 1 { BEGIN_TOGETHER } else { BEGIN_ALONE }).await;
-                let calls = [pipe::call(session, lock).await, pipe::call(session, (statement, args)).await];
+                let calls = pipe::send(ready).await;
                 let commit = pipe::word(session, "COMMIT").await;
                 begin.answer().await?;
-                let answers = pipe::answers(calls.into()).await;
+                let answers = pipe::answers(calls).await;
                 commit.answer().await?;
                 answers?.pop().unwrap_or_default()
             }
