@@ -78,9 +78,12 @@ impl Started {
         child.wait().expect("it is gone");
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.as_ref().expect("started").id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
-        let id = self.0.as_ref().expect("started").id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().expect("kill runs").success());
+        assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().expect("kill runs").success());
     }
 
     pub(crate) fn finish(mut self) -> Output {

@@ -1,4 +1,4 @@
-//! A crash at every write of a run of seven steps: of the worker, and of the session's process on the server. Effects are
+//! A crash at every write of a run of seven steps: of the process, and of the session's process on the server. Effects are
 //! counted in a file outside the store. Promises 1, 2, 3, 4 and 7 of the design.
 
 use std::process::{Command, Output};
@@ -6,114 +6,283 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-use crate::common::text;
-use crate::ledger::Ledger;
-use crate::proxy::{Proxy, When};
+use crate::common::{Started, text, until};
+use crate::ledger::{Ledger, Teller};
+use crate::proxy::{Proxy, When, Write};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worst {
+    Killed,
+    SessionTerminated,
+    BackendKilled,
+}
+
+/// One crash, at one write.
+struct Crash<'c> {
+    cluster: &'c ScratchPostgres,
+    database: String,
+    worst: Worst,
+    when: When,
+    at: u64,
+}
+
+impl std::fmt::Display for Crash<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {:?} write {}", self.worst, self.when, self.at)
+    }
+}
+
+/// A process whose database is behind a proxy that does the worst.
+struct Victim {
+    proxy: Proxy,
+    process: Started,
+}
+
+impl Crash<'_> {
+    fn ledger(&self) -> Ledger {
+        Ledger::new(&self.cluster.url_of(&self.database), "")
+    }
+
+    /// Starts it.
+    fn victim(&self, ledger: &Ledger, args: &[&str]) -> Victim {
+        let victim = Arc::new(AtomicU32::new(0));
+        let (pid, worst, program) = (victim.clone(), self.worst, self.cluster.program("psql").get_program().to_owned());
+        let url = self.cluster.url();
+        let proxy = Proxy::start(self.cluster.port(), self.at, self.when, move |backend| match worst {
+            Worst::Killed => kill(until("it is started", || Some(pid.load(Ordering::SeqCst)).filter(|pid| *pid > 0))),
+            Worst::BackendKilled => kill(backend.unsigned_abs()),
+            Worst::SessionTerminated => {
+                let statement = format!("SELECT pg_terminate_backend({backend})");
+                assert!(Command::new(program).args([&url, "-qc", &statement]).output().expect("psql").status.success());
+            }
+        });
+        let mut command = ledger.command(args);
+        let process = ledger.place.start(command.env("SUREFOOT_STORE", proxy.url_of(&self.database)));
+        victim.store(process.id(), Ordering::SeqCst);
+        Victim { proxy, process }
+    }
+
+    /// A server whose process was killed starts all of them again.
+    fn until_up(&self) {
+        until("the server is up", || self.cluster.psql("postgres", "SELECT 1").ok());
+    }
+
+    fn runs(&self) -> u64 {
+        let count = self.cluster.psql(&self.database, "SELECT count(*) FROM surefoot.runs").expect("an answer");
+        count.parse().expect("a number")
+    }
+}
 
 fn kill(pid: u32) {
     // It may have gone by itself.
     let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
 }
 
-/// `surefoot run` of a new project on a new database, through a proxy that does the worst at a write. Gives whether there was
-/// such a write, and how the process ended.
-fn live(cluster: &ScratchPostgres, ledger: &mut Ledger, at: u64, when: When, worst: Worst) -> (bool, Output) {
-    let worker = Arc::new(AtomicU32::new(0));
-    let (pid, program) = (worker.clone(), cluster.program("psql").get_program().to_owned());
-    let url = cluster.url();
-    let proxy = Proxy::start(cluster.port(), at, when, move |backend| match worst {
-        Worst::WorkerKilled => kill(pid.load(Ordering::SeqCst)),
-        Worst::BackendKilled => kill(backend.unsigned_abs()),
-        Worst::BackendTerminated => {
-            let statement = format!("SELECT pg_terminate_backend({backend})");
-            assert!(Command::new(program).args([&url, "-qc", &statement]).output().expect("psql").status.success());
-        }
-    });
-    let direct = ledger.store.clone();
-    let database = direct.rsplit('/').next().expect("a name");
-    ledger.store = format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", proxy.port());
-    let file = ledger.seven("0");
-    let mut command = ledger.command(&["run", &file, "--key", "the-one"]);
-    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
-    let child = child.expect("the binary starts");
-    worker.store(child.id(), Ordering::SeqCst);
-    let output = child.wait_with_output().expect("it ends");
-    ledger.store = direct;
-    (proxy.met(), output)
+/// A zombie that nobody has collected yet is no longer alive.
+fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Worst {
-    WorkerKilled,
-    BackendTerminated,
-    BackendKilled,
+/// What can be lived through; gives the write at which it went wrong, if there was such a one.
+type Story = fn(&Crash<'_>) -> Option<Write>;
+
+/// What must be among the writes of a story.
+#[derive(Debug, PartialEq, Eq)]
+struct Writes {
+    submissions: usize,
+    /// In transactions.
+    changes: usize,
+    groups: usize,
 }
 
-/// One after the other, every write of the run.
-fn at_every_write(worst: Worst, whens: &[When]) {
-    let cluster = ScratchPostgres::start().expect("PostgreSQL");
+/// Lives through it with a crash at one write after the other, until there is no further one.
+fn at_every_write(worst: Worst, when: When, story: Story, expect: &Writes) {
+    // What a process has written is safe with the kernel when it is killed: only a power cut needs the disk, which is slow.
+    let cluster = ScratchPostgres::with_settings(&["fsync = off"]).expect("PostgreSQL");
     // The schema is made apart: it is not what is put to the test here.
     let model = cluster.fresh_database().expect("a database");
     assert!(Ledger::new(&model, "").run(&["migrate"]).status.success());
     let model = model.rsplit('/').next().expect("a name");
-    for &when in whens {
-        let mut at = 1;
-        loop {
-            let what = format!("{worst:?} {when:?} write {at}");
-            let name = format!("at_{at}_{when:?}").to_lowercase();
-            crate::common::until("the server is up", || {
-                cluster.psql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {model}")).ok()
-            });
-            let mut ledger = Ledger::new(&cluster.url_of(&name), "");
-            let (met, first) = live(&cluster, &mut ledger, at, when, worst);
-            if worst == Worst::WorkerKilled {
-                assert_eq!(met, first.status.code().is_none(), "{what}: {}", text(&first));
-            }
-            // The same command carries on, or finds that all is done. A database that is being restarted says so.
-            let again = || ledger.run(&["run", &ledger.seven("0"), "--key", "the-one"]);
-            let done = crate::common::until(&what, || {
-                let output = again();
-                assert!(matches!(output.status.code(), Some(0 | 3)), "{what}: {}", text(&output));
-                output.status.success().then_some(output)
-            });
-            assert_eq!(cluster.psql(&name, "SELECT count(*) FROM surefoot.runs").expect("an answer"), "1", "{what}");
-            check(&ledger, worst, first.status.success(), &what, &done);
-            if !met {
-                break;
-            }
-            at += 1;
-        }
-        assert!(at > 8, "{worst:?} {when:?}: a run of seven steps has eight commits at least, met {at}");
+    let mut met = Vec::new();
+    for at in 1.. {
+        let database = format!("at_{at}");
+        // The server may be coming up again.
+        until("the server is up", || {
+            cluster.psql("postgres", &format!("CREATE DATABASE {database} TEMPLATE {model}")).ok()
+        });
+        let Some(write) = story(&Crash { cluster: &cluster, database, worst, when, at }) else { break };
+        met.push(write);
     }
+    let count = |wanted: Write| met.iter().filter(|write| **write == wanted).count();
+    let (submissions, changes, groups) = (count(Write::Submission), count(Write::Change), count(Write::Group));
+    assert_eq!(&Writes { submissions, changes, groups }, expect, "{worst:?} {when:?}: {met:?}");
 }
 
-fn check(ledger: &Ledger, worst: Worst, lived: bool, what: &str, done: &Output) {
+/// `surefoot run` of a new project, which is submitted and done by one process; the same command carries on.
+fn by_one_process(crash: &Crash<'_>) -> Option<Write> {
+    let ledger = crash.ledger();
+    let (what, file) = (crash.to_string(), ledger.light(&Teller::of(&ledger)));
+    let run = ["run", &file, "--key", "the-one"];
+    let Victim { proxy, process } = crash.victim(&ledger, &run);
+    let first = process.finish();
+    let met = proxy.met();
+    in_time(crash, &first);
+    if crash.worst == Worst::Killed {
+        assert_eq!(met.is_some(), first.status.code().is_none(), "{what}: {}", text(&first));
+    }
+    // It carries on, or finds that all is done. A database that is being restarted says so.
+    let done = until(&what, || {
+        let output = ledger.run(&run);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{what}: {}", text(&output));
+        output.status.success().then_some(output)
+    });
+    assert_eq!(crash.runs(), 1, "{what}");
     let shown = ledger.json(&["show", "the-one", "--json"]);
-    let again = ledger.check(&shown, &format!("{what}: {}", text(done)));
-    assert!(again <= 1, "{what}: one step was under way at most");
-    if worst != Worst::WorkerKilled && lived {
+    check(crash, &ledger, &shown, first.status.success(), &done);
+    met
+}
+
+/// A run that `surefoot submit` handed over is claimed and done by `surefoot worker`; another worker carries on.
+fn by_a_worker_apart(crash: &Crash<'_>) -> Option<Write> {
+    let ledger = crash.ledger();
+    let file = ledger.light(&Teller::of(&ledger));
+    let run = until("it is submitted", || {
+        // The server may be coming up again.
+        let output = ledger.run(&["submit", &file, "--key", "the-one"]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    });
+    let Victim { proxy, process } = crash.victim(&ledger, &["worker"]);
+    let is_completed = || ledger.status(&run).as_deref() == Some("completed");
+    until(&format!("{crash}: the run or the worker ends"), || {
+        (!is_alive(process.id()) || is_completed()).then_some(())
+    });
+    if is_alive(process.id()) {
+        process.signal("-TERM");
+    }
+    let first = process.finish();
+    let met = proxy.met();
+    in_time(crash, &first);
+    if crash.worst == Worst::Killed {
+        assert_eq!(met.is_some(), first.status.code().is_none(), "{crash}: {}", text(&first));
+    }
+    crash.until_up();
+    let another = ledger.start(&["worker"]);
+    let shown = until(&format!("{crash}: the run is completed"), || {
+        is_completed().then(|| ledger.json(&["show", &run, "--json"]))
+    });
+    drop(another);
+    assert_eq!(crash.runs(), 1, "{crash}");
+    check(crash, &ledger, &shown, first.status.success(), &first);
+    met
+}
+
+/// Nothing waits for as long as a database is waited for that does not answer: this one does, or ends the session.
+fn in_time(crash: &Crash<'_>, said: &Output) {
+    assert!(!text(said).contains("did not answer within"), "{crash}: {}", text(said));
+}
+
+fn check(crash: &Crash<'_>, ledger: &Ledger, shown: &Value, lived: bool, said: &Output) {
+    let again = ledger.check(shown, &format!("{crash}: {}", text(said)));
+    assert!(again <= 1, "{crash}: one step was under way at most");
+    if crash.worst != Worst::Killed && lived {
         // The worker outlived its session: it holds its lease still, and nothing is done twice.
-        assert_eq!(again, 0, "{what}");
+        assert_eq!(again, 0, "{crash}");
         let steps = shown["steps"].as_array().expect("steps");
-        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{what}: {shown:#}");
+        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{crash}: {shown:#}");
+    }
+}
+
+/// `surefoot submit` without a key: what was acknowledged is there, once; what was not is there once or not at all.
+fn submitted_without_a_key(crash: &Crash<'_>) -> Option<Write> {
+    let ledger = crash.ledger();
+    let Victim { proxy, process } = crash.victim(&ledger, &["submit", &ledger.seven("0")]);
+    let output = process.finish();
+    crash.until_up();
+    let runs = crash.runs();
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 3) | None), "{crash}: {}", text(&output));
+    assert!(if code == Some(0) { runs == 1 } else { runs <= 1 }, "{crash}: {runs} runs, {}", text(&output));
+    if proxy.met() == Some(Write::Submission) {
+        // Whether it took place is what the moment says.
+        assert_eq!(runs, u64::from(crash.when == When::After || code == Some(0)), "{crash}: {}", text(&output));
+    }
+    if runs == 1 {
+        let run = crash.cluster.psql(&crash.database, "SELECT id FROM surefoot.runs").expect("an answer");
+        let _worker = ledger.start(&["worker"]);
+        assert_eq!(ledger.check(&ledger.until_completed(&run), &crash.to_string()), 0);
+    }
+    proxy.met()
+}
+
+/// Its key makes the submission a transaction; a claim and the ends of two steps that leave a snapshot are three; the start of the
+/// first step and the ends of the other five go in groups.
+const BY_ONE: Writes = Writes { submissions: 1, changes: 3, groups: 6 };
+
+const APART: Writes = Writes { submissions: 0, ..BY_ONE };
+
+const WITHOUT_A_KEY: Writes = Writes { submissions: 1, changes: 0, groups: 0 };
+
+#[test]
+fn a_process_is_killed_before_every_write() {
+    at_every_write(Worst::Killed, When::Before, by_one_process, &BY_ONE);
+}
+
+#[test]
+fn a_process_is_killed_after_every_write() {
+    at_every_write(Worst::Killed, When::After, by_one_process, &BY_ONE);
+}
+
+#[test]
+fn the_session_is_ended_before_every_write() {
+    at_every_write(Worst::SessionTerminated, When::Before, by_one_process, &BY_ONE);
+}
+
+#[test]
+fn the_session_is_ended_after_every_write() {
+    at_every_write(Worst::SessionTerminated, When::After, by_one_process, &BY_ONE);
+}
+
+#[test]
+fn the_server_process_is_killed_before_every_write() {
+    at_every_write(Worst::BackendKilled, When::Before, by_one_process, &BY_ONE);
+}
+
+#[test]
+fn the_server_process_is_killed_after_every_write() {
+    at_every_write(Worst::BackendKilled, When::After, by_one_process, &BY_ONE);
+}
+
+#[test]
+fn a_worker_apart_is_killed_before_every_write() {
+    at_every_write(Worst::Killed, When::Before, by_a_worker_apart, &APART);
+}
+
+#[test]
+fn a_worker_apart_is_killed_after_every_write() {
+    at_every_write(Worst::Killed, When::After, by_a_worker_apart, &APART);
+}
+
+#[test]
+fn the_server_process_of_a_worker_apart_is_killed_after_every_write() {
+    at_every_write(Worst::BackendKilled, When::After, by_a_worker_apart, &APART);
+}
+
+#[test]
+fn who_submits_without_a_key_is_killed_before_and_after_every_write() {
+    for when in [When::Before, When::After] {
+        at_every_write(Worst::Killed, when, submitted_without_a_key, &WITHOUT_A_KEY);
     }
 }
 
 #[test]
-fn the_worker_is_killed_at_every_write() {
-    at_every_write(Worst::WorkerKilled, &[When::Before, When::After]);
-}
-
-#[test]
-fn the_session_is_ended_at_every_write() {
-    at_every_write(Worst::BackendTerminated, &[When::After]);
-}
-
-#[test]
-fn the_server_process_is_killed_at_every_write() {
-    at_every_write(Worst::BackendKilled, &[When::Before]);
+fn the_session_of_who_submits_without_a_key_is_ended_before_and_after_every_write() {
+    for when in [When::Before, When::After] {
+        at_every_write(Worst::SessionTerminated, when, submitted_without_a_key, &WITHOUT_A_KEY);
+    }
 }
 
 /// The same host starts its worker again: what the dead one held moves within a second, whatever the lease.

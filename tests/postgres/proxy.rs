@@ -1,10 +1,11 @@
-//! Stands between a worker and its database and counts what is written: at the n-th write it lets a test do its worst, before
-//! the database has heard of it or when it has taken place and the worker has not heard.
+//! Stands between a process and its database and counts what is written: at the n-th write it lets a test do its worst, before
+//! the database has heard of it or when it has taken place and the process has not heard.
 
-use std::io::{Read, Write};
+use std::collections::HashMap;
+use std::io::{Read, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 /// When the worst is done to a write.
@@ -12,6 +13,20 @@ use std::thread;
 pub(crate) enum When {
     Before,
     After,
+    /// Before, and then the write is passed on all the same.
+    Meanwhile,
+}
+
+/// What a write is to runs. Of a transaction, the most that it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Write {
+    /// Of plans, queues or workers.
+    Other,
+    /// A claim, or what the holder of a lease did, in a transaction.
+    Change,
+    /// What holders of leases did, in a group: one statement by itself.
+    Group,
+    Submission,
 }
 
 /// What is done; it is given the process id of the session's backend.
@@ -22,6 +37,7 @@ struct Plan {
     when: When,
     writes: AtomicU64,
     worst: Mutex<Option<Worst>>,
+    which: OnceLock<Write>,
     met: AtomicBool,
 }
 
@@ -38,7 +54,8 @@ impl Proxy {
         let here = listener.local_addr().expect("an address").port();
         let worst: Worst = Box::new(worst);
         let (writes, met) = (AtomicU64::new(0), AtomicBool::new(false));
-        let plan = Arc::new(Plan { at, when, writes, worst: Mutex::new(Some(worst)), met });
+        let plan = Plan { at, when, writes, worst: Mutex::new(Some(worst)), which: OnceLock::new(), met };
+        let plan = Arc::new(plan);
         let shared = plan.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -51,26 +68,45 @@ impl Proxy {
         Self { plan, port: here }
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    /// How a database of the server is reached through this.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
-    /// Whether there was such a write.
-    pub(crate) fn met(&self) -> bool {
-        self.plan.met.load(Ordering::SeqCst)
+    /// The write at which the worst was done, if there was such a one.
+    pub(crate) fn met(&self) -> Option<Write> {
+        self.plan.which.get().copied().filter(|_| self.plan.met.load(Ordering::SeqCst))
+    }
+}
+
+impl Plan {
+    /// Whether this write is the one.
+    fn is_it(&self, write: Write) -> bool {
+        let is_it = self.writes.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
+        is_it && self.which.set(write).is_ok()
+    }
+
+    fn do_worst(&self, session: &Session) {
+        let worst = self.worst.lock().expect("nobody panicked").take();
+        if let Some(worst) = worst {
+            // First: a process that is killed here may be seen to end at once.
+            self.met.store(true, Ordering::SeqCst);
+            worst(session.backend.load(Ordering::SeqCst));
+        }
     }
 }
 
 /// What the two directions of a session tell each other.
-#[derive(Default)]
 struct Session {
     backend: AtomicI32,
-    /// The write has been sent: its answer is not to be passed on.
-    hushed: AtomicBool,
+    /// Which of the server's "ready" answers the write; neither it nor what belongs to it is passed on.
+    hushed: AtomicU64,
 }
 
 fn serve(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
-    let session = Arc::new(Session::default());
+    let session = Arc::new(Session { backend: AtomicI32::new(0), hushed: AtomicU64::new(u64::MAX) });
+    // Messages are passed on one by one: none is to wait for an acknowledgement of the one before.
+    let _quick = (client.set_nodelay(true), server.set_nodelay(true));
     let pair = || (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
     let ((from, to), (shared, known)) = (pair(), (plan.clone(), session.clone()));
     thread::spawn(move || {
@@ -95,13 +131,70 @@ fn message(from: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
     Ok((head[0], whole))
 }
 
-/// Whether a message brings a statement that changes runs, or ends a transaction.
-fn writes(kind: u8, message: &[u8]) -> bool {
-    let has = |text: &str| message.windows(text.len()).any(|part| part == text.as_bytes());
-    match kind {
-        b'P' => has("UPDATE surefoot.runs") || has("INSERT INTO surefoot.runs"),
-        b'Q' => has("COMMIT"),
-        _ => false,
+/// What a session has asked for so far.
+#[derive(Default)]
+struct Asked {
+    /// What statements write, by their names. One that is sent for once has the empty name.
+    statements: HashMap<Vec<u8>, Option<Write>>,
+    /// What the transaction that is open has written.
+    transaction: Option<Option<Write>>,
+    /// Requests that the server answers with "ready".
+    requests: u64,
+}
+
+impl Asked {
+    /// The write that takes place with this message, if one does: that of a statement by itself, or that of a transaction
+    /// with its COMMIT.
+    fn hear(&mut self, kind: u8, message: &[u8]) -> Option<Write> {
+        let mut words = message[5..].split(|byte| *byte == 0);
+        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        match kind {
+            b'P' => {
+                self.statements.insert(first.to_vec(), of_statement(second));
+                None
+            }
+            // A portal, and the statement that it is of.
+            b'B' => {
+                let write = self.statements.get(second).copied().expect("a statement that was prepared here");
+                match &mut self.transaction {
+                    Some(all) => {
+                        *all = (*all).max(write);
+                        None
+                    }
+                    None if write == Some(Write::Change) => Some(Write::Group),
+                    None => write,
+                }
+            }
+            b'Q' if first.starts_with(b"BEGIN") || first.starts_with(b"START TRANSACTION") => {
+                self.transaction = Some(None);
+                None
+            }
+            b'Q' if first == b"COMMIT" => self.transaction.take().flatten(),
+            b'Q' if first == b"ROLLBACK" => {
+                self.transaction = None;
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a statement writes. Heartbeats and upkeep come when they come: how many there are before another write is a matter
+/// of time, so they are none here.
+fn of_statement(text: &[u8]) -> Option<Write> {
+    let text = String::from_utf8_lossy(text);
+    let has = |part: &str| text.contains(part);
+    let writes = |table: &str| {
+        ["INSERT INTO", "UPDATE", "DELETE FROM"].iter().any(|word| has(&format!(r#"{word} "surefoot".{table} "#)))
+    };
+    if has(r#"INSERT INTO "surefoot".runs"#) {
+        Some(Write::Submission)
+    } else if has(r#"UPDATE "surefoot".runs AS r SET status"#) {
+        Some(Write::Change)
+    } else if has(r#"UPDATE "surefoot".workers SET heartbeat_at"#) {
+        None
+    } else {
+        ["plans", "workflows", "queues", "workers"].iter().any(|table| writes(table)).then_some(Write::Other)
     }
 }
 
@@ -112,40 +205,44 @@ fn forth(mut from: &TcpStream, mut to: &TcpStream, plan: &Plan, session: &Sessio
     let mut first = vec![0; u32::from_be_bytes(length) as usize - 4];
     from.read_exact(&mut first)?;
     to.write_all(&[&length[..], &first].concat())?;
+    let mut asked = Asked::default();
     loop {
         let (kind, whole) = message(&mut from)?;
-        if writes(kind, &whole) && plan.writes.fetch_add(1, Ordering::SeqCst) + 1 == plan.at {
-            if plan.when == When::Before {
-                do_worst(plan, session);
-                // Nothing more of this gets through, whatever the worst was.
-                return Ok(());
+        let write = asked.hear(kind, &whole);
+        if write.is_some_and(|write| plan.is_it(write)) {
+            match plan.when {
+                When::Before => {
+                    plan.do_worst(session);
+                    // Nothing more of this gets through, whatever the worst was.
+                    return Ok(());
+                }
+                // The first "ready" comes before anything was asked.
+                When::After => session.hushed.store(1 + asked.requests + 1, Ordering::SeqCst),
+                When::Meanwhile => plan.do_worst(session),
             }
-            session.hushed.store(true, Ordering::SeqCst);
         }
+        asked.requests += u64::from(matches!(kind, b'S' | b'Q'));
         to.write_all(&whole)?;
     }
 }
 
 fn back(mut from: &TcpStream, mut to: &TcpStream, plan: &Plan, session: &Session) -> std::io::Result<()> {
+    let mut ready = 0;
     loop {
         let (kind, whole) = message(&mut from)?;
         if kind == b'K' {
             session.backend.store(i32::from_be_bytes([whole[5], whole[6], whole[7], whole[8]]), Ordering::SeqCst);
         }
-        if !session.hushed.load(Ordering::SeqCst) {
+        let is_its_answer = ready + 1 == session.hushed.load(Ordering::SeqCst);
+        if !is_its_answer {
             to.write_all(&whole)?;
-        } else if kind == b'Z' {
-            do_worst(plan, session);
-            return Ok(());
         }
-    }
-}
-
-fn do_worst(plan: &Plan, session: &Session) {
-    let worst = plan.worst.lock().expect("nobody panicked").take();
-    if let Some(worst) = worst {
-        // First: a process that is killed here may be seen to end at once.
-        plan.met.store(true, Ordering::SeqCst);
-        worst(session.backend.load(Ordering::SeqCst));
+        if kind == b'Z' {
+            if is_its_answer {
+                plan.do_worst(session);
+                return Ok(());
+            }
+            ready += 1;
+        }
     }
 }
