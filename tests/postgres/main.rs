@@ -4,10 +4,12 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part of what they share")]
 mod common;
+mod configured;
 mod crash;
 mod ledger;
 mod outage;
 mod pooler;
 mod proxy;
+mod secrets;
 mod serve;
 mod several;
