@@ -99,10 +99,11 @@ impl App {
 
     /// What no step may say, whatever it reads it from: a command sees the arguments and the environment of this process.
     fn secrets(&self) -> Vec<Secret> {
-        match (&self.settings.store, &self.settings.address) {
+        let of_store = match (&self.settings.store, &self.settings.address) {
             (Place::Database(options), Some(address)) => address.secrets(options),
             _ => Vec::new(),
-        }
+        };
+        EnvironmentAndFiles::of_environment().chain(of_store).collect()
     }
 
     /// What sends traces, if that is configured.

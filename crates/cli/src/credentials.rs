@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use surefoot::{CredentialError, CredentialSource, Secret};
 
+const PREFIX: &str = "SUREFOOT_CREDENTIAL_";
+
 /// `SUREFOOT_CREDENTIAL_<NAME>` first, then the file `<dir>/<name>`.
 #[derive(Clone, Debug)]
 pub(crate) struct EnvironmentAndFiles {
@@ -13,6 +15,12 @@ pub(crate) struct EnvironmentAndFiles {
 impl EnvironmentAndFiles {
     pub(crate) fn new(dir: PathBuf) -> Self {
         Self { dir }
+    }
+
+    /// Those of the environment, whatever their names: a command can read the environment of the process that started it.
+    pub(crate) fn of_environment() -> impl Iterator<Item = Secret> {
+        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+        ours.filter_map(|(_, secret)| secret.into_string().ok()).map(Secret::new)
     }
 }
 
@@ -39,7 +47,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn variable(name: &str) -> String {
-    format!("SUREFOOT_CREDENTIAL_{}", name.to_ascii_uppercase().replace(['-', '.'], "_"))
+    format!("{PREFIX}{}", name.to_ascii_uppercase().replace(['-', '.'], "_"))
 }
 
 fn from_file(name: &str, path: &Path) -> Result<Secret, CredentialError> {

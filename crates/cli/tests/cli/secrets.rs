@@ -67,7 +67,7 @@ fn the_program_of_a_notifier_does_not_inherit_them() {
 }
 
 #[test]
-fn a_password_of_the_database_that_a_step_finds_is_masked() {
+fn what_a_step_finds_in_the_environment_of_its_worker_is_masked() {
     let place = Place::new();
     let url = ScratchPostgres::shared().fresh_database().unwrap().replace("postgres@", "postgres:hunter2%2Dsecret@");
     // Whoever runs as the same user can read the environment of the process that started it.
@@ -81,12 +81,13 @@ fn a_password_of_the_database_that_a_step_finds_is_masked() {
     );
     let with_store = |args: &[&str]| {
         let mut command = place.command(args);
-        command.env("SUREFOOT_STORE", &url);
+        command.env("SUREFOOT_STORE", &url).env("SUREFOOT_CREDENTIAL_FORGE", "hunter2-credential");
         place.ran(command)
     };
     let ran = with_store(&["run", "look.yaml", "--key", "k"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     let log = with_store(&["logs", "k"]).stdout;
+    assert!(log.contains("a: SUREFOOT_CREDENTIAL_FORGE=***\n"), "{log}");
     assert!(log.contains("SUREFOOT_STORE=postgres://postgres:***@") && log.ends_with("a: ***\n"), "{log}");
     assert!(!log.contains("hunter"), "{log}");
 }
