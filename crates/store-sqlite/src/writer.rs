@@ -35,10 +35,19 @@ pub(crate) struct Tx<'a> {
     pub(crate) now: Timestamp,
     /// An operation sets it when a run may have become claimable, or a cancel was asked for.
     pub(crate) work: &'a mut bool,
+    /// Rows that were changed and that nobody has to hear of.
+    pub(crate) quiet: &'a mut u64,
     /// What the transaction adds to the counts.
     pub(crate) ends: &'a mut Ends,
     /// Whether runs may be waiting that a worker could take as soon as another run ends.
     pub(crate) backlog: &'a mut bool,
+}
+
+/// What the operations of a transaction have to say to those who listen.
+#[derive(Default)]
+struct Told {
+    work: bool,
+    quiet: u64,
 }
 
 /// Sends operations to the thread. The thread ends when this is dropped and all that was sent is done.
@@ -217,16 +226,16 @@ impl Work {
     /// Applies the group, and what comes while it does, in one transaction.
     fn together(&mut self, group: &mut Vec<Box<dyn Operation>>) -> Result<(), Broken> {
         let changes = self.begin()?;
-        let mut work = false;
+        let mut told = Told::default();
         let mut next = 0;
         while next < group.len() {
-            self.apply(&mut *group[next], &mut work).map_err(|error| self.roll_back(error))?;
+            self.apply(&mut *group[next], &mut told).map_err(|error| self.roll_back(error))?;
             next += 1;
             if next == group.len() {
                 self.gather(group);
             }
         }
-        self.commit(changes, work)
+        self.commit(changes, &told)
     }
 
     fn gather(&self, group: &mut Vec<Box<dyn Operation>>) {
@@ -252,9 +261,9 @@ impl Work {
 
     fn alone(&mut self, operation: &mut dyn Operation) -> Result<(), Broken> {
         let changes = self.begin()?;
-        let mut work = false;
-        self.apply(operation, &mut work).map_err(|error| self.roll_back(error))?;
-        self.commit(changes, work)
+        let mut told = Told::default();
+        self.apply(operation, &mut told).map_err(|error| self.roll_back(error))?;
+        self.commit(changes, &told)
     }
 
     /// How many rows were changed before, for [`Self::commit`].
@@ -265,22 +274,23 @@ impl Work {
     }
 
     /// A panic is a fault of ours in one operation; the others, and the store, go on.
-    fn apply(&mut self, operation: &mut dyn Operation, work: &mut bool) -> Result<(), StoreError> {
+    fn apply(&mut self, operation: &mut dyn Operation, told: &mut Told) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Self { conn, plans, backlog, ends, .. } = self;
-        let mut tx = Tx { conn, plans, now, work, ends, backlog };
+        let Told { work, quiet } = told;
+        let mut tx = Tx { conn, plans, now, work, quiet, ends, backlog };
         let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.apply(&mut tx)));
         applied.unwrap_or_else(|_| Err(fault("an operation on the store panicked")))
     }
 
-    fn commit(&mut self, changes: u64, work: bool) -> Result<(), Broken> {
+    fn commit(&mut self, changes: u64, told: &Told) -> Result<(), Broken> {
         let counted = self.ends.write(&self.conn);
         let committed = counted.and_then(|()| self.conn.prepare_cached("COMMIT")?.execute([]));
         committed.map_err(|error| self.roll_back(store_error(&error)))?;
-        if work {
+        if told.work {
             self.marks.work.send_replace(());
         }
-        if self.conn.total_changes() != changes {
+        if self.conn.total_changes() != changes + told.quiet {
             self.marks.any.send_replace(());
         }
         Ok(())

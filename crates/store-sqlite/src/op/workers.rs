@@ -35,11 +35,13 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
     Ok(())
 }
 
-pub(crate) fn heartbeat(tx: &Tx<'_>, worker: WorkerId) -> Result<Heartbeat, Failure> {
+pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, Failure> {
     let renewed = tx.conn.prepare_cached(sql::HEARTBEAT)?.execute(params![worker.as_bytes(), tx.now.as_micros()])?;
     if renewed == 0 {
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
+    // Every open page would be made anew for it.
+    *tx.quiet += renewed as u64;
     let mut statement = tx.conn.prepare_cached(sql::CANCELS_OF_WORKER)?;
     let told = |row: &Row<'_>| Ok((RunId::from_bytes(row.get(0)?), optional_word::<CancelMode>(row, 1)?));
     let cancels = statement.query_map([worker.as_bytes()], told)?.collect::<rusqlite::Result<Vec<_>>>()?;

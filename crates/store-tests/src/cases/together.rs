@@ -94,6 +94,9 @@ pub async fn hints_come(scene: Scene) {
     heard(&mut hints.work, "a cancel", scene.cancel(&held[0], CancelMode::Stop)).await;
     heard(&mut hints.work, "a place that is free", scene.complete(&held[0])).await;
     heard(&mut hints.work, "a queue that goes on", scene.store.pause_queue("a", false)).await;
+    hints.any.mark_unchanged();
+    scene.store.heartbeat(worker).await.unwrap();
+    assert!(!hints.any.has_changed().unwrap(), "a heartbeat changes no run");
     scene.clock.advance(crate::scene::LEASE);
     heard(&mut hints.work, "the end of a lease", scene.store.reclaim()).await;
 }
