@@ -243,6 +243,8 @@ pub struct Claimed {
     pub runs: Vec<Run>,
     /// When the next run that waits for a time, or for a queue's rate, becomes claimable; `None` when none does by time.
     pub next_at: Option<Timestamp>,
+    /// Whether runs may be left that can be taken once another one ends: their queue is full, or there were more than asked for.
+    pub held_back: bool,
 }
 
 /// What a commit brings back.

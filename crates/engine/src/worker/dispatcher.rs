@@ -40,9 +40,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
         // Said before the places are counted, so that one which is given back now is either counted or heard of.
         shared.wants_place.store(true, Ordering::SeqCst);
         let room = shared.slots.available_permits().min(BATCH);
-        if room > 0 {
-            shared.wants_place.store(false, Ordering::SeqCst);
-        }
         if let Look::Done(next_at) = look(&shared, room).await {
             wait(&shared, &mut work, next_at).await;
         }
@@ -59,7 +56,12 @@ async fn look(shared: &Arc<Shared>, room: usize) -> Look {
             let count = claimed.runs.len();
             shared.measures.claimed.add(count as u64);
             claimed.runs.into_iter().for_each(|run| driver::spawn(shared, run));
-            if count == room { Look::Full } else { Look::Done(claimed.next_at) }
+            if count == room {
+                return Look::Full;
+            }
+            // Otherwise an end leaves nothing to take up, and what comes is hinted at.
+            shared.wants_place.store(claimed.held_back, Ordering::SeqCst);
+            Look::Done(claimed.next_at)
         }
         Err(StoreError::LeaseLost) => {
             // Taken for dead: the pulse begins anew, now and not at the next heartbeat.

@@ -68,7 +68,6 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
         }
     }
     shared.held.remove(id, &held);
-    // Otherwise the dispatcher has seen all there was to take, and the store hints at what has come since.
     if shared.wants_place.load(Ordering::SeqCst) {
         shared.freed.notify_one();
     }

@@ -117,7 +117,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Wakes the dispatcher: a place that it waits for is free, or it has something else to look into.
     pub(crate) freed: Notify,
-    /// The dispatcher has no place for what it might take.
+    /// The dispatcher might take a run once another ends: it has no place, or a queue is full.
     pub(crate) wants_place: AtomicBool,
     pub(crate) renewal: Renewal,
     pub(crate) chance: Chance,

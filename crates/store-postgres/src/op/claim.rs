@@ -32,7 +32,7 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Cla
     }
     shared.set_backlog(!look.queues.is_empty());
     if request.limit == 0 || !look.is_cancelling && look.queues.is_empty() {
-        return Ok(Claimed { runs: Vec::new(), next_at: look.next_due });
+        return Ok(look.nothing());
     }
     let mut tx = Tx::begin(shared).await?;
     let taken = take(&mut tx, request, &look).await;
@@ -59,6 +59,11 @@ struct Look {
 }
 
 impl Look {
+    /// What a claim comes to that takes no run.
+    fn nothing(&self) -> Claimed {
+        Claimed { runs: Vec::new(), next_at: self.next_due, held_back: !self.queues.is_empty() }
+    }
+
     async fn take(shared: &Shared, request: &ClaimRequest) -> Result<Self, Failure> {
         let asked = Instant::now();
         let args = Args::none().with(uuid(request.worker.as_bytes())).with(shared.clock.told());
@@ -243,7 +248,7 @@ async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failur
     let Taken { changes, now, limited } = taken;
     if changes.is_empty() && limited.is_empty() {
         tx.roll_back().await;
-        return Ok(Claimed { runs: Vec::new(), next_at: look.next_due });
+        return Ok(look.nothing());
     }
     let names: Vec<&str> = limited.iter().map(String::as_str).collect();
     let mut calls = vec![write::changes(shared, &changes, now)];
@@ -260,7 +265,7 @@ async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failur
         next_at = opening.filter(|at| *at > now).chain(next_at).min();
     }
     let runs: Vec<Run> = changes.into_iter().map(|change| change.run).collect();
-    Ok(Claimed { runs, next_at })
+    Ok(Claimed { runs, next_at, ..look.nothing() })
 }
 
 fn bound(count: usize) -> i64 {

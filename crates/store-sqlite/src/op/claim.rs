@@ -37,7 +37,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, 
     runs.sort_unstable_by_key(|run| (Reverse(run.priority), run.id));
     *tx.backlog = !queues.is_empty();
     let next_at = next_at(tx, &queues, &foreign)?;
-    Ok(Claimed { runs, next_at })
+    Ok(Claimed { runs, next_at, held_back: *tx.backlog })
 }
 
 /// A run that can be taken.

@@ -55,6 +55,7 @@ impl State {
         let left = self.candidates(request);
         let times = left.iter().filter_map(|id| self.claimable_at(&self.runs[id].run, now));
         claimed.next_at = times.filter(|at| *at > now).min();
+        claimed.held_back = left.iter().any(|id| self.runs[id].run.head.available_at.is_some_and(|at| at <= now));
         Ok(claimed)
     }
 
