@@ -10,6 +10,10 @@ use crate::pool::Pooled;
 use crate::shared::Shared;
 use crate::sql::Statements;
 
+/// A process that is frozen between two statements would hold its locks, of a queue say, for as long as it is frozen, and nobody
+/// could take over from it. So the server ends such a transaction, well before the lease is over.
+const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+
 /// A transaction. Dropping it before [`Self::commit`] or [`Self::roll_back`] closes its session.
 #[derive(Debug)]
 pub(crate) struct Tx<'c> {
@@ -20,7 +24,7 @@ pub(crate) struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(shared: &'c Shared) -> Result<Self, StoreError> {
-        Ok(Self { session: shared.session().await?, shared, begin: "BEGIN" })
+        Ok(Self { session: shared.session().await?, shared, begin: BEGIN })
     }
 
     /// One that reads: all of its statements see the same moment.
@@ -73,5 +77,33 @@ impl<'c> Tx<'c> {
         if self.session.busy && self.session.batch_execute("ROLLBACK").await.is_ok() {
             self.session.busy = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use surefoot_scratch_postgres::ScratchPostgres;
+
+    use super::*;
+    use crate::PostgresStore;
+    use crate::args::Args;
+
+    #[tokio::test]
+    async fn who_stands_still_in_a_transaction_loses_it() {
+        let url = ScratchPostgres::shared().fresh_database().unwrap();
+        let store = PostgresStore::options(&url).open().await.unwrap();
+        let mut tx = Tx::begin(&store.shared).await.unwrap();
+        tx.query(("SELECT pg_advisory_xact_lock(1)", Args::none())).await.unwrap();
+        let began = Instant::now();
+        while !tx.session.is_closed() {
+            assert!(began.elapsed() < Duration::from_secs(30), "it keeps its locks");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "a lease is over before");
+        let mut other = Tx::begin(&store.shared).await.unwrap();
+        other.query(("SELECT pg_advisory_xact_lock(1)", Args::none())).await.unwrap();
+        other.commit(Vec::new()).await.unwrap();
     }
 }
