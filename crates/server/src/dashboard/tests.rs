@@ -275,6 +275,17 @@ async fn a_problem_is_told_in_the_readers_language() {
     assert!(page.contains("\u{672a}\u{627e}\u{5230}") && !page.contains("Not Found"), "{page}");
 }
 
+#[tokio::test]
+async fn a_browser_is_told_to_come_back_soon() {
+    let scene = Scene::with(&[]).await;
+    let run = scene.submit(&workflow(OTHER), json!({})).await;
+    for path in ["/live", &format!("/live?run={}&after=0", run.id)] {
+        let mut stream = scene.get(path).await;
+        assert_eq!(stream.headers()["content-type"], "text/event-stream");
+        assert!(stream.chunk().await.unwrap().unwrap().starts_with(b"retry: 1000\n"), "{path}");
+    }
+}
+
 /// A plan of so many steps.
 fn long(steps: usize) -> Arc<Workflow> {
     let step = |at| format!("  - {{ id: s{at}, title: 'Step number {at}', action: work, with: {{ name: 'shop' }} }}\n");
