@@ -34,11 +34,11 @@ struct Others {
 const WINDOW: usize = 40;
 /// How many of them come before the one that is looked at.
 const BEFORE: usize = 10;
-/// What the line of a step takes of the page, and what the facts in it take.
+/// Bytes that the line of a step takes of the page.
 const LINE: usize = 1300;
-/// The share of what is left for the steps that are looked at.
+/// Bytes that a step which is looked at takes at most.
 const LOOKED_AT: usize = 34_000;
-/// A step of which less could be told is told by its line alone.
+/// Bytes that another step is offered at least, as long as there are so many: what is told of it is worth opening it for.
 const LEAST: usize = 2500;
 
 pub(super) struct Timeline<'a> {
