@@ -130,11 +130,10 @@ async fn the_widget_looks_once_and_says_once_that_the_run_has_ended() {
              const get = window.fetch;
              window.fetch = (...all) => {{ if (String(all[0]).includes('/widget/')) looks += 1; return get(...all); }};
              addEventListener('surefoot-ended', () => (ends += 1));
-             import('/assets/widget.js').then(() => {{
-               const box = document.createElement('div');
-               box.innerHTML = `<surefoot-progress src='{src}'></surefoot-progress>`;
-               document.body.append(box);
-             }});"
+             const box = document.createElement('div');
+             box.innerHTML = `<surefoot-progress src='{src}'></surefoot-progress>`;
+             document.body.append(box);
+             import('/assets/widget.js');"
         ))
         .await;
     until(&browser, "return ends > 0", json!(true)).await;
