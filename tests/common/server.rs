@@ -1,6 +1,6 @@
 //! `surefoot serve` in a process of its own, and a client that knows no more of HTTP than these tests need.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
@@ -132,7 +132,33 @@ pub(crate) fn free_port() -> u16 {
 
 /// A run's event stream, message by message.
 pub(crate) struct Events {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Chunks>,
+}
+
+/// What an answer in chunks says.
+struct Chunks {
+    stream: BufReader<TcpStream>,
+    /// Bytes of the present chunk that are still to come.
+    left: u64,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let mut size = String::new();
+        // The line before a size is the end of the chunk before.
+        while self.left == 0 && size.trim().is_empty() {
+            size.clear();
+            if self.stream.read_line(&mut size)? == 0 {
+                return Ok(0);
+            }
+        }
+        if self.left == 0 {
+            self.left = u64::from_str_radix(size.trim(), 16).map_err(std::io::Error::other)?;
+        }
+        let read = (&mut self.stream).take(self.left).read(into)?;
+        self.left -= read as u64;
+        Ok(read)
+    }
 }
 
 /// One message.
@@ -149,17 +175,18 @@ impl Events {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("the server is there");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let token = server.token.as_ref().map(|token| format!("authorization: Bearer {token}\r\n"));
-        // Of version 1.0, so that the answer is not cut into chunks.
         let head = format!(
-            "GET /api/v1/runs/{run}/events HTTP/1.0\r\nhost: localhost\r\nlast-event-id: {seen}\r\n{}\r\n",
+            "GET /api/v1/runs/{run}/events HTTP/1.1\r\nconnection: close\r\nhost: localhost\r\nlast-event-id: {seen}\r\n{}\r\n",
             token.unwrap_or_default()
         );
         stream.write_all(head.as_bytes()).expect("sent");
-        let mut events = Self { reader: BufReader::new(stream) };
-        let status = events.line().expect("an answer");
-        assert!(status.contains(" 200 "), "{status}");
-        while events.line().is_some_and(|line| !line.is_empty()) {}
-        events
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(stream.read_line(&mut head).expect("an answer") > 0, "{head}");
+        }
+        assert!(head.contains(" 200 ") && head.contains("chunked"), "{head}");
+        Self { reader: BufReader::new(Chunks { stream, left: 0 }) }
     }
 
     fn line(&mut self) -> Option<String> {
