@@ -44,8 +44,8 @@ async fn a_failed_run_is_retried_from_where_it_failed_or_from_an_earlier_step(wo
         [Value::Null, json!("one"), json!("two")].map(|from| (from, json!("local"))),
         "who, and from where"
     );
-    let unknown = world.told(409, &path, json!({ "from": "nowhere" })).await;
-    assert!(unknown["detail"].as_str().unwrap().contains("nowhere"), "{unknown}");
+    let unknown = world.told(422, &path, json!({ "from": "nowhere" })).await;
+    assert!(unknown["detail"].as_str().unwrap().contains("nowhere") && unknown["parameter"] == "from", "{unknown}");
     world.rounds.send_replace(u64::MAX);
     let done = world.greet("ada").await;
     world.until_status(&done, "completed").await;
