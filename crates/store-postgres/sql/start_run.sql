@@ -10,6 +10,7 @@ WITH added AS (
         'running', $9::smallint, w.id, $11::bigint, $12::bigint, $13::integer
     FROM {schema}.workers AS w
     WHERE w.id = $10::uuid AND $14::bigint <= $15::bigint
+        AND EXISTS (SELECT 1 FROM {schema}.plans AS p WHERE p.id = $2::integer AND p.used)
         AND NOT EXISTS (SELECT 1 FROM {schema}.queues AS q WHERE q.name = $4::text AND q.limited)
         AND NOT EXISTS (
             SELECT 1 FROM {schema}.runs AS r

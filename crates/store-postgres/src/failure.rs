@@ -27,10 +27,11 @@ impl Failure {
     pub(crate) fn is_of_the_statement(&self) -> bool {
         match self {
             Self::Store(_) => true,
-            // Classes of errors: connections (08), resources (53), what an operator does (57), the system (58).
-            Self::Database(error) => error
-                .code()
-                .is_some_and(|code| !["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))),
+            // Classes of errors: connections (08), resources (53), what an operator does (57), the system (58); and the end of a
+            // session that stood still in a transaction.
+            Self::Database(error) => error.code().is_some_and(|code| {
+                !["08", "25P03", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))
+            }),
         }
     }
 

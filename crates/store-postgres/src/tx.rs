@@ -1,6 +1,9 @@
 //! A transaction of several statements on a session of the pool. BEGIN goes with the first of them and COMMIT with the last:
 //! neither costs a round trip.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use surefoot::StoreError;
 use tokio_postgres::Row;
 
@@ -12,24 +15,36 @@ use crate::sql::Statements;
 
 /// A process that is frozen between two statements would hold its locks, of a queue say, for as long as it is frozen, and nobody
 /// could take over from it. So the server ends such a transaction, well before the lease is over.
-const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '2s'";
+const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// A transaction. Dropping it before [`Self::commit`] or [`Self::roll_back`] closes its session.
 #[derive(Debug)]
 pub(crate) struct Tx<'c> {
     pub(crate) shared: &'c Shared,
     session: Pooled<'c>,
-    begin: &'static str,
+    begin: Cow<'static, str>,
 }
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(shared: &'c Shared) -> Result<Self, StoreError> {
-        Ok(Self { session: shared.session().await?, shared, begin: BEGIN })
+        Self::begin_for(shared, Duration::ZERO).await
+    }
+
+    /// One that sends so much that the sending alone may take this long: until all of a statement has come, the server takes its
+    /// session for idle.
+    pub(crate) async fn begin_for(shared: &'c Shared, sending: Duration) -> Result<Self, StoreError> {
+        let most = (STANDSTILL + sending).as_millis();
+        let begin = format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{most}ms'");
+        Ok(Self { session: shared.session().await?, shared, begin: begin.into() })
     }
 
     /// One that reads: all of its statements see the same moment.
     pub(crate) async fn begin_reading(shared: &'c Shared) -> Result<Self, StoreError> {
-        Ok(Self { session: shared.session().await?, shared, begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" })
+        Ok(Self {
+            session: shared.session().await?,
+            shared,
+            begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".into(),
+        })
     }
 
     pub(crate) fn sql(&self) -> &'c Statements {
@@ -45,7 +60,7 @@ impl<'c> Tx<'c> {
         let first = !std::mem::replace(&mut self.session.busy, true);
         let session = &self.session;
         let ready = pipe::ready(session, calls).await?;
-        let begin = if first { Some(pipe::word(session, self.begin).await) } else { None };
+        let begin = if first { Some(pipe::word(session, &self.begin).await) } else { None };
         let sent = pipe::send(ready).await;
         let begun = match begin {
             Some(begin) => begin.answer().await,

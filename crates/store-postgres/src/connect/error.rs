@@ -38,6 +38,10 @@ fn of_the_database(said: &DbError) -> StoreError {
         code if *code == SqlState::LOCK_NOT_AVAILABLE => StoreError::Unavailable(format!(
             "another transaction holds what this needs, a key perhaps that it has submitted and not committed: {text}"
         )),
+        code if *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => StoreError::Unavailable(format!(
+            "the database ended a transaction in which nothing came for too long, from a process that stood still or over a slow \
+             way: {text}"
+        )),
         code if passes || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
             StoreError::Unavailable(format!("the database refuses for now: {text}"))
         }

@@ -46,6 +46,7 @@ async fn what_passes_is_told_from_what_a_person_mends_and_from_our_faults() {
     check("SELEC", "fault", "syntax error").await;
     // What takes more to bring about, the server says by its code.
     for (code, expect) in [
+        ("25P03", "unavailable"),
         ("53100", "unavailable"),
         ("53200", "unavailable"),
         ("53300", "unavailable"),

@@ -120,7 +120,7 @@ fn make_work(shared: &Shared, written: &[&Commit], held: &HashMap<RunId, Option<
 async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
     let (lease, written) = (commit.lease, &commit.written);
     let run = Args::none().with(uuid(lease.run.as_bytes()));
-    let mut tx = Tx::begin(shared).await?;
+    let mut tx = Tx::begin_for(shared, time_for(written)).await?;
     let mut calls = vec![(shared.sql.held_run.as_str(), run)];
     calls.extend(write::questions(shared, written));
     let mut answers = tx.queries(calls).await?;

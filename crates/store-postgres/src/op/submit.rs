@@ -140,8 +140,10 @@ impl Start {
 
 /// Somebody's transaction that has submitted a key and is not committed holds that key's lock for as long as it likes. A group
 /// waits for it only a moment, and is then sent one by one; who wants that very key is told to come again.
-const BEGIN_TOGETHER: &str = "BEGIN; SET LOCAL lock_timeout = '250ms'";
-const BEGIN_ALONE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'";
+/// And nobody waits for a process that is frozen before it has sent all of it.
+const BEGIN_TOGETHER: &str =
+    "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
+const BEGIN_ALONE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
 
 /// The same in a transaction that goes on to lock other things.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
