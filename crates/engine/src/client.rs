@@ -304,8 +304,12 @@ async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<S
     worker.drivers.spawn(async move {
         let submitted = task.store.submit(submission).await;
         let starts = matches!(submitted, Ok(Submitted::Started));
+        let mut permit = permit;
         if !starts {
             task.held.remove(leased.id, &held);
+            // The hint at the run that now waits may have found the dispatcher without this place.
+            drop(permit.take());
+            task.note_place();
         }
         if let Err(error) = submitted.as_ref()
             && error.is_outage()

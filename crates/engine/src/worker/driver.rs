@@ -1,7 +1,6 @@
 //! The driver: takes one run from step to step under its lease, one commit between two steps.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -68,9 +67,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
         }
     }
     shared.held.remove(id, &held);
-    if shared.wants_place.load(Ordering::SeqCst) {
-        shared.freed.notify_one();
-    }
+    shared.note_place();
 }
 
 impl Driver {

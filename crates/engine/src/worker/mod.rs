@@ -278,6 +278,13 @@ impl Shared {
         self.freed.notify_one();
     }
 
+    /// A place was given back: the dispatcher is told when it waits for one.
+    pub(crate) fn note_place(&self) {
+        if self.wants_place.load(Ordering::SeqCst) {
+            self.freed.notify_one();
+        }
+    }
+
     /// Notes that a write failed; it will be tried again.
     pub(crate) fn note_trouble(&self, error: &StoreError) {
         self.set_trouble(Some(error.to_string()));
