@@ -78,7 +78,10 @@ impl LocalTemplate {
         let path = Source::parse(template, reference).map_err(wrong)?.local();
         if let Some(path) = &path {
             config(settings).templates().check(path).map_err(wrong)?;
-            parameters["template"] = path.display().to_string().into();
+            // A `file://` is full already, and says that the commit is meant and not what lies in the folder.
+            if !template.starts_with("file://") {
+                parameters["template"] = path.display().to_string().into();
+            }
         }
         Ok(Self(path))
     }

@@ -18,13 +18,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use surefoot::{Clock, SystemClock};
 use tokio::time::Instant;
 
-use self::note::{Dead, Note};
+use self::note::{Dead, Note, living};
 use crate::git::{Git, GitError};
 
 /// What a worker ran is killed within this when the worker dies.
 const KILLED_BY_NOW: Duration = Duration::from_secs(1);
 /// Older than any lock of a push that is alive; and how long a push of ours can have gone on before it made its own.
 const ABANDONED: Duration = Duration::from_secs(30);
+/// The file system's clock goes in steps as long as this, and git takes longer from its start to the lock.
+const TICK: Duration = Duration::from_millis(10);
 /// Until the lock that somebody made as late as that is abandoned, and a little more.
 const PATIENCE: Duration = Duration::from_secs(35);
 const WAIT: Duration = Duration::from_millis(50);
@@ -80,9 +82,10 @@ fn is_locked(repository: &Path) -> bool {
 
 fn remove_abandoned(repository: &Path) {
     let dead = Dead::of(repository).iter().map(|push| push.began).collect::<Vec<_>>();
+    let living = living(repository);
     for path in LOCKS.map(|lock| repository.join(lock)) {
         let made = path.metadata().and_then(|metadata| metadata.modified());
-        if made.is_ok_and(|made| is_abandoned(made, now(), &dead)) {
+        if made.is_ok_and(|made| is_abandoned(made, now(), &dead, &living)) {
             tracing::info!(path = %path.display(), "removing the lock of a push that is no longer alive");
             // Another run may be quicker; then it is gone, which is what is wanted.
             let _ = std::fs::remove_file(&path);
@@ -90,11 +93,13 @@ fn remove_abandoned(repository: &Path) {
     }
 }
 
-/// Whether a lock of that time has no owner any more, when pushes that began at these times are surely dead.
-fn is_abandoned(made: SystemTime, now: SystemTime, dead: &[SystemTime]) -> bool {
+/// Whether a lock of that time has no owner any more, when pushes that began at these times are surely dead, and others live.
+/// One that had begun when the lock was made may be its owner; who waits for it began later.
+fn is_abandoned(made: SystemTime, now: SystemTime, dead: &[SystemTime], living: &[SystemTime]) -> bool {
     let age = now.duration_since(made).unwrap_or_default();
+    let may_own = |began: &SystemTime| made.duration_since(*began).is_ok_and(|after| after >= TICK);
     let is_of = |began: &SystemTime| made.duration_since(*began).is_ok_and(|after| after <= ABANDONED);
-    age >= ABANDONED || age >= KILLED_BY_NOW && dead.iter().any(is_of)
+    age >= ABANDONED || age >= KILLED_BY_NOW && dead.iter().any(is_of) && !living.iter().any(may_own)
 }
 
 fn now() -> SystemTime {
@@ -186,18 +191,25 @@ mod tests {
 
     #[test]
     fn a_lock_is_of_a_dead_push_that_began_shortly_before_it() {
-        let check = |age: u64, dead_began: Option<u64>, expect: bool| {
+        let check = |age: u64, dead_began: Option<u64>, living_began: Option<u64>, expect: bool| {
             let ago = |seconds| now() - Duration::from_millis(seconds);
-            let dead = dead_began.map(ago).into_iter().collect::<Vec<_>>();
-            assert_eq!(is_abandoned(ago(age), now(), &dead), expect, "{age} ms old, dead: {dead_began:?}");
+            let [dead, living] = [dead_began, living_began].map(|began| began.map(ago).into_iter().collect::<Vec<_>>());
+            assert_eq!(
+                is_abandoned(ago(age), now(), &dead, &living),
+                expect,
+                "{age} ms old, dead: {dead_began:?}, living: {living_began:?}"
+            );
         };
-        check(500, Some(700), false);
-        check(1_500, Some(1_700), true);
-        check(1_500, Some(1_400), false);
-        check(1_500, Some(3_600_000), false);
-        check(1_500, None, false);
-        check(29_000, None, false);
-        check(31_000, None, true);
+        check(500, Some(700), None, false);
+        check(1_500, Some(1_700), None, true);
+        check(1_500, Some(1_400), None, false);
+        check(1_500, Some(3_600_000), None, false);
+        check(1_500, None, None, false);
+        check(29_000, None, None, false);
+        check(31_000, None, None, true);
+        // Who waits for it, and who may have made it.
+        check(1_500, Some(1_700), Some(1_200), true);
+        check(2_000, Some(9_000), Some(3_000), false);
     }
 
     #[test]

@@ -20,6 +20,15 @@ fn hello(place: &Place, project: &str) -> String {
     String::from_utf8(git.stdout).unwrap()
 }
 
+fn files(place: &Place, project: &str) -> Vec<String> {
+    let git = Command::new("git")
+        .args(["-c", "safe.directory=*", "ls-tree", "-r", "--name-only", "main"])
+        .current_dir(place.data().join(format!("repositories/{project}.git")))
+        .output()
+        .unwrap();
+    String::from_utf8(git.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn a_folder_that_a_command_names_is_used_also_by_another_process() {
     let place = Place::new();
@@ -37,6 +46,12 @@ fn a_folder_that_a_command_names_is_used_also_by_another_process() {
     git(&["init", "--quiet", "--initial-branch=main"]);
     git(&["add", "--all"]);
     git(&["commit", "--quiet", "-m", "first"]);
+    // A `file://` means the commit, and not what else lies in the clone.
+    fs::write(place.path().join("other/.env"), "TOKEN=1\n").unwrap();
+    let url = format!("file://{}", place.path().join("other").display());
+    let ran = place.run(&["init", "three", "--template", &url, "-p", "gitops=false"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(files(&place, "three"), ["hello.txt"]);
     let args = ["-p", "template=other", "-p", "template_ref=main", "-p", "gitops=false"];
     let submitted =
         place.run(&[&["submit", "project-initialization", "--key", "two", "-p", "name=two"], &args[..]].concat());

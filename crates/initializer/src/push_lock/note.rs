@@ -2,7 +2,7 @@
 //! system lets go of the lock when that process dies, however it dies and on whichever machine it was; a note that nobody
 //! holds is of a push that was cut short.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -45,9 +45,7 @@ pub(super) struct Dead {
 impl Dead {
     /// Those of a repository.
     pub(super) fn of(repository: &Path) -> Vec<Self> {
-        let entries = fs::read_dir(repository).into_iter().flatten().flatten();
-        let notes = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
-        notes.filter_map(|entry| Self::read(entry.path())).collect()
+        notes(repository).filter_map(Self::read).collect()
     }
 
     fn read(path: PathBuf) -> Option<Self> {
@@ -61,4 +59,18 @@ impl Dead {
     pub(super) fn bury(self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// When the pushes began that are under way in a repository.
+pub(super) fn living(repository: &Path) -> Vec<SystemTime> {
+    let began = |path: PathBuf| {
+        let file = File::open(path).ok()?;
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| file.metadata().ok()?.modified().ok())?
+    };
+    notes(repository).filter_map(began).collect()
+}
+
+fn notes(repository: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(repository).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)).map(|entry| entry.path())
 }

@@ -89,7 +89,7 @@ fn address(text: &str) -> String {
     }
 }
 
-fn is_bare(folder: &Path) -> bool {
+pub(super) fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir()
 }
 

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::load::is_bare;
 use super::{Source, TemplateError, builtin_names};
 
 /// In the data directory: a folder a line, as JSON, since a path may hold anything.
@@ -59,6 +60,10 @@ impl LocalTemplates {
         let Some(path) = source.local() else { return Ok(source) };
         let path = path.canonicalize().ok().filter(|path| self.allows(path)).ok_or_else(|| refused(text))?;
         self.check(&path)?;
+        // Given a folder that is no repository, git would take one beside it whose name ends in `.git`.
+        if matches!(source, Source::Git { .. }) && !is_bare(&path) && !path.join(".git").exists() {
+            return Err(refused(text));
+        }
         Ok(source.at(path))
     }
 
@@ -129,7 +134,9 @@ mod tests {
     /// A folder with a data directory, credentials in it, and two templates beside it.
     fn scene() -> (tempfile::TempDir, LocalTemplates) {
         let all = tempfile::tempdir().unwrap();
-        for folder in ["data/credentials", "data/repositories/shop.git", "open/one", "open/a b", "closed", "keys"] {
+        for folder in
+            ["data/credentials", "data/repositories/shop.git", "open/one/.git", "open/a b/.git", "closed", "keys"]
+        {
             fs::create_dir_all(all.path().join(folder)).unwrap();
         }
         let templates = LocalTemplates::new(&all.path().join("data"));
@@ -171,6 +178,14 @@ mod tests {
                 check(&text, Some("main"), "");
             }
         }
+        // A folder beside which there is a repository of that name.
+        for folder in ["open/shop", "open/shop.git/refs", "open/shop.git/objects"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        fs::write(at("open/shop.git/HEAD"), "ref: refs/heads/main").unwrap();
+        check(&at("open/shop"), Some("main"), "");
+        check(&format!("file://{}", at("open/shop")), None, "");
+        check(&at("open/shop.git"), Some("main"), "open/shop.git");
         check("/etc", None, "");
         check(".", None, "");
         assert_eq!(templates.source("rust-service", None).unwrap(), Source::Builtin("rust-service".to_owned()));
