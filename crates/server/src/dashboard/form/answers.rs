@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use surefoot::workflow::{MASK, is_secret, without_secrets};
 
 use super::secrets::without_masked;
 use super::{ROOT, Shape, plain, properties, requires, shape};
-use crate::dashboard::mask::{self, MASK, is_secret};
 
 /// What stands in the fields.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +23,11 @@ impl FromIterator<(String, String)> for Answers {
 }
 
 impl Answers {
-    /// The fields as these parameters fill them in. Secrets, and what is masked already, are left out: a page never shows
-    /// them again.
-    pub(in crate::dashboard) fn of(schema: &Value, parameters: &Value) -> Self {
+    /// The fields as these parameters fill them in; `schema` is the `written` one as a form asks it. Secrets, and what is
+    /// masked already, are left out: a page never shows them again.
+    pub(in crate::dashboard) fn of(written: &Value, schema: &Value, parameters: &Value) -> Self {
         let mut answers = Self::default();
-        answers.fill(schema, ROOT, &mask::parameters(schema, parameters), true);
+        answers.fill(schema, ROOT, &without_secrets(written, parameters), true);
         answers
     }
 

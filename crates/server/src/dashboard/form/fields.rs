@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use surefoot::workflow::{MASK, without_secrets};
 
-use super::secrets::{self, without_masked};
-use super::{Answers, ROOT, Shape, choices, plain, properties, requires, shape};
-use crate::dashboard::mask::{self, is_secret};
+use super::secrets::{any_mark, without_masked};
+use super::{Answers, ROOT, Shape, choices, plain, properties, read, requires, shape};
 
 /// One field, or a group of them.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -66,45 +66,55 @@ struct Row {
 /// The fault at a place, in words.
 pub(in crate::dashboard) type FaultAt<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// The fields for all parameters.
-pub(in crate::dashboard) fn fields(schema: &Value, answers: &Answers, fault: &FaultAt<'_>) -> Vec<Field> {
-    let maker = Maker { answers, fault };
+/// The fields for all parameters: `schema` is the `written` one as a form asks it.
+///
+/// What is secret is the engine's to say, by the schema as it was written: a form's has less in it.
+pub(in crate::dashboard) fn fields(
+    written: &Value,
+    schema: &Value,
+    answers: &Answers,
+    fault: &FaultAt<'_>,
+) -> Vec<Field> {
+    let told = without_secrets(written, &read::every(schema, answers));
+    let maker = Maker { answers, fault, marked: any_mark(written) };
     match shape(schema, true) {
-        Shape::Group => maker.group(schema, ROOT, is_secret(schema)),
+        Shape::Group => maker.group(schema, ROOT, &told),
         // A workflow that says nothing of its parameters, and has them all the same.
         _ if schema.as_object().is_some_and(|schema| !schema.is_empty()) => {
-            vec![maker.field(schema, ROOT, ROOT, Ties::default())]
+            vec![maker.field(schema, ROOT, ROOT, Ties { told: &told, required: false, depends: None })]
         }
         _ => Vec::new(),
     }
 }
 
-/// What a field has of the schema around it.
-#[derive(Default)]
-struct Ties {
+/// What a field has of what is around it.
+struct Ties<'v> {
     required: bool,
     depends: Option<String>,
-    secret: bool,
+    /// What was filled in, with secrets masked.
+    told: &'v Value,
 }
 
 struct Maker<'a> {
     answers: &'a Answers,
     fault: &'a FaultAt<'a>,
+    /// Whether anything is secret.
+    marked: bool,
 }
 
 impl Maker<'_> {
-    fn group(&self, schema: &Value, name: &str, secret: bool) -> Vec<Field> {
+    fn group(&self, schema: &Value, name: &str, told: &Value) -> Vec<Field> {
         let one = |(field, inner): (&String, &Value)| {
             let (required, depends) = (requires(schema, field), depends(schema, name, field));
-            self.field(inner, &format!("{name}/{field}"), field, Ties { required, depends, secret })
+            let told = if *told == MASK { told } else { &told[field] };
+            self.field(inner, &format!("{name}/{field}"), field, Ties { required, depends, told })
         };
         properties(schema).map(one).collect()
     }
 
-    fn field(&self, schema: &Value, name: &str, bare: &str, ties: Ties) -> Field {
+    fn field(&self, schema: &Value, name: &str, bare: &str, ties: Ties<'_>) -> Field {
         let id = id(name);
-        let secret = ties.secret || is_secret(schema);
-        let (value, again) = self.shown(schema, name, secret);
+        let (value, again) = self.shown(schema, name, &ties);
         let hint = schema["description"].as_str().map(str::to_owned);
         let error = (self.fault)(name.strip_prefix(ROOT).unwrap_or(name).trim_start_matches('/'));
         let said = [("hint", hint.is_some()), ("again", again), ("error", error.is_some())];
@@ -115,7 +125,7 @@ impl Maker<'_> {
             describedby: Some(describedby).filter(|ids| !ids.is_empty()),
             value,
             again,
-            secret,
+            secret: *ties.told == MASK,
             name: name.to_owned(),
             id,
             hint,
@@ -124,25 +134,31 @@ impl Maker<'_> {
             depends: ties.depends,
             ..Field::default()
         };
-        self.shape(schema, &mut field);
+        self.shape(schema, ties.told, &mut field);
         field
     }
 
     /// What stands in a field, and whether a secret was left out of it.
-    fn shown(&self, schema: &Value, name: &str, secret: bool) -> (String, bool) {
+    fn shown(&self, schema: &Value, name: &str, ties: &Ties<'_>) -> (String, bool) {
+        let shape = shape(schema, ties.required);
         let text = self.answers.get(name).unwrap_or_default();
         let held = self.answers.held_secret(name);
-        if text.trim().is_empty() || !(secret || secrets::any(schema)) {
-            return (text.to_owned(), held);
+        if text.trim().is_empty() || matches!(shape, Shape::Group | Shape::Items) {
+            return (String::new(), held);
         }
-        // JSON is told without the secrets in it; where they are in what is no JSON, nobody knows.
-        let told = serde_json::from_str(text).ok().filter(|_| !secret);
-        let (rest, less) = told.map_or((None, true), |value| without_masked(&mask::parameters(schema, &value)));
-        let rest = rest.and_then(|rest| serde_json::to_string_pretty(&rest).ok()).unwrap_or_default();
-        (rest, held || less)
+        // Where secrets are in what is no JSON, nobody knows.
+        let unreadable = shape == Shape::Json && *ties.told == "";
+        match without_masked(ties.told) {
+            _ if unreadable && self.marked => (String::new(), true),
+            (_, false) => (text.to_owned(), held),
+            (Some(rest), true) if shape == Shape::Json => {
+                (serde_json::to_string_pretty(&rest).unwrap_or_default(), true)
+            }
+            (_, true) => (String::new(), true),
+        }
     }
 
-    fn shape(&self, schema: &Value, field: &mut Field) {
+    fn shape(&self, schema: &Value, told: &Value, field: &mut Field) {
         match shape(schema, field.required) {
             Shape::Choice => choice(schema, field),
             Shape::TickOrNot => yes_or_no(field),
@@ -152,21 +168,23 @@ impl Maker<'_> {
             Shape::Text => text(schema, field),
             Shape::Lines => (field.kind, field.rows) = ("text", 4),
             Shape::Group => {
-                (field.kind, field.fields) = ("group", self.group(schema, &field.name, field.secret));
+                (field.kind, field.fields) = ("group", self.group(schema, &field.name, told));
             }
-            Shape::Items => self.items(&schema["items"], field),
+            Shape::Items => self.items(&schema["items"], told, field),
+            // A word will do.
+            Shape::Json if field.secret && schema.get("type").is_none() => field.kind = "password",
             Shape::Json => {
                 (field.kind, field.rows, field.code) = ("text", field.value.lines().count().clamp(3, 16), true)
             }
         }
     }
 
-    fn items(&self, schema: &Value, field: &mut Field) {
+    fn items(&self, schema: &Value, told: &Value, field: &mut Field) {
         field.kind = "items";
-        let secret = field.secret || is_secret(schema);
         let rows = self.answers.rows(&field.name).max(1);
         let row = |index: usize| {
-            let mut cells = self.group(schema, &format!("{}/{index}", field.name), secret);
+            let told = if *told == MASK { told } else { &told[index] };
+            let mut cells = self.group(schema, &format!("{}/{index}", field.name), told);
             // A row may be left empty as a whole; the table's head says what a filled one needs.
             cells.iter_mut().for_each(|cell| {
                 cell.required = false;
@@ -178,7 +196,7 @@ impl Maker<'_> {
         };
         field.rows_of = (0..rows).map(row).collect();
         field.heads = self
-            .group(schema, &field.name, secret)
+            .group(schema, &field.name, &Value::Null)
             .into_iter()
             .map(|head| Head { required: head.required, title: head.title })
             .collect();

@@ -14,7 +14,6 @@ pub(super) use answers::Answers;
 pub(super) use fields::{Field, fields, id};
 pub(super) use read::read;
 pub(super) use schema::schema;
-pub(super) use secrets::hide;
 
 use serde_json::Value;
 
@@ -151,7 +150,7 @@ mod tests {
             "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3 }, { "a": "two", "n": 0 }],
             "place": { "host": "h", "tls": true }, "free": { "deep": [1, { "er": null }] }, "any": [true],
         });
-        let (read, faults) = read(&plain_schema(), &Answers::of(&plain_schema(), &given));
+        let (read, faults) = read(&plain_schema(), &Answers::of(&plain_schema(), &plain_schema(), &given));
         assert_eq!((read, faults), (given, Vec::new()));
     }
 
@@ -192,13 +191,14 @@ mod tests {
 
     #[test]
     fn what_another_field_brings_is_asked_and_read() {
-        let schema = schema(&json!({
+        let written = json!({
             "properties": { "card": { "type": "string" }, "address": { "$ref": "#/$defs/address" } },
             "dependentSchemas": { "card": { "required": ["holder"], "properties": { "holder": { "type": "string" } } } },
             "$defs": { "address": { "type": "object", "required": ["street"], "properties": {
                 "street": { "type": "string" } } } },
-        }));
-        let fields = fields(&schema, &Answers::default(), &|_| None);
+        });
+        let schema = schema(&written);
+        let fields = fields(&written, &schema, &Answers::default(), &|_| None);
         let json = serde_json::to_value(&fields).unwrap();
         assert_eq!((json[0]["required"].as_bool(), json[2]["required"].as_bool()), (Some(false), Some(false)));
         assert_eq!((&json[2]["name"], &json[2]["depends"]), (&json!("p/holder"), &json!("p/card")));
@@ -211,17 +211,18 @@ mod tests {
 
     #[test]
     fn secrets_are_not_said_again() {
-        let schema = schema(&json!({ "properties": {
+        let written = json!({ "properties": {
             "name": { "type": "string" },
             "key": { "$ref": "#/$defs/secret" },
             "free": { "type": "object", "properties": { "deep": { "type": "array", "items": { "type": "object", "properties": {
                 "token": { "$ref": "#/$defs/secret" }, "at": { "type": "array" } } } } } },
             "login": { "type": "object", "writeOnly": true, "properties": { "user": { "type": "string" } } },
             "lines": { "type": "array", "items": { "type": "string", "format": "password" } },
-        }, "$defs": { "secret": { "type": "string", "writeOnly": true } } }));
+        }, "$defs": { "secret": { "type": "string", "writeOnly": true } } });
+        let schema = schema(&written);
         let given = json!({ "name": "shop", "key": "s3cret-1", "free": { "deep": [{ "token": "s3cret-2", "at": [7] }] },
                             "login": { "user": "s3cret-3" }, "lines": ["s3cret-4"] });
-        let of_run = Answers::of(&schema, &given);
+        let of_run = Answers::of(&written, &schema, &given);
         let deep = r#"[{"token":"s3cret-2","at":[7]}]"#;
         let sent = posted(&[
             ("p/name", "shop"),
@@ -232,10 +233,42 @@ mod tests {
         ]);
         let unreadable = posted(&[("p/name", "shop"), ("p/key", "s3cret-1"), ("p/free/deep", &deep[1..])]);
         for (answers, least) in [(of_run, 4), (sent, 4), (unreadable, 2)] {
-            let shown = serde_json::to_string(&fields(&schema, &answers, &|_| None)).unwrap();
+            let shown = serde_json::to_string(&fields(&written, &schema, &answers, &|_| None)).unwrap();
             assert!(!shown.contains("s3cret"), "{shown}");
             assert!(shown.contains("shop"), "{shown}");
             assert!(shown.matches(r#""again":true"#).count() >= least, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_mark_counts_wherever_the_engine_finds_it() {
+        let secret = json!({ "type": "string", "writeOnly": true });
+        let password = json!({ "format": "password" });
+        let either = json!({ "properties": { "k": { "anyOf": [secret, { "type": "null" }] } } });
+        let map = json!({ "properties": { "k": { "type": "object", "additionalProperties": password } } });
+        let twice = json!({ "properties": { "k": { "type": "string", "format": "uri" } },
+                            "allOf": [{ "properties": { "k": password } }] });
+        let tree = json!({ "properties": { "k": { "$ref": "#/$defs/node" } }, "$defs": { "node": {
+            "properties": { "child": { "$ref": "#/$defs/node" } }, "patternProperties": { "^x-": secret } } } });
+        let table = json!({ "properties": { "k": { "type": "array", "items": { "type": "object",
+            "properties": { "a": { "type": "string" } }, "allOf": [{ "properties": { "a": secret } }] } } } });
+        let row = [("p/k/#", "2"), ("p/k/0/a", ""), ("p/k/1/a", "s3cret")];
+        let cases: [(Value, &[(&str, &str)], &str); 7] = [
+            (either.clone(), &[("p/k", "s3cret")], "password"),
+            (either, &[("p/k", "\"s3cret\"")], "password"),
+            (map.clone(), &[("p/k", r#"{"A":"s3cret"}"#)], "text"),
+            (map, &[("p/k", r#"{"A":"s3cret""#)], "text"),
+            (twice, &[("p/k", "s3cret")], "password"),
+            (tree, &[("p/k/child", r#"{"child":{"x-a":"s3cret","b":7}}"#)], "group"),
+            (table, &row, "items"),
+        ];
+        for (written, sent, kind) in cases {
+            let schema = schema(&written);
+            let empty = fields(&written, &schema, &Answers::default(), &|_| None);
+            assert_eq!(empty[0].kind, kind, "asked so from the first: {written}");
+            let shown = serde_json::to_string(&fields(&written, &schema, &posted(sent), &|_| None)).unwrap();
+            assert!(!shown.contains("s3cret"), "{shown}");
+            assert!(shown.contains(r#""again":true"#), "{shown}");
         }
     }
 
@@ -249,7 +282,7 @@ mod tests {
 
     #[test]
     fn fields_carry_what_a_browser_can_check() {
-        let fields = fields(&plain_schema(), &Answers::default(), &|_| None);
+        let fields = fields(&plain_schema(), &plain_schema(), &Answers::default(), &|_| None);
         let of = |name: &str| fields.iter().find(|field| field.name == name).unwrap();
         assert_eq!((of("p/name").pattern.as_deref(), of("p/name").required), (Some("[a-z]+"), true));
         assert_eq!((of("p/port").kind, of("p/port").min.as_deref()), ("number", Some("1")));

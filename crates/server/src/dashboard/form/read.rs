@@ -23,12 +23,33 @@ pub(in crate::dashboard) fn read(schema: &Value, answers: &Answers) -> (Value, V
     (value, reader.faults)
 }
 
+/// All that a form asks, with what was filled in: what is empty, or cannot be read, is an empty text, and each row is there.
+pub(super) fn every(schema: &Value, answers: &Answers) -> Value {
+    Reader { answers, faults: Vec::new() }.every(schema, ROOT, true)
+}
+
 struct Reader<'a> {
     answers: &'a Answers,
     faults: Vec<Fault>,
 }
 
 impl Reader<'_> {
+    fn every(&mut self, schema: &Value, name: &str, required: bool) -> Value {
+        match shape(schema, required) {
+            Shape::Group => {
+                let field = |(field, inner): (&String, &Value)| {
+                    (field.clone(), self.every(inner, &format!("{name}/{field}"), requires(schema, field)))
+                };
+                properties(schema).map(field).collect::<Map<_, _>>().into()
+            }
+            Shape::Items => {
+                let rows = 0..self.answers.rows(name).max(1);
+                rows.map(|index| self.every(&schema["items"], &format!("{name}/{index}"), true)).collect()
+            }
+            _ => self.value(schema, name, required).unwrap_or_else(|| "".into()),
+        }
+    }
+
     fn value(&mut self, schema: &Value, name: &str, required: bool) -> Option<Value> {
         match shape(schema, required) {
             Shape::Group => self.group(schema, name, required),

@@ -8,13 +8,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use surefoot::workflow::{ForecastStep, ParameterError, Runs};
+use surefoot::workflow::{ForecastStep, Masker, ParameterError, Runs, without_secrets};
 use surefoot::{StepPlan, Submit, SubmitError, Workflow};
 
 use super::Fields;
 use crate::actions;
 use crate::dashboard::form::{self, Answers, Field};
-use crate::dashboard::mask::{self, Masker};
 use crate::dashboard::text::url;
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
@@ -88,7 +87,7 @@ pub(super) async fn form(
         app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
     let schema = form::schema(workflow.parameters());
     let answers = match asked.from.as_deref() {
-        Some(from) => Answers::of(&schema, &masked(&workflow, &parameters_of(&app, from, name).await?)),
+        Some(from) => Answers::of(workflow.parameters(), &schema, &parameters_of(&app, from, name).await?),
         None => Answers::defaults(&schema),
     };
     Filled::new(&visitor, &workflow, schema, answers).page(StatusCode::OK, Vec::new()).await
@@ -102,13 +101,7 @@ async fn parameters_of(app: &App, id: &str, workflow: &str) -> Result<Value, Pro
     if run.plan.name() != workflow {
         return Err(Problem::not_found(format!("run {id} is not one of workflow {workflow}")));
     }
-    Ok(masked(&run.plan, &run.parameters))
-}
-
-/// The parameters without what the workflow's schema marks as secret, as it is written and as it is laid out for a form.
-fn masked(workflow: &Workflow, parameters: &Value) -> Value {
-    let schema = workflow.parameters();
-    mask::parameters(&form::schema(schema), &mask::parameters(schema, parameters))
+    Ok(without_secrets(run.plan.parameters(), &run.parameters))
 }
 
 pub(super) async fn submit(
@@ -166,19 +159,17 @@ impl<'a> Filled<'a> {
         if !self.options.priority.is_empty() && self.options.priority.parse::<i32>().is_err() {
             self.faults.insert(String::new(), self.visitor.t("form.priority_wrong", &[]));
         }
-        match self.workflow.check_parameters(parameters.clone()) {
+        match self.workflow.check_parameters(parameters) {
             Ok(parameters) if self.faults.is_empty() => return Some(parameters),
             Ok(_) => {}
-            Err(errors) => self.wrong(errors, &parameters),
+            Err(errors) => self.wrong(errors),
         }
         None
     }
 
-    /// The engine shows what does not fit, and that may be a secret.
-    fn wrong(&mut self, errors: Vec<ParameterError>, parameters: &Value) {
-        let masked = masked(self.workflow, parameters);
+    fn wrong(&mut self, errors: Vec<ParameterError>) {
         for error in errors {
-            self.fault(error.parameter, form::hide(&error.message, parameters, &masked));
+            self.fault(error.parameter, error.message);
         }
     }
 
@@ -199,10 +190,10 @@ impl<'a> Filled<'a> {
                 let key = if submitted.existing { "done.existing" } else { "done.submitted" };
                 return Ok(self.visitor.done(&format!("/runs/{}", submitted.run.id), key, &[]));
             }
-            Err(SubmitError::Parameters(errors)) => self.wrong(errors, &parameters),
+            Err(SubmitError::Parameters(errors)) => self.wrong(errors),
             Err(SubmitError::Store(error)) => return Err(error.into()),
             Err(error) => {
-                let masker = Masker::new(&self.schema, &parameters);
+                let masker = Masker::new(self.workflow.parameters(), &parameters);
                 self.fault(String::new(), masker.text(&error.to_string()));
             }
         }
@@ -210,11 +201,12 @@ impl<'a> Filled<'a> {
     }
 
     async fn dry_run(mut self, parameters: Value) -> Result<Response, Problem> {
-        let maskers = [self.workflow.parameters(), &self.schema].map(|schema| Masker::new(schema, &parameters));
+        let written = self.workflow.parameters();
+        let masker = Masker::new(written, &parameters);
         let key = Some(self.options.key.as_str()).filter(|key| !key.is_empty());
-        match self.workflow.forecast(masked(self.workflow, &parameters), key) {
+        match self.workflow.forecast(without_secrets(written, &parameters), key) {
             Ok(steps) => {
-                let plan = steps.iter().map(|step| Step::foreseen(step, &maskers)).collect();
+                let plan = steps.iter().map(|step| Step::foreseen(step, &masker)).collect();
                 self.page(StatusCode::OK, plan).await
             }
             Err(error) => {
@@ -227,7 +219,7 @@ impl<'a> Filled<'a> {
     async fn page(self, status: StatusCode, plan: Vec<Step>) -> Result<Response, Problem> {
         let fault = |place: &str| self.faults.get(place).filter(|_| !place.is_empty()).cloned();
         let view = View {
-            fields: form::fields(&self.schema, &self.answers, &fault),
+            fields: form::fields(self.workflow.parameters(), &self.schema, &self.answers, &fault),
             errors: self.errors(),
             options_open: !self.options.key.is_empty() || !self.options.priority.is_empty(),
             options: self.options.clone(),
@@ -271,9 +263,8 @@ impl Step {
         }
     }
 
-    fn foreseen(step: &ForecastStep, maskers: &[Masker]) -> Self {
-        let with = maskers.iter().fold(step.with.clone(), |with, masker| masker.value(&with));
-        let with = serde_json::to_string_pretty(&with).ok();
+    fn foreseen(step: &ForecastStep, masker: &Masker) -> Self {
+        let with = serde_json::to_string_pretty(&masker.value(&step.with)).ok();
         Self {
             title: step.title.clone(),
             action: step.action.clone(),
