@@ -3,11 +3,11 @@
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::state::{CancelMode, Wait};
+use surefoot::workflow::{Masker, without_secrets};
 use surefoot::{Event, Run, StepPlan, StepState, StepStatus, Waiting, render_value};
 use utoipa::ToSchema;
 
 use super::wire::{Id, Status, Time, Worker};
-use crate::dashboard::mask::{self, Masker};
 
 /// A run, without its steps.
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,7 +142,7 @@ impl RunDetail {
         let steps = run.plan.steps().iter().zip(&run.steps);
         Self {
             summary: RunSummary::of(run, masker),
-            parameters: mask::parameters(run.plan.parameters(), &run.parameters),
+            parameters: without_secrets(run.plan.parameters(), &run.parameters),
             output: output(run, masker),
             waiting: waiting.map(|waiting| masker.text(&waiting.to_string())),
             steps: steps.map(|(plan, step)| StepView::of(plan, step, masker)).collect(),
@@ -209,6 +209,6 @@ fn output(run: &Run, masker: &Masker) -> Value {
         return Value::Null;
     }
     let mut scope = run.scope(run.steps.len());
-    scope.parameters = mask::parameters(run.plan.parameters(), &run.parameters);
+    scope.parameters = without_secrets(run.plan.parameters(), &run.parameters);
     render_value(run.plan.output(), &scope).map(|output| masker.value(&output)).unwrap_or_default()
 }

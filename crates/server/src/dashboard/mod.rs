@@ -15,7 +15,6 @@ mod i18n;
 mod icons;
 mod known;
 mod live;
-pub(crate) mod mask;
 mod pages;
 mod render;
 mod room;

@@ -2,10 +2,10 @@
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
+use surefoot::workflow::Masker;
 use surefoot::{Event, Run};
 
 use crate::api::view::{EventView, RunDetail};
-use crate::dashboard::mask::Masker;
 
 /// How soon a browser comes back, in milliseconds.
 pub(super) const COME_BACK: &str = "retry: 1000\n\n";

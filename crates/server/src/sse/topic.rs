@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::body::Bytes;
+use surefoot::workflow::Masker;
 use surefoot::{Event, Run, RunId, StoreError};
 use tokio::sync::watch;
 
 use super::text;
-use crate::dashboard::mask::Masker;
 
 /// Messages that are kept for those who are a little behind, or come back; beyond, the store is asked.
 pub(super) const KEPT: usize = 512;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use surefoot::state::Wait;
+use surefoot::workflow::Masker;
 use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp};
 
-use crate::dashboard::mask::Masker;
 use crate::dashboard::text::{Moment, Took, first_line};
 use crate::dashboard::visitor::Visitor;
 

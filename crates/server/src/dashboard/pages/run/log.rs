@@ -10,9 +10,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
+use surefoot::workflow::Masker;
 use surefoot::{Event, RunId, StoreError};
 
-use crate::dashboard::mask::Masker;
 use crate::dashboard::visitor::Visitor;
 use crate::http::Problem;
 use crate::state::App;

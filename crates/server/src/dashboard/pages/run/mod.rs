@@ -18,16 +18,16 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot::store::{RecordFilter, WorkerInfo};
+use surefoot::workflow::{MASK, Masker, without_secrets};
 use surefoot::{Record, Run, RunId};
 
 use crate::dashboard::course::Course;
-use crate::dashboard::mask::{MASK, Masker};
 use crate::dashboard::room::{Room, size};
 use crate::dashboard::tail::{Tail, tail};
 use crate::dashboard::text::{first_line, url};
 use crate::dashboard::view::{Pair, asks, safe_link, short_id};
 use crate::dashboard::visitor::{Live, Visitor};
-use crate::dashboard::{live, mask, pages::widget};
+use crate::dashboard::{live, pages::widget};
 use crate::http::Problem;
 use crate::state::App;
 
@@ -197,13 +197,13 @@ impl Subject<'_> {
     /// What expressions see, with secret parameters masked.
     fn masked_scope(&self) -> surefoot::Scope {
         let mut scope = self.run.scope(self.run.steps.len());
-        scope.parameters = mask::parameters(self.run.plan.parameters(), &self.run.parameters);
+        scope.parameters = without_secrets(self.run.plan.parameters(), &self.run.parameters);
         scope
     }
 
     fn parameters(&self, room: &mut Room) -> Vec<Pair> {
         let mut part = room.part(room.left() / 3);
-        let shown = mask::parameters(self.run.plan.parameters(), &self.run.parameters);
+        let shown = without_secrets(self.run.plan.parameters(), &self.run.parameters);
         let mut pair = |(name, shown): (&String, &Value)| {
             let text = shown.as_str().map_or_else(|| self.written(shown), str::to_owned);
             part.take(PAIR).then(|| Pair {
