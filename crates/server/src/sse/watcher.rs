@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 use surefoot::{RunId, StoreError};
 use tokio::sync::watch;
@@ -40,10 +40,9 @@ pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<R
         // What tells a browser not to come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let first = seen.is_none().then(|| now.snapshot());
+    let first = if seen.is_none() { now.snapshot() } else { Bytes::new() };
     let watcher = Watcher {
         seen: seen.unwrap_or(now.seq),
-        first: Some(first.unwrap_or_default()),
         counted: hub.watching(),
         hub: hub.clone(),
         topic,
@@ -51,10 +50,13 @@ pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<R
         until: Instant::now() + LONGEST,
         ended: false,
     };
-    Ok(response(stream::unfold(watcher, |mut watcher| async move {
-        let chunk = watcher.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
-    })))
+    Ok(response(
+        &first,
+        stream::unfold(watcher, |mut watcher| async move {
+            let chunk = watcher.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
+        }),
+    ))
 }
 
 /// The event that was seen last, if this history has it: its reader may be behind what another server on the store has told.
@@ -65,7 +67,9 @@ async fn known(hub: &Hub, run: RunId, seen: Option<u64>, reached: u64) -> Result
     Ok(found.first().filter(|event| event.seq == seen).map(|event| event.seq))
 }
 
-fn response<S>(stream: S) -> Response
+/// Streams end now and then. A browser that is told nothing comes back after up to five seconds, and by then a page says that
+/// it has no connection: so each stream begins with how soon to come back, and what is to be told first.
+fn response<S>(first: &[u8], stream: S) -> Response
 where
     S: futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
 {
@@ -75,7 +79,8 @@ where
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::from_stream(stream)).into_response()
+    let first = Bytes::from([text::COME_BACK.as_bytes(), first].concat());
+    (headers, Body::from_stream(stream::once(async { Ok(first) }).chain(stream))).into_response()
 }
 
 struct Watcher {
@@ -84,8 +89,6 @@ struct Watcher {
     changed: watch::Receiver<u64>,
     /// Told already, up to this event.
     seen: u64,
-    /// What is sent first of all.
-    first: Option<Bytes>,
     until: Instant,
     ended: bool,
     /// Dropped with the stream.
@@ -96,9 +99,6 @@ struct Watcher {
 impl Watcher {
     /// The next piece of the stream; `None` at its end.
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(first) = self.first.take() {
-            return Some([text::COME_BACK.as_bytes(), &first].concat().into());
-        }
         if self.ended {
             return None;
         }
@@ -156,10 +156,13 @@ pub(crate) async fn changes_of(hub: &Hub, run: RunId, seen: u64) -> Result<Respo
     topic.now().await?;
     let until = Instant::now() + LONGEST;
     let glance = Glance { counted: hub.watching(), hub: hub.clone(), topic, changed, seen, until };
-    Ok(response(stream::unfold(glance, |mut glance| async move {
-        let chunk = glance.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), glance))
-    })))
+    Ok(response(
+        &[],
+        stream::unfold(glance, |mut glance| async move {
+            let chunk = glance.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), glance))
+        }),
+    ))
 }
 
 /// How often at most a page is told to look again.
@@ -209,10 +212,13 @@ pub(crate) fn changes(hub: &Hub, at_once: bool) -> Response {
     }
     let listener =
         Listener { counted: hub.watching(), hub: hub.clone(), overview, changed, until: Instant::now() + LONGEST };
-    response(stream::unfold(listener, |mut listener| async move {
-        let chunk = listener.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(chunk), listener))
-    }))
+    response(
+        &[],
+        stream::unfold(listener, |mut listener| async move {
+            let chunk = listener.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), listener))
+        }),
+    )
 }
 
 struct Listener {
