@@ -118,7 +118,6 @@ impl Answers {
                 let lines = lines.as_array().into_iter().flatten().map(plain).collect::<Vec<_>>();
                 self.set(name.to_owned(), lines.join("\n"));
             }
-            (Shape::Tick, Value::Bool(false)) => self.set(format!("{name}/?"), "1".to_owned()),
             (Shape::Json, Value::String(_)) => self.set(name.to_owned(), value.to_string()),
             (Shape::Json | Shape::Lines | Shape::Group | Shape::Items, value) => {
                 let value = self.told(name, value);

@@ -162,7 +162,7 @@ impl Maker<'_> {
         match shape(schema, field.required) {
             Shape::Choice => choice(schema, field),
             Shape::TickOrNot => yes_or_no(field),
-            Shape::Tick => (field.kind, field.on) = ("checkbox", !field.value.is_empty()),
+            Shape::Tick => (field.kind, field.on) = ("checkbox", !matches!(field.value.as_str(), "" | "false")),
             Shape::Integer => number(schema, field, "1"),
             Shape::Number => number(schema, field, "any"),
             Shape::Text => text(schema, field),

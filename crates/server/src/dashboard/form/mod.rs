@@ -130,7 +130,8 @@ mod tests {
                 "maybe": { "type": "boolean" },
                 "tags": { "type": "array", "items": { "type": "string" } },
                 "rows": { "type": "array", "items": { "type": "object", "required": ["a"], "properties": {
-                    "a": { "type": "string" }, "n": { "type": "integer", "default": 0 } } } },
+                    "a": { "type": "string" }, "n": { "type": "integer", "default": 0 },
+                    "on": { "type": "boolean", "default": true } } } },
                 "place": { "type": "object", "required": ["host"], "properties": {
                     "host": { "type": "string" }, "tls": { "type": "boolean", "default": false } } },
                 "free": { "type": "object" },
@@ -147,7 +148,7 @@ mod tests {
     fn what_a_form_shows_of_parameters_is_read_back_as_they_were() {
         let given = json!({
             "name": "shop", "size": "large", "level": 2, "port": 8080, "ratio": 0.5, "public": false, "maybe": true,
-            "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3 }, { "a": "two", "n": 0 }],
+            "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3, "on": false }, { "a": "two", "n": 0, "on": true }],
             "place": { "host": "h", "tls": true }, "free": { "deep": [1, { "er": null }] }, "any": [true],
         });
         let (read, faults) = read(&plain_schema(), &Answers::of(&plain_schema(), &plain_schema(), &given));
@@ -287,7 +288,7 @@ mod tests {
         assert_eq!((of("p/name").pattern.as_deref(), of("p/name").required), (Some("[a-z]+"), true));
         assert_eq!((of("p/port").kind, of("p/port").min.as_deref()), ("number", Some("1")));
         assert_eq!(of("p/size").options.len(), 3, "a choice that must be made begins with none");
-        assert_eq!((of("p/rows").kind, of("p/rows").heads.len()), ("items", 2));
+        assert_eq!((of("p/rows").kind, of("p/rows").heads.len()), ("items", 3));
         assert_eq!((of("p/place").kind, of("p/place").fields.len()), ("group", 2));
         assert_eq!((of("p/free").kind, of("p/free").code), ("text", true));
     }

@@ -86,9 +86,11 @@ impl Reader<'_> {
             .then(|| rows.iter().filter_map(|row| self.group(&schema["items"], row, true)).collect())
     }
 
+    /// In a table it is no box, and says no in so many letters.
     fn tick(&self, name: &str) -> Option<Value> {
-        let ticked = self.answers.filled(name).is_some();
-        (ticked || self.answers.get(&format!("{name}/?")).is_some()).then_some(Value::Bool(ticked))
+        let said = self.answers.filled(name);
+        let asked = said.is_some() || self.answers.get(&format!("{name}/?")).is_some();
+        asked.then_some(Value::Bool(said.is_some_and(|said| said != "false")))
     }
 
     fn lines(&self, name: &str) -> Option<Value> {
