@@ -208,6 +208,8 @@ impl Bulk {
             detail["workflow"] = json!(filter.workflow);
             detail["queue"] = json!(filter.queue);
             detail["text"] = json!(filter.text);
+            detail["worker"] = json!(filter.worker.map(|worker| worker.to_string()));
+            detail["failed_since"] = json!(filter.failed_since.map(|at| at.to_string()));
             detail["since"] = json!(filter.since.map(|at| at.to_string()));
             detail["until"] = json!(filter.until.map(|at| at.to_string()));
         }

@@ -201,6 +201,41 @@ async fn what_is_confirmed_is_what_is_done() {
 }
 
 #[tokio::test]
+async fn failed_today_is_what_ended_today() {
+    let other = workflow(OTHER);
+    let scene = Scene::with(&[&other]).await;
+    for _ in 0..3 {
+        scene.submit(&other, json!({})).await;
+    }
+    let fails = async |run: Run| {
+        let run = scene.write(run, |edit| edit.start_step(0).unwrap()).await;
+        scene.write(run, |edit| edit.fail_step(0, "gone").unwrap()).await.id
+    };
+    let (first, second, third) = (scene.claim().await, scene.claim().await, scene.claim().await.id);
+    let yesterday = fails(first).await;
+    // From eight in the morning past midnight.
+    scene.clock.advance(Duration::from_secs(17 * 3600));
+    let today = fails(second).await;
+    let page = scene.page("/runs?status=failed&since=today").await;
+    assert!(page.contains(&today.to_string()) && !page.contains(&yesterday.to_string()), "{page}");
+    // What is done to those that are listed is done to no others, and the log says to which.
+    let all = async |action, filter: &str| {
+        scene.post("/runs/bulk/apply", &[("action", action), ("scope", "matching"), ("filter", filter)]).await
+    };
+    assert_eq!(all("retry", "status=failed&since=today").await.status(), 303);
+    assert_eq!(all("cancel", &format!("worker={}", scene.worker)).await.status(), 303);
+    let stands = [scene.status(yesterday).await, scene.status(today).await];
+    assert_eq!(stands, [RunStatus::Failed, RunStatus::Queued]);
+    assert!(scene.store.run(third).await.unwrap().unwrap().head.cancel.is_some());
+    let audit: Value = scene.get("/api/v1/audit").await.json().await.unwrap();
+    let detail = |action| {
+        audit["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == action).unwrap()["detail"].clone()
+    };
+    assert!(detail("runs.retry")["failed_since"].as_str().unwrap().starts_with("2027-01-16T00:00:00"), "{audit}");
+    assert_eq!(detail("runs.cancel")["worker"], scene.worker.to_string());
+}
+
+#[tokio::test]
 async fn runs_that_are_being_cancelled_hide_none_behind_them() {
     let other = workflow(OTHER);
     let scene = Scene::with(&[]).await;

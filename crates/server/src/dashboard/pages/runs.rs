@@ -25,7 +25,8 @@ pub(super) struct Asked {
     pub(super) queue: String,
     #[serde(default)]
     pub(super) text: String,
-    /// `24h`: not longer ago; `today`: since the reader's midnight.
+    /// Submitted `24h`: not longer ago; `today`: since the reader's midnight. With the status `failed`, `today` says when it
+    /// failed.
     #[serde(default)]
     pub(super) since: String,
     #[serde(default)]
@@ -140,13 +141,17 @@ impl Asked {
     /// As the store is asked.
     pub(super) fn filter(&self, now: Timestamp, zone: Zone) -> RunFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let (status, since) = (self.status.parse().ok(), self.since(now, zone));
+        // Failed today is what the overview counts, whenever it was submitted.
+        let failed_today = self.since == TODAY && status == Some(RunStatus::Failed);
         RunFilter {
-            status: self.status.parse().ok(),
+            status,
             workflow: text(&self.workflow),
             queue: text(&self.queue),
             text: text(&self.text),
             worker: self.worker.parse::<WorkerId>().ok(),
-            since: self.since(now, zone),
+            since: since.filter(|_| !failed_today),
+            failed_since: since.filter(|_| failed_today),
             before: self.before.parse().ok(),
             ..RunFilter::default()
         }
