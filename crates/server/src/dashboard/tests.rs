@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE};
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, HOST};
 use reqwest::{Client as Http, Response};
 use serde_json::{Value, json};
 use surefoot::state::{CancelMode, Edit};
@@ -308,6 +308,9 @@ async fn a_problem_is_told_in_the_readers_language() {
     let request = scene.http.get(format!("{}/runs/x", scene.url)).header(ACCEPT, "text/html");
     let page = request.header(ACCEPT_LANGUAGE, "zh-CN").send().await.unwrap().text().await.unwrap();
     assert!(page.contains("\u{672a}\u{627e}\u{5230}") && !page.contains("Not Found"), "{page}");
+    let request = scene.http.get(&scene.url).header(ACCEPT, "text/html").header(HOST, "evil.example");
+    let page = request.header(ACCEPT_LANGUAGE, "zh-CN").send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("\u{4e3b}\u{673a}\u{4e0d}\u{7b26}") && !page.contains("Misdirected"), "{page}");
 }
 
 #[tokio::test]
