@@ -116,6 +116,8 @@ async function refresh() {
     if (source?.readyState === EventSource.OPEN) found();
   } catch {
     lost();
+    // The stream may be open all the while, and say nothing for long.
+    setTimeout(soon, PATIENCE / 2);
   } finally {
     fetching = false;
     last = Date.now();

@@ -93,6 +93,26 @@ async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_fetch_that_fails_is_tried_again_before_anything_is_said() {
+    let (site, browser) = world(Kind::default()).await;
+    browser.on_every_page(STREAMS).await;
+    browser.go(&site.url("/queues")).await;
+    until(&browser, "return streams.map((one) => one.readyState)", json!([1])).await;
+    let fails = "window.asked = 0;
+        window.said = false;
+        const fetches = window.fetch.bind(window);
+        window.fetch = (...all) => (window.asked += 1) === 1 ? Promise.reject(new TypeError('gone')) : fetches(...all);
+        const looks = new MutationObserver(() => { window.said ||= !!document.querySelector('.away'); });
+        looks.observe(document.body, { childList: true });
+        streams[0].dispatchEvent(new Event('changed'));
+        return streams[0].readyState";
+    assert_eq!(browser.script(fails).await, 1);
+    until(&browser, "return window.asked > 1", json!(true)).await;
+    assert_eq!(browser.script("return window.said").await, false);
+    browser.quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tab_that_nobody_sees_has_no_stream() {
     let (site, browser) = world(Kind::default()).await;
     browser.on_every_page(STREAMS).await;
