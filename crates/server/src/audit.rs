@@ -119,7 +119,7 @@ pub(crate) async fn record_in(
     write(store, &entry).await
 }
 
-/// What the command line did to tokens and alerts, where the operating system says who it is.
+/// What the command line did - to runs, queues, tokens, alerts - where the operating system says who it is.
 ///
 /// # Errors
 /// When the store does not take it.

@@ -292,7 +292,7 @@ impl Auth {
 }
 
 /// Whoever is on this machine, while nobody can sign in. A proxy on this machine speaks for others, from anywhere: what it
-/// adds gives it away, and that it speaks HTTP/1.0, as nginx does unless told otherwise.
+/// adds gives it away, or that it speaks HTTP/1.0, as nginx does unless told otherwise. One that does neither cannot be seen.
 fn whoever_is_here(version: Version, headers: &HeaderMap) -> Result<Actor, Refusal> {
     if version < Version::HTTP_11 || proxy::was_handed_on(headers) {
         return Err(Refusal::Proxy);

@@ -1,8 +1,9 @@
 //! How often whoever has not signed in may make work for us: wrong tokens, and the way to the provider and back.
 //!
 //! In memory, per server. A token is 256 random bits, so this is not what keeps guessers out, and it shuts out nobody who has
-//! the right one: that is looked up first, and costs nothing here. What an address has spent comes back evenly, so no
-//! stranger can lock a door for long. Waits that double at each failure did that: behind a proxy all have one address.
+//! the right one: that is looked up first, and costs nothing here. What an address has spent comes back evenly, so the way to
+//! the provider is open again as soon as a flood ends. Waits that double at each failure outlast it: behind a proxy all have one
+//! address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
