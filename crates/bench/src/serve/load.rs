@@ -97,35 +97,39 @@ struct Told {
     late_ms: Vec<f64>,
 }
 
-/// Watches to the end of the run. What was said before all were there counts, but not how late it came.
+/// Watches to the end of the run. How late a line came counts for what was said once all were there.
 async fn watch(server: Arc<Server>, run: String, watching: Arc<tokio::sync::Barrier>) -> anyhow::Result<Told> {
     let mut stream = server.watch(&run).await?;
     let mut told = Told { events: 0, late_ms: Vec::new() };
     let mut text = String::new();
-    let mut all_there = Some(watching);
+    let (mut all_there, mut since_ms) = (Some(watching), 0.0);
     while let Some(chunk) = stream.chunk().await? {
         if let Some(watching) = all_there.take() {
             watching.wait().await;
-            told.late_ms.clear();
+            since_ms = now_ms();
         }
         text.push_str(std::str::from_utf8(&chunk)?);
         while let Some((message, rest)) = text.split_once("\n\n") {
             if message.contains("event: change") {
                 told.events += 1;
             }
-            told.late_ms.extend(lateness(message));
+            told.late_ms.extend(said_at_ms(message).filter(|at| *at > since_ms).map(|at| now_ms() - at));
             text = rest.to_owned();
         }
     }
     Ok(told)
 }
 
-/// How long ago the line in a message was said, if one is.
-fn lateness(message: &str) -> Option<f64> {
+fn now_ms() -> f64 {
+    SystemClock.now().as_micros() as f64 / 1000.0
+}
+
+/// When the line in a message was said, if one is.
+fn said_at_ms(message: &str) -> Option<f64> {
     let said = message.split_once("at 1").map(|(_, rest)| rest)?;
     let digits = said.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
     let at: f64 = format!("1{}", &said[..digits]).parse().ok()?;
-    Some(SystemClock.now().as_micros() as f64 / 1000.0 - at * 1000.0)
+    Some(at * 1000.0)
 }
 
 /// Asks for pages and API at an even rate; how long each answer took, in milliseconds, in order.
