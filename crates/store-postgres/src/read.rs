@@ -23,8 +23,11 @@ pub(crate) async fn run(shared: &Shared, id: RunId) -> Result<Option<Run>, Failu
 }
 
 pub(crate) async fn runs(shared: &Shared, filter: &RunFilter) -> Result<Vec<Run>, Failure> {
-    let Some((statement, args)) = listing(shared, filter) else { return Ok(Vec::new()) };
+    let Some((mut statement, args)) = listing(shared, filter) else { return Ok(Vec::new()) };
     let mut tx = Tx::begin_reading(shared).await?;
+    if is_common(&mut tx, filter).await? {
+        statement = in_order(filter, &shared.sql.list_runs_walking_for_text);
+    }
     let rows = tx.query((&statement, args)).await?;
     let ids = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<Uuid>, _>>()?;
     let runs = load(&mut tx, ids).await?;
@@ -82,10 +85,25 @@ fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str
             args.with(text).with(end_of_prefix(text)).with(named)
         }
     };
-    let newest_first = statement(shared, filter, status);
-    let oldest_first = || newest_first.replace("DESC LIMIT", "ASC LIMIT");
-    let statement = if filter.oldest_first { Cow::Owned(oldest_first()) } else { Cow::Borrowed(newest_first) };
-    Some((statement, args))
+    Some((in_order(filter, statement(shared, filter, status)), args))
+}
+
+/// A statement that lists the newest first, in the order that is wanted.
+fn in_order<'a>(filter: &RunFilter, newest_first: &'a str) -> Cow<'a, str> {
+    if filter.oldest_first { newest_first.replace("DESC LIMIT", "ASC LIMIT").into() } else { newest_first.into() }
+}
+
+/// So many runs are still fetched and sorted by id within 50 ms.
+const COMMON: i64 = 2_000;
+
+/// Whether very many runs have the text that is looked for. A day on which something failed is looked at in its own order.
+async fn is_common(tx: &mut Tx<'_>, filter: &RunFilter) -> Result<bool, Failure> {
+    let Some(text) = filter.text.as_deref().filter(|_| filter.failed_since.is_none()) else { return Ok(false) };
+    let sql = tx.sql();
+    let args = Args::none().with(text).with(end_of_prefix(text)).with(COMMON);
+    let rows = tx.query((&sql.count_runs_with_text, args)).await?;
+    let found: i64 = rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
+    Ok(found >= COMMON)
 }
 
 /// The first and the last id that the filter's runs can have; `None` when there is none between.
@@ -199,4 +217,51 @@ pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure>
         })
     };
     Ok(rows.iter().map(info).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use surefoot::{Client, Store as _, Submit, Workflow};
+    use surefoot_scratch_postgres::ScratchPostgres;
+
+    use super::*;
+    use crate::PostgresStore;
+
+    /// A text that very many runs begin with is looked for along the table, and gives what the indexes of keys would.
+    #[tokio::test]
+    async fn a_common_text_gives_the_same_runs() {
+        let url = ScratchPostgres::shared().fresh_database().unwrap();
+        let store = Arc::new(PostgresStore::options(&url).open().await.unwrap());
+        let workflow = Arc::new(Workflow::builder("a").step("one", "x").build().unwrap());
+        let client = Client::new(store.clone());
+        let first = client.submit(Submit::new(workflow).key("many-0")).await.unwrap().run;
+        let copies = format!(
+            "WITH copies AS (
+                 SELECT n, lpad(to_hex(n), 32, '0')::uuid AS id FROM generate_series(1, {COMMON}) AS n
+             ), added AS (
+                 INSERT INTO surefoot.runs (id, plan, workflow, queue, key, priority, created_at, parameters, status, progress,
+                                            available_at, ready, epoch, event_seq)
+                 SELECT c.id, plan, workflow, queue, CASE n % 2 WHEN 0 THEN 'many-' || n ELSE 'other-' || n END, priority,
+                        created_at, parameters, status, progress, available_at, ready, epoch, event_seq
+                 FROM copies AS c, surefoot.runs
+             )
+             INSERT INTO surefoot.steps (run, position, id, status) SELECT id, 0, 'one', 'pending' FROM copies"
+        );
+        store.shared.query((copies.as_str(), Args::none())).await.unwrap();
+        let id = |n: u128| RunId::from_bytes(n.to_be_bytes());
+        let check = async |text: &str, common: bool, oldest_first: bool, expect: [RunId; 3]| {
+            let filter = RunFilter { text: Some(text.to_owned()), oldest_first, limit: 3, ..RunFilter::default() };
+            let mut tx = Tx::begin_reading(&store.shared).await.unwrap();
+            assert_eq!(is_common(&mut tx, &filter).await.unwrap(), common, "{text}");
+            tx.roll_back().await;
+            let found = store.runs(filter).await.unwrap();
+            assert_eq!(found.iter().map(|run| run.id).collect::<Vec<_>>(), expect, "{text}");
+        };
+        let last = COMMON as u128;
+        check("many-", false, false, [first.id, id(last), id(last - 2)]).await;
+        store.shared.query(("UPDATE surefoot.runs SET uniq = key", Args::none())).await.unwrap();
+        check("many-", true, false, [first.id, id(last), id(last - 2)]).await;
+        check("many-", true, true, [id(2), id(4), id(6)]).await;
+        check("other-", true, false, [id(last - 1), id(last - 3), id(last - 5)]).await;
+    }
 }
