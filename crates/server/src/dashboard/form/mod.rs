@@ -254,7 +254,8 @@ mod tests {
         let table = json!({ "properties": { "k": { "type": "array", "items": { "type": "object",
             "properties": { "a": { "type": "string" } }, "allOf": [{ "properties": { "a": secret } }] } } } });
         let row = [("p/k/#", "2"), ("p/k/0/a", ""), ("p/k/1/a", "s3cret")];
-        let cases: [(Value, &[(&str, &str)], &str); 7] = [
+        type Typed<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Value, Typed<'_>, &str); 7] = [
             (either.clone(), &[("p/k", "s3cret")], "password"),
             (either, &[("p/k", "\"s3cret\"")], "password"),
             (map.clone(), &[("p/k", r#"{"A":"s3cret"}"#)], "text"),
