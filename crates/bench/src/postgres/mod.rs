@@ -98,7 +98,7 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
         }
     }
     for ground in &grounds {
-        table::print(ground.finished, &ground.all, None, &vacuum(&ground.cluster)?);
+        table::print(ground.finished, &ground.all, &vacuum(&ground.cluster)?);
         claims::print(&ground.all);
         dead::print(&ground.all.dead);
         wanted::print(&ground.all);

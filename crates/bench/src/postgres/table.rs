@@ -3,8 +3,8 @@
 use super::{LOADS, Rounds};
 use crate::report::{Figures, median};
 
-/// Gives the rate of two workers with seven steps, 256 at once, by which the next history is held against the first.
-pub(super) fn print(finished: u64, all: &Rounds, first: Option<f64>, vacuum: &str) -> f64 {
+/// What was measured with so many finished runs; [`super::wanted`] holds it against what is wanted.
+pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
     let raw = rate(&all.runs);
     let commit_us = 1e6 / rate(&all.one_commit);
     println!("### {finished} finished runs in the database\n");
@@ -24,7 +24,6 @@ pub(super) fn print(finished: u64, all: &Rounds, first: Option<f64>, vacuum: &st
     println!("raw batches make the row writes of {raw:.0} seven-step runs/s\n");
     println!("| steps | workers | runs at once | runs/s | steps/s | submit to handler p50 | p99 | of raw | memory |");
     println!("|---|---|---|---|---|---|---|---|---|");
-    let mut busiest = f64::NAN;
     for (load, rounds) in LOADS.into_iter().zip(&all.loads) {
         let (runs, wait) = (rate(rounds), median(rounds, |figures| figures.p50_us));
         let of_raw = if load.steps == 7 { format!("{:.2}", runs / raw) } else { String::new() };
@@ -41,9 +40,6 @@ pub(super) fn print(finished: u64, all: &Rounds, first: Option<f64>, vacuum: &st
             median(rounds, |figures| figures.p99_us) / 1000.0,
             median(rounds, |figures| figures.memory_mib),
         );
-        if (load.steps, load.workers, load.at_once) == (7, 2, 256) {
-            busiest = runs;
-        }
     }
     println!();
     hand_over("woken by NOTIFY", &all.notified);
@@ -51,12 +47,7 @@ pub(super) fn print(finished: u64, all: &Rounds, first: Option<f64>, vacuum: &st
     let memory = median(&all.idle, |figures| figures.memory_mib);
     println!("an idle worker: {:.1} transactions/s, {memory:.0} MiB", rate(&all.idle));
     println!("after all of it: {vacuum}");
-    if let Some(first) = first {
-        let cost = (1.0 - busiest / first) * 100.0;
-        println!("{finished} finished runs cost {cost:.0} % of the rate of two workers, 7 steps, 256 at once");
-    }
     println!();
-    busiest
 }
 
 fn hand_over(how: &str, rounds: &[Figures]) {
