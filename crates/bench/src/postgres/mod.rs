@@ -3,15 +3,13 @@
 
 mod claims;
 mod dead;
+mod idle;
 mod pgbench;
 mod prepare;
 mod processes;
 mod table;
 mod wanted;
 
-use std::time::Duration;
-
-use anyhow::Context as _;
 use surefoot_scratch_postgres::ScratchPostgres;
 
 use self::processes::Load;
@@ -130,26 +128,8 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     all.empty_claims.push(empty);
     all.notified.push(processes::hand_over(&url, seconds, false)?);
     all.polled.push(processes::hand_over(&url, seconds, true)?);
-    all.idle.push(idle(cluster, seconds)?);
+    all.idle.push(idle::measure(cluster)?);
     Ok(())
-}
-
-/// One worker that has nothing to do: what it asks the database, by the database's own count.
-fn idle(cluster: &ScratchPostgres, seconds: u64) -> anyhow::Result<Figures> {
-    let worker = processes::idle_worker(&cluster.url(), false)?;
-    // It starts, and looks around; the database counts a session's transactions up to a second late.
-    std::thread::sleep(Duration::from_secs(3));
-    let before = transactions(cluster)?;
-    std::thread::sleep(Duration::from_secs(seconds));
-    let asked = transactions(cluster)? - before;
-    let memory_mib = processes::stop(worker)?.memory_mib;
-    Ok(Figures { per_second: asked / seconds as f64, memory_mib, ..Figures::default() })
-}
-
-/// Over another database than the one that is counted.
-fn transactions(cluster: &ScratchPostgres) -> anyhow::Result<f64> {
-    let counted = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'postgres'";
-    cluster.psql("template1", counted)?.parse().context("a count of transactions")
 }
 
 /// What the load left to autovacuum, and what autovacuum did about it.
