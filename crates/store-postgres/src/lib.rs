@@ -53,7 +53,7 @@ use crate::connect::Connector;
 use crate::marks::Marks;
 use crate::op::{Commit, Lanes};
 use crate::row::Written;
-use crate::shared::Shared;
+use crate::shared::{COMMITS, KEYED, Shared};
 use crate::writer::Lane;
 
 /// Runs in one PostgreSQL database, of which many processes take and give. Dropping it closes its sessions.
@@ -64,12 +64,6 @@ pub struct PostgresStore {
     submits: Lanes,
     _tasks: JoinSet<()>,
 }
-
-/// Groups of commits on their way at once: one is made ready while another waits for the disk.
-const COMMITS: usize = 2;
-
-/// Groups of submissions with a key on their way at once: some wait for whoever has a key, the others go on.
-const KEYED: usize = 3;
 
 impl PostgresStore {
     /// Options to open a store with.

@@ -1,4 +1,4 @@
-//! Sessions for whatever is no group: kept open between uses, a few at most.
+//! Sessions that are kept open between uses, a few at most.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,16 +51,23 @@ impl Door {
     }
 }
 
-/// Sessions that are kept open between uses.
+/// Sessions that are kept open between uses. The one that was used last is used next: the server's process behind it has all
+/// that it needs at hand, where one that has slept for a while would have to fetch it.
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<Vec<Session>>,
     room: Semaphore,
+    plans_once: bool,
 }
 
 impl Pool {
     pub(crate) fn new(size: usize) -> Self {
-        Self { idle: Mutex::default(), room: Semaphore::new(size) }
+        Self { idle: Mutex::default(), room: Semaphore::new(size), plans_once: false }
+    }
+
+    /// Of sessions for statements that are the same whatever their parameters are.
+    pub(crate) fn planning_once(size: usize) -> Self {
+        Self { plans_once: true, ..Self::new(size) }
     }
 
     /// A session that nobody else uses meanwhile.
@@ -70,6 +77,7 @@ impl Pool {
         let known = self.take();
         let session = match known {
             Some(session) => session,
+            None if self.plans_once => door.connect().await?.planning_once(),
             None => door.connect().await?,
         };
         Ok(Pooled { session: Some(session), pool: self, busy: false, _permit: permit })

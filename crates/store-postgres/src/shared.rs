@@ -9,7 +9,7 @@ use surefoot::{StoreError, Timestamp};
 use tokio_postgres::Row;
 
 use crate::clock::DatabaseClock;
-use crate::connect::{Connector, Session};
+use crate::connect::Connector;
 use crate::failure::Failure;
 use crate::limited::Limited;
 use crate::marks::Marks;
@@ -20,6 +20,15 @@ use crate::sql::Statements;
 
 /// Sessions for operations that are no group, and for reading.
 const SESSIONS: usize = 4;
+
+/// Groups of commits on their way at once: one is made ready while another waits for the disk.
+pub(crate) const COMMITS: usize = 2;
+
+/// Groups of submissions with a key on their way at once: some wait for whoever has a key, the others go on.
+pub(crate) const KEYED: usize = 3;
+
+/// Groups on their way at once; submissions without a key have one.
+const GROUPS: usize = COMMITS + KEYED + 1;
 
 /// What the parts of a store share.
 #[derive(Debug)]
@@ -37,6 +46,8 @@ pub(crate) struct Shared {
     pool: Pool,
     /// One more session: a heartbeat waits for nobody.
     pulse: Pool,
+    /// For groups: one for each that may be on its way at once.
+    groups: Pool,
 }
 
 impl Shared {
@@ -53,11 +64,13 @@ impl Shared {
             door: Door::new(connector),
             pool: Pool::new(SESSIONS),
             pulse: Pool::new(1),
+            groups: Pool::planning_once(GROUPS),
         }
     }
 
-    pub(crate) async fn connect(&self) -> Result<Session, StoreError> {
-        self.door.connect().await
+    /// A session for a group of operations.
+    pub(crate) async fn group_session(&self) -> Result<Pooled<'_>, StoreError> {
+        self.groups.get(&self.door).await
     }
 
     pub(crate) async fn session(&self) -> Result<Pooled<'_>, StoreError> {

@@ -1,4 +1,4 @@
-//! Group commit: operations of all tasks come through a channel to a task with a session of its own.
+//! Group commit: operations of all tasks come through a channel to a task that writes them.
 //!
 //! It takes what has gathered while the group before was under way, and writes it as one statement: one round trip and one
 //! wait for the disk for all. So the disk sets the pace and nobody waits for a timer. A lane carries one kind of operation.
@@ -73,13 +73,7 @@ impl<O: Grouped> Lane<O> {
         let mut running = JoinSet::new();
         for _ in 0..tasks {
             let writer = Uuid::new_v4().as_u64_pair().0 as u32 as i32;
-            let task = Task {
-                shared: shared.clone(),
-                operations: operations.clone(),
-                session: None,
-                later: Vec::new(),
-                writer,
-            };
+            let task = Task { shared: shared.clone(), operations: operations.clone(), later: Vec::new(), writer };
             running.spawn(task.run());
         }
         Self { sender, _tasks: running }
@@ -98,7 +92,6 @@ impl<O: Grouped> Lane<O> {
 struct Task<O: Grouped> {
     shared: Arc<Shared>,
     operations: Arc<Mutex<mpsc::UnboundedReceiver<Pending<O>>>>,
-    session: Option<Session>,
     /// What was about the same as another operation of the group that it came with.
     later: Vec<Pending<O>>,
     writer: i32,
@@ -156,11 +149,10 @@ impl<O: Grouped> Task<O> {
         behind
     }
 
-    async fn together(&mut self, group: &[Pending<O>]) -> Result<Vec<O::Outcome>, Broken> {
-        let session = match self.session.take().filter(|session| !session.is_closed()) {
-            Some(session) => session,
-            None => self.shared.connect().await.map_err(Broken::Away)?.planning_once(),
-        };
+    async fn together(&self, group: &[Pending<O>]) -> Result<Vec<O::Outcome>, Broken> {
+        let mut session = self.shared.group_session().await.map_err(Broken::Away)?;
+        // When it takes too long, nobody knows what the database is doing on this session: it is closed.
+        session.busy = true;
         let place = Place { shared: &self.shared, session: &session, writer: self.writer };
         let operations: Vec<&O> = group.iter().map(|one| &one.operation).collect();
         let begun = Instant::now();
@@ -168,16 +160,15 @@ impl<O: Grouped> Task<O> {
         match written {
             Ok(Ok(outcomes)) => {
                 self.shared.measures.committed(group.len(), begun.elapsed());
-                self.session = Some(session);
+                session.busy = false;
                 Ok(outcomes)
             }
             Ok(Err(failure)) => {
                 let away = session.is_closed() || !failure.is_of_the_statement();
+                session.busy = away;
                 let error = failure.into_error();
-                self.session = Some(session).filter(|_| !away);
                 Err(if away { Broken::Away(error) } else { Broken::Refused(error) })
             }
-            // Nobody knows what the database is doing on this session: it is closed.
             Err(_) => Err(Broken::Away(self.shared.late())),
         }
     }
