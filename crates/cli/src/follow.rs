@@ -50,9 +50,10 @@ pub(crate) async fn carry(
     seen: u64,
 ) -> Result<Outcome, Failure> {
     let mut signals = Signals::install()?;
+    let left = host.others(Some(run.id)).await?;
     let works = host.work().await?;
     let screen = Screen::new(run, app.diagnostics);
-    introduce(host, &screen, run.id, works).await?;
+    introduce(&screen, &left, works);
     ask(&screen, run);
     let standstill = Standstill::new();
     let mut carrier = Carrier { host, client, run: run.id, watch: client.watch(run.id, seen), screen, standstill };
@@ -76,16 +77,12 @@ pub(crate) async fn last_event(store: &dyn Store, run: RunId) -> Result<u64, Sto
     }
 }
 
-async fn introduce(host: &Host, screen: &Screen, run: RunId, works: bool) -> Result<(), Failure> {
+fn introduce(screen: &Screen, left: &[Run], works: bool) {
     if !works {
         screen.note("another process is the worker of this store: it runs this, and this process watches");
-        return Ok(());
+    } else if !left.is_empty() {
+        screen.note(&format!("also carrying on {}", named(left)));
     }
-    let others = host.others(Some(run)).await?;
-    if !others.is_empty() {
-        screen.note(&format!("also carrying on {}", named(&others)));
-    }
-    Ok(())
 }
 
 /// What was asked before this command began is asked again: nobody else will say it.

@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use surefoot::store::RunFilter;
-use surefoot::{Client, Handlers, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle, WorkerOptions};
+use surefoot::{
+    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle, WorkerOptions,
+};
 use surefoot_telemetry::Telemetry;
 
 use crate::app::App;
@@ -23,18 +25,21 @@ pub(crate) struct Host {
     app: App,
     store: Arc<dyn Store>,
     handlers: Handlers,
+    kept: KeptPlaces,
     worker: Option<WorkerHandle>,
     telemetry: Option<Telemetry>,
 }
 
 impl Host {
     pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Self {
-        Self { handlers: shipped::handlers(&app.settings), app: app.clone(), store, worker: None, telemetry: None }
+        let handlers = shipped::handlers(&app.settings);
+        Self { handlers, kept: KeptPlaces::default(), app: app.clone(), store, worker: None, telemetry: None }
     }
 
-    /// One that knows these actions as well.
-    pub(crate) fn knowing(mut self, more: Handlers) -> Self {
+    /// One that knows these actions as well, and keeps places for such as must not wait.
+    pub(crate) fn knowing(mut self, more: Handlers, kept: KeptPlaces) -> Self {
         self.handlers = self.handlers.merge(more);
+        self.kept = kept;
         self
     }
 
@@ -88,7 +93,7 @@ impl Host {
             self.telemetry = self.app.telemetry()?;
         }
         let observer = self.telemetry.as_ref().map(Telemetry::observer);
-        let options = WorkerOptions { observer, ..self.app.worker_options()? };
+        let options = WorkerOptions { observer, kept: self.kept.clone(), ..self.app.worker_options()? };
         match Worker::start(self.store.clone(), self.handlers.clone(), options).await {
             Ok(worker) => self.worker = Some(worker),
             Err(StoreError::InUse(_)) => return Ok(false),
@@ -110,7 +115,8 @@ impl Host {
         }
     }
 
-    /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of them.
+    /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of them. To be asked before it
+    /// begins, for what is short would have ended meanwhile.
     pub(crate) async fn others(&self, own: Option<RunId>) -> Result<Vec<Run>, Failure> {
         let mut others: BTreeMap<RunId, Run> = BTreeMap::new();
         // In the order in which runs move on, so that one that moves meanwhile is seen twice rather than not at all.

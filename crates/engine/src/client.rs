@@ -292,7 +292,7 @@ fn started(run: Run, now: Timestamp, worker: &Shared) -> Option<(Run, Transition
 /// Submits on a worker with room. The task that writes is the worker's: a caller that is dropped half-way leaves no run
 /// that is leased and driven by nobody.
 async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<Submitted, StoreError> {
-    let permit = worker.slots.clone().try_acquire_owned().ok();
+    let permit = worker.places.of(&run.plan).try_acquire_owned().ok();
     let direct = permit.is_some().then(|| started(run.clone(), now, worker)).flatten();
     let leased = direct.as_ref().map(|(run, _)| run.clone());
     let submission = Submission { queued: first_commit(run, now), started: direct };

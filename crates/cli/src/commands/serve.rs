@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use surefoot::Store;
+use surefoot::{Run, Store};
 use surefoot_server::{ServeError, alerts, auth};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,15 +28,17 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     // Before anything works: nobody from elsewhere shall find a server where nobody is asked who they are.
     let checked = auth::check(store.clone(), &options.auth, address, options.public_url.as_deref()).await;
     checked.map_err(|error| refused(error.into()))?;
-    let notifying = alerts::handlers(&options.alerts.notifiers, Some(serving::run_command()), Some(store.clone()));
-    let mut host = Host::new(&app, store).knowing(notifying);
+    let notifiers = &options.alerts.notifiers;
+    let notifying = alerts::handlers(notifiers, Some(serving::run_command()), Some(store.clone()));
+    let mut host = Host::new(&app, store).knowing(notifying, alerts::kept_places(notifiers));
+    let left = host.others(None).await?;
     if !host.join().await? {
         return Err(Failure::store("another worker process lives on this store")
             .hint("one worker at a time: stop it, and `surefoot serve` takes over what it was doing"));
     }
     let Some(client) = host.client() else { return Err(Failure::store("the worker has not started")) };
     let stop = CancellationToken::new();
-    greet(&app, &host, address).await?;
+    greet(&app, &left, address);
     out::say(&sign_in(&app, client.store().as_ref(), address).await?);
     let mut serving = pin!(surefoot_server::serve(listener, client, options, stop.clone()));
     tokio::select! {
@@ -89,13 +91,11 @@ async fn is_worked_on(app: &App) -> bool {
     client.store().workers().await.is_ok_and(|workers| workers.iter().any(|worker| worker.expires_at > now))
 }
 
-async fn greet(app: &App, host: &Host, address: SocketAddr) -> Result<(), Failure> {
-    let others = host.others(None).await?;
-    let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
+fn greet(app: &App, left: &[Run], address: SocketAddr) {
+    let carries = if left.is_empty() { String::new() } else { format!("; carrying on {}", named(left)) };
     out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
     let url = app.settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     out::say(&format!("dashboard {url}, API {}/api/docs", url.trim_end_matches('/')));
-    Ok(())
 }
 
 /// How people get in.

@@ -13,12 +13,12 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
     app.settings.work(args.concurrency, args.grace)?;
     let mut signals = Signals::install()?;
     let mut host = Host::new(&app, app.store().await?);
+    let left = host.others(None).await?;
     if !host.join().await? {
         return Err(Failure::store("another worker process lives on this store")
             .hint("one worker at a time: it runs what `surefoot submit` hands to the store"));
     }
-    let others = host.others(None).await?;
-    let carries = if others.is_empty() { String::new() } else { format!("; carrying on {}", named(&others)) };
+    let carries = if left.is_empty() { String::new() } else { format!("; carrying on {}", named(&left)) };
     out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
     host.until_told(&mut signals).await;
     out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::places::Room;
 use super::{Shared, driver};
 use crate::store::{ClaimRequest, RunFilter};
 use crate::{Run, RunStatus, StoreError, Timestamp};
@@ -19,6 +21,9 @@ const AWAY: Duration = Duration::from_millis(100);
 /// Runs claimed in one go.
 const BATCH: usize = 64;
 
+/// Between two looks for what has kept places while there is room for nothing else: hints speak of all runs.
+const SELDOM: Duration = Duration::from_millis(500);
+
 /// What a look at the store came to.
 enum Look {
     /// As many runs as were asked for: there may be more.
@@ -29,6 +34,7 @@ enum Look {
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut work = shared.store.hints().work;
+    let mut looked_at = None;
     let _alive = shared.measures.claims().until_dropped();
     while !shared.draining.is_cancelled() {
         shared.measures.claims().beat();
@@ -39,24 +45,27 @@ pub(super) async fn run(shared: Arc<Shared>) {
         // both fill the last place, the claimed run's driver waits for one.
         // Said before the places are counted, so that one which is given back now is either counted or heard of.
         shared.wants_place.store(true, Ordering::SeqCst);
-        let room = shared.slots.available_permits().min(BATCH);
+        let room = shared.places.room();
+        if room.count == 0 || room.is_kept && looked_at.is_some_and(|at: Instant| at.elapsed() < SELDOM) {
+            wait(&shared, &mut work, None).await;
+            continue;
+        }
+        looked_at = Some(Instant::now());
         if let Look::Done(next_at) = look(&shared, room).await {
             wait(&shared, &mut work, next_at).await;
         }
     }
 }
 
-async fn look(shared: &Arc<Shared>, room: usize) -> Look {
-    if room == 0 {
-        return Look::Done(None);
-    }
-    let request = ClaimRequest { worker: shared.id(), limit: room, actions: shared.actions.clone() };
+async fn look(shared: &Arc<Shared>, room: Room) -> Look {
+    let limit = room.count.min(BATCH);
+    let request = ClaimRequest { worker: shared.id(), limit, actions: room.actions };
     match shared.store.claim(request).await {
         Ok(claimed) => {
             let count = claimed.runs.len();
             shared.measures.claimed.add(count as u64);
             claimed.runs.into_iter().for_each(|run| driver::spawn(shared, run));
-            if count == room {
+            if count == limit {
                 return Look::Full;
             }
             // Otherwise an end leaves nothing to take up, and what comes is hinted at.

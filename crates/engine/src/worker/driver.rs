@@ -44,7 +44,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
     let held = shared.held.add(run.id, run.head.cancel);
     let shared = shared.clone();
     tracker.spawn(async move {
-        let permit = shared.slots.clone().acquire_owned().await.ok();
+        let permit = shared.places.of(&run.plan).acquire_owned().await.ok();
         drive(shared, run, held, permit).await;
     });
 }

@@ -14,6 +14,7 @@ mod dispatcher;
 mod driver;
 mod held;
 mod opening;
+mod places;
 mod pulse;
 mod renewal;
 mod undo;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,8 +34,10 @@ use tokio_util::task::TaskTracker;
 pub(crate) use driver::drive;
 pub(crate) use held::Registry;
 pub(crate) use opening::{Opening, open};
+pub use places::KeptPlaces;
 
 use self::chance::Chance;
+use self::places::Places;
 use self::renewal::Renewal;
 use crate::credentials::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
@@ -50,6 +53,8 @@ pub struct WorkerOptions {
     pub version: String,
     /// Runs that it holds at once.
     pub concurrency: usize,
+    /// Places for runs that must not wait for the others; none by default.
+    pub kept: KeptPlaces,
     /// How long its leases hold without a heartbeat; it sends three in that time.
     pub lease: Duration,
     /// How long a stopping worker lets the steps under way go on.
@@ -79,6 +84,7 @@ impl Default for WorkerOptions {
             name: format!("pid {}", std::process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             concurrency: 256,
+            kept: KeptPlaces::default(),
             lease: Duration::from_secs(5),
             grace: Duration::from_secs(10),
             handler_grace: Duration::from_secs(5),
@@ -113,8 +119,7 @@ pub(crate) struct Shared {
     pub(crate) measures: Arc<WorkerMeasures>,
     /// The present life of the worker; a worker that was taken for dead begins another.
     id: RwLock<WorkerId>,
-    /// Room for runs.
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) places: Places,
     /// Wakes the dispatcher: a place that it waits for is free, or it has something else to look into.
     pub(crate) freed: Notify,
     /// The dispatcher might take a run once another ends: it has no place, or a queue is full.
@@ -148,9 +153,10 @@ impl Worker {
         options: WorkerOptions,
     ) -> Result<WorkerHandle, StoreError> {
         let id = WorkerId::new();
+        let actions = Arc::new(handlers.actions());
         let shared = Arc::new(Shared {
-            actions: Arc::new(handlers.actions()),
-            slots: Arc::new(Semaphore::new(options.concurrency)),
+            places: Places::new(options.concurrency, &options.kept, actions.clone()),
+            actions,
             renewal: Renewal::new(store.now()),
             chance: Chance::new(options.seed),
             store,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use surefoot::store::RunFilter;
 use surefoot::{
-    BoxError, Client, Clock as _, CredentialError, CredentialSource, Run, RunStatus, Secret, Store, Submit,
+    BoxError, Client, Clock as _, CredentialError, CredentialSource, Handlers, Run, RunStatus, Secret, Store, Submit,
     SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_sqlite::SqliteStore;
@@ -68,13 +68,25 @@ struct World {
 
 impl World {
     async fn start(notifiers: Vec<Notifier>) -> Self {
+        Self::with_places(notifiers, 256).await
+    }
+
+    async fn with_places(notifiers: Vec<Notifier>, concurrency: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
         let workspaces = folder.path().join("workspaces");
-        let worker_options = WorkerOptions { workspaces, credentials: Arc::new(Vault), ..WorkerOptions::default() };
-        let worker = Worker::start(store.clone(), handlers(&notifiers, None, Some(store.clone())), worker_options)
-            .await
-            .unwrap();
+        let worker_options = WorkerOptions {
+            workspaces,
+            credentials: Arc::new(Vault),
+            concurrency,
+            kept: kept_places(&notifiers),
+            ..WorkerOptions::default()
+        };
+        let hangs = surefoot::handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| {
+            std::future::pending::<Result<(), surefoot::StepError>>().await
+        });
+        let handlers = handlers(&notifiers, None, Some(store.clone())).merge(Handlers::new().with("hangs", hangs));
+        let worker = Worker::start(store.clone(), handlers, worker_options).await.unwrap();
         let rules = Rules { no_worker: Some(Duration::ZERO), ..Rules::default() };
         let options = AlertOptions { notifiers, rules, ..AlertOptions::default() };
         Self { store, worker, options, _folder: folder }
@@ -133,6 +145,21 @@ async fn nobody_is_told_that_something_fires_which_is_over() {
     assert_eq!(node.next().await["body"]["type"], "alert.firing");
     assert!(world.sends().await.iter().all(|run| run.priority == i32::MAX), "before all else that waits");
     world.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_whose_places_are_all_taken_tells_of_it() {
+    let (mut node, address) = receiver("503,200").await;
+    let world = World::with_places(vec![webhook("hook", &address)], 1).await;
+    let workflow = Workflow::builder("hanging").step("only", "hangs").build().unwrap();
+    let hanging = world.worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run.id;
+    world.fire("stuck").await;
+    for status in [503, 200] {
+        let told = node.next().await;
+        assert_eq!((&told["status"], &told["body"]["data"]["queue"]), (&json!(status), &json!("stuck")));
+    }
+    assert_eq!(world.store.run(hanging).await.unwrap().unwrap().head.status, RunStatus::Running);
+    drop(world);
 }
 
 #[tokio::test]

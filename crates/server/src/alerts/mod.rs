@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 pub use alert::{Alert, AlertState};
 pub use notify::{Command, CommandCall, Email, Notifier, NotifierKind, RunCommand, SmtpSecurity, Source, test};
 pub use rules::{FailureRate, Rule, Rules};
-pub use send::handlers;
+pub use send::{handlers, kept_places};
 
 use crate::audit;
 use crate::auth::Actor;

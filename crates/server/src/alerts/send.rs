@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use surefoot::workflow::{Backoff, RetryPolicy};
 use surefoot::{
-    Client, Handlers, Keep, Outcome, Output, QueueLimits, Retention, StepContext, StepError, StepHandler, Store,
-    StoreError, Submit, SubmitError, Workflow,
+    Client, Handlers, Keep, KeptPlaces, Outcome, Output, QueueLimits, Retention, StepContext, StepError, StepHandler,
+    Store, StoreError, Submit, SubmitError, Workflow,
 };
 
 use super::AlertOptions;
@@ -77,6 +77,12 @@ pub(super) async fn submit(client: &Client, options: &AlertOptions, alert: &Aler
 pub fn handlers(notifiers: &[Notifier], run_command: Option<RunCommand>, alerts: Option<Arc<dyn Store>>) -> Handlers {
     let notifiers = notifiers.iter().map(|notifier| (notifier.name.clone(), notifier.clone())).collect();
     Handlers::new().with(ACTION, Notify { notifiers, run_command, alerts })
+}
+
+/// Places for notifications in a worker that is full: where nothing moves any more, somebody must hear of it. As many as the
+/// queue lets go on at once.
+pub fn kept_places(notifiers: &[Notifier]) -> KeptPlaces {
+    KeptPlaces { count: notifiers.len() * AT_ONCE as usize, actions: [ACTION.to_owned()].into() }
 }
 
 struct Notify {

@@ -1,0 +1,67 @@
+//! Room for runs: places for all of them, and some that are kept for what must go on also when all others are taken.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::Workflow;
+
+/// Places beside [`super::WorkerOptions::concurrency`], for runs of which every action is one of these: word of a worker that
+/// is full must not wait until it no longer is.
+#[derive(Clone, Debug, Default)]
+pub struct KeptPlaces {
+    /// How many of those runs a worker holds at once.
+    pub count: usize,
+    /// The actions.
+    pub actions: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Places {
+    all: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
+    /// What the worker can run, and what of it has places of its own.
+    actions: Arc<BTreeSet<String>>,
+    kept_for: Arc<BTreeSet<String>>,
+}
+
+/// What there is room for.
+pub(super) struct Room {
+    /// How many runs.
+    pub(super) count: usize,
+    /// Of which actions.
+    pub(super) actions: Arc<BTreeSet<String>>,
+    /// Only kept places are left.
+    pub(super) is_kept: bool,
+}
+
+impl Places {
+    pub(super) fn new(count: usize, kept: &KeptPlaces, actions: Arc<BTreeSet<String>>) -> Self {
+        let kept_for: BTreeSet<String> = match kept.count {
+            // Then those runs are like all others.
+            0 => BTreeSet::new(),
+            _ => kept.actions.intersection(&actions).cloned().collect(),
+        };
+        Self {
+            all: Arc::new(Semaphore::new(count)),
+            kept: Arc::new(Semaphore::new(if kept_for.is_empty() { 0 } else { kept.count })),
+            kept_for: Arc::new(kept_for),
+            actions,
+        }
+    }
+
+    /// Those that a run of this plan takes one of.
+    pub(crate) fn of(&self, plan: &Workflow) -> Arc<Semaphore> {
+        let kept = plan.actions().iter().all(|action| self.kept_for.contains(*action));
+        if kept { self.kept.clone() } else { self.all.clone() }
+    }
+
+    /// What may be claimed now.
+    pub(super) fn room(&self) -> Room {
+        match self.all.available_permits() {
+            0 => Room { count: self.kept.available_permits(), actions: self.kept_for.clone(), is_kept: true },
+            count => Room { count, actions: self.actions.clone(), is_kept: false },
+        }
+    }
+}
