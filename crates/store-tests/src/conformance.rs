@@ -53,7 +53,7 @@ macro_rules! conformance {
                 unknown_actions_are_left_alone, a_run_is_given_once, a_cancel_goes_first,
             }
             limits {
-                concurrency_holds, concurrency_per_key_holds, the_rate_holds_in_every_window, the_rate_says_when,
+                concurrency_holds, concurrency_per_key_holds, a_full_key_changes_no_turn, the_rate_holds_in_every_window, the_rate_says_when,
                 the_rate_counts_first_starts, a_clock_that_is_set_back_stops_no_queue, a_paused_queue_gives_nothing, limits_are_given_to_new_queues,
             }
             content {

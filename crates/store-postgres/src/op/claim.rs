@@ -95,8 +95,11 @@ struct Pick {
     counts: bool,
 }
 
+/// The order of starting.
+type Turn = (Reverse<i32>, RunId);
+
 impl Pick {
-    fn turn(&self) -> (Reverse<i32>, RunId) {
+    fn turn(&self) -> Turn {
         (Reverse(self.row.priority), self.row.id)
     }
 }
@@ -168,7 +171,7 @@ impl Walk<'_, '_> {
         let mut starts = self.gate.starts();
         while self.picks.len() < places {
             let page = self.page(places - self.picks.len(), starts).await?;
-            if page.is_empty() {
+            if page.picks.is_empty() {
                 break;
             }
             // Fewer than were asked for does not mean that there are no more: another worker may have taken some of them
@@ -179,7 +182,7 @@ impl Walk<'_, '_> {
     }
 
     /// The next runs in the order of starting.
-    async fn page(&mut self, wanted: usize, starts: usize) -> Result<Vec<Pick>, Failure> {
+    async fn page(&mut self, wanted: usize, starts: usize) -> Result<Page, Failure> {
         let sql = self.tx.sql();
         let args = |limit: usize| {
             let known: Vec<Uuid> = self.picks.iter().map(|pick| uuid(pick.row.id.as_bytes())).collect();
@@ -191,27 +194,52 @@ impl Walk<'_, '_> {
             calls.push((sql.claim_fresh.as_str(), args(wanted.min(starts))));
         }
         let answers = self.tx.queries(calls).await?;
-        let read = |rows: &[Row], counts| -> Result<Vec<Pick>, StoreError> {
-            Ok(of_runs(rows)?.into_iter().map(|row| Pick { row, counts }).collect())
-        };
-        let mut page = read(&answers[0], false)?;
+        let mut page = Page::default();
+        page.resumed_until = page.add(&answers[0], false, wanted)?;
         if let Some(fresh) = answers.get(1) {
-            page.extend(read(fresh, self.gate.counts())?);
+            page.fresh_until = page.add(fresh, self.gate.counts(), wanted.min(starts))?;
         }
-        page.sort_unstable_by_key(Pick::turn);
+        page.picks.sort_unstable_by_key(Pick::turn);
         Ok(page)
     }
 
-    fn choose(&mut self, page: Vec<Pick>, places: usize, starts: &mut usize) {
-        for pick in page {
+    fn choose(&mut self, page: Page, places: usize, starts: &mut usize) {
+        for pick in page.picks {
+            // A run that its key held back has left a place for one that the page no longer had.
+            let is_before = |until: Option<Turn>| until.is_none_or(|until| pick.turn() <= until);
+            if self.picks.len() == places
+                || !is_before(page.resumed_until)
+                || *starts > 0 && !is_before(page.fresh_until)
+            {
+                return;
+            }
             let key = pick.row.concurrency_key.as_deref();
             let fresh = pick.row.head.started_at.is_none();
-            if self.picks.len() == places || fresh && *starts == 0 || key.is_some_and(|key| !self.gate.take(key)) {
+            if fresh && *starts == 0 || key.is_some_and(|key| !self.gate.take(key)) {
                 continue;
             }
             *starts -= usize::from(fresh);
             self.picks.push(pick);
         }
+    }
+}
+
+/// Some of the runs of a queue, in the order of starting.
+#[derive(Debug, Default)]
+struct Page {
+    picks: Vec<Pick>,
+    /// Where those that ran before end in it, and those that never did, when there may be more: what comes after is not known.
+    resumed_until: Option<Turn>,
+    fresh_until: Option<Turn>,
+}
+
+impl Page {
+    /// Adds one of the two kinds, of which `limit` were asked for. Where it ends, if there may be more.
+    fn add(&mut self, rows: &[Row], counts: bool, limit: usize) -> Result<Option<Turn>, StoreError> {
+        let rows = of_runs(rows)?;
+        let is_full = rows.len() == limit;
+        self.picks.extend(rows.into_iter().map(|row| Pick { row, counts }));
+        Ok(self.picks.last().map(Pick::turn).filter(|_| is_full))
     }
 }
 

@@ -71,6 +71,29 @@ pub async fn concurrency_per_key_holds(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [runs[1].id]);
 }
 
+/// The place of one whose key is full goes to the next in turn, not to one after it that ran before.
+pub async fn a_full_key_changes_no_turn(scene: Scene) {
+    let (worker, plan) = (scene.worker("w").await, plan("a", &["one"]));
+    scene.limits("a", QueueLimits { concurrency_per_key: Some(1), ..QueueLimits::default() }).await;
+    let resumed = scene.queue(&plan).await.id;
+    let claimed = scene.claim(worker, 1).await;
+    scene
+        .commit(&claimed.runs[0], |edit| {
+            let position = begin(edit)?;
+            edit.retry_step(position, "it broke", Duration::ZERO)
+        })
+        .await;
+    let mut ids = Vec::new();
+    for key in [Some("x"), Some("x"), Some("x"), None] {
+        let mut run = scene.draft(&plan);
+        (run.priority, run.concurrency_key) = (1, key.map(str::to_owned));
+        scene.submit(&run).await;
+        ids.push(run.id);
+    }
+    assert_eq!(scene.claim_ids(worker, 2).await, [ids[0], ids[3]]);
+    assert_eq!(scene.claim_ids(worker, 2).await, [resumed]);
+}
+
 /// Never more than `max` starts in any window, whenever the worker asks; and no start later than it need be.
 pub async fn the_rate_holds_in_every_window(scene: Scene) {
     let worker = scene.worker("w").await;
