@@ -14,7 +14,7 @@ use surefoot_sqlite::SqliteStore;
 
 use super::evaluator::Evaluator;
 use super::*;
-use crate::node::Node;
+use crate::node::{Node, PATIENCE};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -87,7 +87,8 @@ impl World {
         });
         let handlers = handlers(&notifiers, None, Some(store.clone())).merge(Handlers::new().with("hangs", hangs));
         let worker = Worker::start(store.clone(), handlers, worker_options).await.unwrap();
-        let rules = Rules { no_worker: Some(Duration::ZERO), ..Rules::default() };
+        // A disk that is slow today is not what is told of.
+        let rules = Rules { no_worker: Some(Duration::ZERO), slow_store: None, ..Rules::default() };
         let options = AlertOptions { notifiers, rules, ..AlertOptions::default() };
         Self { store, worker, options, _folder: folder }
     }
@@ -179,10 +180,18 @@ async fn one_that_never_answers_holds_up_nobody_else() {
     }
     got.sort();
     assert_eq!(got, ["q0", "q1", "q2", "q3", "q4"]);
-    let dead: Vec<Run> =
-        world.sends().await.into_iter().filter(|run| run.concurrency_key.as_deref() == Some("dead")).collect();
-    let running = dead.iter().filter(|run| run.head.status == RunStatus::Running).count();
-    assert_eq!((dead.len(), running), (5, 2), "of its own, two at a time are tried");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let all = world.sends().await;
+        let dead: Vec<&Run> = all.iter().filter(|run| run.concurrency_key.as_deref() == Some("dead")).collect();
+        let running = dead.iter().filter(|run| run.head.status == RunStatus::Running).count();
+        assert!(dead.len() == 5 && running <= 2, "of its own, two at a time are tried: {dead:#?}");
+        if running == 2 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{dead:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     drop(world);
 }
 
@@ -319,7 +328,7 @@ async fn a_notifier_that_is_no_longer_configured_is_named() {
     let workflow = Workflow::builder("stuck").step("only", "strange").build().unwrap();
     world.worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap();
     Evaluator::new(Client::new(world.store.clone()), renamed).look().await.unwrap();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let run = world.sends().await.remove(0);
         if let Some(error) = &run.steps[0].error {

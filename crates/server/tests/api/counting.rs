@@ -1,7 +1,7 @@
 //! A store over another that counts how often runs are read, and that can be made to hang, to break and to be away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
@@ -19,6 +19,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct CountingStore {
     inner: Arc<dyn Store>,
+    /// The latest time that was told.
+    latest: AtomicI64,
     /// Reads of a run or of its events.
     pub(crate) reads: AtomicU64,
     /// A claim panics: the claim loop is dead.
@@ -37,6 +39,7 @@ impl CountingStore {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
         Self {
             inner,
+            latest: AtomicI64::new(0),
             reads: AtomicU64::new(0),
             claims_die: AtomicBool::new(false),
             claims_hang: watch::Sender::new(false),
@@ -64,8 +67,11 @@ type Done<T> = Result<T, StoreError>;
 
 #[async_trait]
 impl Store for CountingStore {
+    /// PostgreSQL's clock is known by looks at it, of which a better one sets it back by some milliseconds. For these tests
+    /// what is submitted later is later.
     fn now(&self) -> Timestamp {
-        self.inner.now()
+        let now = self.inner.now().as_micros();
+        Timestamp::from_micros(now.max(self.latest.fetch_max(now, Ordering::SeqCst)))
     }
     fn hints(&self) -> Hints {
         self.inner.hints()

@@ -1,6 +1,6 @@
 //! Live events: nothing lost, nothing twice, one reader however many watch.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -26,7 +26,10 @@ impl Stream {
         if let Some(seen) = seen {
             request = request.header("last-event-id", seen.to_string());
         }
-        let response = request.send().await.unwrap();
+        Self::of(request.send().await.unwrap())
+    }
+
+    pub(crate) fn of(response: Response) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         Self { response, text: String::new() }
     }
@@ -115,8 +118,7 @@ async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted(mut world:
 }
 
 async fn listings_are_told_of_changes(world: World) {
-    let response = world.get("/api/v1/events").await;
-    let mut stream = Stream { response, text: String::new() };
+    let mut stream = Stream::of(world.get("/api/v1/events").await);
     assert_eq!(stream.next().await.unwrap().event, "changed");
     world.greet("ada").await;
     let deadline = Instant::now() + PATIENCE;
@@ -128,5 +130,5 @@ async fn listings_are_told_of_changes(world: World) {
         }
         assert!(Instant::now() < deadline);
     }
-    tokio::time::timeout(Duration::from_secs(20), world.close()).await.expect("streams end with the server");
+    tokio::time::timeout(PATIENCE, world.close()).await.expect("streams end with the server");
 }

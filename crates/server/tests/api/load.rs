@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::events::{Message, Stream, changes};
-use crate::world::World;
+use crate::world::{On, PATIENCE, World};
 
 const WATCHERS: usize = 1000;
 /// Requests a second beside them, and for how long.
 const RATE: u32 = 200;
 const SECONDS: u32 = 10;
+/// There is at least so much to tell.
+const EVENTS: usize = 60;
 const PATHS: [&str; 5] = ["/", "/runs", "/api/v1/runs", "/api/v1/queues", "/metrics"];
 
 /// A watcher that leaves half-way and comes back with the last number that it saw. Gives all that it was told.
@@ -54,7 +56,7 @@ async fn ask(world: Arc<World>) -> Vec<Duration> {
     took
 }
 
-/// Lets the handler go on, a round at a time, while the requests are made.
+/// Lets the handler go on, a round at a time.
 async fn go_on(world: Arc<World>, done: Arc<AtomicBool>) {
     let mut round = 0;
     while !done.load(Ordering::SeqCst) {
@@ -73,9 +75,9 @@ fn resident() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_watchers_are_told_everything_once_by_one_reader() {
-    let world = Arc::new(World::open().await);
+    let world = Arc::new(World::with(On::Sqlite, |options| options.limits.time = PATIENCE).await);
     let run = world.greet("ada").await;
-    let before = (world.reads(), resident());
+    let (before, began) = ((world.reads(), resident()), Instant::now());
     let watching = Arc::new(tokio::sync::Barrier::new(WATCHERS + 1));
     let mut watchers = JoinSet::new();
     for number in 0..WATCHERS {
@@ -89,20 +91,23 @@ async fn a_thousand_watchers_are_told_everything_once_by_one_reader() {
     let mut going = JoinSet::new();
     going.spawn(go_on(world.clone(), done.clone()));
     let took = ask(world.clone()).await;
-    let (held, reads) = (resident(), world.reads() - before.0);
+    let (held, reads, seconds) = (resident(), world.reads() - before.0, began.elapsed().as_secs() + 1);
+    let history = format!("/api/v1/runs/{run}/history?limit=1000");
+    let events = async || world.json(&history).await["events"].as_array().unwrap().len();
+    world.until("there is much to tell", async || (events().await >= EVENTS).then_some(())).await;
     done.store(true, Ordering::SeqCst);
     going.join_all().await;
     let all = watchers.join_all().await;
 
-    let history = world.json(&format!("/api/v1/runs/{run}/history?limit=1000")).await;
-    let end = history["events"].as_array().unwrap().len() as u64;
-    assert!(end > 50, "{end} events");
+    let end = events().await as u64;
     for told in &all {
         assert_eq!(changes(told), (1..=end).collect::<Vec<_>>(), "nothing lost, nothing twice, in order");
         assert_eq!(told.last().unwrap().event, "end");
     }
-    // One reader looks a few times a second, at the run and at its history; a thousand would look a thousand times each.
-    assert!(reads < 3000, "{reads} reads for {WATCHERS} watchers");
+    // Each is shown the run when it comes. One reader looks a few times a second, at the run and at its history; a thousand
+    // would look a thousand times each.
+    let told = (WATCHERS as u64) * end;
+    assert!(reads < 3000 + 100 * seconds && reads * 5 < told, "{reads} reads in {seconds} s for {WATCHERS} watchers");
     let at = |share: usize| took[took.len() * share / 100];
     println!(
         "{} requests beside {WATCHERS} watchers of {end} events: p50 {:?}, p99 {:?}, slowest {:?}; {reads} reads of the run; \

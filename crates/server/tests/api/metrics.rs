@@ -87,8 +87,9 @@ async fn metrics_move_when_the_thing_happens() {
 
     // One that nobody may start waits, longer and longer.
     let greeted = world.greet("ada").await;
+    world.until_status(&greeted, "running").await;
     let oldest = "surefoot_queue_oldest_waiting_seconds{queue=\"greet\"}";
-    assert_eq!((seen(oldest).await, seen("surefoot_queue_runs{queue=\"greet\",status=\"running\"}").await), (0.0, 1.0));
+    assert_eq!(world.metrics([oldest, "surefoot_queue_runs{queue=\"greet\",status=\"running\"}"]).await, [0.0, 1.0]);
     world.told(200, "/api/v1/queues/greet/pause", json!({})).await;
     world.greet("bob").await;
     assert_eq!(seen("surefoot_queue_paused{queue=\"greet\"}").await, 1.0);
@@ -96,17 +97,21 @@ async fn metrics_move_when_the_thing_happens() {
     world.until("it waits longer", async || (seen(oldest).await > first).then_some(())).await;
 
     // Each commit is counted, and so is what stood in it: never less than one operation.
+    let commits = ["seconds_count", "seconds_sum", "operations_count", "operations_sum"];
+    let commits = commits.map(|name| format!("surefoot_store_commit_{name}"));
+    let commits = commits.each_ref().map(String::as_str);
+    // One after the other: a page that was written between the two is looked at again.
     let commits = async || {
-        let count = seen("surefoot_store_commit_seconds_count").await;
-        (count, seen("surefoot_store_commit_seconds_sum").await, seen("surefoot_store_commit_operations_sum").await)
+        let whole = async || Some(world.metrics(commits).await).filter(|[count, _, groups, _]| count == groups);
+        world.until("each is counted by both", whole).await
     };
     let before = commits().await;
     world.told(200, "/api/v1/queues/greet/resume", json!({})).await;
     world.rounds.send_replace(u64::MAX);
     world.until_status(&greeted, "completed").await;
     let after = commits().await;
-    assert!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
-    assert!(after.2 - before.2 >= after.0 - before.0, "{before:?} {after:?}");
+    let [count, seconds, _, operations] = std::array::from_fn(|at| after[at] - before[at]);
+    assert!(count > 0.0 && seconds > 0.0 && operations >= count, "{before:?} {after:?}");
     world.until("nothing waits", async || (seen(oldest).await == 0.0).then_some(())).await;
     assert!(seen("surefoot_run_duration_seconds_sum{queue=\"greet\",outcome=\"completed\"}").await > 0.0);
     world.close().await;

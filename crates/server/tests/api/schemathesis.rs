@@ -12,9 +12,9 @@ use tokio::process::Command;
 
 use crate::world::{PATIENCE, World};
 
-/// How long it may make requests, and how long it may take in all.
+/// How long it may make requests, and how long it may take in all: what it has begun it ends, and a slow machine takes long.
 const SECONDS: &str = "45";
-const BOUND: Duration = Duration::from_secs(85);
+const BOUND: Duration = Duration::from_secs(300);
 
 fn program() -> PathBuf {
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/schemathesis/venv/bin/schemathesis");
@@ -60,7 +60,9 @@ async fn every_answer_is_one_that_the_document_names() {
         .args(["--exclude-path", "/api/v1/events"])
         // A document cannot say that a name has to be known, or that two fields go together: what it allows may be refused.
         .args(["--exclude-checks", "positive_data_acceptance"])
-        .args(["--continue-on-failure", "--warnings", "off", "--generation-deterministic"])
+        .args(["--continue-on-failure", "--warnings", "off"])
+        // The same requests each time, as far as time allows.
+        .args(["--generation-deterministic", "--seed", "7"])
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -17,14 +17,15 @@ use surefoot_server::auth::{AuthOptions, ServerSecret};
 use surefoot_server::{ServerOptions, Workflows, serve};
 use surefoot_sqlite::SqliteStore;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::counting::CountingStore;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// No longer than this by far: it only ends a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     pub(crate) store: Arc<CountingStore>,
@@ -33,6 +34,8 @@ pub(crate) struct World {
     /// Rounds that the handler `test.rounds` may do.
     pub(crate) rounds: watch::Sender<u64>,
     set: Set,
+    /// Bound, and never listening: the address is nobody else's while no server is there.
+    place: TcpSocket,
     secret: ServerSecret,
     worker: Option<WorkerHandle>,
     stop: CancellationToken,
@@ -137,20 +140,22 @@ impl World {
         let http = Client::builder().pool_max_idle_per_host(0).read_timeout(PATIENCE).build().unwrap();
         let (stop, servers) = (CancellationToken::new(), JoinSet::new());
         let (url, secret, worker) = (String::new(), ServerSecret::random(), Some(worker));
-        let mut world = Self { store, http, url, rounds, set, secret, worker, stop, servers, _dir: dir };
-        world.serve("127.0.0.1:0").await;
+        let mut world =
+            Self { store, http, url, rounds, set, place: place(), secret, worker, stop, servers, _dir: dir };
+        world.serve().await;
         world
     }
 
     /// Begins one more server over the same store, which is asked from now on. Gives the address of the one before.
     pub(crate) async fn another_server(&mut self) -> String {
         let before = self.url.clone();
-        self.serve("127.0.0.1:0").await;
+        self.place = place();
+        self.serve().await;
         before
     }
 
-    async fn serve(&mut self, listen: &str) {
-        let listener = TcpListener::bind(listen).await.unwrap();
+    async fn serve(&mut self) {
+        let listener = TcpListener::bind(self.place.local_addr().unwrap()).await.unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
         let workflows = [GREET, FAILING, ASKING, HALTING, MAKING].map(|text| Workflow::from_yaml(text).unwrap());
         let workflows = Workflows::new(workflows.map(Arc::new).to_vec());
@@ -165,8 +170,7 @@ impl World {
         self.stop.cancel();
         while self.servers.join_next().await.is_some() {}
         self.stop = CancellationToken::new();
-        let listen = self.url.trim_start_matches("http://").to_owned();
-        self.serve(&listen).await;
+        self.serve().await;
     }
 
     pub(crate) async fn close(mut self) {
@@ -234,9 +238,16 @@ impl World {
 
     /// The value of a metric, by its name and labels as they are written; 0 when there is none yet.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
+        self.metrics([name]).await[0]
+    }
+
+    /// The values of some at the same time.
+    pub(crate) async fn metrics<const MANY: usize>(&self, names: [&str; MANY]) -> [f64; MANY] {
         let page = self.get("/metrics").await.text().await.unwrap();
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        names.map(|name| {
+            let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.map_or(0.0, |value| value.parse().unwrap())
+        })
     }
 
     pub(crate) async fn until_status(&self, run: &str, status: &str) -> Value {
@@ -250,6 +261,14 @@ impl World {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Where a server may listen, end and listen again.
+fn place() -> TcpSocket {
+    let place = TcpSocket::new_v4().unwrap();
+    place.set_reuseaddr(true).unwrap();
+    place.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    place
 }
 
 fn text(value: &Value) -> &str {

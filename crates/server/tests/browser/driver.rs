@@ -8,11 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long to wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a live page may take to show what has happened: it looks again by itself after 15 s.
-const SOON: Duration = Duration::from_secs(6);
+/// How long to wait for anything: no longer than this by far, it only ends a test that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What kind of browser.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +65,7 @@ impl Browser {
         let port = port(driver.stdout.take().unwrap());
         let http = reqwest::Client::new();
         let answer = send(&http, "POST", &format!("http://127.0.0.1:{port}/session"), Some(wanted(kind))).await;
+        let answer = answer.unwrap_or_else(|error| panic!("no browser: {error}"));
         let id = answer["sessionId"].as_str().expect("a session").to_owned();
         Self { driver, http, session: format!("http://127.0.0.1:{port}/session/{id}") }
     }
@@ -82,8 +80,27 @@ impl Browser {
         let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut [0; 512]).map(drop));
     }
 
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+    /// What the driver answers, or the error that it answers.
+    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {
         send(&self.http, method, &format!("{}{path}", self.session), body).await
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.ask(method, path, body).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Asks for as long as the answer is an error: what was there may be gone, because the page puts in fresh parts or loads
+    /// itself anew.
+    async fn again(&self, what: &str, mut ask: impl AsyncFnMut() -> Result<Value, Value>) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => error,
+            };
+            assert!(Instant::now() < deadline, "{what}: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn go(&self, url: &str) {
@@ -98,14 +115,26 @@ impl Browser {
         self.call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] }))).await
     }
 
+    /// What a script gives that changes nothing, on a page that may load itself anew meanwhile.
+    pub(crate) async fn read(&self, script: &str) -> Value {
+        let body = json!({ "script": script, "args": [] });
+        self.again(script, async || self.ask("POST", "/execute/sync", Some(body.clone())).await).await
+    }
+
+    /// The first that a selector finds. None is there while a page is being loaded.
+    async fn look(&self, selector: &str) -> Option<String> {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.ask("POST", "/elements", Some(wanted)).await.ok()?;
+        let element = found[0].as_object()?.values().next()?;
+        Some(element.as_str().unwrap().to_owned())
+    }
+
     /// What a selector finds, once it finds something.
     pub(crate) async fn find(&self, selector: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let found =
-                self.call("POST", "/elements", Some(json!({ "using": "css selector", "value": selector }))).await;
-            if let Some(element) = found[0].as_object().and_then(|element| element.values().next()) {
-                return element.as_str().unwrap().to_owned();
+            if let Some(element) = self.look(selector).await {
+                return element;
             }
             assert!(
                 Instant::now() < deadline,
@@ -113,15 +142,6 @@ impl Browser {
                 self.url().await,
                 self.text().await
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Waits for what a live page shows as soon as it happens, and not only when it looks again by itself.
-    pub(crate) async fn soon(&self, selector: &str) {
-        let deadline = Instant::now() + SOON;
-        while !self.has(selector).await {
-            assert!(Instant::now() < deadline, "{selector} was not seen at once on {}", self.url().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -140,37 +160,44 @@ impl Browser {
     }
 
     pub(crate) async fn has(&self, selector: &str) -> bool {
-        let wanted = json!({ "using": "css selector", "value": selector });
-        self.call("POST", "/elements", Some(wanted)).await[0].is_object()
+        self.look(selector).await.is_some()
+    }
+
+    async fn try_click(&self, selector: &str) -> Result<Value, Value> {
+        let element = self.find(selector).await;
+        self.ask("POST", &format!("/element/{element}/click"), Some(json!({}))).await
     }
 
     /// Clicks. A page that puts in fresh parts may take the element away meanwhile: it is looked for again.
     pub(crate) async fn click(&self, selector: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let element = self.find(selector).await;
-            let answer = self.call("POST", &format!("/element/{element}/click"), Some(json!({}))).await;
-            if answer["error"].is_null() {
-                return;
+        self.again(&format!("{selector} cannot be clicked"), async || self.try_click(selector).await).await;
+    }
+
+    /// Opens what is folded away and clicks a button in it. A page that loads itself anew between the two folds it up again.
+    pub(crate) async fn click_in(&self, details: &str, button: &str) {
+        self.again(&format!("{button} cannot be clicked"), async || {
+            if !self.has(&format!("{details}[open]")).await {
+                self.try_click(&format!("{details} > summary")).await?;
             }
-            assert!(Instant::now() < deadline, "{selector} cannot be clicked: {answer}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            self.try_click(button).await
+        })
+        .await;
     }
 
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
-        let element = self.find(selector).await;
-        self.call("POST", &format!("/element/{element}/clear"), Some(json!({}))).await;
-        let answer = self.call("POST", &format!("/element/{element}/value"), Some(json!({ "text": text }))).await;
-        assert!(answer["error"].is_null(), "{selector} cannot be filled in: {answer}");
+        self.again(&format!("{selector} cannot be filled in"), async || {
+            let element = self.find(selector).await;
+            self.ask("POST", &format!("/element/{element}/clear"), Some(json!({}))).await?;
+            self.ask("POST", &format!("/element/{element}/value"), Some(json!({ "text": text }))).await
+        })
+        .await;
     }
 
+    /// All that the page says; nothing while it is being loaded.
     pub(crate) async fn text(&self) -> String {
-        let body = self.call("POST", "/element", Some(json!({ "using": "css selector", "value": "body" }))).await;
-        let Some(id) = body.as_object().and_then(|body| body.values().next()).and_then(Value::as_str) else {
-            return String::new();
-        };
-        self.call("GET", &format!("/element/{id}/text"), None).await.as_str().unwrap_or_default().to_owned()
+        let Some(body) = self.look("body").await else { return String::new() };
+        let text = self.ask("GET", &format!("/element/{body}/text"), None).await.unwrap_or_default();
+        text.as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until the page says something. Nothing is loaded again: the page keeps itself up to date.
@@ -186,6 +213,34 @@ impl Browser {
         }
     }
 
+    /// Waits until an answer tells the browser this once. The page that shows it may have loaded itself anew since, and then
+    /// shows it no longer.
+    pub(crate) async fn told_once(&self, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.received().await.iter().any(|told| told.contains(wanted)) {
+            assert!(Instant::now() < deadline, "{wanted:?} was never told");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What was to be said once by answers that came since this was asked last, each with its tone.
+    async fn received(&self) -> Vec<String> {
+        let entries = self.call("POST", "/se/log", Some(json!({ "type": "performance" }))).await;
+        let entries = entries.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
+        let heads = entries.map(|entry| serde_json::from_str::<Value>(entry).unwrap()["message"]["params"].take());
+        let heads: Vec<Value> = heads.map(|mut answer| answer["headers"]["set-cookie"].take()).collect();
+        let cookies = heads.iter().filter_map(Value::as_str).flat_map(str::lines);
+        let once = cookies.filter(|cookie| cookie.starts_with("surefoot_flash="));
+        once.filter_map(|cookie| form_urlencoded::parse(cookie.split(';').next()?.as_bytes()).next())
+            .map(|(_, told)| told.into_owned())
+            .collect()
+    }
+
+    /// From now on a page looks again only when it is told of something, and not by itself every 15 s.
+    pub(crate) async fn only_when_told(&self) {
+        self.on_every_page("window.setInterval = () => 0").await;
+    }
+
     /// Runs a script on every page that is opened from now on, before those of the page.
     pub(crate) async fn on_every_page(&self, script: &str) {
         let command = json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script } });
@@ -196,8 +251,7 @@ impl Browser {
     pub(crate) async fn enter(&self, frame: &str) {
         let element = self.find(frame).await;
         let frame = json!({ "element-6066-11e4-a52e-4f735466cecf": element });
-        let answer = self.call("POST", "/frame", Some(json!({ "id": frame }))).await;
-        assert!(answer.is_null(), "{answer}");
+        self.call("POST", "/frame", Some(json!({ "id": frame }))).await;
     }
 
     /// Back to the page around the frame.
@@ -209,8 +263,7 @@ impl Browser {
     pub(crate) async fn press(&self, key: Key) {
         let one = |kind: &str| json!({ "type": kind, "value": key.code() });
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": [one("keyDown"), one("keyUp")] });
-        let answer = self.call("POST", "/actions", Some(json!({ "actions": [keyboard] }))).await;
-        assert!(answer.is_null(), "{answer}");
+        self.call("POST", "/actions", Some(json!({ "actions": [keyboard] }))).await;
     }
 
     /// Goes from one element to the next, as a keyboard does, until the focus is on this one.
@@ -282,27 +335,30 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
     }
 
-    /// Holds the page against axe-core's rules: nothing serious may be found.
+    /// Holds the page against axe-core's rules: nothing serious may be found. A page that loads itself anew meanwhile is held
+    /// against them once more.
     pub(crate) async fn axe(&self) {
         let path = target().join("browser/node_modules/axe-core/axe.min.js");
         let source = std::fs::read_to_string(&path).expect("axe-core is needed: ./dev test installs it");
-        self.script(&source).await;
         let run = "const done = arguments[arguments.length - 1]; axe.run().then((found) => done(found.violations
             .filter((one) => one.impact === 'serious' || one.impact === 'critical')
             .map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' | ')}`)));";
-        let found = self.call("POST", "/execute/async", Some(json!({ "script": run, "args": [] }))).await;
+        let body = json!({ "script": format!("{source};{run}"), "args": [] });
+        let found = self.again("axe", async || self.ask("POST", "/execute/async", Some(body.clone())).await).await;
         assert_eq!(found, json!([]), "axe on {}", self.url().await);
     }
 }
 
-async fn send(http: &reqwest::Client, method: &str, url: &str, body: Option<Value>) -> Value {
+async fn send(http: &reqwest::Client, method: &str, url: &str, body: Option<Value>) -> Result<Value, Value> {
     let method = method.parse().unwrap();
     let mut request = http.request(method, url);
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let answer: Value = request.send().await.unwrap().json().await.unwrap();
-    answer["value"].clone()
+    let answer = request.send().await.unwrap();
+    let is_well = answer.status().is_success();
+    let value = answer.json::<Value>().await.unwrap()["value"].take();
+    if is_well { Ok(value) } else { Err(value) }
 }
 
 fn wanted(kind: Kind) -> Value {
@@ -310,6 +366,8 @@ fn wanted(kind: Kind) -> Value {
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        // Where containers run, it is small.
+        "--disable-dev-shm-usage",
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
@@ -327,8 +385,14 @@ fn wanted(kind: Kind) -> Value {
     if kind.without_script {
         chrome["prefs"]["profile.managed_default_content_settings.javascript"] = 2.into();
     }
+    let mut logs = json!({ "browser": "ALL" });
+    if kind.without_script {
+        // What an answer says once stands in its head.
+        logs["performance"] = "ALL".into();
+    }
+    let timeouts = json!({ "script": PATIENCE.as_millis() });
     json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": chrome,
-        "goog:loggingPrefs": { "browser": "ALL" } } } })
+        "goog:loggingPrefs": logs, "timeouts": timeouts } } })
 }
 
 fn port(output: impl std::io::Read) -> u16 {

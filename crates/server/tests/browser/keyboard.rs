@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::driver::{Key, Kind};
+use crate::site::HELD;
 use crate::{start, world};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,15 +34,17 @@ async fn a_run_is_started_and_cancelled_with_keys_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date() {
     let (site, browser) = world(Kind::default()).await;
+    browser.only_when_told().await;
     let run = site.submit("project-initialization", "kiln-web", json!({ "name": "kiln-web" })).await;
     browser.go(&run).await;
     browser.tab_to("#ask-share > summary").await;
     browser.press(Key::Enter).await;
     browser.tab_to("#b-share").await;
-    for step in ["create_repository", "push_template", "create_environments"] {
-        browser.soon(&format!("#step-{step}.running")).await;
+    for step in HELD {
+        browser.find(&format!("#step-{step}.running")).await;
         let kept = "return [document.activeElement.id, document.querySelector('#ask-share').open]";
         assert_eq!(browser.script(kept).await, json!(["b-share", true]), "while {step} runs");
+        site.pass("kiln-web", step);
     }
     browser.press(Key::Escape).await;
     browser.find("#ask-share:not([open])").await;
@@ -50,7 +53,8 @@ async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date
     browser.find("#b-retry").await;
     browser.go(&site.url("/runs")).await;
     browser.tab_to("#f-text").await;
-    site.submit("fails", "broken", json!({})).await;
-    browser.soon("td .status.failed, .status.failed").await;
+    let broken = site.submit("fails", "broken", json!({})).await;
+    let box_of_it = format!("input[value='{}']", broken.rsplit('/').next().unwrap());
+    browser.find(&format!("tr:has({box_of_it}) .status.failed")).await;
     assert_eq!(browser.script("return document.activeElement.id").await, "f-text");
 }

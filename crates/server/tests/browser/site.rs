@@ -5,13 +5,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
-use surefoot::{Store, Worker, WorkerOptions, Workflow};
+use surefoot::{Handlers, Outcome, StepContext, StepError, StepHandler, Store, Worker, WorkerOptions, Workflow};
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_server::auth::{AuthOptions, Role, ServerSecret, token};
 use surefoot_server::{AlertOptions, ServerOptions, Workflows};
 use surefoot_sqlite::SqliteStore;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::driver::PATIENCE;
 use crate::past;
@@ -19,11 +21,15 @@ use crate::past;
 const DIR: &str = "SUREFOOT_BROWSER_TEST_DIR";
 const PORT: &str = "SUREFOOT_BROWSER_TEST_PORT";
 
+/// Steps of a project that end when the test says so. They may take minutes.
+pub(crate) const HELD: [&str; 3] = ["create_repository", "push_template", "setup_gitops"];
+
 /// A server, and where it keeps its things.
 #[derive(Debug)]
 pub(crate) struct Site {
     dir: TempDir,
-    port: u16,
+    /// Bound, and never listening: the port is nobody else's while the server is away.
+    port: TcpSocket,
     process: Option<Child>,
 }
 
@@ -65,9 +71,9 @@ impl Site {
     }
 
     fn closed() -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind(([127, 0, 0, 1], 0).into()).unwrap();
         Self { dir: TempDir::new().unwrap(), port, process: None }
     }
 
@@ -87,21 +93,34 @@ impl Site {
         sent.json().await.unwrap()
     }
 
+    /// Lets a step of a project end that is held.
+    pub(crate) fn pass(&self, project: &str, step: &str) {
+        std::fs::write(gate(self.dir.path(), project, step), "").unwrap();
+    }
+
+    pub(crate) fn pass_all(&self, project: &str) {
+        HELD.iter().for_each(|step| self.pass(project, step));
+    }
+
+    fn port(&self) -> u16 {
+        self.port.local_addr().unwrap().port()
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://127.0.0.1:{}{path}", self.port())
     }
 
     pub(crate) async fn start(&mut self) {
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "site::server_process", "--nocapture"])
             .env(DIR, self.dir.path())
-            .env(PORT, self.port.to_string())
+            .env(PORT, self.port().to_string())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         self.process = Some(process);
         let deadline = Instant::now() + PATIENCE;
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port())).await.is_err() {
             assert!(Instant::now() < deadline, "the server does not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -176,6 +195,48 @@ steps:
   - { id: thank, action: command.run, with: { shell: 'echo thanks' } }
 ";
 
+/// A step that has done its work and does not end before the file is there.
+struct Held {
+    work: Arc<dyn StepHandler>,
+    dir: PathBuf,
+}
+
+#[async_trait]
+impl StepHandler for Held {
+    async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+        let (input, step) = (context.raw_input().clone(), context.step_id().to_owned());
+        let outcome = self.work.run(context).await;
+        let project = input["project"].as_str().or(input["name"].as_str()).ok_or("it is of no project")?;
+        while !gate(&self.dir, project, &step).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        outcome
+    }
+
+    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+        self.work.undo(context).await
+    }
+
+    fn check(&self, with: &Value) -> Result<(), String> {
+        self.work.check(with)
+    }
+}
+
+/// The file that lets a step end.
+fn gate(dir: &Path, project: &str, step: &str) -> PathBuf {
+    dir.join(format!("{project}.{step}"))
+}
+
+fn handlers(dir: &Path) -> Handlers {
+    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(ProjectConfig::new(dir)));
+    let plan = project::workflow();
+    let held = plan.steps().iter().filter(|step| HELD.contains(&step.id.as_str()));
+    held.fold(handlers.clone(), |all, step| {
+        let work = handlers.get(&step.action).unwrap().clone();
+        all.with(step.action.clone(), Held { work, dir: dir.to_owned() })
+    })
+}
+
 /// No test: the server's process.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests"]
@@ -183,11 +244,8 @@ async fn server_process() {
     let (Ok(dir), Ok(port)) = (std::env::var(DIR), std::env::var(PORT)) else { return };
     let dir = Path::new(&dir);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("surefoot.db")).unwrap());
-    let pace = Some(Duration::from_millis(2000));
-    let config = ProjectConfig { pace, ..ProjectConfig::new(dir) };
-    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(config));
     let options = WorkerOptions { workspaces: dir.join("workspaces"), ..WorkerOptions::default() };
-    let worker = Worker::start(store.clone(), handlers, options).await.unwrap();
+    let worker = Worker::start(store.clone(), handlers(dir), options).await.unwrap();
     store.set_queue("project-initialization", project::queue_limits(), true).await.unwrap();
     let mut workflows = vec![Arc::new(project::workflow())];
     workflows

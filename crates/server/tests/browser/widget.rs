@@ -70,7 +70,7 @@ async fn element_says(browser: &Browser, wanted: &str) {
 async fn all(browser: &Browser) -> String {
     let shown = browser.script("return document.querySelector('#element').shadowRoot.innerHTML").await;
     browser.enter("#frame").await;
-    let framed = browser.script("return document.documentElement.outerHTML").await;
+    let framed = browser.read("return document.documentElement.outerHTML").await;
     browser.leave().await;
     format!("{shown}{framed}")
 }
@@ -89,7 +89,7 @@ async fn a_page_of_another_origin_shows_the_progress_live_and_nothing_else() {
     browser.enter("#frame").await;
     browser.wait_text("33 %").await;
     browser.wait_text("release-7").await;
-    assert_eq!(browser.script("return document.scripts.length").await, 0, "the frame has no script");
+    assert_eq!(browser.read("return document.scripts.length").await, 0, "the frame has no script");
     browser.axe().await;
     browser.leave().await;
     browser.picture("widget").await;

@@ -63,14 +63,12 @@ async fn a_form_says_what_does_not_fit_plans_and_starts() {
     browser.click("button[value=dry]").await;
     browser.wait_text("A dry run: nothing was written.").await;
     browser.click("button[value=start]").await;
-    browser.wait_text("Submitted.").await;
+    browser.told_once("Submitted.").await;
     // It has made something by then, which is taken back.
-    let running =
-        ["push_template", "create_environments", "create_db_records"].map(|step| format!("#step-{step}.running"));
-    browser.find(&running.join(", ")).await;
-    browser.click("#ask-undo > summary").await;
-    browser.click("#b-undo").await;
-    browser.wait_text("Cancel with undo asked for.").await;
+    site.pass("kiln-api", "create_repository");
+    browser.find("#step-push_template.running").await;
+    browser.click_in("#ask-undo", "#b-undo").await;
+    browser.told_once("Cancel with undo asked for.").await;
     browser.find(".status.cancelled").await;
     browser.find("#step-create_repository.undone").await;
 }
@@ -81,12 +79,11 @@ async fn a_run_is_retried_answered_and_cancelled() {
     let run = start(&site, &browser, "two-steps").await;
     browser.find("#b-retry").await;
     browser.click("#b-retry").await;
-    browser.wait_text("Retried: it runs as soon as there is room.").await;
+    browser.told_once("Retried: it runs as soon as there is room.").await;
     browser.find("#b-retry").await;
     browser.go(&run).await;
     browser.wait_text("retried by ann").await;
-    browser.click("#step-one > summary").await;
-    browser.click("#retry-one").await;
+    browser.click_in("#step-one", "#retry-one").await;
     browser.find("#b-retry").await;
     browser.wait_text("One: attempt 1 begins").await;
     browser.go(&site.url("/new?workflow=change")).await;
@@ -95,15 +92,13 @@ async fn a_run_is_retried_answered_and_cancelled() {
     browser.find("#answer-approve").await;
     browser.fill("#note-approve", "seen").await;
     browser.click("#answer-approve").await;
-    browser.wait_text("Answered.").await;
+    browser.told_once("Answered.").await;
     browser.wait_text("3 of 3 steps done").await;
     start(&site, &browser, "slow").await;
-    browser.click("#ask-cancel > summary").await;
-    browser.click("#b-cancel").await;
-    browser.wait_text("Cancel asked for.").await;
+    browser.click_in("#ask-cancel", "#b-cancel").await;
+    browser.told_once("Cancel asked for.").await;
     browser.find(".status.cancelled").await;
-    browser.click("#ask-share > summary").await;
-    browser.click("#b-share").await;
+    browser.click_in("#ask-share", "#b-share").await;
     browser.wait_text("A link to the progress of this run").await;
     browser.find("#share-url").await;
 }

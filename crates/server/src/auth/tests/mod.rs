@@ -14,6 +14,7 @@ use surefoot::{Client, Secret, Store};
 use surefoot_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -126,6 +127,27 @@ impl Server {
     /// How the server ended, if it did.
     pub(super) async fn ended(&mut self) -> Result<(), ServeError> {
         self.tasks.join_next().await.unwrap().unwrap()
+    }
+}
+
+/// Tries until one is refused, and gives that answer. An address that has spent nothing before `began` has `limit` tries, and
+/// those that came back since: all of them within a minute, evenly.
+pub(super) async fn until_refused(
+    limit: u32,
+    (began, spent): (Instant, u32),
+    mut one: impl AsyncFnMut(u32) -> Response,
+) -> Response {
+    let mut tries = spent;
+    loop {
+        let answer = one(tries).await;
+        if answer.status() == 429 {
+            assert!(tries >= limit, "{tries} tries");
+            return answer;
+        }
+        tries += 1;
+        assert_eq!(answer.status(), 303, "try {tries}");
+        let came_back = began.elapsed().as_secs_f64() * f64::from(limit) / 60.0;
+        assert!(f64::from(tries) <= f64::from(limit) + came_back, "{tries} tries, of which {came_back} came back");
     }
 }
 

@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_TYPE, COOKIE, ORIGIN};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use surefoot::Timestamp;
+use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use tokio::time::Instant;
 
 use super::{FORM, Server, location, options};
@@ -122,14 +123,15 @@ async fn callers(server: &Server, tokens: Vec<(Role, String)>) -> Vec<Caller> {
         });
         callers.push(Caller { name: format!("{role} by token"), role: Some(role), way: Way::Token(token) });
     }
-    for (name, lifetime) in [("expired", Some(Duration::from_millis(1500))), ("revoked", None)] {
-        let made = token::create(server.store.as_ref(), name, Role::Admin, lifetime, "test").await.unwrap();
+    for name in ["expired", "revoked"] {
+        let made = token::create(server.store.as_ref(), name, Role::Admin, None, "test").await.unwrap();
         let secret = made.secret.expose().to_owned();
         let way = session(server, &secret).await;
-        if lifetime.is_none() {
-            token::revoke(server.store.as_ref(), name).await.unwrap();
+        match name {
+            "expired" => expire(server, name).await,
+            _ => drop(token::revoke(server.store.as_ref(), name).await.unwrap()),
         }
-        until_refused(server, &secret).await;
+        until_ended(server, &secret).await;
         callers.push(Caller { name: format!("{name} session"), role: None, way });
         callers.push(Caller { name: format!("{name} token"), role: None, way: Way::Token(secret) });
     }
@@ -142,8 +144,18 @@ async fn session(server: &Server, token: &str) -> Way {
     Way::Session { cookie, csrf }
 }
 
-async fn until_refused(server: &Server, token: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+/// Lets the token of this name be one whose time is up.
+async fn expire(server: &Server, name: &str) {
+    let filter = DocumentFilter { kind: "token".to_owned(), after: None, descending: false, limit: 100 };
+    let tokens = server.store.documents(filter).await.unwrap();
+    let Document { id, version, data, .. } = tokens.into_iter().find(|token| token.data["name"] == name).unwrap();
+    let expires_at = Some(Timestamp::from_micros(server.store.now().as_micros() - 1));
+    let expired = NewDocument { kind: "token".to_owned(), id, expires_at, data };
+    server.store.put_document(expired, Expect::Version(version)).await.unwrap().expect("nobody else wrote it");
+}
+
+async fn until_ended(server: &Server, token: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
     while server.ask(Method::GET, "/api/v1/me").bearer_auth(token).send().await.unwrap().status() != 401 {
         assert!(Instant::now() < deadline, "a token does not end");
         tokio::time::sleep(Duration::from_millis(50)).await;
