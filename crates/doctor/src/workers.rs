@@ -12,7 +12,7 @@ use crate::text::{are, count, some, time};
 /// Runs that are looked at; beyond, numbers are "at least".
 const MANY: usize = 1000;
 
-/// Workers sweep each second: what is left after this was not swept.
+/// Workers sweep every 750 ms at least: what is left after this was not swept.
 const SWEEP: Duration = Duration::from_millis(2500);
 
 /// Looks at the workers that are alive. The time is the store's.

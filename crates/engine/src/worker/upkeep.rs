@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::Shared;
 
-/// Between two looks for the runs of dead workers. Spread, it is a second at most: with the lease of 5 s, others have a dead
-/// worker's runs within 6 s.
-const SWEEP: Duration = Duration::from_millis(800);
+/// Between two looks for the runs of dead workers. Spread, it is 750 ms at most: with the lease of 5 s, a quarter of a second is
+/// left for the work itself until others have a dead worker's runs, which they shall within 6 s.
+const SWEEP: Duration = Duration::from_millis(600);
 
 /// Between two looks for details that retention lets go.
 const TIDY: Duration = Duration::from_secs(60);

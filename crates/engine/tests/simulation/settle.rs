@@ -17,8 +17,8 @@ use crate::rng::Rng;
 use crate::script;
 use crate::world::World;
 
-/// Looks for the dead are made once a second; calls take a few milliseconds.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Between two looks for the dead, at most; calls take a few milliseconds.
+const SWEEP: Duration = Duration::from_millis(750);
 const SLACK: Duration = Duration::from_millis(500);
 
 /// A poll a second, and its call.
