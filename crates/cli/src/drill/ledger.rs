@@ -57,12 +57,25 @@ impl Ledger {
 
     /// Every line so far. A line that cannot be read makes the whole ledger worthless, and is an error.
     pub(super) fn lines(&self) -> io::Result<Vec<Line>> {
-        let text = match std::fs::read_to_string(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            other => other?,
-        };
-        text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+        parsed(&self.text()?)
     }
+
+    /// Every whole line so far, while workers write: the last may be half there.
+    pub(super) fn whole_lines(&self) -> io::Result<Vec<Line>> {
+        let text = self.text()?;
+        parsed(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+    }
+
+    fn text(&self) -> io::Result<String> {
+        match std::fs::read_to_string(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            other => other,
+        }
+    }
+}
+
+fn parsed(text: &str) -> io::Result<Vec<Line>> {
+    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
 }
 
 #[cfg(test)]
@@ -87,8 +100,14 @@ mod tests {
         };
         ledger.append(&line).unwrap();
         ledger.append(&Line { what: What::End, ..line.clone() }).unwrap();
-        assert_eq!(ledger.lines().unwrap(), [line.clone(), Line { what: What::End, ..line }]);
-        std::fs::write(folder.path().join(NAME), "{\"at\":").unwrap();
+        assert_eq!(ledger.lines().unwrap(), [line.clone(), Line { what: What::End, ..line.clone() }]);
+        // As whoever reads may see it while another one writes.
+        let path = folder.path().join(NAME);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+        assert_eq!(ledger.whole_lines().unwrap(), [line]);
         assert!(ledger.lines().is_err());
+        std::fs::write(&path, "{\"at\":\n").unwrap();
+        assert!(ledger.whole_lines().is_err());
     }
 }

@@ -238,7 +238,7 @@ impl Scene {
     }
 
     pub(super) fn lines(&self) -> Result<Vec<Line>, Failure> {
-        self.ledger.lines().map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))
+        self.ledger.whole_lines().map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))
     }
 
     /// Waits until `look` finds it.
