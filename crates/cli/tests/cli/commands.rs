@@ -97,13 +97,15 @@ fn who_carries_on_a_run_that_waits_for_an_answer_is_asked_again() {
 fn cancel_with_undo_takes_back_what_was_made() {
     let place = Place::new();
     let mut init = place.command(&["init", "shop"]);
-    let mut init = init.env("SUREFOOT_PACE", "500ms").stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Three steps are left after the one that is waited for: time enough.
+    init.env("SUREFOOT_PACE", "1s");
+    let init = place.started(init);
     let repository = place.data().join("repositories/shop.git");
     place.until("shop", |run| step_is(run, 4, "completed"));
     assert!(repository.exists());
     let ran = place.run(&["cancel", "shop", "--undo", "--wait"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    assert_eq!(init.wait().unwrap().code(), Some(1));
+    assert_eq!(init.end().0, 1);
     assert!(!repository.exists(), "{}", ran.stderr);
     assert_eq!(place.json(&["runs"])[0]["status"], "cancelled");
     assert_eq!(place.json(&["records"]).as_array().unwrap().len(), 0);
@@ -222,8 +224,9 @@ fn whoever_follows_a_run_that_stands_still_is_told_why() {
     let follower = place.start(&["run", "one.yaml", "--key", "k"]);
     let paused = "for queue one to be resumed: it is paused";
     eventually("the reason in show", || place.run(&["show", "k"]).stdout.contains(paused).then_some(()));
-    // Long enough for the follower to have looked twice.
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    follower.until_said(paused);
+    // It looks again each second, and shall not say so again.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!(place.run(&["queue", "resume", "one"]).status, 0);
     let (status, said) = follower.end();
     assert_eq!(status, 0, "{said}");

@@ -2,6 +2,7 @@
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use surefoot::{Client, Submit, Workflow};
@@ -126,11 +127,15 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
     place.until_worker();
     assert_eq!(place.run(&["submit", "gated.yaml", "--key", "k"]).status, 0);
     place.until("k", |run| step_is(run, 1, "running"));
-    let (_, report) = examine(&place);
     let pid = std::fs::read_to_string(place.data().join("surefoot.db.worker-lock")).unwrap();
     let pid = pid.trim();
-    assert_eq!(about(&report, "worker lock"), [format!("ok: process {pid} holds it")]);
-    assert!(about(&report, "worker").concat().starts_with(&format!("ok: pid {pid} is alive")), "{report:#}");
+    // A machine that is busy elsewhere lets a heartbeat wait: the next one makes it well.
+    let (holds, alive) = (format!("ok: process {pid} holds it"), format!("ok: pid {pid} is alive"));
+    eventually("it is well", || {
+        let (_, report) = examine(&place);
+        let is_well = about(&report, "worker lock") == [holds.clone()];
+        (is_well && about(&report, "worker").concat().starts_with(&alive)).then_some(())
+    });
     worker.signal("-STOP");
     let frozen = format!("broken: process {pid} holds it, and has not renewed its lease");
     let report = eventually("the lease runs out", || {
@@ -149,16 +154,23 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
 
 #[test]
 fn a_worker_that_died_is_told_until_its_lease_runs_out() {
+    // A lease is renewed when more than 3 s of it are left: an examination that took longer came too late.
+    let (status, report) = (0..3).find_map(|_| examined_after_a_death(Duration::from_secs(3))).unwrap();
+    let expect = "note: nobody holds it, although a worker's lease has not run out";
+    assert_eq!((status, about(&report, "worker lock").concat().as_str()), (0, expect));
+}
+
+/// What the doctor says of a worker that was killed just before; `None` when it took longer.
+fn examined_after_a_death(within: Duration) -> Option<(i32, Value)> {
     let place = Place::new();
-    gated(&place);
     let worker = place.start(&["worker"]);
     place.until_worker();
     eventually("it is registered", || (about(&examine(&place).1, "worker").len() == 1).then_some(()));
+    let killed = Instant::now();
     worker.signal("-KILL");
     worker.end();
-    let (status, report) = examine(&place);
-    let expect = "note: nobody holds it, although a worker's lease has not run out";
-    assert_eq!((status, about(&report, "worker lock").concat().as_str()), (0, expect));
+    let examined = examine(&place);
+    (killed.elapsed() < within).then_some(examined)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::place::Place;
 
 /// Mounts a small file system on the data directory, which the workflow fills up to what a heartbeat needs and a snapshot
-/// does not fit in; frees it some heartbeats after the program said that it cannot write.
+/// does not fit in: to 120 KiB, and at no moment further. Frees it some heartbeats after the program said that it cannot write.
 const SCRIPT: &str = r#"
 mkdir -p data && mount -t tmpfs -o size=8m tmpfs data || exit 77
 (
@@ -35,7 +35,7 @@ steps:
     with: {{ shell: "echo before >> {ledger}; echo $SUREFOOT_RUN > {run}" }}
   - id: fills
     action: command.run
-    with: {{ shell: "echo fills >> {ledger}; head -c 400000 /dev/urandom > out; dd if=/dev/zero of={data}/fill bs=4k count=9000 2> /dev/null || truncate -s -120K {data}/fill" }}
+    with: {{ shell: "echo fills >> {ledger}; head -c 400000 /dev/urandom > out; dd if=/dev/zero of={data}/fill bs=4k count=$(($(stat -f -c %a {data}) - 30)) 2> /dev/null" }}
   - id: after
     action: command.run
     with: {{ shell: "echo after >> {ledger}" }}
@@ -45,6 +45,7 @@ steps:
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", env!("CARGO_BIN_EXE_surefoot")]);
     command.current_dir(place.path()).env("SUREFOOT_DATA_DIR", place.data());
+    command.env_remove("SUREFOOT_STORE").env_remove("RUST_LOG");
     let ran = place.ran(command);
     let said = std::fs::read_to_string(place.path().join("said")).unwrap_or_default();
     assert_eq!(ran.status, 0, "{said}\n{}{}", ran.stdout, ran.stderr);

@@ -11,6 +11,8 @@ mod dry_run;
 mod full_disk;
 mod json;
 mod place;
+#[path = "../../../../tests/common/port.rs"]
+mod port;
 mod secrets;
 mod signals;
 mod takeover;

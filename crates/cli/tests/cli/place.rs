@@ -1,7 +1,10 @@
 //! A folder of its own for each test, and the binary run in it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -21,7 +24,11 @@ pub(crate) struct Ran {
 }
 
 /// A command that still runs. It is killed when the test is done with it.
-pub(crate) struct Live(Child);
+pub(crate) struct Live {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
+}
 
 impl Place {
     pub(crate) fn new() -> Self {
@@ -73,7 +80,10 @@ impl Place {
     }
 
     pub(crate) fn started(&self, mut command: Command) -> Live {
-        Live(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::default();
+        let listener = Some(listen(child.stderr.take().unwrap(), &said));
+        Live { child, said, listener }
     }
 
     /// Waits until the run with this key is as `wanted`, and gives it.
@@ -121,32 +131,48 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
+/// Takes down what is said, as it is said.
+fn listen(stderr: ChildStderr, said: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let said = said.clone();
+    std::thread::spawn(move || {
+        let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
+        while stderr.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            said.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    })
+}
+
 impl Live {
+    /// Waits until it has said this on its error output.
+    pub(crate) fn until_said(&self, words: &str) {
+        eventually(words, || self.said.lock().unwrap().contains(words).then_some(()));
+    }
+
     /// Waits until it is the worker of the store.
     pub(crate) fn until_worker(&self, place: &Place) {
-        let (lock, id) = (place.data().join("surefoot.db.worker-lock"), self.0.id().to_string());
+        let (lock, id) = (place.data().join("surefoot.db.worker-lock"), self.child.id().to_string());
         eventually("this worker", || std::fs::read_to_string(&lock).ok().filter(|pid| pid.trim() == id));
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
     /// Waits for its end, and gives its exit status and error output.
     pub(crate) fn end(mut self) -> (i32, String) {
-        use std::io::Read as _;
-        let mut stderr = String::new();
-        self.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (status(self.0.wait().unwrap()), stderr)
+        self.listener.take().unwrap().join().unwrap();
+        let said = std::mem::take(&mut *self.said.lock().unwrap());
+        (status(self.child.wait().unwrap()), said)
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,9 +1,9 @@
-// Lets the real BullMQ fill a queue: node fill.mjs PORT QUEUE PREFIX STALLED_CHECK, in a folder that has bullmq installed.
-// Prints `ready` once one job is active, and works on it until it is killed.
+// Lets the real BullMQ fill a queue: node fill.mjs PORT QUEUE PREFIX STALLED_CHECK LOCK, in a folder that has bullmq installed.
+// LOCK is how many milliseconds a job is its worker's without a word of it. Prints `ready` once one job is active, and works on it until it is killed.
 import { createRequire } from "node:module";
 
 const { Queue, Worker } = createRequire(`${process.cwd()}/`)("bullmq");
-const [port, name, prefix, stalledCheck] = process.argv.slice(2);
+const [port, name, prefix, stalledCheck, lock] = process.argv.slice(2);
 const connection = { host: "127.0.0.1", port: Number(port), maxRetriesPerRequest: null };
 const queue = new Queue(name, { connection, prefix });
 
@@ -23,6 +23,6 @@ const run = async (job) => {
   console.log("ready");
   await new Promise(() => setInterval(() => {}, 1000));
 };
-const options = { connection, prefix, concurrency: 1, lockDuration: 1000, stalledInterval: 600_000 };
+const options = { connection, prefix, concurrency: 1, lockDuration: Number(lock), stalledInterval: 600_000 };
 const worker = new Worker(name, run, { ...options, skipStalledCheck: stalledCheck !== "check" });
 worker.on("error", (error) => console.error(error));

@@ -16,19 +16,19 @@ use server::Server;
 /// The version that the layout of the keys was checked against.
 const BULLMQ: &str = "5.81.5";
 
-/// A folder with BullMQ in it. Installed once, beside what cargo builds.
+/// A folder with BullMQ in it, beside what cargo builds. `./dev test` installs it; so does whoever comes first without.
 fn bullmq() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bullmq-{BULLMQ}"));
-        if !folder.join("installed").exists() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bullmq");
+        let package = folder.join("node_modules/bullmq/package.json");
+        if !std::fs::read_to_string(package).is_ok_and(|text| text.contains(&format!("\"version\": \"{BULLMQ}\""))) {
             std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("package.json"), "{}").unwrap();
-            let install = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
-            let npm = Command::new("npm").args(install).arg(format!("bullmq@{BULLMQ}")).current_dir(&folder).output();
-            let npm = npm.expect("npm is here: ./dev test installs it");
-            assert!(npm.status.success(), "{}", String::from_utf8_lossy(&npm.stderr));
-            std::fs::write(folder.join("installed"), "").unwrap();
+            let install = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
+            let mut npm = Command::new("npm");
+            let npm = npm.args(install).arg("--prefix").arg(&folder).arg(format!("bullmq@{BULLMQ}")).output();
+            let npm = npm.expect("npm is here: ./dev test installs it, and BullMQ");
+            assert!(npm.status.success(), "run ./dev test: {}", String::from_utf8_lossy(&npm.stderr));
         }
         folder
     })
@@ -37,17 +37,22 @@ fn bullmq() -> &'static Path {
 /// A process of BullMQ with a job that does not end. Killed when the test is done with it.
 struct Filler(Child);
 
+/// How long a job stays its worker's without a word of it, in milliseconds: longer than any test, and soon over.
+const LONG: u32 = 60_000;
+const SHORT: u32 = 5_000;
+
 impl Filler {
     /// Returns once the job is active.
-    fn start(server: &Server, queue: &str, check: &str) -> Self {
+    fn start(server: &Server, queue: &str, check: &str, lock: u32) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/bullmq/fill.mjs");
         let mut node = Command::new("node");
-        node.arg(script).args([&server.port().to_string(), queue, "bull", check]).current_dir(bullmq());
-        let mut child = node.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("node is here");
+        node.arg(script).args([&server.port().to_string(), queue, "bull", check, &lock.to_string()]);
+        node.current_dir(bullmq()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut filler = Self(node.spawn().expect("node is here"));
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(filler.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
-        Self(child)
+        filler
     }
 
     fn kill(mut self) {
@@ -90,7 +95,7 @@ const SAFE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always", "--sav
 #[test]
 fn a_healthy_queue_of_the_real_bullmq_has_nothing_broken() {
     let server = Server::start(SAFE);
-    let _filler = Filler::start(&server, "init", "check");
+    let _filler = Filler::start(&server, "init", "check", LONG);
     let (status, report) = examine(&server, &[]);
     assert_eq!((status, &report["promises_hold"]), (0, &Value::Bool(true)), "{report:#}");
     let expect = [
@@ -107,7 +112,7 @@ fn a_healthy_queue_of_the_real_bullmq_has_nothing_broken() {
 fn a_dead_worker_leaves_a_stalled_job() {
     let server = Server::start(SAFE);
     for (queue, check, level) in [("checked", "check", "warn"), ("unchecked", "no", "broken")] {
-        let filler = Filler::start(&server, queue, check);
+        let filler = Filler::start(&server, queue, check, SHORT);
         assert_eq!(about(&examine(&server, &["--queue", queue]).1, &format!("queue {queue}")).len(), 3);
         filler.kill();
         let expect = format!("{level}: 1 active job without a lock: endless-1");
@@ -124,7 +129,7 @@ fn a_dead_worker_leaves_a_stalled_job() {
 #[test]
 fn jobs_without_data_and_jobs_on_no_list_are_told() {
     let server = Server::start(SAFE);
-    let _filler = Filler::start(&server, "init", "check");
+    let _filler = Filler::start(&server, "init", "check", LONG);
     server.command(&["DEL", "bull:init:next-1"]);
     server.command(&["LREM", "bull:init:wait", "0", "next-2"]);
     let (status, report) = examine(&server, &["--queue", "init"]);

@@ -1,12 +1,12 @@
 //! A real Redis server of the test's own: a free port, a folder of its own, ended by its process id.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use crate::place::eventually;
+use crate::port::free_port;
 
 pub(super) struct Server {
-    child: Child,
+    process: Process,
     port: u16,
     arguments: Vec<String>,
     folder: tempfile::TempDir,
@@ -18,15 +18,8 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let password = arguments.iter().position(|word| word == "--requirepass").map(|at| arguments[at + 1].clone());
-        // The port is free now; should another take it first, this server ends at once and the next is tried.
-        let (child, port) = (0..20)
-            .find_map(|_| {
-                let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-                let mut child = spawn(&folder, port, &arguments);
-                answers(&mut child, port).then_some((child, port))
-            })
-            .expect("a redis-server starts");
-        Self { child, port, arguments, folder, password }
+        let port = free_port();
+        Self { process: Process::start(&folder, port, &arguments), port, arguments, folder, password }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -58,33 +51,39 @@ impl Server {
 
     /// kill -9, and a new server on what is on the disk.
     pub(super) fn kill_and_restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn(&self.folder, self.port, &self.arguments);
-        assert!(answers(&mut self.child, self.port), "it starts again");
+        self.process.end();
+        self.process = Process::start(&self.folder, self.port, &self.arguments);
     }
 }
 
-impl Drop for Server {
+/// Killed when the test is done with it.
+struct Process(Child);
+
+impl Process {
+    /// Returns once it takes connections.
+    fn start(folder: &tempfile::TempDir, port: u16, arguments: &[String]) -> Self {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder.path()).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = Self(command.spawn().expect("redis-server is here: ./dev test installs it"));
+        eventually("an answer of redis-server", || {
+            assert!(process.0.try_wait().unwrap().is_none(), "redis-server ends at once");
+            loaded(port).then_some(())
+        });
+        process
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
-}
-
-fn spawn(folder: &tempfile::TempDir, port: u16, arguments: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder.path()).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("redis-server is here: ./dev test installs it")
-}
-
-/// Waits until it takes connections, or has ended.
-fn answers(child: &mut Child, port: u16) -> bool {
-    eventually("an answer of redis-server", || match child.try_wait().unwrap() {
-        Some(_) => Some(false),
-        None => loaded(port).then_some(true),
-    })
 }
 
 /// A server that wants a password, or still loads, answers with an error; only the last is worth waiting for.
