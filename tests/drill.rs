@@ -9,7 +9,7 @@ mod common;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use common::{Place, Started, git, lines, text, until};
+use common::{Place, Started, git, is_alive, lines, text, until};
 use serde_json::Value;
 use surefoot_scratch_postgres::ScratchPostgres;
 
@@ -17,21 +17,54 @@ use surefoot_scratch_postgres::ScratchPostgres;
 const POSTGRES: &[&str] = &["--postgres"];
 const SQLITE: &[&str] = &[];
 
-/// Runs these faults one after the other; every one must take place and be clean.
+/// How often a fault is brought about before its time counts as too long.
+const TRIES: usize = 3;
+
+/// Runs these faults one after the other; every one must take place and be clean. A machine that has other things to do can
+/// spoil a time and nothing else: what was only late is tried again, and the counts must be right in every try.
 fn clean(store: &[&str], projects: u32, faults: &[&str]) {
-    let place = Place::new();
-    let report = report(&place, projects, faults, store, 0);
-    for row in report["faults"].as_array().expect("faults") {
-        assert_eq!(row["result"], "clean", "{row:#}");
+    let mut left = faults.to_vec();
+    for _ in 0..TRIES {
+        let (status, report) = drilled(&Place::new(), projects, &left, store);
+        let rows = report["faults"].as_array().expect("faults");
+        assert_eq!(rows.len(), left.len(), "{report:#}");
+        let late = rows.iter().filter(|row| row["result"] != "clean").inspect(|row| expect_late(row));
+        let late: Vec<&Value> = late.map(|row| &row["fault"]).collect();
+        left.retain(|fault| late.contains(&&Value::from(*fault)));
+        assert_eq!((left.len(), status), (late.len(), Some(i32::from(!late.is_empty()))), "{report:#}");
+        if left.is_empty() {
+            return;
+        }
     }
-    assert_eq!(report["faults"].as_array().map(Vec::len), Some(faults.len()));
+    panic!("{left:?}: too late {TRIES} times");
+}
+
+/// All that is wrong with this row is how long it took.
+fn expect_late(row: &Value) {
+    let is_late = |wrong: &str| {
+        let slow = wrong.starts_with("it took ") && wrong.contains(" until every project moved again, and ");
+        slow || wrong.starts_with("no project was running when the fault came")
+    };
+    let wrong: Vec<&str> = row["wrong"].as_array().expect("reasons").iter().filter_map(Value::as_str).collect();
+    let counts = ["stuck", "completed_steps_run_again", "duplicate_effects", "failed"];
+    let is_counted_well = counts.iter().all(|count| row[count] == 0);
+    let is_only_late = row["result"] == "unclean" && !wrong.is_empty() && wrong.iter().all(|wrong| is_late(wrong));
+    assert!(is_only_late && is_counted_well, "{row:#}");
+    eprintln!("once more: {wrong:?}");
 }
 
 /// What the drill prints, with the exit status that it must have.
 fn report(place: &Place, projects: u32, faults: &[&str], more: &[&str], status: i32) -> Value {
+    let (seen, report) = drilled(place, projects, faults, more);
+    assert_eq!(seen, Some(status), "{report:#}");
+    report
+}
+
+/// The drill's exit status, and what it prints.
+fn drilled(place: &Place, projects: u32, faults: &[&str], more: &[&str]) -> (Option<i32>, Value) {
     let output = place.command(&arguments(projects, faults, more)).output().expect("the binary runs");
-    assert_eq!(output.status.code(), Some(status), "{faults:?}\n{}", text(&output));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    let report = serde_json::from_slice(&output.stdout);
+    (output.status.code(), report.unwrap_or_else(|error| panic!("{faults:?}: {error}\n{}", text(&output))))
 }
 
 fn arguments<'a>(projects: u32, faults: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -197,6 +230,11 @@ fn ledger(scene: &Path) -> Vec<Value> {
     lines(&scene.join("ledger.jsonl")).iter().map(|line| serde_json::from_str(line).expect("a line")).collect()
 }
 
+/// The worker that wrote a line.
+fn pid(line: &Value) -> u32 {
+    line["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a process id")
+}
+
 #[test]
 fn a_forged_line_and_a_second_commit_are_seen() {
     let place = Place::new();
@@ -229,11 +267,9 @@ fn a_forged_line_and_a_second_commit_are_seen() {
 fn projects_that_nobody_carries_on_are_seen() {
     let place = Place::new();
     let (drill, scene) = started(&place, "worker-killed");
-    let pids =
-        || ledger(&scene).iter().filter_map(|line| line["pid"].as_u64()).collect::<std::collections::BTreeSet<_>>();
     let second = until("another worker takes over", || {
-        let first = ledger(&scene).first()?["pid"].as_u64();
-        pids().into_iter().find(|pid| Some(*pid) != first)
+        let pids: Vec<u32> = ledger(&scene).iter().map(pid).collect();
+        pids.iter().copied().find(|pid| *pid != pids[0])
     });
     assert!(std::process::Command::new("kill").args(["-STOP", &second.to_string()]).status().expect("kill").success());
     let output = drill.finish();
@@ -249,19 +285,13 @@ fn nothing_that_a_drill_started_outlives_it() {
     for signal in ["-INT", "-KILL"] {
         let place = Place::new();
         let (drill, scene) = started(&place, "step-fails");
-        let worker = until("a worker works", || ledger(&scene).first().and_then(|line| line["pid"].as_u64()));
+        let worker = until("a worker works", || ledger(&scene).first().map(pid));
         assert!(is_alive(worker));
         drill.signal(signal);
         let status = drill.finish().status;
         assert_eq!(status.code(), if signal == "-INT" { Some(130) } else { None });
         until("the worker is gone", || (!is_alive(worker)).then_some(()));
     }
-}
-
-/// A zombie that nobody has collected yet is no longer alive.
-fn is_alive(pid: u64) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    !status.is_empty() && !status.contains("State:\tZ")
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::net::TcpListener;
 use serde_json::{Value, json};
 
 use common::server::{Server, free_port};
-use common::{Place, git, lines, text, until};
+use common::{Place, git, is_alive, lines, text, until};
 
 fn ended(place: &Place, run: &str) -> Value {
     until("the run ends", || {
@@ -30,7 +30,7 @@ fn ended(place: &Place, run: &str) -> Value {
     })
 }
 
-/// Two steps, the first of which writes a line, and takes a while.
+/// Two steps that write lines, the second of which waits until the test lets it go on.
 const SLOW: &str = r#"
 workflow: slow
 steps:
@@ -39,7 +39,7 @@ steps:
     with: { shell: 'echo one >> "$LEDGER"; sleep 0.2' }
   - id: two
     action: command.run
-    with: { shell: 'echo two >> "$LEDGER"; sleep 2; echo end >> "$LEDGER"' }
+    with: { shell: 'echo $$ >> "$LEDGER.pids"; echo two >> "$LEDGER"; until [ -e "$LEDGER.go" ]; do sleep 0.02; done; echo end >> "$LEDGER"' }
 "#;
 
 #[test]
@@ -114,8 +114,11 @@ fn killed_and_started_again_it_carries_on() {
     let run = server.submit("slow", &json!({}));
     let ledger = place.path("ledger");
     until("the second step is under way", || lines(&ledger).contains(&"two".to_owned()).then_some(()));
+    let shell = lines(&place.path("ledger.pids"))[0].parse().unwrap();
     server.process.kill();
     let server = Server::start(&place, &["--workflows", "flows"]);
+    until("it is under way again, and here alone", || (lines(&ledger).len() == 3 && !is_alive(shell)).then_some(()));
+    std::fs::write(place.path("ledger.go"), "").unwrap();
     let run = ended(&place, &run);
     assert_eq!(lines(&ledger), ["one", "two", "two", "end"], "the first step did not run again");
     assert_eq!(run["steps"][1]["interruptions"], 1);
@@ -133,7 +136,7 @@ fn nobody_from_elsewhere_finds_it_open() {
     // With an admin's token it starts.
     let process = place.start(&mut place.command(&["serve", "--listen", &listen]));
     let port = listen.rsplit_once(':').unwrap().1.parse().unwrap();
-    let server = Server { process, port, token: None };
+    let mut server = Server { process, port, token: None };
     server.until_ready();
     assert_eq!(server.ask("GET", "/api/v1/runs", None, "").0, 401);
 }
@@ -179,7 +182,10 @@ fn what_stands_in_its_way_is_said_before_anything_starts() {
     assert!(!place.data().join("surefoot.db").exists(), "nothing was made");
     let server = Server::start(&place, &[]);
     check(3, &["serve", "--listen", &format!("127.0.0.1:{}", free_port())], "another worker process lives");
-    // The same command once more, in the same place.
+    // The same command once more, in the same place; whoever holds the store is known by its lease.
+    let heartbeat = || server.json("/api/v1/workers")["workers"][0]["heartbeat_at"].clone();
+    let before = heartbeat();
+    until("a fresh lease", || (heartbeat() != before).then_some(()));
     check(3, &["serve", "--listen", &format!("127.0.0.1:{}", server.port)], "another worker process lives");
     drop(server);
 }

@@ -1,6 +1,7 @@
 //! A data directory, the real binary on it, and what it left behind.
 
 pub(crate) mod node;
+pub(crate) mod port;
 pub(crate) mod server;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use surefoot::{Clock as _, SystemClock, Timestamp};
 
 /// The longest that anything here may take before the test says that it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,11 +32,13 @@ impl Place {
         self.path("data")
     }
 
-    /// The binary, with nothing of this process's environment that it would listen to.
+    /// The binary, with nothing of the tester's own settings.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_surefoot"));
-        command.args(args).current_dir(self.folder.path()).env("SUREFOOT_DATA_DIR", self.data());
-        command.env_remove("SUREFOOT_STORE").env_remove("RUST_LOG").stdin(Stdio::null());
+        command.args(args).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        // Where the programs are that it starts is the machine's matter.
+        command.envs(["PATH", "SUREFOOT_PG_BIN"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.env("HOME", self.folder.path()).env("USER", "tester").env("SUREFOOT_DATA_DIR", self.data());
         command
     }
 
@@ -89,6 +93,14 @@ impl Started {
     pub(crate) fn finish(mut self) -> Output {
         self.0.take().expect("started once").wait_with_output().expect("it ends")
     }
+
+    /// Fails when it has ended, with what it said.
+    pub(crate) fn expect_alive(&mut self) {
+        let ended = self.0.as_mut().expect("started").try_wait().expect("it can be asked");
+        let Some(status) = ended else { return };
+        let output = self.0.take().expect("started once").wait_with_output().expect("it has ended");
+        panic!("it has ended with {status}: {}", text(&output));
+    }
 }
 
 impl Drop for Started {
@@ -116,9 +128,33 @@ pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// The lines of a file that may not be there yet.
+/// The lines of a file that may not be there yet. One that has no end is being written.
 pub(crate) fn lines(path: &Path) -> Vec<String> {
-    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+}
+
+/// Now, by the clock that `date` in a step tells.
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+/// What `date +%s%N` said.
+pub(crate) fn stamped(nanoseconds: &str) -> Timestamp {
+    let nanoseconds: i64 = nanoseconds.parse().expect("nanoseconds");
+    Timestamp::from_micros(nanoseconds / 1000)
+}
+
+/// The middle of what was measured several times: a moment in which the machine did something else spoils one at most.
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// A zombie that nobody has collected yet is no longer alive.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    !status.is_empty() && !status.contains("State:\tZ")
 }
 
 pub(crate) fn git(folder: &Path, args: &[&str]) -> String {

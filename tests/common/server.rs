@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 
+pub(crate) use super::port::free_port;
 use super::{PATIENCE, Place, Started, until};
 
 /// A server that answers.
@@ -40,13 +40,20 @@ impl Server {
         let listen = format!("127.0.0.1:{port}");
         let args = [&["serve", "--listen", &listen], more].concat();
         let process = place.start(&mut command(&args));
-        let server = Self { process, port, token: None };
+        let mut server = Self { process, port, token: None };
         server.until_ready();
         server
     }
 
-    pub(crate) fn until_ready(&self) {
-        until("the server is ready", || self.try_ask("GET", "/readyz", None, "").filter(|(status, _)| *status == 200));
+    pub(crate) fn until_ready(&mut self) {
+        until("the server is ready", || {
+            self.process.expect_alive();
+            self.is_ready().then_some(())
+        });
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.try_ask("GET", "/readyz", None, "").is_some_and(|(status, _)| status == 200)
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
@@ -117,17 +124,6 @@ impl Server {
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
-}
-
-/// One that nobody else is given before this process ends. Who listens on it is not disturbed: a socket that is bound and does
-/// not listen stands in the way only of those who take any port.
-pub(crate) fn free_port() -> u16 {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("it is not bound yet");
-    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
-    let port = socket.local_addr().expect("an address").port();
-    std::mem::forget(socket);
-    port
 }
 
 /// A run's event stream, message by message.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use surefoot_scratch_postgres::ScratchPostgres;
 
+use crate::common::port::free_port;
 use crate::common::{text, until};
 use crate::ledger::Ledger;
 use crate::proxy::{Proxy, When};
@@ -20,8 +21,9 @@ fn migrate_false_makes_no_schema_until_it_is_asked_to() {
     let cluster = ScratchPostgres::shared();
     let (ledger, name) = on(cluster, "[postgres]\nmigrate = false\n");
     let schemas = || cluster.psql(&name, "SELECT count(*) FROM pg_namespace WHERE nspname = 'surefoot'");
-    let file = ledger.seven("0");
-    for args in [&["submit", &file, "--key", "one"][..], &["worker"], &["run", &file], &["serve"]] {
+    let (file, listen) = (ledger.seven("0"), format!("127.0.0.1:{}", free_port()));
+    let serve = ["serve", "--listen", &listen];
+    for args in [&["submit", &file, "--key", "one"][..], &["worker"], &["run", &file], &serve] {
         let output = ledger.run(args);
         assert_eq!(output.status.code(), Some(3), "{args:?}: {}", text(&output));
         let expect = "there is no store in the schema surefoot: `surefoot migrate` makes one";
@@ -101,18 +103,18 @@ const IN_TIME: Duration = Duration::from_secs(4);
 fn a_server_that_hangs_is_given_up_within_the_timeouts() {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
     let (ledger, _) = on(&cluster, "[postgres]\nconnect_timeout = '1s'\n");
-    ledger.submit(&ledger.seven("0"), "before");
+    ledger.until_submitted(&ledger.seven("0"), "before");
     let frozen = Frozen::freeze(&cluster.data());
     refused_in_time(&ledger, &ledger.store, IN_TIME);
     drop(frozen);
-    ledger.submit(&ledger.seven("0"), "one");
+    ledger.until_submitted(&ledger.seven("0"), "one");
 }
 
 #[test]
 fn a_server_that_hangs_in_mid_operation_is_given_up_within_the_timeout() {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
     let (ledger, name) = on(&cluster, "[postgres]\noperation_timeout = '1s'\n");
-    ledger.submit(&ledger.seven("0"), "before");
+    ledger.until_submitted(&ledger.seven("0"), "before");
     let (data, (keep, kept)) = (cluster.data(), std::sync::mpsc::channel());
     // As the first write comes, the whole server hangs.
     let proxy = Proxy::start(cluster.port(), 1, When::Meanwhile, move |_| {
@@ -121,7 +123,7 @@ fn a_server_that_hangs_in_mid_operation_is_given_up_within_the_timeout() {
     refused_in_time(&ledger, &proxy.url_of(&name), IN_TIME + Duration::from_secs(1));
     drop(kept.recv().expect("it was frozen"));
     // The same again, whatever became of the first.
-    ledger.submit(&ledger.seven("0"), "one");
+    ledger.until_submitted(&ledger.seven("0"), "one");
     let runs = cluster.psql(&name, "SELECT count(*) FROM surefoot.runs WHERE key = 'one'").expect("an answer");
     assert_eq!(runs, "1");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-use crate::common::{Started, text, until};
+use crate::common::{Started, is_alive, median, now, text, until};
 use crate::ledger::{Ledger, Teller};
 use crate::proxy::{Proxy, When, Write};
 
@@ -81,12 +81,6 @@ fn kill(pid: u32) {
     let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
 }
 
-/// A zombie that nobody has collected yet is no longer alive.
-fn is_alive(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    !status.is_empty() && !status.contains("State:\tZ")
-}
-
 /// What can be lived through; gives the write at which it went wrong, if there was such a one.
 type Story = fn(&Crash<'_>) -> Option<Write>;
 
@@ -150,11 +144,8 @@ fn by_one_process(crash: &Crash<'_>) -> Option<Write> {
 fn by_a_worker_apart(crash: &Crash<'_>) -> Option<Write> {
     let ledger = crash.ledger();
     let file = ledger.light(&Teller::of(&ledger));
-    let run = until("it is submitted", || {
-        // The server may be coming up again.
-        let output = ledger.run(&["submit", &file, "--key", "the-one"]);
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    });
+    // The server may be coming up again.
+    let run = ledger.until_submitted(&file, "the-one");
     let Victim { proxy, process } = crash.victim(&ledger, &["worker"]);
     let is_completed = || ledger.status(&run).as_deref() == Some("completed");
     until(&format!("{crash}: the run or the worker ends"), || {
@@ -288,18 +279,24 @@ fn the_session_of_who_submits_without_a_key_is_ended_before_and_after_every_writ
 /// The same host starts its worker again: what the dead one held moves within a second, whatever the lease.
 #[test]
 fn a_restart_on_the_same_host_does_not_wait_for_the_lease() {
-    let cluster = ScratchPostgres::shared();
-    let ledger = Ledger::new(&cluster.fresh_database().expect("a database"), "");
-    let file = ledger.seven("0.3");
+    let took: Vec<Duration> = (0..3).map(|_| restarted()).collect();
+    eprintln!("moved again after the restart: {took:?}");
+    let took = median(took);
+    assert!(took < Duration::from_secs(if cfg!(debug_assertions) { 2 } else { 1 }), "moved again after {took:?}");
+}
+
+/// Kills a worker in the midst of a step and starts it again: how long it takes until the step runs, by its own stamp.
+fn restarted() -> Duration {
+    let ledger = Ledger::new(&ScratchPostgres::shared().fresh_database().expect("a database"), "");
+    let file = ledger.gated();
     let worker = ledger.start(&["worker"]);
     let run = ledger.submit(&file, "one");
     ledger.until_lines("begin", 2);
     worker.kill();
-    let began = std::time::Instant::now();
+    let start = now();
     let _worker = ledger.start(&["worker"]);
-    ledger.until_lines("begin", 3);
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(if cfg!(debug_assertions) { 2 } else { 1 }), "moved again after {took:?}");
-    eprintln!("moved again {took:?} after the restart");
+    let moved = ledger.until_line("begin", 3);
+    ledger.open();
     assert_eq!(ledger.check(&ledger.until_completed(&run), "restart"), 1);
+    moved.since(start)
 }

@@ -6,8 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use surefoot::Timestamp;
 
-use crate::common::{Place, Started, lines, until};
+use crate::common::{Place, Started, lines, stamped, text, until};
 
 /// Listens to steps that ask by HTTP, and writes the lines that the others write themselves. It goes on until the process ends.
 pub(crate) struct Teller {
@@ -70,6 +71,25 @@ impl Ledger {
     /// A workflow of seven steps, each of which writes its line and then takes this many seconds. One leaves a file in its
     /// workspace, which makes its commit a transaction of its own.
     pub(crate) fn seven(&self, seconds: &str) -> String {
+        self.steps(&format!("sleep {seconds}"))
+    }
+
+    /// The same, but that the second takes until it is let go on.
+    pub(crate) fn gated(&self) -> String {
+        let gate = self.gate();
+        self.steps(&format!("[ $SUREFOOT_STEP != s2 ] || until [ -e {} ]; do sleep 0.02; done", gate.display()))
+    }
+
+    /// Lets go on what waits at the gate.
+    pub(crate) fn open(&self) {
+        std::fs::write(self.gate(), "").expect("written");
+    }
+
+    fn gate(&self) -> PathBuf {
+        self.place.path("gate")
+    }
+
+    fn steps(&self, between: &str) -> String {
         let path = self.place.path("seven.yaml");
         let ledger = self.file();
         let step = |number: usize| {
@@ -78,7 +98,7 @@ impl Ledger {
                 let what = "$SUREFOOT_RUN $SUREFOOT_STEP $SUREFOOT_IDEMPOTENCY_KEY";
                 format!("echo \"{word} $(date +%s%N) {what}\" >> {}", ledger.display())
             };
-            let shell = format!("{file}{}; sleep {seconds}; {}", say("begin"), say("end"));
+            let shell = format!("{file}{}; {between}; {}", say("begin"), say("end"));
             format!("  - {{ id: s{number}, action: command.run, with: {{ shell: '{shell}' }} }}\n")
         };
         let steps: String = (1..=7).map(step).collect();
@@ -120,15 +140,23 @@ impl Ledger {
 
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.run(args);
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", crate::common::text(&output)))
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
     }
 
     /// Submits a run by its key; its id.
     pub(crate) fn submit(&self, file: &str, key: &str) -> String {
         let output = self.run(&["submit", file, "--key", key]);
-        assert!(output.status.success(), "{}", crate::common::text(&output));
+        assert!(output.status.success(), "{}", text(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// The same on a store that may not answer in time, or not yet: whoever submits is told to try again, and does.
+    pub(crate) fn until_submitted(&self, file: &str, key: &str) -> String {
+        until(&format!("{key} is submitted"), || {
+            let output = self.run(&["submit", file, "--key", key]);
+            assert!(matches!(output.status.code(), Some(0 | 3)), "{}", text(&output));
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        })
     }
 
     /// How often each step of a run began.
@@ -147,9 +175,18 @@ impl Ledger {
 
     /// Waits until so many lines of this kind are there.
     pub(crate) fn until_lines(&self, word: &str, count: usize) {
+        until(&format!("{count} lines of {word}"), || (self.lines(word).len() >= count).then_some(()));
+    }
+
+    /// When the line of this kind with this number was written, which is waited for.
+    pub(crate) fn until_line(&self, word: &str, number: usize) -> Timestamp {
+        self.until_lines(word, number);
+        stamped(self.lines(word)[number - 1].split(' ').nth(1).expect("a time"))
+    }
+
+    pub(crate) fn lines(&self, word: &str) -> Vec<String> {
         let prefix = format!("{word} ");
-        let enough = || lines(&self.file()).iter().filter(|line| line.starts_with(&prefix)).count() >= count;
-        until(&format!("{count} lines of {word}"), || enough().then_some(()));
+        lines(&self.file()).into_iter().filter(|line| line.starts_with(&prefix)).collect()
     }
 
     /// A run's status; `None` while the store does not answer.
@@ -158,9 +195,10 @@ impl Ledger {
         shown["status"].as_str().map(str::to_owned)
     }
 
+    /// A store that does not answer says nothing of the run.
     pub(crate) fn until_completed(&self, run: &str) -> Value {
         until(&format!("{run} is completed"), || {
-            let shown = self.json(&["show", run, "--json"]);
+            let shown: Value = serde_json::from_slice(&self.run(&["show", run, "--json"]).stdout).ok()?;
             assert_ne!(shown["status"], "failed", "{shown:#}");
             (shown["status"] == "completed").then_some(shown)
         })

@@ -16,7 +16,7 @@ fn outage(away: impl FnOnce(&ScratchPostgres, &Ledger)) {
     let ledger = Ledger::new(&cluster.url(), CONFIG);
     let file = ledger.seven("0.3");
     let worker = ledger.start(&["worker"]);
-    let runs: Vec<String> = ["one", "two", "three"].iter().map(|key| ledger.submit(&file, key)).collect();
+    let runs: Vec<String> = ["one", "two", "three"].iter().map(|key| ledger.until_submitted(&file, key)).collect();
     ledger.until_lines("begin", 5);
     away(&cluster, &ledger);
     for run in &runs {

@@ -13,14 +13,15 @@ fn two_workers_through_a_pooler_in_transaction_mode() {
     // Fewer connections than the two workers have sessions.
     let bouncer = ScratchBouncer::start(cluster, 4).expect("pgbouncer");
     let ledger = Ledger::new(&bouncer.url_of(name), "");
-    let file = ledger.seven("0.05");
+    // So long that the one worker is not done with its four before the other looks for work, as each does once a second.
+    let file = ledger.seven("0.3");
     let _workers = [ledger.start(&["worker", "--concurrency", "4"]), ledger.start(&["worker", "--concurrency", "4"])];
     until("both workers are there", || {
         let workers = cluster.psql(name, "SELECT count(*) FROM surefoot.workers").ok()?;
         (workers == "2").then_some(())
     });
     let submit = "SELECT surefoot.submit('seven', '{}', 'project-' || n) FROM generate_series(1, 8) AS n";
-    ledger.run(&["submit", &file, "--key", "first"]);
+    ledger.submit(&file, "first");
     let runs = cluster.psql(name, submit).expect("submitted, all at once");
     let runs: Vec<&str> = runs.lines().collect();
     for run in &runs {

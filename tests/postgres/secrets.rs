@@ -1,10 +1,11 @@
 //! A password in the store's address is shown to nobody: not by a page, the API, a command, an error or a log.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use surefoot_scratch_postgres::{ScratchOptions, ScratchPostgres};
 
+use crate::common::port::free_port;
 use crate::common::{text, until};
 use crate::ledger::Ledger;
 
@@ -40,7 +41,7 @@ fn the_password_of_the_database_is_shown_nowhere() {
     let ledger = Ledger::new(&cluster.url_with("postgres", "postgres", Some(WRITTEN)), "");
     // Which it says, so that there is something in the log.
     std::fs::remove_file(ledger.place.data().join("surefoot.toml")).expect("removed");
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free_port();
     let mut serve = ledger.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
     let serve = ledger.place.start(serve.env("RUST_LOG", "trace"));
     until("the server is ready", || get(port, "/readyz").filter(|answer| is_ok(answer)));

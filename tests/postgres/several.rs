@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use surefoot::{Client, Handlers, Store, Submit, Worker, WorkerOptions, Workflow, handler_fn};
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-use crate::common::{lines, until};
+use crate::common::{PATIENCE, lines, median, now, text, until};
 use crate::ledger::Ledger;
 
 const CONCURRENCY: usize = 5;
@@ -59,6 +59,28 @@ fn worst_window(starts: &[i64], per: Duration) -> usize {
     starts.iter().map(in_window).max().unwrap_or(0)
 }
 
+/// Submits thirty runs of three keys, and waits until they have ended.
+async fn thirty(ledger: &Ledger) -> usize {
+    let store: Arc<dyn Store> = Arc::new(PostgresStore::options(&ledger.store).open().await.expect("a store"));
+    let (client, workflow, mut runs) = (Client::new(store), limited(ledger), Vec::new());
+    for number in 0..30 {
+        let key = format!("tenant-{}", number % 3);
+        let submit = Submit::new(workflow.clone()).parameters(json!({ "key": key })).concurrency_key(&key);
+        runs.push(client.submit(submit).await.expect("submitted").run.id);
+    }
+    for run in &runs {
+        client.wait(*run).await.expect("it ends");
+    }
+    runs.len()
+}
+
+/// How many workers have started runs.
+fn took_part(database: &str) -> usize {
+    let started =
+        "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
+    ScratchPostgres::shared().psql(database, started).expect("an answer").parse().expect("a number")
+}
+
 /// That many workers on one queue with a concurrency, a rate and a limit per key.
 fn limits_hold_over(workers: usize) {
     let cluster = ScratchPostgres::shared();
@@ -68,25 +90,20 @@ fn limits_hold_over(workers: usize) {
     let set = ["queue", "set", "limited", "--concurrency", "5", "--concurrency-per-key", "2", "--rate", "4/500ms"];
     assert!(ledger.run(&["migrate"]).status.success());
     let output = ledger.run(&set);
-    assert!(output.status.success(), "{}", crate::common::text(&output));
+    assert!(output.status.success(), "{}", text(&output));
     let _workers: Vec<_> = (0..workers).map(|_| ledger.start(&["worker"])).collect();
-    let workflow = limited(&ledger);
-    let runs = block_on(async {
-        let store: Arc<dyn Store> = Arc::new(PostgresStore::options(&database).open().await.expect("a store"));
-        let client = Client::new(store);
-        let mut runs = Vec::new();
-        for number in 0..30 {
-            let key = format!("tenant-{}", number % 3);
-            let submit = Submit::new(workflow.clone()).parameters(json!({ "key": key })).concurrency_key(&key);
-            runs.push(client.submit(submit).await.expect("submitted").run.id);
-        }
-        for run in &runs {
-            client.wait(*run).await.expect("it ends");
-        }
-        runs
+    until("all workers are there", || {
+        let there = cluster.psql(name, "SELECT count(*) FROM surefoot.workers").ok()?;
+        (there == workers.to_string()).then_some(())
     });
-    let one = |word: &str| lines(&ledger.file()).iter().filter(|line| line.starts_with(word)).count();
-    assert_eq!((one("begin"), one("end")), (runs.len(), runs.len()), "each effect once");
+    // A worker that has no luck gets more to be quick at.
+    let mut runs = 0;
+    let all_worked = (0..4).any(|_| {
+        runs += block_on(thirty(&ledger));
+        took_part(name) == workers
+    });
+    assert!(all_worked, "{} of {workers} worked on {runs} runs", took_part(name));
+    assert_eq!((ledger.lines("begin").len(), ledger.lines("end").len()), (runs, runs), "each effect once");
     let (most, of_key) = most_at_once(&ledger);
     assert!(most <= CONCURRENCY && of_key <= PER_KEY, "{most} at once, {of_key} of one key");
     assert!(most >= 3, "they do run beside each other: {most}");
@@ -94,9 +111,6 @@ fn limits_hold_over(workers: usize) {
     let starts: Vec<i64> = starts.lines().map(|line| line.parse().expect("a time")).collect();
     let worst = worst_window(&starts, PER);
     assert!(worst <= RATE, "{worst} starts in one window");
-    let took =
-        "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
-    assert_eq!(cluster.psql(name, took).expect("an answer"), workers.to_string(), "all of them worked");
     eprintln!("{workers} workers: {most} at once, {of_key} of one key, {worst} starts in the worst window of {PER:?}");
 }
 
@@ -113,9 +127,16 @@ fn limits_hold_over_three_workers() {
 /// `kill -9` of one worker while another, of another host, lives: the other takes its runs over by their lease.
 #[test]
 fn another_worker_takes_over_within_six_seconds() {
-    let cluster = ScratchPostgres::shared();
-    let ledger = Ledger::new(&cluster.fresh_database().expect("a database"), "");
-    let file = ledger.seven("0.4");
+    let took: Vec<Duration> = (0..3).map(|_| taken_over()).collect();
+    eprintln!("taken over after kill -9: {took:?}");
+    let took = median(took);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// How long it takes from the kill to the step that runs again, by its own stamp.
+fn taken_over() -> Duration {
+    let ledger = Ledger::new(&ScratchPostgres::shared().fresh_database().expect("a database"), "");
+    let file = ledger.gated();
     let first = ledger.start(&["worker"]);
     let run = ledger.submit(&file, "one");
     ledger.until_lines("begin", 2);
@@ -125,14 +146,12 @@ fn another_worker_takes_over_within_six_seconds() {
         let store = async { PostgresStore::options(&ledger.store).open().await.expect("a store").workers().await };
         (block_on(store).expect("workers").len() == 2).then_some(())
     });
-    let begun = lines(&ledger.file()).iter().filter(|line| line.starts_with("begin")).count();
+    let killed = now();
     first.kill();
-    let killed = Instant::now();
-    ledger.until_lines("begin", begun + 1);
-    let took = killed.elapsed();
-    assert!(took < Duration::from_secs(6), "{took:?}");
-    eprintln!("taken over {took:?} after kill -9");
-    ledger.check(&ledger.until_completed(&run), "taken over");
+    let moved = ledger.until_line("begin", 3);
+    ledger.open();
+    assert_eq!(ledger.check(&ledger.until_completed(&run), "taken over"), 1);
+    moved.since(killed)
 }
 
 /// A deploy that rolls: a worker of an older version leaves alone what it does not know, which is seen as such, until one comes
@@ -150,11 +169,19 @@ fn what_a_worker_does_not_know_is_left_to_one_who_does() {
         let unknown = client.submit(Submit::new(Arc::new(plan))).await.expect("submitted").run;
         let run = ledger.submit(&file, "known");
         ledger.check(&ledger.until_completed(&run), "what is known goes on");
-        let waiting = client.waiting(&client.run(unknown.id).await.expect("a run")).await.expect("an answer");
-        let waiting = waiting.expect("it waits").to_string();
-        assert!(waiting.contains("action.of-tomorrow"), "{waiting}");
-        let shown = crate::common::text(&ledger.run(&["show", &unknown.id.to_string()]));
-        assert!(shown.contains("action.of-tomorrow"), "{shown}");
+        // What it waits for is known from the workers that live, as one does again after a moment without a heartbeat.
+        let said = async {
+            loop {
+                let waiting = client.waiting(&client.run(unknown.id).await.expect("a run")).await.expect("an answer");
+                let waiting = waiting.expect("it waits").to_string();
+                let shown = text(&ledger.run(&["show", &unknown.id.to_string()]));
+                if waiting.contains("action.of-tomorrow") && shown.contains("action.of-tomorrow") {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, said).await.expect("it is said which action nobody knows");
 
         let handler = handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| Ok("done"));
         let options = WorkerOptions { version: "tomorrow".to_owned(), workspaces: folder, ..WorkerOptions::default() };

@@ -19,7 +19,7 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
     std::fs::write(place.path("flows/asks.yaml"), ASKS).unwrap();
     let pager = place.path("pager");
     let config = format!(
-        "[alerts]\nevery = '100ms'\n[alerts.notifiers.pager]\nkind = 'command'\n\
+        "[alerts]\nevery = '100ms'\n[alerts.rules]\nslow_store = false\n[alerts.notifiers.pager]\nkind = 'command'\n\
          command = ['sh', '-c', 'echo \"$SUREFOOT_ALERT_STATE $SUREFOOT_ALERT_RULE\" >> {}']\n",
         pager.display()
     );
@@ -46,6 +46,7 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
     let entry = audit["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "alert.acknowledge");
     assert_eq!(entry.expect("it is in the audit log")["actor"], by.as_str(), "{audit:#}");
 
+    until("the pager is told", || (lines(&pager) == ["firing answer"]).then_some(()));
     server.post(200, &format!("/api/v1/runs/{run}/answer"), &json!({ "step": "go", "answer": "approve" }));
     until("it is resolved", || (place.json(&["alerts", "--json"])[0]["state"] == "resolved").then_some(()));
     let over = place.expect(2, &["alerts", "ack", &id]);

@@ -31,6 +31,8 @@ fn config(place: &Place, hook: u16, mail: u16) -> String {
     format!(
         "[alerts]
 every = '100ms'
+[alerts.rules]
+slow_store = false
 [alerts.notifiers.hook]
 kind = 'webhook'
 url = 'http://127.0.0.1:{hook}/hook'
