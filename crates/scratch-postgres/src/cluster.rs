@@ -15,6 +15,12 @@ use crate::watcher::Watcher;
 /// How long a server may take to come up, recovery after a crash included, or to go.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long what is left of a server that was killed, or of sessions that have ended, may be in the way.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Ports that are tried: each may be somebody else's by the time the server binds it.
+const PORTS: usize = 5;
+
 /// A cluster of its own. Dropped, it is killed and its folder removed.
 #[derive(Debug)]
 pub struct ScratchPostgres {
@@ -77,17 +83,29 @@ impl ScratchPostgres {
         let mut initdb = ground.command(&programs.join("initdb"));
         initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
         ground.run(initdb.arg("--pgdata").arg(&data))?;
-        configure(&ground, port, &options)?;
+        configure(&ground, &options)?;
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
         let ScratchOptions { password, .. } = options;
         let databases = AtomicU32::new(0);
-        let cluster = Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, password, databases };
-        cluster.start_again()?;
+        let mut cluster =
+            Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, password, databases };
+        cluster.start_somewhere()?;
         if let Some(password) = &cluster.password {
             cluster.psql("postgres", &format!("ALTER USER postgres PASSWORD '{}'", password.replace('\'', "''")))?;
             cluster.accept()?;
         }
         Ok(cluster)
+    }
+
+    /// The port was free before `initdb`, which takes seconds.
+    fn start_somewhere(&mut self) -> Result<(), ScratchError> {
+        for _ in 1..PORTS {
+            match self.start_again() {
+                Err(error) if error.0.contains("Address already in use") => self.port = free_port()?,
+                done => return done,
+            }
+        }
+        self.start_again()
     }
 
     /// A cluster that all tests of a process share; each takes a [`Self::fresh_database`].
@@ -131,8 +149,10 @@ impl ScratchPostgres {
     /// When the server is not up.
     pub fn fresh_database(&self) -> Result<String, ScratchError> {
         let name = format!("scratch_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.psql("postgres", &format!("CREATE DATABASE {name}"))?;
-        Ok(self.url_of(&name))
+        // Autovacuum, or a session that has just ended, may be in the database that is copied.
+        lingering("is being accessed by other users", || {
+            self.psql("postgres", &format!("CREATE DATABASE {name}")).map(|_| self.url_of(&name))
+        })
     }
 
     /// Runs a statement as the superuser, over the Unix socket, which stays open when TCP is refused. Rows come as lines,
@@ -160,26 +180,36 @@ impl ScratchPostgres {
     /// # Errors
     /// When it does not come up.
     pub fn start_again(&self) -> Result<(), ScratchError> {
+        // A backend that was only just born when its server was killed goes on for a moment.
+        lingering("is still in use", || self.try_start())
+    }
+
+    fn try_start(&self) -> Result<(), ScratchError> {
         let mut server = self.server();
         let log = std::fs::File::options().create(true).append(true).open(self.ground.path().join("log"));
         let log = log.map_err(while_doing("cannot open the server's log"))?;
+        let before = log.metadata().map_or(0, |metadata| metadata.len());
         let mut command = self.ground.command(&self.programs.join("postgres"));
-        command.arg("-D").arg(self.data()).stdout(Stdio::null()).stderr(log);
+        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+        command.stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(while_doing("cannot start postgres"))?;
         *server = Some(child);
         drop(server);
-        self.wait_until_up()
+        self.wait_until_up(before)
     }
 
-    fn wait_until_up(&self) -> Result<(), ScratchError> {
+    /// Says why it does not come up with the words that are in the log since then.
+    fn wait_until_up(&self, log_before: u64) -> Result<(), ScratchError> {
         let begin = Instant::now();
         loop {
             let asked = self.psql("postgres", "SELECT 1");
             let Err(refused) = asked else { return Ok(()) };
             let ended = self.server().as_mut().and_then(|child| child.try_wait().ok().flatten());
             if ended.is_some() || begin.elapsed() > PATIENCE {
-                let log = std::fs::read_to_string(self.ground.path().join("log")).unwrap_or_default();
-                return Err(ScratchError(format!("postgres does not come up: {refused}\n{}", end_of(&log))));
+                let log = std::fs::read(self.ground.path().join("log")).unwrap_or_default();
+                let log = log.get(usize::try_from(log_before).unwrap_or(0)..).map(String::from_utf8_lossy);
+                let why = end_of(&log.unwrap_or_default());
+                return Err(ScratchError(format!("postgres does not come up: {refused}\n{why}")));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -274,6 +304,19 @@ impl Drop for ScratchPostgres {
     }
 }
 
+/// Does something again while it fails for this reason, which passes.
+fn lingering<T>(why: &str, mut attempt: impl FnMut() -> Result<T, ScratchError>) -> Result<T, ScratchError> {
+    let begin = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if error.0.contains(why) && begin.elapsed() < LINGER => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The last lines of a log, which say why.
 fn end_of(log: &str) -> String {
     const SHOWN: usize = 10;
@@ -281,12 +324,12 @@ fn end_of(log: &str) -> String {
     lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
-/// Writes the server's settings.
-fn configure(ground: &Ground, port: u16, options: &ScratchOptions) -> Result<(), ScratchError> {
+/// Writes the server's settings; its port is told when it starts.
+fn configure(ground: &Ground, options: &ScratchOptions) -> Result<(), ScratchError> {
     let conf = ground.path().join("data/postgresql.conf");
     let socket = ground.path().display();
     let mut ours = format!(
-        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = on\n\
+        "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{socket}'\nfsync = on\n\
          max_connections = 200\nlog_min_messages = warning\n"
     );
     if let Some((certificate, key)) = &options.certificate {
@@ -307,4 +350,21 @@ fn signal(signal: &str, pids: &[u32]) -> Result<(), ScratchError> {
     let status = Command::new("kill").arg(signal).args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status();
     let status = status.map_err(while_doing("cannot run kill"))?;
     if status.success() { Ok(()) } else { Err(ScratchError(format!("cannot send {signal} to {pids:?}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_meanwhile_is_given_up() {
+        let mut cluster = ScratchPostgres::start().unwrap();
+        cluster.stop(Stop::Fast).unwrap();
+        let taken = cluster.port;
+        // Should it fail, somebody else has taken it.
+        let _somebody = std::net::TcpListener::bind(("127.0.0.1", taken));
+        cluster.start_somewhere().unwrap();
+        assert_ne!(cluster.port, taken);
+        assert_eq!(cluster.psql("postgres", "SHOW port").unwrap(), cluster.port.to_string());
+    }
 }
