@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use surefoot::state::{Answer, CancelMode, Edit, RuleError, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp, WorkerId, Workflow};
+use surefoot_store_tests::search;
 
 type Rule = fn(&mut Edit) -> Result<(), RuleError>;
 
@@ -203,15 +205,10 @@ fn any_policy() -> impl Strategy<Value = OnInterrupt> {
     prop_oneof![Just(OnInterrupt::Rerun), Just(OnInterrupt::Ask), Just(OnInterrupt::Fail)]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Any rules in any order: what is refused changes nothing, what is allowed leaves a run as it must be.
-    #[test]
-    fn a_run_is_always_as_it_must_be(
-        policy in any_policy(),
-        rules in proptest::collection::vec(0..RULES.len(), 1..80),
-    ) {
+/// Any rules in any order: what is refused changes nothing, what is allowed leaves a run as it must be.
+#[test]
+fn a_run_is_always_as_it_must_be() {
+    search(2_000, &(any_policy(), vec(0..RULES.len(), 1..80)), |(policy, rules)| {
         let mut run = run(policy);
         check(&run);
         for index in rules {
@@ -226,7 +223,8 @@ proptest! {
                 run = next;
             }
         }
-    }
+        Ok(())
+    });
 }
 
 #[test]

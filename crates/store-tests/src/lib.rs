@@ -3,6 +3,7 @@
 //! - [`MemoryStore`] is the model: maps under a lock, and the rules of [`surefoot::state`]. Not durable, not fast.
 //! - [`conformance!`] makes one test of each case of the suite, in the crate of the store.
 //! - [`agrees_with_the_model`] plays random operations on a store and on the model. The suite has it as a test of its own.
+//! - [`search()`] is a random search that tells how it can be repeated.
 //! - [`FaultyStore`] wraps a store and fails, or crashes, at a write that the test chooses.
 
 // All of this is test code: what cannot be unwrapped is a failed test.
@@ -14,9 +15,11 @@ mod faulty;
 mod memory;
 mod random;
 mod scene;
+mod search;
 
 pub use conformance::block_on;
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub use random::agrees_with_the_model;
 pub use scene::Scene;
+pub use search::search;

@@ -6,19 +6,18 @@
 mod op;
 mod world;
 
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::TestCaseError;
 
 use self::world::World;
-use crate::{Scene, block_on};
+use crate::{Scene, block_on, search};
 
 /// Holds a store against the model, over `cases` sequences; [`crate::conformance!`] makes a test of this as well.
-/// `PROPTEST_RNG_SEED` in the environment repeats a search.
+/// `PROPTEST_RNG_SEED` in the environment repeats a search ([`search()`]).
 ///
 /// # Panics
 /// When a sequence tells the two apart: shows the shortest one found.
 pub fn agrees_with_the_model<F: Future<Output = Scene>>(cases: u32, make: impl Fn() -> F) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 5_000, ..Config::default() };
-    let played = TestRunner::new(config).run(&op::sequences(), |ops| {
+    search(cases, &op::sequences(), |ops| {
         block_on(async {
             let mut world = World::new(make().await).await;
             for op in &ops {
@@ -27,7 +26,4 @@ pub fn agrees_with_the_model<F: Future<Output = Scene>>(cases: u32, make: impl F
             world.compare().await.map_err(|why| TestCaseError::fail(format!("in the end: {why}")))
         })
     });
-    if let Err(error) = played {
-        panic!("{error}");
-    }
 }
