@@ -2,7 +2,7 @@
 //! a pooler through which nothing comes, or a session that broke, costs no more than time.
 //!
 //! A pooler takes LISTEN and gives the next transaction another connection: nothing is heard, and nothing says so. So a
-//! listener that has begun tells itself something by another session, and when it does not hear that, it leaves it for long.
+//! listener that has begun tells itself something by another session, and when it does not hear that, it leaves it for a while, and then for longer.
 
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use super::session::{Connector, Session};
 /// Between two tries to listen again; each is spread by half, so that many workers do not come back at once.
 const FIRST: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_secs(10);
-/// The same when nothing comes through.
-const DEAF: Duration = Duration::from_secs(300);
+/// The same when nothing comes through, for a pooler or, once, for a machine that is busy.
+const DEAF_FIRST: Duration = Duration::from_secs(5);
+const DEAF_MOST: Duration = Duration::from_secs(300);
 /// How long what a listener told itself may take.
 const ECHO: Duration = Duration::from_secs(2);
 /// How often a session that says nothing is asked whether it is still there.
@@ -29,16 +30,19 @@ const HELLO: &str = "hello ";
 /// Gives every payload told on `channel` to `heard`, and tells `heard` of nothing in particular (`None`) each time it begins to
 /// listen: what was told before it did is lost. Never returns.
 pub(crate) async fn listen(connector: Connector, channel: String, heard: impl Fn(Option<&str>)) {
-    let mut wait = FIRST;
+    let (mut wait, mut deaf) = (FIRST, DEAF_FIRST);
     loop {
         match begin(&connector, &channel, &heard).await {
             Some(Ear { session, payloads, echoes: true }) => {
-                wait = FIRST;
+                (wait, deaf) = (FIRST, DEAF_FIRST);
                 stay(&session, payloads, &heard).await;
             }
             Some(Ear { echoes: false, .. }) => {
-                tracing::info!("NOTIFY does not come through, for a pooler probably: work is found by polling");
-                wait = DEAF;
+                if deaf == DEAF_FIRST {
+                    tracing::info!("NOTIFY does not come through, for a pooler probably: work is found by polling");
+                }
+                wait = deaf;
+                deaf = (deaf * 2).min(DEAF_MOST);
             }
             None => {}
         }
