@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
@@ -12,7 +13,10 @@ async fn postgres() -> Scene {
     let clock = Scene::clock();
     let url = ScratchPostgres::shared().url();
     let schema = format!("scene_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    let store = PostgresStore::options(&url).schema(&schema).clock(clock.clone()).open().await;
+    let options = PostgresStore::options(&url).schema(&schema).clock(clock.clone());
+    // A disk may be slow.
+    let store =
+        options.operation_timeout(Duration::from_secs(30)).connect_timeout(Duration::from_secs(30)).open().await;
     Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ())
 }
 

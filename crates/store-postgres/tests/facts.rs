@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use surefoot_postgres::{HolderKind, PostgresFacts, PostgresStore};
+use surefoot_postgres::{HolderKind, PostgresFacts, PostgresStore, Standby};
 use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
 
 async fn facts(url: &str) -> PostgresFacts {
@@ -47,10 +47,6 @@ async fn a_server_as_it_comes_is_seen_as_it_is() {
     assert!(settings.version >= 130_000 && settings.max_connections == 197, "{settings:?}");
     assert_eq!(found.standbys.unwrap(), []);
     assert!(!found.pooled.unwrap(), "a session has its own process");
-    assert!(found.notify.unwrap().unwrap() < Duration::from_secs(1));
-    assert!(found.round_trip.unwrap() < found.commit.unwrap(), "a commit waits for the disk");
-    let (ahead, uncertain) = found.clock.unwrap();
-    assert!(ahead.unsigned_abs() < 50_000 && uncertain < Duration::from_secs(1), "it is the same clock: {ahead}");
     assert!(found.usage.unwrap().connections >= 1);
     assert_eq!(found.folder, Some(ScratchPostgres::shared().data()));
     let (schema, known) = found.schema.unwrap();
@@ -61,6 +57,49 @@ async fn a_server_as_it_comes_is_seen_as_it_is() {
     let tables = found.tables.unwrap();
     assert!(tables.iter().any(|table| table.name == "runs"), "{tables:#?}");
     drop(store);
+}
+
+/// Other tests take the time of a single look; of several, one is undisturbed.
+#[tokio::test]
+async fn what_is_measured_is_what_it_takes() {
+    let url = ScratchPostgres::shared().fresh_database().unwrap();
+    let mut measured = Measured::default();
+    for _ in 0..10 {
+        measured.add(facts(&url).await);
+        if measured.is_plausible() {
+            return;
+        }
+    }
+    panic!("{measured:?}");
+}
+
+/// What was measured at several looks.
+#[derive(Debug, Default)]
+struct Measured {
+    round_trips: Vec<Duration>,
+    commits: Vec<Duration>,
+    told: Vec<Option<Duration>>,
+    clocks: Vec<(i64, Duration)>,
+}
+
+impl Measured {
+    fn add(&mut self, found: PostgresFacts) {
+        self.round_trips.push(found.round_trip.unwrap());
+        self.commits.push(found.commit.unwrap());
+        self.told.push(found.notify.unwrap());
+        self.clocks.push(found.clock.unwrap());
+    }
+
+    /// A commit waits for the disk, a notification comes through, and it is the same clock.
+    fn is_plausible(&self) -> bool {
+        let as_uncertain = |(ahead, uncertain): &(i64, Duration)| {
+            let ahead = Duration::from_micros(ahead.unsigned_abs());
+            *uncertain < Duration::from_secs(1) && ahead <= *uncertain + Duration::from_millis(1)
+        };
+        self.round_trips.iter().min() < self.commits.iter().min()
+            && self.told.iter().flatten().any(|time| *time < Duration::from_secs(1))
+            && self.clocks.iter().any(as_uncertain)
+    }
 }
 
 #[tokio::test]
@@ -133,11 +172,13 @@ async fn who_follows_is_seen_with_how_far_behind() {
     let start = Instant::now();
     while server.psql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").unwrap() != "2"
     {
-        assert!(start.elapsed() < Duration::from_secs(30), "they do not follow");
+        assert!(start.elapsed() < Duration::from_secs(60), "they do not follow");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let found = until(&url, "one in step", |found| {
-        found.standbys.as_ref().is_ok_and(|all| all.iter().any(|one| one.sync_state.as_deref() == Some("sync")))
+    let found = until(&url, "one in step, and how far the other is behind", |found| {
+        let Ok(all) = &found.standbys else { return false };
+        let is_sync = |one: &Standby| one.sync_state.as_deref() == Some("sync");
+        all.iter().any(is_sync) && all.iter().any(|one| one.name == "trailing" && one.behind.is_some())
     });
     let standbys = found.await.standbys.unwrap();
     let of = |name: &str| standbys.iter().find(|standby| standby.name == name).unwrap();

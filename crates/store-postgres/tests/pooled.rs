@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
@@ -24,7 +25,10 @@ async fn pooled() -> Scene {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let clock = Scene::clock();
     let schema = format!("scene_{}", MADE.fetch_add(1, Ordering::Relaxed));
-    let store = PostgresStore::options(pooler()).schema(&schema).clock(clock.clone()).open().await;
+    let options = PostgresStore::options(pooler()).schema(&schema).clock(clock.clone());
+    // A disk may be slow.
+    let store =
+        options.operation_timeout(Duration::from_secs(30)).connect_timeout(Duration::from_secs(30)).open().await;
     Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ())
 }
 

