@@ -1,7 +1,7 @@
 //! Opens connections: the one that writes, and those that read.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use surefoot::StoreError;
@@ -27,7 +27,7 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
         conn.busy_timeout(options.busy_timeout).map_err(sql)?;
         // Before the first write, which would be to a stranger's file.
         migrate::check_owner(&conn)?;
-        journal(&conn, path).map_err(sql)?;
+        journal(&conn, path, options.busy_timeout).map_err(sql)?;
         settings(&conn, options).map_err(sql)?;
         migrate::migrate(&mut conn, options.clock.now())?;
         Ok(conn)
@@ -61,9 +61,10 @@ fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> 
 
 /// The write-ahead log needs memory that processes share, which network file systems lack: there the store works with
 /// a rollback journal, only slower, and readers wait for the writer.
-fn journal(conn: &Connection, path: &Path) -> rusqlite::Result<()> {
-    let mode = match set_journal(conn, "WAL") {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => set_journal(conn, "DELETE")?,
+fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::Result<()> {
+    let set = |mode| set_journal(conn, mode, busy_timeout);
+    let mode = match set("WAL") {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => set("DELETE")?,
         other => other?,
     };
     if mode != "wal" {
@@ -72,18 +73,19 @@ fn journal(conn: &Connection, path: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A file that is new, or is just being closed, may be locked for a moment in a way that the busy timeout does not cover.
-fn set_journal(conn: &Connection, mode: &str) -> rusqlite::Result<String> {
-    const TRIES: u32 = 100;
-    for _ in 0..TRIES {
-        match conn.pragma_update_and_check(None, "journal_mode", mode, |row| row.get::<_, String>(0)) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+/// A file that is new, or is just being closed, may be locked for a moment in a way that SQLite's own waiting does not cover.
+fn set_journal(conn: &Connection, mode: &str, busy_timeout: Duration) -> rusqlite::Result<String> {
+    let begin = Instant::now();
+    loop {
+        match conn.pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begin.elapsed() < busy_timeout =>
+            {
                 std::thread::sleep(Duration::from_millis(10));
             }
             other => return other,
         }
     }
-    conn.pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0))
 }
 
 fn check_folder(path: &Path) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use surefoot::{Store, StoreError};
 use surefoot_sqlite::{Integrity, LockHolder, SqliteStore};
 
-use crate::support::{draft, new_store, queued, register};
+use crate::support::{draft, new_store, nobody_holds_the_lock, queued, register};
 
 const PLENTY: Duration = Duration::from_secs(30);
 
@@ -59,5 +59,5 @@ async fn the_holder_of_the_lock_is_named() {
     let id = register(&store, "w").await;
     assert_eq!(store.lock_holder().unwrap(), LockHolder::Process(std::process::id().to_string()));
     store.deregister_worker(id).await.unwrap();
-    assert_eq!(store.lock_holder().unwrap(), LockHolder::Nobody);
+    nobody_holds_the_lock(&store);
 }

@@ -60,7 +60,7 @@ async fn a_full_store_makes_room_by_pruning() {
         ended += 1;
     }
     let (_, accepted) = fill(&store).await;
-    tokio::time::timeout(Duration::from_secs(10), store.prune(1000)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), store.prune(1000)).await.unwrap().unwrap();
     let (_, more) = fill(&store).await;
     assert!(!accepted.is_empty() && !more.is_empty(), "pruning made no room");
     let completed = RunFilter { status: Some(RunStatus::Completed), limit: 1000, ..RunFilter::default() };

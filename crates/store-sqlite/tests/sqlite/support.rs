@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use surefoot::state::{Edit, Transition};
 use surefoot::store::{NewWorker, Submission};
 use surefoot::{Run, RunId, Store, WorkerId, Workflow};
-use surefoot_sqlite::SqliteStore;
+use surefoot_sqlite::{LockHolder, SqliteStore};
 use tempfile::TempDir;
 
 /// A folder that goes with the test, and the path of a store in it that is not there yet.
@@ -66,6 +66,16 @@ pub(crate) async fn complete(store: &SqliteStore, run: &Run) {
         edit.complete_run().unwrap();
     });
     store.commit(run.lease().unwrap(), transition).await.unwrap();
+}
+
+/// A process that this one has started, and that is not yet the program it will be, holds all that is open here: a lock that
+/// was given back is free a moment later.
+pub(crate) fn nobody_holds_the_lock(store: &SqliteStore) {
+    let begin = Instant::now();
+    while store.lock_holder().unwrap() != LockHolder::Nobody {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the lock is not given back");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 pub(crate) async fn register(store: &SqliteStore, name: &str) -> WorkerId {

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{draft, file, new_store, register, started, worker};
+use crate::support::{draft, file, new_store, nobody_holds_the_lock, register, started, worker};
 use surefoot::store::Submitted;
 use surefoot::{RunStatus, Store, StoreError, WorkerId};
 use surefoot_sqlite::SqliteStore;
@@ -26,6 +26,7 @@ async fn a_second_store_on_the_file_gets_no_worker() {
     in_use(second.register_worker(worker(WorkerId::new(), "two")).await, std::process::id());
     assert_eq!(first.workers().await.unwrap().len(), 1);
     first.deregister_worker(id).await.unwrap();
+    nobody_holds_the_lock(&second);
     register(&second, "two").await;
 }
 
@@ -41,6 +42,7 @@ async fn workers_of_one_store_live_together() {
     let other = SqliteStore::open(&path).unwrap();
     in_use(other.register_worker(worker(WorkerId::new(), "three")).await, std::process::id());
     store.deregister_worker(two).await.unwrap();
+    nobody_holds_the_lock(&other);
     register(&other, "three").await;
 }
 
@@ -52,6 +54,7 @@ async fn a_store_that_is_dropped_frees_the_file_and_its_runs_are_taken_over() {
     first.submit(started(&first, &run, id)).await.unwrap();
     drop(first);
     let second = SqliteStore::open(&path).unwrap();
+    nobody_holds_the_lock(&second);
     register(&second, "two").await;
     let run = second.run(run.id).await.unwrap().unwrap();
     assert_eq!((run.head.status, run.steps[0].interruptions), (RunStatus::Queued, 1));
