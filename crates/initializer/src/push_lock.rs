@@ -55,7 +55,8 @@ async fn push_locally(git: &Git, repository: &Path, args: &[&str]) -> Result<(),
     let end = Instant::now() + PATIENCE;
     loop {
         match git.run(args).await {
-            Err(error) if meets_lock(error.message()) && is_locked(repository) && Instant::now() < end => {
+            Err(error) if met_lock(error.message(), is_locked(repository)) && Instant::now() < end => {
+                tokio::time::sleep(WAIT).await;
                 while is_locked(repository) && Instant::now() < end {
                     remove_abandoned(repository);
                     tokio::time::sleep(WAIT).await;
@@ -66,8 +67,11 @@ async fn push_locally(git: &Git, repository: &Path, args: &[&str]) -> Result<(),
     }
 }
 
-fn meets_lock(message: &str) -> bool {
-    ["cannot lock ref", "failed to update ref", "File exists"].iter().any(|reason| message.contains(reason))
+/// Whether a push was refused for a lock. The lock of a live push may be gone by now, and the message says all the same that its
+/// file was there. That a ref cannot be locked has other reasons too, which do not pass.
+fn met_lock(message: &str, is_locked: bool) -> bool {
+    let says = |reason| message.contains(reason);
+    says("File exists") || is_locked && (says("cannot lock ref") || says("failed to update ref"))
 }
 
 /// The folder of a repository on this machine.
@@ -165,10 +169,14 @@ mod tests {
         let scene = Scene::new().await;
         // What a killed one leaves: a note that nobody holds.
         drop(Note::leave(&scene.remote).unwrap());
+        // A process that another test has only just forked may hold it still.
+        while Dead::of(&scene.remote).is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         scene.lock(Duration::ZERO);
         let began = Instant::now();
         scene.push().await;
-        assert!(began.elapsed() < KILLED_BY_NOW * 5, "{:?}", began.elapsed());
+        assert!(began.elapsed() < ABANDONED / 2, "{:?}", began.elapsed());
         assert_eq!(scene.notes(), 0);
     }
 
@@ -192,10 +200,11 @@ mod tests {
     #[test]
     fn a_lock_is_of_a_dead_push_that_began_shortly_before_it() {
         let check = |age: u64, dead_began: Option<u64>, living_began: Option<u64>, expect: bool| {
-            let ago = |seconds| now() - Duration::from_millis(seconds);
+            let now = now();
+            let ago = |millis| now - Duration::from_millis(millis);
             let [dead, living] = [dead_began, living_began].map(|began| began.map(ago).into_iter().collect::<Vec<_>>());
             assert_eq!(
-                is_abandoned(ago(age), now(), &dead, &living),
+                is_abandoned(ago(age), now, &dead, &living),
                 expect,
                 "{age} ms old, dead: {dead_began:?}, living: {living_began:?}"
             );
@@ -210,6 +219,14 @@ mod tests {
         // Who waits for it, and who may have made it.
         check(1_500, Some(1_700), Some(1_200), true);
         check(2_000, Some(9_000), Some(3_000), false);
+    }
+
+    #[test]
+    fn a_lock_is_met_though_it_is_gone_by_now() {
+        let file = "error: cannot lock ref 'refs/heads/main': Unable to create '/r/refs/heads/main.lock': File exists.";
+        let moved = "error: cannot lock ref 'refs/heads/main': is at 1 but expected 2";
+        assert!(met_lock(file, true) && met_lock(file, false) && met_lock(moved, true));
+        assert!(!met_lock(moved, false) && !met_lock("error: the disk is full", true));
     }
 
     #[test]
