@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -85,7 +86,7 @@ impl LocalForge {
             return Ok(Created::Before);
         }
         fs::create_dir_all(&self.folder).map_err(ForgeError::io(format!("create {}", self.folder.display())))?;
-        self.discard_leftovers(new)?;
+        self.discard_leftovers(new).await?;
         let making = self.temporary(&format!(".{}.{}.", new.name, new.by))?;
         fill(making.path(), new).await?;
         match fs::rename(making.path(), &target) {
@@ -111,13 +112,14 @@ impl LocalForge {
 
     /// Removes what killed attempts left. Each is moved away first: an attempt that is not dead after all can then not
     /// rename into place what is half removed.
-    fn discard_leftovers(&self, new: &NewRepository<'_>) -> Result<(), ForgeError> {
+    async fn discard_leftovers(&self, new: &NewRepository<'_>) -> Result<(), ForgeError> {
         let prefix = format!(".{}.{}.", new.name, new.by);
         let names = names(&self.folder).map_err(ForgeError::io(format!("read {}", self.folder.display())))?;
         for name in names.iter().filter(|name| name.starts_with(&prefix) && name.ends_with(".new")) {
             let trash = self.temporary(&prefix)?;
             // It may have been renamed into place, or removed, meanwhile.
             let _ = fs::rename(self.folder.join(name), trash.path().join("left"));
+            empty(trash.path()).await;
         }
         Ok(())
     }
@@ -261,6 +263,18 @@ fn remove_all(path: &Path) -> Result<(), ForgeError> {
             Err(ForgeError::Io { what: format!("remove {}", path.display()), error })
         }
         _ => Ok(()),
+    }
+}
+
+/// Removes a folder into which somebody who is not dead after all may still write: what came meanwhile goes with the next try.
+/// What cannot be removed at all is left to the next attempt.
+async fn empty(folder: &Path) {
+    for _ in 0..500 {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            _ => return,
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
