@@ -12,7 +12,8 @@ use surefoot::state::CancelMode;
 use surefoot::store::RecordFilter;
 use surefoot::{
     Client, CredentialError, CredentialSource, NoCredentials, Run, RunId, RunStatus, Secret, StepContext, StepError,
-    Store, Submit, SubmitError, SystemClock, Timestamp, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn,
+    Store, StoreError, Submit, SubmitError, SystemClock, Timestamp, Worker, WorkerHandle, WorkerOptions, Workflow,
+    handler_fn,
 };
 use surefoot_initializer::git::Git;
 use surefoot_initializer::project::{self, ProjectConfig};
@@ -92,6 +93,21 @@ impl World {
         self.client.wait(run.id).await.unwrap()
     }
 
+    /// A run that is cancelled, and undone, while it is at that step; `None` when it was quicker.
+    async fn cancelled_at(&self, step: &str) -> Option<Run> {
+        let id = self.submit(json!({ "name": "shop" })).await.unwrap();
+        let mut watch = self.client.watch(id, 0);
+        while let Some(event) = watch.next().await.unwrap() {
+            if event.kind == "step.started" && event.step.as_deref() == Some(step) {
+                match self.client.cancel(id, CancelMode::Undo, "ada").await {
+                    Err(StoreError::Rule(_)) => return None,
+                    asked => drop(asked.unwrap()),
+                }
+            }
+        }
+        Some(self.client.run(id).await.unwrap())
+    }
+
     fn repository(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("repositories/{name}.git"))
     }
@@ -165,16 +181,19 @@ async fn environments_template_and_gitops_are_as_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_half_way_with_undo_leaves_nothing() {
-    let world = World::with(|config| config.pace = Some(Duration::from_millis(300))).await;
+    let mut pace = Duration::from_millis(300);
+    let paced = |pace| World::with(move |config| config.pace = Some(pace));
+    let mut world = paced(pace).await;
     for step in ["create_repository", "push_template", "create_environments", "setup_gitops", "finalize"] {
-        let id = world.submit(json!({ "name": "shop" })).await.unwrap();
-        let mut watch = world.client.watch(id, 0);
-        while let Some(event) = watch.next().await.unwrap() {
-            if event.kind == "step.started" && event.step.as_deref() == Some(step) {
-                world.client.cancel(id, CancelMode::Undo, "ada").await.unwrap();
+        let run = loop {
+            if let Some(run) = world.cancelled_at(step).await {
+                break run;
             }
-        }
-        let run = world.client.run(id).await.unwrap();
+            // The run had ended before the cancel came.
+            pace *= 2;
+            assert!(pace < Duration::from_secs(60), "{step} was not caught");
+            world = paced(pace).await;
+        };
         assert_eq!(run.head.status, RunStatus::Cancelled, "{step}: {:?}", run.head.error);
         assert!(!world.repository("shop").exists(), "{step}");
         assert_eq!(world.records().await, [""; 0], "{step}");

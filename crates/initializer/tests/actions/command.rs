@@ -125,11 +125,11 @@ async fn a_timeout_leaves_no_process() {
     let world = World::new().await;
     let file = world.path("pids");
     let steps = format!(
-        "- {{ id: a, action: command.run, timeout: 300ms, retry: {{ attempts: 1 }}, with: {{ {} }} }}",
+        "- {{ id: a, action: command.run, timeout: 3s, retry: {{ attempts: 1 }}, with: {{ {} }} }}",
         endless(&file)
     );
     let (error, _) = world.failure(&steps).await;
-    assert_eq!(error, "timed out after 300ms");
+    assert_eq!(error, "timed out after 3s");
     nothing_left(&words(&file).await).await;
 }
 

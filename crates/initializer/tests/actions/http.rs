@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::world::World;
@@ -145,7 +145,10 @@ async fn a_server_that_asks_for_time_gets_it() {
 #[tokio::test]
 async fn a_server_that_is_away_is_tried_again() {
     let world = World::new().await;
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Nobody else gets the port meanwhile, and nobody listens.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = bound.local_addr().unwrap();
     let steps = format!(
         "- {{ id: a, action: http.request, retry: {{ attempts: 2, backoff: {{ fixed: 1ms }} }}, with: {{ url: 'http://{address}/?key=1' }} }}"
     );

@@ -11,7 +11,7 @@ async fn a_sleep_ends_when_it_is_over() {
     let run = world.run("- { id: nap, action: sleep, with: { duration: 300ms } }").await;
     let step = &run.steps[0];
     let took = step.completed_at.unwrap().since(step.started_at.unwrap()).as_millis();
-    assert!((300..5000).contains(&took) && step.attempt == 1, "{took} ms, attempt {}", step.attempt);
+    assert!((300..60_000).contains(&took) && step.attempt == 1, "{took} ms, attempt {}", step.attempt);
     let (error, _) = world.failure("- { id: nap, action: sleep, with: { duration: soon } }").await;
     assert!(error.starts_with("`soon` is not a duration"), "{error}");
 }
