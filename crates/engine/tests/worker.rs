@@ -494,7 +494,7 @@ async fn a_worker_that_was_taken_for_dead_learns_of_it_by_its_next_claim() {
     store.deregister_worker(known).await.unwrap();
     let workflow = Workflow::builder("one").step("a", "nothing").build().unwrap();
     let client = Client::new(store.clone());
-    let ended = tokio::time::timeout(Duration::from_secs(5), finish(&client, workflow)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(15), finish(&client, workflow)).await;
     assert_eq!(ended.expect("it does not wait for a heartbeat").head.status, RunStatus::Completed);
     assert_ne!(store.workers().await.unwrap()[0].id, known);
     worker.stop().await;

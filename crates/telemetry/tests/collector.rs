@@ -24,10 +24,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+/// The head of each request, and what it brought.
+type Received = Vec<(String, ExportTraceServiceRequest)>;
+
 /// A collector that takes what it is sent. The first request is answered by 503, as by one that is only just starting.
 struct Collector {
     address: String,
-    received: Arc<Mutex<Vec<(String, ExportTraceServiceRequest)>>>,
+    received: Arc<Mutex<Received>>,
     _tasks: JoinSet<()>,
 }
 
@@ -38,9 +41,10 @@ impl Collector {
         let (received, mut tasks) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
         let (seen, requests) = (received.clone(), Arc::new(AtomicU32::new(0)));
         tasks.spawn(async move {
+            let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                answer(stream, &seen, &requests).await;
+                connections.spawn(answer(stream, seen.clone(), requests.clone()));
             }
         });
         Self { address, received, _tasks: tasks }
@@ -63,11 +67,7 @@ impl Collector {
 }
 
 /// Answers the requests of one connection.
-async fn answer(
-    mut stream: TcpStream,
-    received: &Mutex<Vec<(String, ExportTraceServiceRequest)>>,
-    requests: &AtomicU32,
-) {
+async fn answer(mut stream: TcpStream, received: Arc<Mutex<Received>>, requests: Arc<AtomicU32>) {
     let mut bytes = Vec::new();
     while let Some((head, body)) = request(&mut stream, &mut bytes).await {
         let first = requests.fetch_add(1, Ordering::SeqCst) == 0;
@@ -76,7 +76,9 @@ async fn answer(
             received.lock().unwrap().push((head, ExportTraceServiceRequest::decode(body.as_slice()).unwrap()));
         }
         let text = format!("HTTP/1.1 {status}\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n");
-        stream.write_all(text.as_bytes()).await.unwrap();
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            return; // The client has gone.
+        }
     }
 }
 
