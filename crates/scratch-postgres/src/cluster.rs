@@ -330,7 +330,7 @@ fn configure(ground: &Ground, options: &ScratchOptions) -> Result<(), ScratchErr
     let socket = ground.path().display();
     let mut ours = format!(
         "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{socket}'\nfsync = on\n\
-         max_connections = 200\nlog_min_messages = warning\n"
+         max_connections = 200\nlog_min_messages = warning\npassword_encryption = 'scram-sha-256'\n"
     );
     if let Some((certificate, key)) = &options.certificate {
         ground.file("server.crt", certificate)?;
