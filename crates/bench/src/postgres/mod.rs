@@ -95,6 +95,12 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
             measure(&ground.cluster, suite.seconds, &mut ground.all)?;
         }
     }
+    for ground in &mut grounds {
+        // When all else is done: autovacuum has to rest for it.
+        for _ in 0..suite.rounds {
+            ground.all.idle.push(idle::measure(&ground.cluster)?);
+        }
+    }
     for ground in &grounds {
         table::print(ground.finished, &ground.all, &vacuum(&ground.cluster)?);
         claims::print(&ground.all);
@@ -128,7 +134,6 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     all.empty_claims.push(empty);
     all.notified.push(processes::hand_over(&url, seconds, false)?);
     all.polled.push(processes::hand_over(&url, seconds, true)?);
-    all.idle.push(idle::measure(cluster)?);
     Ok(())
 }
 
