@@ -53,7 +53,7 @@ impl Places {
 
     /// Those that a run of this plan takes one of.
     pub(crate) fn of(&self, plan: &Workflow) -> Arc<Semaphore> {
-        let kept = plan.actions().iter().all(|action| self.kept_for.contains(*action));
+        let kept = plan.steps().iter().all(|step| self.kept_for.contains(&step.action));
         if kept { self.kept.clone() } else { self.all.clone() }
     }
 
