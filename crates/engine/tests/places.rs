@@ -44,6 +44,8 @@ impl World {
         let options = WorkerOptions {
             workspaces: folder.path().to_owned(),
             concurrency: 1,
+            grace: Duration::from_millis(50),
+            handler_grace: Duration::from_millis(200),
             kept: KeptPlaces { count: kept, actions: ["urgent".to_owned(), "unknown".to_owned()].into() },
             ..WorkerOptions::default()
         };
