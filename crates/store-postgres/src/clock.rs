@@ -43,8 +43,12 @@ impl DatabaseClock {
         if let Some(test) = &self.test {
             return test.now();
         }
+        self.at(Instant::now())
+    }
+
+    fn at(&self, instant: Instant) -> Timestamp {
         let sight = self.sight();
-        let now = sight.shown + sight.at.elapsed();
+        let now = sight.shown + instant.saturating_duration_since(sight.at);
         let told = Timestamp::from_micros(self.told.fetch_max(now.as_micros(), Ordering::Relaxed));
         if told <= now {
             return now;
@@ -63,9 +67,13 @@ impl DatabaseClock {
 
     /// Notes what the database's clock showed in an answer to a question of `asked`.
     pub(crate) fn saw(&self, asked: Instant, shown: Timestamp) {
-        let took = asked.elapsed();
+        self.note(asked, Instant::now(), shown);
+    }
+
+    fn note(&self, asked: Instant, answered: Instant, shown: Timestamp) {
+        let took = answered.saturating_duration_since(asked);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if took <= last.took.saturating_mul(2) || last.at.elapsed() > STALE {
+        if took <= last.took.saturating_mul(2) || answered.saturating_duration_since(last.at) > STALE {
             *last = Sight { at: asked + took / 2, shown, took };
         }
     }
@@ -84,32 +92,47 @@ impl DatabaseClock {
 mod tests {
     use super::*;
 
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn micros(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
     #[test]
     fn time_goes_on_from_what_the_database_showed() {
-        let clock = DatabaseClock::new(None);
-        clock.saw(Instant::now(), Timestamp::from_micros(5_000_000));
-        let now = clock.now().as_micros();
-        assert!((5_000_000..6_000_000).contains(&now), "{now}");
+        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+        clock.note(start, start + 2 * MILLISECOND, micros(5_000_000));
+        assert_eq!(clock.at(start + 11 * MILLISECOND), micros(5_010_000));
     }
 
     #[test]
     fn time_does_not_go_back_by_a_better_look_and_follows_a_clock_that_was_set() {
-        let clock = DatabaseClock::new(None);
-        let asked = Instant::now().checked_sub(Duration::from_millis(200)).expect("the machine runs for longer");
-        clock.saw(asked, Timestamp::from_micros(50_000_000));
-        let before = clock.now();
-        clock.saw(Instant::now(), Timestamp::from_micros(49_950_000));
-        assert_eq!(clock.now(), before, "waited out");
-        clock.saw(Instant::now(), Timestamp::from_micros(20_000_000));
-        assert!(clock.now().as_micros() < 21_000_000, "{:?}", clock.now());
+        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+        let later = start + 200 * MILLISECOND;
+        clock.note(start, later, micros(50_000_000));
+        assert_eq!(clock.at(later), micros(50_100_000));
+        clock.note(later, later, micros(49_950_000));
+        assert_eq!(clock.at(later), micros(50_100_000), "waited out");
+        assert_eq!(clock.at(later + 151 * MILLISECOND), micros(50_101_000), "and goes on from there");
+        clock.note(later, later, micros(20_000_000));
+        assert_eq!(clock.at(later), micros(20_000_000), "set back");
     }
 
     #[test]
     fn an_answer_that_took_long_does_not_spoil_a_good_one() {
-        let clock = DatabaseClock::new(None);
-        clock.saw(Instant::now(), Timestamp::from_micros(5_000_000));
-        let long_ago = Instant::now().checked_sub(Duration::from_secs(3)).expect("the machine runs for longer");
-        clock.saw(long_ago, Timestamp::from_micros(90_000_000));
-        assert!(clock.now().as_micros() < 6_000_000);
+        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+        clock.note(start, start + MILLISECOND, micros(5_000_000));
+        let late = start + 3000 * MILLISECOND;
+        clock.note(start, late, micros(90_000_000));
+        assert_eq!(clock.at(late), micros(7_999_500));
+    }
+
+    #[test]
+    fn a_look_that_is_old_gives_way_to_any() {
+        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+        clock.note(start, start, micros(5_000_000));
+        let asked = start + STALE;
+        clock.note(asked, asked + 1000 * MILLISECOND, micros(90_000_000));
+        assert_eq!(clock.at(asked + 1000 * MILLISECOND), micros(90_500_000));
     }
 }
