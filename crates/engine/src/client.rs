@@ -277,9 +277,8 @@ fn first_commit(run: Run, now: Timestamp) -> (Run, Transition) {
 
 /// The run as it is when this process's worker takes it at once: claimed, and its first step running.
 fn started(run: Run, now: Timestamp, worker: &Shared) -> Option<(Run, Transition)> {
-    let knows_all = run.plan.steps().iter().all(|step| worker.actions.contains(&step.action));
     let due = run.head.available_at.is_some_and(|at| at <= now);
-    if !knows_all || !due || worker.draining.is_cancelled() {
+    if !run.plan.is_known_by(&worker.actions) || !due || worker.draining.is_cancelled() {
         return None;
     }
     let mut edit = Edit::new(run, now);

@@ -1,6 +1,5 @@
 //! Why a run is not running: what people ask of a run that stands still.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::state::{RunStatus, Wait};
@@ -119,16 +118,14 @@ fn answer(run: &Run) -> Option<Waiting> {
 /// Why no worker that is alive can take the run.
 async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
     let workers = store.workers().await?;
-    let actions = run.plan.actions();
-    let knows = |known: &BTreeSet<String>| actions.iter().all(|action| known.contains(*action));
     if workers.is_empty() {
         return Ok(Some(Waiting::NoWorker));
     }
-    if workers.iter().any(|worker| knows(&worker.actions)) {
+    if workers.iter().any(|worker| run.plan.is_known_by(&worker.actions)) {
         return Ok(None);
     }
     let unknown = |action: &&&str| !workers.iter().any(|worker| worker.actions.contains(**action));
-    let actions = actions.iter().filter(unknown).map(|action| (*action).to_owned()).collect();
+    let actions = run.plan.actions().iter().filter(unknown).map(|action| (*action).to_owned()).collect();
     Ok(Some(Waiting::UnknownActions { actions }))
 }
 

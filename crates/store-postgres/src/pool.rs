@@ -7,7 +7,7 @@ use surefoot::StoreError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::{Error, Row};
 
-use crate::connect::{Connector, Session};
+use crate::connect::{Connector, Session, spread};
 use crate::pipe::Call;
 
 /// Connects, and while the database is away says so at once instead of trying each time anew.
@@ -24,9 +24,10 @@ struct Away {
     why: StoreError,
 }
 
-/// Between two tries to connect.
+/// Between two tries to connect, each spread by half so that many workers do not come back at once. A run is to move within a
+/// second of the database's being back, and whoever asks for a session waits between two tries as well.
 const FIRST: Duration = Duration::from_millis(20);
-const MOST: Duration = Duration::from_millis(500);
+const MOST: Duration = Duration::from_millis(250);
 
 impl Door {
     pub(crate) fn new(connector: Connector) -> Self {
@@ -41,7 +42,7 @@ impl Door {
         let connected = self.connector.connect().await;
         *self.away() = connected.as_ref().err().map(|why| {
             let wait = away.map_or(FIRST, |away| (away.wait * 2).min(MOST));
-            Away { until: Instant::now() + wait, wait, why: why.clone() }
+            Away { until: Instant::now() + spread(wait), wait, why: why.clone() }
         });
         connected
     }

@@ -17,9 +17,10 @@ use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Tr
 use crate::workspace::Folder;
 use crate::{Run, StepError, StoreError, Timestamp};
 
-/// Between two tries to write while the store is away.
+/// Between two tries to write while the store is away. A run is to move within a second of its being back, and the store has a
+/// wait of its own before it looks.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
-const RETRY_MOST: Duration = Duration::from_millis(500);
+const RETRY_MOST: Duration = Duration::from_millis(300);
 
 /// One run, its lease, and what reaches it from outside.
 pub(super) struct Driver {

@@ -53,8 +53,7 @@ impl Places {
 
     /// Those that a run of this plan takes one of.
     pub(crate) fn of(&self, plan: &Workflow) -> Arc<Semaphore> {
-        let kept = plan.steps().iter().all(|step| self.kept_for.contains(&step.action));
-        if kept { self.kept.clone() } else { self.all.clone() }
+        if plan.is_known_by(&self.kept_for) { self.kept.clone() } else { self.all.clone() }
     }
 
     /// What may be claimed now.

@@ -213,6 +213,11 @@ impl Workflow {
         &self.steps
     }
 
+    /// Whether a worker that knows these actions can run every step.
+    pub fn is_known_by(&self, actions: &BTreeSet<String>) -> bool {
+        self.steps.iter().all(|step| actions.contains(&step.action))
+    }
+
     /// The place of a step in the plan.
     pub fn position(&self, step: &str) -> Option<usize> {
         self.steps.iter().position(|plan| plan.id == step)

@@ -110,7 +110,8 @@ fn hear(payload: &str, heard: &impl Fn(Option<&str>)) {
     }
 }
 
-fn spread(wait: Duration) -> Duration {
+/// From three to five quarters of `wait`.
+pub(crate) fn spread(wait: Duration) -> Duration {
     let random = f64::from(Uuid::new_v4().as_u64_pair().0 as u32) / f64::from(u32::MAX);
     wait.mul_f64(0.75 + random / 2.0)
 }

@@ -13,7 +13,7 @@ mod tls;
 pub use options::PostgresOptions;
 
 pub(crate) use error::store_error;
-pub(crate) use listen::listen;
+pub(crate) use listen::{listen, spread};
 pub(crate) use migrate::KNOWN as KNOWN_SCHEMA;
 pub(crate) use session::{Connector, Ready, Session};
 

@@ -145,8 +145,7 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
 
 /// The plans that the worker cannot run.
 fn foreign_plans(plans: &HashMap<i32, Arc<Workflow>>, request: &ClaimRequest) -> Vec<i32> {
-    let knows = |plan: &Workflow| plan.steps().iter().all(|step| request.actions.contains(&step.action));
-    plans.iter().filter(|(_, plan)| !knows(plan)).map(|(id, _)| *id).collect()
+    plans.iter().filter(|(_, plan)| !plan.is_known_by(&request.actions)).map(|(id, _)| *id).collect()
 }
 
 async fn cancelling(tx: &mut Tx<'_>, foreign: &[i32], limit: usize) -> Result<Vec<Pick>, Failure> {

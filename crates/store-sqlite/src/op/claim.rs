@@ -69,7 +69,7 @@ fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<Foreign, Failure
     let mut plans = BTreeSet::new();
     for id in ids {
         let plan = tx.plans.get(tx.conn, id)?;
-        if !plan.steps().iter().all(|step| request.actions.contains(&step.action)) {
+        if !plan.is_known_by(&request.actions) {
             plans.insert(id);
         }
     }
