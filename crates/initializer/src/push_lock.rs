@@ -170,13 +170,21 @@ mod tests {
         // What a killed one leaves: a note that nobody holds.
         drop(Note::leave(&scene.remote).unwrap());
         // A process that another test has only just forked may hold it still.
+        let deadline = Instant::now() + Duration::from_secs(60);
         while Dead::of(&scene.remote).is_empty() {
+            assert!(Instant::now() < deadline, "the note is not seen to be of a dead push");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         scene.lock(Duration::ZERO);
         let began = Instant::now();
         scene.push().await;
         assert!(began.elapsed() < ABANDONED / 2, "{:?}", began.elapsed());
+        // A note that was held when the push began, by a process as above, is taken away by a later one.
+        for _ in 0..20 {
+            if scene.notes() > 0 {
+                scene.push().await;
+            }
+        }
         assert_eq!(scene.notes(), 0);
     }
 
