@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::driver::{Browser, Kind, PATIENCE};
@@ -23,15 +23,10 @@ impl Platform {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
+            let mut connections = JoinSet::new();
             loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = [0; 4096];
-                let length = page.len();
-                // A browser opens connections that it does not use.
-                if stream.read(&mut head).await.is_ok_and(|length| length > 0) {
-                    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n");
-                    let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{page}").as_bytes()).await;
-                }
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(answer(stream, page.clone()));
             }
         });
         Self { url, _tasks: tasks }
@@ -49,6 +44,15 @@ impl Platform {
              <surefoot-progress id=element src='{progress}'></surefoot-progress>"
         ))
         .await
+    }
+}
+
+/// Answers one request. A browser opens connections that it does not use, or not yet: each waits by itself.
+async fn answer(mut stream: TcpStream, page: String) {
+    if stream.read(&mut [0; 4096]).await.is_ok_and(|length| length > 0) {
+        let length = page.len();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n");
+        let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{page}").as_bytes()).await;
     }
 }
 
