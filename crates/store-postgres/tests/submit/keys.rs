@@ -89,8 +89,9 @@ async fn a_key_that_is_held_holds_up_no_other() {
         assert!(slowest < Duration::from_secs(20), "{slowest:?}");
         quickest = quickest.min(slowest);
     }
-    // The best of three rounds, because other tests run at the same time.
-    assert!(quickest < Duration::from_secs(2), "{quickest:?}");
+    // The best of three rounds, because other tests run at the same time. The holder does not commit before this is over: who
+    // waited for it would wait for ever.
+    assert!(quickest < Duration::from_secs(5), "{quickest:?}");
     sql.batch_execute("COMMIT").await.unwrap();
     assert_eq!(scene.client().submit(request("held")).await.unwrap().run.id, held);
 }
