@@ -97,8 +97,8 @@ fn who_carries_on_a_run_that_waits_for_an_answer_is_asked_again() {
 fn cancel_with_undo_takes_back_what_was_made() {
     let place = Place::new();
     let mut init = place.command(&["init", "shop"]);
-    // Three steps are left after the one that is waited for: time enough.
-    init.env("SUREFOOT_PACE", "1s");
+    // Two steps, of two seconds each, are left after the one that is waited for: time enough.
+    init.env("SUREFOOT_PACE", "2s");
     let init = place.started(init);
     let repository = place.data().join("repositories/shop.git");
     place.until("shop", |run| step_is(run, 4, "completed"));

@@ -1,11 +1,9 @@
 //! One worker at a time: others hand their runs to it and watch, and take over when it dies.
 
-use std::time::Duration;
-
 use surefoot::{Clock as _, RunId, Store as _, SystemClock, Timestamp};
 use surefoot_sqlite::SqliteStore;
 
-use crate::place::{Place, gated, step_is};
+use crate::place::{Place, eventually, gated, step_is};
 
 const QUICK: &str = "workflow: quick\nsteps: [{ id: a, action: sleep, with: { duration: 1ms } }]\n";
 
@@ -20,7 +18,7 @@ fn a_live_worker_notices_a_run_at_once() {
     let mut medians = Vec::new();
     let at_once = (0..3).any(|set| {
         medians.push(median_delay(&place, set));
-        medians[set] < 100_000
+        medians[set] < 400_000
     });
     assert!(at_once, "{medians:?} microseconds");
 }
@@ -55,7 +53,9 @@ fn a_watcher_takes_over_when_the_worker_dies() {
     place.until_worker();
     let run = place.start(&["run", "gated.yaml", "--key", "k"]);
     place.until("k", |run| step_is(run, 1, "running"));
-    let killed = SystemClock.now();
+    run.until_said("another process is the worker");
+    // A lease that is new: only a watcher that waits for its end moves after it.
+    let (lease_ends, killed) = (renewed(&place), SystemClock.now());
     worker.signal("-KILL");
     let run_again = |run: &serde_json::Value| run["steps"][1]["interruptions"] == 1 && step_is(run, 1, "running");
     let taken = place.until("k", run_again);
@@ -63,9 +63,18 @@ fn a_watcher_takes_over_when_the_worker_dies() {
     let (status, stderr) = run.end();
     assert_eq!(status, 0, "{stderr}");
     assert!(stderr.contains("the worker is gone: carrying on here"), "{stderr}");
-    let moving = last_start(&place, taken["id"].as_str().unwrap()).since(killed);
-    assert!(moving > Duration::ZERO && moving < Duration::from_secs(3), "{moving:?}");
+    let moved = last_start(&place, taken["id"].as_str().unwrap());
+    assert!(moved > killed && moved < lease_ends, "killed {killed}, moved {moved}, the lease ended {lease_ends}");
     assert_eq!(std::fs::read_to_string(place.path().join("ledger")).unwrap(), "first\n");
+}
+
+/// When the lease of the worker ends, which it has renewed just now.
+fn renewed(place: &Place) -> Timestamp {
+    let store = SqliteStore::open(&place.data().join("surefoot.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ends = || runtime.block_on(store.workers()).unwrap().first().map(|worker| worker.expires_at);
+    let before = ends();
+    eventually("the lease is renewed", || ends().filter(|ends| Some(*ends) > before))
 }
 
 /// When a step of a run was started last, as it is recorded.
