@@ -1,6 +1,9 @@
 //! Finding runs: every filter by itself and with others, in both orders, page by page.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use surefoot::Store as _;
 
 use crate::world::{World, on_each_store};
 
@@ -15,8 +18,10 @@ async fn filters_find_what_they_say(world: World) {
     let greet = |key: &str| json!({ "workflow": "greet", "key": key, "parameters": { "name": "ada" } });
     let one = world.submit(greet("team/one")).await;
     let two = world.submit(greet("team/two")).await;
-    // Times are told apart by the millisecond.
     world.until_status(&two, "running").await;
+    // Times are told apart by the millisecond.
+    let later = world.store.now() + Duration::from_millis(1);
+    world.until("the next millisecond", async || (world.store.now() > later).then_some(())).await;
     let failed = world.submit(keyed("halting", "other")).await;
     world.until_status(&failed, "failed").await;
     let asking = world.submit(keyed("asking", "Team/x")).await;
