@@ -2,10 +2,9 @@
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use surefoot::{Client, Submit, Workflow};
+use surefoot::{Client, Store as _, Submit, Workflow};
 use surefoot_sqlite::SqliteStore;
 
 use crate::place::{Place, eventually, gated, step_is};
@@ -83,11 +82,17 @@ fn a_store_in_memory_breaks_a_promise() {
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
     let store = format!("sqlite:{}/surefoot.db", memory.path().display());
     assert_eq!(place.run(&["run", "quick.yaml", "--store", &store]).status, 0);
-    let (status, report) = examined(place.command(&["doctor", "--json", "--store", &store]));
-    assert_eq!((status, &report["promises_hold"]), (1, &Value::Bool(false)));
-    assert_eq!(about(&report, "file system"), ["broken: tmpfs at /dev/shm: memory"]);
-    assert!(about(&report, "fsync").concat().starts_with("warn: "), "{report:#}");
-    assert!(about(&report, "commits").concat().starts_with("ok: "), "SQLite does what it can: {report:#}");
+    // One in five is enough: a machine that does other things meanwhile is slow, not believable.
+    let mut syncs = Vec::new();
+    let is_unbelievable = (0..5).any(|_| {
+        let (status, report) = examined(place.command(&["doctor", "--json", "--store", &store]));
+        assert_eq!((status, &report["promises_hold"]), (1, &Value::Bool(false)));
+        assert_eq!(about(&report, "file system"), ["broken: tmpfs at /dev/shm: memory"]);
+        assert!(about(&report, "commits").concat().starts_with("ok: "), "SQLite does what it can: {report:#}");
+        syncs.push(about(&report, "fsync").concat());
+        syncs.iter().any(|sync| sync.starts_with("warn: "))
+    });
+    assert!(is_unbelievable, "{syncs:#?}");
 }
 
 #[test]
@@ -154,23 +159,28 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
 
 #[test]
 fn a_worker_that_died_is_told_until_its_lease_runs_out() {
-    // A lease is renewed when more than 3 s of it are left: an examination that took longer came too late.
-    let (status, report) = (0..3).find_map(|_| examined_after_a_death(Duration::from_secs(3))).unwrap();
+    let (status, report) = eventually("an examination within the lease", examined_after_a_death);
     let expect = "note: nobody holds it, although a worker's lease has not run out";
     assert_eq!((status, about(&report, "worker lock").concat().as_str()), (0, expect));
 }
 
-/// What the doctor says of a worker that was killed just before; `None` when it took longer.
-fn examined_after_a_death(within: Duration) -> Option<(i32, Value)> {
+/// What the doctor says of a worker that was killed just before; `None` when its lease had run out by then.
+fn examined_after_a_death() -> Option<(i32, Value)> {
     let place = Place::new();
     let worker = place.start(&["worker"]);
     place.until_worker();
     eventually("it is registered", || (about(&examine(&place).1, "worker").len() == 1).then_some(()));
-    let killed = Instant::now();
     worker.signal("-KILL");
     worker.end();
     let examined = examine(&place);
-    (killed.elapsed() < within).then_some(examined)
+    (leases(&place) == 1).then_some(examined)
+}
+
+/// How many workers have a lease that has not run out.
+fn leases(place: &Place) -> usize {
+    let store = SqliteStore::open(&place.data().join("surefoot.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(store.workers()).unwrap().len()
 }
 
 #[test]

@@ -69,10 +69,11 @@ async fn a_commit_that_is_not_believable_is_told() {
     assert!(about(&found, "commit").concat().starts_with("warn: 110 us"), "{found:#?}");
 }
 
-/// Whether it begins so and goes on with the ten seconds after which it is told, or more.
+/// Whether it begins so and goes on with the ten seconds after which it is told, or more: `12.3 s`, or `1 min`.
 fn is_old(held: &str, begin: &str) -> bool {
-    let seconds = held.strip_prefix(begin).and_then(|rest| rest.split_once(" s")).map(|(seconds, _)| seconds);
-    seconds.is_some_and(|seconds| seconds.parse::<f64>().is_ok_and(|seconds| seconds >= 10.0))
+    let Some((number, unit)) = held.strip_prefix(begin).and_then(|rest| rest.split_once(' ')) else { return false };
+    let is_ten = || number.parse::<f64>().is_ok_and(|seconds| seconds >= 10.0);
+    unit.starts_with("min") || unit.starts_with('s') && is_ten()
 }
 
 #[tokio::test]
