@@ -124,12 +124,13 @@ async fn nothing_left(pids: &[String]) {
 async fn a_timeout_leaves_no_process() {
     let world = World::new().await;
     let file = world.path("pids");
+    // Time enough to write them, on a busy machine too.
     let steps = format!(
-        "- {{ id: a, action: command.run, timeout: 3s, retry: {{ attempts: 1 }}, with: {{ {} }} }}",
+        "- {{ id: a, action: command.run, timeout: 10s, retry: {{ attempts: 1 }}, with: {{ {} }} }}",
         endless(&file)
     );
     let (error, _) = world.failure(&steps).await;
-    assert_eq!(error, "timed out after 3s");
+    assert_eq!(error, "timed out after 10s");
     nothing_left(&words(&file).await).await;
 }
 
