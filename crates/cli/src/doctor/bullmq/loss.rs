@@ -32,14 +32,19 @@ pub(super) fn judge(server: &Server, unfinished: &Unfinished) -> Vec<Finding> {
 
 fn killed(server: &Server, unfinished: &Unfinished) -> Finding {
     const SUBJECT: &str = "if killed now";
-    if server.aof {
-        return Finding::ok(
-            SUBJECT,
-            "nothing acknowledged is lost",
-            "the log was handed to the system before the reply",
-        );
+    match (server.aof, server.fsync.as_deref()) {
+        (false, _) => without_log(SUBJECT, server, unfinished),
+        // It answers at once and writes when the sync before has ended, or after two seconds: `flushAppendOnlyFile` in Redis' aof.c.
+        (true, Some("everysec")) => {
+            let found = "nothing acknowledged is lost, unless the disk is slow just then";
+            let means = "while a sync is under way the log stays in the server's memory, for up to 2 s";
+            Finding::note(SUBJECT, found, means).advice("appendfsync always")
+        }
+        (true, _) => {
+            let means = "the log was handed to the system before the reply";
+            Finding::ok(SUBJECT, "nothing acknowledged is lost", means)
+        }
     }
-    without_log(SUBJECT, server, unfinished)
 }
 
 fn power_cut(server: &Server, unfinished: &Unfinished) -> Finding {
