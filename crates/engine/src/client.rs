@@ -319,7 +319,8 @@ async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<S
         let _ = answer.send(submitted);
         if starts {
             task.measures.started_here.add_one();
-            drive(task, leased, held, permit).await;
+            // Boxed: a task is moved when it is spawned, and this future is ten times as large as all before it.
+            Box::pin(drive(task, leased, held, permit)).await;
         }
     });
     answered.await.map_err(|_| StoreError::Unavailable("the worker stopped before the run was submitted".to_owned()))?

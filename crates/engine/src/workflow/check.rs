@@ -192,13 +192,13 @@ pub(super) fn parameters(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let errors: Vec<_> = validator.of(schema)?.iter_errors(&parameters).collect();
-    let hidden: Vec<String> = match errors.as_slice() {
-        [] => Vec::new(),
-        _ => secrets(schema, &parameters).into_iter().map(|(pointer, _)| pointer).collect(),
-    };
-    let errors: Vec<_> = errors.iter().map(|error| fault(error, &hidden)).collect();
-    if errors.is_empty() { Ok(parameters) } else { Err(errors) }
+    let validator = validator.of(schema)?;
+    // Asked first: it is the rule, and needs no list of errors.
+    if validator.is_valid(&parameters) {
+        return Ok(parameters);
+    }
+    let hidden: Vec<String> = secrets(schema, &parameters).into_iter().map(|(pointer, _)| pointer).collect();
+    Err(validator.iter_errors(&parameters).map(|error| fault(&error, &hidden)).collect())
 }
 
 /// A default applies to an absent property of an object, at any depth where the object itself is given.
