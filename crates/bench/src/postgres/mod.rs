@@ -52,6 +52,8 @@ struct Rounds {
     one_commit: Vec<Figures>,
     /// The rows of a submission in one commit, with one step and with seven.
     one_submission: [Vec<Figures>; 2],
+    /// The same with as many single-row commits between as such a run has steps.
+    among_others: [Vec<Figures>; 2],
     rows: Vec<Figures>,
     runs: Vec<Figures>,
     /// In the order of the loads.
@@ -117,6 +119,9 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     all.one_commit.push(pgbench::run(cluster, &pgbench::ONE_COMMIT, seconds)?);
     for (script, figures) in pgbench::ONE_SUBMISSION.iter().zip(&mut all.one_submission) {
         figures.push(pgbench::run(cluster, script, seconds)?);
+    }
+    for ((script, steps), figures) in pgbench::ONE_SUBMISSION.iter().zip([1, 7]).zip(&mut all.among_others) {
+        figures.push(pgbench::among_others(cluster, script, steps, seconds)?);
     }
     all.rows.push(pgbench::run(cluster, &pgbench::ROWS, seconds)?);
     all.runs.push(pgbench::run(cluster, &pgbench::RUNS, seconds)?);

@@ -66,19 +66,42 @@ pub(super) const RUNS: Script = Script { clients: 1, weight: 100.0, text: includ
 
 /// Rounds of a script in a second, by weight, over so many seconds.
 pub(super) fn run(cluster: &ScratchPostgres, script: &Script, seconds: u64) -> anyhow::Result<Figures> {
+    let text = output(cluster, script.clients, script.text, seconds, &[])?;
+    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse::<f64>().ok());
+    let tps = tps.context("pgbench says no tps")?;
+    Ok(Figures { per_second: tps * script.weight, ..Figures::default() })
+}
+
+/// How many of a script's commits fit into a second when single-row commits come between, `others` each time, and only the
+/// script's own are timed: a run's first commit comes after the last of the run before, and a server that does the same again
+/// and again does it faster.
+pub(super) fn among_others(
+    cluster: &ScratchPostgres,
+    script: &Script,
+    others: usize,
+    seconds: u64,
+) -> anyhow::Result<Figures> {
+    let text = format!("{}\n{}", script.text, format!("{}\n", COMMITS.text).repeat(others));
+    let text = output(cluster, script.clients, &text, seconds, &["-r"])?;
+    // Of each line of the script its latency in milliseconds: first of `\set`, then of the first statement.
+    let mut latencies = text.lines().skip_while(|line| !line.contains("latencies in milliseconds")).skip(2);
+    let latency = latencies.next().and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let latency = latency.context("pgbench says no latencies")?;
+    Ok(Figures { per_second: 1000.0 / latency, ..Figures::default() })
+}
+
+fn output(cluster: &ScratchPostgres, clients: u32, text: &str, seconds: u64, more: &[&str]) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("script.sql");
-    std::fs::write(&file, format!("\\set n random(1, 1000000000)\n{}\n", script.text))?;
-    let (clients, seconds) = (script.clients.to_string(), seconds.to_string());
+    std::fs::write(&file, format!("\\set n random(1, 1000000000)\n{text}\n"))?;
+    let (clients, seconds) = (clients.to_string(), seconds.to_string());
     let mut command = Command::new(cluster.program("pgbench").get_program());
     let output = command
+        .args(more)
         .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients, "-T", &seconds, "-f"])
         .arg(&file)
         .arg(cluster.url())
         .output()?;
     anyhow::ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse::<f64>().ok());
-    let tps = tps.context("pgbench says no tps")?;
-    Ok(Figures { per_second: tps * script.weight, ..Figures::default() })
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -16,10 +16,14 @@ pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
         rate(&all.rows),
     );
     let [one, seven] = [0, 1].map(|of| 1e6 / rate(&all.one_submission[of]));
+    let among = [0, 1].map(|of| 1e6 / rate(&all.among_others[of]));
     println!(
-        "a commit of the rows of one submission, by one client: {:.2} ms (1 step), {:.2} ms (7 steps);",
+        "a commit of the rows of one submission, by one client: {:.2} ms (1 step), {:.2} ms (7 steps); with one and seven \
+         single-row commits between: {:.2} ms, {:.2} ms;",
         one / 1000.0,
-        seven / 1000.0
+        seven / 1000.0,
+        among[0] / 1000.0,
+        among[1] / 1000.0,
     );
     println!("raw batches make the row writes of {raw:.0} seven-step runs/s\n");
     println!("| steps | workers | runs at once | runs/s | steps/s | submit to handler p50 | p99 | of raw | memory |");
@@ -27,8 +31,13 @@ pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
     for (load, rounds) in LOADS.into_iter().zip(&all.loads) {
         let (runs, wait) = (rate(rounds), median(rounds, |figures| figures.p50_us));
         let of_raw = if load.steps == 7 { format!("{:.2}", runs / raw) } else { String::new() };
-        let rows_us = if load.steps == 1 { one } else { seven };
-        let commits = format!(" ({:.2} commits of its rows, {:.2} of a single row)", wait / rows_us, wait / commit_us);
+        let (rows_us, among_us) = if load.steps == 1 { (one, among[0]) } else { (seven, among[1]) };
+        let commits = format!(
+            " ({:.2} commits of its rows, {:.2} among others, {:.2} of a single row)",
+            wait / rows_us,
+            wait / among_us,
+            wait / commit_us
+        );
         let commits = if load.at_once == 1 { commits } else { String::new() };
         println!(
             "| {} | {} | {} | {runs:.0} | {:.0} | {:.2} ms{commits} | {:.2} ms | {of_raw} | {:.0} MiB |",
