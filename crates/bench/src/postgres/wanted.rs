@@ -25,11 +25,14 @@ pub(super) fn print(all: &Rounds) {
         RUNS * by_rows,
     );
     println!("| of raw batches | {OF_RAW} | {:.0} runs/s | {:.2} |", raw * OF_RAW, found / raw);
-    println!(
-        "| submit to handler, same worker | 1.5 commits | {:.2} ms | {:.2} ms |",
-        1.5e3 / rate(&all.one_commit),
-        median(one_at_a_time(all), |figures| figures.p50_us) / 1000.0,
-    );
+    // The first two loads are one run at a time, of one step and of seven.
+    for (steps, (load, commits)) in [1, 7].into_iter().zip(all.loads.iter().zip(&all.among_others)) {
+        println!(
+            "| submit to handler, same worker, runs of {steps} | 1.5 commits of its rows | {:.2} ms | {:.2} ms |",
+            1.5e3 / rate(commits),
+            median(load, |figures| figures.p50_us) / 1000.0,
+        );
+    }
     println!(
         "| submit to handler, another worker, NOTIFY | 10 ms | 10 ms | {:.2} ms |",
         median(&all.notified, |figures| figures.p50_us) / 1000.0
@@ -57,11 +60,6 @@ pub(super) fn print_cost(grounds: &[Ground]) {
 fn busiest(all: &Rounds) -> f64 {
     let rounds = LOADS.iter().zip(&all.loads).find(|(load, _)| **load == BUSIEST);
     rounds.map_or(f64::NAN, |(_, rounds)| rate(rounds))
-}
-
-/// The load of one worker with one run of one step at a time.
-fn one_at_a_time(all: &Rounds) -> &[Figures] {
-    &all.loads[0]
 }
 
 fn rate(rounds: &[Figures]) -> f64 {
