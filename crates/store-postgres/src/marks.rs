@@ -127,3 +127,32 @@ async fn tell(shared: &Shared, channel: &str, work: bool) -> Result<(), Failure>
     let statement = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
     shared.query((statement, Args::none().with(channel).with(payload))).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// How long a pause takes in which there is news.
+    async fn paused(marks: &Marks, work: bool) -> Duration {
+        let begin = Instant::now();
+        let news = async {
+            tokio::time::sleep(ANY_PAUSE / 2).await;
+            marks.changed(work);
+        };
+        tokio::join!(pause(marks, false), news);
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_of_work_cuts_a_pause_short_and_other_news_is_told_after_it() {
+        let marks = Marks::default();
+        assert_eq!(paused(&marks, false).await, WORK_PAUSE + ANY_PAUSE);
+        let told = tokio::time::timeout(Duration::ZERO, marks.0.tell.notified()).await;
+        assert_eq!((told.is_ok(), marks.take()), (true, Some(false)));
+        assert!(paused(&marks, true).await < ANY_PAUSE, "work");
+        assert_eq!(marks.take(), Some(true));
+        assert_eq!(marks.take(), None, "told once");
+    }
+}
