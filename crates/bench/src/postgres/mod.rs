@@ -42,6 +42,10 @@ const LOADS: [Load; 9] = [
     Load { steps: 7, workers: 4, at_once: 256 },
 ];
 
+/// Turns in which the histories are held against each other. Many, for an autovacuum that happens to be under way in one of them
+/// costs more than a history does.
+const TURNS: usize = 9;
+
 /// The load by which one history is held against another, and by which a claim is judged.
 const BUSIEST: Load = Load { steps: 7, workers: 2, at_once: 256 };
 
@@ -66,6 +70,8 @@ struct Rounds {
     empty_claims: Vec<Figures>,
     /// Dead rows in the midst of the busiest load.
     dead: Vec<dead::Dead>,
+    /// The busiest load, in turns with the other histories.
+    turns: Vec<Figures>,
     /// Transactions that one worker makes while there is nothing to do.
     idle: Vec<Figures>,
 }
@@ -97,6 +103,7 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
             measure(&ground.cluster, suite.seconds, &mut ground.all)?;
         }
     }
+    take_turns(&mut grounds, suite.seconds)?;
     for ground in &mut grounds {
         // When all else is done: autovacuum has to rest for it.
         for _ in 0..suite.rounds {
@@ -110,6 +117,19 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
         wanted::print(&ground.all);
     }
     wanted::print_cost(&grounds);
+    Ok(())
+}
+
+/// The busiest load over each history, and each comes first in every other turn.
+fn take_turns(grounds: &mut [Ground], seconds: u64) -> anyhow::Result<()> {
+    let turns = if grounds.len() > 1 { TURNS } else { 0 };
+    for _ in 0..turns {
+        for ground in &mut *grounds {
+            ground.all.turns.push(processes::together(&ground.cluster.url(), seconds, BUSIEST)?);
+        }
+        grounds.reverse();
+    }
+    grounds.sort_by_key(|ground| ground.finished);
     Ok(())
 }
 
