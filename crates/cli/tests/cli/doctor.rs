@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use surefoot::{Client, Store as _, Submit, Workflow};
-use surefoot_sqlite::SqliteStore;
 
 use crate::place::{Place, eventually, gated, step_is};
 
@@ -178,9 +177,7 @@ fn examined_after_a_death() -> Option<(i32, Value)> {
 
 /// How many workers have a lease that has not run out.
 fn leases(place: &Place) -> usize {
-    let store = SqliteStore::open(&place.data().join("surefoot.db")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(store.workers()).unwrap().len()
+    place.ask(async |store| store.workers().await.unwrap().len())
 }
 
 #[test]
@@ -216,11 +213,7 @@ fn git_that_is_missing_is_told() {
 fn a_run_of_an_action_that_nobody_knows_is_told() {
     let place = place_with_a_store();
     let workflow = Arc::new(Workflow::builder("future").step("a", "not.yet.known").build().unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = Arc::new(SqliteStore::open(&place.data().join("surefoot.db")).unwrap());
-        Client::new(store).submit(Submit::new(workflow)).await.unwrap();
-    });
+    place.ask(async |store| Client::new(store).submit(Submit::new(workflow)).await.unwrap());
     let expect = "warn: 1 run of future held back by `not.yet.known`, which this program does not know";
     assert_eq!(about(&examine(&place).1, "actions"), [expect]);
     let _worker = place.start(&["worker"]);

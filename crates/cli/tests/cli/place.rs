@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use surefoot_sqlite::SqliteStore;
 use tempfile::TempDir;
 
 /// A folder with a data directory in it.
@@ -41,6 +42,13 @@ impl Place {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.path().join("data")
+    }
+
+    /// Asks the store itself.
+    pub(crate) fn ask<T>(&self, question: impl AsyncFnOnce(Arc<SqliteStore>) -> T) -> T {
+        let store = Arc::new(SqliteStore::open(&self.data().join("surefoot.db")).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(question(store))
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {

@@ -1,7 +1,6 @@
 //! One worker at a time: others hand their runs to it and watch, and take over when it dies.
 
 use surefoot::{Clock as _, RunId, Store as _, SystemClock, Timestamp};
-use surefoot_sqlite::SqliteStore;
 
 use crate::place::{Place, eventually, gated, step_is};
 
@@ -70,18 +69,16 @@ fn a_watcher_takes_over_when_the_worker_dies() {
 
 /// When the lease of the worker ends, which it has renewed just now.
 fn renewed(place: &Place) -> Timestamp {
-    let store = SqliteStore::open(&place.data().join("surefoot.db")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ends = || runtime.block_on(store.workers()).unwrap().first().map(|worker| worker.expires_at);
+    let workers = || place.ask(async |store| store.workers().await.unwrap());
+    let ends = || workers().first().map(|worker| worker.expires_at);
     let before = ends();
     eventually("the lease is renewed", || ends().filter(|ends| Some(*ends) > before))
 }
 
 /// When a step of a run was started last, as it is recorded.
 fn last_start(place: &Place, run: &str) -> Timestamp {
-    let store = SqliteStore::open(&place.data().join("surefoot.db")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let events = runtime.block_on(store.events(run.parse::<RunId>().unwrap(), 0, 1000)).unwrap();
+    let run: RunId = run.parse().unwrap();
+    let events = place.ask(async |store| store.events(run, 0, 1000).await.unwrap());
     events.iter().rfind(|event| event.kind == "step.started").unwrap().at
 }
 
