@@ -26,11 +26,12 @@ pub(super) fn print(all: &Rounds) {
     );
     println!("| of raw batches | {OF_RAW} | {:.0} runs/s | {:.2} |", raw * OF_RAW, found / raw);
     // The first two loads are one run at a time, of one step and of seven.
-    for (steps, (load, commits)) in [1, 7].into_iter().zip(all.loads.iter().zip(&all.among_others)) {
+    for ((load, rounds), commits) in LOADS.iter().zip(&all.loads).zip(&all.among_others) {
         println!(
-            "| submit to handler, same worker, runs of {steps} | 1.5 commits of its rows | {:.2} ms | {:.2} ms |",
+            "| submit to handler, same worker, runs of {} | 1.5 commits of its rows | {:.2} ms | {:.2} ms |",
+            load.steps,
             1.5e3 / rate(commits),
-            median(load, |figures| figures.p50_us) / 1000.0,
+            median(rounds, |figures| figures.p50_us) / 1000.0,
         );
     }
     println!(

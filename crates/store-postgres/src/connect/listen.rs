@@ -12,6 +12,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::session::{Connector, Session};
+use super::spread;
 
 /// Between two tries to listen again; each is spread by half, so that many workers do not come back at once.
 const FIRST: Duration = Duration::from_millis(100);
@@ -108,10 +109,4 @@ fn hear(payload: &str, heard: &impl Fn(Option<&str>)) {
     if !payload.starts_with(HELLO) {
         heard(Some(payload));
     }
-}
-
-/// From three to five quarters of `wait`.
-pub(crate) fn spread(wait: Duration) -> Duration {
-    let random = f64::from(Uuid::new_v4().as_u64_pair().0 as u32) / f64::from(u32::MAX);
-    wait.mul_f64(0.75 + random / 2.0)
 }
