@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::data_directory;
 use crate::error::{ScratchError, while_doing};
 use crate::ground::{Ground, free_port};
 use crate::programs;
@@ -80,9 +81,7 @@ impl ScratchPostgres {
     pub fn with(options: ScratchOptions) -> Result<Self, ScratchError> {
         let (programs, ground, port) = (programs::postgres()?, Ground::new()?, free_port()?);
         let data = ground.path().join("data");
-        let mut initdb = ground.command(&programs.join("initdb"));
-        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
-        ground.run(initdb.arg("--pgdata").arg(&data))?;
+        data_directory::create(&ground, &programs, &data)?;
         configure(&ground, &options)?;
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
         let ScratchOptions { password, .. } = options;

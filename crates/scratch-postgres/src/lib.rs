@@ -6,6 +6,7 @@
 
 mod bouncer;
 mod cluster;
+mod data_directory;
 mod error;
 mod ground;
 mod programs;
