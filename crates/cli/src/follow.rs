@@ -135,8 +135,9 @@ impl Standstill {
 
     async fn look(&mut self, client: &Client, run: RunId, screen: &Screen) -> Result<(), StoreError> {
         let now = client.waiting(&client.run(run).await?).await?;
-        // Steps say of themselves that they ask, sleep or try again.
-        let now = now.filter(|now| !matches!(now, Waiting::Answer { .. } | Waiting::Until(_)));
+        // Steps say of themselves that they ask, sleep, are deferred or try again.
+        let now =
+            now.filter(|now| !matches!(now, Waiting::Answer { .. } | Waiting::Until(_) | Waiting::Unavailable { .. }));
         // How many wait changes all the time, and is no other reason.
         let named = now.as_ref().map(|now| match now {
             Waiting::Turn { queue, .. } => format!("turn in {queue}"),

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::credentials::Mask;
 use crate::state::Run;
 use crate::workspace::Workspace;
-use crate::{CredentialSource, RecordChange, RunId, Secret};
+use crate::{CredentialSource, RecordChange, RunId, Secret, shortage};
 
 /// Any error at all.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -106,6 +106,12 @@ impl From<Output> for Outcome {
     }
 }
 
+/// How often one attempt is deferred before the error counts as a failed attempt.
+pub const MAX_DEFERRALS: u32 = 100;
+
+/// The longest time by which an attempt is deferred at once.
+pub const MAX_DEFERRAL: Duration = Duration::from_secs(3600);
+
 /// Why an attempt failed. Any error becomes one, to be retried as the step's policy says; [`StepError::fatal`] and
 /// [`StepError::retry_after`] say otherwise.
 #[derive(Debug)]
@@ -113,17 +119,55 @@ pub struct StepError {
     pub(crate) error: BoxError,
     pub(crate) fatal: bool,
     pub(crate) retry_after: Option<Duration>,
+    /// Something that the step needs is unavailable for now: no attempt is spent.
+    pub(crate) unavailable: bool,
 }
 
 impl StepError {
     /// No further attempt will help: the step fails at once.
+    ///
+    /// A shortage of this worker among the causes has the last word, as in every [`StepError`]: the step is deferred.
     pub fn fatal(error: impl Into<BoxError>) -> Self {
-        Self { error: error.into(), fatal: true, retry_after: None }
+        Self { fatal: true, ..Self::new(error.into()) }.unless_shortage()
     }
 
     /// The next attempt waits for at least `delay`.
     pub fn retry_after(error: impl Into<BoxError>, delay: Duration) -> Self {
-        Self { error: error.into(), fatal: false, retry_after: Some(delay) }
+        Self { retry_after: Some(delay), ..Self::new(error.into()) }.unless_shortage()
+    }
+
+    /// Nothing is wrong with the step, but something that it needs is unavailable for `delay`: the same attempt runs again
+    /// after that time, and none is spent. A worker defers an attempt up to [`MAX_DEFERRALS`] times, by up to
+    /// [`MAX_DEFERRAL`] each; after that the error counts as a failed attempt.
+    ///
+    /// People read `reason` after "waiting for": `api.example.org: rate limit exceeded`.
+    pub fn unavailable(reason: impl Into<BoxError>, delay: Duration) -> Self {
+        Self { unavailable: true, retry_after: Some(delay), ..Self::new(reason.into()) }
+    }
+
+    /// This worker lacks a resource, such as processes or memory: the attempt is deferred, as [`Self::unavailable`] says, for
+    /// a time that grows from one second to one minute.
+    pub fn shortage(error: impl Into<BoxError>) -> Self {
+        Self { unavailable: true, ..Self::new(Box::new(Shortage(error.into()))) }
+    }
+
+    /// An error with its cause: `what` says what could not be done, and a shortage of the worker is recognised in `cause`.
+    pub fn caused_by(what: impl Into<String>, cause: impl Into<BoxError>) -> Self {
+        Self::from(Caused { what: what.into(), cause: cause.into() })
+    }
+
+    fn new(error: BoxError) -> Self {
+        Self { error, fatal: false, retry_after: None, unavailable: false }
+    }
+
+    /// The attempt is deferred when this worker is short of something, whatever the handler makes of it.
+    fn unless_shortage(self) -> Self {
+        if shortage::is_cause_of(&*self.error) { Self::shortage(self.error) } else { self }
+    }
+
+    /// Whether the attempt is to be deferred, without being spent.
+    pub fn is_unavailable(&self) -> bool {
+        self.unavailable
     }
 
     /// Whether no further attempt will help.
@@ -148,9 +192,23 @@ impl StepError {
 
 impl<E: Into<BoxError>> From<E> for StepError {
     fn from(error: E) -> Self {
-        Self { error: error.into(), fatal: false, retry_after: None }
+        Self::new(error.into()).unless_shortage()
     }
 }
+
+/// An error that says what could not be done, and keeps why.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {cause}")]
+struct Caused {
+    what: String,
+    #[source]
+    cause: BoxError,
+}
+
+/// A shortage of this worker.
+#[derive(Debug, thiserror::Error)]
+#[error("resources of the worker: {0}")]
+struct Shortage(#[source] BoxError);
 
 /// Makes a handler of an async function from typed input to output.
 ///

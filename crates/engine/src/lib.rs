@@ -19,6 +19,7 @@ pub mod measures;
 mod nul;
 mod queue;
 mod record;
+mod shortage;
 pub mod state;
 pub mod statistics;
 pub mod store;
@@ -33,7 +34,9 @@ pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 pub use expression::{ExpressionError, Scope, render, render_value, truthy};
-pub use handler::{BoxError, Handlers, Outcome, Output, StepContext, StepError, StepHandler, handler_fn};
+pub use handler::{
+    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, handler_fn,
+};
 pub use id::{Digest, RunId, WorkerId};
 pub use queue::{Keep, QueueInfo, QueueLimits, Rate, Retention};
 pub use record::{Record, RecordChange};

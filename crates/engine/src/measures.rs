@@ -180,6 +180,8 @@ pub struct WorkerMeasures {
     pub started_here: Counter,
     /// Attempts that failed and are followed by another.
     pub retried: Counter,
+    /// Attempts that were deferred because something that they need was unavailable.
+    pub deferred: Counter,
     /// Runs that it took from workers that had died.
     pub recovered: Counter,
     /// Leases that it lost while it worked.
@@ -194,6 +196,7 @@ impl Default for WorkerMeasures {
             claimed: Counter::default(),
             started_here: Counter::default(),
             retried: Counter::default(),
+            deferred: Counter::default(),
             recovered: Counter::default(),
             leases_lost: Counter::default(),
             attempts: Mutex::default(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::state::{RunStatus, Wait};
+use crate::state::{RunStatus, StepState, Wait};
 use crate::store::RunFilter;
 use crate::{QueueInfo, Rate, Run, Store, StoreError, Timestamp};
 
@@ -30,6 +30,15 @@ pub enum Waiting {
     },
     /// A time: the start was delayed, a step sleeps, or an attempt is to follow.
     Until(Timestamp),
+    /// Something that a step needs and that is unavailable.
+    Unavailable {
+        /// The step.
+        step: String,
+        /// What it waits for: `api.example.org: rate limit exceeded`.
+        reason: String,
+        /// When it is tried again.
+        until: Timestamp,
+    },
     /// The queue has as many running as it may.
     Concurrency {
         /// The queue.
@@ -71,6 +80,7 @@ impl fmt::Display for Waiting {
                 write!(f, "for a worker that knows {}: no live one does", actions.join(", "))
             }
             Self::Until(at) => write!(f, "until {at}"),
+            Self::Unavailable { step, reason, until } => write!(f, "for {reason} (step {step}), until {until}"),
             Self::Concurrency { queue, limit } => write!(f, "for room in queue {queue}, which runs {limit} at once"),
             Self::ConcurrencyOfKey { queue, key, limit } => {
                 write!(f, "for room in queue {queue}, which runs {limit} of {key} at once")
@@ -98,7 +108,7 @@ pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiti
         return Ok(Some(Waiting::Paused { queue: queue.name.clone() }));
     }
     if let Some(at) = run.head.available_at.filter(|at| *at > store.now()) {
-        return Ok(Some(Waiting::Until(at)));
+        return Ok(Some(unavailable(run, at).unwrap_or(Waiting::Until(at))));
     }
     if let Some(nobody) = nobody(store, run).await? {
         return Ok(Some(nobody));
@@ -113,6 +123,13 @@ fn answer(run: &Run) -> Option<Waiting> {
     let asks = |wait| matches!(wait, Some(Wait::Approval | Wait::Interrupted)) && run.head.available_at.is_none();
     let (plan, step) = run.plan.steps().iter().zip(&run.steps).find(|(_, step)| asks(step.wait))?;
     Some(Waiting::Answer { step: plan.id.clone(), question: step.message.clone() })
+}
+
+/// What a deferred step waits for until `until`.
+fn unavailable(run: &Run, until: Timestamp) -> Option<Waiting> {
+    let reasons = run.plan.steps().iter().zip(run.steps.iter().map(StepState::deferred_for));
+    let (step, reason) = reasons.into_iter().find_map(|(plan, reason)| Some((plan.id.clone(), reason?.to_owned())))?;
+    Some(Waiting::Unavailable { step, reason, until })
 }
 
 /// Why no worker that is alive can take the run.

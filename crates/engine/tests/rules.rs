@@ -16,7 +16,7 @@ type Rule = fn(&mut Edit) -> Result<(), RuleError>;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule, at the step that is next, by the name under which the table shows it.
-const RULES: [(&str, Rule); 24] = [
+const RULES: [(&str, Rule); 25] = [
     ("claim", |edit| edit.claim(WorkerId::from_bytes([1; 16]))),
     ("start_step", |edit| at_next(edit, Edit::start_step)),
     ("skip_step", |edit| at_next(edit, |edit, step| edit.skip_step(step, "its condition gave false"))),
@@ -25,6 +25,7 @@ const RULES: [(&str, Rule); 24] = [
     ("retry_step", |edit| at_next(edit, |edit, step| edit.retry_step(step, "it broke", SECOND))),
     ("fail_step", |edit| at_next(edit, |edit, step| edit.fail_step(step, "it broke"))),
     ("sleep_step", |edit| at_next(edit, |edit, step| edit.sleep_step(step, SECOND, Value::Null))),
+    ("defer_step", |edit| at_next(edit, |edit, step| edit.defer_step(step, "a forge", SECOND))),
     ("ask_step", |edit| at_next(edit, |edit, step| edit.ask_step(step, "go on?", json!(1)))),
     ("checkpoint", |edit| at_next(edit, |edit, step| edit.checkpoint(step, json!(1)))),
     ("interrupt", |edit| edit.interrupt("it stops")),
@@ -138,10 +139,10 @@ fn each_state_allows_these_rules_and_no_other() {
     let expected = "
 queued: claim, skip_step, fail_step, cancel, cancel undo
 running: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running a step: complete_step, retry_step, fail_step, sleep_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running a step: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
 running, between steps: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
 running, all passed: complete_run, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running, to be undone: complete_step, retry_step, fail_step, sleep_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running, to be undone: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
 waiting for a retry: claim, skip_step, fail_step, cancel, cancel undo
 waiting for approval: claim, skip_step, fail_step, cancel, cancel undo, answer approve, answer reject
 waiting, interrupted: claim, skip_step, fail_step, cancel, cancel undo, answer rerun, answer skip, answer fail
@@ -233,8 +234,24 @@ fn an_interruption_spends_no_attempt_and_a_failure_does() {
     assert_eq!(attempt("claim, start_step, interrupt, claim, start_step"), 1);
     assert_eq!(attempt("claim, start_step, sleep_step, claim, start_step"), 1);
     assert_eq!(attempt("claim, start_step, ask_step, answer approve, claim, start_step"), 1);
+    assert_eq!(attempt("claim, start_step, defer_step, claim, start_step"), 1);
     assert_eq!(attempt("claim, start_step, retry_step, claim, start_step"), 2);
     assert_eq!(attempt("claim, start_step, fail_step, retry, claim, start_step"), 1, "a person's retry begins anew");
+}
+
+#[test]
+fn a_deferred_attempt_keeps_what_it_noted_and_counts_its_deferrals() {
+    let deferrals = |rules| after(run(OnInterrupt::Rerun), rules).steps[0].deferrals;
+    let twice = "claim, start_step, checkpoint, defer_step, claim, start_step, defer_step";
+    let deferred = after(run(OnInterrupt::Rerun), twice);
+    assert_eq!((deferred.steps[0].deferred_for(), deferred.steps[0].deferrals), (Some("a forge"), 2));
+    assert_eq!(deferred.steps[0].checkpoint, Some(json!(1)));
+    let again = after(deferred, "claim, start_step");
+    assert_eq!((again.steps[0].deferred_for(), again.steps[0].error.as_deref()), (None, None));
+    let approved = "claim, start_step, ask_step, answer approve, claim, start_step, defer_step";
+    assert!(after(run(OnInterrupt::Rerun), approved).steps[0].answer.is_some(), "the answer is not asked for again");
+    assert_eq!(deferrals("claim, start_step, defer_step, claim, start_step, sleep_step"), 0);
+    assert_eq!(deferrals("claim, start_step, defer_step, claim, start_step, retry_step, claim, start_step"), 0);
 }
 
 #[test]

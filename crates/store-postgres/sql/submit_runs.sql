@@ -76,21 +76,21 @@ added AS (
 stepped AS (
     INSERT INTO {schema}.steps (
         run, position, id, status, progress, message, attempt, interruptions, started_at, completed_at, error, output,
-        wait, checkpoint, answer, snapshot, undo
+        wait, checkpoint, answer, snapshot, undo, deferrals
     )
     SELECT j.run, s.position - 1, s.id, coalesce(u.status, 'pending'), coalesce(u.progress, 0), u.message,
         coalesce(u.attempt, 0), coalesce(u.interruptions, 0), u.started_at, u.completed_at, u.error, u.output,
-        u.wait, u.checkpoint, u.answer, u.snapshot, u.undo
+        u.wait, u.checkpoint, u.answer, u.snapshot, u.undo, coalesce(u.deferrals, 0)
     FROM judged AS j
     CROSS JOIN LATERAL unnest(j.steps) WITH ORDINALITY AS s (id, position)
     LEFT JOIN unnest(
         $21::uuid[], $22::smallint[], $23::text[], $24::smallint[], $25::text[], $26::bigint[], $27::bigint[],
         $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::bytea[],
-        $36::text[]
+        $36::text[], $37::bigint[]
     ) AS u (
         run, position, status, progress, message, attempt, interruptions,
         started_at, completed_at, error, output, wait, checkpoint, answer, snapshot,
-        undo
+        undo, deferrals
     ) ON j.outcome = 'started' AND u.run = j.run AND u.position = s.position - 1
     WHERE j.outcome IN ('queued', 'started')
 ),

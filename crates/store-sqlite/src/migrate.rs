@@ -17,8 +17,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
+    Migration { version: 2, name: "deferrals", sql: include_str!("../migrations/0002_deferrals.sql") },
+];
 
 /// The version of the schema that this build knows.
 const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -8,6 +8,7 @@ fn schema() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
     conn.execute_batch(include_str!("../migrations/0001_first.sql")).unwrap();
+    conn.execute_batch(include_str!("../migrations/0002_deferrals.sql")).unwrap();
     conn
 }
 

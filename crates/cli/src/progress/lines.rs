@@ -41,6 +41,7 @@ fn of_step(picture: &Picture, id: &str, event: &Event) -> Option<String> {
             format!("attempt {attempt} failed: {}; the next in {}", text("error"), format_duration(delay))
         }
         "step.sleeping" => format!("sleeps until {}", text("until")),
+        "step.deferred" => format!("waits for {} until {}", text("reason"), text("until")),
         "step.asking" => format!("asks: {}\n{}", text("question"), how_to_answer(picture, id, "approve|reject")),
         "step.interrupted" if step.asks => {
             format!("interrupted: {}\n{}", text("reason"), how_to_answer(picture, id, "rerun|skip|fail"))

@@ -115,6 +115,7 @@ impl StepPicture {
             "step.retrying" => self.stand(StepStatus::Waiting, data["error"].as_str()),
             "step.asking" => self.stand(StepStatus::Waiting, data["question"].as_str()),
             "step.sleeping" => self.stand(StepStatus::Waiting, None),
+            "step.deferred" => self.stand(StepStatus::Waiting, data["reason"].as_str()),
             "step.interrupted" => self.stand(StepStatus::Waiting, Some("interrupted")),
             "step.undo_running" => self.message = Some("taking back what it made".to_owned()),
             "step.undo_done" => self.message = Some("undone".to_owned()),

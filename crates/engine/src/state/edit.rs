@@ -105,6 +105,7 @@ impl Edit {
         step.started_at.get_or_insert(now);
         if !same_attempt || step.attempt == 0 {
             step.attempt += 1;
+            step.deferrals = 0;
             step.progress = 0;
             step.message = None;
         }
@@ -189,6 +190,23 @@ impl Edit {
         Ok(())
     }
 
+    /// Defers an attempt because something that it needs is unavailable: the same attempt runs again after `delay`, with
+    /// what it noted and was answered. No attempt is spent and no worker is held meanwhile.
+    pub fn defer_step(&mut self, position: usize, reason: &str, delay: Duration) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running], "defer")?;
+        let until = self.now + delay;
+        let step = self.touch(position);
+        step.status = StepStatus::Waiting;
+        step.wait = Some(Wait::Timer);
+        step.error = Some(reason.to_owned());
+        step.deferrals += 1;
+        let count = step.deferrals;
+        self.wait_until(Some(until));
+        let data = json!({ "reason": reason, "until": until.to_string(), "deferrals": count });
+        self.say_of(position, "step.deferred", data);
+        Ok(())
+    }
+
     /// The handler asks a person.
     pub fn ask_step(&mut self, position: usize, question: &str, checkpoint: Value) -> Result<(), RuleError> {
         self.suspend(position, Wait::Approval, checkpoint)?;
@@ -205,6 +223,7 @@ impl Edit {
         step.wait = Some(wait);
         step.checkpoint = Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
         step.answer = None;
+        step.deferrals = 0;
         Ok(())
     }
 

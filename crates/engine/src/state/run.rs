@@ -72,11 +72,13 @@ pub struct StepState {
     pub attempt: u32,
     /// How often it was interrupted since it was last fresh.
     pub interruptions: u32,
+    /// How often this attempt was deferred because something that it needs was unavailable.
+    pub deferrals: u32,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
     /// When it completed, failed or was skipped.
     pub completed_at: Option<Timestamp>,
-    /// Why the last attempt failed.
+    /// Why the last attempt failed, or what a deferred one waits for.
     pub error: Option<String>,
     /// What it gave.
     pub output: Option<Value>,
@@ -101,6 +103,7 @@ impl StepState {
             message: None,
             attempt: 0,
             interruptions: 0,
+            deferrals: 0,
             started_at: None,
             completed_at: None,
             error: None,
@@ -111,6 +114,12 @@ impl StepState {
             snapshot: None,
             undo: None,
         }
+    }
+
+    /// What a deferred step waits for; `None` when it is not deferred.
+    pub fn deferred_for(&self) -> Option<&str> {
+        let is_deferred = self.wait == Some(super::Wait::Timer) && self.deferrals > 0;
+        if is_deferred { self.error.as_deref() } else { None }
     }
 }
 

@@ -93,7 +93,7 @@ words! {
     Wait {
         /// The next attempt, after a failed one.
         Retry = "retry",
-        /// A time that its handler named.
+        /// A time that its handler named, or at which it is tried again after it was deferred.
         Timer = "timer",
         /// A worker, after an interruption: the same attempt runs again.
         Worker = "worker",

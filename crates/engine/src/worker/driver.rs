@@ -11,7 +11,7 @@ use super::attempt::{Attempt, End};
 use super::held::Held;
 use super::opening::{self, Opening};
 use super::{Shared, undo};
-use crate::handler::{Outcome, Said};
+use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
 use crate::measures::{AttemptOutcome, AttemptReport};
 use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Transition};
 use crate::workspace::Folder;
@@ -21,6 +21,10 @@ use crate::{Run, StepError, StoreError, Timestamp};
 /// wait of its own before it looks.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MOST: Duration = Duration::from_millis(300);
+
+/// The first and the longest time by which an attempt is deferred while this worker is short of something.
+const DEFERRAL_FIRST: Duration = Duration::from_secs(1);
+const DEFERRAL_MOST: Duration = Duration::from_secs(60);
 
 /// One run, its lease, and what reaches it from outside.
 pub(super) struct Driver {
@@ -141,7 +145,11 @@ impl Driver {
         let (outcome, error) = match end {
             End::Done(Outcome::Completed(_)) => (AttemptOutcome::Completed, None),
             End::Done(Outcome::Sleep { .. } | Outcome::Ask { .. }) => (AttemptOutcome::Suspended, None),
-            End::Failed(error) => (AttemptOutcome::Failed, Some(self.shared.mask.text(error.chain()))),
+            End::Failed(error) => {
+                let deferred = self.deferral(position, error).is_some();
+                let outcome = if deferred { AttemptOutcome::Suspended } else { AttemptOutcome::Failed };
+                (outcome, Some(self.shared.mask.text(error.chain())))
+            }
             End::Cancelled => (AttemptOutcome::Cancelled, None),
             End::Interrupted => (AttemptOutcome::Interrupted, None),
             End::Lost => (AttemptOutcome::Lost, None),
@@ -186,9 +194,22 @@ impl Driver {
         }
     }
 
+    /// The time until the same attempt runs again; `None` when the error is one of the step, or the attempt was deferred too
+    /// often.
+    fn deferral(&self, position: usize, error: &StepError) -> Option<Duration> {
+        deferral(&self.shared, error, self.run.steps[position].deferrals)
+    }
+
     /// A failed attempt: the next one, after its wait, or the end of the run.
     async fn retry(&mut self, position: usize, said: Said, error: &StepError) -> Result<Option<(usize, Value)>, Gone> {
         let message = self.shared.mask.text(error.chain());
+        if let Some(delay) = self.deferral(position, error) {
+            let mut edit = self.reported(position, said);
+            self.rule(edit.defer_step(position, &message, delay))?;
+            self.write(edit).await?;
+            self.shared.measures.deferred.add_one();
+            return Ok(None);
+        }
         let attempt = self.run.steps[position].attempt;
         let policy = &self.run.plan.steps()[position].retry;
         if error.fatal || attempt >= policy.attempts {
@@ -362,4 +383,14 @@ impl Driver {
     pub(super) fn attempt_token(&self) -> CancellationToken {
         self.held.lost.child_token()
     }
+}
+
+/// The time by which an attempt that was deferred `before` times is deferred; `None` when it is not to be.
+pub(super) fn deferral(shared: &Shared, error: &StepError, before: u32) -> Option<Duration> {
+    if !error.unavailable || before >= MAX_DEFERRALS {
+        return None;
+    }
+    let usual = DEFERRAL_FIRST.saturating_mul(1 << before.min(10)).min(DEFERRAL_MOST);
+    let delay = error.retry_after.unwrap_or_else(|| shared.chance.spread(usual));
+    Some(delay.min(MAX_DEFERRAL))
 }

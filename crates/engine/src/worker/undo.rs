@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, panic_message};
-use super::driver::{Driver, Gone};
+use super::driver::{self, Driver, Gone};
 use super::opening;
 use crate::handler::Said;
 use crate::state::{Edit, RuleError, Undo};
@@ -52,22 +52,28 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
 async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gone> {
     let policy = driver.run.plan.steps()[position].retry.clone();
     let mut attempt = 1;
+    let mut deferrals = 0;
     let mut said = Said::default();
     loop {
         driver.is_held_still().await?;
         let (end, more) = once(driver, position).await;
         said.lines.extend(more.lines);
-        match end {
-            Undone::Failed(error) if !error.fatal && attempt < policy.attempts => {
-                said.lines.push(format!("undo failed, trying again: {}", error.chain()));
-                driver
-                    .pause(
-                        policy.delay(attempt, driver.shared.chance.unit()).max(error.retry_after.unwrap_or_default()),
-                    )
-                    .await?;
-                attempt += 1;
-            }
-            end => return Ok((end, said)),
+        let Undone::Failed(error) = &end else { return Ok((end, said)) };
+        let delay = if let Some(delay) = driver::deferral(&driver.shared, error, deferrals) {
+            said.lines.push(format!("undo deferred: waiting for {}", error.chain()));
+            deferrals += 1;
+            delay
+        } else if !error.fatal && attempt < policy.attempts {
+            said.lines.push(format!("undo failed, trying again: {}", error.chain()));
+            attempt += 1;
+            policy.delay(attempt - 1, driver.shared.chance.unit()).max(error.retry_after.unwrap_or_default())
+        } else {
+            return Ok((end, said));
+        };
+        tokio::select! {
+            biased;
+            () = driver.shared.interrupting.cancelled() => return Ok((Undone::Interrupted, said)),
+            waited = driver.pause(delay) => waited?,
         }
     }
 }

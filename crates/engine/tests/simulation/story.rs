@@ -64,7 +64,7 @@ impl Story {
             "step.started" => (&[StepStatus::Pending, StepStatus::Waiting], StepStatus::Running),
             "step.completed" => (&[StepStatus::Running], StepStatus::Completed),
             "step.skipped" => (&[StepStatus::Pending, StepStatus::Waiting], StepStatus::Skipped),
-            "step.retrying" | "step.sleeping" | "step.asking" | "step.interrupted" => {
+            "step.retrying" | "step.sleeping" | "step.deferred" | "step.asking" | "step.interrupted" => {
                 (&[StepStatus::Running], StepStatus::Waiting)
             }
             "step.failed" => (&[StepStatus::Running, StepStatus::Waiting, StepStatus::Pending], StepStatus::Failed),

@@ -162,6 +162,7 @@ impl Reader<'_> {
             // Somewhere after the last sign of life; what came then was no work.
             "step.interrupted" => step.wait(heard, SpanKind::Interrupted, text(&data["reason"])),
             "step.sleeping" => step.wait(at, SpanKind::Completed, None),
+            "step.deferred" => step.wait(at, SpanKind::Completed, text(&data["reason"])),
             "step.asking" => step.wait(at, SpanKind::Completed, text(&data["question"])),
             "step.skipped" => step.skip(at, text(&data["reason"])),
             "step.undo_running" => step.open(SpanKind::Undo, 0, at),

@@ -152,6 +152,11 @@ fn worker(page: &mut Page, measures: &WorkerMeasures) {
         ("surefoot_worker_runs_recovered_total", "Runs that this worker took from dead ones.", &measures.recovered),
         ("surefoot_worker_leases_lost_total", "Leases that this worker lost.", &measures.leases_lost),
         ("surefoot_step_retries_total", "Attempts that failed and are followed by another.", &measures.retried),
+        (
+            "surefoot_step_deferrals_total",
+            "Attempts that were deferred because something that they need was unavailable.",
+            &measures.deferred,
+        ),
     ];
     for (name, help, counter) in counters {
         page.metric(name, "counter", help);

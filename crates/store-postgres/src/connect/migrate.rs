@@ -24,6 +24,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", tolerates: 1, sql: include_str!("../../migrations/0001_first.sql") },
     // Tables and functions that older workers do not look at.
     Migration { version: 2, name: "submit", tolerates: 1, sql: include_str!("../../migrations/0002_submit.sql") },
+    // A column that older workers leave as it is.
+    Migration { version: 3, name: "deferrals", tolerates: 1, sql: include_str!("../../migrations/0003_deferrals.sql") },
 ];
 
 /// The version of the schema that this build knows.

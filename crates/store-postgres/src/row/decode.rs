@@ -118,6 +118,7 @@ fn step(row: &Row) -> Result<StepState, StoreError> {
         answer: json(12)?,
         snapshot: get::<Option<&[u8]>>(row, 13)?.map(digest).transpose()?,
         undo: optional_word(row, 14)?,
+        deferrals: small(row, 15)?,
     })
 }
 

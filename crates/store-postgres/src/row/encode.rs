@@ -202,6 +202,7 @@ pub(crate) struct Steps<'a> {
     answer: Vec<Option<&'a str>>,
     snapshot: Vec<Option<&'a [u8]>>,
     undo: Vec<Option<&'static str>>,
+    deferrals: Vec<i64>,
 }
 
 impl<'a> Steps<'a> {
@@ -224,6 +225,7 @@ impl<'a> Steps<'a> {
             self.answer.push(row.answer.as_deref());
             self.snapshot.push(state.snapshot.as_ref().map(|digest| digest.as_bytes().as_slice()));
             self.undo.push(state.undo.map(|undo| undo.as_str()));
+            self.deferrals.push(i64::from(state.deferrals));
         }
     }
 
@@ -244,6 +246,7 @@ impl<'a> Steps<'a> {
             .with_all(self.answer)
             .with_all(self.snapshot)
             .with_all(self.undo)
+            .with_all(self.deferrals)
     }
 }
 

@@ -112,6 +112,7 @@ fn step(row: &Row<'_>) -> rusqlite::Result<Result<StepState, String>> {
         answer,
         snapshot: row.get::<_, Option<[u8; 32]>>(12)?.map(Digest::from_bytes),
         undo: optional_word(row, 13)?,
+        deferrals: row.get(14)?,
     }))
 }
 

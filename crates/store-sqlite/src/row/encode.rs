@@ -88,6 +88,7 @@ impl StepRow {
             self.answer,
             state.snapshot.as_ref().map(|digest| digest.as_bytes()),
             state.undo.map(|undo| undo.as_str()),
+            state.deferrals,
         ])
     }
 }

@@ -97,6 +97,10 @@ impl Subject<'_> {
             Waiting::UnknownActions { actions } if actions.is_empty() => t("waits.no_single_worker", &[]),
             Waiting::UnknownActions { actions } => t("waits.unknown", &[("actions", &actions.join(", "))]),
             Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
+            Waiting::Unavailable { step, reason, until } => {
+                let (until, reason) = (self.visitor.moment(*until).text, first_line(&self.clean(reason), 200));
+                t("waits.unavailable", &[("step", step), ("reason", &reason), ("until", &until)])
+            }
             Waiting::Concurrency { queue, limit } => {
                 t("waits.concurrency", &[("queue", queue), ("limit", &limit.to_string())])
             }

@@ -183,6 +183,8 @@ impl Subject<'_> {
         let t = |key: &str, values: &[(&str, &str)]| self.visitor.t(key, values);
         if state.status == StepStatus::Failed || state.wait == Some(Wait::Retry) {
             say(first_line(&self.clean(state.error.as_deref().unwrap_or_default()), 200), true);
+        } else if let Some(reason) = state.deferred_for() {
+            say(first_line(&self.clean(reason), 200), false);
         } else if let Some(message) = state.message.as_deref().filter(|_| state.status != StepStatus::Completed) {
             say(first_line(&self.clean(message), 200), false);
         }
