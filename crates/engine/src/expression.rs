@@ -4,13 +4,16 @@
 //! is one expression and nothing else takes the expression's value with its type; any other string takes its text.
 //! What is undefined is an error, never an empty string.
 
+pub mod language;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, Expression};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::limits::{LimitError, MAX_VALUE_BYTES, check_condition, check_text, check_value};
 
 /// What expressions see.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -52,23 +55,7 @@ pub struct ExpressionError {
 /// An expression that does more work than this is one that would not end in a reasonable time.
 const FUEL: u64 = 1_000_000;
 
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let syntax = SyntaxConfig::builder()
-        .variable_delimiters("${{", "}}")
-        // Workflow files have expressions only. Blocks and comments get openings that nobody types.
-        .block_delimiters("${%", "%}")
-        // Not `${#`, which is a length in shell commands.
-        .comment_delimiters("$<#", "#>$")
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the delimiters differ");
-    let mut environment = Environment::new();
-    environment.set_syntax(syntax);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    environment
-});
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| language::environment(FUEL));
 
 /// Replaces every expression in `value`, at any depth.
 ///
@@ -78,7 +65,9 @@ pub fn render_value(value: &Value, scope: &Scope) -> Result<Value, ExpressionErr
     if !mentions(value) {
         return Ok(value.clone());
     }
-    render_in(value, &scope.value()?)
+    let rendered = render_in(value, &scope.value()?)?;
+    check_value(&rendered).map_err(|limit| beyond(&value.to_string(), &limit))?;
+    Ok(rendered)
 }
 
 /// Replaces every expression in `text`.
@@ -89,7 +78,12 @@ pub fn render(text: &str, scope: &Scope) -> Result<String, ExpressionError> {
     if !text.contains("${{") {
         return Ok(text.to_owned());
     }
-    ENVIRONMENT.render_str(text, scope.value()?).map_err(|error| failure(text, &error))
+    render_to_text(text, scope.value()?)
+}
+
+fn render_to_text(text: &str, scope: minijinja::Value) -> Result<String, ExpressionError> {
+    check_text(text).map_err(|limit| beyond(text, &limit))?;
+    language::render(&ENVIRONMENT, text, scope, MAX_VALUE_BYTES).map_err(|error| failure(text, &error))
 }
 
 /// The value of a step's `if:`, which may be written with or without `${{ }}`.
@@ -124,20 +118,24 @@ fn render_in(value: &Value, scope: &minijinja::Value) -> Result<Value, Expressio
 
 fn render_text(text: &str, scope: &minijinja::Value) -> Result<Value, ExpressionError> {
     let Some(expression) = sole_expression(text) else {
-        return ENVIRONMENT.render_str(text, scope).map(Value::String).map_err(|error| failure(text, &error));
+        return render_to_text(text, scope.clone()).map(Value::String);
     };
     let value = evaluate(expression, text, scope)?;
-    serde_json::to_value(&value)
-        .map_err(|error| ExpressionError { source_text: text.to_owned(), message: error.to_string() })
+    language::to_json(&value).map_err(|error| failure(text, &error))
 }
 
 fn evaluate(expression: &str, text: &str, scope: &minijinja::Value) -> Result<minijinja::Value, ExpressionError> {
-    let compiled = ENVIRONMENT.compile_expression(expression).map_err(|error| failure(text, &error))?;
+    let compiled = compile(expression, text)?;
     let value = compiled.eval(scope.clone()).map_err(|error| failure(text, &error))?;
     if value.is_undefined() {
         return Err(ExpressionError { source_text: text.to_owned(), message: "undefined value".to_owned() });
     }
     Ok(value)
+}
+
+fn compile<'a>(expression: &'a str, text: &str) -> Result<Expression<'a, 'a>, ExpressionError> {
+    check_condition(expression).map_err(|limit| beyond(text, &limit))?;
+    ENVIRONMENT.compile_expression(expression).map_err(|error| failure(text, &error))
 }
 
 /// The inside of a text that is one expression and nothing else.
@@ -159,13 +157,14 @@ pub(crate) fn references(value: &Value) -> Result<BTreeSet<String>, ExpressionEr
 
 /// Every path that a step's `if:` reads.
 pub(crate) fn condition_references(condition: &str) -> Result<BTreeSet<String>, ExpressionError> {
-    let compiled = ENVIRONMENT.compile_expression(bare(condition)).map_err(|error| failure(condition, &error))?;
+    let compiled = compile(bare(condition), condition)?;
     Ok(compiled.undeclared_variables(true).into_iter().collect())
 }
 
 fn collect(value: &Value, paths: &mut BTreeSet<String>) -> Result<(), ExpressionError> {
     match value {
         Value::String(text) if text.contains("${{") => {
+            check_text(text).map_err(|limit| beyond(text, &limit))?;
             let template = ENVIRONMENT.template_from_str(text).map_err(|error| failure(text, &error))?;
             paths.extend(template.undeclared_variables(true));
             Ok(())
@@ -173,6 +172,21 @@ fn collect(value: &Value, paths: &mut BTreeSet<String>) -> Result<(), Expression
         Value::Array(items) => items.iter().try_for_each(|item| collect(item, paths)),
         Value::Object(fields) => fields.values().try_for_each(|field| collect(field, paths)),
         _ => Ok(()),
+    }
+}
+
+/// A text that is refused for a limit. It may be very long: the message quotes its beginning.
+fn beyond(text: &str, limit: &LimitError) -> ExpressionError {
+    ExpressionError { source_text: shortened(text), message: limit.to_string() }
+}
+
+/// Characters of a text that a message quotes.
+const QUOTED: usize = 120;
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

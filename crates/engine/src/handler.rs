@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::Mask;
+use crate::limits::check_value;
 use crate::state::Run;
 use crate::workspace::Workspace;
 use crate::{CredentialSource, RecordChange, RunId, Secret, shortage};
@@ -97,6 +98,24 @@ impl Output {
     pub fn record(mut self, kind: impl Into<String>, name: impl Into<String>, data: Value) -> Self {
         self.records.push(RecordChange::Put { kind: kind.into(), name: name.into(), data });
         self
+    }
+}
+
+impl Outcome {
+    /// Checks what a store would refuse, so that the step fails by its own fault and says so.
+    pub(crate) fn check(&self) -> Result<(), StepError> {
+        let check =
+            |what: &str, value: &Value| check_value(value).map_err(|limit| StepError::fatal(format!("{what} {limit}")));
+        match self {
+            Self::Sleep { checkpoint, .. } | Self::Ask { checkpoint, .. } => check("the step's checkpoint", checkpoint),
+            Self::Completed(output) => {
+                check("the step's output", &output.value)?;
+                output.records.iter().try_for_each(|change| match change {
+                    RecordChange::Put { kind, name, data } => check(&format!("the {kind} record `{name}`"), data),
+                    RecordChange::Remove { .. } => Ok(()),
+                })
+            }
+        }
     }
 }
 
@@ -411,7 +430,9 @@ impl StepContext {
 
     /// Notes something for the next attempt. It is durable when this returns.
     pub async fn save_checkpoint(&self, checkpoint: impl Serialize) -> Result<(), StepError> {
-        let checkpoint = self.0.mask.value(serde_json::to_value(checkpoint).map_err(StepError::fatal)?);
+        let checkpoint = serde_json::to_value(checkpoint).map_err(StepError::fatal)?;
+        check_value(&checkpoint).map_err(|limit| StepError::fatal(format!("the step's checkpoint {limit}")))?;
+        let checkpoint = self.0.mask.value(checkpoint);
         let (done, written) = oneshot::channel();
         let gone = |_| StepError::from("the run is no longer ours");
         self.0.notes.send(Note { checkpoint, done }).await.map_err(|_| StepError::from("the run is no longer ours"))?;

@@ -15,6 +15,7 @@ mod event;
 mod expression;
 mod handler;
 mod id;
+pub mod limits;
 pub mod measures;
 mod nul;
 mod queue;
@@ -33,6 +34,8 @@ pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
+#[doc(hidden)]
+pub use expression::language;
 pub use expression::{ExpressionError, Scope, render, render_value, truthy};
 pub use handler::{
     BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, handler_fn,

@@ -1,10 +1,13 @@
-//! One rule of all stores: no name, key or parameter holds a NUL character. PostgreSQL keeps none in a text, C programs end
-//! theirs with it, and nobody has a use for one in a name; so it is refused at the door, and alike everywhere.
+//! Two rules of all stores: no name, key or parameter holds a NUL character, and no value exceeds [`crate::limits`].
+//!
+//! PostgreSQL keeps no NUL in a text, C programs end theirs with it, and no name has a use for one. A value beyond the limits could
+//! be written and never be read again.
 
 use serde_json::Value;
 
 use crate::RecordChange;
 use crate::document::NewDocument;
+use crate::limits::check_value;
 use crate::state::{RuleError, Transition};
 use crate::store::{NewWorker, Submission};
 
@@ -19,13 +22,18 @@ pub fn refuse_nul(what: &str, text: &str) -> Result<(), RuleError> {
     Ok(())
 }
 
+fn refuse_beyond_limits(what: &str, value: &Value) -> Result<(), RuleError> {
+    check_value(value).map_err(|limit| RuleError(format!("{what} {limit}")))
+}
+
 impl Submission {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A name or a key that holds a NUL.
+    /// A name or a key that holds a NUL; parameters beyond the limits.
     pub fn check(&self) -> Result<(), RuleError> {
         let run = &self.queued.0;
+        refuse_beyond_limits("the parameters", &run.parameters)?;
         let texts = [("key", &run.key), ("unique value", &run.unique), ("concurrency key", &run.concurrency_key)];
         texts
             .into_iter()
@@ -38,12 +46,27 @@ impl Transition {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A record whose kind or name holds a NUL.
+    /// A record whose kind or name holds a NUL; an output, checkpoint, answer, record or event beyond the limits.
     pub fn check(&self) -> Result<(), RuleError> {
+        for (_, step) in &self.steps {
+            for (what, value) in [("output", &step.output), ("checkpoint", &step.checkpoint), ("answer", &step.answer)]
+            {
+                if let Some(value) = value {
+                    refuse_beyond_limits(&format!("the step's {what}"), value)?;
+                }
+            }
+        }
+        for event in &self.events {
+            refuse_beyond_limits("the event's data", &event.data)?;
+        }
         self.records.iter().try_for_each(|change| {
             let (RecordChange::Put { kind, name, .. } | RecordChange::Remove { kind, name }) = change;
             refuse_nul("the record's kind", kind)?;
-            refuse_nul("the record's name", name)
+            refuse_nul("the record's name", name)?;
+            match change {
+                RecordChange::Put { data, .. } => refuse_beyond_limits(&format!("the {kind} record `{name}`"), data),
+                RecordChange::Remove { .. } => Ok(()),
+            }
         })
     }
 }
@@ -63,8 +86,9 @@ impl NewDocument {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A kind or id that holds a NUL.
+    /// A kind or id that holds a NUL; content beyond the limits.
     pub fn check(&self) -> Result<(), RuleError> {
+        refuse_beyond_limits("the document", &self.data)?;
         refuse_nul("the document's kind", &self.kind)?;
         refuse_nul("the document's id", &self.id)
     }

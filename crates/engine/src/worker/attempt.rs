@@ -120,7 +120,7 @@ impl Attempt {
                 // A handler that returns in the time it is given has not been interrupted.
                 Event::Interrupted => {
                     return match self.end(driver, task).await {
-                        Some(Ok(outcome)) => End::Done(outcome),
+                        Some(Ok(outcome)) => done(outcome),
                         _ => End::Interrupted,
                     };
                 }
@@ -223,10 +223,17 @@ async fn unless_lost(lost: &CancellationToken, write: impl Future<Output = Resul
 
 fn returned(result: Option<Result<Result<Outcome, StepError>, JoinError>>) -> End {
     match result {
-        Some(Ok(Ok(outcome))) => End::Done(outcome),
+        Some(Ok(Ok(outcome))) => done(outcome),
         Some(Ok(Err(error))) => End::Failed(error),
         Some(Err(error)) => End::Failed(StepError::from(panic_message(error))),
         None => End::Lost,
+    }
+}
+
+fn done(outcome: Outcome) -> End {
+    match outcome.check() {
+        Ok(()) => End::Done(outcome),
+        Err(error) => End::Failed(error),
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::secrets::secrets;
 use super::{StepPlan, Workflow, WorkflowError};
+use crate::limits::check_value;
 use crate::{expression, nul};
 
 /// A parameter that does not fit the workflow's schema.
@@ -25,6 +26,8 @@ const MAX_STEPS: usize = 1000;
 pub(super) fn workflow(workflow: &Workflow) -> Result<(), WorkflowError> {
     name("workflow", &workflow.name)?;
     name("queue", &workflow.queue)?;
+    within_limits("field parameters", &workflow.parameters)?;
+    within_limits("field output", &workflow.output)?;
     schema(&workflow.parameters)?;
     if workflow.steps.is_empty() || workflow.steps.len() > MAX_STEPS {
         let message = format!("has {} steps: a workflow has 1 to {MAX_STEPS}", workflow.steps.len());
@@ -59,11 +62,16 @@ fn step(plan: &StepPlan, parameters: Option<&BTreeSet<&str>>, earlier: &BTreeSet
     if !(0.0..=1.0).contains(&plan.retry.backoff.jitter) {
         return Err(WorkflowError::invalid(place("retry.backoff.jitter"), "is not between 0 and 1"));
     }
+    within_limits(&place("with"), &plan.with)?;
     references(&place("with"), &plan.with, parameters, earlier)?;
     match &plan.condition {
         Some(condition) => condition_references(&place("if"), condition, parameters, earlier),
         None => Ok(()),
     }
+}
+
+fn within_limits(place: &str, value: &Value) -> Result<(), WorkflowError> {
+    check_value(value).map_err(|limit| WorkflowError::invalid(place, limit.to_string()))
 }
 
 /// Names are stored, shown in addresses and typed in shells.
@@ -176,6 +184,7 @@ pub(super) fn parameters(
     validator: &Validator,
     parameters: Value,
 ) -> Result<Value, Vec<ParameterError>> {
+    check_value(&parameters).map_err(|limit| all(limit.to_string()))?;
     let mut parameters = match parameters {
         Value::Null => Value::Object(Map::new()),
         other => other,

@@ -2,28 +2,15 @@
 
 use std::sync::LazyLock;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, Value};
+use surefoot::{language, limits};
 
-/// A file that does more work than this would not end in a reasonable time.
-const FUEL: u64 = 10_000_000;
+use super::limits::FILE;
 
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let syntax = SyntaxConfig::builder()
-        .variable_delimiters("${{", "}}")
-        .block_delimiters("${%", "%}")
-        // `${#name}` is a length in shell scripts: comments open with what nobody types.
-        .comment_delimiters("$<#", "#>$")
-        .keep_trailing_newline(true)
-        .build()
-        .expect("the delimiters differ");
-    let mut environment = Environment::new();
-    environment.set_syntax(syntax);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    environment
-});
+/// A file that does more work than this would not end in a reasonable time. It also bounds memory, at 64 bytes a unit.
+const FUEL: u64 = 2_000_000;
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| language::environment(FUEL));
 
 /// Renders one text.
 ///
@@ -33,12 +20,15 @@ pub(super) fn render(text: &str, values: &Value) -> Result<String, String> {
     if !text.contains("${{") && !text.contains("${%") {
         return Ok(text.to_owned());
     }
-    ENVIRONMENT.render_str(text, values.clone()).map_err(|error| message(text, &error))
+    limits::check_blocks(text).map_err(|limit| limit.to_string())?;
+    let most = usize::try_from(FILE).unwrap_or(usize::MAX);
+    language::render(&ENVIRONMENT, text, values.clone(), most).map_err(|error| message(text, &error))
 }
 
 /// Whether `text` reads the variable `name`.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     text.contains("${{")
+        && limits::check_blocks(text).is_ok()
         && ENVIRONMENT.template_from_str(text).is_ok_and(|template| template.undeclared_variables(false).contains(name))
 }
 
@@ -80,6 +70,59 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    /// A worker's thread has 2 MB.
+    fn on_small_stack(text: String) -> Result<String, String> {
+        let values = minijinja::context! { name => "shop" };
+        let work = move || render(&text, &values);
+        std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn a_text_that_would_overflow_the_stack_is_refused() {
+        for text in [
+            format!("${{{{ {}1 }}}}", "-".repeat(6000)),
+            format!("${{{{ name{} }}}}", "|abs".repeat(12_000)),
+            format!("${{% if 1 %}}{}${{% endif %}}", "${% elif 1 %}".repeat(20_000)),
+            format!("${{% set x = 1 %}}{}", "${% set x = [x] %}".repeat(20_000)),
+            "${% if 1 %}".repeat(20_000),
+        ] {
+            let error = on_small_stack(text.clone()).unwrap_err();
+            assert!(error.contains("split"), "{error}");
+            assert!(!mentions(&text, "name"));
+        }
+    }
+
+    #[test]
+    fn the_deepest_accepted_statements_need_little_stack() {
+        let nested =
+            |open: &str, close: &str| (0..50).fold("x".to_owned(), |inside, _| format!("{open}{inside}{close}"));
+        assert_eq!(on_small_stack(nested("${% if 1 %}", "${% endif %}")).unwrap(), "x");
+        assert_eq!(on_small_stack(nested("${% for a in [1] %}", "${% endfor %}")).unwrap(), "x");
+        let parentheses = format!("${{{{ {}1{} }}}}", "(".repeat(35), ")".repeat(35));
+        assert!(on_small_stack(nested("${% with a = [1] %}", "${% endwith %}").replace('x', &parentheses)).is_ok());
+        let assigned = "${% set x = [[[[[[x]]]]]] %}".repeat(70);
+        let shown =
+            on_small_stack(format!("${{% set x = 1 %}}{assigned}${{{{ x }}}}${{{{ x|tojson }}}}${{{{ x == x }}}}"));
+        assert!(shown.is_ok(), "{shown:?}");
+        let recursive = "${% macro m(n) %}${{ m([n]) }}${% endmacro %}${{ m(1) }}";
+        assert!(on_small_stack(recursive.to_owned()).unwrap_err().contains("recursion"));
+        let own = "${% for a in [[1]] recursive %}${{ loop([[a]]) }}${% endfor %}";
+        assert!(on_small_stack(own.to_owned()).unwrap_err().contains("recursion"));
+    }
+
+    #[test]
+    fn what_a_file_renders_to_is_limited() {
+        let doubled = format!("${{% set x = 'x' * 1000 %}}{}${{{{ x }}}}", "${% set x = x ~ x %}".repeat(15));
+        assert!(on_small_stack(doubled).unwrap_err().contains("MiB"));
+        let shared =
+            format!("${{% set x = [1] %}}{}${{{{ x }}}}", "${% set x = [x, x, x, x, x, x, x, x, x] %}".repeat(12));
+        assert!(on_small_stack(shared).unwrap_err().contains("MiB"));
+        let indented = "${{ range(100000)|list|map('string')|list|tojson(indent=1000000) }}";
+        assert!(on_small_stack(indented.to_owned()).unwrap_err().contains("at most 16"));
+        let own = "${% set n = namespace() %}${% set n.n = n %}${{ n }}";
+        assert!(on_small_stack(own.to_owned()).is_err());
     }
 
     #[test]
