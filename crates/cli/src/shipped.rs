@@ -104,21 +104,31 @@ pub(crate) fn summary(output: &Value) -> String {
     for (index, file) in output["gitops"]["files"].as_array().into_iter().flatten().enumerate() {
         line(if index == 0 { "gitops" } else { "" }, plain(file));
     }
-    text.push_str("what to do next\n");
-    for step in output["next_steps"].as_array().into_iter().flatten() {
-        text.push_str(&format!("  {}\n", clean(&plain(step))));
-    }
+    list(&mut text, "not in force yet", &output["not_done"]);
+    list(&mut text, "what to do next", &output["next_steps"]);
     text
 }
 
-/// `development, staging (1 approval), production (2 approvals)`.
+/// Texts below a heading, which is left out when there is none.
+fn list(text: &mut String, heading: &str, items: &Value) {
+    let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.is_empty() {
+        return;
+    }
+    text.push_str(&format!("{heading}\n"));
+    for item in items {
+        text.push_str(&format!("  {}\n", clean(&plain(item))));
+    }
+}
+
+/// `development, staging (1 approval wanted), production (2 approvals wanted)`: nothing enforces them.
 fn environments(list: &Value) -> String {
     let one = |environment: &Value| {
         let name = plain(&environment["name"]);
         match environment["approvals"].as_u64().unwrap_or(0) {
             0 => name,
-            1 => format!("{name} (1 approval)"),
-            approvals => format!("{name} ({approvals} approvals)"),
+            1 => format!("{name} (1 approval wanted)"),
+            approvals => format!("{name} ({approvals} approvals wanted)"),
         }
     };
     list.as_array().map(|list| list.iter().map(one).collect::<Vec<_>>().join(", ")).unwrap_or_default()

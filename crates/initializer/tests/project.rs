@@ -153,10 +153,12 @@ async fn all_seven_steps() {
     assert_eq!(world.records().await, expect);
     let fleet = world.git("fleet", &["ls-tree", "-r", "--name-only", "main"]).await;
     assert_eq!(json!(fleet.lines().collect::<Vec<_>>()), output(&run, "setup_gitops")["files"]);
-    assert_eq!(fleet.lines().count(), 4);
+    assert_eq!(fleet.lines().count(), 5);
     let end = output(&run, "finalize");
     assert_eq!(end["commit"], json!(commit));
     assert!(end["next_steps"][0].as_str().unwrap().starts_with("git clone file:///"), "{end}");
+    assert!(end["not_done"].to_string().contains("recorded for staging and production, but nothing waits"), "{end}");
+    assert!(end["not_done"].to_string().contains("the secret fleet--my-shop/git-credentials"), "{end}");
     assert_eq!(world.leftovers(), 0);
     assert_eq!(run.head.progress, 100);
 }
@@ -287,6 +289,59 @@ async fn a_taken_name_is_refused_before_anything_is_made() {
     let run = world.completed(json!({ "name": "shop" })).await;
     let error = world.submit(json!({ "name": "shop", "owner": "another" })).await.unwrap_err();
     assert!(matches!(&error, SubmitError::Taken { run: other, .. } if other.id == run.id), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_a_cluster_are_refused_before_anything_is_made() {
+    let world = World::new().await;
+    for name in ["flux-system", "flux", "kube", "kube-public", "default", "fleet", "a--b"] {
+        let error = world.submit(json!({ "name": name, "environments": [{ "name": "system" }] })).await.unwrap_err();
+        assert!(matches!(&error, SubmitError::Parameters(errors) if errors[0].parameter == "name"), "{name}: {error}");
+    }
+    let error = world.submit(json!({ "name": "shop", "environments": [{ "name": "eu--prod" }] })).await.unwrap_err();
+    assert!(error.to_string().contains("environments/0/name"), "{error}");
+    assert!(!world.folder.path().join("repositories").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_whose_names_join_to_the_same_text_share_nothing_in_the_cluster() {
+    let world = World::new().await;
+    for (name, environment) in [("shop", "eu-prod"), ("shop-eu", "prod")] {
+        world.completed(json!({ "name": name, "environments": [{ "name": environment }] })).await;
+    }
+    let namespaces = async |file: &str| {
+        let text = world.git("fleet", &["show", &format!("main:projects/{file}")]).await;
+        let documents = serde_saphyr::from_multiple::<Value>(&text).unwrap();
+        documents
+            .iter()
+            .filter(|it| it["kind"] == "Namespace")
+            .map(|it| it["metadata"]["name"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(namespaces("shop/env-eu-prod.yaml").await, ["shop--eu-prod"]);
+    assert_eq!(namespaces("shop-eu/env-prod.yaml").await, ["shop-eu--prod"]);
+    assert_eq!(namespaces("shop-eu/namespace.yaml").await, ["fleet--shop-eu"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_file_of_the_fleet_claims_is_refused_and_the_rest_can_be_undone() {
+    let world = World::new().await;
+    world.completed(json!({ "name": "other" })).await;
+    let git = Git::new(world.repository("fleet")).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
+    let claim = b"apiVersion: v1\nkind: Namespace\nmetadata: {name: shop--staging}\n";
+    let blob = git.run_with_input(&["hash-object", "-w", "--stdin"], claim).await.unwrap();
+    let before = git.run(&["ls-tree", "main"]).await.unwrap();
+    let tree = format!("{before}100644 blob {}\tby-hand.yaml\n", blob.trim());
+    let tree = git.run_with_input(&["mktree"], tree.as_bytes()).await.unwrap();
+    let head = git.run(&["commit-tree", "-p", "main", "-m", "mine", tree.trim()]).await.unwrap();
+    git.run(&["update-ref", "refs/heads/main", head.trim()]).await.unwrap();
+
+    let run = world.failed(json!({ "name": "shop" }), "setup_gitops", "by-hand.yaml").await;
+    assert_eq!(run.steps[5].attempt, 1, "no further attempt would help");
+    assert_eq!(world.git("fleet", &["rev-parse", "main"]).await, head.trim());
+    let run = world.undo(&run).await;
+    assert_eq!(run.head.status, RunStatus::Cancelled, "{:?}", run.head.error);
+    assert!(!world.repository("shop").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,17 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use surefoot_initializer::template::{Content, Entry, builtin, render};
 
 fn rendered(template: &str, folder: &Path) -> Vec<Entry> {
-    let template = builtin(template).unwrap().unwrap();
-    let scope = json!({
-        "name": "my-shop", "description": "", "owner": "", "gitops": true,
-        "environments": [{ "name": "staging", "approvals": 1 }, { "name": "production", "approvals": 2 }],
-        "values": template.manifest.check_values(json!({ "port": 18080 })).unwrap(),
-    });
-    let files = render(&template, &scope).unwrap();
+    let files = files(template, "my-shop", &["staging", "production"], json!({ "port": 18080 }));
     for file in &files {
         let path = folder.join(&file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -26,6 +20,16 @@ fn rendered(template: &str, folder: &Path) -> Vec<Entry> {
         }
     }
     files
+}
+
+fn files(template: &str, name: &str, environments: &[&str], values: Value) -> Vec<Entry> {
+    let template = builtin(template).unwrap().unwrap();
+    let environments = environments.iter().map(|name| json!({ "name": name, "approvals": 1 })).collect::<Vec<_>>();
+    let scope = json!({
+        "name": name, "description": "", "owner": "", "gitops": true, "environments": environments,
+        "values": template.manifest.check_values(values).unwrap(),
+    });
+    render(&template, &scope).unwrap()
 }
 
 fn succeeds(command: &mut Command) -> String {
@@ -65,7 +69,7 @@ fn every_environment_has_its_overlay_and_nothing_is_left_to_render() {
             let overlay = folder.path().join(format!("deploy/overlays/{environment}/kustomization.yaml"));
             let overlay = fs::read_to_string(overlay).unwrap();
             assert!(
-                overlay.contains("- ../../base\n") && overlay.contains(&format!("newTag: {environment}")),
+                overlay.contains("- ../../base\n") && overlay.contains(&format!("newTag: \"{environment}\"")),
                 "{overlay}"
             );
         }
@@ -74,5 +78,36 @@ fn every_environment_has_its_overlay_and_nothing_is_left_to_render() {
             assert!(!String::from_utf8_lossy(bytes).contains("${"), "{template} {}", file.path);
         }
         assert!(files.iter().any(|file| file.path == ".github/workflows/ci.yml"));
+    }
+}
+
+#[test]
+fn a_name_that_yaml_takes_for_something_else_stays_text_in_every_manifest() {
+    let image = r#"registry.example/no: "x" #1"#;
+    for (template, name, values) in [
+        ("rust-service", "no", json!({})),
+        ("rust-service", "null", json!({ "image": image })),
+        ("python-service", "true", json!({})),
+        ("python-service", "on", json!({ "image": image })),
+    ] {
+        let wanted = values["image"].as_str().unwrap_or(name).to_owned();
+        let files = files(template, name, &["no", "on"], values);
+        for file in files.iter().filter(|file| file.path.starts_with("deploy/")) {
+            let Content::File { bytes, .. } = &file.content else { panic!("no link") };
+            let manifest: Value = serde_saphyr::from_str(std::str::from_utf8(bytes).unwrap()).unwrap();
+            let at = |pointer: &str, expect: &str| {
+                if let Some(value) = manifest.pointer(pointer) {
+                    assert_eq!(value, expect, "{template} {}{pointer}", file.path);
+                }
+            };
+            at("/images/0/newTag", file.path.split('/').nth(2).unwrap());
+            at("/images/0/newName", &wanted);
+            at("/spec/selector/app.kubernetes.io~1name", name);
+            at("/spec/selector/matchLabels/app.kubernetes.io~1name", name);
+            at("/spec/template/metadata/labels/app.kubernetes.io~1name", name);
+            if file.path.contains("overlays") {
+                at("/images/0/name", &wanted);
+            }
+        }
     }
 }

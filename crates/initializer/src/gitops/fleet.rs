@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use surefoot::{Secret, Timestamp};
 
+use super::claims;
 use super::manifests::{folder, is_marked};
 use crate::commit::Commit;
 use crate::git::{Git, GitError};
@@ -82,7 +83,12 @@ impl Wanted {
         change: &Change<'a>,
     ) -> Result<(&'a [Entry], Vec<String>), FleetError> {
         match (self, ours(git, head, change).await) {
-            (Self::There, found) => found.map(|_| (change.files, Vec::new())),
+            (Self::There, found) => {
+                let mut stale = found?;
+                stale.retain(|path| !change.files.iter().any(|file| file.path == *path));
+                unclaimed(git, head, change).await?;
+                Ok((change.files, stale))
+            }
             (Self::Gone, Ok(files)) => Ok((&[], files)),
             (Self::Gone, Err(FleetError::Taken(_))) => Ok((&[], Vec::new())),
             (Self::Gone, Err(error)) => Err(error),
@@ -116,7 +122,8 @@ impl Fleet {
     /// Puts the project's files into the fleet, unless they are there already. `scratch` is an empty folder.
     ///
     /// # Errors
-    /// [`FleetError::Taken`] when the project's folder there bears not this run's mark.
+    /// [`FleetError::Taken`] when the project's folder there bears not this run's mark, or when another file of the fleet
+    /// has one of the objects.
     pub async fn publish(
         &self,
         scratch: &Path,
@@ -255,6 +262,20 @@ async fn ours(git: &Git, head: Option<&str>, change: &Change<'_>) -> Result<Vec<
         )));
     }
     Ok(marked)
+}
+
+/// Refuses a change with an object that another file of the fleet has: two files that describe one object fight over it,
+/// and the second one can make Flux refuse the whole fleet.
+async fn unclaimed(git: &Git, head: Option<&str>, change: &Change<'_>) -> Result<(), FleetError> {
+    let Some(head) = head else { return Ok(()) };
+    match claims::conflict(git, head, change.project, change.files).await? {
+        None => Ok(()),
+        Some(claims::Conflict { path, object }) => Err(FleetError::Taken(format!(
+            "{path} of the fleet repository has the {object} already, which the project {} needs for itself: nothing was \
+             changed; choose another name for the project or its environment, or remove that file",
+            change.project
+        ))),
+    }
 }
 
 async fn tree(git: &Git, commit: &str) -> Result<String, GitError> {

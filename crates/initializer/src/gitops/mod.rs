@@ -1,7 +1,11 @@
 //! GitOps: what Flux needs to deploy a project, and the fleet repository that Flux reads it from.
 
+mod claims;
 mod fleet;
 mod manifests;
+mod names;
+mod yaml;
 
 pub use fleet::{Change, Fleet, FleetError, Published};
-pub use manifests::{Deployment, folder, manifests, namespace};
+pub use manifests::{CREDENTIALS_SECRET, Deployment, folder, manifests};
+pub use names::{NameError, check_environments, check_project, flux_namespace, namespace};

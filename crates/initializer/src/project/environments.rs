@@ -1,6 +1,5 @@
 //! Step 4: the environments, as records. The engine takes a run's records back when it is undone.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,9 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
+use super::errors::OrStep;
 use super::shared::Shared;
 use crate::actions::fields::Fields;
 use crate::environment::Environment;
+use crate::gitops::check_environments;
 
 const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &[] };
 
@@ -31,10 +32,7 @@ impl StepHandler for CreateEnvironments {
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { project, environments } = context.input()?;
-        let mut names = BTreeSet::new();
-        if let Some(twice) = environments.iter().find(|environment| !names.insert(&environment.name)) {
-            return Err(StepError::fatal(format!("environment `{}` is named twice: name each once", twice.name)));
-        }
+        check_environments(&environments).or_step()?;
         let mut output = Output::new(json!({ "environments": environments }))?;
         self.0.reached(&context, 10, format!("{} environments", environments.len())).await;
         for Environment { name, approvals } in &environments {
@@ -53,7 +51,7 @@ impl StepHandler for CreateEnvironments {
 fn rule(approvals: u32) -> String {
     match approvals {
         0 => "no approval".to_owned(),
-        1 => "1 approval".to_owned(),
-        more => format!("{more} approvals"),
+        1 => "1 approval, recorded and not enforced".to_owned(),
+        more => format!("{more} approvals, recorded and not enforced"),
     }
 }

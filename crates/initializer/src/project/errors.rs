@@ -4,7 +4,7 @@ use surefoot::StepError;
 
 use crate::forge::ForgeError;
 use crate::git::GitError;
-use crate::gitops::FleetError;
+use crate::gitops::{FleetError, NameError};
 use crate::template::{LoadError, TemplateError};
 
 /// Turns the error of a part into that of a step.
@@ -23,6 +23,12 @@ pub(super) trait IsFatal {
 }
 
 impl IsFatal for TemplateError {
+    fn is_fatal(&self) -> bool {
+        true
+    }
+}
+
+impl IsFatal for NameError {
     fn is_fatal(&self) -> bool {
         true
     }

@@ -11,20 +11,24 @@ use super::errors::OrStep;
 use super::gitops::wanted;
 use super::scratch::Scratch;
 use super::shared::Shared;
+use super::what_is_left::WhatIsLeft;
 use crate::actions::fields::Fields;
 use crate::environment::Environment;
+use crate::forge::Visibility;
 use crate::git::{Git, GitError};
 
 const FIELDS: Fields = Fields {
     required: &["project", "push", "wanted", "environments", "records", "gitops"],
     one_of: &[],
-    optional: &[],
+    optional: &["visibility"],
 };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
     project: String,
+    #[serde(default)]
+    visibility: Visibility,
     /// What `git.push_template` gave.
     push: Pushed,
     /// The environments that were asked for.
@@ -99,7 +103,8 @@ impl Finalize {
         if self.0.fleet_is_absent() {
             return Ok(vec![format!("the fleet repository {}", fleet.url())]);
         }
-        let files = wanted(&self.0, &input.project, &context.run_id().to_string(), &input.wanted);
+        let run = context.run_id().to_string();
+        let files = wanted(&self.0, &input.project, &run, input.visibility, &input.wanted);
         let missing = fleet.missing(&scratch.sub("fleet")?, &files).await.or_step()?;
         Ok(missing
             .iter()
@@ -109,28 +114,21 @@ impl Finalize {
 
     fn output(&self, input: &Input, fleet: &str) -> Value {
         let url = self.0.forge.url(&input.project);
-        let mut next_steps = vec![format!("git clone {url}")];
-        if !input.gitops.is_null() {
-            next_steps.extend(self.gitops_steps(&input.project, fleet));
-        }
+        let address = self.0.cluster_url(&input.project);
+        let left = WhatIsLeft {
+            project: &input.project,
+            url: &url,
+            address: &address,
+            is_local_address: self.0.has_only_a_local_url(),
+            fleet: (!input.gitops.is_null()).then_some(fleet),
+            visibility: input.visibility,
+            environments: &input.wanted,
+        };
         json!({
             "repository": { "url": url, "path": self.0.forge.path(&input.project), "branch": "main" },
-            "commit": input.push.commit, "environments": input.wanted, "gitops": input.gitops, "next_steps": next_steps,
+            "commit": input.push.commit, "environments": input.wanted, "gitops": input.gitops,
+            "next_steps": left.next_steps(), "not_done": left.not_done(),
         })
-    }
-
-    /// What is left for a person to do in the cluster.
-    fn gitops_steps(&self, project: &str, fleet: &str) -> Vec<String> {
-        let address = self.0.cluster_url(project);
-        let key = format!("flux create secret git {project}-git --url={address}");
-        let mut steps = vec![format!(
-            "flux create kustomization fleet --source=GitRepository/fleet --path=./projects --prune=true --interval=1m \
-             (once for a cluster that has the fleet repository {fleet} as its GitRepository `fleet`)"
-        )];
-        if address.starts_with("ssh://") {
-            steps.insert(0, key);
-        }
-        steps
     }
 }
 

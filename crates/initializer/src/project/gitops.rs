@@ -11,15 +11,18 @@ use super::errors::OrStep;
 use super::shared::Shared;
 use crate::actions::fields::Fields;
 use crate::environment::Environment;
-use crate::gitops::{Change, Deployment, folder, manifests};
+use crate::forge::Visibility;
+use crate::gitops::{Change, Deployment, check_environments, check_project, folder, manifests};
 use crate::template::Entry;
 
-const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &[] };
+const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &["visibility"] };
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
     project: String,
+    #[serde(default)]
+    visibility: Visibility,
     environments: Vec<Environment>,
 }
 
@@ -32,9 +35,11 @@ impl StepHandler for SetUpGitOps {
     }
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
-        let Input { project, environments } = context.input()?;
+        let Input { project, visibility, environments } = context.input()?;
+        check_project(&project).or_step()?;
+        check_environments(&environments).or_step()?;
         let run = context.run_id().to_string();
-        let files = wanted(&self.0, &project, &run, &environments);
+        let files = wanted(&self.0, &project, &run, visibility, &environments);
         let fleet = self.0.open_fleet(&context).await?;
         self.0.reached(&context, 20, format!("{} files for {}", files.len(), fleet.url())).await;
         let scratch = self.0.scratch(&context)?;
@@ -69,6 +74,12 @@ impl StepHandler for SetUpGitOps {
 }
 
 /// The files that the fleet is to have of a project.
-pub(super) fn wanted(shared: &Shared, project: &str, run: &str, environments: &[Environment]) -> Vec<Entry> {
-    manifests(&Deployment { project, run, url: &shared.cluster_url(project), environments })
+pub(super) fn wanted(
+    shared: &Shared,
+    project: &str,
+    run: &str,
+    visibility: Visibility,
+    environments: &[Environment],
+) -> Vec<Entry> {
+    manifests(&Deployment { project, run, url: &shared.cluster_url(project), visibility, environments })
 }

@@ -14,6 +14,7 @@ mod records;
 mod repository;
 mod scratch;
 mod shared;
+mod what_is_left;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,8 +131,46 @@ mod tests {
             let errors = workflow.check_parameters(parameters.clone()).expect_err(&parameters.to_string());
             assert!(errors.iter().any(|error| error.parameter.starts_with(at)), "{errors:?}");
         };
-        for name in ["", "x", "Shop", "1shop", "-shop", "shop-", "sh op", "a/b", "../x", "fleet", &"x".repeat(64)] {
-            refused(json!({ "name": name }), "name");
+        let names = [
+            "",
+            "x",
+            "Shop",
+            "1shop",
+            "-shop",
+            "shop-",
+            "sh op",
+            "a/b",
+            "../x",
+            "a--b",
+            "no",
+            "kube",
+            "kubes",
+            "default",
+            "fleet",
+            "flux",
+            "flux-system",
+            "flux-x",
+            "kube-x",
+            "openshift-x",
+            "a1-2",
+            &"x".repeat(63),
+            &"x".repeat(64),
+        ];
+        for name in names {
+            match crate::gitops::check_project(name) {
+                Ok(()) => drop(workflow.check_parameters(json!({ "name": name })).unwrap()),
+                Err(_) => refused(json!({ "name": name }), "name"),
+            }
+        }
+        for name in
+            ["", "a", "eu-prod", "eu--prod", "-a", "a-", "9", "Prod", "default", &"x".repeat(32), &"x".repeat(33)]
+        {
+            let parameters = json!({ "name": "shop", "environments": [{ "name": name }] });
+            let environment = crate::Environment { name: name.to_owned(), approvals: 0 };
+            match crate::gitops::check_environments(&[environment]) {
+                Ok(()) => drop(workflow.check_parameters(parameters).unwrap()),
+                Err(_) => refused(parameters, "environments/0/name"),
+            }
         }
         refused(json!({ "name": "shop", "environments": [] }), "environments");
         refused(json!({ "name": "shop", "environments": [{ "name": "Prod" }] }), "environments/0/name");

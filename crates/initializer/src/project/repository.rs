@@ -11,6 +11,7 @@ use super::errors::OrStep;
 use super::shared::{Shared, mark};
 use crate::actions::fields::Fields;
 use crate::forge::{Created, NewRepository, Visibility};
+use crate::gitops::check_project;
 
 const FIELDS: Fields = Fields { required: &["name"], one_of: &[], optional: &["description", "visibility"] };
 
@@ -34,7 +35,7 @@ impl StepHandler for CreateRepository {
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { name, description, visibility } = context.input()?;
-        self.0.check_name(&name)?;
+        check_project(&name).or_step()?;
         let forge = &self.0.forge;
         self.0.reached(&context, 10, format!("looking at {}", forge.path(&name).display())).await;
         let mark = mark(&context, &name);

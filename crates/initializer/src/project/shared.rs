@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) templates: LocalTemplates,
     fleet: Option<String>,
     repositories_url: String,
+    /// Whether only this machine understands the address that clusters get.
+    is_local_url: bool,
     pace: Duration,
 }
 
@@ -35,6 +37,7 @@ impl Shared {
         let by_ssh = || format!("ssh://git@localhost{}", repositories.display());
         Arc::new(Self {
             templates: config.templates(),
+            is_local_url: config.repositories_url.is_none(),
             repositories_url: config.repositories_url.unwrap_or_else(by_ssh).trim_end_matches('/').to_owned(),
             forge: LocalForge::new(repositories),
             forge_credential: config.forge_credential,
@@ -47,6 +50,11 @@ impl Shared {
     /// Where a cluster finds the repository of a project.
     pub(super) fn cluster_url(&self, project: &str) -> String {
         format!("{}/{project}.git", self.repositories_url)
+    }
+
+    /// Whether no configuration names an address under which clusters reach the repositories.
+    pub(super) fn has_only_a_local_url(&self) -> bool {
+        self.is_local_url
     }
 
     /// Refuses a project whose repository would be the fleet's.

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::environment::Environment;
+use crate::forge::Visibility;
 use crate::gitops::{Deployment, manifests};
 use crate::template::testing::file;
 
@@ -65,7 +66,8 @@ impl Scene {
 
 fn files(project: &str, run: &str) -> Vec<Entry> {
     let environments = ["staging", "production"].map(|name| Environment { name: name.to_owned(), approvals: 1 });
-    manifests(&Deployment { project, run, url: "https://git.example/x.git", environments: &environments })
+    let visibility = Visibility::Private;
+    manifests(&Deployment { project, run, url: "https://git.example/x.git", visibility, environments: &environments })
 }
 
 #[tokio::test]
@@ -76,7 +78,7 @@ async fn the_same_again_makes_no_commit() {
     assert_eq!(scene.publish("shop", "r1").await.unwrap(), Published { new: false, ..first });
     assert_eq!(scene.git(&["rev-list", "--count", "main"]).await.trim(), "1");
     assert_eq!(scene.missing("shop", "r1").await, Vec::<String>::new());
-    assert_eq!(scene.missing("shop", "r2").await.len(), 3, "another run's files are other files");
+    assert_eq!(scene.missing("shop", "r2").await.len(), 4, "another run's files are other files");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,9 +123,54 @@ async fn undo_takes_out_ours_and_nothing_else() {
     assert!(scene.withdraw("shop", "r1").await.unwrap().new);
     assert_eq!(scene.withdraw("shop", "r1").await, None, "once is enough");
     let left = scene.git(&["ls-tree", "-r", "--name-only", "main"]).await;
-    let expect = "projects/other/env-production.yaml\nprojects/other/env-staging.yaml\nprojects/other/repository.yaml\nprojects/shop/NOTES.md\n";
+    let expect = "projects/other/env-production.yaml\nprojects/other/env-staging.yaml\nprojects/other/namespace.yaml\nprojects/other/repository.yaml\nprojects/shop/NOTES.md\n";
     assert_eq!(left, expect);
     assert_eq!(scene.git(&["rev-list", "--count", "main"]).await.trim(), "4");
+}
+
+#[tokio::test]
+async fn an_object_that_another_file_has_is_refused_and_a_mention_is_not() {
+    let scene = Scene::new().await;
+    scene.publish("other", "r0").await.unwrap();
+    let mentions = [
+        file("README.md", "Namespaces: shop--staging and fleet--shop\n"),
+        file(
+            "policies/quota.yaml",
+            "kind: ResourceQuota\napiVersion: v1\nmetadata: {name: q, namespace: shop--staging}\n",
+        ),
+        file("policies/broken.yaml", "shop--staging: [\n"),
+    ];
+    scene.commit(&mentions).await;
+    scene.publish("shop", "r1").await.unwrap();
+    scene.withdraw("shop", "r1").await.unwrap();
+    let claims = [
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop--staging\n",
+        "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"fleet--shop\"}}\n",
+        "a: 1\n---\napiVersion: source.toolkit.fluxcd.io/v1beta2\nkind: GitRepository\nmetadata:\n  name: 'shop'\n  namespace: fleet--shop\n",
+    ];
+    for claim in claims {
+        let head = scene.commit(&[file("projects/other/by-hand.yaml", claim)]).await;
+        let error = scene.publish("shop", "r1").await.unwrap_err();
+        let names_it = |text: &String| text.contains("projects/other/by-hand.yaml") && text.contains("shop");
+        assert!(matches!(&error, FleetError::Taken(text) if names_it(text)), "{error}");
+        assert_eq!(scene.git(&["rev-parse", "main"]).await.trim(), head);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_an_earlier_version_is_replaced_and_taken_out_by_its_run() {
+    let scene = Scene::new().await;
+    scene.publish("other", "r0").await.unwrap();
+    let marked =
+        |name: &str| file(&format!("projects/shop/{name}"), "metadata:\n  annotations:\n    surefoot/run: \"r1\"\n");
+    let earlier = ["repository.yaml", "env-staging.yaml", "env-gone.yaml"].map(marked);
+    scene.commit(&earlier).await;
+    assert!(scene.withdraw("shop", "r1").await.unwrap().new);
+    scene.commit(&earlier).await;
+    assert!(scene.publish("shop", "r1").await.unwrap().new);
+    let files = scene.git(&["ls-tree", "-r", "--name-only", "main", "projects/shop/"]).await;
+    let expect = ["env-production.yaml", "env-staging.yaml", "namespace.yaml", "repository.yaml"];
+    assert_eq!(files.lines().collect::<Vec<_>>(), expect.map(|name| format!("projects/shop/{name}")));
 }
 
 #[tokio::test]
