@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use surefoot::workflow::{ForecastStep, Runs};
+use surefoot::workflow::{ForecastStep, Runs, without_secrets};
 use surefoot::{Handlers, Workflow, WorkflowError};
 
 use crate::errors::Failure;
@@ -66,12 +66,13 @@ struct PlannedStep {
 
 /// Renders every step. What depends on earlier steps keeps its expression.
 pub(crate) fn dry_run(workflow: &Workflow, parameters: Value, key: Option<&str>) -> Result<Plan, Failure> {
-    let steps = workflow.forecast(parameters.clone(), key).map_err(|error| Failure::usage(error.to_string()))?;
+    let shown = without_secrets(workflow.parameters(), &parameters);
+    let steps = workflow.forecast(parameters, key).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Plan {
         workflow: workflow.name().to_owned(),
         queue: workflow.queue().to_owned(),
         key: key.map(str::to_owned),
-        parameters,
+        parameters: shown,
         steps: steps.into_iter().map(PlannedStep::from).collect(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use surefoot::{Run, RunStatus, format_duration, render_value};
+use surefoot::{Run, RunStatus, format_duration};
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
@@ -44,7 +44,7 @@ fn completed(run: &Run) -> String {
     let name = run.key.clone().unwrap_or_else(|| run.id.to_string());
     let took = duration(run).map(|took| format!(" in {took}")).unwrap_or_default();
     let mut text = format!("\n{name}: {} completed{took}\n", run.plan.name());
-    let output = render_value(run.plan.output(), &run.scope(run.steps.len())).unwrap_or_default();
+    let output = run.output();
     if run.plan.name() == shipped::WORKFLOW {
         text.push_str(&shipped::summary(&output));
     } else {

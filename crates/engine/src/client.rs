@@ -9,13 +9,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::expression::{self, ExpressionError, Scope};
+use crate::mask::{Mask, SHORTEST_MASKED};
 use crate::measures::WorkerMeasures;
 use crate::state::{Answer, CancelMode, Edit, Transition};
 use crate::store::{Hints, Submission, Submitted};
 use crate::waiting::{Waiting, waiting};
 use crate::worker::{Opening, Shared, drive, open};
-use crate::workflow::ParameterError;
-use crate::{Event, Run, RunId, Store, StoreError, Timestamp, Workflow};
+use crate::workflow::{ParameterError, secret_texts, without_secrets};
+use crate::{Event, Run, RunId, Secret, Store, StoreError, Timestamp, Workflow};
 
 /// Submits runs to a store and follows them. Cheap to clone.
 #[derive(Clone)]
@@ -70,6 +71,12 @@ pub enum SubmitError {
         unique: String,
         /// The run that has it.
         run: Box<Run>,
+    },
+    /// A secret parameter is in a text that everyone reads.
+    #[error("the {place} holds a secret parameter, and everyone can read it: make it of something else")]
+    Secret {
+        /// `key`, `concurrency key` or the field `unique` of the workflow.
+        place: &'static str,
     },
     /// The store did not take it.
     #[error(transparent)]
@@ -127,10 +134,14 @@ impl Submit {
     }
 
     /// The run as it will be queued; parameters are checked here.
-    fn queued(self, now: Timestamp) -> Result<Run, SubmitError> {
-        let parameters = self.workflow.check_parameters(self.parameters).map_err(SubmitError::Parameters)?;
+    fn queued(mut self, now: Timestamp) -> Result<Run, SubmitError> {
+        let parameters = std::mem::take(&mut self.parameters);
+        let parameters = self.workflow.check_parameters(parameters).map_err(SubmitError::Parameters)?;
         let scope = Scope { parameters, ..Scope::default() };
         let unique = self.workflow.unique().map(|unique| expression::render(unique, &scope)).transpose()?;
+        if self.workflow.has_secret_parameters() {
+            self.refuse_secrets(&scope.parameters, unique.as_deref())?;
+        }
         let available_at = self.at.filter(|at| *at > now).unwrap_or(now);
         let mut run = Run::new(RunId::at(now), self.workflow, scope.parameters, now, available_at);
         run.key = self.key;
@@ -138,6 +149,33 @@ impl Submit {
         run.priority = self.priority;
         run.concurrency_key = self.concurrency_key;
         Ok(run)
+    }
+}
+
+impl Submit {
+    /// Refuses secret parameters that cannot be masked, or that would stand where everyone reads them.
+    fn refuse_secrets(&self, parameters: &Value, unique: Option<&str>) -> Result<(), SubmitError> {
+        let schema = self.workflow.parameters();
+        let secrets = secret_texts(schema, parameters);
+        let mask = Mask::default();
+        secrets.iter().try_for_each(|secret| mask.add(secret)).map_err(|error| {
+            let message = format!("secret parameters: {error}");
+            SubmitError::Parameters(vec![ParameterError { parameter: "(all)".to_owned(), message }])
+        })?;
+        let holds = |text: Option<&str>| {
+            let is_in = |secret: &Secret| text.is_some_and(|text| text.contains(secret.expose()));
+            secrets.iter().any(|secret| secret.expose().len() >= SHORTEST_MASKED && is_in(secret))
+        };
+        let shown = Scope { parameters: without_secrets(schema, parameters), ..Scope::default() };
+        let shown = self.workflow.unique().and_then(|template| expression::render(template, &shown).ok());
+        let places = [
+            ("key", holds(self.key.as_deref())),
+            ("concurrency key", holds(self.concurrency_key.as_deref())),
+            // However short the secret is, and whatever became of it.
+            ("field `unique` of the workflow", unique != shown.as_deref() || holds(unique)),
+        ];
+        let place = places.into_iter().find(|(_, holds)| *holds).map(|(place, _)| place);
+        place.map_or(Ok(()), |place| Err(SubmitError::Secret { place }))
     }
 }
 

@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::Mask;
 use crate::limits::check_value;
+use crate::mask::Mask;
 use crate::state::Run;
 use crate::workspace::Workspace;
 use crate::{CredentialSource, RecordChange, RunId, Secret, shortage};
@@ -432,7 +432,6 @@ impl StepContext {
     pub async fn save_checkpoint(&self, checkpoint: impl Serialize) -> Result<(), StepError> {
         let checkpoint = serde_json::to_value(checkpoint).map_err(StepError::fatal)?;
         check_value(&checkpoint).map_err(|limit| StepError::fatal(format!("the step's checkpoint {limit}")))?;
-        let checkpoint = self.0.mask.value(checkpoint);
         let (done, written) = oneshot::channel();
         let gone = |_| StepError::from("the run is no longer ours");
         self.0.notes.send(Note { checkpoint, done }).await.map_err(|_| StepError::from("the run is no longer ours"))?;
@@ -441,13 +440,14 @@ impl StepContext {
 
     /// Says how far the step is, in percent. Writing is coalesced: say it as often as it changes.
     pub fn progress(&self, percent: u8, message: impl Into<String>) {
-        let message = self.0.mask.text(message.into());
+        let message = message.into();
         self.0.reports.say(|said| said.progress = Some((percent, Some(message))));
     }
 
-    /// Adds a line to the run's log. Secrets that [`Self::credential`] gave are masked.
+    /// Adds a line to the run's log. Secrets are masked before it is written, as in all that a step gives: those of
+    /// [`Self::credential`] and [`Self::mask`], and secret parameters.
     pub fn log(&self, line: impl Into<String>) {
-        let line = self.0.mask.text(line.into());
+        let line = line.into();
         self.0.reports.say(|said| said.lines.push(line));
     }
 
@@ -463,8 +463,20 @@ impl StepContext {
     /// Fatal, and says what to set.
     pub fn credential(&self, name: &str) -> Result<Secret, StepError> {
         let secret = self.0.credentials.get(name).map_err(StepError::fatal)?;
-        self.0.mask.add(&secret);
+        self.0
+            .mask
+            .add_credential(&secret)
+            .map_err(|error| StepError::fatal(format!("credential `{name}`: {error}")))?;
         Ok(secret)
+    }
+
+    /// Masks a secret that the handler has made or been given, such as a token of short life, in everything that the run
+    /// writes from now on: outputs, checkpoints, records, errors and log lines.
+    ///
+    /// # Errors
+    /// Fatal, when the secrets of the run are longer than what can be looked for.
+    pub fn mask(&self, secret: &Secret) -> Result<(), StepError> {
+        self.0.mask.add(secret).map_err(StepError::fatal)
     }
 
     /// The run's folder, as the last completed step left it. What is in it when this step completes is kept with the

@@ -9,6 +9,7 @@
 
 mod client;
 mod credentials;
+mod cut;
 pub mod document;
 mod duration;
 mod event;
@@ -16,6 +17,7 @@ mod expression;
 mod handler;
 mod id;
 pub mod limits;
+mod mask;
 pub mod measures;
 mod nul;
 mod queue;
@@ -32,6 +34,7 @@ mod workspace;
 
 pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
+pub use cut::{CUT, cut};
 pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 #[doc(hidden)]

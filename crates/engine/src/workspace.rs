@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::credentials::Mask;
+use crate::mask::Mask;
 use crate::{Digest, StepError, Store};
 
 /// A workspace as a completed step left it.

@@ -250,6 +250,105 @@ async fn secrets_are_masked_in_everything_that_is_written() {
     worker.stop().await;
 }
 
+/// Says a secret parameter in every way that a handler has, and in forms that tools write.
+async fn tells(context: StepContext, input: Value) -> Result<Value, StepError> {
+    let secret = context.parameters()["password"].as_str().unwrap().to_owned();
+    let (first, second) = secret.split_at(9);
+    context.log(format!("the first half is {first}"));
+    context.log(format!("{second} is the second"));
+    context.log(format!("{first}{}", surefoot::CUT));
+    context.progress(50, format!("with {}", secret.replace('/', "%2F")));
+    context.save_checkpoint(json!({ "noted": secret })).await?;
+    match input.as_str() {
+        Some("fail") => Err(StepError::fatal(format!("cannot sign in with {secret}"))),
+        Some("panic") => panic!("no sign-in with {secret}"),
+        _ => Ok(
+            json!({ "hex": secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>(), "pin": 48_213_377 }),
+        ),
+    }
+}
+
+fn with_secret_parameters(name: &str) -> surefoot::workflow::WorkflowBuilder {
+    let secret = json!({ "type": "string", "format": "password" });
+    let pin = json!({ "type": "integer", "writeOnly": true });
+    Workflow::builder(name).parameters(json!({ "properties": { "password": secret, "pin": pin } }))
+}
+
+#[tokio::test]
+async fn secret_parameters_are_masked_in_everything_that_a_run_writes() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let worker = worker(&store, Handlers::new().with("tell", handler_fn(tells)), &folder).await;
+    let client = worker.client();
+    for (how, status) in [("fine", RunStatus::Completed), ("fail", RunStatus::Failed), ("panic", RunStatus::Failed)] {
+        let workflow = with_secret_parameters(how).step_with("one", "tell", |step| step.with(how).retry(once()));
+        let submit = Submit::new(Arc::new(workflow.build().unwrap()));
+        let given = json!({ "password": "s3cr3t/of-the-shop", "pin": 48_213_377 });
+        let run = client.submit(submit.parameters(given)).await.unwrap().run;
+        let run = client.wait(run.id).await.unwrap();
+        assert_eq!(run.head.status, status);
+        let written = format!("{:?} {:?} {:?}", run.head, run.steps, store.events(run.id, 0, 1000).await.unwrap());
+        for part in ["s3cr3t", "of-the-shop", "%2F", "733363", "48213377"] {
+            assert!(!written.contains(part), "{part}: {written}");
+        }
+        assert!(written.contains("with ***") && written.contains("*** is the second"), "{written}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_expression_that_fails_quotes_no_secret() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let worker = worker(&store, Handlers::new().with("tell", handler_fn(tells)), &folder).await;
+    let workflow = with_secret_parameters("wrong").step_with("one", "tell", |step| {
+        step.with("${{ {}[parameters.password].x.y }} ${{ parameters.password|int }}")
+    });
+    let submit = Submit::new(Arc::new(workflow.build().unwrap()));
+    let run = worker.client().submit(submit.parameters(json!({ "password": "s3cr3t-of-the-shop" }))).await.unwrap().run;
+    let run = worker.client().wait(run.id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Failed);
+    let written = format!("{:?} {:?} {:?}", run.head, run.steps, store.events(run.id, 0, 1000).await.unwrap());
+    assert!(!written.contains("s3cr3t"), "{written}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_a_handler_mints_is_masked_in_its_run() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let mints = handler_fn(async |context: StepContext, _: Value| {
+        context.mask(&Secret::new("minted-for-an-hour"))?;
+        context.log("token minted-for-an-hour");
+        Ok(json!("minted-for-an-hour"))
+    });
+    let worker = worker(&store, Handlers::new().with("mint", mints), &folder).await;
+    let run = finish(&worker.client(), Workflow::builder("mint").step("one", "mint").build().unwrap()).await;
+    assert_eq!(run.steps[0].output, Some(json!("***")));
+    let written = format!("{:?}", store.events(run.id, 0, 1000).await.unwrap());
+    assert!(written.contains("token ***") && !written.contains("minted"), "{written}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_parameter_is_refused_where_everyone_reads() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let worker = worker(&store, Handlers::new().with("tell", handler_fn(tells)), &folder).await;
+    let plain = Arc::new(with_secret_parameters("plain").step("one", "tell").build().unwrap());
+    let unique = with_secret_parameters("unique").unique("u-${{ parameters.password }}").step("one", "tell");
+    let unique = Arc::new(unique.build().unwrap());
+    let given = json!({ "password": "s3cr3t-of-the-shop" });
+    let check = async |submit: Submit, given: &Value, expect: &str| {
+        let error = worker.client().submit(submit.parameters(given.clone())).await.unwrap_err().to_string();
+        assert!(error.contains(expect) && !error.contains("s3cr3t"), "{error}");
+    };
+    check(Submit::new(plain.clone()).key("x-s3cr3t-of-the-shop"), &given, "the key holds a secret").await;
+    check(Submit::new(plain.clone()).concurrency_key("s3cr3t-of-the-shop"), &given, "the concurrency key holds").await;
+    check(Submit::new(unique.clone()), &given, "the field `unique` of the workflow holds").await;
+    check(Submit::new(unique), &json!({ "password": "ab" }), "the field `unique`").await;
+    let long = json!({ "password": "s3cr3t".repeat(10_000) });
+    check(Submit::new(plain), &long, "secret parameters: a secret is longer than 32 KiB").await;
+    assert_eq!(store.runs(Default::default()).await.unwrap(), []);
+    worker.stop().await;
+}
+
 /// What is in a workspace is kept in the store: a secret in it fails the step, at once, and the file is named.
 #[tokio::test]
 async fn a_workspace_that_holds_a_secret_is_not_kept() {

@@ -7,7 +7,6 @@ use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFl
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use surefoot::measures::{AttemptOutcome, AttemptReport};
-use surefoot::workflow::Masker;
 use surefoot::{Run, RunId, RunStatus, Timestamp};
 
 /// The run's id is a UUID of version 7, of which 74 bits are random: as good as a trace's own.
@@ -25,8 +24,7 @@ fn root_of(run: RunId) -> SpanId {
 /// The whole run, from its submission to its end.
 pub(crate) fn of_run(run: &Run) -> SpanData {
     let end = run.head.completed_at.unwrap_or(run.created_at);
-    let masker = Masker::of(run);
-    let mut attributes = attributes_of(run, &masker);
+    let mut attributes = attributes_of(run);
     attributes.push(KeyValue::new("surefoot.run.status", run.head.status.as_str()));
     let interruptions: u32 = run.steps.iter().map(|step| step.interruptions).sum();
     attributes.push(KeyValue::new("surefoot.run.interruptions", i64::from(interruptions)));
@@ -34,7 +32,7 @@ pub(crate) fn of_run(run: &Run) -> SpanData {
     SpanData {
         status: match run.head.status {
             RunStatus::Completed => Status::Ok,
-            RunStatus::Failed => Status::error(masker.text(run.head.error.as_deref().unwrap_or_default())),
+            RunStatus::Failed => Status::error(run.head.error.clone().unwrap_or_default()),
             _ => Status::Unset,
         },
         events: events(started),
@@ -46,8 +44,7 @@ pub(crate) fn of_run(run: &Run) -> SpanData {
 pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
     let (run, position) = (report.run, report.position);
     let (plan, state) = (&run.plan.steps()[position], &run.steps[position]);
-    let masker = Masker::of(run);
-    let mut attributes = attributes_of(run, &masker);
+    let mut attributes = attributes_of(run);
     attributes.extend([
         KeyValue::new("surefoot.step.id", plan.id.clone()),
         KeyValue::new("surefoot.step.action", plan.action.clone()),
@@ -55,9 +52,8 @@ pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
         KeyValue::new("surefoot.step.interruptions", i64::from(state.interruptions)),
         KeyValue::new("surefoot.attempt.outcome", report.outcome.as_str()),
     ]);
-    let error = report.error.as_ref().map(|error| masker.text(error));
-    let said = error.clone().unwrap_or_default();
-    let failed = error.map(|error| {
+    let said = report.error.clone().unwrap_or_default();
+    let failed = report.error.clone().map(|error| {
         Event::new("exception", time(report.ended_at), vec![KeyValue::new("exception.message", error)], 0)
     });
     let own = RandomIdGenerator::default().new_span_id();
@@ -73,13 +69,13 @@ pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
     }
 }
 
-fn attributes_of(run: &Run, masker: &Masker) -> Vec<KeyValue> {
+fn attributes_of(run: &Run) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new("surefoot.run.id", run.id.to_string()),
         KeyValue::new("surefoot.workflow", run.plan.name().to_owned()),
         KeyValue::new("surefoot.queue", run.queue().to_owned()),
     ];
-    attributes.extend(run.key.as_ref().map(|key| KeyValue::new("surefoot.run.key", masker.text(key))));
+    attributes.extend(run.key.as_ref().map(|key| KeyValue::new("surefoot.run.key", key.clone())));
     attributes
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{CancelMode, Lease, RunStatus, StepStatus, Undo, Wait};
-use crate::expression::{Scope, StepScope};
+use crate::expression::{self, Scope, StepScope};
+use crate::workflow::without_secrets;
 use crate::{Digest, RunId, Timestamp, WorkerId, Workflow};
 
 /// One durable execution of a workflow.
@@ -184,6 +185,27 @@ impl Run {
             steps: self.plan.steps().iter().zip(&self.steps).take(position).map(seen).collect(),
             run: json!({ "id": self.id.to_string(), "workflow": self.plan.name(), "key": self.key }),
         }
+    }
+
+    /// Its parameters as they are shown: secret ones are replaced.
+    pub fn shown_parameters(&self) -> Value {
+        if self.plan.has_secret_parameters() {
+            return without_secrets(self.plan.parameters(), &self.parameters);
+        }
+        self.parameters.clone()
+    }
+
+    /// What the expressions of the step at `position` see, with secret parameters replaced.
+    pub fn shown_scope(&self, position: usize) -> Scope {
+        Scope { parameters: self.shown_parameters(), ..self.scope(position) }
+    }
+
+    /// What a completed run says of itself, by [`Workflow::output`]; null when it says nothing, or has not completed.
+    pub fn output(&self) -> Value {
+        if self.head.status != RunStatus::Completed || self.plan.output().is_null() {
+            return Value::Null;
+        }
+        expression::render_value(self.plan.output(), &self.shown_scope(self.steps.len())).unwrap_or_default()
     }
 
     /// Progress by weight: passed steps count in full, the running one by its own progress.

@@ -63,7 +63,7 @@ impl Attempt {
             notes: sender,
             cancellation: token.clone(),
             credentials: driver.shared.options.credentials.clone(),
-            mask: driver.shared.mask.clone(),
+            mask: driver.masking.mask().clone(),
             workspace: driver.folder.at(driver.run.snapshot_before(position)),
         }));
         let action = &driver.run.plan.steps()[position].action;
@@ -193,7 +193,7 @@ impl Attempt {
             }
             let mut edit = driver.edit();
             edit.report(self.position, said.progress, said.lines);
-            driver.unsettled = Some(edit.finish_as_holder());
+            driver.unsettled = Some(driver.finish(edit).await);
         }
         driver.try_to_settle().await.map_err(|_| ())
     }

@@ -9,11 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, End};
 use super::held::Held;
+use super::masking::Masking;
 use super::opening::{self, Opening};
 use super::{Shared, undo};
 use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
+use crate::mask::TooLong;
 use crate::measures::{AttemptOutcome, AttemptReport};
 use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Transition};
+use crate::workflow::secret_texts;
 use crate::workspace::Folder;
 use crate::{Run, StepError, StoreError, Timestamp};
 
@@ -37,6 +40,7 @@ pub(super) struct Driver {
     pub(super) lease: Lease,
     pub(super) held: Held,
     pub(super) folder: Folder,
+    pub(super) masking: Masking,
 }
 
 /// Why a driver stops before its run has ended: the lease is no longer ours.
@@ -58,9 +62,11 @@ pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
 pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Option<OwnedSemaphorePermit>) {
     let id = run.id;
     if let Some(lease) = run.lease() {
-        let folder =
-            Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone(), shared.mask.clone());
-        let mut driver = Driver { shared: shared.clone(), run, unsettled: None, lease, held: held.clone(), folder };
+        let mask = shared.mask.for_run();
+        let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone(), mask.clone());
+        let masking = Masking::new(mask);
+        let mut driver =
+            Driver { shared: shared.clone(), run, unsettled: None, lease, held: held.clone(), folder, masking };
         // A lease that is lost is another's: nothing is left to do here.
         let _lost = driver.go().await;
         // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
@@ -77,6 +83,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
 
 impl Driver {
     async fn go(&mut self) -> Result<(), Gone> {
+        if let Err(error) = self.mask_parameters()
+            && let Some(position) = self.run.next_step()
+        {
+            return self.fail(position, Said::default(), &error.to_string()).await.map(drop);
+        }
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
             self.folder.begin().await;
@@ -87,6 +98,16 @@ impl Driver {
             next = self.settle(position, end, said).await?;
         }
         Ok(())
+    }
+
+    /// Masks the run's secret parameters in all that it writes.
+    fn mask_parameters(&self) -> Result<(), TooLong> {
+        let plan = &self.run.plan;
+        if !plan.has_secret_parameters() {
+            return Ok(());
+        }
+        let secrets = secret_texts(plan.parameters(), &self.run.parameters);
+        secrets.iter().try_for_each(|secret| self.masking.mask().add(secret))
     }
 
     /// A run that was submitted straight to this worker comes with its first step running; a claimed one without. One that
@@ -148,7 +169,7 @@ impl Driver {
             End::Failed(error) => {
                 let deferred = self.deferral(position, error).is_some();
                 let outcome = if deferred { AttemptOutcome::Suspended } else { AttemptOutcome::Failed };
-                (outcome, Some(self.shared.mask.text(error.chain())))
+                (outcome, Some(self.masking.mask().message(error.chain())))
             }
             End::Cancelled => (AttemptOutcome::Cancelled, None),
             End::Interrupted => (AttemptOutcome::Interrupted, None),
@@ -167,20 +188,17 @@ impl Driver {
                     Err(error) => return self.retry(position, said, &error).await,
                 };
                 let mut edit = self.reported(position, said);
-                let output_value = self.shared.mask.value(output.value);
-                let records = output.records.into_iter().map(|record| self.masked(record)).collect();
-                self.rule(edit.complete_step(position, output_value, records, snapshot))?;
+                self.rule(edit.complete_step(position, output.value, output.records, snapshot))?;
                 self.proceed(edit).await
             }
             End::Done(Outcome::Sleep { delay, checkpoint }) => {
                 let mut edit = self.reported(position, said);
-                self.rule(edit.sleep_step(position, delay, self.shared.mask.value(checkpoint)))?;
+                self.rule(edit.sleep_step(position, delay, checkpoint))?;
                 self.write(edit).await.map(|()| None)
             }
             End::Done(Outcome::Ask { question, checkpoint }) => {
                 let mut edit = self.reported(position, said);
-                let question = self.shared.mask.text(question);
-                self.rule(edit.ask_step(position, &question, self.shared.mask.value(checkpoint)))?;
+                self.rule(edit.ask_step(position, &question, checkpoint))?;
                 self.write(edit).await.map(|()| None)
             }
             End::Failed(error) => self.retry(position, said, &error).await,
@@ -202,7 +220,7 @@ impl Driver {
 
     /// A failed attempt: the next one, after its wait, or the end of the run.
     async fn retry(&mut self, position: usize, said: Said, error: &StepError) -> Result<Option<(usize, Value)>, Gone> {
-        let message = self.shared.mask.text(error.chain());
+        let message = error.chain();
         if let Some(delay) = self.deferral(position, error) {
             let mut edit = self.reported(position, said);
             self.rule(edit.defer_step(position, &message, delay))?;
@@ -239,15 +257,6 @@ impl Driver {
         edit
     }
 
-    fn masked(&self, record: crate::RecordChange) -> crate::RecordChange {
-        match record {
-            crate::RecordChange::Put { kind, name, data } => {
-                crate::RecordChange::Put { kind, name, data: self.shared.mask.value(data) }
-            }
-            remove => remove,
-        }
-    }
-
     /// A rule that refuses what a driver does is a fault of ours. The run is left to its lease.
     pub(super) fn rule<T>(&self, result: Result<T, RuleError>) -> Result<T, Gone> {
         result.map_err(|error| {
@@ -256,9 +265,15 @@ impl Driver {
         })
     }
 
+    /// Ends a change: the run as it is from now on and what is written, both without secrets.
+    pub(super) async fn finish(&mut self, edit: Edit) -> (Run, Transition) {
+        let (run, transition) = edit.finish_as_holder();
+        self.masking.apply(run, transition).await
+    }
+
     /// Writes a change. While the store is away it is kept and tried again, for as long as the lease may hold.
     pub(super) async fn write(&mut self, edit: Edit) -> Result<(), Gone> {
-        let (run, transition) = edit.finish_as_holder();
+        let (run, transition) = self.finish(edit).await;
         if run.head.status.is_ended() {
             // Before the commit: after it the run may be retried, and the folder be in use again.
             self.folder.remove().await;
@@ -340,6 +355,7 @@ impl Driver {
 
     /// The store refused what a step did, for good: the step fails, so that the run does not hang.
     async fn refused(&mut self, error: &StoreError) -> Result<(), Gone> {
+        let error = self.masking.mask().message(error.to_string());
         tracing::warn!(run = %self.run.id, %error, "the store refused what the step did");
         let running = self.run.steps.iter().position(|step| step.status == StepStatus::Running);
         let (Some(position), RunStatus::Running) = (running, self.run.head.status) else {
@@ -348,11 +364,12 @@ impl Driver {
             return Err(Gone);
         };
         let mut edit = self.edit();
-        self.rule(edit.fail_step(position, &error.to_string()))?;
-        let (run, transition) = edit.finish_as_holder();
+        self.rule(edit.fail_step(position, &error))?;
+        let (run, transition) = self.finish(edit).await;
         self.folder.remove().await;
         if let Some(error) = self.send(run, transition).await? {
             // Not even that. The run is found again as one that nobody drives, a few heartbeats later.
+            let error = self.masking.mask().message(error.to_string());
             tracing::error!(run = %self.run.id, %error, "the store refused the failure too");
         }
         Err(Gone)

@@ -13,6 +13,7 @@ mod chance;
 mod dispatcher;
 mod driver;
 mod held;
+mod masking;
 mod opening;
 mod places;
 mod pulse;
@@ -39,7 +40,7 @@ pub use places::KeptPlaces;
 use self::chance::Chance;
 use self::places::Places;
 use self::renewal::Renewal;
-use crate::credentials::Mask;
+use crate::mask::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
 use crate::{Client, CredentialSource, Handlers, NoCredentials, Secret, Store, StoreError, WorkerId};
@@ -115,6 +116,7 @@ pub(crate) struct Shared {
     pub(crate) handlers: Handlers,
     pub(crate) actions: Arc<BTreeSet<String>>,
     pub(crate) options: WorkerOptions,
+    /// What is masked in every run of this worker.
     pub(crate) mask: Mask,
     pub(crate) measures: Arc<WorkerMeasures>,
     /// The present life of the worker; a worker that was taken for dead begins another.

@@ -34,7 +34,7 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
         match end {
             Undone::Yes => edit.undo_step(position, Undo::Done, None),
             Undone::Failed(error) => {
-                edit.undo_failed(position, &driver.shared.mask.text(error.chain()));
+                edit.undo_failed(position, &error.chain());
                 return driver.write(edit).await;
             }
             Undone::Interrupted => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
-use super::secrets::secrets;
+use super::secrets::{marks_anything, secrets};
 use super::{StepPlan, Workflow, WorkflowError};
 use crate::limits::check_value;
 use crate::{expression, nul};
@@ -149,7 +149,7 @@ fn schema(schema: &Value) -> Result<(), WorkflowError> {
 
 /// A workflow's schema made ready for use. Making it takes longer than using it, and a workflow is used for many runs.
 #[derive(Clone, Default)]
-pub(super) struct Validator(Arc<OnceLock<jsonschema::Validator>>);
+pub(super) struct Validator(Arc<OnceLock<jsonschema::Validator>>, Arc<OnceLock<bool>>);
 
 impl Validator {
     fn of(&self, schema: &Value) -> Result<&jsonschema::Validator, Vec<ParameterError>> {
@@ -158,6 +158,10 @@ impl Validator {
         }
         let made = jsonschema::validator_for(schema).map_err(|error| all(error.to_string()))?;
         Ok(self.0.get_or_init(|| made))
+    }
+
+    pub(super) fn marks_secrets(&self, schema: &Value) -> bool {
+        *self.1.get_or_init(|| marks_anything(schema))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Workflow;
+use super::{Workflow, without_secrets};
 use crate::expression::{ExpressionError, Scope, render_value, truthy};
 
 /// A step as it would be run.
@@ -45,12 +45,14 @@ pub struct ForecastError {
 }
 
 impl Workflow {
-    /// Renders every step for these parameters, which [`Workflow::check_parameters`] gave.
+    /// Renders every step for these parameters, which [`Workflow::check_parameters`] gave. Secret ones are replaced: what is
+    /// foreseen is for people.
     ///
     /// # Errors
     /// Names the step whose expression has no value.
     pub fn forecast(&self, parameters: Value, key: Option<&str>) -> Result<Vec<ForecastStep>, ForecastError> {
         let run = json!({ "id": "(the run's id)", "workflow": self.name(), "key": key });
+        let parameters = without_secrets(self.parameters(), &parameters);
         let scope = Scope { parameters, run, ..Scope::default() };
         self.steps()
             .iter()

@@ -18,7 +18,8 @@ use serde_json::Value;
 pub use builder::{StepBuilder, WorkflowBuilder};
 pub use check::ParameterError;
 pub use forecast::{ForecastError, ForecastStep, Runs};
-pub use secrets::{MASK, Masker, is_secret, secrets, without_secrets};
+pub(crate) use secrets::secret_texts;
+pub use secrets::{MASK, is_secret, secrets, without_secrets};
 
 use crate::Digest;
 
@@ -196,6 +197,11 @@ impl Workflow {
     /// The JSON Schema of its parameters.
     pub fn parameters(&self) -> &Value {
         &self.parameters
+    }
+
+    /// Whether a parameter can be secret: the schema marks one as `writeOnly` or as a password.
+    pub fn has_secret_parameters(&self) -> bool {
+        self.validator.marks_secrets(&self.parameters)
     }
 
     /// A template: two runs of this workflow that are not cancelled never have the same value of it.

@@ -2,16 +2,14 @@
 //!
 //! A schema can say so in many places at once; one of them is enough, whether or not its branch of an `anyOf` holds.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
+
+use crate::Secret;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}";
-
-/// A shorter value is not looked for in other texts: it would be found in too many.
-const SHORTEST: usize = 4;
-
-/// A line of a longer secret is looked for by itself from this length on: a program writes a key line by line.
-const SHORTEST_LINE: usize = 8;
 
 /// Schemas that hold for a value as well as the one that names them.
 const BESIDE: [&str; 3] = ["allOf", "anyOf", "oneOf"];
@@ -24,7 +22,10 @@ pub fn is_secret(schema: &Value) -> bool {
 
 /// The secret values among parameters, each with its JSON pointer.
 pub fn secrets<'v>(schema: &Value, parameters: &'v Value) -> Vec<(String, &'v Value)> {
-    let mut search = Search { root: schema, found: Vec::new() };
+    if !marks_anything(schema) {
+        return Vec::new();
+    }
+    let mut search = Search { root: schema, patterns: Patterns::default(), found: Vec::new() };
     search.look(&[schema], parameters, String::new());
     search.found
 }
@@ -40,67 +41,37 @@ pub fn without_secrets(schema: &Value, parameters: &Value) -> Value {
     shown
 }
 
-/// Hides a run's secrets wherever they turn up: in a step's input, its output, an error, a log line.
-#[derive(Clone, Debug, Default)]
-pub struct Masker(Vec<String>);
-
-impl Masker {
-    /// The secrets among these parameters.
-    pub fn new(schema: &Value, parameters: &Value) -> Self {
-        let mut known = Vec::new();
-        secrets(schema, parameters).into_iter().for_each(|(_, secret)| remember(secret, &mut known));
-        // The longest first: one secret may begin with another.
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        known.dedup();
-        Self(known)
+/// The texts and numbers in the secret parameters, to be masked.
+pub(crate) fn secret_texts(schema: &Value, parameters: &Value) -> Vec<Secret> {
+    let mut texts = Vec::new();
+    for (_, secret) in secrets(schema, parameters) {
+        collect_texts(secret, &mut texts);
     }
-
-    /// The secrets of a run.
-    pub fn of(run: &crate::Run) -> Self {
-        Self::new(run.plan.parameters(), &run.parameters)
-    }
-
-    /// The text without them.
-    pub fn text(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), MASK))
-    }
-
-    /// The value with every text in it without them.
-    pub fn value(&self, value: &Value) -> Value {
-        if self.0.is_empty() {
-            return value.clone();
-        }
-        match value {
-            Value::String(text) => Value::String(self.text(text)),
-            Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
-            Value::Object(fields) => {
-                let field = |(name, field): (&String, &Value)| (self.text(name), self.value(field));
-                fields.iter().map(field).collect::<serde_json::Map<_, _>>().into()
-            }
-            other => other.clone(),
-        }
-    }
+    texts
 }
 
-fn remember(secret: &Value, known: &mut Vec<String>) {
+fn collect_texts(secret: &Value, texts: &mut Vec<Secret>) {
     match secret {
-        Value::String(text) => remember_text(text, known),
-        Value::Number(number) => remember_text(&number.to_string(), known),
-        Value::Array(items) => items.iter().for_each(|item| remember(item, known)),
-        Value::Object(fields) => fields.values().for_each(|field| remember(field, known)),
+        Value::String(text) => texts.push(Secret::new(text.as_str())),
+        Value::Number(number) => texts.push(Secret::new(number.to_string())),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
         Value::Null | Value::Bool(_) => {}
     }
 }
 
-fn remember_text(secret: &str, known: &mut Vec<String>) {
-    let trimmed = secret.trim();
-    let whole = [secret, trimmed].into_iter().filter(|text| text.trim().len() >= SHORTEST);
-    let lines = trimmed.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
-    known.extend(whole.chain(lines).map(str::to_owned));
+/// Whether a schema marks anything as secret, anywhere in it.
+pub(super) fn marks_anything(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => is_secret(schema) || fields.values().any(marks_anything),
+        Value::Array(items) => items.iter().any(marks_anything),
+        _ => false,
+    }
 }
 
 struct Search<'s, 'v> {
     root: &'s Value,
+    patterns: Patterns<'s>,
     found: Vec<(String, &'v Value)>,
 }
 
@@ -116,7 +87,8 @@ impl<'s, 'v> Search<'s, 'v> {
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    let of_field: Vec<_> = all.iter().flat_map(|schema| of_property(schema, name)).collect();
+                    let patterns = &mut self.patterns;
+                    let of_field: Vec<_> = all.iter().flat_map(|schema| of_property(schema, name, patterns)).collect();
                     self.look(&of_field, field, format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")));
                 }
             }
@@ -159,10 +131,10 @@ impl<'s, 'v> Search<'s, 'v> {
     }
 }
 
-fn of_property<'s>(schema: &'s Value, name: &str) -> Vec<&'s Value> {
+fn of_property<'s>(schema: &'s Value, name: &str, known: &mut Patterns<'s>) -> Vec<&'s Value> {
     let mut found: Vec<&Value> = schema["properties"].get(name).into_iter().collect();
     let patterns = schema["patternProperties"].as_object().into_iter().flatten();
-    found.extend(patterns.filter(|(pattern, _)| matches(pattern, name)).map(|(_, schema)| schema));
+    found.extend(patterns.filter(|(pattern, _)| known.matches(pattern, name)).map(|(_, schema)| schema));
     if found.is_empty() {
         found.extend(schema.get("additionalProperties"));
     }
@@ -182,10 +154,19 @@ fn of_item(schema: &Value, at: usize) -> Vec<&Value> {
     found
 }
 
-/// By the rules of the schemas themselves. A pattern that they do not understand is taken to match.
-fn matches(pattern: &str, name: &str) -> bool {
-    let schema = serde_json::json!({ "pattern": pattern });
-    jsonschema::validator_for(&schema).map_or(true, |schema| schema.is_valid(&name.into()))
+/// The patterns of a schema made ready for use, each once.
+#[derive(Default)]
+struct Patterns<'s>(HashMap<&'s str, Option<jsonschema::Validator>>);
+
+impl<'s> Patterns<'s> {
+    /// By the rules of the schemas themselves. A pattern that they do not understand is taken to match.
+    fn matches(&mut self, pattern: &'s str, name: &str) -> bool {
+        let ready = self.0.entry(pattern).or_insert_with(|| {
+            let schema = serde_json::json!({ "pattern": pattern });
+            jsonschema::validator_for(&schema).ok()
+        });
+        ready.as_ref().is_none_or(|schema| schema.is_valid(&name.into()))
+    }
 }
 
 /// `%25` for `%`, as addresses have it.
@@ -226,11 +207,8 @@ mod tests {
             masked,
             json!({ "name": "shop", "password": MASK, "database": { "key": MASK, "host": "db" }, "tokens": [MASK, MASK] })
         );
-        let masker = Masker::new(&schema, &given);
-        let shown =
-            masker.value(&json!({ "command": ["login", "--password=hunter22"], "deep": { "a": "k3y-of-db" }, "n": 1 }));
-        assert_eq!(shown, json!({ "command": ["login", format!("--password={MASK}")], "deep": { "a": MASK }, "n": 1 }));
-        assert_eq!(masker.text("sent tok-1 to x"), format!("sent {MASK} to x"));
+        let texts = secret_texts(&schema, &given);
+        assert_eq!(texts.iter().map(Secret::expose).collect::<Vec<_>>(), ["hunter22", "k3y-of-db", "tok-1", "x"]);
     }
 
     #[test]
@@ -285,15 +263,5 @@ mod tests {
         });
         let given = json!({ "child": { "child": { "key": "deep" } } });
         assert_eq!(secrets(&schema, &given), [("/child/child/key".to_owned(), &json!("deep"))]);
-    }
-
-    #[test]
-    fn a_secret_of_several_lines_is_known_line_by_line() {
-        let schema = json!({ "properties": { "key": { "writeOnly": true } } });
-        let key = "-----BEGIN KEY-----\nMIIBVgIBADANBgkq\nhkiG9w0\n-----END KEY-----\n";
-        let masker = Masker::new(&schema, &json!({ "key": key }));
-        assert_eq!(masker.text("read MIIBVgIBADANBgkq, hkiG9w0"), format!("read {MASK}, hkiG9w0"));
-        assert_eq!(masker.text(&format!("got {}", key.trim())), format!("got {MASK}"));
-        assert_eq!(masker.text(&format!("got {}", key.replace('\n', "\\n"))).matches("MIIB").count(), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{Entry, Kind, LARGEST, Snapshot, at, relative};
 use crate::Digest;
-use crate::credentials::Mask;
+use crate::mask::Mask;
 
 /// What a workspace may not hold, for its contents are kept in the store.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RE
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use surefoot::{Clock, Outcome, Output, StepContext, StepError, StepHandler, SystemClock, parse_duration};
+use surefoot::{Clock, Outcome, Output, StepContext, StepError, StepHandler, SystemClock, cut, parse_duration};
 
 use super::fields::{Fields, text};
 use super::{retry_after, unless_cancelled};
@@ -173,7 +173,7 @@ fn bare(url: &str) -> &str {
 }
 
 fn refused(input: &Input, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> StepError {
-    let excerpt: String = String::from_utf8_lossy(body).trim().chars().take(EXCERPT).collect();
+    let excerpt = cut(String::from_utf8_lossy(body).trim(), EXCERPT);
     let colon = if excerpt.is_empty() { "" } else { ": " };
     let error = format!("{} {} answered {status}{colon}{excerpt}", input.method, bare(&input.url));
     if let Some(delay) = asked_delay(status, headers) {

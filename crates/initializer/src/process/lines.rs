@@ -1,10 +1,9 @@
 //! Cuts a stream of bytes into lines of text.
 
+use surefoot::CUT;
+
 /// A longer line loses its tail.
 const LONGEST: usize = 16 * 1024;
-
-/// What stands in a log for the lost tail of a line.
-const CUT: &str = " [cut]";
 
 /// Collects bytes and gives whole lines; what is not UTF-8 is replaced, and what is longer than 16 KiB is cut.
 #[derive(Debug, Default)]

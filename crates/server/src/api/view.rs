@@ -1,10 +1,9 @@
-//! What the API shows of a run. Secrets among its parameters are masked wherever they turn up.
+//! What the API shows of a run. What steps gave is free of secrets as it is read from the store.
 
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::state::{CancelMode, Wait};
-use surefoot::workflow::{Masker, without_secrets};
-use surefoot::{Event, Run, StepPlan, StepState, StepStatus, Waiting, render_value};
+use surefoot::{Event, Run, StepPlan, StepState, StepStatus, Waiting};
 use utoipa::ToSchema;
 
 use super::wire::{Id, Status, Time, Worker};
@@ -102,7 +101,7 @@ pub(crate) struct EventView {
 }
 
 impl RunSummary {
-    pub(crate) fn of(run: &Run, masker: &Masker) -> Self {
+    pub(crate) fn of(run: &Run) -> Self {
         let head = &run.head;
         let current = run.next_step().filter(|_| !head.status.is_ended()).map(|step| run.plan.steps()[step].id.clone());
         Self {
@@ -110,13 +109,13 @@ impl RunSummary {
             workflow: run.plan.name().to_owned(),
             title: run.plan.title().to_owned(),
             key: run.key.clone(),
-            unique: run.unique.as_deref().map(|text| masker.text(text)),
+            unique: run.unique.clone(),
             queue: run.queue().to_owned(),
             priority: run.priority,
             concurrency_key: run.concurrency_key.clone(),
             status: head.status.into(),
             progress: head.progress,
-            error: head.error.as_deref().map(|text| masker.text(text)),
+            error: head.error.clone(),
             created_at: Time(run.created_at),
             started_at: head.started_at.map(Time),
             completed_at: head.completed_at.map(Time),
@@ -130,47 +129,36 @@ impl RunSummary {
             current_step: current,
         }
     }
-
-    /// With a masker of its own.
-    pub(crate) fn alone(run: &Run) -> Self {
-        Self::of(run, &masker(run))
-    }
 }
 
 impl RunDetail {
-    pub(crate) fn of(run: &Run, masker: &Masker, waiting: Option<&Waiting>) -> Self {
+    pub(crate) fn of(run: &Run, waiting: Option<&Waiting>) -> Self {
         let steps = run.plan.steps().iter().zip(&run.steps);
         Self {
-            summary: RunSummary::of(run, masker),
-            parameters: without_secrets(run.plan.parameters(), &run.parameters),
-            output: output(run, masker),
-            waiting: waiting.map(|waiting| masker.text(&waiting.to_string())),
-            steps: steps.map(|(plan, step)| StepView::of(plan, step, masker)).collect(),
+            summary: RunSummary::of(run),
+            parameters: run.shown_parameters(),
+            output: run.output(),
+            waiting: waiting.map(ToString::to_string),
+            steps: steps.map(|(plan, step)| StepView::of(plan, step)).collect(),
         }
-    }
-
-    /// With a masker of its own.
-    pub(crate) fn alone(run: &Run, waiting: Option<&Waiting>) -> Self {
-        Self::of(run, &masker(run), waiting)
     }
 }
 
 impl StepView {
-    fn of(plan: &StepPlan, step: &StepState, masker: &Masker) -> Self {
-        let text = |text: &Option<String>| text.as_deref().map(|text| masker.text(text));
+    fn of(plan: &StepPlan, step: &StepState) -> Self {
         Self {
             id: plan.id.clone(),
             title: plan.title.clone(),
             action: plan.action.clone(),
             status: step.status.as_str(),
             progress: step.progress,
-            message: text(&step.message),
+            message: step.message.clone(),
             attempt: step.attempt,
             interruptions: step.interruptions,
             started_at: step.started_at.map(Time),
             completed_at: step.completed_at.map(Time),
-            error: text(&step.error),
-            output: step.output.as_ref().map(|output| masker.value(output)).unwrap_or_default(),
+            error: step.error.clone(),
+            output: step.output.clone().unwrap_or_default(),
             waits_for: step.wait.filter(|_| step.status == StepStatus::Waiting).map(Wait::as_str),
             answers: answers(step),
             undo: step.undo.map(surefoot::state::Undo::as_str),
@@ -187,28 +175,13 @@ fn answers(step: &StepState) -> Vec<&'static str> {
 }
 
 impl EventView {
-    pub(crate) fn of(event: &Event, masker: &Masker) -> Self {
+    pub(crate) fn of(event: &Event) -> Self {
         Self {
             seq: event.seq,
             at: Time(event.at),
             kind: event.kind.clone(),
             step: event.step.clone(),
-            data: masker.value(&event.data),
+            data: event.data.clone(),
         }
     }
-}
-
-/// Knows the secrets among the run's parameters.
-pub(crate) fn masker(run: &Run) -> Masker {
-    Masker::new(run.plan.parameters(), &run.parameters)
-}
-
-/// The run's output is said by its workflow, from what its steps gave.
-fn output(run: &Run, masker: &Masker) -> Value {
-    if run.head.status != surefoot::RunStatus::Completed || run.plan.output().is_null() {
-        return Value::Null;
-    }
-    let mut scope = run.scope(run.steps.len());
-    scope.parameters = without_secrets(run.plan.parameters(), &run.parameters);
-    render_value(run.plan.output(), &scope).map(|output| masker.value(&output)).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use surefoot::workflow::{ForecastStep, OnInterrupt, Runs, without_secrets};
+use surefoot::workflow::{ForecastStep, OnInterrupt, Runs};
 use surefoot::{StepPlan, SubmitError, Workflow, format_duration};
 use utoipa::ToSchema;
 
@@ -214,8 +214,7 @@ pub(crate) async fn dry_run(
 ) -> Result<Json<Forecast>, Problem> {
     let workflow = find(&app, &name.0)?;
     let checked = workflow.check_parameters(dry.parameters.into()).map_err(SubmitError::Parameters)?;
-    let shown = without_secrets(workflow.parameters(), &checked);
-    let forecast = workflow.forecast(shown, dry.key.as_ref().map(|key| key.0.as_str()));
+    let forecast = workflow.forecast(checked, dry.key.as_ref().map(|key| key.0.as_str()));
     let steps = forecast.map_err(|error| Problem::unprocessable("parameters", error.to_string()))?;
     Ok(Json(Forecast { steps: steps.into_iter().map(Into::into).collect() }))
 }

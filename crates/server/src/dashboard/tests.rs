@@ -283,25 +283,6 @@ async fn tabs_count_all_runs_or_none() {
     }
 }
 
-const SHORT: &str = "
-workflow: short
-unique: '${{ parameters.secret }}'
-parameters: { type: object, properties: { secret: { type: string, writeOnly: true } } }
-steps: [{ id: one, action: work }]
-";
-
-#[tokio::test]
-async fn what_is_unique_of_a_secret_is_not_shown() {
-    let short = workflow(SHORT);
-    let scene = Scene::with(&[&short]).await;
-    let run = scene.submit(&short, json!({ "secret": "hunter22" })).await;
-    assert_eq!(run.unique.as_deref(), Some("hunter22"));
-    for path in ["/", "/runs", &format!("/runs/{}", run.id)] {
-        let page = scene.page(path).await;
-        assert!(!page.contains("hunter22") && page.contains(&run.id.to_string()), "{page}");
-    }
-}
-
 #[tokio::test]
 async fn a_problem_is_told_in_the_readers_language() {
     let scene = Scene::with(&[]).await;

@@ -163,7 +163,9 @@ impl From<SubmitError> for Problem {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self { parameter, faults, ..Self::new(status, "parameters", text) }
             }
-            SubmitError::Expression(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameters", text),
+            SubmitError::Expression(_) | SubmitError::Secret { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameters", text)
+            }
             SubmitError::KeyConflict { run, .. } => {
                 let parameter = Some("key".to_owned());
                 Self { parameter, run: Some(run.id), ..Self::new(StatusCode::CONFLICT, "key-conflict", text) }

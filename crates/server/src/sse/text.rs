@@ -2,7 +2,6 @@
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
-use surefoot::workflow::Masker;
 use surefoot::{Event, Run};
 
 use crate::api::view::{EventView, RunDetail};
@@ -20,15 +19,15 @@ pub(super) fn message(id: Option<u64>, event: &str, data: &Value) -> Bytes {
 }
 
 /// The run as it is after event number `seq`, or later.
-pub(super) fn snapshot(run: &Run, seq: u64, masker: &Masker) -> Bytes {
-    let mut data = serde_json::to_value(RunDetail::of(run, masker, None)).unwrap_or_default();
+pub(super) fn snapshot(run: &Run, seq: u64) -> Bytes {
+    let mut data = serde_json::to_value(RunDetail::of(run, None)).unwrap_or_default();
     data["seq"] = seq.into();
     message(Some(seq), "snapshot", &data)
 }
 
 /// What happened, and how the run stands.
-pub(super) fn change(event: &Event, run: &Run, masker: &Masker) -> Bytes {
-    let mut data = serde_json::to_value(EventView::of(event, masker)).unwrap_or_default();
+pub(super) fn change(event: &Event, run: &Run) -> Bytes {
+    let mut data = serde_json::to_value(EventView::of(event)).unwrap_or_default();
     data["run"] = json!({ "status": run.head.status.as_str(), "progress": run.head.progress });
     message(Some(event.seq), "change", &data)
 }

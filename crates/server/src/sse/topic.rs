@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::body::Bytes;
-use surefoot::workflow::Masker;
 use surefoot::{Event, Run, RunId, StoreError};
 use tokio::sync::watch;
 
@@ -47,7 +46,6 @@ struct Live {
 pub(super) struct Now {
     pub(super) run: Run,
     pub(super) seq: u64,
-    pub(super) masker: Arc<Masker>,
     text: OnceLock<Bytes>,
 }
 
@@ -67,7 +65,7 @@ pub(super) enum News {
 impl Now {
     /// The snapshot that a new watcher is given; written once for all of them.
     pub(super) fn snapshot(&self) -> Bytes {
-        self.text.get_or_init(|| text::snapshot(&self.run, self.seq, &self.masker)).clone()
+        self.text.get_or_init(|| text::snapshot(&self.run, self.seq)).clone()
     }
 }
 
@@ -140,15 +138,13 @@ impl Topic {
 
 impl Live {
     fn new(run: &Run, seq: u64) -> Self {
-        let masker = Arc::new(Masker::new(run.plan.parameters(), &run.parameters));
-        let now = Arc::new(Now { run: run.clone(), seq, masker, text: OnceLock::new() });
+        let now = Arc::new(Now { run: run.clone(), seq, text: OnceLock::new() });
         Self { now, kept: VecDeque::new(), kept_bytes: 0, ended: false }
     }
 
     fn add(&mut self, run: Run, seq: u64, events: &[Event]) {
-        let masker = self.now.masker.clone();
         for event in events {
-            let message = text::change(event, &run, &masker);
+            let message = text::change(event, &run);
             self.kept_bytes += message.len();
             self.kept.push_back((event.seq, message));
         }
@@ -156,7 +152,7 @@ impl Live {
             let Some((_, message)) = self.kept.pop_front() else { break };
             self.kept_bytes -= message.len();
         }
-        self.now = Arc::new(Now { run, seq, masker, text: OnceLock::new() });
+        self.now = Arc::new(Now { run, seq, text: OnceLock::new() });
     }
 
     fn news(&self, seen: u64) -> News {

@@ -141,7 +141,7 @@ impl Watcher {
         let events = self.hub.store().events(self.topic.run, self.seen, PAGE).await?;
         let Some(last) = events.last() else { return Ok(None) };
         self.seen = last.seq;
-        let messages: Vec<Bytes> = events.iter().map(|event| text::change(event, &now.run, &now.masker)).collect();
+        let messages: Vec<Bytes> = events.iter().map(|event| text::change(event, &now.run)).collect();
         Ok(Some(messages.concat().into()))
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn retry(
         expect_step(&app, id.0, "from", step).await?;
     }
     let run = actions::retry(&app, &actor, id.0, from).await?;
-    Ok(Json(RunDetail::alone(&run, None)))
+    Ok(Json(RunDetail::of(&run, None)))
 }
 
 /// That the run has such a step: one that it has not is a mistake in what was sent, whatever becomes of the run.
@@ -80,7 +80,7 @@ pub(crate) async fn cancel(
 ) -> Result<Json<RunDetail>, Problem> {
     let mode = if cancel.undo { CancelMode::Undo } else { CancelMode::Stop };
     let run = actions::cancel(&app, &actor, id.0, mode).await?;
-    Ok(Json(RunDetail::alone(&run, None)))
+    Ok(Json(RunDetail::of(&run, None)))
 }
 
 /// An answer to a step that waits for a person.
@@ -109,7 +109,7 @@ pub(crate) async fn answer(
     expect_step(&app, id.0, "step", &answer.step.0).await?;
     let note = answer.note.as_ref().map(|note| note.0.as_str());
     let run = actions::answer(&app, &actor, id.0, &answer.step.0, answer.answer.into(), note).await?;
-    Ok(Json(RunDetail::alone(&run, None)))
+    Ok(Json(RunDetail::of(&run, None)))
 }
 
 /// How long a link holds.

@@ -103,5 +103,5 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<RunQuery>) 
     let more = runs.len() > limit;
     runs.truncate(limit);
     let next = runs.last().filter(|_| more).map(|run| Id(run.id));
-    Ok(Json(RunPage { runs: runs.iter().map(RunSummary::alone).collect(), next }))
+    Ok(Json(RunPage { runs: runs.iter().map(RunSummary::of).collect(), next }))
 }

@@ -24,7 +24,7 @@ use crate::state::App;
 pub(crate) async fn show(State(app): State<App>, Segment(id): Segment<Id>) -> Result<Json<RunDetail>, Problem> {
     let run = app.client().run(id.0).await?;
     let waiting = app.client().waiting(&run).await?;
-    Ok(Json(RunDetail::alone(&run, waiting.as_ref())))
+    Ok(Json(RunDetail::of(&run, waiting.as_ref())))
 }
 
 /// From where on to watch.

@@ -74,7 +74,7 @@ pub(crate) async fn submit(
     let submitted = actions::submit(&app, &actor, submit).await?;
     let status = if submitted.existing { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/api/v1/runs/{}", submitted.run.id);
-    Ok((status, [(LOCATION, location)], Json(RunDetail::alone(&submitted.run, None))).into_response())
+    Ok((status, [(LOCATION, location)], Json(RunDetail::of(&submitted.run, None))).into_response())
 }
 
 fn key(headers: &HeaderMap, key: Option<Line>) -> Result<Option<Line>, Problem> {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use surefoot::workflow::{ForecastStep, Masker, ParameterError, Runs, without_secrets};
+use surefoot::workflow::{ForecastStep, ParameterError, Runs};
 use surefoot::{StepPlan, Submit, SubmitError, Workflow};
 
 use super::Fields;
@@ -101,7 +101,7 @@ async fn parameters_of(app: &App, id: &str, workflow: &str) -> Result<Value, Pro
     if run.plan.name() != workflow {
         return Err(Problem::not_found(format!("run {id} is not one of workflow {workflow}")));
     }
-    Ok(without_secrets(run.plan.parameters(), &run.parameters))
+    Ok(run.shown_parameters())
 }
 
 pub(super) async fn submit(
@@ -180,7 +180,7 @@ impl<'a> Filled<'a> {
     }
 
     async fn start(mut self, app: &App, parameters: Value) -> Result<Response, Problem> {
-        let mut submit = Submit::new(self.workflow.clone()).parameters(parameters.clone());
+        let mut submit = Submit::new(self.workflow.clone()).parameters(parameters);
         if !self.options.key.is_empty() {
             submit = submit.key(self.options.key.clone());
         }
@@ -192,21 +192,16 @@ impl<'a> Filled<'a> {
             }
             Err(SubmitError::Parameters(errors)) => self.wrong(errors),
             Err(SubmitError::Store(error)) => return Err(error.into()),
-            Err(error) => {
-                let masker = Masker::new(self.workflow.parameters(), &parameters);
-                self.fault(String::new(), masker.text(&error.to_string()));
-            }
+            Err(error) => self.fault(String::new(), error.to_string()),
         }
         self.page(StatusCode::CONFLICT, Vec::new()).await
     }
 
     async fn dry_run(mut self, parameters: Value) -> Result<Response, Problem> {
-        let written = self.workflow.parameters();
-        let masker = Masker::new(written, &parameters);
         let key = Some(self.options.key.as_str()).filter(|key| !key.is_empty());
-        match self.workflow.forecast(without_secrets(written, &parameters), key) {
+        match self.workflow.forecast(parameters, key) {
             Ok(steps) => {
-                let plan = steps.iter().map(|step| Step::foreseen(step, &masker)).collect();
+                let plan = steps.iter().map(Step::foreseen).collect();
                 self.page(StatusCode::OK, plan).await
             }
             Err(error) => {
@@ -263,8 +258,8 @@ impl Step {
         }
     }
 
-    fn foreseen(step: &ForecastStep, masker: &Masker) -> Self {
-        let with = serde_json::to_string_pretty(&masker.value(&step.with)).ok();
+    fn foreseen(step: &ForecastStep) -> Self {
+        let with = serde_json::to_string_pretty(&step.with).ok();
         Self {
             title: step.title.clone(),
             action: step.action.clone(),

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use surefoot::state::Wait;
-use surefoot::workflow::Masker;
 use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp};
 
 use crate::dashboard::text::{Moment, Took, first_line};
@@ -34,11 +33,9 @@ pub(in crate::dashboard) struct RunRow {
     held: Option<Took>,
 }
 
-/// What people call the run: its key, or what is unique about it, or the beginning of its id. What is unique is made of its
-/// parameters, and a secret among them stays one.
+/// What people call the run: its key, or what is unique about it, or the beginning of its id.
 pub(in crate::dashboard) fn name_of(run: &Run) -> String {
-    let unique = || Some(Masker::new(run.plan.parameters(), &run.parameters).text(run.unique.as_deref()?));
-    run.key.clone().or_else(unique).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
+    run.key.clone().or_else(|| run.unique.clone()).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
 }
 
 /// As much of an id as tells it from others of its day.
@@ -63,10 +60,8 @@ pub(in crate::dashboard) fn tone(visitor: &Visitor, run: &Run) -> Tone {
 
 impl RunRow {
     pub(in crate::dashboard) fn new(visitor: &Visitor, run: &Run) -> Self {
-        let masker = Masker::new(run.plan.parameters(), &run.parameters);
         let at = (!run.head.status.is_ended()).then(|| run.next_step()).flatten();
-        let message =
-            at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&masker.text(text), 120));
+        let message = at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(text, 120));
         Self {
             id: run.id.to_string(),
             name: name_of(run),
@@ -75,7 +70,7 @@ impl RunRow {
             progress: run.head.progress,
             step: at.map(|at| step_title(run, at)),
             say: message,
-            error: run.head.error.as_deref().map(|text| first_line(&masker.text(text), 160)),
+            error: run.head.error.as_deref().map(|text| first_line(text, 160)),
             created: visitor.moment(run.created_at),
             took: Took::between(run.head.started_at, run.head.completed_at, visitor.now),
             held: None,

@@ -65,18 +65,14 @@ impl Subject<'_> {
             workflow_title: run.plan.title().to_owned(),
             queue: run.queue().to_owned(),
             key: run.key.clone(),
-            unique: run
-                .unique
-                .as_deref()
-                .filter(|unique| Some(*unique) != run.key.as_deref())
-                .map(|text| self.clean(text)),
+            unique: run.unique.as_deref().filter(|unique| Some(*unique) != run.key.as_deref()).map(str::to_owned),
             tone: tone(visitor, run),
             progress: head.progress,
             steps: run.steps.len(),
             passed: visitor.t("run.passed", &[("done", &done.to_string()), ("all", &run.steps.len().to_string())]),
             step: at.map(|at| run.plan.steps()[at].title.clone()),
-            say: at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(&self.clean(text), 160)),
-            failure: failure.map(|text| room.fit_in(FAILURE, self.clean(text), super::LONGEST)),
+            say: at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(text, 160)),
+            failure: failure.map(|text| room.fit_in(FAILURE, text.to_owned(), super::LONGEST)),
             created: visitor.moment(run.created_at),
             started: head.started_at.map(|at| visitor.moment(at)),
             ended: head.completed_at.map(|at| visitor.moment(at)),
@@ -84,7 +80,7 @@ impl Subject<'_> {
             took: Took::between(head.started_at, head.completed_at, visitor.now),
             worker: head.worker.map(|worker| self.worker(&worker.to_string())),
             priority: Some(run.priority).filter(|priority| *priority != 0),
-            concurrency_key: run.concurrency_key.as_deref().map(|text| self.clean(text)),
+            concurrency_key: run.concurrency_key.as_deref().map(str::to_owned),
         }
     }
 

@@ -69,7 +69,7 @@ impl Subject<'_> {
             "worker" => self.worker(&text),
             "until" => text.parse().map_or(text, |at| self.visitor.moment(at).text),
             "answer" => self.visitor.lang().try_text(&format!("answer.{text}"), &[]).unwrap_or(text),
-            _ => first_line(&self.clean(&text), 240),
+            _ => first_line(&text, 240),
         }
     }
 }

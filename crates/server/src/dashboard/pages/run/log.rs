@@ -10,7 +10,6 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
-use surefoot::workflow::Masker;
 use surefoot::{Event, RunId, StoreError};
 
 use crate::dashboard::visitor::Visitor;
@@ -30,7 +29,6 @@ struct Reading {
     app: App,
     run: RunId,
     step: Option<String>,
-    masker: Masker,
     after: u64,
     ends: bool,
 }
@@ -42,9 +40,8 @@ pub(in crate::dashboard::pages) async fn log(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let id: RunId = id.parse().map_err(|_| crate::dashboard::pages::no_run(&id))?;
-    let run = app.client().run(id).await?;
-    let masker = Masker::new(run.plan.parameters(), &run.parameters);
-    let mut reading = Reading { app, run: id, step: asked.step, masker, after: 0, ends: false };
+    app.client().run(id).await?;
+    let mut reading = Reading { app, run: id, step: asked.step, after: 0, ends: false };
     // A store that is away is told by the answer's status while that can be done.
     let first = VecDeque::from_iter(reading.next().await?);
     let chunks = stream::try_unfold((first, reading), |(mut first, mut reading)| async move {
@@ -79,7 +76,7 @@ impl Reading {
         let step = event.step.as_deref().unwrap_or_default();
         for line in event.data["lines"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             // Writing into a text cannot fail.
-            let _ = writeln!(text, "{} {step} [{}] {}", event.at, event.data["attempt"], self.masker.text(line));
+            let _ = writeln!(text, "{} {step} [{}] {}", event.at, event.data["attempt"], line);
         }
     }
 }

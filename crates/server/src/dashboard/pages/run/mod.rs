@@ -18,7 +18,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot::store::{RecordFilter, WorkerInfo};
-use surefoot::workflow::{MASK, Masker, without_secrets};
+use surefoot::workflow::MASK;
 use surefoot::{Record, Run, RunId};
 
 use crate::dashboard::course::Course;
@@ -78,7 +78,6 @@ struct RecordView {
 struct Subject<'a> {
     visitor: &'a Visitor,
     run: &'a Run,
-    masker: Masker,
     course: Course,
     /// The history was read from somewhere in its middle on.
     cut: bool,
@@ -113,7 +112,6 @@ pub(super) async fn run(
     let subject = Subject {
         visitor: &visitor,
         run: &run,
-        masker: Masker::new(run.plan.parameters(), &run.parameters),
         course,
         cut: history.cut,
         workers: workers.into_iter().map(|WorkerInfo { id, name, .. }| (id.to_string(), name)).collect(),
@@ -166,16 +164,6 @@ impl Subject<'_> {
         }
     }
 
-    /// A text, without the run's secrets.
-    fn clean(&self, text: &str) -> String {
-        self.masker.text(text)
-    }
-
-    /// A value as people read it, without the run's secrets.
-    fn written(&self, value: &Value) -> String {
-        serde_json::to_string_pretty(&self.masker.value(value)).unwrap_or_default()
-    }
-
     /// What people call a worker: its name while it lives, and the beginning of its id.
     fn worker(&self, id: &str) -> String {
         match self.workers.get(id) {
@@ -189,23 +177,14 @@ impl Subject<'_> {
         if self.run.head.status != surefoot::RunStatus::Completed || self.run.plan.output().is_null() {
             return None;
         }
-        let scope = self.masked_scope();
-        let output = surefoot::render_value(self.run.plan.output(), &scope).ok()?;
-        Some(room.fit(self.written(&output), LONGEST))
-    }
-
-    /// What expressions see, with secret parameters masked.
-    fn masked_scope(&self) -> surefoot::Scope {
-        let mut scope = self.run.scope(self.run.steps.len());
-        scope.parameters = without_secrets(self.run.plan.parameters(), &self.run.parameters);
-        scope
+        Some(room.fit(written(&self.run.output()), LONGEST))
     }
 
     fn parameters(&self, room: &mut Room) -> Vec<Pair> {
         let mut part = room.part(room.left() / 3);
-        let shown = without_secrets(self.run.plan.parameters(), &self.run.parameters);
+        let shown = self.run.shown_parameters();
         let mut pair = |(name, shown): (&String, &Value)| {
-            let text = shown.as_str().map_or_else(|| self.written(shown), str::to_owned);
+            let text = shown.as_str().map_or_else(|| written(shown), str::to_owned);
             part.take(PAIR).then(|| Pair {
                 name: first_line(name, 100),
                 value: part.fit(text, LONGEST),
@@ -225,6 +204,11 @@ impl Subject<'_> {
         room.give(&part);
         views
     }
+}
+
+/// A value as people read it.
+fn written(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 fn record(record: &Record) -> RecordView {

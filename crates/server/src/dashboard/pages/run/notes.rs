@@ -38,9 +38,7 @@ impl Subject<'_> {
         steps
             .filter_map(|(plan, state)| {
                 let (kind, text, choices): (_, _, &[&str]) = match state.wait? {
-                    Wait::Approval => {
-                        ("approval", self.clean(state.message.as_deref().unwrap_or_default()), &["approve", "reject"])
-                    }
+                    Wait::Approval => ("approval", state.message.clone().unwrap_or_default(), &["approve", "reject"]),
                     Wait::Interrupted => {
                         ("interrupted", self.visitor.t("answer.interrupted", &[]), &["rerun", "skip", "fail"])
                     }
@@ -65,10 +63,10 @@ impl Subject<'_> {
             .map_or_else(|| self.visitor.t("recovery.run", &[]), |step| self.run.plan.steps()[step].title.clone());
         let (from, to) = (self.worker(&recovery.from), self.worker(&recovery.to));
         let (heard, at) = (self.visitor.moment(recovery.heard).text, self.visitor.moment(recovery.lost).text);
-        let reason = first_line(&self.clean(&recovery.reason), 200);
+        let reason = first_line(&recovery.reason, 200);
         // What took long was the person, and not Surefoot.
         let (kind, until, by, answered) = match &recovery.answered {
-            Some((answered, by)) => ("answered", *answered, self.clean(by), self.visitor.moment(*answered).text),
+            Some((answered, by)) => ("answered", *answered, by.clone(), self.visitor.moment(*answered).text),
             None => ("recovered", recovery.resumed, String::new(), String::new()),
         };
         let after = duration(until.since(recovery.heard));
@@ -98,7 +96,7 @@ impl Subject<'_> {
             Waiting::UnknownActions { actions } => t("waits.unknown", &[("actions", &actions.join(", "))]),
             Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
             Waiting::Unavailable { step, reason, until } => {
-                let (until, reason) = (self.visitor.moment(*until).text, first_line(&self.clean(reason), 200));
+                let (until, reason) = (self.visitor.moment(*until).text, first_line(reason, 200));
                 t("waits.unavailable", &[("step", step), ("reason", &reason), ("until", &until)])
             }
             Waiting::Concurrency { queue, limit } => {

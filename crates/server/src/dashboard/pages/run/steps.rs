@@ -91,9 +91,9 @@ impl Subject<'_> {
         let says = self.says(plan, state, room);
         let last = self.last_spans(course, room);
         let body = room.take(FACTS);
-        let error = state.error.as_deref().map(|error| room.fit_in(room.left() / 3, self.clean(error), LONGEST));
+        let error = state.error.as_deref().map(|error| room.fit_in(room.left() / 3, error.to_owned(), LONGEST));
         let (log, log_note) = self.log(course, looked_at, room);
-        let output = state.output.as_ref().map(|output| room.fit(self.written(output), LONGEST));
+        let output = state.output.as_ref().map(|output| room.fit(super::written(output), LONGEST));
         let input = self.input(plan, state, scope).map(|input| room.fit(input, LONGEST));
         let answer = self.answer(state).map(|answer| room.fit(answer, LONGEST));
         let condition = plan.condition.as_ref().map(|condition| room.fit(condition.clone(), 500));
@@ -182,11 +182,11 @@ impl Subject<'_> {
         let mut say = |text: String, bad: bool| says.push(Say { text: room.fit(text, 240), bad });
         let t = |key: &str, values: &[(&str, &str)]| self.visitor.t(key, values);
         if state.status == StepStatus::Failed || state.wait == Some(Wait::Retry) {
-            say(first_line(&self.clean(state.error.as_deref().unwrap_or_default()), 200), true);
+            say(first_line(state.error.as_deref().unwrap_or_default(), 200), true);
         } else if let Some(reason) = state.deferred_for() {
-            say(first_line(&self.clean(reason), 200), false);
+            say(first_line(reason, 200), false);
         } else if let Some(message) = state.message.as_deref().filter(|_| state.status != StepStatus::Completed) {
-            say(first_line(&self.clean(message), 200), false);
+            say(first_line(message, 200), false);
         }
         if let Some(wait) = state.wait {
             let at = self.run.head.available_at.map(|at| self.visitor.moment(at).text).unwrap_or_default();
@@ -213,7 +213,7 @@ impl Subject<'_> {
 
     fn answer(&self, state: &StepState) -> Option<String> {
         let answer = state.answer.as_ref()?;
-        let text = |name: &str| answer[name].as_str().map(|text| self.clean(text)).unwrap_or_default();
+        let text = |name: &str| answer[name].as_str().map(str::to_owned).unwrap_or_default();
         let word = self.visitor.t(&format!("answer.{}", text("answer")), &[]);
         let note = text("note");
         let key = if note.is_empty() { "step.answered" } else { "step.answered_note" };
@@ -226,14 +226,14 @@ impl Subject<'_> {
             return None;
         }
         let given = if state.started_at.is_some() { render_value(&plan.with, scope).ok() } else { None };
-        Some(self.written(given.as_ref().unwrap_or(&plan.with)))
+        Some(super::written(given.as_ref().unwrap_or(&plan.with)))
     }
 
     /// The end of the log, and a word on the lines before it that are left out.
     fn log(&self, course: &StepCourse, looked_at: bool, room: &mut Room) -> (Option<String>, Option<String>) {
         let mut part = room.part(if looked_at { LOG_LOOKED_AT } else { LOG });
         let line = |(attempt, line): &(u64, String)| {
-            let line = first_line(&self.clean(line), 400);
+            let line = first_line(line, 400);
             if *attempt > 1 { format!("[{attempt}] {line}") } else { line }
         };
         let last = course.log.iter().rev().map(line).take_while(|line| part.take(size(line) + 1));
@@ -267,9 +267,7 @@ impl Subject<'_> {
             .visitor
             .t(&format!("span.{}", class(span.kind)), &[("attempt", &span.attempt.to_string()), ("took", &took)]);
         match &span.text {
-            Some(text) => {
-                self.visitor.t("span.because", &[("what", &what), ("text", &first_line(&self.clean(text), 200))])
-            }
+            Some(text) => self.visitor.t("span.because", &[("what", &what), ("text", &first_line(text, 200))]),
             None => what,
         }
     }

@@ -58,7 +58,7 @@ impl<'a> Subject<'a> {
         room.part(drawn.len() * LINE);
         Timeline {
             axis: self.axis(),
-            scope: self.masked_scope(),
+            scope: self.run.shown_scope(self.run.steps.len()),
             looked_at: looked_at.into_iter().filter(|at| drawn.contains(at)).collect(),
             drawn,
             views: BTreeMap::new(),
