@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::credentials::EnvironmentAndFiles;
 use crate::errors::{Failure, unusable};
 use crate::place::Place;
-use crate::{shipped, workspaces};
+use crate::{out, shipped, workspaces};
 
 /// One invocation of the program.
 #[derive(Clone, Debug)]
@@ -46,6 +46,9 @@ impl App {
             }
             Place::Database(options) => {
                 let store = options.clone().open().await?;
+                for warning in store.warnings() {
+                    out::say(&format!("warning: {warning}"));
+                }
                 store.publish(&workflow).await?;
                 Ok(Arc::new(store))
             }

@@ -5,7 +5,8 @@
 //! statements are in `sql/`, the schema in `migrations/`.
 //!
 //! Statements name their schema, and nothing that matters but LISTEN outlives a transaction: it works through PgBouncer in
-//! transaction mode. Where no pooler is, sessions name the statements that they use again (`connect/named.rs`).
+//! transaction mode. Where no pooler is, sessions name the statements that they use again (`connect/named.rs`). No setting of
+//! the server, the database or the role changes what a statement does (`connect/settings.rs`).
 
 mod args;
 mod clock;
@@ -62,6 +63,7 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
     commits: Lane<Commit>,
     submits: Lanes,
+    warnings: Vec<String>,
     _tasks: JoinSet<()>,
 }
 
@@ -71,21 +73,26 @@ impl PostgresStore {
         PostgresOptions::of(url)
     }
 
+    /// Settings of the server, the database or the role that weaken a promise and that the store cannot override, each a
+    /// sentence for people.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// The store in a schema that is as this build wants it.
     pub(crate) async fn start(
         connector: Connector,
         clock: Option<Arc<dyn Clock>>,
         timeout: Duration,
         notify: bool,
+        warnings: Vec<String>,
     ) -> Result<Self, StoreError> {
         let channel = notify.then(|| connector.schema().to_owned());
-        let naming = name_statements(connector.clone());
         let listens = channel.clone().map(|channel| (connector.clone(), channel));
         let shared = Arc::new(Shared::new(connector, DatabaseClock::new(clock), timeout, Marks::default()));
         shared.within(shared.look_at_clock()).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(marks::run(shared.clone(), channel));
-        tasks.spawn(naming);
         if let Some((connector, channel)) = listens {
             let marks = shared.marks.clone();
             tasks.spawn(connect::listen(connector, channel, move |payload| match payload {
@@ -94,23 +101,9 @@ impl PostgresStore {
             }));
         }
         let submits = Lanes { plain: Lane::start(&shared, 1), keyed: Lane::start(&shared, KEYED) };
-        Ok(Self { commits: Lane::start(&shared, COMMITS), submits, shared, _tasks: tasks })
+        Ok(Self { commits: Lane::start(&shared, COMMITS), submits, shared, warnings, _tasks: tasks })
     }
 }
-
-/// Lets sessions name their statements once it is seen that no pooler stands between.
-async fn name_statements(connector: Connector) {
-    loop {
-        match facts::pooler::pooled(&connector).await {
-            Ok(false) => return connector.naming().allow(),
-            Ok(true) => return tracing::info!("a pooler shares the database's sessions: statements get no names"),
-            Err(_away) => tokio::time::sleep(LOOK_AGAIN).await,
-        }
-    }
-}
-
-/// Whether a pooler stands between is asked again after this, when the database was away.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl Store for PostgresStore {

@@ -85,7 +85,6 @@ mod tests {
     async fn nobody_waits_for_a_name_behind_an_answer_that_nobody_takes() {
         const LARGE: &str = "SELECT repeat('x', 100000) FROM generate_series(1, 50)";
         let connector = PostgresOptions::of(&ScratchPostgres::shared().url()).connector().unwrap();
-        connector.naming().allow();
         let session = connector.connect().await.unwrap();
         for time in 0..3 {
             let both = async {

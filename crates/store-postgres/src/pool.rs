@@ -120,7 +120,7 @@ impl Pooled<'_> {
     /// The same for a statement that gives no rows: how many it changed.
     pub(crate) async fn execute(&mut self, (statement, args): Call<'_>) -> Result<u64, Error> {
         self.busy = true;
-        let changed = self.execute_typed(statement, &args.as_slice()).await;
+        let changed = self.alone(self.execute_typed(statement, &args.as_slice())).await;
         self.busy = false;
         changed
     }

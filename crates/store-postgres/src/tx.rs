@@ -1,7 +1,6 @@
 //! A transaction of several statements on a session of the pool. BEGIN goes with the first of them and COMMIT with the last:
 //! neither costs a round trip.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use surefoot::StoreError;
@@ -22,7 +21,7 @@ const STANDSTILL: Duration = Duration::from_secs(2);
 pub(crate) struct Tx<'c> {
     pub(crate) shared: &'c Shared,
     session: Pooled<'c>,
-    begin: Cow<'static, str>,
+    begin: String,
 }
 
 impl<'c> Tx<'c> {
@@ -34,17 +33,16 @@ impl<'c> Tx<'c> {
     /// session for idle.
     pub(crate) async fn begin_for(shared: &'c Shared, sending: Duration) -> Result<Self, StoreError> {
         let most = (STANDSTILL + sending).as_millis();
-        let begin = format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{most}ms'");
-        Ok(Self { session: shared.session().await?, shared, begin: begin.into() })
+        let session = shared.session().await?;
+        let begin = format!("{}; SET LOCAL idle_in_transaction_session_timeout = '{most}ms'", session.begin());
+        Ok(Self { session, shared, begin })
     }
 
     /// One that reads: all of its statements see the same moment.
     pub(crate) async fn begin_reading(shared: &'c Shared) -> Result<Self, StoreError> {
-        Ok(Self {
-            session: shared.session().await?,
-            shared,
-            begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".into(),
-        })
+        let session = shared.session().await?;
+        let begin = session.begin_reading();
+        Ok(Self { session, shared, begin })
     }
 
     pub(crate) fn sql(&self) -> &'c Statements {

@@ -46,7 +46,7 @@ async fn a_server_as_it_comes_is_seen_as_it_is() {
     assert_eq!((settings.synchronous_commit.as_str(), settings.wal_level.as_str()), ("on", "replica"));
     assert!(settings.version >= 130_000 && settings.max_connections == 197, "{settings:?}");
     assert_eq!(found.standbys.unwrap(), []);
-    assert!(!found.pooled.unwrap(), "a session has its own process");
+    assert!(!found.pooled, "a session has its own process");
     assert!(found.usage.unwrap().connections >= 1);
     assert_eq!(found.folder, Some(ScratchPostgres::shared().data()));
     let (schema, known) = found.schema.unwrap();
@@ -152,7 +152,7 @@ async fn a_pooler_by_transaction_is_found_out() {
     let server = ScratchPostgres::shared();
     let bouncer = ScratchBouncer::start(server, 5).unwrap();
     let found = facts(&bouncer.url_of("postgres")).await;
-    assert!(found.pooled.unwrap(), "sessions share processes");
+    assert!(found.pooled, "sessions share processes");
     assert_eq!(found.notify.unwrap(), None, "a notification does not come through");
     assert!(found.settings.fsync && found.commit.is_ok() && found.usage.is_ok());
 }

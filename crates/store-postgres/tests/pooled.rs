@@ -1,5 +1,7 @@
 //! The suite that every store passes once more, through PgBouncer in transaction mode: no statement may count on what an
-//! earlier one left in its session.
+//! earlier one left in its session, nor on the settings of the role.
+
+mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +18,8 @@ fn pooler() -> &'static str {
         let cluster = ScratchPostgres::with_settings(&["fsync = off", "full_page_writes = off"]).expect("PostgreSQL");
         // Fewer connections than the stores have sessions: each statement may come to another.
         let bouncer = ScratchBouncer::start(&cluster, 6).expect("PgBouncer");
-        (bouncer.url_of("postgres"), bouncer, cluster)
+        common::hostile_database(&cluster, "hostile", "'5s'");
+        (bouncer.url_of("hostile"), bouncer, cluster)
     });
     &made.0
 }

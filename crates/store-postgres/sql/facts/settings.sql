@@ -1,7 +1,6 @@
 -- What the server's settings are in a session of ours. One that this version does not know is null.
 SELECT current_setting('server_version_num') AS version,
        current_setting('fsync') AS fsync,
-       current_setting('synchronous_commit') AS synchronous_commit,
        current_setting('full_page_writes') AS full_page_writes,
        current_setting('wal_level') AS wal_level,
        current_setting('synchronous_standby_names') AS synchronous_standby_names,

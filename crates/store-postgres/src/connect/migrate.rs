@@ -5,7 +5,7 @@
 //! that it does not know tolerates it no longer. And no such migration is run under a worker that lives.
 
 use surefoot::{Digest, StoreError};
-use tokio_postgres::{GenericClient, SimpleQueryMessage};
+use tokio_postgres::{Client, GenericClient, SimpleQueryMessage};
 
 use super::error::store_error;
 use super::session::Session;
@@ -26,6 +26,13 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "submit", tolerates: 1, sql: include_str!("../../migrations/0002_submit.sql") },
     // A column that older workers leave as it is.
     Migration { version: 3, name: "deferrals", tolerates: 1, sql: include_str!("../../migrations/0003_deferrals.sql") },
+    // Settings of the functions of 2.
+    Migration {
+        version: 4,
+        name: "submit settings",
+        tolerates: 1,
+        sql: include_str!("../../migrations/0004_submit_settings.sql"),
+    },
 ];
 
 /// The version of the schema that this build knows.
@@ -65,29 +72,38 @@ pub(crate) async fn survey(session: &Session, schema: &str, automatic: bool) -> 
 }
 
 /// Runs the migrations that `schema` lacks. What it did, for people.
-pub(crate) async fn run_missing(session: &mut Session, schema: &str) -> Result<String, StoreError> {
+pub(crate) async fn run_missing(session: &Session, schema: &str) -> Result<String, StoreError> {
     run_missing_of(MIGRATIONS, session, schema).await
 }
 
-/// In one transaction, and one process at a time: the second finds it done.
-async fn run_missing_of(all: &[Migration], session: &mut Session, schema: &str) -> Result<String, StoreError> {
-    let tx = session.client().transaction().await.map_err(|error| store_error(&error))?;
+/// In one transaction, and one process at a time: the second finds it done. A future that is dropped half-way leaves the
+/// session in the transaction: it is to be dropped too.
+async fn run_missing_of(all: &[Migration], session: &Session, schema: &str) -> Result<String, StoreError> {
+    let client: &Client = session;
+    run(client, &session.begin()).await?;
+    let migrated = migrate(all, client, schema).await;
+    run(client, if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    let from = migrated?;
+    Ok(format!("the schema {schema} went from version {from} to {}", newest(all)))
+}
+
+/// The version that it was at.
+async fn migrate(all: &[Migration], client: &Client, schema: &str) -> Result<i32, StoreError> {
     let lock = format!("SELECT pg_advisory_xact_lock(hashtextextended('surefoot migrate {schema}', 0))");
-    run(&tx, &lock).await?;
-    let found = look(&tx, schema).await?;
+    run(client, &lock).await?;
+    let found = look(client, schema).await?;
     check(&found, schema, all)?;
     let missing = all.iter().filter(|migration| migration.version > found.version);
     if found.version == 0 {
-        make_schema(&tx, schema).await?;
+        make_schema(client, schema).await?;
     } else if missing.clone().any(|migration| migration.tolerates > found.version) {
-        end_workers(&tx, schema, &found, newest(all)).await?;
+        end_workers(client, schema, &found, newest(all)).await?;
     }
     for migration in missing {
-        run(&tx, &sql(migration.sql, schema)).await?;
-        run(&tx, &migration.note(schema)).await?;
+        run(client, &sql(migration.sql, schema)).await?;
+        run(client, &migration.note(schema)).await?;
     }
-    tx.commit().await.map_err(|error| store_error(&error))?;
-    Ok(format!("the schema {schema} went from version {} to {}", found.version, newest(all)))
+    Ok(found.version)
 }
 
 fn newest(all: &[Migration]) -> i32 {
@@ -253,15 +269,15 @@ mod tests {
         let sql = "ALTER TABLE {schema}.runs ADD COLUMN later integer";
         let later = Migration { version: KNOWN + 1, name: "later", tolerates: KNOWN + 1, sql };
         let all: Vec<Migration> = MIGRATIONS.iter().cloned().chain([later]).collect();
-        let mut session = PostgresOptions::of(&url).connector().unwrap().connect().await.unwrap();
+        let session = PostgresOptions::of(&url).connector().unwrap().connect().await.unwrap();
 
         let (lives, frozen) = (worker("lives", Duration::from_secs(600)), worker("frozen", Duration::ZERO));
         store.register_worker(lives.clone()).await.unwrap();
         store.register_worker(frozen.clone()).await.unwrap();
-        let error = run_missing_of(&all, &mut session, "surefoot").await.unwrap_err().to_string();
+        let error = run_missing_of(&all, &session, "surefoot").await.unwrap_err().to_string();
         assert!(error.contains("stop them first: lives (1.0)"), "{error}");
         store.deregister_worker(lives.id).await.unwrap();
-        let done = run_missing_of(&all, &mut session, "surefoot").await.unwrap();
+        let done = run_missing_of(&all, &session, "surefoot").await.unwrap();
         assert!(done.contains(&format!("to {}", KNOWN + 1)), "{done}");
 
         assert!(matches!(store.heartbeat(frozen.id).await, Err(StoreError::LeaseLost)));

@@ -8,7 +8,9 @@ mod named;
 mod options;
 mod scratch;
 mod session;
+mod settings;
 mod tls;
+mod verify;
 
 use std::time::Duration;
 

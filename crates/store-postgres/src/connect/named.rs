@@ -1,13 +1,12 @@
 //! Statements that a session knows by a name: the server parses them once, and in time plans them once. Of a single commit,
 //! parsing and planning are two thirds of what the server does.
 //!
-//! A name is only good while the session has one process of the server to itself, so nothing is named until it has been
-//! seen that no pooler stands between. A plan is as good as what the planner knew of the tables, and they grow: a name is
+//! A name is only good while the session has one process of the server to itself, so nothing is named in a
+//! session that a pooler may share. A plan is as good as what the planner knew of the tables, and they grow: a name is
 //! given up when the session is twice as old as it was when it gave it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Error, Statement};
@@ -21,25 +20,11 @@ const MOST: Duration = Duration::from_secs(60);
 /// Names in a session at most: a statement that is put together from parts may have many forms.
 const NAMES: usize = 200;
 
-/// Whether sessions may give names. All sessions of a store share it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Naming(Arc<AtomicBool>);
-
-impl Naming {
-    /// Each session has a process of the server to itself.
-    pub(crate) fn allow(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_allowed(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// The names of one session.
 #[derive(Debug)]
 pub(super) struct Named {
-    naming: Naming,
+    /// Each statement of the session is served by the same process of the server.
+    allowed: bool,
     opened: Instant,
     /// One plan for whatever the parameters are.
     generic: bool,
@@ -54,8 +39,8 @@ enum Known {
 }
 
 impl Named {
-    pub(super) fn new(naming: Naming) -> Self {
-        Self { naming, opened: Instant::now(), generic: false, known: Mutex::default() }
+    pub(super) fn new(allowed: bool) -> Self {
+        Self { allowed, opened: Instant::now(), generic: false, known: Mutex::default() }
     }
 
     /// Has statements planned once for all parameters, where the server would plan anew each time: it thinks that arrays are
@@ -66,7 +51,7 @@ impl Named {
 
     /// The statement under its name, if it has one or is to get one now.
     pub(super) async fn get(&self, client: &Client, text: &str, args: &Args<'_>) -> Result<Option<Statement>, Error> {
-        if !self.naming.is_allowed() || self.is_first_use(text) {
+        if !self.allowed || self.is_first_use(text) {
             return Ok(None);
         }
         if let Some(statement) = self.known_by(text) {
@@ -107,7 +92,7 @@ impl Named {
 
 #[cfg(test)]
 mod tests {
-    use surefoot_scratch_postgres::ScratchPostgres;
+    use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
 
     use super::*;
     use crate::connect::{PostgresOptions, Session};
@@ -124,27 +109,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_statement_gets_a_name_at_its_second_use_and_only_where_that_is_allowed() {
-        let url = ScratchPostgres::shared().fresh_database().unwrap();
-        let connector = PostgresOptions::of(&url).connector().unwrap();
-        let session = connector.connect().await.unwrap().planning_once();
-        let ask = async || {
+    async fn a_statement_gets_a_name_at_its_second_use_and_only_without_a_pooler() {
+        let server = ScratchPostgres::shared();
+        let bouncer = ScratchBouncer::start(server, 2).unwrap();
+        let connect = async |url: &str| PostgresOptions::of(url).connector().unwrap().connect().await.unwrap();
+        let ask = async |session: &Session| {
             let rows = session.rows((TEXT, Args::none().with(41_i64))).await.unwrap();
             assert_eq!(rows[0].get::<_, i64>(0), 42);
         };
+        let pooled = connect(&bouncer.url_of("postgres")).await.planning_once();
         for _ in 0..3 {
-            ask().await;
+            ask(&pooled).await;
         }
-        assert_eq!(names(&session).await, "0", "a pooler may stand between");
-        connector.naming().allow();
-        ask().await;
+        assert_eq!(names(&pooled).await, "0", "a pooler stands between");
+        let session = connect(&server.url()).await.planning_once();
+        ask(&session).await;
         assert_eq!(names(&session).await, "0");
-        ask().await;
+        ask(&session).await;
         assert_eq!(names(&session).await, "1");
         // Past its time it is named anew, and the old name is given back.
         tokio::time::sleep(LEAST * 3).await;
-        ask().await;
-        ask().await;
+        ask(&session).await;
+        ask(&session).await;
         assert_eq!(names(&session).await, "1");
     }
 }

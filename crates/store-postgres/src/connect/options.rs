@@ -8,6 +8,7 @@ use surefoot::{Clock, Secret, StoreError};
 use super::address::Address;
 use super::migrate;
 use super::session::Connector;
+use super::verify::verify;
 use crate::PostgresStore;
 
 /// How to open a store in PostgreSQL.
@@ -109,13 +110,17 @@ impl PostgresOptions {
     /// wrong, the database does not let us in, or its schema is one that this build cannot work on.
     pub async fn open(self) -> Result<PostgresStore, StoreError> {
         let connector = self.connector()?;
-        let mut session = connector.connect().await?;
+        let session = connector.connect().await?;
         let surveyed = migrate::survey(&session, connector.schema(), self.migrates);
         if bounded(self.operation_timeout, surveyed).await?.is_none() {
-            bounded(self.operation_timeout * 6, migrate::run_missing(&mut session, connector.schema())).await?;
+            bounded(self.operation_timeout * 6, migrate::run_missing(&session, connector.schema())).await?;
+        }
+        let warnings = bounded(self.operation_timeout, verify(&session)).await?;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
         }
         drop(session);
-        PostgresStore::start(connector, self.clock, self.operation_timeout, self.notify).await
+        PostgresStore::start(connector, self.clock, self.operation_timeout, self.notify, warnings).await
     }
 
     /// Makes or upgrades the schema, and does nothing else. What it did, for people.
@@ -124,11 +129,11 @@ impl PostgresOptions {
     /// As [`Self::open`].
     pub async fn upgrade(self) -> Result<String, StoreError> {
         let connector = self.connector()?;
-        let mut session = connector.connect().await?;
+        let session = connector.connect().await?;
         let surveyed = migrate::survey(&session, connector.schema(), true);
         match bounded(self.operation_timeout, surveyed).await? {
             Some(already) => Ok(already),
-            None => bounded(self.operation_timeout * 60, migrate::run_missing(&mut session, connector.schema())).await,
+            None => bounded(self.operation_timeout * 60, migrate::run_missing(&session, connector.schema())).await,
         }
     }
 

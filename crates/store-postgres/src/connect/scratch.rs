@@ -11,8 +11,9 @@ impl PostgresOptions {
     /// When the database cannot be reached or does not allow it.
     pub async fn drop_schema(self) -> Result<(), StoreError> {
         let connector = self.connector()?;
-        let mut session = connector.connect().await?;
-        let statement = sql("DROP SCHEMA IF EXISTS {schema} CASCADE", connector.schema());
-        session.client().batch_execute(&statement).await.map_err(|error| store_error(&error))
+        let session = connector.connect().await?;
+        let drop = sql("DROP SCHEMA IF EXISTS {schema} CASCADE", connector.schema());
+        let statements = format!("{}; {drop}; COMMIT", session.begin());
+        session.batch_execute(&statements).await.map_err(|error| store_error(&error))
     }
 }

@@ -1,19 +1,23 @@
 //! Sessions: connections to the database, each with the task that drives it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use surefoot::StoreError;
 use tokio::task::JoinSet;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, Row, Statement};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Row, SimpleQueryMessage, Socket, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use uuid::Uuid;
 
 use super::address::Address;
 use super::error::store_error;
-use super::named::{Named, Naming};
-use super::tls;
+use super::named::Named;
+use super::{settings, tls};
 use crate::args::Args;
-use crate::pipe::Call;
+use crate::pipe::{Call, Sent};
 
 /// Connects. Cheap to clone.
 #[derive(Clone)]
@@ -24,15 +28,33 @@ struct Inner {
     tls: MakeRustlsConnect,
     schema: String,
     timeout: Duration,
-    naming: Naming,
+    /// The major version of the server that answered last; 0 before one did.
+    version: AtomicU32,
+    /// A pooler refused settings in the startup packet: they are sent no more.
+    bare: AtomicBool,
 }
+
+/// The connection as the driver gives it.
+type Opened = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// A connection. It is closed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
     named: Named,
+    state: State,
     _driver: JoinSet<()>,
+}
+
+/// What a new session was found to be.
+#[derive(Debug)]
+struct State {
+    /// It has a process of the server to itself, and the settings of `settings.rs`; no pooler stands between.
+    direct: bool,
+    /// What follows BEGIN in a session that cannot keep settings.
+    set_local: String,
+    /// `synchronous_commit` as the server, the database and the role have it.
+    synchronous_commit: String,
 }
 
 impl Connector {
@@ -59,7 +81,8 @@ impl Connector {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(25));
         }
-        Ok(Self(Arc::new(Inner { address, tls, schema: schema.to_owned(), timeout, naming: Naming::default() })))
+        let (version, bare) = (AtomicU32::new(0), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { address, tls, schema: schema.to_owned(), timeout, version, bare })))
     }
 
     /// Opens a session.
@@ -72,26 +95,67 @@ impl Connector {
         &self,
         heard: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Session, StoreError> {
-        let Inner { address, tls, timeout, .. } = &*self.0;
+        let Inner { address, timeout, .. } = &*self.0;
         // The time that the crate is told bounds the connecting to one host; this one bounds the talk after it as well.
         let hosts = address.config.get_hosts().len().max(address.config.get_hostaddrs().len()).max(1);
         let most = *timeout * u32::try_from(hosts).unwrap_or(u32::MAX);
-        let connected = tokio::time::timeout(most, address.config.connect(tls.clone())).await;
-        let connected = connected
-            .map_err(|_| StoreError::Unavailable(format!("{address}: the database did not answer within {most:?}")))?;
-        let (client, connection) = connected.map_err(|error| match store_error(&error) {
+        let late = |_| StoreError::Unavailable(format!("{address}: the database did not answer within {most:?}"));
+        let opened = tokio::time::timeout(most, self.open(heard)).await.map_err(late)?;
+        opened.map_err(|error| match store_error(&error) {
             StoreError::Unavailable(why) => StoreError::Unavailable(format!("{address}: {why}")),
             StoreError::Unusable(why) => StoreError::Unusable(format!("{address}: {why}")),
             other => other,
-        })?;
-        let mut driver = JoinSet::new();
-        driver.spawn(drive(connection, heard));
-        Ok(Session { client, named: Named::new(self.0.naming.clone()), _driver: driver })
+        })
     }
 
-    /// Whether its sessions give names to statements.
-    pub(crate) fn naming(&self) -> &Naming {
-        &self.0.naming
+    async fn open(&self, heard: impl FnMut(AsyncMessage) + Send + 'static) -> Result<Session, Error> {
+        let mark = Uuid::new_v4().simple().to_string();
+        let (client, connection) = self.open_connection(&mark).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(drive(connection, heard));
+        let state = self.prepare(&client, &mark).await?;
+        Ok(Session { client, named: Named::new(state.direct), state, _driver: driver })
+    }
+
+    /// Sends the settings in the startup packet. A pooler that refuses them gets one without.
+    async fn open_connection(&self, mark: &str) -> Result<(Client, Opened), Error> {
+        let Inner { address, tls, version, bare, .. } = &*self.0;
+        if !bare.load(Ordering::Relaxed) {
+            let ours = settings::startup_options(version.load(Ordering::Relaxed), mark);
+            let mut config = address.config.clone();
+            config.options(config.get_options().map_or(ours.clone(), |given| format!("{given} {ours}")));
+            match config.connect(tls.clone()).await {
+                Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {}
+                done => return done,
+            }
+        }
+        let opened = address.config.connect(tls.clone()).await?;
+        bare.store(true, Ordering::Relaxed);
+        Ok(opened)
+    }
+
+    /// Finds out what the session is, and sets what its startup packet could not.
+    async fn prepare(&self, client: &Client, mark: &str) -> Result<State, Error> {
+        let messages = client.simple_query(&settings::question(mark)).await?;
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let get = |index| row.and_then(|row| row.get(index)).unwrap_or_default();
+        let version = get(1).parse::<u32>().map_or(0, |number| number / 10_000);
+        let known = self.0.version.swap(version, Ordering::Relaxed) == version;
+        let (direct, synchronous_commit) = (get(0) == "t", get(2).to_owned());
+        let is_weak = synchronous_commit == "off";
+        let mut set_local = settings::set_local(version);
+        let mut set = if known { String::new() } else { settings::set_newer_than_oldest(version) };
+        if is_weak {
+            set_local += "; SET LOCAL synchronous_commit = on";
+            set += "SET synchronous_commit = on";
+        }
+        if direct && !set.is_empty() {
+            client.batch_execute(&set).await?;
+        }
+        Ok(State { direct, set_local, synchronous_commit })
     }
 
     /// The name of the store's schema.
@@ -121,20 +185,60 @@ impl Session {
         self
     }
 
+    /// Whether it has a process of the server to itself.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.state.direct
+    }
+
+    /// `synchronous_commit` as the server, the database and the role have it; the store's own sessions never use `off`.
+    pub(crate) fn synchronous_commit(&self) -> &str {
+        &self.state.synchronous_commit
+    }
+
+    /// The words that begin a transaction which writes, whatever the defaults are.
+    pub(crate) fn begin(&self) -> String {
+        if self.is_direct() {
+            return "BEGIN".to_owned();
+        }
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{}", self.state.set_local)
+    }
+
+    /// The words that begin a transaction which reads: all its statements see the same moment.
+    pub(crate) fn begin_reading(&self) -> String {
+        let rest = if self.is_direct() { "" } else { &self.state.set_local };
+        format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{rest}")
+    }
+
     /// A statement as it is to be sent: under its name, when it has one.
     pub(crate) async fn ready<'a>(&'a self, (text, args): Call<'a>) -> Result<Ready<'a>, Error> {
         let named = self.named.get(&self.client, text, &args).await?;
         Ok(Ready { client: &self.client, text, named, args })
     }
 
-    /// The rows of one statement.
+    /// The rows of one statement, a transaction by itself.
     pub(crate) async fn rows(&self, call: Call<'_>) -> Result<Vec<Row>, Error> {
-        self.ready(call).await?.rows().await
+        let ready = self.ready(call).await?;
+        self.alone(ready.rows()).await
     }
 
-    /// For transactions.
-    pub(crate) fn client(&mut self) -> &mut Client {
-        &mut self.client
+    /// Sends one request as a transaction by itself.
+    pub(crate) async fn alone<T: Send>(
+        &self,
+        request: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        if self.is_direct() {
+            return request.await;
+        }
+        let words = self.begin();
+        let begin = Sent::send(self.client.batch_execute(&words)).await;
+        let request = Sent::send(request).await;
+        let commit = Sent::send(self.client.batch_execute("COMMIT")).await;
+        begin.answer().await?;
+        let answer = request.answer().await;
+        let committed = commit.answer().await;
+        let answer = answer?;
+        committed?;
+        Ok(answer)
     }
 }
 
@@ -164,5 +268,71 @@ where
 {
     while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
         heard(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
+
+    use super::*;
+    use crate::connect::PostgresOptions;
+
+    /// What differs from what the store needs, and what a transaction sees of it.
+    const SETTINGS: [(&str, &str, &str); 7] = [
+        ("statement_timeout", "'5s'", "0"),
+        ("lock_timeout", "'5s'", "0"),
+        ("search_path", "nowhere", "pg_catalog,pg_temp"),
+        ("default_transaction_read_only", "on", "off"),
+        ("default_transaction_isolation", "'serializable'", "read committed"),
+        ("row_security", "on", "off"),
+        ("synchronous_commit", "off", "on"),
+    ];
+
+    fn shown_by(name: &str) -> &str {
+        // The defaults are what a transaction without words of its own would get.
+        match name {
+            "default_transaction_read_only" => "transaction_read_only",
+            "default_transaction_isolation" => "transaction_isolation",
+            other => other,
+        }
+    }
+
+    #[tokio::test]
+    async fn no_setting_of_the_role_reaches_a_transaction() {
+        let server = ScratchPostgres::shared();
+        let database = server.fresh_database().unwrap();
+        let database = database.rsplit('/').next().unwrap();
+        for (name, value, _) in SETTINGS {
+            let alter = format!("ALTER ROLE postgres IN DATABASE {database} SET {name} = {value}");
+            server.psql("postgres", &alter).unwrap();
+        }
+        let bouncer = ScratchBouncer::start(server, 2).unwrap();
+        for (url, direct) in [(server.url_of(database), true), (bouncer.url_of(database), false)] {
+            let connector = PostgresOptions::of(&url).connector().unwrap();
+            // The second session knows the server's version before it connects.
+            for _ in 0..2 {
+                let session = connector.connect().await.unwrap();
+                assert_eq!((session.is_direct(), session.synchronous_commit()), (direct, "off"));
+                for (name, _, expect) in SETTINGS {
+                    let statement = format!("SELECT current_setting('{}')", shown_by(name));
+                    let rows = session.rows((&statement, Args::none())).await.unwrap();
+                    let found = rows[0].get::<_, &str>(0).replace(", ", ",");
+                    assert_eq!(found, expect, "{name}, direct: {direct}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_timeout_that_only_newer_servers_know_is_off() {
+        let server = ScratchPostgres::shared();
+        let connector = PostgresOptions::of(&server.url()).connector().unwrap();
+        for _ in 0..2 {
+            let session = connector.connect().await.unwrap();
+            let statement = "SELECT coalesce(current_setting('idle_session_timeout', true), '0')";
+            let rows = session.rows((statement, Args::none())).await.unwrap();
+            assert_eq!(rows[0].get::<_, &str>(0), "0");
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! Each part is asked for by itself: what one user may not see another may, and what cannot be seen is an error of its own.
 
 mod measure;
-pub(crate) mod pooler;
 mod rows;
 mod server;
 mod vacuum;
@@ -25,8 +24,8 @@ pub struct PostgresFacts {
     pub settings: Settings,
     /// The servers that follow it.
     pub standbys: Result<Vec<Standby>, StoreError>,
-    /// Whether what answers shares the server's sessions between clients, transaction by transaction.
-    pub pooled: Result<bool, StoreError>,
+    /// Whether a pooler stands between, which may give each transaction to another session of the server.
+    pub pooled: bool,
     /// From NOTIFY in one session to another's hearing of it; `None` when it heard nothing.
     pub notify: Result<Option<Duration>, StoreError>,
     /// The median of an empty statement.
@@ -59,7 +58,7 @@ impl PostgresOptions {
         Ok(PostgresFacts {
             settings: server::settings(&session).await?,
             standbys: server::standbys(&session).await,
-            pooled: pooler::pooled(&connector).await,
+            pooled: !session.is_direct(),
             notify: measure::notify(&connector).await,
             round_trip: measure::round_trip(&session).await,
             commit: measure::commit(&session).await,

@@ -15,7 +15,7 @@ pub struct Settings {
     pub version: u32,
     /// Whether anything is forced to the disk.
     pub fsync: bool,
-    /// `on`, `off`, `local`, `remote_write` or `remote_apply`.
+    /// `on`, `off`, `local`, `remote_write` or `remote_apply`, before the store's sessions set it.
     pub synchronous_commit: String,
     /// Whether a page torn by a power cut can be restored.
     pub full_page_writes: bool,
@@ -60,7 +60,7 @@ pub(super) async fn settings(session: &Session) -> Result<Settings, StoreError> 
     Ok(Settings {
         version: row.number("version").and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
         fsync: row.flag("fsync"),
-        synchronous_commit: text("synchronous_commit"),
+        synchronous_commit: session.synchronous_commit().to_owned(),
         full_page_writes: row.flag("full_page_writes"),
         wal_level: text("wal_level"),
         synchronous_standby_names: text("synchronous_standby_names"),

@@ -141,13 +141,12 @@ impl Start {
 /// Somebody's transaction that has submitted a key and is not committed holds that key's lock for as long as it likes. A group
 /// waits for it only a moment, and is then sent one by one; who wants that very key is told to come again.
 /// And nobody waits for a process that is frozen before it has sent all of it.
-const BEGIN_TOGETHER: &str =
-    "BEGIN; SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
-const BEGIN_ALONE: &str = "BEGIN; SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
+const TOGETHER: &str = "SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
+const ALONE: &str = "SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
 
 /// The same in a transaction that goes on to lock other things.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
-const PATIENCE_ENDS: &str = "SET LOCAL lock_timeout TO DEFAULT";
+const PATIENCE_ENDS: &str = "SET LOCAL lock_timeout = 0";
 
 #[async_trait]
 impl Grouped for Arc<Submit> {
@@ -176,7 +175,9 @@ impl Grouped for Arc<Submit> {
             None => session.rows((statement, args)).await?,
             Some(lock) => {
                 let ready = pipe::ready(session, vec![lock, (statement, args)]).await?;
-                let begin = pipe::word(session, if group.len() > 1 { BEGIN_TOGETHER } else { BEGIN_ALONE }).await;
+                let limits = if group.len() > 1 { TOGETHER } else { ALONE };
+                let begin = format!("{}; {limits}", session.begin());
+                let begin = pipe::word(session, &begin).await;
                 let calls = pipe::send(ready).await;
                 let commit = pipe::word(session, "COMMIT").await;
                 begin.answer().await?;

@@ -6,5 +6,6 @@ mod away;
 mod hints;
 mod schema;
 mod secrets;
+mod settings;
 mod support;
 mod tls;

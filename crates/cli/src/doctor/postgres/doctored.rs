@@ -23,7 +23,7 @@ fn fine() -> PostgresFacts {
     PostgresFacts {
         settings,
         standbys: Ok(Vec::new()),
-        pooled: Ok(false),
+        pooled: false,
         notify: Ok(Some(Duration::from_millis(1))),
         round_trip: Ok(Duration::from_micros(100)),
         commit: Ok(Duration::from_millis(2)),

@@ -11,24 +11,15 @@ pub(super) fn judge(facts: &PostgresFacts) -> Vec<Finding> {
     vec![pooler(facts), notify(facts), clock(facts), connections(facts)]
 }
 
-fn pooled(facts: &PostgresFacts) -> bool {
-    matches!(facts.pooled, Ok(true))
-}
-
 fn pooler(facts: &PostgresFacts) -> Finding {
     const SUBJECT: &str = "pooler";
-    match &facts.pooled {
-        Ok(true) => Finding::note(
-            SUBJECT,
-            "one that hands out the server's sessions transaction by transaction",
-            "nothing is lost by it; notifications do not come through, so work is found by polling",
-        )
-        .advice("a direct address lets work begin sooner"),
-        Ok(false) => {
-            Finding::ok(SUBJECT, "none by transaction: a session stays a session", "notifications come through")
-        }
-        Err(error) => Finding::unknown(SUBJECT, error),
+    if facts.pooled {
+        let means =
+            "nothing is lost by it; a pooler by transaction lets no notification through, so work is found by polling";
+        return Finding::note(SUBJECT, "one that may give each transaction to another session of the server", means)
+            .advice("a direct address lets work begin sooner");
     }
+    Finding::ok(SUBJECT, "none: a session stays a session", "notifications come through")
 }
 
 /// A notification that takes this long is no help over polling.
@@ -54,7 +45,7 @@ fn notify(facts: &PostgresFacts) -> Finding {
             let found = "none was heard within 2 s";
             let means = "nothing is lost: workers find work by polling, about a second later at most";
             let advice =
-                if pooled(facts) { "that is the pooler's doing" } else { "see whether something swallows NOTIFY" };
+                if facts.pooled { "that is the pooler's doing" } else { "see whether something swallows NOTIFY" };
             Finding::note(SUBJECT, found, means).advice(advice)
         }
         Err(error) => Finding::unknown(SUBJECT, error),

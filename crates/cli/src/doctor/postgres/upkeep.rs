@@ -96,7 +96,7 @@ fn disk(facts: &PostgresFacts) -> Finding {
     let size =
         facts.usage.as_ref().map(|usage| format!("; the database takes {}", bytes(usage.bytes))).unwrap_or_default();
     match &facts.folder {
-        Some(folder) if folder.exists() && !matches!(facts.pooled, Ok(true)) => {
+        Some(folder) if folder.exists() && !facts.pooled => {
             let mut finding = free_space(SUBJECT, folder);
             finding.found.push_str(&size);
             finding

@@ -1,0 +1,45 @@
+//! A database whose settings all differ from what the store needs.
+
+use surefoot_scratch_postgres::ScratchPostgres;
+
+/// Settings of the role or the database that would change what statements do.
+const HOSTILE: &[(&str, &str)] = &[
+    ("default_transaction_isolation", "'repeatable read'"),
+    ("default_transaction_read_only", "on"),
+    ("default_transaction_deferrable", "on"),
+    ("synchronous_commit", "off"),
+    ("lock_timeout", "'1ms'"),
+    ("idle_in_transaction_session_timeout", "'1ms'"),
+    ("search_path", "hostile, pg_catalog"),
+    ("row_security", "on"),
+    ("exit_on_error", "on"),
+    ("client_encoding", "'LATIN1'"),
+    ("standard_conforming_strings", "off"),
+    ("transform_null_equals", "on"),
+    ("array_nulls", "off"),
+    ("plan_cache_mode", "force_custom_plan"),
+    ("client_min_messages", "debug1"),
+    ("bytea_output", "escape"),
+    ("DateStyle", "'SQL, DMY'"),
+    ("IntervalStyle", "sql_standard"),
+    ("TimeZone", "'Asia/Kolkata'"),
+];
+
+/// Functions that a statement finds instead of the server's when the search path says so.
+const FUNCTIONS: &str = "
+    CREATE SCHEMA hostile;
+    CREATE FUNCTION hostile.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT timestamptz ''2001-01-01Z''';
+    CREATE FUNCTION hostile.hashtextextended(text, bigint) RETURNS bigint LANGUAGE sql AS 'SELECT random()::bigint * 99';
+    CREATE FUNCTION hostile.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT 1/0';
+    GRANT USAGE ON SCHEMA hostile TO PUBLIC;";
+
+/// Makes a database of this name that is hostile, and a statement limit of its own.
+pub(crate) fn hostile_database(cluster: &ScratchPostgres, name: &str, statement_timeout: &str) {
+    cluster.psql("postgres", &format!("CREATE DATABASE {name}")).expect("a database");
+    cluster.psql(name, FUNCTIONS).expect("functions");
+    let timeout = [("statement_timeout", statement_timeout)];
+    for (setting, value) in HOSTILE.iter().chain(&timeout) {
+        let alter = format!("ALTER ROLE postgres IN DATABASE {name} SET {setting} = {value}");
+        cluster.psql("postgres", &alter).expect("a setting");
+    }
+}
