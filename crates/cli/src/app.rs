@@ -92,7 +92,10 @@ impl App {
             name,
             concurrency: self.settings.concurrency.unwrap_or(defaults.concurrency),
             grace: self.grace(),
-            credentials: Arc::new(EnvironmentAndFiles::new(self.settings.credentials.clone())),
+            credentials: Arc::new(
+                EnvironmentAndFiles::new(self.settings.credentials.clone())
+                    .bound_to(self.settings.credential_hosts.clone()),
+            ),
             secrets: self.secrets(),
             workspaces,
             announce: Some(workspaces::announce),

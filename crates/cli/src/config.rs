@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use surefoot::{QueueLimits, parse_duration};
+use surefoot::{AddressPolicy, QueueLimits, parse_duration};
 use surefoot_server::AlertOptions;
 
 use crate::args::{Global, Limits};
@@ -21,6 +21,7 @@ use crate::limits;
 use crate::place::{Address, Place, PostgresTable};
 
 use alerts::AlertsTable;
+use field::Addresses;
 pub(crate) use server::{AuthTable, OidcTable, ServerTable};
 pub(crate) use telemetry::TelemetryTable;
 pub(crate) use view::view;
@@ -44,6 +45,10 @@ pub(crate) struct Settings {
     pub(crate) queues: BTreeMap<String, Limits>,
     /// The folder of credential files.
     pub(crate) credentials: PathBuf,
+    /// The hosts that a credential is bound to, by its name.
+    pub(crate) credential_hosts: BTreeMap<String, Vec<String>>,
+    /// The addresses that steps and notifiers may reach.
+    pub(crate) addresses: AddressPolicy,
     /// The fleet repository, a path or URL; `None` for the one in the data directory.
     pub(crate) fleet: Option<String>,
     /// How repositories are reached.
@@ -77,6 +82,8 @@ struct File {
     queues: BTreeMap<String, Limits>,
     #[serde(default)]
     credentials: CredentialsTable,
+    #[serde(default)]
+    network: NetworkTable,
     fleet: Option<String>,
     #[serde(default)]
     forge: ForgeTable,
@@ -121,6 +128,25 @@ struct WorkerTable {
 #[serde(deny_unknown_fields)]
 struct CredentialsTable {
     dir: Option<PathBuf>,
+    #[serde(default)]
+    hosts: BTreeMap<String, Vec<String>>,
+}
+
+/// `[network]`: the addresses that steps and notifiers may reach.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkTable {
+    #[serde(default)]
+    allow: Vec<Addresses>,
+    #[serde(default)]
+    deny: Vec<Addresses>,
+}
+
+impl NetworkTable {
+    fn policy(&self) -> AddressPolicy {
+        let ranges = |list: &[Addresses]| list.iter().map(|addresses| addresses.0).collect();
+        AddressPolicy { allow: ranges(&self.allow), deny: ranges(&self.deny) }
+    }
 }
 
 impl Settings {
@@ -132,6 +158,7 @@ impl Settings {
         let file = read(&path, global.config.is_some())?;
         let base = path.parent().unwrap_or(Path::new("/"));
         check_queues(&file.queues, &path)?;
+        let addresses = file.network.policy();
         check_url("fleet", file.fleet.as_deref(), &path)?;
         check_url("forge.repositories_url", file.forge.repositories_url.as_deref(), &path)?;
         Ok(Self {
@@ -142,16 +169,21 @@ impl Settings {
             grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
             queues: file.queues,
             credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
+            credential_hosts: file.credentials.hosts,
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
             forge: file.forge,
             template_folders: file.templates.folders.iter().map(|folder| base.join(folder)).collect(),
             server: file.server.within(base),
             auth: file.auth.within(base),
-            alerts: file.alerts.options(base).map_err(|failure| failure.within(&path.display().to_string()))?,
+            alerts: file
+                .alerts
+                .options(base, &addresses)
+                .map_err(|failure| failure.within(&path.display().to_string()))?,
             telemetry: file.telemetry.within_environment(),
             pace: pace()?,
             drill: std::env::var_os("SUREFOOT_DRILL").map(PathBuf::from),
             data_dir,
+            addresses,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Credentials by name, from the environment or from a folder of files. Nothing here writes or shows one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use surefoot::{CredentialError, CredentialSource, Secret};
@@ -10,11 +11,17 @@ const PREFIX: &str = "SUREFOOT_CREDENTIAL_";
 #[derive(Clone, Debug)]
 pub(crate) struct EnvironmentAndFiles {
     dir: PathBuf,
+    hosts: BTreeMap<String, Vec<String>>,
 }
 
 impl EnvironmentAndFiles {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+        Self { dir, hosts: BTreeMap::new() }
+    }
+
+    /// Binds credentials to hosts, by their names.
+    pub(crate) fn bound_to(self, hosts: BTreeMap<String, Vec<String>>) -> Self {
+        Self { hosts, ..self }
     }
 
     /// Those of the environment, whatever their names: a command can read the environment of the process that started it.
@@ -37,6 +44,10 @@ impl CredentialSource for EnvironmentAndFiles {
             }
             _ => from_file(name, &self.dir.join(name)),
         }
+    }
+
+    fn hosts(&self, name: &str) -> Option<&[String]> {
+        self.hosts.get(name).map(Vec::as_slice)
     }
 }
 

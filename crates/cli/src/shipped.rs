@@ -29,7 +29,8 @@ pub(crate) fn workflow() -> Arc<Workflow> {
 
 /// Every action that a worker of this program knows.
 pub(crate) fn handlers(settings: &Settings) -> Handlers {
-    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(config(settings)));
+    let handlers =
+        surefoot_initializer::actions::handlers_within(&settings.addresses).merge(project::handlers(config(settings)));
     match &settings.drill {
         Some(folder) => drill::witnessed(handlers, folder, &settings.data_dir),
         None => handlers,

@@ -33,6 +33,11 @@ pub trait CredentialSource: Send + Sync + 'static {
     /// # Errors
     /// Says what to set, and where, when it is missing or cannot be read.
     fn get(&self, name: &str) -> Result<Secret, CredentialError>;
+
+    /// The only hosts that may be sent the credential; `None` when none are set down, and the workflow decides.
+    fn hosts(&self, _name: &str) -> Option<&[String]> {
+        None
+    }
 }
 
 /// Why there is no such credential, and what to set.

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::limits::check_value;
 use crate::mask::Mask;
 use crate::state::Run;
+use crate::workflow::literal_hosts;
 use crate::workspace::Workspace;
 use crate::{CredentialSource, RecordChange, RunId, Secret, shortage};
 
@@ -477,6 +478,28 @@ impl StepContext {
     /// Fatal, when the secrets of the run are longer than what can be looked for.
     pub fn mask(&self, secret: &Secret) -> Result<(), StepError> {
         self.0.mask.add(secret).map_err(StepError::fatal)
+    }
+
+    /// The credential of that name, for a request to `host`.
+    ///
+    /// It is given when the program binds it to that host ([`CredentialSource::hosts`]). A credential that is bound to none
+    /// goes to hosts that the workflow itself writes out in a step that names the credential: a host that comes from a
+    /// parameter or from a step's output was not chosen by the author of the workflow.
+    ///
+    /// # Errors
+    /// Fatal, and says what to set.
+    pub fn credential_for(&self, name: &str, host: &str) -> Result<Secret, StepError> {
+        let is_allowed = match self.0.credentials.hosts(name) {
+            Some(hosts) => hosts.iter().any(|bound| bound.eq_ignore_ascii_case(host)),
+            None => literal_hosts::of(&self.0.run.plan, name).contains(&host.to_ascii_lowercase()),
+        };
+        if is_allowed {
+            return self.credential(name);
+        }
+        Err(StepError::fatal(format!(
+            "the credential `{name}` is not for the host `{host}`: add the host to `{name}` under [credentials.hosts] in \
+             surefoot.toml, or write the host out in the workflow, without an expression"
+        )))
     }
 
     /// The run's folder, as the last completed step left it. What is in it when this step completes is kept with the

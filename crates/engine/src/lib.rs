@@ -7,6 +7,7 @@
 //!
 //! This crate has no SQL and no HTTP: stores live in crates of their own (`surefoot-sqlite`).
 
+mod address;
 mod client;
 mod credentials;
 mod cut;
@@ -19,6 +20,7 @@ mod id;
 pub mod limits;
 mod mask;
 pub mod measures;
+mod network;
 mod nul;
 mod queue;
 mod record;
@@ -32,6 +34,7 @@ mod worker;
 pub mod workflow;
 mod workspace;
 
+pub use address::{AddressError, AddressPolicy, AddressRange};
 pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use cut::{CUT, cut};
@@ -44,6 +47,7 @@ pub use handler::{
     BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, handler_fn,
 };
 pub use id::{Digest, RunId, WorkerId};
+pub use network::{Network, NetworkError};
 pub use queue::{Keep, QueueInfo, QueueLimits, Rate, Retention};
 pub use record::{Record, RecordChange};
 pub use state::{Run, RunStatus, StepState, StepStatus};

@@ -4,10 +4,11 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use surefoot::{Secret, Timestamp};
+use surefoot::{AddressError, AddressPolicy, Secret, Timestamp};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Given to every git, and stronger than what a repository's own configuration says.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "safe.directory=*",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -39,6 +40,8 @@ const SETTINGS: [&str; 14] = [
     "gc.auto=0",
     // Without these hints, the end of git's complaint says what was wrong.
     "advice.pushUpdateRejected=false",
+    // A redirect would lead past the address that was checked.
+    "http.followRedirects=false",
     // Only these transports: `ext::` runs commands.
     "protocol.allow=never",
     "protocol.file.allow=always",
@@ -94,6 +97,9 @@ pub enum GitError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Its address is denied, or has none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
 }
 
 impl GitError {
@@ -175,13 +181,24 @@ impl Git {
     /// # Errors
     /// [`GitError::Argument`] when the address is of another kind.
     pub fn token(mut self, url: &str, token: &Secret) -> Result<Self, GitError> {
-        let host = http_host(url).ok_or_else(|| GitError::Argument {
-            what: "address that takes a token".to_owned(),
-            text: url.to_owned(),
-            reason: "it is not of http or https",
-        })?;
+        let host = token_host(url)?;
         self.settings.push(format!("credential.{host}.helper={TOKEN_HELPER}"));
         Ok(self.env(TOKEN_VARIABLE, token.expose()))
+    }
+
+    /// Checks the addresses of a remote's host, and makes git connect over HTTP to those very addresses. A path of this
+    /// machine has no host, and is left as it is.
+    ///
+    /// # Errors
+    /// [`GitError::Address`] when the policy denies an address, or the host has none.
+    pub async fn reaching(mut self, url: &str, addresses: &AddressPolicy) -> Result<Self, GitError> {
+        let Some(Remote { host, port, is_http }) = remote(url) else { return Ok(self) };
+        let found = addresses.resolve(&host, port).await?;
+        if is_http && host.parse::<IpAddr>().is_err() {
+            let list: Vec<String> = found.iter().map(|address| bracketed(address.ip())).collect();
+            self.settings.push(format!("http.curloptResolve={host}:{port}:{}", list.join(",")));
+        }
+        Ok(self)
     }
 
     /// Stops git with TERM when `cancel` fires. Without it, dropping the future kills git.
@@ -284,6 +301,18 @@ impl Git {
     }
 }
 
+/// The scheme and host of an address that takes a token.
+///
+/// # Errors
+/// [`GitError::Argument`] when the address is not of `http` or `https`.
+pub(crate) fn token_host(url: &str) -> Result<&str, GitError> {
+    http_host(url).ok_or_else(|| GitError::Argument {
+        what: "address that takes a token".to_owned(),
+        text: url.to_owned(),
+        reason: "it is not of http or https",
+    })
+}
+
 /// `https://git.example.org/team/shop.git` is on `https://git.example.org`.
 fn http_host(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
@@ -291,6 +320,39 @@ fn http_host(url: &str) -> Option<&str> {
     // A user name in the address would become a part of the setting's name.
     let fits = !host.is_empty() && !host.contains(['@', '=', '*', '\n']);
     fits.then(|| &url[..url.len() - rest.len() + host.len()])
+}
+
+/// The host that a remote's address leads to.
+#[derive(Debug, PartialEq)]
+struct Remote {
+    host: String,
+    port: u16,
+    is_http: bool,
+}
+
+/// Reads `https://host:port/path`, `ssh://user@host/path` and `user@host:path`; a path and a `file://` have no host.
+fn remote(url: &str) -> Option<Remote> {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest.split(['/', '?', '#', '\\']).next()?),
+        None => ("scp".to_owned(), url.split_once(':').map(|(host, _)| host).filter(|host| !host.contains('/'))?),
+    };
+    let default = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        "file" => return None,
+        _ => 22,
+    };
+    let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let (host, port) = match authority.strip_prefix('[').and_then(|six| six.split_once(']')) {
+        Some((six, port)) => (six, port.strip_prefix(':')),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.and_then(|port| port.parse().ok()).unwrap_or(default);
+    (!host.is_empty()).then(|| Remote { host: host.to_owned(), port, is_http: scheme.starts_with("http") })
+}
+
+fn bracketed(address: IpAddr) -> String {
+    if address.is_ipv6() { format!("[{address}]") } else { address.to_string() }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -414,6 +476,36 @@ mod tests {
         let answer = ask("git.example.org").await.unwrap();
         assert!(answer.contains("username=x-access-token\npassword=hunter2\n"), "{answer}");
         assert!(ask("other.example.org").await.is_err());
+    }
+
+    #[test]
+    fn the_host_of_a_remote_is_found() {
+        let check = |url: &str, expect: Option<(&str, u16, bool)>| {
+            let expect = expect.map(|(host, port, is_http)| Remote { host: host.to_owned(), port, is_http });
+            assert_eq!(remote(url), expect, "{url}");
+        };
+        check("https://git.example/team/shop.git", Some(("git.example", 443, true)));
+        check("HTTP://ann:pass@git.example:8080/x", Some(("git.example", 8080, true)));
+        check("http://[::1]:81/x", Some(("::1", 81, true)));
+        check("ssh://git@git.example:2222/x", Some(("git.example", 2222, false)));
+        check("git@git.example:team/shop.git", Some(("git.example", 22, false)));
+        check("file:///srv/x.git", None);
+        check("/srv/x.git", None);
+        check("./a:b/x", None);
+    }
+
+    #[tokio::test]
+    async fn a_denied_address_is_not_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = AddressPolicy::default();
+        for url in ["http://169.254.169.254/x.git", "git@169.254.169.254:x.git", "http://[::ffff:a9fe:a9fe]/x"] {
+            let error = Git::new(folder.path()).reaching(url, &policy).await.unwrap_err();
+            assert!(matches!(error, GitError::Address(AddressError::Denied { .. })), "{url}: {error}");
+        }
+        let git = Git::new(folder.path()).reaching("http://localhost:8080/x.git", &policy).await.unwrap();
+        let pinned = git.settings.iter().any(|setting| setting.starts_with("http.curloptResolve=localhost:8080:"));
+        assert!(pinned, "{:?}", git.settings);
+        assert!(Git::new(folder.path()).reaching("/srv/x.git", &policy.public_only()).await.is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use surefoot::AddressPolicy;
 use surefoot_server::AlertOptions;
 use surefoot_server::alerts::{Command, Email, FailureRate, Notifier, NotifierKind, Rules, SmtpSecurity, Source};
 
@@ -114,9 +115,9 @@ const LONGEST_RATE: Duration = Duration::from_secs(24 * 3600);
 
 impl AlertsTable {
     /// What the table says. Paths in it are relative to `base`.
-    pub(super) fn options(self, base: &Path) -> Result<AlertOptions, Failure> {
+    pub(super) fn options(self, base: &Path, network: &AddressPolicy) -> Result<AlertOptions, Failure> {
         let usual = AlertOptions::default();
-        let named = |(name, table): (String, NotifierTable)| table.notifier(&name, base);
+        let named = |(name, table): (String, NotifierTable)| table.notifier(&name, base, network);
         let every = self.every.map_or(usual.every, |time| time.0);
         if every.is_zero() {
             return Err(Failure::usage("alerts.every is 0: the rules are looked at every 5s unless you say otherwise"));
@@ -167,7 +168,7 @@ impl FailuresTable {
 }
 
 impl NotifierTable {
-    fn notifier(self, name: &str, base: &Path) -> Result<Notifier, Failure> {
+    fn notifier(self, name: &str, base: &Path, network: &AddressPolicy) -> Result<Notifier, Failure> {
         let wrong = |message: &str| Failure::usage(format!("alerts.notifiers.{name}: {message}"));
         let (allow_private, kind) = match self {
             Self::Webhook(table) => {
@@ -184,7 +185,8 @@ impl NotifierTable {
             }
             Self::Command(table) => (false, NotifierKind::Command(Command { command: table.command })),
         };
-        Ok(Notifier { name: name.to_owned(), allow_private, kind })
+        let addresses = if allow_private { network.clone() } else { network.clone().public_only() };
+        Ok(Notifier { name: name.to_owned(), addresses, kind })
     }
 }
 

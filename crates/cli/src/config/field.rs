@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
-use surefoot::parse_duration;
+use surefoot::{AddressRange, parse_duration};
 use surefoot_server::auth::{Network, Role};
 
 /// A duration such as `10m`.
@@ -34,6 +34,17 @@ impl<'de> Deserialize<'de> for RoleName {
 pub(crate) struct Proxy(pub(crate) Network);
 
 impl<'de> Deserialize<'de> for Proxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// `private`, or an address or a network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses(pub(crate) AddressRange);
+
+impl<'de> Deserialize<'de> for Addresses {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map(Self).map_err(D::Error::custom)

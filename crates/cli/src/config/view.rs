@@ -23,6 +23,14 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
         add("queues", Some(name.clone()));
     }
     add("credentials.dir", Some(settings.credentials.display().to_string()));
+    for (name, hosts) in &settings.credential_hosts {
+        add(&format!("credentials.hosts.{name}"), Some(hosts.join(", ")));
+    }
+    for (name, ranges) in [("network.allow", &settings.addresses.allow), ("network.deny", &settings.addresses.deny)] {
+        for range in ranges {
+            add(name, Some(range.to_string()));
+        }
+    }
     add("fleet", settings.fleet.as_deref().map(without_userinfo));
     add("forge.credential", settings.forge.credential.clone());
     add("forge.repositories_url", settings.forge.repositories_url.as_deref().map(without_userinfo));

@@ -7,6 +7,7 @@ mod builder;
 mod check;
 mod document;
 mod forecast;
+pub(crate) mod literal_hosts;
 mod secrets;
 
 use std::collections::BTreeSet;

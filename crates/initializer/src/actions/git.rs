@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{AddressError, AddressPolicy, Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::fields::Fields;
 use super::paths::{self, PathError};
-use crate::git::{Git, GitError, argument};
+use crate::git::{Git, GitError, argument, token_host};
 
 const CLONE: Fields = Fields { required: &["url"], one_of: &[], optional: &["ref", "path", "credential"] };
 const COMMIT: Fields = Fields { required: &["message"], one_of: &[], optional: &["path", "author"] };
@@ -59,9 +59,11 @@ fn origin() -> String {
     "origin".to_owned()
 }
 
-pub(super) struct GitClone;
+/// Clones from where the policy allows.
+pub(super) struct GitClone(pub(super) AddressPolicy);
 pub(super) struct GitCommit;
-pub(super) struct GitPush;
+/// Pushes to where the policy allows.
+pub(super) struct GitPush(pub(super) AddressPolicy);
 
 #[async_trait]
 impl StepHandler for GitClone {
@@ -70,7 +72,8 @@ impl StepHandler for GitClone {
         let workspace = context.workspace().await?;
         let folder = empty_folder(&workspace, &input.path)?;
         let url = argument("repository address", &input.url).map_err(failed)?;
-        let git = authorised(&context, git(&context, &workspace, &folder)?, url, input.credential.as_deref())?;
+        let git = git(&context, &workspace, &folder)?.reaching(url, &self.0).await.map_err(failed)?;
+        let git = authorised(&context, git, url, input.credential.as_deref())?;
         git.run(&["clone", "--quiet", "--no-hardlinks", "--", url, "."]).await.map_err(failed)?;
         if let Some(name) = &input.r#ref {
             let name = argument("reference", name).map_err(failed)?;
@@ -131,6 +134,7 @@ impl StepHandler for GitPush {
             return Err(StepError::fatal(format!("`{branch}` is no name for a branch")));
         }
         let url = address(&git, remote).await?;
+        let git = git.reaching(&url, &self.0).await.map_err(failed)?;
         let git = authorised(&context, git, &url, input.credential.as_deref())?;
         push(&git, remote, &target).await.map_err(failed)?;
         Ok(Output::new(json!({ "remote": remote, "branch": branch, "commit": head(&git).await? }))?.into())
@@ -202,7 +206,9 @@ fn empty_folder(workspace: &Path, path: &str) -> Result<PathBuf, StepError> {
 
 fn authorised(context: &StepContext, git: Git, url: &str, credential: Option<&str>) -> Result<Git, StepError> {
     let Some(credential) = credential else { return Ok(git) };
-    git.token(url, &context.credential(credential)?).map_err(failed)
+    let parsed = reqwest::Url::parse(token_host(url).map_err(failed)?).map_err(StepError::fatal)?;
+    let host = parsed.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    git.token(url, &context.credential_for(credential, host)?).map_err(failed)
 }
 
 /// The address of a remote, which may be an address itself.
@@ -229,7 +235,9 @@ async fn one_line(git: &Git, args: &[&str]) -> Result<String, StepError> {
 /// What a person wrote wrongly stays wrong; what git met may pass.
 fn failed(error: GitError) -> StepError {
     match error {
-        GitError::Argument { .. } | GitError::Missing => StepError::fatal(error),
+        GitError::Argument { .. } | GitError::Missing | GitError::Address(AddressError::Denied { .. }) => {
+            StepError::fatal(error)
+        }
         _ => StepError::from(error),
     }
 }

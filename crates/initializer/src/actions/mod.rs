@@ -7,24 +7,28 @@ mod file;
 mod git;
 mod http;
 mod paths;
-mod retry_after;
 mod sleep;
 mod template;
 
 use std::future::Future;
 
-use surefoot::{Handlers, StepContext, StepError};
+use surefoot::{AddressPolicy, Handlers, StepContext, StepError};
 
 /// The handlers of all actions that are not about one kind of project.
 pub fn handlers() -> Handlers {
+    handlers_within(&AddressPolicy::default())
+}
+
+/// The same handlers, reaching no address that `addresses` denies.
+pub fn handlers_within(addresses: &AddressPolicy) -> Handlers {
     Handlers::new()
         .with("command.run", command::CommandRun)
-        .with("http.request", http::HttpRequest::default())
+        .with("http.request", http::HttpRequest::new(addresses))
         .with("file.write", file::FileWrite)
         .with("template.render", template::TemplateRender)
-        .with("git.clone", git::GitClone)
+        .with("git.clone", git::GitClone(addresses.clone()))
         .with("git.commit", git::GitCommit)
-        .with("git.push", git::GitPush)
+        .with("git.push", git::GitPush(addresses.clone()))
         .with("sleep", sleep::Sleep)
         .with("approval", approval::Approval)
 }

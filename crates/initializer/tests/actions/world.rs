@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use surefoot::{
-    Client, CredentialError, CredentialSource, Event, Run, Secret, Store, Submit, SystemClock, Worker, WorkerHandle,
-    WorkerOptions, Workflow,
+    AddressPolicy, Client, CredentialError, CredentialSource, Event, Handlers, Run, Secret, Store, Submit, SystemClock,
+    Worker, WorkerHandle, WorkerOptions, Workflow,
 };
-use surefoot_initializer::actions::handlers;
+use surefoot_initializer::actions::handlers_within;
 use surefoot_store_tests::MemoryStore;
 
 /// Long enough for a machine that is busy with other tests.
@@ -19,35 +19,50 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
     store: Arc<dyn Store>,
+    handlers: Handlers,
     worker: Option<WorkerHandle>,
 }
 
-struct Credentials(BTreeMap<String, String>);
+/// Credentials, and the hosts that each is bound to.
+struct Credentials(BTreeMap<&'static str, (&'static str, Option<Vec<String>>)>);
 
 impl CredentialSource for Credentials {
     fn get(&self, name: &str) -> Result<Secret, CredentialError> {
-        let secret = self.0.get(name).map(|secret| Secret::new(secret.as_str()));
+        let secret = self.0.get(name).map(|(secret, _)| Secret::new(*secret));
         secret.ok_or_else(|| CredentialError(format!("no credential `{name}`")))
+    }
+
+    fn hosts(&self, name: &str) -> Option<&[String]> {
+        self.0.get(name)?.1.as_deref()
     }
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::within(&AddressPolicy::default()).await
+    }
+
+    pub(crate) async fn within(addresses: &AddressPolicy) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)).one_worker());
-        let mut world = Self { folder: tempfile::tempdir().unwrap(), store, worker: None };
+        let mut world =
+            Self { folder: tempfile::tempdir().unwrap(), store, handlers: handlers_within(addresses), worker: None };
         world.start().await;
         world
     }
 
-    /// The one credential that its worker has: `forge`, `hunter2-token`.
+    /// Its worker has the credential `forge`, bound to no host, `bound` for this machine, and `elsewhere` for another.
     async fn start(&mut self) {
         let options = WorkerOptions {
             workspaces: self.folder.path().join("workspaces"),
             grace: Duration::ZERO,
-            credentials: Arc::new(Credentials(BTreeMap::from([("forge".to_owned(), "hunter2-token".to_owned())]))),
+            credentials: Arc::new(Credentials(BTreeMap::from([
+                ("forge", ("hunter2-token", None)),
+                ("bound", ("hunter2-bound", Some(vec!["127.0.0.1".to_owned()]))),
+                ("elsewhere", ("hunter2-elsewhere", Some(vec!["git.example".to_owned()]))),
+            ]))),
             ..WorkerOptions::default()
         };
-        self.worker = Some(Worker::start(self.store.clone(), handlers(), options).await.unwrap());
+        self.worker = Some(Worker::start(self.store.clone(), self.handlers.clone(), options).await.unwrap());
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -67,9 +82,8 @@ impl World {
     pub(crate) async fn submit(&self, steps: &str) -> Run {
         let yaml = format!("workflow: test\nsteps:\n{steps}");
         let workflow = Workflow::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
-        let handlers = handlers();
         for step in workflow.steps() {
-            handlers.get(&step.action).unwrap().check(&step.with).unwrap();
+            self.handlers.get(&step.action).unwrap().check(&step.with).unwrap();
         }
         self.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use surefoot::store::RunFilter;
 use surefoot::{
-    BoxError, Client, Clock as _, CredentialError, CredentialSource, Handlers, Run, RunStatus, Secret, Store, Submit,
-    SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
+    AddressPolicy, BoxError, Client, Clock as _, CredentialError, CredentialSource, Handlers, Run, RunStatus, Secret,
+    Store, Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_sqlite::SqliteStore;
 
@@ -32,7 +32,7 @@ impl CredentialSource for Vault {
 
 fn webhook(name: &str, address: &str) -> Notifier {
     let kind = NotifierKind::Webhook { url: Source::Plain(address.to_owned()), secret: Some("signs".to_owned()) };
-    Notifier { name: name.to_owned(), allow_private: true, kind }
+    Notifier { name: name.to_owned(), addresses: AddressPolicy::default(), kind }
 }
 
 async fn receiver(answers: &str) -> (Node, String) {
@@ -211,8 +211,10 @@ async fn a_private_address_is_not_told_unless_it_may_be() {
     for address in
         [address.clone(), address.replace("127.0.0.1", "localhost"), address.replace("127.0.0.1", "[::ffff:127.0.0.1]")]
     {
-        let error =
-            send(&Notifier { allow_private: false, ..webhook("hook", &address) }).await.unwrap_err().to_string();
+        let error = send(&Notifier { addresses: AddressPolicy::default().public_only(), ..webhook("hook", &address) })
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("allow_private"), "{address}: {error}");
     }
     assert!(node.is_silent(Duration::from_millis(200)).await);
@@ -233,7 +235,7 @@ async fn a_receiver_cannot_send_us_elsewhere() {
 async fn a_chat_gets_a_line_of_text() {
     let (mut node, address) = receiver("200").await;
     let kind = NotifierKind::Slack { url: Source::Plain(address) };
-    send(&Notifier { name: "chat".to_owned(), allow_private: true, kind }).await.unwrap();
+    send(&Notifier { name: "chat".to_owned(), addresses: AddressPolicy::default(), kind }).await.unwrap();
     let text = node.next().await["body"]["text"].as_str().unwrap().to_owned();
     assert!(text.starts_with("*[surefoot] firing: a test of this notifier*\n"), "{text}");
 }
@@ -245,7 +247,7 @@ async fn a_program_is_told_by_its_environment_and_input() {
     let script = format!("(echo \"$SUREFOOT_ALERT_RULE $SUREFOOT_ALERT_STATE\"; cat) > {}", file.display());
     let of = |script: &str| Notifier {
         name: "program".to_owned(),
-        allow_private: false,
+        addresses: AddressPolicy::default().public_only(),
         kind: NotifierKind::Command(Command { command: ["sh", "-c", script].map(str::to_owned).to_vec() }),
     };
     send(&of(&script)).await.unwrap();
@@ -290,7 +292,8 @@ fn mail(node: &Node, folder: &Path, security: SmtpSecurity) -> Email {
 }
 
 async fn post(mail: Email) -> Result<String, BoxError> {
-    send(&Notifier { name: "mail".to_owned(), allow_private: true, kind: NotifierKind::Email(mail) }).await
+    send(&Notifier { name: "mail".to_owned(), addresses: AddressPolicy::default(), kind: NotifierKind::Email(mail) })
+        .await
 }
 
 #[tokio::test]

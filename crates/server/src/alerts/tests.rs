@@ -8,8 +8,8 @@ use surefoot::state::{Answer, CancelMode};
 use surefoot::store::{ClaimRequest, NewWorker, RunFilter};
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError, StepHandler, Store, Submit,
-    Timestamp, Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
+    AddressPolicy, Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError, StepHandler, Store,
+    Submit, Timestamp, Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 
@@ -81,7 +81,7 @@ fn options() -> AlertOptions {
     let command = Command { command: vec!["true".to_owned()] };
     let notifier = |name: &str| Notifier {
         name: name.to_owned(),
-        allow_private: false,
+        addresses: AddressPolicy::default().public_only(),
         kind: NotifierKind::Command(command.clone()),
     };
     // How slow the machine is today is not what is told of.

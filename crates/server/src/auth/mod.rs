@@ -44,12 +44,12 @@ pub(crate) use guard::guard;
 pub(crate) use headers::layer as security_headers;
 pub use keys::{SecretError, ServerSecret};
 pub use oidc::{OidcOptions, RoleMapping};
-pub use proxy::Network;
 pub(crate) use refusal::Refusal;
 pub(crate) use role::Need;
 pub use role::Role;
 pub use session::SessionLimits;
 pub(crate) use sign_in::router;
+pub use surefoot::Network;
 pub use throttle::SignInLimits;
 pub(crate) use throttle::network as network_of;
 

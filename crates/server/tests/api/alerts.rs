@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use surefoot::AddressPolicy;
 use surefoot_server::alerts::{Notifier, NotifierKind, Source};
 
 use crate::world::{On, World};
@@ -14,7 +15,8 @@ async fn open(on: On) -> World {
         // A disk that is slow today is not what is told of.
         options.alerts.rules.slow_store = None;
         let kind = NotifierKind::Slack { url: Source::Plain("http://127.0.0.1:1/".to_owned()) };
-        options.alerts.notifiers = vec![Notifier { name: "chat".to_owned(), allow_private: true, kind }];
+        options.alerts.notifiers =
+            vec![Notifier { name: "chat".to_owned(), addresses: AddressPolicy::default(), kind }];
     })
     .await
 }

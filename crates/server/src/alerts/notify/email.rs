@@ -7,16 +7,16 @@ use lettre::message::{Mailbox, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
-use surefoot::BoxError;
+use surefoot::{AddressPolicy, BoxError};
 
 use super::message::Message;
-use super::{Email, SmtpSecurity, Tools, address};
+use super::{Email, SmtpSecurity, Tools, unreachable};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) async fn send(
     mail: &Email,
-    allow_private: bool,
+    addresses: &AddressPolicy,
     message: &Message,
     tools: &Tools<'_>,
 ) -> Result<String, BoxError> {
@@ -26,7 +26,7 @@ pub(super) async fn send(
         SmtpSecurity::Tls => 465,
         SmtpSecurity::None => 25,
     });
-    let addresses = address::resolve(&mail.host, port, allow_private).await?;
+    let addresses = addresses.resolve(&mail.host, port).await.map_err(unreachable)?;
     let mut failure: BoxError = "no address".into();
     for address in addresses {
         match deliver(mail, address, &letter, tools).await {

@@ -1,6 +1,5 @@
 //! Who is told of an alert, and how. One file for each kind.
 
-mod address;
 mod command;
 mod email;
 mod message;
@@ -9,7 +8,7 @@ mod webhook;
 
 use std::path::PathBuf;
 
-use surefoot::{BoxError, CredentialSource, Secret};
+use surefoot::{AddressError, AddressPolicy, BoxError, CredentialSource, Secret};
 use tokio_util::sync::CancellationToken;
 
 pub use command::{CommandCall, RunCommand};
@@ -22,8 +21,8 @@ use super::AlertOptions;
 pub struct Notifier {
     /// Its name in the configuration.
     pub name: String,
-    /// Whether it may be on this machine or in a private network.
-    pub allow_private: bool,
+    /// Where it may be.
+    pub addresses: AddressPolicy,
     /// How it is told.
     pub kind: NotifierKind,
 }
@@ -115,15 +114,27 @@ impl Tools<'_> {
 
 /// Delivers a message, and gives what the other side said.
 pub(super) async fn deliver(notifier: &Notifier, message: &Message, tools: &Tools<'_>) -> Result<String, BoxError> {
-    let private = notifier.allow_private;
+    let addresses = &notifier.addresses;
     match &notifier.kind {
         NotifierKind::Webhook { url, secret } => {
             let secret = secret.as_deref().map(tools.credential).transpose()?;
-            webhook::send(tools.read(url)?.expose(), secret.as_ref(), private, message, &tools.id).await
+            webhook::send(tools.read(url)?.expose(), secret.as_ref(), addresses, message, &tools.id).await
         }
-        NotifierKind::Slack { url } => webhook::send_slack(tools.read(url)?.expose(), private, message).await,
-        NotifierKind::Email(mail) => email::send(mail, private, message, tools).await,
+        NotifierKind::Slack { url } => webhook::send_slack(tools.read(url)?.expose(), addresses, message).await,
+        NotifierKind::Email(mail) => email::send(mail, addresses, message, tools).await,
         NotifierKind::Command(command) => command::run(command, message, tools).await,
+    }
+}
+
+/// Adds the notifier's own way to allow an address.
+fn unreachable(error: AddressError) -> BoxError {
+    match error {
+        AddressError::Denied { host, address } => format!(
+            "{host} is at {address}, which is not a public address: set allow_private = true for this notifier if it is \
+             meant; a link-local one must be in `allow` under [network]"
+        )
+        .into(),
+        error @ AddressError::Unknown { .. } => error.into(),
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
-use surefoot::BoxError;
+use surefoot::{AddressPolicy, BoxError};
 
-use super::address;
+use super::unreachable;
 
 const CONNECT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -17,11 +17,16 @@ const EXCERPT: usize = 200;
 /// The longest answer that is read.
 const LARGEST: usize = 64 * 1024;
 
-pub(super) async fn post(url: &str, allow_private: bool, headers: HeaderMap, body: String) -> Result<String, BoxError> {
+pub(super) async fn post(
+    url: &str,
+    addresses: &AddressPolicy,
+    headers: HeaderMap,
+    body: String,
+) -> Result<String, BoxError> {
     let url = parse(url)?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(443);
-    let addresses = address::resolve(&host, port, allow_private).await?;
+    let addresses = addresses.resolve(&host, port).await.map_err(unreachable)?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()
         .user_agent(concat!("surefoot/", env!("CARGO_PKG_VERSION")))

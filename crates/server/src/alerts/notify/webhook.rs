@@ -3,7 +3,7 @@
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
 use serde_json::json;
-use surefoot::{BoxError, Clock as _, Secret, SystemClock};
+use surefoot::{AddressPolicy, BoxError, Clock as _, Secret, SystemClock};
 
 use super::message::Message;
 use super::post::post;
@@ -19,7 +19,7 @@ const PREFIX: &str = "whsec_";
 pub(super) async fn send(
     url: &str,
     secret: Option<&Secret>,
-    allow_private: bool,
+    addresses: &AddressPolicy,
     message: &Message,
     id: &str,
 ) -> Result<String, BoxError> {
@@ -34,7 +34,7 @@ pub(super) async fn send(
     if let Some(secret) = secret {
         headers.insert(SIGNATURE, HeaderValue::from_str(&sign(&key(secret)?, id, seconds, &body))?);
     }
-    post(url, allow_private, headers, body).await
+    post(url, addresses, headers, body).await
 }
 
 fn key(secret: &Secret) -> Result<Vec<u8>, BoxError> {
@@ -51,9 +51,9 @@ fn sign(key: &[u8], id: &str, seconds: i64, body: &str) -> String {
     format!("v1,{}", base64(signature.as_ref()))
 }
 
-pub(super) async fn send_slack(url: &str, allow_private: bool, message: &Message) -> Result<String, BoxError> {
+pub(super) async fn send_slack(url: &str, addresses: &AddressPolicy, message: &Message) -> Result<String, BoxError> {
     let body = json!({ "text": slack_text(message) }).to_string();
-    post(url, allow_private, HeaderMap::new(), body).await
+    post(url, addresses, HeaderMap::new(), body).await
 }
 
 fn slack_text(message: &Message) -> String {
