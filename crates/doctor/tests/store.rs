@@ -32,7 +32,10 @@ impl Scene {
         let id = WorkerId::new();
         let actions = Arc::new(actions.iter().map(|&action| action.to_owned()).collect::<BTreeSet<_>>());
         let (name, version, lease) = (name.to_owned(), version.to_owned(), Duration::from_secs(5));
-        self.store.register_worker(NewWorker { id, name, lease, version, actions }).await.unwrap();
+        self.store
+            .register_worker(NewWorker { id, name, lease, version, actions, resources: Arc::default() })
+            .await
+            .unwrap();
         id
     }
 
@@ -43,7 +46,8 @@ impl Scene {
 
     async fn claim(&self, worker: WorkerId, action: &str) {
         let actions = Arc::new(BTreeSet::from([action.to_owned()]));
-        let claimed = self.store.claim(ClaimRequest { worker, limit: 10, actions }).await.unwrap();
+        let claimed =
+            self.store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
         assert_eq!(claimed.runs.len(), 1);
     }
 }

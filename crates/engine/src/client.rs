@@ -1,5 +1,6 @@
 //! The client: submits runs, waits for them, and does to them what a person asks.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub struct Submit {
     key: Option<String>,
     priority: i32,
     concurrency_key: Option<String>,
+    requires: BTreeSet<String>,
     at: Option<Timestamp>,
 }
 
@@ -56,6 +58,9 @@ pub enum SubmitError {
     /// The workflow's `unique` has no value for these parameters.
     #[error("field unique: {0}")]
     Expression(#[from] ExpressionError),
+    /// The workflow's `requires` has no value for these parameters.
+    #[error("field requires: {0}")]
+    Requires(#[source] ExpressionError),
     /// The key belongs to a run with other parameters.
     #[error("the key `{key}` belongs to run {}, which was submitted with other parameters", run.id)]
     KeyConflict {
@@ -90,7 +95,15 @@ fn listed(errors: &[ParameterError]) -> String {
 impl Submit {
     /// A run of `workflow` without parameters, to start as soon as there is room.
     pub fn new(workflow: Arc<Workflow>) -> Self {
-        Self { workflow, parameters: Value::Null, key: None, priority: 0, concurrency_key: None, at: None }
+        Self {
+            workflow,
+            parameters: Value::Null,
+            key: None,
+            priority: 0,
+            concurrency_key: None,
+            requires: BTreeSet::new(),
+            at: None,
+        }
     }
 
     /// Its parameters: an object.
@@ -117,6 +130,12 @@ impl Submit {
         self
     }
 
+    /// A resource that a worker must offer to take the run, beside those of [`Workflow::requires`].
+    pub fn requires(mut self, resource: impl Into<String>) -> Self {
+        self.requires.insert(resource.into());
+        self
+    }
+
     /// It does not start before `at`.
     pub fn at(mut self, at: Timestamp) -> Self {
         self.at = Some(at);
@@ -139,8 +158,10 @@ impl Submit {
         let parameters = self.workflow.check_parameters(parameters).map_err(SubmitError::Parameters)?;
         let scope = Scope { parameters, ..Scope::default() };
         let unique = self.workflow.unique().map(|unique| expression::render(unique, &scope)).transpose()?;
+        let mut requires = required(&self.workflow, &scope)?;
+        requires.append(&mut self.requires);
         if self.workflow.has_secret_parameters() {
-            self.refuse_secrets(&scope.parameters, unique.as_deref())?;
+            self.refuse_secrets(&scope.parameters, unique.as_deref(), &requires)?;
         }
         let available_at = self.at.filter(|at| *at > now).unwrap_or(now);
         let mut run = Run::new(RunId::at(now), self.workflow, scope.parameters, now, available_at);
@@ -148,13 +169,19 @@ impl Submit {
         run.unique = unique;
         run.priority = self.priority;
         run.concurrency_key = self.concurrency_key;
+        run.requires = requires;
         Ok(run)
     }
 }
 
 impl Submit {
     /// Refuses secret parameters that cannot be masked, or that would stand where everyone reads them.
-    fn refuse_secrets(&self, parameters: &Value, unique: Option<&str>) -> Result<(), SubmitError> {
+    fn refuse_secrets(
+        &self,
+        parameters: &Value,
+        unique: Option<&str>,
+        requires: &BTreeSet<String>,
+    ) -> Result<(), SubmitError> {
         let schema = self.workflow.parameters();
         let secrets = secret_texts(schema, parameters);
         let mask = Mask::default();
@@ -171,12 +198,21 @@ impl Submit {
         let places = [
             ("key", holds(self.key.as_deref())),
             ("concurrency key", holds(self.concurrency_key.as_deref())),
+            ("field `requires` of the workflow", requires.iter().any(|resource| holds(Some(resource)))),
             // However short the secret is, and whatever became of it.
             ("field `unique` of the workflow", unique != shown.as_deref() || holds(unique)),
         ];
         let place = places.into_iter().find(|(_, holds)| *holds).map(|(place, _)| place);
         place.map_or(Ok(()), |place| Err(SubmitError::Secret { place }))
     }
+}
+
+/// The resources that a workflow requires with these parameters. An expression may give nothing: then there is none.
+fn required(workflow: &Workflow, scope: &Scope) -> Result<BTreeSet<String>, SubmitError> {
+    let names = workflow.requires().iter().map(|template| expression::render(template, scope));
+    let mut names = names.collect::<Result<BTreeSet<_>, _>>().map_err(SubmitError::Requires)?;
+    names.remove("");
+    Ok(names)
 }
 
 impl Client {
@@ -316,7 +352,8 @@ fn first_commit(run: Run, now: Timestamp) -> (Run, Transition) {
 /// The run as it is when this process's worker takes it at once: claimed, and its first step running.
 fn started(run: Run, now: Timestamp, worker: &Shared) -> Option<(Run, Transition)> {
     let due = run.head.available_at.is_some_and(|at| at <= now);
-    if !run.plan.is_known_by(&worker.actions) || !due || worker.draining.is_cancelled() {
+    let able = run.plan.is_known_by(&worker.actions) && run.requires.is_subset(&worker.options.resources);
+    if !able || !due || worker.draining.is_cancelled() {
         return None;
     }
     let mut edit = Edit::new(run, now);

@@ -77,6 +77,8 @@ pub enum Outcome {
 pub struct Output {
     pub(crate) value: Value,
     pub(crate) records: Vec<RecordChange>,
+    pub(crate) required: Vec<String>,
+    pub(crate) released: Vec<String>,
 }
 
 impl Output {
@@ -86,7 +88,7 @@ impl Output {
     /// When `value` cannot be written as JSON.
     pub fn new(value: impl Serialize) -> Result<Self, StepError> {
         let value = serde_json::to_value(value).map_err(StepError::fatal)?;
-        Ok(Self { value, records: Vec::new() })
+        Ok(Self { value, ..Self::default() })
     }
 
     /// No output.
@@ -98,6 +100,21 @@ impl Output {
     #[must_use]
     pub fn record(mut self, kind: impl Into<String>, name: impl Into<String>, data: Value) -> Self {
         self.records.push(RecordChange::Put { kind: kind.into(), name: name.into(), data });
+        self
+    }
+
+    /// Binds the run to a resource, in the commit that completes the step: from then on only workers that offer it take the
+    /// run. What the step made is there and nowhere else.
+    #[must_use]
+    pub fn require(mut self, resource: impl Into<String>) -> Self {
+        self.required.push(resource.into());
+        self
+    }
+
+    /// Ends a requirement of the run, in the same commit: another one takes its place, or what it stood for is done.
+    #[must_use]
+    pub fn release(mut self, resource: impl Into<String>) -> Self {
+        self.released.push(resource.into());
         self
     }
 }
@@ -141,6 +158,8 @@ pub struct StepError {
     pub(crate) retry_after: Option<Duration>,
     /// Something that the step needs is unavailable for now: no attempt is spent.
     pub(crate) unavailable: bool,
+    /// A resource that this worker lacks: no attempt is spent.
+    pub(crate) needs: Option<String>,
 }
 
 impl StepError {
@@ -171,13 +190,21 @@ impl StepError {
         Self { unavailable: true, ..Self::new(Box::new(Shortage(error.into()))) }
     }
 
+    /// The step needs a resource that this worker does not offer, see [`crate::WorkerOptions::resources`]. The run waits for
+    /// a worker that does, and the attempt goes on there; none is spent.
+    pub fn needs(resource: impl Into<String>) -> Self {
+        let resource = resource.into();
+        let error = format!("the step needs {resource}, which this worker lacks");
+        Self { needs: Some(resource), ..Self::new(error.into()) }
+    }
+
     /// An error with its cause: `what` says what could not be done, and a shortage of the worker is recognised in `cause`.
     pub fn caused_by(what: impl Into<String>, cause: impl Into<BoxError>) -> Self {
         Self::from(Caused { what: what.into(), cause: cause.into() })
     }
 
     fn new(error: BoxError) -> Self {
-        Self { error, fatal: false, retry_after: None, unavailable: false }
+        Self { error, fatal: false, retry_after: None, unavailable: false, needs: None }
     }
 
     /// The attempt is deferred when this worker is short of something, whatever the handler makes of it.
@@ -322,6 +349,7 @@ pub(crate) struct Inner {
     pub(crate) reports: Reports,
     pub(crate) notes: mpsc::Sender<Note>,
     pub(crate) cancellation: CancellationToken,
+    pub(crate) resources: Arc<BTreeSet<String>>,
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) mask: Mask,
     pub(crate) workspace: Workspace,
@@ -456,6 +484,16 @@ impl StepContext {
     /// dropped anyway; this is for work that runs beside it.
     pub fn cancellation(&self) -> &CancellationToken {
         &self.0.cancellation
+    }
+
+    /// The resources that the run requires of its worker.
+    pub fn requires(&self) -> &BTreeSet<String> {
+        &self.0.run.requires
+    }
+
+    /// Whether this worker offers a resource.
+    pub fn has_resource(&self, resource: &str) -> bool {
+        self.0.resources.contains(resource)
     }
 
     /// The credential of that name.

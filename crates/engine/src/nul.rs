@@ -5,11 +5,11 @@
 
 use serde_json::Value;
 
-use crate::RecordChange;
 use crate::document::NewDocument;
 use crate::limits::check_value;
 use crate::state::{RuleError, Transition};
 use crate::store::{NewWorker, Submission};
+use crate::{RecordChange, resources};
 
 /// Refuses a text with a NUL in it; `what` says what the text is.
 ///
@@ -30,7 +30,7 @@ impl Submission {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A name or a key that holds a NUL; parameters beyond the limits.
+    /// A name or a key that holds a NUL; parameters beyond the limits; a resource without a proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         let run = &self.queued.0;
         refuse_beyond_limits("the parameters", &run.parameters)?;
@@ -38,7 +38,8 @@ impl Submission {
         texts
             .into_iter()
             .filter_map(|(what, text)| Some((what, text.as_deref()?)))
-            .try_for_each(|(what, text)| refuse_nul(&format!("the {what}"), text))
+            .try_for_each(|(what, text)| refuse_nul(&format!("the {what}"), text))?;
+        resources::check_required(&run.requires)
     }
 }
 
@@ -46,7 +47,8 @@ impl Transition {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A record whose kind or name holds a NUL; an output, checkpoint, answer, record or event beyond the limits.
+    /// A record whose kind or name holds a NUL; an output, checkpoint, answer, record or event beyond the limits; a resource
+    /// without a proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         for (_, step) in &self.steps {
             for (what, value) in [("output", &step.output), ("checkpoint", &step.checkpoint), ("answer", &step.answer)]
@@ -67,7 +69,8 @@ impl Transition {
                 RecordChange::Put { data, .. } => refuse_beyond_limits(&format!("the {kind} record `{name}`"), data),
                 RecordChange::Remove { .. } => Ok(()),
             }
-        })
+        })?;
+        self.requires.as_ref().map_or(Ok(()), resources::check_required)
     }
 }
 
@@ -75,10 +78,11 @@ impl NewWorker {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A name or version that holds a NUL.
+    /// A name or version that holds a NUL, or a resource without a proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         refuse_nul("the worker's name", &self.name)?;
-        refuse_nul("the worker's version", &self.version)
+        refuse_nul("the worker's version", &self.version)?;
+        resources::check_offered(&self.resources)
     }
 }
 

@@ -62,7 +62,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError>;
 
     /// Leases runs to a worker: the highest priority first, then the oldest; only of workflows whose every action is known
-    /// to it, and within the limits of their queues. A paused queue gives none. Runs whose cancel is to be carried out go
+    /// to it, only runs whose every required resource it offers, and within the limits of their queues. A paused queue gives none. Runs whose cancel is to be carried out go
     /// before all others, whatever the limits.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
 
@@ -171,6 +171,8 @@ pub struct NewWorker {
     pub version: String,
     /// The actions that it knows.
     pub actions: Arc<BTreeSet<String>>,
+    /// The resources that it offers.
+    pub resources: Arc<BTreeSet<String>>,
 }
 
 /// A worker that is alive.
@@ -192,6 +194,8 @@ pub struct WorkerInfo {
     pub version: String,
     /// The actions that it knows.
     pub actions: Arc<BTreeSet<String>>,
+    /// The resources that it offers.
+    pub resources: Arc<BTreeSet<String>>,
 }
 
 /// What a heartbeat brings back.
@@ -234,6 +238,8 @@ pub struct ClaimRequest {
     pub limit: usize,
     /// The actions that it knows.
     pub actions: Arc<BTreeSet<String>>,
+    /// The resources that it offers.
+    pub resources: Arc<BTreeSet<String>>,
 }
 
 /// What a worker was given.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::state::{RunStatus, StepState, Wait};
-use crate::store::RunFilter;
+use crate::store::{RunFilter, WorkerInfo};
 use crate::{QueueInfo, Rate, Run, Store, StoreError, Timestamp};
 
 /// What a run waits for. The worst obstacle, when there are several.
@@ -27,6 +27,11 @@ pub enum Waiting {
     UnknownActions {
         /// Actions that no live worker knows; empty when they know all among them, but no single one does.
         actions: Vec<String>,
+    },
+    /// Workers are alive that know its actions, and none offers all that the run requires.
+    MissingResources {
+        /// Resources that no such worker offers; empty when they offer all among them, but no single one does.
+        resources: Vec<String>,
     },
     /// A time: the start was delayed, a step sleeps, or an attempt is to follow.
     Until(Timestamp),
@@ -78,6 +83,12 @@ impl fmt::Display for Waiting {
             }
             Self::UnknownActions { actions } => {
                 write!(f, "for a worker that knows {}: no live one does", actions.join(", "))
+            }
+            Self::MissingResources { resources } if resources.is_empty() => {
+                f.write_str("for a worker that has all the resources it requires: each live one lacks some")
+            }
+            Self::MissingResources { resources } => {
+                write!(f, "for a worker that has {}: no live one does", resources.join(", "))
             }
             Self::Until(at) => write!(f, "until {at}"),
             Self::Unavailable { step, reason, until } => write!(f, "for {reason} (step {step}), until {until}"),
@@ -138,8 +149,15 @@ async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreEr
     if workers.is_empty() {
         return Ok(Some(Waiting::NoWorker));
     }
-    if workers.iter().any(|worker| run.plan.is_known_by(&worker.actions)) {
+    let able: Vec<&WorkerInfo> = workers.iter().filter(|worker| run.plan.is_known_by(&worker.actions)).collect();
+    if able.iter().any(|worker| run.requires.is_subset(&worker.resources)) {
         return Ok(None);
+    }
+    if !able.is_empty() {
+        let missing = |name: &&String| !able.iter().any(|worker| worker.resources.contains(*name));
+        return Ok(Some(Waiting::MissingResources {
+            resources: run.requires.iter().filter(missing).cloned().collect(),
+        }));
     }
     let unknown = |action: &&&str| !workers.iter().any(|worker| worker.actions.contains(**action));
     let actions = run.plan.actions().iter().filter(unknown).map(|action| (*action).to_owned()).collect();

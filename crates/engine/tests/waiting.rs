@@ -32,13 +32,17 @@ impl World {
         let id = WorkerId::new();
         let actions = Arc::new(actions.iter().map(|action| (*action).to_owned()).collect::<BTreeSet<_>>());
         let (name, version, lease) = ("w".to_owned(), "1".to_owned(), Duration::from_secs(60));
-        self.store().register_worker(NewWorker { id, name, lease, version, actions }).await.unwrap();
+        self.store()
+            .register_worker(NewWorker { id, name, lease, version, actions, resources: Arc::default() })
+            .await
+            .unwrap();
         id
     }
 
     async fn claim(&self, worker: WorkerId) {
         let actions = Arc::new(BTreeSet::from(["work".to_owned()]));
-        let claimed = self.store().claim(ClaimRequest { worker, limit: 1, actions }).await.unwrap();
+        let claimed =
+            self.store().claim(ClaimRequest { worker, limit: 1, actions, resources: Arc::default() }).await.unwrap();
         assert_eq!(claimed.runs.len(), 1);
     }
 

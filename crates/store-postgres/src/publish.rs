@@ -20,6 +20,7 @@ impl PostgresStore {
             .retried(|| async {
                 let plan = self.shared.plans.put(&self.shared, workflow).await?;
                 let args = Args::none().with(workflow.name()).with(plan).with(rules.as_str()).with(workflow.unique());
+                let args = args.with_all(workflow.requires().to_vec());
                 self.shared.query((&self.shared.sql.publish, args)).await?;
                 Ok::<(), Failure>(())
             })

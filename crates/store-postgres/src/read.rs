@@ -214,6 +214,7 @@ pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure>
             running: count(row, 5)?,
             version: get(row, 6)?,
             actions: Arc::new(serde_json::from_str(get(row, 7)?).unwrap_or_default()),
+            resources: Arc::new(serde_json::from_str(get(row, 8)?).unwrap_or_default()),
         })
     };
     Ok(rows.iter().map(info).collect::<Result<_, _>>()?)

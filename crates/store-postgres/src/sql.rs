@@ -90,6 +90,7 @@ statements! {
     roll_tallies,
     run,
     set_queue,
+    set_requires,
     steps,
     transaction,
     is_over,

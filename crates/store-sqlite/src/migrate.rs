@@ -20,7 +20,14 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, name: "deferrals", sql: include_str!("../migrations/0002_deferrals.sql") },
+    Migration { version: 3, name: "requirements", sql: include_str!("../migrations/0003_requirements.sql") },
 ];
+
+/// The statements of every migration, in order.
+#[cfg(test)]
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|migration| migration.sql)
+}
 
 /// The version of the schema that this build knows.
 const KNOWN: i64 = MIGRATIONS.len() as i64;

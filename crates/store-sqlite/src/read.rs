@@ -183,6 +183,7 @@ pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInf
             running: count(row, 5)?,
             version: row.get(6)?,
             actions: Arc::new(serde_json::from_str(row.get_ref(7)?.as_str()?).unwrap_or_default()),
+            resources: Arc::new(serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default()),
         })
     };
     let read = || -> rusqlite::Result<Vec<WorkerInfo>> {

@@ -7,8 +7,9 @@ use crate::sql;
 fn schema() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
-    conn.execute_batch(include_str!("../migrations/0001_first.sql")).unwrap();
-    conn.execute_batch(include_str!("../migrations/0002_deferrals.sql")).unwrap();
+    for migration in crate::migrate::all() {
+        conn.execute_batch(migration).unwrap();
+    }
     conn
 }
 

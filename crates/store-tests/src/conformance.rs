@@ -52,6 +52,10 @@ macro_rules! conformance {
                 the_order_of_starts, a_delayed_start, a_waiting_run_is_taken_up_again,
                 unknown_actions_are_left_alone, a_run_is_given_once, a_cancel_goes_first,
             }
+            requirements {
+                a_run_waits_for_a_worker_that_offers_all, every_claim_looks_at_what_is_required, a_commit_changes_what_is_required,
+                a_run_is_handed_over, a_takeover_needs_the_same, resources_have_names,
+            }
             limits {
                 concurrency_holds, concurrency_per_key_holds, a_full_key_changes_no_turn, the_rate_holds_in_every_window, the_rate_says_when,
                 the_rate_counts_first_starts, a_clock_that_is_set_back_stops_no_queue, a_paused_queue_gives_nothing, limits_are_given_to_new_queues,

@@ -68,7 +68,10 @@ impl Scene {
         let id = WorkerId::new();
         let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
         let (name, version) = (name.to_owned(), "1.2.3".to_owned());
-        self.store.register_worker(NewWorker { id, name, lease: LEASE, version, actions }).await.unwrap();
+        self.store
+            .register_worker(NewWorker { id, name, lease: LEASE, version, actions, resources: Arc::default() })
+            .await
+            .unwrap();
         id
     }
 
@@ -102,8 +105,14 @@ impl Scene {
     }
 
     pub(crate) async fn claim(&self, worker: WorkerId, limit: usize) -> Claimed {
+        self.claim_with(worker, &[], limit).await
+    }
+
+    /// The same for a worker that offers resources.
+    pub(crate) async fn claim_with(&self, worker: WorkerId, resources: &[&str], limit: usize) -> Claimed {
         let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
-        self.store.claim(ClaimRequest { worker, limit, actions }).await.unwrap()
+        let resources = Arc::new(names(resources));
+        self.store.claim(ClaimRequest { worker, limit, actions, resources }).await.unwrap()
     }
 
     pub(crate) async fn claim_ids(&self, worker: WorkerId, limit: usize) -> Vec<RunId> {
@@ -194,6 +203,11 @@ impl fmt::Debug for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Scene({:?})", self.store)
     }
+}
+
+/// A set of names.
+pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// A workflow in the queue `name`, whose steps all have the action [`WORK`].

@@ -20,6 +20,7 @@ async fn three_writes(fault: Fault) -> (Vec<Option<Result<(), StoreError>>>, usi
             lease: Duration::from_secs(9),
             version: "1".to_owned(),
             actions: std::sync::Arc::default(),
+            resources: std::sync::Arc::default(),
         };
         // A call that never returns lets the fault be known all the same.
         results.push(tokio::select! {

@@ -41,11 +41,15 @@ async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
     let (id, actions) = (WorkerId::new(), Arc::new(BTreeSet::from(["nothing".to_owned()])));
     let (name, version) = ("claims".to_owned(), "bench".to_owned());
     let lease = Duration::from_secs(60);
-    store.register_worker(NewWorker { id, name, lease, version, actions: actions.clone() }).await?;
+    store
+        .register_worker(NewWorker { id, name, lease, version, actions: actions.clone(), resources: Arc::default() })
+        .await?;
     let mut times = Vec::with_capacity(CLAIMS);
     for _ in 0..CLAIMS {
         let began = Instant::now();
-        let claimed = store.claim(ClaimRequest { worker: id, limit: 1, actions: actions.clone() }).await?;
+        let claimed = store
+            .claim(ClaimRequest { worker: id, limit: 1, actions: actions.clone(), resources: Arc::default() })
+            .await?;
         times.push(began.elapsed().as_secs_f64() * 1e6);
         anyhow::ensure!(claimed.runs.len() == runs, "a claim brought {} runs and not {runs}", claimed.runs.len());
     }

@@ -19,6 +19,7 @@ pub struct Edit {
     events: Vec<NewEvent>,
     records: Vec<RecordChange>,
     snapshot: Option<Arc<Snapshot>>,
+    requires: Option<BTreeSet<String>>,
 }
 
 /// A change that the rules do not allow.
@@ -30,7 +31,7 @@ impl Edit {
     /// Begins a change at `now`.
     pub fn new(run: Run, now: Timestamp) -> Self {
         let (touched, events, records) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Self { run, now, touched, events, records, snapshot: None }
+        Self { run, now, touched, events, records, snapshot: None, requires: None }
     }
 
     /// The run with the changes so far.
@@ -57,6 +58,7 @@ impl Edit {
             events: self.events,
             records: self.records,
             snapshot: self.snapshot,
+            requires: self.requires,
         };
         (self.run, transition)
     }
@@ -224,6 +226,30 @@ impl Edit {
         step.checkpoint = Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
         step.answer = None;
         step.deferrals = 0;
+        Ok(())
+    }
+
+    /// Changes the resources that the run requires of a worker: those in `released` go, those in `required` come.
+    pub fn require(&mut self, required: &[String], released: &[String]) {
+        let mut requires = self.run.requires.clone();
+        requires.retain(|name| !released.contains(name));
+        requires.extend(required.iter().cloned());
+        if requires != self.run.requires {
+            self.say("run.requires", json!({ "resources": requires }));
+            self.run.requires.clone_from(&requires);
+            self.requires = Some(requires);
+        }
+    }
+
+    /// An attempt needs a resource that its worker lacks: the run gives back its lease and waits for a worker that offers it.
+    /// The attempt goes on there, with the same number.
+    pub fn hand_over(&mut self, position: usize, resource: &str) -> Result<(), RuleError> {
+        self.expect_step(position, &[StepStatus::Running], "hand over")?;
+        let step = self.touch(position);
+        step.status = StepStatus::Waiting;
+        step.wait = Some(Wait::Worker);
+        self.require(&[resource.to_owned()], &[]);
+        self.requeue();
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! A run and its steps as they stand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub struct Run {
     pub priority: i32,
     /// Runs with the same one count against [`crate::QueueLimits::concurrency_per_key`].
     pub concurrency_key: Option<String>,
+    /// The resources that a worker must offer to take it: a local forge, a key. A step may change them.
+    pub requires: BTreeSet<String>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// What changes.
@@ -148,6 +151,7 @@ impl Run {
             unique: None,
             priority: 0,
             concurrency_key: None,
+            requires: BTreeSet::new(),
             created_at: now,
             head,
             steps,

@@ -1,5 +1,6 @@
 //! A transition: everything that one change of a run writes, in one commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{CancelMode, Head, Run, RunStatus, StepState};
@@ -34,6 +35,8 @@ pub struct Transition {
     pub records: Vec<RecordChange>,
     /// The workspace that a completed step left. Shared, for a commit that is sent again need not copy its contents.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// [`Run::requires`] from now on, when it changes.
+    pub requires: Option<BTreeSet<String>>,
 }
 
 impl Head {
@@ -53,6 +56,9 @@ impl Run {
         self.head = transition.head.clone();
         for (position, step) in &transition.steps {
             self.steps[*position] = step.clone();
+        }
+        if let Some(requires) = &transition.requires {
+            self.requires.clone_from(requires);
         }
     }
 }

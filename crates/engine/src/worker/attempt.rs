@@ -62,6 +62,7 @@ impl Attempt {
             reports: reports.clone(),
             notes: sender,
             cancellation: token.clone(),
+            resources: driver.shared.options.resources.clone(),
             credentials: driver.shared.options.credentials.clone(),
             mask: driver.masking.mask().clone(),
             workspace: driver.folder.at(driver.run.snapshot_before(position)),

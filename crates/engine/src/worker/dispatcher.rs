@@ -59,7 +59,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn look(shared: &Arc<Shared>, room: Room) -> Look {
     let limit = room.count.min(BATCH);
-    let request = ClaimRequest { worker: shared.id(), limit, actions: room.actions };
+    let resources = shared.options.resources.clone();
+    let request = ClaimRequest { worker: shared.id(), limit, actions: room.actions, resources };
     match shared.store.claim(request).await {
         Ok(claimed) => {
             let count = claimed.runs.len();

@@ -167,8 +167,8 @@ impl Driver {
             End::Done(Outcome::Completed(_)) => (AttemptOutcome::Completed, None),
             End::Done(Outcome::Sleep { .. } | Outcome::Ask { .. }) => (AttemptOutcome::Suspended, None),
             End::Failed(error) => {
-                let deferred = self.deferral(position, error).is_some();
-                let outcome = if deferred { AttemptOutcome::Suspended } else { AttemptOutcome::Failed };
+                let goes_on = self.lacks(error).is_some() || self.deferral(position, error).is_some();
+                let outcome = if goes_on { AttemptOutcome::Suspended } else { AttemptOutcome::Failed };
                 (outcome, Some(self.masking.mask().message(error.chain())))
             }
             End::Cancelled => (AttemptOutcome::Cancelled, None),
@@ -189,6 +189,7 @@ impl Driver {
                 };
                 let mut edit = self.reported(position, said);
                 self.rule(edit.complete_step(position, output.value, output.records, snapshot))?;
+                edit.require(&output.required, &output.released);
                 self.proceed(edit).await
             }
             End::Done(Outcome::Sleep { delay, checkpoint }) => {
@@ -220,6 +221,11 @@ impl Driver {
 
     /// A failed attempt: the next one, after its wait, or the end of the run.
     async fn retry(&mut self, position: usize, said: Said, error: &StepError) -> Result<Option<(usize, Value)>, Gone> {
+        if let Some(resource) = self.lacks(error) {
+            let mut edit = self.reported(position, said);
+            self.rule(edit.hand_over(position, resource))?;
+            return self.write(edit).await.map(|()| None);
+        }
         let message = error.chain();
         if let Some(delay) = self.deferral(position, error) {
             let mut edit = self.reported(position, said);
@@ -239,6 +245,12 @@ impl Driver {
         self.write(edit).await?;
         self.shared.measures.retried.add_one();
         Ok(None)
+    }
+
+    /// The resource that an attempt needs and this worker lacks: another worker goes on with it.
+    pub(super) fn lacks<'e>(&self, error: &'e StepError) -> Option<&'e str> {
+        let resource = error.needs.as_deref()?;
+        (!self.shared.options.resources.contains(resource)).then_some(resource)
     }
 
     async fn fail(&mut self, position: usize, said: Said, message: &str) -> Result<Option<(usize, Value)>, Gone> {

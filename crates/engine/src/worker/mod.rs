@@ -62,6 +62,8 @@ pub struct WorkerOptions {
     pub grace: Duration,
     /// How long a handler that is told to end may take to do so, before its future is dropped.
     pub handler_grace: Duration,
+    /// The resources that it offers to runs which require them: a local forge, a key.
+    pub resources: Arc<BTreeSet<String>>,
     /// Where credentials come from.
     pub credentials: Arc<dyn CredentialSource>,
     /// What is masked in all that steps say, beside the credentials that they ask for: secrets of the program itself, such as
@@ -89,6 +91,7 @@ impl Default for WorkerOptions {
             lease: Duration::from_secs(5),
             grace: Duration::from_secs(10),
             handler_grace: Duration::from_secs(5),
+            resources: Arc::default(),
             credentials: Arc::new(NoCredentials),
             secrets: Vec::new(),
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
@@ -255,11 +258,11 @@ impl Shared {
 
     async fn register(&self, id: WorkerId) -> Result<(), StoreError> {
         let (name, lease, version) = (self.options.name.clone(), self.options.lease, self.options.version.clone());
-        let actions = self.actions.clone();
+        let (actions, resources) = (self.actions.clone(), self.options.resources.clone());
         if let Some(announce) = self.options.announce {
             announce(id);
         }
-        self.store.register_worker(NewWorker { id, name, lease, version, actions }).await?;
+        self.store.register_worker(NewWorker { id, name, lease, version, actions, resources }).await?;
         *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
     }

@@ -34,6 +34,11 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
         match end {
             Undone::Yes => edit.undo_step(position, Undo::Done, None),
             Undone::Failed(error) => {
+                if let Some(resource) = driver.lacks(&error) {
+                    edit.require(&[resource.to_owned()], &[]);
+                    driver.rule(edit.interrupt(&format!("the undo needs {resource}, which this worker lacks")))?;
+                    return driver.write(edit).await;
+                }
                 edit.undo_failed(position, &error.chain());
                 return driver.write(edit).await;
             }
@@ -59,6 +64,9 @@ async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gon
         let (end, more) = once(driver, position).await;
         said.lines.extend(more.lines);
         let Undone::Failed(error) = &end else { return Ok((end, said)) };
+        if driver.lacks(error).is_some() {
+            return Ok((end, said));
+        }
         let delay = if let Some(delay) = driver::deferral(&driver.shared, error, deferrals) {
             said.lines.push(format!("undo deferred: waiting for {}", error.chain()));
             deferrals += 1;

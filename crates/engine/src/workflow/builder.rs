@@ -33,6 +33,7 @@ impl WorkflowBuilder {
                 parameters: Value::Null,
                 validator: super::check::Validator::default(),
                 unique: None,
+                requires: Vec::new(),
                 output: Value::Null,
                 steps: Vec::new(),
                 json: "".into(),
@@ -62,6 +63,12 @@ impl WorkflowBuilder {
     /// See [`Workflow::unique`].
     pub fn unique(mut self, template: impl Into<String>) -> Self {
         self.workflow.unique = Some(template.into());
+        self
+    }
+
+    /// Adds a template to [`Workflow::requires`].
+    pub fn requires(mut self, template: impl Into<String>) -> Self {
+        self.workflow.requires.push(template.into());
         self
     }
 

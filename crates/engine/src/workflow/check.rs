@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::secrets::{marks_anything, secrets};
 use super::{StepPlan, Workflow, WorkflowError};
 use crate::limits::check_value;
-use crate::{expression, nul};
+use crate::{MAX_REQUIRED, expression, nul};
 
 /// A parameter that does not fit the workflow's schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +47,12 @@ pub(super) fn workflow(workflow: &Workflow) -> Result<(), WorkflowError> {
     if let Some(unique) = &workflow.unique {
         references("field unique", &Value::from(unique.as_str()), known.as_ref(), &BTreeSet::new())?;
     }
+    if workflow.requires.len() > MAX_REQUIRED {
+        let message =
+            format!("names {} resources: a workflow requires {MAX_REQUIRED} at most", workflow.requires.len());
+        return Err(WorkflowError::invalid("field requires", message));
+    }
+    references("field requires", &Value::from(workflow.requires.clone()), known.as_ref(), &BTreeSet::new())?;
     references("field output", &workflow.output, known.as_ref(), &earlier)
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Document {
     pub(super) parameters: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unique: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) requires: Vec<String>,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub(super) output: Value,
     pub(super) steps: Vec<Step>,
@@ -125,6 +127,7 @@ pub(super) fn build(document: Document) -> Result<Workflow, WorkflowError> {
         parameters: document.parameters,
         validator: check::Validator::default(),
         unique: document.unique,
+        requires: document.requires,
         output: document.output,
         steps,
         json: "".into(),
@@ -154,6 +157,7 @@ impl Document {
             queue: Some(workflow.queue.clone()),
             parameters: workflow.parameters.clone(),
             unique: workflow.unique.clone(),
+            requires: workflow.requires.clone(),
             output: workflow.output.clone(),
             steps: workflow.steps.iter().map(Step::of).collect(),
         }

@@ -34,6 +34,7 @@ pub struct Workflow {
     parameters: Value,
     validator: check::Validator,
     unique: Option<String>,
+    requires: Vec<String>,
     output: Value,
     steps: Vec<StepPlan>,
     /// The workflow as JSON: what [`Self::digest`] is of, and what stores keep.
@@ -208,6 +209,11 @@ impl Workflow {
     /// A template: two runs of this workflow that are not cancelled never have the same value of it.
     pub fn unique(&self) -> Option<&str> {
         self.unique.as_deref()
+    }
+
+    /// Templates, each of which gives the name of a resource that a worker must offer to take a run of it, or nothing.
+    pub fn requires(&self) -> &[String] {
+        &self.requires
     }
 
     /// What a completed run says of itself, with expressions.

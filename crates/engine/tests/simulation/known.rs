@@ -95,7 +95,10 @@ async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
     let second = submit(&world, 100).await;
     let worker = lock(&world.seen).row(first).unwrap().head.worker.unwrap();
     let actions = Arc::new(crate::actor::all_actions());
-    world.claim_late(surefoot::store::ClaimRequest { worker, limit: 1, actions }, Duration::from_millis(10));
+    world.claim_late(
+        surefoot::store::ClaimRequest { worker, limit: 1, actions, resources: Arc::default() },
+        Duration::from_millis(10),
+    );
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ended = |run| lock(&world.seen).row(run).unwrap().head.status.is_ended();
     assert!(ended(first) && ended(second), "{:#?}", world.history.lines());
@@ -175,7 +178,10 @@ async fn a_list_of_runs_that_comes_after_the_lease_ended_is_of_no_use() {
     let actions = Arc::new(crate::actor::all_actions());
     // Leased behind its back, which two heartbeats tell: then it asks.
     world.weather.plan("runs", Fate { back: Duration::from_secs(3), ..Fate::default() });
-    world.claim_late(surefoot::store::ClaimRequest { worker, limit: 1, actions }, Duration::from_millis(10));
+    world.claim_late(
+        surefoot::store::ClaimRequest { worker, limit: 1, actions, resources: Arc::default() },
+        Duration::from_millis(10),
+    );
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     world.weather.plan("register", Fate { back: Duration::from_secs(4), ..Fate::default() });
     world.deregister(worker).await.unwrap();

@@ -61,9 +61,10 @@ impl Scene {
         let id = WorkerId::new();
         let actions = Arc::new([action.to_owned()].into_iter().collect());
         let (name, lease, version) = ("w".to_owned(), 60 * MINUTE, "1".to_owned());
-        let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions) };
+        let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions), resources: Arc::default() };
         self.store.register_worker(worker).await.unwrap();
-        let claimed = self.store.claim(ClaimRequest { worker: id, limit: 1, actions }).await.unwrap();
+        let claimed =
+            self.store.claim(ClaimRequest { worker: id, limit: 1, actions, resources: Arc::default() }).await.unwrap();
         (id, claimed.runs.into_iter().next().unwrap())
     }
 

@@ -114,9 +114,15 @@ mod tests {
     async fn claim(store: &dyn Store) -> Run {
         let (id, actions) = (WorkerId::new(), Arc::new(["x".to_owned()].into_iter().collect()));
         let (name, version) = ("w".to_owned(), "1".to_owned());
-        let worker = NewWorker { id, name, lease: LEASE, version, actions: Arc::clone(&actions) };
+        let worker =
+            NewWorker { id, name, lease: LEASE, version, actions: Arc::clone(&actions), resources: Arc::default() };
         store.register_worker(worker).await.unwrap();
-        store.claim(ClaimRequest { worker: id, limit: 1, actions }).await.unwrap().runs.remove(0)
+        store
+            .claim(ClaimRequest { worker: id, limit: 1, actions, resources: Arc::default() })
+            .await
+            .unwrap()
+            .runs
+            .remove(0)
     }
 
     #[tokio::test]

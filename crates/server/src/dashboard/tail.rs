@@ -65,7 +65,14 @@ mod tests {
         let plan = Arc::new(Workflow::builder("w").step("a", "x").build().unwrap());
         let run = Run::new(RunId::at(now), plan, serde_json::json!({}), now, now);
         let lease = std::time::Duration::from_secs(60);
-        let row = NewWorker { id: worker, name: "w".into(), lease, version: "1".into(), actions: Arc::default() };
+        let row = NewWorker {
+            id: worker,
+            name: "w".into(),
+            lease,
+            version: "1".into(),
+            actions: Arc::default(),
+            resources: Arc::default(),
+        };
         store.register_worker(row).await.unwrap();
         let begun = |claim: bool| {
             let mut edit = Edit::new(run.clone(), now);

@@ -44,7 +44,17 @@ impl Scene {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
         let (worker, lease, version) = (WorkerId::new(), Duration::from_secs(86_400), "1".to_owned());
         let actions = Arc::new(["work".to_owned()].into_iter().collect());
-        store.register_worker(NewWorker { id: worker, name: "w".into(), lease, version, actions }).await.unwrap();
+        store
+            .register_worker(NewWorker {
+                id: worker,
+                name: "w".into(),
+                lease,
+                version,
+                actions,
+                resources: Arc::default(),
+            })
+            .await
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
@@ -81,7 +91,7 @@ impl Scene {
 
     async fn claim(&self) -> Run {
         let actions = Arc::new(["work".to_owned()].into_iter().collect());
-        let request = ClaimRequest { worker: self.worker, limit: 1, actions };
+        let request = ClaimRequest { worker: self.worker, limit: 1, actions, resources: Arc::default() };
         self.store.claim(request).await.unwrap().runs.remove(0)
     }
 

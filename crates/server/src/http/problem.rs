@@ -163,7 +163,7 @@ impl From<SubmitError> for Problem {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self { parameter, faults, ..Self::new(status, "parameters", text) }
             }
-            SubmitError::Expression(_) | SubmitError::Secret { .. } => {
+            SubmitError::Expression(_) | SubmitError::Requires(_) | SubmitError::Secret { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameters", text)
             }
             SubmitError::KeyConflict { run, .. } => {

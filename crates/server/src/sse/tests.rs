@@ -27,9 +27,17 @@ impl Watching {
 async fn claim(store: &dyn Store) {
     let (id, actions) = (WorkerId::new(), Arc::new(["work".to_owned()].into_iter().collect()));
     let (name, version, lease) = ("w".to_owned(), "1".to_owned(), std::time::Duration::from_secs(60));
-    let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions) };
+    let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions), resources: Arc::default() };
     store.register_worker(worker).await.unwrap();
-    assert_eq!(store.claim(ClaimRequest { worker: id, limit: 1, actions }).await.unwrap().runs.len(), 1);
+    assert_eq!(
+        store
+            .claim(ClaimRequest { worker: id, limit: 1, actions, resources: Arc::default() })
+            .await
+            .unwrap()
+            .runs
+            .len(),
+        1
+    );
 }
 
 // Time stands still unless all wait, so that the second reader stays behind until it is waited for.

@@ -51,7 +51,14 @@ pub(crate) async fn play(file: &Path, plans: &[Arc<Workflow>]) {
     let store = SqliteStore::options().clock(clock.clone()).open(file).unwrap();
     let worker = WorkerId::new();
     let lease = Duration::from_secs(2 * 86_400);
-    let worker_row = NewWorker { id: worker, name: "gone".into(), lease, version: "1".into(), actions: Arc::default() };
+    let worker_row = NewWorker {
+        id: worker,
+        name: "gone".into(),
+        lease,
+        version: "1".into(),
+        actions: Arc::default(),
+        resources: Arc::default(),
+    };
     store.register_worker(worker_row).await.unwrap();
     let mut past = Past { store, clock, worker, random: 88_172_645_463_325_252, made: 100 };
     while past.clock.now() < before(end, 20) {

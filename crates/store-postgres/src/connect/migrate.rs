@@ -33,6 +33,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 1,
         sql: include_str!("../../migrations/0004_submit_settings.sql"),
     },
+    // Older workers would take runs that require what they do not offer.
+    Migration {
+        version: 5,
+        name: "requirements",
+        tolerates: 5,
+        sql: include_str!("../../migrations/0005_requirements.sql"),
+    },
 ];
 
 /// The version of the schema that this build knows.
@@ -257,7 +264,7 @@ mod tests {
 
     fn worker(name: &str, lease: Duration) -> NewWorker {
         let (name, version) = (name.to_owned(), "1.0".to_owned());
-        NewWorker { id: WorkerId::new(), name, lease, version, actions: Arc::default() }
+        NewWorker { id: WorkerId::new(), name, lease, version, actions: Arc::default(), resources: Arc::default() }
     }
 
     /// A migration that this build's workers would break on waits for those that live. One that is frozen, whose lease is over,

@@ -118,7 +118,7 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
     let foreign = foreign_plans(&plans, request);
     let mut picks = Vec::new();
     if look.is_cancelling {
-        picks = cancelling(tx, &foreign, request.limit).await?;
+        picks = cancelling(tx, &foreign, request).await?;
     }
     let room = request.limit - picks.len();
     let names: Vec<&str> = look.queues.iter().filter(|(_, limited)| *limited).map(|(name, _)| name.as_str()).collect();
@@ -133,7 +133,9 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
     let mut rest = Vec::new();
     for (name, _) in &look.queues {
         let mut gate = gates.remove(name).unwrap_or_default();
-        rest.extend(Walk { tx, name, foreign: &foreign, gate: &mut gate, picks: Vec::new() }.picks(room).await?);
+        rest.extend(
+            Walk { tx, name, foreign: &foreign, request, gate: &mut gate, picks: Vec::new() }.picks(room).await?,
+        );
     }
     rest.sort_unstable_by_key(Pick::turn);
     rest.truncate(room);
@@ -148,8 +150,13 @@ fn foreign_plans(plans: &HashMap<i32, Arc<Workflow>>, request: &ClaimRequest) ->
     plans.iter().filter(|(_, plan)| !plan.is_known_by(&request.actions)).map(|(id, _)| *id).collect()
 }
 
-async fn cancelling(tx: &mut Tx<'_>, foreign: &[i32], limit: usize) -> Result<Vec<Pick>, Failure> {
-    let args = Args::none().with_all(foreign.to_vec()).with(bound(limit));
+/// The resources that the worker offers.
+fn offered(request: &ClaimRequest) -> Vec<String> {
+    request.resources.iter().cloned().collect()
+}
+
+async fn cancelling(tx: &mut Tx<'_>, foreign: &[i32], request: &ClaimRequest) -> Result<Vec<Pick>, Failure> {
+    let args = Args::none().with_all(foreign.to_vec()).with_all(offered(request)).with(bound(request.limit));
     let rows = tx.query((&tx.sql().claim_cancelling, args)).await?;
     Ok(of_runs(&rows)?.into_iter().map(|row| Pick { row, counts: false }).collect())
 }
@@ -159,6 +166,7 @@ struct Walk<'w, 'tx> {
     tx: &'w mut Tx<'tx>,
     name: &'w str,
     foreign: &'w [i32],
+    request: &'w ClaimRequest,
     gate: &'w mut Gate,
     picks: Vec<Pick>,
 }
@@ -186,7 +194,11 @@ impl Walk<'_, '_> {
         let args = |limit: usize| {
             let known: Vec<Uuid> = self.picks.iter().map(|pick| uuid(pick.row.id.as_bytes())).collect();
             let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
-            args.with_all(self.gate.full_keys()).with_all(known).with(bound(limit)).with(self.gate.is_locked())
+            args.with_all(self.gate.full_keys())
+                .with_all(known)
+                .with(bound(limit))
+                .with(self.gate.is_locked())
+                .with_all(offered(self.request))
         };
         let mut calls = vec![(sql.claim_resumed.as_str(), args(wanted))];
         if starts > 0 {

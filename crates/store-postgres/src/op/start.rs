@@ -1,7 +1,7 @@
 //! Adds one run that starts at once, when nothing can come between: the shortest way from a submission to its handler.
 //!
 //! The statement for groups joins arrays and looks for twins; of a single submission that took the server longer than the
-//! commit. This one is for a run alone, without a key, of a plan that is in use, whose first step simply begins. When it adds
+//! commit. This one is for a run alone, without a key or requirements, of a plan that is in use, whose first step simply begins. When it adds
 //! nothing, for whatever reason, the statement for groups has the word.
 
 use surefoot::StepStatus;
@@ -19,7 +19,7 @@ pub(super) async fn starts(shared: &Shared, session: &Session, submit: &Submit) 
     let Some(start) = submit.started.as_ref() else { return Ok(false) };
     let Some(position) = first_step(start) else { return Ok(false) };
     // Others that wait would go first: the statement for groups sees to that, and this one would be in vain.
-    if submit.is_keyed() || shared.has_backlog() || !shared.plans.is_used(submit.plan_id) {
+    if !submit.is_plain() || shared.has_backlog() || !shared.plans.is_used(submit.plan_id) {
         return Ok(false);
     }
     let steps: Vec<&str> = submit.plan.steps().iter().map(|step| step.id.as_str()).collect();

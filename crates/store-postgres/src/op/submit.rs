@@ -34,6 +34,8 @@ pub(crate) struct Submit {
     unique: Option<String>,
     pub(super) priority: i32,
     pub(super) concurrency_key: Option<String>,
+    /// The resources that it requires, joined by spaces: they have none in their names.
+    requires: String,
     pub(super) created_at: Timestamp,
     pub(super) available_at: Timestamp,
     queued: Written,
@@ -110,6 +112,7 @@ impl Submit {
             unique: run.unique,
             priority: run.priority,
             concurrency_key: run.concurrency_key,
+            requires: Vec::from_iter(run.requires).join(" "),
             created_at: run.created_at,
             available_at,
             queued: Written::of(transition)?,
@@ -119,6 +122,11 @@ impl Submit {
 
     pub(super) fn is_keyed(&self) -> bool {
         self.key.is_some() || self.unique.is_some()
+    }
+
+    /// Whether the plain statement of `start.rs` adds all of it.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.is_keyed() && self.requires.is_empty()
     }
 
     /// What it must be alone to look for, and then to take: its key and its unique value.
@@ -260,7 +268,8 @@ fn insert<'a>(
         .with_all(starting.iter().map(|start| start.and(rate_at)).collect())
         .with_all(starting.iter().map(|start| start.map(|start| start.written.events.count)).collect())
         .with_all(starting.iter().map(|start| start.map(|start| start.written.events.body.as_str())).collect());
-    (&shared.sql.submit_runs, steps.put(args))
+    let requires = group.iter().map(|submit| submit.requires.as_str()).collect();
+    (&shared.sql.submit_runs, steps.put(args).with_all::<&str>(requires))
 }
 
 /// The statement that locks what the group looks for and takes.

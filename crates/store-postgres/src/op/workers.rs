@@ -30,7 +30,8 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         .with(clean(worker.version.clone()))
         .with(crate::row::json(&json!(*worker.actions))?)
         .with(shared.clock.told())
-        .with(KNOWN_SCHEMA);
+        .with(KNOWN_SCHEMA)
+        .with(crate::row::json(&json!(*worker.resources))?);
     if shared.query((&shared.sql.insert_worker, args)).await?.is_empty() {
         return Err(StoreError::Unusable(format!(
             "the store's schema no longer works with this surefoot, which knows version {KNOWN_SCHEMA} of it: upgrade it"

@@ -1,4 +1,4 @@
-//! Writes transitions whose runs are locked, and what a transition has beside its rows: records and a snapshot.
+//! Writes transitions whose runs are locked, and what a transition has beside its rows: records, a snapshot, requirements.
 
 use std::collections::HashSet;
 
@@ -87,12 +87,16 @@ pub(super) fn check(run: RunId, written: &Written, answers: &[Vec<Row>]) -> Resu
     }
 }
 
-/// Writes the records and the snapshot.
+/// Writes the records, the snapshot and what the run requires from now on.
 pub(super) async fn extras(tx: &mut Tx<'_>, run: RunId, written: &Written, now: Timestamp) -> Result<(), Failure> {
     let shared = tx.shared;
     let mut calls = Vec::new();
     if let Some(snapshot) = &written.snapshot {
         calls.extend(snapshot_calls(shared, run, snapshot));
+    }
+    if let Some(requires) = &written.requires {
+        let args = Args::none().with(uuid(run.as_bytes())).with_all(requires.clone());
+        calls.push((&shared.sql.set_requires, args));
     }
     let before = calls.len();
     // In one order for all, so that two runs that publish the same names do not wait for each other; what happens to one

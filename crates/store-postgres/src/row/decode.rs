@@ -26,6 +26,7 @@ pub(crate) struct RunRow {
     uniq: Option<String>,
     pub(crate) priority: i32,
     pub(crate) concurrency_key: Option<String>,
+    requires: Vec<String>,
     created_at: Timestamp,
     pub(crate) head: Head,
     pub(crate) event_seq: u64,
@@ -41,6 +42,7 @@ impl RunRow {
             uniq: get(row, 4)?,
             priority: get(row, 5)?,
             concurrency_key: get(row, 6)?,
+            requires: get(row, 19)?,
             created_at: time(row, 7)?,
             head: Head {
                 status: word(row, 8)?,
@@ -78,6 +80,7 @@ impl RunRow {
             unique: self.uniq,
             priority: self.priority,
             concurrency_key: self.concurrency_key,
+            requires: self.requires.into_iter().collect(),
             created_at: self.created_at,
             head: self.head,
             steps,

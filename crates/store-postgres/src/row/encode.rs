@@ -22,6 +22,8 @@ pub(crate) struct Written {
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// What the column `requires` becomes, when it changes.
+    pub(crate) requires: Option<Vec<String>>,
 }
 
 /// One step's row.
@@ -50,17 +52,18 @@ pub(crate) enum RecordRow {
 
 impl Written {
     pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
-        let Transition { mut head, yields_to_undo, steps, events, records, snapshot } = transition;
+        let Transition { mut head, yields_to_undo, steps, events, records, snapshot, requires } = transition;
         head.error = head.error.map(clean);
         let steps =
             steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
         let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
-        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot })
+        let requires = requires.map(|requires| requires.into_iter().collect());
+        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot, requires })
     }
 
     /// Whether it is more than rows of its run: it is then written by itself, and not in a group.
     pub(crate) fn is_heavy(&self) -> bool {
-        !self.records.is_empty() || self.snapshot.is_some()
+        !self.records.is_empty() || self.snapshot.is_some() || self.requires.is_some()
     }
 }
 

@@ -87,3 +87,23 @@ async fn a_unique_that_only_the_engine_can_tell_is_refused() {
     let again = scene.client().submit(Submit::new(run.plan.clone()).parameters(parameters)).await.unwrap();
     assert!(again.existing && again.run.id == made, "{:?} / {:?}", run.unique, again.run.unique);
 }
+
+#[tokio::test]
+async fn a_run_requires_what_its_workflow_says() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let yaml = "
+workflow: shop
+requires: ['forge:${{ parameters.forge }}', '${{ parameters.also }}', 'forge:local', 'a']
+parameters: { properties: { forge: { default: local }, also: { default: '' } } }
+steps: [{ id: only, action: test.work }]
+";
+    let workflow = Arc::new(Workflow::from_yaml(yaml).unwrap());
+    scene.store.publish(&workflow).await.unwrap();
+    for parameters in [json!({}), json!({ "forge": "b", "also": "key:1" })] {
+        let run = submit(&sql, &parameters, "").await.unwrap();
+        let requires = scene.run(run).await.requires;
+        let by_client = scene.client().submit(Submit::new(workflow.clone()).parameters(parameters)).await.unwrap().run;
+        assert_eq!((requires.len() >= 2, &requires), (true, &by_client.requires));
+    }
+}

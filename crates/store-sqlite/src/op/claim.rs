@@ -12,8 +12,8 @@ use surefoot::store::{ClaimRequest, Claimed};
 use surefoot::{QueueLimits, RunId, StoreError, Timestamp};
 
 use super::{admit, person};
-use crate::error::Failure;
-use crate::row::time;
+use crate::error::{Failure, fault};
+use crate::row::{json, parse_required, time};
 use crate::sql;
 use crate::writer::Tx;
 
@@ -22,7 +22,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, 
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
     admit::promote_due(tx)?;
-    let foreign = foreign_plans(tx, request)?;
+    let foreign = Foreign::of(tx, request)?;
     let mut picks = cancelling(tx, &foreign, request.limit)?;
     let mut runs = take(tx, request, &picks)?;
     picks.clear();
@@ -61,9 +61,36 @@ impl Pick {
     }
 }
 
-/// The plans that the worker cannot run, as a JSON array of their numbers for the statements. Every plan is looked at, but
-/// read from the database only once: see [`crate::plans::Plans`].
-fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<Foreign, Failure> {
+/// The runs that the worker cannot take, by their plans and by what they require.
+struct Foreign {
+    plans: BTreeSet<i64>,
+    /// The plans as a JSON array of their numbers, for the statements.
+    plan_list: String,
+    /// Sets of resources as the column `requires` has them.
+    requirements: BTreeSet<String>,
+    /// The same as a JSON array.
+    requirement_list: String,
+}
+
+impl Foreign {
+    fn of(tx: &Tx<'_>, request: &ClaimRequest) -> Result<Self, Failure> {
+        let plans = foreign_plans(tx, request)?;
+        let requirements = foreign_requirements(tx, request)?;
+        Ok(Self {
+            plan_list: json(&serde_json::json!(plans))?,
+            requirement_list: json(&serde_json::json!(requirements))?,
+            plans,
+            requirements,
+        })
+    }
+
+    fn has(&self, plan: i64, requires: Option<&str>) -> bool {
+        self.plans.contains(&plan) || requires.is_some_and(|requires| self.requirements.contains(requires))
+    }
+}
+
+/// Every plan is looked at, but read from the database only once: see [`crate::plans::Plans`].
+fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, Failure> {
     let mut statement = tx.conn.prepare_cached(sql::LIVE_PLANS)?;
     let ids = statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut plans = BTreeSet::new();
@@ -73,13 +100,21 @@ fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<Foreign, Failure
             plans.insert(id);
         }
     }
-    let list = plans.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-    Ok(Foreign { json: format!("[{list}]"), plans })
+    Ok(plans)
 }
 
-struct Foreign {
-    plans: BTreeSet<i64>,
-    json: String,
+/// The sets of resources that some run requires and this worker does not offer.
+fn foreign_requirements(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<String>, Failure> {
+    let mut statement = tx.conn.prepare_cached(sql::LIVE_REQUIREMENTS)?;
+    let live = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut foreign = BTreeSet::new();
+    for requires in live {
+        let resources = parse_required(Some(&requires)).map_err(fault)?;
+        if !resources.is_subset(&request.resources) {
+            foreign.insert(requires);
+        }
+    }
+    Ok(foreign)
 }
 
 /// The queues that have a run to take.
@@ -97,7 +132,7 @@ fn queues(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
 
 fn cancelling(tx: &Tx<'_>, foreign: &Foreign, limit: usize) -> rusqlite::Result<Vec<Pick>> {
     let mut statement = tx.conn.prepare_cached(sql::CLAIM_CANCELLING)?;
-    let picks = statement.query_map([&foreign.json], |row| Pick::read(row, false))?;
+    let picks = statement.query_map([&foreign.plan_list, &foreign.requirement_list], |row| Pick::read(row, false))?;
     picks.take(limit).collect()
 }
 
@@ -141,7 +176,7 @@ impl<'s> Walk<'s> {
         foreign: &Foreign,
         counts: bool,
     ) -> rusqlite::Result<Self> {
-        let rows = statement.query([name, foreign.json.as_str()])?;
+        let rows = statement.query([name, &foreign.plan_list, &foreign.requirement_list])?;
         let mut walk = Self { rows, counts, next: None };
         walk.next()?;
         Ok(walk)
@@ -225,7 +260,7 @@ fn next_due(tx: &Tx<'_>, foreign: &Foreign, mut next: Option<Timestamp>) -> rusq
         if next.is_some_and(|next| next <= at) {
             break;
         }
-        if foreign.plans.contains(&row.get(2)?) {
+        if foreign.has(row.get(2)?, row.get::<_, Option<String>>(6)?.as_deref()) {
             continue;
         }
         let key: Option<String> = row.get(3)?;

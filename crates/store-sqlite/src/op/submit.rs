@@ -10,7 +10,7 @@ use surefoot::{Run, RunId, StoreError, Timestamp, Workflow};
 use super::admit;
 use super::write::{self, ready, signed};
 use crate::error::{Failure, fault};
-use crate::row::{Written, json, load_run, micros};
+use crate::row::{Written, json, load_run, micros, required};
 use crate::sql;
 use crate::writer::Tx;
 
@@ -24,6 +24,7 @@ pub(crate) struct Insert {
     unique: Option<String>,
     priority: i32,
     concurrency_key: Option<String>,
+    requires: Option<String>,
     created_at: Timestamp,
     written: Written,
 }
@@ -38,6 +39,7 @@ impl Insert {
             unique: run.unique,
             priority: run.priority,
             concurrency_key: run.concurrency_key,
+            requires: required(&run.requires)?,
             created_at: run.created_at,
             written: Written::of(transition)?,
         })
@@ -123,6 +125,7 @@ fn insert(tx: &Tx<'_>, run: &Insert, rate_at: Option<Timestamp>) -> Result<(), F
         head.cancel.map(CancelMode::as_str),
         signed(event_seq),
         micros(rate_at),
+        run.requires,
     ])?;
     let mut statement = tx.conn.prepare_cached(sql::INSERT_STEP)?;
     for (position, step) in (0_i64..).zip(run.plan.steps()) {

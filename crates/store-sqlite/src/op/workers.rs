@@ -22,6 +22,7 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
     }
     let expires_at = tx.now + worker.lease;
     let actions = json(&serde_json::json!(*worker.actions))?;
+    let resources = json(&serde_json::json!(*worker.resources))?;
     tx.conn.prepare_cached(sql::INSERT_WORKER)?.execute(params![
         worker.id.as_bytes(),
         worker.name,
@@ -30,6 +31,7 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
         expires_at.as_micros(),
         worker.version,
         actions,
+        resources,
     ])?;
     *tx.work = true;
     Ok(())

@@ -53,6 +53,9 @@ pub(super) fn details(tx: &Tx<'_>, run: RunId, event_seq: u64, written: &Written
         }
     }
     records(tx, run, &written.records)?;
+    if let Some(requires) = &written.requires {
+        tx.conn.prepare_cached(sql::SET_REQUIRES)?.execute(params![run.as_bytes(), requires])?;
+    }
     if let Some(snapshot) = &written.snapshot {
         store_snapshot(tx, run, snapshot)?;
     }

@@ -1,5 +1,6 @@
 //! From rows to the engine's values. A row that makes no sense is a fault, told with where it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -33,6 +34,7 @@ pub(crate) fn load_run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Op
         unique: row.uniq,
         priority: row.priority,
         concurrency_key: row.concurrency_key,
+        requires: parse_required(row.requires.as_deref()).map_err(named)?,
         created_at: row.created_at,
         head: row.head,
         steps,
@@ -48,6 +50,7 @@ struct RunRow {
     uniq: Option<String>,
     priority: i32,
     concurrency_key: Option<String>,
+    requires: Option<String>,
     created_at: Timestamp,
     head: Head,
     event_seq: u64,
@@ -62,6 +65,7 @@ impl RunRow {
             uniq: row.get(4)?,
             priority: row.get(5)?,
             concurrency_key: row.get(6)?,
+            requires: row.get(19)?,
             created_at: time(row, 7)?,
             head: Head {
                 status: word(row, 8)?,
@@ -78,6 +82,11 @@ impl RunRow {
             event_seq: count(row, 17)?,
         })
     }
+}
+
+/// A set of resources; none is null.
+pub(crate) fn parse_required(json: Option<&str>) -> Result<BTreeSet<String>, String> {
+    json.map_or(Ok(BTreeSet::new()), |json| serde_json::from_str(json).map_err(|error| error.to_string()))
 }
 
 fn load_steps(conn: &Connection, run: RunId) -> Result<Vec<StepState>, String> {

@@ -1,5 +1,6 @@
 //! What a transition writes, made ready by the caller's task so that the writer's thread only binds and steps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(crate) struct Written {
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// What the column `requires` becomes, when it changes.
+    pub(crate) requires: Option<Option<String>>,
 }
 
 /// One step's row.
@@ -48,11 +51,12 @@ pub(crate) enum RecordRow {
 
 impl Written {
     pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
-        let Transition { head, yields_to_undo, steps, events, records, snapshot } = transition;
+        let Transition { head, yields_to_undo, steps, events, records, snapshot, requires } = transition;
         let steps =
             steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
         let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
-        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot })
+        let requires = requires.as_ref().map(required).transpose()?;
+        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot, requires })
     }
 }
 
@@ -112,6 +116,14 @@ impl RecordRow {
 
 pub(crate) fn json(value: &Value) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(fault)
+}
+
+/// A set of resources as its column has it: a sorted array, so that equal sets are equal texts; none is null.
+pub(crate) fn required(resources: &BTreeSet<String>) -> Result<Option<String>, StoreError> {
+    if resources.is_empty() {
+        return Ok(None);
+    }
+    serde_json::to_string(resources).map(Some).map_err(fault)
 }
 
 /// A time as its column has it.

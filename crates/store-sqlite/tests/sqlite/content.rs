@@ -50,7 +50,7 @@ async fn a_rate_that_is_given_later_counts_the_starts_before() {
         assert_eq!(store.submit(queued(&store, &draft(&store))).await.unwrap(), Submitted::Queued);
     }
     let actions = Arc::new(BTreeSet::from(["test.work".to_owned()]));
-    let claimed = store.claim(ClaimRequest { worker, limit: 10, actions }).await.unwrap();
+    let claimed = store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
     assert_eq!(claimed.runs.len(), 1);
     assert!(claimed.next_at.is_some_and(|at| at > store.now()));
 }

@@ -91,6 +91,7 @@ pub(crate) fn worker(id: WorkerId, name: &str) -> NewWorker {
         lease: Duration::from_secs(60),
         version: "1".to_owned(),
         actions: Arc::default(),
+        resources: Arc::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use surefoot::workflow::{Backoff, OnInterrupt, RetryPolicy};
 use surefoot::{Digest, Run, RunStatus, StepStatus, Workflow};
 
 use crate::Scene;
-use crate::scene::{SECOND, WORK, begin, plan};
+use crate::scene::{SECOND, WORK, begin, names, plan};
 
 const TEXT: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ \n\t 'quoted'; -- %_";
 
@@ -22,6 +22,7 @@ pub async fn a_submission_keeps_every_field(scene: Scene) {
     run.unique = Some(String::new());
     run.priority = i32::MIN;
     run.concurrency_key = Some(TEXT.to_owned());
+    run.requires = names(&["forge:local", "key:1", "größe"]);
     scene.submit(&run).await;
     assert_eq!(scene.get(run.id).await, run);
 
@@ -40,6 +41,7 @@ pub async fn a_plan_is_kept_whole(scene: Scene) {
         .queue("elsewhere")
         .parameters(json!({ "type": "object", "properties": { "name": { "type": "string", "default": TEXT } } }))
         .unique("${{ parameters.name }}")
+        .requires("forge:${{ parameters.name }}")
         .output(json!({ "said": "${{ steps.one.output }}" }))
         .step_with("one", WORK, |step| {
             step.title(TEXT)

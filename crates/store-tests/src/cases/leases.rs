@@ -200,7 +200,12 @@ pub async fn an_unknown_worker_is_given_nothing(scene: Scene) {
     let run = scene.draft(&plan("a", &["one"]));
     assert_eq!(scene.submit_on(stranger, &run).await, surefoot::store::Submitted::Queued);
     let actions = Arc::new(std::collections::BTreeSet::from([WORK.to_owned()]));
-    lost(scene.store.claim(surefoot::store::ClaimRequest { worker: stranger, limit: 1, actions }).await);
+    lost(
+        scene
+            .store
+            .claim(surefoot::store::ClaimRequest { worker: stranger, limit: 1, actions, resources: Arc::default() })
+            .await,
+    );
     assert_eq!(scene.get(run.id).await, run);
     scene.store.deregister_worker(stranger).await.unwrap();
 }

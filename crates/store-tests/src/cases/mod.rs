@@ -9,6 +9,7 @@ pub mod limits;
 pub mod lists;
 pub mod nul;
 pub mod people;
+pub mod requirements;
 pub mod starts;
 pub mod statistics;
 pub mod submit;

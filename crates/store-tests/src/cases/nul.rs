@@ -23,7 +23,7 @@ pub async fn a_nul_is_refused(scene: Scene) {
         forbidden(scene.store.submit(submission).await, "holds a NUL");
     }
     let (name, version, actions) = ("w\0".to_owned(), "1".to_owned(), Arc::default());
-    let nameless = NewWorker { id: WorkerId::new(), name, lease: LEASE, version, actions };
+    let nameless = NewWorker { id: WorkerId::new(), name, lease: LEASE, version, actions, resources: Arc::default() };
     forbidden(scene.store.register_worker(nameless).await, "holds a NUL");
     forbidden(scene.store.set_queue("q\0", QueueLimits::default(), false).await, "holds a NUL");
     forbidden(scene.store.pause_queue("q\0", true).await, "holds a NUL");

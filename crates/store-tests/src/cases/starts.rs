@@ -97,10 +97,12 @@ pub async fn unknown_actions_are_left_alone(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, []);
 
     let actions = Arc::new(BTreeSet::from(["test.strange".to_owned()]));
-    let claimed = scene.store.claim(ClaimRequest { worker, limit: 10, actions }).await.unwrap();
+    let claimed =
+        scene.store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
     assert_eq!(claimed.runs, [], "some of its actions are not enough");
     let actions = Arc::new(BTreeSet::from(["test.strange".to_owned(), WORK.to_owned(), "test.more".to_owned()]));
-    let claimed = scene.store.claim(ClaimRequest { worker, limit: 10, actions }).await.unwrap();
+    let claimed =
+        scene.store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
     assert_eq!(claimed.runs.iter().map(|run| run.id).collect::<Vec<_>>(), strange);
 }
 

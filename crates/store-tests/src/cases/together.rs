@@ -17,7 +17,12 @@ async fn claim_at_once(scene: &Scene, worker: surefoot::WorkerId, limit: usize, 
     let mut claims = JoinSet::new();
     for _ in 0..tasks {
         let store = scene.store.clone();
-        let request = ClaimRequest { worker, limit, actions: Arc::new(BTreeSet::from([WORK.to_owned()])) };
+        let request = ClaimRequest {
+            worker,
+            limit,
+            actions: Arc::new(BTreeSet::from([WORK.to_owned()])),
+            resources: Arc::default(),
+        };
         claims.spawn(async move { store.claim(request).await.unwrap().runs });
     }
     claims.join_all().await.into_iter().flatten().map(|run| run.id).collect()

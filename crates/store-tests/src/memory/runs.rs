@@ -59,10 +59,13 @@ impl State {
         Ok(claimed)
     }
 
-    /// Runs that wait for a worker or for a time, and that this worker knows how to run, in the order of their turns: first
-    /// those whose cancel a person waits for.
+    /// Runs that wait for a worker or for a time, that this worker knows how to run and for which it has all that they require,
+    /// in the order of their turns: first those whose cancel a person waits for.
     fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
-        let known = |run: &&Run| run.plan.steps().iter().all(|step| request.actions.contains(&step.action));
+        let known = |run: &&Run| {
+            let offered = run.requires.iter().all(|name| request.resources.contains(name));
+            offered && run.plan.steps().iter().all(|step| request.actions.contains(&step.action))
+        };
         let mut runs: Vec<&Run> = self.all().filter(|run| run.head.available_at.is_some()).filter(known).collect();
         runs.sort_by_key(|run| (run.head.cancel.is_none(), Reverse(run.priority), run.id));
         runs.iter().map(|run| run.id).collect()

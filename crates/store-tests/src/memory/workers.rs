@@ -11,9 +11,10 @@ impl State {
         if alone {
             self.bury(self.workers.keys().copied().collect(), now)?;
         }
-        let NewWorker { id, name, lease, version, actions } = worker;
+        let NewWorker { id, name, lease, version, actions, resources } = worker;
         let (started_at, heartbeat_at, expires_at) = (now, now, now + lease);
-        let info = WorkerInfo { id, name, started_at, heartbeat_at, expires_at, running: 0, version, actions };
+        let running = 0;
+        let info = WorkerInfo { id, name, started_at, heartbeat_at, expires_at, running, version, actions, resources };
         self.workers.insert(id, Worker { info, lease });
         Ok(())
     }

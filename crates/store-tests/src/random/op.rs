@@ -16,6 +16,7 @@ pub(super) enum Op {
         worker: u8,
         limit: usize,
         knows_all: bool,
+        has_forge: bool,
     },
     /// The holder of a lease, which may have ended long ago, writes.
     Work {
@@ -69,6 +70,7 @@ pub(super) struct Draft {
     pub(super) unique: Option<u8>,
     pub(super) priority: i32,
     pub(super) tenant: Option<u8>,
+    pub(super) needs_forge: bool,
     pub(super) wait: Duration,
     pub(super) start_on: Option<u8>,
 }
@@ -87,6 +89,8 @@ pub(super) enum Act {
     Report(u8),
     Checkpoint,
     Interrupt,
+    HandOver,
+    Release,
     Cancelled,
     Undo,
     UndoFailed,
@@ -101,8 +105,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => pause().prop_map(Op::Advance),
         6 => draft().prop_map(Op::Submit),
-        6 => (any::<u8>(), 0..4usize, any::<bool>(), any::<bool>())
-            .prop_map(|(worker, limit, a, b)| Op::Claim { worker, limit, knows_all: a || b }),
+        6 => (any::<u8>(), 0..4usize, any::<[bool; 4]>())
+            .prop_map(|(worker, limit, [a, b, c, d])| Op::Claim { worker, limit, knows_all: a || b, has_forge: c || d }),
         // Newer leases are drawn more often: they hold.
         12 => (prop_oneof![3 => 0..2u8, 1 => any::<u8>()], act()).prop_map(|(lease, act)| Op::Work { lease, act }),
         2 => Just(Op::Register),
@@ -135,17 +139,26 @@ fn upkeep() -> impl Strategy<Value = Op> {
 fn draft() -> impl Strategy<Value = Draft> {
     let small = |part, of: u8| weighted(part, 0..of);
     let wait = prop_oneof![3 => Just(Duration::ZERO), 1 => pause()];
-    (0..4u8, small(0.4, 3), small(0.2, 2), -1..2i32, small(0.4, 2), wait, weighted(0.5, any::<u8>())).prop_map(
-        |(workflow, key, unique, priority, tenant, wait, start_on)| Draft {
+    (
+        0..4u8,
+        small(0.4, 3),
+        small(0.2, 2),
+        -1..2i32,
+        small(0.4, 2),
+        wait,
+        weighted(0.5, any::<u8>()),
+        weighted(0.2, Just(())),
+    )
+        .prop_map(|(workflow, key, unique, priority, tenant, wait, start_on, forge)| Draft {
             workflow,
             key,
             unique,
             priority,
             tenant,
+            needs_forge: forge.is_some(),
             wait,
             start_on,
-        },
-    )
+        })
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -162,6 +175,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..3u8).prop_map(Act::Report),
         1 => Just(Act::Checkpoint),
         1 => Just(Act::Interrupt),
+        1 => Just(Act::HandOver),
+        1 => Just(Act::Release),
         1 => Just(Act::Cancelled),
         1 => Just(Act::Undo),
         1 => Just(Act::UndoFailed),

@@ -15,10 +15,11 @@ use surefoot::{
 };
 
 use super::op::{Act, Draft, Op};
-use crate::scene::{LEASE, WORK, begin, first};
+use crate::scene::{LEASE, WORK, begin, first, names};
 use crate::{MemoryStore, Scene};
 
 const OTHER_WORK: &str = "test.other";
+const FORGE: &str = "forge:1";
 const QUEUES: [&str; 2] = ["plain", "rated"];
 const STEPS: [&str; 3] = ["one", "two", "three"];
 
@@ -52,7 +53,9 @@ impl World {
         match op {
             Op::Advance(by) => self.scene.clock.advance(*by),
             Op::Submit(draft) => self.submit(draft).await?,
-            Op::Claim { worker, limit, knows_all } => self.claim(*worker, *limit, *knows_all).await?,
+            Op::Claim { worker, limit, knows_all, has_forge } => {
+                self.claim(*worker, *limit, *knows_all, *has_forge).await?;
+            }
             Op::Work { lease, act } => self.work(*lease, act).await?,
             Op::Register => self.register().await?,
             Op::Heartbeat { worker } => {
@@ -106,7 +109,7 @@ impl World {
     async fn register(&mut self) -> Result<(), Why> {
         let name = format!("worker {}", self.workers.len());
         let (version, actions) = ("1".to_owned(), std::sync::Arc::default());
-        let worker = NewWorker { id: WorkerId::new(), name, lease: LEASE, version, actions };
+        let worker = NewWorker { id: WorkerId::new(), name, lease: LEASE, version, actions, resources: Arc::default() };
         self.workers.push(worker.id);
         self.same(async |store| store.register_worker(worker.clone()).await).await.map(drop)
     }
@@ -139,14 +142,18 @@ impl World {
         run.unique = draft.unique.map(|unique| format!("unique {unique}"));
         run.concurrency_key = draft.tenant.map(|tenant| format!("tenant {tenant}"));
         run.priority = draft.priority;
+        if draft.needs_forge {
+            run.requires = names(&[FORGE]);
+        }
         run
     }
 
-    async fn claim(&mut self, worker: u8, limit: usize, knows_all: bool) -> Result<(), Why> {
+    async fn claim(&mut self, worker: u8, limit: usize, knows_all: bool, has_forge: bool) -> Result<(), Why> {
         let worker = self.worker(worker);
         let known = if knows_all { vec![WORK, OTHER_WORK] } else { vec![WORK] };
         let actions: Arc<BTreeSet<String>> = Arc::new(known.into_iter().map(str::to_owned).collect());
-        let request = || ClaimRequest { worker, limit, actions: actions.clone() };
+        let resources = Arc::new(names(if has_forge { &[FORGE] } else { &[] }));
+        let request = || ClaimRequest { worker, limit, actions: actions.clone(), resources: resources.clone() };
         let expected = self.model.store.claim(request()).await;
         let claimed = self.scene.store.claim(request()).await;
         match (claimed, expected) {
@@ -272,6 +279,11 @@ fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
         }
         Act::Checkpoint => begun(edit).and_then(|step| edit.checkpoint(step, json!([1, 2]))),
         Act::Interrupt => edit.interrupt("it stops"),
+        Act::HandOver => begun(edit).and_then(|step| edit.hand_over(step, FORGE)),
+        Act::Release => {
+            edit.require(&[], &[FORGE.to_owned()]);
+            Ok(())
+        }
         Act::Cancelled => {
             edit.cancelled("cancelled");
             Ok(())

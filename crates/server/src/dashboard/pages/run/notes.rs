@@ -94,6 +94,8 @@ impl Subject<'_> {
             Waiting::NoWorker => t("waits.no_worker", &[]),
             Waiting::UnknownActions { actions } if actions.is_empty() => t("waits.no_single_worker", &[]),
             Waiting::UnknownActions { actions } => t("waits.unknown", &[("actions", &actions.join(", "))]),
+            Waiting::MissingResources { resources } if resources.is_empty() => t("waits.no_single_host", &[]),
+            Waiting::MissingResources { resources } => t("waits.missing", &[("resources", &resources.join(", "))]),
             Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
             Waiting::Unavailable { step, reason, until } => {
                 let (until, reason) = (self.visitor.moment(*until).text, first_line(reason, 200));
