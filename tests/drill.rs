@@ -2,6 +2,8 @@
 //! in the program (`crates/cli/src/drill`), and is itself put to the test here: books that are forged meanwhile must be seen
 //! through, and nothing that a drill started may outlive it.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
+
 #[path = "common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part of what they share")]
 mod common;

@@ -1,6 +1,8 @@
 //! Promises 1 to 5 with the real binary, the real git and kill -9: killed at random moments, many times over, and started
 //! again with the same command, a run ends as if nothing had happened.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
+
 #[path = "common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part of what they share")]
 mod common;

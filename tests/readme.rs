@@ -1,5 +1,7 @@
 //! What the README shows is what there is: its workflow runs, and its Rust example is the one that is built.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
+
 #[path = "common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part of what they share")]
 mod common;

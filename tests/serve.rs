@@ -1,5 +1,6 @@
 //! `surefoot serve` and the commands beside it: the real binary, over real HTTP.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
 
 #[path = "serve/alerts.rs"]

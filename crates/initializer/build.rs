@@ -1,6 +1,8 @@
 //! Embeds the folders under `templates/`: every file's bytes, and whether it is executable. They have no
 //! symbolic links: not every system on which this is built can check one out.
 
+#![expect(clippy::disallowed_methods, reason = "a build script")]
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;

@@ -1,6 +1,8 @@
 //! Many workers on a real PostgreSQL: the real binary, killed at every write it makes; its database killed, refusing and away;
 //! a pooler between; several processes under the limits of one queue; servers.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
+
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each test binary uses its part of what they share")]
 mod common;

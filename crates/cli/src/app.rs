@@ -137,6 +137,7 @@ fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+#[expect(clippy::disallowed_methods, reason = "before anything runs")]
 fn make_dir(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path).map_err(|error| {
         unusable("make the folder", path, &error).hint("--data-dir names another place for what Surefoot keeps")

@@ -7,11 +7,11 @@ mod telemetry;
 mod view;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use surefoot::files::{self, FileError, Links};
 use surefoot::{AddressPolicy, QueueLimits, parse_duration};
 use surefoot_server::AlertOptions;
 
@@ -205,11 +205,14 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::usage(format!("cannot use the path {}: {error}", path.display())))
 }
 
+/// The largest configuration file that is read.
+const LARGEST: u64 = 1 << 20;
+
 fn read(path: &Path, named: bool) -> Result<File, Failure> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match files::read_text(path, Links::Follow, LARGEST) {
         Ok(text) => text,
         // Without a file the defaults hold. What stands in the way of the whole folder is said when the store is opened.
-        Err(error) if !named && error.kind() != ErrorKind::InvalidData => {
+        Err(FileError::Io(error)) if !named => {
             tracing::debug!(path = %path.display(), %error, "no configuration file");
             return Ok(File::default());
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use surefoot::files::{self, FileError, Links};
 use surefoot::{CredentialError, CredentialSource, Secret};
 
 const PREFIX: &str = "SUREFOOT_CREDENTIAL_";
@@ -61,8 +62,11 @@ fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase().replace(['-', '.'], "_"))
 }
 
+/// The largest credential that is read.
+const LARGEST: u64 = 1 << 20;
+
 fn from_file(name: &str, path: &Path) -> Result<Secret, CredentialError> {
-    let text = std::fs::read_to_string(path).map_err(|error| missing(name, path, &error))?;
+    let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| missing(name, path, &error))?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(CredentialError(format!(
@@ -74,20 +78,19 @@ fn from_file(name: &str, path: &Path) -> Result<Secret, CredentialError> {
     Ok(Secret::new(secret))
 }
 
-fn missing(name: &str, path: &Path, error: &std::io::Error) -> CredentialError {
+fn missing(name: &str, path: &Path, error: &FileError) -> CredentialError {
     let (variable, path) = (variable(name), path.display());
-    CredentialError(match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            format!("there is no credential `{name}`: set {variable}, or write the secret to {path}")
-        }
-        _ => format!("credential `{name}`: cannot read {path}: {error}; make it readable, or set {variable}"),
+    CredentialError(if error.is_not_found() {
+        format!("there is no credential `{name}`: set {variable}, or write the secret to {path}")
+    } else {
+        format!("credential `{name}`: cannot read {path}: {error}; make it readable, or set {variable}")
     })
 }
 
 /// Secrets mounted into a container are often readable by a group, so this only warns.
 fn warn_if_open(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    let Ok(metadata) = std::fs::metadata(path) else { return };
+    let Ok(metadata) = path.metadata() else { return };
     if metadata.permissions().mode() & 0o077 != 0 {
         tracing::warn!(path = %path.display(), "others can read this credential: chmod 600 it");
     }

@@ -1,5 +1,7 @@
 //! `surefoot`: initialise projects durably, from the command line. The only crate that names a concrete store.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
+
 mod app;
 mod args;
 mod audit;
@@ -31,6 +33,7 @@ mod view;
 mod workspaces;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -66,6 +69,9 @@ fn arguments() -> impl Iterator<Item = String> {
     std::env::args_os().skip(1).filter_map(|word| word.into_string().ok())
 }
 
+/// The time that blocking calls have to return when the process ends.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
 fn run(cli: &Cli) -> Result<Exit, Failure> {
     let app = App::new(&cli.global)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -73,7 +79,10 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
-    runtime.block_on(commands::execute(&app, &cli.command))
+    let ended = runtime.block_on(commands::execute(&app, &cli.command));
+    // A blocking call may wait for a disk or a network file system that never answers.
+    runtime.shutdown_timeout(LAST_CALLS);
+    ended
 }
 
 /// Diagnostics are off unless asked for; what people need to know is printed, not logged.

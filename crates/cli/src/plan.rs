@@ -6,15 +6,18 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::workflow::{ForecastStep, Runs, without_secrets};
-use surefoot::{Handlers, Workflow, WorkflowError};
+use surefoot::{Handlers, Workflow, WorkflowError, files};
 
 use crate::errors::Failure;
 use crate::near;
 
+/// The largest workflow file that is read.
+const LARGEST_WORKFLOW: u64 = 1 << 20;
+
 /// Reads a workflow file.
 pub(crate) fn read(path: &Path) -> Result<Arc<Workflow>, Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
+    let text = files::read_argument(path, LARGEST_WORKFLOW)
         .map_err(|error| Failure::usage(format!("cannot read the workflow file {shown}: {error}")))?;
     let workflow = Workflow::from_yaml(&text).map_err(|error| match error {
         WorkflowError::Syntax { line, column, message } => {

@@ -5,12 +5,18 @@
 //! The lock says for sure that a process is gone, which the database can only guess when a lease runs out: what the dead
 //! ones of this host held need not wait for that.
 
+#![expect(clippy::disallowed_methods, reason = "a folder is taken before the worker starts")]
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use surefoot::WorkerId;
+use surefoot::files::{self, Links};
+
+/// The largest lock file that is read: a line for each life of a worker.
+const LARGEST_LOCK: u64 = 1 << 20;
 
 /// This process's folder. The lock is let go of by the end of the process, however it comes.
 static OWN: OnceLock<(PathBuf, File)> = OnceLock::new();
@@ -71,11 +77,11 @@ fn sweep(all: &Path) -> Vec<WorkerId> {
     let locks = fs::read_dir(all).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut dead = Vec::new();
     for path in locks.filter(|path| path.extension().is_some_and(|extension| extension == "lock")) {
-        let Ok(lock) = File::open(&path) else { continue };
+        let Ok((lock, _)) = files::open(&path, Links::Refuse) else { continue };
         if lock.try_lock().is_err() {
             continue;
         }
-        dead.extend(signed(&fs::read_to_string(&path).unwrap_or_default()));
+        dead.extend(signed(&files::read_text(&path, Links::Refuse, LARGEST_LOCK).unwrap_or_default()));
         if remove(&path.with_extension("")).is_ok() {
             let _later = fs::remove_file(&path);
         }

@@ -1,5 +1,7 @@
 //! Folders that must be writable.
 
+#![expect(clippy::disallowed_methods, reason = "`doctor` looks at the disk on a blocking thread")]
+
 use std::io::ErrorKind;
 use std::path::Path;
 

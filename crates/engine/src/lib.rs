@@ -15,6 +15,7 @@ pub mod document;
 mod duration;
 mod event;
 mod expression;
+pub mod files;
 mod handler;
 mod id;
 pub mod limits;

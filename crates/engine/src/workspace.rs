@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::mask::Mask;
-use crate::{Digest, StepError, Store};
+use crate::{Digest, StepError, Store, files};
 
 /// A workspace as a completed step left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Folder {
     /// The workspace as the step that now completes left it; `None` when the step did not open it.
     ///
     /// # Errors
-    /// Fatal when it holds a secret: another attempt would leave it as well.
+    /// Fatal when it holds a secret or is too large: another attempt would leave it so as well.
     pub(crate) async fn snapshot(&self) -> Result<Option<Snapshot>, StepError> {
         let mut state = self.state.lock().await;
         if !state.opened {
@@ -120,7 +120,8 @@ impl Folder {
         let (path, stored, mask) = (self.path.clone(), state.stored.clone(), self.mask.clone());
         let snapshot = blocking(move || scan::scan(&path, &stored, &mask)).await.map_err(|error| {
             let holds_secret = error.get_ref().is_some_and(|why| why.is::<scan::HoldsSecret>());
-            if holds_secret { StepError::fatal(error) } else { StepError::from(error) }
+            let is_too_large = error.kind() == io::ErrorKind::FileTooLarge;
+            if holds_secret || is_too_large { StepError::fatal(error) } else { StepError::from(error) }
         })?;
         state.opened = false;
         state.holds = Some(Base(Some(snapshot.digest)));
@@ -130,7 +131,7 @@ impl Folder {
 
     /// Removes the folder: the run is about to end. What was in it is in the store.
     pub(crate) async fn remove(&self) {
-        // Most runs have none; a look is cheaper than a task of its own.
+        // Most runs have none; a look is cheaper than a task of its own. It opens nothing.
         if !self.path.exists() {
             return;
         }
@@ -203,11 +204,20 @@ fn damaged(digest: Digest, reason: &str) -> io::Error {
 
 /// Says what could not be done to which path: the system's own error does not.
 fn at<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> io::Error + 'a {
-    move |error| io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
+    move |error| io::Error::new(error.kind(), PathError { what: format!("{what} {}", path.display()), error })
+}
+
+/// An error of the system, with what could not be done.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}: {error}")]
+struct PathError {
+    what: String,
+    #[source]
+    error: io::Error,
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    files::blocking(work).await?
 }
 
 /// A path of the folder as the manifest writes it.

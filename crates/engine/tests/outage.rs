@@ -1,6 +1,7 @@
 //! A store that is away for longer than a lease, on paused time: what a worker has in hand is kept, and written when the
 //! store is back. Promise 7 of the design.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 use std::sync::Arc;

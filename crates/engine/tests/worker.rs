@@ -1,5 +1,6 @@
 //! The worker over the in-memory store: what a handler may do, and what becomes of the run.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -10,6 +10,8 @@
 //! what a live push can take. Rejected: looking for processes that work in the repository - those of another user, container
 //! or machine cannot be seen.
 
+#![expect(clippy::disallowed_methods, reason = "removes one file and opens none")]
+
 mod note;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The whole workflow on a real worker, with real repositories: to its end, undone, refused and taken up again.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 use std::fs;

@@ -1,5 +1,6 @@
 //! Scratch clusters do what tests rely on.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
 
 use std::path::Path;

@@ -4,6 +4,8 @@
 //! what is known, since a folder may be far away. What is wrong with a file is logged and shown; until it is mended, the file
 //! counts as it last was.
 
+#![expect(clippy::disallowed_methods, reason = "the folder is looked at on a blocking thread")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use surefoot::Workflow;
+use surefoot::files::{self, FileError, Links};
 
 /// The workflows that can be submitted by name. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -224,18 +227,18 @@ fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
 
 impl File {
     fn read(path: &Path, stamp: Stamp, before: Option<Arc<Workflow>>) -> Self {
-        match read(path, stamp.1) {
+        match read(path) {
             Ok(workflow) => Self { stamp, workflow: Some(Arc::new(workflow)), wrong: None },
             Err(wrong) => Self { stamp, workflow: before, wrong: Some(wrong) },
         }
     }
 }
 
-fn read(path: &Path, size: u64) -> Result<Workflow, String> {
-    if size > LARGEST {
-        return Err("is larger than a workflow can be".to_owned());
-    }
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+fn read(path: &Path) -> Result<Workflow, String> {
+    let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| match error {
+        FileError::TooLarge(_) => "is larger than a workflow can be".to_owned(),
+        error => format!("cannot be read: {error}"),
+    })?;
     Workflow::from_yaml(&text).map_err(|error| error.to_string())
 }
 

@@ -1,5 +1,6 @@
 //! What the database is said to be is what it is: each fact is made true first, on real servers.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test")]
 
 use std::io::Write as _;

@@ -1,6 +1,8 @@
 //! What is true of an open store: how its connection writes, how large its files are, whether they are whole, who works.
 //! For `surefoot doctor`, and for whoever would rather know than believe.
 
+#![expect(clippy::disallowed_methods, reason = "`doctor` asks on a blocking thread")]
+
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! a file, kept so by a lock of the operating system (`lock`); any number of processes submit and read.
 //! The statements are in `sql/`, the schema in `migrations/`.
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
+
 mod documents;
 mod error;
 mod facts;

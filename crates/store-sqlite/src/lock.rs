@@ -1,5 +1,7 @@
 //! One worker process at a time: an operating-system lock beside the store's file, which ends with the process.
 
+#![expect(clippy::disallowed_methods, reason = "taken before the worker starts")]
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};

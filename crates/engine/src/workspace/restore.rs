@@ -1,5 +1,7 @@
 //! Makes a folder hold what a snapshot says.
 
+#![expect(clippy::disallowed_methods, reason = "a folder is restored on a blocking thread")]
+
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};

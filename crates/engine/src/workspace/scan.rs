@@ -1,5 +1,7 @@
 //! Reads a folder into a snapshot.
 
+#![expect(clippy::disallowed_methods, reason = "a snapshot is made on a blocking thread")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -8,6 +10,7 @@ use std::path::Path;
 
 use super::{Entry, Kind, LARGEST, Snapshot, at, relative};
 use crate::Digest;
+use crate::files::{self, FileError, Links};
 use crate::mask::Mask;
 
 /// What a workspace may not hold, for its contents are kept in the store.
@@ -74,15 +77,14 @@ impl Scan<'_> {
     }
 
     fn file(&mut self, path: &Path, name: &str) -> io::Result<Kind> {
-        let metadata = fs::metadata(path).map_err(at("look at", path))?;
-        self.size += metadata.len();
-        if self.size > LARGEST {
-            let limit = LARGEST >> 20;
-            let message = format!("the workspace is larger than {limit} MiB: keep only what later steps need");
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-        }
+        let metadata = fs::symlink_metadata(path).map_err(at("look at", path))?;
+        let left = LARGEST.saturating_sub(self.size);
+        let content = match files::read(path, Links::Refuse, left) {
+            Err(FileError::TooLarge(_)) => return Err(too_large()),
+            content => content.map_err(io::Error::from).map_err(at("read", path))?,
+        };
+        self.size += content.len() as u64;
         let executable = metadata.permissions().mode() & 0o100 != 0;
-        let content = fs::read(path).map_err(at("read", path))?;
         if self.mask.is_in(&content) {
             return Err(io::Error::other(HoldsSecret(format!("file {name}"))));
         }
@@ -97,6 +99,12 @@ impl Scan<'_> {
         }
         digest
     }
+}
+
+fn too_large() -> io::Error {
+    let limit = LARGEST >> 20;
+    let message = format!("the workspace is larger than {limit} MiB: keep only what later steps need");
+    io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 
 /// Whether only its owner may look into it.

@@ -7,18 +7,20 @@ use std::path::Path;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
+use surefoot::files::{self, FileError, Links};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::fields::{Fields, text};
-use super::paths;
+use super::{blocking, paths};
 use crate::process::{self, Ended, Lines, Stream};
 
 const FIELDS: Fields = Fields { required: &[], one_of: &["shell", "argv"], optional: &["env", "cwd", "credentials"] };
 
 /// The longest output that a command may leave for later steps.
-const LARGEST_OUTPUT: usize = 1 << 20;
+const LARGEST_OUTPUT: u64 = 1 << 20;
+const UNUSABLE_OUTPUT: &str = "cannot use what the command left in SUREFOOT_OUTPUT";
 
 /// What one attempt may write to the run's log; a command that never stops talking must not fill the store.
 const LARGEST_LOG: usize = 4 << 20;
@@ -52,7 +54,7 @@ impl StepHandler for CommandRun {
         let ended = process::run(&mut command, None, context.cancellation(), |stream, piece| log.push(stream, piece));
         let ended = ended.await.map_err(|error| not_started(&input, &error))?;
         judge(ended, &log.finish())?;
-        Ok(Output::new(output.read()?)?.into())
+        Ok(Output::new(blocking(move || output.read()).await?)?.into())
     }
 
     fn check(&self, with: &Value) -> Result<(), String> {
@@ -186,14 +188,12 @@ impl OutputFile {
 
     /// Null when the command left none.
     fn read(&self) -> Result<Value, StepError> {
-        let bytes = match std::fs::read(self.path()) {
+        let bytes = match files::read(&self.path(), Links::Refuse, LARGEST_OUTPUT) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Value::Null),
-            Err(error) => return Err(format!("cannot read what the command left in SUREFOOT_OUTPUT: {error}").into()),
+            Err(error) if error.is_not_found() => return Ok(Value::Null),
+            Err(FileError::Io(error)) => return Err(StepError::caused_by(UNUSABLE_OUTPUT, error)),
+            Err(error) => return Err(StepError::fatal(format!("{UNUSABLE_OUTPUT}: {error}"))),
         };
-        if bytes.len() > LARGEST_OUTPUT {
-            return Err(StepError::fatal("what the command left in SUREFOOT_OUTPUT is larger than 1 MiB"));
-        }
         if bytes.trim_ascii().is_empty() {
             return Ok(Value::Null);
         }

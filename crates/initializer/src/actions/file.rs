@@ -1,13 +1,11 @@
 //! `file.write`: writes one file of the workspace.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, files};
 
 use super::fields::Fields;
 use super::{blocking, paths};
@@ -62,10 +60,5 @@ fn content(input: &Input) -> Result<String, StepError> {
 
 fn write(workspace: &Path, path: &str, content: &str, mode: u32) -> Result<(), StepError> {
     let file = paths::writable(workspace, path).map_err(paths::PathError::step)?;
-    if file.is_dir() {
-        return Err(StepError::fatal(format!("`{path}` is a folder: name a file")));
-    }
-    let failed = |error| StepError::from(format!("cannot write `{path}`: {error}"));
-    fs::write(&file, content).map_err(failed)?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).map_err(failed)
+    files::write(&file, content.as_bytes(), mode).map_err(|error| paths::not_written(path, error))
 }

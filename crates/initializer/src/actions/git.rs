@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use surefoot::{AddressError, AddressPolicy, Outcome, Output, StepContext, StepError, StepHandler};
 
+use super::blocking;
 use super::fields::Fields;
 use super::paths::{self, PathError};
 use crate::git::{Git, GitError, argument, token_host};
@@ -70,7 +71,8 @@ impl StepHandler for GitClone {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: CloneInput = context.input()?;
         let workspace = context.workspace().await?;
-        let folder = empty_folder(&workspace, &input.path)?;
+        let (inside, path) = (workspace.clone(), input.path.clone());
+        let folder = blocking(move || empty_folder(&inside, &path)).await?;
         let url = argument("repository address", &input.url).map_err(failed)?;
         let git = git(&context, &workspace, &folder)?.reaching(url, &self.0).await.map_err(failed)?;
         let git = authorised(&context, git, url, input.credential.as_deref())?;
@@ -194,6 +196,7 @@ fn git(context: &StepContext, workspace: &Path, folder: &Path) -> Result<Git, St
     Ok(Git::new(folder).env("GIT_CEILING_DIRECTORIES", around).cancelled_by(context.cancellation()))
 }
 
+#[expect(clippy::disallowed_methods, reason = "called on a blocking thread")]
 fn empty_folder(workspace: &Path, path: &str) -> Result<PathBuf, StepError> {
     let folder = paths::writable(workspace, path).map_err(PathError::step)?;
     std::fs::create_dir_all(&folder)?;

@@ -48,5 +48,5 @@ async fn unless_cancelled<T>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {
-    tokio::task::spawn_blocking(work).await.map_err(StepError::from)?
+    surefoot::files::blocking(work).await.map_err(StepError::from)?
 }

@@ -1,10 +1,13 @@
 //! Keeps the paths that a workflow names inside the run's workspace.
 
+#![expect(clippy::disallowed_methods, reason = "looks and makes folders; nothing that a step left is opened here")]
+
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use surefoot::StepError;
+use surefoot::files::FileError;
 
 /// Why a path is refused, or could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +21,11 @@ pub(super) enum PathError {
     #[error("there is no `{0}` in the workspace")]
     Missing(String),
     #[error("cannot use `{path}` in the workspace: {error}")]
-    Io { path: String, error: io::Error },
+    Io {
+        path: String,
+        #[source]
+        error: io::Error,
+    },
 }
 
 impl PathError {
@@ -35,6 +42,22 @@ impl PathError {
             Self::Io { .. } => StepError::from(self),
             _ => StepError::fatal(self),
         }
+    }
+}
+
+/// The error of a file of the workspace that cannot be written.
+pub(super) fn not_written(path: &str, error: FileError) -> StepError {
+    match error {
+        FileError::Io(error) => StepError::caused_by(format!("cannot write `{path}`"), error),
+        error => StepError::fatal(format!("cannot write `{path}`: {error}")),
+    }
+}
+
+/// The error of a file of the workspace that cannot be read.
+pub(super) fn not_read(path: &str, error: FileError) -> StepError {
+    match error {
+        FileError::Io(error) => StepError::caused_by(format!("cannot read `{path}`"), error),
+        error => StepError::fatal(format!("cannot read `{path}`: {error}")),
     }
 }
 

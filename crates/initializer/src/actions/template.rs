@@ -1,18 +1,17 @@
 //! `template.render`: renders a folder or a file of the workspace into another place of it.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use surefoot::files::{self, FileError, Links};
 use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::fields::Fields;
 use super::{blocking, paths};
-use crate::template::{Content, Entry, Template, load_folder, render};
+use crate::template::{Content, Entry, LARGEST_FILE, Template, load_folder, render};
 
 const FIELDS: Fields = Fields { required: &["from", "to"], one_of: &[], optional: &["values"] };
 
@@ -53,27 +52,22 @@ fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
     for entry in &entries {
         let to = if is_folder { format!("{}/{}", input.to, entry.path) } else { input.to.clone() };
         let path = paths::writable(workspace, &to).map_err(paths::PathError::step)?;
-        write(&path, &entry.content).map_err(|error| format!("cannot write `{to}`: {error}"))?;
+        write(&path, &entry.content).map_err(|error| paths::not_written(&to, error))?;
     }
     Ok(entries.len())
 }
 
 /// A template of one file; its own name is not rendered.
 fn single(file: &Path, from: &str) -> Result<Result<Template, crate::template::TemplateError>, StepError> {
-    let failed = |error: io::Error| StepError::from(format!("cannot read `{from}`: {error}"));
-    let bytes = fs::read(file).map_err(failed)?;
-    let executable = fs::metadata(file).map_err(failed)?.permissions().mode() & 0o100 != 0;
+    let bytes = files::read(file, Links::Refuse, LARGEST_FILE).map_err(|error| paths::not_read(from, error))?;
+    let executable = file.metadata()?.permissions().mode() & 0o100 != 0;
     let entry = Entry { path: "file".to_owned(), content: Content::File { bytes, executable } };
     Ok(Template::new(from, None, vec![entry]))
 }
 
-fn write(path: &Path, content: &Content) -> io::Result<()> {
+fn write(path: &Path, content: &Content) -> Result<(), FileError> {
     match content {
-        Content::File { bytes, executable } => {
-            fs::write(path, bytes)?;
-            let mode = if *executable { 0o755 } else { 0o644 };
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
-        }
-        Content::Symlink { target } => symlink(target, path),
+        Content::File { bytes, executable } => files::write(path, bytes, if *executable { 0o755 } else { 0o644 }),
+        Content::Symlink { target } => Ok(symlink(target, path)?),
     }
 }

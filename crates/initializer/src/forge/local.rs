@@ -1,11 +1,17 @@
 //! The `local` forge: bare repositories in one folder. A repository appears there whole, with its mark, or not at all.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "short calls in the folder of repositories, where no step leaves anything"
+)]
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use surefoot::files;
 use tempfile::TempDir;
 
 use super::{ForgeError, Mark};
@@ -189,7 +195,7 @@ impl LocalForge {
         let leaving = self.folder.join(format!(".{name}.{}.old", mark.run));
         let gone = self.folder.join(format!(".{name}.{}.gone", mark.run));
         // What an earlier attempt decided to remove goes; where it had not decided, the repository comes back.
-        remove_all(&gone)?;
+        remove_all(&gone).await?;
         if leaving.exists() && !path.exists() {
             fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
         }
@@ -204,7 +210,7 @@ impl LocalForge {
             return Err(error);
         }
         fs::rename(&leaving, &gone).map_err(ForgeError::io(format!("remove {}", path.display())))?;
-        remove_all(&gone)?;
+        remove_all(&gone).await?;
         sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
         Ok(true)
     }
@@ -257,8 +263,14 @@ fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn remove_all(path: &Path) -> Result<(), ForgeError> {
-    match fs::remove_dir_all(path) {
+/// Removes a folder off the runtime's threads: a repository may be large.
+async fn remove_dir_all(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    files::blocking(move || fs::remove_dir_all(path)).await?
+}
+
+async fn remove_all(path: &Path) -> Result<(), ForgeError> {
+    match remove_dir_all(path).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(ForgeError::Io { what: format!("remove {}", path.display()), error })
         }
@@ -270,7 +282,7 @@ fn remove_all(path: &Path) -> Result<(), ForgeError> {
 /// What cannot be removed at all is left to the next attempt.
 async fn empty(folder: &Path) {
     for _ in 0..500 {
-        match fs::remove_dir_all(folder) {
+        match remove_dir_all(folder).await {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
             _ => return,
         }

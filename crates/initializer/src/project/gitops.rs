@@ -42,7 +42,7 @@ impl StepHandler for SetUpGitOps {
         let files = wanted(&self.0, &project, &run, visibility, &environments);
         let fleet = self.0.open_fleet(&context).await?;
         self.0.reached(&context, 20, format!("{} files for {}", files.len(), fleet.url())).await;
-        let scratch = self.0.scratch(&context)?;
+        let scratch = self.0.scratch(&context).await?;
         let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &files };
         let said = context.clone();
         let published = fleet.publish(&scratch.sub("fleet")?, change, &move |line| said.log(line)).await.or_step()?;
@@ -61,7 +61,7 @@ impl StepHandler for SetUpGitOps {
             return Ok(());
         }
         let run = context.run_id().to_string();
-        let scratch = self.0.scratch(&context)?;
+        let scratch = self.0.scratch(&context).await?;
         let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &[] };
         let said = context.clone();
         let fleet = self.0.fleet(&context)?;

@@ -52,7 +52,7 @@ impl StepHandler for PushTemplate {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: Input = context.input()?;
         let run = context.run_id().to_string();
-        let scratch = self.0.scratch(&context)?;
+        let scratch = self.0.scratch(&context).await?;
         let push = self.open(&scratch, &input.project).await?;
         let commit = match push.look(&run).await.or_step()? {
             Found::Ours(commit) => {
@@ -75,7 +75,7 @@ impl StepHandler for PushTemplate {
             Ok(false) | Err(ForgeError::Taken(_)) => return Ok(()),
             Err(error) => return Err(error).or_step(),
         }
-        let scratch = self.0.scratch(&context)?;
+        let scratch = self.0.scratch(&context).await?;
         match self.open(&scratch, &input.project).await?.look(&mark.run).await.or_step()? {
             Found::Nothing => Ok(()),
             Found::Strangers => Err(StepError::fatal(strangers(&input.project))),

@@ -1,5 +1,7 @@
 //! Folders for work in progress: removed when the attempt ends, and by the next attempt when it was killed.
 
+#![expect(clippy::disallowed_methods, reason = "called on a blocking thread")]
+
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use surefoot::files;
 use surefoot::{StepContext, StepError};
 
 use super::ProjectConfig;
@@ -97,9 +98,13 @@ impl Shared {
     }
 
     /// A folder for the work of this attempt.
-    pub(super) fn scratch(&self, context: &StepContext) -> Result<Scratch, StepError> {
+    pub(super) async fn scratch(&self, context: &StepContext) -> Result<Scratch, StepError> {
         let folder = self.data_dir.join("scratch");
-        Scratch::new(&folder, &context.idempotency_key())
+        let parent = folder.clone();
+        let key = context.idempotency_key();
+        files::blocking(move || Scratch::new(&parent, &key))
+            .await
+            .and_then(|made| made)
             .map_err(ForgeError::io(format!("create a folder in {}", folder.display())))
             .or_step()
     }

@@ -2,9 +2,13 @@
 //! system lets go of the lock when that process dies, however it dies and on whichever machine it was; a note that nobody
 //! holds is of a push that was cut short.
 
+#![expect(clippy::disallowed_methods, reason = "looks at the names of a repository and removes one file")]
+
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use surefoot::files::{self, Links};
 
 const PREFIX: &str = "surefoot-push.";
 
@@ -49,7 +53,7 @@ impl Dead {
     }
 
     fn read(path: PathBuf) -> Option<Self> {
-        let file = File::open(&path).ok()?;
+        let (file, _) = files::open(&path, Links::Refuse).ok()?;
         file.try_lock().ok()?;
         let began = file.metadata().ok()?.modified().ok()?;
         Some(Self { path, began })
@@ -64,7 +68,7 @@ impl Dead {
 /// When the pushes began that are under way in a repository.
 pub(super) fn living(repository: &Path) -> Vec<SystemTime> {
     let began = |path: PathBuf| {
-        let file = File::open(path).ok()?;
+        let (file, _) = files::open(&path, Links::Refuse).ok()?;
         matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| file.metadata().ok()?.modified().ok())?
     };
     notes(repository).filter_map(began).collect()

@@ -4,7 +4,7 @@ use super::{Content, Entry, TemplateError};
 
 const MIB: u64 = 1024 * 1024;
 /// The largest file.
-pub(super) const FILE: u64 = 10 * MIB;
+pub(crate) const FILE: u64 = 10 * MIB;
 /// All files together.
 pub(super) const TOTAL: u64 = 64 * MIB;
 /// Files.

@@ -1,7 +1,11 @@
 //! Loads a template: a built-in one by name, a folder, or any Git URL.
 
+#![expect(clippy::disallowed_methods, reason = "a folder is walked on a blocking thread")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use surefoot::files::{self, Links};
 
 use super::limits::Gauge;
 use super::{Content, Entry, Template, TemplateError, builtin, builtin_names, remote};
@@ -117,7 +121,7 @@ pub async fn load(source: Source, scratch: &Path) -> Result<Template, LoadError>
             Ok(builtin(&name).ok_or_else(unknown)??)
         }
         Source::Folder(folder) => {
-            let reading = tokio::task::spawn_blocking(move || load_folder(&folder));
+            let reading = files::blocking(move || load_folder(&folder));
             Ok(reading.await.map_err(|error| TemplateError(error.to_string()))??)
         }
         Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch).await,
@@ -185,8 +189,8 @@ impl Walk {
         }
         if metadata.is_file() {
             let executable = is_executable(&metadata);
-            return self
-                .push(path, metadata.len(), || Ok(Content::File { bytes: fs::read(at).map_err(failed)?, executable }));
+            let read = || files::read(at, Links::Refuse, metadata.len()).map_err(|error| failed(error.into()));
+            return self.push(path, metadata.len(), || Ok(Content::File { bytes: read()?, executable }));
         }
         if !metadata.is_symlink() {
             return Err(TemplateError::at(&path, "is neither a file, a folder nor a symbolic link"));

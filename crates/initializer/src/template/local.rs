@@ -6,15 +6,22 @@
 //! there can read all the rest by themselves, and whichever process carries the run on finds it there. What Surefoot keeps
 //! to itself is no template for anybody.
 
-use std::fs::{self, File};
+#![expect(clippy::disallowed_methods, reason = "appends a line before a run is submitted")]
+
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use surefoot::files::{self, Links};
 
 use super::load::is_bare;
 use super::{Source, TemplateError, builtin_names};
 
 /// In the data directory: a folder a line, as JSON, since a path may hold anything.
 const REMEMBERED: &str = "local-templates";
+
+/// The largest list that is read.
+const LARGEST_LIST: u64 = 1 << 20;
 
 /// Which folders and repositories of this machine may be templates.
 #[derive(Clone, Debug)]
@@ -108,7 +115,7 @@ impl LocalTemplates {
     }
 
     fn is_remembered(&self, path: &Path) -> bool {
-        let text = fs::read_to_string(&self.remembered).unwrap_or_default();
+        let text = files::read_text(&self.remembered, Links::Follow, LARGEST_LIST).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str::<PathBuf>(line).ok()).any(|known| known == path)
     }
 }
@@ -129,6 +136,8 @@ fn refused(text: &str) -> TemplateError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A folder with a data directory, credentials in it, and two templates beside it.

@@ -20,6 +20,7 @@ use std::fmt::Write as _;
 use surefoot::Digest;
 
 pub use builtin::{builtin, builtin_names};
+pub(crate) use limits::FILE as LARGEST_FILE;
 pub use load::{LoadError, Source, load, load_folder};
 pub use local::LocalTemplates;
 pub use manifest::Manifest;

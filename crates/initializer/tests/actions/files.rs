@@ -41,7 +41,7 @@ async fn files_outside_the_workspace_are_left_alone() {
     check("/tmp/surefoot-x", "content: ''", "leaves the workspace").await;
     check("out/x", "content: ''", "symbolic link").await;
     check("out", "content: ''", "symbolic link").await;
-    check("d", "content: ''", "is a folder").await;
+    check("d", "content: ''", "it is a folder").await;
     check("x", "content: '', mode: '999'", "the mode `999` is none").await;
     assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0);
 }

@@ -2,6 +2,8 @@
 //!
 //! Several servers on one database must have the same secret: a page that one of them made is answered by another.
 
+#![expect(clippy::disallowed_methods, reason = "read once, before the server starts")]
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -9,11 +11,15 @@ use std::path::Path;
 
 use ring::hmac;
 use surefoot::Secret;
+use surefoot::files::{self, Links};
 
 use super::random;
 
 /// Shorter secrets can be guessed by trying.
 const SHORTEST: usize = 32;
+
+/// The largest key file that is read.
+const LARGEST: u64 = 1 << 16;
 
 /// Signs what the server hands out and gets back: form tokens, widget links, the state of a sign-in under way.
 #[derive(Clone)]
@@ -90,7 +96,8 @@ impl ServerSecret {
         if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
             return Err(SecretError::Open(path.display().to_string()));
         }
-        Self::new(&Secret::new(fs::read_to_string(path).map_err(failed)?))
+        let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| failed(error.into()))?;
+        Self::new(&Secret::new(text))
     }
 
     fn key(&self, purpose: Purpose) -> hmac::Key {

@@ -1,6 +1,7 @@
 //! The dashboard in a real Chromium, over a real server with a real worker and store. Screenshots are kept in
 //! `target/browser`.
 
+#![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod acts;

@@ -7,12 +7,16 @@ use lettre::message::{Mailbox, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
+use surefoot::files::{self, Links};
 use surefoot::{AddressPolicy, BoxError};
 
 use super::message::Message;
 use super::{Email, SmtpSecurity, Tools, unreachable};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The largest file of certificates that is read.
+const LARGEST_CERTIFICATES: u64 = 1 << 20;
 
 pub(super) async fn send(
     mail: &Email,
@@ -61,7 +65,8 @@ fn tls(mail: &Email) -> Result<Tls, BoxError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut parameters = TlsParameters::builder(mail.host.clone());
     if let Some(path) = &mail.ca_file {
-        let pem = std::fs::read(path).map_err(|error| format!("cannot read ca_file {}: {error}", path.display()))?;
+        let pem = files::read(path, Links::Follow, LARGEST_CERTIFICATES)
+            .map_err(|error| format!("cannot read ca_file {}: {error}", path.display()))?;
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem)?);
     }
     let parameters = parameters.build_rustls()?;
