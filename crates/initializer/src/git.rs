@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -60,6 +61,12 @@ const TOKEN_HELPER: &str =
 /// How many lines of git's complaint an error repeats.
 const LINES_OF_ERROR: usize = 5;
 
+/// The longest output that is kept whole: the files of the largest template, and what git writes between them.
+const OUTPUT_LIMIT: usize = 96 * 1024 * 1024;
+
+/// How much of the end of git's complaint is kept.
+const ERROR_LIMIT: usize = 64 * 1024;
+
 /// Why git did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -84,6 +91,9 @@ pub enum GitError {
         /// The last lines that it wrote to standard error.
         message: String,
     },
+    /// It wrote more than is kept, and was stopped.
+    #[error("git {0} wrote more than {most} MiB and was stopped", most = OUTPUT_LIMIT / 1024 / 1024)]
+    TooMuchOutput(String),
     /// It was told to stop, because the step was.
     #[error("git {0} was stopped")]
     Cancelled(String),
@@ -160,6 +170,20 @@ impl Git {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds a setting, as after `-c`.
+    #[must_use]
+    pub fn setting(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+
+    /// The same git in another folder.
+    #[must_use]
+    pub fn in_folder(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = dir.into();
         self
     }
 
@@ -262,21 +286,58 @@ impl Git {
     }
 
     async fn output(&self, args: &[&str], input: Option<&[u8]>) -> Result<Vec<u8>, GitError> {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut out = Vec::new();
+        let ended = self.stream(args, input, |piece| {
+            if out.len() + piece.len() > OUTPUT_LIMIT {
+                return ControlFlow::Break(());
+            }
+            out.extend_from_slice(piece);
+            ControlFlow::Continue(())
+        });
+        match ended.await? {
+            ControlFlow::Continue(()) => Ok(out),
+            ControlFlow::Break(()) => {
+                Err(GitError::TooMuchOutput(args.first().copied().unwrap_or_default().to_owned()))
+            }
+        }
+    }
+
+    /// Runs git, and hands on what it writes to standard output as it comes. A `Break` stops git and is given back.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn stream(
+        &self,
+        args: &[&str],
+        input: Option<&[u8]>,
+        mut on_output: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, GitError> {
+        let stop = self.cancel.child_token();
+        let mut flow = ControlFlow::Continue(());
+        let mut err = Vec::new();
         let mut command = self.command(args);
-        let ended = process::run(&mut command, input, &self.cancel, |stream, piece| match stream {
-            Stream::Out => out.extend_from_slice(piece),
-            Stream::Err => err.extend_from_slice(piece),
+        let ended = process::run(&mut command, input, &stop, |stream, piece| match stream {
+            Stream::Out if flow.is_break() => {}
+            Stream::Out => {
+                flow = on_output(piece);
+                if flow.is_break() {
+                    stop.cancel();
+                }
+            }
+            Stream::Err => keep_end(&mut err, piece),
         });
         let ended = ended.await.map_err(|error| self.not_started(error))?;
         let command = args.first().copied().unwrap_or_default().to_owned();
+        if flow.is_break() {
+            return Ok(flow);
+        }
         if ended.cancelled {
             return Err(GitError::Cancelled(command));
         }
         if !ended.status.success() {
             return Err(GitError::Failed { command, status: ended.status, message: last_lines(&err) });
         }
-        Ok(out)
+        Ok(flow)
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -359,6 +420,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Appends a piece, and forgets the beginning of what has become too long.
+fn keep_end(kept: &mut Vec<u8>, piece: &[u8]) {
+    kept.extend_from_slice(piece);
+    if kept.len() > 2 * ERROR_LIMIT {
+        kept.drain(..kept.len() - ERROR_LIMIT);
+    }
+}
+
 fn last_lines(err: &[u8]) -> String {
     let text = text(err);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -438,6 +507,23 @@ mod tests {
         assert!(!git.test(&["diff", "--quiet"]).await.unwrap());
         assert!(git.test(&["diff", "--quiet", "no-such-thing"]).await.is_err());
         assert!(git.version().await.unwrap().starts_with('2'));
+    }
+
+    #[tokio::test]
+    async fn output_is_read_against_a_limit_as_it_comes() {
+        let (_folder, git) = repository().await;
+        let endless = ["-c", "alias.endless=!yes; true", "endless"];
+        assert!(matches!(git.run(&endless).await, Err(GitError::TooMuchOutput(_))));
+        let mut taken = 0;
+        let stopped = git.stream(&endless, None, |piece| {
+            taken += piece.len();
+            if taken > 1000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(stopped.await.unwrap().is_break());
+        assert!(taken < 1000 + 64 * 1024, "{taken}");
+        let complains = ["-c", "alias.complain=!yes oops | head -c 10000000 >&2; exit 1", "complain"];
+        let error = git.run(&complains).await.unwrap_err();
+        assert!(error.message().ends_with("oops") && error.message().len() < 100, "{error}");
     }
 
     #[tokio::test]

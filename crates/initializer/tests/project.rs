@@ -363,6 +363,7 @@ async fn a_failed_run_goes_on_from_its_failed_step() {
     let templates = tempfile::tempdir().unwrap();
     let template = templates.path().join("template");
     let world = World::with(|config| config.template_folders = vec![templates.path().to_owned()]).await;
+    write(&template, "surefoot-template.yaml", "");
     write(&template, "a.txt", "${{ nmae }}");
     let parameters = json!({ "name": "shop", "template": template, "gitops": false });
     let run = world.failed(parameters, "push_template", "a.txt: line 1: undefined value").await;

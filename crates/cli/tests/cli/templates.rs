@@ -8,6 +8,7 @@ use crate::place::Place;
 /// A folder that is a template.
 fn template(place: &Place, name: &str) {
     fs::create_dir_all(place.path().join(name)).unwrap();
+    fs::write(place.path().join(name).join("surefoot-template.yaml"), "").unwrap();
     fs::write(place.path().join(name).join("hello.txt"), "hello ${{ name }}\n").unwrap();
 }
 

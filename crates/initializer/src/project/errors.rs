@@ -36,7 +36,7 @@ impl IsFatal for NameError {
 
 impl IsFatal for GitError {
     fn is_fatal(&self) -> bool {
-        matches!(self, Self::Missing | Self::Argument { .. })
+        matches!(self, Self::Missing | Self::Argument { .. } | Self::TooMuchOutput(_))
     }
 }
 

@@ -123,7 +123,7 @@ impl PushTemplate {
         let source = self.0.templates.source(&input.template, reference).or_step()?;
         let template = load(source, &scratch.sub("template")?).await.or_step()?;
         context.log(format!("template {} {}: {} files", template.name, template.version, template.entries.len()));
-        let values = template.manifest.check_values(input.values.clone()).or_step()?;
+        let values = template.check_values(input.values.clone()).or_step()?;
         let scope = json!({
             "name": input.project, "description": input.description, "owner": input.owner,
             "environments": input.environments, "gitops": input.gitops, "values": values,

@@ -115,17 +115,18 @@ fn is_git_url(text: &str) -> bool {
 /// # Errors
 /// [`LoadError::Git`] when a remote repository cannot be read, which may pass; anything else will not.
 pub async fn load(source: Source, scratch: &Path) -> Result<Template, LoadError> {
-    match source {
+    let template = match source {
         Source::Builtin(name) => {
             let unknown = || TemplateError(format!("there is no built-in template `{name}`"));
-            Ok(builtin(&name).ok_or_else(unknown)??)
+            builtin(&name).ok_or_else(unknown)??
         }
         Source::Folder(folder) => {
             let reading = files::blocking(move || load_folder(&folder));
-            Ok(reading.await.map_err(|error| TemplateError(error.to_string()))??)
+            reading.await.map_err(|error| TemplateError(error.to_string()))??
         }
-        Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch).await,
-    }
+        Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch).await?,
+    };
+    Ok(template.of_project()?)
 }
 
 /// Why a template could not be loaded.

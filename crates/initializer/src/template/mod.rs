@@ -4,6 +4,7 @@
 //! so that every attempt of a run makes the same files to the byte.
 
 mod builtin;
+mod foreign;
 mod glob;
 mod language;
 mod limits;
@@ -14,9 +15,11 @@ mod path;
 mod remote;
 mod render;
 mod symlink;
+mod undecodable;
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
 use surefoot::Digest;
 
 pub use builtin::{builtin, builtin_names};
@@ -35,6 +38,9 @@ pub struct Template {
     pub version: String,
     /// What it says of itself.
     pub manifest: Manifest,
+    has_manifest: bool,
+    /// Whether its files are copied byte for byte: a project's template without a manifest.
+    pub is_copied: bool,
     /// Its files, by path.
     pub entries: Vec<Entry>,
 }
@@ -87,13 +93,40 @@ impl Template {
         let version = version.unwrap_or_else(|| digest(&entries));
         let (manifests, mut entries): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.path == manifest::FILE);
+        let has_manifest = !manifests.is_empty();
         let manifest = match manifests.first().map(|entry| &entry.content) {
             Some(Content::File { bytes, .. }) => Manifest::read(bytes)?,
             Some(Content::Symlink { .. }) => return Err(TemplateError::at(manifest::FILE, "is a symbolic link")),
             None => Manifest::default(),
         };
         entries.sort();
-        Ok(Self { name, version, manifest, entries })
+        Ok(Self { name, version, manifest, has_manifest, is_copied: false, entries })
+    }
+
+    /// The same as the template of a project: without a manifest it is copied as it is, unless it is one of another tool.
+    fn of_project(mut self) -> Result<Self, TemplateError> {
+        if !self.has_manifest {
+            foreign::check(&self.entries)?;
+            self.is_copied = true;
+        }
+        Ok(self)
+    }
+
+    /// Checks the values that a person gave, and fills in the defaults of what is absent.
+    ///
+    /// # Errors
+    /// Names each value that does not fit, and why.
+    pub fn check_values(&self, values: Value) -> Result<Value, TemplateError> {
+        let given = values.as_object().map(|values| values.keys().map(String::as_str).collect::<Vec<_>>());
+        let given = given.unwrap_or_default().join(", ");
+        if self.is_copied && !given.is_empty() {
+            return Err(TemplateError(format!(
+                "the template {} takes no values, but {given} was given: it has no {} and is copied as it is",
+                self.name,
+                manifest::FILE
+            )));
+        }
+        self.manifest.check_values(values)
     }
 }
 
@@ -148,6 +181,18 @@ mod tests {
         for other in [executable, file("a", "2"), file("c", "1"), symlink("a", "1")] {
             assert_ne!(base, version(&[other, b.clone()]));
         }
+    }
+
+    #[test]
+    fn without_a_manifest_nothing_is_rendered_and_no_value_is_taken() {
+        let copied = template([file("${{ name }}/a", "${{ gone")]).of_project().unwrap();
+        assert_eq!(render(&copied, &serde_json::json!({})).unwrap(), [file("${{ name }}/a", "${{ gone")]);
+        assert!(copied.check_values(Value::Null).is_ok() && copied.check_values(serde_json::json!({})).is_ok());
+        let error = copied.check_values(serde_json::json!({ "port": 1 })).unwrap_err().0;
+        assert!(error.contains("port was given") && error.contains("surefoot-template.yaml"), "{error}");
+        assert!(template([file("copier.yml", "")]).of_project().unwrap_err().0.contains("copier"));
+        let ours = template([file("copier.yml", ""), file("surefoot-template.yaml", "")]).of_project().unwrap();
+        assert!(!ours.is_copied);
     }
 
     #[test]

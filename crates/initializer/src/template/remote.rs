@@ -1,35 +1,103 @@
 //! Loads a template from a Git repository. Its objects are read as they are, without a checkout: no filter, attribute or
 //! line-end setting of anybody changes them.
 
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use super::limits::Gauge;
 use super::{Content, Entry, LoadError, Template, TemplateError};
 use crate::git::{Git, GitError, argument};
 
+/// The longest time that a repository may take. A few hundred bytes of trees can stand for billions of files.
+const TIME_LIMIT: Duration = Duration::from_secs(240);
+/// The largest repository that is fetched, in bytes as Git packs them.
+const FETCH_LIMIT: u64 = 256 * 1024 * 1024;
+/// Interval between two looks at the size of what a fetch has brought.
+const FETCH_LOOK: Duration = Duration::from_millis(200);
+/// The longest line of `ls-tree`: a mode, an id, a size and a path.
+const LONGEST_LINE: usize = 8 * 1024;
+
 pub(super) async fn load(url: &str, reference: Option<&str>, scratch: &Path) -> Result<Template, LoadError> {
     argument("template", url)?;
-    let git = Git::new(scratch);
-    git.run(&["init", "--quiet", "--bare"]).await?;
-    let commit = fetch(&git, url, reference).await?;
+    let loading = load_whole(url, reference, scratch);
+    tokio::time::timeout(TIME_LIMIT, loading).await.map_err(|_| {
+        let seconds = TIME_LIMIT.as_secs();
+        TemplateError(format!("reading the repository {url} took more than {seconds} s: use a smaller or nearer one"))
+    })?
+}
+
+async fn load_whole(url: &str, reference: Option<&str>, scratch: &Path) -> Result<Template, LoadError> {
+    let (git, commit) = match fetch_as("sha1", url, reference, scratch).await {
+        Err(LoadError::Git(error)) if error.message().contains("mismatched algorithms") => {
+            fetch_as("sha256", url, reference, scratch).await?
+        }
+        fetched => fetched?,
+    };
     let blobs = list(&git, &commit).await?;
     let entries = read(&git, blobs).await?;
     let name = reference.map_or_else(|| url.to_owned(), |reference| format!("{url}@{reference}"));
     Ok(Template::new(name, Some(format!("git:{commit}")), entries)?)
 }
 
+/// Fetches into a new repository of that object format, and gives it with the commit's id.
+async fn fetch_as(
+    format: &str,
+    url: &str,
+    reference: Option<&str>,
+    scratch: &Path,
+) -> Result<(Git, String), LoadError> {
+    let format = format!("--object-format={format}");
+    // One pack, whose size tells how much a fetch has brought.
+    let git = Git::new(scratch).setting("fetch.unpackLimit=1");
+    git.run(&["init", "--quiet", "--bare", &format, "repository"]).await?;
+    let folder = scratch.join("repository");
+    let git = git.in_folder(&folder);
+    let commit = fetch(&git, &folder, url, reference).await;
+    if commit.is_err() {
+        tokio::fs::remove_dir_all(&folder).await.map_err(|error| GitError::Start { dir: folder, error })?;
+    }
+    Ok((git, commit?))
+}
+
 /// Fetches the commit alone; where the server gives no commit by its id, everything.
-async fn fetch(git: &Git, url: &str, reference: Option<&str>) -> Result<String, GitError> {
+async fn fetch(git: &Git, folder: &Path, url: &str, reference: Option<&str>) -> Result<String, LoadError> {
     let wanted = argument("ref", reference.unwrap_or("HEAD"))?;
     let peeled = |name: &str| format!("{name}^{{commit}}");
-    match git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", url, wanted]).await {
-        Ok(_) => resolve(git, &peeled("FETCH_HEAD")).await,
-        Err(_) if is_commit(wanted) => {
-            git.run(&["fetch", "--quiet", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]).await?;
-            resolve(git, &peeled(wanted)).await
+    match within_limit(git, folder, &["fetch", "--quiet", "--depth=1", "--no-tags", url, wanted]).await {
+        Ok(()) => Ok(resolve(git, &peeled("FETCH_HEAD")).await?),
+        Err(LoadError::Git(error)) if is_commit(wanted) && !error.message().contains("mismatched algorithms") => {
+            let everything = ["fetch", "--quiet", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+            within_limit(git, folder, &everything).await?;
+            Ok(resolve(git, &peeled(wanted)).await?)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Runs a fetch, and stops it when it brings too much.
+async fn within_limit(git: &Git, folder: &Path, fetch: &[&str]) -> Result<(), LoadError> {
+    let mut fetching = std::pin::pin!(git.run(fetch));
+    loop {
+        let done = tokio::time::timeout(FETCH_LOOK, &mut fetching).await;
+        if packed(folder).await > FETCH_LIMIT {
+            let most = FETCH_LIMIT / 1024 / 1024;
+            return Err(TemplateError(format!("the template's repository is larger than {most} MiB")).into());
+        }
+        if let Ok(done) = done {
+            return Ok(done.map(drop)?);
+        }
+    }
+}
+
+/// The size of all packs, those under way included.
+async fn packed(folder: &Path) -> u64 {
+    let mut total = 0;
+    let Ok(mut packs) = tokio::fs::read_dir(folder.join("objects/pack")).await else { return 0 };
+    while let Ok(Some(pack)) = packs.next_entry().await {
+        total += pack.metadata().await.map_or(0, |metadata| metadata.len());
+    }
+    total
 }
 
 async fn resolve(git: &Git, name: &str) -> Result<String, GitError> {
@@ -47,11 +115,48 @@ struct Blob {
     id: String,
 }
 
+/// Lists the files, and stops at the first one that passes a limit: a commit can name more files than there is time for.
 async fn list(git: &Git, commit: &str) -> Result<Vec<Blob>, LoadError> {
-    let listing = git.run_bytes(&["ls-tree", "-r", "-z", "-l", "--full-tree", commit]).await?;
-    let mut gauge = Gauge::default();
-    let lines = listing.split(|byte| *byte == 0).filter(|line| !line.is_empty());
-    Ok(lines.map(|line| blob(line, &mut gauge)).collect::<Result<_, _>>()?)
+    let mut listing = Listing::default();
+    let mut refused = None;
+    let arguments = ["ls-tree", "-r", "-z", "-l", "--full-tree", commit];
+    let listed = git.stream(&arguments, None, |piece| match listing.take(piece) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            refused = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    let _: ControlFlow<()> = listed.await?;
+    match refused {
+        Some(error) => Err(error.into()),
+        None => Ok(listing.blobs),
+    }
+}
+
+/// What `ls-tree` has listed so far.
+#[derive(Default)]
+struct Listing {
+    blobs: Vec<Blob>,
+    gauge: Gauge,
+    /// The beginning of a line whose end is still to come.
+    rest: Vec<u8>,
+}
+
+impl Listing {
+    fn take(&mut self, piece: &[u8]) -> Result<(), TemplateError> {
+        for part in piece.split_inclusive(|byte| *byte == 0) {
+            self.rest.extend_from_slice(part);
+            if self.rest.len() > LONGEST_LINE {
+                return Err(TemplateError::at(&String::from_utf8_lossy(&self.rest[..100]), "its path is too long"));
+            }
+            if self.rest.pop_if(|last| *last == 0).is_some() {
+                self.blobs.push(blob(&self.rest, &mut self.gauge)?);
+                self.rest.clear();
+            }
+        }
+        Ok(())
+    }
 }
 
 /// `100644 blob 3b18e512... 12<TAB>path`
@@ -172,6 +277,60 @@ mod tests {
         {
             assert!(matches!(loaded(url, Some(reference)).await, Err(LoadError::Git(_))), "{url} {reference}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_repository_of_the_sha256_object_format_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = Git::new(folder.path()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
+        git.run(&["init", "--quiet", "--object-format=sha256"]).await.unwrap();
+        fs::write(folder.path().join("a.txt"), "a\n").unwrap();
+        git.run(&["add", "--all"]).await.unwrap();
+        git.run(&["commit", "--quiet", "-m", "first"]).await.unwrap();
+        let commit = git.run(&["rev-parse", "HEAD"]).await.unwrap().trim().to_owned();
+        assert_eq!(commit.len(), 64);
+        for reference in [None, Some("main"), Some(commit.as_str())] {
+            let template = loaded(folder.path().to_str().unwrap(), reference).await.unwrap();
+            assert_eq!(template.version, format!("git:{commit}"), "{reference:?}");
+            assert_eq!(template.entries.len(), 1);
+        }
+    }
+
+    /// A repository whose commit has `width` to the power of `depth` files, in as many objects as there are levels.
+    async fn bomb(folder: &Path, width: usize, depth: usize) {
+        let git = Git::new(folder).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
+        git.run(&["init", "--quiet"]).await.unwrap();
+        let mut id = git.run_with_input(&["hash-object", "-w", "--stdin"], b"x").await.unwrap().trim().to_owned();
+        let mut kind = "100644 blob";
+        for _ in 0..depth {
+            let tree = (0..width).map(|name| format!("{kind} {id}\t{name}\n")).collect::<String>();
+            id = git.run_with_input(&["mktree"], tree.as_bytes()).await.unwrap().trim().to_owned();
+            kind = "040000 tree";
+        }
+        let commit = git.run(&["commit-tree", "-m", "bomb", &id]).await.unwrap();
+        git.run(&["update-ref", "refs/heads/main", commit.trim()]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_commit_of_ten_billion_files_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        bomb(folder.path(), 10, 10).await;
+        let error = loaded(folder.path().to_str().unwrap(), None).await.unwrap_err().to_string();
+        assert!(error.contains("more than 10000 files"), "{error}");
+    }
+
+    #[test]
+    fn a_listing_is_read_in_pieces_of_any_size() {
+        let text = b"100644 blob 12 3\ta\x00100755 blob 34 5\tb/c d\0";
+        for size in 1..text.len() {
+            let mut listing = Listing::default();
+            for piece in text.chunks(size) {
+                listing.take(piece).unwrap();
+            }
+            let found = listing.blobs.iter().map(|blob| (blob.path.as_str(), blob.id.as_str())).collect::<Vec<_>>();
+            assert_eq!(found, [("a", "12"), ("b/c d", "34")]);
+        }
+        assert!(Listing::default().take(&[b'x'; LONGEST_LINE + 1]).is_err());
     }
 
     #[tokio::test]

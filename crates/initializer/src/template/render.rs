@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Content, Entry, Template, TemplateError, language, limits, path, symlink};
+use super::{Content, Entry, Template, TemplateError, language, limits, path, symlink, undecodable};
 
 /// Renders a template to the files of a project, by path. `scope` is what its expressions see.
 ///
@@ -16,6 +16,9 @@ use super::{Content, Entry, Template, TemplateError, language, limits, path, sym
 /// Names the file, and the line within it, of what is undefined; a path or link that would leave the project; two paths
 /// that are one on a case-insensitive file system.
 pub fn render(template: &Template, scope: &Value) -> Result<Vec<Entry>, TemplateError> {
+    if template.is_copied {
+        return copy(&template.entries);
+    }
     let scopes = Scopes::new(scope)?;
     let mut entries = Vec::with_capacity(template.entries.len());
     for entry in &template.entries {
@@ -31,6 +34,20 @@ pub fn render(template: &Template, scope: &Value) -> Result<Vec<Entry>, Template
     entries.sort();
     check(&entries)?;
     Ok(entries)
+}
+
+/// The files of a template that is copied as it is, within the rules for every project.
+fn copy(entries: &[Entry]) -> Result<Vec<Entry>, TemplateError> {
+    for entry in entries {
+        path::check(&entry.path).map_err(|message| TemplateError::at(&entry.path, message))?;
+        if let Content::File { bytes, .. } = &entry.content
+            && text_of(bytes).is_none()
+        {
+            undecodable::check(entry, bytes, true)?;
+        }
+    }
+    check(entries)?;
+    Ok(entries.to_vec())
 }
 
 /// What expressions see: on the whole, and for each environment.
@@ -65,15 +82,22 @@ fn render_entry(template: &Template, entry: &Entry, scope: &minijinja::Value) ->
     let path = render_path(&entry.path, scope)?;
     let content = match &entry.content {
         Content::File { bytes, executable } => {
-            let bytes = match text_of(bytes).filter(|_| !template.manifest.is_raw(&entry.path)) {
-                Some(text) => language::render(text, scope).map_err(at)?.into_bytes(),
-                None => bytes.clone(),
-            };
+            let bytes =
+                if template.manifest.is_raw(&entry.path) { bytes.clone() } else { rendered(entry, bytes, scope)? };
             Content::File { bytes, executable: *executable }
         }
         Content::Symlink { target } => Content::Symlink { target: language::render(target, scope).map_err(at)? },
     };
     Ok(Entry { path, content })
+}
+
+fn rendered(entry: &Entry, bytes: &[u8], scope: &minijinja::Value) -> Result<Vec<u8>, TemplateError> {
+    let Some(text) = text_of(bytes) else {
+        undecodable::check(entry, bytes, false)?;
+        return Ok(bytes.to_vec());
+    };
+    let text = language::render(text, scope).map_err(|message| TemplateError::at(&entry.path, message))?;
+    Ok(text.into_bytes())
 }
 
 fn render_path(text: &str, scope: &minijinja::Value) -> Result<String, TemplateError> {
@@ -214,9 +238,18 @@ mod tests {
 
     #[test]
     fn binary_files_are_copied_untouched() {
-        for bytes in [b"\0${{ name }}\r\n".to_vec(), b"\xff\xfe${{ name }}".to_vec()] {
-            let entry = Entry { path: "logo.png".to_owned(), content: Content::File { bytes, executable: false } };
-            assert_eq!(rendered([entry.clone()]).unwrap(), [entry]);
+        let logo = |bytes: &[u8]| Entry {
+            path: "logo.png".to_owned(),
+            content: Content::File { bytes: bytes.to_vec(), executable: false },
+        };
+        for bytes in [b"\0PNG\r\n${{".as_slice(), b"\xff\xfe\r\n"] {
+            assert_eq!(rendered([logo(bytes)]).unwrap(), [logo(bytes)]);
+        }
+        let raw = file("surefoot-template.yaml", "raw: ['*.png']");
+        for bytes in [b"\0${{ name }}\r\n".as_slice(), b"\xff\xfe${{ name }}"] {
+            let error = rendered([logo(bytes)]).unwrap_err();
+            assert!(error.contains("logo.png") && error.contains("${{ name }}") && error.contains("raw"), "{error}");
+            assert_eq!(rendered([raw.clone(), logo(bytes)]).unwrap(), [logo(bytes)]);
         }
     }
 

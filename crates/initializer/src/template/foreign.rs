@@ -1,0 +1,130 @@
+//! Recognises templates of other tools. Copied as they are they would give a project full of unrendered placeholders.
+
+use super::{Content, Entry, TemplateError, manifest};
+
+/// A tool whose templates Surefoot does not read.
+struct Tool {
+    name: &'static str,
+    /// Finds the file or folder by which a template of the tool is recognised.
+    sign: fn(&Entry) -> bool,
+}
+
+const TOOLS: [Tool; 8] = [
+    Tool {
+        name: "cookiecutter",
+        sign: |entry| {
+            let placeholder = |part: &str| part.contains("{{") && part.contains("cookiecutter");
+            entry.path == "cookiecutter.json" || entry.path.split('/').any(placeholder)
+        },
+    },
+    Tool {
+        name: "copier",
+        sign: |entry| {
+            matches!(entry.path.as_str(), "copier.yml" | "copier.yaml") || entry.path.contains("_copier_conf")
+        },
+    },
+    Tool {
+        name: "cargo-generate",
+        sign: |entry| {
+            let names = ["project-name", "crate_name"];
+            entry.path == "cargo-generate.toml" || entry.path == "Cargo.toml" && has_liquid(text(entry), &names)
+        },
+    },
+    Tool { name: "Backstage", sign: is_backstage },
+    Tool { name: "Yeoman", sign: |entry| entry.path == "package.json" && text(entry).contains("\"yeoman-generator\"") },
+    Tool { name: "Giter8", sign: |entry| entry.path == "src/main/g8/default.properties" },
+    Tool { name: "Maven archetype", sign: |entry| entry.path.ends_with("META-INF/maven/archetype-metadata.xml") },
+    Tool { name: "dotnet new", sign: |entry| entry.path == ".template.config/template.json" },
+];
+
+/// Refuses a template without a manifest of Surefoot's that is one of another tool.
+///
+/// # Errors
+/// Names the tool, the file that tells, and what can be done.
+pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
+    for tool in &TOOLS {
+        if let Some(entry) = entries.iter().find(|entry| (tool.sign)(entry)) {
+            return Err(TemplateError(format!(
+                "this is a {} template ({} tells), which Surefoot does not read: it renders templates that have a {} and \
+                 copies other repositories as they are; run {0} first and use what it makes, or, to copy this one unrendered, add \
+                 a {2} with `raw: [\"**\"]`",
+                tool.name,
+                entry.path,
+                manifest::FILE
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A YAML file of the kind Template whose API is Backstage's.
+fn is_backstage(entry: &Entry) -> bool {
+    let is_yaml = [".yaml", ".yml"].iter().any(|end| entry.path.ends_with(end));
+    if !is_yaml {
+        return false;
+    }
+    let has = |field: &str, fits: fn(&str) -> bool| {
+        let values = text(entry).lines().filter_map(|line| line.strip_prefix(field));
+        values.map(|value| value.trim().trim_matches(['"', '\''])).any(fits)
+    };
+    has("kind:", |kind| kind == "Template") && has("apiVersion:", |version| version.contains("backstage.io/"))
+}
+
+/// Whether a text has a Liquid placeholder that begins with one of `names`.
+fn has_liquid(text: &str, names: &[&str]) -> bool {
+    let mut placeholders = text.split("{{").skip(1).map(str::trim_start);
+    placeholders.any(|inside| names.iter().any(|name| inside.starts_with(name)))
+}
+
+/// A file's text; nothing for a link, and for what is no UTF-8.
+fn text(entry: &Entry) -> &str {
+    match &entry.content {
+        Content::File { bytes, .. } => std::str::from_utf8(bytes).unwrap_or_default(),
+        Content::Symlink { .. } => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::file;
+    use super::*;
+
+    #[test]
+    fn each_tool_is_named() {
+        let refused = |path: &str, content: &str, tool: &str| {
+            let error = check(&[file("a", ""), file(path, content)]).expect_err(path).0;
+            assert!(error.contains(&format!("a {tool} template ({path}")), "{error}");
+        };
+        refused("cookiecutter.json", "{}", "cookiecutter");
+        refused("{{cookiecutter.slug}}/setup.py", "", "cookiecutter");
+        refused("flask/{{ cookiecutter.slug }}/setup.py", "", "cookiecutter");
+        refused("copier.yml", "", "copier");
+        refused("copier.yaml", "", "copier");
+        refused("{{_copier_conf.answers_file}}.jinja", "", "copier");
+        refused("cargo-generate.toml", "", "cargo-generate");
+        refused("Cargo.toml", "[package]\nname = \"{{project-name}}\"\n", "cargo-generate");
+        refused("Cargo.toml", "[lib]\nname = \"{{ crate_name }}\"\n", "cargo-generate");
+        let backstage = "# x\napiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nspec: {}\n";
+        refused("template.yaml", backstage, "Backstage");
+        refused("templates/node/template.yml", &backstage.replace(": Template", ": 'Template'"), "Backstage");
+        refused("t.yaml", "kind: Template\napiVersion: \"backstage.io/v1beta2\"\n", "Backstage");
+        refused("package.json", r#"{"keywords": ["yeoman-generator"]}"#, "Yeoman");
+        refused("src/main/g8/default.properties", "", "Giter8");
+        refused("src/main/resources/META-INF/maven/archetype-metadata.xml", "", "Maven archetype");
+        refused(".template.config/template.json", "{}", "dotnet new");
+    }
+
+    #[test]
+    fn a_plain_repository_is_none_of_them() {
+        let plain = [
+            file("Cargo.toml", "[package]\nname = \"shop\"\ndescription = \"{{ text }}\"\n"),
+            file("template.yaml", "apiVersion: template.openshift.io/v1\nkind: Template\n"),
+            file("catalog-info.yaml", "apiVersion: backstage.io/v1alpha1\nkind: Component\n"),
+            file("docs/copier.yml", ""),
+            file("chart/templates/service.yaml", "name: {{ .Release.Name }}\n"),
+            file(".github/workflows/ci.yml", "env: ${{ secrets.TOKEN }}\n"),
+            file("package.json", r#"{"keywords": ["yeoman"]}"#),
+        ];
+        assert_eq!(check(&plain), Ok(()));
+    }
+}
