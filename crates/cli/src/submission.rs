@@ -1,11 +1,15 @@
 //! Handing a run to the store, and what the same request means the second time.
 
 use serde_json::{Value, json};
+use surefoot::store::RunFilter;
 use surefoot::workflow::without_secrets;
 use surefoot::{Client, Run, RunStatus, Submit, SubmitError, Workflow};
 
+use surefoot_initializer::project;
+use surefoot_initializer::template::LoadError;
+
 use crate::app::{App, person};
-use crate::errors::{Exit, Failure};
+use crate::errors::{Exit, Failure, unusable};
 use crate::host::{Host, Outcome};
 use crate::out;
 use crate::summary;
@@ -30,6 +34,31 @@ fn description(workflow: &Workflow, parameter: &str) -> Option<String> {
     Some(format!("{name}: {text}"))
 }
 
+/// Loads and renders the project's template as the first step does, so that a mistake is found before anything is written.
+/// A run that has the key already was checked when it was submitted.
+pub(crate) async fn check_content(app: &App, parameters: &Value, key: Option<&str>) -> Result<(), Failure> {
+    if let Some(key) = key
+        && is_taken(app, key).await
+    {
+        return Ok(());
+    }
+    let folder = tempfile::Builder::new().prefix("surefoot-template.").tempdir();
+    let folder = folder.map_err(|error| unusable("make a folder in", &std::env::temp_dir(), &error))?;
+    match project::check_content(parameters, folder.path()).await {
+        // A worker on another host may reach what this one does not.
+        Err(LoadError::Git(_)) if app.is_shared() => Ok(()),
+        checked => checked.map_err(|error| Failure::usage(error.to_string())),
+    }
+}
+
+/// Whether a run has the key. A store that is not there, or cannot be read, is for the submission to tell of.
+async fn is_taken(app: &App, key: &str) -> bool {
+    let Ok(client) = app.client().await else { return false };
+    let filter = RunFilter { key: Some(key.to_owned()), limit: 100, ..RunFilter::default() };
+    let runs = client.store().runs(filter).await.unwrap_or_default();
+    runs.iter().any(|run| run.head.status != RunStatus::Cancelled)
+}
+
 /// Hands a run to the store. The same request again gives the same run.
 pub(crate) async fn submit(client: &Client, submit: Submit, parameters: &Value) -> Result<(Run, bool), Failure> {
     match client.submit(submit.parameters(parameters.clone())).await {
@@ -49,9 +78,16 @@ fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
     let (id, status) = (run.id, run.head.status);
     let differences = differences(run.plan.parameters(), &run.parameters, parameters);
     let why = if differences.is_empty() { String::new() } else { format!(", with other parameters: {differences}") };
-    Failure::usage(format!("the name `{name}` is taken by run {id} ({status}){why}")).hint(format!(
-        "choose another name, or give the same parameters again to carry that run on; see `surefoot show {id}`"
-    ))
+    let hint = match status {
+        RunStatus::Failed => format!(
+            "`surefoot cancel {id} --undo --wait` takes back what that run made and frees the name: then give this command \
+             again; or give the earlier parameters to carry that run on"
+        ),
+        _ => format!(
+            "choose another name, or give the same parameters again to carry that run on; see `surefoot show {id}`"
+        ),
+    };
+    Failure::usage(format!("the name `{name}` is taken by run {id} ({status}){why}")).hint(hint)
 }
 
 /// `description was "a", is "b"` for each parameter that differs; of a secret one only that it does.

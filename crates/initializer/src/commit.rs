@@ -26,12 +26,11 @@ pub(crate) struct Commit<'a> {
 impl Commit<'_> {
     /// Makes the commit in a repository, on a branch of its own, and gives its id.
     pub(crate) async fn make(&self, git: &Git) -> Result<String, GitError> {
-        let arguments = ["fast-import", "--quiet", "--force", "--date-format=raw"];
-        Ok(git.run_with_input(&arguments, &self.stream()).await?.trim().to_owned())
+        import(git, &self.stream()).await
     }
 
     /// The commands for `git fast-import`; the last one has it print the commit's id.
-    fn stream(&self) -> Vec<u8> {
+    pub(crate) fn stream(&self) -> Vec<u8> {
         let seconds = self.at.as_micros().div_euclid(1_000_000);
         let mut stream = format!(
             "commit refs/surefoot/new\nmark :1\nauthor {IDENTITY} {seconds} +0000\ncommitter {IDENTITY} {seconds} +0000\n"
@@ -50,6 +49,12 @@ impl Commit<'_> {
         stream.extend(b"\nget-mark :1\n");
         stream
     }
+}
+
+/// Makes the commit of a stream that [`Commit::stream`] gave, and gives its id.
+pub(crate) async fn import(git: &Git, stream: &[u8]) -> Result<String, GitError> {
+    let arguments = ["fast-import", "--quiet", "--force", "--date-format=raw"];
+    Ok(git.run_with_input(&arguments, stream).await?.trim().to_owned())
 }
 
 fn put(stream: &mut Vec<u8>, entry: &Entry) {

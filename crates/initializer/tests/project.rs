@@ -236,7 +236,8 @@ async fn a_missing_credential_fails_at_once_and_a_found_one_is_never_written() {
 
     let world = World::of(Arc::new(Fixed), named).await;
     let run = world.completed(json!({ "name": "shop", "description": "not hunter2" })).await;
-    assert_eq!(output(&run, "resolve_credentials"), &json!({ "forge": "local", "credentials": ["forge-token"] }));
+    let resolved = output(&run, "resolve_credentials");
+    assert_eq!((&resolved["forge"], &resolved["credentials"]), (&json!("local"), &json!(["forge-token"])));
     let events = world.store.events(run.id, 0, 1000).await.unwrap();
     assert!(events.len() > 14 && !format!("{events:?}").contains("hunter2"));
 }
@@ -366,14 +367,78 @@ async fn a_failed_run_goes_on_from_its_failed_step() {
     write(&template, "surefoot-template.yaml", "");
     write(&template, "a.txt", "${{ nmae }}");
     let parameters = json!({ "name": "shop", "template": template, "gitops": false });
-    let run = world.failed(parameters, "push_template", "a.txt: line 1: undefined value").await;
-    let created = fs::metadata(world.repository("shop").join("config")).unwrap().modified().unwrap();
+    let run = world.failed(parameters, "resolve_credentials", "a.txt: line 1: undefined value").await;
+    assert_eq!(run.steps[0].attempt, 1, "no further attempt would help");
+    assert!(!world.repository("shop").exists(), "nothing was created");
     write(&template, "a.txt", "${{ name }}");
     world.client.retry(run.id, None, "ada").await.unwrap();
     let run = world.client.wait(run.id).await.unwrap();
     assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
     assert_eq!(world.git("shop", &["show", "main:a.txt"]).await, "shop");
-    assert_eq!(fs::metadata(world.repository("shop").join("config")).unwrap().modified().unwrap(), created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_template_or_values_is_found_before_anything_is_created() {
+    let templates = tempfile::tempdir().unwrap();
+    let at = |name: &str| templates.path().join(name);
+    write(&at("copier"), "copier.yml", "");
+    write(&at("plain"), "a.txt", "${{ secrets.X }}");
+    let world = World::with(|config| config.template_folders = vec![templates.path().to_owned()]).await;
+    let refused = async |name: &str, mut parameters: Value, expect: &str| {
+        parameters["name"] = json!(name);
+        let run = world.failed(parameters, "resolve_credentials", expect).await;
+        assert_eq!(run.steps[0].attempt, 1, "{name}: no further attempt would help");
+        assert!(!world.folder.path().join("repositories").exists(), "{name}: nothing is created");
+        world.undo(&run).await;
+    };
+    refused("foreign", json!({ "template": at("copier") }), "a copier template").await;
+    refused("value", json!({ "values": { "bogus": 1 } }), "values.bogus").await;
+    refused("value-2", json!({ "values": { "port": "x" } }), "values.port").await;
+    refused("plain-1", json!({ "template": at("plain"), "gitops": false, "values": { "x": 1 } }), "takes no values")
+        .await;
+    refused("plain-2", json!({ "template": at("plain") }), "-p gitops=false").await;
+    let twice = json!([{ "name": "qa" }, { "name": "qa", "approvals": 1 }]);
+    refused("twice", json!({ "environments": twice }), "`qa` is named twice").await;
+    // With the mistake corrected the same name is free.
+    world.completed(json!({ "name": "plain-2", "template": at("plain"), "gitops": false })).await;
+    assert_eq!(world.git("plain-2", &["show", "main:a.txt"]).await, "${{ secrets.X }}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_changes_after_it_was_prepared_changes_nothing() {
+    let templates = tempfile::tempdir().unwrap();
+    let template = templates.path().join("template");
+    write(&template, "a.txt", "first");
+    let world = World::with(|config| {
+        config.template_folders = vec![templates.path().to_owned()];
+        config.pace = Some(Duration::from_millis(300));
+    })
+    .await;
+    let id = world.submit(json!({ "name": "shop", "template": template, "gitops": false })).await.unwrap();
+    let mut watch = world.client.watch(id, 0);
+    while let Some(event) = watch.next().await.unwrap() {
+        if event.kind == "step.completed" && event.step.as_deref() == Some("resolve_credentials") {
+            fs::remove_dir_all(&template).unwrap();
+        }
+    }
+    let run = world.client.run(id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
+    assert_eq!(world.git("shop", &["show", "main:a.txt"]).await, "first");
+}
+
+/// As plans of earlier versions have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_whose_push_renders_the_template_still_runs() {
+    let world = World::new().await;
+    let mut workflow: Value = serde_json::from_str(project::workflow().json()).unwrap();
+    let mut content = workflow["steps"][0]["with"].as_object_mut().unwrap().remove("content").unwrap();
+    content["gitops"] = json!(false);
+    workflow["steps"][2]["with"] = content;
+    let submit = Submit::new(Arc::new(Workflow::from_json(&workflow.to_string()).unwrap()));
+    let run = world.client.submit(submit.parameters(json!({ "name": "shop" }))).await.unwrap().run;
+    let run = world.client.wait(run.id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
+    assert!(world.git("shop", &["show", "main:README.md"]).await.starts_with("# shop"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,10 +15,12 @@ pub(crate) async fn init(app: &App, args: &Init) -> Result<Exit, Failure> {
     let mut parameters = submission::fit(&workflow, given(args, workflow.parameters())?)?;
     let template = LocalTemplate::settle(&mut parameters, &app.settings)?;
     if args.dry_run {
+        submission::check_content(app, &parameters, None).await?;
         let plan = plan::dry_run(&workflow, parameters, Some(&args.name))?;
         return print_plan(app, &plan);
     }
     shipped::expect_tools(&workflow)?;
+    submission::check_content(app, &parameters, Some(&args.name)).await?;
     app.make_data_dir()?;
     template.allow(&app.settings)?;
     let request = Submit::new(workflow.clone()).key(&args.name);

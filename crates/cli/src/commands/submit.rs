@@ -24,6 +24,9 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
         _ => LocalTemplate::default(),
     };
     shipped::expect_tools(&workflow)?;
+    if workflow.name() == shipped::WORKFLOW {
+        submission::check_content(app, &parameters, args.key.as_deref()).await?;
+    }
     let store = app.store_with(workflow.clone()).await?;
     template.allow(&app.settings)?;
     queues::configure(store.as_ref(), &app.settings).await?;

@@ -66,6 +66,72 @@ fn a_folder_that_a_command_names_is_used_also_by_another_process() {
 }
 
 #[test]
+fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
+    let place = Place::new();
+    fs::create_dir_all(place.path().join("foreign")).unwrap();
+    fs::write(place.path().join("foreign/cookiecutter.json"), "{}").unwrap();
+    template(&place, "broken");
+    fs::write(place.path().join("broken/hello.txt"), "one\n${{ nmae }}\n").unwrap();
+    fs::create_dir_all(place.path().join("plain")).unwrap();
+    fs::write(place.path().join("plain/ci.yml"), "${{ secrets.X }}").unwrap();
+    fs::create_dir_all(place.path().join("old")).unwrap();
+    fs::write(place.path().join("old/hello.txt"), b"Gr\xfc\xdfe ${{ name }}\n").unwrap();
+    for command in [
+        &["init", "shop"][..],
+        &["init", "shop", "--dry-run"],
+        &["submit", "project-initialization", "-p", "name=shop"],
+    ] {
+        let check = |more: &[&str], expect: &str| {
+            let ran = place.run(&[command, more].concat());
+            assert!(
+                ran.status == 2 && ran.stderr.contains(expect),
+                "{command:?} {more:?}: {} {}",
+                ran.status,
+                ran.stderr
+            );
+        };
+        check(&["-p", "template=foreign"], "a cookiecutter template");
+        check(&["-p", "template=broken"], "hello.txt: line 2");
+        check(&["-p", "template=plain"], "-p gitops=false");
+        check(&["-p", "template=old", "-p", "gitops=false"], "hello.txt: is no UTF-8 text");
+        check(&["-p", "values={\"bogus\":1}"], "values.bogus");
+        check(&["-p", "environments=[{\"name\":\"qa\"},{\"name\":\"qa\",\"approvals\":1}]"], "named twice");
+    }
+    assert!(!place.data().exists(), "something was written");
+    // Corrected, the same name goes on.
+    let ran = place.run(&["init", "shop", "--template", "plain", "-p", "gitops=false"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(files(&place, "shop"), ["ci.yml"]);
+}
+
+#[test]
+fn a_finished_run_needs_its_template_no_more() {
+    let place = Place::new();
+    template(&place, "mine");
+    let init = ["init", "one", "--template", "./mine", "-p", "gitops=false"];
+    assert_eq!(place.run(&init).status, 0);
+    fs::remove_file(place.path().join("mine/surefoot-template.yaml")).unwrap();
+    fs::write(place.path().join("mine/copier.yml"), "").unwrap();
+    let ran = place.run(&init);
+    assert!(ran.status == 0 && ran.stderr.contains("completed already"), "{} {}", ran.status, ran.stderr);
+}
+
+#[test]
+fn a_failed_run_says_how_its_name_becomes_free() {
+    let place = Place::new();
+    fs::create_dir_all(place.data().join("repositories/shop.git")).unwrap();
+    assert_eq!(place.run(&["init", "shop"]).status, 1);
+    let ran = place.run(&["init", "shop", "--values", "port=9000"]);
+    let run = place.json(&["runs"])[0]["id"].as_str().unwrap().to_owned();
+    let command = format!("surefoot cancel {run} --undo --wait");
+    assert!(ran.status == 2 && ran.stderr.contains("--undo --wait"), "{}", ran.stderr);
+    fs::remove_dir(place.data().join("repositories/shop.git")).unwrap();
+    let words = command.split(' ').skip(1).collect::<Vec<_>>();
+    assert_eq!(place.run(&words).status, 0);
+    assert_eq!(place.run(&["init", "shop", "--values", "port=9000"]).status, 0);
+}
+
+#[test]
 fn what_surefoot_keeps_to_itself_is_no_template() {
     let place = Place::new();
     fs::create_dir_all(place.data().join("credentials")).unwrap();

@@ -3,11 +3,13 @@
 //! A handler is thin: it reads its input, says how far it is, and calls what does the work (`forge`, `template`,
 //! `gitops`, `push`), which knows nothing of steps.
 
+mod content;
 mod credentials;
 mod environments;
 mod errors;
 mod finalize;
 mod gitops;
+mod prepared;
 mod push;
 mod push_template;
 mod records;
@@ -20,6 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use surefoot::{Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
+
+pub use content::check_content;
 
 use crate::template::LocalTemplates;
 use shared::Shared;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use surefoot::Timestamp;
 
-use crate::commit::Commit;
+use crate::commit::{self, Commit};
 use crate::git::{Git, GitError};
 use crate::push_lock;
 use crate::template::Entry;
@@ -21,6 +21,17 @@ pub(super) struct FirstCommit<'a> {
     /// Name and version of the template.
     pub(super) template: &'a str,
     pub(super) files: &'a [Entry],
+}
+
+impl FirstCommit<'_> {
+    /// The commit as `git fast-import` reads it.
+    pub(super) fn stream(&self) -> Vec<u8> {
+        let Self { project, run, template, .. } = self;
+        let message = format!(
+            "Initialise {project}\n\nSurefoot-Project: {project}\nSurefoot-Run: {run}\nSurefoot-Template: {template}\n"
+        );
+        Commit { message: &message, at: self.at, parent: None, removed: &[], files: self.files }.stream()
+    }
 }
 
 /// What is in a project's repository.
@@ -70,13 +81,9 @@ impl Push {
         Ok(ours.map_or(Found::Strangers, |(commit, _)| Found::Ours(commit.to_owned())))
     }
 
-    /// Makes the commit, here and not yet there.
-    pub(super) async fn commit(&self, first: &FirstCommit<'_>) -> Result<String, GitError> {
-        let FirstCommit { project, run, template, .. } = first;
-        let message = format!(
-            "Initialise {project}\n\nSurefoot-Project: {project}\nSurefoot-Run: {run}\nSurefoot-Template: {template}\n"
-        );
-        Commit { message: &message, at: first.at, parent: None, removed: &[], files: first.files }.make(&self.git).await
+    /// Makes the commit that [`FirstCommit::stream`] wrote down, here and not yet there.
+    pub(super) async fn import(&self, stream: &[u8]) -> Result<String, GitError> {
+        commit::import(&self.git, stream).await
     }
 
     /// Pushes the commit, provided that there is no main branch yet.
@@ -149,7 +156,7 @@ mod tests {
         let mut commits = Vec::new();
         for scene in [&one, &two] {
             let push = scene.attempt("a").await;
-            let commit = push.commit(&first(&files)).await.unwrap();
+            let commit = push.import(&first(&files).stream()).await.unwrap();
             push.push(&commit).await.unwrap();
             assert_eq!(scene.remote_git(&["rev-parse", "main"]).await, commit);
             commits.push(commit);
@@ -166,7 +173,7 @@ mod tests {
             if reached >= 1 {
                 assert_eq!(killed.look("r1").await.unwrap(), Found::Nothing);
             }
-            let commit = if reached >= 2 { Some(killed.commit(&first(&files)).await.unwrap()) } else { None };
+            let commit = if reached >= 2 { Some(killed.import(&first(&files).stream()).await.unwrap()) } else { None };
             if reached >= 3 {
                 killed.push(commit.as_deref().unwrap()).await.unwrap();
             }
@@ -175,7 +182,7 @@ mod tests {
                 Found::Ours(commit) => commit,
                 found => {
                     assert_eq!((found, reached < 3), (Found::Nothing, true));
-                    let commit = next.commit(&first(&files)).await.unwrap();
+                    let commit = next.import(&first(&files).stream()).await.unwrap();
                     next.push(&commit).await.unwrap();
                     commit
                 }
@@ -191,9 +198,9 @@ mod tests {
     async fn a_main_branch_that_is_there_is_never_pushed_over() {
         let scene = Scene::new().await;
         let push = scene.attempt("a").await;
-        let commit = push.commit(&first(&[file("a", "1")])).await.unwrap();
+        let commit = push.import(&first(&[file("a", "1")]).stream()).await.unwrap();
         let zombie = scene.attempt("zombie").await;
-        let other = zombie.commit(&first(&[file("a", "newer")])).await.unwrap();
+        let other = zombie.import(&first(&[file("a", "newer")]).stream()).await.unwrap();
         push.push(&commit).await.unwrap();
         assert!(zombie.push(&other).await.is_err());
         assert_eq!(zombie.look("r1").await.unwrap(), Found::Ours(commit.clone()));
@@ -205,7 +212,7 @@ mod tests {
     async fn ours_is_found_below_what_people_pushed_since() {
         let scene = Scene::new().await;
         let push = scene.attempt("a").await;
-        let ours = push.commit(&first(&[file("a", "1")])).await.unwrap();
+        let ours = push.import(&first(&[file("a", "1")]).stream()).await.unwrap();
         push.push(&ours).await.unwrap();
         let git = Git::new(scene.remote()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
         let tree = scene.remote_git(&["rev-parse", "main^{tree}"]).await;

@@ -8,6 +8,7 @@ use surefoot::files;
 use surefoot::{StepContext, StepError};
 
 use super::ProjectConfig;
+use super::content::{Content, ContentRequest};
 use super::errors::OrStep;
 use super::scratch::Scratch;
 use crate::forge::{ForgeError, LocalForge, Mark, NewRepository, Visibility};
@@ -107,6 +108,19 @@ impl Shared {
             .and_then(|made| made)
             .map_err(ForgeError::io(format!("create a folder in {}", folder.display())))
             .or_step()
+    }
+
+    /// Loads and renders what a project begins with.
+    pub(super) async fn content(
+        &self,
+        context: &StepContext,
+        request: ContentRequest,
+        scratch: &Scratch,
+    ) -> Result<Content, StepError> {
+        let source = self.templates.source(&request.template, request.reference()).or_step()?;
+        let content = request.render(source, &scratch.sub("template")?).await.or_step()?;
+        context.log(content.summary());
+        Ok(content)
     }
 
     /// Says how far a step is, and takes a third of its pace over it: each step says so three times.

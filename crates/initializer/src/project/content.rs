@@ -1,0 +1,124 @@
+//! The content of a project: its template loaded, its values checked and every file rendered, before anything is created.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use surefoot::Timestamp;
+
+use super::push::FirstCommit;
+use crate::environment::Environment;
+use crate::gitops::{check_environments, check_project};
+use crate::template::{Entry, LoadError, Source, Template, TemplateError, load, render};
+
+/// What decides the content of a project.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ContentRequest {
+    pub(super) project: String,
+    pub(super) template: String,
+    /// The branch, tag or commit of the template; the default one when empty.
+    #[serde(default, rename = "ref")]
+    reference: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    environments: Vec<Environment>,
+    #[serde(default)]
+    gitops: bool,
+    #[serde(default)]
+    values: Value,
+}
+
+/// A project's files, and the template that they come from.
+pub(super) struct Content {
+    project: String,
+    pub(super) template: Template,
+    pub(super) files: Vec<Entry>,
+}
+
+impl ContentRequest {
+    /// Reads the parameters of the shipped workflow.
+    fn of_parameters(parameters: &Value) -> Result<Self, TemplateError> {
+        let fields = json!({
+            "project": parameters["name"], "template": parameters["template"], "ref": parameters["template_ref"],
+            "description": parameters["description"], "owner": parameters["owner"], "gitops": parameters["gitops"],
+            "environments": parameters["environments"], "values": parameters["values"],
+        });
+        Self::deserialize(fields).map_err(|error| TemplateError(format!("the parameters of the project: {error}")))
+    }
+
+    pub(super) fn reference(&self) -> Option<&str> {
+        if self.reference.is_empty() { None } else { Some(&self.reference) }
+    }
+
+    /// Loads the template and renders it. `scratch` is an empty folder.
+    ///
+    /// # Errors
+    /// [`LoadError::Git`] may pass. Any other is a mistake in the request or the template, and says what to do.
+    pub(super) async fn render(self, source: Source, scratch: &Path) -> Result<Content, LoadError> {
+        let wrong = |error: crate::gitops::NameError| TemplateError(error.to_string());
+        check_project(&self.project).map_err(wrong)?;
+        check_environments(&self.environments).map_err(wrong)?;
+        let template = load(source, scratch).await?;
+        // Rendering is work for the processor, as long as a template makes it.
+        let rendering = tokio::task::spawn_blocking(move || self.rendered(template));
+        Ok(rendering.await.map_err(|error| TemplateError(format!("the template cannot be rendered: {error}")))??)
+    }
+
+    fn rendered(self, template: Template) -> Result<Content, TemplateError> {
+        let values = template.check_values(self.values)?;
+        let scope = json!({
+            "name": self.project, "description": self.description, "owner": self.owner,
+            "environments": self.environments, "gitops": self.gitops, "values": values,
+        });
+        let files = render(&template, &scope)?;
+        if self.gitops {
+            overlays(&template, &files, &self.environments)?;
+        }
+        Ok(Content { project: self.project, template, files })
+    }
+}
+
+impl Content {
+    /// The first commit, as `git fast-import` reads it.
+    pub(super) fn first_commit(&self, run: &str, at: Timestamp) -> Vec<u8> {
+        let template = format!("{} {}", self.template.name, self.template.version);
+        FirstCommit { project: &self.project, run, at, template: &template, files: &self.files }.stream()
+    }
+
+    /// What people read of it.
+    pub(super) fn summary(&self) -> String {
+        let Template { name, version, is_copied, .. } = &self.template;
+        let how = if *is_copied { "copied as they are: there is no surefoot-template.yaml" } else { "rendered" };
+        format!("template {name} {version}: {} files, {how}", self.files.len())
+    }
+}
+
+/// Checks what the parameters of the shipped workflow say of the project's content, as the first step does: loads the
+/// template and renders it. `scratch` is an empty folder.
+///
+/// # Errors
+/// [`LoadError::Git`] may pass. Any other is a mistake in the parameters or the template, and says what to do.
+pub async fn check_content(parameters: &Value, scratch: &Path) -> Result<(), LoadError> {
+    let request = ContentRequest::of_parameters(parameters)?;
+    let source = Source::parse(&request.template, request.reference())?;
+    request.render(source, scratch).await.map(drop)
+}
+
+/// Refuses a project without what GitOps applies.
+fn overlays(template: &Template, files: &[Entry], environments: &[Environment]) -> Result<(), TemplateError> {
+    for Environment { name, .. } in environments {
+        let folder = format!("deploy/overlays/{name}/");
+        if !files.iter().any(|file| file.path.starts_with(&folder)) {
+            return Err(TemplateError(format!(
+                "the template {} has no folder {folder}, from which GitOps deploys {name}: initialise with `-p gitops=false`, or \
+                 add the folder to the template (`environment` in a path gives one for each)",
+                template.name
+            )));
+        }
+    }
+    Ok(())
+}
