@@ -1,7 +1,7 @@
 //! The steps of a run that wait for a person, and how to answer them.
 
+use surefoot::Run;
 use surefoot::state::Wait;
-use surefoot::{Run, StepPlan, StepState, StepStatus};
 
 /// A step that waits for a person.
 #[derive(Debug)]
@@ -16,24 +16,12 @@ pub(crate) struct Question<'a> {
 
 /// Those that wait for an answer now.
 pub(crate) fn open(run: &Run) -> Vec<Question<'_>> {
-    let mut open = Vec::new();
-    for (plan, step) in run.plan.steps().iter().zip(&run.steps) {
-        if let Some(words) = words(step) {
-            open.push(question(run, plan, step, words));
-        }
-    }
-    open
+    run.asks().map(|(position, wait)| question(run, position, wait)).into_iter().collect()
 }
 
-fn question<'a>(run: &Run, plan: &'a StepPlan, step: &'a StepState, words: &str) -> Question<'a> {
+fn question(run: &Run, position: usize, wait: Wait) -> Question<'_> {
+    let (plan, step) = (&run.plan.steps()[position], &run.steps[position]);
+    let words = if wait == Wait::Approval { "approve|reject" } else { "rerun|skip|fail" };
     let how = format!("surefoot answer {} {} {words}", run.id, plan.id);
     Question { step: &plan.id, says: step.message.as_deref(), how }
-}
-
-fn words(step: &StepState) -> Option<&'static str> {
-    match (step.status, step.wait) {
-        (StepStatus::Waiting, Some(Wait::Approval)) => Some("approve|reject"),
-        (StepStatus::Waiting, Some(Wait::Interrupted)) => Some("rerun|skip|fail"),
-        _ => None,
-    }
 }

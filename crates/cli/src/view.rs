@@ -36,6 +36,8 @@ struct StepView {
     completed_at: Option<String>,
     error: Option<String>,
     output: Option<Value>,
+    undo: Option<&'static str>,
+    undo_note: Option<String>,
 }
 
 impl From<&Run> for RunView {
@@ -71,6 +73,8 @@ impl From<(&StepPlan, &StepState)> for StepView {
             completed_at: time(step.completed_at),
             error: step.error.clone(),
             output: step.output.clone(),
+            undo: step.undo.map(|undo| undo.as_str()),
+            undo_note: step.undo_note.clone(),
         }
     }
 }

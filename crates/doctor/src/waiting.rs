@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use surefoot::state::Wait;
 use surefoot::store::RunFilter;
 use surefoot::{QueueInfo, Run, RunStatus, Store, StoreError, Timestamp};
 
@@ -80,7 +79,7 @@ fn late_queue(name: &str, waits: &[Duration], queues: &[QueueInfo]) -> Finding {
 
 /// Runs that wait for a person.
 fn asking(runs: &[Run], now: Timestamp) -> Option<Finding> {
-    let asking = runs.iter().filter(|run| run.head.available_at.is_none() && waits_for_person(run)).collect::<Vec<_>>();
+    let asking = runs.iter().filter(|run| run.asks().is_some()).collect::<Vec<_>>();
     let longest = asking.iter().map(|run| now.since(run.created_at)).max()?;
     let names = asking.iter().map(|run| run.key.clone().unwrap_or_else(|| run.id.to_string())).collect::<Vec<_>>();
     let found = format!(
@@ -94,10 +93,6 @@ fn asking(runs: &[Run], now: Timestamp) -> Option<Finding> {
         Finding::note(SUBJECT, found, means)
             .advice("`surefoot answer RUN STEP ...`; `surefoot show RUN` says which step"),
     )
-}
-
-fn waits_for_person(run: &Run) -> bool {
-    run.steps.iter().any(|step| matches!(step.wait, Some(Wait::Interrupted | Wait::Approval)))
 }
 
 fn paused(queue: &QueueInfo) -> Option<Finding> {

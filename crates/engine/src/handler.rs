@@ -37,8 +37,10 @@ pub trait StepHandler: Send + Sync + 'static {
 
     /// Takes back what the step made, and only that. Called for a step that completed, failed or was interrupted, so what
     /// it made may be there in part or not at all. [`StepContext::previous_output`] is the step's output, if it completed.
-    async fn undo(&self, _context: StepContext) -> Result<(), StepError> {
-        Ok(())
+    ///
+    /// A handler without an undo keeps what it made, and people read so.
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
+        Ok(Undone::Kept(format!("{} has no undo: what it made stays as it is", context.action())))
     }
 
     /// Checks a step's `with` when a workflow is read: values may still be expressions.
@@ -48,6 +50,17 @@ pub trait StepHandler: Send + Sync + 'static {
     fn check(&self, _with: &Value) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// What an undo came to, when it did not fail. People read the texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// The step made nothing that outlives its run.
+    Nothing,
+    /// What the step made is gone: names it.
+    Removed(String),
+    /// What the step made, or a part of it, stays: names it and the reason.
+    Kept(String),
 }
 
 /// What an attempt came to, when it did not fail.
@@ -421,6 +434,11 @@ impl StepContext {
         self.0.run.created_at
     }
 
+    /// The step's action.
+    pub fn action(&self) -> &str {
+        &self.0.run.plan.steps()[self.0.position].action
+    }
+
     /// The step's id.
     pub fn step_id(&self) -> &str {
         &self.0.run.plan.steps()[self.0.position].id
@@ -452,9 +470,10 @@ impl StepContext {
         self.0.run.steps[self.0.position].checkpoint.as_ref()
     }
 
-    /// A person's answer to what this step asked: `{"answer", "by", "note"}`.
+    /// A person's approval of what this step asked: `{"answer", "by", "note"}`. The answer to an interruption is none.
     pub fn answer(&self) -> Option<&Value> {
-        self.0.run.steps[self.0.position].answer.as_ref()
+        let answer = self.0.run.steps[self.0.position].answer.as_ref()?;
+        (answer["answer"] == "approve").then_some(answer)
     }
 
     /// Notes something for the next attempt. It is durable when this returns.

@@ -46,7 +46,8 @@ pub use event::{Event, NewEvent};
 pub use expression::language;
 pub use expression::{ExpressionError, Scope, render, render_value, truthy};
 pub use handler::{
-    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, handler_fn,
+    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, Undone,
+    handler_fn,
 };
 pub use id::{Digest, RunId, WorkerId};
 pub use network::{Network, NetworkError};

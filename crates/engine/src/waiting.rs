@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::state::{RunStatus, StepState, Wait};
+use crate::state::{RunStatus, StepState};
 use crate::store::{RunFilter, WorkerInfo};
 use crate::{QueueInfo, Rate, Run, Store, StoreError, Timestamp};
 
@@ -131,9 +131,9 @@ pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiti
 }
 
 fn answer(run: &Run) -> Option<Waiting> {
-    let asks = |wait| matches!(wait, Some(Wait::Approval | Wait::Interrupted)) && run.head.available_at.is_none();
-    let (plan, step) = run.plan.steps().iter().zip(&run.steps).find(|(_, step)| asks(step.wait))?;
-    Some(Waiting::Answer { step: plan.id.clone(), question: step.message.clone() })
+    let (position, _) = run.asks()?;
+    let step = run.plan.steps()[position].id.clone();
+    Some(Waiting::Answer { step, question: run.steps[position].message.clone() })
 }
 
 /// What a deferred step waits for until `until`.

@@ -12,7 +12,7 @@ use surefoot::state::CancelMode;
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
     Client, Handlers, MAX_DEFERRALS, Outcome, Output, Run, RunStatus, StepContext, StepError, StepHandler, Submit,
-    SystemClock, Waiting, Worker, WorkerHandle, WorkerOptions, Workflow,
+    SystemClock, Undone, Waiting, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_store_tests::MemoryStore;
 
@@ -40,8 +40,8 @@ impl StepHandler for Forge {
         self.call().map(|()| Output::none().into())
     }
 
-    async fn undo(&self, _context: StepContext) -> Result<(), StepError> {
-        self.call()
+    async fn undo(&self, _context: StepContext) -> Result<Undone, StepError> {
+        self.call().map(|()| Undone::Nothing)
     }
 }
 
@@ -54,7 +54,7 @@ impl StepHandler for Makes {
         Err(StepError::fatal("half made"))
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         self.0.undo(context).await
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use surefoot::state::CancelMode;
 use surefoot::{
     Client, Handlers, Outcome, Output, Run, RunId, RunStatus, StepContext, StepError, StepHandler, Store, Submit,
-    SubmitError, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
+    SubmitError, SystemClock, Undone, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_store_tests::MemoryStore;
 
@@ -27,8 +27,8 @@ impl StepHandler for Make {
         Ok(Output::new(json!({ "bound": bound }))?.require("forge:1").release("forge:any").into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
-        if context.has_resource("forge:1") { Ok(()) } else { Err(StepError::needs("forge:1")) }
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
+        if context.has_resource("forge:1") { Ok(Undone::Nothing) } else { Err(StepError::needs("forge:1")) }
     }
 }
 
@@ -41,7 +41,7 @@ impl StepHandler for Leave {
         Ok(Output::none().into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         Make.undo(context).await
     }
 }

@@ -16,7 +16,7 @@ type Rule = fn(&mut Edit) -> Result<(), RuleError>;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule, at the step that is next, by the name under which the table shows it.
-const RULES: [(&str, Rule); 25] = [
+const RULES: [(&str, Rule); 26] = [
     ("claim", |edit| edit.claim(WorkerId::from_bytes([1; 16]))),
     ("start_step", |edit| at_next(edit, Edit::start_step)),
     ("skip_step", |edit| at_next(edit, |edit, step| edit.skip_step(step, "its condition gave false"))),
@@ -41,6 +41,7 @@ const RULES: [(&str, Rule); 25] = [
     ("answer approve", |edit| answer(edit, Answer::Approve)),
     ("answer reject", |edit| answer(edit, Answer::Reject)),
     ("undo a step", |edit| undo(edit, None)),
+    ("keep at an undo", keep),
     ("fail an undo", |edit| undo(edit, Some("it stays"))),
 ];
 
@@ -66,8 +67,16 @@ fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
     match (Edit::next_undo(edit.run()), error) {
         (Some(step), Some(error)) => edit.undo_failed(step, error),
         (Some(step), None) => edit.undo_step(step, Undo::Done, None),
-        (None, _) => edit.cancelled("cancelled, and undone"),
+        (None, _) => edit.end_undo(),
     }
+    Ok(())
+}
+
+/// The undo of the next step keeps what it made.
+fn keep(edit: &mut Edit) -> Result<(), RuleError> {
+    edit.begin_undo()?;
+    let step = Edit::next_undo(edit.run()).ok_or_else(|| RuleError("nothing is left to undo".to_owned()))?;
+    edit.undo_step(step, Undo::Kept, Some("it has no undo"));
     Ok(())
 }
 
@@ -139,10 +148,10 @@ fn each_state_allows_these_rules_and_no_other() {
     let expected = "
 queued: claim, skip_step, fail_step, cancel, cancel undo
 running: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running a step: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running, between steps: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running a step: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
+running, between steps: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
 running, all passed: complete_run, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running, to be undone: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running, to be undone: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
 waiting for a retry: claim, skip_step, fail_step, cancel, cancel undo
 waiting for approval: claim, skip_step, fail_step, cancel, cancel undo, answer approve, answer reject
 waiting, interrupted: claim, skip_step, fail_step, cancel, cancel undo, answer rerun, answer skip, answer fail
@@ -192,7 +201,12 @@ fn check_step_by_step(before: &Run, after: &Run, rule: &str) {
     let named = rule.starts_with("retry ");
     for (before, after) in before.steps.iter().zip(&after.steps) {
         if before.status == StepStatus::Completed && !named {
-            let undone = surefoot::state::StepState { undo: after.undo, error: after.error.clone(), ..before.clone() };
+            let undone = surefoot::state::StepState {
+                undo: after.undo,
+                undo_note: after.undo_note.clone(),
+                error: after.error.clone(),
+                ..before.clone()
+            };
             assert_eq!(*after, undone, "a completed step stays completed");
         }
         let counts_on = after.attempt >= before.attempt && after.interruptions >= before.interruptions;
@@ -262,6 +276,46 @@ fn interruptions_have_a_cap() {
     assert_eq!((twice.head.status, twice.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
     let anew = after(twice, "retry, claim, start_step, interrupt");
     assert_eq!(anew.head.status, RunStatus::Queued, "a person's retry forgets them");
+}
+
+#[test]
+fn a_question_is_answered_once() {
+    let asked = after(run(OnInterrupt::Ask), "claim, start_step, ask_step");
+    let interrupted = after(run(OnInterrupt::Ask), "claim, start_step, interrupt");
+    for (asked, first, second) in [
+        (&asked, "answer approve", ["answer approve", "answer reject"]),
+        (&interrupted, "answer rerun", ["answer skip", "answer fail"]),
+    ] {
+        let answered = after(asked.clone(), first);
+        for (run, name) in [answered.clone(), after(answered, "claim")].iter().zip(second) {
+            let error = apply(run, rule(name)).unwrap_err().to_string();
+            assert!(error.contains("is answered already: ann answered"), "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn the_answer_to_an_interruption_is_no_approval_and_replaces_none() {
+    let run = after(run(OnInterrupt::Ask), "claim, start_step, ask_step, answer approve, claim, start_step, interrupt");
+    let approved = run.steps[0].answer.clone().expect("it was approved");
+    assert_eq!((approved["answer"].as_str(), &run.steps[0].decision), (Some("approve"), &None));
+    let again = after(run, "answer rerun");
+    assert_eq!(again.steps[0].answer, Some(approved));
+    assert_eq!(again.steps[0].decision.as_ref().and_then(|given| given["answer"].as_str()), Some("rerun"));
+    let later = after(again, "claim, start_step, interrupt");
+    assert_eq!(later.steps[0].status, StepStatus::Failed, "past its cap");
+}
+
+#[test]
+fn an_undo_says_what_was_kept() {
+    let failed = after(run(OnInterrupt::Rerun), "claim, start_step, complete_step, start_step, fail_step, cancel undo");
+    let undone = after(failed.clone(), "claim, undo a step, undo a step, undo a step");
+    assert_eq!(undone.head.error.as_deref(), Some("cancelled, and what it made is undone"));
+    let kept = after(failed, "claim, keep at an undo, undo a step, undo a step");
+    assert_eq!((kept.steps[1].undo, kept.steps[1].undo_note.as_deref()), (Some(Undo::Kept), Some("it has no undo")));
+    assert_eq!(kept.head.error.as_deref(), Some("cancelled, and undone except for what these steps made: two"));
+    let error = apply(&kept, rule("cancel undo")).unwrap_err().to_string();
+    assert!(error.contains("left nothing to undo"), "{error}");
 }
 
 #[test]

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use surefoot::state::{Answer, CancelMode};
+use surefoot::state::{Answer, CancelMode, Undo};
 use surefoot::workflow::{Backoff, OnInterrupt, RetryPolicy};
 use surefoot::{
     Client, CredentialError, CredentialSource, Handlers, Outcome, Output, Run, RunStatus, Secret, StepContext,
-    StepError, StepHandler, StepStatus, Store, Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
-    handler_fn,
+    StepError, StepHandler, StepStatus, Store, Submit, SystemClock, Undone, Worker, WorkerHandle, WorkerOptions,
+    Workflow, handler_fn,
 };
 use surefoot_store_tests::{FaultyStore, MemoryStore};
 
@@ -188,9 +188,9 @@ impl StepHandler for Making {
         Ok(output.into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         self.0.lock().unwrap().push(format!("-{}", context.step_id()));
-        Ok(())
+        Ok(Undone::Removed(format!("the thing {}", context.step_id())))
     }
 }
 
@@ -225,6 +225,30 @@ async fn cancel_stops_and_undo_takes_back_last_step_first_with_its_records() {
     assert_eq!(run.head.progress, 50, "nor is an undo");
     assert_eq!(ledger.lock().unwrap().join(" "), "+a +b +hangs -hangs -b -a");
     assert_eq!(store.records(Default::default()).await.unwrap(), []);
+    worker.stop().await;
+}
+
+/// A handler without an undo keeps what it made, and the run does not claim otherwise.
+#[tokio::test]
+async fn an_undo_of_a_handler_without_one_is_kept() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let fails = handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("broken")));
+    let handlers = Handlers::new()
+        .with("make", Making(Arc::default()))
+        .with("plain", handler_fn(async |_: StepContext, _: Value| Ok(Value::Null)))
+        .with("fails", fails);
+    let worker = worker(&store, handlers, &folder).await;
+    let client = worker.client();
+    let builder = Workflow::builder("mixed").step("a", "make").step("b", "plain").step("c", "fails");
+    let run = finish(&client, builder.build().unwrap()).await;
+    client.cancel(run.id, CancelMode::Undo, "me").await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    let undo = |step: usize| (run.steps[step].undo, run.steps[step].undo_note.as_deref());
+    assert_eq!(undo(0), (Some(Undo::Done), Some("the thing a")));
+    assert_eq!(undo(1), (Some(Undo::Kept), Some("plain has no undo: what it made stays as it is")));
+    assert_eq!(run.head.error.as_deref(), Some("cancelled, and undone except for what these steps made: b, c"));
+    let kinds: Vec<String> = store.events(run.id, 0, 100).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert!(kinds.contains(&"step.undo_kept".to_owned()), "{kinds:?}");
     worker.stop().await;
 }
 
@@ -457,6 +481,49 @@ async fn on_interrupt_ask_waits_for_a_person_and_takes_the_answer() {
     client.answer(run.id, "risky", Answer::Rerun, "me", None).await.unwrap();
     let run = client.wait(run.id).await.unwrap();
     assert_eq!((run.head.status, calls.load(Ordering::SeqCst)), (RunStatus::Completed, 2));
+    second.stop().await;
+}
+
+/// A handler that asks for approval was interrupted before it asked: to run it again is no approval.
+#[tokio::test]
+async fn the_answer_to_an_interruption_is_no_approval() {
+    struct Asking(AtomicU32);
+
+    #[async_trait]
+    impl StepHandler for Asking {
+        async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
+            if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::future::pending::<()>().await;
+            }
+            match context.answer() {
+                Some(answer) => Ok(Output::new(answer)?.into()),
+                None => Ok(Outcome::Ask { question: "go on?".into(), checkpoint: Value::Null }),
+            }
+        }
+    }
+
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let handlers = Handlers::new().with("ask", Asking(AtomicU32::new(0)));
+    let workflow = Workflow::builder("asks").step_with("ask", "ask", |step| step.on_interrupt(OnInterrupt::Ask));
+    let first = worker(&store, handlers.clone(), &folder).await;
+    let submit = Submit::new(Arc::new(workflow.build().unwrap()));
+    let run = first.client().submit(submit).await.unwrap().run;
+    until(&first.client(), &run, StepStatus::Running, 0).await;
+    first.stop().await;
+    let second = worker(&store, handlers, &folder).await;
+    let client = second.client();
+    client.answer(run.id, "ask", Answer::Rerun, "me", None).await.unwrap();
+    let asks = async {
+        while client.run(run.id).await.unwrap().asks().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asks)
+        .await
+        .expect("it asks, and does not take `rerun` for `approve`");
+    client.answer(run.id, "ask", Answer::Approve, "me", None).await.unwrap();
+    let run = client.wait(run.id).await.unwrap();
+    assert_eq!(run.steps[0].output.as_ref().map(|output| output["answer"].clone()), Some(json!("approve")));
     second.stop().await;
 }
 

@@ -21,6 +21,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, name: "deferrals", sql: include_str!("../migrations/0002_deferrals.sql") },
     Migration { version: 3, name: "requirements", sql: include_str!("../migrations/0003_requirements.sql") },
+    Migration { version: 4, name: "undo_notes", sql: include_str!("../migrations/0004_undo_notes.sql") },
 ];
 
 /// The statements of every migration, in order.

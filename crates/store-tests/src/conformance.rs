@@ -38,7 +38,7 @@ macro_rules! conformance {
                 an_unknown_run, a_waiting_run_is_cancelled_at_once, a_running_run_is_cancelled_by_its_worker,
                 an_undo_outweighs_a_stop, a_cancel_that_comes_too_late, an_undo_that_was_asked_for_in_time_is_done, a_cancel_races_with_a_commit_that_waits,
                 a_cancel_outlives_its_worker, a_retry_goes_on_where_it_failed, a_retry_from_an_earlier_step,
-                a_question_is_answered, an_answer_again_keeps_the_place, an_interruption_is_answered,
+                a_question_is_answered, a_question_is_answered_once, one_of_many_answers_holds, an_interruption_is_answered,
             }
             undo {
                 a_failed_run_is_undone, a_failed_undo_is_retried, a_cancelled_run_is_undone_after_its_key_went,

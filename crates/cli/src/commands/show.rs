@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use surefoot::state::Undo;
 use surefoot::{Run, StepPlan, StepState, Timestamp};
 
 use crate::app::App;
@@ -62,13 +63,23 @@ fn text(run: &Run, waiting: Option<String>) -> String {
 
 fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {
     let took = step.started_at.zip(step.completed_at).map(|(start, end)| summary::short(end.since(start)));
-    let says = step.error.as_deref().or(step.message.as_deref()).map(clean).unwrap_or_default();
+    let says = undone(step).or(step.error.clone()).or(step.message.clone()).map(|text| clean(&text));
     vec![
         plan.id.clone(),
         step.status.to_string(),
         if step.attempt == 0 { String::new() } else { step.attempt.to_string() },
         step.started_at.filter(|_| step.attempt > 0).map(time).unwrap_or_default(),
         took.filter(|_| step.attempt > 0).unwrap_or_default(),
-        says,
+        says.unwrap_or_default(),
     ]
+}
+
+/// What became of the step's undo.
+fn undone(step: &StepState) -> Option<String> {
+    let note = step.undo_note.as_deref().unwrap_or("nothing");
+    match step.undo? {
+        Undo::Done => Some(format!("undone: removed {note}")),
+        Undo::Kept => Some(format!("kept: {note}")),
+        Undo::Running | Undo::Interrupted | Undo::Failed => None,
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
-use surefoot::{Clock as _, Handlers, Outcome, StepContext, StepError, StepHandler, SystemClock};
+use surefoot::{Clock as _, Handlers, Outcome, StepContext, StepError, StepHandler, SystemClock, Undone};
 
 use super::ledger::{Ledger, Line, What};
 use super::sabotage::{self, Act};
@@ -51,7 +51,7 @@ impl StepHandler for Witness {
         result
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         self.handler.undo(context).await
     }
 

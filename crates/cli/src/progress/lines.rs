@@ -49,7 +49,9 @@ fn of_step(picture: &Picture, id: &str, event: &Event) -> Option<String> {
         "step.interrupted" => format!("interrupted: {}; it will run again", text("reason")),
         "step.answered" => format!("{} answered: {}", text("by"), text("answer")),
         "step.undo_running" => "taking back what it made".to_owned(),
-        "step.undo_done" => "undone".to_owned(),
+        "step.undo_done" if event.data["note"].is_string() => format!("undone: removed {}", text("note")),
+        "step.undo_done" => "undone: nothing to remove".to_owned(),
+        "step.undo_kept" => format!("kept: {}", text("note")),
         "step.undo_failed" => format!("could not be undone: {}", text("error")),
         _ => return None,
     })

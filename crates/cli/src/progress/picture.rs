@@ -119,6 +119,7 @@ impl StepPicture {
             "step.interrupted" => self.stand(StepStatus::Waiting, Some("interrupted")),
             "step.undo_running" => self.message = Some("taking back what it made".to_owned()),
             "step.undo_done" => self.message = Some("undone".to_owned()),
+            "step.undo_kept" => self.message = Some("kept".to_owned()),
             "step.undo_failed" => self.message = data["error"].as_str().map(super::clean),
             _ => {}
         }

@@ -56,6 +56,8 @@ fn show_gives_the_documented_shape() {
         "completed_at",
         "error",
         "output",
+        "undo",
+        "undo_note",
     ];
     assert_eq!(keys(&run["steps"][0]), fields);
     assert_eq!((&run["key"], &run["queue"], &run["status"]), (&"k".into(), &"lane".into(), &"completed".into()));

@@ -309,6 +309,7 @@ impl Edit {
         step.status = StepStatus::Waiting;
         step.wait = Some(if asks { Wait::Interrupted } else { Wait::Worker });
         if asks {
+            step.decision = None;
             self.wait_until(None);
         } else {
             self.requeue();
@@ -338,17 +339,41 @@ impl Edit {
         }
     }
 
-    /// The step to undo next: the last one that ever began and is not undone.
+    /// The step to undo next: the last one that ever began and is neither undone nor kept.
     pub fn next_undo(run: &Run) -> Option<usize> {
-        run.steps.iter().rposition(|step| step.started_at.is_some() && step.undo != Some(Undo::Done))
+        run.steps.iter().rposition(StepState::remains)
     }
 
-    /// The undoing of a step begins, succeeds or fails.
-    pub fn undo_step(&mut self, position: usize, undo: Undo, error: Option<&str>) {
+    /// The undoing of a step begins or ends. `note` is what was removed, what was kept and why, or why the undo failed.
+    pub fn undo_step(&mut self, position: usize, undo: Undo, note: Option<&str>) {
         let step = self.touch(position);
         step.undo = Some(undo);
-        step.error = error.map(str::to_owned).or(step.error.take());
-        self.say_of(position, &format!("step.undo_{undo}"), json!({ "error": error }));
+        step.undo_note = None;
+        let data = match undo {
+            Undo::Running | Undo::Interrupted => Value::Null,
+            Undo::Done | Undo::Kept => {
+                step.undo_note = note.map(str::to_owned);
+                json!({ "note": note })
+            }
+            Undo::Failed => {
+                step.error = note.map(str::to_owned).or(step.error.take());
+                json!({ "error": note })
+            }
+        };
+        self.say_of(position, &format!("step.undo_{undo}"), data);
+    }
+
+    /// Every step is undone or kept: the run is cancelled, and its reason names what was kept.
+    pub fn end_undo(&mut self) {
+        let steps = self.run.plan.steps().iter().zip(&self.run.steps);
+        let kept = steps.filter(|(_, step)| step.undo == Some(Undo::Kept)).map(|(plan, _)| plan.id.as_str());
+        let kept = names(kept.collect());
+        let reason = if kept.is_empty() {
+            "cancelled, and what it made is undone".to_owned()
+        } else {
+            format!("cancelled, and undone except for what these steps made: {kept}")
+        };
+        self.cancelled(&reason);
     }
 
     /// What a completed undo takes back of the records.
@@ -452,5 +477,17 @@ impl Edit {
         }
         let step = &self.run.plan.steps()[position].id;
         Err(RuleError(format!("cannot {verb} step {step}: it is {status}")))
+    }
+}
+
+/// Steps named in a text.
+const NAMED: usize = 10;
+
+/// The names of steps in one line of a bounded length.
+pub(super) fn names(steps: Vec<&str>) -> String {
+    let named = steps.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match steps.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }

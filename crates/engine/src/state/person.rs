@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::json;
 
 use super::edit::{Edit, RuleError};
-use super::{CancelMode, RunStatus, StepState, StepStatus, Wait};
+use super::{CancelMode, RunStatus, StepState, Wait};
 
 /// A person's answer to a step that waits for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub enum Answer {
     Approve,
     /// The handler's question is answered with no: the step fails.
     Reject,
+}
+
+impl Answer {
+    /// The kind of wait that it answers.
+    const fn answers(self) -> Wait {
+        match self {
+            Self::Rerun | Self::Skip | Self::Fail => Wait::Interrupted,
+            Self::Approve | Self::Reject => Wait::Approval,
+        }
+    }
 }
 
 impl fmt::Display for Answer {
@@ -115,24 +125,18 @@ impl Edit {
     /// When the step waits for none, or for one of another kind, or when the run is being cancelled.
     pub fn answer(&mut self, step: &str, answer: Answer, by: &str, note: Option<&str>) -> Result<(), RuleError> {
         let position = self.position(step)?;
-        let state = &self.run.steps[position];
-        let fits = match (state.status, state.wait) {
-            (StepStatus::Waiting, Some(Wait::Interrupted)) => {
-                matches!(answer, Answer::Rerun | Answer::Skip | Answer::Fail)
-            }
-            (StepStatus::Waiting, Some(Wait::Approval)) => matches!(answer, Answer::Approve | Answer::Reject),
-            _ => return Err(RuleError(format!("step {step} waits for no answer: it is {}", state.status))),
-        };
-        if self.run.head.cancel.is_some() {
-            // An answer that ends the run would take back what was asked: the undo, above all.
-            return Err(RuleError(format!("run {} is being cancelled: step {step} needs no answer", self.run.id)));
-        }
-        if !fits {
-            let words = if state.wait == Some(Wait::Approval) { "approve or reject" } else { "rerun, skip or fail" };
+        let asked = self.asked(position)?;
+        if asked != answer.answers() {
+            let words = if asked == Wait::Approval { "approve or reject" } else { "rerun, skip or fail" };
             return Err(RuleError(format!("step {step} waits for {words}, not for {answer}")));
         }
         let given = json!({ "answer": answer.to_string(), "by": by, "note": note });
-        self.touch(position).answer = Some(given.clone());
+        let state = self.touch(position);
+        // Apart: a handler that asks must not take the answer to an interruption for its own.
+        match asked {
+            Wait::Approval => state.answer = Some(given.clone()),
+            _ => state.decision = Some(given.clone()),
+        }
         self.say_of(position, "step.answered", given);
         match answer {
             Answer::Rerun | Answer::Approve => self.requeue(),
@@ -144,6 +148,31 @@ impl Edit {
             Answer::Reject => self.fail_step(position, &format!("rejected by {by}"))?,
         }
         Ok(())
+    }
+
+    /// The kind of answer that the step at `position` waits for.
+    fn asked(&self, position: usize) -> Result<Wait, RuleError> {
+        let (step, state) = (&self.run.plan.steps()[position].id, &self.run.steps[position]);
+        let waits = state.wait.filter(|wait| matches!(wait, Wait::Approval | Wait::Interrupted));
+        if waits.is_some() && self.run.head.cancel.is_some() {
+            // An answer that ends the run would take back what was asked: the undo, above all.
+            return Err(RuleError(format!("run {} is being cancelled: step {step} needs no answer", self.run.id)));
+        }
+        if let Some((asks, wait)) = self.run.asks()
+            && asks == position
+        {
+            return Ok(wait);
+        }
+        let given = if waits == Some(Wait::Interrupted) { &state.decision } else { &state.answer };
+        let Some(given) = given.as_ref().or(state.decision.as_ref()) else {
+            return Err(RuleError(format!("step {step} waits for no answer: it is {}", state.status)));
+        };
+        let word = |field: &str| given[field].as_str().unwrap_or("unknown").to_owned();
+        Err(RuleError(format!(
+            "step {step} is answered already: {} answered {}; the first answer holds",
+            word("by"),
+            word("answer")
+        )))
     }
 
     fn position(&self, step: &str) -> Result<usize, RuleError> {

@@ -90,12 +90,16 @@ pub struct StepState {
     pub wait: Option<Wait>,
     /// A handler's note to its next attempt.
     pub checkpoint: Option<Value>,
-    /// A person's answer: `{"answer", "by", "note"}`.
+    /// A person's answer to the handler's question: `{"answer", "by", "note"}`.
     pub answer: Option<Value>,
+    /// A person's answer to the last interruption, in the same form. It never counts as an approval.
+    pub decision: Option<Value>,
     /// The workspace as the completed step left it.
     pub snapshot: Option<Digest>,
     /// How far its undoing is.
     pub undo: Option<Undo>,
+    /// What the undo removed, or what it kept and why.
+    pub undo_note: Option<String>,
 }
 
 impl StepState {
@@ -115,8 +119,10 @@ impl StepState {
             wait: None,
             checkpoint: None,
             answer: None,
+            decision: None,
             snapshot: None,
             undo: None,
+            undo_note: None,
         }
     }
 
@@ -124,6 +130,13 @@ impl StepState {
     pub fn deferred_for(&self) -> Option<&str> {
         let is_deferred = self.wait == Some(super::Wait::Timer) && self.deferrals > 0;
         if is_deferred { self.error.as_deref() } else { None }
+    }
+}
+
+impl StepState {
+    /// Whether the step may have made something that no undo has looked at yet.
+    pub fn remains(&self) -> bool {
+        self.started_at.is_some() && !matches!(self.undo, Some(Undo::Done | Undo::Kept))
     }
 }
 
@@ -166,6 +179,15 @@ impl Run {
     /// The first step that the run has not passed.
     pub fn next_step(&self) -> Option<usize> {
         self.steps.iter().position(|step| !step.status.is_passed())
+    }
+
+    /// The step that waits for a person's answer, and the kind of answer; `None` once that is given.
+    pub fn asks(&self) -> Option<(usize, Wait)> {
+        if self.head.status != RunStatus::Waiting || self.head.available_at.is_some() {
+            return None;
+        }
+        let asked = |step: &StepState| step.wait.filter(|wait| matches!(wait, Wait::Approval | Wait::Interrupted));
+        self.steps.iter().enumerate().find_map(|(position, step)| Some((position, asked(step)?)))
     }
 
     /// The lease under which `worker` holds it.

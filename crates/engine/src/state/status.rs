@@ -119,8 +119,12 @@ words! {
     Undo {
         /// Under way.
         Running = "running",
+        /// Its worker was lost; it runs again.
+        Interrupted = "interrupted",
         /// What the step made is gone.
         Done = "done",
+        /// What the step made stays: its handler cannot take it back, or people have changed it since.
+        Kept = "kept",
         /// It could not be taken back.
         Failed = "failed",
     }

@@ -64,6 +64,7 @@ impl Masking {
     fn step(&self, step: &mut StepState) {
         step.message = step.message.take().map(|message| self.mask.message(message));
         step.error = step.error.take().map(|error| self.mask.message(error));
+        step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.output = step.output.take().map(|output| self.mask.value(output));
         step.checkpoint = step.checkpoint.take().map(|checkpoint| self.mask.value(checkpoint));
     }

@@ -11,11 +11,11 @@ use super::opening;
 use crate::handler::Said;
 use crate::state::{Edit, RuleError, Undo};
 use crate::store::RecordFilter;
-use crate::{RecordChange, StepContext, StepError, StepHandler};
+use crate::{RecordChange, StepContext, StepError, StepHandler, Undone, cut};
 
-/// How an undo ended.
-enum Undone {
-    Yes,
+/// How the undo of a step ended.
+enum End {
+    Done(Undone),
     Failed(StepError),
     /// The worker stops; another goes on.
     Interrupted,
@@ -32,8 +32,8 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
         edit = driver.edit();
         edit.report(position, None, said.lines);
         match end {
-            Undone::Yes => edit.undo_step(position, Undo::Done, None),
-            Undone::Failed(error) => {
+            End::Done(undone) => record(&mut edit, position, undone),
+            End::Failed(error) => {
                 if let Some(resource) = driver.lacks(&error) {
                     edit.require(&[resource.to_owned()], &[]);
                     driver.rule(edit.interrupt(&format!("the undo needs {resource}, which this worker lacks")))?;
@@ -42,19 +42,33 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
                 edit.undo_failed(position, &error.chain());
                 return driver.write(edit).await;
             }
-            Undone::Interrupted => {
+            End::Interrupted => {
                 driver.rule(edit.interrupt("the worker stopped"))?;
                 return driver.write(edit).await;
             }
         }
     }
     edit.remove_records(records_of(driver).await?);
-    edit.cancelled("cancelled, and what it made is undone");
+    edit.end_undo();
     driver.write(edit).await
 }
 
+/// Letters that a note of an undo keeps.
+const NOTE: usize = 1000;
+
+/// Records what the undo of a step removed or kept.
+fn record(edit: &mut Edit, position: usize, undone: Undone) {
+    let (undo, note) = match undone {
+        Undone::Nothing => (Undo::Done, None),
+        Undone::Removed(what) => (Undo::Done, Some(what)),
+        Undone::Kept(why) => (Undo::Kept, Some(why)),
+    };
+    let note = note.map(|note| cut(&note, NOTE));
+    edit.undo_step(position, undo, note.as_deref());
+}
+
 /// Tries the undo of a step as often as its retry policy allows.
-async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gone> {
+async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> {
     let policy = driver.run.plan.steps()[position].retry.clone();
     let mut attempt = 1;
     let mut deferrals = 0;
@@ -63,7 +77,7 @@ async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gon
         driver.is_held_still().await?;
         let (end, more) = once(driver, position).await;
         said.lines.extend(more.lines);
-        let Undone::Failed(error) = &end else { return Ok((end, said)) };
+        let End::Failed(error) = &end else { return Ok((end, said)) };
         if driver.lacks(error).is_some() {
             return Ok((end, said));
         }
@@ -80,27 +94,27 @@ async fn persist(driver: &Driver, position: usize) -> Result<(Undone, Said), Gon
         };
         tokio::select! {
             biased;
-            () = driver.shared.interrupting.cancelled() => return Ok((Undone::Interrupted, said)),
+            () = driver.shared.interrupting.cancelled() => return Ok((End::Interrupted, said)),
             waited = driver.pause(delay) => waited?,
         }
     }
 }
 
-async fn once(driver: &Driver, position: usize) -> (Undone, Said) {
+async fn once(driver: &Driver, position: usize) -> (End, Said) {
     // A step whose input has no value never ran its handler with one: it is undone with none.
     let input = opening::input_of(&driver.run, position).unwrap_or(Value::Null);
     let (handler, context, reports, token) = Attempt::of(driver, position, input).into_context();
     let Some(handler) = handler else {
         let action = &driver.run.plan.steps()[position].action;
         let error = StepError::fatal(format!("this worker has no handler for the action {action}"));
-        return (Undone::Failed(error), Said::default());
+        return (End::Failed(error), Said::default());
     };
     let end = run(driver, position, handler, context).await;
     token.cancel();
     (end, reports.take())
 }
 
-async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, context: StepContext) -> Undone {
+async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, context: StepContext) -> End {
     let timeout = driver.run.plan.steps()[position].timeout;
     let mut task = JoinSet::new();
     task.spawn(async move { handler.undo(context).await });
@@ -113,14 +127,14 @@ async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, co
     tokio::select! {
         biased;
         result = task.join_next() => match result {
-            Some(Ok(Ok(()))) => Undone::Yes,
-            Some(Ok(Err(error))) => Undone::Failed(error),
-            Some(Err(error)) => Undone::Failed(StepError::from(panic_message(error))),
-            None => Undone::Interrupted,
+            Some(Ok(Ok(undone))) => End::Done(undone),
+            Some(Ok(Err(error))) => End::Failed(error),
+            Some(Err(error)) => End::Failed(StepError::from(panic_message(error))),
+            None => End::Interrupted,
         },
-        () = timed_out => Undone::Failed(StepError::from("undo timed out")),
-        () = driver.shared.interrupting.cancelled() => Undone::Interrupted,
-        () = driver.held.lost.cancelled() => Undone::Interrupted,
+        () = timed_out => End::Failed(StepError::from("undo timed out")),
+        () = driver.shared.interrupting.cancelled() => End::Interrupted,
+        () = driver.held.lost.cancelled() => End::Interrupted,
     }
 }
 

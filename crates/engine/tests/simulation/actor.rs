@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use surefoot::{Handlers, Outcome, Output, RunId, StepContext, StepError, StepHandler, StepStatus};
+use surefoot::{Handlers, Outcome, Output, RunId, StepContext, StepError, StepHandler, StepStatus, Undone};
 
 use crate::history::lock;
 use crate::ledger::{Call, Ending};
@@ -59,7 +59,7 @@ impl StepHandler for Actor {
         act.play(&context, &script)
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         let script: Script = context.input()?;
         let act = self.begin(&context, true);
         self.life.sleep(Duration::from_millis(script.take / 2)).await;
@@ -71,7 +71,7 @@ impl StepHandler for Actor {
             return Err(StepError::from("it cannot be undone yet"));
         }
         act.ends(Ending::Completed(Value::Null));
-        Ok(())
+        Ok(Undone::Removed("a thing".to_owned()))
     }
 }
 

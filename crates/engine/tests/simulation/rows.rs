@@ -88,7 +88,7 @@ fn check_step_change(old: &StepState, new: &StepState, cause: Cause) -> Result<(
     if cause == Cause::Retry {
         return Ok(());
     }
-    let kept = StepState { undo: new.undo, error: new.error.clone(), ..old.clone() };
+    let kept = StepState { undo: new.undo, undo_note: new.undo_note.clone(), error: new.error.clone(), ..old.clone() };
     let same_attempt = matches!(old.wait, Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval))
         || old.status == StepStatus::Running;
     let more = new.attempt.wrapping_sub(old.attempt);

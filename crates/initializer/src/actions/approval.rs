@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::fields::Fields;
 
@@ -27,6 +27,10 @@ impl StepHandler for Approval {
             Some(answer) => Ok(Output::new(json!({ "approved_by": answer["by"], "note": answer["note"] }))?.into()),
             None => Ok(Outcome::Ask { question, checkpoint: Value::Null }),
         }
+    }
+
+    async fn undo(&self, _: StepContext) -> Result<Undone, StepError> {
+        Ok(Undone::Nothing)
     }
 
     fn check(&self, with: &Value) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, parse_duration};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone, parse_duration};
 
 use super::fields::Fields;
 
@@ -26,6 +26,10 @@ impl StepHandler for Sleep {
         }
         let delay = parse_duration(&input.duration).map_err(StepError::fatal)?;
         Ok(Outcome::Sleep { delay, checkpoint: json!({ "slept": input.duration }) })
+    }
+
+    async fn undo(&self, _: StepContext) -> Result<Undone, StepError> {
+        Ok(Undone::Nothing)
     }
 
     fn check(&self, with: &Value) -> Result<(), String> {

@@ -3,6 +3,8 @@
 //! Each try fetches the head, builds one commit on top of it and pushes that without force, so nobody's commit is ever
 //! lost: whoever was slower tries again on the new head.
 
+mod edited;
+
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
@@ -67,33 +69,53 @@ pub enum FleetError {
     Git(#[from] GitError),
 }
 
-/// What is to become of a project's files.
-#[derive(Clone, Copy)]
-enum Wanted {
-    There,
-    Gone,
+/// What became of a withdrawal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The commit that takes the files out; `None` when there was none to take out.
+    pub commit: Option<String>,
+    /// Files of the run that people have changed since: they stay.
+    pub kept: Vec<String>,
 }
 
-impl Wanted {
-    /// The files to put on top of `head`, and those to take away from it.
-    async fn plan<'a>(
-        self,
-        git: &Git,
-        head: Option<&str>,
-        change: &Change<'a>,
-    ) -> Result<(&'a [Entry], Vec<String>), FleetError> {
-        match (self, ours(git, head, change).await) {
-            (Self::There, found) => {
+/// What is to become of a project's files.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    There,
+    /// Gone, but for those that are no longer as the run wrote them, in the fleet's commit `written` where that is known.
+    Gone {
+        written: Option<&'a str>,
+    },
+}
+
+impl Wanted<'_> {
+    async fn plan<'a>(self, git: &Git, head: Option<&str>, change: &Change<'a>) -> Result<Plan<'a>, FleetError> {
+        match (self, ours(git, head, change).await, head) {
+            (Self::There, found, _) => {
                 let mut stale = found?;
                 stale.retain(|path| !change.files.iter().any(|file| file.path == *path));
                 unclaimed(git, head, change).await?;
-                Ok((change.files, stale))
+                Ok(Plan { files: change.files, removed: stale, kept: Vec::new() })
             }
-            (Self::Gone, Ok(files)) => Ok((&[], files)),
-            (Self::Gone, Err(FleetError::Taken(_))) => Ok((&[], Vec::new())),
-            (Self::Gone, Err(error)) => Err(error),
+            (Self::Gone { written }, Ok(files), Some(head)) => {
+                let (removed, kept) = edited::split(git, head, written, change, files).await;
+                Ok(Plan { files: &[], removed, kept })
+            }
+            (Self::Gone { .. }, Ok(_), None) | (Self::Gone { .. }, Err(FleetError::Taken(_)), _) => Ok(Plan::default()),
+            (Self::Gone { .. }, Err(error), _) => Err(error),
         }
     }
+}
+
+/// What a change does to the fleet's head.
+#[derive(Default)]
+struct Plan<'a> {
+    /// Files to put on top of it.
+    files: &'a [Entry],
+    /// Files to take away from it.
+    removed: Vec<String>,
+    /// Files that would be taken away had people not changed them.
+    kept: Vec<String>,
 }
 
 impl Fleet {
@@ -131,10 +153,11 @@ impl Fleet {
         log: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Published, FleetError> {
         let message = format!("{}: deploy it\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n", change.project, change.run);
-        self.change(scratch, change, &message, Wanted::There, log).await
+        Ok(self.change(scratch, change, &message, Wanted::There, log).await?.0)
     }
 
-    /// Takes this run's files out of the fleet; gives `None` when there is none.
+    /// Takes this run's files out of the fleet, but for those that people have changed since: what differs from the commit
+    /// `written` of the fleet, or from the files of the change when that commit is not to be had.
     ///
     /// # Errors
     /// When the fleet cannot be reached.
@@ -142,12 +165,18 @@ impl Fleet {
         &self,
         scratch: &Path,
         change: Change<'_>,
+        written: Option<&str>,
         log: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<Option<Published>, FleetError> {
+    ) -> Result<Withdrawn, FleetError> {
         let message =
             format!("{}: take it out\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n", change.project, change.run);
-        let published = self.change(scratch, change, &message, Wanted::Gone, log);
-        Ok(Some(published.await?).filter(|published| published.new))
+        let git = self.open(scratch).await?;
+        let written = match written {
+            Some(commit) => self.fetch_commit(&git, commit).await.then_some(commit),
+            None => None,
+        };
+        let (published, kept) = self.change(scratch, change, &message, Wanted::Gone { written }, log).await?;
+        Ok(Withdrawn { commit: published.new.then_some(published.commit), kept })
     }
 
     /// The files of the change that are not in the fleet's head as they should be.
@@ -179,31 +208,36 @@ impl Fleet {
         Ok(git)
     }
 
-    /// Tries until the commit that is wanted on top of the head is pushed, or the head needs none.
+    /// Whether a commit of the fleet could be fetched. Some servers give none but the heads of branches.
+    async fn fetch_commit(&self, git: &Git, commit: &str) -> bool {
+        git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", &self.url, commit]).await.is_ok()
+    }
+
+    /// Tries until the commit that is wanted on top of the head is pushed, or the head needs none. Gives too what was kept.
     async fn change(
         &self,
         scratch: &Path,
         change: Change<'_>,
         message: &str,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         log: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<Published, FleetError> {
+    ) -> Result<(Published, Vec<String>), FleetError> {
         let git = self.open(scratch).await?;
         for conflicts in 0..TRIES {
             let head = self.fetch(&git).await?;
-            let (files, removed) = wanted.plan(&git, head.as_deref(), &change).await?;
+            let Plan { files, removed, kept } = wanted.plan(&git, head.as_deref(), &change).await?;
             if files.is_empty() && removed.is_empty() {
-                return Ok(Published { commit: head.unwrap_or_default(), new: false, conflicts });
+                return Ok((Published { commit: head.unwrap_or_default(), new: false, conflicts }, kept));
             }
             let commit = Commit { message, at: change.at, parent: head.as_deref(), removed: &removed, files };
             let commit = commit.make(&git).await?;
             if let Some(head) = head
                 && tree(&git, &head).await? == tree(&git, &commit).await?
             {
-                return Ok(Published { commit: head, new: false, conflicts });
+                return Ok((Published { commit: head, new: false, conflicts }, kept));
             }
             if self.push(&git, &commit).await? {
-                return Ok(Published { commit, new: true, conflicts });
+                return Ok((Published { commit, new: true, conflicts }, kept));
             }
             log(format!(
                 "another run pushed to the fleet repository first (try {}): trying again on top of it",

@@ -6,6 +6,6 @@ mod manifests;
 mod names;
 mod yaml;
 
-pub use fleet::{Change, Fleet, FleetError, Published};
+pub use fleet::{Change, Fleet, FleetError, Published, Withdrawn};
 pub use manifests::{CREDENTIALS_SECRET, Deployment, folder, manifests};
 pub use names::{NameError, check_environments, check_project, flux_namespace, namespace};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::content::ContentRequest;
 use super::errors::OrStep;
@@ -31,6 +31,10 @@ pub(super) struct ResolveCredentials(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for ResolveCredentials {
+    async fn undo(&self, _: StepContext) -> Result<Undone, StepError> {
+        Ok(Undone::Nothing)
+    }
+
     fn check(&self, with: &Value) -> Result<(), String> {
         FIELDS.check(with)
     }

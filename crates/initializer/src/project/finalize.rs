@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::errors::OrStep;
 use super::gitops::wanted;
@@ -51,6 +51,10 @@ pub(super) struct Finalize(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for Finalize {
+    async fn undo(&self, _: StepContext) -> Result<Undone, StepError> {
+        Ok(Undone::Nothing)
+    }
+
     fn check(&self, with: &Value) -> Result<(), String> {
         FIELDS.check(with)
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::errors::OrStep;
 use super::shared::Shared;
 use crate::actions::fields::Fields;
 use crate::environment::Environment;
 use crate::forge::Visibility;
-use crate::gitops::{Change, Deployment, check_environments, check_project, folder, manifests};
+use crate::gitops::{Change, Deployment, Withdrawn, check_environments, check_project, folder, manifests};
 use crate::template::Entry;
 
 const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &["visibility"] };
@@ -55,21 +55,32 @@ impl StepHandler for SetUpGitOps {
         Ok(Output::new(output)?.into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
-        let Input { project, .. } = context.input()?;
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
+        let Input { project, environments, visibility } = context.input()?;
         if self.0.fleet_is_absent() {
-            return Ok(());
+            return Ok(Undone::Nothing);
         }
         let run = context.run_id().to_string();
         let scratch = self.0.scratch(&context).await?;
-        let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &[] };
+        let files = wanted(&self.0, &project, &run, visibility, &environments);
+        let change = Change { project: &project, run: &run, at: context.run_created_at(), files: &files };
+        let written = context.previous_output().and_then(|output| output["commit"].as_str());
         let said = context.clone();
         let fleet = self.0.fleet(&context)?;
-        let withdrawn = fleet.withdraw(&scratch.sub("fleet")?, change, &move |line| said.log(line)).await.or_step()?;
-        if let Some(withdrawn) = withdrawn {
-            context.log(format!("fleet commit {} takes the project out", withdrawn.commit));
+        let log = move |line| said.log(line);
+        let withdrawn = fleet.withdraw(&scratch.sub("fleet")?, change, written, &log).await.or_step()?;
+        if let Some(commit) = &withdrawn.commit {
+            context.log(format!("fleet commit {commit} takes the project out"));
         }
-        Ok(())
+        Ok(undone(withdrawn))
+    }
+}
+
+fn undone(Withdrawn { commit, kept }: Withdrawn) -> Undone {
+    match commit {
+        _ if !kept.is_empty() => Undone::Kept(format!("changed since it was written: {}", kept.join(", "))),
+        Some(commit) => Undone::Removed(format!("the project's folder of the fleet, by fleet commit {commit}")),
+        None => Undone::Nothing,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::content::ContentRequest;
 use super::errors::OrStep;
@@ -78,20 +78,23 @@ impl StepHandler for PushTemplate {
         Ok(Output::new(output(&facts))?.into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         let input = Input::read(&context)?;
         let project = input.project();
         let mark = mark(&context, project);
         match self.0.forge.is_ours(project, &mark).await {
             Ok(true) => {}
-            Ok(false) | Err(ForgeError::Taken(_)) => return Ok(()),
+            Ok(false) | Err(ForgeError::Taken(_)) => return Ok(Undone::Nothing),
             Err(error) => return Err(error).or_step(),
         }
         let scratch = self.0.scratch(&context).await?;
         match self.open(&scratch, project).await?.look(&mark.run).await.or_step()? {
-            Found::Nothing => Ok(()),
+            Found::Nothing => Ok(Undone::Nothing),
             Found::Strangers => Err(StepError::fatal(strangers(project))),
-            Found::Ours(commit) => self.0.forge.remove_branch(project, &mark, "main", &commit).await.or_step(),
+            Found::Ours(commit) => {
+                self.0.forge.remove_branch(project, &mark, "main", &commit).await.or_step()?;
+                Ok(Undone::Removed(format!("commit {commit} on the branch main")))
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::shared::Shared;
 use crate::actions::fields::Fields;
@@ -37,6 +37,10 @@ pub(super) struct CreateRecords(pub(super) Arc<Shared>);
 
 #[async_trait]
 impl StepHandler for CreateRecords {
+    async fn undo(&self, _: StepContext) -> Result<Undone, StepError> {
+        Ok(Undone::Nothing)
+    }
+
     fn check(&self, with: &Value) -> Result<(), String> {
         FIELDS.check(with)
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
+use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::errors::OrStep;
 use super::shared::{Shared, mark};
 use crate::actions::fields::Fields;
-use crate::forge::{Created, NewRepository, Visibility};
+use crate::forge::{Created, ForgeError, NewRepository, Visibility};
 use crate::gitops::check_project;
 
 const FIELDS: Fields = Fields { required: &["name"], one_of: &[], optional: &["description", "visibility"] };
@@ -56,14 +56,18 @@ impl StepHandler for CreateRepository {
         Ok(Output::new(output)?.into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         let Input { name, .. } = context.input()?;
         self.0.check_name(&name)?;
-        let Some(error) = self.0.forge.remove(&name, &mark(&context, &name)).await.err() else { return Ok(()) };
-        // What is not ours is not this step's to take back: the step failed because of it.
-        if context.previous_output().is_none() && matches!(error, crate::forge::ForgeError::Taken(_)) {
-            return Ok(());
+        let path = self.0.forge.path(&name);
+        match (self.0.forge.remove(&name, &mark(&context, &name)).await, context.previous_output()) {
+            (Ok(true), _) => Ok(Undone::Removed(format!("the repository {}", path.display()))),
+            (Ok(false), Some(_)) => {
+                Ok(Undone::Kept(format!("the repository {} was not found: nothing was removed", path.display())))
+            }
+            // What is not ours is not this step's to take back: the step failed because of it.
+            (Ok(false) | Err(ForgeError::Taken(_)), None) => Ok(Undone::Nothing),
+            (Err(error), _) => Err(error).or_step(),
         }
-        Err(error).or_step()
     }
 }

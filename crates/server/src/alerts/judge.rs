@@ -66,8 +66,7 @@ pub(super) fn people(duration: Duration) -> String {
 
 /// The step whose answer a run waits for.
 fn asked(run: &Run) -> Option<usize> {
-    let waits = |wait| matches!(wait, Some(Wait::Approval | Wait::Interrupted));
-    (run.head.status == RunStatus::Waiting).then(|| run.steps.iter().position(|step| waits(step.wait))).flatten()
+    run.asks().map(|(position, _)| position)
 }
 
 fn asks(run: &Run) -> Option<Finding> {

@@ -73,6 +73,7 @@ pub(crate) struct StepView {
     message: Option<String>,
     /// The number of the current or last attempt; 0 before the first.
     attempt: u32,
+    /// How often its worker was lost while it ran.
     interruptions: u32,
     started_at: Option<Time>,
     completed_at: Option<Time>,
@@ -82,8 +83,10 @@ pub(crate) struct StepView {
     waits_for: Option<&'static str>,
     /// What a person can answer.
     answers: Vec<&'static str>,
-    /// How far its undoing is: `running`, `done` or `failed`.
+    /// How far its undoing is: `running`, `interrupted`, `done`, `kept` or `failed`.
     undo: Option<&'static str>,
+    /// What the undo removed, or what it kept and why.
+    undo_note: Option<String>,
 }
 
 /// An entry of a run's history.
@@ -139,13 +142,19 @@ impl RunDetail {
             parameters: run.shown_parameters(),
             output: run.output(),
             waiting: waiting.map(ToString::to_string),
-            steps: steps.map(|(plan, step)| StepView::of(plan, step)).collect(),
+            steps: steps
+                .enumerate()
+                .map(|(position, (plan, step))| {
+                    let asks = run.asks().filter(|(asks, _)| *asks == position).map(|(_, wait)| wait);
+                    StepView::of(plan, step, asks)
+                })
+                .collect(),
         }
     }
 }
 
 impl StepView {
-    fn of(plan: &StepPlan, step: &StepState) -> Self {
+    fn of(plan: &StepPlan, step: &StepState, asks: Option<Wait>) -> Self {
         Self {
             id: plan.id.clone(),
             title: plan.title.clone(),
@@ -160,14 +169,15 @@ impl StepView {
             error: step.error.clone(),
             output: step.output.clone().unwrap_or_default(),
             waits_for: step.wait.filter(|_| step.status == StepStatus::Waiting).map(Wait::as_str),
-            answers: answers(step),
+            answers: answers(asks),
             undo: step.undo.map(surefoot::state::Undo::as_str),
+            undo_note: step.undo_note.clone(),
         }
     }
 }
 
-fn answers(step: &StepState) -> Vec<&'static str> {
-    match step.wait.filter(|_| step.status == StepStatus::Waiting) {
+fn answers(asks: Option<Wait>) -> Vec<&'static str> {
+    match asks {
         Some(Wait::Interrupted) => vec!["rerun", "skip", "fail"],
         Some(Wait::Approval) => vec!["approve", "reject"],
         _ => Vec::new(),

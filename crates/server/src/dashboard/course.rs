@@ -166,7 +166,7 @@ impl Reader<'_> {
             "step.asking" => step.wait(at, SpanKind::Completed, text(&data["question"])),
             "step.skipped" => step.skip(at, text(&data["reason"])),
             "step.undo_running" => step.open(SpanKind::Undo, 0, at),
-            "step.undo_done" | "step.undo_failed" => step.close(at, None, text(&data["error"])),
+            "step.undo_done" | "step.undo_kept" | "step.undo_failed" => step.close(at, None, text(&data["error"])),
             "step.log" => step.log(data),
             _ => {}
         }

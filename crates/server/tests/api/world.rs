@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use surefoot::{
-    Handlers, Outcome, Output, StepContext, StepError, StepHandler, Store, Worker, WorkerHandle, WorkerOptions,
+    Handlers, Outcome, Output, StepContext, StepError, StepHandler, Store, Undone, Worker, WorkerHandle, WorkerOptions,
     Workflow, handler_fn,
 };
 use surefoot_postgres::PostgresStore;
@@ -291,9 +291,9 @@ impl StepHandler for Make {
         Ok(Output::new(json!({ "made": name }))?.record("project", name, json!({ "owner": "ada" })).into())
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         context.log(format!("taking back {}", context.previous_output().unwrap_or(&Value::Null)));
-        Ok(())
+        Ok(Undone::Removed("the project".to_owned()))
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use surefoot::{Handlers, Outcome, StepContext, StepError, StepHandler, Store, Worker, WorkerOptions, Workflow};
+use surefoot::{
+    Handlers, Outcome, StepContext, StepError, StepHandler, Store, Undone, Worker, WorkerOptions, Workflow,
+};
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_server::auth::{AuthOptions, Role, ServerSecret, token};
 use surefoot_server::{AlertOptions, ServerOptions, Workflows};
@@ -213,7 +215,7 @@ impl StepHandler for Held {
         outcome
     }
 
-    async fn undo(&self, context: StepContext) -> Result<(), StepError> {
+    async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         self.work.undo(context).await
     }
 

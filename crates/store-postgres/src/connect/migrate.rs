@@ -40,6 +40,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 5,
         sql: include_str!("../../migrations/0005_requirements.sql"),
     },
+    // Older workers cannot read an undo that is `kept`.
+    Migration {
+        version: 6,
+        name: "undo_notes",
+        tolerates: 6,
+        sql: include_str!("../../migrations/0006_undo_notes.sql"),
+    },
 ];
 
 /// The version of the schema that this build knows.

@@ -119,9 +119,11 @@ fn step(row: &Row) -> Result<StepState, StoreError> {
         wait: optional_word(row, 10)?,
         checkpoint: json(11)?,
         answer: json(12)?,
+        decision: json(16)?,
         snapshot: get::<Option<&[u8]>>(row, 13)?.map(digest).transpose()?,
         undo: optional_word(row, 14)?,
         deferrals: small(row, 15)?,
+        undo_note: get(row, 17)?,
     })
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct StepRow {
     output: Option<String>,
     checkpoint: Option<String>,
     answer: Option<String>,
+    decision: Option<String>,
 }
 
 /// The events of one commit, which share a row.
@@ -82,11 +83,13 @@ impl StepRow {
         let text = |value: Option<Value>| value.as_ref().map(json).transpose();
         state.message = state.message.map(clean);
         state.error = state.error.map(clean);
+        state.undo_note = state.undo_note.map(clean);
         Ok(Self {
             position: i16::try_from(position).map_err(fault)?,
             output: text(state.output.take())?,
             checkpoint: text(state.checkpoint.take())?,
             answer: text(state.answer.take())?,
+            decision: text(state.decision.take())?,
             state,
         })
     }
@@ -206,6 +209,8 @@ pub(crate) struct Steps<'a> {
     snapshot: Vec<Option<&'a [u8]>>,
     undo: Vec<Option<&'static str>>,
     deferrals: Vec<i64>,
+    decision: Vec<Option<&'a str>>,
+    undo_note: Vec<Option<&'a str>>,
 }
 
 impl<'a> Steps<'a> {
@@ -229,6 +234,8 @@ impl<'a> Steps<'a> {
             self.snapshot.push(state.snapshot.as_ref().map(|digest| digest.as_bytes().as_slice()));
             self.undo.push(state.undo.map(|undo| undo.as_str()));
             self.deferrals.push(i64::from(state.deferrals));
+            self.decision.push(row.decision.as_deref());
+            self.undo_note.push(state.undo_note.as_deref());
         }
     }
 
@@ -250,6 +257,8 @@ impl<'a> Steps<'a> {
             .with_all(self.snapshot)
             .with_all(self.undo)
             .with_all(self.deferrals)
+            .with_all(self.decision)
+            .with_all(self.undo_note)
     }
 }
 

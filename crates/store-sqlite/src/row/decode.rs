@@ -102,9 +102,10 @@ fn step(row: &Row<'_>) -> rusqlite::Result<Result<StepState, String>> {
     let json = |index| -> rusqlite::Result<Result<Option<Value>, String>> {
         Ok(row.get::<_, Option<String>>(index)?.as_deref().map(parse).transpose())
     };
-    let (output, checkpoint, answer) = match (json(8)?, json(10)?, json(11)?) {
-        (Ok(output), Ok(checkpoint), Ok(answer)) => (output, checkpoint, answer),
-        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return Ok(Err(error)),
+    let values = [json(8)?, json(10)?, json(11)?, json(15)?];
+    let [output, checkpoint, answer, decision] = match values {
+        [Ok(output), Ok(checkpoint), Ok(answer), Ok(decision)] => [output, checkpoint, answer, decision],
+        [Err(error), ..] | [_, Err(error), ..] | [.., Err(error), _] | [.., Err(error)] => return Ok(Err(error)),
     };
     Ok(Ok(StepState {
         status: word(row, 0)?,
@@ -119,9 +120,11 @@ fn step(row: &Row<'_>) -> rusqlite::Result<Result<StepState, String>> {
         wait: optional_word(row, 9)?,
         checkpoint,
         answer,
+        decision,
         snapshot: row.get::<_, Option<[u8; 32]>>(12)?.map(Digest::from_bytes),
         undo: optional_word(row, 13)?,
         deferrals: row.get(14)?,
+        undo_note: row.get(16)?,
     }))
 }
 

@@ -33,6 +33,7 @@ pub(crate) struct StepRow {
     output: Option<String>,
     checkpoint: Option<String>,
     answer: Option<String>,
+    decision: Option<String>,
 }
 
 /// The events of one commit, which share a row.
@@ -68,6 +69,7 @@ impl StepRow {
             output: text(state.output.take())?,
             checkpoint: text(state.checkpoint.take())?,
             answer: text(state.answer.take())?,
+            decision: text(state.decision.take())?,
             state,
         })
     }
@@ -93,6 +95,8 @@ impl StepRow {
             state.snapshot.as_ref().map(|digest| digest.as_bytes()),
             state.undo.map(|undo| undo.as_str()),
             state.deferrals,
+            self.decision,
+            state.undo_note,
         ])
     }
 }

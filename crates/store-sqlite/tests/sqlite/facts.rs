@@ -14,7 +14,8 @@ const PLENTY: Duration = Duration::from_secs(30);
 async fn the_writing_connection_syncs_each_commit() {
     let (_folder, path, store) = new_store();
     let facts = store.facts().await.unwrap();
-    assert_eq!((facts.journal_mode.as_str(), facts.synchronous, facts.schema), ("wal", 2, 1));
+    assert_eq!((facts.journal_mode.as_str(), facts.synchronous), ("wal", 2));
+    assert!(facts.schema >= 1, "{facts:?}");
     assert_eq!(facts.log, std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
     assert!(facts.size > 0 && facts.checkpoint > 1 << 20, "{facts:?}");
 }

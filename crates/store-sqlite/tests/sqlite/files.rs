@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{draft, file, new_store, queued, raw};
+use crate::support::{draft, file, new_store, queued, raw, register, started};
 use surefoot::{Store, StoreError};
 use surefoot_sqlite::SqliteStore;
 
@@ -42,8 +42,44 @@ fn a_file_that_is_no_database_is_left_alone() {
 fn a_store_of_a_newer_build_is_left_alone() {
     let (_folder, path, store) = new_store();
     drop(store);
-    raw(&path).pragma_update(None, "user_version", 7).unwrap();
-    unusable(&path, "made by a newer surefoot (schema 7; this one knows 1): upgrade, or use another file");
+    raw(&path).pragma_update(None, "user_version", 700).unwrap();
+    unusable(&path, "made by a newer surefoot (schema 700; this one knows ");
+    unusable(&path, "): upgrade, or use another file");
+}
+
+/// A store with the first schema, that holds the rows of the store at `from`.
+fn first_schema(path: &Path, from: &Path) {
+    let sql = include_str!("../../migrations/0001_first.sql");
+    let conn = raw(path);
+    conn.execute_batch(sql).unwrap();
+    let sum = surefoot::Digest::of(sql.as_bytes());
+    conn.execute("INSERT INTO migrations VALUES (1, 'first', ?1, 1)", [sum.as_bytes()]).unwrap();
+    conn.pragma_update(None, "application_id", 0x5375_7265).unwrap();
+    conn.pragma_update(None, "user_version", 1).unwrap();
+    conn.execute("ATTACH ?1 AS newer", [from.to_str().unwrap()]).unwrap();
+    for table in ["plans", "runs", "steps", "events"] {
+        let columns = "SELECT group_concat(name) FROM pragma_table_info(?1, 'main')";
+        let columns: String = conn.query_row(columns, [table], |row| row.get(0)).unwrap();
+        conn.execute(&format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}"), []).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date() {
+    let (_folder, from, store) = new_store();
+    let worker = register(&store, "w").await;
+    let runs = [draft(&store), draft(&store)];
+    store.submit(started(&store, &runs[0], worker)).await.unwrap();
+    store.submit(queued(&store, &runs[1])).await.unwrap();
+    let kept = [store.run(runs[0].id).await.unwrap(), store.run(runs[1].id).await.unwrap()];
+    drop(store);
+    let (_other, path) = file();
+    first_schema(&path, &from);
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path).unwrap();
+        assert_eq!([store.run(runs[0].id).await.unwrap(), store.run(runs[1].id).await.unwrap()], kept);
+        assert_eq!(store.events(runs[0].id, 0, 10).await.unwrap().len(), 3);
+    }
 }
 
 #[test]

@@ -79,7 +79,9 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
     (step.started_at, step.completed_at) = (Some(scene.now()), None);
     (step.output, step.checkpoint) = (Some(json!(false)), Some(json!({ "at": null })));
     step.answer = Some(json!({ "answer": "approve", "by": TEXT, "note": null }));
-    (step.snapshot, step.undo) = (Some(Digest::of(b"manifest")), Some(Undo::Failed));
+    step.decision = Some(json!({ "answer": "rerun", "by": TEXT, "note": null }));
+    (step.snapshot, step.undo) = (Some(Digest::of(b"manifest")), Some(Undo::Kept));
+    step.undo_note = Some(TEXT.to_owned());
     transition.steps.push((1, expected.steps[1].clone()));
     scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
 
@@ -106,8 +108,8 @@ pub async fn a_head_keeps_every_field(scene: Scene) {
 /// Each thing that a step can wait for, and each stage of its undoing.
 pub async fn every_word_is_kept(scene: Scene) {
     let worker = scene.worker("w").await;
-    let undos = [None, Some(Undo::Running), Some(Undo::Done), Some(Undo::Failed)];
-    for (wait, undo) in Wait::ALL.iter().flat_map(|wait| undos.map(|undo| (*wait, undo))) {
+    let undos = || std::iter::once(None).chain(Undo::ALL.iter().copied().map(Some));
+    for (wait, undo) in Wait::ALL.iter().flat_map(|wait| undos().map(|undo| (*wait, undo))) {
         let run = scene.start(worker, &plan("a", &["one"])).await;
         let run = scene.commit(&run, crate::scene::step).await;
         let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish_as_holder();

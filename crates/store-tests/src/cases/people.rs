@@ -246,8 +246,8 @@ pub async fn a_question_is_answered(scene: Scene) {
     assert_eq!((rejected.head.status, rejected.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
 }
 
-/// Whoever answers twice does not send the run to the back of those who wait.
-pub async fn an_answer_again_keeps_the_place(scene: Scene) {
+/// An answer that was acknowledged holds: a second one is refused, whether or not a worker has taken the run up since.
+pub async fn a_question_is_answered_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     scene
@@ -258,9 +258,40 @@ pub async fn an_answer_again_keeps_the_place(scene: Scene) {
         .await;
     let answered = scene.store.answer(run.id, "one", Answer::Approve, "ann", None).await.unwrap();
     scene.clock.advance(SECOND);
-    let again = scene.store.answer(run.id, "one", Answer::Approve, "bob", None).await.unwrap();
-    assert_eq!(again.head.available_at, answered.head.available_at);
-    assert_eq!(again, scene.get(run.id).await);
+    for again in [Answer::Approve, Answer::Reject] {
+        forbidden(
+            scene.store.answer(run.id, "one", again, "bob", None).await,
+            "answered already: ann answered approve",
+        );
+    }
+    assert_eq!(answered, scene.get(run.id).await);
+    let held = scene.claim_one(worker).await;
+    forbidden(scene.store.answer(run.id, "one", Answer::Reject, "bob", None).await, "answered already");
+    scene.complete(&held).await;
+    forbidden(scene.store.answer(run.id, "one", Answer::Reject, "bob", None).await, "answered already");
+}
+
+/// Of many answers at once, one holds.
+pub async fn one_of_many_answers_holds(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    scene
+        .commit(&run, |edit| {
+            let position = begin(edit)?;
+            edit.ask_step(position, "go on?", Value::Null)
+        })
+        .await;
+    let mut answers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let store = scene.store.clone();
+        let answer = if number % 2 == 0 { Answer::Approve } else { Answer::Reject };
+        answers.spawn(async move { (answer, store.answer(run.id, "one", answer, &format!("p{number}"), None).await) });
+    }
+    let answers = answers.join_all().await;
+    let accepted: Vec<Answer> = answers.iter().filter(|(_, done)| done.is_ok()).map(|(answer, _)| *answer).collect();
+    assert_eq!(accepted.len(), 1, "{answers:?}");
+    let kept = scene.get(run.id).await.steps[0].answer.clone().expect("it is answered");
+    assert_eq!(kept["answer"], accepted[0].to_string());
 }
 
 /// An interrupted attempt may be skipped or failed by a person.
@@ -281,6 +312,8 @@ pub async fn an_interruption_is_answered(scene: Scene) {
         forbidden(scene.store.answer(run.id, "one", Answer::Approve, "ann", None).await, "rerun, skip or fail");
         let answered = scene.store.answer(run.id, "one", answer, "ann", None).await.unwrap();
         assert_eq!((answered.head.status, answered.steps[0].status), (status, step_status), "{answer}");
+        assert_eq!(answered.steps[0].answer, None, "the answer to an interruption is no approval");
+        forbidden(scene.store.answer(run.id, "one", Answer::Fail, "bob", None).await, "answered already");
         // Out of the way of the next round.
         if status == RunStatus::Queued {
             scene.cancel(&run, CancelMode::Stop).await;

@@ -11,9 +11,9 @@ pub(crate) fn undo_all(edit: &mut Edit) -> Result<(), RuleError> {
     edit.begin_undo()?;
     while let Some(position) = Edit::next_undo(edit.run()) {
         edit.undo_step(position, Undo::Running, None);
-        edit.undo_step(position, Undo::Done, None);
+        edit.undo_step(position, Undo::Done, Some("a thing"));
     }
-    edit.cancelled("cancelled, and undone");
+    edit.end_undo();
     Ok(())
 }
 

@@ -308,7 +308,7 @@ fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
     match (Edit::next_undo(edit.run()), error) {
         (Some(position), Some(error)) => edit.undo_failed(position, error),
         (Some(position), None) => edit.undo_step(position, Undo::Done, None),
-        (None, _) => edit.cancelled("cancelled, and undone"),
+        (None, _) => edit.end_undo(),
     }
     Ok(())
 }

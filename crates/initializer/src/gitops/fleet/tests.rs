@@ -39,9 +39,11 @@ impl Scene {
         self.fleet.publish(&self.scratch(&format!("{project}-{run}")), change, &|_| {}).await
     }
 
-    async fn withdraw(&self, project: &str, run: &str) -> Option<Published> {
-        let change = Change { project, run, at: AT, files: &[] };
-        self.fleet.withdraw(&self.scratch(&format!("{project}-{run}-undo")), change, &|_| {}).await.unwrap()
+    async fn withdraw(&self, project: &str, run: &str, written: Option<&str>) -> Withdrawn {
+        let files = files(project, run);
+        let change = Change { project, run, at: AT, files: &files };
+        let scratch = self.scratch(&format!("{project}-{run}-undo"));
+        self.fleet.withdraw(&scratch, change, written, &|_| {}).await.unwrap()
     }
 
     async fn missing(&self, project: &str, run: &str) -> Vec<String> {
@@ -108,7 +110,7 @@ async fn a_folder_that_is_not_ours_is_left_as_it_is() {
     for (project, run) in [("shop", "r1"), ("other", "r1")] {
         let error = scene.publish(project, run).await.unwrap_err();
         assert!(matches!(&error, FleetError::Taken(text) if text.contains(&format!("projects/{project}/"))), "{error}");
-        assert_eq!(scene.withdraw(project, run).await, None);
+        assert_eq!(scene.withdraw(project, run, None).await, Withdrawn::default());
     }
     assert_eq!(scene.git(&["rev-parse", "main"]).await.trim(), head);
 }
@@ -116,16 +118,45 @@ async fn a_folder_that_is_not_ours_is_left_as_it_is() {
 #[tokio::test]
 async fn undo_takes_out_ours_and_nothing_else() {
     let scene = Scene::new().await;
-    assert_eq!(scene.withdraw("shop", "r1").await, None, "the fleet is empty");
+    assert_eq!(scene.withdraw("shop", "r1", None).await, Withdrawn::default(), "the fleet is empty");
     scene.publish("shop", "r1").await.unwrap();
     scene.publish("other", "r2").await.unwrap();
     scene.commit(&[file("projects/shop/NOTES.md", "by hand\n")]).await;
-    assert!(scene.withdraw("shop", "r1").await.unwrap().new);
-    assert_eq!(scene.withdraw("shop", "r1").await, None, "once is enough");
+    assert!(scene.withdraw("shop", "r1", None).await.commit.is_some());
+    assert_eq!(scene.withdraw("shop", "r1", None).await, Withdrawn::default(), "once is enough");
     let left = scene.git(&["ls-tree", "-r", "--name-only", "main"]).await;
     let expect = "projects/other/env-production.yaml\nprojects/other/env-staging.yaml\nprojects/other/namespace.yaml\nprojects/other/repository.yaml\nprojects/shop/NOTES.md\n";
     assert_eq!(left, expect);
     assert_eq!(scene.git(&["rev-list", "--count", "main"]).await.trim(), "4");
+}
+
+/// A file that people have changed since stays, though the run's mark is still in it.
+#[tokio::test]
+async fn undo_leaves_what_people_have_changed() {
+    for known in [true, false] {
+        let scene = Scene::new().await;
+        let written = scene.publish("shop", "r1").await.unwrap().commit;
+        let edited = format!("{}# by hand\n", scene.git(&["show", "main:projects/shop/repository.yaml"]).await);
+        scene.commit(&[file("projects/shop/repository.yaml", &edited)]).await;
+        let withdrawn = scene.withdraw("shop", "r1", known.then_some(written.as_str())).await;
+        assert!(withdrawn.commit.is_some(), "the other files are taken out");
+        assert_eq!(withdrawn.kept, ["projects/shop/repository.yaml"]);
+        assert_eq!(scene.git(&["show", "main:projects/shop/repository.yaml"]).await, edited);
+        assert_eq!(scene.git(&["ls-tree", "-r", "--name-only", "main"]).await, "projects/shop/repository.yaml\n");
+        let again = scene.withdraw("shop", "r1", known.then_some(written.as_str())).await;
+        assert_eq!(again, Withdrawn { commit: None, kept: withdrawn.kept });
+    }
+}
+
+/// Files that an older build wrote otherwise than this one are known by the commit that wrote them.
+#[tokio::test]
+async fn undo_knows_what_another_build_wrote() {
+    let scene = Scene::new().await;
+    scene.publish("shop", "r1").await.unwrap();
+    let older = format!("{}# older\n", scene.git(&["show", "main:projects/shop/repository.yaml"]).await);
+    let written = scene.commit(&[file("projects/shop/repository.yaml", &older)]).await;
+    assert_eq!(scene.withdraw("shop", "r1", Some(&written)).await.kept, Vec::<String>::new());
+    assert_eq!(scene.git(&["ls-tree", "-r", "--name-only", "main"]).await, "");
 }
 
 #[tokio::test]
@@ -142,7 +173,7 @@ async fn an_object_that_another_file_has_is_refused_and_a_mention_is_not() {
     ];
     scene.commit(&mentions).await;
     scene.publish("shop", "r1").await.unwrap();
-    scene.withdraw("shop", "r1").await.unwrap();
+    assert!(scene.withdraw("shop", "r1", None).await.commit.is_some());
     let claims = [
         "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop--staging\n",
         "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"fleet--shop\"}}\n",
@@ -164,8 +195,9 @@ async fn a_folder_of_an_earlier_version_is_replaced_and_taken_out_by_its_run() {
     let marked =
         |name: &str| file(&format!("projects/shop/{name}"), "metadata:\n  annotations:\n    surefoot/run: \"r1\"\n");
     let earlier = ["repository.yaml", "env-staging.yaml", "env-gone.yaml"].map(marked);
-    scene.commit(&earlier).await;
-    assert!(scene.withdraw("shop", "r1").await.unwrap().new);
+    let written = scene.commit(&earlier).await;
+    let withdrawn = scene.withdraw("shop", "r1", Some(&written)).await;
+    assert!(withdrawn.commit.is_some() && withdrawn.kept.is_empty(), "{withdrawn:?}");
     scene.commit(&earlier).await;
     assert!(scene.publish("shop", "r1").await.unwrap().new);
     let files = scene.git(&["ls-tree", "-r", "--name-only", "main", "projects/shop/"]).await;

@@ -1,8 +1,7 @@
 //! A run as one row of a list: what it is called, how it stands, on what step.
 
 use serde::Serialize;
-use surefoot::state::Wait;
-use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp};
+use surefoot::{Run, RunId, StepStatus, Timestamp};
 
 use crate::dashboard::text::{Moment, Took, first_line};
 use crate::dashboard::visitor::Visitor;
@@ -45,8 +44,7 @@ pub(in crate::dashboard) fn short_id(id: &str) -> &str {
 
 /// Whether the run stands still until a person answers.
 pub(in crate::dashboard) fn asks(run: &Run) -> bool {
-    run.head.status == RunStatus::Waiting
-        && run.steps.iter().any(|step| matches!(step.wait, Some(Wait::Approval | Wait::Interrupted)))
+    run.asks().is_some()
 }
 
 /// How the run's status looks.

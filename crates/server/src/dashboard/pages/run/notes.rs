@@ -34,10 +34,12 @@ impl Subject<'_> {
         if self.run.head.cancel.is_some() || self.run.head.status.is_ended() {
             return Vec::new();
         }
-        let steps = self.run.plan.steps().iter().zip(&self.run.steps);
-        steps
-            .filter_map(|(plan, state)| {
-                let (kind, text, choices): (_, _, &[&str]) = match state.wait? {
+        self.run
+            .asks()
+            .into_iter()
+            .filter_map(|(position, wait)| {
+                let (plan, state) = (&self.run.plan.steps()[position], &self.run.steps[position]);
+                let (kind, text, choices): (_, _, &[&str]) = match wait {
                     Wait::Approval => ("approval", state.message.clone().unwrap_or_default(), &["approve", "reject"]),
                     Wait::Interrupted => {
                         ("interrupted", self.visitor.t("answer.interrupted", &[]), &["rerun", "skip", "fail"])

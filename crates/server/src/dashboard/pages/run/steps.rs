@@ -87,7 +87,7 @@ impl Subject<'_> {
     ) -> StepView {
         let (plan, state, course) =
             (&self.run.plan.steps()[position], &self.run.steps[position], &self.course.steps[position]);
-        let (tone, icon, word) = self.look(state);
+        let (tone, icon, word) = self.look(position, state);
         let says = self.says(plan, state, room);
         let last = self.last_spans(course, room);
         let body = room.take(FACTS);
@@ -164,12 +164,15 @@ impl Subject<'_> {
         self.run.head.status == RunStatus::Failed && !undoing && position <= reached
     }
 
-    fn look(&self, state: &StepState) -> (&'static str, &'static str, String) {
+    fn look(&self, position: usize, state: &StepState) -> (&'static str, &'static str, String) {
         let word = |key: &str| self.visitor.t(key, &[]);
         if state.undo == Some(Undo::Done) {
             return ("undone", "undo", word("status.undone"));
         }
-        if matches!(state.wait, Some(Wait::Approval | Wait::Interrupted)) {
+        if state.undo == Some(Undo::Kept) {
+            return ("undone", "undo", word("status.kept"));
+        }
+        if self.run.asks().is_some_and(|(asks, _)| asks == position) {
             return ("asking", "ask", word("status.asking"));
         }
         let status = state.status.as_str();
@@ -187,6 +190,10 @@ impl Subject<'_> {
             say(first_line(reason, 200), false);
         } else if let Some(message) = state.message.as_deref().filter(|_| state.status != StepStatus::Completed) {
             say(first_line(message, 200), false);
+        }
+        if let Some(note) = &state.undo_note {
+            let key = if state.undo == Some(Undo::Kept) { "step.say.kept" } else { "step.say.removed" };
+            say(t(key, &[("note", &first_line(note, 200))]), false);
         }
         if let Some(wait) = state.wait {
             let at = self.run.head.available_at.map(|at| self.visitor.moment(at).text).unwrap_or_default();
@@ -212,7 +219,7 @@ impl Subject<'_> {
     }
 
     fn answer(&self, state: &StepState) -> Option<String> {
-        let answer = state.answer.as_ref()?;
+        let answer = state.decision.as_ref().or(state.answer.as_ref())?;
         let text = |name: &str| answer[name].as_str().map(str::to_owned).unwrap_or_default();
         let word = self.visitor.t(&format!("answer.{}", text("answer")), &[]);
         let note = text("note");
