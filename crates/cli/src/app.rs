@@ -7,6 +7,7 @@ use std::time::Duration;
 use surefoot::{Client, Secret, Store, WorkerOptions, Workflow};
 use surefoot_sqlite::SqliteStore;
 use surefoot_telemetry::Telemetry;
+use tokio::runtime::Handle;
 
 use crate::args::Global;
 use crate::config::Settings;
@@ -21,14 +22,16 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     /// Print data as JSON.
     pub(crate) json: bool,
+    /// The runtime for handlers.
+    pub(crate) steps: Handle,
     /// Diagnostics go to the error output too, so nothing may redraw it.
     pub(crate) diagnostics: bool,
 }
 
 impl App {
-    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+    pub(crate) fn new(global: &Global, steps: &Handle) -> Result<Self, Failure> {
         let diagnostics = global.verbose > 0 || std::env::var_os("RUST_LOG").is_some();
-        Ok(Self { settings: Settings::load(global)?, json: global.json, diagnostics })
+        Ok(Self { settings: Settings::load(global)?, json: global.json, steps: steps.clone(), diagnostics })
     }
 
     /// Opens the store, and makes it when there is none.
@@ -99,6 +102,7 @@ impl App {
             secrets: self.secrets(),
             workspaces,
             announce: Some(workspaces::announce),
+            handler_runtime: Some(self.steps.clone()),
             ..defaults
         })
     }

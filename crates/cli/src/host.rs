@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use surefoot::store::RunFilter;
 use surefoot::{
@@ -17,7 +18,7 @@ use crate::place::without_secret;
 use crate::queues;
 use crate::shipped;
 use crate::signals::Signals;
-use crate::workspaces;
+use crate::{watchdog, workspaces};
 
 /// A process that works when it can.
 #[derive(Debug)]
@@ -130,16 +131,20 @@ impl Host {
     /// Stops working: steps under way get the grace period; another signal cuts it short, and one more ends all waiting.
     pub(crate) async fn stop(&mut self, signals: &mut Signals) {
         let Some(worker) = self.worker.take() else { return };
+        watchdog::end_within(self.app.grace() + STOP_AT_MOST);
         let hurry = worker.hurry();
         let mut stopping = pin!(worker.stop());
         let asked_again = tokio::select! {
-            () = &mut stopping => false,
+            unwritten = &mut stopping => {
+                say_unwritten(unwritten);
+                false
+            }
             _ = signals.next() => true,
         };
         if asked_again {
             hurry();
             tokio::select! {
-                () = stopping => {}
+                unwritten = stopping => say_unwritten(unwritten),
                 _ = signals.next() => {}
             }
             return;
@@ -171,6 +176,20 @@ impl Host {
             Err(_) => return std::future::pending().await,
         }
         known.clone()
+    }
+}
+
+/// The time that a stopping process takes beyond the grace period at most: handlers end, results are written, requests
+/// answered and traces sent. `docs/operations.md` names it.
+const STOP_AT_MOST: Duration = Duration::from_secs(18);
+
+/// Reports the runs whose last results the store did not take.
+fn say_unwritten(runs: usize) {
+    if runs > 0 {
+        let s = if runs == 1 { "" } else { "s" };
+        out::say(&format!(
+            "the store did not take the results of {runs} run{s} in time: their steps run again, with the same idempotency key"
+        ));
     }
 }
 

@@ -30,12 +30,14 @@ mod submission;
 mod summary;
 mod table;
 mod view;
+mod watchdog;
 mod workspaces;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use tokio::runtime::Runtime;
 
 use app::App;
 use args::Cli;
@@ -73,16 +75,21 @@ fn arguments() -> impl Iterator<Item = String> {
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
 fn run(cli: &Cli) -> Result<Exit, Failure> {
-    let app = App::new(&cli.global)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::usage(format!("cannot start: {error}")))?;
+    let (runtime, steps) = (runtime("surefoot")?, runtime("surefoot-step")?);
+    watchdog::start(&[("heartbeats and requests", runtime.handle()), ("steps", steps.handle())]);
+    let app = App::new(&cli.global, steps.handle())?;
     let ended = runtime.block_on(commands::execute(&app, &cli.command));
     // A blocking call may wait for a disk or a network file system that never answers.
+    watchdog::end_within(LAST_CALLS * 3);
+    steps.shutdown_timeout(LAST_CALLS);
     runtime.shutdown_timeout(LAST_CALLS);
     ended
+}
+
+/// Handlers have threads of their own: one that blocks must delay no heartbeat, signal or request.
+fn runtime(name: &str) -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build();
+    runtime.map_err(|error| Failure::usage(format!("cannot start: {error}")))
 }
 
 /// Diagnostics are off unless asked for; what people need to know is printed, not logged.

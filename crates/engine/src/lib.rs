@@ -58,6 +58,6 @@ pub use state::{Run, RunStatus, StepState, StepStatus};
 pub use store::{Store, StoreError};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use waiting::Waiting;
-pub use worker::{KeptPlaces, Worker, WorkerHandle, WorkerOptions};
+pub use worker::{KeptPlaces, STOP_LIMIT, Worker, WorkerHandle, WorkerOptions};
 pub use workflow::{StepPlan, Workflow, WorkflowError};
 pub use workspace::Snapshot;

@@ -11,6 +11,7 @@ use surefoot::store::RunFilter;
 use surefoot::{Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp, WorkerId};
 use surefoot_initializer::process::Group;
 use tokio::process::Command;
+use tokio::runtime::Handle;
 
 use super::count::Late;
 use super::evidence;
@@ -95,7 +96,9 @@ impl Scene {
             verbose: 0,
         };
         let settings = Settings::load(&global)?;
-        let store = App { settings: settings.clone(), json: false, diagnostics: false }.store().await?;
+        let store = App { settings: settings.clone(), json: false, steps: Handle::current(), diagnostics: false }
+            .store()
+            .await?;
         queues::configure(store.as_ref(), &settings).await?;
         let group = Group::start().map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
         Ok(Self {

@@ -16,6 +16,9 @@ use crate::{StepContext, StepError, StepHandler};
 /// What a handler says is gathered for this long before it is written.
 const COALESCE: Duration = Duration::from_millis(100);
 
+/// The time in which a handler whose future is dropped gives back its thread.
+const ABANDON_AFTER: Duration = Duration::from_secs(2);
+
 /// How an attempt ended.
 pub(super) enum End {
     /// The handler returned.
@@ -86,7 +89,7 @@ impl Attempt {
         };
         let context = self.context.clone();
         let mut task = JoinSet::new();
-        task.spawn(async move { handler.run(context).await });
+        driver.shared.spawn_handler(&mut task, async move { handler.run(context).await });
         let end = self.follow(driver, &mut task).await;
         (end, self.reports.take())
     }
@@ -180,7 +183,12 @@ impl Attempt {
             () = driver.shared.hurried.cancelled() => None,
             () = driver.held.lost.cancelled() => None,
         };
-        task.shutdown().await;
+        task.abort_all();
+        // One that blocks its thread cannot be dropped. It keeps that thread, but neither the run nor the end of the worker.
+        let dropped = tokio::time::timeout(ABANDON_AFTER, async { while task.join_next().await.is_some() {} }).await;
+        if dropped.is_err() {
+            tracing::error!(run = %driver.run.id, "a handler blocks its thread and was abandoned");
+        }
         result.and_then(Result::ok)
     }
 

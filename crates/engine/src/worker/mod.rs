@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,12 @@ use crate::mask::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
 use crate::{Client, CredentialSource, Handlers, NoCredentials, Secret, Store, StoreError, WorkerId};
+
+/// The time that a stopping worker has to write what it holds, once its handlers have ended.
+pub const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// The time that a stopping worker has to end its lease.
+const DEREGISTER_LIMIT: Duration = Duration::from_secs(2);
 
 /// How a worker works.
 #[derive(Clone)]
@@ -76,6 +83,9 @@ pub struct WorkerOptions {
     /// Is told the id of each life of the worker before the store is: a worker that is taken for dead begins another. Whoever
     /// finds out by other means that the process is gone can end its lease by it ([`Store::deregister_worker`]).
     pub announce: Option<fn(WorkerId)>,
+    /// The runtime whose threads run handlers; `None`, the default, is the one that the worker is started on. With one of their
+    /// own, a handler that blocks its thread delays no heartbeat, timeout or request.
+    pub handler_runtime: Option<Handle>,
     /// What spreads the worker's waits: its polls, its sweeps, and its tries while the store is away. `None`, the default,
     /// draws it; whoever wants to play the same waits again gives a number.
     pub seed: Option<u64>,
@@ -97,6 +107,7 @@ impl Default for WorkerOptions {
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
             observer: None,
             announce: None,
+            handler_runtime: None,
             seed: None,
         }
     }
@@ -210,7 +221,10 @@ impl WorkerHandle {
 
     /// Stops: claims nothing more, lets steps under way go on for the grace period, interrupts the rest, and hands back
     /// every lease. An interrupted step spends no attempt.
-    pub async fn stop(mut self) {
+    ///
+    /// Has a bound, also while the store is away: the grace period, the time that handlers have to end, and [`STOP_LIMIT`].
+    /// Gives how many runs it then held whose results could not be written: their steps run again elsewhere.
+    pub async fn stop(mut self) -> usize {
         let shared = self.shared.clone();
         shared.draining.cancel();
         shared.drivers.close();
@@ -221,11 +235,18 @@ impl WorkerHandle {
             () = shared.interrupting.cancelled() => {}
         }
         shared.interrupting.cancel();
-        shared.drivers.wait().await;
+        let bound = shared.options.handler_grace + STOP_LIMIT;
+        let unwritten = match tokio::time::timeout(bound, shared.drivers.wait()).await {
+            Ok(()) => 0,
+            Err(_) => shared.held.len(),
+        };
+        shared.hurried.cancel();
         self.actors.shutdown().await;
-        if let Err(error) = shared.store.deregister_worker(shared.id()).await {
-            tracing::warn!(%error, "the worker could not take its leave: its lease runs out by itself");
+        let deregistered = tokio::time::timeout(DEREGISTER_LIMIT, shared.store.deregister_worker(shared.id())).await;
+        if !matches!(deregistered, Ok(Ok(()))) {
+            tracing::warn!("could not deregister the worker; its lease will expire on its own");
         }
+        unwritten
     }
 
     /// What a [`Self::stop`] under way does at once: interrupts steps without waiting for them. For a second signal.
@@ -265,6 +286,18 @@ impl Shared {
         self.store.register_worker(NewWorker { id, name, lease, version, actions, resources }).await?;
         *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
+    }
+
+    /// Starts a handler on the threads that are for handlers.
+    pub(crate) fn spawn_handler<T: Send + 'static>(
+        &self,
+        task: &mut JoinSet<T>,
+        handler: impl Future<Output = T> + Send + 'static,
+    ) {
+        match &self.options.handler_runtime {
+            Some(runtime) => task.spawn_on(handler, runtime),
+            None => task.spawn(handler),
+        };
     }
 
     /// An attempt ended.

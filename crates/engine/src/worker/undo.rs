@@ -117,7 +117,7 @@ async fn once(driver: &Driver, position: usize) -> (End, Said) {
 async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, context: StepContext) -> End {
     let timeout = driver.run.plan.steps()[position].timeout;
     let mut task = JoinSet::new();
-    task.spawn(async move { handler.undo(context).await });
+    driver.shared.spawn_handler(&mut task, async move { handler.undo(context).await });
     let timed_out = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,

@@ -117,7 +117,7 @@ impl Node {
         tokio::pin!(stop);
         tokio::select! {
             biased;
-            () = &mut stop => {}
+            _ = &mut stop => {}
             () = after(impatient) => {
                 hurry();
                 stop.await;
