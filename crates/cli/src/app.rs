@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::{Client, Secret, Store, WorkerOptions, Workflow};
+use surefoot::{Client, Secret, SecretKeys, Store, WorkerOptions, Workflow};
 use surefoot_sqlite::SqliteStore;
 use surefoot_telemetry::Telemetry;
 use tokio::runtime::Handle;
@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::credentials::EnvironmentAndFiles;
 use crate::errors::{Failure, unusable};
 use crate::place::Place;
-use crate::{out, shipped, workspaces};
+use crate::{key_file, out, shipped, workspaces};
 
 /// One invocation of the program.
 #[derive(Clone, Debug)]
@@ -100,11 +100,30 @@ impl App {
                     .bound_to(self.settings.credential_hosts.clone()),
             ),
             secrets: self.secrets(),
+            keys: Some(self.keys()?),
             workspaces,
             announce: Some(workspaces::announce),
             handler_runtime: Some(self.steps.clone()),
             ..defaults
         })
+    }
+
+    /// The keys of secret parameters. In the data directory they are made when there are none; a file that the configuration
+    /// names is shared with other hosts, and only read.
+    pub(crate) fn keys(&self) -> Result<SecretKeys, Failure> {
+        match &self.settings.key_file {
+            Some(path) => key_file::read(path, false),
+            None => {
+                self.make_data_dir()?;
+                key_file::read(&self.settings.data_dir.join("secret.key"), true)
+            }
+        }
+    }
+
+    /// A client that submits runs of this workflow; its keys are read when there is something to encrypt.
+    pub(crate) fn submitter(&self, store: Arc<dyn Store>, workflow: &Workflow) -> Result<Client, Failure> {
+        let keys = if workflow.has_secret_parameters() { Some(self.keys()?) } else { None };
+        Ok(Client::new(store).with_keys(keys))
     }
 
     /// What no step may say, whatever it reads it from: a command sees the arguments and the environment of this process.

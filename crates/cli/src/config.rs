@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) credential_hosts: BTreeMap<String, Vec<String>>,
     /// The addresses that steps and notifiers may reach.
     pub(crate) addresses: AddressPolicy,
+    /// The keys of secret parameters, if the configuration says where they are; else they are in the data directory.
+    pub(crate) key_file: Option<PathBuf>,
     /// The fleet repository, a path or URL; `None` for the one in the data directory.
     pub(crate) fleet: Option<String>,
     /// How repositories are reached.
@@ -84,6 +86,8 @@ struct File {
     credentials: CredentialsTable,
     #[serde(default)]
     network: NetworkTable,
+    #[serde(default)]
+    secrets: SecretsTable,
     fleet: Option<String>,
     #[serde(default)]
     forge: ForgeTable,
@@ -122,6 +126,13 @@ struct TemplatesTable {
 struct WorkerTable {
     concurrency: Option<usize>,
     grace: Option<String>,
+}
+
+/// `[secrets]`: what secret parameters are encrypted with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretsTable {
+    key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -170,6 +181,7 @@ impl Settings {
             queues: file.queues,
             credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
             credential_hosts: file.credentials.hosts,
+            key_file: file.secrets.key_file.map(|path| base.join(path)),
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
             forge: file.forge,
             template_folders: file.templates.folders.iter().map(|folder| base.join(folder)).collect(),

@@ -52,6 +52,11 @@ impl CredentialSource for EnvironmentAndFiles {
     }
 }
 
+/// A secret as it was written into a file: without the byte order mark and the line breaks that editors add.
+pub(crate) fn written(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n'])
+}
+
 /// A name that stays within the folder, whatever a workflow says.
 fn is_name(name: &str) -> bool {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
@@ -67,7 +72,7 @@ const LARGEST: u64 = 1 << 20;
 
 fn from_file(name: &str, path: &Path) -> Result<Secret, CredentialError> {
     let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| missing(name, path, &error))?;
-    let secret = text.trim_end_matches(['\r', '\n']);
+    let secret = written(&text);
     if secret.is_empty() {
         return Err(CredentialError(format!(
             "credential `{name}`: {} is empty: write the secret into it",
@@ -110,9 +115,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gives_its_text_without_the_last_newline() {
-        let (_dir, source) = source_with(&[("forge-token", "s3cret\n")]);
-        assert_eq!(source.get("forge-token").unwrap().expose(), "s3cret");
+    fn a_file_gives_its_text_without_what_editors_add() {
+        let check = |content: &str, expect: &str| {
+            let (_dir, source) = source_with(&[("forge-token", content)]);
+            assert_eq!(source.get("forge-token").unwrap().expose(), expect, "{content:?}");
+        };
+        check("s3cret\n", "s3cret");
+        check("s3cret\r\n\r\n", "s3cret");
+        check("\u{feff}s3cret\r\n", "s3cret");
+        check("a\r\nb \u{feff}\n", "a\r\nb \u{feff}");
+        let (_dir, source) = source_with(&[("forge-token", "\u{feff}\n")]);
+        assert!(source.get("forge-token").unwrap_err().to_string().contains("is empty"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod drill;
 mod errors;
 mod follow;
 mod host;
+mod key_file;
 mod limits;
 mod near;
 mod out;

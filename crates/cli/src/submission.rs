@@ -77,7 +77,11 @@ pub(crate) async fn submit(client: &Client, submit: Submit, parameters: &Value) 
 fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
     let (id, status) = (run.id, run.head.status);
     let differences = differences(run.plan.parameters(), &run.parameters, parameters);
-    let why = if differences.is_empty() { String::new() } else { format!(", with other parameters: {differences}") };
+    let why = match differences.as_str() {
+        "" if run.plan.has_secret_parameters() => ", maybe with other secret parameters".to_owned(),
+        "" => String::new(),
+        differences => format!(", with other parameters: {differences}"),
+    };
     let hint = match status {
         RunStatus::Failed => format!(
             "`surefoot cancel {id} --undo --wait` takes back what that run made and frees the name: then give this command \
@@ -90,18 +94,14 @@ fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
     Failure::usage(format!("the name `{name}` is taken by run {id} ({status}){why}")).hint(hint)
 }
 
-/// `description was "a", is "b"` for each parameter that differs; of a secret one only that it does.
+/// `description was "a", is "b"` for each parameter that differs and is not secret.
 fn differences(schema: &Value, was: &Value, is: &Value) -> String {
-    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let (shown_was, shown_is) = (fields(&without_secrets(schema, was)), fields(&without_secrets(schema, is)));
+    let fields = |value: &Value| without_secrets(schema, value).as_object().cloned().unwrap_or_default();
     let (was, is) = (fields(was), fields(is));
     let names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
     let shown = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
-    let said = |name: &String| match (shown_was.get(name), shown_is.get(name)) {
-        (was, is) if was == is => format!("{name} differs"),
-        (was, is) => format!("{name} was {}, is {}", shown(was), shown(is)),
-    };
-    names.filter(|name| was.get(*name) != is.get(*name)).map(said).collect::<Vec<_>>().join("; ")
+    let differs = |name: &String| format!("{name} was {}, is {}", shown(was.get(name)), shown(is.get(name)));
+    names.filter(|name| was.get(*name) != is.get(*name)).map(differs).collect::<Vec<_>>().join("; ")
 }
 
 /// Submits a run and carries it to its end: the whole of `init`, `run` and `submit --wait`.
@@ -113,7 +113,7 @@ pub(crate) async fn to_the_end(
 ) -> Result<Exit, Failure> {
     let store = app.store().await?;
     crate::queues::configure(store.as_ref(), &app.settings).await?;
-    let client = Client::new(store.clone());
+    let client = app.submitter(store.clone(), workflow)?;
     let (run, existing) = submit(&client, request, &parameters).await?;
     let run = if existing { take_up(&client, run, workflow).await? } else { run };
     if run.head.status.is_ended() {
@@ -166,7 +166,7 @@ mod tests {
         let expect = "description was \"a\", is \"b\"; port was 80, is absent; public was absent, is true";
         assert_eq!(differences(&json!({}), &was, &is), expect);
         let schema = json!({ "properties": { "description": { "writeOnly": true } } });
-        let expect = "description differs; port was 80, is absent; public was absent, is true";
+        let expect = "port was 80, is absent; public was absent, is true";
         assert_eq!(differences(&schema, &was, &is), expect);
     }
 }

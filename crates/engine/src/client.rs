@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use crate::expression::{self, ExpressionError, Scope};
 use crate::mask::{Mask, SHORTEST_MASKED};
 use crate::measures::WorkerMeasures;
+use crate::secret_keys::open_parameters;
 use crate::state::{Answer, CancelMode, Edit, Transition};
 use crate::store::{Hints, Submission, Submitted};
 use crate::waiting::{Waiting, waiting};
 use crate::worker::{Opening, Shared, drive, open};
 use crate::workflow::{ParameterError, secret_texts, without_secrets};
-use crate::{Event, Run, RunId, Secret, Store, StoreError, Timestamp, Workflow};
+use crate::{Event, Run, RunId, SealError, Secret, SecretKeys, Store, StoreError, Timestamp, Workflow};
 
 /// Submits runs to a store and follows them. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Client {
     store: Arc<dyn Store>,
     /// The worker of this process, on which a submission may start at once.
     local: Option<Arc<Shared>>,
+    /// What secret parameters are encrypted with.
+    keys: Option<SecretKeys>,
 }
 
 /// A run to submit.
@@ -77,6 +80,9 @@ pub enum SubmitError {
         /// The run that has it.
         run: Box<Run>,
     },
+    /// Secret parameters cannot be encrypted.
+    #[error("the workflow has secret parameters: {0}")]
+    Sealing(SealError),
     /// A secret parameter is in a text that everyone reads.
     #[error("the {place} holds a secret parameter, and everyone can read it: make it of something else")]
     Secret {
@@ -152,8 +158,8 @@ impl Submit {
         self.key.as_deref()
     }
 
-    /// The run as it will be queued; parameters are checked here.
-    fn queued(mut self, now: Timestamp) -> Result<Run, SubmitError> {
+    /// The run as it will be queued, and its parameters as handlers see them. They are checked here, and secret ones encrypted.
+    fn queued(mut self, now: Timestamp, keys: Option<&SecretKeys>) -> Result<(Run, Value), SubmitError> {
         let parameters = std::mem::take(&mut self.parameters);
         let parameters = self.workflow.check_parameters(parameters).map_err(SubmitError::Parameters)?;
         let scope = Scope { parameters, ..Scope::default() };
@@ -164,13 +170,14 @@ impl Submit {
             self.refuse_secrets(&scope.parameters, unique.as_deref(), &requires)?;
         }
         let available_at = self.at.filter(|at| *at > now).unwrap_or(now);
-        let mut run = Run::new(RunId::at(now), self.workflow, scope.parameters, now, available_at);
+        let mut run = Run::new(RunId::at(now), self.workflow, scope.parameters.clone(), now, available_at);
         run.key = self.key;
         run.unique = unique;
         run.priority = self.priority;
         run.concurrency_key = self.concurrency_key;
         run.requires = requires;
-        Ok(run)
+        run.seal(keys).map_err(SubmitError::Sealing)?;
+        Ok((run, scope.parameters))
     }
 }
 
@@ -218,11 +225,17 @@ fn required(workflow: &Workflow, scope: &Scope) -> Result<BTreeSet<String>, Subm
 impl Client {
     /// A client without a worker: its submissions wait in the store for one.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, local: None }
+        Self { store, local: None, keys: None }
+    }
+
+    /// Encrypts secret parameters with these keys. Without any, a run with secret parameters is refused.
+    #[must_use]
+    pub fn with_keys(self, keys: Option<SecretKeys>) -> Self {
+        Self { keys, ..self }
     }
 
     pub(crate) fn local(worker: Arc<Shared>) -> Self {
-        Self { store: worker.store.clone(), local: Some(worker) }
+        Self { store: worker.store.clone(), keys: worker.options.keys.clone(), local: Some(worker) }
     }
 
     /// The store.
@@ -246,12 +259,14 @@ impl Client {
     /// See [`SubmitError`]; nothing was written then.
     pub async fn submit(&self, submit: Submit) -> Result<SubmittedRun, SubmitError> {
         let now = self.store.now();
-        let run = submit.queued(now)?;
+        let (run, parameters) = submit.queued(now, self.keys.as_ref())?;
         let submitted = match &self.local {
-            Some(worker) => submit_here(worker, run.clone(), now).await?,
+            Some(worker) => submit_here(worker, run.clone(), &parameters, now).await?,
             None => self.store.submit(Submission { queued: first_commit(run.clone(), now), started: None }).await?,
         };
-        resolve(run, submitted)
+        resolve(run, submitted, |other| {
+            open_parameters(other, self.keys.as_ref()).is_ok_and(|others| others == parameters)
+        })
     }
 
     /// A run as it stands.
@@ -350,7 +365,7 @@ fn first_commit(run: Run, now: Timestamp) -> (Run, Transition) {
 }
 
 /// The run as it is when this process's worker takes it at once: claimed, and its first step running.
-fn started(run: Run, now: Timestamp, worker: &Shared) -> Option<(Run, Transition)> {
+fn started(run: Run, parameters: &Value, now: Timestamp, worker: &Shared) -> Option<(Run, Transition)> {
     let due = run.head.available_at.is_some_and(|at| at <= now);
     let able = run.plan.is_known_by(&worker.actions) && run.requires.is_subset(&worker.options.resources);
     if !able || !due || worker.draining.is_cancelled() {
@@ -360,14 +375,19 @@ fn started(run: Run, now: Timestamp, worker: &Shared) -> Option<(Run, Transition
     edit.submitted();
     edit.claim(worker.id()).ok()?;
     // A run that ends in its opening is left to a claim: a submission never gives a run that has ended.
-    matches!(open(&mut edit), Ok(Opening::Attempt { .. })).then(|| edit.finish())
+    matches!(open(&mut edit, parameters), Ok(Opening::Attempt { .. })).then(|| edit.finish())
 }
 
 /// Submits on a worker with room. The task that writes is the worker's: a caller that is dropped half-way leaves no run
 /// that is leased and driven by nobody.
-async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<Submitted, StoreError> {
+async fn submit_here(
+    worker: &Arc<Shared>,
+    run: Run,
+    parameters: &Value,
+    now: Timestamp,
+) -> Result<Submitted, StoreError> {
     let permit = worker.places.of(&run.plan).try_acquire_owned().ok();
-    let direct = permit.is_some().then(|| started(run.clone(), now, worker)).flatten();
+    let direct = permit.is_some().then(|| started(run.clone(), parameters, now, worker)).flatten();
     let leased = direct.as_ref().map(|(run, _)| run.clone());
     let submission = Submission { queued: first_commit(run, now), started: direct };
     let Some(leased) = leased else { return worker.store.submit(submission).await };
@@ -402,8 +422,7 @@ async fn submit_here(worker: &Arc<Shared>, run: Run, now: Timestamp) -> Result<S
 }
 
 /// The same request again gives the same run; another request for what is taken is refused.
-fn resolve(run: Run, submitted: Submitted) -> Result<SubmittedRun, SubmitError> {
-    let same = |other: &Run| other.parameters == run.parameters;
+fn resolve(run: Run, submitted: Submitted, same: impl Fn(&Run) -> bool) -> Result<SubmittedRun, SubmitError> {
     match submitted {
         Submitted::Queued | Submitted::Started => Ok(SubmittedRun { run, existing: false }),
         Submitted::SameKey(other) if same(&other) => Ok(SubmittedRun { run: *other, existing: true }),

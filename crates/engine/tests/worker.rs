@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use surefoot::state::{Answer, CancelMode, Undo};
 use surefoot::workflow::{Backoff, OnInterrupt, RetryPolicy};
 use surefoot::{
-    Client, CredentialError, CredentialSource, Handlers, Outcome, Output, Run, RunStatus, Secret, StepContext,
-    StepError, StepHandler, StepStatus, Store, Submit, SystemClock, Undone, Worker, WorkerHandle, WorkerOptions,
-    Workflow, handler_fn,
+    Client, CredentialError, CredentialSource, Handlers, Outcome, Output, Run, RunStatus, SealError, Secret,
+    SecretKeys, StepContext, StepError, StepHandler, StepStatus, Store, Submit, SystemClock, Undone, Worker,
+    WorkerHandle, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::{FaultyStore, MemoryStore};
 
@@ -39,6 +39,7 @@ async fn worker(store: &Arc<dyn Store>, handlers: Handlers, folder: &tempfile::T
         grace: Duration::from_millis(50),
         handler_grace: Duration::from_millis(200),
         credentials: Arc::new(Vault),
+        keys: Some(SecretKeys::random().unwrap()),
         ..WorkerOptions::default()
     };
     Worker::start(store.clone(), handlers, options).await.unwrap()
@@ -371,6 +372,66 @@ async fn a_secret_parameter_is_refused_where_everyone_reads() {
     let long = json!({ "password": "s3cr3t".repeat(10_000) });
     check(Submit::new(plain), &long, "secret parameters: a secret is longer than 32 KiB").await;
     assert_eq!(store.runs(Default::default()).await.unwrap(), []);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn secret_parameters_are_encrypted_in_the_store_and_clear_to_handlers() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = seen.clone();
+    let see = handler_fn(move |context: StepContext, input: Value| {
+        noted.lock().unwrap().push(json!([input, context.parameters()["password"]]));
+        let fails = context.attempt() == 1 && context.step_id() == "two";
+        async move { if fails { Err(StepError::from("again")) } else { Ok(Value::Null) } }
+    });
+    let worker = worker(&store, Handlers::new().with("see", see), &folder).await;
+    let workflow = with_secret_parameters("sealed")
+        .step_with("one", "see", |step| step.with("${{ parameters.password }}"))
+        .step_with("two", "see", |step| step.with("${{ parameters.pin }}").retry(quick(2)));
+    let workflow = Arc::new(workflow.build().unwrap());
+    let given = json!({ "password": "s3cr3t-of-the-shop", "pin": 48_213_377 });
+    let submit = Submit::new(workflow).parameters(given.clone()).key("k");
+    let run = worker.client().submit(submit.clone()).await.unwrap().run;
+    let run = worker.client().wait(run.id).await.unwrap();
+    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
+    let clear = json!(["s3cr3t-of-the-shop", 48_213_377]);
+    let expect = [json!([clear[0], clear[0]]), json!([clear[1], clear[0]]), json!([clear[1], clear[0]])];
+    assert_eq!(*seen.lock().unwrap(), expect);
+    let stored = format!("{:?} {:?}", store.run(run.id).await.unwrap(), store.events(run.id, 0, 1000).await.unwrap());
+    assert!(run.sealed.is_some() && !stored.contains("s3cr3t") && !stored.contains("48213377"), "{stored}");
+    // The same request again is the same run; with another secret it is another.
+    assert!(worker.client().submit(submit.clone()).await.unwrap().existing);
+    let other = submit.parameters(json!({ "password": "another-secret", "pin": 48_213_377 }));
+    let error = worker.client().submit(other).await.unwrap_err();
+    assert!(error.to_string().contains("with other parameters"), "{error}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_waits_for_a_worker_that_has_its_key() {
+    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let tell = || {
+        handler_fn(async |context: StepContext, _: Value| Ok(context.parameters()["password"] == "s3cr3t-of-the-shop"))
+    };
+    let worker = worker(&store, Handlers::new().with("tell", tell()), &folder).await;
+    let workflow = Arc::new(with_secret_parameters("elsewhere").step("one", "tell").build().unwrap());
+    let submit = Submit::new(workflow).parameters(json!({ "password": "s3cr3t-of-the-shop" }));
+
+    let without = Client::new(store.clone()).submit(submit.clone()).await.unwrap_err();
+    assert!(matches!(without, surefoot::SubmitError::Sealing(SealError::NoKeys)), "{without}");
+    let keys = SecretKeys::random().unwrap();
+    let elsewhere = Client::new(store.clone()).with_keys(Some(keys.clone()));
+    let run = elsewhere.submit(submit).await.unwrap().run;
+    let waiting = elsewhere.waiting(&run).await.unwrap().unwrap().to_string();
+    assert!(waiting.contains(&keys.resources().next().unwrap()), "{waiting}");
+
+    let second = tempfile::tempdir().unwrap();
+    let options = WorkerOptions { keys: Some(keys), workspaces: second.path().to_owned(), ..WorkerOptions::default() };
+    let other = Worker::start(store.clone(), Handlers::new().with("tell", tell()), options).await.unwrap();
+    let run = other.client().wait(run.id).await.unwrap();
+    assert_eq!((run.head.status, &run.steps[0].output), (RunStatus::Completed, &Some(json!(true))));
+    other.stop().await;
     worker.stop().await;
 }
 

@@ -6,11 +6,12 @@ WITH input AS MATERIALIZED (
     FROM unnest(
         $3::uuid[], $4::integer[], $5::text[], $6::text[], $7::integer[], $8::text[], $9::bigint[], $10::text[],
         $11::bigint[], $12::integer[], $13::text[],
-        $14::uuid[], $15::bigint[], $16::smallint[], $17::bigint[], $18::bigint[], $19::integer[], $20::text[], $40::text[]
+        $14::uuid[], $15::bigint[], $16::smallint[], $17::bigint[], $18::bigint[], $19::integer[], $20::text[], $40::text[],
+        $41::text[]
     ) AS i (
         run, plan, key, uniq, priority, concurrency_key, created_at, parameters,
         available_at, events, body,
-        worker, epoch, progress, started_at, rate_at, started_events, started_body, requires
+        worker, epoch, progress, started_at, rate_at, started_events, started_body, requires, sealed
     )
     JOIN {schema}.plans AS p ON p.id = i.plan
 ),
@@ -63,15 +64,16 @@ judged AS MATERIALIZED (
 added AS (
     INSERT INTO {schema}.runs (
         id, plan, workflow, queue, key, uniq, priority, concurrency_key, created_at, parameters,
-        status, progress, available_at, ready, worker, epoch, started_at, rate_at, event_seq, requires
+        status, progress, available_at, ready, worker, epoch, started_at, rate_at, event_seq, requires, sealed
     )
     SELECT run, plan, workflow, queue, key, uniq, priority, concurrency_key, created_at, parameters,
-        'queued', 0, available_at, available_at <= $2, NULL, 0, NULL, NULL, events, string_to_array(requires, ' ')
+        'queued', 0, available_at, available_at <= $2, NULL, 0, NULL, NULL, events, string_to_array(requires, ' '),
+        sealed
     FROM judged WHERE outcome = 'queued'
     UNION ALL
     SELECT run, plan, workflow, queue, key, uniq, priority, concurrency_key, created_at, parameters,
         'running', progress, NULL, NULL, worker, epoch, started_at, rate_at, started_events,
-        string_to_array(requires, ' ')
+        string_to_array(requires, ' '), sealed
     FROM judged WHERE outcome = 'started'
 ),
 stepped AS (

@@ -130,6 +130,7 @@ async fn a_run_is_one_trace_with_a_span_for_each_attempt() {
     let options = WorkerOptions {
         workspaces: folder.path().to_owned(),
         observer: Some(telemetry.observer()),
+        keys: Some(surefoot::SecretKeys::random().unwrap()),
         ..WorkerOptions::default()
     };
     let worker = Worker::start(store, handlers, options).await.unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use surefoot::{Client, Store, Submit, Timestamp, Workflow, parse_duration};
+use surefoot::{Store, Submit, Timestamp, Workflow, parse_duration};
 
 use crate::app::App;
 use crate::args;
@@ -31,7 +31,7 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     template.allow(&app.settings)?;
     queues::configure(store.as_ref(), &app.settings).await?;
     let request = request(args, &workflow, store.as_ref())?;
-    let client = Client::new(store);
+    let client = app.submitter(store, &workflow)?;
     let (run, existing) = submission::submit(&client, request, &parameters).await?;
     if existing {
         out::say(&format!("the same run was submitted already; it is {}", run.head.status));

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use surefoot_scratch_postgres::ScratchPostgres;
 
-use crate::place::Place;
+use crate::place::{Place, eventually};
 
 /// What a process may have in its environment that no command is to see.
 const SECRETS: [(&str, &str); 7] = [
@@ -108,4 +108,79 @@ fn what_is_said_of_the_command_line_has_no_password() {
     check(&["runs", &format!("--limit={url}")], "invalid value 'postgres://ann:***@h/d'");
     check(&["run", url], "postgres://ann:***@h/d");
     check(&["init", url], "postgres://ann:***@h/d");
+}
+
+const SEALED: &str = r#"
+workflow: sealed
+parameters:
+  properties: { name: { type: string }, password: { type: string, writeOnly: true } }
+output: { said: "${{ parameters.password }}", step: "${{ steps.one.output.said }}" }
+steps:
+  - id: one
+    action: command.run
+    with:
+      env: { PASSWORD: "${{ parameters.password }}" }
+      shell: 'echo "$PASSWORD"; printf %s "$PASSWORD" | base64; printf %s "$PASSWORD" | od -An -tx1 | tr -d " \n"; echo;
+        echo "{\"said\": \"$PASSWORD\"}" > "$SUREFOOT_OUTPUT"; test ${#PASSWORD} = 19'
+  - id: two
+    action: command.run
+    retry: { attempts: 1 }
+    with: { env: { PASSWORD: "${{ parameters.password }}" }, shell: 'echo "no $PASSWORD" >&2; exit 3' }
+"#;
+
+/// The store's files hold no form of it, nor does anything that a command shows; the step had it in clear.
+#[test]
+fn a_secret_parameter_is_encrypted_in_the_store_and_shown_by_no_command() {
+    let place = Place::new();
+    place.write("sealed.yaml", SEALED);
+    let run = ["run", "sealed.yaml", "-p", "name=shop", "-p", "password=hunter2-of-the-shop", "--key", "k"];
+    let ran = place.run(&run);
+    assert_eq!(ran.status, 1, "{} {}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("***") || ran.stdout.contains("***"), "{} {}", ran.stdout, ran.stderr);
+    let forms = ["hunter2", "aHVudGVyMi1vZi10aGUtc2hvc", "68756e746572322d"];
+    let check = |what: &str, said: &str| {
+        for form in forms {
+            assert!(!said.contains(form), "{what}: {said}");
+        }
+    };
+    check("run", &format!("{}{}", ran.stdout, ran.stderr));
+    let plan = place.run(&[&run[..6], &["--dry-run"]].concat());
+    assert_eq!(plan.status, 0, "{}", plan.stderr);
+    check("dry run", &format!("{}{}", plan.stdout, plan.stderr));
+    for args in [&["show", "k"][..], &["--json", "show", "k"], &["logs", "k"], &["runs"], &["watch", "k"]] {
+        let ran = place.run(args);
+        check(&args.join(" "), &format!("{}{}", ran.stdout, ran.stderr));
+    }
+    for file in fs::read_dir(place.data()).unwrap().map(Result::unwrap).filter(|file| file.path().is_file()) {
+        check(&file.path().display().to_string(), &String::from_utf8_lossy(&fs::read(file.path()).unwrap()));
+    }
+    let key = fs::metadata(place.data().join("secret.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    let other = place.run(&["submit", "sealed.yaml", "-p", "name=shop", "-p", "password=another-one", "--key", "k"]);
+    assert_eq!(other.status, 2, "{}", other.stdout);
+    assert!(other.stderr.contains("secret parameters") && !other.stderr.contains("another-one"), "{}", other.stderr);
+}
+
+/// A key that is lost or replaced fails nothing: the run waits, and says for which key.
+#[test]
+fn a_run_whose_key_is_not_here_waits_and_says_so() {
+    let place = Place::new();
+    place.write("sealed.yaml", &SEALED.replace("exit 3", "exit 0"));
+    let submitted = place.run(&["submit", "sealed.yaml", "-p", "password=hunter2-of-the-shop", "--key", "k"]);
+    assert_eq!(submitted.status, 0, "{}", submitted.stderr);
+    let path = place.data().join("secret.key");
+    let key = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let worker = place.start(&["worker"]);
+    worker.until_worker(&place);
+    eventually("what it waits for", || {
+        place.run(&["show", "k"]).stdout.contains("for a worker that has key:").then_some(())
+    });
+    worker.signal("-TERM");
+    assert_eq!(worker.end().0, 0);
+    // Rotation: the new key first, the old one after it.
+    let new = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{new}{key}")).unwrap();
+    let run = place.run(&["run", "sealed.yaml", "-p", "password=hunter2-of-the-shop", "--key", "k"]);
+    assert_eq!(run.status, 0, "{} {}", run.stdout, run.stderr);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{CancelMode, Lease, RunStatus, StepStatus, Undo, Wait};
 use crate::expression::{self, Scope, StepScope};
 use crate::workflow::without_secrets;
-use crate::{Digest, RunId, Timestamp, WorkerId, Workflow};
+use crate::{Digest, RunId, SealError, Sealed, SecretKeys, Timestamp, WorkerId, Workflow};
 
 /// One durable execution of a workflow.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +17,11 @@ pub struct Run {
     pub id: RunId,
     /// The workflow as it was when the run was submitted.
     pub plan: Arc<Workflow>,
-    /// Its parameters, checked and with defaults.
+    /// Its parameters, checked and with defaults. Those that are secret are replaced, and stand in [`Self::sealed`]; in a run
+    /// that was submitted within a database they stand here.
     pub parameters: Value,
+    /// Its secret parameters, encrypted.
+    pub sealed: Option<Sealed>,
     /// The submitter's idempotency key; unique among the workflow's runs that are not cancelled.
     pub key: Option<String>,
     /// The value of [`Workflow::unique`] for this run; unique in the same way.
@@ -160,6 +163,7 @@ impl Run {
             id,
             plan,
             parameters,
+            sealed: None,
             key: None,
             unique: None,
             priority: 0,
@@ -200,22 +204,39 @@ impl Run {
         self.steps[..position].iter().rev().find_map(|step| step.snapshot)
     }
 
-    /// What the expressions of the step at `position` see; past the last step, what the run's output sees.
-    pub fn scope(&self, position: usize) -> Scope {
+    /// What the expressions of the step at `position` see with these parameters; past the last step, what the run's output
+    /// sees.
+    pub(crate) fn scope(&self, position: usize, parameters: Value) -> Scope {
         let seen = |(plan, step): (&crate::StepPlan, &StepState)| {
             let output = step.output.clone().unwrap_or(Value::Null);
             (plan.id.clone(), StepScope { status: step.status.as_str(), output })
         };
         Scope {
-            parameters: self.parameters.clone(),
+            parameters,
             steps: self.plan.steps().iter().zip(&self.steps).take(position).map(seen).collect(),
             run: json!({ "id": self.id.to_string(), "workflow": self.plan.name(), "key": self.key }),
         }
     }
 
+    /// Encrypts the secret parameters, and requires their key of every worker.
+    pub(crate) fn seal(&mut self, keys: Option<&SecretKeys>) -> Result<(), SealError> {
+        if !self.plan.has_secret_parameters() {
+            return Ok(());
+        }
+        let shown = without_secrets(self.plan.parameters(), &self.parameters);
+        if shown == self.parameters {
+            return Ok(());
+        }
+        let keys = keys.ok_or(SealError::NoKeys)?;
+        self.sealed = keys.seal(self.id, self.plan.parameters(), &self.parameters)?;
+        self.parameters = shown;
+        self.requires.extend(self.sealed.as_ref().map(Sealed::resource));
+        Ok(())
+    }
+
     /// Its parameters as they are shown: secret ones are replaced.
     pub fn shown_parameters(&self) -> Value {
-        if self.plan.has_secret_parameters() {
+        if self.sealed.is_none() && self.plan.has_secret_parameters() {
             return without_secrets(self.plan.parameters(), &self.parameters);
         }
         self.parameters.clone()
@@ -223,7 +244,7 @@ impl Run {
 
     /// What the expressions of the step at `position` see, with secret parameters replaced.
     pub fn shown_scope(&self, position: usize) -> Scope {
-        Scope { parameters: self.shown_parameters(), ..self.scope(position) }
+        self.scope(position, self.shown_parameters())
     }
 
     /// What a completed run says of itself, by [`Workflow::output`]; null when it says nothing, or has not completed.

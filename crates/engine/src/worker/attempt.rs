@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::Driver;
 use crate::handler::{Inner, Note, Outcome, Reports, Said};
-use crate::{StepContext, StepError, StepHandler};
+use crate::{Run, StepContext, StepError, StepHandler};
 
 /// What a handler says is gathered for this long before it is written.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -59,7 +59,7 @@ impl Attempt {
         let (sender, notes) = mpsc::channel(1);
         let token = driver.attempt_token();
         let context = StepContext(Arc::new(Inner {
-            run: Arc::new(driver.run.clone()),
+            run: Arc::new(Run { parameters: driver.parameters().clone(), ..driver.run.clone() }),
             position,
             input,
             reports: reports.clone(),

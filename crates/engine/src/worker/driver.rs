@@ -13,8 +13,8 @@ use super::masking::Masking;
 use super::opening::{self, Opening};
 use super::{Shared, undo};
 use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
-use crate::mask::TooLong;
 use crate::measures::{AttemptOutcome, AttemptReport};
+use crate::secret_keys::open_parameters;
 use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Transition};
 use crate::workflow::secret_texts;
 use crate::workspace::Folder;
@@ -41,6 +41,8 @@ pub(super) struct Driver {
     pub(super) held: Held,
     pub(super) folder: Folder,
     pub(super) masking: Masking,
+    /// The run's parameters with the secret ones in their places, when those are encrypted in the store.
+    opened: Option<Value>,
 }
 
 /// Why a driver stops before its run has ended: the lease is no longer ours.
@@ -65,8 +67,16 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
         let mask = shared.mask.for_run();
         let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone(), mask.clone());
         let masking = Masking::new(mask);
-        let mut driver =
-            Driver { shared: shared.clone(), run, unsettled: None, lease, held: held.clone(), folder, masking };
+        let mut driver = Driver {
+            shared: shared.clone(),
+            run,
+            unsettled: None,
+            lease,
+            held: held.clone(),
+            folder,
+            masking,
+            opened: None,
+        };
         // A lease that is lost is another's: nothing is left to do here.
         let _lost = driver.go().await;
         // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
@@ -83,10 +93,10 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
 
 impl Driver {
     async fn go(&mut self) -> Result<(), Gone> {
-        if let Err(error) = self.mask_parameters()
+        if let Err(error) = self.open_parameters()
             && let Some(position) = self.run.next_step()
         {
-            return self.fail(position, Said::default(), &error.to_string()).await.map(drop);
+            return self.fail(position, Said::default(), &error.chain()).await.map(drop);
         }
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
@@ -100,14 +110,22 @@ impl Driver {
         Ok(())
     }
 
-    /// Masks the run's secret parameters in all that it writes.
-    fn mask_parameters(&self) -> Result<(), TooLong> {
-        let plan = &self.run.plan;
-        if !plan.has_secret_parameters() {
+    /// Decrypts the run's secret parameters, and masks them in all that it writes.
+    fn open_parameters(&mut self) -> Result<(), StepError> {
+        if !self.run.plan.has_secret_parameters() {
             return Ok(());
         }
-        let secrets = secret_texts(plan.parameters(), &self.run.parameters);
-        secrets.iter().try_for_each(|secret| self.masking.mask().add(secret))
+        if self.run.sealed.is_some() {
+            let keys = self.shared.options.keys.as_ref();
+            self.opened = Some(open_parameters(&self.run, keys).map_err(StepError::fatal)?);
+        }
+        let secrets = secret_texts(self.run.plan.parameters(), self.parameters());
+        secrets.iter().try_for_each(|secret| self.masking.mask().add(secret)).map_err(StepError::fatal)
+    }
+
+    /// The run's parameters as its handlers see them.
+    pub(super) fn parameters(&self) -> &Value {
+        self.opened.as_ref().unwrap_or(&self.run.parameters)
     }
 
     /// A run that was submitted straight to this worker comes with its first step running; a claimed one without. One that
@@ -120,7 +138,7 @@ impl Driver {
                 self.write(edit).await.map(|()| None)
             }
             Some(position) if self.run.steps[position].status == StepStatus::Running => {
-                match opening::input_of(&self.run, position) {
+                match opening::input_of(&self.run, position, self.parameters()) {
                     Ok(input) => Ok(Some((position, input))),
                     Err(error) => self.fail(position, Said::default(), &error.to_string()).await,
                 }
@@ -149,7 +167,7 @@ impl Driver {
                 self.rule(edit.interrupt("the worker stops"))?;
             }
             None => {
-                let opening = opening::open_claimed(&mut edit);
+                let opening = opening::open_claimed(&mut edit, self.parameters());
                 let opening = self.rule(opening)?;
                 self.write(edit).await?;
                 return Ok(match opening {

@@ -44,7 +44,7 @@ use self::renewal::Renewal;
 use crate::mask::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
-use crate::{Client, CredentialSource, Handlers, NoCredentials, Secret, Store, StoreError, WorkerId};
+use crate::{Client, CredentialSource, Handlers, NoCredentials, Secret, SecretKeys, Store, StoreError, WorkerId};
 
 /// The time that a stopping worker has to write what it holds, once its handlers have ended.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -76,6 +76,8 @@ pub struct WorkerOptions {
     /// What is masked in all that steps say, beside the credentials that they ask for: secrets of the program itself, such as
     /// the password of its database.
     pub secrets: Vec<Secret>,
+    /// The keys of secret parameters: the worker offers them as resources, and encrypts what its own client submits.
+    pub keys: Option<SecretKeys>,
     /// The folder under which each run has its workspace.
     pub workspaces: PathBuf,
     /// Who is told of attempts and runs as they end.
@@ -104,6 +106,7 @@ impl Default for WorkerOptions {
             resources: Arc::default(),
             credentials: Arc::new(NoCredentials),
             secrets: Vec::new(),
+            keys: None,
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
             observer: None,
             announce: None,
@@ -166,8 +169,10 @@ impl Worker {
     pub async fn start(
         store: Arc<dyn Store>,
         handlers: Handlers,
-        options: WorkerOptions,
+        mut options: WorkerOptions,
     ) -> Result<WorkerHandle, StoreError> {
+        let keys = options.keys.iter().flat_map(SecretKeys::resources);
+        options.resources = Arc::new(options.resources.iter().cloned().chain(keys).collect());
         let id = WorkerId::new();
         let actions = Arc::new(handlers.actions());
         let shared = Arc::new(Shared {

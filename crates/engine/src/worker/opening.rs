@@ -14,10 +14,10 @@ pub(crate) enum Opening {
     Ended,
 }
 
-/// Applies to `edit` what comes next.
-pub(crate) fn open(edit: &mut Edit) -> Result<Opening, RuleError> {
+/// Applies to `edit` what comes next. `parameters` are those of the run as its handlers see them.
+pub(crate) fn open(edit: &mut Edit, parameters: &Value) -> Result<Opening, RuleError> {
     while let Some(position) = edit.run().next_step() {
-        match prepare(edit, position) {
+        match prepare(edit, position, parameters) {
             Ok(Some(input)) => {
                 edit.start_step(position)?;
                 return Ok(Opening::Attempt { position, input });
@@ -36,25 +36,25 @@ pub(crate) fn open(edit: &mut Edit) -> Result<Opening, RuleError> {
 
 /// The same for a run that a claim has brought: one that was not submitted by a [`crate::Client`] has parameters that nobody
 /// may have checked. A run that has begun was checked when it did.
-pub(crate) fn open_claimed(edit: &mut Edit) -> Result<Opening, RuleError> {
+pub(crate) fn open_claimed(edit: &mut Edit, parameters: &Value) -> Result<Opening, RuleError> {
     let run = edit.run();
     let is_new = run.steps.iter().all(|step| step.status == StepStatus::Pending && step.attempt == 0);
-    if is_new && let Err(errors) = run.plan.check_parameters(run.parameters.clone()) {
+    if is_new && let Err(errors) = run.plan.check_parameters(parameters.clone()) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         edit.fail_step(0, &errors.join("; "))?;
         return Ok(Opening::Ended);
     }
-    open(edit)
+    open(edit, parameters)
 }
 
 /// The input of a step, or `None` when its condition gives false. A step that began before is not asked again.
-fn prepare(edit: &Edit, position: usize) -> Result<Option<Value>, expression::ExpressionError> {
+fn prepare(edit: &Edit, position: usize, parameters: &Value) -> Result<Option<Value>, expression::ExpressionError> {
     let run = edit.run();
     let plan = &run.plan.steps()[position];
     if plan.condition.is_none() && !expression::mentions(&plan.with) {
         return Ok(Some(plan.with.clone()));
     }
-    let scope = run.scope(position);
+    let scope = run.scope(position, parameters.clone());
     if let Some(condition) = plan.condition.as_deref().filter(|_| run.steps[position].attempt == 0)
         && !expression::truthy(condition, &scope)?
     {
@@ -64,6 +64,10 @@ fn prepare(edit: &Edit, position: usize) -> Result<Option<Value>, expression::Ex
 }
 
 /// The input of a step that is already running.
-pub(crate) fn input_of(run: &crate::Run, position: usize) -> Result<Value, expression::ExpressionError> {
-    expression::render_value(&run.plan.steps()[position].with, &run.scope(position))
+pub(crate) fn input_of(
+    run: &crate::Run,
+    position: usize,
+    parameters: &Value,
+) -> Result<Value, expression::ExpressionError> {
+    expression::render_value(&run.plan.steps()[position].with, &run.scope(position, parameters.clone()))
 }

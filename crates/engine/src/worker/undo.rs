@@ -102,7 +102,7 @@ async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> 
 
 async fn once(driver: &Driver, position: usize) -> (End, Said) {
     // A step whose input has no value never ran its handler with one: it is undone with none.
-    let input = opening::input_of(&driver.run, position).unwrap_or(Value::Null);
+    let input = opening::input_of(&driver.run, position, driver.parameters()).unwrap_or(Value::Null);
     let (handler, context, reports, token) = Attempt::of(driver, position, input).into_context();
     let Some(handler) = handler else {
         let action = &driver.run.plan.steps()[position].action;

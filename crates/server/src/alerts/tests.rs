@@ -362,8 +362,12 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
 #[tokio::test]
 async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
     let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
-    let options =
-        WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        lease: 24 * 60 * MINUTE,
+        keys: Some(surefoot::SecretKeys::random().unwrap()),
+        ..WorkerOptions::default()
+    };
     let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", Ask), options).await.unwrap();
     let client = worker.client();
     let workflow = Workflow::builder("work")

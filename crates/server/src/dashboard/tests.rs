@@ -1,6 +1,6 @@
 //! Pages as a browser without script gets them, from a real server over the in-memory store, whose clock the tests set.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, HOST};
@@ -8,7 +8,9 @@ use reqwest::{Client as Http, Response};
 use serde_json::{Value, json};
 use surefoot::state::{CancelMode, Edit};
 use surefoot::store::{ClaimRequest, NewWorker, Submission};
-use surefoot::{Client, ManualClock, Run, RunId, RunStatus, Secret, Store, Submit, Timestamp, WorkerId, Workflow};
+use surefoot::{
+    Client, ManualClock, Run, RunId, RunStatus, Secret, SecretKeys, Store, Submit, Timestamp, WorkerId, Workflow,
+};
 use surefoot_store_tests::MemoryStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -58,7 +60,7 @@ impl Scene {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Client::new(store.clone()), options(workflows), CancellationToken::new()));
+        tasks.spawn(serve(listener, client(store.clone()), options(workflows), CancellationToken::new()));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Http::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         Self { clock, store, worker, url, http, _tasks: tasks }
@@ -85,7 +87,7 @@ impl Scene {
     }
 
     async fn submit(&self, workflow: &Arc<Workflow>, parameters: Value) -> Run {
-        let client = Client::new(self.store.clone());
+        let client = client(self.store.clone());
         client.submit(Submit::new(workflow.clone()).parameters(parameters)).await.unwrap().run
     }
 
@@ -107,6 +109,12 @@ impl Scene {
     async fn status(&self, run: RunId) -> RunStatus {
         self.store.run(run).await.unwrap().unwrap().head.status
     }
+}
+
+/// A client with the one key of these tests.
+fn client(store: Arc<dyn Store>) -> Client {
+    static KEYS: OnceLock<SecretKeys> = OnceLock::new();
+    Client::new(store).with_keys(Some(KEYS.get_or_init(|| SecretKeys::random().unwrap()).clone()))
 }
 
 /// With the slashes that templates escape.

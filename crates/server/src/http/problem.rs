@@ -166,6 +166,7 @@ impl From<SubmitError> for Problem {
             SubmitError::Expression(_) | SubmitError::Requires(_) | SubmitError::Secret { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameters", text)
             }
+            SubmitError::Sealing(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text),
             SubmitError::KeyConflict { run, .. } => {
                 let parameter = Some("key".to_owned());
                 Self { parameter, run: Some(run.id), ..Self::new(StatusCode::CONFLICT, "key-conflict", text) }

@@ -135,7 +135,11 @@ impl World {
         };
         let store = Arc::new(CountingStore::new(store));
         let rounds = watch::Sender::new(0);
-        let options = WorkerOptions { workspaces: dir.path().join("workspaces"), ..WorkerOptions::default() };
+        let options = WorkerOptions {
+            workspaces: dir.path().join("workspaces"),
+            keys: Some(surefoot::SecretKeys::random().unwrap()),
+            ..WorkerOptions::default()
+        };
         let worker = Worker::start(store.clone(), handlers(&rounds), options).await.unwrap();
         let http = Client::builder().pool_max_idle_per_host(0).read_timeout(PATIENCE).build().unwrap();
         let (stop, servers) = (CancellationToken::new(), JoinSet::new());

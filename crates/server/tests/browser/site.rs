@@ -246,7 +246,11 @@ async fn server_process() {
     let (Ok(dir), Ok(port)) = (std::env::var(DIR), std::env::var(PORT)) else { return };
     let dir = Path::new(&dir);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("surefoot.db")).unwrap());
-    let options = WorkerOptions { workspaces: dir.join("workspaces"), ..WorkerOptions::default() };
+    let options = WorkerOptions {
+        workspaces: dir.join("workspaces"),
+        keys: Some(surefoot::SecretKeys::random().unwrap()),
+        ..WorkerOptions::default()
+    };
     let worker = Worker::start(store.clone(), handlers(dir), options).await.unwrap();
     store.set_queue("project-initialization", project::queue_limits(), true).await.unwrap();
     let mut workflows = vec![Arc::new(project::workflow())];

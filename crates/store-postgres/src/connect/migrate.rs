@@ -47,6 +47,8 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 6,
         sql: include_str!("../../migrations/0006_undo_notes.sql"),
     },
+    // A column of runs that older workers never take, for they offer no key.
+    Migration { version: 7, name: "secrets", tolerates: 6, sql: include_str!("../../migrations/0007_secrets.sql") },
 ];
 
 /// The version of the schema that this build knows.

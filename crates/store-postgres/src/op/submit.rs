@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use surefoot::state::{Lease, Transition};
 use surefoot::store::{Submission, Submitted};
-use surefoot::{Run, RunId, RunStatus, StoreError, Timestamp, Workflow};
+use surefoot::{Run, RunId, RunStatus, Sealed, StoreError, Timestamp, Workflow};
 use tokio_postgres::Row;
 
 use super::admit::Gate;
@@ -36,6 +36,7 @@ pub(crate) struct Submit {
     pub(super) concurrency_key: Option<String>,
     /// The resources that it requires, joined by spaces: they have none in their names.
     requires: String,
+    sealed: Option<Sealed>,
     pub(super) created_at: Timestamp,
     pub(super) available_at: Timestamp,
     queued: Written,
@@ -113,6 +114,7 @@ impl Submit {
             priority: run.priority,
             concurrency_key: run.concurrency_key,
             requires: Vec::from_iter(run.requires).join(" "),
+            sealed: run.sealed,
             created_at: run.created_at,
             available_at,
             queued: Written::of(transition)?,
@@ -126,7 +128,7 @@ impl Submit {
 
     /// Whether the plain statement of `start.rs` adds all of it.
     pub(super) fn is_plain(&self) -> bool {
-        !self.is_keyed() && self.requires.is_empty()
+        !self.is_keyed() && self.requires.is_empty() && self.sealed.is_none()
     }
 
     /// What it must be alone to look for, and then to take: its key and its unique value.
@@ -269,7 +271,8 @@ fn insert<'a>(
         .with_all(starting.iter().map(|start| start.map(|start| start.written.events.count)).collect())
         .with_all(starting.iter().map(|start| start.map(|start| start.written.events.body.as_str())).collect());
     let requires = group.iter().map(|submit| submit.requires.as_str()).collect();
-    (&shared.sql.submit_runs, steps.put(args).with_all::<&str>(requires))
+    let sealed = all(&|submit| submit.sealed.as_ref().map(Sealed::as_str));
+    (&shared.sql.submit_runs, steps.put(args).with_all::<&str>(requires).with_all::<Option<&str>>(sealed))
 }
 
 /// The statement that locks what the group looks for and takes.

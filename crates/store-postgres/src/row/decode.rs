@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::{
-    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, StoreError, Timestamp, WorkerId, Workflow,
+    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
+    Workflow,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -27,6 +28,7 @@ pub(crate) struct RunRow {
     pub(crate) priority: i32,
     pub(crate) concurrency_key: Option<String>,
     requires: Vec<String>,
+    sealed: Option<String>,
     created_at: Timestamp,
     pub(crate) head: Head,
     pub(crate) event_seq: u64,
@@ -43,6 +45,7 @@ impl RunRow {
             priority: get(row, 5)?,
             concurrency_key: get(row, 6)?,
             requires: get(row, 19)?,
+            sealed: get(row, 20)?,
             created_at: time(row, 7)?,
             head: Head {
                 status: word(row, 8)?,
@@ -81,6 +84,11 @@ impl RunRow {
             priority: self.priority,
             concurrency_key: self.concurrency_key,
             requires: self.requires.into_iter().collect(),
+            sealed: self
+                .sealed
+                .map(|sealed| sealed.parse())
+                .transpose()
+                .map_err(|error: SealError| fault(format_args!("run {id}: {error}")))?,
             created_at: self.created_at,
             head: self.head,
             steps,

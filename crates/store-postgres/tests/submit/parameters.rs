@@ -107,3 +107,36 @@ steps: [{ id: only, action: test.work }]
         assert_eq!((requires.len() >= 2, &requires), (true, &by_client.requires));
     }
 }
+
+/// Only a program with the key can encrypt: what may be secret is refused, and its value is in no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_parameter_is_refused_and_not_repeated() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let secret = json!({ "type": "string", "writeOnly": true, "minLength": 100, "enum": ["a"] });
+    let own = json!({ "properties": {
+        "name": { "type": "string" },
+        "password": secret,
+        "deep": { "properties": { "list": { "items": { "format": "password" } } } },
+        "usual": { "format": "password", "default": "none" },
+    } });
+    let named = json!({ "$defs": { "s": secret }, "properties": { "any": { "$ref": "#/$defs/s" }, "name": {} } });
+    let publish = async |schema: &Value| {
+        let workflow = Workflow::builder("shop").parameters(schema.clone()).step("one", "test.work").build().unwrap();
+        scene.store.publish(&Arc::new(workflow)).await.unwrap();
+    };
+    let refused = async |given: Value, name: &str| {
+        let error = submit(&sql, &given, "").await.unwrap_err();
+        let expect = format!("parameter {name}: is or may be secret");
+        assert!(error.contains(&expect) && !error.contains("hunter22"), "{given}: {error}");
+    };
+    publish(&own).await;
+    refused(json!({ "password": "hunter22" }), "password").await;
+    refused(json!({ "deep": { "list": ["hunter22"] } }), "deep").await;
+    refused(json!({ "usual": "hunter22" }), "usual").await;
+    submit(&sql, &json!({ "name": "shop" }), "").await.unwrap();
+    publish(&named).await;
+    refused(json!({ "any": "hunter22" }), "any").await;
+    refused(json!({ "name": "hunter22" }), "name").await;
+    submit(&sql, &json!({}), "").await.unwrap();
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension as _, params};
 use surefoot::state::{CancelMode, Head, Transition};
 use surefoot::store::Submitted;
-use surefoot::{Run, RunId, StoreError, Timestamp, Workflow};
+use surefoot::{Run, RunId, Sealed, StoreError, Timestamp, Workflow};
 
 use super::admit;
 use super::write::{self, ready, signed};
@@ -25,6 +25,7 @@ pub(crate) struct Insert {
     priority: i32,
     concurrency_key: Option<String>,
     requires: Option<String>,
+    sealed: Option<Sealed>,
     created_at: Timestamp,
     written: Written,
 }
@@ -40,6 +41,7 @@ impl Insert {
             priority: run.priority,
             concurrency_key: run.concurrency_key,
             requires: required(&run.requires)?,
+            sealed: run.sealed,
             created_at: run.created_at,
             written: Written::of(transition)?,
         })
@@ -126,6 +128,7 @@ fn insert(tx: &Tx<'_>, run: &Insert, rate_at: Option<Timestamp>) -> Result<(), F
         signed(event_seq),
         micros(rate_at),
         run.requires,
+        run.sealed.as_ref().map(Sealed::as_str),
     ])?;
     let mut statement = tx.conn.prepare_cached(sql::INSERT_STEP)?;
     for (position, step) in (0_i64..).zip(run.plan.steps()) {

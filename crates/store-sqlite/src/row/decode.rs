@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::{
-    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, StoreError, Timestamp, WorkerId,
+    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
 };
 
 use crate::error::{fault, store_error};
@@ -35,6 +35,11 @@ pub(crate) fn load_run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Op
         priority: row.priority,
         concurrency_key: row.concurrency_key,
         requires: parse_required(row.requires.as_deref()).map_err(named)?,
+        sealed: row
+            .sealed
+            .map(|sealed| sealed.parse())
+            .transpose()
+            .map_err(|error: SealError| named(error.to_string()))?,
         created_at: row.created_at,
         head: row.head,
         steps,
@@ -51,6 +56,7 @@ struct RunRow {
     priority: i32,
     concurrency_key: Option<String>,
     requires: Option<String>,
+    sealed: Option<String>,
     created_at: Timestamp,
     head: Head,
     event_seq: u64,
@@ -66,6 +72,7 @@ impl RunRow {
             priority: row.get(5)?,
             concurrency_key: row.get(6)?,
             requires: row.get(19)?,
+            sealed: row.get(20)?,
             created_at: time(row, 7)?,
             head: Head {
                 status: word(row, 8)?,

@@ -23,6 +23,7 @@ pub async fn a_submission_keeps_every_field(scene: Scene) {
     run.priority = i32::MIN;
     run.concurrency_key = Some(TEXT.to_owned());
     run.requires = names(&["forge:local", "key:1", "größe"]);
+    run.sealed = Some("00ff:c2VhbGVk".parse().expect("it has a key"));
     scene.submit(&run).await;
     assert_eq!(scene.get(run.id).await, run);
 
