@@ -18,6 +18,7 @@ mod expression;
 pub mod files;
 mod handler;
 mod id;
+mod keys;
 pub mod limits;
 mod mask;
 pub mod measures;
@@ -51,6 +52,7 @@ pub use handler::{
     handler_fn,
 };
 pub use id::{Digest, RunId, WorkerId};
+pub use keys::{LONGEST_KEY, check_key};
 pub use network::{Network, NetworkError};
 pub use queue::{Keep, QueueInfo, QueueLimits, Rate, Retention};
 pub use record::{Record, RecordChange};

@@ -9,7 +9,7 @@ use crate::document::NewDocument;
 use crate::limits::check_value;
 use crate::state::{RuleError, Transition};
 use crate::store::{NewWorker, Submission};
-use crate::{RecordChange, resources};
+use crate::{RecordChange, keys, resources};
 
 /// Refuses a text with a NUL in it; `what` says what the text is.
 ///
@@ -30,7 +30,8 @@ impl Submission {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A name or a key that holds a NUL; parameters beyond the limits; a resource without a proper name.
+    /// A name or a key that holds a NUL; a key that is empty or too long; parameters beyond the limits; a resource without a
+    /// proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         let run = &self.queued.0;
         refuse_beyond_limits("the parameters", &run.parameters)?;
@@ -39,6 +40,9 @@ impl Submission {
             .into_iter()
             .filter_map(|(what, text)| Some((what, text.as_deref()?)))
             .try_for_each(|(what, text)| refuse_nul(&format!("the {what}"), text))?;
+        run.key.as_deref().map_or(Ok(()), |key| keys::check_key("key", key))?;
+        run.concurrency_key.as_deref().map_or(Ok(()), |key| keys::check_key("concurrency key", key))?;
+        run.unique.as_deref().map_or(Ok(()), keys::check_unique)?;
         resources::check_required(&run.requires)
     }
 }

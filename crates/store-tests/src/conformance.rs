@@ -44,7 +44,7 @@ macro_rules! conformance {
                 a_failed_run_is_undone, a_failed_undo_is_retried, a_cancelled_run_is_undone_after_its_key_went,
             }
             submit {
-                a_key_gives_the_same_run, a_unique_value_is_taken_once, a_race_for_a_key_has_one_winner,
+                a_key_gives_the_same_run, a_key_has_a_length, a_unique_value_is_taken_once, a_race_for_a_key_has_one_winner,
                 a_run_starts_at_once, nobody_overtakes, those_who_wait_for_a_time_are_overtaken,
                 limits_hold_for_starts_at_once, the_rate_holds_for_starts_at_once,
             }

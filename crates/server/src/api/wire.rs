@@ -82,7 +82,7 @@ words! {
 pub(crate) struct Line(pub(crate) String);
 
 /// The longest text of one line, in characters.
-const LONGEST_LINE: usize = 255;
+const LONGEST_LINE: usize = surefoot::LONGEST_KEY;
 
 impl Line {
     pub(crate) fn parse(text: String) -> Result<Self, String> {

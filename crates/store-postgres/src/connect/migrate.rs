@@ -49,6 +49,8 @@ const MIGRATIONS: &[Migration] = &[
     },
     // A column of runs that older workers never take, for they offer no key.
     Migration { version: 7, name: "secrets", tolerates: 6, sql: include_str!("../../migrations/0007_secrets.sql") },
+    // A function of 2 refuses more.
+    Migration { version: 8, name: "keys", tolerates: 6, sql: include_str!("../../migrations/0008_keys.sql") },
 ];
 
 /// The version of the schema that this build knows.

@@ -104,3 +104,26 @@ async fn a_transaction_that_would_not_see_others_is_refused_a_key() {
     let error = submit(&sql, &shop("abc"), ", 'k'").await.unwrap_err();
     assert!(error.starts_with("0A000") && error.contains("READ COMMITTED"), "{error}");
 }
+
+#[tokio::test]
+async fn a_key_that_no_client_may_give_is_refused_in_the_same_words() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let long = "x".repeat(256);
+    for (field, key) in
+        [("key", ""), ("key", &*long), ("key", "a\nb"), ("concurrency_key", ""), ("concurrency_key", &*long)]
+    {
+        let call = format!(", {field} => E'{}'", key.escape_default());
+        let error = submit(&sql, &shop("abc"), &call).await.unwrap_err();
+        let by_client = Submit::new(workflow()).parameters(shop("abc"));
+        let by_client = if field == "key" { by_client.key(key) } else { by_client.concurrency_key(key) };
+        let expect = scene.client().submit(by_client).await.unwrap_err().to_string();
+        let kind =
+            |text: &str| ["empty", "256 characters", "control character"].into_iter().find(|word| text.contains(word));
+        assert!(error.starts_with("22023 the "), "{error}");
+        assert_eq!(kind(&error), kind(&expect), "{error} / {expect}");
+        assert!(kind(&error).is_some(), "{error}");
+    }
+    assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "0");
+    submit(&sql, &shop("abc"), &format!(", key => '{}'", "日".repeat(255))).await.unwrap();
+}

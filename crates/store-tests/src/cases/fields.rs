@@ -13,15 +13,18 @@ use crate::scene::{SECOND, WORK, begin, names, plan};
 
 const TEXT: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ \n\t 'quoted'; -- %_";
 
+/// What a key may hold: all but control characters.
+const LINE: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ 'quoted'; -- %_";
+
 /// All that a submitter says of a run.
 pub async fn a_submission_keeps_every_field(scene: Scene) {
     let mut run = scene.draft(&plan("a", &["one", "two"]));
     run.parameters =
         json!({ "text": TEXT, "null": null, "list": [1, -1, u64::MAX, i64::MIN, 1.5e300, true, {}], "": [] });
-    run.key = Some(TEXT.to_owned());
+    run.key = Some(LINE.to_owned());
     run.unique = Some(String::new());
     run.priority = i32::MIN;
-    run.concurrency_key = Some(TEXT.to_owned());
+    run.concurrency_key = Some(LINE.to_owned());
     run.requires = names(&["forge:local", "key:1", "größe"]);
     run.sealed = Some("00ff:c2VhbGVk".parse().expect("it has a key"));
     scene.submit(&run).await;

@@ -8,7 +8,7 @@ use surefoot::{QueueLimits, Run, Store, WorkerId};
 use tokio::task::JoinSet;
 
 use crate::Scene;
-use crate::scene::{SECOND, first, plan, taken};
+use crate::scene::{SECOND, first, forbidden, plan, taken};
 
 fn keyed(scene: &Scene, workflow: &str, key: Option<&str>, unique: Option<&str>) -> Run {
     let mut run = scene.draft(&plan(workflow, &["one"]));
@@ -181,4 +181,33 @@ async fn a_late_start_counts_when_it_is_written(scene: &Scene, worker: WorkerId)
     assert_eq!(scene.claim_ids(worker, 1).await, [], "the first start is less than a second old");
     scene.clock.advance(Duration::from_micros(1));
     assert_eq!(scene.claim_ids(worker, 1).await, [next.id]);
+}
+
+/// A key is a line of 1 to 255 characters; every store says so alike, and adds nothing.
+pub async fn a_key_has_a_length(scene: Scene) {
+    let plan = plan("a", &["one"]);
+    let longest = "日".repeat(255);
+    let mut run = scene.draft(&plan);
+    (run.key, run.unique) = (Some(longest.clone()), Some(longest.clone()));
+    run.concurrency_key = Some(longest.clone());
+    scene.submit(&run).await;
+    assert_eq!(scene.get(run.id).await, run);
+    let before = scene.picture().await;
+    let too_long = format!("{longest}x");
+    type Field = fn(&mut Run) -> &mut Option<String>;
+    let cases: [(&str, Field, &str); 6] = [
+        ("", |run| &mut run.key, "the key is empty"),
+        (&too_long, |run| &mut run.key, "the key has 256 characters: 255 are allowed"),
+        ("a\nb", |run| &mut run.key, "holds a control character"),
+        ("", |run| &mut run.concurrency_key, "the concurrency key is empty"),
+        (&too_long, |run| &mut run.concurrency_key, "the concurrency key has 256 characters"),
+        (&too_long, |run| &mut run.unique, "the value of `unique` has 256 characters"),
+    ];
+    for (text, field, part) in cases {
+        let mut run = scene.draft(&plan);
+        *field(&mut run) = Some(text.to_owned());
+        let submission = Submission { queued: first(&run, scene.now()), started: None };
+        forbidden(scene.store.submit(submission).await, part);
+    }
+    assert_eq!(scene.picture().await, before);
 }
