@@ -71,6 +71,13 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Starts it with the error output that the command has already.
+    pub(crate) fn start_quietly(&self, command: &mut Command) -> Started {
+        Started(Some(command.stdout(Stdio::null()).spawn().expect("the binary starts")))
+    }
+}
+
 /// A process that is killed when the test forgets it.
 pub(crate) struct Started(Option<Child>);
 

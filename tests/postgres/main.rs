@@ -8,6 +8,7 @@
 mod common;
 mod configured;
 mod crash;
+mod forge;
 mod ledger;
 mod outage;
 mod pooler;

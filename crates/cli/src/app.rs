@@ -156,7 +156,7 @@ impl App {
 }
 
 /// This machine, as people call it.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use surefoot::{RunStatus, Secret, parse_duration};
+use surefoot::state::RuleError;
+use surefoot::{RunStatus, Secret, check_key, parse_duration};
 use surefoot_server::auth::Role;
 
 use crate::drill::Fault;
@@ -91,6 +92,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Alerts>,
     },
+    /// Show which local forge the store's projects are in, and whether this host has it
+    Forge {
+        #[command(subcommand)]
+        command: Option<ForgeCommand>,
+    },
     /// Make or upgrade the store's schema, and nothing else
     Migrate,
     /// Say what this deployment really guarantees; exits 1 when a promise does not hold here
@@ -133,7 +139,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) parameters: Parameters,
     /// The run's key: the same key again carries on the same run
-    #[arg(long)]
+    #[arg(long, value_parser = key)]
     pub(crate) key: Option<String>,
     /// Show what every step would be given, and do nothing
     #[arg(long)]
@@ -147,13 +153,13 @@ pub(crate) struct Submit {
     #[command(flatten)]
     pub(crate) parameters: Parameters,
     /// The run's key: the same key again is the same run
-    #[arg(long)]
+    #[arg(long, value_parser = key)]
     pub(crate) key: Option<String>,
     /// Runs with a higher priority start first
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
     pub(crate) priority: i32,
     /// Runs with the same one count against the queue's concurrency per key
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = concurrency_key)]
     pub(crate) concurrency_key: Option<String>,
     /// Start no earlier: a time such as 2026-05-04T09:30:00Z, or +10m
     #[arg(long, value_name = "TIME")]
@@ -339,6 +345,15 @@ pub(crate) struct Doctor {
     pub(crate) queue: Vec<String>,
 }
 
+/// A variable that was not set makes an empty key: refused before anything is looked at.
+fn key(text: &str) -> Result<String, RuleError> {
+    check_key("key", text).map(|()| text.to_owned())
+}
+
+fn concurrency_key(text: &str) -> Result<String, RuleError> {
+    check_key("concurrency key", text).map(|()| text.to_owned())
+}
+
 fn secret(word: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(word))
 }
@@ -391,6 +406,12 @@ pub(crate) struct TokenCreate {
     /// How long it holds, such as 90d [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) expires: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForgeCommand {
+    /// Make the folder of this host the store's local forge: after it was moved, restored or lost
+    Adopt,
 }
 
 #[derive(Debug, Subcommand)]

@@ -111,6 +111,8 @@ pub(crate) struct ForgeTable {
     pub(crate) credential: Option<String>,
     /// The address under which clusters reach the repositories, without the repository's name.
     pub(crate) repositories_url: Option<String>,
+    /// The folder of the repositories; `None` for `repositories` in the data directory.
+    pub(crate) repositories: Option<PathBuf>,
 }
 
 /// `[templates]`: which of this machine's folders may be templates.
@@ -183,7 +185,7 @@ impl Settings {
             credential_hosts: file.credentials.hosts,
             key_file: file.secrets.key_file.map(|path| base.join(path)),
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
-            forge: file.forge,
+            forge: file.forge.within(base),
             template_folders: file.templates.folders.iter().map(|folder| base.join(folder)).collect(),
             server: file.server.within(base),
             auth: file.auth.within(base),
@@ -197,6 +199,13 @@ impl Settings {
             data_dir,
             addresses,
         })
+    }
+}
+
+impl ForgeTable {
+    /// A path is relative to the configuration file.
+    fn within(self, base: &Path) -> Self {
+        Self { repositories: self.repositories.map(|folder| base.join(folder)), ..self }
     }
 }
 

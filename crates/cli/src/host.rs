@@ -13,6 +13,7 @@ use surefoot_telemetry::Telemetry;
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
+use crate::forge::Standing;
 use crate::out;
 use crate::place::without_secret;
 use crate::queues;
@@ -82,10 +83,13 @@ impl Host {
         self.join().await
     }
 
-    /// Whether a worker lives elsewhere, to which a process that follows one run leaves the work.
+    /// Whether a worker lives elsewhere to which a process that follows one run leaves the work: one that has all that this
+    /// host could offer.
     async fn others_work(&self) -> Result<bool, Failure> {
         let now = self.store.now();
-        Ok(self.store.workers().await?.iter().any(|worker| worker.expires_at > now))
+        let ours = Standing::look(self.store.as_ref(), &self.app.settings).await?.resources();
+        let workers = self.store.workers().await?;
+        Ok(workers.iter().any(|worker| worker.expires_at > now && ours.is_subset(&worker.resources)))
     }
 
     /// Becomes a worker, beside others where the store allows it; gives `false` where it does not and another is.
@@ -94,11 +98,16 @@ impl Host {
             self.telemetry = self.app.telemetry()?;
         }
         let observer = self.telemetry.as_ref().map(Telemetry::observer);
-        let options = WorkerOptions { observer, kept: self.kept.clone(), ..self.app.worker_options()? };
+        let forge = Standing::establish(self.store.as_ref(), &self.app.settings).await?;
+        let resources = Arc::new(forge.resources());
+        let options = WorkerOptions { observer, resources, kept: self.kept.clone(), ..self.app.worker_options()? };
         match Worker::start(self.store.clone(), self.handlers.clone(), options).await {
             Ok(worker) => self.worker = Some(worker),
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
+        }
+        if let Some((warning, advice)) = forge.warning(&self.app.settings) {
+            out::say(&format!("warning: {warning}; {advice}"));
         }
         if self.app.is_shared() {
             self.bury().await;

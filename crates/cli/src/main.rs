@@ -12,6 +12,7 @@ mod doctor;
 mod drill;
 mod errors;
 mod follow;
+mod forge;
 mod host;
 mod key_file;
 mod limits;

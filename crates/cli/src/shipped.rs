@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use surefoot::{Handlers, QueueLimits, Workflow};
+use surefoot_initializer::forge::LocalForge;
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_initializer::template::{Source, TemplateError};
 
@@ -32,15 +33,21 @@ pub(crate) fn handlers(settings: &Settings) -> Handlers {
     let handlers =
         surefoot_initializer::actions::handlers_within(&settings.addresses).merge(project::handlers(config(settings)));
     match &settings.drill {
-        Some(folder) => drill::witnessed(handlers, folder, &settings.data_dir),
+        Some(folder) => drill::witnessed(handlers, folder, forge(settings).folder()),
         None => handlers,
     }
+}
+
+/// The folder of repositories that a worker of this host uses.
+pub(crate) fn forge(settings: &Settings) -> LocalForge {
+    config(settings).forge()
 }
 
 fn config(settings: &Settings) -> ProjectConfig {
     let secret = settings.auth.secret_file(&settings.data_dir);
     ProjectConfig {
         data_dir: settings.data_dir.clone(),
+        repositories: settings.forge.repositories.clone(),
         fleet: settings.fleet.clone(),
         forge_credential: settings.forge.credential.clone(),
         repositories_url: settings.forge.repositories_url.clone(),

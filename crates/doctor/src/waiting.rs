@@ -1,9 +1,9 @@
 //! Runs that have waited long, and for what: a worker, a paused queue, its limits, a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use surefoot::store::RunFilter;
+use surefoot::store::{RunFilter, WorkerInfo};
 use surefoot::{QueueInfo, Run, RunStatus, Store, StoreError, Timestamp};
 
 use crate::Finding;
@@ -26,6 +26,7 @@ pub async fn waiting(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     let held_back = [oldest(store, RunStatus::Queued).await?, oldest(store, RunStatus::Waiting).await?].concat();
     findings.extend(due(&held_back, &queues, now));
+    findings.extend(missing(&held_back, &store.workers().await?));
     findings.extend(asking(&held_back, now));
     findings.extend(queues.iter().filter(|queue| queue.paused).filter_map(paused));
     if findings.is_empty() {
@@ -75,6 +76,28 @@ fn late_queue(name: &str, waits: &[Duration], queues: &[QueueInfo]) -> Finding {
         } else {
             "start a worker, or see why the live ones do not take them: unknown actions, a rate limit, a full worker"
         })
+}
+
+/// Runs that no live worker may take, for it lacks what they require. They need not have waited for long to be told of.
+fn missing(runs: &[Run], workers: &[WorkerInfo]) -> Option<Finding> {
+    let able = |run: &&Run| workers.iter().any(|worker| run.requires.is_subset(&worker.resources));
+    let stuck = runs.iter().filter(|run| !run.requires.is_empty()).filter(|run| !able(run)).collect::<Vec<_>>();
+    let resources: BTreeSet<&String> = stuck.iter().flat_map(|run| &run.requires).collect();
+    if stuck.is_empty() || workers.is_empty() {
+        return None;
+    }
+    let resources = resources.into_iter().cloned().collect::<Vec<_>>();
+    let found = format!(
+        "{} for a worker that has what {} requires, and none lives: {}",
+        if stuck.len() == 1 { "1 run waits".to_owned() } else { format!("{} runs wait", stuck.len()) },
+        if stuck.len() == 1 { "it" } else { "each" },
+        some(&resources)
+    );
+    let means = "nothing is lost; they move when such a worker starts";
+    Some(
+        Finding::warn(SUBJECT, found, means)
+            .advice("start a worker on the host that has it; `surefoot show RUN` says what a run waits for"),
+    )
 }
 
 /// Runs that wait for a person.

@@ -16,6 +16,7 @@ use surefoot::{
     Store, StoreError, Submit, SubmitError, SystemClock, Timestamp, Worker, WorkerHandle, WorkerOptions, Workflow,
     handler_fn,
 };
+use surefoot_initializer::forge::{self, StoreForge};
 use surefoot_initializer::git::Git;
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_store_tests::MemoryStore;
@@ -45,8 +46,15 @@ impl World {
         let mut config = ProjectConfig::new(folder.path());
         change(&mut config);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
-        let options =
-            WorkerOptions { workspaces: folder.path().join("workspaces"), credentials, ..WorkerOptions::default() };
+        let mark = config.forge().establish().unwrap();
+        let of_store = StoreForge::of_or_else(store.as_ref(), &mark.id, "here").await.unwrap();
+        let resources = Arc::new(forge::resources(&mark, &of_store));
+        let options = WorkerOptions {
+            resources,
+            workspaces: folder.path().join("workspaces"),
+            credentials,
+            ..WorkerOptions::default()
+        };
         let handlers = project::handlers(config).with("test.fail", handler_fn(fail));
         let worker = Worker::start(store.clone(), handlers, options).await.unwrap();
         Self { client: worker.client(), _worker: worker, store, folder }
@@ -302,7 +310,7 @@ async fn names_of_a_cluster_are_refused_before_anything_is_made() {
     }
     let error = world.submit(json!({ "name": "shop", "environments": [{ "name": "eu--prod" }] })).await.unwrap_err();
     assert!(error.to_string().contains("environments/0/name"), "{error}");
-    assert!(!world.folder.path().join("repositories").exists());
+    assert_eq!(fs::read_dir(world.folder.path().join("repositories")).unwrap().count(), 1, "the forge's mark alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,7 +396,8 @@ async fn what_is_wrong_with_template_or_values_is_found_before_anything_is_creat
         parameters["name"] = json!(name);
         let run = world.failed(parameters, "resolve_credentials", expect).await;
         assert_eq!(run.steps[0].attempt, 1, "{name}: no further attempt would help");
-        assert!(!world.folder.path().join("repositories").exists(), "{name}: nothing is created");
+        let forge = fs::read_dir(world.folder.path().join("repositories")).unwrap();
+        assert_eq!(forge.count(), 1, "{name}: nothing is created beside the forge's mark");
         world.undo(&run).await;
     };
     refused("foreign", json!({ "template": at("copier") }), "a copier template").await;

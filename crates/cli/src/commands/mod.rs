@@ -3,6 +3,7 @@
 mod alerts;
 mod answer;
 mod cancel;
+mod forge;
 mod init;
 mod logs;
 mod migrate;
@@ -46,6 +47,7 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
         Command::Queues => queues::list(app).await,
         Command::Queue(args) => queues::change(app, args).await,
         Command::Records(args) => records::records(app, args).await,
+        Command::Forge { command } => forge::forge(app, command.as_ref()).await,
         Command::Migrate => migrate::migrate(app).await,
         Command::Serve(args) => serve::serve(app, args).await,
         Command::Token(args) => token::token(app, args).await,

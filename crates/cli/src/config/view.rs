@@ -34,6 +34,7 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
     add("fleet", settings.fleet.as_deref().map(without_userinfo));
     add("forge.credential", settings.forge.credential.clone());
     add("forge.repositories_url", settings.forge.repositories_url.as_deref().map(without_userinfo));
+    add("forge.repositories", settings.forge.repositories.as_ref().map(|folder| folder.display().to_string()));
     for folder in &settings.template_folders {
         add("templates.folders", Some(folder.display().to_string()));
     }

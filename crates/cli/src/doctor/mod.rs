@@ -3,6 +3,7 @@
 //! What needs a store, paths and the host alone is in `surefoot-doctor`; here is what knows the databases by name.
 
 mod bullmq;
+mod forge;
 mod host;
 mod postgres;
 mod report;
@@ -87,6 +88,7 @@ async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
     let mut findings = seen("workers", workers(store).await);
     findings.extend(seen("sweep", orphans(store).await.map(|finding| vec![finding])));
     findings.extend(seen("waiting", waiting(store).await));
+    findings.extend(seen("forge", forge::examine(store, &app.settings).await));
     findings.extend(seen("actions", unknown_actions(store, &known).await));
     findings
 }

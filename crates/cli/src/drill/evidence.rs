@@ -5,6 +5,7 @@ use std::path::Path;
 
 use surefoot::store::RecordFilter;
 use surefoot::{Event, RunId, Store, StoreError};
+use surefoot_initializer::forge::MARK_FILE;
 use surefoot_initializer::git::{Git, GitError};
 
 use super::count::{Evidence, Project, Told};
@@ -88,5 +89,5 @@ fn strays(scene: &Scene) -> Result<Vec<String>, Failure> {
         Err(error) => return Err(crate::errors::unusable("list", &folder, &error)),
     };
     let names = listing.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    Ok(names.filter(|name| !wanted.contains(name)).collect())
+    Ok(names.filter(|name| name != MARK_FILE && !wanted.contains(name)).collect())
 }

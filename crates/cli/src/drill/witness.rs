@@ -15,14 +15,14 @@ use super::ledger::{Ledger, Line, What};
 use super::sabotage::{self, Act};
 
 /// Puts a witness around every handler.
-pub(crate) fn witnessed(handlers: Handlers, folder: &Path, data_dir: &Path) -> Handlers {
+pub(crate) fn witnessed(handlers: Handlers, folder: &Path, repositories: &Path) -> Handlers {
     let around = |action: String| {
         let witness = Witness {
             handler: handlers.get(&action)?.clone(),
             action: action.clone(),
             ledger: Ledger::of(folder),
             folder: folder.to_owned(),
-            repositories: data_dir.join("repositories"),
+            repositories: repositories.to_owned(),
         };
         Some((action, witness))
     };

@@ -201,3 +201,22 @@ fn runs_that_are_not_there() {
         .join("--\n")
     );
 }
+
+/// `--key "$UNSET"`: the second run would do nothing and say that it is completed already.
+#[test]
+fn a_key_that_is_empty_or_too_long() {
+    let place = Place::new();
+    place.write("w.yaml", "workflow: demo\nsteps: [{ id: a, action: sleep, with: { duration: 0s } }]\n");
+    let long = "x".repeat(256);
+    for (option, key, expect) in [
+        ("--key", "", "the key is empty: give 1 to 255 characters, or leave it out"),
+        ("--key", long.as_str(), "the key has 256 characters: 255 are allowed"),
+        ("--concurrency-key", "", "the concurrency key is empty"),
+    ] {
+        let words = refused(&place, &["submit", "w.yaml", option, key], 2);
+        assert!(words.contains(expect), "{words}");
+    }
+    let words = refused(&place, &["run", "w.yaml", "--key", ""], 2);
+    assert!(words.contains("the key is empty"), "{words}");
+    assert!(!place.data().exists(), "something was written");
+}

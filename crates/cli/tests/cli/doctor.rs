@@ -46,10 +46,11 @@ fn findings_read_well() {
 
 /// What differs between machines: whole entries, and numbers.
 const FILTERS: &[(&str, &str)] = &[
-    (r"(?m)^\w+ +(file system|fsync|free disk|workspaces) .*\n( {10,}.*\n)*", "[$1]\n"),
+    (r"(?m)^\w+ +(file system|fsync|free disk|workspaces|forge) .*\n( {10,}.*\n)*", "[$1]\n"),
     // Where a line is broken hangs on the length of a path.
     (r"\n +\[dir\]", " [dir]"),
     (r"SQLite [\d.]+", "SQLite [version]"),
+    (r"schema \d+", "schema [version]"),
     (r"[\d.]+ (bytes|KiB|MiB)", "[size]"),
     (r"git( +)\d\S+", "git$1[version]"),
     (r"(?m)^.*: \d+ broken, \d+ warn, \d+ note, \d+ ok", "[verdict]"),

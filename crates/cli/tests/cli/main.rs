@@ -9,6 +9,7 @@ mod commands;
 mod doctor;
 mod doctor_postgres;
 mod dry_run;
+mod forge;
 mod full_disk;
 mod json;
 mod place;

@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use surefoot::files;
 use tempfile::TempDir;
 
-use super::{ForgeError, Mark};
+use super::{ForgeError, Mark, escaped};
 use crate::git::Git;
 
 /// Bare repositories in a folder.
 #[derive(Clone, Debug)]
 pub struct LocalForge {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 /// A repository to create.
@@ -79,7 +79,7 @@ impl LocalForge {
 
     /// The address that `git clone` takes on this machine.
     pub fn url(&self, name: &str) -> String {
-        format!("file://{}", self.path(name).display())
+        format!("file://{}", escaped(&self.path(name)))
     }
 
     /// Creates a repository, or adopts what an earlier attempt with the same mark created.

@@ -1,10 +1,17 @@
 //! Forges: where the repositories of projects live. For now there is `local`: bare repositories under the data directory.
 
+mod address;
+mod identity;
 mod local;
 mod mark;
+mod offer;
 
+pub use identity::{ForgeId, ForgeMark, LOCAL_FORGE, MARK_FILE};
 pub use local::{Created, LocalForge, NewRepository, Visibility};
 pub use mark::Mark;
+pub use offer::{StoreForge, resources};
+
+pub(crate) use address::escaped;
 
 use crate::git::GitError;
 

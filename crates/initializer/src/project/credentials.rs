@@ -60,6 +60,7 @@ impl ResolveCredentials {
         if forge != LOCAL {
             return Err(StepError::fatal(format!("there is no forge `{forge}`: the only one is `{LOCAL}`")));
         }
+        self.0.local_forge(context).await?;
         let git = Git::new(std::env::temp_dir()).version().await.or_step()?;
         context.log(format!("git {git}"));
         let credential = self.0.forge_credential.as_deref();

@@ -61,6 +61,7 @@ impl StepHandler for Finalize {
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: Input = context.input()?;
+        self.0.local_forge(&context).await?;
         let scratch = self.0.scratch(&context).await?;
         self.0.reached(&context, 10, "cloning the repository").await;
         let mut missing = self.clone_faults(&input, &scratch).await?;

@@ -40,6 +40,9 @@ impl StepHandler for SetUpGitOps {
         check_environments(&environments).or_step()?;
         let run = context.run_id().to_string();
         let files = wanted(&self.0, &project, &run, visibility, &environments);
+        if self.0.has_local_fleet() {
+            self.0.local_forge(&context).await?;
+        }
         let fleet = self.0.open_fleet(&context).await?;
         self.0.reached(&context, 20, format!("{} files for {}", files.len(), fleet.url())).await;
         let scratch = self.0.scratch(&context).await?;
@@ -57,6 +60,9 @@ impl StepHandler for SetUpGitOps {
 
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         let Input { project, environments, visibility } = context.input()?;
+        if self.0.has_local_fleet() {
+            self.0.local_forge(&context).await?;
+        }
         if self.0.fleet_is_absent() {
             return Ok(Undone::Nothing);
         }

@@ -25,6 +25,7 @@ use surefoot::{Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
 
 pub use content::check_content;
 
+use crate::forge::LocalForge;
 use crate::template::LocalTemplates;
 use shared::Shared;
 
@@ -34,8 +35,10 @@ pub const PROJECT_INITIALIZATION: &str = "project-initialization";
 /// Where things are.
 #[derive(Clone, Debug)]
 pub struct ProjectConfig {
-    /// The data directory: repositories are in its `repositories`, work in progress in its `scratch`.
+    /// The data directory: work in progress is in its `scratch`.
     pub data_dir: PathBuf,
+    /// The folder of the repositories, the local forge; `None` for `repositories` in the data directory.
+    pub repositories: Option<PathBuf>,
     /// The fleet repository, a path or URL; `None` for `repositories/fleet.git`, which is created when it is needed.
     pub fleet: Option<String>,
     /// The credential that the forge needs, by name: a token for a fleet repository behind `https`. What is local needs none.
@@ -56,6 +59,7 @@ impl ProjectConfig {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            repositories: None,
             fleet: None,
             forge_credential: None,
             repositories_url: None,
@@ -65,9 +69,16 @@ impl ProjectConfig {
         }
     }
 
+    /// The local forge of this worker.
+    pub fn forge(&self) -> LocalForge {
+        let folder = self.repositories.clone().unwrap_or_else(|| self.data_dir.join("repositories"));
+        LocalForge::new(std::path::absolute(&folder).unwrap_or(folder))
+    }
+
     /// Which folders and repositories of this machine may be templates.
     pub fn templates(&self) -> LocalTemplates {
-        LocalTemplates::new(&self.data_dir).below(&self.template_folders).without(&self.private)
+        let forge = self.forge().folder().to_owned();
+        LocalTemplates::new(&self.data_dir).below(&self.template_folders).without(&self.private).without(&[forge])
     }
 }
 

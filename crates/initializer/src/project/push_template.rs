@@ -62,6 +62,7 @@ impl StepHandler for PushTemplate {
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input = Input::read(&context)?;
+        self.0.local_forge(&context).await?;
         let run = context.run_id().to_string();
         let scratch = self.0.scratch(&context).await?;
         let push = self.open(&scratch, input.project()).await?;
@@ -80,6 +81,7 @@ impl StepHandler for PushTemplate {
 
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         let input = Input::read(&context)?;
+        self.0.local_forge(&context).await?;
         let project = input.project();
         let mark = mark(&context, project);
         match self.0.forge.is_ours(project, &mark).await {

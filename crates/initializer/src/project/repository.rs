@@ -10,7 +10,7 @@ use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 use super::errors::OrStep;
 use super::shared::{Shared, mark};
 use crate::actions::fields::Fields;
-use crate::forge::{Created, ForgeError, NewRepository, Visibility};
+use crate::forge::{Created, ForgeError, LOCAL_FORGE, NewRepository, Visibility};
 use crate::gitops::check_project;
 
 const FIELDS: Fields = Fields { required: &["name"], one_of: &[], optional: &["description", "visibility"] };
@@ -36,6 +36,7 @@ impl StepHandler for CreateRepository {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { name, description, visibility } = context.input()?;
         check_project(&name).or_step()?;
+        let id = self.0.local_forge(&context).await?;
         let forge = &self.0.forge;
         self.0.reached(&context, 10, format!("looking at {}", forge.path(&name).display())).await;
         let mark = mark(&context, &name);
@@ -53,12 +54,14 @@ impl StepHandler for CreateRepository {
             "name": name, "url": forge.url(&name), "path": forge.path(&name), "cluster_url": self.0.cluster_url(&name),
             "branch": "main", "visibility": visibility,
         });
-        Ok(Output::new(output)?.into())
+        // From here on the run is for workers that have this very forge, whatever becomes the store's own.
+        Ok(Output::new(output)?.require(id.resource()).release(LOCAL_FORGE).into())
     }
 
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
         let Input { name, .. } = context.input()?;
         self.0.check_name(&name)?;
+        self.0.local_forge(&context).await?;
         let path = self.0.forge.path(&name);
         match (self.0.forge.remove(&name, &mark(&context, &name)).await, context.previous_output()) {
             (Ok(true), _) => Ok(Undone::Removed(format!("the repository {}", path.display()))),

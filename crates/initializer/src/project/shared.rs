@@ -11,12 +11,18 @@ use super::ProjectConfig;
 use super::content::{Content, ContentRequest};
 use super::errors::OrStep;
 use super::scratch::Scratch;
-use crate::forge::{ForgeError, LocalForge, Mark, NewRepository, Visibility};
+use crate::forge::{ForgeError, ForgeId, LOCAL_FORGE, LocalForge, Mark, NewRepository, Visibility, escaped};
 use crate::gitops::Fleet;
 use crate::template::LocalTemplates;
 
 /// The repository of the fleet, and its project in the mark.
 const FLEET: &str = "fleet";
+
+/// The beginning of the resources that are forges.
+const FORGES: &str = "forge:";
+
+/// The time between two looks for a forge that has gone from its folder.
+const ABSENT: Duration = Duration::from_secs(5);
 
 /// Where things are, worked out from the configuration.
 #[derive(Debug)]
@@ -35,17 +41,41 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: ProjectConfig) -> Arc<Self> {
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-        let repositories = data_dir.join("repositories");
-        let by_ssh = || format!("ssh://git@localhost{}", repositories.display());
+        let forge = config.forge();
+        let by_ssh = || format!("ssh://git@localhost{}", escaped(forge.folder()));
+        let repositories_url = config.repositories_url.clone().unwrap_or_else(by_ssh);
         Arc::new(Self {
             templates: config.templates(),
             is_local_url: config.repositories_url.is_none(),
-            repositories_url: config.repositories_url.unwrap_or_else(by_ssh).trim_end_matches('/').to_owned(),
-            forge: LocalForge::new(repositories),
+            repositories_url: repositories_url.trim_end_matches('/').to_owned(),
+            forge,
             forge_credential: config.forge_credential,
             fleet: config.fleet,
             pace: config.pace.unwrap_or_default(),
             data_dir,
+        })
+    }
+
+    /// The local forge that this run uses, if this worker has it. Otherwise the run is handed over to a worker that does.
+    ///
+    /// The mark is read each time: a mount may have gone since the worker started, and an empty folder taken its place.
+    pub(super) async fn local_forge(&self, context: &StepContext) -> Result<ForgeId, StepError> {
+        let bound = context.requires().iter().find(|name| name.starts_with(FORGES) && *name != LOCAL_FORGE);
+        let needed = bound.map_or(LOCAL_FORGE, String::as_str);
+        if !context.has_resource(needed) {
+            return Err(StepError::needs(needed));
+        }
+        let forge = self.forge.clone();
+        let mark = tokio::task::spawn_blocking(move || forge.mark()).await?.or_step()?;
+        let is_it = |id: &ForgeId| {
+            let resource = id.resource();
+            context.has_resource(&resource) && bound.is_none_or(|bound| *bound == resource)
+        };
+        let id = mark.map(|mark| mark.id).filter(is_it);
+        id.ok_or_else(|| {
+            let reason =
+                format!("the local forge, which is no longer in {} (is it mounted?)", self.forge.folder().display());
+            StepError::unavailable(reason, ABSENT)
         })
     }
 
@@ -75,6 +105,11 @@ impl Shared {
             Some(name) if fleet.takes_token() => Ok(fleet.token(context.credential(name)?)),
             _ => Ok(fleet),
         }
+    }
+
+    /// Whether the fleet repository is in the local forge.
+    pub(super) fn has_local_fleet(&self) -> bool {
+        self.fleet.is_none()
     }
 
     /// Whether there is nothing in the fleet to look for: it is local, and nobody has created it.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use surefoot::{
     Handlers, Outcome, StepContext, StepError, StepHandler, Store, Undone, Worker, WorkerOptions, Workflow,
 };
+use surefoot_initializer::forge::{self, StoreForge};
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_server::auth::{AuthOptions, Role, ServerSecret, token};
 use surefoot_server::{AlertOptions, ServerOptions, Workflows};
@@ -246,8 +247,11 @@ async fn server_process() {
     let (Ok(dir), Ok(port)) = (std::env::var(DIR), std::env::var(PORT)) else { return };
     let dir = Path::new(&dir);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("surefoot.db")).unwrap());
+    let mark = ProjectConfig::new(dir).forge().establish().unwrap();
+    let of_store = StoreForge::of_or_else(store.as_ref(), &mark.id, "here").await.unwrap();
     let options = WorkerOptions {
         workspaces: dir.join("workspaces"),
+        resources: Arc::new(forge::resources(&mark, &of_store)),
         keys: Some(surefoot::SecretKeys::random().unwrap()),
         ..WorkerOptions::default()
     };

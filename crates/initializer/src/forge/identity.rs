@@ -1,0 +1,221 @@
+//! The identity of a local forge: a mark file in its folder, made once, by which workers know that they share one forge.
+//!
+//! The path of a folder says nothing: two hosts have different folders at one path, and one folder at two. The mark goes
+//! where the folder goes, over a mount or a move. It also holds the number that the file system gave the folder, which a
+//! copy does not keep: a backup restored beside the original is noticed by it.
+
+#![expect(clippy::disallowed_methods, reason = "its callers take it off the runtime")]
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use surefoot::WorkerId;
+use surefoot::files::{self, FileError, Links};
+
+use super::{ForgeError, LocalForge};
+
+/// The mark file, in the folder of the repositories.
+pub const MARK_FILE: &str = ".surefoot-forge";
+
+/// The resource of a store's own local forge: what a run requires that has no repository yet.
+pub const LOCAL_FORGE: &str = "forge:local";
+
+/// The most bytes that a mark file has.
+const LONGEST: u64 = 1024;
+
+/// Names a local forge, whatever path it is seen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForgeId(String);
+
+impl ForgeId {
+    fn new() -> Self {
+        // Any unique text will do; ids of workers are made so.
+        Self(WorkerId::new().to_string())
+    }
+
+    /// Reads what [`Self::as_str`] gave; `None` when it is no identity.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = |letter: char| letter.is_ascii_hexdigit() || letter == '-';
+        (text.len() == 36 && text.chars().all(fits)).then(|| Self(text.to_owned()))
+    }
+
+    /// The identity as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The resource that a run requires whose repository is here.
+    pub fn resource(&self) -> String {
+        format!("forge:{}", self.0)
+    }
+}
+
+impl fmt::Display for ForgeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A forge's mark as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForgeMark {
+    /// The forge's identity.
+    pub id: ForgeId,
+    /// Whether the folder is another one than that in which the mark was made: a copy, a restored backup, or a folder that
+    /// was moved to another file system.
+    pub is_copied: bool,
+}
+
+impl LocalForge {
+    /// Where the repositories are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The mark of this forge; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or its mark is damaged.
+    pub fn mark(&self) -> Result<Option<ForgeMark>, ForgeError> {
+        let path = self.mark_file();
+        let text = match files::read_text(&path, Links::Refuse, LONGEST) {
+            Ok(text) => text,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(FileError::TooLarge(_) | FileError::NotText) => return Err(damaged(&path)),
+            Err(error) => return Err(ForgeError::Io { what: format!("read {}", path.display()), error: error.into() }),
+        };
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let Some(id) = field("forge").and_then(ForgeId::parse) else { return Err(damaged(&path)) };
+        let folder = inode(&self.folder).map_err(ForgeError::io(format!("look at {}", self.folder.display())))?;
+        let is_copied = field("folder").is_some_and(|made_in| made_in != folder.to_string());
+        Ok(Some(ForgeMark { id, is_copied }))
+    }
+
+    /// The mark of this forge, which is made when there is none: of two processes that make one at once, both have the same.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or read, or its mark is damaged.
+    pub fn establish(&self) -> Result<ForgeMark, ForgeError> {
+        let made = |path: &Path| format!("make the mark of the local forge in {}", path.display());
+        fs::create_dir_all(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
+        if let Some(mark) = self.mark()? {
+            return Ok(mark);
+        }
+        // A hard link is made whole or not at all, on network file systems too, and never takes the place of another.
+        let temporary = self.write_mark(&ForgeId::new()).map_err(ForgeError::io(made(&self.folder)))?;
+        match fs::hard_link(temporary.path(), self.mark_file()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(ForgeError::Io { what: made(&self.folder), error });
+            }
+            _ => {}
+        }
+        sync(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
+        self.mark()?.ok_or_else(|| damaged(&self.mark_file()))
+    }
+
+    /// Writes down that the forge lives in this folder from now on, be it a copy of the one that it was made in.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or read, or its mark is damaged.
+    pub fn settle(&self) -> Result<ForgeId, ForgeError> {
+        let mark = self.establish()?;
+        if mark.is_copied {
+            let what = || format!("write {}", self.mark_file().display());
+            let temporary = self.write_mark(&mark.id).map_err(ForgeError::io(what()))?;
+            let persisted = temporary.persist(self.mark_file()).map_err(|error| error.error);
+            persisted.and_then(|_| sync(&self.folder)).map_err(ForgeError::io(what()))?;
+        }
+        Ok(mark.id)
+    }
+
+    fn mark_file(&self) -> PathBuf {
+        self.folder.join(MARK_FILE)
+    }
+
+    /// A synced mark under a name of its own, which goes with the value.
+    fn write_mark(&self, id: &ForgeId) -> io::Result<tempfile::NamedTempFile> {
+        let prefix = format!("{MARK_FILE}.");
+        let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".new").tempfile_in(&self.folder)?;
+        writeln!(file, "forge {id}\nfolder {}", inode(&self.folder)?)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+}
+
+fn inode(folder: &Path) -> io::Result<u64> {
+    fs::metadata(folder).map(|metadata| metadata.ino())
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn damaged(path: &Path) -> ForgeError {
+    let error =
+        io::Error::other("it is damaged: put it back from a backup, or remove it to give the folder a new identity");
+    ForgeError::Io { what: format!("read the mark of the local forge, {}", path.display()), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_survives_restarts_and_moves_of_its_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let (here, there) = (place.path().join("here"), place.path().join("there"));
+        assert_eq!(LocalForge::new(&here).mark().unwrap(), None, "looking makes nothing");
+        assert!(!here.exists());
+        let made = LocalForge::new(&here).establish().unwrap();
+        assert_eq!(LocalForge::new(&here).establish().unwrap(), made);
+        fs::rename(&here, &there).unwrap();
+        assert_eq!(LocalForge::new(&there).mark().unwrap(), Some(made.clone()));
+        assert!(!made.is_copied);
+        assert_ne!(LocalForge::new(&here).establish().unwrap().id, made.id, "a new folder is a new forge");
+        assert_eq!(fs::read_dir(&there).unwrap().count(), 1, "nothing is left beside the mark");
+    }
+
+    #[test]
+    fn processes_that_make_a_mark_at_once_have_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let together = std::sync::Barrier::new(8);
+        let establish = || {
+            together.wait();
+            LocalForge::new(place.path()).establish().unwrap()
+        };
+        let marks = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(establish)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(marks.iter().all(|mark| *mark == marks[0]), "{marks:?}");
+    }
+
+    #[test]
+    fn a_copy_is_noticed_and_may_be_settled() {
+        let place = tempfile::tempdir().unwrap();
+        let (original, copy) = (place.path().join("original"), place.path().join("copy"));
+        let made = LocalForge::new(&original).establish().unwrap();
+        fs::create_dir(&copy).unwrap();
+        fs::copy(original.join(MARK_FILE), copy.join(MARK_FILE)).unwrap();
+        let copied = LocalForge::new(&copy);
+        assert_eq!(copied.establish().unwrap(), ForgeMark { id: made.id.clone(), is_copied: true });
+        assert_eq!(copied.settle().unwrap(), made.id);
+        assert!(!copied.mark().unwrap().unwrap().is_copied);
+    }
+
+    #[test]
+    fn what_is_no_mark_is_refused_and_left() {
+        let place = tempfile::tempdir().unwrap();
+        let forge = LocalForge::new(place.path());
+        for text in ["", "forge", "forge ../../x\n", &"x".repeat(5000)] {
+            fs::write(forge.mark_file(), text).unwrap();
+            assert!(forge.establish().unwrap_err().to_string().contains("damaged"), "{text}");
+        }
+        fs::remove_file(forge.mark_file()).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", forge.mark_file()).unwrap();
+        assert!(forge.establish().unwrap_err().to_string().contains("not a file"));
+    }
+}
