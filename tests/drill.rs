@@ -156,6 +156,11 @@ mod postgres {
     }
 
     #[test]
+    fn p4_a_second_host_without_the_forge_takes_nothing_and_holds_up_nothing() {
+        clean(POSTGRES, 6, &["second-host"]);
+    }
+
+    #[test]
     fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
         clean(POSTGRES, 6, &["worker-terminated"]);
     }

@@ -13,6 +13,8 @@ pub(crate) enum Fault {
     WorkerKilledTwice,
     /// The same at six other moments: as it starts, in mid-push, between two steps, with a step done and not written down
     WorkerKilledAnywhere,
+    /// A second host without the forge; the worker that has it is killed in each step; SQLite: has one host
+    SecondHost,
     /// The worker is told to stop with SIGTERM, and started again
     WorkerTerminated,
     /// The worker is frozen for longer than its lease, and woken
@@ -49,6 +51,7 @@ impl Fault {
             Self::WorkerRestarted => "worker killed, started again on its host",
             Self::WorkerKilledTwice => "worker killed twice in a row",
             Self::WorkerKilledAnywhere => "worker killed at six other moments",
+            Self::SecondHost => "a second host without the forge",
             Self::WorkerTerminated => "worker stopped by SIGTERM",
             Self::WorkerFrozen => "worker frozen for 8 s, and woken",
             Self::WorkerFrozenError => "the same, woken with errors to report",
@@ -76,7 +79,7 @@ impl Fault {
             Self::StepFails => 3,
             Self::WorkerKilled => 6,
             Self::WorkerKilledAnywhere | Self::StepFailsTwice => 8,
-            Self::WorkerKilledTwice => 12,
+            Self::WorkerKilledTwice | Self::SecondHost => 12,
             Self::WorkerFrozen | Self::WorkerFrozenError => 9,
             Self::DatabaseRefuses | Self::DiskFull | Self::SubmitWhileAway => 12,
             Self::DatabaseAway30s => 32,

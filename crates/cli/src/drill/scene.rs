@@ -58,6 +58,8 @@ pub(super) struct Scene {
     settings: Settings,
     group: Group,
     spawned: usize,
+    /// Hosts beside the one whose data directory is the scene's own.
+    hosts: usize,
 }
 
 /// What came of making something go wrong, before it is known how the projects end.
@@ -112,6 +114,7 @@ impl Scene {
             settings,
             group,
             spawned: 0,
+            hosts: 0,
         })
     }
 
@@ -147,11 +150,38 @@ impl Scene {
         Ok(command)
     }
 
-    /// Starts a worker.
+    /// Starts a worker: on the one host of an embedded store, on a host of its own otherwise.
     pub(super) fn worker(&mut self) -> Result<Worker, Failure> {
+        self.hosts += usize::from(!self.is_embedded());
+        self.worker_on(self.hosts)
+    }
+
+    /// Starts a worker on a host that had one before.
+    pub(super) fn worker_on(&mut self, host: usize) -> Result<Worker, Failure> {
+        let repositories = self.repositories().display().to_string();
+        self.start(host, &format!("[forge]\nrepositories = {repositories:?}\n"))
+    }
+
+    /// Starts a worker on a host of its own that does not share the folder of repositories.
+    pub(super) fn worker_without_forge(&mut self) -> Result<Worker, Failure> {
+        self.hosts += 1;
+        self.start(self.hosts, "")
+    }
+
+    /// Each host has a data directory: the scene's own, or one beside it.
+    fn start(&mut self, host: usize, config: &str) -> Result<Worker, Failure> {
         self.spawned += 1;
         let said = self.folder.join(format!("worker-{}.log", self.spawned));
-        Worker::start(self.command(&["worker"])?, &self.folder, said)
+        let mut command = self.command(&["worker"])?;
+        if host > 0 {
+            let data = self.folder.join(format!("host-{host}"));
+            let config = format!("{config}{}", self.ground.config(&name_of(&self.folder)).unwrap_or_default());
+            let written =
+                std::fs::create_dir_all(&data).and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
+            written.map_err(|error| unusable("write into", &data, &error))?;
+            command.env("SUREFOOT_DATA_DIR", data);
+        }
+        Worker::start(command, host, &self.folder, said)
     }
 
     /// What `surefoot submit` of one more project comes to, and how long it took.

@@ -19,6 +19,7 @@ const PACE: &str = "300ms";
 pub(super) struct Worker {
     child: Child,
     id: u32,
+    host: usize,
     said: PathBuf,
 }
 
@@ -32,7 +33,8 @@ pub(super) fn executable() -> Result<Command, Failure> {
 }
 
 impl Worker {
-    pub(super) fn start(mut command: Command, folder: &Path, said: PathBuf) -> Result<Self, Failure> {
+    /// Starts one on that host.
+    pub(super) fn start(mut command: Command, host: usize, folder: &Path, said: PathBuf) -> Result<Self, Failure> {
         let log = OpenOptions::new().append(true).create(true).open(&said);
         let log = log.map_err(|error| unusable("write", &said, &error))?;
         let child = command
@@ -43,11 +45,16 @@ impl Worker {
             .spawn()
             .map_err(|error| Failure::usage(format!("cannot start a worker: {error}")))?;
         let id = child.id().ok_or_else(|| Failure::usage("a worker ended as it was started"))?;
-        Ok(Self { child, id, said })
+        Ok(Self { child, id, host, said })
     }
 
     pub(super) fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Which host it is on: a data directory of its own.
+    pub(super) fn host(&self) -> usize {
+        self.host
     }
 
     /// What it has said so far.

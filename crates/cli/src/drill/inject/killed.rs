@@ -12,6 +12,7 @@ use super::super::scene::{Injected, ON_THE_SAME_HOST, SOON, Scene};
 use super::super::workers::Worker;
 use super::Came;
 use crate::errors::Failure;
+use crate::shipped;
 
 /// Once, some seconds in. Where another worker lives, it takes over, and only then a new one is started: on this host that
 /// one would free the runs at once.
@@ -31,10 +32,10 @@ pub(super) async fn restarted(scene: &mut Scene) -> Result<Came, Failure> {
     }
     let mut crew = scene.crew().await?;
     let victim = scene.busiest(&mut crew).await?;
-    let pid = victim.id();
+    let (pid, host) = (victim.id(), victim.host());
     victim.kill().await?;
     let running = scene.held(pid).await;
-    crew.push(scene.worker()?);
+    crew.push(scene.worker_on(host)?);
     let breaks = vec![Break { back: scene.now(), running }];
     Ok(Injected { crew, breaks, limit: Some(ON_THE_SAME_HOST), ..Injected::default() }.into())
 }
@@ -55,6 +56,43 @@ pub(super) async fn twice(scene: &mut Scene) -> Result<Injected, Failure> {
     let victim = scene.busiest(&mut crew).await?;
     kill_and_leave(scene, victim, &mut crew, &mut injected).await?;
     Ok(Injected { crew, ..injected })
+}
+
+/// Two hosts, one of which lacks the forge: the worker of the other is killed in each step, and started again on its host. Not
+/// one step may begin on the host that lacks it.
+pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Failure> {
+    if scene.is_embedded() {
+        return Ok(Came::Skipped("one host at a time has the store".to_owned()));
+    }
+    let mut having = scene.worker()?;
+    scene.until("the first host to be there", SOON, async || Ok(scene.knows(having.id()).await.then_some(()))).await?;
+    let lacking = scene.worker_without_forge()?;
+    scene
+        .until("the second host to be there", SOON, async || Ok(scene.knows(lacking.id()).await.then_some(())))
+        .await?;
+    let mut injected = Injected::default();
+    let (workflow, mut seen) = (shipped::workflow(), 0);
+    for step in workflow.steps() {
+        let (pid, host) = (having.id(), having.host());
+        let begins = |line: &Line| line.what == What::Begin && line.step == step.id && line.pid == pid;
+        scene.until_line(&step.id, seen, begins).await?;
+        having.kill().await?;
+        let running = scene.held(pid).await;
+        seen = scene.lines()?.len();
+        having = scene.worker_on(host)?;
+        let back = scene.now();
+        // Each gets a step done before the next kill: a step that is interrupted too often fails, as it should.
+        for run in &running {
+            let is_done = |line: &Line| line.what == What::End && line.run == run.to_string();
+            scene.until_line("an interrupted step to be done", seen, is_done).await?;
+        }
+        injected.breaks.push(Break { back, running });
+    }
+    let strayed = scene.lines()?.iter().filter(|line| line.what == What::Begin && line.pid == lacking.id()).count();
+    if strayed > 0 {
+        injected.wrong.push(format!("{strayed} steps began on the host without the forge"));
+    }
+    Ok(Injected { crew: vec![having, lacking], ..injected }.into())
 }
 
 /// When a worker is killed.

@@ -37,6 +37,7 @@ pub(super) async fn inject(scene: &mut Scene, fault: Fault) -> Result<Came, Fail
         Fault::WorkerRestarted => killed::restarted(scene).await?,
         Fault::WorkerKilledTwice => killed::twice(scene).await?.into(),
         Fault::WorkerKilledAnywhere => killed::anywhere(scene).await?.into(),
+        Fault::SecondHost => killed::beside_a_second_host(scene).await?,
         Fault::WorkerTerminated => killed::terminated(scene).await?.into(),
         Fault::WorkerFrozen => frozen::frozen(scene, false).await?.into(),
         Fault::WorkerFrozenError => frozen::frozen(scene, true).await?.into(),
