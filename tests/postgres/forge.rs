@@ -208,3 +208,16 @@ fn a_copy_of_the_folder_is_named_as_one() {
     assert!(said.contains("is a copy, was restored, or was moved to another file system"), "{said}");
     assert!(hosts.done("b", &["forge"]).contains("is a copy"));
 }
+
+/// A key of one host alone: the run that needs it goes on there, though a worker of another host lives.
+#[test]
+fn a_run_with_a_secret_goes_on_where_its_key_is() {
+    let hosts = Hosts::new();
+    let (_lacking, _) = hosts.worker("b", "0s");
+    let secret = hosts.place.path("secret.yaml");
+    let yaml = "workflow: secret\nparameters: { properties: { password: { type: string, writeOnly: true } } }\n\
+                steps: [{ id: a, action: command.run, with: { shell: 'true' } }]\n";
+    std::fs::write(&secret, yaml).expect("written");
+    let said = hosts.done("a", &["run", &secret.to_string_lossy(), "-p", "password=correct-horse-battery"]);
+    assert!(said.contains("secret completed"), "{said}");
+}

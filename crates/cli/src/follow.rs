@@ -51,7 +51,7 @@ pub(crate) async fn carry(
 ) -> Result<Outcome, Failure> {
     let mut signals = Signals::install()?;
     let left = host.others(Some(run.id)).await?;
-    let works = host.work().await?;
+    let works = host.work(run.id).await?;
     let screen = Screen::new(run, app.diagnostics);
     introduce(&screen, &left, works);
     ask(&screen, run);
@@ -197,7 +197,7 @@ impl Carrier<'_> {
     }
 
     async fn take_over(&mut self) -> Result<(), Failure> {
-        if self.host.work().await? {
+        if self.host.work(self.run).await? {
             self.screen.note("the worker is gone: carrying on here");
         }
         Ok(())

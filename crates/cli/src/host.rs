@@ -69,27 +69,33 @@ impl Host {
         self.worker.is_some()
     }
 
-    /// Tries to become the worker. Gives `false` while another process is.
-    pub(crate) async fn work(&mut self) -> Result<bool, Failure> {
+    /// Tries to become the worker that carries on a run. Gives `false` while another process is.
+    pub(crate) async fn work(&mut self, run: RunId) -> Result<bool, Failure> {
         if self.works() {
             return Ok(true);
         }
         if self.app.is_shared() {
             self.bury().await;
-            if self.others_work().await? {
+            if self.others_work(run).await? {
                 return Ok(false);
             }
         }
         self.join().await
     }
 
-    /// Whether a worker lives elsewhere to which a process that follows one run leaves the work: one that has all that this
-    /// host could offer.
-    async fn others_work(&self) -> Result<bool, Failure> {
+    /// Whether a worker lives elsewhere to which this process leaves the run. One that lacks what the run requires will never
+    /// take it: then this host does, if it has that.
+    async fn others_work(&self, run: RunId) -> Result<bool, Failure> {
         let now = self.store.now();
-        let ours = Standing::look(self.store.as_ref(), &self.app.settings).await?.resources();
-        let workers = self.store.workers().await?;
-        Ok(workers.iter().any(|worker| worker.expires_at > now && ours.is_subset(&worker.resources)))
+        let alive =
+            self.store.workers().await?.into_iter().filter(|worker| worker.expires_at > now).collect::<Vec<_>>();
+        let requires = self.store.run(run).await?.map(|run| run.requires).unwrap_or_default();
+        if alive.is_empty() || alive.iter().any(|worker| requires.is_subset(&worker.resources)) {
+            return Ok(!alive.is_empty());
+        }
+        let mut ours = Standing::look(self.store.as_ref(), &self.app.settings).await?.resources();
+        ours.extend(self.app.keys()?.resources());
+        Ok(!requires.is_subset(&ours))
     }
 
     /// Becomes a worker, beside others where the store allows it; gives `false` where it does not and another is.
