@@ -51,6 +51,7 @@ fn config(settings: &Settings) -> ProjectConfig {
         fleet: settings.fleet.clone(),
         forge_credential: settings.forge.credential.clone(),
         repositories_url: settings.forge.repositories_url.clone(),
+        addresses: settings.addresses.clone(),
         template_folders: settings.template_folders.clone(),
         private: vec![settings.credentials.clone(), secret],
         pace: settings.pace,
@@ -106,7 +107,8 @@ pub(crate) fn summary(output: &Value) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<13} {}\n", clean(&value)));
     line("repository", plain(&output["repository"]["url"]));
-    line("template", plain(&output["template"]["name"]));
+    let copied = if output["template_copied"] == true { " (copied as it is: no surefoot-template.yaml)" } else { "" };
+    line("template", format!("{}{copied}", plain(&output["template"]["name"])));
     line("commit", plain(&output["commit"]));
     line("environments", environments(&output["environments"]));
     for (index, file) in output["gitops"]["files"].as_array().into_iter().flatten().enumerate() {

@@ -44,7 +44,7 @@ pub(crate) async fn check_content(app: &App, parameters: &Value, key: Option<&st
     }
     let folder = tempfile::Builder::new().prefix("surefoot-template.").tempdir();
     let folder = folder.map_err(|error| unusable("make a folder in", &std::env::temp_dir(), &error))?;
-    match project::check_content(parameters, folder.path()).await {
+    match project::check_content(parameters, folder.path(), &app.settings.addresses).await {
         // A worker on another host may reach what this one does not.
         Err(LoadError::Git(_)) if app.is_shared() => Ok(()),
         checked => checked.map_err(|error| Failure::usage(error.to_string())),

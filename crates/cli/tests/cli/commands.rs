@@ -9,7 +9,7 @@ fn init_says_what_it_made_and_the_same_again_says_so() {
     assert_eq!(first.status, 0, "{}", first.stderr);
     for words in [
         "/data/repositories/shop.git",
-        "production (2 approvals)",
+        "production (2 approvals wanted)",
         "env-staging.yaml",
         "git clone",
         "surefoot show [id]",
@@ -120,9 +120,10 @@ fn named_commands(text: &str) -> Vec<Vec<String>> {
 #[test]
 fn a_name_whose_run_was_cancelled_is_free_again_by_what_the_refusal_says() {
     let place = Place::new();
-    std::fs::create_dir(place.path().join("wrong")).unwrap();
-    place.write("wrong/a.txt", "${{ nmae }}");
-    assert_eq!(place.run(&["init", "shop", "--template", "wrong"]).status, 1);
+    let in_the_way = place.data().join("repositories/fleet.git");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    assert_eq!(place.run(&["init", "shop"]).status, 1);
+    std::fs::remove_dir(&in_the_way).unwrap();
     let cancelled = place.run(&["cancel", "shop"]);
     assert!(cancelled.status == 0 && cancelled.stderr.contains("to take it back: surefoot cancel [id] --undo --wait"));
     assert_eq!(place.run(&["init", "shop"]).status, 1);

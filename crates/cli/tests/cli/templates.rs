@@ -101,6 +101,7 @@ fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
     // Corrected, the same name goes on.
     let ran = place.run(&["init", "shop", "--template", "plain", "-p", "gitops=false"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("plain (copied as it is: no surefoot-template.yaml)"), "{}", ran.stdout);
     assert_eq!(files(&place, "shop"), ["ci.yml"]);
 }
 

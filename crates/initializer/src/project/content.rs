@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::Timestamp;
+use surefoot::{AddressPolicy, Timestamp};
 
 use super::push::FirstCommit;
 use crate::environment::Environment;
@@ -54,15 +54,20 @@ impl ContentRequest {
         if self.reference.is_empty() { None } else { Some(&self.reference) }
     }
 
-    /// Loads the template and renders it. `scratch` is an empty folder.
+    /// Loads the template and renders it. `scratch` is an empty folder; `addresses` are those that a URL may lead to.
     ///
     /// # Errors
     /// [`LoadError::Git`] may pass. Any other is a mistake in the request or the template, and says what to do.
-    pub(super) async fn render(self, source: Source, scratch: &Path) -> Result<Content, LoadError> {
+    pub(super) async fn render(
+        self,
+        source: Source,
+        scratch: &Path,
+        addresses: &AddressPolicy,
+    ) -> Result<Content, LoadError> {
         let wrong = |error: crate::gitops::NameError| TemplateError(error.to_string());
         check_project(&self.project).map_err(wrong)?;
         check_environments(&self.environments).map_err(wrong)?;
-        let template = load(source, scratch).await?;
+        let template = load(source, scratch, addresses).await?;
         // Rendering is work for the processor, as long as a template makes it.
         let rendering = tokio::task::spawn_blocking(move || self.rendered(template));
         Ok(rendering.await.map_err(|error| TemplateError(format!("the template cannot be rendered: {error}")))??)
@@ -98,14 +103,14 @@ impl Content {
 }
 
 /// Checks what the parameters of the shipped workflow say of the project's content, as the first step does: loads the
-/// template and renders it. `scratch` is an empty folder.
+/// template and renders it. `scratch` is an empty folder; `addresses` are those that a URL may lead to.
 ///
 /// # Errors
 /// [`LoadError::Git`] may pass. Any other is a mistake in the parameters or the template, and says what to do.
-pub async fn check_content(parameters: &Value, scratch: &Path) -> Result<(), LoadError> {
+pub async fn check_content(parameters: &Value, scratch: &Path, addresses: &AddressPolicy) -> Result<(), LoadError> {
     let request = ContentRequest::of_parameters(parameters)?;
     let source = Source::parse(&request.template, request.reference())?;
-    request.render(source, scratch).await.map(drop)
+    request.render(source, scratch, addresses).await.map(drop)
 }
 
 /// Refuses a project without what GitOps applies.

@@ -78,6 +78,8 @@ impl ResolveCredentials {
         let stream = content.first_commit(&context.run_id().to_string(), context.run_created_at());
         let digest = prepared::write(context, stream).await?;
         let template = json!({ "name": content.template.name, "version": content.template.version });
-        Ok(json!({ "digest": digest, "template": template, "files": content.files.len() }))
+        Ok(
+            json!({ "digest": digest, "template": template, "files": content.files.len(), "copied": content.template.is_copied }),
+        )
     }
 }

@@ -1,6 +1,6 @@
 //! Which errors are worth another attempt: those that may pass by themselves.
 
-use surefoot::StepError;
+use surefoot::{AddressError, StepError};
 
 use crate::forge::ForgeError;
 use crate::git::GitError;
@@ -36,7 +36,11 @@ impl IsFatal for NameError {
 
 impl IsFatal for GitError {
     fn is_fatal(&self) -> bool {
-        matches!(self, Self::Missing | Self::Argument { .. } | Self::TooMuchOutput(_))
+        match self {
+            Self::Missing | Self::Argument { .. } | Self::TooMuchOutput(_) => true,
+            Self::Address(error) => matches!(error, AddressError::Denied { .. }),
+            _ => false,
+        }
     }
 }
 

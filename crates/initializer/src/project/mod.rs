@@ -21,7 +21,7 @@ mod what_is_left;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use surefoot::{Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
+use surefoot::{AddressPolicy, Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
 
 pub use content::check_content;
 
@@ -46,6 +46,8 @@ pub struct ProjectConfig {
     /// The address under which clusters reach the repositories, without the name: Flux takes `https://`, `http://` and
     /// `ssh://`. `None` for ssh to this machine.
     pub repositories_url: Option<String>,
+    /// Addresses that the URL of a template may lead to.
+    pub addresses: AddressPolicy,
     /// Folders of this machine below which templates may be, beside those that the command line used.
     pub template_folders: Vec<PathBuf>,
     /// What is no template, nor a part of one, beside the data directory: where secrets are.
@@ -63,6 +65,7 @@ impl ProjectConfig {
             fleet: None,
             forge_credential: None,
             repositories_url: None,
+            addresses: AddressPolicy::default(),
             template_folders: Vec::new(),
             private: Vec::new(),
             pace: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use surefoot::files;
-use surefoot::{StepContext, StepError};
+use surefoot::{AddressPolicy, StepContext, StepError};
 
 use super::ProjectConfig;
 use super::content::{Content, ContentRequest};
@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) forge_credential: Option<String>,
     pub(super) data_dir: PathBuf,
     pub(super) templates: LocalTemplates,
+    addresses: AddressPolicy,
     fleet: Option<String>,
     repositories_url: String,
     /// Whether only this machine understands the address that clusters get.
@@ -50,6 +51,7 @@ impl Shared {
             repositories_url: repositories_url.trim_end_matches('/').to_owned(),
             forge,
             forge_credential: config.forge_credential,
+            addresses: config.addresses,
             fleet: config.fleet,
             pace: config.pace.unwrap_or_default(),
             data_dir,
@@ -153,7 +155,7 @@ impl Shared {
         scratch: &Scratch,
     ) -> Result<Content, StepError> {
         let source = self.templates.source(&request.template, request.reference()).or_step()?;
-        let content = request.render(source, &scratch.sub("template")?).await.or_step()?;
+        let content = request.render(source, &scratch.sub("template")?, &self.addresses).await.or_step()?;
         context.log(content.summary());
         Ok(content)
     }

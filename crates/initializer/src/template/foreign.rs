@@ -14,20 +14,19 @@ const TOOLS: [Tool; 8] = [
         name: "cookiecutter",
         sign: |entry| {
             let placeholder = |part: &str| part.contains("{{") && part.contains("cookiecutter");
-            entry.path == "cookiecutter.json" || entry.path.split('/').any(placeholder)
+            is_near_top(entry, &["cookiecutter.json"]) || entry.path.split('/').any(placeholder)
         },
     },
     Tool {
         name: "copier",
-        sign: |entry| {
-            matches!(entry.path.as_str(), "copier.yml" | "copier.yaml") || entry.path.contains("_copier_conf")
-        },
+        sign: |entry| is_near_top(entry, &["copier.yml", "copier.yaml"]) || entry.path.contains("_copier_conf"),
     },
     Tool {
         name: "cargo-generate",
         sign: |entry| {
             let names = ["project-name", "crate_name"];
-            entry.path == "cargo-generate.toml" || entry.path == "Cargo.toml" && has_liquid(text(entry), &names)
+            is_near_top(entry, &["cargo-generate.toml"])
+                || is_near_top(entry, &["Cargo.toml"]) && has_liquid(text(entry), &names)
         },
     },
     Tool { name: "Backstage", sign: is_backstage },
@@ -46,8 +45,8 @@ pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
         if let Some(entry) = entries.iter().find(|entry| (tool.sign)(entry)) {
             return Err(TemplateError(format!(
                 "this is a {} template ({} tells), which Surefoot does not read: it renders templates that have a {} and \
-                 copies other repositories as they are; run {0} first and use what it makes, or, to copy this one unrendered, add \
-                 a {2} with `raw: [\"**\"]`",
+                 copies plain repositories; use the folder that {0} makes of it, or add a {2} (with `raw: [\"**\"]` everything is \
+                 copied as it is)",
                 tool.name,
                 entry.path,
                 manifest::FILE
@@ -55,6 +54,12 @@ pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
         }
     }
     Ok(())
+}
+
+/// Whether a file of one of these names is at the top or in a folder there: some repositories hold several templates.
+fn is_near_top(entry: &Entry, names: &[&str]) -> bool {
+    let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+    !folder.contains('/') && names.contains(&name)
 }
 
 /// A YAML file of the kind Template whose API is Backstage's.
@@ -100,8 +105,10 @@ mod tests {
         refused("flask/{{ cookiecutter.slug }}/setup.py", "", "cookiecutter");
         refused("copier.yml", "", "copier");
         refused("copier.yaml", "", "copier");
+        refused("python/copier.yml", "", "copier");
         refused("{{_copier_conf.answers_file}}.jinja", "", "copier");
         refused("cargo-generate.toml", "", "cargo-generate");
+        refused("cargo/cargo-generate.toml", "", "cargo-generate");
         refused("Cargo.toml", "[package]\nname = \"{{project-name}}\"\n", "cargo-generate");
         refused("Cargo.toml", "[lib]\nname = \"{{ crate_name }}\"\n", "cargo-generate");
         let backstage = "# x\napiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nspec: {}\n";
@@ -120,7 +127,8 @@ mod tests {
             file("Cargo.toml", "[package]\nname = \"shop\"\ndescription = \"{{ text }}\"\n"),
             file("template.yaml", "apiVersion: template.openshift.io/v1\nkind: Template\n"),
             file("catalog-info.yaml", "apiVersion: backstage.io/v1alpha1\nkind: Component\n"),
-            file("docs/copier.yml", ""),
+            file("tests/templates/one/copier.yml", ""),
+            file("tests/templates/two/cargo-generate.toml", ""),
             file("chart/templates/service.yaml", "name: {{ .Release.Name }}\n"),
             file(".github/workflows/ci.yml", "env: ${{ secrets.TOKEN }}\n"),
             file("package.json", r#"{"keywords": ["yeoman"]}"#),

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use surefoot::AddressPolicy;
 use surefoot::files::{self, Links};
 
 use super::limits::Gauge;
@@ -110,11 +111,11 @@ fn is_git_url(text: &str) -> bool {
     has_scheme || is_scp
 }
 
-/// Loads a template. `scratch` is an empty folder that it may use.
+/// Loads a template. `scratch` is an empty folder that it may use; `addresses` are those that a URL may lead to.
 ///
 /// # Errors
 /// [`LoadError::Git`] when a remote repository cannot be read, which may pass; anything else will not.
-pub async fn load(source: Source, scratch: &Path) -> Result<Template, LoadError> {
+pub async fn load(source: Source, scratch: &Path, addresses: &AddressPolicy) -> Result<Template, LoadError> {
     let template = match source {
         Source::Builtin(name) => {
             let unknown = || TemplateError(format!("there is no built-in template `{name}`"));
@@ -124,7 +125,7 @@ pub async fn load(source: Source, scratch: &Path) -> Result<Template, LoadError>
             let reading = files::blocking(move || load_folder(&folder));
             reading.await.map_err(|error| TemplateError(error.to_string()))??
         }
-        Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch).await?,
+        Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch, addresses).await?,
     };
     Ok(template.of_project()?)
 }

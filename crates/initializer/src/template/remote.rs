@@ -5,12 +5,16 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use surefoot::AddressPolicy;
+
 use super::limits::Gauge;
 use super::{Content, Entry, LoadError, Template, TemplateError};
 use crate::git::{Git, GitError, argument};
 
 /// The longest time that a repository may take. A few hundred bytes of trees can stand for billions of files.
 const TIME_LIMIT: Duration = Duration::from_secs(240);
+/// The longest time that listing the files of a commit may take: folders without files can be as many.
+const LIST_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The largest repository that is fetched, in bytes as Git packs them.
 const FETCH_LIMIT: u64 = 256 * 1024 * 1024;
 /// Interval between two looks at the size of what a fetch has brought.
@@ -18,19 +22,25 @@ const FETCH_LOOK: Duration = Duration::from_millis(200);
 /// The longest line of `ls-tree`: a mode, an id, a size and a path.
 const LONGEST_LINE: usize = 8 * 1024;
 
-pub(super) async fn load(url: &str, reference: Option<&str>, scratch: &Path) -> Result<Template, LoadError> {
+pub(super) async fn load(
+    url: &str,
+    reference: Option<&str>,
+    scratch: &Path,
+    addresses: &AddressPolicy,
+) -> Result<Template, LoadError> {
     argument("template", url)?;
-    let loading = load_whole(url, reference, scratch);
+    let git = Git::new(scratch).reaching(url, addresses).await?;
+    let loading = load_whole(&git, url, reference, scratch);
     tokio::time::timeout(TIME_LIMIT, loading).await.map_err(|_| {
         let seconds = TIME_LIMIT.as_secs();
         TemplateError(format!("reading the repository {url} took more than {seconds} s: use a smaller or nearer one"))
     })?
 }
 
-async fn load_whole(url: &str, reference: Option<&str>, scratch: &Path) -> Result<Template, LoadError> {
-    let (git, commit) = match fetch_as("sha1", url, reference, scratch).await {
+async fn load_whole(git: &Git, url: &str, reference: Option<&str>, scratch: &Path) -> Result<Template, LoadError> {
+    let (git, commit) = match fetch_as(git, "sha1", url, reference, scratch).await {
         Err(LoadError::Git(error)) if error.message().contains("mismatched algorithms") => {
-            fetch_as("sha256", url, reference, scratch).await?
+            fetch_as(git, "sha256", url, reference, scratch).await?
         }
         fetched => fetched?,
     };
@@ -42,6 +52,7 @@ async fn load_whole(url: &str, reference: Option<&str>, scratch: &Path) -> Resul
 
 /// Fetches into a new repository of that object format, and gives it with the commit's id.
 async fn fetch_as(
+    git: &Git,
     format: &str,
     url: &str,
     reference: Option<&str>,
@@ -49,7 +60,7 @@ async fn fetch_as(
 ) -> Result<(Git, String), LoadError> {
     let format = format!("--object-format={format}");
     // One pack, whose size tells how much a fetch has brought.
-    let git = Git::new(scratch).setting("fetch.unpackLimit=1");
+    let git = git.clone().setting("fetch.unpackLimit=1");
     git.run(&["init", "--quiet", "--bare", &format, "repository"]).await?;
     let folder = scratch.join("repository");
     let git = git.in_folder(&folder);
@@ -127,7 +138,12 @@ async fn list(git: &Git, commit: &str) -> Result<Vec<Blob>, LoadError> {
             ControlFlow::Break(())
         }
     });
-    let _: ControlFlow<()> = listed.await?;
+    let _: ControlFlow<()> = tokio::time::timeout(LIST_TIME_LIMIT, listed).await.map_err(|_| {
+        let seconds = LIST_TIME_LIMIT.as_secs();
+        TemplateError(format!(
+            "listing the files of commit {commit} took more than {seconds} s: it has too many folders"
+        ))
+    })??;
     match refused {
         Some(error) => Err(error.into()),
         None => Ok(listing.blobs),
@@ -247,7 +263,7 @@ mod tests {
     async fn loaded(url: &str, reference: Option<&str>) -> Result<Template, LoadError> {
         let scratch = tempfile::tempdir().unwrap();
         let source = Source::Git { url: url.to_owned(), reference: reference.map(str::to_owned) };
-        crate::template::load(source, scratch.path()).await
+        crate::template::load(source, scratch.path(), &AddressPolicy::default()).await
     }
 
     #[tokio::test]
@@ -331,6 +347,14 @@ mod tests {
             assert_eq!(found, [("a", "12"), ("b/c d", "34")]);
         }
         assert!(Listing::default().take(&[b'x'; LONGEST_LINE + 1]).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_denied_address_is_never_a_template() {
+        for url in ["http://169.254.169.254/t.git", "ssh://git@[fe80::1]/t.git"] {
+            let error = loaded(url, None).await.unwrap_err();
+            assert!(matches!(&error, LoadError::Git(GitError::Address(_))), "{url}: {error}");
+        }
     }
 
     #[tokio::test]
