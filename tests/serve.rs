@@ -98,7 +98,8 @@ fn who_submits_over_http_reads_no_folder_but_those_that_the_configuration_names(
         let name = format!("shop-{number}");
         let (status, error) = with_template(&place, &server, &name, template);
         assert!(status == "failed" && error.contains("`folders` under [templates]"), "{template}: {status} {error}");
-        assert!(!place.data().join("repositories").exists(), "{template}: something was created");
+        let repository = place.data().join(format!("repositories/{name}.git"));
+        assert!(!repository.exists(), "{template}: something was created");
     }
     let (status, error) = with_template(&place, &server, "shop", &at("open/own"));
     assert_eq!((status.as_str(), error.as_str()), ("completed", ""));
