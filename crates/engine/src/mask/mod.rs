@@ -8,6 +8,7 @@ mod automaton;
 mod escapes;
 mod patterns;
 mod scan;
+mod userinfo;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -119,7 +120,7 @@ impl Mask {
         self.automata().any(|automaton| scan::holds_whole(&automaton, bytes))
     }
 
-    /// A message for people, which may end in the middle of a secret.
+    /// A message for people, which may end in the middle of a secret. Addresses in it lose their users and passwords.
     pub(crate) fn message(&self, text: String) -> String {
         self.replaced(text, Partial::Message)
     }
@@ -129,7 +130,10 @@ impl Mask {
     }
 
     fn replaced(&self, text: String, partial: Partial) -> String {
-        let found = self.automata().flat_map(|automaton| scan::find(&automaton, &text, partial)).collect();
+        let mut found: Vec<_> = self.automata().flat_map(|automaton| scan::find(&automaton, &text, partial)).collect();
+        if partial == Partial::Message {
+            found.extend(userinfo::find(&text));
+        }
         scan::replace(text, found)
     }
 

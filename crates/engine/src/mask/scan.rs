@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::automaton::{Automaton, START, State};
 use super::escapes::{KINDS, Unescaped};
+use super::userinfo;
 use super::{MASKED, Mask, SHORTEST_MASKED, SHORTEST_PART, is_line_break};
 use crate::CUT;
 
@@ -185,7 +186,7 @@ impl Lines {
     /// The next line.
     pub(crate) fn mask(&mut self, line: String) -> String {
         let automata: Vec<_> = self.mask.automata().collect();
-        let mut found = Vec::new();
+        let mut found = userinfo::find(&line);
         let mut readers = Vec::with_capacity(automata.len());
         for automaton in automata {
             let before = self.readers.iter().find(|(known, _)| Arc::ptr_eq(known, &automaton));

@@ -85,6 +85,17 @@ fn a_secret_over_several_lines_of_a_log_is_masked_in_each() {
 }
 
 #[test]
+fn an_address_in_a_message_loses_its_user_and_password() {
+    let mask = mask(&["s3cr3t-token"]);
+    let text = "GET https://bob:hunter2@h/x?t=s3cr3t-token got no answer";
+    assert_eq!(mask.message(text.to_owned()), "GET https://***@h/x?t=*** got no answer");
+    assert_eq!(Lines::new(mask.clone()).mask(text.to_owned()), "GET https://***@h/x?t=*** got no answer");
+    assert_eq!(Mask::default().message("http://bob:hunter2@h".to_owned()), "http://***@h");
+    let used = json!("https://bob:hunter2@h/x");
+    assert_eq!(mask.value(used.clone()), used, "a value that is used stays what it is");
+}
+
+#[test]
 fn a_value_that_is_used_keeps_what_only_begins_like_a_secret() {
     let mask = mask(&["https://hooks.example/services/T000"]);
     let address = "https://hooks.example".to_owned();

@@ -31,7 +31,7 @@ impl Masking {
     /// A run as it is after a transition, and the transition, without secrets.
     pub(super) async fn apply(&mut self, run: Run, transition: Transition) -> (Run, Transition) {
         self.mask.prepare().await;
-        if self.mask.is_empty() {
+        if self.mask.is_empty() && !mentions_address(&transition) {
             return (run, transition);
         }
         if size(&transition) <= QUICKLY_MASKED {
@@ -63,6 +63,7 @@ impl Masking {
 
     fn step(&self, step: &mut StepState) {
         step.message = step.message.take().map(|message| self.mask.message(message));
+        step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.error = step.error.take().map(|error| self.mask.message(error));
         step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.output = step.output.take().map(|output| self.mask.value(output));
@@ -94,6 +95,25 @@ impl Masking {
             }
             remove => remove,
         }
+    }
+}
+
+/// Whether a message has an address in it, whose user and password are no matter of the store.
+fn mentions_address(transition: &Transition) -> bool {
+    let texts = transition.steps.iter().flat_map(|(_, step)| {
+        let texts = [&step.message, &step.error, &step.undo_note];
+        texts.into_iter().filter_map(Option::as_deref)
+    });
+    let mut texts = texts.chain(transition.head.error.as_deref());
+    texts.any(|text| text.contains("://")) || transition.events.iter().any(|event| holds_address(&event.data))
+}
+
+fn holds_address(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("://"),
+        Value::Array(items) => items.iter().any(holds_address),
+        Value::Object(fields) => fields.values().any(holds_address),
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
+use super::streams::Reader;
 use super::{Actor, Auth, Need, Refusal, Via, cookie, csrf};
 use crate::http::routes::{self, Served};
 
@@ -22,8 +23,15 @@ pub(crate) async fn guard(State(auth): State<Auth>, request: Request, next: Next
         Served::Not => return StatusCode::NOT_FOUND.into_response(),
     };
     let asked = Asked::of(&request);
+    let reader = need.role().map(|role| Reader::new(auth.clone(), request.version(), request.headers().clone(), role));
     match auth.judge(need, request).await {
-        Ok(request) => next.run(request).await,
+        Ok(request) => {
+            let response = next.run(request).await;
+            match reader {
+                Some(reader) => reader.guard(response),
+                None => response,
+            }
+        }
         Err(refusal) => asked.answer(refusal),
     }
 }

@@ -20,6 +20,7 @@ mod refusal;
 mod role;
 mod session;
 mod sign_in;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod throttle;

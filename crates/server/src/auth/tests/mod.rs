@@ -4,6 +4,7 @@ mod provider;
 mod routes;
 mod secrets;
 mod sessions;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
