@@ -100,7 +100,9 @@ impl From<StoreError> for Failure {
         let message = error.to_string();
         match error {
             StoreError::NoRun(_) => Self::usage(message).hint("`surefoot runs` lists the runs of this store"),
-            StoreError::Rule(_) | StoreError::RecordTaken { .. } => Self::usage(message),
+            StoreError::Rule(_) | StoreError::Unreadable { .. } | StoreError::RecordTaken { .. } => {
+                Self::usage(message)
+            }
             StoreError::Unavailable(_) => {
                 Self::store(message).hint("nothing accepted is lost: try again once it is back")
             }

@@ -19,6 +19,8 @@ pub(crate) struct RunView {
     started_at: Option<String>,
     completed_at: Option<String>,
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
     steps: Vec<StepView>,
 }
 
@@ -53,6 +55,7 @@ impl From<&Run> for RunView {
             started_at: time(run.head.started_at),
             completed_at: time(run.head.completed_at),
             error: run.head.error.clone(),
+            unreadable: run.unreadable.clone(),
             steps: run.plan.steps().iter().zip(&run.steps).map(StepView::from).collect(),
         }
     }

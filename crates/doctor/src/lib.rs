@@ -13,6 +13,7 @@ mod fsync;
 mod git;
 mod space;
 pub mod text;
+mod unreadable;
 mod waiting;
 mod workers;
 
@@ -24,5 +25,6 @@ pub use folder::writable;
 pub use fsync::{fsync, judge_fsync, measure_fsync};
 pub use git::git;
 pub use space::{free_space, judge_space};
+pub use unreadable::unreadable;
 pub use waiting::{WAITING_LONG, waiting};
 pub use workers::{orphans, workers};

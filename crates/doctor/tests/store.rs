@@ -12,7 +12,9 @@ use surefoot::{
     Client, CredentialError, CredentialSource, ManualClock, QueueLimits, Secret, Store, Submit, Timestamp, WorkerId,
     Workflow,
 };
-use surefoot_doctor::{Finding, Level, credentials, named_credentials, orphans, unknown_actions, waiting, workers};
+use surefoot_doctor::{
+    Finding, Level, credentials, named_credentials, orphans, unknown_actions, unreadable, waiting, workers,
+};
 use surefoot_store_tests::MemoryStore;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -101,6 +103,13 @@ async fn runs_of_the_dead_are_told_and_are_broken_when_nobody_sweeps() {
     });
     assert_eq!(swept.len(), 1);
     check(&found.unwrap(), Level::Ok, "1 run is just now taken from a dead worker");
+}
+
+#[tokio::test]
+async fn readable_runs_are_no_trouble() {
+    let scene = Scene::new();
+    scene.submit("a", "x").await;
+    check(&unreadable(scene.store.as_ref()).await.unwrap(), Level::Ok, "every run that has not ended can be read");
 }
 
 #[tokio::test]

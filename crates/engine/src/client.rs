@@ -423,6 +423,9 @@ async fn submit_here(
 
 /// The same request again gives the same run; another request for what is taken is refused.
 fn resolve(run: Run, submitted: Submitted, same: impl Fn(&Run) -> bool) -> Result<SubmittedRun, SubmitError> {
+    if let Submitted::SameKey(other) | Submitted::SameUnique(other) = &submitted {
+        other.check_readable()?;
+    }
     match submitted {
         Submitted::Queued | Submitted::Started => Ok(SubmittedRun { run, existing: false }),
         Submitted::SameKey(other) if same(&other) => Ok(SubmittedRun { run: *other, existing: true }),

@@ -33,6 +33,7 @@ pub mod state;
 pub mod statistics;
 pub mod store;
 mod time;
+pub mod unreadable;
 mod waiting;
 mod worker;
 pub mod workflow;

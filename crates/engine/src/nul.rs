@@ -34,7 +34,7 @@ impl Submission {
     /// proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         let run = &self.queued.0;
-        refuse_beyond_limits("the parameters", &run.parameters)?;
+        refuse_beyond_limits("the value of parameters", &run.parameters)?;
         let texts = [("key", &run.key), ("unique value", &run.unique), ("concurrency key", &run.concurrency_key)];
         texts
             .into_iter()

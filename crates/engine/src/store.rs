@@ -61,7 +61,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// already leased.
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError>;
 
-    /// Leases runs to a worker: the highest priority first, then the oldest; only of workflows whose every action is known
+    /// Leases runs to a worker, but none that this build cannot read: the highest priority first, then the oldest; only of workflows whose every action is known
     /// to it, only runs whose every required resource it offers, and within the limits of their queues. A paused queue gives none. Runs whose cancel is to be carried out go
     /// before all others, whatever the limits.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
@@ -75,9 +75,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// [`StoreError::RecordTaken`] when another run owns a record.
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError>;
 
-    // Runs: what a person does. Each returns the run as it is then.
+    // Runs: what a person does. Each returns the run as it is then. An unreadable run can only be cancelled.
 
-    /// [`crate::state::Edit::request_cancel`].
+    /// [`crate::state::Edit::cancel_even_unreadable`].
     async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError>;
 
     /// [`crate::state::Edit::retry`].
@@ -106,7 +106,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     // Reading.
 
-    /// A run with its steps.
+    /// A run with its steps. One that this build cannot read is given with [`Run::unreadable`], here as in every list.
     async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError>;
 
     /// Runs, the newest first.
@@ -324,6 +324,14 @@ pub enum StoreError {
     /// There is no such run.
     #[error("no run {0}")]
     NoRun(RunId),
+    /// This build cannot read the run: its plan is of a newer build, or a row of it is damaged.
+    #[error("run {run} cannot be read by this surefoot ({reason}): upgrade it, or cancel the run")]
+    Unreadable {
+        /// The run.
+        run: RunId,
+        /// What cannot be read.
+        reason: String,
+    },
     /// The rules do not allow it.
     #[error(transparent)]
     Rule(#[from] RuleError),

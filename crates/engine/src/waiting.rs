@@ -21,6 +21,11 @@ pub enum Waiting {
         /// The queue.
         queue: String,
     },
+    /// A surefoot that can read the run.
+    Unreadable {
+        /// What cannot be read.
+        reason: String,
+    },
     /// No worker is alive.
     NoWorker,
     /// Workers are alive, and none knows all actions of the run.
@@ -77,6 +82,7 @@ impl fmt::Display for Waiting {
             Self::Answer { step, question: Some(question) } => write!(f, "for an answer to step {step}: {question}"),
             Self::Answer { step, question: None } => write!(f, "for an answer to step {step}"),
             Self::Paused { queue } => write!(f, "for queue {queue} to be resumed: it is paused"),
+            Self::Unreadable { reason } => write!(f, "for a surefoot that can read it: {reason}"),
             Self::NoWorker => f.write_str("for a worker: none is alive"),
             Self::UnknownActions { actions } if actions.is_empty() => {
                 f.write_str("for a worker that knows all its actions: each live one lacks some")
@@ -107,6 +113,9 @@ impl fmt::Display for Waiting {
 
 /// What `run`, as it was read, waits for; `None` when it runs or has ended.
 pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
+    if let Some(reason) = run.unreadable.clone().filter(|_| !run.head.status.is_ended()) {
+        return Ok(Some(Waiting::Unreadable { reason }));
+    }
     if !matches!(run.head.status, RunStatus::Queued | RunStatus::Waiting) {
         return Ok(None);
     }

@@ -3,7 +3,7 @@
 -- starts ($6 says that it was, and is locked), it may do so by now: then there are none.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
-       sealed
+       sealed, workflow, queue
 FROM {schema}.runs
 WHERE ready AND started_at IS NULL AND queue = $1::text AND cancel IS NULL AND plan <> ALL ($2::integer[])
   AND requires <@ $7::text[]

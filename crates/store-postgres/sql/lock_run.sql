@@ -1,5 +1,5 @@
 -- The same of one run that is about to be changed.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
-       sealed
+       sealed, workflow, queue
 FROM {schema}.runs WHERE id = $1::uuid FOR UPDATE;

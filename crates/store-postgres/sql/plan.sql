@@ -1,1 +1,1 @@
-SELECT id, json FROM {schema}.plans WHERE id = ANY ($1::integer[]);
+SELECT id, format, json FROM {schema}.plans WHERE id = ANY ($1::integer[]);

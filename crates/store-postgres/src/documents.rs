@@ -2,12 +2,13 @@
 
 use surefoot::StoreError;
 use surefoot::document::{Document, DocumentFilter};
+use surefoot::unreadable::parse_content;
 use tokio_postgres::Row;
 
 use crate::args::Args;
 use crate::failure::Failure;
 use crate::read::before_nul;
-use crate::row::{count, get, optional_time, parse, time};
+use crate::row::{count, get, optional_time, time};
 use crate::shared::Shared;
 
 pub(crate) async fn get_one(shared: &Shared, kind: &str, id: &str) -> Result<Option<Document>, Failure> {
@@ -37,6 +38,6 @@ fn document(row: &Row) -> Result<Document, StoreError> {
         version: count(row, 2)?,
         updated_at: time(row, 3)?,
         expires_at: optional_time(row, 4)?,
-        data: parse(get(row, 5)?)?,
+        data: parse_content(get(row, 5)?),
     })
 }

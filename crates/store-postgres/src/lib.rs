@@ -155,7 +155,7 @@ impl Store for PostgresStore {
     }
 
     async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
-        self.shared.retried(|| op::edit(&self.shared, run, |edit| edit.request_cancel(mode, by))).await
+        self.shared.retried(|| op::cancel(&self.shared, run, mode, by)).await
     }
 
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {

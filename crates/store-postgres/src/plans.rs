@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use surefoot::unreadable::UnreadableRuns;
+use surefoot::workflow::UnreadablePlan;
 use surefoot::{Digest, StoreError, Workflow};
 
 use crate::args::Args;
@@ -15,7 +17,12 @@ use crate::tx::Tx;
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     known: Mutex<Known>,
+    /// The runs whose plans or rows could not be read.
+    pub(crate) unreadable: UnreadableRuns,
 }
+
+/// A plan, or why this build cannot read it.
+pub(crate) type Plan = Result<Arc<Workflow>, Arc<UnreadablePlan>>;
 
 #[derive(Debug, Default)]
 struct Known {
@@ -57,14 +64,16 @@ impl Plans {
         &self,
         tx: &mut Tx<'_>,
         ids: impl IntoIterator<Item = i32>,
-    ) -> Result<HashMap<i32, Arc<Workflow>>, Failure> {
+    ) -> Result<HashMap<i32, Plan>, Failure> {
         let ids: BTreeSet<i32> = ids.into_iter().collect();
         let (mut found, missing) = self.find(&ids);
         if !missing.is_empty() {
             let rows = tx.query((&tx.sql().plan, Args::none().with_all(missing))).await?;
             for row in &rows {
                 let (id, plan) = read(row)?;
-                self.keep(id, &plan);
+                if let Ok(plan) = &plan {
+                    self.keep(id, plan);
+                }
                 found.insert(id, plan);
             }
         }
@@ -74,9 +83,9 @@ impl Plans {
         }
     }
 
-    fn find(&self, ids: &BTreeSet<i32>) -> (HashMap<i32, Arc<Workflow>>, Vec<i32>) {
+    fn find(&self, ids: &BTreeSet<i32>) -> (HashMap<i32, Plan>, Vec<i32>) {
         let known = self.known();
-        let found: HashMap<_, _> = ids.iter().filter_map(|id| Some((*id, known.by_id.get(id)?.clone()))).collect();
+        let found: HashMap<_, _> = ids.iter().filter_map(|id| Some((*id, Ok(known.by_id.get(id)?.clone())))).collect();
         let missing = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
         (found, missing)
     }
@@ -96,7 +105,8 @@ impl Plans {
                 .with(plan.name())
                 .with(plan.queue())
                 .with_all(steps)
-                .with(plan.json());
+                .with(plan.json())
+                .with(i32::try_from(Workflow::FORMAT).unwrap_or(i32::MAX));
             shared.query((&shared.sql.put_plan, added)).await?;
             rows = shared.query((&shared.sql.plan_id, Args::none().with(digest.as_bytes().as_slice()))).await?;
         }
@@ -106,8 +116,7 @@ impl Plans {
     }
 }
 
-fn read(row: &tokio_postgres::Row) -> Result<(i32, Arc<Workflow>), StoreError> {
-    let id = get(row, 0)?;
-    let plan = Workflow::from_json(get(row, 1)?).map_err(|error| fault(format_args!("plan {id}: {error}")))?;
-    Ok((id, Arc::new(plan)))
+fn read(row: &tokio_postgres::Row) -> Result<(i32, Plan), StoreError> {
+    let format = u32::try_from(get::<i32>(row, 1)?).unwrap_or_default();
+    Ok((get(row, 0)?, Workflow::from_stored(format, get(row, 2)?).map(Arc::new).map_err(Arc::new)))
 }

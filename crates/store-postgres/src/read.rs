@@ -48,8 +48,8 @@ async fn load(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<Vec<Run>, Failure> {
     let plans = tx.shared.plans.get(tx, rows.iter().map(|row| row.plan)).await?;
     let mut runs = HashMap::new();
     for row in rows {
-        let (plan, steps) = (plans[&row.plan].clone(), steps.remove(&row.id).unwrap_or_default());
-        runs.insert(uuid(row.id.as_bytes()), row.whole(plan, steps)?);
+        let (plan, steps) = (&plans[&row.plan], steps.remove(&row.id).unwrap_or_default());
+        runs.insert(uuid(row.id.as_bytes()), row.whole(&tx.shared.plans, plan, steps));
     }
     Ok(ids.iter().filter_map(|id| runs.remove(id)).collect())
 }

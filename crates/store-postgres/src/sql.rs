@@ -99,6 +99,7 @@ statements! {
     sweep,
     tallies,
     took_place,
+    worker_exists,
     workers,
     write_runs,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use surefoot::RunId;
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 use surefoot_store_tests::Scene;
@@ -17,7 +18,15 @@ async fn postgres() -> Scene {
     // A disk may be slow.
     let store =
         options.operation_timeout(Duration::from_secs(30)).connect_timeout(Duration::from_secs(30)).open().await;
-    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ())
+    let damage = move |statement: &str, run: RunId| {
+        let statement = statement
+            .replace("{schema}", &format!("{schema}."))
+            .replace("{id}", &format!("'{run}'::uuid"))
+            .replace("{digest}", "sha256(random()::text::bytea)")
+            .replace("{kept}", "workflow, queue, used, steps");
+        ScratchPostgres::shared().psql("postgres", &statement).expect("the statement is right");
+    };
+    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ()).with_damage(damage)
 }
 
 surefoot_store_tests::conformance!(postgres);

@@ -1,1 +1,1 @@
-SELECT json FROM plans WHERE id = ?1;
+SELECT format, json FROM plans WHERE id = ?1;

@@ -1,5 +1,5 @@
 -- A run's own row, for loading it. The columns are those of every statement that loads runs.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
-       sealed
+       sealed, workflow, queue
 FROM runs WHERE id = ?1;

@@ -167,7 +167,7 @@ impl Store for SqliteStore {
 
     async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
         let by = by.to_owned();
-        self.writer.run(move |tx| op::edit(tx, run, |edit| edit.request_cancel(mode, &by))).await
+        self.writer.run(move |tx| op::cancel(tx, run, mode, &by)).await
     }
 
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {

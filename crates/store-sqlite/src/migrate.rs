@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "requirements", sql: include_str!("../migrations/0003_requirements.sql") },
     Migration { version: 4, name: "undo_notes", sql: include_str!("../migrations/0004_undo_notes.sql") },
     Migration { version: 5, name: "secrets", sql: include_str!("../migrations/0005_secrets.sql") },
+    Migration { version: 6, name: "plan_format", sql: include_str!("../migrations/0006_plan_format.sql") },
 ];
 
 /// The statements of every migration, in order.

@@ -4,15 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use surefoot::unreadable::UnreadableRuns;
+use surefoot::workflow::UnreadablePlan;
 use surefoot::{Digest, StoreError, Workflow};
 
-use crate::error::{Failure, fault, store_error};
+use crate::error::{Failure, store_error};
 use crate::sql;
 
 /// Plans by the number that the database gave them. Shared by the writer and the readers.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     known: Mutex<Known>,
+    /// The runs whose plans or rows could not be read.
+    pub(crate) unreadable: UnreadableRuns,
 }
 
 #[derive(Debug, Default)]
@@ -43,19 +47,20 @@ impl Plans {
         *self.known() = Known::default();
     }
 
-    /// The plan with this number.
-    pub(crate) fn get(&self, conn: &Connection, id: i64) -> Result<Arc<Workflow>, StoreError> {
+    /// The plan with this number, or why this build cannot read it.
+    pub(crate) fn get(&self, conn: &Connection, id: i64) -> Result<Result<Arc<Workflow>, UnreadablePlan>, StoreError> {
         if let Some(plan) = self.known().by_id.get(&id) {
-            return Ok(plan.clone());
+            return Ok(Ok(plan.clone()));
         }
-        let json = conn
+        let (format, json): (u32, String) = conn
             .prepare_cached(sql::PLAN)
-            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, String>(0)))
+            .and_then(|mut statement| statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
             .map_err(|error| store_error(&error))?;
-        let plan = Workflow::from_json(&json).map_err(|error| fault(format_args!("plan {id}: {error}")))?;
-        let plan = Arc::new(plan);
-        self.keep(id, &plan);
-        Ok(plan)
+        Ok(Workflow::from_stored(format, &json).map(|plan| {
+            let plan = Arc::new(plan);
+            self.keep(id, &plan);
+            plan
+        }))
     }
 
     /// The number of a plan, which is written when it is new.
@@ -67,9 +72,10 @@ impl Plans {
         let found = conn.prepare_cached(sql::PLAN_ID)?.query_row([digest.as_bytes()], |row| row.get(0)).optional()?;
         let id = match found {
             Some(id) => id,
-            None => conn
-                .prepare_cached(sql::INSERT_PLAN)?
-                .query_row(params![digest.as_bytes(), plan.name(), plan.queue(), plan.json()], |row| row.get(0))?,
+            None => conn.prepare_cached(sql::INSERT_PLAN)?.query_row(
+                params![digest.as_bytes(), plan.name(), plan.queue(), plan.json(), Workflow::FORMAT],
+                |row| row.get(0),
+            )?,
         };
         self.keep(id, plan);
         Ok(id)

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
+use surefoot::unreadable::parse_events;
 use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId};
 
 use crate::error::store_error;
 use crate::plans::Plans;
-use crate::row::{count, load_run, optional_word, parse_events, queue_row, record, time};
+use crate::row::{count, load_run, optional_word, queue_row, record, time};
 use crate::sql;
 
 fn sql_error(error: rusqlite::Error) -> StoreError {
@@ -117,7 +118,7 @@ pub(crate) fn events(conn: &Connection, run: RunId, after: u64, limit: usize) ->
         let Some(row) = rows.next().map_err(sql_error)? else { break };
         let read = || Ok((count(row, 0)?, time(row, 1)?, row.get_ref(2)?.as_str()?));
         let (last, at, body) = read().map_err(sql_error)?;
-        found.extend(parse_events(last, at, body)?.into_iter().filter(|event| event.seq > after));
+        found.extend(parse_events(last, at, body).into_iter().filter(|event| event.seq > after));
     }
     found.truncate(limit);
     Ok(found)
@@ -129,7 +130,7 @@ pub(crate) fn records(conn: &Connection, filter: &RecordFilter) -> Result<Vec<Re
         RecordFilter { kind: Some(_), .. } => sql::RECORDS_OF_KIND,
         _ => sql::RECORDS,
     };
-    let read = || -> rusqlite::Result<Vec<Result<Record, StoreError>>> {
+    let read = || -> rusqlite::Result<Vec<Record>> {
         let mut statement = conn.prepare_cached(statement)?;
         let run = filter.run.as_ref().map(|run| run.as_bytes());
         let prefix = filter.prefix.as_deref().unwrap_or_default();
@@ -137,7 +138,7 @@ pub(crate) fn records(conn: &Connection, filter: &RecordFilter) -> Result<Vec<Re
         let end = end_of_prefix(prefix);
         statement.query_map(params![filter.kind, filter.name, run, filter.after, prefix, end, limit], record)?.collect()
     };
-    read().map_err(sql_error)?.into_iter().collect()
+    read().map_err(sql_error)
 }
 
 pub(crate) fn blob(conn: &Connection, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {

@@ -2,15 +2,29 @@
 //! file is refused, which `workers.rs` tests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use surefoot::RunId;
 use surefoot_sqlite::SqliteStore;
 use surefoot_store_tests::Scene;
 
 async fn sqlite() -> Scene {
     let clock = Scene::clock();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let store = SqliteStore::options().clock(clock.clone()).open(&folder.path().join("surefoot.db"));
-    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, folder)
+    let path = folder.path().join("surefoot.db");
+    let store = SqliteStore::options().clock(clock.clone()).open(&path);
+    let damage = move |statement: &str, run: RunId| {
+        let id = format!("x'{}'", run.to_string().replace('-', ""));
+        let statement = statement
+            .replace("{schema}", "")
+            .replace("{id}", &id)
+            .replace("{digest}", "randomblob(32)")
+            .replace("{kept}", "workflow, queue");
+        let conn = rusqlite::Connection::open(&path).expect("the file can be opened");
+        conn.busy_timeout(Duration::from_secs(30)).expect("a timeout can be set");
+        conn.execute_batch(&statement).expect("the statement is right");
+    };
+    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, folder).with_damage(damage)
 }
 
 surefoot_store_tests::conformance!(sqlite);

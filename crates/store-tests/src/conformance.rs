@@ -68,7 +68,13 @@ macro_rules! conformance {
                 runs_are_listed_by_filter, runs_are_listed_in_pages, queues_count, queues_keep_their_limits,
                 a_run_is_added_once, runs_are_listed_by_time_and_holder, failed_runs_are_listed_by_when_they_failed, runs_are_found_by_text, the_oldest_come_first,
             }
-            nul { a_nul_is_refused, }
+            nul { a_nul_is_refused, values_beyond_the_limits_are_refused, }
+            unreadable {
+                an_unreadable_run_stops_no_other, an_unreadable_run_is_only_cancelled, many_unreadable_runs_hold_no_other_back,
+                an_unreadable_run_of_a_dead_worker_is_left, a_cancel_reaches_the_worker_that_can_read_the_run,
+                an_unreadable_run_keeps_its_key, a_plan_of_a_newer_format_waits_for_its_build,
+                damaged_events_records_and_documents_stand_alone,
+            }
             documents {
                 a_document_is_kept, a_document_is_written_as_expected, a_document_expires, documents_are_listed,
             }

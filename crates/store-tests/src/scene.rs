@@ -22,8 +22,14 @@ pub struct Scene {
     pub clock: Arc<ManualClock>,
     /// Whether several workers live on it together.
     pub many_workers: bool,
+    damage: Option<Damage>,
     _guard: Box<dyn Any + Send + Sync>,
 }
+
+/// Runs a statement on the store's database behind the store's back. In the statement, `{schema}` stands for what comes before a
+/// table's name, `{id}` for the id of the run, `{digest}` for a digest that no plan has, and `{kept}` for the columns of a plan
+/// besides its `digest`, `format` and `json`.
+type Damage = Box<dyn Fn(&str, RunId) + Send + Sync>;
 
 /// Everything that a store shows.
 #[derive(Debug, PartialEq)]
@@ -46,13 +52,29 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 impl Scene {
     /// A scene on a store where several workers live together. `guard` is dropped with it: the folder of the store's file.
     pub fn new(store: Arc<dyn Store>, clock: Arc<ManualClock>, guard: impl Any + Send + Sync) -> Self {
-        Self { store, clock, many_workers: true, _guard: Box::new(guard) }
+        Self { store, clock, many_workers: true, damage: None, _guard: Box::new(guard) }
     }
 
     /// The same on a store where one worker lives at a time.
     #[must_use]
     pub fn one_worker(self) -> Self {
         Self { many_workers: false, ..self }
+    }
+
+    /// The same on a store whose rows the cases can damage with statements: see [`Self::can_damage`].
+    #[must_use]
+    pub fn with_damage(self, damage: impl Fn(&str, RunId) + Send + Sync + 'static) -> Self {
+        Self { damage: Some(Box::new(damage)), ..self }
+    }
+
+    /// Whether the store has rows that can be damaged. The model has none.
+    pub(crate) fn can_damage(&self) -> bool {
+        self.damage.is_some()
+    }
+
+    /// Damages rows of a run.
+    pub(crate) fn damage(&self, statement: &str, run: RunId) {
+        self.damage.as_ref().expect("the store's rows can be damaged")(statement, run);
     }
 
     /// A clock for a scene, at a time that is no round number.

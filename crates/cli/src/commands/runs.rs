@@ -32,12 +32,17 @@ pub(crate) async fn runs(app: &App, args: &Runs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn status(run: &Run) -> String {
+    let unreadable = if run.unreadable.is_some() { ", unreadable" } else { "" };
+    format!("{}{unreadable}", run.head.status)
+}
+
 fn row(run: &Run) -> Vec<String> {
     vec![
         run.id.to_string(),
         run.plan.name().to_owned(),
         run.key.clone().unwrap_or_else(|| "-".to_owned()),
-        run.head.status.to_string(),
+        status(run),
         format!("{:>3}%", run.head.progress),
         super::show::time(run.created_at),
         summary::duration(run).unwrap_or_default(),

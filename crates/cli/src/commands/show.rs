@@ -52,6 +52,7 @@ fn text(run: &Run, waiting: Option<String>) -> String {
     line("completed", head.completed_at.map(time));
     line("took", summary::duration(run));
     line("error", head.error.as_deref().map(clean));
+    line("unreadable", run.unreadable.as_deref().map(clean));
     text.push('\n');
     let rows = run.plan.steps().iter().zip(&run.steps).map(row).collect::<Vec<_>>();
     text.push_str(&table(&["STEP", "STATUS", "TRY", "STARTED", "TOOK", "SAYS"], &rows));

@@ -34,6 +34,7 @@ struct RulesTable {
     no_worker: Switch<Time>,
     interruptions: Option<bool>,
     answer: Option<bool>,
+    unreadable: Option<bool>,
     slow_store: Switch<Time>,
 }
 
@@ -141,6 +142,7 @@ impl RulesTable {
             no_worker: self.no_worker.over(usual.no_worker, |time| time.0),
             interruptions: self.interruptions.unwrap_or(usual.interruptions),
             answer: self.answer.unwrap_or(usual.answer),
+            unreadable: self.unreadable.unwrap_or(usual.unreadable),
             slow_store: self.slow_store.over(usual.slow_store, |time| time.0),
         };
         match &rules.failures {

@@ -10,7 +10,7 @@ mod report;
 mod sqlite;
 
 use surefoot::{Store, StoreError};
-use surefoot_doctor::{Finding, Level, credentials, orphans, unknown_actions, waiting, workers};
+use surefoot_doctor::{Finding, Level, credentials, orphans, unknown_actions, unreadable, waiting, workers};
 
 use crate::app::App;
 use crate::args::Doctor;
@@ -88,6 +88,7 @@ async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
     let mut findings = seen("workers", workers(store).await);
     findings.extend(seen("sweep", orphans(store).await.map(|finding| vec![finding])));
     findings.extend(seen("waiting", waiting(store).await));
+    findings.extend(seen("unreadable", unreadable(store).await.map(|finding| vec![finding])));
     findings.extend(seen("forge", forge::examine(store, &app.settings).await));
     findings.extend(seen("actions", unknown_actions(store, &known).await));
     findings

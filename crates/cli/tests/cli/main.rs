@@ -19,3 +19,4 @@ mod secrets;
 mod signals;
 mod takeover;
 mod templates;
+mod unreadable;

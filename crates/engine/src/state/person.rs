@@ -90,6 +90,29 @@ impl Edit {
         Ok(())
     }
 
+    /// A person cancels a run that may be unreadable. `is_held` tells whether a live worker holds it: that worker may be able to read
+    /// it, and carries out the cancel. Otherwise an unreadable run ends here.
+    ///
+    /// # Errors
+    /// As [`Self::request_cancel`]; an unreadable run cannot be undone.
+    pub fn cancel_even_unreadable(&mut self, mode: CancelMode, by: &str, is_held: bool) -> Result<(), RuleError> {
+        let Some(reason) = self.run.unreadable.clone() else { return self.request_cancel(mode, by) };
+        let id = self.run.id;
+        if mode == CancelMode::Undo {
+            let message = format!(
+                "run {id} cannot be read ({reason}), so it cannot be undone: cancel it without its undo, or use the surefoot that made it"
+            );
+            return Err(RuleError(message));
+        }
+        // An undo that was asked for needs what cannot be read.
+        self.run.head.cancel = None;
+        self.request_cancel(mode, by)?;
+        if self.run.head.status == RunStatus::Running && !is_held {
+            self.interrupt("its worker died")?;
+        }
+        Ok(())
+    }
+
     /// A person retries a failed run: from the step that failed, or from an earlier one that runs again with all after it.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct Run {
     pub requires: BTreeSet<String>,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// Why this build cannot read the run, if it cannot. What cannot be read is then empty: the plan has the names of the steps only.
+    pub unreadable: Option<String>,
     /// What changes.
     pub head: Head,
     /// Its steps, in the plan's order.
@@ -170,6 +172,7 @@ impl Run {
             concurrency_key: None,
             requires: BTreeSet::new(),
             created_at: now,
+            unreadable: None,
             head,
             steps,
         }

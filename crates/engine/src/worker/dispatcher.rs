@@ -99,7 +99,7 @@ async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
         filter.before = page.last().map(|run| run.id);
         let full = page.len() == filter.limit;
         let held = shared.held.held_meanwhile(&page);
-        let ours = |run: &Run| run.head.worker == Some(shared.id());
+        let ours = |run: &Run| run.head.worker == Some(shared.id()) && run.unreadable.is_none();
         let left = page.into_iter().zip(held).filter(|(run, held)| ours(run) && !held);
         left.for_each(|(run, _)| {
             tracing::info!(run = %run.id, "leased to this worker, and driven by nobody: taken up");

@@ -171,6 +171,38 @@ impl Workflow {
         document::from_json(text)
     }
 
+    /// The format of [`Self::json`] that this build writes, and the newest that it reads. A build that adds a field raises it.
+    pub const FORMAT: u32 = 1;
+
+    /// Stands for a plan that cannot be read: the names of its steps, which no worker can run.
+    pub fn stand_in(name: &str, queue: &str, steps: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            title: None,
+            description: None,
+            queue: queue.to_owned(),
+            parameters: Value::Null,
+            validator: check::Validator::default(),
+            unique: None,
+            requires: Vec::new(),
+            output: Value::Null,
+            steps: steps.into_iter().map(|id| StepPlan::new(id, "(unreadable)")).collect(),
+            json: "null".into(),
+            digest: Digest::of(b"null"),
+        }
+    }
+
+    /// Reads a plan as a store keeps it. The error says what a person has to know.
+    ///
+    /// # Errors
+    /// When the plan is of a newer format, or is none.
+    pub fn from_stored(format: u32, json: &str) -> Result<Self, UnreadablePlan> {
+        if format > Self::FORMAT {
+            return Err(UnreadablePlan::Newer { format });
+        }
+        Self::from_json(json).map_err(UnreadablePlan::Damaged)
+    }
+
     /// Starts a workflow in Rust.
     pub fn builder(name: impl Into<String>) -> WorkflowBuilder {
         WorkflowBuilder::new(name.into())
@@ -281,6 +313,20 @@ pub enum WorkflowError {
         /// What is wrong there, and what to do.
         message: String,
     },
+}
+
+/// A stored plan that this build cannot read.
+#[derive(Debug, thiserror::Error)]
+pub enum UnreadablePlan {
+    /// A newer build wrote it.
+    #[error("its plan has format {format}, and this surefoot reads up to {known}", known = Workflow::FORMAT)]
+    Newer {
+        /// The format of the plan.
+        format: u32,
+    },
+    /// It is not a workflow, or one beyond the limits.
+    #[error("its plan: {0}")]
+    Damaged(#[source] WorkflowError),
 }
 
 impl WorkflowError {

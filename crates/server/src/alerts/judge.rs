@@ -21,8 +21,15 @@ pub(super) fn run(run: &Run, rules: &Rules, now: Timestamp, began: Option<Timest
         rules.long_run.zip(began).and_then(|(limit, began)| long(run, limit, now.since(began))),
         rules.answer.then(|| asks(run)).flatten(),
         rules.interruptions.then(|| interrupted(run)).flatten(),
+        rules.unreadable.then(|| unreadable(run)).flatten(),
     ];
     found.into_iter().flatten().collect()
+}
+
+fn unreadable(run: &Run) -> Option<Finding> {
+    let reason = run.unreadable.as_ref().filter(|_| !run.head.status.is_ended())?;
+    let text = format!("this surefoot cannot read it ({reason}): upgrade the servers, or cancel the run");
+    Some(finding(Rule::Unreadable, run, "cannot be read", text))
 }
 
 fn finding(rule: Rule, run: &Run, title: &str, text: String) -> Finding {

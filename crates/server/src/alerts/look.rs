@@ -34,6 +34,12 @@ pub(super) async fn look(store: &dyn Store, rules: &Rules, goes: &mut Goes) -> R
         let filter = RunFilter { failed_since, oldest_first: true, limit: MOST, ..RunFilter::default() };
         runs.extend(store.runs(filter).await?);
     }
+    if rules.unreadable {
+        for status in [RunStatus::Queued, RunStatus::Running] {
+            let listed = oldest(store, status, None).await?;
+            runs.extend(listed.into_iter().filter(|run| run.unreadable.is_some()));
+        }
+    }
     let mut found = Vec::new();
     for run in runs.iter().chain(&waiting) {
         found.extend(judge::run(run, rules, now, goes.began(store, rules, run, now).await?));

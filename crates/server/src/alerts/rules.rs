@@ -19,6 +19,8 @@ pub struct Rules {
     pub interruptions: bool,
     /// A run that waits for an answer.
     pub answer: bool,
+    /// A run that this server cannot read.
+    pub unreadable: bool,
     /// A store whose commits take longer than this.
     pub slow_store: Option<Duration>,
 }
@@ -49,6 +51,7 @@ impl Default for Rules {
             no_worker: Some(Duration::from_secs(30)),
             interruptions: true,
             answer: true,
+            unreadable: true,
             slow_store: Some(Duration::from_secs(1)),
         }
     }
@@ -69,6 +72,8 @@ pub enum Rule {
     Interruptions,
     /// [`Rules::answer`].
     Answer,
+    /// [`Rules::unreadable`].
+    Unreadable,
     /// [`Rules::slow_store`].
     SlowStore,
     /// No rule: `surefoot alerts test`.
@@ -77,13 +82,14 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LongRun,
         Self::Failures,
         Self::Waiting,
         Self::NoWorker,
         Self::Interruptions,
         Self::Answer,
+        Self::Unreadable,
         Self::SlowStore,
         Self::Test,
     ];
@@ -97,6 +103,7 @@ impl Rule {
             Self::NoWorker => "no_worker",
             Self::Interruptions => "interruptions",
             Self::Answer => "answer",
+            Self::Unreadable => "unreadable",
             Self::SlowStore => "slow_store",
             Self::Test => "test",
         }

@@ -41,6 +41,9 @@ pub(crate) struct RunSummary {
     worker: Option<Worker>,
     /// The step that it is on.
     current_step: Option<String>,
+    /// Why this server cannot read the run, if it cannot: what cannot be read is empty, and all that can be done is to cancel it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 /// A run with its steps.
@@ -130,6 +133,7 @@ impl RunSummary {
                 .map(str::to_owned),
             worker: head.worker.map(Worker),
             current_step: current,
+            unreadable: run.unreadable.clone(),
         }
     }
 }

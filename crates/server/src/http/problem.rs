@@ -137,7 +137,10 @@ impl From<StoreError> for Problem {
         let text = error.to_string();
         match error {
             StoreError::NoRun(_) => Self::not_found(text),
-            StoreError::Rule(_) | StoreError::RecordTaken { .. } | StoreError::LeaseLost => Self::conflict(text),
+            StoreError::Rule(_)
+            | StoreError::Unreadable { .. }
+            | StoreError::RecordTaken { .. }
+            | StoreError::LeaseLost => Self::conflict(text),
             StoreError::Unavailable(_) | StoreError::InUse(_) => {
                 tracing::warn!(error = text, "the store does not answer");
                 let detail = format!("the store cannot be reached for now: {text}");

@@ -51,6 +51,13 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 7, name: "secrets", tolerates: 6, sql: include_str!("../../migrations/0007_secrets.sql") },
     // A function of 2 refuses more.
     Migration { version: 8, name: "keys", tolerates: 6, sql: include_str!("../../migrations/0008_keys.sql") },
+    // Older workers do not look at the format.
+    Migration {
+        version: 9,
+        name: "plan format",
+        tolerates: 6,
+        sql: include_str!("../../migrations/0009_plan_format.sql"),
+    },
 ];
 
 /// The version of the schema that this build knows.

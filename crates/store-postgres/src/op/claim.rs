@@ -6,12 +6,11 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
-use surefoot::state::{Edit, StepState};
+use surefoot::state::Edit;
 use surefoot::store::{ClaimRequest, Claimed};
-use surefoot::{Run, RunId, StoreError, Timestamp, Workflow};
+use surefoot::{Run, RunId, StoreError, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -19,11 +18,27 @@ use super::admit::{self, Gate};
 use super::write::{self, Change};
 use crate::args::Args;
 use crate::failure::{Failure, fault};
-use crate::row::{RunRow, Written, get, of_runs, optional_time, steps_of, time, uuid};
+use crate::plans::Plan;
+use crate::row::{RunRow, StepStates, Written, get, of_runs, optional_time, steps_of, time, uuid};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
 pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Claimed, Failure> {
+    for _ in 0..MAX_PASSES {
+        let (claimed, skipped) = pass(shared, request).await?;
+        // Runs that were found unreadable have taken the turns of others, and are passed over the next time.
+        if !claimed.runs.is_empty() || !skipped {
+            return Ok(claimed);
+        }
+    }
+    Ok(Claimed { held_back: true, ..Claimed::default() })
+}
+
+/// Passes over the queues in one claim. Another one follows only a pass that found nothing but unreadable runs.
+const MAX_PASSES: usize = 64;
+
+/// One pass over the queues, and whether it found a run unreadable.
+async fn pass(shared: &Shared, request: &ClaimRequest) -> Result<(Claimed, bool), Failure> {
     let mut look = Look::take(shared, request).await?;
     if look.is_due {
         let promote = Args::none().with(look.now.as_micros());
@@ -32,7 +47,7 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Cla
     }
     shared.set_backlog(!look.queues.is_empty());
     if request.limit == 0 || !look.is_cancelling && look.queues.is_empty() {
-        return Ok(look.nothing());
+        return Ok((look.nothing(), false));
     }
     let mut tx = Tx::begin(shared).await?;
     let taken = take(&mut tx, request, &look).await;
@@ -43,7 +58,8 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Cla
             return Err(failure);
         }
     };
-    finish(tx, &look, taken).await
+    let skipped = taken.skipped;
+    Ok((finish(tx, &look, taken).await?, skipped))
 }
 
 /// What there is to claim, at a glance.
@@ -110,6 +126,8 @@ struct Taken {
     now: Timestamp,
     /// The queues that hold back starts.
     limited: Vec<String>,
+    /// Whether a run was found unreadable.
+    skipped: bool,
 }
 
 async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Taken, Failure> {
@@ -125,7 +143,7 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
     let mut gates = if names.is_empty() { HashMap::new() } else { admit::gates(tx, &names, None).await? };
     // Those take places too, though nothing holds them back.
     for pick in &picks {
-        if let Some(gate) = gates.get_mut(plans[&pick.row.plan].queue()) {
+        if let Some(gate) = gates.get_mut(pick.row.queue()) {
             gate.occupy(pick.row.concurrency_key.as_deref());
         }
     }
@@ -141,13 +159,16 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
     rest.truncate(room);
     picks.append(&mut rest);
     picks.sort_unstable_by_key(Pick::turn);
+    let picked = picks.len();
     let changes = changes(tx, request, picks, now).await?;
-    Ok(Taken { changes, now, limited: names.into_iter().map(str::to_owned).collect() })
+    let skipped = changes.len() < picked;
+    Ok(Taken { changes, now, limited: names.into_iter().map(str::to_owned).collect(), skipped })
 }
 
-/// The plans that the worker cannot run.
-fn foreign_plans(plans: &HashMap<i32, Arc<Workflow>>, request: &ClaimRequest) -> Vec<i32> {
-    plans.iter().filter(|(_, plan)| !plan.is_known_by(&request.actions)).map(|(id, _)| *id).collect()
+/// The plans that the worker cannot run, or this build not read.
+fn foreign_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32> {
+    let is_known = |plan: &Plan| plan.as_ref().is_ok_and(|plan| plan.is_known_by(&request.actions));
+    plans.iter().filter(|(_, plan)| !is_known(plan)).map(|(id, _)| *id).collect()
 }
 
 /// The resources that the worker offers.
@@ -156,7 +177,9 @@ fn offered(request: &ClaimRequest) -> Vec<String> {
 }
 
 async fn cancelling(tx: &mut Tx<'_>, foreign: &[i32], request: &ClaimRequest) -> Result<Vec<Pick>, Failure> {
-    let args = Args::none().with_all(foreign.to_vec()).with_all(offered(request)).with(bound(request.limit));
+    let noted: Vec<Uuid> = tx.shared.plans.unreadable.ids().iter().map(|id| uuid(id.as_bytes())).collect();
+    let args = Args::none().with_all(foreign.to_vec()).with_all(offered(request));
+    let args = args.with(bound(request.limit)).with_all(noted);
     let rows = tx.query((&tx.sql().claim_cancelling, args)).await?;
     Ok(of_runs(&rows)?.into_iter().map(|row| Pick { row, counts: false }).collect())
 }
@@ -191,8 +214,10 @@ impl Walk<'_, '_> {
     /// The next runs in the order of starting.
     async fn page(&mut self, wanted: usize, starts: usize) -> Result<Page, Failure> {
         let sql = self.tx.sql();
+        let noted = self.tx.shared.plans.unreadable.ids();
         let args = |limit: usize| {
-            let known: Vec<Uuid> = self.picks.iter().map(|pick| uuid(pick.row.id.as_bytes())).collect();
+            let picked = self.picks.iter().map(|pick| pick.row.id);
+            let known: Vec<Uuid> = picked.chain(noted.iter().copied()).map(|id| uuid(id.as_bytes())).collect();
             let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
             args.with_all(self.gate.full_keys())
                 .with_all(known)
@@ -270,10 +295,16 @@ async fn changes(
     }
     let mut changes = Vec::with_capacity(picks.len());
     for pick in picks {
-        let plan = plans[&pick.row.plan].clone();
-        let pending = || vec![StepState::pending(); plan.steps().len()];
-        let steps = if pick.row.is_untouched() { pending() } else { steps.remove(&pick.row.id).unwrap_or_default() };
-        let mut edit = Edit::new(pick.row.whole(plan, steps)?, now);
+        let plan = &plans[&pick.row.plan];
+        let steps = match plan {
+            Ok(plan) if pick.row.is_untouched() => StepStates::pending(plan),
+            _ => steps.remove(&pick.row.id).unwrap_or_default(),
+        };
+        let run = pick.row.whole(&tx.shared.plans, plan, steps);
+        if run.unreadable.is_some() {
+            continue;
+        }
+        let mut edit = Edit::new(run, now);
         edit.claim(request.worker)?;
         let (run, transition) = edit.finish();
         changes.push(Change { run, written: Written::of(transition)?, rate_at: pick.counts.then_some(now) });
@@ -284,7 +315,7 @@ async fn changes(
 /// Writes what was taken, and finds out when there is more.
 async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failure> {
     let shared = tx.shared;
-    let Taken { changes, now, limited } = taken;
+    let Taken { changes, now, limited, .. } = taken;
     if changes.is_empty() && limited.is_empty() {
         tx.roll_back().await;
         return Ok(look.nothing());

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use surefoot::state::{Edit, RuleError};
+use surefoot::state::{CancelMode, Edit, RuleError};
 use surefoot::{Run, RunId, StoreError, Timestamp};
 
 use super::write::{self, Change};
@@ -18,6 +18,28 @@ pub(crate) async fn edit(
     shared: &Shared,
     id: RunId,
     rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+) -> Result<Run, Failure> {
+    write_edit(shared, id, |edit, _| {
+        edit.run().check_readable()?;
+        Ok(rule(edit)?)
+    })
+    .await
+}
+
+/// A person's cancel, which a run that this build cannot read takes too.
+pub(crate) async fn cancel(shared: &Shared, id: RunId, mode: CancelMode, by: &str) -> Result<Run, Failure> {
+    let run = write_edit(shared, id, |edit, is_held| Ok(edit.cancel_even_unreadable(mode, by, is_held)?)).await?;
+    if run.head.status.is_ended() {
+        shared.plans.unreadable.forget(id);
+    }
+    Ok(run)
+}
+
+/// `rule` is told whether a worker that lives holds the run.
+async fn write_edit(
+    shared: &Shared,
+    id: RunId,
+    rule: impl FnOnce(&mut Edit, bool) -> Result<(), StoreError>,
 ) -> Result<Run, Failure> {
     let mut tx = Tx::begin(shared).await?;
     let now = shared.now();
@@ -40,7 +62,7 @@ async fn ruled(
     tx: &mut Tx<'_>,
     id: RunId,
     now: Timestamp,
-    rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+    rule: impl FnOnce(&mut Edit, bool) -> Result<(), StoreError>,
 ) -> Result<Change, Failure> {
     let key = uuid(id.as_bytes());
     let sql = tx.sql();
@@ -48,10 +70,19 @@ async fn ruled(
     let answers = tx.queries(calls).await?;
     let row = answers[0].first().ok_or(StoreError::NoRun(id))?;
     let row = RunRow::read(row)?;
-    let plan = tx.shared.plans.get(tx, [row.plan]).await?[&row.plan].clone();
+    let plans = tx.shared.plans.get(tx, [row.plan]).await?;
     let steps = steps_of(&answers[1])?.remove(&id).unwrap_or_default();
-    let mut edit = Edit::new(row.whole(plan, steps)?, now);
-    rule(&mut edit)?;
+    let plan = &plans[&row.plan];
+    let run = row.whole(&tx.shared.plans, plan, steps);
+    let is_held = match run.head.worker.filter(|_| run.unreadable.is_some()) {
+        None => run.head.worker.is_some(),
+        Some(worker) => {
+            let args = Args::none().with(uuid(worker.as_bytes()));
+            !tx.query((&tx.sql().worker_exists, args)).await?.is_empty()
+        }
+    };
+    let mut edit = Edit::new(run, now);
+    rule(&mut edit, is_held)?;
     let (run, transition) = edit.finish();
     let written = Written::of(transition)?;
     if written.is_heavy() {
@@ -78,8 +109,14 @@ pub(super) async fn interrupt(
     let mut changes = Vec::with_capacity(rows.len());
     for row in rows {
         let reason = reason(&row);
-        let (plan, steps) = (plans[&row.plan].clone(), steps.remove(&row.id).unwrap_or_default());
-        let mut edit = Edit::new(row.whole(plan, steps)?, now);
+        let plan = &plans[&row.plan];
+        let steps = steps.remove(&row.id).unwrap_or_default();
+        let run = row.whole(&tx.shared.plans, plan, steps);
+        // It stays as it is, held by no worker, until a build that can read it interrupts it.
+        if run.unreadable.is_some() && run.head.cancel != Some(CancelMode::Stop) {
+            continue;
+        }
+        let mut edit = Edit::new(run, now);
         edit.interrupt(&reason)?;
         let (run, transition) = edit.finish();
         changes.push(Change { run, written: Written::of(transition)?, rate_at: None });

@@ -54,7 +54,9 @@ pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heart
         // A worker that holds nothing has one row all the same.
         let Some(run) = get::<Option<Uuid>>(row, 1)? else { continue };
         let run = RunId::from_bytes(run.into_bytes());
-        heartbeat.held.push(run);
+        if !shared.plans.unreadable.has(run) {
+            heartbeat.held.push(run);
+        }
         heartbeat.cancels.extend(optional_word::<CancelMode>(row, 2)?.map(|cancel| (run, cancel)));
     }
     Ok(heartbeat)

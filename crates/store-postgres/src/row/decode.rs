@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use surefoot::state::{Head, StepState};
+use surefoot::unreadable::{Faults, parse_content, parse_events};
 use surefoot::{
     Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
     Workflow,
@@ -16,6 +16,7 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::failure::fault;
+use crate::plans::{Plan, Plans};
 
 /// The columns of `sql/run.sql`.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct RunRow {
     created_at: Timestamp,
     pub(crate) head: Head,
     pub(crate) event_seq: u64,
+    workflow: String,
+    queue: String,
 }
 
 impl RunRow {
@@ -60,7 +63,14 @@ impl RunRow {
                 cancel: optional_word(row, 16)?,
             },
             event_seq: count(row, 17)?,
+            workflow: get(row, 21)?,
+            queue: get(row, 22)?,
         })
+    }
+
+    /// The queue that the run waits in.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
     }
 
     /// Whether nothing but its submission has happened to the run: its steps need not be read.
@@ -68,31 +78,48 @@ impl RunRow {
         self.event_seq <= 1 && self.head.started_at.is_none()
     }
 
-    /// The run, with its plan and steps.
-    pub(crate) fn whole(self, plan: Arc<Workflow>, steps: Vec<StepState>) -> Result<Run, StoreError> {
-        let id = self.id;
-        if steps.len() != plan.steps().len() {
-            let message = format!("run {id} has {} steps and its plan {}", steps.len(), plan.steps().len());
-            return Err(StoreError::Fault(message));
-        }
-        Ok(Run {
-            id,
-            parameters: parse(&self.parameters).map_err(|error| fault(format_args!("run {id}: {error}")))?,
+    /// The run, with its plan and steps. One that cannot be read in whole comes with [`Run::unreadable`], and is noted.
+    pub(crate) fn whole(self, plans: &Plans, plan: &Plan, steps: StepStates) -> Run {
+        let StepStates { ids, states, mut faults } = steps;
+        let parameters = faults.read(&self.parameters);
+        let sealed = self.sealed.and_then(|sealed| sealed.parse().map_err(|error: SealError| faults.note(error)).ok());
+        let plan = faults.plan(plan.clone(), &self.workflow, &self.queue, ids);
+        let run = Run {
+            id: self.id,
+            parameters,
             plan,
             key: self.key,
             unique: self.uniq,
             priority: self.priority,
             concurrency_key: self.concurrency_key,
             requires: self.requires.into_iter().collect(),
-            sealed: self
-                .sealed
-                .map(|sealed| sealed.parse())
-                .transpose()
-                .map_err(|error: SealError| fault(format_args!("run {id}: {error}")))?,
+            sealed,
             created_at: self.created_at,
+            unreadable: None,
             head: self.head,
-            steps,
-        })
+            steps: states,
+        };
+        let run = faults.finish(run);
+        if let Some(reason) = &run.unreadable {
+            plans.unreadable.note(run.id, reason);
+        }
+        run
+    }
+}
+
+/// The names and states of a run's steps, and what could not be read of them.
+#[derive(Debug, Default)]
+pub(crate) struct StepStates {
+    ids: Vec<String>,
+    states: Vec<StepState>,
+    faults: Faults,
+}
+
+impl StepStates {
+    /// The steps of a run to which nothing but its submission has happened.
+    pub(crate) fn pending(plan: &Workflow) -> Self {
+        let ids = plan.steps().iter().map(|step| step.id.clone()).collect();
+        Self { ids, states: vec![StepState::pending(); plan.steps().len()], faults: Faults::default() }
     }
 }
 
@@ -102,18 +129,20 @@ pub(crate) fn of_runs(rows: &[Row]) -> Result<Vec<RunRow>, StoreError> {
 }
 
 /// The columns of `sql/steps.sql`: the steps of each run.
-pub(crate) fn steps_of(rows: &[Row]) -> Result<HashMap<RunId, Vec<StepState>>, StoreError> {
-    let mut steps: HashMap<RunId, Vec<StepState>> = HashMap::new();
+pub(crate) fn steps_of(rows: &[Row]) -> Result<HashMap<RunId, StepStates>, StoreError> {
+    let mut steps: HashMap<RunId, StepStates> = HashMap::new();
     for row in rows {
-        let run = run_id(row, 0)?;
-        let step = step(row).map_err(|error| fault(format_args!("run {run}: {error}")))?;
-        steps.entry(run).or_default().push(step);
+        let of_run = steps.entry(run_id(row, 0)?).or_default();
+        of_run.ids.push(get(row, 18)?);
+        of_run.states.push(step(row, &mut of_run.faults)?);
     }
     Ok(steps)
 }
 
-fn step(row: &Row) -> Result<StepState, StoreError> {
-    let json = |index| get::<Option<&str>>(row, index)?.map(parse).transpose();
+fn step(row: &Row, faults: &mut Faults) -> Result<StepState, StoreError> {
+    let mut json = |index| -> Result<Option<Value>, StoreError> {
+        Ok(get::<Option<&str>>(row, index)?.map(|text| faults.read(text)))
+    };
     Ok(StepState {
         status: word(row, 1)?,
         progress: byte(row, 2)?,
@@ -135,16 +164,13 @@ fn step(row: &Row) -> Result<StepState, StoreError> {
     })
 }
 
-/// The events of rows: one row a commit, whose events are numbered up to its `seq`. Each is an array: kind, step, data.
+/// The events of rows: one row a commit, whose events are numbered up to its `seq`. Each is an array: kind, step, data. A row that
+/// cannot be read gives one event that says so.
 pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
     let mut found = Vec::new();
     for row in rows {
         let (last, at, body) = (count(row, 0)?, time(row, 1)?, get::<&str>(row, 2)?);
-        let events: Vec<(String, Option<String>, Value)> = serde_json::from_str(body).map_err(fault)?;
-        let first =
-            (last + 1).checked_sub(events.len() as u64).ok_or_else(|| fault("more events than were counted"))?;
-        let event = |(seq, (kind, step, data))| Event { seq, at, kind, step, data };
-        found.extend((first..).zip(events).map(event));
+        found.extend(parse_events(last, at, body));
     }
     Ok(found)
 }
@@ -178,7 +204,7 @@ fn length(row: &Row, index: usize) -> Result<Option<Duration>, StoreError> {
 /// The columns of `sql/records.sql`.
 pub(crate) fn record(row: &Row) -> Result<Record, StoreError> {
     let (kind, name): (String, String) = (get(row, 0)?, get(row, 1)?);
-    let data = parse(get(row, 3)?).map_err(|error| fault(format_args!("record {kind} {name}: {error}")))?;
+    let data = parse_content(get(row, 3)?);
     Ok(Record { kind, name, run: run_id(row, 2)?, data, created_at: time(row, 4)?, updated_at: time(row, 5)? })
 }
 
@@ -227,8 +253,4 @@ pub(crate) fn word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<
 
 pub(crate) fn optional_word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<Option<T>, StoreError> {
     get::<Option<&str>>(row, index)?.map(|text| text.parse().map_err(fault)).transpose()
-}
-
-pub(crate) fn parse(text: &str) -> Result<Value, StoreError> {
-    serde_json::from_str(text).map_err(fault)
 }

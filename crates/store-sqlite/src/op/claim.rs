@@ -23,21 +23,42 @@ pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, 
     }
     admit::promote_due(tx)?;
     let foreign = Foreign::of(tx, request)?;
-    let mut picks = cancelling(tx, &foreign, request.limit)?;
-    let mut runs = take(tx, request, &picks)?;
-    picks.clear();
+    let mut runs = Vec::new();
     let queues = queues(tx)?;
-    let room = request.limit - runs.len();
-    for name in &queues {
-        picks.extend(pick(tx, name, &foreign, room)?);
+    // Runs that are found unreadable have taken the turns of others, and are passed over the next time.
+    for _ in 0..MAX_PASSES {
+        if !pick_and_take(tx, request, &foreign, &queues, &mut runs)? {
+            break;
+        }
     }
-    picks.sort_unstable_by_key(Pick::turn);
-    picks.truncate(room);
-    runs.extend(take(tx, request, &picks)?);
     runs.sort_unstable_by_key(|run| (Reverse(run.priority), run.id));
     *tx.backlog = !queues.is_empty();
     let next_at = next_at(tx, &queues, &foreign)?;
     Ok(Claimed { runs, next_at, held_back: *tx.backlog })
+}
+
+/// Passes over the queues in one claim. Another one follows only a pass that found a run unreadable.
+const MAX_PASSES: usize = 64;
+
+/// Takes the runs whose turn it is. Returns whether some of them were found unreadable.
+fn pick_and_take(
+    tx: &mut Tx<'_>,
+    request: &ClaimRequest,
+    foreign: &Foreign,
+    queues: &[String],
+    runs: &mut Vec<surefoot::Run>,
+) -> Result<bool, Failure> {
+    let mut picks = cancelling(tx, foreign, request.limit - runs.len())?;
+    let mut skipped = take(tx, request, &picks, runs)?;
+    picks.clear();
+    let room = request.limit - runs.len();
+    for name in queues {
+        picks.extend(pick(tx, name, foreign, room)?);
+    }
+    picks.sort_unstable_by_key(Pick::turn);
+    picks.truncate(room);
+    skipped |= take(tx, request, &picks, runs)?;
+    Ok(skipped)
 }
 
 /// A run that can be taken.
@@ -58,6 +79,10 @@ impl Pick {
 
     fn turn(&self) -> (Reverse<i32>, RunId) {
         (Reverse(self.priority), self.id)
+    }
+
+    fn is_unreadable(&self, tx: &Tx<'_>) -> bool {
+        tx.plans.unreadable.has(self.id)
     }
 }
 
@@ -95,8 +120,9 @@ fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, F
     let ids = statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut plans = BTreeSet::new();
     for id in ids {
-        let plan = tx.plans.get(tx.conn, id)?;
-        if !plan.is_known_by(&request.actions) {
+        // One that this build cannot read is left to a build that can.
+        let is_known = tx.plans.get(tx.conn, id)?.is_ok_and(|plan| plan.is_known_by(&request.actions));
+        if !is_known {
             plans.insert(id);
         }
     }
@@ -133,7 +159,8 @@ fn queues(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
 fn cancelling(tx: &Tx<'_>, foreign: &Foreign, limit: usize) -> rusqlite::Result<Vec<Pick>> {
     let mut statement = tx.conn.prepare_cached(sql::CLAIM_CANCELLING)?;
     let picks = statement.query_map([&foreign.plan_list, &foreign.requirement_list], |row| Pick::read(row, false))?;
-    picks.take(limit).collect()
+    let is_readable = |pick: &rusqlite::Result<Pick>| pick.as_ref().map_or(true, |pick| !pick.is_unreadable(tx));
+    picks.filter(is_readable).take(limit).collect()
 }
 
 /// The runs of one queue whose turn it is, `limit` at most.
@@ -154,7 +181,7 @@ fn pick(tx: &Tx<'_>, name: &str, foreign: &Foreign, limit: usize) -> rusqlite::R
         let fresh_turn = fresh.turn().filter(|_| starts > 0);
         let fresh_next = fresh_turn.is_some() && resumed.turn().is_none_or(|turn| fresh_turn < Some(turn));
         let Some(pick) = (if fresh_next { fresh.next()? } else { resumed.next()? }) else { break };
-        if keys.take(pick.concurrency_key.as_deref())? {
+        if !pick.is_unreadable(tx) && keys.take(pick.concurrency_key.as_deref())? {
             starts -= usize::from(fresh_next);
             picks.push(pick);
         }
@@ -214,15 +241,23 @@ impl Keys<'_, '_> {
     }
 }
 
-fn take(tx: &mut Tx<'_>, request: &ClaimRequest, picks: &[Pick]) -> Result<Vec<surefoot::Run>, Failure> {
-    let mut runs = Vec::with_capacity(picks.len());
+/// Takes the picks. Returns whether some of them were found unreadable.
+fn take(
+    tx: &mut Tx<'_>,
+    request: &ClaimRequest,
+    picks: &[Pick],
+    runs: &mut Vec<surefoot::Run>,
+) -> Result<bool, Failure> {
+    let mut skipped = false;
     for pick in picks {
         let rate_at = pick.counts.then_some(tx.now);
-        let run = person::edit_start(tx, pick.id, rate_at, |edit| edit.claim(request.worker));
-        // What was taken before it is written already.
-        runs.push(run.map_err(|failure| Failure::Aborted(failure.into_error()))?);
+        match person::edit_start(tx, pick.id, rate_at, |edit| edit.claim(request.worker)) {
+            Err(Failure::Refused(StoreError::Unreadable { .. })) => skipped = true,
+            // What was taken before it is written already.
+            run => runs.push(run.map_err(|failure| Failure::Aborted(failure.into_error()))?),
+        }
     }
-    Ok(runs)
+    Ok(skipped)
 }
 
 /// When the next run becomes claimable by time alone: its own, or that of its queue's rate.
@@ -243,7 +278,7 @@ fn has_fresh(tx: &Tx<'_>, name: &str, foreign: &Foreign, opens: &Opens) -> rusql
     let mut walk = Walk::begin(&mut statement, name, foreign, true)?;
     let mut keys = Keys { tx, name, limits: &opens.limits, places: HashMap::new() };
     while let Some(pick) = walk.next()? {
-        if keys.take(pick.concurrency_key.as_deref())? {
+        if !pick.is_unreadable(tx) && keys.take(pick.concurrency_key.as_deref())? {
             return Ok(true);
         }
     }

@@ -17,7 +17,7 @@ mod write;
 pub(crate) use claim::claim;
 pub(crate) use commit::commit;
 pub(crate) use documents::{delete_document, put_document};
-pub(crate) use person::edit;
+pub(crate) use person::{cancel, edit};
 pub(crate) use prune::prune;
 pub(crate) use queues::{pause_queue, set_queue};
 pub(crate) use submit::{Insert, submit};

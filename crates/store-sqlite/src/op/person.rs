@@ -1,12 +1,13 @@
 //! What changes a run by the rules, on the writer's thread: a person's cancel, retry and answer, and the interruption of the
 //! runs of a worker that is gone.
 
-use surefoot::state::{Edit, RuleError};
+use surefoot::state::{CancelMode, Edit, RuleError};
 use surefoot::{Run, RunId, StoreError, Timestamp};
 
 use super::write::{self, HeadRow};
 use crate::error::Failure;
 use crate::row::{Written, load_run};
+use crate::sql;
 use crate::writer::Tx;
 
 /// Applies one rule to a run and writes what it gives. Returns the run as it is then.
@@ -25,7 +26,37 @@ pub(super) fn edit_start(
     rate_at: Option<Timestamp>,
     rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
 ) -> Result<Run, Failure> {
-    let (run, event_seq) = load_run(tx.conn, tx.plans, id)?.ok_or(Failure::Refused(StoreError::NoRun(id)))?;
+    let (run, event_seq) = load(tx, id)?;
+    run.check_readable().map_err(Failure::Refused)?;
+    write_edit(tx, run, event_seq, rate_at, rule)
+}
+
+/// A person's cancel, which a run that this build cannot read takes too.
+pub(crate) fn cancel(tx: &mut Tx<'_>, id: RunId, mode: CancelMode, by: &str) -> Result<Run, Failure> {
+    let (run, event_seq) = load(tx, id)?;
+    let held = match run.head.worker {
+        Some(worker) => tx.conn.prepare_cached(sql::WORKER_EXISTS)?.exists([worker.as_bytes()])?,
+        None => false,
+    };
+    let run = write_edit(tx, run, event_seq, None, |edit| edit.cancel_even_unreadable(mode, by, held))?;
+    if run.head.status.is_ended() {
+        tx.plans.unreadable.forget(id);
+    }
+    Ok(run)
+}
+
+fn load(tx: &Tx<'_>, id: RunId) -> Result<(Run, u64), Failure> {
+    load_run(tx.conn, tx.plans, id)?.ok_or(Failure::Refused(StoreError::NoRun(id)))
+}
+
+fn write_edit(
+    tx: &mut Tx<'_>,
+    run: Run,
+    event_seq: u64,
+    rate_at: Option<Timestamp>,
+    rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+) -> Result<Run, Failure> {
+    let id = run.id;
     let mut edit = Edit::new(run, tx.now);
     rule(&mut edit)?;
     let (run, transition) = edit.finish();

@@ -48,7 +48,9 @@ pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, 
     let told = |row: &Row<'_>| Ok((RunId::from_bytes(row.get(0)?), optional_word::<CancelMode>(row, 1)?));
     let cancels = statement.query_map([worker.as_bytes()], told)?.collect::<rusqlite::Result<Vec<_>>>()?;
     let cancels = cancels.into_iter().filter_map(|(run, cancel)| Some((run, cancel?))).collect();
-    Ok(Heartbeat { cancels, held: ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])? })
+    let mut held = ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])?;
+    held.retain(|run| !tx.plans.unreadable.has(*run));
+    Ok(Heartbeat { cancels, held })
 }
 
 /// Ends a worker's life. Returns whether another one lives.
@@ -88,6 +90,10 @@ fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], reason: &str) -> Result<Vec<Run>, 
     let mut interrupted = Vec::with_capacity(runs.len());
     for id in runs {
         let run = person::edit(tx, *id, |edit| edit.interrupt(reason));
+        if let Err(Failure::Refused(StoreError::Unreadable { .. })) = run {
+            // It stays as it is, held by no worker, until a build that can read it interrupts it.
+            continue;
+        }
         // The worker's end and the runs before it are written already.
         let run = run.map_err(|failure| Failure::Aborted(failure.into_error()))?;
         tx.ends.add(run.queue(), Outcome::Recovered, None, tx.now);

@@ -6,44 +6,47 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::Value;
 use surefoot::state::{Head, StepState};
+use surefoot::unreadable::{Faults, parse_content};
 use surefoot::{
-    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
+    Digest, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
 };
 
-use crate::error::{fault, store_error};
+use crate::error::store_error;
 use crate::plans::Plans;
 use crate::sql;
 
-/// A run and the number of its last event.
+/// A run and the number of its last event. One that cannot be read in whole comes with [`Run::unreadable`].
 pub(crate) fn load_run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Option<(Run, u64)>, StoreError> {
     let mut statement = conn.prepare_cached(sql::RUN).map_err(|error| store_error(&error))?;
     let row = statement.query_row([id.as_bytes()], RunRow::read).optional().map_err(|error| store_error(&error))?;
     let Some(row) = row else { return Ok(None) };
-    let named = |error| fault(format_args!("run {id}: {error}"));
-    let plan = plans.get(conn, row.plan)?;
-    let steps = load_steps(conn, id).map_err(named)?;
-    if steps.len() != plan.steps().len() {
-        let message = format!("run {id} has {} steps and its plan {}", steps.len(), plan.steps().len());
-        return Err(StoreError::Fault(message));
-    }
+    let (ids, steps, mut faults) = load_steps(conn, id).map_err(|error| store_error(&error))?;
+    let parameters = faults.read(&row.parameters);
+    let requires = parse_required(row.requires.as_deref()).unwrap_or_else(|error| {
+        faults.note(error);
+        BTreeSet::new()
+    });
+    let sealed = row.sealed.and_then(|sealed| sealed.parse().map_err(|error: SealError| faults.note(error)).ok());
+    let plan = faults.plan(plans.get(conn, row.plan)?, &row.workflow, &row.queue, ids);
     let run = Run {
         id,
-        parameters: parse(&row.parameters).map_err(named)?,
+        parameters,
         plan,
         key: row.key,
         unique: row.uniq,
         priority: row.priority,
         concurrency_key: row.concurrency_key,
-        requires: parse_required(row.requires.as_deref()).map_err(named)?,
-        sealed: row
-            .sealed
-            .map(|sealed| sealed.parse())
-            .transpose()
-            .map_err(|error: SealError| named(error.to_string()))?,
+        requires,
+        sealed,
         created_at: row.created_at,
+        unreadable: None,
         head: row.head,
         steps,
     };
+    let run = faults.finish(run);
+    if let Some(reason) = &run.unreadable {
+        plans.unreadable.note(id, reason);
+    }
     Ok(Some((run, row.event_seq)))
 }
 
@@ -60,6 +63,8 @@ struct RunRow {
     created_at: Timestamp,
     head: Head,
     event_seq: u64,
+    workflow: String,
+    queue: String,
 }
 
 impl RunRow {
@@ -87,6 +92,8 @@ impl RunRow {
                 cancel: optional_word(row, 16)?,
             },
             event_seq: count(row, 17)?,
+            workflow: row.get(21)?,
+            queue: row.get(22)?,
         })
     }
 }
@@ -96,51 +103,42 @@ pub(crate) fn parse_required(json: Option<&str>) -> Result<BTreeSet<String>, Str
     json.map_or(Ok(BTreeSet::new()), |json| serde_json::from_str(json).map_err(|error| error.to_string()))
 }
 
-fn load_steps(conn: &Connection, run: RunId) -> Result<Vec<StepState>, String> {
-    let read = || -> rusqlite::Result<Vec<Result<StepState, String>>> {
-        let mut statement = conn.prepare_cached(sql::STEPS)?;
-        let rows = statement.query_map([run.as_bytes()], step)?;
-        rows.collect()
-    };
-    read().map_err(|error| error.to_string())?.into_iter().collect()
+/// The names and states of a run's steps, and what could not be read of them.
+fn load_steps(conn: &Connection, run: RunId) -> rusqlite::Result<(Vec<String>, Vec<StepState>, Faults)> {
+    let mut faults = Faults::default();
+    let (mut ids, mut steps) = (Vec::new(), Vec::new());
+    let mut statement = conn.prepare_cached(sql::STEPS)?;
+    let mut rows = statement.query([run.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        ids.push(row.get(17)?);
+        steps.push(step(row, &mut faults)?);
+    }
+    Ok((ids, steps, faults))
 }
 
-fn step(row: &Row<'_>) -> rusqlite::Result<Result<StepState, String>> {
-    let json = |index| -> rusqlite::Result<Result<Option<Value>, String>> {
-        Ok(row.get::<_, Option<String>>(index)?.as_deref().map(parse).transpose())
+fn step(row: &Row<'_>, faults: &mut Faults) -> rusqlite::Result<StepState> {
+    let mut json = |index| -> rusqlite::Result<Option<Value>> {
+        Ok(row.get::<_, Option<String>>(index)?.map(|text| faults.read(&text)))
     };
-    let values = [json(8)?, json(10)?, json(11)?, json(15)?];
-    let [output, checkpoint, answer, decision] = match values {
-        [Ok(output), Ok(checkpoint), Ok(answer), Ok(decision)] => [output, checkpoint, answer, decision],
-        [Err(error), ..] | [_, Err(error), ..] | [.., Err(error), _] | [.., Err(error)] => return Ok(Err(error)),
-    };
-    Ok(Ok(StepState {
+    Ok(StepState {
+        output: json(8)?,
+        checkpoint: json(10)?,
+        answer: json(11)?,
+        decision: json(15)?,
         status: word(row, 0)?,
         progress: row.get(1)?,
         message: row.get(2)?,
         attempt: row.get(3)?,
         interruptions: row.get(4)?,
+        deferrals: row.get(14)?,
         started_at: optional_time(row, 5)?,
         completed_at: optional_time(row, 6)?,
         error: row.get(7)?,
-        output,
         wait: optional_word(row, 9)?,
-        checkpoint,
-        answer,
-        decision,
         snapshot: row.get::<_, Option<[u8; 32]>>(12)?.map(Digest::from_bytes),
         undo: optional_word(row, 13)?,
-        deferrals: row.get(14)?,
         undo_note: row.get(16)?,
-    }))
-}
-
-/// The events of one commit's row, which are numbered up to `last`. Each is an array: kind, step, data.
-pub(crate) fn parse_events(last: u64, at: Timestamp, body: &str) -> Result<Vec<Event>, StoreError> {
-    let events: Vec<(String, Option<String>, Value)> = serde_json::from_str(body).map_err(fault)?;
-    let first = (last + 1).checked_sub(events.len() as u64).ok_or_else(|| fault("more events than were counted"))?;
-    let event = |(seq, (kind, step, data))| Event { seq, at, kind, step, data };
-    Ok((first..).zip(events).map(event).collect())
+    })
 }
 
 /// The columns of `sql/queue.sql`: a queue's name, whether it is paused, its limits.
@@ -167,14 +165,15 @@ fn length(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Duration>> {
 }
 
 /// The columns of `sql/records.sql`.
-pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Result<Record, StoreError>> {
-    let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
-    let data = match parse(&row.get::<_, String>(3)?) {
-        Ok(data) => data,
-        Err(error) => return Ok(Err(fault(format_args!("record {kind} {name}: {error}")))),
-    };
-    let (run, created_at, updated_at) = (RunId::from_bytes(row.get(2)?), time(row, 4)?, time(row, 5)?);
-    Ok(Ok(Record { kind, name, run, data, created_at, updated_at }))
+pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    Ok(Record {
+        kind: row.get(0)?,
+        name: row.get(1)?,
+        run: RunId::from_bytes(row.get(2)?),
+        data: parse_content(row.get_ref(3)?.as_str()?),
+        created_at: time(row, 4)?,
+        updated_at: time(row, 5)?,
+    })
 }
 
 pub(crate) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
@@ -186,10 +185,6 @@ fn optional_time(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Timesta
 }
 
 /// A number that is never negative, as the schema's checks say.
-pub(crate) fn parse_json(text: &str) -> Result<Value, StoreError> {
-    parse(text).map_err(fault)
-}
-
 pub(crate) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(index).map(i64::unsigned_abs)
 }
@@ -210,8 +205,4 @@ fn parse_word<T: std::str::FromStr<Err = String>>(index: usize, text: &str) -> r
     text.parse().map_err(|error: String| {
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, error.into())
     })
-}
-
-fn parse(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
 }

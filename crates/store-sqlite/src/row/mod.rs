@@ -3,7 +3,5 @@
 mod decode;
 mod encode;
 
-pub(crate) use decode::{
-    count, load_run, optional_word, parse_events, parse_json, parse_required, queue_row, record, time,
-};
+pub(crate) use decode::{count, load_run, optional_word, parse_required, queue_row, record, time};
 pub(crate) use encode::{RecordRow, Written, json, length, micros, required};

@@ -15,3 +15,4 @@ pub mod statistics;
 pub mod submit;
 pub mod together;
 pub mod undo;
+pub mod unreadable;

@@ -1,4 +1,4 @@
-//! What no store keeps is refused by every store alike.
+//! What no store keeps is refused by every store alike: a NUL in a name, and a value beyond the limits.
 
 use std::sync::Arc;
 
@@ -51,4 +51,40 @@ pub async fn a_nul_is_refused(scene: Scene) {
     assert!(!scene.store.delete_document("token", "\0").await.unwrap());
     let after = DocumentFilter { kind: "token".to_owned(), after: text(), descending: false, limit: 9 };
     assert_eq!(scene.store.documents(after).await.unwrap(), []);
+}
+
+/// A value that could be written and never be read again is refused, and nothing is written.
+pub async fn values_beyond_the_limits_are_refused(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inside, _| json!([inside]));
+    let mut run = scene.draft(&plan);
+    run.parameters = nested(65);
+    let submission = Submission { queued: first(&run, scene.now()), started: None };
+    forbidden(scene.store.submit(submission).await, "parameters is nested more than 64 levels");
+    let document = |data: Value| NewDocument { kind: "token".to_owned(), id: "1".to_owned(), expires_at: None, data };
+    forbidden(scene.store.put_document(document(nested(65)), Expect::Anything).await, "nested");
+    forbidden(scene.store.put_document(document(json!("x".repeat(17 << 20))), Expect::Anything).await, "16 MiB");
+    assert_eq!(scene.store.put_document(document(nested(64)), Expect::Anything).await.unwrap(), Some(1));
+    assert_eq!(scene.store.document("token", "1").await.unwrap().unwrap().data, nested(64));
+    let run = scene.start(worker, &plan).await;
+    let put = RecordChange::Put { kind: "thing".to_owned(), name: "t".to_owned(), data: nested(65) };
+    for (output, records) in [(nested(65), Vec::new()), (Value::Null, vec![put])] {
+        let refused = scene.refused(&run, |edit| {
+            let step = begin(edit)?;
+            edit.complete_step(step, output, records, None)
+        });
+        forbidden::<()>(Err(refused.await), "nested");
+    }
+    let refused = scene.refused(&run, |edit| {
+        let step = begin(edit)?;
+        edit.checkpoint(step, nested(65))
+    });
+    forbidden::<()>(Err(refused.await), "the step's checkpoint is nested");
+    let written = scene.commit(&run, |edit| {
+        let step = begin(edit)?;
+        edit.complete_step(step, nested(64), Vec::new(), None)
+    });
+    written.await;
+    assert_eq!(scene.get(run.id).await.steps[0].output, Some(nested(64)));
 }

@@ -93,6 +93,7 @@ impl Subject<'_> {
         match waiting {
             Waiting::Answer { .. } => None,
             Waiting::Paused { queue } => t("waits.paused", &[("queue", queue)]),
+            Waiting::Unreadable { reason } => t("waits.unreadable", &[("reason", &first_line(reason, 300))]),
             Waiting::NoWorker => t("waits.no_worker", &[]),
             Waiting::UnknownActions { actions } if actions.is_empty() => t("waits.no_single_worker", &[]),
             Waiting::UnknownActions { actions } => t("waits.unknown", &[("actions", &actions.join(", "))]),

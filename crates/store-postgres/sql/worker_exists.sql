@@ -1,0 +1,1 @@
+SELECT 1 FROM {schema}.workers WHERE id = $1::uuid;
