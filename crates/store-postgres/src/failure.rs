@@ -4,7 +4,7 @@ use surefoot::StoreError;
 use surefoot::state::RuleError;
 use tokio_postgres::error::SqlState;
 
-use crate::connect::store_error;
+use crate::connect::{Meaning, meaning, store_error};
 
 /// Why an operation came to nothing. Whatever it had written is rolled back.
 #[derive(Debug)]
@@ -27,11 +27,10 @@ impl Failure {
     pub(crate) fn is_of_the_statement(&self) -> bool {
         match self {
             Self::Store(_) => true,
-            // Classes of errors: connections (08), resources (53), what an operator does (57), the system (58); and the end of a
-            // session that stood still in a transaction.
-            Self::Database(error) => error.code().is_some_and(|code| {
-                !["08", "25P03", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))
-            }),
+            Self::Database(error) => match error.as_db_error() {
+                Some(said) => meaning(said) != Meaning::Passing || is_of_one_transaction(said.code()),
+                None => false,
+            },
         }
     }
 
@@ -41,6 +40,12 @@ impl Failure {
             [&SqlState::T_R_DEADLOCK_DETECTED, &SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::FOREIGN_KEY_VIOLATION];
         matches!(self, Self::Database(error) if error.code().is_some_and(|code| collisions.contains(&code)))
     }
+}
+
+/// Whether an error that passes is of one operation and its locks, so that another beside it may succeed: collisions (40), a
+/// lock that somebody holds (55), a statement that was cancelled.
+fn is_of_one_transaction(code: &SqlState) -> bool {
+    *code == SqlState::QUERY_CANCELED || ["40", "55P03"].iter().any(|class| code.code().starts_with(class))
 }
 
 impl From<tokio_postgres::Error> for Failure {

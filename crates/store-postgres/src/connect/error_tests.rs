@@ -46,19 +46,34 @@ async fn what_passes_is_told_from_what_a_person_mends_and_from_our_faults() {
     check("SELEC", "fault", "syntax error").await;
     // What takes more to bring about, the server says by its code.
     for (code, expect) in [
+        ("08P01", "unavailable"),
         ("25P03", "unavailable"),
+        ("25P04", "unavailable"),
+        ("26000", "unavailable"),
+        ("40001", "unavailable"),
+        ("40P01", "unavailable"),
         ("53100", "unavailable"),
         ("53200", "unavailable"),
         ("53300", "unavailable"),
+        ("54001", "unavailable"),
+        ("55000", "unavailable"),
+        ("55006", "unavailable"),
         ("55P03", "unavailable"),
+        ("57014", "unavailable"),
+        ("57P01", "unavailable"),
         ("57P03", "unavailable"),
         ("58030", "unavailable"),
-        ("40001", "unavailable"),
-        ("40P01", "unavailable"),
-        ("08P01", "unavailable"),
+        ("72000", "unavailable"),
+        ("XX000", "unavailable"),
+        ("XX001", "unavailable"),
         ("42501", "unusable"),
+        ("42P01", "unusable"),
+        ("0A000", "unavailable"),
+        ("22023", "fault"),
         ("23505", "fault"),
-        ("XX001", "fault"),
+        ("42601", "fault"),
+        ("54011", "fault"),
+        ("P0001", "fault"),
     ] {
         check(&format!("DO $$ BEGIN RAISE 'so it is' USING ERRCODE = '{code}'; END $$"), expect, "so it is").await;
     }

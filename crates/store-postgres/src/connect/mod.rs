@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use options::PostgresOptions;
 
-pub(crate) use error::store_error;
+pub(crate) use error::{Meaning, meaning, store_error};
 pub(crate) use listen::listen;
 pub(crate) use migrate::KNOWN as KNOWN_SCHEMA;
 pub(crate) use session::{Connector, Ready, Session};
