@@ -7,7 +7,7 @@ mod text;
 mod value;
 
 pub use text::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, MAX_TEXT_BYTES, check_blocks, check_condition, check_text};
-pub use value::{MAX_NESTING, MAX_VALUE_BYTES, check_value};
+pub use value::{MAX_NESTING, MAX_RUN_OUTPUT_BYTES, MAX_VALUE_BYTES, check_run_output, check_value};
 
 /// A value or a text beyond a limit. The message fits behind the name of what is checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum LimitError {
     /// The length of a value as JSON.
     #[error("has more than {} MiB as JSON: keep large data in files", MAX_VALUE_BYTES >> 20)]
     Size,
+    /// The length of all outputs of a run as JSON.
+    #[error("brings the outputs of this run to more than {} MiB: keep large data in files", MAX_RUN_OUTPUT_BYTES >> 20)]
+    RunOutput,
     /// The length of a text with expressions.
     #[error("has more than {} MiB: split it", MAX_TEXT_BYTES >> 20)]
     Text,

@@ -136,7 +136,7 @@ async fn the_polls_of_two_workers_diverge() {
         workers.push(Worker::start(store.clone() as Arc<dyn Store>, Handlers::new(), options).await.unwrap());
     }
     sleep(Duration::from_secs(60)).await;
-    for call in ["claim", "reclaim", "heartbeat"] {
+    for call in ["claim", "heartbeats", "heartbeat"] {
         let [one, other] = stores.each_ref().map(|store| store.times_of(call));
         assert!(one.len() > 30 && other.len() > 30, "{call}: {} and {}", one.len(), other.len());
         let together = one.iter().filter(|at| other.contains(at)).count();
@@ -183,5 +183,23 @@ async fn a_workspace_is_restored_when_the_store_is_back() {
     let run = worker.client().submit(Submit::new(Arc::new(builder.build().unwrap()))).await.unwrap().run;
     let run = worker.client().wait(run.id).await.unwrap();
     assert_eq!((run.head.status, run.steps[1].attempt), (RunStatus::Completed, 2), "{:?}", run.head.error);
+    worker.stop().await;
+}
+
+/// Outputs are read together whenever the run is: the step that brings them over the limit fails, and says so.
+#[tokio::test]
+async fn a_step_that_brings_too_much_output_fails() {
+    let store = Arc::new(MemoryStore::new(Arc::new(Paused(Instant::now()))));
+    let handler = handler_fn(async |_: StepContext, _: Value| Ok("x".repeat(15 << 20)));
+    let folder = tempfile::tempdir().unwrap();
+    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let worker = Worker::start(store, Handlers::new().with("work", handler), options).await.unwrap();
+    let builder =
+        ["a", "b", "c", "d", "e"].into_iter().fold(Workflow::builder("five"), |five, id| five.step(id, "work"));
+    let run = worker.client().submit(Submit::new(Arc::new(builder.build().unwrap()))).await.unwrap().run;
+    let run = worker.client().wait(run.id).await.unwrap();
+    assert_eq!((run.head.status, run.steps[4].attempt), (RunStatus::Failed, 1));
+    assert!(run.head.error.unwrap().contains("the outputs of this run to more than 64 MiB"));
+    assert!(run.steps[4].output.is_none());
     worker.stop().await;
 }

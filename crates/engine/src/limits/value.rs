@@ -10,6 +10,30 @@ pub const MAX_NESTING: usize = 64;
 /// Length of one value as JSON, about.
 pub const MAX_VALUE_BYTES: usize = 16 << 20;
 
+/// Length of all outputs of one run as JSON, about: they are read together whenever the run is.
+pub const MAX_RUN_OUTPUT_BYTES: usize = 64 << 20;
+
+/// Checks the size of all outputs of a run.
+///
+/// # Errors
+/// [`LimitError::RunOutput`].
+pub fn check_run_output<'a>(outputs: impl IntoIterator<Item = &'a Value>) -> Result<(), LimitError> {
+    let mut left: Vec<&Value> = outputs.into_iter().collect();
+    let mut bytes = 0;
+    while let Some(value) = left.pop() {
+        bytes += own_bytes(value);
+        if bytes > MAX_RUN_OUTPUT_BYTES {
+            return Err(LimitError::RunOutput);
+        }
+        match value {
+            Value::Array(items) => left.extend(items),
+            Value::Object(fields) => left.extend(fields.values()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Checks the nesting and the size of a value. Takes no stack, however deep the value is.
 ///
 /// # Errors
@@ -69,6 +93,13 @@ mod tests {
         assert_eq!(check_value(&json!([text])), Err(LimitError::Size));
         assert_eq!(check_value(&json!({ "x".repeat(MAX_VALUE_BYTES): 1 })), Err(LimitError::Size));
         assert_eq!(check_value(&json!(vec![0; MAX_VALUE_BYTES / 4])), Err(LimitError::Size));
+    }
+
+    #[test]
+    fn the_outputs_of_a_run_are_limited_together() {
+        let quarter = json!(["x".repeat(MAX_RUN_OUTPUT_BYTES / 4 - 5)]);
+        assert_eq!(check_run_output([&quarter; 4]), Ok(()));
+        assert_eq!(check_run_output([&quarter; 5]), Err(LimitError::RunOutput));
     }
 
     #[test]

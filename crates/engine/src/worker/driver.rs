@@ -13,6 +13,7 @@ use super::masking::Masking;
 use super::opening::{self, Opening};
 use super::{Shared, undo};
 use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
+use crate::limits::{LimitError, check_run_output};
 use crate::measures::{AttemptOutcome, AttemptReport};
 use crate::secret_keys::open_parameters;
 use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Transition};
@@ -201,6 +202,9 @@ impl Driver {
     async fn settle(&mut self, position: usize, end: End, said: Said) -> Result<Option<(usize, Value)>, Gone> {
         match end {
             End::Done(Outcome::Completed(output)) => {
+                if let Err(limit) = self.check_outputs(position, &output.value) {
+                    return self.fail(position, said, &format!("the step's output {limit}")).await;
+                }
                 let snapshot = match self.folder.snapshot().await {
                     Ok(snapshot) => snapshot,
                     Err(error) => return self.retry(position, said, &error).await,
@@ -235,6 +239,12 @@ impl Driver {
     /// often.
     fn deferral(&self, position: usize, error: &StepError) -> Option<Duration> {
         deferral(&self.shared, error, self.run.steps[position].deferrals)
+    }
+
+    /// What the other steps gave, and what this one gives.
+    fn check_outputs(&self, position: usize, output: &Value) -> Result<(), LimitError> {
+        let others = self.run.steps.iter().enumerate().filter(|(other, _)| *other != position);
+        check_run_output(others.filter_map(|(_, step)| step.output.as_ref()).chain([output]))
     }
 
     /// A failed attempt: the next one, after its wait, or the end of the run.
