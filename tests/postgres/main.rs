@@ -9,6 +9,7 @@ mod common;
 mod configured;
 mod crash;
 mod forge;
+mod failover;
 mod ledger;
 mod outage;
 mod pooler;

@@ -70,3 +70,31 @@ fn a_database_that_is_away_for_longer_than_the_lease() {
         cluster.start_again().expect("it starts");
     });
 }
+
+/// Two workers of different hosts, each of which could take the other's runs: neither does, however long the database was away.
+#[test]
+fn an_outage_makes_no_worker_take_the_runs_of_another() {
+    let cluster = ScratchPostgres::start().expect("PostgreSQL");
+    let ledger = Ledger::new(&cluster.url(), CONFIG);
+    let file = ledger.seven("0.5");
+    let one = ledger.start(&["worker"]);
+    let mut elsewhere = ledger.command(&["worker"]);
+    let other = ledger.place.start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let runs: Vec<String> = (0..12).map(|key| ledger.until_submitted(&file, &format!("run {key}"))).collect();
+    ledger.until_lines("begin", 14);
+    cluster.stop(Stop::Fast).expect("it stops");
+    let begin = Instant::now();
+    refused(&ledger);
+    std::thread::sleep(Duration::from_secs(10).saturating_sub(begin.elapsed()));
+    cluster.start_again().expect("it starts");
+    for run in &runs {
+        let shown = ledger.until_completed(run);
+        assert_eq!(ledger.check(&shown, "after the outage"), 0, "no step began again");
+        let steps = shown["steps"].as_array().expect("steps");
+        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{shown:#}");
+    }
+    for worker in [one, other] {
+        worker.signal("-TERM");
+        assert!(worker.finish().status.success());
+    }
+}

@@ -127,20 +127,18 @@ fn limits_hold_over_three_workers() {
 /// `kill -9` of one worker while another, of another host, lives: the other takes its runs over by their lease.
 #[test]
 fn another_worker_takes_over_within_six_seconds() {
-    let mut took: Vec<[Duration; 2]> = Vec::new();
+    let mut took: Vec<Duration> = Vec::new();
     // Other tests share the machine: one set of three tells whether it can be so soon.
     let is_in_time = (0..3).any(|set: usize| {
         took.extend((0..3).map(|_| taken_over()));
-        let median_of = |part: usize| median(took[3 * set..].iter().map(|times| times[part]).collect());
-        // What is left of the lease at a kill is chance: it is the rest that one sweep a second bounds.
-        median_of(0) < Duration::from_secs(6) && median_of(1) < Duration::from_secs(1)
+        median(took[3 * set..].to_vec()) < Duration::from_secs(6)
     });
-    eprintln!("after kill -9, and after the lease: {took:?}");
+    eprintln!("after kill -9: {took:?}");
     assert!(is_in_time, "{took:?}");
 }
 
-/// How long it takes to the step that runs again, by its own stamp: from the kill, and from the end of the dead one's lease.
-fn taken_over() -> [Duration; 2] {
+/// How long it takes from the kill to the step that runs again, by its own stamp.
+fn taken_over() -> Duration {
     let ledger = Ledger::new(&ScratchPostgres::shared().fresh_database().expect("a database"), "");
     let file = ledger.gated();
     let first = ledger.start(&["worker"]);
@@ -153,14 +151,12 @@ fn taken_over() -> [Duration; 2] {
         block_on(store).expect("workers")
     };
     until("the other is there", || (workers().len() == 2).then_some(()));
-    let (killed, name) = (now(), format!(" {}", first.id()));
+    let killed = now();
     first.kill();
-    let dead =
-        workers().into_iter().find(|worker| worker.name.ends_with(&name)).expect("it is dead, and not yet buried");
     let moved = ledger.until_line("begin", 3);
     ledger.open();
     assert_eq!(ledger.check(&ledger.until_completed(&run), "taken over"), 1);
-    [moved.since(killed), moved.since(dead.expires_at)]
+    moved.since(killed)
 }
 
 /// A deploy that rolls: a worker of an older version leaves alone what it does not know, which is seen as such, until one comes

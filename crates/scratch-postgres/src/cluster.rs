@@ -96,6 +96,52 @@ impl ScratchPostgres {
         Ok(cluster)
     }
 
+    /// A standby of this cluster, for which each of its commits waits from now on.
+    ///
+    /// # Errors
+    /// When it cannot be made, or does not follow.
+    pub fn synchronous_standby(&self, name: &str) -> Result<Self, ScratchError> {
+        let (ground, port) = (Ground::new()?, free_port()?);
+        let data = ground.path().join("data");
+        let mut backup = ground.command(&self.programs.join("pg_basebackup"));
+        let primary = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
+        backup.args(["--no-sync", "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]);
+        ground.run(backup.arg("--dbname").arg(primary).arg("--pgdata").arg(&data))?;
+        let conf = data.join("postgresql.conf");
+        let given = std::fs::read_to_string(&conf).map_err(while_doing(conf.display()))?;
+        let socket = ground.path().display();
+        let own = format!("unix_socket_directories = '{socket}'\nsynchronous_standby_names = ''\n");
+        ground.write(&conf, &format!("{given}\n{own}"))?;
+        let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
+        let (programs, password) = (self.programs.clone(), self.password.clone());
+        let databases = AtomicU32::new(0);
+        let mut standby =
+            Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, password, databases };
+        standby.start_somewhere()?;
+        self.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"))?;
+        self.psql("postgres", "SELECT pg_reload_conf()")?;
+        let followed = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let begin = Instant::now();
+        while self.psql("postgres", followed)? != "1" {
+            if begin.elapsed() > PATIENCE {
+                return Err(ScratchError("the standby does not follow".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(standby)
+    }
+
+    /// Makes a primary of a standby. Returns once it takes writes.
+    ///
+    /// # Errors
+    /// When it is none, or does not become one.
+    pub fn promote(&self) -> Result<(), ScratchError> {
+        match self.psql("postgres", "SELECT pg_promote(true, 60)")?.as_str() {
+            "t" => Ok(()),
+            _ => Err(ScratchError("the standby was not promoted".to_owned())),
+        }
+    }
+
     /// The port was free before `initdb`, which takes seconds.
     fn start_somewhere(&mut self) -> Result<(), ScratchError> {
         for _ in 1..PORTS {
