@@ -8,8 +8,8 @@
 mod common;
 mod configured;
 mod crash;
-mod forge;
 mod failover;
+mod forge;
 mod ledger;
 mod outage;
 mod pooler;

@@ -49,8 +49,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Ends a worker's life. Runs that it still holds are interrupted.
     async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError>;
 
-    /// Takes the runs of workers whose lease has run out; each is interrupted by the rules. Returns them as they are then.
-    async fn reclaim(&self) -> Result<Vec<Run>, StoreError>;
+    /// The last heartbeat of every worker that the store knows. Which of them are dead is for an observer to find out, by its
+    /// own clock: the store's may step.
+    async fn heartbeats(&self) -> Result<Heartbeats, StoreError>;
+
+    /// Ends the workers of these heartbeats that have sent none since, and takes their runs, and those held by a worker that
+    /// the store does not know; each is interrupted by the rules. Returns them as they are then.
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError>;
 
     /// The workers that are alive.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
@@ -196,6 +201,34 @@ pub struct WorkerInfo {
     pub actions: Arc<BTreeSet<String>>,
     /// The resources that it offers.
     pub resources: Arc<BTreeSet<String>>,
+}
+
+/// What a look at the workers shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeats {
+    /// One of each worker that the store knows. Not in any order.
+    pub workers: Vec<LastHeartbeat>,
+    /// Whether a run is held by a worker that the store does not know.
+    pub has_orphans: bool,
+}
+
+/// A worker's last heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastHeartbeat {
+    /// The worker.
+    pub worker: WorkerId,
+    /// The store's time when it came; that of the next differs, whatever the clock did.
+    pub at: Timestamp,
+    /// How long its leases hold without another.
+    pub lease: Duration,
+}
+
+impl LastHeartbeat {
+    /// The time of the heartbeat that follows one of `last`: not the same, when the clock shows the same or stepped a little.
+    pub fn time_after(last: Timestamp, now: Timestamp) -> Timestamp {
+        let next = last + Duration::from_micros(1);
+        if now <= last && last.since(now) < Duration::from_secs(1) { next } else { now }
+    }
 }
 
 /// What a heartbeat brings back.

@@ -4,7 +4,12 @@ WITH clock AS (
     SELECT coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ),
 renewed AS (
-    UPDATE {schema}.workers SET heartbeat_at = clock.now, expires_at = clock.now + lease
+    -- No two heartbeats of a worker in a row have the same time, whatever the clock does.
+    UPDATE {schema}.workers SET
+        heartbeat_at = CASE
+            WHEN clock.now > heartbeat_at - 1000000 AND clock.now <= heartbeat_at THEN heartbeat_at + 1 ELSE clock.now
+        END,
+        expires_at = clock.now + lease
     FROM clock WHERE id = $1::uuid
     RETURNING clock.now
 )

@@ -26,6 +26,15 @@ struct Sight {
     took: Duration,
 }
 
+impl Sight {
+    /// Whether the clock has stepped since: what it shows is further off than two uncertain looks can be.
+    fn is_contradicted_by(self, at: Instant, shown: Timestamp, took: Duration) -> bool {
+        let expected = self.shown + at.saturating_duration_since(self.at);
+        let off = expected.since(shown).max(shown.since(expected));
+        off > AHEAD + self.took.saturating_add(took) / 2
+    }
+}
+
 /// A better look may show that the one before was some milliseconds ahead. That much is waited out: ids sort by time, and
 /// nothing ends before it began. A clock that was set back by more is followed.
 const AHEAD: Duration = Duration::from_secs(1);
@@ -73,7 +82,9 @@ impl DatabaseClock {
     fn note(&self, asked: Instant, answered: Instant, shown: Timestamp) {
         let took = answered.saturating_duration_since(asked);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if took <= last.took.saturating_mul(2) || answered.saturating_duration_since(last.at) > STALE {
+        let good = took <= last.took.saturating_mul(2);
+        let stale = answered.saturating_duration_since(last.at) > STALE;
+        if good || stale || last.is_contradicted_by(asked + took / 2, shown, took) {
             *last = Sight { at: asked + took / 2, shown, took };
         }
     }
@@ -123,8 +134,20 @@ mod tests {
         let (clock, start) = (DatabaseClock::new(None), Instant::now());
         clock.note(start, start + MILLISECOND, micros(5_000_000));
         let late = start + 3000 * MILLISECOND;
-        clock.note(start, late, micros(90_000_000));
+        clock.note(start, late, micros(8_000_000));
         assert_eq!(clock.at(late), micros(7_999_500));
+    }
+
+    #[test]
+    fn a_step_of_the_clock_is_followed_at_once() {
+        for step in [3_600_000_000, -3_600_000_000] {
+            let (clock, start) = (DatabaseClock::new(None), Instant::now());
+            clock.note(start, start + MILLISECOND, micros(5_000_000_000));
+            // An answer that took longer than the one before, as most do on a busy machine.
+            let (asked, answered) = (start + 100 * MILLISECOND, start + 110 * MILLISECOND);
+            clock.note(asked, answered, micros(5_000_000_000 + step));
+            assert_eq!(clock.at(answered), micros(5_000_005_000 + step));
+        }
     }
 
     #[test]

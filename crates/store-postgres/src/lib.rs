@@ -38,8 +38,8 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo, refuse_nul,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
+    Submission, Submitted, WorkerInfo, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -132,8 +132,12 @@ impl Store for PostgresStore {
         self.shared.retried(|| op::deregister(&self.shared, worker)).await
     }
 
-    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
-        self.shared.retried(|| op::reclaim(&self.shared)).await
+    async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
+        self.shared.within(read::heartbeats(&self.shared)).await
+    }
+
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+        self.shared.retried(|| op::reclaim(&self.shared, &silent)).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {

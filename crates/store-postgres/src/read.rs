@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
-use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError};
+use surefoot::store::{Heartbeats, LastHeartbeat, RecordFilter, RunFilter, WorkerInfo};
+use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -200,6 +201,20 @@ pub(crate) async fn queues(shared: &Shared) -> Result<Vec<QueueInfo>, Failure> {
 
 fn queue_count(row: &Row) -> Result<((String, RunStatus), u64), StoreError> {
     Ok(((get(row, 0)?, word(row, 1)?), count(row, 2)?))
+}
+
+pub(crate) async fn heartbeats(shared: &Shared) -> Result<Heartbeats, Failure> {
+    let rows = shared.query((&shared.sql.heartbeats, Args::none())).await?;
+    let mut heartbeats = Heartbeats::default();
+    for row in &rows {
+        heartbeats.has_orphans = get(row, 0)?;
+        // Without any worker there is one row all the same.
+        let Some(worker) = get::<Option<Uuid>>(row, 1)? else { continue };
+        let worker = WorkerId::from_bytes(worker.into_bytes());
+        let lease = Duration::from_micros(count(row, 3)?);
+        heartbeats.workers.push(LastHeartbeat { worker, at: time(row, 2)?, lease });
+    }
+    Ok(heartbeats)
 }
 
 pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure> {

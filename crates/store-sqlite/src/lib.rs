@@ -34,8 +34,8 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo, refuse_nul,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
+    Submission, Submitted, WorkerInfo, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -138,8 +138,12 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
-        self.writer.run(op::reclaim).await
+    async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
+        self.readers.read(read::heartbeats).await
+    }
+
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+        self.writer.run(move |tx| op::reclaim(tx, &silent)).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
-use surefoot::store::{RecordFilter, RunFilter, WorkerInfo};
+use surefoot::store::{Heartbeats, LastHeartbeat, RecordFilter, RunFilter, WorkerInfo};
 use surefoot::unreadable::parse_events;
 use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId};
 
@@ -171,6 +172,18 @@ fn queue_counts(conn: &Connection) -> rusqlite::Result<HashMap<(String, RunStatu
         }
     }
     Ok(counts)
+}
+
+pub(crate) fn heartbeats(conn: &Connection) -> Result<Heartbeats, StoreError> {
+    let last = |row: &Row<'_>| {
+        let lease = Duration::from_micros(count(row, 2)?);
+        Ok(LastHeartbeat { worker: WorkerId::from_bytes(row.get(0)?), at: time(row, 1)?, lease })
+    };
+    let read = || -> rusqlite::Result<Vec<LastHeartbeat>> {
+        conn.prepare_cached(sql::HEARTBEATS)?.query_map([], last)?.collect()
+    };
+    // The end of a worker interrupts its runs in the same transaction.
+    Ok(Heartbeats { workers: read().map_err(sql_error)?, has_orphans: false })
 }
 
 pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>, StoreError> {

@@ -29,6 +29,7 @@ macro_rules! conformance {
             leases {
                 a_write_needs_the_very_lease, a_commit_follows_the_last, a_commit_is_written_once,
                 a_heartbeat_tells_what_is_held, a_lease_ends_with_its_run, a_lease_ends_on_time, a_heartbeat_renews,
+                a_heartbeat_that_came_meanwhile_counts,
                 a_worker_taken_for_dead_is_fenced_off, an_unknown_worker_is_given_nothing,
                 a_worker_that_goes_gives_back, a_second_worker, two_workers_of_one_name,
                 an_interrupted_step_runs_again_up_to_its_cap,

@@ -18,8 +18,8 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
+    Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
     Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -120,7 +120,7 @@ impl FaultyStore {
         self.slow_prune.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// When each `heartbeat`, `reclaim`, `claim` or `prune` so far was asked for.
+    /// When each `heartbeat`, `heartbeats`, `claim` or `prune` so far was asked for.
     pub fn times_of(&self, call: &str) -> Vec<Instant> {
         let calls = self.calls.lock().unwrap();
         calls.iter().filter(|(name, _)| *name == call).map(|(_, at)| *at).collect()
@@ -203,12 +203,15 @@ impl FaultyStore {
         Ok(false)
     }
 
-    /// Whether a reclaim could find anything: a run that runs, and whose worker is not among the living.
-    async fn has_dead(&self) -> Result<bool, StoreError> {
+    /// Whether a reclaim could find anything: one of these workers has sent no heartbeat since, and holds a run.
+    async fn has_dead(&self, silent: &[LastHeartbeat]) -> Result<bool, StoreError> {
         let filter = RunFilter { status: Some(RunStatus::Running), limit: usize::MAX >> 1, ..RunFilter::default() };
-        let alive = self.inner.workers().await?;
-        let held = |run: &Run| alive.iter().any(|worker| Some(worker.id) == run.head.worker);
-        Ok(self.inner.runs(filter).await?.iter().any(|run| !held(run)))
+        let known = self.inner.heartbeats().await?.workers;
+        let is_dead = |run: &Run| {
+            let mut dead = silent.iter().filter(|last| known.contains(last));
+            dead.any(|last| Some(last.worker) == run.head.worker)
+        };
+        Ok(self.inner.runs(filter).await?.iter().any(is_dead))
     }
 }
 
@@ -239,12 +242,16 @@ impl Store for FaultyStore {
         self.write(self.inner.deregister_worker(worker)).await
     }
 
-    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
-        self.note("reclaim");
-        if self.read(self.has_dead()).await? {
-            self.write(self.inner.reclaim()).await
+    async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
+        self.note("heartbeats");
+        self.read(self.inner.heartbeats()).await
+    }
+
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+        if self.read(self.has_dead(&silent)).await? {
+            self.write(self.inner.reclaim(silent)).await
         } else {
-            self.read(self.inner.reclaim()).await
+            self.read(self.inner.reclaim(silent)).await
         }
     }
 

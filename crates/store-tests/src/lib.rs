@@ -21,5 +21,5 @@ pub use conformance::block_on;
 pub use faulty::{Fault, FaultyStore};
 pub use memory::MemoryStore;
 pub use random::agrees_with_the_model;
-pub use scene::Scene;
+pub use scene::{Scene, reclaim_expired};
 pub use search::search;

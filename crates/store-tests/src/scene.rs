@@ -86,6 +86,10 @@ impl Scene {
         self.store.now()
     }
 
+    pub(crate) async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
+        reclaim_expired(self.store.as_ref()).await
+    }
+
     pub(crate) async fn worker(&self, name: &str) -> WorkerId {
         let id = WorkerId::new();
         let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
@@ -293,4 +297,15 @@ pub(crate) fn forbidden<T: fmt::Debug>(result: Result<T, StoreError>, part: &str
         Err(StoreError::Rule(error)) if error.to_string().contains(part) => {}
         other => panic!("expected a rule that says `{part}`, got {other:?}"),
     }
+}
+
+/// Reclaims from the workers whose lease is over by the store's clock, as an observer would who had seen every heartbeat come.
+///
+/// # Errors
+/// As [`Store::reclaim`].
+pub async fn reclaim_expired(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
+    let alive = store.workers().await?;
+    let mut silent = store.heartbeats().await?.workers;
+    silent.retain(|last| alive.iter().all(|worker| worker.id != last.worker));
+    store.reclaim(silent).await
 }

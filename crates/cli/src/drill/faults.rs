@@ -67,6 +67,29 @@ impl Fault {
         }
     }
 
+    /// Whether it takes the store away from workers that live: it interrupts no step.
+    pub(super) fn is_outage(self) -> bool {
+        match self {
+            Self::DatabaseRestarted
+            | Self::DatabaseKilled
+            | Self::DatabaseRefuses
+            | Self::DatabaseAway30s
+            | Self::DatabaseAway120s
+            | Self::DiskFull
+            | Self::SubmitWhileAway => true,
+            Self::WorkerKilled
+            | Self::WorkerRestarted
+            | Self::WorkerKilledTwice
+            | Self::WorkerKilledAnywhere
+            | Self::WorkerTerminated
+            | Self::WorkerFrozen
+            | Self::WorkerFrozenError
+            | Self::StepFails
+            | Self::StepFailsTwice
+            | Self::SecondHost => false,
+        }
+    }
+
     /// The name that the command line takes.
     pub(super) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()

@@ -77,6 +77,9 @@ impl Row {
             wrong.push("no project was running when the fault came: nothing is proven".to_owned());
         }
         wrong.extend(counts.wrong.iter().cloned());
+        if fault.is_outage() && counts.interrupted > 0 {
+            wrong.push(format!("{} steps were interrupted although their workers lived", counts.interrupted));
+        }
         let clean = wrong.is_empty() && counts.are_clean();
         Self {
             result: if clean { Verdict::Clean } else { Verdict::Unclean },

@@ -14,6 +14,7 @@ mod dispatcher;
 mod driver;
 mod held;
 mod masking;
+mod observation;
 mod opening;
 mod places;
 mod pulse;

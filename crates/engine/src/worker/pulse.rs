@@ -13,8 +13,8 @@ use super::Shared;
 use super::renewal::Sent;
 use crate::{RunId, StoreError, WorkerId};
 
-/// A heartbeat that failed is tried again after this, or when the next is due.
-const AGAIN: Duration = Duration::from_secs(1);
+/// A heartbeat that failed is tried again after this. Others observe this worker: after an outage it has a lease to renew in.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// A hint brings the next heartbeat forward, but not more often than this.
 const SOONEST: Duration = Duration::from_millis(50);
@@ -54,7 +54,10 @@ fn beat(shared: &Shared) -> Duration {
 /// Renews the lease. Returns whether this worker has one now.
 async fn heartbeat(shared: &Shared, stray: &mut BTreeSet<RunId>) -> bool {
     let asked = Sent::now(shared.store.as_ref());
-    match shared.store.heartbeat(shared.id()).await {
+    // A call that is given up gets a connection of its own the next time: the one that it had may be silent for ever.
+    let late = |_| StoreError::Unavailable("the store did not answer a heartbeat in time".to_owned());
+    let beat = tokio::time::timeout(shared.options.lease / 4, shared.store.heartbeat(shared.id()));
+    match beat.await.map_err(late).and_then(|answer| answer) {
         Ok(heartbeat) => {
             shared.renewal.renewed(asked);
             shared.note_written();

@@ -1,7 +1,7 @@
 //! Stores and engines that break a promise, so that it can be shown that the simulation sees it.
 
 use surefoot::state::{Lease, Transition, Wait};
-use surefoot::store::{ClaimRequest, Claimed, Committed, Submission, Submitted};
+use surefoot::store::{ClaimRequest, Claimed, Committed, Heartbeats, LastHeartbeat, Submission, Submitted};
 use surefoot::{QueueLimits, RecordChange, Run, RunStatus, StepStatus, Store, StoreError};
 
 use crate::history::lock;
@@ -72,12 +72,18 @@ impl Broken {
         committed
     }
 
-    pub(crate) async fn reclaim(self, world: &World) -> Result<Vec<Run>, StoreError> {
+    /// A store that takes runs from the living always has something to take.
+    pub(crate) async fn heartbeats(self, world: &World) -> Result<Heartbeats, StoreError> {
+        let found = world.store.heartbeats().await?;
+        Ok(Heartbeats { has_orphans: found.has_orphans || self == Self::ReclaimsFromTheLiving, ..found })
+    }
+
+    pub(crate) async fn reclaim(self, world: &World, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
         match self {
             Self::NeverReclaims => Ok(Vec::new()),
             Self::ReclaimsFromTheLiving => {
                 let victim = lock(&world.seen).rows().find_map(|run| run.head.worker);
-                let Some(victim) = victim else { return world.store.reclaim().await };
+                let Some(victim) = victim else { return world.store.reclaim(silent).await };
                 let held = lock(&world.seen).held_by(victim);
                 world.store.deregister_worker(victim).await?;
                 let mut taken = Vec::new();
@@ -86,7 +92,7 @@ impl Broken {
                 }
                 Ok(taken)
             }
-            _ => world.store.reclaim().await,
+            _ => world.store.reclaim(silent).await,
         }
     }
 

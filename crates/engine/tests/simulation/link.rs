@@ -9,8 +9,8 @@ use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
+    Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
     Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -164,8 +164,12 @@ impl Store for Link {
         self.plain("deregister", self.world.deregister(worker)).await
     }
 
-    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
-        self.plain("reclaim", self.world.reclaim()).await
+    async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
+        self.plain("heartbeats", self.world.heartbeats()).await
+    }
+
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+        self.plain("reclaim", self.world.reclaim(silent)).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {

@@ -14,6 +14,7 @@ mod ledger;
 mod life;
 mod link;
 mod node;
+mod outages;
 mod people;
 mod rng;
 mod rows;

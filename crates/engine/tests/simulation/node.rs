@@ -137,7 +137,7 @@ async fn after(time: Option<Duration>) {
 }
 
 /// No goodbye: its calls never return, and its handlers never go on.
-fn kill(world: &Arc<World>, alive: Alive) {
+pub(crate) fn kill(world: &Arc<World>, alive: Alive) {
     world.history.say(&alive.life.name, || "is killed".to_owned());
     alive.life.die();
     drop(alive.handle);

@@ -31,6 +31,7 @@ pub(crate) struct SeenRun {
 pub(crate) struct SeenWorker {
     pub(crate) name: String,
     pub(crate) lease: Duration,
+    /// By a clock that nobody sets.
     pub(crate) expires_at: Timestamp,
     /// When the store said that it is dead, or let it go.
     pub(crate) gone: bool,

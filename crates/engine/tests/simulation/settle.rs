@@ -17,7 +17,7 @@ use crate::rng::Rng;
 use crate::script;
 use crate::world::World;
 
-/// Between two looks for the dead, at most; calls take a few milliseconds.
+/// A heartbeat is seen by a look, and its lease found over by another; calls take a few milliseconds.
 const SWEEP: Duration = Duration::from_millis(750);
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 pub(crate) async fn settle(world: &Arc<World>, rng: &mut Rng, alive: Vec<Alive>, mut others: JoinSet<()>) {
     world.history.say("world", || "is calm".to_owned());
-    let calm_at = world.now();
+    let calm_at = world.steady();
     let link = Link::of_person(world, "settler", rng.fork());
     let client = Client::new(link.clone());
     let (mut writes, mut wrote_at) = (0, world.now());
@@ -91,11 +91,13 @@ fn unfinished(world: &World) -> String {
 
 /// Nobody who is dead holds a run for longer than the lease and the sweep take.
 fn check_leases(world: &World, calm_at: Timestamp) {
-    let now = world.now();
+    let now = world.steady();
     let seen = lock(&world.seen);
     for run in seen.rows() {
         let Some(holder) = run.head.worker.and_then(|worker| seen.workers.get(&worker)) else { continue };
-        let late = now.since(holder.expires_at.max(calm_at)) > SWEEP + SLACK;
+        // What was observed before the faults stopped may count for nothing.
+        let due = holder.expires_at.max(calm_at + world.lease);
+        let late = now.since(due) > SWEEP + SLACK;
         world.history.expect(!late, || {
             format!(
                 "4: {} is held by {}, which is dead for {:?}",

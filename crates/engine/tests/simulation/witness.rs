@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use surefoot::state::{Lease, Transition, Wait};
-use surefoot::store::{ClaimRequest, Claimed, Committed, Heartbeat, NewWorker, RecordFilter, Submission, Submitted};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, LastHeartbeat, NewWorker, RecordFilter, Submission,
+    Submitted,
+};
 use surefoot::{QueueLimits, Run, RunId, RunStatus, StepStatus, Store, StoreError, WorkerId};
 
 use crate::history::lock;
@@ -24,7 +27,7 @@ impl World {
             let lives = seen.workers.values().filter(|worker| worker.name.starts_with(&name)).count();
             let name = if lives == 0 { name } else { format!("{name}/{lives}") };
             self.history.say(&name, || "registers".to_owned());
-            seen.workers.insert(id, SeenWorker { name, lease, expires_at: self.now() + lease, gone: false });
+            seen.workers.insert(id, SeenWorker { name, lease, expires_at: self.steady() + lease, gone: false });
         }
         self.look_at(before, Cause::Lost);
         Ok(())
@@ -33,7 +36,7 @@ impl World {
     pub(crate) async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
         let beat = self.store.heartbeat(worker).await;
         let mut seen = lock(&self.seen);
-        let now = self.now();
+        let now = self.steady();
         if let Some(known) = seen.workers.get_mut(&worker) {
             match &beat {
                 Ok(_) => {
@@ -56,14 +59,18 @@ impl World {
         Ok(())
     }
 
-    pub(crate) async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
-        let taken = self.broken.reclaim(self).await?;
+    pub(crate) async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
+        self.broken.heartbeats(self).await
+    }
+
+    pub(crate) async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+        let taken = self.broken.reclaim(self, silent).await?;
         for run in &taken {
             let holder = lock(&self.seen).row(run.id).and_then(|run| run.head.worker);
             let Some(holder) = holder else { continue };
             let alive = {
                 let seen = lock(&self.seen);
-                seen.workers.get(&holder).is_some_and(|worker| worker.expires_at > self.now() && !worker.gone)
+                seen.workers.get(&holder).is_some_and(|worker| worker.expires_at > self.steady() && !worker.gone)
             };
             self.history.expect(!alive, || {
                 let seen = lock(&self.seen);

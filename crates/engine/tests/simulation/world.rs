@@ -1,6 +1,7 @@
 //! The world of one seed: a store, workers, people and weather; then calm, in which everything has to settle.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,15 +24,20 @@ use crate::seen::Seen;
 use crate::weather::Weather;
 use crate::{people, settle};
 
-/// The store's clock: paused time, from a moment that is no round number.
+/// The store's clock: paused time, from a moment that is no round number, and the steps that it was set by.
 #[derive(Debug)]
-pub(crate) struct SimulatedClock(Instant);
+pub(crate) struct SimulatedClock {
+    began: Instant,
+    /// Microseconds.
+    offset: AtomicI64,
+}
 
 const BEGAN: Timestamp = Timestamp::from_micros(1_777_888_999_123_000);
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
-        BEGAN + self.0.elapsed()
+        let steady = BEGAN + self.began.elapsed();
+        Timestamp::from_micros(steady.as_micros() + self.offset.load(Ordering::SeqCst))
     }
 }
 
@@ -105,7 +111,7 @@ impl World {
     }
 
     fn with(weather: Weather, lease: Duration, broken: Broken, traced: bool) -> Self {
-        let clock = Arc::new(SimulatedClock(Instant::now()));
+        let clock = Arc::new(SimulatedClock { began: Instant::now(), offset: AtomicI64::new(0) });
         let store = MemoryStore::new(clock.clone());
         Self {
             store_hints: Mutex::new(store.hints()),
@@ -124,8 +130,20 @@ impl World {
         }
     }
 
+    /// The store's time.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The time by a clock that nobody sets.
+    pub(crate) fn steady(&self) -> Timestamp {
+        BEGAN + self.clock.began.elapsed()
+    }
+
+    /// Sets the store's clock forward or back, by microseconds.
+    pub(crate) fn step_clock(&self, by: i64) {
+        self.clock.offset.fetch_add(by, Ordering::SeqCst);
+        self.history.say("store", || format!("its clock steps by {by} us"));
     }
 
     pub(crate) fn is_calm(&self) -> bool {

@@ -8,8 +8,8 @@ use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
+    Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
     Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -88,8 +88,11 @@ impl Store for CountingStore {
     async fn deregister_worker(&self, worker: WorkerId) -> Done<()> {
         self.inner.deregister_worker(worker).await
     }
-    async fn reclaim(&self) -> Done<Vec<Run>> {
-        self.inner.reclaim().await
+    async fn heartbeats(&self) -> Done<Heartbeats> {
+        self.inner.heartbeats().await
+    }
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Done<Vec<Run>> {
+        self.inner.reclaim(silent).await
     }
     async fn workers(&self) -> Done<Vec<WorkerInfo>> {
         self.there()?;

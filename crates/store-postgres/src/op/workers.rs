@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::json;
 use surefoot::state::CancelMode;
 use surefoot::statistics::{Outcome, Span};
-use surefoot::store::{Heartbeat, NewWorker};
+use surefoot::store::{Heartbeat, LastHeartbeat, NewWorker};
 use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -78,20 +78,18 @@ pub(crate) async fn deregister(shared: &Shared, worker: WorkerId) -> Result<(), 
     end(tx, &changes, vec![key], now).await
 }
 
-/// Ends the workers whose lease has run out. The runs that they held.
-pub(crate) async fn reclaim(shared: &Shared) -> Result<Vec<Run>, Failure> {
-    let asked = Instant::now();
-    let rows = shared.query((&shared.sql.sweep, Args::none().with(shared.clock.told()))).await?;
-    let Some(row) = rows.first() else { return Ok(Vec::new()) };
-    let now = time(row, 0)?;
-    shared.clock.saw(asked, now);
-    if get(row, 1)? { bury(shared, now).await } else { Ok(Vec::new()) }
-}
-
-async fn bury(shared: &Shared, now: Timestamp) -> Result<Vec<Run>, Failure> {
+/// Ends those of these workers that have sent no heartbeat since, and takes the runs that they held, and those of workers of
+/// which nothing is known.
+pub(crate) async fn reclaim(shared: &Shared, silent: &[LastHeartbeat]) -> Result<Vec<Run>, Failure> {
+    // The clock may have stepped since it was last seen: a run that is interrupted waits for no time that is to come.
+    shared.look_at_clock().await?;
+    let now = shared.now();
     let mut tx = Tx::begin(shared).await?;
-    let expired = tx.query((&shared.sql.lock_expired_workers, Args::none().with(now.as_micros()))).await?;
-    let names = expired.iter().map(named).collect::<Result<HashMap<WorkerId, String>, _>>()?;
+    let workers = silent.iter().map(|last| uuid(last.worker.as_bytes())).collect();
+    let times = silent.iter().map(|last| last.at.as_micros()).collect();
+    let args = Args::none().with_all::<Uuid>(workers).with_all::<i64>(times);
+    let dead = tx.query((&shared.sql.lock_silent_workers, args)).await?;
+    let names = dead.iter().map(named).collect::<Result<HashMap<WorkerId, String>, _>>()?;
     let dead: Vec<Uuid> = names.keys().map(|id| uuid(id.as_bytes())).collect();
     let calls = vec![
         (shared.sql.lock_runs_of_workers.as_str(), Args::none().with_all(dead.clone())),

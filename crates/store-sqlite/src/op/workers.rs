@@ -3,7 +3,7 @@
 use rusqlite::{Row, params};
 use surefoot::state::CancelMode;
 use surefoot::statistics::Outcome;
-use surefoot::store::{Heartbeat, NewWorker};
+use surefoot::store::{Heartbeat, LastHeartbeat, NewWorker};
 use surefoot::{Run, RunId, StoreError, WorkerId};
 
 use super::person;
@@ -63,9 +63,14 @@ pub(crate) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Result<bool, Fail
     Ok(known.iter().any(|(id, _)| *id != worker))
 }
 
-/// Ends the workers whose lease has run out. The runs that they held.
-pub(crate) fn reclaim(tx: &mut Tx<'_>) -> Result<Vec<Run>, Failure> {
-    let dead = named(tx, sql::EXPIRED_WORKERS, &[tx.now.as_micros()])?;
+/// Ends those of these workers that have sent no heartbeat since. The runs that they held.
+pub(crate) fn reclaim(tx: &mut Tx<'_>, silent: &[LastHeartbeat]) -> Result<Vec<Run>, Failure> {
+    let mut dead = Vec::new();
+    for last in silent {
+        let mut statement = tx.conn.prepare_cached(sql::SILENT_WORKER)?;
+        let rows = statement.query_map(params![last.worker.as_bytes(), last.at.as_micros()], name_of)?;
+        dead.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+    }
     let mut runs = bury(tx, &dead)?;
     runs.sort_unstable_by_key(|run| run.id);
     Ok(runs)
@@ -105,8 +110,12 @@ fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], reason: &str) -> Result<Vec<Run>, 
 fn named(tx: &Tx<'_>, statement: &str, parameters: &[i64]) -> rusqlite::Result<Vec<(WorkerId, String)>> {
     let mut statement = tx.conn.prepare_cached(statement)?;
     let parameters = rusqlite::params_from_iter(parameters);
-    let rows = statement.query_map(parameters, |row| Ok((WorkerId::from_bytes(row.get(0)?), row.get(1)?)))?;
+    let rows = statement.query_map(parameters, name_of)?;
     rows.collect()
+}
+
+fn name_of(row: &Row<'_>) -> rusqlite::Result<(WorkerId, String)> {
+    Ok((WorkerId::from_bytes(row.get(0)?), row.get(1)?))
 }
 
 fn ids(tx: &Tx<'_>, statement: &str, parameters: &[&[u8; 16]]) -> rusqlite::Result<Vec<RunId>> {

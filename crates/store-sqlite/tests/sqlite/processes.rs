@@ -46,7 +46,7 @@ async fn nobody_is_woken_while_nothing_changes() {
     let (_folder, _path, store) = new_store();
     store.pause_queue("other", false).await.unwrap();
     let mut hints = store.hints();
-    store.reclaim().await.unwrap();
+    store.reclaim(Vec::new()).await.unwrap();
     let quiet = tokio::time::timeout(Duration::from_millis(200), hints.any.changed()).await;
     assert!(quiet.is_err(), "an operation that changed nothing woke those who watch");
 }

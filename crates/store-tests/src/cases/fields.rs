@@ -141,7 +141,7 @@ pub async fn what_is_returned_is_what_is_kept(scene: Scene) {
     assert_eq!(retried, scene.get(run.id).await);
     scene.claim_one(worker).await;
     scene.clock.advance(crate::scene::LEASE);
-    let reclaimed: Vec<Run> = scene.store.reclaim().await.unwrap();
+    let reclaimed: Vec<Run> = scene.reclaim().await.unwrap();
     assert_eq!(reclaimed, [scene.get(run.id).await]);
     let cancelled = scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
     assert_eq!(cancelled, scene.get(run.id).await);

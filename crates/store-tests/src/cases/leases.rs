@@ -141,16 +141,16 @@ pub async fn a_lease_ends_on_time(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let run = scene.commit(&run, step).await;
     scene.clock.advance(LEASE - MICRO);
-    assert_eq!(scene.store.reclaim().await.unwrap(), []);
+    assert_eq!(scene.reclaim().await.unwrap(), []);
     assert_eq!(scene.store.workers().await.unwrap().len(), 1);
     scene.clock.advance(MICRO);
     assert_eq!(scene.store.workers().await.unwrap(), []);
-    let reclaimed = scene.store.reclaim().await.unwrap();
+    let reclaimed = scene.reclaim().await.unwrap();
     assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
     assert_eq!(reclaimed[0].head.status, RunStatus::Queued);
     assert_eq!(reclaimed[0].head.available_at, Some(scene.now()));
     assert_eq!(reclaimed[0].steps[0].wait, Some(Wait::Worker));
-    assert_eq!(scene.store.reclaim().await.unwrap(), []);
+    assert_eq!(scene.reclaim().await.unwrap(), []);
     let last = scene.events(run.id).await.pop().unwrap();
     assert_eq!((&*last.kind, &last.data["reason"]), ("step.interrupted", &"worker w died".into()));
 }
@@ -163,7 +163,7 @@ pub async fn a_heartbeat_renews(scene: Scene) {
     for _ in 0..3 {
         scene.clock.advance(LEASE - MICRO);
         scene.heartbeat(worker).await;
-        assert_eq!(scene.store.reclaim().await.unwrap(), []);
+        assert_eq!(scene.reclaim().await.unwrap(), []);
     }
     let info = scene.store.workers().await.unwrap().remove(0);
     assert_eq!((info.id, &*info.name, info.running), (worker, "w", 2));
@@ -174,12 +174,35 @@ pub async fn a_heartbeat_renews(scene: Scene) {
     assert_eq!(scene.store.workers().await.unwrap()[0].running, 0);
 }
 
+/// Only what was seen is reclaimed: a worker that has sent a heartbeat since keeps its runs, though the clock stands still.
+pub async fn a_heartbeat_that_came_meanwhile_counts(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let mut seen = vec![scene.store.heartbeats().await.unwrap()];
+    assert_eq!(seen[0].workers.iter().map(|last| (last.worker, last.lease)).collect::<Vec<_>>(), [(worker, LEASE)]);
+    assert!(!seen[0].has_orphans);
+    for _ in 0..3 {
+        scene.heartbeat(worker).await;
+        let now = scene.store.heartbeats().await.unwrap();
+        for before in &seen {
+            assert_ne!(before.workers, now.workers, "heartbeats at one time are told apart");
+            assert_eq!(scene.store.reclaim(before.workers.clone()).await.unwrap(), []);
+        }
+        seen.push(now);
+    }
+    let last = seen.pop().unwrap();
+    let reclaimed = scene.store.reclaim(last.workers.clone()).await.unwrap();
+    assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
+    assert_eq!(scene.store.reclaim(last.workers).await.unwrap(), [], "it is gone");
+    fenced_off(&scene, worker, &run).await;
+}
+
 /// A worker that was taken for dead can do nothing more, and its old writes are refused.
 pub async fn a_worker_taken_for_dead_is_fenced_off(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     scene.clock.advance(LEASE);
-    scene.store.reclaim().await.unwrap();
+    scene.reclaim().await.unwrap();
     fenced_off(&scene, worker, &run).await;
     let next = scene.worker("next").await;
     let again = scene.claim_one(next).await;
@@ -247,7 +270,7 @@ pub async fn a_second_worker(scene: Scene) {
         scene.clock.advance(LEASE - SECOND);
         scene.heartbeat(second).await;
         scene.clock.advance(SECOND);
-        assert_eq!(scene.store.reclaim().await.unwrap().len(), 1);
+        assert_eq!(scene.reclaim().await.unwrap().len(), 1);
         scene.heartbeat(second).await;
     } else {
         assert_eq!(alive, [second]);
@@ -270,7 +293,7 @@ pub async fn two_workers_of_one_name(scene: Scene) {
         scene.clock.advance(LEASE - SECOND);
         scene.heartbeat(second).await;
         scene.clock.advance(SECOND);
-        let reclaimed = scene.store.reclaim().await.unwrap();
+        let reclaimed = scene.reclaim().await.unwrap();
         assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
         assert_eq!(scene.heartbeat(second).await.held, [other.id]);
         scene.complete(&other).await;
@@ -297,7 +320,7 @@ async fn die(scene: &Scene, run: &Run) -> Run {
     assert_eq!(held.id, run.id);
     scene.commit(&held, step).await;
     scene.clock.advance(LEASE);
-    let mut reclaimed = scene.store.reclaim().await.unwrap();
+    let mut reclaimed = scene.reclaim().await.unwrap();
     assert_eq!(reclaimed.len(), 1);
     reclaimed.remove(0)
 }

@@ -169,7 +169,7 @@ pub async fn a_cancel_outlives_its_worker(scene: Scene) {
     scene.commit(&run, step).await;
     scene.cancel(&run, CancelMode::Stop).await;
     scene.clock.advance(crate::scene::LEASE);
-    let reclaimed = scene.store.reclaim().await.unwrap();
+    let reclaimed = scene.reclaim().await.unwrap();
     assert_eq!(reclaimed[0].head.status, RunStatus::Cancelled);
     assert_eq!(reclaimed[0].head.cancel, None);
 }

@@ -109,7 +109,7 @@ pub async fn a_takeover_needs_the_same(scene: Scene) {
     let run = queue(&scene, &["forge:1"], 0).await;
     assert_eq!(given(&scene, worker, &["forge:1"]).await, [run.id]);
     scene.clock.advance(LEASE + Duration::from_micros(1));
-    let reclaimed = scene.store.reclaim().await.unwrap();
+    let reclaimed = scene.reclaim().await.unwrap();
     assert_eq!(reclaimed.iter().map(|run| run.requires.clone()).collect::<Vec<_>>(), [names(&["forge:1"])]);
     let next = scene.worker("x").await;
     assert_eq!(given(&scene, next, &["forge:2"]).await, []);

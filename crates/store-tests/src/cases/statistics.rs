@@ -83,7 +83,7 @@ pub async fn recoveries_are_counted(scene: Scene) {
     let dies = scene.worker("dies").await;
     scene.start(dies, &plan("a", &["one"])).await;
     scene.clock.advance(LEASE * 2);
-    assert_eq!(scene.store.reclaim().await.unwrap().len(), 1);
+    assert_eq!(scene.reclaim().await.unwrap().len(), 1);
     let found = counts(&scene, Span::All, Timestamp::from_micros(0)).await;
     assert_eq!(found, Counts::from([((0, "a".to_owned(), Outcome::Recovered, 0), 1)]));
 }

@@ -111,5 +111,5 @@ pub async fn hints_come(scene: Scene) {
         assert!(tries > 0, "a heartbeat changes no run");
     }
     scene.clock.advance(crate::scene::LEASE);
-    heard(&mut hints.work, "the end of a lease", scene.store.reclaim()).await;
+    heard(&mut hints.work, "the end of a lease", scene.reclaim()).await;
 }

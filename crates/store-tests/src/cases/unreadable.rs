@@ -141,8 +141,8 @@ pub async fn an_unreadable_run_of_a_dead_worker_is_left(scene: Scene) {
     let good = scene.start(lost, &plan("a", &["one", "two"])).await;
     scene.damage("UPDATE {schema}runs SET parameters = 'x' WHERE id = {id}", bad.id);
     scene.clock.advance(LEASE + SECOND);
-    assert_eq!(ids(&scene.store.reclaim().await.unwrap()), [good.id]);
-    assert_eq!(scene.store.reclaim().await.unwrap(), []);
+    assert_eq!(ids(&scene.reclaim().await.unwrap()), [good.id]);
+    assert_eq!(scene.reclaim().await.unwrap(), []);
     let worker = scene.worker("w").await;
     assert_eq!(scene.claim_ids(worker, 10).await, [good.id]);
     assert_eq!(scene.heartbeat(worker).await.held, [good.id]);

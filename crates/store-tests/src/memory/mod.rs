@@ -21,8 +21,8 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Hints, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
-    WorkerInfo, refuse_nul,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
+    Submission, Submitted, WorkerInfo, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
@@ -112,12 +112,15 @@ impl Store for MemoryStore {
         self.free(|state, now| state.deregister(worker, now))
     }
 
-    async fn reclaim(&self) -> Result<Vec<Run>, StoreError> {
-        let expired = self.read(|state| state.expired(self.clock.now()));
-        if expired.is_empty() {
+    async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
+        Ok(self.read(State::heartbeats))
+    }
+
+    async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+        if self.read(|state| state.still_silent(&silent)).is_empty() {
             return Ok(Vec::new());
         }
-        self.free(State::reclaim)
+        self.free(|state, now| state.reclaim(&silent, now))
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {

@@ -1,7 +1,7 @@
 //! Workers: their lives and their leases.
 
 use surefoot::statistics::Outcome;
-use surefoot::store::{Heartbeat, NewWorker, WorkerInfo};
+use surefoot::store::{Heartbeat, Heartbeats, LastHeartbeat, NewWorker, WorkerInfo};
 use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
 
 use super::state::{State, Worker};
@@ -21,7 +21,7 @@ impl State {
 
     pub(super) fn heartbeat(&mut self, id: WorkerId, now: Timestamp) -> Result<Heartbeat, StoreError> {
         let worker = self.workers.get_mut(&id).ok_or(StoreError::LeaseLost)?;
-        worker.info.heartbeat_at = now;
+        worker.info.heartbeat_at = LastHeartbeat::time_after(worker.info.heartbeat_at, now);
         worker.info.expires_at = now + worker.lease;
         let cancels = self.held_by(id).filter_map(|run| Some((run.id, run.head.cancel?))).collect();
         let held = self.held_by(id).map(|run| run.id).collect();
@@ -35,13 +35,26 @@ impl State {
         }
     }
 
-    pub(super) fn reclaim(&mut self, now: Timestamp) -> Result<Vec<Run>, StoreError> {
-        self.bury(self.expired(now), now)
+    pub(super) fn heartbeats(&self) -> Heartbeats {
+        let last = |worker: &Worker| LastHeartbeat {
+            worker: worker.info.id,
+            at: worker.info.heartbeat_at,
+            lease: worker.lease,
+        };
+        // A worker's end interrupts its runs in the same moment.
+        Heartbeats { workers: self.workers.values().map(last).collect(), has_orphans: false }
     }
 
-    /// Workers whose lease has run out.
-    pub(super) fn expired(&self, now: Timestamp) -> Vec<WorkerId> {
-        self.workers.values().filter(|worker| worker.info.expires_at <= now).map(|worker| worker.info.id).collect()
+    pub(super) fn reclaim(&mut self, silent: &[LastHeartbeat], now: Timestamp) -> Result<Vec<Run>, StoreError> {
+        self.bury(self.still_silent(silent), now)
+    }
+
+    /// Those of these workers that have sent no heartbeat since.
+    pub(super) fn still_silent(&self, silent: &[LastHeartbeat]) -> Vec<WorkerId> {
+        let is_silent = |last: &&LastHeartbeat| {
+            self.workers.get(&last.worker).is_some_and(|worker| worker.info.heartbeat_at == last.at)
+        };
+        silent.iter().filter(is_silent).map(|last| last.worker).collect()
     }
 
     /// Those whose lease holds, the one that has lived longest first.

@@ -16,7 +16,7 @@ use surefoot::{
 
 use super::op::{Act, Draft, Op};
 use crate::scene::{LEASE, WORK, begin, first, names};
-use crate::{MemoryStore, Scene};
+use crate::{MemoryStore, Scene, reclaim_expired};
 
 const OTHER_WORK: &str = "test.other";
 const FORGE: &str = "forge:1";
@@ -67,7 +67,7 @@ impl World {
                 self.same(async |store| store.deregister_worker(worker).await).await?;
             }
             Op::Reclaim => {
-                self.same(async |store| store.reclaim().await).await?;
+                self.same(async |store| reclaim_expired(store).await).await?;
             }
             Op::Cancel { .. } | Op::Retry { .. } | Op::Answer { .. } => self.person(op).await?,
             Op::Pause { .. } | Op::Limit { .. } | Op::Retain { .. } | Op::Prune => self.upkeep(op).await?,

@@ -1,1 +1,0 @@
-SELECT id, name FROM workers WHERE expires_at <= ?1;

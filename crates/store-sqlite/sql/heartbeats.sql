@@ -1,0 +1,2 @@
+-- The last heartbeat of every worker.
+SELECT id, heartbeat_at, lease FROM workers;

@@ -1,0 +1,2 @@
+-- A worker that has sent no heartbeat since this one.
+SELECT id, name FROM workers WHERE id = ?1 AND heartbeat_at = ?2;
