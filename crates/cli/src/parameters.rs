@@ -54,17 +54,30 @@ fn known(key: &str, schema: &Value) -> Result<(), Failure> {
     Err(Failure::usage(message).hint(format!("it has {}", near::quoted(&names).join(", "))))
 }
 
-/// A string stays a string where the schema allows one; otherwise the text is read as JSON, and left as it is when it is
-/// none: the schema's own complaint is then the best one.
+/// A string stays a string where the schema allows one. Otherwise the text is read as JSON, and left as it is when it is none:
+/// the schema's own complaint is then the best one.
 fn typed(text: &str, schema: Option<&Value>) -> Value {
     let string = || Value::String(text.to_owned());
     if schema.is_some_and(allows_string) {
         return string();
     }
-    match serde_json::from_str(text) {
+    match serde_json::from_str::<Value>(text) {
         Ok(Value::String(_)) | Err(_) => string(),
+        // `1.10` is a number only where the schema says so; 1.1 is something else.
+        Ok(Value::Number(number)) if number.to_string() != text && !wants_number(schema) => string(),
+        // More digits than a number keeps: the schema refuses the text, with the name of the parameter.
+        Ok(Value::Number(number)) if is_rounded(text, &number) => string(),
         Ok(value) => value,
     }
+}
+
+fn wants_number(schema: Option<&Value>) -> bool {
+    schema.is_some_and(|schema| schema.get("type").is_some() || schema.get("enum").is_some())
+}
+
+/// Whether a whole number was too long to be kept.
+fn is_rounded(text: &str, number: &serde_json::Number) -> bool {
+    number.is_f64() && text.trim_start_matches('-').chars().all(|letter| letter.is_ascii_digit())
 }
 
 fn allows_string(schema: &Value) -> bool {
@@ -103,6 +116,12 @@ mod tests {
         check("tags=[\"a\", 1]", json!(["a", 1]));
         check("size=1", json!("1"));
         check("any={\"a\": null}", json!({ "a": null }));
+        check("any=1", json!(1));
+        check("any=true", json!(true));
+        for text in ["1.10", "1e10", "007", "12345678901234567890123", "-0", "1.0e0"] {
+            check(&format!("any={text}"), json!(text));
+        }
+        check("port=12345678901234567890123", json!("12345678901234567890123"));
         check("any=\"quoted\"", json!("\"quoted\""));
     }
 

@@ -1,17 +1,27 @@
-//! Expressions in workflow files: `${{ parameters.name }}`, as in GitHub Actions and Backstage.
+//! Expressions in workflow files: `${{ parameters.name }}`, as in GitHub Actions.
 //!
-//! The language between the braces is MiniJinja's: paths, literals, comparisons, `and`/`or`/`not`, filters. A string that
-//! is one expression and nothing else takes the expression's value with its type; any other string takes its text.
-//! What is undefined is an error, never an empty string.
+//! Operators, conversions and functions are those of GitHub Actions; the filters, tests and arithmetic of MiniJinja are there
+//! too. A string that is one expression and nothing else takes the expression's value with its type; any other string takes
+//! its text, in JSON notation. What is undefined is an error, never an empty string.
 
+mod conversions;
+mod functions;
 pub mod language;
+mod segments;
+#[cfg(test)]
+mod table_tests;
+mod translate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use minijinja::{Environment, Expression};
+use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use segments::Segment;
+pub(crate) use translate::Path;
+use translate::{Names, Translated, translate};
 
 use crate::limits::{LimitError, MAX_VALUE_BYTES, check_condition, check_text, check_value};
 
@@ -55,7 +65,11 @@ pub struct ExpressionError {
 /// An expression that does more work than this is one that would not end in a reasonable time.
 const FUEL: u64 = 1_000_000;
 
-static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| language::environment(FUEL));
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = language::environment(FUEL);
+    functions::add_to(&mut environment);
+    environment
+});
 
 /// Replaces every expression in `value`, at any depth.
 ///
@@ -78,12 +92,30 @@ pub fn render(text: &str, scope: &Scope) -> Result<String, ExpressionError> {
     if !text.contains("${{") {
         return Ok(text.to_owned());
     }
-    render_to_text(text, scope.value()?)
+    render_to_text(text, &scope.value()?)
 }
 
-fn render_to_text(text: &str, scope: minijinja::Value) -> Result<String, ExpressionError> {
+fn render_to_text(text: &str, scope: &minijinja::Value) -> Result<String, ExpressionError> {
+    let mut rendered = String::new();
+    for segment in split(text)? {
+        match segment {
+            Segment::Literal(literal) => rendered.push_str(literal),
+            Segment::Expression(expression) => {
+                let value = evaluate(expression, text, scope)?;
+                rendered.push_str(&conversions::to_text(&value).map_err(|error| failure(text, &error))?);
+            }
+        }
+        if rendered.len() > MAX_VALUE_BYTES {
+            return Err(beyond(text, &LimitError::Output(MAX_VALUE_BYTES)));
+        }
+    }
+    Ok(rendered)
+}
+
+/// The parts of a text that is within the limits.
+fn split(text: &str) -> Result<Vec<Segment<'_>>, ExpressionError> {
     check_text(text).map_err(|limit| beyond(text, &limit))?;
-    language::render(&ENVIRONMENT, text, scope, MAX_VALUE_BYTES).map_err(|error| failure(text, &error))
+    segments::split(text).ok_or_else(|| wrong(text, "an expression has no end: close it with `}}`".to_owned()))
 }
 
 /// The value of a step's `if:`, which may be written with or without `${{ }}`.
@@ -92,7 +124,7 @@ fn render_to_text(text: &str, scope: minijinja::Value) -> Result<String, Express
 /// Says why there is no value.
 pub fn truthy(condition: &str, scope: &Scope) -> Result<bool, ExpressionError> {
     let value = evaluate(bare(condition), condition, &scope.value()?)?;
-    Ok(value.is_true())
+    Ok(conversions::is_truthy(&value))
 }
 
 pub(crate) fn mentions(value: &Value) -> bool {
@@ -117,62 +149,107 @@ fn render_in(value: &Value, scope: &minijinja::Value) -> Result<Value, Expressio
 }
 
 fn render_text(text: &str, scope: &minijinja::Value) -> Result<Value, ExpressionError> {
-    let Some(expression) = sole_expression(text) else {
-        return render_to_text(text, scope.clone()).map(Value::String);
+    if !text.contains("${{") {
+        return Ok(text.into());
+    }
+    let [Segment::Expression(expression)] = split(text)?[..] else {
+        return render_to_text(text, scope).map(Value::String);
     };
     let value = evaluate(expression, text, scope)?;
     language::to_json(&value).map_err(|error| failure(text, &error))
 }
 
 fn evaluate(expression: &str, text: &str, scope: &minijinja::Value) -> Result<minijinja::Value, ExpressionError> {
-    let compiled = compile(expression, text)?;
+    let source = translated(expression, text, scope)?.source;
+    let compiled = ENVIRONMENT.compile_expression(&source).map_err(|error| failure(text, &error))?;
     let value = compiled.eval(scope.clone()).map_err(|error| failure(text, &error))?;
     if value.is_undefined() {
-        return Err(ExpressionError { source_text: text.to_owned(), message: "undefined value".to_owned() });
+        return Err(wrong(text, "undefined value".to_owned()));
     }
     Ok(value)
 }
 
-fn compile<'a>(expression: &'a str, text: &str) -> Result<Expression<'a, 'a>, ExpressionError> {
+fn translated(expression: &str, text: &str, names: &dyn Names) -> Result<Translated, ExpressionError> {
     check_condition(expression).map_err(|limit| beyond(text, &limit))?;
-    ENVIRONMENT.compile_expression(expression).map_err(|error| failure(text, &error))
+    translate(expression, names).map_err(|message| wrong(text, message))
 }
 
-/// The inside of a text that is one expression and nothing else.
-fn sole_expression(text: &str) -> Option<&str> {
-    let inside = text.strip_prefix("${{")?.strip_suffix("}}")?;
-    (!inside.contains("${{") && !inside.contains("}}")).then(|| inside.trim())
+/// The names of a value are its own.
+impl Names for minijinja::Value {
+    fn has(&self, path: &[String], name: &str) -> Option<bool> {
+        let mut value = self.clone();
+        for step in path {
+            value = value.get_attr(step).ok()?;
+        }
+        Some(value.get_attr(name).is_ok_and(|value| !value.is_undefined()))
+    }
 }
 
+/// The inside of a condition that is written as one expression, or the condition itself.
 fn bare(condition: &str) -> &str {
-    sole_expression(condition.trim()).unwrap_or(condition).trim()
+    let condition = condition.trim();
+    match segments::split(condition).as_deref() {
+        Some([Segment::Expression(expression)]) => expression,
+        _ => condition,
+    }
 }
 
-/// Every path that the expressions of `value` read, such as `steps.build.output`.
-pub(crate) fn references(value: &Value) -> Result<BTreeSet<String>, ExpressionError> {
+/// Names that are known before a run: parameters, when the workflow's schema lists them, and the ids of earlier steps.
+pub(crate) struct KnownNames<'a> {
+    pub(crate) parameters: Option<&'a BTreeSet<&'a str>>,
+    pub(crate) steps: &'a BTreeSet<&'a str>,
+}
+
+impl Names for KnownNames<'_> {
+    fn has(&self, path: &[String], name: &str) -> Option<bool> {
+        match path {
+            [root] if root == "parameters" => Some(self.parameters?.contains(name)),
+            [root] if root == "steps" => Some(self.steps.contains(name)),
+            _ => None,
+        }
+    }
+}
+
+/// Every path that the expressions of `value` read, such as `steps.build.output`. What cannot be compiled is an error.
+pub(crate) fn references(value: &Value, names: &KnownNames<'_>) -> Result<BTreeSet<Path>, ExpressionError> {
     let mut paths = BTreeSet::new();
-    collect(value, &mut paths)?;
+    collect(value, names, &mut paths)?;
     Ok(paths)
 }
 
 /// Every path that a step's `if:` reads.
-pub(crate) fn condition_references(condition: &str) -> Result<BTreeSet<String>, ExpressionError> {
-    let compiled = compile(bare(condition), condition)?;
-    Ok(compiled.undeclared_variables(true).into_iter().collect())
+pub(crate) fn condition_references(condition: &str, names: &KnownNames<'_>) -> Result<BTreeSet<Path>, ExpressionError> {
+    expression_references(bare(condition), condition, names)
 }
 
-fn collect(value: &Value, paths: &mut BTreeSet<String>) -> Result<(), ExpressionError> {
+fn expression_references(
+    expression: &str,
+    text: &str,
+    names: &KnownNames<'_>,
+) -> Result<BTreeSet<Path>, ExpressionError> {
+    let Translated { source, paths } = translated(expression, text, names)?;
+    ENVIRONMENT.compile_expression(&source).map_err(|error| failure(text, &error))?;
+    Ok(paths)
+}
+
+fn collect(value: &Value, names: &KnownNames<'_>, paths: &mut BTreeSet<Path>) -> Result<(), ExpressionError> {
     match value {
         Value::String(text) if text.contains("${{") => {
-            check_text(text).map_err(|limit| beyond(text, &limit))?;
-            let template = ENVIRONMENT.template_from_str(text).map_err(|error| failure(text, &error))?;
-            paths.extend(template.undeclared_variables(true));
+            for segment in split(text)? {
+                if let Segment::Expression(expression) = segment {
+                    paths.extend(expression_references(expression, text, names)?);
+                }
+            }
             Ok(())
         }
-        Value::Array(items) => items.iter().try_for_each(|item| collect(item, paths)),
-        Value::Object(fields) => fields.values().try_for_each(|field| collect(field, paths)),
+        Value::Array(items) => items.iter().try_for_each(|item| collect(item, names, paths)),
+        Value::Object(fields) => fields.values().try_for_each(|field| collect(field, names, paths)),
         _ => Ok(()),
     }
+}
+
+fn wrong(text: &str, message: String) -> ExpressionError {
+    ExpressionError { source_text: shortened(text), message }
 }
 
 /// A text that is refused for a limit. It may be very long: the message quotes its beginning.
@@ -243,6 +320,8 @@ mod tests {
     fn references_name_what_is_read() {
         let value = json!({ "a": "${{ parameters.name }}", "b": ["${{ steps.create.output.url }}"] });
         let expect = ["parameters.name", "steps.create.output.url"].map(str::to_owned);
-        assert_eq!(references(&value).unwrap(), BTreeSet::from(expect));
+        let names = KnownNames { parameters: None, steps: &BTreeSet::from(["create"]) };
+        let found = references(&value, &names).unwrap().into_iter().map(|path| path.join("."));
+        assert_eq!(found.collect::<BTreeSet<_>>(), BTreeSet::from(expect));
     }
 }

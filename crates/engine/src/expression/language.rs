@@ -10,6 +10,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
+use super::conversions::to_text;
 use crate::limits::{LimitError, MAX_VALUE_BYTES};
 
 /// Macros, loops and statements within each other while rendering. The engine's own limit of 500 is too deep for a worker's stack.
@@ -37,6 +38,7 @@ pub fn environment(fuel: u64) -> Environment<'static> {
     environment.set_formatter(format_bounded);
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", string);
+    environment.add_filter("join", join);
     environment.add_filter("pprint", pprint);
     // A namespace can hold itself, and whatever visits it then never ends.
     environment.remove_global("namespace");
@@ -68,11 +70,12 @@ pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Error> {
     serde_json::to_value(value).map_err(invalid)
 }
 
+/// Writes a value as texts have it: JSON notation, so that `true` is no `True`.
 fn format_bounded(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    if value.as_object().is_some() {
-        text_of(format_args!("{value}"))?;
+    if value.as_str().is_some() || value.is_undefined() {
+        return minijinja::escape_formatter(out, state, value);
     }
-    minijinja::escape_formatter(out, state, value)
+    out.write_str(&to_text(value)?).map_err(Error::from)
 }
 
 fn tojson(value: &Value, indent: Option<Value>, args: Kwargs) -> Result<Value, Error> {
@@ -96,11 +99,14 @@ fn tojson(value: &Value, indent: Option<Value>, args: Kwargs) -> Result<Value, E
     minijinja::filters::tojson(value, indent, Kwargs::from_iter([] as [(&str, Value); 0]))
 }
 
-fn string(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
-    if value.as_object().is_some() {
-        return text_of(format_args!("{value}")).map(Value::from);
-    }
-    minijinja::filters::string(state, value)
+fn string(value: &Value) -> Result<Value, Error> {
+    // A text stays the same value, with its marks.
+    if value.as_str().is_some() { Ok(value.clone()) } else { to_text(value).map(Value::from) }
+}
+
+/// The items of a list as one text; the engine's own filter has no separator unless one is given.
+fn join(list: Value, separator: Option<String>) -> Result<String, Error> {
+    super::functions::join(list, Some(separator.unwrap_or_default()))
 }
 
 fn pprint(value: &Value) -> Result<String, Error> {

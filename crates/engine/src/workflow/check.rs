@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::secrets::{marks_anything, secrets};
 use super::{StepPlan, Workflow, WorkflowError};
+use crate::expression::{self, KnownNames, Path};
 use crate::limits::check_value;
-use crate::{MAX_REQUIRED, expression, nul};
+use crate::{MAX_REQUIRED, nul};
 
 /// A parameter that does not fit the workflow's schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +104,9 @@ fn references(
     parameters: Option<&BTreeSet<&str>>,
     earlier: &BTreeSet<&str>,
 ) -> Result<(), WorkflowError> {
-    let used = expression::references(value).map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
+    let names = KnownNames { parameters, steps: earlier };
+    let used =
+        expression::references(value, &names).map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
     used.iter().try_for_each(|path| reference(place, path, parameters, earlier))
 }
 
@@ -113,7 +116,8 @@ fn condition_references(
     parameters: Option<&BTreeSet<&str>>,
     earlier: &BTreeSet<&str>,
 ) -> Result<(), WorkflowError> {
-    let used = expression::condition_references(condition)
+    let names = KnownNames { parameters, steps: earlier };
+    let used = expression::condition_references(condition, &names)
         .map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
     used.iter().try_for_each(|path| reference(place, path, parameters, earlier))
 }
@@ -121,12 +125,14 @@ fn condition_references(
 /// Refuses `parameters.nmae` and `steps.not_yet.output` when the workflow is read, not when the step is reached.
 fn reference(
     place: &str,
-    path: &str,
+    path: &Path,
     parameters: Option<&BTreeSet<&str>>,
     earlier: &BTreeSet<&str>,
 ) -> Result<(), WorkflowError> {
-    let mut parts = path.split('.');
-    let (root, first) = (parts.next().unwrap_or_default(), parts.next());
+    let mut parts = path.iter().map(String::as_str);
+    let root = parts.next().unwrap_or_default();
+    let first = parts.next();
+    let path = path.join(".");
     let fault = match (root, first) {
         ("run", _) | ("parameters" | "steps", None) => None,
         ("parameters", Some(name)) => parameters

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Backoff, OnInterrupt, RetryPolicy, StepPlan, Workflow, WorkflowError, check, title_of};
+use super::{Backoff, OnInterrupt, RetryPolicy, StepPlan, Workflow, WorkflowError, check, title_of, yaml_numbers};
 use crate::{Digest, format_duration, parse_duration};
 
 /// The file as it is written. Every field that it may have is here; any other is refused.
@@ -93,6 +93,7 @@ pub(super) fn from_yaml(text: &str) -> Result<Workflow, WorkflowError> {
     // `y`, `no` and `on` are words, as YAML 1.2 has it; only `true` and `false` are not.
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     let document = serde_saphyr::from_str_with_options::<Document>(text, options).map_err(syntax)?;
+    yaml_numbers::check(text)?;
     build(document)
 }
 

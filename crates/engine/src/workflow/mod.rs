@@ -9,6 +9,7 @@ mod document;
 mod forecast;
 pub(crate) mod literal_hosts;
 mod secrets;
+mod yaml_numbers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
