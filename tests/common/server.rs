@@ -30,7 +30,7 @@ impl Server {
     pub(crate) fn start_at(place: &Place, port: u16, more: &[&str]) -> Self {
         Self::run(place, port, more, |args| {
             let mut command = place.command(args);
-            command.env("LEDGER", place.path("ledger"));
+            command.env("LEDGER", place.path("ledger")).env("SUREFOOT_WORKER_PASS_ENVIRONMENT", "LEDGER");
             command
         })
     }

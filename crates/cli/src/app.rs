@@ -1,10 +1,12 @@
 //! What every command starts from: the settings and how to open the store.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use surefoot::{Client, Secret, SecretKeys, Store, WorkerOptions, Workflow};
+use surefoot_initializer::process;
 use surefoot_sqlite::SqliteStore;
 use surefoot_telemetry::Telemetry;
 use tokio::runtime::Handle;
@@ -14,7 +16,7 @@ use crate::config::Settings;
 use crate::credentials::EnvironmentAndFiles;
 use crate::errors::{Failure, unusable};
 use crate::place::Place;
-use crate::{key_file, out, shipped, workspaces};
+use crate::{capacity, key_file, out, shipped, workspaces};
 
 /// One invocation of the program.
 #[derive(Clone, Debug)]
@@ -31,7 +33,9 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(global: &Global, steps: &Handle) -> Result<Self, Failure> {
         let diagnostics = global.verbose > 0 || std::env::var_os("RUST_LOG").is_some();
-        Ok(Self { settings: Settings::load(global)?, json: global.json, steps: steps.clone(), diagnostics })
+        let settings = Settings::load(global)?;
+        process::pass_environment(settings.pass_environment.clone());
+        Ok(Self { settings, json: global.json, steps: steps.clone(), diagnostics })
     }
 
     /// Opens the store, and makes it when there is none.
@@ -93,7 +97,7 @@ impl App {
         };
         Ok(WorkerOptions {
             name,
-            concurrency: self.settings.concurrency.unwrap_or(defaults.concurrency),
+            concurrency: capacity::slots(self.settings.concurrency.unwrap_or(defaults.concurrency)),
             grace: self.grace(),
             credentials: Arc::new(
                 EnvironmentAndFiles::new(self.settings.credentials.clone())
@@ -160,9 +164,9 @@ pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-#[expect(clippy::disallowed_methods, reason = "before anything runs")]
+/// Makes a folder for this user alone: what a store and workspaces hold is nobody else's.
 fn make_dir(path: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(path).map_err(|error| {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         unusable("make the folder", path, &error).hint("--data-dir names another place for what Surefoot keeps")
     })
 }

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     /// Runs that a worker holds at once; `None` for the engine's own default.
     pub(crate) concurrency: Option<usize>,
+    /// Environment variables that commands get besides the usual ones.
+    pub(crate) pass_environment: Vec<String>,
     /// How long steps may go on after the first signal; `None` for the engine's own default.
     pub(crate) grace: Option<Duration>,
     /// Limits that a worker gives to queues when it starts.
@@ -128,6 +130,8 @@ struct TemplatesTable {
 struct WorkerTable {
     concurrency: Option<usize>,
     grace: Option<String>,
+    #[serde(default)]
+    pass_environment: Vec<String>,
 }
 
 /// `[secrets]`: what secret parameters are encrypted with.
@@ -179,6 +183,7 @@ impl Settings {
             address: global.store.clone().or(file.store),
             is_store_named: global.store.is_some(),
             concurrency: file.worker.concurrency,
+            pass_environment: passed(file.worker.pass_environment),
             grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
             queues: file.queues,
             credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
@@ -219,6 +224,13 @@ impl Settings {
         self.grace = grace.or(self.grace);
         Ok(())
     }
+}
+
+/// The variables that the configuration file passes to commands, and those of `SUREFOOT_WORKER_PASS_ENVIRONMENT`.
+fn passed(mut names: Vec<String>) -> Vec<String> {
+    let more = std::env::var("SUREFOOT_WORKER_PASS_ENVIRONMENT").unwrap_or_default();
+    names.extend(more.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+    names
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use surefoot::files;
 use surefoot::store::RunFilter;
 use surefoot::{
     Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle, WorkerOptions,
@@ -19,7 +20,7 @@ use crate::place::without_secret;
 use crate::queues;
 use crate::shipped;
 use crate::signals::Signals;
-use crate::{watchdog, workspaces};
+use crate::{capacity, watchdog, workspaces};
 
 /// A process that works when it can.
 #[derive(Debug)]
@@ -107,8 +108,13 @@ impl Host {
         let forge = Standing::establish(self.store.as_ref(), &self.app.settings).await?;
         let resources = Arc::new(forge.resources());
         let options = WorkerOptions { observer, resources, kept: self.kept.clone(), ..self.app.worker_options()? };
+        let temporary = self.app.workspaces().join("tmp");
+        let left_behind = files::blocking(move || workspaces::entries(&temporary)).await.unwrap_or_default();
         match Worker::start(self.store.clone(), self.handlers.clone(), options).await {
-            Ok(worker) => self.worker = Some(worker),
+            Ok(worker) => {
+                self.worker = Some(worker);
+                self.report_shortage();
+            }
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
@@ -117,9 +123,21 @@ impl Host {
         }
         if self.app.is_shared() {
             self.bury().await;
+        } else {
+            // This is the one worker of the store: what was there before it came was left by one that was killed.
+            let _next_time =
+                files::blocking(move || left_behind.iter().try_for_each(|left| workspaces::remove(left))).await;
         }
         queues::configure(self.store.as_ref(), &self.app.settings).await?;
         Ok(true)
+    }
+
+    /// Reports that limits of this process allow fewer runs at once than it is to hold.
+    fn report_shortage(&self) {
+        let wanted = self.app.settings.concurrency.unwrap_or(WorkerOptions::default().concurrency);
+        if let Some(shortage) = capacity::shortage(wanted) {
+            out::say(&format!("this worker holds {shortage}"));
+        }
     }
 
     /// What the dead of this host held is free at once: their leases need not run out first.

@@ -5,6 +5,7 @@
 mod app;
 mod args;
 mod audit;
+mod capacity;
 mod commands;
 mod config;
 mod credentials;
@@ -39,6 +40,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use surefoot_initializer::process;
 use tokio::runtime::Runtime;
 
 use app::App;
@@ -49,12 +52,20 @@ use place::without_secret_arguments;
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     diagnostics(cli.global.verbose);
+    protect_memory();
+    process::raise_descriptor_limit();
     run(&cli)
         .unwrap_or_else(|failure| {
             out::say(&without_secret_arguments(&failure.to_string(), arguments()));
             failure.exit
         })
         .into()
+}
+
+/// Keeps credentials out of core dumps, and this process's memory and environment from other processes of its user.
+fn protect_memory() {
+    let _no_core = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _no_dump = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// What clap says repeats words of the command line: one of them may be an address with a password in it.

@@ -38,7 +38,7 @@ pub(crate) fn run_command() -> RunCommand {
         let (program, arguments) = call.command.split_first().ok_or("there is no program to run")?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments);
-        process::without_inherited(&mut command, &process::SECRET_VARIABLES);
+        process::allow_environment(&mut command, &[]);
         command.envs(call.environment.iter().map(|(name, value)| (name, value)));
         let mut said = Vec::new();
         let ended = process::run(&mut command, Some(&call.input), &call.cancellation, |_, piece| {

@@ -96,7 +96,13 @@ fn signed(text: &str) -> Vec<WorkerId> {
     lines.filter_map(|(worker, _)| worker.parse().ok()).collect()
 }
 
-fn remove(folder: &Path) -> io::Result<()> {
+/// What is in a folder; nothing when it cannot be read.
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// Removes a folder, if there is one.
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

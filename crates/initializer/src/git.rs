@@ -79,6 +79,7 @@ pub enum GitError {
         /// Where it was to run.
         dir: PathBuf,
         /// What the system said.
+        #[source]
         error: io::Error,
     },
     /// It ran and failed.
@@ -342,8 +343,7 @@ impl Git {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("git");
-        process::without_inherited(&mut command, &["GIT_", "SSH_ASKPASS"]);
-        process::without_inherited(&mut command, &process::SECRET_VARIABLES);
+        process::allow_environment(&mut command, &["SSH_AUTH_SOCK"]);
         command.current_dir(&self.dir).envs(ENVIRONMENT);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         for setting in SETTINGS.into_iter().chain(self.settings.iter().map(String::as_str)) {

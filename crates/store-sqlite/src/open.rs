@@ -1,5 +1,7 @@
 //! Opens connections: the one that writes, and those that read.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,7 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
     let open = || -> Result<Connection, StoreError> {
         check_folder(path)?;
         let sql = |error: rusqlite::Error| store_error(&error);
+        make_private(path);
         let mut conn = Connection::open_with_flags(path, flags).map_err(sql)?;
         conn.busy_timeout(options.busy_timeout).map_err(sql)?;
         // Before the first write, which would be to a stranger's file.
@@ -33,6 +36,12 @@ pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection,
         Ok(conn)
     };
     open().map_err(|error| name_file(path, error))
+}
+
+/// Makes a new file for its owner alone; SQLite gives its log the same mode. What stands in the way SQLite says better.
+#[expect(clippy::disallowed_methods, reason = "makes a file where there is none, before the store is open")]
+fn make_private(path: &Path) {
+    let _there = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// A connection that reads. The writer's is open, so the file is there and is ours.

@@ -18,6 +18,9 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
     }
     add("server.workflows", settings.server.workflows.as_ref().map(|folder| folder.display().to_string()));
     add("worker.concurrency", settings.concurrency.map(|runs| runs.to_string()));
+    for name in &settings.pass_environment {
+        add("worker.pass_environment", Some(name.clone()));
+    }
     add("worker.grace", settings.grace.map(format_duration));
     for name in settings.queues.keys() {
         add("queues", Some(name.clone()));

@@ -22,7 +22,7 @@ const SECRETS: [(&str, &str); 7] = [
 
 fn with_secrets(place: &Place, args: &[&str]) -> Command {
     let mut command = place.command(args);
-    command.envs(SECRETS).env("HARMLESS", "seen");
+    command.envs(SECRETS).env("HARMLESS", "seen").env("SUREFOOT_WORKER_PASS_ENVIRONMENT", "HARMLESS,PGPASSWORD");
     command
 }
 

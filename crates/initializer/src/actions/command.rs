@@ -1,7 +1,9 @@
 //! `command.run`: runs a command, or the lines of a shell script, in the workspace.
 
 use std::collections::BTreeMap;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -47,12 +49,12 @@ pub(super) struct CommandRun;
 impl StepHandler for CommandRun {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: Input = context.input()?;
-        let output = OutputFile::new()?;
         let workspace = context.workspace().await?;
+        let output = OutputFile::beside(&workspace)?;
         let mut command = prepare(&context, &input, &workspace, &output)?;
         let mut log = Log::new(&context);
         let ended = process::run(&mut command, None, context.cancellation(), |stream, piece| log.push(stream, piece));
-        let ended = ended.await.map_err(|error| not_started(&input, &error))?;
+        let ended = ended.await.map_err(|error| not_started(&input, error))?;
         judge(ended, &log.finish())?;
         Ok(Output::new(blocking(move || output.read()).await?)?.into())
     }
@@ -66,7 +68,7 @@ fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &Outp
     let mut words = words(input)?.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
-    process::without_inherited(&mut command, &process::SECRET_VARIABLES);
+    process::allow_environment(&mut command, &[]);
     for (name, value) in &input.env {
         command.env(variable(name)?, text(|| format!("the environment variable `{name}`"), value)?);
     }
@@ -98,11 +100,13 @@ fn variable(name: &str) -> Result<&str, StepError> {
     Ok(name)
 }
 
-fn not_started(input: &Input, error: &io::Error) -> StepError {
+fn not_started(input: &Input, error: io::Error) -> StepError {
     let program = input.argv.as_ref().and_then(|argv| argv.first()).map_or("/bin/sh", String::as_str);
     match error.kind() {
         io::ErrorKind::NotFound => StepError::fatal(format!("there is no command `{program}` on this machine")),
-        _ => StepError::from(format!("cannot start `{program}`: {error}")),
+        // No process is left for this user.
+        io::ErrorKind::WouldBlock => StepError::shortage(format!("cannot start `{program}`: {error}")),
+        _ => StepError::caused_by(format!("cannot start `{program}`"), error),
     }
 }
 
@@ -173,13 +177,22 @@ fn log(context: &StepContext, room: &mut usize, line: String) {
     }
 }
 
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// The file in which a command may leave its output, in a folder of its own outside the workspace.
 struct OutputFile(TempDir);
 
 impl OutputFile {
-    fn new() -> Result<Self, StepError> {
-        let folder = tempfile::Builder::new().prefix("surefoot-").tempdir();
-        folder.map(Self).map_err(|error| format!("cannot make a folder for the command's output: {error}").into())
+    /// In the folder `tmp` beside the workspaces, which is emptied when a worker starts: one that is killed cannot clean up.
+    fn beside(workspace: &Path) -> Result<Self, StepError> {
+        let parent = workspace.with_file_name("tmp");
+        let made = private_folder(&parent).and_then(|()| {
+            let only_ours = Permissions::from_mode(0o700);
+            tempfile::Builder::new().prefix("output-").permissions(only_ours).tempdir_in(&parent)
+        });
+        made.map(Self).map_err(|error| StepError::caused_by("cannot make a folder for the command's output", error))
     }
 
     fn path(&self) -> std::path::PathBuf {

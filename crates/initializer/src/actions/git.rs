@@ -11,6 +11,7 @@ use super::blocking;
 use super::fields::Fields;
 use super::paths::{self, PathError};
 use crate::git::{Git, GitError, argument, token_host};
+use crate::process;
 
 const CLONE: Fields = Fields { required: &["url"], one_of: &[], optional: &["ref", "path", "credential"] };
 const COMMIT: Fields = Fields { required: &["message"], one_of: &[], optional: &["path", "author"] };
@@ -238,6 +239,7 @@ async fn one_line(git: &Git, args: &[&str]) -> Result<String, StepError> {
 /// What a person wrote wrongly stays wrong; what git met may pass.
 fn failed(error: GitError) -> StepError {
     match error {
+        error if process::meets_shortage(&error) => StepError::shortage(error),
         GitError::Argument { .. } | GitError::Missing | GitError::Address(AddressError::Denied { .. }) => {
             StepError::fatal(error)
         }

@@ -36,6 +36,7 @@ pub enum ForgeError {
         /// What was tried.
         what: String,
         /// What the system said.
+        #[source]
         error: std::io::Error,
     },
 }

@@ -38,8 +38,7 @@ impl Group {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot start /bin/sh: {error}")))?;
+            .spawn()?;
         let id = watchdog.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("the watchdog of a command ended at once"))?;
         Ok(Self { _lifeline: watchdog.stdin.take(), watchdog, id, ended: false })

@@ -3,7 +3,9 @@
 //!
 //! A process that leaves its group on purpose (`setsid`) is out of reach: it asked to be a daemon.
 
+mod environment;
 mod group;
+mod limits;
 mod lines;
 
 use std::future::Future;
@@ -18,7 +20,9 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use environment::{allow_environment, pass_environment};
 pub use group::Group;
+pub use limits::raise_descriptor_limit;
 pub use lines::Lines;
 
 /// How long a command that is told to stop may take to do so.
@@ -29,19 +33,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// How long output is awaited once all is killed. Only a process that left the group still holds the pipe then.
 const DRAIN: Duration = Duration::from_millis(500);
-
-/// What the names of environment variables that hold secrets of this process begin with; no command inherits them.
-/// `SUREFOOT_STORE` may have the database's password in it, the collector's headers a token.
-pub const SECRET_VARIABLES: [&str; 8] = [
-    "SUREFOOT_CREDENTIAL_",
-    "SUREFOOT_STORE",
-    "PGPASS",
-    "REDISCLI_AUTH",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
-    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
-];
 
 /// Where a piece of output came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +104,22 @@ pub async fn run(
 }
 
 fn spawn(command: &mut Command, group: &Group, with_input: bool) -> io::Result<Child> {
-    command
+    let child = command
         .process_group(group.id())
         .stdin(if with_input { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
+        .spawn()?;
+    limits::restore_for(child.id());
+    Ok(child)
+}
+
+/// Whether a command was not started because the system has no process left for this worker's user (`EAGAIN`).
+pub(crate) fn meets_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let no_process = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(no_process)
 }
 
 /// A command that does not read its input to the end closes the pipe: that is its affair.

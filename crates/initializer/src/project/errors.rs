@@ -5,6 +5,7 @@ use surefoot::{AddressError, StepError};
 use crate::forge::ForgeError;
 use crate::git::GitError;
 use crate::gitops::{FleetError, NameError};
+use crate::process;
 use crate::template::{LoadError, TemplateError};
 
 /// Turns the error of a part into that of a step.
@@ -14,7 +15,15 @@ pub(super) trait OrStep<T> {
 
 impl<T, E: IsFatal + std::error::Error + Send + Sync + 'static> OrStep<T> for Result<T, E> {
     fn or_step(self) -> Result<T, StepError> {
-        self.map_err(|error| if error.is_fatal() { StepError::fatal(error) } else { StepError::from(error) })
+        self.map_err(|error| {
+            if process::meets_shortage(&error) {
+                StepError::shortage(error)
+            } else if error.is_fatal() {
+                StepError::fatal(error)
+            } else {
+                StepError::from(error)
+            }
+        })
     }
 }
 
