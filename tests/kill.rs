@@ -56,7 +56,7 @@ fn check_project(place: &Place, name: &str, what: &str) {
         .expect("repositories")
         .map(|it| it.expect("entry").file_name())
         .collect::<Vec<_>>();
-    assert_eq!(names.len(), 2, "{what}: nothing is left beside the repositories: {names:?}");
+    assert_eq!(names.len(), 3, "{what}: nothing is left beside the repositories and the forge's mark: {names:?}");
 }
 
 /// Start, kill, start again ... each life a little longer, so that every project ends.
