@@ -12,7 +12,7 @@ use surefoot::store::{ClaimRequest, Claimed};
 use surefoot::{QueueLimits, RunId, StoreError, Timestamp};
 
 use super::{admit, person};
-use crate::error::{Failure, fault};
+use crate::error::Failure;
 use crate::row::{json, parse_required, time};
 use crate::sql;
 use crate::writer::Tx;
@@ -135,8 +135,9 @@ fn foreign_requirements(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<
     let live = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut foreign = BTreeSet::new();
     for requires in live {
-        let resources = parse_required(Some(&requires)).map_err(fault)?;
-        if !resources.is_subset(&request.resources) {
+        // What cannot be read is no worker's, and holds up no other run.
+        let is_offered = parse_required(Some(&requires)).is_ok_and(|required| required.is_subset(&request.resources));
+        if !is_offered {
             foreign.insert(requires);
         }
     }

@@ -54,3 +54,19 @@ async fn a_rate_that_is_given_later_counts_the_starts_before() {
     assert_eq!(claimed.runs.len(), 1);
     assert!(claimed.next_at.is_some_and(|at| at > store.now()));
 }
+
+/// A set of requirements that is damaged holds back its own run and no other.
+#[tokio::test]
+async fn requirements_that_cannot_be_read_hold_up_no_other_run() {
+    let (_folder, path, store) = new_store();
+    let worker = register(&store, "w").await;
+    let (damaged, sound) = (draft(&store), draft(&store));
+    store.submit(queued(&store, &damaged)).await.unwrap();
+    store.submit(queued(&store, &sound)).await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let changed = other.execute("UPDATE runs SET requires = '[1' WHERE id = ?1", [damaged.id.as_bytes()]).unwrap();
+    assert_eq!(changed, 1);
+    let actions = Arc::new(BTreeSet::from(["test.work".to_owned()]));
+    let claimed = store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
+    assert_eq!(claimed.runs.iter().map(|run| run.id).collect::<Vec<_>>(), [sound.id]);
+}
