@@ -19,7 +19,7 @@ use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use segments::Segment;
+pub use segments::{Segment, split as split_expressions};
 pub(crate) use translate::Path;
 use translate::{Names, Translated, translate};
 
@@ -115,7 +115,7 @@ fn render_to_text(text: &str, scope: &minijinja::Value) -> Result<String, Expres
 /// The parts of a text that is within the limits.
 fn split(text: &str) -> Result<Vec<Segment<'_>>, ExpressionError> {
     check_text(text).map_err(|limit| beyond(text, &limit))?;
-    segments::split(text).ok_or_else(|| wrong(text, "an expression has no end: close it with `}}`".to_owned()))
+    split_expressions(text).ok_or_else(|| wrong(text, "an expression has no end: close it with `}}`".to_owned()))
 }
 
 /// The value of a step's `if:`, which may be written with or without `${{ }}`.
@@ -188,7 +188,7 @@ impl Names for minijinja::Value {
 /// The inside of a condition that is written as one expression, or the condition itself.
 fn bare(condition: &str) -> &str {
     let condition = condition.trim();
-    match segments::split(condition).as_deref() {
+    match split_expressions(condition).as_deref() {
         Some([Segment::Expression(expression)]) => expression,
         _ => condition,
     }

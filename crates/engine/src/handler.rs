@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::expression;
 use crate::limits::check_value;
 use crate::mask::Mask;
 use crate::state::Run;
@@ -412,6 +413,20 @@ impl StepContext {
     /// The step's `with`, its expressions replaced.
     pub fn raw_input(&self) -> &Value {
         &self.0.input
+    }
+
+    /// The step's `with` as the workflow has it, its expressions not replaced.
+    pub fn written_input(&self) -> &Value {
+        &self.0.run.plan.steps()[self.0.position].with
+    }
+
+    /// Replaces the expressions of a text by what this step sees.
+    ///
+    /// # Errors
+    /// Fatal, and names the expression that has no value.
+    pub fn render(&self, text: &str) -> Result<String, StepError> {
+        let scope = self.0.run.scope(self.0.position, self.parameters().clone());
+        expression::render(text, &scope).map_err(StepError::fatal)
     }
 
     /// The run's parameters.

@@ -47,7 +47,7 @@ pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 #[doc(hidden)]
 pub use expression::language;
-pub use expression::{ExpressionError, Scope, render, render_value, truthy};
+pub use expression::{ExpressionError, Scope, Segment, render, render_value, split_expressions, truthy};
 pub use handler::{
     BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, Undone,
     handler_fn,

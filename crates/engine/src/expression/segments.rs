@@ -2,7 +2,7 @@
 
 /// A part of a text.
 #[derive(Debug, PartialEq)]
-pub(super) enum Segment<'a> {
+pub enum Segment<'a> {
     /// Text that stays as it is.
     Literal(&'a str),
     /// The inside of `${{ }}`.
@@ -10,7 +10,7 @@ pub(super) enum Segment<'a> {
 }
 
 /// The parts of `text`, in order. `None` when an expression has no end.
-pub(super) fn split(text: &str) -> Option<Vec<Segment<'_>>> {
+pub fn split(text: &str) -> Option<Vec<Segment<'_>>> {
     let mut segments = Vec::new();
     let mut rest = text;
     while let Some((literal, behind)) = rest.split_once("${{") {

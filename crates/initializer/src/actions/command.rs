@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::fields::{Fields, text};
+use super::shell::{self, Script, ShellError};
 use super::{blocking, paths};
 use crate::process::{self, Ended, Lines, Stream};
 
@@ -51,7 +52,8 @@ impl StepHandler for CommandRun {
         let input: Input = context.input()?;
         let workspace = context.workspace().await?;
         let output = OutputFile::beside(&workspace)?;
-        let mut command = prepare(&context, &input, &workspace, &output)?;
+        let script = script(context.written_input()).map_err(StepError::fatal)?;
+        let mut command = prepare(&context, &input, script, &workspace, &output)?;
         let mut log = Log::new(&context);
         let ended = process::run(&mut command, None, context.cancellation(), |stream, piece| log.push(stream, piece));
         let ended = ended.await.map_err(|error| not_started(&input, error))?;
@@ -60,12 +62,19 @@ impl StepHandler for CommandRun {
     }
 
     fn check(&self, with: &Value) -> Result<(), String> {
-        FIELDS.check(with)
+        FIELDS.check(with)?;
+        script(with).map(drop).map_err(|error| error.to_string())
     }
 }
 
-fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &OutputFile) -> Result<Command, StepError> {
-    let mut words = words(input)?.into_iter();
+fn prepare(
+    context: &StepContext,
+    input: &Input,
+    script: Option<Script>,
+    workspace: &Path,
+    output: &OutputFile,
+) -> Result<Command, StepError> {
+    let mut words = words(input, script.as_ref())?.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words).current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
     process::allow_environment(&mut command, &[]);
@@ -74,6 +83,9 @@ fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &Outp
     }
     for (name, credential) in &input.credentials {
         command.env(variable(name)?, context.credential(credential)?.expose());
+    }
+    for (name, value) in script.iter().flat_map(|script| &script.variables) {
+        command.env(name, context.render(value)?);
     }
     command
         .env("SUREFOOT_RUN", context.run_id().to_string())
@@ -84,9 +96,17 @@ fn prepare(context: &StepContext, input: &Input, workspace: &Path, output: &Outp
     Ok(command)
 }
 
-fn words(input: &Input) -> Result<Vec<String>, StepError> {
-    match (&input.shell, &input.argv) {
-        (Some(script), None) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.clone()]),
+/// The step's script, its expressions replaced by variables: the values of a submitter are no part of it.
+fn script(with: &Value) -> Result<Option<Script>, ShellError> {
+    match with {
+        Value::String(_) => Err(ShellError::WHOLE),
+        _ => with.get("shell").and_then(Value::as_str).map(shell::quote).transpose(),
+    }
+}
+
+fn words(input: &Input, script: Option<&Script>) -> Result<Vec<String>, StepError> {
+    match (input.shell.as_ref().and(script), &input.argv) {
+        (Some(script), None) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.text.clone()]),
         (None, Some(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => Ok(argv.clone()),
         (None, Some(_)) => Err(StepError::fatal("`argv` names no program")),
         _ => Err(StepError::fatal("give one of `shell` and `argv`")),

@@ -7,6 +7,7 @@ mod file;
 mod git;
 mod http;
 mod paths;
+mod shell;
 mod sleep;
 mod template;
 

@@ -1,7 +1,10 @@
 //! `command.run`.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use surefoot::state::CancelMode;
+use surefoot::{Submit, Workflow};
 
 use crate::world::{World, group, group_of, until, words};
 
@@ -157,4 +160,28 @@ async fn a_background_process_ends_with_its_step() {
         )
         .await;
     nothing_left(&[output.as_str().unwrap().to_owned()]).await;
+}
+
+#[tokio::test]
+async fn a_value_in_a_script_is_never_code() {
+    let world = World::new().await;
+    let steps = "- { id: a, action: command.run, with: { argv: [sh, -c, 'printf %s \"$V\" > \"$SUREFOOT_OUTPUT\"'], \
+                 env: { V: '{\"x\": \"; echo HACKED $(echo HACKED)\", \"on\": true}' } } }\n\
+                 - id: b\n  action: command.run\n  with:\n    shell: |\n      echo got ${{ steps.a.output.x }}\n      \
+                 if [ \"${{ steps.a.output.on }}\" = true ]; then echo 'on: ${{ steps.a.output.on }}'; fi\n";
+    let run = world.run(steps).await;
+    assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
+    assert_eq!(world.log(&run).await, ["got ; echo HACKED $(echo HACKED)", "on: true"]);
+}
+
+#[tokio::test]
+async fn a_stored_script_with_an_expression_as_a_command_does_not_run() {
+    let world = World::new().await;
+    let steps = "- { id: a, action: command.run, retry: { attempts: 3 }, with: { shell: \"${{ 'echo HACKED' }}\" } }";
+    let workflow = Workflow::from_yaml(&format!("workflow: old\nsteps:\n{steps}")).unwrap();
+    let run = world.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    let run = world.wait(&run).await;
+    let error = run.steps[0].error.clone().unwrap_or_default();
+    assert!(error.contains("an expression stands in place of a command's name: write `env:"), "{error}");
+    assert_eq!(run.steps[0].attempt, 1);
 }
