@@ -20,6 +20,9 @@ use super::{ForgeError, LocalForge};
 /// The mark file, in the folder of the repositories.
 pub const MARK_FILE: &str = ".surefoot-forge";
 
+/// How the name of a mark ends that is not finished.
+const UNFINISHED: &str = ".new";
+
 /// The resource of a store's own local forge: what a run requires that has no repository yet.
 pub const LOCAL_FORGE: &str = "forge:local";
 
@@ -102,18 +105,33 @@ impl LocalForge {
         let made = |path: &Path| format!("make the mark of the local forge in {}", path.display());
         fs::create_dir_all(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
         if let Some(mark) = self.mark()? {
+            self.remove_unfinished_marks().map_err(ForgeError::io(made(&self.folder)))?;
             return Ok(mark);
         }
         // A hard link is made whole or not at all, on network file systems too, and never takes the place of another.
         let temporary = self.write_mark(&ForgeId::new()).map_err(ForgeError::io(made(&self.folder)))?;
-        match fs::hard_link(temporary.path(), self.mark_file()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(ForgeError::Io { what: made(&self.folder), error });
-            }
-            _ => {}
-        }
+        let linked = fs::hard_link(temporary.path(), self.mark_file());
         sync(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
-        self.mark()?.ok_or_else(|| damaged(&self.mark_file()))
+        // A link that failed does not matter once another process has made the mark.
+        match (self.mark()?, linked) {
+            (Some(mark), _) => Ok(mark),
+            (None, Err(error)) => Err(ForgeError::Io { what: made(&self.folder), error }),
+            (None, Ok(())) => Err(damaged(&self.mark_file())),
+        }
+    }
+
+    /// Removes what processes left that were killed while they made a mark. A process that is still making one finds the
+    /// mark that is there.
+    fn remove_unfinished_marks(&self) -> io::Result<()> {
+        let prefix = format!("{MARK_FILE}.");
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&prefix) && name.ends_with(UNFINISHED) {
+                remove_if_there(&self.folder.join(name.as_ref()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes down that the forge lives in this folder from now on, be it a copy of the one that it was made in.
@@ -138,7 +156,7 @@ impl LocalForge {
     /// A synced mark under a name of its own, which goes with the value.
     fn write_mark(&self, id: &ForgeId) -> io::Result<tempfile::NamedTempFile> {
         let prefix = format!("{MARK_FILE}.");
-        let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".new").tempfile_in(&self.folder)?;
+        let mut file = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempfile_in(&self.folder)?;
         writeln!(file, "forge {id}\nfolder {}", inode(&self.folder)?)?;
         file.as_file().sync_all()?;
         Ok(file)
@@ -147,6 +165,13 @@ impl LocalForge {
 
 fn inode(folder: &Path) -> io::Result<u64> {
     fs::metadata(folder).map(|metadata| metadata.ino())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -191,6 +216,17 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
         assert!(marks.iter().all(|mark| *mark == marks[0]), "{marks:?}");
+    }
+
+    #[test]
+    fn a_mark_that_a_killed_process_left_unfinished_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let forge = LocalForge::new(place.path());
+        let made = forge.establish().unwrap();
+        fs::write(place.path().join(".surefoot-forge.abc.new"), "").unwrap();
+        fs::create_dir(place.path().join("shop.git")).unwrap();
+        assert_eq!(forge.establish().unwrap(), made);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
     }
 
     #[test]
