@@ -395,6 +395,8 @@ struct Remote {
 fn remote(url: &str) -> Option<Remote> {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest.split(['/', '?', '#', '\\']).next()?),
+        // `ext::command` names a transport, which git refuses by itself.
+        None if url.contains("::") && !url.contains('[') => return None,
         None => ("scp".to_owned(), url.split_once(':').map(|(host, _)| host).filter(|host| !host.contains('/'))?),
     };
     let default = match scheme.as_str() {
@@ -578,6 +580,7 @@ mod tests {
         check("file:///srv/x.git", None);
         check("/srv/x.git", None);
         check("./a:b/x", None);
+        check("ext::true", None);
     }
 
     #[tokio::test]
