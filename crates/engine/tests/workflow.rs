@@ -138,7 +138,10 @@ fn what_does_not_hold_together_is_named_by_step_and_field() {
     );
     check(&step("id: b, action: x, with: '${{ steps.c.output }}'"), "names no step before this one; there is `a`");
     check(&step("id: b, action: x, with: '${{ secrets.token }}'"), "expressions see `parameters`, `steps` and `run`");
-    check(&step("id: b, action: x, with: '${{ parameters.name | }}'"), "step b, field with: syntax error");
+    check(
+        &step("id: b, action: x, with: '${{ parameters.name | }}'"),
+        "step b, field with: the expression ends too early",
+    );
     check(&step("id: b, action: x, if: 'steps.b.output'"), "step b, field if: `steps.b.output` names no step before");
     check("workflow: w\nparameters: { type: strnig }\nsteps: [{ id: a, action: x }]\n", "field parameters");
 }
