@@ -13,6 +13,7 @@ use surefoot::StoreError;
 use tokio::sync::oneshot;
 
 use crate::SqliteStore;
+use crate::database_file::with_end;
 use crate::error::store_error;
 use crate::lock;
 
@@ -95,18 +96,21 @@ impl SqliteStore {
         }
     }
 
-    /// Who holds the worker's lock. Looking takes it, shared and for a moment.
+    /// The holder of the worker's lock. Looking takes it, shared and for a moment.
     ///
     /// # Errors
     /// When the lock's file cannot be opened.
     pub fn lock_holder(&self) -> std::io::Result<LockHolder> {
-        holder(&lock::path_beside(self.readers.path()))
+        let path = lock::path_beside(self.readers.path());
+        if self.readers.file().is_locked()? {
+            // The lock file may have been removed: the lock on the database counts all the same.
+            return Ok(signer(std::fs::read_to_string(path).unwrap_or_default().trim()));
+        }
+        holder(&path)
     }
 
     fn log_path(&self) -> PathBuf {
-        let mut name = self.readers.path().as_os_str().to_owned();
-        name.push("-wal");
-        name.into()
+        with_end(self.readers.path(), "-wal")
     }
 }
 
@@ -147,6 +151,10 @@ fn quick_check(conn: &Connection) -> Result<Integrity, StoreError> {
     }
 }
 
+fn signer(signature: &str) -> LockHolder {
+    LockHolder::Process(if signature.is_empty() { "?" } else { signature }.to_owned())
+}
+
 /// Asks by taking a shared lock for a moment, which a worker that begins in that moment waits out.
 fn holder(path: &Path) -> std::io::Result<LockHolder> {
     let file = match File::open(path) {
@@ -155,7 +163,7 @@ fn holder(path: &Path) -> std::io::Result<LockHolder> {
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(LockHolder::Nobody),
-        Err(TryLockError::WouldBlock) => Ok(LockHolder::Process(std::fs::read_to_string(path)?.trim().to_owned())),
+        Err(TryLockError::WouldBlock) => Ok(signer(std::fs::read_to_string(path)?.trim())),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -1,11 +1,13 @@
 //! The embedded store of Surefoot: one SQLite file.
 //!
 //! One thread writes, in groups (`writer`); readers have connections of their own. One worker process lives at a time on
-//! a file, kept so by a lock of the operating system (`lock`); any number of processes submit and read.
+//! a file, by whatever path, kept so by a lock of the operating system (`lock`, `database_file`); any number of processes
+//! submit and read.
 //! The statements are in `sql/`, the schema in `migrations/`.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
 
+mod database_file;
 mod documents;
 mod error;
 mod facts;
@@ -50,7 +52,7 @@ use crate::op::Insert;
 use crate::plans::Plans;
 use crate::readers::Readers;
 use crate::row::{Written, json};
-use crate::writer::{Marks, Writer};
+use crate::writer::{Marks, OpenDatabase, Writer};
 
 /// Runs in one SQLite file. Dropping it writes what was asked of it and closes the file.
 #[derive(Debug)]
@@ -80,11 +82,19 @@ impl SqliteStore {
     }
 
     fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
-        let conn = open::writer(path, &options)?;
-        let (plans, marks) = (Arc::new(Plans::default()), Marks::default());
-        let writer = Writer::start(conn, options.clock.clone(), plans.clone(), marks.clone())?;
-        let readers = Readers::of(path, options.busy_timeout);
-        let lock = Mutex::new(WorkerLock::beside(path));
+        let (conn, file, presence) = open::writer(path, &options)?;
+        let file = Arc::new(file);
+        let presence = Arc::new(presence);
+        let plans = Arc::new(Plans::default());
+        let marks = Marks::default();
+        let writer = Writer::start(
+            OpenDatabase { conn, presence: presence.clone(), _file: file.clone() },
+            options.clock.clone(),
+            plans.clone(),
+            marks.clone(),
+        )?;
+        let readers = Readers::of(file.clone(), presence, options.busy_timeout);
+        let lock = Mutex::new(WorkerLock::of(file));
         Ok(Self { clock: options.clock, plans, marks, lock, readers, writer })
     }
 }

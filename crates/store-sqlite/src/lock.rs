@@ -1,24 +1,31 @@
-//! One worker process at a time: an operating-system lock beside the store's file, which ends with the process.
+//! One worker process at a time: operating-system locks that end with the process.
+//!
+//! The lock on the database's inode decides, by whatever path a process came. The lock file beside the database names the
+//! holder for people, and keeps workers apart where an inode cannot be locked: on network file systems.
 
 #![expect(clippy::disallowed_methods, reason = "taken before the worker starts")]
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use surefoot::StoreError;
+
+use crate::database_file::{DatabaseFile, with_end};
 
 /// The lock of one [`crate::SqliteStore`], held or not.
 #[derive(Debug)]
 pub(crate) struct WorkerLock {
+    database: Arc<DatabaseFile>,
     path: PathBuf,
     held: Option<File>,
 }
 
 impl WorkerLock {
-    /// The lock for the store at `database`. It is not taken yet.
-    pub(crate) fn beside(database: &Path) -> Self {
-        Self { path: path_beside(database), held: None }
+    /// The lock for the store in `database`. It is not taken yet.
+    pub(crate) fn of(database: Arc<DatabaseFile>) -> Self {
+        Self { path: path_beside(database.path()), database, held: None }
     }
 
     /// Takes the lock. Returns whether this call took it; false when this store holds it already.
@@ -32,25 +39,36 @@ impl WorkerLock {
         // Not truncated: until the lock is ours, what is in the file is another's.
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path);
         let mut file = file.map_err(|error| self.unavailable(&error))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(self.in_use(&mut file)),
-            Err(TryLockError::Error(error)) => return Err(self.unavailable(&error)),
+        if !self.database.try_lock().map_err(|error| self.unavailable(&error))? {
+            return Err(self.in_use(&mut file));
         }
-        sign(&mut file).map_err(|error| self.unavailable(&error))?;
+        if let Err(error) = self.lock_and_sign(&mut file) {
+            self.database.unlock();
+            return Err(error);
+        }
         self.held = Some(file);
         Ok(true)
     }
 
-    /// Gives the lock back. Closing the file does it.
+    fn lock_and_sign(&self, file: &mut File) -> Result<(), StoreError> {
+        match file.try_lock() {
+            Ok(()) => sign(file).map_err(|error| self.unavailable(&error)),
+            Err(TryLockError::WouldBlock) => Err(self.in_use(file)),
+            Err(TryLockError::Error(error)) => Err(self.unavailable(&error)),
+        }
+    }
+
+    /// Releases the locks. Closing the lock file does it for that.
     pub(crate) fn release(&mut self) {
-        self.held = None;
+        if self.held.take().is_some() {
+            self.database.unlock();
+        }
     }
 
     fn in_use(&self, file: &mut File) -> StoreError {
         let mut holder = String::new();
         // A holder that has just begun may not have signed yet.
-        let _ = file.read_to_string(&mut holder);
+        let _ = file.take(32).read_to_string(&mut holder);
         let holder = match holder.trim() {
             "" => "another process".to_owned(),
             pid => format!("process {pid}"),
@@ -66,11 +84,15 @@ impl WorkerLock {
     }
 }
 
-/// Where the lock of the store at `database` is.
+impl Drop for WorkerLock {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Where the lock file of the store at `database` is.
 pub(crate) fn path_beside(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".worker-lock");
-    name.into()
+    with_end(database, ".worker-lock")
 }
 
 /// Writes our process id, for the people who read [`StoreError::InUse`].

@@ -1,13 +1,12 @@
 //! Opens connections: the one that writes, and those that read.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use surefoot::StoreError;
 
+use crate::database_file::{DatabaseFile, Presence};
 use crate::error::store_error;
 use crate::migrate;
 use crate::options::SqliteOptions;
@@ -19,29 +18,25 @@ const STATEMENTS: usize = 128;
 /// commits; the same few pages are written by most groups, so waiting longer moves each of them once for many.
 const CHECKPOINT_PAGES: u32 = 4000;
 
-/// The connection that writes. Makes the file when there is none.
-pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+/// The connection that writes, and the files that it writes to. Makes the database's file when there is none.
+pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, DatabaseFile, Presence), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> Result<Connection, StoreError> {
+    let open = || {
         check_folder(path)?;
         let sql = |error: rusqlite::Error| store_error(&error);
-        make_private(path);
-        let mut conn = Connection::open_with_flags(path, flags).map_err(sql)?;
+        // Declared before the connection, so that on an error it is closed after it.
+        let file = DatabaseFile::open(path)?;
+        let mut conn = Connection::open_with_flags(file.path(), flags).map_err(sql)?;
         conn.busy_timeout(options.busy_timeout).map_err(sql)?;
         // Before the first write, which would be to a stranger's file.
         migrate::check_owner(&conn)?;
-        journal(&conn, path, options.busy_timeout).map_err(sql)?;
+        let has_log = journal(&conn, path, options.busy_timeout).map_err(sql)?;
         settings(&conn, options).map_err(sql)?;
         migrate::migrate(&mut conn, options.clock.now())?;
-        Ok(conn)
+        let presence = Presence::note(&file, has_log)?;
+        Ok((conn, file, presence))
     };
     open().map_err(|error| name_file(path, error))
-}
-
-/// Makes a new file for its owner alone; SQLite gives its log the same mode. What stands in the way SQLite says better.
-#[expect(clippy::disallowed_methods, reason = "makes a file where there is none, before the store is open")]
-fn make_private(path: &Path) {
-    let _there = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// A connection that reads. The writer's is open, so the file is there and is ours.
@@ -69,8 +64,8 @@ fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> 
 }
 
 /// The write-ahead log needs memory that processes share, which network file systems lack: there the store works with
-/// a rollback journal, only slower, and readers wait for the writer.
-fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::Result<()> {
+/// a rollback journal, only slower, and readers wait for the writer. Returns whether there is a write-ahead log.
+fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::Result<bool> {
     let set = |mode| set_journal(conn, mode, busy_timeout);
     let mode = match set("WAL") {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => set("DELETE")?,
@@ -79,7 +74,7 @@ fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::
     if mode != "wal" {
         tracing::warn!(path = %path.display(), mode, "no write-ahead log on this file system: the store will be slow");
     }
-    Ok(())
+    Ok(mode == "wal")
 }
 
 /// A file that is new, or is just being closed, may be locked for a moment in a way that SQLite's own waiting does not cover.

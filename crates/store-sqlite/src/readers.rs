@@ -1,6 +1,6 @@
 //! Connections that only read. They never make the writer wait, and it never makes them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use surefoot::StoreError;
 use tokio::sync::Semaphore;
 
+use crate::database_file::{DatabaseFile, Presence};
 use crate::error::{fault, store_error};
 use crate::open;
 
@@ -23,20 +24,26 @@ pub(crate) struct Readers {
 
 #[derive(Debug)]
 struct Pool {
-    path: PathBuf,
+    presence: Arc<Presence>,
     busy_timeout: Duration,
     idle: Mutex<Vec<Connection>>,
+    /// Dropped after the connections.
+    file: Arc<DatabaseFile>,
 }
 
 impl Readers {
-    pub(crate) fn of(path: &Path, busy_timeout: Duration) -> Self {
-        let pool = Pool { path: path.to_owned(), busy_timeout, idle: Mutex::default() };
+    pub(crate) fn of(file: Arc<DatabaseFile>, presence: Arc<Presence>, busy_timeout: Duration) -> Self {
+        let pool = Pool { presence, busy_timeout, idle: Mutex::default(), file };
         Self { turns: Semaphore::new(READERS), pool: Arc::new(pool) }
     }
 
     /// The database's file.
     pub(crate) fn path(&self) -> &Path {
-        &self.pool.path
+        self.pool.file.path()
+    }
+
+    pub(crate) fn file(&self) -> &DatabaseFile {
+        &self.pool.file
     }
 
     /// Has `read` done on one snapshot of the database.
@@ -53,14 +60,22 @@ impl Readers {
 
 impl Pool {
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.presence.check()?;
         let idle = self.idle().pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => open::reader(&self.path, self.busy_timeout).map_err(|error| store_error(&error))?,
+            None => self.open()?,
         };
         let result = snapshot(&conn, read);
         self.idle().push(conn);
         result
+    }
+
+    /// Opens one more, and does not keep a connection to a file that took the place of ours.
+    fn open(&self) -> Result<Connection, StoreError> {
+        let opened = open::reader(self.file.path(), self.busy_timeout);
+        self.presence.check()?;
+        opened.map_err(|error| store_error(&error))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

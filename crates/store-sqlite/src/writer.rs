@@ -14,10 +14,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use surefoot::measures::StoreMeasures;
 use surefoot::{Clock, StoreError, Timestamp};
 use tokio::sync::{oneshot, watch};
 
+use crate::database_file::{DatabaseFile, Presence};
 use crate::error::{Failure, fault, store_error};
 use crate::plans::Plans;
 use crate::statistics::Ends;
@@ -65,6 +67,26 @@ pub(crate) struct Marks {
     pub(crate) measures: Arc<StoreMeasures>,
 }
 
+/// The connection that writes, with the files that it has open.
+pub(crate) struct OpenDatabase {
+    pub(crate) conn: Connection,
+    pub(crate) presence: Arc<Presence>,
+    /// Dropped after the connection.
+    pub(crate) _file: Arc<DatabaseFile>,
+}
+
+impl Drop for OpenDatabase {
+    /// The last connection removes the log by its path. That must not be the log of another file, which took the place of
+    /// ours.
+    fn drop(&mut self) {
+        if self.presence.check().is_err()
+            && let Err(error) = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::error!(%error, "cannot keep SQLite from removing the log of another file");
+        }
+    }
+}
+
 trait Operation: Send {
     /// Applies it and keeps the outcome. An error means that the transaction cannot be committed.
     fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
@@ -110,14 +132,14 @@ where
 impl Writer {
     /// Starts the thread on a connection that may write.
     pub(crate) fn start(
-        conn: Connection,
+        database: OpenDatabase,
         clock: Arc<dyn Clock>,
         plans: Arc<Plans>,
         marks: Marks,
     ) -> Result<Self, StoreError> {
         let (sender, operations) = mpsc::channel();
         let work = Work {
-            conn,
+            database,
             clock,
             plans,
             marks,
@@ -161,7 +183,7 @@ impl Drop for Writer {
 
 /// The thread's own.
 struct Work {
-    conn: Connection,
+    database: OpenDatabase,
     clock: Arc<dyn Clock>,
     plans: Arc<Plans>,
     marks: Marks,
@@ -191,8 +213,11 @@ impl Work {
     /// Looks whether another process has written.
     fn look(&mut self, tell: bool) {
         self.looked = Instant::now();
-        let version =
-            self.conn.prepare_cached("PRAGMA data_version").and_then(|mut s| s.query_row([], |row| row.get(0)));
+        let version = self
+            .database
+            .conn
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut s| s.query_row([], |row| row.get(0)));
         // A file that cannot be read just now is found out by the next operation.
         let Ok(version) = version else { return };
         if std::mem::replace(&mut self.seen, version) != version && tell {
@@ -210,7 +235,7 @@ impl Work {
                 self.marks.measures.committed(group.len(), begun.elapsed());
                 answer(group, None);
             }
-            Err(Broken::NotBegun(error)) => {
+            Err(Broken::NotBegun(error) | Broken::Gone(error)) => {
                 // Those who wait behind would wait as long for the same.
                 self.gather(&mut group);
                 answer(group, Some(&error));
@@ -249,7 +274,7 @@ impl Work {
             let done = match &locked {
                 Some(error) => Err(StoreError::clone(error)),
                 None => self.alone(&mut *operation).map_err(|broken| {
-                    if let Broken::NotBegun(error) = &broken {
+                    if let Broken::NotBegun(error) | Broken::Gone(error) = &broken {
                         locked = Some(error.clone());
                     }
                     broken.into_error()
@@ -268,29 +293,33 @@ impl Work {
 
     /// How many rows were changed before, for [`Self::commit`].
     fn begin(&self) -> Result<u64, Broken> {
-        let begin = || self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+        // So that nothing is written to a file that was moved. The whole check comes after the commit.
+        self.database.presence.check_database().map_err(Broken::Gone)?;
+        let begin = || self.database.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
         begin().map_err(|error| Broken::NotBegun(store_error(&error)))?;
-        Ok(self.conn.total_changes())
+        Ok(self.database.conn.total_changes())
     }
 
     /// A panic is a fault of ours in one operation; the others, and the store, go on.
     fn apply(&mut self, operation: &mut dyn Operation, told: &mut Told) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let Self { conn, plans, backlog, ends, .. } = self;
+        let Self { database, plans, backlog, ends, .. } = self;
         let Told { work, quiet } = told;
-        let mut tx = Tx { conn, plans, now, work, quiet, ends, backlog };
+        let mut tx = Tx { conn: &database.conn, plans, now, work, quiet, ends, backlog };
         let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.apply(&mut tx)));
         applied.unwrap_or_else(|_| Err(fault("an operation on the store panicked")))
     }
 
     fn commit(&mut self, changes: u64, told: &Told) -> Result<(), Broken> {
-        let counted = self.ends.write(&self.conn);
-        let committed = counted.and_then(|()| self.conn.prepare_cached("COMMIT")?.execute([]));
+        let counted = self.ends.write(&self.database.conn);
+        let committed = counted.and_then(|()| self.database.conn.prepare_cached("COMMIT")?.execute([]));
         committed.map_err(|error| self.roll_back(store_error(&error)))?;
+        // Before anything is acknowledged: what was written to a file that has gone by now is lost.
+        self.database.presence.check().map_err(Broken::Gone)?;
         if told.work {
             self.marks.work.send_replace(());
         }
-        if self.conn.total_changes() != changes + told.quiet {
+        if self.database.conn.total_changes() != changes + told.quiet {
             self.marks.any.send_replace(());
         }
         Ok(())
@@ -300,8 +329,8 @@ impl Work {
         self.plans.forget();
         self.ends.forget();
         // SQLite rolls back by itself after some errors, and then has nothing left to roll back.
-        if !self.conn.is_autocommit()
-            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        if !self.database.conn.is_autocommit()
+            && let Err(error) = self.database.conn.execute_batch("ROLLBACK")
         {
             tracing::error!(%error, "cannot roll back");
         }
@@ -319,6 +348,8 @@ fn answer(group: Vec<Box<dyn Operation>>, undone: Option<&StoreError>) {
 enum Broken {
     /// The file could not be locked for writing: it would be the same for each operation alone.
     NotBegun(StoreError),
+    /// The store's files are no longer in their places. What was committed is lost, and must not be applied again.
+    Gone(StoreError),
     /// One operation failed, or the commit.
     RolledBack(StoreError),
 }
@@ -326,7 +357,7 @@ enum Broken {
 impl Broken {
     fn into_error(self) -> StoreError {
         match self {
-            Self::NotBegun(error) | Self::RolledBack(error) => error,
+            Self::NotBegun(error) | Self::Gone(error) | Self::RolledBack(error) => error,
         }
     }
 }

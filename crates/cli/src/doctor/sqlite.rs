@@ -139,7 +139,7 @@ async fn lock(store: &SqliteStore) -> Result<Finding, StoreError> {
         (LockHolder::Process(pid), true) => Finding::ok(
             SUBJECT,
             format!("process {pid} holds it"),
-            "no second worker can live; it ends with that process",
+            "no second worker can live on this file, by whatever path; the lock ends with that process",
         ),
         (LockHolder::Process(pid), false) => Finding::broken(
             SUBJECT,

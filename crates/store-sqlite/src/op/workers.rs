@@ -12,7 +12,10 @@ use crate::row::{json, length, optional_word};
 use crate::sql;
 use crate::writer::Tx;
 
-/// Makes a worker known. `alone` says that no other worker can be alive: whoever is in the table is dead.
+/// Makes a worker known. With `alone` no other worker can be alive, and those in the table are dead: the lock on the
+/// database's inode was just taken, a process holds it for as long as it has a worker on this file by any path, and the
+/// system releases it only when that process has ended. A frozen worker still holds it. A worker whose file was removed or
+/// replaced is on another inode: it has no row here, and is refused there.
 pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Result<(), Failure> {
     if alone {
         let dead = named(tx, sql::ALL_WORKERS, &[])?;

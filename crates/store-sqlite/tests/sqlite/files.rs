@@ -1,8 +1,9 @@
 //! What is opened, what is not, and what is said of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::{draft, file, new_store, queued, raw, register, started};
@@ -95,6 +96,70 @@ fn a_path_that_cannot_be_a_file_is_named() {
     let (folder, path) = file();
     unusable(folder.path(), "it is a folder");
     unusable(&path.with_file_name("absent").join("surefoot.db"), "is not there");
+}
+
+#[test]
+fn a_file_with_two_names_is_refused_until_one_is_removed() {
+    let (folder, path, store) = new_store();
+    drop(store);
+    let other = folder.path().join("other.db");
+    fs::hard_link(&path, &other).unwrap();
+    unusable(&path, "it has 2 names (hard links)");
+    unusable(&other, "remove all but one");
+    assert!(!other.with_extension("db-wal").exists(), "a store that is refused is not touched");
+    fs::remove_file(&path).unwrap();
+    SqliteStore::open(&other).unwrap();
+}
+
+/// An open store keeps its locks when the file gets a second name and another store of the process is refused.
+#[test]
+fn a_second_name_of_an_open_file_is_refused() {
+    let (folder, path, _store) = new_store();
+    let other = folder.path().join("other.db");
+    fs::hard_link(&path, &other).unwrap();
+    unusable(&other, "it has 2 names (hard links)");
+}
+
+#[test]
+fn a_named_pipe_is_refused_without_waiting_for_a_writer() {
+    let (_folder, path) = file();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    unusable(&path, "it is not a regular file");
+}
+
+#[test]
+fn a_symbolic_link_that_leads_nowhere_gets_its_file() {
+    let (folder, path) = file();
+    let link = folder.path().join("link.db");
+    symlink(&path, &link).unwrap();
+    let _store = SqliteStore::open(&link).unwrap();
+    assert!(path.exists() && path.with_extension("db-wal").exists());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// Not a test by itself: it opens a file that is mounted by itself, in a mount namespace of its own.
+#[test]
+fn a_mounted_file_in_another_process() {
+    let Some(path) = std::env::var_os("SUREFOOT_TEST_MOUNTED").map(PathBuf::from) else { return };
+    unusable(&path, "mount its folder instead");
+    println!("refused the mounted file");
+}
+
+#[test]
+fn a_file_that_is_mounted_by_itself_is_refused() {
+    let (folder, path, store) = new_store();
+    drop(store);
+    let mounted = folder.path().join("mounted.db");
+    fs::write(&mounted, "").unwrap();
+    let script = r#"mount --bind "$1" "$SUREFOOT_TEST_MOUNTED" || exit 77
+                    exec "$2" --exact files::a_mounted_file_in_another_process --nocapture"#;
+    let mut child = Command::new("unshare");
+    child.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    child.arg(&path).arg(std::env::current_exe().unwrap()).env("SUREFOOT_TEST_MOUNTED", &mounted);
+    let Ok(output) = child.output() else { return };
+    let said = String::from_utf8_lossy(&output.stdout);
+    let is_allowed = output.status.code() != Some(77) && !String::from_utf8_lossy(&output.stderr).contains("unshare");
+    assert!(!is_allowed || said.contains("refused the mounted file"), "{output:?}");
 }
 
 #[test]

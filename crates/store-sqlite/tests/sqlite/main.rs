@@ -8,6 +8,7 @@ mod facts;
 mod files;
 mod full;
 mod groups;
+mod places;
 mod processes;
 mod schema;
 mod support;
