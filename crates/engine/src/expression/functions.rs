@@ -17,6 +17,7 @@ pub(super) const NAMES: [&str; 7] = ["contains", "startsWith", "endsWith", "form
 pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_function("__operand", operand);
     environment.add_function("__text", |value: Value| to_text(&value));
+    environment.add_function("__factor", factor);
     environment.add_function("__not", |value: Value| !is_truthy(&value));
     environment.add_function("__eq", |left: Value, right: Value| equal(&left, &right));
     environment.add_function("__ne", |left: Value, right: Value| !equal(&left, &right));
@@ -35,6 +36,17 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_function("join", join);
     environment.add_function("toJSON", to_pretty_json);
     environment.add_function("fromJSON", from_json);
+}
+
+/// An operand of a product. A list is refused: `[[[1] * 1000] * 1000] * 1000` takes no memory, for its items are shared, and
+/// hours to compare or to sort.
+fn factor(value: Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            Err(Error::new(ErrorKind::InvalidOperation, "a list or an object has no product"))
+        }
+        _ => Ok(value),
+    }
 }
 
 /// Whether a list has an item that equals `item`, or a text has it within.

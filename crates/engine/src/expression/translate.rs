@@ -183,7 +183,15 @@ impl<'a> Translator<'a> {
     }
 
     fn product(&mut self) -> Result<String, String> {
-        self.infix(&["**", "//", "*", "/", "%"], Self::unary)
+        const SIGNS: [&str; 5] = ["**", "//", "*", "/", "%"];
+        let first = self.unary()?;
+        let mut source = format!("__factor({first})");
+        let mut is_product = false;
+        while let Some(sign) = SIGNS.iter().find(|sign| self.sign(sign)) {
+            is_product = true;
+            source.push_str(&format!(" {sign} __factor({})", self.unary()?));
+        }
+        Ok(if is_product { source } else { first })
     }
 
     fn infix(&mut self, signs: &[&str], operand: fn(&mut Self) -> Result<String, String>) -> Result<String, String> {
