@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Place, Random, git, lines, median, now, stamped, text, until};
+use common::{Place, Random, git, is_alive, lines, median, now, stamped, text, until};
 use serde_json::Value;
 use surefoot::Timestamp;
 
@@ -218,5 +218,40 @@ fn sigterm_hands_back_and_spends_no_attempt() {
     place.expect(0, &args);
     let shown = place.json(&["show", "slow", "--json"]);
     assert_eq!(shown["steps"][0]["attempt"], 1);
-    assert_eq!(shown["steps"][0]["interruptions"], 1);
+    assert_eq!((&shown["steps"][0]["interruptions"], &shown["steps"][0]["crashes"]), (&1.into(), &0.into()));
+}
+
+/// A step that kills its worker at every try fails; the runs beside it complete, however often they died with it.
+#[test]
+fn a_step_that_kills_its_worker_fails_and_its_neighbours_complete() {
+    let place = Place::new();
+    let workflow = |name: &str, shell: &str| {
+        let text = format!(
+            "workflow: {name}\nsteps:\n  - id: one\n    action: command.run\n    with: {{ shell: '{shell}' }}\n"
+        );
+        std::fs::write(place.path(&format!("{name}.yaml")), text).expect("written");
+    };
+    workflow("calm", "sleep 1");
+    workflow("poison", "kill -9 $PPID; sleep 60");
+    for (file, key) in [("calm", "a"), ("calm", "b"), ("poison", "p"), ("calm", "c")] {
+        place.expect(0, &["submit", &format!("{file}.yaml"), "--key", key]);
+    }
+    let runs = || -> Vec<Value> { ["a", "b", "c", "p"].map(|key| place.json(&["show", key, "--json"])).into() };
+    let ended = |run: &Value| matches!(run["status"].as_str(), Some("completed" | "failed"));
+    let mut worker = place.start(&mut place.command(&["worker"]));
+    let mut lives = 1;
+    until("every run has ended", || {
+        if !is_alive(worker.id()) {
+            lives += 1;
+            worker = place.start(&mut place.command(&["worker"]));
+        }
+        runs().iter().all(ended).then_some(())
+    });
+    worker.kill();
+    let runs = runs();
+    for calm in &runs[..3] {
+        assert_eq!((&calm["status"], &calm["steps"][0]["crashes"]), (&"completed".into(), &0.into()), "{calm}");
+    }
+    let error = runs[3]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("interrupted 6 times, more than the 5 allowed"), "{lives} lives: {}", runs[3]);
 }

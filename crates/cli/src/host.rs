@@ -143,7 +143,7 @@ impl Host {
     /// What the dead of this host held is free at once: their leases need not run out first.
     async fn bury(&self) {
         for worker in workspaces::dead(&self.app.workspaces()) {
-            if let Err(error) = self.store.deregister_worker(worker).await {
+            if let Err(error) = self.store.reclaim_worker(worker).await {
                 tracing::warn!(%error, %worker, "cannot end the lease of a dead worker: it runs out by itself");
             }
         }

@@ -40,6 +40,8 @@ struct StepView {
     output: Option<Value>,
     undo: Option<&'static str>,
     undo_note: Option<String>,
+    crashes: u32,
+    isolation: Option<u32>,
 }
 
 impl From<&Run> for RunView {
@@ -78,6 +80,8 @@ impl From<(&StepPlan, &StepState)> for StepView {
             output: step.output.clone(),
             undo: step.undo.map(|undo| undo.as_str()),
             undo_note: step.undo_note.clone(),
+            crashes: step.crashes,
+            isolation: step.isolation_limit(),
         }
     }
 }

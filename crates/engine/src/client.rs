@@ -415,7 +415,7 @@ async fn submit_here(
         if starts {
             task.measures.started_here.add_one();
             // Boxed: a task is moved when it is spawned, and this future is ten times as large as all before it.
-            Box::pin(drive(task, leased, held, permit)).await;
+            Box::pin(drive(task, leased, held, permit.into())).await;
         }
     });
     answered.await.map_err(|_| StoreError::Unavailable("the worker stopped before the run was submitted".to_owned()))?

@@ -46,8 +46,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// [`StoreError::LeaseLost`] when the worker was taken for dead; it must stop what it runs and register anew.
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError>;
 
-    /// Ends a worker's life. Runs that it still holds are interrupted.
+    /// Ends the life of a worker that stops. Runs that it still holds are handed back.
     async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError>;
+
+    /// Ends the life of a worker whose process is known to be gone, before its lease runs out. Runs that it still holds are
+    /// interrupted as by a crash.
+    async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError>;
 
     /// The last heartbeat of every worker that the store knows. Which of them are dead is for an observer to find out, by its
     /// own clock: the store's may step.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use surefoot::state::{Answer, CancelMode, Edit, RuleError, Undo, Wait};
+use surefoot::state::{Answer, CancelMode, Edit, Interruption, RuleError, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{Run, RunId, RunStatus, StepStatus, Timestamp, WorkerId, Workflow};
 use surefoot_store_tests::search;
@@ -16,7 +16,7 @@ type Rule = fn(&mut Edit) -> Result<(), RuleError>;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule, at the step that is next, by the name under which the table shows it.
-const RULES: [(&str, Rule); 26] = [
+const RULES: [(&str, Rule); 29] = [
     ("claim", |edit| edit.claim(WorkerId::from_bytes([1; 16]))),
     ("start_step", |edit| at_next(edit, Edit::start_step)),
     ("skip_step", |edit| at_next(edit, |edit, step| edit.skip_step(step, "its condition gave false"))),
@@ -28,7 +28,10 @@ const RULES: [(&str, Rule); 26] = [
     ("defer_step", |edit| at_next(edit, |edit, step| edit.defer_step(step, "a forge", SECOND))),
     ("ask_step", |edit| at_next(edit, |edit, step| edit.ask_step(step, "go on?", json!(1)))),
     ("checkpoint", |edit| at_next(edit, |edit, step| edit.checkpoint(step, json!(1)))),
-    ("interrupt", |edit| edit.interrupt("it stops")),
+    ("interrupt", |edit| edit.interrupt(Interruption::Crashed { in_flight: 1 }, "it crashed")),
+    ("hand_back", |edit| edit.interrupt(Interruption::HandedBack, "it stops")),
+    ("crash_beside", |edit| edit.interrupt(Interruption::Crashed { in_flight: 6 }, "it crashed")),
+    ("begin_next_undo", begin_next_undo),
     ("begin_undo", Edit::begin_undo),
     ("cancel", |edit| edit.request_cancel(CancelMode::Stop, "ann")),
     ("cancel undo", |edit| edit.request_cancel(CancelMode::Undo, "ann")),
@@ -69,6 +72,14 @@ fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
         (Some(step), None) => edit.undo_step(step, Undo::Done, None),
         (None, _) => edit.end_undo(),
     }
+    Ok(())
+}
+
+/// The undo of the next step is called.
+fn begin_next_undo(edit: &mut Edit) -> Result<(), RuleError> {
+    edit.begin_undo()?;
+    let step = Edit::next_undo(edit.run()).ok_or_else(|| RuleError("nothing is left to undo".to_owned()))?;
+    edit.undo_step(step, Undo::Running, None);
     Ok(())
 }
 
@@ -147,11 +158,11 @@ fn each_state_allows_these_rules_and_no_other() {
     // A queued or waiting run is skipped and failed by an answer; only the store keeps workers from it.
     let expected = "
 queued: claim, skip_step, fail_step, cancel, cancel undo
-running: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running a step: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
-running, between steps: start_step, skip_step, fail_step, interrupt, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
-running, all passed: complete_run, interrupt, begin_undo, cancel, cancel undo, undo a step, fail an undo
-running, to be undone: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
+running: start_step, skip_step, fail_step, interrupt, hand_back, crash_beside, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running a step: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, hand_back, crash_beside, begin_next_undo, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
+running, between steps: start_step, skip_step, fail_step, interrupt, hand_back, crash_beside, begin_next_undo, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
+running, all passed: complete_run, interrupt, hand_back, crash_beside, begin_undo, cancel, cancel undo, undo a step, fail an undo
+running, to be undone: complete_step, retry_step, fail_step, sleep_step, defer_step, ask_step, checkpoint, interrupt, hand_back, crash_beside, begin_next_undo, begin_undo, cancel, cancel undo, undo a step, keep at an undo, fail an undo
 waiting for a retry: claim, skip_step, fail_step, cancel, cancel undo
 waiting for approval: claim, skip_step, fail_step, cancel, cancel undo, answer approve, answer reject
 waiting, interrupted: claim, skip_step, fail_step, cancel, cancel undo, answer rerun, answer skip, answer fail
@@ -205,6 +216,9 @@ fn check_step_by_step(before: &Run, after: &Run, rule: &str) {
                 undo: after.undo,
                 undo_note: after.undo_note.clone(),
                 error: after.error.clone(),
+                interruptions: after.interruptions,
+                crashes: after.crashes,
+                isolation: after.isolation,
                 ..before.clone()
             };
             assert_eq!(*after, undone, "a completed step stays completed");
@@ -316,6 +330,69 @@ fn an_undo_says_what_was_kept() {
     assert_eq!(kept.head.error.as_deref(), Some("cancelled, and undone except for what these steps made: two"));
     let error = apply(&kept, rule("cancel undo")).unwrap_err().to_string();
     assert!(error.contains("left nothing to undo"), "{error}");
+}
+
+#[test]
+fn only_a_crash_while_alone_counts() {
+    let shutdowns = after(run(OnInterrupt::Rerun), &"claim, start_step, hand_back, ".repeat(20));
+    assert_eq!((shutdowns.head.status, shutdowns.steps[0].crashes), (RunStatus::Queued, 0));
+    let mut beside = shutdowns;
+    for isolation in [None, Some(3), Some(2), Some(1), Some(1), Some(1)] {
+        beside = after(beside, "claim, start_step, crash_beside");
+        assert_eq!((beside.steps[0].crashes, beside.isolation()), (0, isolation));
+    }
+    let alone = after(beside.clone(), "claim, start_step, interrupt");
+    assert_eq!((alone.steps[0].crashes, alone.isolation()), (1, Some(1)));
+    assert_eq!(after(alone, "claim, start_step, interrupt").head.status, RunStatus::Failed);
+    let returned = after(beside, "claim, start_step, retry_step");
+    assert_eq!(returned.isolation(), None, "a handler that returned is no suspect");
+}
+
+#[test]
+fn interruptions_of_an_undo_have_a_cap_of_their_own() {
+    let crashed =
+        after(run(OnInterrupt::Rerun), "claim, start_step, interrupt, claim, start_step, fail_step, cancel undo");
+    let once = after(crashed, "claim, begin_next_undo, interrupt");
+    let step = &once.steps[0];
+    assert_eq!((once.head.status, step.undo, step.crashes), (RunStatus::Queued, Some(Undo::Interrupted), 1));
+    let shutdown = after(once, "claim, begin_next_undo, hand_back");
+    assert_eq!(shutdown.steps[0].crashes, 1);
+    let twice = after(shutdown, "claim, begin_next_undo, interrupt");
+    assert_eq!((twice.head.status, twice.steps[0].undo), (RunStatus::Failed, Some(Undo::Failed)));
+    let error = twice.head.error.clone().unwrap_or_default();
+    assert_eq!(error, "undo of step one: interrupted 2 times, more than the 1 allowed; last: it crashed");
+    let again = after(twice, "retry, claim, begin_next_undo, interrupt");
+    assert_eq!((again.head.status, again.steps[0].crashes), (RunStatus::Queued, 1));
+}
+
+#[test]
+fn isolation_lasts_as_long_as_the_handler_or_the_undo() {
+    let beside = after(run(OnInterrupt::Rerun), "claim, start_step, crash_beside, claim, start_step, crash_beside");
+    let running = after(beside, "claim, start_step, cancel undo");
+    assert_eq!(running.isolation(), Some(3), "its handler still runs");
+    let undoing = after(running.clone(), "begin_next_undo");
+    assert_eq!(undoing.isolation(), None, "an undo that has crashed no worker is no suspect");
+    let lost = after(running, "interrupt, claim");
+    assert_eq!(lost.isolation(), None, "nor is one that has not begun");
+    let suspect = after(undoing, "crash_beside, claim, begin_next_undo, crash_beside, claim");
+    assert_eq!(suspect.isolation(), Some(3), "before the undo runs again");
+    let again = after(suspect, "begin_next_undo");
+    assert_eq!(again.isolation(), Some(3), "and while it runs");
+    for end in ["keep at an undo", "fail an undo"] {
+        assert_eq!(after(again.clone(), end).steps[0].isolation, None, "{end}");
+    }
+}
+
+#[test]
+fn an_undo_that_failed_can_be_given_up() {
+    let failed = after(run(OnInterrupt::Rerun), "claim, start_step, complete_step, start_step, fail_step, cancel undo");
+    let stuck = after(failed, "claim, begin_next_undo, fail an undo");
+    let left = after(stuck, "cancel");
+    assert_eq!((left.head.status, left.head.cancel), (RunStatus::Cancelled, None));
+    let error = left.head.error.clone().unwrap_or_default();
+    assert_eq!(error, "cancelled by ann, its undo given up: what these steps made stays: one, two");
+    let again = after(left, "cancel undo");
+    assert_eq!((again.head.status, again.head.cancel), (RunStatus::Queued, Some(CancelMode::Undo)));
 }
 
 #[test]

@@ -6,8 +6,8 @@ WITH input AS MATERIALIZED (
     FROM unnest(
         $3::uuid[], $4::integer[], $5::text[], $6::text[], $7::integer[], $8::text[], $9::bigint[], $10::text[],
         $11::bigint[], $12::integer[], $13::text[],
-        $14::uuid[], $15::bigint[], $16::smallint[], $17::bigint[], $18::bigint[], $19::integer[], $20::text[], $40::text[],
-        $41::text[]
+        $14::uuid[], $15::bigint[], $16::smallint[], $17::bigint[], $18::bigint[], $19::integer[], $20::text[], $42::text[],
+        $43::text[]
     ) AS i (
         run, plan, key, uniq, priority, concurrency_key, created_at, parameters,
         available_at, events, body,
@@ -79,21 +79,22 @@ added AS (
 stepped AS (
     INSERT INTO {schema}.steps (
         run, position, id, status, progress, message, attempt, interruptions, started_at, completed_at, error, output,
-        wait, checkpoint, answer, snapshot, undo, deferrals, decision, undo_note
+        wait, checkpoint, answer, snapshot, undo, deferrals, decision, undo_note, isolation, crashes
     )
     SELECT j.run, s.position - 1, s.id, coalesce(u.status, 'pending'), coalesce(u.progress, 0), u.message,
         coalesce(u.attempt, 0), coalesce(u.interruptions, 0), u.started_at, u.completed_at, u.error, u.output,
-        u.wait, u.checkpoint, u.answer, u.snapshot, u.undo, coalesce(u.deferrals, 0), u.decision, u.undo_note
+        u.wait, u.checkpoint, u.answer, u.snapshot, u.undo, coalesce(u.deferrals, 0), u.decision, u.undo_note,
+        u.isolation, coalesce(u.crashes, 0)
     FROM judged AS j
     CROSS JOIN LATERAL unnest(j.steps) WITH ORDINALITY AS s (id, position)
     LEFT JOIN unnest(
         $21::uuid[], $22::smallint[], $23::text[], $24::smallint[], $25::text[], $26::bigint[], $27::bigint[],
         $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $35::bytea[],
-        $36::text[], $37::bigint[], $38::text[], $39::text[]
+        $36::text[], $37::bigint[], $38::text[], $39::text[], $40::bigint[], $41::bigint[]
     ) AS u (
         run, position, status, progress, message, attempt, interruptions,
         started_at, completed_at, error, output, wait, checkpoint, answer, snapshot,
-        undo, deferrals, decision, undo_note
+        undo, deferrals, decision, undo_note, isolation, crashes
     ) ON j.outcome = 'started' AND u.run = j.run AND u.position = s.position - 1
     WHERE j.outcome IN ('queued', 'started')
 ),

@@ -52,15 +52,15 @@ stepped AS (
         status = u.status, progress = u.progress, message = u.message, attempt = u.attempt,
         interruptions = u.interruptions, started_at = u.started_at, completed_at = u.completed_at, error = u.error,
         output = u.output, wait = u.wait, checkpoint = u.checkpoint, answer = u.answer, snapshot = u.snapshot,
-        undo = u.undo, deferrals = u.deferrals, decision = u.decision, undo_note = u.undo_note
+        undo = u.undo, deferrals = u.deferrals, decision = u.decision, undo_note = u.undo_note, isolation = u.isolation, crashes = u.crashes
     FROM unnest(
         $22::uuid[], $23::smallint[], $24::text[], $25::smallint[], $26::text[], $27::bigint[], $28::bigint[],
         $29::bigint[], $30::bigint[], $31::text[], $32::text[], $33::text[], $34::text[], $35::text[], $36::bytea[],
-        $37::text[], $38::bigint[], $39::text[], $40::text[]
+        $37::text[], $38::bigint[], $39::text[], $40::text[], $41::bigint[], $42::bigint[]
     ) AS u (
         run, position, status, progress, message, attempt, interruptions,
         started_at, completed_at, error, output, wait, checkpoint, answer, snapshot,
-        undo, deferrals, decision, undo_note
+        undo, deferrals, decision, undo_note, isolation, crashes
     )
     JOIN held ON held.id = u.run
     WHERE s.run = u.run AND s.position = u.position

@@ -132,6 +132,10 @@ impl Store for PostgresStore {
         self.shared.retried(|| op::deregister(&self.shared, worker)).await
     }
 
+    async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.shared.retried(|| op::reclaim_worker(&self.shared, worker)).await
+    }
+
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
         self.shared.within(read::heartbeats(&self.shared)).await
     }

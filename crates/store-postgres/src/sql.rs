@@ -27,6 +27,7 @@ statements! {
     claim_fresh,
     claim_resumed,
     count_held_back_runs,
+    count_in_flight,
     count_running_of_keys,
     count_running_runs,
     count_runs,

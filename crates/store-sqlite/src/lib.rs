@@ -148,6 +148,10 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.writer.run(move |tx| op::reclaim_worker(tx, worker)).await
+    }
+
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
         self.readers.read(read::heartbeats).await
     }

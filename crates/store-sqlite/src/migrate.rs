@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "undo_notes", sql: include_str!("../migrations/0004_undo_notes.sql") },
     Migration { version: 5, name: "secrets", sql: include_str!("../migrations/0005_secrets.sql") },
     Migration { version: 6, name: "plan_format", sql: include_str!("../migrations/0006_plan_format.sql") },
+    Migration { version: 7, name: "isolation", sql: include_str!("../migrations/0007_isolation.sql") },
 ];
 
 /// The statements of every migration, in order.

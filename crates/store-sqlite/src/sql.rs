@@ -21,6 +21,7 @@ statements! {
     CLAIM_FRESH = "claim_fresh",
     CLAIM_RESUMED = "claim_resumed",
     COUNT_HELD_BACK_RUNS = "count_held_back_runs",
+    COUNT_IN_FLIGHT = "count_in_flight",
     COUNT_RUNNING = "count_running",
     COUNT_RUNNING_OF_KEY = "count_running_of_key",
     COUNT_RUNNING_RUNS = "count_running_runs",

@@ -34,6 +34,7 @@ macro_rules! conformance {
                 a_worker_that_goes_gives_back, a_second_worker, two_workers_of_one_name,
                 an_interrupted_step_runs_again_up_to_its_cap,
                 an_interrupted_step_may_ask, an_interrupted_step_may_fail,
+                a_crash_beside_others_isolates, a_planned_stop_counts_nothing, interruptions_of_an_undo_count,
             }
             people {
                 an_unknown_run, a_waiting_run_is_cancelled_at_once, a_running_run_is_cancelled_by_its_worker,

@@ -242,6 +242,10 @@ impl Store for FaultyStore {
         self.write(self.inner.deregister_worker(worker)).await
     }
 
+    async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.write(self.inner.reclaim_worker(worker)).await
+    }
+
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
         self.note("heartbeats");
         self.read(self.inner.heartbeats()).await

@@ -1,8 +1,8 @@
 //! `surefoot cancel RUN`: stop a run, and take back what it made when asked to.
 
 use serde_json::json;
-use surefoot::RunStatus;
 use surefoot::state::CancelMode;
+use surefoot::{Run, RunStatus};
 
 use crate::app::{App, person};
 use crate::args::Cancel;
@@ -20,10 +20,7 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
     let (store, detail) = (client.store().as_ref(), json!({ "undo": args.undo }));
     audit::record(store, "run.cancel", &run.id.to_string(), detail).await;
     if !args.undo && run.head.status == RunStatus::Cancelled && run.steps.iter().any(|step| step.attempt > 0) {
-        out::say(&format!(
-            "what its steps made stays as it is; to take it back: surefoot cancel {} --undo --wait",
-            run.id
-        ));
+        out::say(&format!("{}; to take it back: surefoot cancel {} --undo --wait", remains(&run), run.id));
     }
     if !args.wait || run.head.status.is_ended() {
         return super::changed(app, &client, run, seen, false).await;
@@ -34,4 +31,11 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
         }
         outcome => crate::summary::print(app, &outcome),
     }
+}
+
+/// Names the steps whose work no undo has taken back.
+fn remains(run: &Run) -> String {
+    let steps = run.plan.steps().iter().zip(&run.steps).filter(|(_, step)| step.remains());
+    let names: Vec<&str> = steps.map(|(plan, _)| plan.id.as_str()).collect();
+    format!("what its steps made stays as it is ({})", names.join(", "))
 }

@@ -46,7 +46,11 @@ fn of_step(picture: &Picture, id: &str, event: &Event) -> Option<String> {
         "step.interrupted" if step.asks => {
             format!("interrupted: {}\n{}", text("reason"), how_to_answer(picture, id, "rerun|skip|fail"))
         }
+        "step.interrupted" if event.data["isolation"] == 1 => {
+            format!("interrupted: {}; it will run again, alone in its worker", text("reason"))
+        }
         "step.interrupted" => format!("interrupted: {}; it will run again", text("reason")),
+        "step.undo_interrupted" => format!("undo interrupted: {}", text("reason")),
         "step.answered" => format!("{} answered: {}", text("by"), text("answer")),
         "step.undo_running" => "taking back what it made".to_owned(),
         "step.undo_done" if event.data["note"].is_string() => format!("undone: removed {}", text("note")),

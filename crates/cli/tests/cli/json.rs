@@ -58,6 +58,8 @@ fn show_gives_the_documented_shape() {
         "output",
         "undo",
         "undo_note",
+        "crashes",
+        "isolation",
     ];
     assert_eq!(keys(&run["steps"][0]), fields);
     assert_eq!((&run["key"], &run["queue"], &run["status"]), (&"k".into(), &"lane".into(), &"completed".into()));

@@ -22,6 +22,18 @@ pub struct Edit {
     requires: Option<BTreeSet<String>>,
 }
 
+/// Why a run loses its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// The worker hands the run back, for a shutdown or for another worker.
+    HandedBack,
+    /// The worker crashed or was lost.
+    Crashed {
+        /// Steps and undos that the worker ran then, over all its runs; see [`Run::in_flight`].
+        in_flight: u32,
+    },
+}
+
 /// A change that the rules do not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -162,6 +174,7 @@ impl Edit {
         let step = self.touch(position);
         step.status = StepStatus::Waiting;
         step.wait = Some(Wait::Retry);
+        step.isolation = None;
         step.error = Some(error.to_owned());
         let attempt = step.attempt;
         self.wait_until(Some(self.now + delay));
@@ -223,6 +236,7 @@ impl Edit {
         let step = self.touch(position);
         step.status = StepStatus::Waiting;
         step.wait = Some(wait);
+        step.isolation = None;
         step.checkpoint = Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
         step.answer = None;
         step.deferrals = 0;
@@ -275,11 +289,14 @@ impl Edit {
     }
 
     /// The worker is gone, or goes: the lease ends. A running step follows its `on_interrupt`; no attempt is spent.
-    pub fn interrupt(&mut self, reason: &str) -> Result<(), RuleError> {
+    pub fn interrupt(&mut self, cause: Interruption, reason: &str) -> Result<(), RuleError> {
         self.expect_run(&[RunStatus::Running], "interrupt")?;
-        match (self.run.head.cancel, self.running_step()) {
+        match (self.run.head.cancel, self.run.in_flight()) {
             (Some(CancelMode::Stop), _) => self.cancelled("cancelled"),
-            (None, Some(position)) => self.interrupt_step(position, reason)?,
+            (None, Some(position)) => self.interrupt_step(position, cause, reason)?,
+            (Some(CancelMode::Undo), Some(position)) if self.run.steps[position].undo == Some(Undo::Running) => {
+                self.interrupt_undo(position, cause, reason);
+            }
             (Some(CancelMode::Undo), _) | (None, None) => {
                 self.begin_undo_if(self.run.head.cancel.is_some());
                 self.requeue();
@@ -289,16 +306,11 @@ impl Edit {
         Ok(())
     }
 
-    fn interrupt_step(&mut self, position: usize, reason: &str) -> Result<(), RuleError> {
+    fn interrupt_step(&mut self, position: usize, cause: Interruption, reason: &str) -> Result<(), RuleError> {
         let plan = self.run.plan.clone();
         let plan = &plan.steps()[position];
-        let step = self.touch(position);
-        step.interruptions += 1;
-        let count = step.interruptions;
-        self.say_of(position, "step.interrupted", json!({ "reason": reason, "interruptions": count }));
-        if count > plan.max_interruptions {
-            let error =
-                format!("interrupted {count} times, more than the {} allowed; last: {reason}", plan.max_interruptions);
+        let too_many = self.count_interruption(position, cause, reason, "step.interrupted");
+        if let Some(error) = too_many {
             return self.fail_step(position, &error);
         }
         if plan.on_interrupt == OnInterrupt::Fail {
@@ -315,6 +327,45 @@ impl Edit {
             self.requeue();
         }
         Ok(())
+    }
+
+    /// The undo runs again, unless it has crashed too many workers: it must not crash every worker for ever.
+    fn interrupt_undo(&mut self, position: usize, cause: Interruption, reason: &str) {
+        match self.count_interruption(position, cause, reason, "step.undo_interrupted") {
+            Some(error) => self.undo_failed(position, &error),
+            None => {
+                self.touch(position).undo = Some(Undo::Interrupted);
+                self.requeue();
+                self.say("run.released", json!({ "reason": reason }));
+            }
+        }
+    }
+
+    /// Counts an interruption of a step or of its undo. Returns why the step fails when there were too many.
+    ///
+    /// A handed back run counts nothing. A crash counts against the cap only when the step was the only one in its worker;
+    /// otherwise any of those in flight may be to blame, and each runs beside fewer others from then on.
+    fn count_interruption(&mut self, position: usize, cause: Interruption, reason: &str, kind: &str) -> Option<String> {
+        let most = self.run.plan.steps()[position].max_interruptions;
+        let step = self.touch(position);
+        let before = step.crashes;
+        step.interruptions += 1;
+        match cause {
+            Interruption::HandedBack => {}
+            Interruption::Crashed { in_flight: 0 | 1 } => step.crashes += 1,
+            Interruption::Crashed { in_flight } => {
+                let halve = |limit: u32| limit.min(in_flight).div_ceil(2);
+                step.isolation = Some(step.isolation.map_or(StepState::SUSPECT, halve));
+            }
+        }
+        let crashes = step.crashes;
+        let isolation = step.isolation_limit();
+        let data = json!({
+            "reason": reason, "interruptions": step.interruptions, "crashes": crashes, "isolation": isolation,
+        });
+        self.say_of(position, kind, data);
+        (crashes > before && crashes > most)
+            .then(|| format!("interrupted {crashes} times, more than the {most} allowed; last: {reason}"))
     }
 
     /// The holder of the lease carries out a person's cancel: the run ends, what it made stays.
@@ -347,6 +398,14 @@ impl Edit {
     /// The undoing of a step begins or ends. `note` is what was removed, what was kept and why, or why the undo failed.
     pub fn undo_step(&mut self, position: usize, undo: Undo, note: Option<&str>) {
         let step = self.touch(position);
+        if undo == Undo::Running && step.undo != Some(Undo::Interrupted) {
+            // An undo has a count of its own; one that a person asks for once more begins it again.
+            step.crashes = 0;
+            step.isolation = None;
+        }
+        if matches!(undo, Undo::Done | Undo::Kept | Undo::Failed) {
+            step.isolation = None;
+        }
         step.undo = Some(undo);
         step.undo_note = None;
         let data = match undo {
@@ -441,6 +500,7 @@ impl Edit {
         let step = self.touch(position);
         step.status = status;
         step.wait = None;
+        step.isolation = None;
         step.completed_at = Some(now);
     }
 
@@ -456,10 +516,6 @@ impl Edit {
                 StepStatus::Completed | StepStatus::Failed | StepStatus::Skipped => {}
             }
         }
-    }
-
-    fn running_step(&self) -> Option<usize> {
-        self.run.steps.iter().position(|step| step.status == StepStatus::Running)
     }
 
     pub(super) fn expect_run(&self, allowed: &[RunStatus], verb: &str) -> Result<(), RuleError> {

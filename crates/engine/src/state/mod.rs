@@ -9,7 +9,7 @@ mod run;
 mod status;
 mod transition;
 
-pub use edit::{Edit, RuleError};
+pub use edit::{Edit, Interruption, RuleError};
 pub use person::Answer;
 pub use run::{Head, Run, StepState};
 pub use status::{CancelMode, RunStatus, StepStatus, Undo, Wait};

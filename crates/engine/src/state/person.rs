@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde_json::json;
 
-use super::edit::{Edit, RuleError};
-use super::{CancelMode, RunStatus, StepState, Wait};
+use super::edit::{Edit, Interruption, RuleError, names};
+use super::{CancelMode, RunStatus, StepState, Undo, Wait};
 
 /// A person's answer to a step that waits for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl FromStr for Answer {
 
 impl Edit {
     /// A person cancels. A run that a worker holds is cancelled by that worker, which sees [`super::Head::cancel`]; any other
-    /// ends here, or is queued for a worker to undo it.
+    /// ends here, or is queued for a worker to undo it. A mere cancel of a run whose undo failed gives the undo up.
     ///
     /// # Errors
     /// A completed run is not cancelled, and one that is cancelled already only for its undo.
@@ -79,7 +79,9 @@ impl Edit {
         }
         self.say("run.cancel_requested", json!({ "mode": mode.as_str(), "by": by }));
         let undoes = mode == CancelMode::Undo || self.run.head.cancel == Some(CancelMode::Undo);
-        if status == RunStatus::Running {
+        if status == RunStatus::Failed && mode == CancelMode::Stop && undoes {
+            self.leave_undo(by);
+        } else if status == RunStatus::Running {
             self.run.head.cancel = Some(if undoes { CancelMode::Undo } else { CancelMode::Stop });
         } else if undoes && Self::next_undo(&self.run).is_some() {
             self.requeue();
@@ -108,9 +110,18 @@ impl Edit {
         self.run.head.cancel = None;
         self.request_cancel(mode, by)?;
         if self.run.head.status == RunStatus::Running && !is_held {
-            self.interrupt("its worker died")?;
+            self.interrupt(Interruption::Crashed { in_flight: 2 }, "its worker died")?;
         }
         Ok(())
+    }
+
+    /// A person gives up an undo that failed. What it has not taken back stays, and is named.
+    fn leave_undo(&mut self, by: &str) {
+        let steps = self.run.plan.steps().iter().zip(&self.run.steps);
+        let left = |step: &StepState| step.remains() || step.undo == Some(Undo::Kept);
+        let left = steps.filter(|(_, step)| left(step)).map(|(plan, _)| plan.id.as_str());
+        let left = names(left.collect());
+        self.cancelled(&format!("cancelled by {by}, its undo given up: what these steps made stays: {left}"));
     }
 
     /// A person retries a failed run: from the step that failed, or from an earlier one that runs again with all after it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{CancelMode, Lease, RunStatus, StepStatus, Undo, Wait};
+use super::{CancelMode, Edit, Lease, RunStatus, StepStatus, Undo, Wait};
 use crate::expression::{self, Scope, StepScope};
 use crate::workflow::without_secrets;
 use crate::{Digest, RunId, SealError, Sealed, SecretKeys, Timestamp, WorkerId, Workflow};
@@ -81,6 +81,12 @@ pub struct StepState {
     pub attempt: u32,
     /// How often it was interrupted since it was last fresh.
     pub interruptions: u32,
+    /// How often its worker crashed while it, or its undo, was the only one in flight there: what the cap counts.
+    pub crashes: u32,
+    /// How many steps may be in flight in its worker while it runs, itself included; 1 is alone. Set when its worker crashed
+    /// with several in flight ([`Self::SUSPECT`] at first), and smaller with each such crash; `None` once its handler or undo
+    /// has returned.
+    pub isolation: Option<u32>,
     /// How often this attempt was deferred because something that it needs was unavailable.
     pub deferrals: u32,
     /// When its first attempt began.
@@ -108,6 +114,9 @@ pub struct StepState {
 }
 
 impl StepState {
+    /// [`Self::isolation`] after one crash beside others: most crashes are no step's fault, so nothing is limited yet.
+    pub const SUSPECT: u32 = u32::MAX;
+
     /// A step whose turn has not come.
     pub const fn pending() -> Self {
         Self {
@@ -116,6 +125,8 @@ impl StepState {
             message: None,
             attempt: 0,
             interruptions: 0,
+            crashes: 0,
+            isolation: None,
             deferrals: 0,
             started_at: None,
             completed_at: None,
@@ -139,6 +150,11 @@ impl StepState {
 }
 
 impl StepState {
+    /// How many steps may be in flight in its worker while it runs, itself included, when that is limited.
+    pub fn isolation_limit(&self) -> Option<u32> {
+        self.isolation.filter(|limit| *limit != Self::SUSPECT)
+    }
+
     /// Whether the step may have made something that no undo has looked at yet.
     pub fn remains(&self) -> bool {
         self.started_at.is_some() && !matches!(self.undo, Some(Undo::Done | Undo::Kept))
@@ -186,6 +202,29 @@ impl Run {
     /// The first step that the run has not passed.
     pub fn next_step(&self) -> Option<usize> {
         self.steps.iter().position(|step| !step.status.is_passed())
+    }
+
+    /// The step whose handler or undo the run's worker has called.
+    pub fn in_flight(&self) -> Option<usize> {
+        if self.head.status != RunStatus::Running {
+            return None;
+        }
+        let undoing = self.head.cancel == Some(CancelMode::Undo);
+        let running = |step: &StepState| step.status == StepStatus::Running;
+        let undone = |step: &StepState| undoing && step.undo == Some(Undo::Running);
+        self.steps.iter().position(undone).or_else(|| self.steps.iter().position(running))
+    }
+
+    /// [`StepState::isolation_limit`] of the step in flight, or of the one that the run goes on with.
+    pub fn isolation(&self) -> Option<u32> {
+        if let Some(position) = self.in_flight() {
+            return self.steps[position].isolation_limit();
+        }
+        let undoing = self.head.cancel == Some(CancelMode::Undo);
+        let next = if undoing { Edit::next_undo(self) } else { self.next_step() };
+        // An undo that has not begun is no suspect: what the step did counts against the step.
+        let step = &self.steps[next?];
+        if undoing && step.undo != Some(Undo::Interrupted) { None } else { step.isolation_limit() }
     }
 
     /// The step that waits for a person's answer, and the kind of answer; `None` once that is given.

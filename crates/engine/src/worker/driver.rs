@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, End};
 use super::held::Held;
+use super::isolation::{self, Isolation, Slots};
 use super::masking::Masking;
 use super::opening::{self, Opening};
 use super::{Shared, undo};
@@ -16,7 +16,7 @@ use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
 use crate::limits::{LimitError, check_run_output};
 use crate::measures::{AttemptOutcome, AttemptReport};
 use crate::secret_keys::open_parameters;
-use crate::state::{CancelMode, Edit, Lease, RuleError, RunStatus, StepStatus, Transition};
+use crate::state::{CancelMode, Edit, Interruption, Lease, RuleError, RunStatus, StepStatus, Transition};
 use crate::workflow::secret_texts;
 use crate::workspace::Folder;
 use crate::{Run, StepError, StoreError, Timestamp};
@@ -44,6 +44,8 @@ pub(super) struct Driver {
     pub(super) masking: Masking,
     /// The run's parameters with the secret ones in their places, when those are encrypted in the store.
     opened: Option<Value>,
+    /// Keeps other runs off while the next step may not run beside them.
+    pub(super) isolation: Isolation,
 }
 
 /// Why a driver stops before its run has ended: the lease is no longer ours.
@@ -56,18 +58,19 @@ pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
     let held = shared.held.add(run.id, run.head.cancel);
     let shared = shared.clone();
     tracker.spawn(async move {
-        let permit = shared.places.of(&run.plan).acquire_owned().await.ok();
-        drive(shared, run, held, permit).await;
+        let slots = isolation::slots(&shared, &run, &held).await;
+        drive(shared, run, held, slots).await;
     });
 }
 
 /// Drives a run as far as it goes.
-pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Option<OwnedSemaphorePermit>) {
+pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slots) {
     let id = run.id;
     if let Some(lease) = run.lease() {
         let mask = shared.mask.for_run();
         let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone(), mask.clone());
         let masking = Masking::new(mask);
+        let Slots { own, isolation } = slots;
         let mut driver = Driver {
             shared: shared.clone(),
             run,
@@ -77,13 +80,15 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, permit: Opt
             folder,
             masking,
             opened: None,
+            isolation,
         };
         // A lease that is lost is another's: nothing is left to do here.
         let _lost = driver.go().await;
         // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
         shared.held.remove(id, &held);
         // And its place given back first, so that whoever hears of it and submits another finds room.
-        drop(permit);
+        drop(own);
+        driver.end_isolation();
         if driver.run.head.status.is_ended() {
             held.ended.send_replace(Some(Arc::new(driver.run)));
         }
@@ -107,8 +112,16 @@ impl Driver {
             let (end, said) = Attempt::of(self, position, input).run(self).await;
             self.report(position, started_at, &end);
             next = self.settle(position, end, said).await?;
+            self.end_isolation();
         }
         Ok(())
+    }
+
+    /// Other runs may run beside this one again.
+    pub(super) fn end_isolation(&mut self) {
+        if self.isolation.end() {
+            self.shared.note_place();
+        }
     }
 
     /// Decrypts the run's secret parameters, and masks them in all that it writes.
@@ -135,7 +148,7 @@ impl Driver {
         match self.run.next_step().filter(|_| self.held.cancel.borrow().is_none()) {
             Some(position) if self.run.steps[position].status == StepStatus::Running && self.run.head.commits > 0 => {
                 let mut edit = self.edit();
-                self.rule(edit.interrupt("its driver was lost"))?;
+                self.rule(edit.interrupt(Interruption::Crashed { in_flight: 1 }, "its driver was lost"))?;
                 self.write(edit).await.map(|()| None)
             }
             Some(position) if self.run.steps[position].status == StepStatus::Running => {
@@ -165,7 +178,7 @@ impl Driver {
                 return Ok(None);
             }
             None if self.shared.draining.is_cancelled() && edit.run().next_step().is_some() => {
-                self.rule(edit.interrupt("the worker stops"))?;
+                self.rule(edit.interrupt(Interruption::HandedBack, "the worker stops"))?;
             }
             None => {
                 let opening = opening::open_claimed(&mut edit, self.parameters());
@@ -228,7 +241,7 @@ impl Driver {
             End::Cancelled => self.proceed(self.reported(position, said)).await,
             End::Interrupted => {
                 let mut edit = self.reported(position, said);
-                self.rule(edit.interrupt("the worker stopped"))?;
+                self.rule(edit.interrupt(Interruption::HandedBack, "the worker stopped"))?;
                 self.write(edit).await.map(|()| None)
             }
             End::Lost => Err(Gone),

@@ -13,6 +13,7 @@ mod chance;
 mod dispatcher;
 mod driver;
 mod held;
+mod isolation;
 mod masking;
 mod observation;
 mod opening;
@@ -84,7 +85,7 @@ pub struct WorkerOptions {
     /// Who is told of attempts and runs as they end.
     pub observer: Option<Arc<dyn Observer>>,
     /// Is told the id of each life of the worker before the store is: a worker that is taken for dead begins another. Whoever
-    /// finds out by other means that the process is gone can end its lease by it ([`Store::deregister_worker`]).
+    /// finds out by other means that the process is gone can end its lease by it ([`Store::reclaim_worker`]).
     pub announce: Option<fn(WorkerId)>,
     /// The runtime whose threads run handlers; `None`, the default, is the one that the worker is started on. With one of their
     /// own, a handler that blocks its thread delays no heartbeat, timeout or request.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::isolation::{Isolation, Slots};
 use crate::Workflow;
 
 /// Places beside [`super::WorkerOptions::concurrency`], for runs of which every action is one of these: word of a worker that
@@ -21,6 +22,8 @@ pub struct KeptPlaces {
 pub(crate) struct Places {
     all: Arc<Semaphore>,
     kept: Arc<Semaphore>,
+    /// How many there are of each.
+    counts: [u32; 2],
     /// What the worker can run, and what of it has places of its own.
     actions: Arc<BTreeSet<String>>,
     kept_for: Arc<BTreeSet<String>>,
@@ -43,9 +46,11 @@ impl Places {
             0 => BTreeSet::new(),
             _ => kept.actions.intersection(&actions).cloned().collect(),
         };
+        let kept_count = if kept_for.is_empty() { 0 } else { kept.count };
         Self {
             all: Arc::new(Semaphore::new(count)),
-            kept: Arc::new(Semaphore::new(if kept_for.is_empty() { 0 } else { kept.count })),
+            kept: Arc::new(Semaphore::new(kept_count)),
+            counts: [count, kept_count].map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
             kept_for: Arc::new(kept_for),
             actions,
         }
@@ -54,6 +59,18 @@ impl Places {
     /// Those that a run of this plan takes one of.
     pub(crate) fn of(&self, plan: &Workflow) -> Arc<Semaphore> {
         if plan.is_known_by(&self.kept_for) { self.kept.clone() } else { self.all.clone() }
+    }
+
+    /// The slots of a run beside which few enough others fit that `limit` run in all. Alone means beside the kept ones neither.
+    pub(super) async fn isolated(&self, limit: u32) -> Option<Slots> {
+        let [all, kept] = self.counts;
+        let share = all.div_ceil(limit.max(1)).max(1);
+        let mut own = self.all.clone().acquire_many_owned(share).await.ok()?;
+        let mut others = Vec::from_iter(own.split(share as usize - 1));
+        if limit <= 1 && kept > 0 {
+            others.push(self.kept.clone().acquire_many_owned(kept).await.ok()?);
+        }
+        Some(Slots { own: Some(own), isolation: Isolation::of(others) })
     }
 
     /// What may be claimed now.

@@ -9,7 +9,7 @@ use super::attempt::{Attempt, panic_message};
 use super::driver::{self, Driver, Gone};
 use super::opening;
 use crate::handler::Said;
-use crate::state::{Edit, RuleError, Undo};
+use crate::state::{Edit, Interruption, RuleError, Undo};
 use crate::store::RecordFilter;
 use crate::{RecordChange, StepContext, StepError, StepHandler, Undone, cut};
 
@@ -32,18 +32,22 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
         edit = driver.edit();
         edit.report(position, None, said.lines);
         match end {
-            End::Done(undone) => record(&mut edit, position, undone),
+            End::Done(undone) => {
+                record(&mut edit, position, undone);
+                driver.end_isolation();
+            }
             End::Failed(error) => {
                 if let Some(resource) = driver.lacks(&error) {
                     edit.require(&[resource.to_owned()], &[]);
-                    driver.rule(edit.interrupt(&format!("the undo needs {resource}, which this worker lacks")))?;
+                    let reason = format!("the undo needs {resource}, which this worker lacks");
+                    driver.rule(edit.interrupt(Interruption::HandedBack, &reason))?;
                     return driver.write(edit).await;
                 }
                 edit.undo_failed(position, &error.chain());
                 return driver.write(edit).await;
             }
             End::Interrupted => {
-                driver.rule(edit.interrupt("the worker stopped"))?;
+                driver.rule(edit.interrupt(Interruption::HandedBack, "the worker stopped"))?;
                 return driver.write(edit).await;
             }
         }

@@ -164,6 +164,10 @@ impl Store for Link {
         self.plain("deregister", self.world.deregister(worker)).await
     }
 
+    async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.plain("reclaim a worker", self.world.reclaim_worker(worker)).await
+    }
+
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
         self.plain("heartbeats", self.world.heartbeats()).await
     }

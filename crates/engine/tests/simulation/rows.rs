@@ -1,6 +1,6 @@
 //! What must hold of a run's rows at every moment, and from one moment to the next.
 
-use surefoot::state::{CancelMode, Edit, StepState, Wait};
+use surefoot::state::{CancelMode, Edit, StepState, Undo, Wait};
 use surefoot::{Run, RunStatus, StepStatus};
 
 /// What changed a run.
@@ -57,8 +57,9 @@ fn check_step(step: &StepState, plan: &surefoot::StepPlan, running: bool) -> Res
         (step.status == StepStatus::Waiting) == step.wait.is_some() => "who waits, waits for something",
         ended == step.completed_at.is_some() => "it has an end exactly when it has ended",
         step.attempt <= plan.retry.attempts => format!("attempt {} of {}", step.attempt, plan.retry.attempts),
-        step.interruptions <= plan.max_interruptions + 1 => format!("interrupted {} times", step.interruptions),
-        step.interruptions <= plan.max_interruptions || step.status == StepStatus::Failed
+        step.crashes <= plan.max_interruptions + 1 => format!("crashed alone {} times", step.crashes),
+        step.crashes <= plan.max_interruptions
+            || step.status == StepStatus::Failed || step.undo == Some(Undo::Failed)
             => "it is past its cap of interruptions, and has not failed",
     }
     Ok(())
@@ -88,7 +89,15 @@ fn check_step_change(old: &StepState, new: &StepState, cause: Cause) -> Result<(
     if cause == Cause::Retry {
         return Ok(());
     }
-    let kept = StepState { undo: new.undo, undo_note: new.undo_note.clone(), error: new.error.clone(), ..old.clone() };
+    let kept = StepState {
+        undo: new.undo,
+        undo_note: new.undo_note.clone(),
+        error: new.error.clone(),
+        interruptions: new.interruptions,
+        crashes: new.crashes,
+        isolation: new.isolation,
+        ..old.clone()
+    };
     let same_attempt = matches!(old.wait, Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval))
         || old.status == StepStatus::Running;
     let more = new.attempt.wrapping_sub(old.attempt);
@@ -100,7 +109,8 @@ fn check_step_change(old: &StepState, new: &StepState, cause: Cause) -> Result<(
         more == 0 || new.status != StepStatus::Pending => "it spends an attempt, and does not run",
         interrupted <= 1 => format!("from {} interruptions to {}", old.interruptions, new.interruptions),
         interrupted == 0 || more == 0 => "an interruption spends an attempt",
-        interrupted == 0 || old.status == StepStatus::Running => "what did not run is interrupted",
+        interrupted == 0 || old.status == StepStatus::Running || old.undo == Some(Undo::Running)
+            => "what did not run is interrupted",
         interrupted == 0 || matches!(cause, Cause::Lost | Cause::Commit) => "it is interrupted by nobody",
     }
     Ok(())

@@ -149,7 +149,10 @@ fn can_be_taken(seen: &crate::seen::Seen, run: &Run, alive: &[Alive], now: Times
         || queue.limits.rate.is_some() && run.head.started_at.is_none();
     let rare = run.plan.actions().contains(script::RARE);
     let room = alive.iter().any(|node| (node.knows_all || !rare) && node.handle.running() < node.concurrency);
-    room && (!held_back || run.head.cancel.is_some())
+    // A worker holds slots for an isolated step, also when the step is to be undone and the worker has not heard of it yet.
+    let limited = |run: &Run| run.steps.iter().any(|step| step.isolation_limit().is_some());
+    let isolates = seen.rows().any(|run| run.head.status == RunStatus::Running && limited(run));
+    room && !isolates && (!held_back || run.head.cancel.is_some())
 }
 
 /// What was acknowledged is there, and everything that is there fits together.

@@ -59,6 +59,14 @@ impl World {
         Ok(())
     }
 
+    pub(crate) async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        let held = lock(&self.seen).held_by(worker);
+        self.store.reclaim_worker(worker).await?;
+        self.mark_gone(worker);
+        self.look_at(held, Cause::Lost);
+        Ok(())
+    }
+
     pub(crate) async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
         self.broken.heartbeats(self).await
     }

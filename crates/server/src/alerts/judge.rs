@@ -92,11 +92,9 @@ fn interrupted(run: &Run) -> Option<Finding> {
     }
     let mut steps = run.plan.steps().iter().zip(&run.steps);
     let (plan, step) =
-        steps.find(|(plan, step)| step.status == StepStatus::Failed && step.interruptions > plan.max_interruptions)?;
-    let text = format!(
-        "step {} was interrupted {} times, and {} are allowed",
-        plan.id, step.interruptions, plan.max_interruptions
-    );
+        steps.find(|(plan, step)| step.status == StepStatus::Failed && step.crashes > plan.max_interruptions)?;
+    let text =
+        format!("step {} was interrupted {} times, and {} are allowed", plan.id, step.crashes, plan.max_interruptions);
     Some(finding(Rule::Interruptions, run, "failed: its workers were lost again and again", text))
 }
 

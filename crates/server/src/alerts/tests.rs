@@ -259,7 +259,7 @@ async fn lose_submitted(scene: &Scene, mut run: Run) -> Run {
         edit.start_step(0).unwrap();
         let (_, transition) = edit.finish_as_holder();
         scene.store.commit(claimed.lease().unwrap(), transition).await.unwrap();
-        scene.store.deregister_worker(worker).await.unwrap();
+        scene.store.reclaim_worker(worker).await.unwrap();
         run = scene.store.run(run.id).await.unwrap().unwrap();
     }
     run

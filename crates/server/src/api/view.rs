@@ -78,6 +78,10 @@ pub(crate) struct StepView {
     attempt: u32,
     /// How often its worker was lost while it ran.
     interruptions: u32,
+    /// How often its worker crashed while it ran there alone: what the cap on interruptions counts.
+    crashes: u32,
+    /// How many steps may run in its worker while it does, after crashes; 1 is alone.
+    isolation: Option<u32>,
     started_at: Option<Time>,
     completed_at: Option<Time>,
     error: Option<String>,
@@ -168,6 +172,8 @@ impl StepView {
             message: step.message.clone(),
             attempt: step.attempt,
             interruptions: step.interruptions,
+            crashes: step.crashes,
+            isolation: step.isolation_limit(),
             started_at: step.started_at.map(Time),
             completed_at: step.completed_at.map(Time),
             error: step.error.clone(),

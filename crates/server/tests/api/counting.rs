@@ -88,6 +88,9 @@ impl Store for CountingStore {
     async fn deregister_worker(&self, worker: WorkerId) -> Done<()> {
         self.inner.deregister_worker(worker).await
     }
+    async fn reclaim_worker(&self, worker: WorkerId) -> Done<()> {
+        self.inner.reclaim_worker(worker).await
+    }
     async fn heartbeats(&self) -> Done<Heartbeats> {
         self.inner.heartbeats().await
     }

@@ -58,6 +58,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 6,
         sql: include_str!("../../migrations/0009_plan_format.sql"),
     },
+    // Columns that older workers leave as they are: they run isolated steps beside others.
+    Migration {
+        version: 10,
+        name: "isolation",
+        tolerates: 6,
+        sql: include_str!("../../migrations/0010_isolation.sql"),
+    },
 ];
 
 /// The version of the schema that this build knows.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use surefoot::state::{CancelMode, Edit, RuleError};
+use surefoot::state::{CancelMode, Edit, Interruption, RuleError};
 use surefoot::{Run, RunId, StoreError, Timestamp};
 
 use super::write::{self, Change};
@@ -98,7 +98,7 @@ pub(super) async fn interrupt(
     tx: &mut Tx<'_>,
     rows: Vec<RunRow>,
     now: Timestamp,
-    reason: impl Fn(&RunRow) -> String,
+    cause: impl Fn(&RunRow) -> (Interruption, String),
 ) -> Result<Vec<Change>, Failure> {
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -108,7 +108,7 @@ pub(super) async fn interrupt(
     let mut steps: HashMap<_, _> = steps_of(&tx.query((&tx.sql().steps, Args::none().with_all(ids))).await?)?;
     let mut changes = Vec::with_capacity(rows.len());
     for row in rows {
-        let reason = reason(&row);
+        let (cause, reason) = cause(&row);
         let plan = &plans[&row.plan];
         let steps = steps.remove(&row.id).unwrap_or_default();
         let run = row.whole(&tx.shared.plans, plan, steps);
@@ -117,7 +117,7 @@ pub(super) async fn interrupt(
             continue;
         }
         let mut edit = Edit::new(run, now);
-        edit.interrupt(&reason)?;
+        edit.interrupt(cause, &reason)?;
         let (run, transition) = edit.finish();
         changes.push(Change { run, written: Written::of(transition)?, rate_at: None });
     }

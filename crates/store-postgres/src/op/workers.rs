@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use serde_json::json;
-use surefoot::state::CancelMode;
+use surefoot::state::{CancelMode, Interruption};
 use surefoot::statistics::{Outcome, Span};
 use surefoot::store::{Heartbeat, LastHeartbeat, NewWorker};
 use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
@@ -62,8 +62,17 @@ pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heart
     Ok(heartbeat)
 }
 
-/// Ends a worker's life. What it holds still is interrupted.
+/// Ends the life of a worker that stops. What it holds still is handed back.
 pub(crate) async fn deregister(shared: &Shared, worker: WorkerId) -> Result<(), Failure> {
+    end_one(shared, worker, false).await
+}
+
+/// Ends the life of a worker whose process is gone.
+pub(crate) async fn reclaim_worker(shared: &Shared, worker: WorkerId) -> Result<(), Failure> {
+    end_one(shared, worker, true).await
+}
+
+async fn end_one(shared: &Shared, worker: WorkerId, crashed: bool) -> Result<(), Failure> {
     let mut tx = Tx::begin(shared).await?;
     let key = uuid(worker.as_bytes());
     let rows = tx.query((&shared.sql.lock_worker, Args::none().with(key))).await?;
@@ -71,10 +80,14 @@ pub(crate) async fn deregister(shared: &Shared, worker: WorkerId) -> Result<(), 
         tx.roll_back().await;
         return Ok(());
     };
-    let reason = format!("worker {} stopped", get::<&str>(row, 1)?);
-    let held = tx.query((&shared.sql.lock_runs_of_workers, Args::none().with_all(vec![key]))).await?;
+    let reason = format!("worker {} {}", get::<&str>(row, 1)?, if crashed { "died" } else { "stopped" });
+    let one = || Args::none().with_all(vec![key]);
+    let calls = vec![(shared.sql.lock_runs_of_workers.as_str(), one()), (&shared.sql.count_in_flight, one())];
+    let answers = tx.queries(calls).await?;
+    let in_flight = in_flight(&answers[1])?;
+    let cause = |row: &RunRow| if crashed { crash_of(row, &in_flight) } else { Interruption::HandedBack };
     let now = shared.now();
-    let changes = person::interrupt(&mut tx, of_runs(&held)?, now, |_| reason.clone()).await?;
+    let changes = person::interrupt(&mut tx, of_runs(&answers[0])?, now, |row| (cause(row), reason.clone())).await?;
     end(tx, &changes, vec![key], now).await
 }
 
@@ -94,18 +107,34 @@ pub(crate) async fn reclaim(shared: &Shared, silent: &[LastHeartbeat]) -> Result
     let calls = vec![
         (shared.sql.lock_runs_of_workers.as_str(), Args::none().with_all(dead.clone())),
         (&shared.sql.lock_runs_of_nobody, Args::none()),
+        (&shared.sql.count_in_flight, Args::none().with_all(dead.clone())),
     ];
     let answers = tx.queries(calls).await?;
     let mut held = of_runs(&answers[0])?;
     held.extend(of_runs(&answers[1])?);
     held.sort_unstable_by_key(|row| row.id);
+    let in_flight = in_flight(&answers[2])?;
     let reason = |row: &RunRow| match row.head.worker.and_then(|worker| names.get(&worker)) {
         Some(name) => format!("worker {name} died"),
         None => "its worker died".to_owned(),
     };
-    let changes = person::interrupt(&mut tx, held, now, reason).await?;
+    let cause = |row: &RunRow| (crash_of(row, &in_flight), reason(row));
+    let changes = person::interrupt(&mut tx, held, now, cause).await?;
     end(tx, &changes, dead, now).await?;
     Ok(changes.into_iter().map(|change| change.run).collect())
+}
+
+/// How many runs of each worker have a step or an undo in flight.
+fn in_flight(rows: &[Row]) -> Result<HashMap<WorkerId, u32>, StoreError> {
+    let read = |row| Ok((worker_id(row, 0)?, u32::try_from(get::<i64>(row, 1)?).unwrap_or(u32::MAX)));
+    rows.iter().map(read).collect()
+}
+
+/// The crash that a run lost its worker by. Others that an unknown worker ran may have been taken from it before: none of them
+/// was alone.
+fn crash_of(row: &RunRow, in_flight: &HashMap<WorkerId, u32>) -> Interruption {
+    let known = row.head.worker.and_then(|worker| in_flight.get(&worker));
+    Interruption::Crashed { in_flight: known.copied().unwrap_or(2) }
 }
 
 fn named(row: &Row) -> Result<(WorkerId, String), StoreError> {

@@ -161,6 +161,8 @@ fn step(row: &Row, faults: &mut Faults) -> Result<StepState, StoreError> {
         undo: optional_word(row, 14)?,
         deferrals: small(row, 15)?,
         undo_note: get(row, 17)?,
+        isolation: get::<Option<i64>>(row, 19)?.map(u32::try_from).transpose().map_err(fault)?,
+        crashes: small(row, 20)?,
     })
 }
 

@@ -211,6 +211,8 @@ pub(crate) struct Steps<'a> {
     deferrals: Vec<i64>,
     decision: Vec<Option<&'a str>>,
     undo_note: Vec<Option<&'a str>>,
+    isolation: Vec<Option<i64>>,
+    crashes: Vec<i64>,
 }
 
 impl<'a> Steps<'a> {
@@ -236,6 +238,8 @@ impl<'a> Steps<'a> {
             self.deferrals.push(i64::from(state.deferrals));
             self.decision.push(row.decision.as_deref());
             self.undo_note.push(state.undo_note.as_deref());
+            self.isolation.push(state.isolation.map(i64::from));
+            self.crashes.push(i64::from(state.crashes));
         }
     }
 
@@ -259,6 +263,8 @@ impl<'a> Steps<'a> {
             .with_all(self.deferrals)
             .with_all(self.decision)
             .with_all(self.undo_note)
+            .with_all(self.isolation)
+            .with_all(self.crashes)
     }
 }
 

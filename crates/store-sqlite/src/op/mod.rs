@@ -21,4 +21,4 @@ pub(crate) use person::{cancel, edit};
 pub(crate) use prune::prune;
 pub(crate) use queues::{pause_queue, set_queue};
 pub(crate) use submit::{Insert, submit};
-pub(crate) use workers::{deregister, heartbeat, reclaim, register};
+pub(crate) use workers::{deregister, heartbeat, reclaim, reclaim_worker, register};

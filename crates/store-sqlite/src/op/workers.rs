@@ -1,7 +1,7 @@
 //! Workers: their lives and their leases.
 
 use rusqlite::{Row, params};
-use surefoot::state::CancelMode;
+use surefoot::state::{CancelMode, Interruption};
 use surefoot::statistics::Outcome;
 use surefoot::store::{Heartbeat, LastHeartbeat, NewWorker};
 use surefoot::{Run, RunId, StoreError, WorkerId};
@@ -21,7 +21,8 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
         let dead = named(tx, sql::ALL_WORKERS, &[])?;
         bury(tx, &dead)?;
         let orphans = ids(tx, sql::RUNS_OF_NOBODY, &[])?;
-        interrupt(tx, &orphans, "its worker died")?;
+        // Others that its worker ran may have been taken from it before: none of them was alone.
+        interrupt(tx, &orphans, Interruption::Crashed { in_flight: 2 }, "its worker died")?;
     }
     let expires_at = tx.now + worker.lease;
     let actions = json(&serde_json::json!(*worker.actions))?;
@@ -60,10 +61,17 @@ pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, 
 pub(crate) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Result<bool, Failure> {
     let known = named(tx, sql::ALL_WORKERS, &[])?;
     if let Some((id, name)) = known.iter().find(|(id, _)| *id == worker) {
-        end(tx, *id, &format!("worker {name} stopped"))?;
+        end(tx, *id, Interruption::HandedBack, &format!("worker {name} stopped"))?;
         *tx.work = true;
     }
     Ok(known.iter().any(|(id, _)| *id != worker))
+}
+
+/// Ends the life of a worker whose process is gone.
+pub(crate) fn reclaim_worker(tx: &mut Tx<'_>, worker: WorkerId) -> Result<(), Failure> {
+    let known = named(tx, sql::ALL_WORKERS, &[])?;
+    let dead: Vec<_> = known.into_iter().filter(|(id, _)| *id == worker).collect();
+    bury(tx, &dead).map(drop)
 }
 
 /// Ends those of these workers that have sent no heartbeat since. The runs that they held.
@@ -82,22 +90,25 @@ pub(crate) fn reclaim(tx: &mut Tx<'_>, silent: &[LastHeartbeat]) -> Result<Vec<R
 fn bury(tx: &mut Tx<'_>, dead: &[(WorkerId, String)]) -> Result<Vec<Run>, Failure> {
     let mut runs = Vec::new();
     for (id, name) in dead {
-        runs.extend(end(tx, *id, &format!("worker {name} died"))?);
+        let mut statement = tx.conn.prepare_cached(sql::COUNT_IN_FLIGHT)?;
+        let in_flight = statement.query_row([id.as_bytes()], |row| row.get(0))?;
+        drop(statement);
+        runs.extend(end(tx, *id, Interruption::Crashed { in_flight }, &format!("worker {name} died"))?);
         *tx.work = true;
     }
     Ok(runs)
 }
 
-fn end(tx: &mut Tx<'_>, worker: WorkerId, reason: &str) -> Result<Vec<Run>, Failure> {
+fn end(tx: &mut Tx<'_>, worker: WorkerId, cause: Interruption, reason: &str) -> Result<Vec<Run>, Failure> {
     let held = ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])?;
     tx.conn.prepare_cached(sql::DELETE_WORKER)?.execute([worker.as_bytes()])?;
-    interrupt(tx, &held, reason)
+    interrupt(tx, &held, cause, reason)
 }
 
-fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], reason: &str) -> Result<Vec<Run>, Failure> {
+fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], cause: Interruption, reason: &str) -> Result<Vec<Run>, Failure> {
     let mut interrupted = Vec::with_capacity(runs.len());
     for id in runs {
-        let run = person::edit(tx, *id, |edit| edit.interrupt(reason));
+        let run = person::edit(tx, *id, |edit| edit.interrupt(cause, reason));
         if let Err(Failure::Refused(StoreError::Unreadable { .. })) = run {
             // It stays as it is, held by no worker, until a build that can read it interrupts it.
             continue;

@@ -138,6 +138,8 @@ fn step(row: &Row<'_>, faults: &mut Faults) -> rusqlite::Result<StepState> {
         snapshot: row.get::<_, Option<[u8; 32]>>(12)?.map(Digest::from_bytes),
         undo: optional_word(row, 13)?,
         undo_note: row.get(16)?,
+        isolation: row.get(18)?,
+        crashes: row.get(19)?,
     })
 }
 

@@ -97,6 +97,8 @@ impl StepRow {
             state.deferrals,
             self.decision,
             state.undo_note,
+            state.isolation,
+            state.crashes,
         ])
     }
 }

@@ -78,6 +78,7 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
     step.status = StepStatus::Waiting;
     step.wait = Some(Wait::Approval);
     (step.progress, step.attempt, step.interruptions) = (99, u32::MAX, 4);
+    (step.isolation, step.crashes) = (Some(u32::MAX), 3);
     step.deferrals = 7;
     (step.message, step.error) = (Some(String::new()), Some(TEXT.to_owned()));
     (step.started_at, step.completed_at) = (Some(scene.now()), None);

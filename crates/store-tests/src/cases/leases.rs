@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::state::{Lease, Wait};
+use surefoot::state::{Interruption, Lease, StepState, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{Run, RunId, RunStatus, StepStatus, WorkerId, Workflow};
 
 use crate::Scene;
-use crate::scene::{LEASE, SECOND, WORK, complete, lost, plan, step};
+use crate::scene::{LEASE, SECOND, WORK, complete, forbidden, lost, plan, step};
 
 const MICRO: Duration = Duration::from_micros(1);
 
@@ -74,7 +74,7 @@ pub async fn a_commit_is_written_once(scene: Scene) {
         let put = surefoot::RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: 1.into() };
         edit.complete_step(position, serde_json::Value::Null, vec![put], None)
     };
-    let rules: [Rule; 4] = [step, record, |edit| edit.interrupt("it stops"), complete];
+    let rules: [Rule; 4] = [step, record, |edit| edit.interrupt(Interruption::HandedBack, "it stops"), complete];
     let mut run = run;
     for (index, rule) in rules.into_iter().enumerate() {
         if run.lease().is_none() {
@@ -119,7 +119,10 @@ pub async fn a_lease_ends_with_its_run(scene: Scene) {
     lost(scene.try_commit(&next, complete).await);
 
     let run = scene.start(worker, &plan).await;
-    let next = under_the_same_lease(&run, &scene.commit(&run, |edit| edit.interrupt("it stops")).await);
+    let next = under_the_same_lease(
+        &run,
+        &scene.commit(&run, |edit| edit.interrupt(Interruption::HandedBack, "it stops")).await,
+    );
     lost(scene.try_commit(&next, complete).await);
     let again = scene.claim_one(worker).await;
     assert_eq!((again.id, again.head.epoch), (run.id, run.head.epoch + 1));
@@ -358,4 +361,79 @@ pub async fn an_interrupted_step_may_fail(scene: Scene) {
     let failed = die(&scene, &run).await;
     assert_eq!((failed.head.status, failed.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
     assert_eq!(failed.head.error.as_deref(), Some("step one: interrupted: worker w died"));
+}
+
+/// Registers a worker that claims these runs, begins their steps, and is gone.
+async fn die_with(scene: &Scene, runs: &[Run]) -> Vec<Run> {
+    let worker = scene.worker("w").await;
+    let claimed = scene.claim(worker, 10).await.runs;
+    assert_eq!(claimed.len(), runs.len());
+    for held in &claimed {
+        scene.commit(held, step).await;
+    }
+    scene.store.reclaim_worker(worker).await.unwrap();
+    let mut left = Vec::new();
+    for run in runs {
+        left.push(scene.get(run.id).await);
+    }
+    left
+}
+
+/// A crash with several steps in flight counts against none of them; each runs beside fewer others then, and at last alone.
+pub async fn a_crash_beside_others_isolates(scene: Scene) {
+    let plan = policy(OnInterrupt::Rerun, 0);
+    let runs = [scene.queue(&plan).await, scene.queue(&plan).await, scene.queue(&plan).await];
+    for isolation in [StepState::SUSPECT, 2, 1, 1] {
+        for run in die_with(&scene, &runs).await {
+            let step = &run.steps[0];
+            assert_eq!((run.head.status, step.wait), (RunStatus::Queued, Some(Wait::Worker)));
+            assert_eq!((step.crashes, step.isolation), (0, Some(isolation)));
+        }
+    }
+    for run in &runs[1..] {
+        scene.cancel(run, surefoot::state::CancelMode::Stop).await;
+    }
+    let alone = die_with(&scene, &runs[..1]).await;
+    assert_eq!((alone[0].head.status, alone[0].steps[0].crashes), (RunStatus::Failed, 1), "past its cap of none");
+}
+
+/// A worker that stops hands back what it holds: nothing is counted, however often.
+pub async fn a_planned_stop_counts_nothing(scene: Scene) {
+    let run = scene.queue(&policy(OnInterrupt::Rerun, 0)).await;
+    for _ in 0..3 {
+        let worker = scene.worker("w").await;
+        let held = scene.claim_one(worker).await;
+        scene.commit(&held, step).await;
+        scene.store.deregister_worker(worker).await.unwrap();
+        let handed_back = scene.get(run.id).await;
+        let state = &handed_back.steps[0];
+        assert_eq!((handed_back.head.status, state.crashes, state.isolation), (RunStatus::Queued, 0, None));
+    }
+    assert!(matches!(scene.store.reclaim_worker(WorkerId::new()).await, Ok(())), "an unknown worker holds nothing");
+}
+
+/// An undo that loses its worker again and again fails: it does not crash every worker for ever.
+pub async fn interruptions_of_an_undo_count(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &policy(OnInterrupt::Rerun, 1)).await;
+    scene.fail(&run).await;
+    scene.cancel(&run, surefoot::state::CancelMode::Undo).await;
+    scene.store.deregister_worker(worker).await.unwrap();
+    for (status, undo) in [(RunStatus::Queued, Undo::Interrupted), (RunStatus::Failed, Undo::Failed)] {
+        let worker = scene.worker("w").await;
+        let held = scene.claim_one(worker).await;
+        let undoing = |edit: &mut surefoot::state::Edit| {
+            edit.begin_undo()?;
+            edit.undo_step(0, Undo::Running, None);
+            Ok(())
+        };
+        scene.commit(&held, undoing).await;
+        scene.store.reclaim_worker(worker).await.unwrap();
+        let left = scene.get(run.id).await;
+        assert_eq!((left.head.status, left.steps[0].undo), (status, Some(undo)));
+    }
+    let left = scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
+    assert_eq!((left.head.status, left.head.cancel), (RunStatus::Cancelled, None));
+    assert_eq!(scene.get(run.id).await, left);
+    forbidden(scene.store.cancel(run.id, surefoot::state::CancelMode::Stop, "ann").await, "already cancelled");
 }

@@ -166,7 +166,7 @@ pub async fn the_rate_counts_first_starts(scene: Scene) {
     scene.limits("a", rate(1, SECOND * 10)).await;
     let ids = queue_many(&scene, "a", 2).await;
     let run = scene.claim_one(worker).await;
-    scene.commit(&run, |edit| edit.interrupt("it stops")).await;
+    scene.commit(&run, |edit| edit.interrupt(surefoot::state::Interruption::HandedBack, "it stops")).await;
     scene.clock.advance(SECOND);
     assert_eq!(scene.claim_ids(worker, 10).await, ids[..1]);
     scene.clock.advance(SECOND * 9);
@@ -181,7 +181,7 @@ pub async fn a_paused_queue_gives_nothing(scene: Scene) {
     let again = scene.start(worker, &plan).await;
     scene.store.pause_queue("a", true).await.unwrap();
     let waiting = scene.queue(&plan).await;
-    scene.commit(&again, |edit| edit.interrupt("it stops")).await;
+    scene.commit(&again, |edit| edit.interrupt(surefoot::state::Interruption::HandedBack, "it stops")).await;
     assert_eq!(scene.claim_ids(worker, 10).await, []);
     scene.complete(&held).await;
     scene.store.pause_queue("a", false).await.unwrap();

@@ -112,6 +112,10 @@ impl Store for MemoryStore {
         self.free(|state, now| state.deregister(worker, now))
     }
 
+    async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
+        self.free(|state, now| state.reclaim_worker(worker, now))
+    }
+
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
         Ok(self.read(State::heartbeats))
     }

@@ -1,5 +1,6 @@
 //! Workers: their lives and their leases.
 
+use surefoot::state::Interruption;
 use surefoot::statistics::Outcome;
 use surefoot::store::{Heartbeat, Heartbeats, LastHeartbeat, NewWorker, WorkerInfo};
 use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
@@ -30,9 +31,14 @@ impl State {
 
     pub(super) fn deregister(&mut self, id: WorkerId, now: Timestamp) -> Result<(), StoreError> {
         match self.workers.get(&id).map(|worker| format!("worker {} stopped", worker.info.name)) {
-            Some(reason) => self.end_worker(id, &reason, now).map(drop),
+            Some(reason) => self.end_worker(id, Interruption::HandedBack, &reason, now).map(drop),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn reclaim_worker(&mut self, id: WorkerId, now: Timestamp) -> Result<(), StoreError> {
+        let known = self.workers.contains_key(&id);
+        self.bury(if known { vec![id] } else { Vec::new() }, now).map(drop)
     }
 
     pub(super) fn heartbeats(&self) -> Heartbeats {
@@ -73,20 +79,28 @@ impl State {
         let mut taken = Vec::new();
         for id in dead {
             let reason = format!("worker {} died", self.workers[&id].info.name);
-            taken.extend(self.end_worker(id, &reason, now)?);
+            let in_flight = self.held_by(id).filter(|run| run.in_flight().is_some()).count();
+            let cause = Interruption::Crashed { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX) };
+            taken.extend(self.end_worker(id, cause, &reason, now)?);
         }
         taken.sort_by_key(|run| run.id);
         Ok(taken)
     }
 
-    fn end_worker(&mut self, id: WorkerId, reason: &str, now: Timestamp) -> Result<Vec<Run>, StoreError> {
+    fn end_worker(
+        &mut self,
+        id: WorkerId,
+        cause: Interruption,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Run>, StoreError> {
         let held: Vec<RunId> = self.held_by(id).map(|run| run.id).collect();
         self.workers.remove(&id);
         for id in &held {
             let queue = self.runs[id].run.queue().to_owned();
             self.outcomes.push((now, queue, Outcome::Recovered, 0));
         }
-        held.into_iter().map(|run| self.edit(run, now, |edit| edit.interrupt(reason))).collect()
+        held.into_iter().map(|run| self.edit(run, now, |edit| edit.interrupt(cause, reason))).collect()
     }
 
     fn held_by(&self, worker: WorkerId) -> impl Iterator<Item = &Run> {

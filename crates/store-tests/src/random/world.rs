@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use surefoot::state::{Edit, RuleError, Transition, Undo};
+use surefoot::state::{Edit, Interruption, RuleError, Transition, Undo};
 use surefoot::store::{ClaimRequest, Claimed, NewWorker, Submission, Submitted};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{
@@ -278,7 +278,7 @@ fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
             next(edit).map(|step| edit.report(step, Some((50, None)), lines))
         }
         Act::Checkpoint => begun(edit).and_then(|step| edit.checkpoint(step, json!([1, 2]))),
-        Act::Interrupt => edit.interrupt("it stops"),
+        Act::Interrupt => edit.interrupt(Interruption::HandedBack, "it stops"),
         Act::HandOver => begun(edit).and_then(|step| edit.hand_over(step, FORGE)),
         Act::Release => {
             edit.require(&[], &[FORGE.to_owned()]);

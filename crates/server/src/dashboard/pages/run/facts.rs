@@ -87,9 +87,11 @@ impl Subject<'_> {
     pub(super) fn actions(&self, app: &App) -> Actions {
         let run = self.run;
         let asked = run.head.cancel.is_some() && !run.head.status.is_ended();
+        // Its cancel gives the undo up.
+        let undo_failed = run.head.status == RunStatus::Failed && run.head.cancel == Some(CancelMode::Undo);
         Actions {
             retry: run.head.status == RunStatus::Failed,
-            cancel: !run.head.status.is_ended() && !asked,
+            cancel: !run.head.status.is_ended() && !asked || undo_failed,
             undo: may_undo(run),
             duplicate: app.workflows().get(run.plan.name()).is_some(),
         }

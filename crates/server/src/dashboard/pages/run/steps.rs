@@ -119,7 +119,8 @@ impl Subject<'_> {
             }),
             interruptions: (state.interruptions > 0).then(|| {
                 let (count, most) = (state.interruptions.to_string(), plan.max_interruptions.to_string());
-                self.visitor.t("step.interruptions_of", &[("count", &count), ("most", &most)])
+                let crashes = state.crashes.to_string();
+                self.visitor.t("step.interruptions_of", &[("count", &count), ("crashes", &crashes), ("most", &most)])
             }),
             started: state.started_at.map(|at| self.visitor.moment(at)),
             ended: state.completed_at.map(|at| self.visitor.moment(at)),
@@ -205,6 +206,11 @@ impl Subject<'_> {
         }
         if state.interruptions > 0 {
             say(t("step.say.interrupted", &[("count", &state.interruptions.to_string())]), false);
+        }
+        match state.isolation_limit() {
+            Some(1) => say(t("step.say.alone", &[]), false),
+            Some(limit) => say(t("step.say.isolated", &[("limit", &limit.to_string())]), false),
+            None => {}
         }
         says
     }

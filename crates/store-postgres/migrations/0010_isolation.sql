@@ -1,0 +1,7 @@
+-- Crashes are told apart: what a step did alone counts against its cap; after a crash with several in flight, each runs beside
+-- fewer others.
+ALTER TABLE {schema}.steps
+    -- How often the step's worker crashed while the step, or its undo, was the only one in flight there.
+    ADD COLUMN crashes bigint NOT NULL DEFAULT 0 CHECK (crashes >= 0),
+    -- How many steps may be in flight in the step's worker while it runs, itself included.
+    ADD COLUMN isolation bigint CHECK (isolation > 0);
