@@ -68,6 +68,7 @@ fn serve(ledger: &Ledger, data: PathBuf) -> Server {
     Server::run(&ledger.place, free_port(), &["--workflows", "flows"], |args| {
         let mut command = ledger.command(args);
         command.env("SUREFOOT_DATA_DIR", data).env("LEDGER", ledger.file());
+        command.env("SUREFOOT_WORKER_PASS_ENVIRONMENT", "LEDGER");
         command.env("SUREFOOT_CREDENTIAL_SERVER_SECRET", "of-all-servers-of-this-test-0123456789");
         command
     })

@@ -40,7 +40,7 @@ async fn a_server_as_it_comes_breaks_nothing_and_its_findings_read_well() {
 
 /// What differs between servers and moments.
 const FILTERS: &[(&str, &str)] = &[
-    (r"PostgreSQL \d+\.\d+", "PostgreSQL [version]"),
+    (r"PostgreSQL \d+\.\d+, schema \d+", "PostgreSQL [version], schema [number]"),
     (r"[\d.]+ (us|ms|s|min)\b( \(median\))?", "[time]$2"),
     (r"(ahead of|behind) this", "[beside] this"),
     (r"\d+ of \d+ connections", "[number] of [number] connections"),
