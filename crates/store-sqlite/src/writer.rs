@@ -76,8 +76,8 @@ pub(crate) struct OpenDatabase {
 }
 
 impl Drop for OpenDatabase {
-    /// The last connection removes the log by its path. That must not be the log of another file, which took the place of
-    /// ours.
+    /// The last connection removes the log by its path. SQLite does not when the database was moved; when only the log was,
+    /// it would remove the one that another process has made since, with what that process committed.
     fn drop(&mut self) {
         if self.presence.check().is_err()
             && let Err(error) = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
