@@ -65,6 +65,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 6,
         sql: include_str!("../../migrations/0010_isolation.sql"),
     },
+    // The same function, in the words of this build's expressions.
+    Migration {
+        version: 11,
+        name: "boolean texts",
+        tolerates: 6,
+        sql: include_str!("../../migrations/0011_boolean_texts.sql"),
+    },
 ];
 
 /// The version of the schema that this build knows.
