@@ -31,6 +31,31 @@ fn ended(place: &Place, run: &str) -> Value {
     })
 }
 
+/// What would be written to the removed file would be lost, so it is refused, and the server says why.
+#[test]
+fn a_store_that_is_removed_under_the_server_accepts_nothing_and_is_unready() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let store = place.data().join("surefoot.db");
+    let aside = place.path("aside.db");
+    std::fs::rename(&store, &aside).unwrap();
+    let request = json!({ "workflow": "project-initialization", "parameters": { "name": "shop" } }).to_string();
+    let (status, problem) = server.ask("POST", "/api/v1/runs", None, &request);
+    assert!(
+        status == 503 && problem.contains("surefoot.db was removed while the store was open"),
+        "{status} {problem}"
+    );
+    let (status, problem) = server.ask("GET", "/readyz", None, "");
+    assert!(
+        status == 503 && problem.contains("surefoot.db was removed while the store was open"),
+        "{status} {problem}"
+    );
+    std::fs::rename(&aside, &store).unwrap();
+    until("the server is ready", || server.is_ready().then_some(()));
+    let run = server.submit("project-initialization", &json!({ "name": "shop" }));
+    ended(&place, &run);
+}
+
 /// Two steps that write lines, the second of which waits until the test lets it go on.
 const SLOW: &str = r#"
 workflow: slow

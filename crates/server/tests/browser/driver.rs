@@ -56,13 +56,7 @@ impl Drop for Browser {
 
 impl Browser {
     pub(crate) async fn open(kind: Kind) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver is needed: ./dev test installs it");
-        let port = port(driver.stdout.take().unwrap());
+        let (driver, port) = (0..STARTS).find_map(|_| start_driver()).expect("chromedriver says its port");
         let http = reqwest::Client::new();
         let answer = send(&http, "POST", &format!("http://127.0.0.1:{port}/session"), Some(wanted(kind))).await;
         let answer = answer.unwrap_or_else(|error| panic!("no browser: {error}"));
@@ -395,10 +389,30 @@ fn wanted(kind: Kind) -> Value {
         "goog:loggingPrefs": logs, "timeouts": timeouts } } })
 }
 
-fn port(output: impl std::io::Read) -> u16 {
+/// Attempts to start chromedriver. It takes a free port for IPv4 and then the same for IPv6, which another may have by then.
+const STARTS: usize = 5;
+
+/// Starts chromedriver, with its port; `None` when it got none.
+fn start_driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromedriver is needed: ./dev test installs it");
+    let port = port(driver.stdout.take().expect("its output is piped"));
+    if port.is_none() {
+        // It has ended, or ends now.
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    port.map(|port| (driver, port))
+}
+
+fn port(output: impl std::io::Read) -> Option<u16> {
     let lines = BufReader::new(output).lines().map_while(Result::ok);
-    let mut said = lines.filter_map(|line| line.split("successfully on port ").nth(1).map(str::to_owned));
-    said.next().and_then(|rest| rest.trim_end_matches('.').parse().ok()).expect("chromedriver says its port")
+    let mut announced = lines.filter_map(|line| line.split("successfully on port ").nth(1).map(str::to_owned));
+    announced.next()?.trim_end_matches('.').parse().ok()
 }
 
 fn target() -> PathBuf {
