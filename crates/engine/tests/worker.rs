@@ -681,7 +681,7 @@ async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_re
     let client = worker.client();
     let schema = json!({
         "type": "object", "required": ["name"], "additionalProperties": false,
-        "properties": { "name": { "type": "string" }, "size": { "type": "integer", "default": 1 } }
+        "properties": { "name": { "type": "string", "not": { "pattern": "^kube-" } }, "size": { "type": "integer", "default": 1 } }
     });
     let builder = Workflow::builder("named").parameters(schema).unique("${{ parameters.name }}").step("a", "act");
     let workflow = Arc::new(builder.build().unwrap());
@@ -701,6 +701,8 @@ async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_re
         "parameter sise: is not a parameter of this workflow"
     );
     assert!(refused(submit(json!({ "name": 3 }))).await.starts_with("parameter name: 3 is not of type"));
+    let reserved = refused(submit(json!({ "name": "kube-a" }))).await;
+    assert_eq!(reserved, "parameter name: \"kube-a\" is not allowed", "without the pattern that says so");
     assert_eq!(store.runs(Default::default()).await.unwrap().len(), 1);
     worker.stop().await;
 }

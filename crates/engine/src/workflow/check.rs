@@ -250,12 +250,15 @@ fn fault(error: &jsonschema::ValidationError<'_>, hidden: &[String]) -> Paramete
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let quotes_secret = hidden.iter().any(|secret| holds(&inside, secret) || holds(secret, &inside));
-    let at = |name: &str| format!("{inside}/{name}").trim_start_matches('/').to_owned();
+    let at = |name: &str| format!("{inside}/{name}").trim_matches('/').to_owned();
     let (parameter, message) = match error.kind() {
         Kind::Required { property } => (at(property.as_str().unwrap_or_default()), "is required".to_owned()),
         Kind::AdditionalProperties { unexpected } => {
             (at(&unexpected.join(", ")), "is not a parameter of this workflow".to_owned())
         }
+        // The schema library would quote the schema.
+        Kind::Not { .. } if quotes_secret => (at(""), "the value is not allowed".to_owned()),
+        Kind::Not { .. } => (at(""), format!("{} is not allowed", error.instance())),
         _ if quotes_secret => (inside.trim_start_matches('/').to_owned(), error.masked_with("the value").to_string()),
         _ => (inside.trim_start_matches('/').to_owned(), error.to_string()),
     };
