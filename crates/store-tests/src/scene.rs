@@ -61,7 +61,7 @@ impl Scene {
         Self { many_workers: false, ..self }
     }
 
-    /// The same on a store whose rows the cases can damage with statements: see [`Self::can_damage`].
+    /// The same on a store whose rows the cases can damage with statements.
     #[must_use]
     pub fn with_damage(self, damage: impl Fn(&str, RunId) + Send + Sync + 'static) -> Self {
         Self { damage: Some(Box::new(damage)), ..self }
