@@ -18,6 +18,7 @@ mod notifiers;
 mod telemetry;
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -54,6 +55,33 @@ fn a_store_that_is_removed_under_the_server_accepts_nothing_and_is_unready() {
     until("the server is ready", || server.is_ready().then_some(()));
     let run = server.submit("project-initialization", &json!({ "name": "shop" }));
     ended(&place, &run);
+}
+
+const NAPS: &str = "
+workflow: naps
+steps:
+  - { id: nap, action: command.run, retry: { attempts: 1 }, with: { argv: [sleep, '0.05'] } }
+";
+
+/// Each command needs descriptors of the worker: with a slot for every run it could start no more than a few.
+#[test]
+fn a_worker_that_may_open_few_files_fails_no_run_and_spends_no_attempt() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("flows")).unwrap();
+    std::fs::write(place.path("flows/naps.yaml"), NAPS).unwrap();
+    let server = Server::run(&place, free_port(), &["--workflows", "flows"], |args| {
+        let surefoot = place.command(args);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(surefoot.get_program()).args(surefoot.get_args());
+        command.current_dir(place.path("")).env_clear();
+        command.envs(surefoot.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    });
+    let runs: Vec<String> = (0..60).map(|_| server.submit("naps", &json!({}))).collect();
+    for run in &runs {
+        let run = server.until_status(run, "completed");
+        assert_eq!(run["steps"][0]["attempt"], 1, "{run}");
+    }
 }
 
 /// Two steps that write lines, the second of which waits until the test lets it go on.
