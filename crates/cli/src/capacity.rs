@@ -9,7 +9,7 @@ const PROCESSES_PER_SLOT: u64 = 4;
 /// Memory that one slot takes of this process and of a small command.
 const MEMORY_PER_SLOT: u64 = 4 << 20;
 
-/// What the process itself needs: its stores, runtimes and some connections.
+/// Descriptors that the process itself needs: its stores, runtimes and some connections.
 const OWN_DESCRIPTORS: u64 = 32;
 const OWN_PROCESSES: u64 = 48;
 

@@ -9,7 +9,7 @@ use crate::app::host_name;
 use crate::config::Settings;
 use crate::shipped;
 
-/// What this host's folder of repositories is to the store.
+/// Relation of this host's folder of repositories to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The store's local forge.

@@ -84,7 +84,7 @@ impl Host {
         self.join().await
     }
 
-    /// Whether a worker lives elsewhere to which this process leaves the run. One that lacks what the run requires will never
+    /// Returns whether a worker lives elsewhere to which this process leaves the run. One that lacks what the run requires will never
     /// take it: then this host does, if it has that.
     async fn others_work(&self, run: RunId) -> Result<bool, Failure> {
         let now = self.store.now();

@@ -75,7 +75,7 @@ fn wants_number(schema: Option<&Value>) -> bool {
     schema.is_some_and(|schema| schema.get("type").is_some() || schema.get("enum").is_some())
 }
 
-/// Whether a whole number was too long to be kept.
+/// Returns whether a whole number was too long to be kept.
 fn is_rounded(text: &str, number: &serde_json::Number) -> bool {
     number.is_f64() && text.trim_start_matches('-').chars().all(|letter| letter.is_ascii_digit())
 }

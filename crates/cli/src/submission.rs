@@ -51,7 +51,7 @@ pub(crate) async fn check_content(app: &App, parameters: &Value, key: Option<&st
     }
 }
 
-/// Whether a run has the key. A store that is not there, or cannot be read, is for the submission to tell of.
+/// Returns whether a run has the key. A store that is not there, or cannot be read, is for the submission to tell of.
 async fn is_taken(app: &App, key: &str) -> bool {
     let Ok(client) = app.client().await else { return false };
     let filter = RunFilter { key: Some(key.to_owned()), limit: 100, ..RunFilter::default() };

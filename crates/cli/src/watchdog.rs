@@ -62,7 +62,7 @@ fn end(why: &str) -> ! {
     std::process::exit(STATUS)
 }
 
-/// One runtime, as the watchdog sees it.
+/// A runtime, as the watchdog sees it.
 struct Watched {
     name: &'static str,
     ticks: Arc<AtomicU64>,

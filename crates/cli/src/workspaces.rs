@@ -96,7 +96,7 @@ fn signed(text: &str) -> Vec<WorkerId> {
     lines.filter_map(|(worker, _)| worker.parse().ok()).collect()
 }
 
-/// What is in a folder; nothing when it cannot be read.
+/// Entries of a folder; none when it cannot be read.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }

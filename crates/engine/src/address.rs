@@ -125,7 +125,7 @@ impl AddressPolicy {
     }
 }
 
-/// Whether an address is link-local, or is one at which a cloud answers questions about the machine.
+/// Returns whether an address is link-local, or is one at which a cloud answers questions about the machine.
 fn is_metadata(address: IpAddr) -> bool {
     match address {
         // Amazon, Google, Azure, Oracle and others; Alibaba; Azure's wire server; Oracle.
@@ -155,7 +155,7 @@ fn carried(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Whether an address is of the internet at large: not of this machine, its networks or its cloud.
+/// Returns whether an address is of the internet at large: not of this machine, its networks or its cloud.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(four) => is_public_four(four),

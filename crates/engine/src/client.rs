@@ -26,7 +26,7 @@ pub struct Client {
     store: Arc<dyn Store>,
     /// The worker of this process, on which a submission may start at once.
     local: Option<Arc<Shared>>,
-    /// What secret parameters are encrypted with.
+    /// Keys that secret parameters are encrypted with.
     keys: Option<SecretKeys>,
 }
 

@@ -32,7 +32,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Whether there is nothing at the path.
+    /// Returns whether there is nothing at the path.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
     }
@@ -48,7 +48,7 @@ impl From<FileError> for io::Error {
     }
 }
 
-/// Whether a symbolic link at the path is followed.
+/// Treatment of a symbolic link at the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// The link is followed: a person put it there, as mounted configuration has them.
@@ -98,7 +98,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
         Err(error) if !error.is_not_found() => return Err(error),
         _ => {}
     }
-    // What is there keeps its content until it is known to be a file.
+    // The content stays until it is known to be a file.
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(mode).custom_flags(flags(Links::Refuse));
     let mut file = options.open(path).map_err(replaced)?;

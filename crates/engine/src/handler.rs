@@ -53,14 +53,14 @@ pub trait StepHandler: Send + Sync + 'static {
     }
 }
 
-/// What an undo came to, when it did not fail. People read the texts.
+/// Result of an undo that did not fail. People read the texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undone {
     /// The step made nothing that outlives its run.
     Nothing,
-    /// What the step made is gone: names it.
+    /// The things that the step made are gone: names them.
     Removed(String),
-    /// What the step made, or a part of it, stays: names it and the reason.
+    /// The things that the step made, or some of them, stay: names them and the reason.
     Kept(String),
 }
 
@@ -157,7 +157,7 @@ impl From<Output> for Outcome {
     }
 }
 
-/// How often one attempt is deferred before the error counts as a failed attempt.
+/// Number of times one attempt is deferred before the error counts as a failed attempt.
 pub const MAX_DEFERRALS: u32 = 100;
 
 /// The longest time by which an attempt is deferred at once.
@@ -226,7 +226,7 @@ impl StepError {
         if shortage::is_cause_of(&*self.error) { Self::shortage(self.error) } else { self }
     }
 
-    /// Whether the attempt is to be deferred, without being spent.
+    /// Returns whether the attempt is to be deferred, without being spent.
     pub fn is_unavailable(&self) -> bool {
         self.unavailable
     }
@@ -525,7 +525,7 @@ impl StepContext {
         &self.0.run.requires
     }
 
-    /// Whether this worker offers a resource.
+    /// Returns whether this worker offers a resource.
     pub fn has_resource(&self, resource: &str) -> bool {
         self.0.resources.contains(resource)
     }

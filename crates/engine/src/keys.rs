@@ -1,4 +1,4 @@
-//! One rule for keys, wherever they come in: the library, the command line, HTTP, SQL.
+//! The rule for keys, wherever they come in: the library, the command line, HTTP, SQL.
 //!
 //! An empty key is a variable that was not set: its second use would find the first run and do nothing. A long one does not fit
 //! the index of every store.

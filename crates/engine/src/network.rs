@@ -36,7 +36,7 @@ impl fmt::Display for Network {
 }
 
 impl Network {
-    /// Whether `address` is in it.
+    /// Returns whether `address` is in it.
     pub fn holds(&self, address: IpAddr) -> bool {
         // Both on the left of 128 bits, so that the same shift serves both kinds.
         let left = |address: IpAddr| match address {

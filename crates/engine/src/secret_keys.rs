@@ -68,7 +68,7 @@ pub enum SealError {
         "secret parameters were encrypted with key {0}, which is not in the key file: add it, or submit the run again"
     )]
     NoKey(String),
-    /// What is stored was changed, or belongs to another run.
+    /// The stored value was changed, or belongs to another run.
     #[error("the secret parameters cannot be decrypted: what is stored is damaged, or belongs to another run")]
     Damaged,
 }

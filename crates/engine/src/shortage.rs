@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-/// Whether a shortage of descriptors, memory or disk space is among the causes of `error`.
+/// Returns whether a shortage of descriptors, memory or disk space is among the causes of `error`.
 ///
 /// `EAGAIN` is not in the list: most calls report by it that they would block. The code that starts a process knows better.
 pub(crate) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {

@@ -207,12 +207,12 @@ pub struct WorkerInfo {
     pub resources: Arc<BTreeSet<String>>,
 }
 
-/// What a look at the workers shows.
+/// Heartbeats of all workers, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeats {
-    /// One of each worker that the store knows. Not in any order.
+    /// Last heartbeat of each worker that the store knows, in no order.
     pub workers: Vec<LastHeartbeat>,
-    /// Whether a run is held by a worker that the store does not know.
+    /// True when a run is held by a worker that the store does not know.
     pub has_orphans: bool,
 }
 
@@ -223,7 +223,7 @@ pub struct LastHeartbeat {
     pub worker: WorkerId,
     /// The store's time when it came; that of the next differs, whatever the clock did.
     pub at: Timestamp,
-    /// How long its leases hold without another.
+    /// Time for which its leases hold without another.
     pub lease: Duration,
 }
 
@@ -366,7 +366,7 @@ pub enum StoreError {
     Unreadable {
         /// The run.
         run: RunId,
-        /// What cannot be read.
+        /// The part that cannot be read.
         reason: String,
     },
     /// The rules do not allow it.

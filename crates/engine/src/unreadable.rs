@@ -24,7 +24,7 @@ impl Run {
     }
 }
 
-/// What could not be read of a run's rows.
+/// Faults found in a run's rows.
 #[derive(Debug, Default)]
 pub struct Faults {
     first: Option<String>,
@@ -135,7 +135,7 @@ impl UnreadableRuns {
         self.noted().remove(&run);
     }
 
-    /// Whether a run was found unreadable lately.
+    /// Returns whether a run was found unreadable lately.
     pub fn has(&self, run: RunId) -> bool {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         !noted.is_empty() && noted.get(&run).is_some_and(|at| at.elapsed() < NOTED_FOR)

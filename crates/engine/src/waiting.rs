@@ -23,7 +23,7 @@ pub enum Waiting {
     },
     /// A surefoot that can read the run.
     Unreadable {
-        /// What cannot be read.
+        /// The part that cannot be read.
         reason: String,
     },
     /// No worker is alive.
@@ -44,7 +44,7 @@ pub enum Waiting {
     Unavailable {
         /// The step.
         step: String,
-        /// What it waits for: `api.example.org: rate limit exceeded`.
+        /// The unavailable thing: `api.example.org: rate limit exceeded`.
         reason: String,
         /// When it is tried again.
         until: Timestamp,
@@ -145,7 +145,7 @@ fn answer(run: &Run) -> Option<Waiting> {
     Some(Waiting::Answer { step, question: run.steps[position].message.clone() })
 }
 
-/// What a deferred step waits for until `until`.
+/// The reason for which a deferred step waits until `until`.
 fn unavailable(run: &Run, until: Timestamp) -> Option<Waiting> {
     let reasons = run.plan.steps().iter().zip(run.steps.iter().map(StepState::deferred_for));
     let (step, reason) = reasons.into_iter().find_map(|(plan, reason)| Some((plan.id.clone(), reason?.to_owned())))?;

@@ -64,7 +64,7 @@ const LINES_OF_ERROR: usize = 5;
 /// The longest output that is kept whole: the files of the largest template, and what git writes between them.
 const OUTPUT_LIMIT: usize = 96 * 1024 * 1024;
 
-/// How much of the end of git's complaint is kept.
+/// Most bytes of the end of git's error output that are kept.
 const ERROR_LIMIT: usize = 64 * 1024;
 
 /// Why git did not do it.

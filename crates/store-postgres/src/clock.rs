@@ -27,7 +27,7 @@ struct Sight {
 }
 
 impl Sight {
-    /// Whether the clock has stepped since: what it shows is further off than two uncertain looks can be.
+    /// Returns whether the clock has stepped since: what it shows is further off than two uncertain looks can be.
     fn is_contradicted_by(self, at: Instant, shown: Timestamp, took: Duration) -> bool {
         let expected = self.shown + at.saturating_duration_since(self.at);
         let off = expected.since(shown).max(shown.since(expected));

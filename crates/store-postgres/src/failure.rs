@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-/// Whether an error that passes is of one operation and its locks, so that another beside it may succeed: collisions (40), a
+/// Returns whether an error that passes is of one operation and its locks, so that another beside it may succeed: collisions (40), a
 /// lock that somebody holds (55), a statement that was cancelled.
 fn is_of_one_transaction(code: &SqlState) -> bool {
     *code == SqlState::QUERY_CANCELED || ["40", "55P03"].iter().any(|class| code.code().starts_with(class))

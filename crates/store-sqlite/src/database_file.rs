@@ -72,7 +72,7 @@ impl DatabaseFile {
         })
     }
 
-    /// Whether a worker has the lock. Looking takes it, shared and for a moment.
+    /// Returns whether a worker has the lock. Looking takes it, shared and for a moment.
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
         self.with(|shared| {
             let is_free = !shared.has_worker && lock_inode(&shared.file, File::try_lock_shared)?;

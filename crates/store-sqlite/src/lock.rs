@@ -1,4 +1,4 @@
-//! One worker process at a time: operating-system locks that end with the process.
+//! Exclusion of other worker processes: operating-system locks that end with the process.
 //!
 //! The lock on the database's inode decides, by whatever path a process came. The lock file beside the database names the
 //! holder for people, and keeps workers apart where an inode cannot be locked: on network file systems.
@@ -90,7 +90,7 @@ impl Drop for WorkerLock {
     }
 }
 
-/// Where the lock file of the store at `database` is.
+/// Path of the lock file of the store at `database`.
 pub(crate) fn path_beside(database: &Path) -> PathBuf {
     with_end(database, ".worker-lock")
 }

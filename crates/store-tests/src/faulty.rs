@@ -203,7 +203,7 @@ impl FaultyStore {
         Ok(false)
     }
 
-    /// Whether a reclaim could find anything: one of these workers has sent no heartbeat since, and holds a run.
+    /// Returns whether a reclaim could find anything: one of these workers has sent no heartbeat since, and holds a run.
     async fn has_dead(&self, silent: &[LastHeartbeat]) -> Result<bool, StoreError> {
         let filter = RunFilter { status: Some(RunStatus::Running), limit: usize::MAX >> 1, ..RunFilter::default() };
         let known = self.inner.heartbeats().await?.workers;

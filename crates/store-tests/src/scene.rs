@@ -67,7 +67,7 @@ impl Scene {
         Self { damage: Some(Box::new(damage)), ..self }
     }
 
-    /// Whether the store has rows that can be damaged. The model has none.
+    /// Returns whether the store has rows that can be damaged. The model has none.
     pub(crate) fn can_damage(&self) -> bool {
         self.damage.is_some()
     }

@@ -75,7 +75,7 @@ fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {
     ]
 }
 
-/// What became of the step's undo.
+/// Result of the step's undo, as it is shown.
 fn undone(step: &StepState) -> Option<String> {
     let note = step.undo_note.as_deref().unwrap_or("nothing");
     match step.undo? {

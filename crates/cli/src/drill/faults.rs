@@ -67,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// Whether it takes the store away from workers that live: it interrupts no step.
+    /// Returns whether it takes the store away from workers that live: it interrupts no step.
     pub(super) fn is_outage(self) -> bool {
         match self {
             Self::DatabaseRestarted

@@ -17,7 +17,7 @@ pub(super) fn to_text(value: &Value) -> Result<String, Error> {
     }
 }
 
-/// Whether a value counts as true: all but `false`, `0`, `''`, `null` and what is undefined. An empty list does.
+/// Returns whether a value counts as true: all but `false`, `0`, `''`, `null` and what is undefined. An empty list does.
 pub(super) fn is_truthy(value: &Value) -> bool {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => false,

@@ -49,7 +49,7 @@ fn factor(value: Value) -> Result<Value, Error> {
     }
 }
 
-/// Whether a list has an item that equals `item`, or a text has it within.
+/// Returns whether a list has an item that equals `item`, or a text has it within.
 fn contains(search: Value, item: Value) -> Result<bool, Error> {
     if matches!(search.kind(), ValueKind::Seq | ValueKind::Iterable) {
         return Ok(search.try_iter()?.any(|found| equal(&found, &item)));

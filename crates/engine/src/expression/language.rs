@@ -48,7 +48,7 @@ pub fn environment(fuel: u64) -> Environment<'static> {
 /// Renders a text, to `most` bytes at most.
 ///
 /// # Errors
-/// What the engine reports, or the limit.
+/// The error that the engine reports, or the limit.
 pub fn render(environment: &Environment<'_>, text: &str, scope: Value, most: usize) -> Result<String, Error> {
     let mut out = Bounded::new(Vec::new(), most);
     let rendered = environment.template_from_str(text)?.render_captured_to(scope, &mut out).map(drop);

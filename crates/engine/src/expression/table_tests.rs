@@ -1,4 +1,4 @@
-//! What expressions give, row by row.
+//! Results of expressions, row by row.
 
 use std::collections::BTreeMap;
 

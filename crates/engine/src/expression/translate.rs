@@ -12,7 +12,7 @@ use super::segments::string_length;
 
 /// The names that stand under a path, such as the parameters under `parameters`.
 pub(super) trait Names {
-    /// Whether `name` stands under `path`; `None` when that cannot be known yet.
+    /// Returns whether `name` stands under `path`; `None` when that cannot be known yet.
     fn has(&self, path: &[String], name: &str) -> Option<bool>;
 }
 

@@ -121,14 +121,14 @@ fn first_marker(text: &str) -> Option<(usize, &'static str)> {
     ["${{", "${%", "$<#"].into_iter().filter_map(find).min()
 }
 
-/// What follows a tag that is one word, such as `${% raw %}`, when `text` begins behind its opening.
+/// Text behind a tag that is one word, such as `${% raw %}`, when `text` begins behind its opening.
 fn tag<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let white = |letter: char| letter.is_ascii_whitespace();
     let rest = text.trim_start_matches(white).strip_prefix(word)?.trim_start_matches(white);
     rest.strip_prefix(['-', '+']).unwrap_or(rest).strip_prefix("%}")
 }
 
-/// What follows the end of a raw block.
+/// Text behind the end of a raw block.
 fn after_raw(mut text: &str) -> &str {
     while let Some((_, rest)) = text.split_once("${%") {
         let inside = rest.strip_prefix(['-', '+']).unwrap_or(rest);
@@ -171,7 +171,7 @@ fn string_length(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// What the scanner knows of an expression.
+/// State of the scanner within an expression.
 struct Expression {
     depth: usize,
     assigns: bool,

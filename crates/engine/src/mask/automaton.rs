@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     pub(super) bytes: Vec<u8>,
-    /// Whether it stands for a whole secret, and not only for a line of one.
+    /// True when it stands for a whole secret, and not only for a line of one.
     pub(super) whole: bool,
 }
 
@@ -23,9 +23,9 @@ const NONE: u32 = u32::MAX;
 struct Node {
     /// The byte that leads here from the parent.
     byte: u8,
-    /// Whether a pattern of a whole secret ends here.
+    /// True when a pattern of a whole secret ends here.
     whole: bool,
-    /// How many bytes lead here from the start.
+    /// Number of bytes that lead here from the start.
     depth: u32,
     /// The length of the longest pattern that ends here; 0 for none.
     longest: u32,
@@ -133,12 +133,12 @@ impl Automaton {
         self.nodes[state as usize].longest as usize
     }
 
-    /// How many of the last bytes are the beginning of a pattern.
+    /// Number of the last bytes that are the beginning of a pattern.
     pub(super) fn depth(&self, state: State) -> usize {
         self.nodes[state as usize].depth as usize
     }
 
-    /// Whether the pattern of a whole secret ends in this state.
+    /// Returns whether the pattern of a whole secret ends in this state.
     pub(super) fn ends_whole(&self, state: State) -> bool {
         self.nodes[state as usize].whole
     }

@@ -22,7 +22,7 @@ pub(super) const KINDS: [Kind; 4] = [Kind::Percent, Kind::Backslash, Kind::Entit
 #[derive(Debug, Default)]
 pub(super) struct Unescaped {
     pub(super) bytes: Vec<u8>,
-    /// Where each byte begins and ends in the text that was given.
+    /// Begin and end of each byte in the original text.
     spans: Vec<(u32, u32)>,
 }
 

@@ -20,7 +20,7 @@ pub(crate) use self::scan::Lines;
 use self::scan::Partial;
 use crate::Secret;
 
-/// What stands in place of a secret in a text.
+/// Replacement of a secret in a text.
 const MASKED: &str = "***";
 
 /// Secrets shorter than this are not masked: masking `ab` everywhere would garble what people read and hide nothing.
@@ -106,7 +106,7 @@ impl Mask {
         }
     }
 
-    /// Whether there is nothing to mask.
+    /// Returns whether there is nothing to mask.
     pub(crate) fn is_empty(&self) -> bool {
         self.automata().next().is_none()
     }
@@ -115,7 +115,7 @@ impl Mask {
         [&self.process, &self.run].into_iter().filter_map(|secrets| secrets.automaton())
     }
 
-    /// Whether a secret is in the contents of a file.
+    /// Returns whether a secret is in the contents of a file.
     pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
         self.automata().any(|automaton| scan::holds_whole(&automaton, bytes))
     }

@@ -46,7 +46,7 @@ fn without_line_breaks(text: &str) -> Vec<u8> {
     text.bytes().filter(|byte| !super::is_line_break(*byte)).collect()
 }
 
-/// What is the same in the base64 of every text that has this one after `offset` bytes (modulo 3), in both alphabets.
+/// The part that is the same in the base64 of every text that has this one after `offset` bytes (modulo 3), in both alphabets.
 fn base64(text: &str, offset: usize) -> Vec<Vec<u8>> {
     let bytes = [&[0; 2][..offset], text.as_bytes()].concat();
     let from = [0, 2, 3][offset];

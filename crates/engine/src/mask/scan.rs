@@ -9,7 +9,7 @@ use super::userinfo;
 use super::{MASKED, Mask, SHORTEST_MASKED, SHORTEST_PART, is_line_break};
 use crate::CUT;
 
-/// Whether the beginning of a secret at the very end of a text counts as one.
+/// Treatment of the beginning of a secret at the very end of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Partial {
     /// It does not: the text is a value that is used.
@@ -21,7 +21,7 @@ pub(super) enum Partial {
 /// Readings of a text: as it is, without its escapes of each kind, and without those that are then left.
 const READINGS: usize = 1 + KINDS.len() * (1 + KINDS.len());
 
-/// Where the automaton is in each reading. The first of a part is that of a text, the rest those of the text without escapes.
+/// State of the automaton in each reading. The first of a part is that of a text, the rest those of the text without escapes.
 #[derive(Clone, Copy, Default)]
 struct States([State; READINGS]);
 
@@ -151,7 +151,7 @@ pub(super) fn replace(text: String, mut parts: Vec<Range<usize>>) -> String {
     String::from_utf8(masked).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Whether these bytes hold the whole of a secret.
+/// Returns whether these bytes hold the whole of a secret.
 pub(super) fn holds_whole(automaton: &Automaton, bytes: &[u8]) -> bool {
     let holds = |bytes: &[u8]| {
         let mut state = START;

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-/// What an address cannot hold, or does not begin with in a text for people.
+/// Characters that end an address in a text for people.
 const ENDS: [char; 9] = ['"', '\'', '`', '<', '>', '(', ')', '|', '\\'];
 
-/// Where users and passwords stand in the addresses of a text. The user of an SSH address without a password is none of them:
+/// Ranges of users and passwords in the addresses of a text. The user of an SSH address without a password is none of them:
 /// it is a part of the address.
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     text.match_indices("://").filter_map(|(at, mark)| userinfo(text, at, at + mark.len())).collect()

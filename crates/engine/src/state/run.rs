@@ -81,13 +81,13 @@ pub struct StepState {
     pub attempt: u32,
     /// How often it was interrupted since it was last fresh.
     pub interruptions: u32,
-    /// How often its worker crashed while it, or its undo, was the only one in flight there: what the cap counts.
+    /// Number of times its worker crashed while it, or its undo, was the only one in flight there: what the cap counts.
     pub crashes: u32,
-    /// How many steps may be in flight in its worker while it runs, itself included; 1 is alone. Set when its worker crashed
+    /// Number of steps that may be in flight in its worker while it runs, itself included; 1 is alone. Set when its worker crashed
     /// with several in flight ([`Self::SUSPECT`] at first), and smaller with each such crash; `None` once its handler or undo
     /// has returned.
     pub isolation: Option<u32>,
-    /// How often this attempt was deferred because something that it needs was unavailable.
+    /// Number of times this attempt was deferred because something that it needs was unavailable.
     pub deferrals: u32,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
@@ -109,7 +109,7 @@ pub struct StepState {
     pub snapshot: Option<Digest>,
     /// How far its undoing is.
     pub undo: Option<Undo>,
-    /// What the undo removed, or what it kept and why.
+    /// Things that the undo removed, or that it kept and why.
     pub undo_note: Option<String>,
 }
 
@@ -142,7 +142,7 @@ impl StepState {
         }
     }
 
-    /// What a deferred step waits for; `None` when it is not deferred.
+    /// Reason for which a deferred step waits; `None` when it is not deferred.
     pub fn deferred_for(&self) -> Option<&str> {
         let is_deferred = self.wait == Some(super::Wait::Timer) && self.deferrals > 0;
         if is_deferred { self.error.as_deref() } else { None }
@@ -150,12 +150,12 @@ impl StepState {
 }
 
 impl StepState {
-    /// How many steps may be in flight in its worker while it runs, itself included, when that is limited.
+    /// Number of steps that may be in flight in its worker while it runs, itself included, when that is limited.
     pub fn isolation_limit(&self) -> Option<u32> {
         self.isolation.filter(|limit| *limit != Self::SUSPECT)
     }
 
-    /// Whether the step may have made something that no undo has looked at yet.
+    /// Returns whether the step may have made something that no undo has looked at yet.
     pub fn remains(&self) -> bool {
         self.started_at.is_some() && !matches!(self.undo, Some(Undo::Done | Undo::Kept))
     }
@@ -246,7 +246,7 @@ impl Run {
         self.steps[..position].iter().rev().find_map(|step| step.snapshot)
     }
 
-    /// What the expressions of the step at `position` see with these parameters; past the last step, what the run's output
+    /// Scope of the expressions of the step at `position` with these parameters; past the last step, what the run's output
     /// sees.
     pub(crate) fn scope(&self, position: usize, parameters: Value) -> Scope {
         let seen = |(plan, step): (&crate::StepPlan, &StepState)| {
@@ -284,12 +284,12 @@ impl Run {
         self.parameters.clone()
     }
 
-    /// What the expressions of the step at `position` see, with secret parameters replaced.
+    /// Scope of the expressions of the step at `position`, with secret parameters replaced.
     pub fn shown_scope(&self, position: usize) -> Scope {
         self.scope(position, self.shown_parameters())
     }
 
-    /// What a completed run says of itself, by [`Workflow::output`]; null when it says nothing, or has not completed.
+    /// Output of a completed run, by [`Workflow::output`]; null when there is none, or it has not completed.
     pub fn output(&self) -> Value {
         if self.head.status != RunStatus::Completed || self.plan.output().is_null() {
             return Value::Null;

@@ -123,7 +123,7 @@ words! {
         Interrupted = "interrupted",
         /// What the step made is gone.
         Done = "done",
-        /// What the step made stays: its handler cannot take it back, or people have changed it since.
+        /// The things that the step made stay: its handler cannot take them back, or people have changed them since.
         Kept = "kept",
         /// It could not be taken back.
         Failed = "failed",

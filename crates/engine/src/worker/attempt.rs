@@ -184,7 +184,7 @@ impl Attempt {
             () = driver.held.lost.cancelled() => None,
         };
         task.abort_all();
-        // One that blocks its thread cannot be dropped. It keeps that thread, but neither the run nor the end of the worker.
+        // A handler that blocks its thread cannot be dropped. It keeps that thread, but neither the run nor the end of the worker.
         let dropped = tokio::time::timeout(ABANDON_AFTER, async { while task.join_next().await.is_some() {} }).await;
         if dropped.is_err() {
             tracing::error!(run = %driver.run.id, "a handler blocks its thread and was abandoned");

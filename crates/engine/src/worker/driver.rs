@@ -254,7 +254,7 @@ impl Driver {
         deferral(&self.shared, error, self.run.steps[position].deferrals)
     }
 
-    /// What the other steps gave, and what this one gives.
+    /// Checks this step's output together with the outputs of the other steps.
     fn check_outputs(&self, position: usize, output: &Value) -> Result<(), LimitError> {
         let others = self.run.steps.iter().enumerate().filter(|(other, _)| *other != position);
         check_run_output(others.filter_map(|(_, step)| step.output.as_ref()).chain([output]))

@@ -13,7 +13,7 @@ use crate::state::CancelMode;
 /// that never ends must not keep an isolated one waiting for ever.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// What a run holds of its worker's slots.
+/// Slots of its worker that a run holds.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     /// Its own slot; none when the run is only handed back.

@@ -98,7 +98,7 @@ impl Masking {
     }
 }
 
-/// Whether a message has an address in it, whose user and password are no matter of the store.
+/// Returns whether a message has an address in it, whose user and password are no matter of the store.
 fn mentions_address(transition: &Transition) -> bool {
     let texts = transition.steps.iter().flat_map(|(_, step)| {
         let texts = [&step.message, &step.error, &step.undo_note];

@@ -135,7 +135,7 @@ pub(crate) struct Shared {
     pub(crate) handlers: Handlers,
     pub(crate) actions: Arc<BTreeSet<String>>,
     pub(crate) options: WorkerOptions,
-    /// What is masked in every run of this worker.
+    /// Secrets that are masked in every run of this worker.
     pub(crate) mask: Mask,
     pub(crate) measures: Arc<WorkerMeasures>,
     /// The present life of the worker; a worker that was taken for dead begins another.

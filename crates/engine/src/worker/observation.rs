@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::store::LastHeartbeat;
 use crate::{Timestamp, WorkerId};
 
-/// What this process has seen of the heartbeats of all workers.
+/// Heartbeats of all workers as this process has observed them.
 #[derive(Debug, Default)]
 pub(super) struct Observation {
     workers: BTreeMap<WorkerId, Seen>,

@@ -22,7 +22,7 @@ pub struct KeptPlaces {
 pub(crate) struct Places {
     all: Arc<Semaphore>,
     kept: Arc<Semaphore>,
-    /// How many there are of each.
+    /// Number of each.
     counts: [u32; 2],
     /// What the worker can run, and what of it has places of its own.
     actions: Arc<BTreeSet<String>>,

@@ -13,7 +13,7 @@ use crate::state::{Edit, Interruption, RuleError, Undo};
 use crate::store::RecordFilter;
 use crate::{RecordChange, StepContext, StepError, StepHandler, Undone, cut};
 
-/// How the undo of a step ended.
+/// End of a step's undo.
 enum End {
     Done(Undone),
     Failed(StepError),

@@ -234,7 +234,7 @@ impl Workflow {
         &self.parameters
     }
 
-    /// Whether a parameter can be secret: the schema marks one as `writeOnly` or as a password.
+    /// Returns whether a parameter can be secret: the schema marks one as `writeOnly` or as a password.
     pub fn has_secret_parameters(&self) -> bool {
         self.validator.marks_secrets(&self.parameters)
     }

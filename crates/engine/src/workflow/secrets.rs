@@ -60,7 +60,7 @@ fn collect_texts(secret: &Value, texts: &mut Vec<Secret>) {
     }
 }
 
-/// Whether a schema marks anything as secret, anywhere in it.
+/// Returns whether a schema marks anything as secret, anywhere in it.
 pub(super) fn marks_anything(schema: &Value) -> bool {
     match schema {
         Value::Object(fields) => is_secret(schema) || fields.values().any(marks_anything),

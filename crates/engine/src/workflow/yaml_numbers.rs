@@ -42,7 +42,7 @@ struct Node {
     is_map: bool,
     /// The key whose value comes next, in a map.
     key: Option<String>,
-    /// Whether what is in it is kept, and given to somebody.
+    /// True when what is in it is kept, and given to somebody.
     is_kept: bool,
 }
 
@@ -54,7 +54,7 @@ fn open_node(open: &mut Vec<Node>, is_map: bool) {
     open.push(Node { is_map, key: None, is_kept });
 }
 
-/// Whether the node that comes next is a value that is kept.
+/// Returns whether the node that comes next is a value that is kept.
 fn is_kept(open: &[Node]) -> bool {
     let Some(node) = open.last() else { return false };
     let is_field = node.is_map && node.key.as_deref().is_some_and(|key| KEPT.contains(&key));
@@ -71,7 +71,7 @@ fn passed(open: &mut [Node], scalar: Option<&str>) {
     };
 }
 
-/// What a scalar is read as, when that is a number that is written otherwise.
+/// The number that a scalar is read as, when it is written otherwise.
 fn changed(scalar: &str) -> Option<String> {
     if !scalar.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.')) {
         return None;

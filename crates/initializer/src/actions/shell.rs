@@ -85,9 +85,9 @@ struct Frame {
     word: String,
     /// The command that the words belong to; empty where one is about to begin.
     command: String,
-    /// Whether a word such as `-c` has come.
+    /// True when a word such as `-c` has come.
     has_code_flag: bool,
-    /// Whether the word is the target of a redirection.
+    /// True when the word is the target of a redirection.
     is_target: bool,
 }
 
@@ -113,7 +113,7 @@ impl Frame {
         self.is_target = false;
     }
 
-    /// Where an expression cannot be, as far as commands go.
+    /// Names the place, if an expression cannot stand here as far as commands go.
     fn refuses(&self) -> Option<&'static str> {
         let name = self.command.rsplit('/').next().unwrap_or_default();
         if self.command.is_empty() && !self.is_target && !is_assignment(&self.word) {

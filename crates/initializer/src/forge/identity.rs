@@ -20,7 +20,7 @@ use super::{ForgeError, LocalForge};
 /// The mark file, in the folder of the repositories.
 pub const MARK_FILE: &str = ".surefoot-forge";
 
-/// How the name of a mark ends that is not finished.
+/// Suffix of the name of an unfinished mark.
 const UNFINISHED: &str = ".new";
 
 /// The resource of a store's own local forge: what a run requires that has no repository yet.
@@ -67,13 +67,13 @@ impl fmt::Display for ForgeId {
 pub struct ForgeMark {
     /// The forge's identity.
     pub id: ForgeId,
-    /// Whether the folder is another one than that in which the mark was made: a copy, a restored backup, or a folder that
+    /// True when the folder is another one than that in which the mark was made: a copy, a restored backup, or a folder that
     /// was moved to another file system.
     pub is_copied: bool,
 }
 
 impl LocalForge {
-    /// Where the repositories are.
+    /// Folder of the repositories.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -69,7 +69,7 @@ pub enum FleetError {
     Git(#[from] GitError),
 }
 
-/// What became of a withdrawal.
+/// Result of a withdrawal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Withdrawn {
     /// The commit that takes the files out; `None` when there was none to take out.
@@ -107,7 +107,7 @@ impl Wanted<'_> {
     }
 }
 
-/// What a change does to the fleet's head.
+/// Effect of a change on the fleet's head.
 #[derive(Default)]
 struct Plan<'a> {
     /// Files to put on top of it.
@@ -208,7 +208,7 @@ impl Fleet {
         Ok(git)
     }
 
-    /// Whether a commit of the fleet could be fetched. Some servers give none but the heads of branches.
+    /// Returns whether a commit of the fleet could be fetched. Some servers give none but the heads of branches.
     async fn fetch_commit(&self, git: &Git, commit: &str) -> bool {
         git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", &self.url, commit]).await.is_ok()
     }

@@ -37,7 +37,7 @@ pub struct Deployment<'a> {
 }
 
 impl Deployment<'_> {
-    /// Whether Flux needs a credential: no ssh server serves without a key.
+    /// Returns whether Flux needs a credential: no ssh server serves without a key.
     pub fn needs_credential(&self) -> bool {
         self.url.starts_with("ssh://") || self.visibility != Visibility::Public
     }
@@ -126,7 +126,7 @@ fn objects(deployment: &Deployment<'_>, environment: &Environment) -> [Value; 5]
     ]
 }
 
-/// What a project may deploy: workloads and what they need, and neither rights nor objects of Flux.
+/// Rules of what a project may deploy: workloads and what they need, and neither rights nor objects of Flux.
 fn rules() -> Value {
     const RESOURCES: [(&str, &[&str]); 6] = [
         ("", &["configmaps", "persistentvolumeclaims", "pods", "secrets", "serviceaccounts", "services"]),

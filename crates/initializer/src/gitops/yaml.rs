@@ -55,7 +55,7 @@ fn listed(text: &mut String, item: &Value, indent: usize) {
     }
 }
 
-/// One value on one line. JSON is YAML, and JSON quotes every string.
+/// Writes a value on one line. JSON is YAML, and JSON quotes every string.
 fn scalar(value: &Value) -> String {
     value.to_string()
 }

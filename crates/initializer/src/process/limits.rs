@@ -20,7 +20,7 @@ pub fn raise_descriptor_limit() {
 pub(super) fn restore_for(child: Option<u32>) {
     let pid = child.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let (Some(pid), Some(original)) = (pid, ORIGINAL.get()) {
-        // One that has ended already needs none.
+        // A process that has ended already needs none.
         let _ = prlimit(Some(pid), Resource::Nofile, *original);
     }
 }

@@ -114,7 +114,7 @@ fn spawn(command: &mut Command, group: &Group, with_input: bool) -> io::Result<C
     Ok(child)
 }
 
-/// Whether a command was not started because the system has no process left for this worker's user (`EAGAIN`).
+/// Returns whether a command was not started because the system has no process left for this worker's user (`EAGAIN`).
 pub(crate) fn meets_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
     let no_process = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
     std::iter::successors(Some(error), |error| error.source())

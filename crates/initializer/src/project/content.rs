@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::gitops::{check_environments, check_project};
 use crate::template::{Entry, LoadError, Source, Template, TemplateError, load, render};
 
-/// What decides the content of a project.
+/// Facts that decide the content of a project.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContentRequest {
@@ -94,7 +94,7 @@ impl Content {
         FirstCommit { project: &self.project, run, at, template: &template, files: &self.files }.stream()
     }
 
-    /// What people read of it.
+    /// Text for people.
     pub(super) fn summary(&self) -> String {
         let Template { name, version, is_copied, .. } = &self.template;
         let how = if *is_copied { "copied as they are: there is no surefoot-template.yaml" } else { "rendered" };

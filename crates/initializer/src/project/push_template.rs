@@ -22,7 +22,7 @@ const FIELDS: Fields = Fields {
     optional: &["ref", "description", "owner", "environments", "gitops", "values"],
 };
 
-/// Where the content comes from.
+/// Source of the content.
 enum Input {
     /// The digest of what the first step left in the workspace.
     Prepared(Prepared),

@@ -68,7 +68,7 @@ impl StepHandler for CreateRepository {
             (Ok(false), Some(_)) => {
                 Ok(Undone::Kept(format!("the repository {} was not found: nothing was removed", path.display())))
             }
-            // What is not ours is not this step's to take back: the step failed because of it.
+            // A repository that is not ours stays: the step failed because of it.
             (Ok(false) | Err(ForgeError::Taken(_)), None) => Ok(Undone::Nothing),
             (Err(error), _) => Err(error).or_step(),
         }

@@ -34,7 +34,7 @@ pub(super) struct Shared {
     addresses: AddressPolicy,
     fleet: Option<String>,
     repositories_url: String,
-    /// Whether only this machine understands the address that clusters get.
+    /// True when only this machine understands the address that clusters get.
     is_local_url: bool,
     pace: Duration,
 }
@@ -86,7 +86,7 @@ impl Shared {
         format!("{}/{project}.git", self.repositories_url)
     }
 
-    /// Whether no configuration names an address under which clusters reach the repositories.
+    /// Returns whether no configuration names an address under which clusters reach the repositories.
     pub(super) fn has_only_a_local_url(&self) -> bool {
         self.is_local_url
     }
@@ -109,7 +109,7 @@ impl Shared {
         }
     }
 
-    /// Whether the fleet repository is in the local forge.
+    /// Returns whether the fleet repository is in the local forge.
     pub(super) fn has_local_fleet(&self) -> bool {
         self.fleet.is_none()
     }

@@ -1,4 +1,4 @@
-//! What an initialization leaves to people: commands to run next, and what was asked for but is not in force yet.
+//! Work that an initialization leaves to people: commands to run next, and what was asked for but is not in force yet.
 
 use crate::environment::Environment;
 use crate::forge::Visibility;
@@ -11,7 +11,7 @@ pub(super) struct WhatIsLeft<'a> {
     pub(super) url: &'a str,
     /// The address under which clusters reach the repository.
     pub(super) address: &'a str,
-    /// Whether that address is of this machine alone.
+    /// True when that address is of this machine alone.
     pub(super) is_local_address: bool,
     /// The fleet repository, when GitOps was set up.
     pub(super) fleet: Option<&'a str>,
@@ -44,7 +44,7 @@ impl WhatIsLeft<'_> {
         steps
     }
 
-    /// What is not in force, a sentence each.
+    /// Things that are not in force, a sentence each.
     pub(super) fn not_done(&self) -> Vec<String> {
         let mut list = Vec::new();
         if self.fleet.is_some() && self.is_local_address {

@@ -56,7 +56,7 @@ pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// Whether a file of one of these names is at the top or in a folder there: some repositories hold several templates.
+/// Returns whether a file of one of these names is at the top or in a folder there: some repositories hold several templates.
 fn is_near_top(entry: &Entry, names: &[&str]) -> bool {
     let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
     !folder.contains('/') && names.contains(&name)
@@ -75,7 +75,7 @@ fn is_backstage(entry: &Entry) -> bool {
     has("kind:", |kind| kind == "Template") && has("apiVersion:", |version| version.contains("backstage.io/"))
 }
 
-/// Whether a text has a Liquid placeholder that begins with one of `names`.
+/// Returns whether a text has a Liquid placeholder that begins with one of `names`.
 fn has_liquid(text: &str, names: &[&str]) -> bool {
     let mut placeholders = text.split("{{").skip(1).map(str::trim_start);
     placeholders.any(|inside| names.iter().any(|name| inside.starts_with(name)))

@@ -39,7 +39,7 @@ pub struct Template {
     /// What it says of itself.
     pub manifest: Manifest,
     has_manifest: bool,
-    /// Whether its files are copied byte for byte: a project's template without a manifest.
+    /// True when its files are copied byte for byte: a project's template without a manifest.
     pub is_copied: bool,
     /// Its files, by path.
     pub entries: Vec<Entry>,

@@ -59,7 +59,7 @@ async fn fetch_as(
     scratch: &Path,
 ) -> Result<(Git, String), LoadError> {
     let format = format!("--object-format={format}");
-    // One pack, whose size tells how much a fetch has brought.
+    // A single pack, whose size tells how much a fetch has brought.
     let git = git.clone().setting("fetch.unpackLimit=1");
     git.run(&["init", "--quiet", "--bare", &format, "repository"]).await?;
     let folder = scratch.join("repository");
@@ -150,7 +150,7 @@ async fn list(git: &Git, commit: &str) -> Result<Vec<Blob>, LoadError> {
     }
 }
 
-/// What `ls-tree` has listed so far.
+/// Entries that `ls-tree` has listed so far.
 #[derive(Default)]
 struct Listing {
     blobs: Vec<Blob>,

@@ -12,7 +12,7 @@ pub(crate) fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// What an error says about the same call at a later time.
+/// Meaning of an error for the same call at a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// The server refuses what was sent: it would do so again.
@@ -51,7 +51,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ("42883", Meaning::ToMend),
 ];
 
-/// What an error of the database means.
+/// Meaning of an error of the database.
 pub(crate) fn meaning(said: &DbError) -> Meaning {
     // A session that ends says nothing about the statement that it was at.
     if matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) && !is_of_the_start(said.code()) {
@@ -79,7 +79,7 @@ fn of_the_database(said: &DbError) -> StoreError {
     }
 }
 
-/// What passes, in words that say what to do about it.
+/// Advice about an error that passes.
 fn advice(said: &DbError) -> String {
     let (code, text) = (said.code(), said.message());
     match code {

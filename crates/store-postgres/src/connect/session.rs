@@ -46,12 +46,12 @@ pub(crate) struct Session {
     _driver: JoinSet<()>,
 }
 
-/// What a new session was found to be.
+/// State of a new session.
 #[derive(Debug)]
 struct State {
     /// It has a process of the server to itself, and the settings of `settings.rs`; no pooler stands between.
     direct: bool,
-    /// What follows BEGIN in a session that cannot keep settings.
+    /// Statements that follow BEGIN in a session that cannot keep settings.
     set_local: String,
     /// `synchronous_commit` as the server, the database and the role have it.
     synchronous_commit: String,
@@ -185,7 +185,7 @@ impl Session {
         self
     }
 
-    /// Whether it has a process of the server to itself.
+    /// Returns whether it has a process of the server to itself.
     pub(crate) fn is_direct(&self) -> bool {
         self.state.direct
     }
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::connect::PostgresOptions;
 
-    /// What differs from what the store needs, and what a transaction sees of it.
+    /// Settings that differ from what the store needs, and what a transaction sees of them.
     const SETTINGS: [(&str, &str, &str); 7] = [
         ("statement_timeout", "'5s'", "0"),
         ("lock_timeout", "'5s'", "0"),

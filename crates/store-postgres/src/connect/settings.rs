@@ -6,14 +6,14 @@
 
 use std::fmt::Write as _;
 
-/// One setting and the value that the store needs.
+/// A setting and the value that the store needs.
 struct Setting {
     name: &'static str,
     /// A word or a list of words: it stands in SQL without quotes.
     value: &'static str,
     /// The first major version that knows it.
     since: u32,
-    /// Whether a transaction through a pooler sets it too. The others are part of BEGIN, or matter only to what is sent as
+    /// True when a transaction through a pooler sets it too. The others are part of BEGIN, or matter only to what is sent as
     /// text or kept in a session.
     each_transaction: bool,
 }

@@ -1,4 +1,4 @@
-//! What no session can set for itself: refused when it breaks a promise, and otherwise told to people.
+//! Settings that no session can make: refused when they break a promise, and otherwise reported.
 
 use surefoot::StoreError;
 use tokio_postgres::SimpleQueryMessage;

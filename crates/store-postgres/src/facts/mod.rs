@@ -24,7 +24,7 @@ pub struct PostgresFacts {
     pub settings: Settings,
     /// The servers that follow it.
     pub standbys: Result<Vec<Standby>, StoreError>,
-    /// Whether a pooler stands between, which may give each transaction to another session of the server.
+    /// True when a pooler stands between, which may give each transaction to another session of the server.
     pub pooled: bool,
     /// From NOTIFY in one session to another's hearing of it; `None` when it heard nothing.
     pub notify: Result<Option<Duration>, StoreError>,

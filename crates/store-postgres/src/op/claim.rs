@@ -37,7 +37,7 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Cla
 /// Passes over the queues in one claim. Another one follows only a pass that found nothing but unreadable runs.
 const MAX_PASSES: usize = 64;
 
-/// One pass over the queues, and whether it found a run unreadable.
+/// Makes a pass over the queues, and returns whether it found a run unreadable.
 async fn pass(shared: &Shared, request: &ClaimRequest) -> Result<(Claimed, bool), Failure> {
     let mut look = Look::take(shared, request).await?;
     if look.is_due {
@@ -126,7 +126,7 @@ struct Taken {
     now: Timestamp,
     /// The queues that hold back starts.
     limited: Vec<String>,
-    /// Whether a run was found unreadable.
+    /// True when a run was found unreadable.
     skipped: bool,
 }
 

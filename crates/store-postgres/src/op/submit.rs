@@ -126,7 +126,7 @@ impl Submit {
         self.key.is_some() || self.unique.is_some()
     }
 
-    /// Whether the plain statement of `start.rs` adds all of it.
+    /// Returns whether the plain statement of `start.rs` adds all of it.
     pub(super) fn is_plain(&self) -> bool {
         !self.is_keyed() && self.requires.is_empty() && self.sealed.is_none()
     }

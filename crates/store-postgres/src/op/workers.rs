@@ -124,7 +124,7 @@ pub(crate) async fn reclaim(shared: &Shared, silent: &[LastHeartbeat]) -> Result
     Ok(changes.into_iter().map(|change| change.run).collect())
 }
 
-/// How many runs of each worker have a step or an undo in flight.
+/// Number of runs of each worker that have a step or an undo in flight.
 fn in_flight(rows: &[Row]) -> Result<HashMap<WorkerId, u32>, StoreError> {
     let read = |row| Ok((worker_id(row, 0)?, u32::try_from(get::<i64>(row, 1)?).unwrap_or(u32::MAX)));
     rows.iter().map(read).collect()

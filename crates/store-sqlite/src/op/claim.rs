@@ -120,7 +120,7 @@ fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, F
     let ids = statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut plans = BTreeSet::new();
     for id in ids {
-        // One that this build cannot read is left to a build that can.
+        // A plan that this build cannot read is left to a build that can.
         let is_known = tx.plans.get(tx.conn, id)?.is_ok_and(|plan| plan.is_known_by(&request.actions));
         if !is_known {
             plans.insert(id);
@@ -135,7 +135,7 @@ fn foreign_requirements(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<
     let live = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut foreign = BTreeSet::new();
     for requires in live {
-        // What cannot be read is no worker's, and holds up no other run.
+        // Requirements that cannot be read match no worker, and hold up no other run.
         let is_offered = parse_required(Some(&requires)).is_ok_and(|required| required.is_subset(&request.resources));
         if !is_offered {
             foreign.insert(requires);
@@ -254,7 +254,7 @@ fn take(
         let rate_at = pick.counts.then_some(tx.now);
         match person::edit_start(tx, pick.id, rate_at, |edit| edit.claim(request.worker)) {
             Err(Failure::Refused(StoreError::Unreadable { .. })) => skipped = true,
-            // What was taken before it is written already.
+            // The runs claimed before it are written already.
             run => runs.push(run.map_err(|failure| Failure::Aborted(failure.into_error()))?),
         }
     }

@@ -21,7 +21,7 @@ pub(crate) struct Written {
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    /// What the column `requires` becomes, when it changes.
+    /// New value of the column `requires`, when it changes.
     pub(crate) requires: Option<Option<String>>,
 }
 

@@ -13,7 +13,7 @@ use crate::scene::{SECOND, WORK, begin, names, plan};
 
 const TEXT: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ \n\t 'quoted'; -- %_";
 
-/// What a key may hold: all but control characters.
+/// A key with everything that it may hold: all but control characters.
 const LINE: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ 'quoted'; -- %_";
 
 /// All that a submitter says of a run.

@@ -1,4 +1,4 @@
-//! What no store keeps is refused by every store alike: a NUL in a name, and a value beyond the limits.
+//! Values that every store refuses with the same words: a NUL in a name, and a value beyond the limits.
 
 use std::sync::Arc;
 

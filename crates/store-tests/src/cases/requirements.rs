@@ -58,7 +58,7 @@ pub async fn every_claim_looks_at_what_is_required(scene: Scene) {
     assert_eq!(given(&scene, worker, &["forge:1"]).await, [run.id]);
 }
 
-/// What a run requires changes in the commit of a step, and stays through all that happens to the run afterwards.
+/// The requirements of a run change in the commit of a step, and stay through all that happens to the run afterwards.
 pub async fn a_commit_changes_what_is_required(scene: Scene) {
     let worker = scene.worker("w").await;
     queue(&scene, &["forge:local", "key:1"], 0).await;

@@ -55,7 +55,7 @@ impl State {
         self.bury(self.still_silent(silent), now)
     }
 
-    /// Those of these workers that have sent no heartbeat since.
+    /// The workers among these that have sent no heartbeat since.
     pub(super) fn still_silent(&self, silent: &[LastHeartbeat]) -> Vec<WorkerId> {
         let is_silent = |last: &&LastHeartbeat| {
             self.workers.get(&last.worker).is_some_and(|worker| worker.info.heartbeat_at == last.at)

@@ -11,14 +11,14 @@ use surefoot::StepError;
 /// The longest body that becomes a step's output.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// How much of a refusal's body is read.
+/// Most bytes of a refusal's body that are read.
 const LARGEST_REFUSAL: usize = 64 << 10;
 
 /// The content of a body.
 #[derive(Debug, PartialEq)]
 pub(super) struct Content {
     pub(super) value: Value,
-    /// Whether the value is the bytes in base64, for they are no text.
+    /// True when the value is the bytes in base64, for they are no text.
     pub(super) is_base64: bool,
 }
 

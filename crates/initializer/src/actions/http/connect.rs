@@ -48,7 +48,7 @@ pub(super) fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
-/// Whether the policy is why a request was not sent.
+/// Returns whether the policy is why a request was not sent.
 pub(super) fn is_denied(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

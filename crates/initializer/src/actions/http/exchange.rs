@@ -1,4 +1,4 @@
-//! One request and its answer, over redirects: the method never changes, and nothing of the step leaves the origin.
+//! A request and its answer, over redirects: the method never changes, and nothing of the step leaves the origin.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most redirects that one request follows.
 const MOST_REDIRECTS: usize = 10;
 
-/// How much of a refusal's body the step's error repeats, in characters.
+/// Most characters of a refusal's body that the step's error repeats.
 const EXCERPT: usize = 300;
 
-/// One request, with all that is needed to send it, once for each redirect.
+/// A request, with all that is needed to send it, once for each redirect.
 pub(super) struct Exchange<'a> {
     client: &'a Client,
     addresses: &'a AddressPolicy,

@@ -21,7 +21,7 @@ use super::AlertOptions;
 pub struct Notifier {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it may be.
+    /// Addresses that it may have.
     pub addresses: AddressPolicy,
     /// How it is told.
     pub kind: NotifierKind,

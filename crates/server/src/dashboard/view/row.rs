@@ -32,7 +32,7 @@ pub(in crate::dashboard) struct RunRow {
     held: Option<Took>,
 }
 
-/// What people call the run: its key, or what is unique about it, or the beginning of its id.
+/// Name of the run for people: its key, or what is unique about it, or the beginning of its id.
 pub(in crate::dashboard) fn name_of(run: &Run) -> String {
     run.key.clone().or_else(|| run.unique.clone()).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
 }
