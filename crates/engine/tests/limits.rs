@@ -140,10 +140,11 @@ fn what_an_expression_gives_is_limited() {
         assert!(error.contains(expect) || error.contains("MiB"), "{text}: {error}");
     };
     check("range(100000)|list|map('string')|list|tojson(indent=1000000)", "at most 16");
-    check("[[[1] * 1000] * 1000] * 1000", "MiB");
-    check("([[[1] * 1000] * 1000] * 1000)|string", "MiB");
-    check("([[[1] * 1000] * 1000] * 1000)|tojson", "MiB");
-    check("([[[1] * 1000] * 1000] * 1000)|pprint", "MiB");
+    check("[[[1] * 1000] * 1000] * 1000", "a list or an object has no product");
+    let large = format!("[{}]", ["'x' * 1000000"; 20].join(", "));
+    for filter in ["", "|string", "|tojson", "|pprint"] {
+        check(&format!("{large}{filter}"), "MiB");
+    }
     check("'x' * 20000000", "MiB");
     let deep = format!("{}parameters.deep{}", "[".repeat(10), "]".repeat(10));
     let error = render_value(&json!(format!("${{{{ {deep} }}}}")), &scope()).unwrap_err().to_string();
