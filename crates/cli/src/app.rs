@@ -164,7 +164,7 @@ pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Makes a folder for this user alone: what a store and workspaces hold is nobody else's.
+/// Makes a folder for this user alone: stores and workspaces hold what other users must not read.
 fn make_dir(path: &Path) -> Result<(), Failure> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
         unusable("make the folder", path, &error).hint("--data-dir names another place for what Surefoot keeps")

@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the drill works on folders of its own, in a process that serves nobody else"
+    reason = "the drill works on folders of its own, in a process that does nothing else"
 )]
 
 mod count;

@@ -1,4 +1,4 @@
-//! Where projects are made: addresses that hold whatever the folder is called, and a store that knows its forge.
+//! The places of projects: addresses that hold whatever the folder is called, and a store that knows its forge.
 
 use std::process::Command;
 

@@ -32,7 +32,8 @@ pub(super) async fn restarted(scene: &mut Scene) -> Result<Came, Failure> {
     }
     let mut crew = scene.crew().await?;
     let victim = scene.busiest(&mut crew).await?;
-    let (pid, host) = (victim.id(), victim.host());
+    let pid = victim.id();
+    let host = victim.host();
     victim.kill().await?;
     let running = scene.held(pid).await;
     crew.push(scene.worker_on(host)?);
@@ -71,9 +72,11 @@ pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Fail
         .until("the second host to be there", SOON, async || Ok(scene.knows(lacking.id()).await.then_some(())))
         .await?;
     let mut injected = Injected::default();
-    let (workflow, mut seen) = (shipped::workflow(), 0);
+    let workflow = shipped::workflow();
+    let mut seen = 0;
     for step in workflow.steps() {
-        let (pid, host) = (having.id(), having.host());
+        let pid = having.id();
+        let host = having.host();
         let begins = |line: &Line| line.what == What::Begin && line.step == step.id && line.pid == pid;
         scene.until_line(&step.id, seen, begins).await?;
         having.kill().await?;
