@@ -5,7 +5,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 
 #[path = "common/mod.rs"]
-#[expect(dead_code, reason = "each test binary uses its part of what they share")]
+#[expect(
+    dead_code,
+    reason = "each test binary uses its part of what they share"
+)]
 mod common;
 
 use std::io::Write as _;
@@ -30,10 +33,17 @@ fn clean(store: &[&str], projects: u32, faults: &[&str]) {
         let (status, report) = drilled(&Place::new(), projects, &left, store);
         let rows = report["faults"].as_array().expect("faults");
         assert_eq!(rows.len(), left.len(), "{report:#}");
-        let late = rows.iter().filter(|row| row["result"] != "clean").inspect(|row| expect_late(row));
+        let late = rows
+            .iter()
+            .filter(|row| row["result"] != "clean")
+            .inspect(|row| expect_late(row));
         let late: Vec<&Value> = late.map(|row| &row["fault"]).collect();
         left.retain(|fault| late.contains(&&Value::from(*fault)));
-        assert_eq!((left.len(), status), (late.len(), Some(i32::from(!late.is_empty()))), "{report:#}");
+        assert_eq!(
+            (left.len(), status),
+            (late.len(), Some(i32::from(!late.is_empty()))),
+            "{report:#}"
+        );
         if left.is_empty() {
             return;
         }
@@ -44,13 +54,25 @@ fn clean(store: &[&str], projects: u32, faults: &[&str]) {
 /// All that is wrong with this row is how long it took.
 fn expect_late(row: &Value) {
     let is_late = |wrong: &str| {
-        let slow = wrong.starts_with("it took ") && wrong.contains(" until every project moved again, and ");
+        let slow = wrong.starts_with("it took ")
+            && wrong.contains(" until every project moved again, and ");
         slow || wrong.starts_with("no project was running when the fault came")
     };
-    let wrong: Vec<&str> = row["wrong"].as_array().expect("reasons").iter().filter_map(Value::as_str).collect();
-    let counts = ["stuck", "completed_steps_run_again", "duplicate_effects", "failed"];
+    let wrong: Vec<&str> = row["wrong"]
+        .as_array()
+        .expect("reasons")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let counts = [
+        "stuck",
+        "completed_steps_run_again",
+        "duplicate_effects",
+        "failed",
+    ];
     let is_counted_well = counts.iter().all(|count| row[count] == 0);
-    let is_only_late = row["result"] == "unclean" && !wrong.is_empty() && wrong.iter().all(|wrong| is_late(wrong));
+    let is_only_late =
+        row["result"] == "unclean" && !wrong.is_empty() && wrong.iter().all(|wrong| is_late(wrong));
     assert!(is_only_late && is_counted_well, "{row:#}");
     eprintln!("once more: {wrong:?}");
 }
@@ -64,16 +86,24 @@ fn report(place: &Place, projects: u32, faults: &[&str], more: &[&str], status: 
 
 /// The drill's exit status, and what it prints.
 fn drilled(place: &Place, projects: u32, faults: &[&str], more: &[&str]) -> (Option<i32>, Value) {
-    let output = place.command(&arguments(projects, faults, more)).output().expect("the binary runs");
+    let output = place
+        .command(&arguments(projects, faults, more))
+        .output()
+        .expect("the binary runs");
     let report = serde_json::from_slice(&output.stdout);
-    (output.status.code(), report.unwrap_or_else(|error| panic!("{faults:?}: {error}\n{}", text(&output))))
+    (
+        output.status.code(),
+        report.unwrap_or_else(|error| panic!("{faults:?}: {error}\n{}", text(&output))),
+    )
 }
 
 fn arguments<'a>(projects: u32, faults: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
     // The number as text that lives long enough.
     let projects = ["4", "5", "6", "7", "8"][projects as usize - 4];
     let mut args = vec!["drill", "--json", "--projects", projects];
-    faults.iter().for_each(|fault| args.extend(["--fault", *fault]));
+    faults
+        .iter()
+        .for_each(|fault| args.extend(["--fault", *fault]));
     args.extend(more);
     args
 }
@@ -172,7 +202,11 @@ mod postgres {
 
     #[test]
     fn p7_a_store_that_cannot_be_written_costs_neither_a_result_nor_an_attempt() {
-        clean(POSTGRES, 6, &["database-restarted", "database-killed", "database-refuses"]);
+        clean(
+            POSTGRES,
+            6,
+            &["database-restarted", "database-killed", "database-refuses"],
+        );
     }
 
     /// The shortened form of `database-away-120s`, which is in no test: to a worker both are an outage of many leases.
@@ -202,7 +236,9 @@ fn in_somebodys_database_a_drill_says_what_it_cannot_do_and_leaves_nothing() {
     let place = Place::new();
     let args = arguments(4, &["step-fails"], &["--keep", "kept", "--store", &url]);
     let drill = place.start(&mut place.command(&args));
-    until("a worker works", || ledger(&place.path("kept/step-fails")).first().map(drop));
+    until("a worker works", || {
+        ledger(&place.path("kept/step-fails")).first().map(drop)
+    });
     assert_eq!(schemas(), "1");
     drill.signal("-TERM");
     assert_eq!(drill.finish().status.code(), Some(143));
@@ -211,9 +247,16 @@ fn in_somebodys_database_a_drill_says_what_it_cannot_do_and_leaves_nothing() {
 
 /// Runs a fault that can be brought about in somebody's database, and one that cannot. Gives whether the first was in time.
 fn clean_and_skipped(url: &str) -> bool {
-    let (status, report) = drilled(&Place::new(), 4, &["worker-killed", "database-killed"], &["--store", url]);
+    let (status, report) = drilled(
+        &Place::new(),
+        4,
+        &["worker-killed", "database-killed"],
+        &["--store", url],
+    );
     let rows = report["faults"].as_array().expect("faults");
-    let [killed, skipped] = &rows[..] else { panic!("{report:#}") };
+    let [killed, skipped] = &rows[..] else {
+        panic!("{report:#}")
+    };
     assert_eq!(skipped["result"], "skipped", "{report:#}");
     let is_clean = killed["result"] == "clean";
     if !is_clean {
@@ -226,9 +269,23 @@ fn clean_and_skipped(url: &str) -> bool {
 #[test]
 fn a_drill_that_proves_nothing_does_not_say_that_all_is_well() {
     let place = Place::new();
-    let report = report(&place, 4, &["database-killed", "worker-restarted"], SQLITE, 1);
-    let results = report["faults"].as_array().expect("faults").iter().map(|row| row["result"].clone());
-    assert_eq!(results.collect::<Vec<_>>(), ["skipped", "skipped"], "{report:#}");
+    let report = report(
+        &place,
+        4,
+        &["database-killed", "worker-restarted"],
+        SQLITE,
+        1,
+    );
+    let results = report["faults"]
+        .as_array()
+        .expect("faults")
+        .iter()
+        .map(|row| row["result"].clone());
+    assert_eq!(
+        results.collect::<Vec<_>>(),
+        ["skipped", "skipped"],
+        "{report:#}"
+    );
     assert_eq!(report["clean"], false);
 }
 
@@ -236,50 +293,94 @@ fn a_drill_that_proves_nothing_does_not_say_that_all_is_well() {
 fn a_drill_is_told_of_one_place() {
     let place = Place::new();
     for before in [true, false] {
-        let (drill, store) = (["drill", "--postgres"], ["--store", "postgres://nobody@127.0.0.1:9/x"]);
-        let args = if before { [store, drill].concat() } else { [drill, store].concat() };
+        let (drill, store) = (
+            ["drill", "--postgres"],
+            ["--store", "postgres://nobody@127.0.0.1:9/x"],
+        );
+        let args = if before {
+            [store, drill].concat()
+        } else {
+            [drill, store].concat()
+        };
         let output = place.expect(2, &args);
-        assert!(text(&output).contains("--postgres makes a cluster of the drill's own"), "{}", text(&output));
+        assert!(
+            text(&output).contains("--postgres makes a cluster of the drill's own"),
+            "{}",
+            text(&output)
+        );
     }
 }
 
 /// A drill that goes on, and the folder in which it keeps its scene.
 fn started(place: &Place, fault: &str) -> (Started, PathBuf) {
     let args = arguments(4, &[fault], &["--keep", "kept"]);
-    (place.start(&mut place.command(&args)), place.path("kept").join(fault))
+    (
+        place.start(&mut place.command(&args)),
+        place.path("kept").join(fault),
+    )
 }
 
 fn ledger(scene: &Path) -> Vec<Value> {
-    lines(&scene.join("ledger.jsonl")).iter().map(|line| serde_json::from_str(line).expect("a line")).collect()
+    lines(&scene.join("ledger.jsonl"))
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("a line"))
+        .collect()
 }
 
 /// The worker that wrote a line.
 fn pid(line: &Value) -> u32 {
-    line["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a process id")
+    line["pid"]
+        .as_u64()
+        .and_then(|pid| pid.try_into().ok())
+        .expect("a process id")
 }
 
 #[test]
 fn a_forged_line_and_a_second_commit_are_seen() {
     let place = Place::new();
     let (drill, scene) = started(&place, "worker-killed");
-    let done = |line: &Value| line["what"] == "end" && line["step"] == "push_template" && line["thing"] == "ok";
+    let done = |line: &Value| {
+        line["what"] == "end" && line["step"] == "push_template" && line["thing"] == "ok"
+    };
     let mut forged = until("a step is done", || ledger(&scene).into_iter().find(done));
     forged["what"] = "begin".into();
     forged["at"] = (forged["at"].as_i64().expect("a time") + 60_000_000).into();
     let path = scene.join("ledger.jsonl");
-    let mut file = std::fs::File::options().append(true).open(path).expect("the ledger");
-    file.write_all(format!("{forged}\n").as_bytes()).expect("written");
-    let repository =
-        scene.join("data/repositories").join(format!("{}.git", forged["project"].as_str().expect("a name")));
+    let mut file = std::fs::File::options()
+        .append(true)
+        .open(path)
+        .expect("the ledger");
+    file.write_all(format!("{forged}\n").as_bytes())
+        .expect("written");
+    let repository = scene.join("data/repositories").join(format!(
+        "{}.git",
+        forged["project"].as_str().expect("a name")
+    ));
     let tree = git(&repository, &["rev-parse", "main^{tree}"]);
-    let who = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"];
-    let second = git(&repository, &[&who[..], &["commit-tree", "-m", "a second", "-p", "main", &tree]].concat());
+    let who = [
+        "-c",
+        "user.name=nobody",
+        "-c",
+        "user.email=nobody@localhost",
+    ];
+    let second = git(
+        &repository,
+        &[
+            &who[..],
+            &["commit-tree", "-m", "a second", "-p", "main", &tree],
+        ]
+        .concat(),
+    );
     git(&repository, &["update-ref", "refs/heads/other", &second]);
     let output = drill.finish();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let row = &report["faults"][0];
-    assert_eq!((&row["result"], &report["clean"]), (&Value::from("unclean"), &Value::from(false)), "{row:#}");
+    assert_eq!(
+        (&row["result"], &report["clean"]),
+        (&Value::from("unclean"), &Value::from(false)),
+        "{row:#}"
+    );
     assert_eq!(row["completed_steps_run_again"], 1, "{row:#}");
     assert_eq!(row["duplicate_effects"], 1, "{row:#}");
     assert_eq!(row["stuck"], 0, "{row:#}");
@@ -294,13 +395,24 @@ fn projects_that_nobody_carries_on_are_seen() {
         let pids: Vec<u32> = ledger(&scene).iter().map(pid).collect();
         pids.iter().copied().find(|pid| *pid != pids[0])
     });
-    assert!(std::process::Command::new("kill").args(["-STOP", &second.to_string()]).status().expect("kill").success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-STOP", &second.to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
     let output = drill.finish();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let row = &report["faults"][0];
-    assert!(row["result"] == "unclean" && row["stuck"].as_u64() >= Some(1), "{row:#}");
-    until("the frozen worker is gone", || (!is_alive(second)).then_some(()));
+    assert!(
+        row["result"] == "unclean" && row["stuck"].as_u64() >= Some(1),
+        "{row:#}"
+    );
+    until("the frozen worker is gone", || {
+        (!is_alive(second)).then_some(())
+    });
 }
 
 #[test]
@@ -312,7 +424,10 @@ fn nothing_that_a_drill_started_outlives_it() {
         assert!(is_alive(worker));
         drill.signal(signal);
         let status = drill.finish().status;
-        assert_eq!(status.code(), if signal == "-INT" { Some(130) } else { None });
+        assert_eq!(
+            status.code(),
+            if signal == "-INT" { Some(130) } else { None }
+        );
         until("the worker is gone", || (!is_alive(worker)).then_some(()));
     }
 }
@@ -322,5 +437,11 @@ fn an_old_ledger_is_not_counted_again() {
     let place = Place::new();
     std::fs::create_dir_all(place.path("kept/worker-killed")).expect("made");
     let report = report(&place, 4, &["worker-killed"], &["--keep", "kept"], 1);
-    assert!(report["faults"][0]["wrong"][0].as_str().expect("a reason").contains("is there already"), "{report:#}");
+    assert!(
+        report["faults"][0]["wrong"][0]
+            .as_str()
+            .expect("a reason")
+            .contains("is there already"),
+        "{report:#}"
+    );
 }

@@ -4,7 +4,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 
 #[path = "common/mod.rs"]
-#[expect(dead_code, reason = "each test binary uses its part of what they share")]
+#[expect(
+    dead_code,
+    reason = "each test binary uses its part of what they share"
+)]
 mod common;
 
 use std::collections::BTreeMap;
@@ -18,13 +21,19 @@ use surefoot::Timestamp;
 /// Steps of a run by id, as `show --json` tells them.
 fn steps(shown: &Value) -> BTreeMap<String, Value> {
     let steps = shown["steps"].as_array().expect("steps");
-    steps.iter().map(|step| (step["id"].as_str().expect("id").to_owned(), step.clone())).collect()
+    steps
+        .iter()
+        .map(|step| (step["id"].as_str().expect("id").to_owned(), step.clone()))
+        .collect()
 }
 
 /// A run as it stands, if it was submitted.
 fn shown(place: &Place, run: &str) -> Option<Value> {
     let output = place.run(&["show", run, "--json"]);
-    output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
+    output
+        .status
+        .success()
+        .then(|| serde_json::from_slice(&output.stdout).expect("JSON"))
 }
 
 fn is_completed(place: &Place, run: &str) -> bool {
@@ -38,25 +47,62 @@ fn check_project(place: &Place, name: &str, what: &str) {
     for (id, step) in steps(&shown) {
         let state = (step["status"].as_str(), step["attempt"].as_u64());
         let history = || text(&place.run(&["watch", name]));
-        assert_eq!(state, (Some("completed"), Some(1)), "{what}: {id}: {step}\n{}", history());
+        assert_eq!(
+            state,
+            (Some("completed"), Some(1)),
+            "{what}: {id}: {step}\n{}",
+            history()
+        );
     }
     let repositories = place.data().join("repositories");
     let repository = repositories.join(format!("{name}.git"));
-    assert_eq!(git(&repository, &["rev-list", "--all", "--count"]), "1", "{what}: one commit");
+    assert_eq!(
+        git(&repository, &["rev-list", "--all", "--count"]),
+        "1",
+        "{what}: one commit"
+    );
     git(&repository, &["fsck", "--strict"]);
-    let fleet =
-        git(&repositories.join("fleet.git"), &["log", "--format=%s%n%b", "--all", "--", &format!("projects/{name}")]);
-    assert_eq!(fleet.matches("Surefoot-").count().min(1), fleet.len().min(1), "{what}: {fleet}");
-    let commits =
-        git(&repositories.join("fleet.git"), &["rev-list", "--all", "--count", "--", &format!("projects/{name}")]);
+    let fleet = git(
+        &repositories.join("fleet.git"),
+        &[
+            "log",
+            "--format=%s%n%b",
+            "--all",
+            "--",
+            &format!("projects/{name}"),
+        ],
+    );
+    assert_eq!(
+        fleet.matches("Surefoot-").count().min(1),
+        fleet.len().min(1),
+        "{what}: {fleet}"
+    );
+    let commits = git(
+        &repositories.join("fleet.git"),
+        &[
+            "rev-list",
+            "--all",
+            "--count",
+            "--",
+            &format!("projects/{name}"),
+        ],
+    );
     assert_eq!(commits, "1", "{what}: one commit of the GitOps files");
     let environments = place.json(&["records", "--kind", "environment", "--json"]);
-    assert_eq!(environments.as_array().expect("records").len(), 3, "{what}: {environments}");
+    assert_eq!(
+        environments.as_array().expect("records").len(),
+        3,
+        "{what}: {environments}"
+    );
     let names = std::fs::read_dir(&repositories)
         .expect("repositories")
         .map(|it| it.expect("entry").file_name())
         .collect::<Vec<_>>();
-    assert_eq!(names.len(), 3, "{what}: nothing is left beside the repositories and the forge's mark: {names:?}");
+    assert_eq!(
+        names.len(),
+        3,
+        "{what}: nothing is left beside the repositories and the forge's mark: {names:?}"
+    );
 }
 
 /// Start, kill, start again ... each life a little longer, so that every project ends.
@@ -99,7 +145,10 @@ fn ledger_workflow() -> String {
 
 /// Lines of steps that begin. One that ends may be the last word of a command whose worker was killed.
 fn begins(ledger: &Path) -> Vec<String> {
-    lines(ledger).into_iter().filter(|line| line.starts_with("begin ")).collect()
+    lines(ledger)
+        .into_iter()
+        .filter(|line| line.starts_with("begin "))
+        .collect()
 }
 
 /// Waits until the run moves: the time from `start` until a step begins, by its own stamp; `None` when all it had to do was to
@@ -109,7 +158,9 @@ fn moved(place: &Place, ledger: &Path, before: usize, start: Timestamp) -> Optio
     let mut asked_at = Instant::now();
     until("the run moves", || {
         if let Some(line) = begins(ledger).get(before) {
-            return Some(Some(stamped(line.rsplit_once(' ').expect("a stamp").1).since(start)));
+            return Some(Some(
+                stamped(line.rsplit_once(' ').expect("a stamp").1).since(start),
+            ));
         }
         if asked_at.elapsed() < Duration::from_millis(100) {
             return None;
@@ -138,15 +189,28 @@ fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
                 delays.extend(moved(&place, &ledger, before, start));
             }
             // What takes many lives gets longer ones, so that a slow machine comes to an end too.
-            std::thread::sleep(Duration::from_millis(random.below(120 + 20 * u64::saturating_sub(life, 40))));
+            std::thread::sleep(Duration::from_millis(
+                random.below(120 + 20 * u64::saturating_sub(life, 40)),
+            ));
             process.kill();
             // None: killed before the run was submitted.
-            let Some(shown) = shown(&place, "one") else { continue };
+            let Some(shown) = shown(&place, "one") else {
+                continue;
+            };
             let written = lines(&ledger);
-            for (id, _) in steps(&shown).iter().filter(|(_, step)| step["status"] == "completed") {
-                let count = written.iter().filter(|line| line.starts_with(&format!("begin {id} "))).count();
+            for (id, _) in steps(&shown)
+                .iter()
+                .filter(|(_, step)| step["status"] == "completed")
+            {
+                let count = written
+                    .iter()
+                    .filter(|line| line.starts_with(&format!("begin {id} ")))
+                    .count();
                 let known = *counts.entry(id.clone()).or_insert(count);
-                assert_eq!(count, known, "seed {seed}, life {life}: {id} ran again after it had completed");
+                assert_eq!(
+                    count, known,
+                    "seed {seed}, life {life}: {id} ran again after it had completed"
+                );
             }
             if shown["status"] == "completed" {
                 break;
@@ -157,21 +221,32 @@ fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
         for n in 1..=7 {
             let begins = begins_of(&written, n);
             assert!(!begins.is_empty(), "seed {seed}: {}", text(&output));
-            assert!(begins.iter().all(|line| *line == begins[0]), "seed {seed}: one attempt, one key: {begins:?}");
-            assert!(written.contains(&format!("end s{n}")), "seed {seed}: s{n} {written:#?}");
+            assert!(
+                begins.iter().all(|line| *line == begins[0]),
+                "seed {seed}: one attempt, one key: {begins:?}"
+            );
+            assert!(
+                written.contains(&format!("end s{n}")),
+                "seed {seed}: s{n} {written:#?}"
+            );
         }
     }
     assert!(!delays.is_empty(), "no life had a step to begin");
     // The median over all seeds: some lives in which the machine did something else are no broken promise.
     let delay = median(delays.clone());
-    assert!(delay < Duration::from_secs(1), "it moves {delay:?} after a start: {delays:?}");
+    assert!(
+        delay < Duration::from_secs(1),
+        "it moves {delay:?} after a start: {delays:?}"
+    );
 }
 
 /// What a step wrote when it began, but for when that was.
 fn begins_of(written: &[String], step: usize) -> Vec<&str> {
     let begin = format!("begin s{step} ");
     let lines = written.iter().filter(|line| line.starts_with(&begin));
-    lines.map(|line| line.rsplit_once(' ').expect("a stamp").0).collect()
+    lines
+        .map(|line| line.rsplit_once(' ').expect("a stamp").0)
+        .collect()
 }
 
 /// The commands that a killed worker had started die with it.
@@ -179,12 +254,18 @@ fn begins_of(written: &[String], step: usize) -> Vec<&str> {
 fn commands_die_with_their_worker() {
     let place = Place::new();
     let pid = place.path("pid");
-    let shell = format!("sleep 1000 & echo $! > {0}.tmp; mv {0}.tmp {0}; wait", pid.display());
-    let file =
-        format!("workflow: hangs\nsteps:\n  - id: hang\n    action: command.run\n    with: {{ shell: '{shell}' }}\n");
+    let shell = format!(
+        "sleep 1000 & echo $! > {0}.tmp; mv {0}.tmp {0}; wait",
+        pid.display()
+    );
+    let file = format!(
+        "workflow: hangs\nsteps:\n  - id: hang\n    action: command.run\n    with: {{ shell: '{shell}' }}\n"
+    );
     std::fs::write(place.path("hang.yaml"), file).expect("written");
     let process = place.start(&mut place.command(&["run", "hang.yaml"]));
-    let grandchild = until("the command starts", || std::fs::read_to_string(&pid).ok()).trim().to_owned();
+    let grandchild = until("the command starts", || std::fs::read_to_string(&pid).ok())
+        .trim()
+        .to_owned();
     let folder = std::path::PathBuf::from(format!("/proc/{grandchild}"));
     assert!(folder.exists());
     process.kill();
@@ -201,12 +282,20 @@ fn commands_die_with_their_worker() {
 fn sigterm_hands_back_and_spends_no_attempt() {
     let place = Place::new();
     let marker = place.path("marker");
-    let shell = format!("if [ -e {0} ]; then exit 0; fi; touch {0}; sleep 1000", marker.display());
-    let file =
-        format!("workflow: slow\nsteps:\n  - id: slow\n    action: command.run\n    with: {{ shell: '{shell}' }}\n");
+    let shell = format!(
+        "if [ -e {0} ]; then exit 0; fi; touch {0}; sleep 1000",
+        marker.display()
+    );
+    let file = format!(
+        "workflow: slow\nsteps:\n  - id: slow\n    action: command.run\n    with: {{ shell: '{shell}' }}\n"
+    );
     std::fs::write(place.path("slow.yaml"), file).expect("written");
     std::fs::create_dir_all(place.data()).expect("made");
-    std::fs::write(place.data().join("surefoot.toml"), "[worker]\ngrace = \"100ms\"\n").expect("written");
+    std::fs::write(
+        place.data().join("surefoot.toml"),
+        "[worker]\ngrace = \"100ms\"\n",
+    )
+    .expect("written");
     let args = ["run", "slow.yaml", "--key", "slow"];
     let process = place.start(&mut place.command(&args));
     until("the step is under way", || marker.exists().then_some(()));
@@ -214,11 +303,24 @@ fn sigterm_hands_back_and_spends_no_attempt() {
     let output = process.finish();
     assert_ne!(output.status.code(), Some(0), "{}", text(&output));
     let shown = place.json(&["show", "slow", "--json"]);
-    assert_eq!((shown["status"].as_str(), shown["steps"][0]["attempt"].as_u64()), (Some("queued"), Some(1)), "{shown}");
+    assert_eq!(
+        (
+            shown["status"].as_str(),
+            shown["steps"][0]["attempt"].as_u64()
+        ),
+        (Some("queued"), Some(1)),
+        "{shown}"
+    );
     place.expect(0, &args);
     let shown = place.json(&["show", "slow", "--json"]);
     assert_eq!(shown["steps"][0]["attempt"], 1);
-    assert_eq!((&shown["steps"][0]["interruptions"], &shown["steps"][0]["crashes"]), (&1.into(), &0.into()));
+    assert_eq!(
+        (
+            &shown["steps"][0]["interruptions"],
+            &shown["steps"][0]["crashes"]
+        ),
+        (&1.into(), &0.into())
+    );
 }
 
 /// A step that kills its worker at every try fails; the runs beside it complete, however often they died with it.
@@ -236,7 +338,11 @@ fn a_step_that_kills_its_worker_fails_and_its_neighbours_complete() {
     for (file, key) in [("calm", "a"), ("calm", "b"), ("poison", "p"), ("calm", "c")] {
         place.expect(0, &["submit", &format!("{file}.yaml"), "--key", key]);
     }
-    let runs = || -> Vec<Value> { ["a", "b", "c", "p"].map(|key| place.json(&["show", key, "--json"])).into() };
+    let runs = || -> Vec<Value> {
+        ["a", "b", "c", "p"]
+            .map(|key| place.json(&["show", key, "--json"]))
+            .into()
+    };
     let ended = |run: &Value| matches!(run["status"].as_str(), Some("completed" | "failed"));
     let mut worker = place.start(&mut place.command(&["worker"]));
     let mut lives = 1;
@@ -250,8 +356,16 @@ fn a_step_that_kills_its_worker_fails_and_its_neighbours_complete() {
     worker.kill();
     let runs = runs();
     for calm in &runs[..3] {
-        assert_eq!((&calm["status"], &calm["steps"][0]["crashes"]), (&"completed".into(), &0.into()), "{calm}");
+        assert_eq!(
+            (&calm["status"], &calm["steps"][0]["crashes"]),
+            (&"completed".into(), &0.into()),
+            "{calm}"
+        );
     }
     let error = runs[3]["error"].as_str().unwrap_or_default();
-    assert!(error.contains("interrupted 6 times, more than the 5 allowed"), "{lives} lives: {}", runs[3]);
+    assert!(
+        error.contains("interrupted 6 times, more than the 5 allowed"),
+        "{lives} lives: {}",
+        runs[3]
+    );
 }

@@ -1,7 +1,10 @@
 //! `surefoot serve` and the commands beside it: the real binary, over real HTTP.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect fails there"
+)]
 
 #[path = "serve/alerts.rs"]
 mod alerts;
@@ -40,7 +43,8 @@ fn a_store_that_is_removed_under_the_server_accepts_nothing_and_is_unready() {
     let store = place.data().join("surefoot.db");
     let aside = place.path("aside.db");
     std::fs::rename(&store, &aside).unwrap();
-    let request = json!({ "workflow": "project-initialization", "parameters": { "name": "shop" } }).to_string();
+    let request = json!({ "workflow": "project-initialization", "parameters": { "name": "shop" } })
+        .to_string();
     let (status, problem) = server.ask("POST", "/api/v1/runs", None, &request);
     assert!(
         status == 503 && problem.contains("surefoot.db was removed while the store was open"),
@@ -72,9 +76,16 @@ fn a_worker_that_may_open_few_files_fails_no_run_and_spends_no_attempt() {
     let server = Server::run(&place, free_port(), &["--workflows", "flows"], |args| {
         let surefoot = place.command(args);
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(surefoot.get_program()).args(surefoot.get_args());
+        command
+            .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+            .arg(surefoot.get_program())
+            .args(surefoot.get_args());
         command.current_dir(place.path("")).env_clear();
-        command.envs(surefoot.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(
+            surefoot
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         command
     });
     let runs: Vec<String> = (0..60).map(|_| server.submit("naps", &json!({}))).collect();
@@ -104,7 +115,10 @@ fn a_project_is_initialised_over_http_and_seen_on_the_page() {
     assert_eq!(ended(&place, &run)["progress"], 100);
     assert!(place.data().join("repositories/shop.git").is_dir());
     let (status, page) = server.ask("GET", &format!("/runs/{run}"), None, "");
-    assert!(status == 200 && page.contains("create_repository"), "{status}");
+    assert!(
+        status == 200 && page.contains("create_repository"),
+        "{status}"
+    );
     let (status, _) = server.ask("GET", "/api/openapi.json", None, "");
     assert_eq!(status, 200);
     // What the doctor finds, and the configuration.
@@ -121,12 +135,24 @@ fn a_project_is_initialised_over_http_and_seen_on_the_page() {
 
 /// The run and what its template step came to, once it has ended.
 fn with_template(place: &Place, server: &Server, name: &str, template: &str) -> (String, String) {
-    let run = server.submit("project-initialization", &json!({ "name": name, "template": template, "gitops": false }));
+    let run = server.submit(
+        "project-initialization",
+        &json!({ "name": name, "template": template, "gitops": false }),
+    );
     let run = until("the run ends", || {
         let run = place.json(&["show", &run, "--json"]);
-        ["completed", "failed"].iter().any(|status| run["status"] == *status).then_some(run)
+        ["completed", "failed"]
+            .iter()
+            .any(|status| run["status"] == *status)
+            .then_some(run)
     });
-    (run["status"].as_str().unwrap().to_owned(), run["steps"][0]["error"].as_str().unwrap_or_default().to_owned())
+    (
+        run["status"].as_str().unwrap().to_owned(),
+        run["steps"][0]["error"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 #[test]
@@ -136,7 +162,10 @@ fn who_submits_over_http_reads_no_folder_but_those_that_the_configuration_names(
         std::fs::create_dir_all(place.path(folder)).unwrap();
         std::fs::write(place.path(folder).join("forge"), "hunter2\n").unwrap();
     }
-    let config = format!("[templates]\nfolders = ['{}']\n", place.path("open").display());
+    let config = format!(
+        "[templates]\nfolders = ['{}']\n",
+        place.path("open").display()
+    );
     std::fs::write(place.data().join("surefoot.toml"), config).unwrap();
     let server = Server::start(&place, &[]);
     let at = |path: &str| place.path(path).display().to_string();
@@ -150,13 +179,22 @@ fn who_submits_over_http_reads_no_folder_but_those_that_the_configuration_names(
     for (number, template) in templates.iter().enumerate() {
         let name = format!("shop-{number}");
         let (status, error) = with_template(&place, &server, &name, template);
-        assert!(status == "failed" && error.contains("`folders` under [templates]"), "{template}: {status} {error}");
+        assert!(
+            status == "failed" && error.contains("`folders` under [templates]"),
+            "{template}: {status} {error}"
+        );
         let repository = place.data().join(format!("repositories/{name}.git"));
         assert!(!repository.exists(), "{template}: something was created");
     }
     let (status, error) = with_template(&place, &server, "shop", &at("open/own"));
     assert_eq!((status.as_str(), error.as_str()), ("completed", ""));
-    assert_eq!(git(&place.data().join("repositories/shop.git"), &["show", "main:forge"]), "hunter2");
+    assert_eq!(
+        git(
+            &place.data().join("repositories/shop.git"),
+            &["show", "main:forge"]
+        ),
+        "hunter2"
+    );
 }
 
 #[test]
@@ -167,14 +205,22 @@ fn killed_and_started_again_it_carries_on() {
     let server = Server::start(&place, &["--workflows", "flows"]);
     let run = server.submit("slow", &json!({}));
     let ledger = place.path("ledger");
-    until("the second step is under way", || lines(&ledger).contains(&"two".to_owned()).then_some(()));
+    until("the second step is under way", || {
+        lines(&ledger).contains(&"two".to_owned()).then_some(())
+    });
     let shell = lines(&place.path("ledger.pids"))[0].parse().unwrap();
     server.process.kill();
     let server = Server::start(&place, &["--workflows", "flows"]);
-    until("it is under way again, and here alone", || (lines(&ledger).len() == 3 && !is_alive(shell)).then_some(()));
+    until("it is under way again, and here alone", || {
+        (lines(&ledger).len() == 3 && !is_alive(shell)).then_some(())
+    });
     std::fs::write(place.path("ledger.go"), "").unwrap();
     let run = ended(&place, &run);
-    assert_eq!(lines(&ledger), ["one", "two", "two", "end"], "the first step did not run again");
+    assert_eq!(
+        lines(&ledger),
+        ["one", "two", "two", "end"],
+        "the first step did not run again"
+    );
     assert_eq!(run["steps"][1]["interruptions"], 1);
     drop(server);
 }
@@ -184,13 +230,26 @@ fn nobody_from_elsewhere_finds_it_open() {
     let place = Place::new();
     let listen = format!("0.0.0.0:{}", free_port());
     let output = place.expect(2, &["serve", "--listen", &listen]);
-    assert!(text(&output).contains("surefoot token create --role admin NAME"), "{}", text(&output));
-    assert!(place.json(&["runs", "--json"]).as_array().is_some_and(Vec::is_empty));
+    assert!(
+        text(&output).contains("surefoot token create --role admin NAME"),
+        "{}",
+        text(&output)
+    );
+    assert!(
+        place
+            .json(&["runs", "--json"])
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    );
     place.expect(0, &["token", "create", "ada", "--role", "admin"]);
     // With an admin's token it starts.
     let process = place.start(&mut place.command(&["serve", "--listen", &listen]));
     let port = listen.rsplit_once(':').unwrap().1.parse().unwrap();
-    let mut server = Server { process, port, token: None };
+    let mut server = Server {
+        process,
+        port,
+        token: None,
+    };
     server.until_ready();
     assert_eq!(server.ask("GET", "/api/v1/runs", None, "").0, 401);
 }
@@ -200,16 +259,38 @@ fn tokens_made_and_revoked_beside_it_hold_at_once() {
     let place = Place::new();
     place.expect(0, &["token", "create", "root", "--role", "admin"]);
     let server = Server::start(&place, &[]);
-    let made = place.json(&["token", "create", "ci", "--role", "viewer", "--expires", "90d", "--json"]);
+    let made = place.json(&[
+        "token",
+        "create",
+        "ci",
+        "--role",
+        "viewer",
+        "--expires",
+        "90d",
+        "--json",
+    ]);
     let token = made["token"].as_str().unwrap();
     assert_eq!(server.ask("GET", "/api/v1/runs", Some(token), "").0, 200);
-    assert_eq!(server.ask("POST", "/api/v1/runs", Some(token), "{}").0, 403, "a viewer changes nothing");
+    assert_eq!(
+        server.ask("POST", "/api/v1/runs", Some(token), "{}").0,
+        403,
+        "a viewer changes nothing"
+    );
     let listed = place.json(&["token", "list", "--json"]);
-    let names: Vec<_> = listed.as_array().unwrap().iter().map(|token| token["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| token["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["ci", "root"]);
     assert!(!listed.to_string().contains(token), "a token is shown once");
     let twice = place.expect(2, &["token", "create", "ci", "--role", "viewer"]);
-    assert!(text(&twice).contains("there is a token named `ci` already"), "{}", text(&twice));
+    assert!(
+        text(&twice).contains("there is a token named `ci` already"),
+        "{}",
+        text(&twice)
+    );
     place.expect(0, &["token", "revoke", "ci"]);
     assert_eq!(server.ask("GET", "/api/v1/runs", Some(token), "").0, 401);
     place.expect(2, &["token", "revoke", "ci"]);
@@ -220,27 +301,58 @@ fn what_stands_in_its_way_is_said_before_anything_starts() {
     let place = Place::new();
     let check = |status: i32, args: &[&str], expect: &str| {
         let output = place.expect(status, args);
-        assert!(text(&output).contains(expect), "{args:?}: {}", text(&output));
+        assert!(
+            text(&output).contains(expect),
+            "{args:?}: {}",
+            text(&output)
+        );
     };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
-    check(2, &["serve", "--listen", &listen], &format!("cannot listen on {listen}"));
+    check(
+        2,
+        &["serve", "--listen", &listen],
+        &format!("cannot listen on {listen}"),
+    );
     std::fs::create_dir(place.path("flows")).unwrap();
-    std::fs::write(place.path("flows/bad.yaml"), "workflow: bad\nsteps:\n  - id: one\n    aktion: sleep\n").unwrap();
+    std::fs::write(
+        place.path("flows/bad.yaml"),
+        "workflow: bad\nsteps:\n  - id: one\n    aktion: sleep\n",
+    )
+    .unwrap();
     check(2, &["serve", "--workflows", "flows"], "bad.yaml");
-    check(2, &["serve", "--workflows", "nowhere"], "cannot read the folder of workflows");
+    check(
+        2,
+        &["serve", "--workflows", "nowhere"],
+        "cannot read the folder of workflows",
+    );
     std::fs::create_dir_all(place.data()).unwrap();
-    std::fs::write(place.data().join("surefoot.toml"), "[server]\nlisen = '127.0.0.1:1'\n").unwrap();
+    std::fs::write(
+        place.data().join("surefoot.toml"),
+        "[server]\nlisen = '127.0.0.1:1'\n",
+    )
+    .unwrap();
     check(2, &["serve"], "surefoot.toml:2:1: unknown field `lisen`");
     std::fs::remove_file(place.data().join("surefoot.toml")).unwrap();
-    assert!(!place.data().join("surefoot.db").exists(), "nothing was made");
+    assert!(
+        !place.data().join("surefoot.db").exists(),
+        "nothing was made"
+    );
     let server = Server::start(&place, &[]);
-    check(3, &["serve", "--listen", &format!("127.0.0.1:{}", free_port())], "another worker process lives");
+    check(
+        3,
+        &["serve", "--listen", &format!("127.0.0.1:{}", free_port())],
+        "another worker process lives",
+    );
     // The same command once more, in the same place; whoever holds the store is known by its lease.
     let heartbeat = || server.json("/api/v1/workers")["workers"][0]["heartbeat_at"].clone();
     let before = heartbeat();
     until("a fresh lease", || (heartbeat() != before).then_some(()));
-    check(3, &["serve", "--listen", &format!("127.0.0.1:{}", server.port)], "another worker process lives");
+    check(
+        3,
+        &["serve", "--listen", &format!("127.0.0.1:{}", server.port)],
+        "another worker process lives",
+    );
     drop(server);
 }
 
@@ -257,7 +369,11 @@ fn a_notifier_is_tried_without_a_server() {
     place.expect(0, &["alerts", "test"]);
     assert_eq!(lines(&file).len(), 1);
     let unknown = place.expect(2, &["alerts", "test", "nobody"]);
-    assert!(text(&unknown).contains("there is no notifier `nobody`"), "{}", text(&unknown));
+    assert!(
+        text(&unknown).contains("there is no notifier `nobody`"),
+        "{}",
+        text(&unknown)
+    );
 }
 
 #[test]
@@ -271,9 +387,24 @@ fn what_the_command_line_does_stands_in_the_audit_log() {
     place.expect(0, &["submit", "ask.yaml", "--key", "a"]);
     place.expect(0, &["queue", "pause", "fails"]);
     place.expect(0, &["queue", "resume", "fails"]);
-    place.expect(0, &["queue", "set", "fails", "--concurrency", "2", "--keep-completed", "30d"]);
+    place.expect(
+        0,
+        &[
+            "queue",
+            "set",
+            "fails",
+            "--concurrency",
+            "2",
+            "--keep-completed",
+            "30d",
+        ],
+    );
     let server = Server::start(&place, &[]);
-    until("it asks", || place.json(&["show", "a", "--json"])["status"].eq("waiting").then_some(()));
+    until("it asks", || {
+        place.json(&["show", "a", "--json"])["status"]
+            .eq("waiting")
+            .then_some(())
+    });
     // What is refused is not done.
     place.expect(2, &["answer", "a", "ask", "rerun"]);
     place.expect(0, &["answer", "a", "ask", "approve", "--note", "fine"]);
@@ -281,7 +412,10 @@ fn what_the_command_line_does_stands_in_the_audit_log() {
     assert_eq!(status, 200, "{log}");
     let log: Value = serde_json::from_str(&log).unwrap();
     let entries: Vec<&Value> = log["entries"].as_array().unwrap().iter().rev().collect();
-    let done: Vec<&str> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let done: Vec<&str> = entries
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
     let expect = [
         "run.submit",
         "run.retry",
@@ -293,7 +427,12 @@ fn what_the_command_line_does_stands_in_the_audit_log() {
         "run.answer",
     ];
     assert_eq!(done, expect);
-    assert!(entries.iter().all(|entry| entry["via"] == "the command line" && entry["outcome"] == "done"), "{log}");
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry["via"] == "the command line" && entry["outcome"] == "done"),
+        "{log}"
+    );
     assert_eq!(entries[0]["subject"], "fails");
     assert_eq!(entries[0]["detail"]["run"], entries[1]["subject"]);
     assert_eq!(entries[6]["detail"]["retention"]["completed"], "720h");

@@ -18,7 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         code.push_str("]),\n");
     }
     code.push_str("];\n");
-    fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("templates.rs"), code)?;
+    fs::write(
+        PathBuf::from(std::env::var("OUT_DIR")?).join("templates.rs"),
+        code,
+    )?;
     Ok(())
 }
 
@@ -43,13 +46,17 @@ fn embed(code: &mut String, folder: &Path, prefix: &str) -> Result<(), Box<dyn E
 
 /// What is in a folder, in an order that does not depend on the file system.
 fn children(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    let mut paths = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>, std::io::Error>>()?;
     paths.sort();
     Ok(paths)
 }
 
 fn name(path: &Path) -> Result<&str, Box<dyn Error>> {
-    path.file_name().and_then(|name| name.to_str()).ok_or_else(|| "a template has a name that is not UTF-8".into())
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| "a template has a name that is not UTF-8".into())
 }
 
 #[cfg(unix)]

@@ -21,7 +21,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -35,10 +37,21 @@ impl Place {
     /// The binary, with nothing of the tester's own settings.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_surefoot"));
-        command.args(args).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::null());
         // Where the programs are that it starts is the machine's matter.
-        command.envs(["PATH", "SUREFOOT_PG_BIN"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.env("HOME", self.folder.path()).env("USER", "tester").env("SUREFOOT_DATA_DIR", self.data());
+        command.envs(
+            ["PATH", "SUREFOOT_PG_BIN"]
+                .into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
+        command
+            .env("HOME", self.folder.path())
+            .env("USER", "tester")
+            .env("SUREFOOT_DATA_DIR", self.data());
         command
     }
 
@@ -54,19 +67,29 @@ impl Place {
     /// Runs it to its end, which must be exit status `status`.
     pub(crate) fn expect(&self, status: i32, args: &[&str]) -> Output {
         let output = self.run(args);
-        assert_eq!(output.status.code(), Some(status), "{args:?}\n{}", text(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{args:?}\n{}",
+            text(&output)
+        );
         output
     }
 
     /// What it prints as JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.expect(0, args);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
     }
 
     /// Starts it and lets it go on.
     pub(crate) fn start(&self, command: &mut Command) -> Started {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         Started(Some(child))
     }
 }
@@ -74,7 +97,12 @@ impl Place {
 impl Place {
     /// Starts it with the error output that the command has already.
     pub(crate) fn start_quietly(&self, command: &mut Command) -> Started {
-        Started(Some(command.stdout(Stdio::null()).spawn().expect("the binary starts")))
+        Started(Some(
+            command
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("the binary starts"),
+        ))
     }
 }
 
@@ -94,18 +122,38 @@ impl Started {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.id().to_string()]).status().expect("kill runs").success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.id().to_string()])
+                .status()
+                .expect("kill runs")
+                .success()
+        );
     }
 
     pub(crate) fn finish(mut self) -> Output {
-        self.0.take().expect("started once").wait_with_output().expect("it ends")
+        self.0
+            .take()
+            .expect("started once")
+            .wait_with_output()
+            .expect("it ends")
     }
 
     /// Fails when it has ended, with what it said.
     pub(crate) fn expect_alive(&mut self) {
-        let ended = self.0.as_mut().expect("started").try_wait().expect("it can be asked");
+        let ended = self
+            .0
+            .as_mut()
+            .expect("started")
+            .try_wait()
+            .expect("it can be asked");
         let Some(status) = ended else { return };
-        let output = self.0.take().expect("started once").wait_with_output().expect("it has ended");
+        let output = self
+            .0
+            .take()
+            .expect("started once")
+            .wait_with_output()
+            .expect("it has ended");
         panic!("it has ended with {status}: {}", text(&output));
     }
 }
@@ -132,13 +180,20 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 pub(crate) fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The lines of a file that may not be there yet. One that has no end is being written.
 pub(crate) fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
+    text.split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Now, by the clock that `date` in a step tells.
@@ -172,7 +227,12 @@ pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
         .args(args)
         .output()
         .expect("git runs");
-    assert!(output.status.success(), "git {args:?} in {}: {}", folder.display(), text(&output));
+    assert!(
+        output.status.success(),
+        "git {args:?} in {}: {}",
+        folder.display(),
+        text(&output)
+    );
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 

@@ -20,16 +20,31 @@ impl Node {
     pub(crate) fn start(script: &str, environment: &[(&str, &str)]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let folder = root.join("target/node");
-        assert!(folder.join("node_modules").is_dir(), "run `./dev test`, which installs {}", folder.display());
+        assert!(
+            folder.join("node_modules").is_dir(),
+            "run `./dev test`, which installs {}",
+            folder.display()
+        );
         // A script finds its packages in the folder that it is in, and another test may start the same: each has its own.
         let placed = folder.join(format!("{}-{script}", std::process::id()));
         std::fs::copy(root.join("crates/server/tests/node").join(script), &placed).expect("copied");
         let mut command = Command::new("node");
-        command.arg(&placed).envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("node is installed: `./dev test` sees to it");
+        command
+            .arg(&placed)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command
+            .spawn()
+            .expect("node is installed: `./dev test` sees to it");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let (send, lines) = channel();
-        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        std::thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| send.send(line))
+        });
         let node = Self { child, lines };
         node.line();
         let _ = std::fs::remove_file(placed);
@@ -37,7 +52,9 @@ impl Node {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("it says something")
+        self.lines
+            .recv_timeout(PATIENCE)
+            .expect("it says something")
     }
 
     /// The next line that it prints, which is JSON.

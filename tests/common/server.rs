@@ -30,17 +30,28 @@ impl Server {
     pub(crate) fn start_at(place: &Place, port: u16, more: &[&str]) -> Self {
         Self::run(place, port, more, |args| {
             let mut command = place.command(args);
-            command.env("LEDGER", place.path("ledger")).env("SUREFOOT_WORKER_PASS_ENVIRONMENT", "LEDGER");
+            command
+                .env("LEDGER", place.path("ledger"))
+                .env("SUREFOOT_WORKER_PASS_ENVIRONMENT", "LEDGER");
             command
         })
     }
 
     /// By a command of the caller's making, which is given its arguments.
-    pub(crate) fn run(place: &Place, port: u16, more: &[&str], command: impl FnOnce(&[&str]) -> Command) -> Self {
+    pub(crate) fn run(
+        place: &Place,
+        port: u16,
+        more: &[&str],
+        command: impl FnOnce(&[&str]) -> Command,
+    ) -> Self {
         let listen = format!("127.0.0.1:{port}");
         let args = [&["serve", "--listen", &listen], more].concat();
         let process = place.start(&mut command(&args));
-        let mut server = Self { process, port, token: None };
+        let mut server = Self {
+            process,
+            port,
+            token: None,
+        };
         server.until_ready();
         server
     }
@@ -53,28 +64,46 @@ impl Server {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.try_ask("GET", "/readyz", None, "").is_some_and(|(status, _)| status == 200)
+        self.try_ask("GET", "/readyz", None, "")
+            .is_some_and(|(status, _)| status == 200)
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Answer {
-        self.try_ask(method, path, token, body).expect("the server answers")
+        self.try_ask(method, path, token, body)
+            .expect("the server answers")
     }
 
-    pub(crate) fn try_ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Option<Answer> {
+    pub(crate) fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Option<Answer> {
         let token = token.or(self.token.as_deref());
-        let token = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let token = token
+            .map(|token| format!("authorization: Bearer {token}\r\n"))
+            .unwrap_or_default();
         let head = format!("content-type: application/json\r\n{token}");
         let (status, _, body) = self.exchange(method, path, &head, body)?;
         Some((status, body))
     }
 
     /// A request with these lines in its head: status, head and body of the answer.
-    pub(crate) fn exchange(&self, method: &str, path: &str, head: &str, body: &str) -> Option<(u16, String, String)> {
+    pub(crate) fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        head: &str,
+        body: &str,
+    ) -> Option<(u16, String, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let length = body.len();
         let first = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
-        stream.write_all(format!("{first}{head}content-length: {length}\r\n\r\n{body}").as_bytes()).ok()?;
+        stream
+            .write_all(format!("{first}{head}content-length: {length}\r\n\r\n{body}").as_bytes())
+            .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let status = answer.split_whitespace().nth(1)?.parse().ok()?;
@@ -99,7 +128,10 @@ impl Server {
     /// Submits by the API, and gives the run's id.
     pub(crate) fn submit(&self, workflow: &str, parameters: &Value) -> String {
         let request = json!({ "workflow": workflow, "parameters": parameters });
-        self.post(201, "/api/v1/runs", &request)["id"].as_str().expect("an id").to_owned()
+        self.post(201, "/api/v1/runs", &request)["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
     }
 
     /// The run, once it is of this status.
@@ -121,7 +153,9 @@ impl Server {
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let (status, page) = self.ask("GET", "/metrics", None, "");
         assert_eq!(status, 200, "{page}");
-        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
 }
@@ -168,9 +202,13 @@ pub(crate) struct Message {
 impl Events {
     /// Goes on after the event `seen`, as whoever comes back does.
     pub(crate) fn after(server: &Server, run: &str, seen: u64) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("the server is there");
+        let mut stream =
+            TcpStream::connect(("127.0.0.1", server.port)).expect("the server is there");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        let token = server.token.as_ref().map(|token| format!("authorization: Bearer {token}\r\n"));
+        let token = server
+            .token
+            .as_ref()
+            .map(|token| format!("authorization: Bearer {token}\r\n"));
         let head = format!(
             "GET /api/v1/runs/{run}/events HTTP/1.1\r\nconnection: close\r\nhost: localhost\r\nlast-event-id: {seen}\r\n{}\r\n",
             token.unwrap_or_default()
@@ -179,10 +217,15 @@ impl Events {
         let mut stream = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            assert!(stream.read_line(&mut head).expect("an answer") > 0, "{head}");
+            assert!(
+                stream.read_line(&mut head).expect("an answer") > 0,
+                "{head}"
+            );
         }
         assert!(head.contains(" 200 ") && head.contains("chunked"), "{head}");
-        Self { reader: BufReader::new(Chunks { stream, left: 0 }) }
+        Self {
+            reader: BufReader::new(Chunks { stream, left: 0 }),
+        }
     }
 
     fn line(&mut self) -> Option<String> {
@@ -202,7 +245,11 @@ impl Events {
             } else if let Some(text) = line.strip_prefix("event: ") {
                 text.clone_into(&mut event);
             } else if let Some(text) = line.strip_prefix("data: ") {
-                return Some(Message { id, event, data: serde_json::from_str(text).ok()? });
+                return Some(Message {
+                    id,
+                    event,
+                    data: serde_json::from_str(text).ok()?,
+                });
             }
         }
     }
@@ -211,7 +258,9 @@ impl Events {
     pub(crate) fn until(&mut self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
         let mut seen = Vec::new();
         loop {
-            let message = self.next().unwrap_or_else(|| panic!("the stream ended after {seen:#?}"));
+            let message = self
+                .next()
+                .unwrap_or_else(|| panic!("the stream ended after {seen:#?}"));
             let found = wanted(&message);
             seen.push(message);
             if found {
@@ -228,21 +277,33 @@ impl Events {
 
 /// The number of the last event that was seen.
 pub(crate) fn last(seen: &[Message]) -> u64 {
-    seen.iter().filter_map(|message| message.id).max().unwrap_or(0)
+    seen.iter()
+        .filter_map(|message| message.id)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Every event of the run was told once and in order, and then its end.
 pub(crate) fn check_whole(server: &Server, run: &str, seen: &[Message]) {
-    let told: Vec<u64> = seen.iter().filter(|message| message.event == "change").filter_map(|one| one.id).collect();
+    let told: Vec<u64> = seen
+        .iter()
+        .filter(|message| message.event == "change")
+        .filter_map(|one| one.id)
+        .collect();
     let all: Vec<u64> = (1..=server.last_event(run)).collect();
     assert_eq!(told, all, "nothing lost, nothing twice, in order");
     let last = seen.last().expect("something was told");
-    assert_eq!((last.event.as_str(), &last.data["status"]), ("end", &"completed".into()));
+    assert_eq!(
+        (last.event.as_str(), &last.data["status"]),
+        ("end", &"completed".into())
+    );
 }
 
 /// Whether a message says that the step logged this line.
 pub(crate) fn logged(message: &Message, line: &str) -> bool {
     let data = &message.data;
     data["kind"] == "step.log"
-        && data["data"]["lines"].as_array().is_some_and(|lines| lines.iter().any(|one| one == line))
+        && data["data"]["lines"]
+            .as_array()
+            .is_some_and(|lines| lines.iter().any(|one| one == line))
 }

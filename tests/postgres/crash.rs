@@ -49,34 +49,60 @@ impl Crash<'_> {
     /// Starts it.
     fn victim(&self, ledger: &Ledger, args: &[&str]) -> Victim {
         let victim = Arc::new(AtomicU32::new(0));
-        let (pid, worst, program) = (victim.clone(), self.worst, self.cluster.program("psql").get_program().to_owned());
+        let (pid, worst, program) = (
+            victim.clone(),
+            self.worst,
+            self.cluster.program("psql").get_program().to_owned(),
+        );
         let url = self.cluster.url();
-        let proxy = Proxy::start(self.cluster.port(), self.at, self.when, move |backend| match worst {
-            Worst::Killed => kill(until("it is started", || Some(pid.load(Ordering::SeqCst)).filter(|pid| *pid > 0))),
-            Worst::BackendKilled => kill(backend.unsigned_abs()),
-            Worst::SessionTerminated => {
-                let statement = format!("SELECT pg_terminate_backend({backend})");
-                assert!(Command::new(program).args([&url, "-qc", &statement]).output().expect("psql").status.success());
-            }
-        });
+        let proxy = Proxy::start(
+            self.cluster.port(),
+            self.at,
+            self.when,
+            move |backend| match worst {
+                Worst::Killed => kill(until("it is started", || {
+                    Some(pid.load(Ordering::SeqCst)).filter(|pid| *pid > 0)
+                })),
+                Worst::BackendKilled => kill(backend.unsigned_abs()),
+                Worst::SessionTerminated => {
+                    let statement = format!("SELECT pg_terminate_backend({backend})");
+                    assert!(
+                        Command::new(program)
+                            .args([&url, "-qc", &statement])
+                            .output()
+                            .expect("psql")
+                            .status
+                            .success()
+                    );
+                }
+            },
+        );
         let mut command = ledger.command(args);
-        let process = ledger.place.start(command.env("SUREFOOT_STORE", proxy.url_of(&self.database)));
+        let process = ledger
+            .place
+            .start(command.env("SUREFOOT_STORE", proxy.url_of(&self.database)));
         victim.store(process.id(), Ordering::SeqCst);
         Victim { proxy, process }
     }
 
     /// A server whose process was killed starts all of them again.
     fn until_up(&self) {
-        until("the server is up", || self.cluster.psql("postgres", "SELECT 1").ok());
+        until("the server is up", || {
+            self.cluster.psql("postgres", "SELECT 1").ok()
+        });
     }
 
     /// A server that is coming up again answers later.
     fn ask(&self, statement: &str) -> String {
-        until(statement, || self.cluster.psql(&self.database, statement).ok())
+        until(statement, || {
+            self.cluster.psql(&self.database, statement).ok()
+        })
     }
 
     fn runs(&self) -> u64 {
-        self.ask("SELECT count(*) FROM surefoot.runs").parse().expect("a number")
+        self.ask("SELECT count(*) FROM surefoot.runs")
+            .parse()
+            .expect("a number")
     }
 }
 
@@ -110,15 +136,42 @@ fn at_every_write(worst: Worst, when: When, story: Story, expect: &Writes) {
         let database = format!("at_{at}");
         // The server may be coming up again: what it did not acknowledge may be there all the same, or in part.
         until("the server is up", || {
-            cluster.psql("postgres", &format!("DROP DATABASE IF EXISTS {database}")).ok()?;
-            cluster.psql("postgres", &format!("CREATE DATABASE {database} TEMPLATE {model}")).ok()
+            cluster
+                .psql("postgres", &format!("DROP DATABASE IF EXISTS {database}"))
+                .ok()?;
+            cluster
+                .psql(
+                    "postgres",
+                    &format!("CREATE DATABASE {database} TEMPLATE {model}"),
+                )
+                .ok()
         });
-        let Some(write) = story(&Crash { cluster: &cluster, database, worst, when, at }) else { break };
+        let Some(write) = story(&Crash {
+            cluster: &cluster,
+            database,
+            worst,
+            when,
+            at,
+        }) else {
+            break;
+        };
         met.push(write);
     }
     let count = |wanted: Write| met.iter().filter(|write| **write == wanted).count();
-    let (submissions, changes, groups) = (count(Write::Submission), count(Write::Change), count(Write::Group));
-    assert_eq!(&Writes { submissions, changes, groups }, expect, "{worst:?} {when:?}: {met:?}");
+    let (submissions, changes, groups) = (
+        count(Write::Submission),
+        count(Write::Change),
+        count(Write::Group),
+    );
+    assert_eq!(
+        &Writes {
+            submissions,
+            changes,
+            groups
+        },
+        expect,
+        "{worst:?} {when:?}: {met:?}"
+    );
 }
 
 /// `surefoot run` of a new project, which is submitted and done by one process; the same command carries on.
@@ -131,12 +184,21 @@ fn by_one_process(crash: &Crash<'_>) -> Option<Write> {
     let met = proxy.met();
     in_time(crash, &first);
     if crash.worst == Worst::Killed {
-        assert_eq!(met.is_some(), first.status.code().is_none(), "{what}: {}", text(&first));
+        assert_eq!(
+            met.is_some(),
+            first.status.code().is_none(),
+            "{what}: {}",
+            text(&first)
+        );
     }
     // It carries on, or finds that all is done. A database that is being restarted says so.
     let done = until(&what, || {
         let output = ledger.run(&run);
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{what}: {}", text(&output));
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "{what}: {}",
+            text(&output)
+        );
         output.status.success().then_some(output)
     });
     assert_eq!(crash.runs(), 1, "{what}");
@@ -163,7 +225,12 @@ fn by_a_worker_apart(crash: &Crash<'_>) -> Option<Write> {
     let met = proxy.met();
     in_time(crash, &first);
     if crash.worst == Worst::Killed {
-        assert_eq!(met.is_some(), first.status.code().is_none(), "{crash}: {}", text(&first));
+        assert_eq!(
+            met.is_some(),
+            first.status.code().is_none(),
+            "{crash}: {}",
+            text(&first)
+        );
     }
     crash.until_up();
     let another = ledger.start(&["worker"]);
@@ -178,7 +245,11 @@ fn by_a_worker_apart(crash: &Crash<'_>) -> Option<Write> {
 
 /// Nothing waits for as long as a database is waited for that does not answer: this one does, or ends the session.
 fn in_time(crash: &Crash<'_>, said: &Output) {
-    assert!(!text(said).contains("did not answer within"), "{crash}: {}", text(said));
+    assert!(
+        !text(said).contains("did not answer within"),
+        "{crash}: {}",
+        text(said)
+    );
 }
 
 fn check(crash: &Crash<'_>, ledger: &Ledger, shown: &Value, lived: bool, said: &Output) {
@@ -188,7 +259,10 @@ fn check(crash: &Crash<'_>, ledger: &Ledger, shown: &Value, lived: bool, said: &
         // The worker outlived its session: it holds its lease still, and nothing is done twice.
         assert_eq!(again, 0, "{crash}");
         let steps = shown["steps"].as_array().expect("steps");
-        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{crash}: {shown:#}");
+        assert!(
+            steps.iter().all(|step| step["interruptions"] == 0),
+            "{crash}: {shown:#}"
+        );
     }
 }
 
@@ -200,27 +274,58 @@ fn submitted_without_a_key(crash: &Crash<'_>) -> Option<Write> {
     crash.until_up();
     let runs = crash.runs();
     let code = output.status.code();
-    assert!(matches!(code, Some(0 | 3) | None), "{crash}: {}", text(&output));
-    assert!(if code == Some(0) { runs == 1 } else { runs <= 1 }, "{crash}: {runs} runs, {}", text(&output));
+    assert!(
+        matches!(code, Some(0 | 3) | None),
+        "{crash}: {}",
+        text(&output)
+    );
+    assert!(
+        if code == Some(0) {
+            runs == 1
+        } else {
+            runs <= 1
+        },
+        "{crash}: {runs} runs, {}",
+        text(&output)
+    );
     if proxy.met() == Some(Write::Submission) {
         // Whether it took place is what the moment says.
-        assert_eq!(runs, u64::from(crash.when == When::After || code == Some(0)), "{crash}: {}", text(&output));
+        assert_eq!(
+            runs,
+            u64::from(crash.when == When::After || code == Some(0)),
+            "{crash}: {}",
+            text(&output)
+        );
     }
     if runs == 1 {
         let run = crash.ask("SELECT id FROM surefoot.runs");
         let _worker = ledger.start(&["worker"]);
-        assert_eq!(ledger.check(&ledger.until_completed(&run), &crash.to_string()), 0);
+        assert_eq!(
+            ledger.check(&ledger.until_completed(&run), &crash.to_string()),
+            0
+        );
     }
     proxy.met()
 }
 
 /// Its key makes the submission a transaction; a claim and the ends of two steps that leave a snapshot are three; the start of the
 /// first step and the ends of the other five go in groups.
-const BY_ONE: Writes = Writes { submissions: 1, changes: 3, groups: 6 };
+const BY_ONE: Writes = Writes {
+    submissions: 1,
+    changes: 3,
+    groups: 6,
+};
 
-const APART: Writes = Writes { submissions: 0, ..BY_ONE };
+const APART: Writes = Writes {
+    submissions: 0,
+    ..BY_ONE
+};
 
-const WITHOUT_A_KEY: Writes = Writes { submissions: 1, changes: 0, groups: 0 };
+const WITHOUT_A_KEY: Writes = Writes {
+    submissions: 1,
+    changes: 0,
+    groups: 0,
+};
 
 #[test]
 fn a_process_is_killed_before_every_write() {
@@ -234,12 +339,22 @@ fn a_process_is_killed_after_every_write() {
 
 #[test]
 fn the_session_is_ended_before_every_write() {
-    at_every_write(Worst::SessionTerminated, When::Before, by_one_process, &BY_ONE);
+    at_every_write(
+        Worst::SessionTerminated,
+        When::Before,
+        by_one_process,
+        &BY_ONE,
+    );
 }
 
 #[test]
 fn the_session_is_ended_after_every_write() {
-    at_every_write(Worst::SessionTerminated, When::After, by_one_process, &BY_ONE);
+    at_every_write(
+        Worst::SessionTerminated,
+        When::After,
+        by_one_process,
+        &BY_ONE,
+    );
 }
 
 #[test]
@@ -277,7 +392,12 @@ fn who_submits_without_a_key_is_killed_before_and_after_every_write() {
 #[test]
 fn the_session_of_who_submits_without_a_key_is_ended_before_and_after_every_write() {
     for when in [When::Before, When::After] {
-        at_every_write(Worst::SessionTerminated, when, submitted_without_a_key, &WITHOUT_A_KEY);
+        at_every_write(
+            Worst::SessionTerminated,
+            when,
+            submitted_without_a_key,
+            &WITHOUT_A_KEY,
+        );
     }
 }
 
@@ -297,7 +417,12 @@ fn a_restart_on_the_same_host_does_not_wait_for_the_lease() {
 
 /// Kills a worker in the midst of a step and starts it again: how long it takes until the step runs, by its own stamp.
 fn restarted() -> Duration {
-    let ledger = Ledger::new(&ScratchPostgres::shared().fresh_database().expect("a database"), "");
+    let ledger = Ledger::new(
+        &ScratchPostgres::shared()
+            .fresh_database()
+            .expect("a database"),
+        "",
+    );
     let file = ledger.gated();
     let worker = ledger.start(&["worker"]);
     let run = ledger.submit(&file, "one");

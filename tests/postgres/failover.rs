@@ -20,16 +20,27 @@ fn a_synchronous_standby_is_promoted_in_the_midst_of_runs() {
     let file = ledger.seven("0.5");
     let one = ledger.start(&["worker"]);
     let mut elsewhere = ledger.command(&["worker"]);
-    let other = ledger.place.start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
-    let runs: Vec<String> = (0..6).map(|key| ledger.until_submitted(&file, &format!("run {key}"))).collect();
+    let other = ledger
+        .place
+        .start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let runs: Vec<String> = (0..6)
+        .map(|key| ledger.until_submitted(&file, &format!("run {key}")))
+        .collect();
     ledger.until_lines("end", 8);
     primary.stop(Stop::Kill).expect("it dies");
     standby.promote().expect("it is promoted");
     for run in &runs {
         let shown = ledger.until_completed(run);
-        assert_eq!(ledger.check(&shown, "after the failover"), 0, "no step began again");
+        assert_eq!(
+            ledger.check(&shown, "after the failover"),
+            0,
+            "no step began again"
+        );
         let steps = shown["steps"].as_array().expect("steps");
-        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{shown:#}");
+        assert!(
+            steps.iter().all(|step| step["interruptions"] == 0),
+            "{shown:#}"
+        );
     }
     for worker in [one, other] {
         worker.signal("-TERM");

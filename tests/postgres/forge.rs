@@ -16,7 +16,12 @@ struct Hosts {
 
 impl Hosts {
     fn new() -> Self {
-        Self { place: Place::new(), store: ScratchPostgres::shared().fresh_database().expect("a database") }
+        Self {
+            place: Place::new(),
+            store: ScratchPostgres::shared()
+                .fresh_database()
+                .expect("a database"),
+        }
     }
 
     fn data(&self, host: &str) -> PathBuf {
@@ -24,7 +29,9 @@ impl Hosts {
     }
 
     fn repository(&self, host: &str, name: &str) -> PathBuf {
-        self.data(host).join("repositories").join(format!("{name}.git"))
+        self.data(host)
+            .join("repositories")
+            .join(format!("{name}.git"))
     }
 
     fn configure(&self, host: &str, config: &str) {
@@ -34,12 +41,17 @@ impl Hosts {
 
     fn command(&self, host: &str, args: &[&str]) -> Command {
         let mut command = self.place.command(args);
-        command.env("SUREFOOT_STORE", &self.store).env("SUREFOOT_DATA_DIR", self.data(host));
+        command
+            .env("SUREFOOT_STORE", &self.store)
+            .env("SUREFOOT_DATA_DIR", self.data(host));
         command
     }
 
     fn run(&self, host: &str, args: &[&str]) -> (Option<i32>, String) {
-        let output = self.command(host, args).output().expect("the binary starts");
+        let output = self
+            .command(host, args)
+            .output()
+            .expect("the binary starts");
         (output.status.code(), text(&output))
     }
 
@@ -53,18 +65,40 @@ impl Hosts {
     fn worker(&self, host: &str, pace: &str) -> (Started, PathBuf) {
         let log = self.place.path(&format!("{host}.log"));
         let mut command = self.command(host, &["worker"]);
-        let file = std::fs::File::options().append(true).create(true).open(&log).expect("a file");
+        let file = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .expect("a file");
         let before = lines(&log).len();
         let child = command.env("SUREFOOT_PACE", pace).stderr(file);
         let worker = self.place.start_quietly(child);
-        until("the worker works", || lines(&log)[before..].iter().any(|line| line.contains("worker ")).then_some(()));
+        until("the worker works", || {
+            lines(&log)[before..]
+                .iter()
+                .any(|line| line.contains("worker "))
+                .then_some(())
+        });
         (worker, log)
     }
 
     fn submit(&self, host: &str, name: &str) -> String {
         let parameter = format!("name={name}");
-        let args = ["submit", "project-initialization", "-p", &parameter, "-p", "gitops=false", "--key", name];
-        self.done(host, &args).lines().next().expect("an id").to_owned()
+        let args = [
+            "submit",
+            "project-initialization",
+            "-p",
+            &parameter,
+            "-p",
+            "gitops=false",
+            "--key",
+            name,
+        ];
+        self.done(host, &args)
+            .lines()
+            .next()
+            .expect("an id")
+            .to_owned()
     }
 
     fn show(&self, host: &str, run: &str) -> Value {
@@ -82,14 +116,19 @@ impl Hosts {
         until(&format!("{step} is completed"), || {
             let shown = self.show("b", run);
             let steps = shown["steps"].as_array().expect("steps");
-            steps.iter().any(|it| it["id"] == step && it["status"] == "completed").then_some(())
+            steps
+                .iter()
+                .any(|it| it["id"] == step && it["status"] == "completed")
+                .then_some(())
         });
     }
 }
 
 fn repositories(folder: &Path) -> Vec<String> {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.retain(|name| name.ends_with(".git"));
     names.sort();
     names
@@ -107,37 +146,77 @@ fn a_run_waits_for_the_host_that_has_its_repository() {
 
     let (_second, said) = hosts.worker("b", "0s");
     let said = std::fs::read_to_string(said).expect("a log");
-    assert!(said.contains("warning: the local forge of this store is not in"), "{said}");
-    assert!(said.contains("[forge] repositories = PATH") && said.contains("surefoot forge adopt"), "{said}");
+    assert!(
+        said.contains("warning: the local forge of this store is not in"),
+        "{said}"
+    );
+    assert!(
+        said.contains("[forge] repositories = PATH") && said.contains("surefoot forge adopt"),
+        "{said}"
+    );
     let waits = until("the run is taken from the dead worker", || {
         let shown = hosts.done("b", &["show", &run]);
-        shown.contains("for a worker that has forge:").then_some(shown)
+        shown
+            .contains("for a worker that has forge:")
+            .then_some(shown)
     });
     assert!(waits.contains("queued"), "{waits}");
-    assert_eq!(repositories(&hosts.data("b").join("repositories")), Vec::<String>::new());
+    assert_eq!(
+        repositories(&hosts.data("b").join("repositories")),
+        Vec::<String>::new()
+    );
     let (_, doctor) = hosts.run("b", &["doctor"]);
-    assert!(doctor.contains("the local forge of this store is not in"), "{doctor}");
-    assert!(doctor.contains("1 run waits for a worker that has what it requires"), "{doctor}");
+    assert!(
+        doctor.contains("the local forge of this store is not in"),
+        "{doctor}"
+    );
+    assert!(
+        doctor.contains("1 run waits for a worker that has what it requires"),
+        "{doctor}"
+    );
     // Something else goes on here.
     let echo = hosts.place.path("echo.yaml");
-    std::fs::write(&echo, "workflow: echo\nsteps: [{ id: a, action: command.run, with: { shell: 'true' } }]\n")
-        .expect("written");
+    std::fs::write(
+        &echo,
+        "workflow: echo\nsteps: [{ id: a, action: command.run, with: { shell: 'true' } }]\n",
+    )
+    .expect("written");
     hosts.done("b", &["run", &echo.to_string_lossy()]);
     // A new project is for the host with the forge too.
     let other = hosts.submit("b", "blog");
-    assert!(hosts.done("b", &["show", &other]).contains("for a worker that has forge:local"));
+    assert!(
+        hosts
+            .done("b", &["show", &other])
+            .contains("for a worker that has forge:local")
+    );
 
     hosts.done("b", &["cancel", &run, "--undo"]);
-    assert!(hosts.done("b", &["show", &run]).contains("for a worker that has forge:"));
-    assert!(hosts.repository("a", "shop").is_dir(), "an undo that is not done removes nothing");
+    assert!(
+        hosts
+            .done("b", &["show", &run])
+            .contains("for a worker that has forge:")
+    );
+    assert!(
+        hosts.repository("a", "shop").is_dir(),
+        "an undo that is not done removes nothing"
+    );
     let (_again, _) = hosts.worker("a", "0s");
     hosts.until_status(&run, "cancelled");
-    assert!(!hosts.repository("a", "shop").exists(), "and then it removes what there is");
+    assert!(
+        !hosts.repository("a", "shop").exists(),
+        "and then it removes what there is"
+    );
     hosts.until_status(&other, "completed");
     let again = hosts.submit("b", "shop");
     hosts.until_status(&again, "completed");
-    assert_eq!(repositories(&hosts.data("a").join("repositories")), ["blog.git", "shop.git"]);
-    assert_eq!(repositories(&hosts.data("b").join("repositories")), Vec::<String>::new());
+    assert_eq!(
+        repositories(&hosts.data("a").join("repositories")),
+        ["blog.git", "shop.git"]
+    );
+    assert_eq!(
+        repositories(&hosts.data("b").join("repositories")),
+        Vec::<String>::new()
+    );
 }
 
 /// A folder that both hosts have, whatever each calls it: the other takes over.
@@ -169,12 +248,24 @@ fn init_works_beside_a_worker_that_lacks_the_forge() {
     hosts.done("a", &init);
     let (_lacking, _) = hosts.worker("b", "0s");
     let said = hosts.done("a", &["init", "blog", "-p", "gitops=false"]);
-    assert!(said.contains("blog: project-initialization completed"), "{said}");
+    assert!(
+        said.contains("blog: project-initialization completed"),
+        "{said}"
+    );
     let (_having, _) = hosts.worker("a", "0s");
     let said = hosts.done("b", &["init", "news", "-p", "gitops=false"]);
-    assert!(said.contains("news: project-initialization completed"), "{said}");
-    assert_eq!(repositories(&hosts.data("a").join("repositories")), ["blog.git", "news.git", "shop.git"]);
-    assert_eq!(repositories(&hosts.data("b").join("repositories")), Vec::<String>::new());
+    assert!(
+        said.contains("news: project-initialization completed"),
+        "{said}"
+    );
+    assert_eq!(
+        repositories(&hosts.data("a").join("repositories")),
+        ["blog.git", "news.git", "shop.git"]
+    );
+    assert_eq!(
+        repositories(&hosts.data("b").join("repositories")),
+        Vec::<String>::new()
+    );
 }
 
 /// The store's forge is moved by a person alone, and not under workers that have it.
@@ -183,15 +274,24 @@ fn another_forge_is_adopted_on_request() {
     let hosts = Hosts::new();
     hosts.done("a", &["init", "shop", "-p", "gitops=false"]);
     let shown = hosts.done("b", &["forge"]);
-    assert!(shown.contains("it is another one") && shown.contains("live workers that have it   none"), "{shown}");
+    assert!(
+        shown.contains("it is another one") && shown.contains("live workers that have it   none"),
+        "{shown}"
+    );
     let (having, _) = hosts.worker("a", "0s");
     let (status, said) = hosts.run("b", &["forge", "adopt"]);
-    assert!(status == Some(2) && said.contains("stop them first"), "{said}");
+    assert!(
+        status == Some(2) && said.contains("stop them first"),
+        "{said}"
+    );
     having.signal("-TERM");
     having.finish();
     hosts.done("b", &["forge", "adopt"]);
     hosts.done("b", &["init", "blog", "-p", "gitops=false"]);
-    assert_eq!(repositories(&hosts.data("b").join("repositories")), ["blog.git"]);
+    assert_eq!(
+        repositories(&hosts.data("b").join("repositories")),
+        ["blog.git"]
+    );
     let shown: Value = serde_json::from_str(&hosts.done("b", &["forge", "--json"])).expect("JSON");
     assert_eq!(shown["is_here"], true, "{shown}");
 }
@@ -201,11 +301,19 @@ fn another_forge_is_adopted_on_request() {
 fn a_copy_of_the_folder_is_named_as_one() {
     let hosts = Hosts::new();
     hosts.done("a", &["init", "shop", "-p", "gitops=false"]);
-    let copied = Command::new("cp").arg("-a").arg(hosts.data("a")).arg(hosts.data("b")).status().expect("cp runs");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(hosts.data("a"))
+        .arg(hosts.data("b"))
+        .status()
+        .expect("cp runs");
     assert!(copied.success());
     let (_worker, log) = hosts.worker("b", "0s");
     let said = std::fs::read_to_string(log).expect("a log");
-    assert!(said.contains("is a copy, was restored, or was moved to another file system"), "{said}");
+    assert!(
+        said.contains("is a copy, was restored, or was moved to another file system"),
+        "{said}"
+    );
     assert!(hosts.done("b", &["forge"]).contains("is a copy"));
 }
 
@@ -218,6 +326,14 @@ fn a_run_with_a_secret_goes_on_where_its_key_is() {
     let yaml = "workflow: secret\nparameters: { properties: { password: { type: string, writeOnly: true } } }\n\
                 steps: [{ id: a, action: command.run, with: { shell: 'true' } }]\n";
     std::fs::write(&secret, yaml).expect("written");
-    let said = hosts.done("a", &["run", &secret.to_string_lossy(), "-p", "password=correct-horse-battery"]);
+    let said = hosts.done(
+        "a",
+        &[
+            "run",
+            &secret.to_string_lossy(),
+            "-p",
+            "password=correct-horse-battery",
+        ],
+    );
     assert!(said.contains("secret completed"), "{said}");
 }

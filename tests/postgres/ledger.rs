@@ -18,7 +18,10 @@ pub(crate) struct Teller {
 impl Teller {
     pub(crate) fn of(ledger: &Ledger) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (port, file) = (listener.local_addr().expect("an address").port(), ledger.file());
+        let (port, file) = (
+            listener.local_addr().expect("an address").port(),
+            ledger.file(),
+        );
         std::thread::spawn(move || {
             for asked in listener.incoming().flatten() {
                 // Who asks may be killed meanwhile.
@@ -35,14 +38,19 @@ fn answer(mut asked: TcpStream, file: &Path) -> std::io::Result<()> {
     for line in BufReader::new(asked.try_clone()?).lines() {
         let line = line?;
         match line.split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("idempotency-key") => key = Some(value.to_owned()),
+            Some((name, value)) if name.eq_ignore_ascii_case("idempotency-key") => {
+                key = Some(value.to_owned())
+            }
             _ if line.is_empty() => break,
             _ => {}
         }
     }
     let Some(key) = key else { return Ok(()) };
     let (run, step) = key.split_once('/').expect("a run and a step");
-    let mut lines = std::fs::File::options().append(true).create(true).open(file)?;
+    let mut lines = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(file)?;
     for word in ["begin", "end"] {
         lines.write_all(format!("{word} 0 {run} {step} {key}\n").as_bytes())?;
     }
@@ -58,7 +66,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// With these lines in `surefoot.toml`.
     pub(crate) fn new(store: &str, config: &str) -> Self {
-        let ledger = Self { place: Place::new(), store: store.to_owned() };
+        let ledger = Self {
+            place: Place::new(),
+            store: store.to_owned(),
+        };
         std::fs::create_dir_all(ledger.place.data()).expect("a folder");
         std::fs::write(ledger.place.data().join("surefoot.toml"), config).expect("written");
         ledger
@@ -77,7 +88,10 @@ impl Ledger {
     /// The same, but that the second takes until it is let go on.
     pub(crate) fn gated(&self) -> String {
         let gate = self.gate();
-        self.steps(&format!("[ $SUREFOOT_STEP != s2 ] || until [ -e {} ]; do sleep 0.02; done", gate.display()))
+        self.steps(&format!(
+            "[ $SUREFOOT_STEP != s2 ] || until [ -e {} ]; do sleep 0.02; done",
+            gate.display()
+        ))
     }
 
     /// Lets go on what waits at the gate.
@@ -93,10 +107,17 @@ impl Ledger {
         let path = self.place.path("seven.yaml");
         let ledger = self.file();
         let step = |number: usize| {
-            let file = if number == 3 { "echo kept > kept.txt; " } else { "" };
+            let file = if number == 3 {
+                "echo kept > kept.txt; "
+            } else {
+                ""
+            };
             let say = |word: &str| {
                 let what = "$SUREFOOT_RUN $SUREFOOT_STEP $SUREFOOT_IDEMPOTENCY_KEY";
-                format!("echo \"{word} $(date +%s%N) {what}\" >> {}", ledger.display())
+                format!(
+                    "echo \"{word} $(date +%s%N) {what}\" >> {}",
+                    ledger.display()
+                )
             };
             let shell = format!("{file}{}; {between}; {}", say("begin"), say("end"));
             format!("  - {{ id: s{number}, action: command.run, with: {{ shell: '{shell}' }} }}\n")
@@ -115,12 +136,22 @@ impl Ledger {
         let step = |(number, line): (usize, &str)| match number {
             0..3 | 5 | 8 => format!("{line}\n"),
             _ => {
-                let with = format!("{{ method: POST, url: 'http://127.0.0.1:{}/' }}", teller.port);
-                format!("  - {{ id: s{}, action: http.request, with: {with} }}\n", number - 2)
+                let with = format!(
+                    "{{ method: POST, url: 'http://127.0.0.1:{}/' }}",
+                    teller.port
+                );
+                format!(
+                    "  - {{ id: s{}, action: http.request, with: {with} }}\n",
+                    number - 2
+                )
             }
         };
         let path = self.place.path("light.yaml");
-        std::fs::write(&path, heavy.lines().enumerate().map(step).collect::<String>()).expect("written");
+        std::fs::write(
+            &path,
+            heavy.lines().enumerate().map(step).collect::<String>(),
+        )
+        .expect("written");
         path.to_string_lossy().into_owned()
     }
 
@@ -140,7 +171,8 @@ impl Ledger {
 
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.run(args);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
     }
 
     /// Submits a run by its key; its id.
@@ -154,8 +186,15 @@ impl Ledger {
     pub(crate) fn until_submitted(&self, file: &str, key: &str) -> String {
         until(&format!("{key} is submitted"), || {
             let output = self.run(&["submit", file, "--key", key]);
-            assert!(matches!(output.status.code(), Some(0 | 3)), "{}", text(&output));
-            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            assert!(
+                matches!(output.status.code(), Some(0 | 3)),
+                "{}",
+                text(&output)
+            );
+            output
+                .status
+                .success()
+                .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
         })
     }
 
@@ -175,30 +214,42 @@ impl Ledger {
 
     /// Waits until so many lines of this kind are there.
     pub(crate) fn until_lines(&self, word: &str, count: usize) {
-        until(&format!("{count} lines of {word}"), || (self.lines(word).len() >= count).then_some(()));
+        until(&format!("{count} lines of {word}"), || {
+            (self.lines(word).len() >= count).then_some(())
+        });
     }
 
     /// When the line of this kind with this number was written, which is waited for.
     pub(crate) fn until_line(&self, word: &str, number: usize) -> Timestamp {
         self.until_lines(word, number);
-        stamped(self.lines(word)[number - 1].split(' ').nth(1).expect("a time"))
+        stamped(
+            self.lines(word)[number - 1]
+                .split(' ')
+                .nth(1)
+                .expect("a time"),
+        )
     }
 
     pub(crate) fn lines(&self, word: &str) -> Vec<String> {
         let prefix = format!("{word} ");
-        lines(&self.file()).into_iter().filter(|line| line.starts_with(&prefix)).collect()
+        lines(&self.file())
+            .into_iter()
+            .filter(|line| line.starts_with(&prefix))
+            .collect()
     }
 
     /// A run's status; `None` while the store does not answer.
     pub(crate) fn status(&self, run: &str) -> Option<String> {
-        let shown = serde_json::from_slice::<Value>(&self.run(&["show", run, "--json"]).stdout).ok()?;
+        let shown =
+            serde_json::from_slice::<Value>(&self.run(&["show", run, "--json"]).stdout).ok()?;
         shown["status"].as_str().map(str::to_owned)
     }
 
     /// A store that does not answer says nothing of the run.
     pub(crate) fn until_completed(&self, run: &str) -> Value {
         until(&format!("{run} is completed"), || {
-            let shown: Value = serde_json::from_slice(&self.run(&["show", run, "--json"]).stdout).ok()?;
+            let shown: Value =
+                serde_json::from_slice(&self.run(&["show", run, "--json"]).stdout).ok()?;
             assert_ne!(shown["status"], "failed", "{shown:#}");
             (shown["status"] == "completed").then_some(shown)
         })
@@ -215,8 +266,15 @@ impl Ledger {
             let id = step["id"].as_str().expect("an id");
             let begun = calls.get(id).copied().unwrap_or(0);
             let interruptions = step["interruptions"].as_u64().unwrap_or(0);
-            assert_eq!((&step["status"], &step["attempt"]), (&"completed".into(), &1.into()), "{what}: {step:#}");
-            assert!((1..=1 + interruptions).contains(&begun), "{what}: {id} began {begun} times: {step:#}");
+            assert_eq!(
+                (&step["status"], &step["attempt"]),
+                (&"completed".into(), &1.into()),
+                "{what}: {step:#}"
+            );
+            assert!(
+                (1..=1 + interruptions).contains(&begun),
+                "{what}: {id} began {begun} times: {step:#}"
+            );
             again += begun - 1;
         }
         let effects: std::collections::BTreeSet<String> = lines(&self.file())

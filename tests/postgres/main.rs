@@ -4,7 +4,10 @@
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 
 #[path = "../common/mod.rs"]
-#[expect(dead_code, reason = "each test binary uses its part of what they share")]
+#[expect(
+    dead_code,
+    reason = "each test binary uses its part of what they share"
+)]
 mod common;
 mod configured;
 mod crash;

@@ -16,14 +16,24 @@ fn outage(away: impl FnOnce(&ScratchPostgres, &Ledger)) {
     let ledger = Ledger::new(&cluster.url(), CONFIG);
     let file = ledger.seven("0.3");
     let worker = ledger.start(&["worker"]);
-    let runs: Vec<String> = ["one", "two", "three"].iter().map(|key| ledger.until_submitted(&file, key)).collect();
+    let runs: Vec<String> = ["one", "two", "three"]
+        .iter()
+        .map(|key| ledger.until_submitted(&file, key))
+        .collect();
     ledger.until_lines("begin", 5);
     away(&cluster, &ledger);
     for run in &runs {
         let shown = ledger.until_completed(run);
-        assert_eq!(ledger.check(&shown, "after the outage"), 0, "no step began again");
+        assert_eq!(
+            ledger.check(&shown, "after the outage"),
+            0,
+            "no step began again"
+        );
         let steps = shown["steps"].as_array().expect("steps");
-        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{shown:#}");
+        assert!(
+            steps.iter().all(|step| step["interruptions"] == 0),
+            "{shown:#}"
+        );
     }
     worker.signal("-TERM");
     assert!(worker.finish().status.success());
@@ -34,7 +44,12 @@ fn refused(ledger: &Ledger) {
     let begin = Instant::now();
     let output = ledger.run(&["submit", &ledger.seven("0.3"), "--key", "meanwhile"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}: {}", begin.elapsed(), text(&output));
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}: {}",
+        begin.elapsed(),
+        text(&output)
+    );
 }
 
 #[test]
@@ -79,8 +94,12 @@ fn an_outage_makes_no_worker_take_the_runs_of_another() {
     let file = ledger.seven("0.5");
     let one = ledger.start(&["worker"]);
     let mut elsewhere = ledger.command(&["worker"]);
-    let other = ledger.place.start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
-    let runs: Vec<String> = (0..12).map(|key| ledger.until_submitted(&file, &format!("run {key}"))).collect();
+    let other = ledger
+        .place
+        .start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let runs: Vec<String> = (0..12)
+        .map(|key| ledger.until_submitted(&file, &format!("run {key}")))
+        .collect();
     ledger.until_lines("begin", 14);
     cluster.stop(Stop::Fast).expect("it stops");
     let begin = Instant::now();
@@ -89,9 +108,16 @@ fn an_outage_makes_no_worker_take_the_runs_of_another() {
     cluster.start_again().expect("it starts");
     for run in &runs {
         let shown = ledger.until_completed(run);
-        assert_eq!(ledger.check(&shown, "after the outage"), 0, "no step began again");
+        assert_eq!(
+            ledger.check(&shown, "after the outage"),
+            0,
+            "no step began again"
+        );
         let steps = shown["steps"].as_array().expect("steps");
-        assert!(steps.iter().all(|step| step["interruptions"] == 0), "{shown:#}");
+        assert!(
+            steps.iter().all(|step| step["interruptions"] == 0),
+            "{shown:#}"
+        );
     }
     for worker in [one, other] {
         worker.signal("-TERM");

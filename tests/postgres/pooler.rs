@@ -15,19 +15,31 @@ fn two_workers_through_a_pooler_in_transaction_mode() {
     let ledger = Ledger::new(&bouncer.url_of(name), "");
     // So long that the one worker is not done with its four before the other looks for work, as each does once a second.
     let file = ledger.seven("0.3");
-    let _workers = [ledger.start(&["worker", "--concurrency", "4"]), ledger.start(&["worker", "--concurrency", "4"])];
+    let _workers = [
+        ledger.start(&["worker", "--concurrency", "4"]),
+        ledger.start(&["worker", "--concurrency", "4"]),
+    ];
     until("both workers are there", || {
-        let workers = cluster.psql(name, "SELECT count(*) FROM surefoot.workers").ok()?;
+        let workers = cluster
+            .psql(name, "SELECT count(*) FROM surefoot.workers")
+            .ok()?;
         (workers == "2").then_some(())
     });
-    let submit = "SELECT surefoot.submit('seven', '{}', 'project-' || n) FROM generate_series(1, 8) AS n";
+    let submit =
+        "SELECT surefoot.submit('seven', '{}', 'project-' || n) FROM generate_series(1, 8) AS n";
     ledger.submit(&file, "first");
     let runs = cluster.psql(name, submit).expect("submitted, all at once");
     let runs: Vec<&str> = runs.lines().collect();
     for run in &runs {
-        assert_eq!(ledger.check(&ledger.until_completed(run), "through a pooler"), 0);
+        assert_eq!(
+            ledger.check(&ledger.until_completed(run), "through a pooler"),
+            0
+        );
     }
-    let held =
-        "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
-    assert_eq!(cluster.psql(name, held).expect("an answer"), "2", "both worked");
+    let held = "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
+    assert_eq!(
+        cluster.psql(name, held).expect("an answer"),
+        "2",
+        "both worked"
+    );
 }

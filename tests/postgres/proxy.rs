@@ -49,12 +49,24 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// In front of the server at `port`; does its worst at write number `at`.
-    pub(crate) fn start(port: u16, at: u64, when: When, worst: impl FnOnce(i32) + Send + 'static) -> Self {
+    pub(crate) fn start(
+        port: u16,
+        at: u64,
+        when: When,
+        worst: impl FnOnce(i32) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let here = listener.local_addr().expect("an address").port();
         let worst: Worst = Box::new(worst);
         let (writes, met) = (AtomicU64::new(0), AtomicBool::new(false));
-        let plan = Plan { at, when, writes, worst: Mutex::new(Some(worst)), which: OnceLock::new(), met };
+        let plan = Plan {
+            at,
+            when,
+            writes,
+            worst: Mutex::new(Some(worst)),
+            which: OnceLock::new(),
+            met,
+        };
         let plan = Arc::new(plan);
         let shared = plan.clone();
         thread::spawn(move || {
@@ -70,12 +82,19 @@ impl Proxy {
 
     /// How a database of the server is reached through this.
     pub(crate) fn url_of(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
     }
 
     /// The write at which the worst was done, if there was such a one.
     pub(crate) fn met(&self) -> Option<Write> {
-        self.plan.which.get().copied().filter(|_| self.plan.met.load(Ordering::SeqCst))
+        self.plan
+            .which
+            .get()
+            .copied()
+            .filter(|_| self.plan.met.load(Ordering::SeqCst))
     }
 }
 
@@ -104,10 +123,18 @@ struct Session {
 }
 
 fn serve(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
-    let session = Arc::new(Session { backend: AtomicI32::new(0), hushed: AtomicU64::new(u64::MAX) });
+    let session = Arc::new(Session {
+        backend: AtomicI32::new(0),
+        hushed: AtomicU64::new(u64::MAX),
+    });
     // Messages are passed on one by one: none is to wait for an acknowledgement of the one before.
     let _quick = (client.set_nodelay(true), server.set_nodelay(true));
-    let pair = || (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+    let pair = || {
+        (
+            client.try_clone().expect("a socket"),
+            server.try_clone().expect("a socket"),
+        )
+    };
     let ((from, to), (shared, known)) = (pair(), (plan.clone(), session.clone()));
     thread::spawn(move || {
         let _ended = forth(&from, &to, &shared, &known);
@@ -147,7 +174,10 @@ impl Asked {
     /// with its COMMIT.
     fn hear(&mut self, kind: u8, message: &[u8]) -> Option<Write> {
         let mut words = message[5..].split(|byte| *byte == 0);
-        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (first, second) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
         match kind {
             b'P' => {
                 self.statements.insert(first.to_vec(), of_statement(second));
@@ -155,7 +185,11 @@ impl Asked {
             }
             // A portal, and the statement that it is of.
             b'B' => {
-                let write = self.statements.get(second).copied().expect("a statement that was prepared here");
+                let write = self
+                    .statements
+                    .get(second)
+                    .copied()
+                    .expect("a statement that was prepared here");
                 match &mut self.transaction {
                     Some(all) => {
                         *all = (*all).max(write);
@@ -185,7 +219,9 @@ fn of_statement(text: &[u8]) -> Option<Write> {
     let text = String::from_utf8_lossy(text);
     let has = |part: &str| text.contains(part);
     let writes = |table: &str| {
-        ["INSERT INTO", "UPDATE", "DELETE FROM"].iter().any(|word| has(&format!(r#"{word} "surefoot".{table} "#)))
+        ["INSERT INTO", "UPDATE", "DELETE FROM"]
+            .iter()
+            .any(|word| has(&format!(r#"{word} "surefoot".{table} "#)))
     };
     if has(r#"INSERT INTO "surefoot".runs"#) {
         Some(Write::Submission)
@@ -194,11 +230,19 @@ fn of_statement(text: &[u8]) -> Option<Write> {
     } else if has(r#"UPDATE "surefoot".workers SET heartbeat_at"#) {
         None
     } else {
-        ["plans", "workflows", "queues", "workers"].iter().any(|table| writes(table)).then_some(Write::Other)
+        ["plans", "workflows", "queues", "workers"]
+            .iter()
+            .any(|table| writes(table))
+            .then_some(Write::Other)
     }
 }
 
-fn forth(mut from: &TcpStream, mut to: &TcpStream, plan: &Plan, session: &Session) -> std::io::Result<()> {
+fn forth(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    plan: &Plan,
+    session: &Session,
+) -> std::io::Result<()> {
     // The first message has no kind.
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
@@ -217,7 +261,9 @@ fn forth(mut from: &TcpStream, mut to: &TcpStream, plan: &Plan, session: &Sessio
                     return Ok(());
                 }
                 // The first "ready" comes before anything was asked.
-                When::After => session.hushed.store(1 + asked.requests + 1, Ordering::SeqCst),
+                When::After => session
+                    .hushed
+                    .store(1 + asked.requests + 1, Ordering::SeqCst),
                 When::Meanwhile => plan.do_worst(session),
             }
         }
@@ -226,12 +272,20 @@ fn forth(mut from: &TcpStream, mut to: &TcpStream, plan: &Plan, session: &Sessio
     }
 }
 
-fn back(mut from: &TcpStream, mut to: &TcpStream, plan: &Plan, session: &Session) -> std::io::Result<()> {
+fn back(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    plan: &Plan,
+    session: &Session,
+) -> std::io::Result<()> {
     let mut ready = 0;
     loop {
         let (kind, whole) = message(&mut from)?;
         if kind == b'K' {
-            session.backend.store(i32::from_be_bytes([whole[5], whole[6], whole[7], whole[8]]), Ordering::SeqCst);
+            session.backend.store(
+                i32::from_be_bytes([whole[5], whole[6], whole[7], whole[8]]),
+                Ordering::SeqCst,
+            );
         }
         let is_its_answer = ready + 1 == session.hushed.load(Ordering::SeqCst);
         if !is_its_answer {

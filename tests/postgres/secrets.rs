@@ -36,7 +36,10 @@ fn is_ok(answer: &str) -> bool {
 
 #[test]
 fn the_password_of_the_database_is_shown_nowhere() {
-    let options = ScratchOptions { password: Some(SECRET.to_owned()), ..ScratchOptions::default() };
+    let options = ScratchOptions {
+        password: Some(SECRET.to_owned()),
+        ..ScratchOptions::default()
+    };
     let cluster = ScratchPostgres::with(options).expect("PostgreSQL");
     let ledger = Ledger::new(&cluster.url_with("postgres", "postgres", Some(WRITTEN)), "");
     // Which it says, so that there is something in the log.
@@ -44,38 +47,70 @@ fn the_password_of_the_database_is_shown_nowhere() {
     let port = free_port();
     let mut serve = ledger.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
     let serve = ledger.place.start(serve.env("RUST_LOG", "trace"));
-    until("the server is ready", || get(port, "/readyz").filter(|answer| is_ok(answer)));
+    until("the server is ready", || {
+        get(port, "/readyz").filter(|answer| is_ok(answer))
+    });
     let run = ledger.submit(&ledger.seven("0"), "one");
     ledger.check(&ledger.until_completed(&run), "with a password");
-    until("the doctor has looked", || get(port, "/settings").filter(|page| page.contains("full_page_writes")));
-    for path in ["/settings", "/", "/workers", "/queues", "/metrics", "/api/v1/workers", "/api/v1/runs"] {
+    until("the doctor has looked", || {
+        get(port, "/settings").filter(|page| page.contains("full_page_writes"))
+    });
+    for path in [
+        "/settings",
+        "/",
+        "/workers",
+        "/queues",
+        "/metrics",
+        "/api/v1/workers",
+        "/api/v1/runs",
+    ] {
         let page = get(port, path).expect("an answer");
         assert!(is_ok(&page), "{path}: {page}");
         check(path, &page);
     }
     let settings = get(port, "/settings").expect("an answer");
-    assert!(settings.contains(&format!("127.0.0.1:{}", cluster.port())), "{settings}");
+    assert!(
+        settings.contains(&format!("127.0.0.1:{}", cluster.port())),
+        "{settings}"
+    );
     let page = get(port, &format!("/runs/{run}")).expect("an answer");
     assert!(is_ok(&page), "{page}");
     check("a run's page", &page);
     serve.signal("-TERM");
     let output = serve.finish();
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("no configuration file"), "it did log: {}", text(&output));
+    assert!(
+        text(&output).contains("no configuration file"),
+        "it did log: {}",
+        text(&output)
+    );
     check("the log", &text(&output));
 }
 
 #[test]
 fn the_password_of_the_database_is_in_no_answer_of_a_command() {
-    let options = ScratchOptions { password: Some(SECRET.to_owned()), ..ScratchOptions::default() };
+    let options = ScratchOptions {
+        password: Some(SECRET.to_owned()),
+        ..ScratchOptions::default()
+    };
     let cluster = ScratchPostgres::with(options).expect("PostgreSQL");
     let ledger = Ledger::new(&cluster.url_with("postgres", "postgres", Some(WRITTEN)), "");
-    let (file, place) = (ledger.seven("0"), ledger.store.split_once('@').expect("a host").1);
+    let (file, place) = (
+        ledger.seven("0"),
+        ledger.store.split_once('@').expect("a host").1,
+    );
     let said = |store: &str, args: &[&str], status: i32| {
         let mut command = ledger.command(args);
-        command.env("SUREFOOT_STORE", store).env("RUST_LOG", "debug");
+        command
+            .env("SUREFOOT_STORE", store)
+            .env("RUST_LOG", "debug");
         let output = command.output().expect("the binary starts");
-        assert_eq!(output.status.code(), Some(status), "{store} {args:?}: {}", text(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{store} {args:?}: {}",
+            text(&output)
+        );
         check(&format!("{args:?}"), &text(&output));
         text(&output)
     };
@@ -91,13 +126,27 @@ fn the_password_of_the_database_is_in_no_answer_of_a_command() {
         said(&ledger.store, args, 0);
     }
     // A wrong one, a server that is not there, and addresses that are none.
-    let refused = said(&ledger.store.replace("postgres:hunter2", "postgres:other-hunter2"), &["runs"], 3);
+    let refused = said(
+        &ledger
+            .store
+            .replace("postgres:hunter2", "postgres:other-hunter2"),
+        &["runs"],
+        3,
+    );
     assert!(refused.contains("password"), "{refused}");
     for (store, status) in [
         (format!("postgres://ann:{WRITTEN}@127.0.0.1:9/x"), 3),
         (format!("postgres://ann:{WRITTEN}@127.0.0.1:port/x"), 2),
-        (format!("postgres://{place}?password={WRITTEN}&sslmode=perhaps"), 2),
-        (format!("postgres://{place}?sslrootcert=/nowhere&sslmode=verify-full&password={WRITTEN}"), 3),
+        (
+            format!("postgres://{place}?password={WRITTEN}&sslmode=perhaps"),
+            2,
+        ),
+        (
+            format!(
+                "postgres://{place}?sslrootcert=/nowhere&sslmode=verify-full&password={WRITTEN}"
+            ),
+            3,
+        ),
         (format!("postgres://{place}?who=ann&password={WRITTEN}"), 2),
         (format!("postgresq://ann:{WRITTEN}@{place}"), 2),
     ] {
@@ -105,11 +154,19 @@ fn the_password_of_the_database_is_in_no_answer_of_a_command() {
         said(&store, &["worker"], status);
     }
     // The address as a flag, and in the configuration.
-    let flag = ledger.command(&["runs", "--store", &ledger.store, "--json"]).output().expect("the binary starts");
+    let flag = ledger
+        .command(&["runs", "--store", &ledger.store, "--json"])
+        .output()
+        .expect("the binary starts");
     check("a flag", &text(&flag));
-    let config = format!("store = 'postgres://ann:{WRITTEN}@127.0.0.1:9/x'\n[postgres]\nscheme = 's'\n");
+    let config =
+        format!("store = 'postgres://ann:{WRITTEN}@127.0.0.1:9/x'\n[postgres]\nscheme = 's'\n");
     std::fs::write(ledger.place.data().join("surefoot.toml"), config).expect("written");
-    let wrong = ledger.command(&["runs"]).env_remove("SUREFOOT_STORE").output().expect("the binary starts");
+    let wrong = ledger
+        .command(&["runs"])
+        .env_remove("SUREFOOT_STORE")
+        .output()
+        .expect("the binary starts");
     assert_eq!(wrong.status.code(), Some(2), "{}", text(&wrong));
     check("a configuration with a mistake", &text(&wrong));
 }

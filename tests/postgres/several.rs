@@ -19,17 +19,27 @@ const RATE: usize = 4;
 const PER: Duration = Duration::from_millis(500);
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().expect("a runtime").block_on(future)
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 /// Runs of one step, which says when it begins and when it ends.
 fn limited(ledger: &Ledger) -> Arc<Workflow> {
     let say = |word: &str| {
-        format!("echo \"{word} $(date +%s%N) $SUREFOOT_RUN ${{{{ parameters.key }}}}\" >> {}", ledger.file().display())
+        format!(
+            "echo \"{word} $(date +%s%N) $SUREFOOT_RUN ${{{{ parameters.key }}}}\" >> {}",
+            ledger.file().display()
+        )
     };
     let shell = format!("{}; sleep 0.35; {}", say("begin"), say("end"));
     let step = |step: surefoot::workflow::StepBuilder| step.with(json!({ "shell": shell }));
-    Arc::new(Workflow::builder("limited").step_with("one", "command.run", step).build().expect("a workflow"))
+    Arc::new(
+        Workflow::builder("limited")
+            .step_with("one", "command.run", step)
+            .build()
+            .expect("a workflow"),
+    )
 }
 
 /// The most that were under way at once, of all and of one key, by the ledger.
@@ -38,7 +48,11 @@ fn most_at_once(ledger: &Ledger) -> (usize, usize) {
         .iter()
         .map(|line| {
             let words: Vec<&str> = line.split(' ').collect();
-            (words[1].parse().expect("a time"), if words[0] == "begin" { 1 } else { -1 }, words[3].to_owned())
+            (
+                words[1].parse().expect("a time"),
+                if words[0] == "begin" { 1 } else { -1 },
+                words[3].to_owned(),
+            )
         })
         .collect();
     moments.sort();
@@ -49,23 +63,38 @@ fn most_at_once(ledger: &Ledger) -> (usize, usize) {
         *of_key += change;
         (most, most_of_key) = (most.max(now), most_of_key.max(*of_key));
     }
-    (most.unsigned_abs() as usize, most_of_key.unsigned_abs() as usize)
+    (
+        most.unsigned_abs() as usize,
+        most_of_key.unsigned_abs() as usize,
+    )
 }
 
 /// The most first starts in any window of that length, by the database.
 fn worst_window(starts: &[i64], per: Duration) -> usize {
     let per = per.as_micros() as i64;
-    let in_window = |first: &i64| starts.iter().filter(|start| (*first..first + per).contains(*start)).count();
+    let in_window = |first: &i64| {
+        starts
+            .iter()
+            .filter(|start| (*first..first + per).contains(*start))
+            .count()
+    };
     starts.iter().map(in_window).max().unwrap_or(0)
 }
 
 /// Submits thirty runs of three keys, and waits until they have ended.
 async fn thirty(ledger: &Ledger) -> usize {
-    let store: Arc<dyn Store> = Arc::new(PostgresStore::options(&ledger.store).open().await.expect("a store"));
+    let store: Arc<dyn Store> = Arc::new(
+        PostgresStore::options(&ledger.store)
+            .open()
+            .await
+            .expect("a store"),
+    );
     let (client, workflow, mut runs) = (Client::new(store), limited(ledger), Vec::new());
     for number in 0..30 {
         let key = format!("tenant-{}", number % 3);
-        let submit = Submit::new(workflow.clone()).parameters(json!({ "key": key })).concurrency_key(&key);
+        let submit = Submit::new(workflow.clone())
+            .parameters(json!({ "key": key }))
+            .concurrency_key(&key);
         runs.push(client.submit(submit).await.expect("submitted").run.id);
     }
     for run in &runs {
@@ -76,9 +105,12 @@ async fn thirty(ledger: &Ledger) -> usize {
 
 /// How many workers have started runs.
 fn took_part(database: &str) -> usize {
-    let started =
-        "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
-    ScratchPostgres::shared().psql(database, started).expect("an answer").parse().expect("a number")
+    let started = "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
+    ScratchPostgres::shared()
+        .psql(database, started)
+        .expect("an answer")
+        .parse()
+        .expect("a number")
 }
 
 /// That many workers on one queue with a concurrency, a rate and a limit per key.
@@ -87,13 +119,25 @@ fn limits_hold_over(workers: usize) {
     let database = cluster.fresh_database().expect("a database");
     let name = database.rsplit('/').next().expect("a name");
     let ledger = Ledger::new(&database, "");
-    let set = ["queue", "set", "limited", "--concurrency", "5", "--concurrency-per-key", "2", "--rate", "4/500ms"];
+    let set = [
+        "queue",
+        "set",
+        "limited",
+        "--concurrency",
+        "5",
+        "--concurrency-per-key",
+        "2",
+        "--rate",
+        "4/500ms",
+    ];
     assert!(ledger.run(&["migrate"]).status.success());
     let output = ledger.run(&set);
     assert!(output.status.success(), "{}", text(&output));
     let _workers: Vec<_> = (0..workers).map(|_| ledger.start(&["worker"])).collect();
     until("all workers are there", || {
-        let there = cluster.psql(name, "SELECT count(*) FROM surefoot.workers").ok()?;
+        let there = cluster
+            .psql(name, "SELECT count(*) FROM surefoot.workers")
+            .ok()?;
         (there == workers.to_string()).then_some(())
     });
     // A worker that has no luck gets more to be quick at.
@@ -102,16 +146,34 @@ fn limits_hold_over(workers: usize) {
         runs += block_on(thirty(&ledger));
         took_part(name) == workers
     });
-    assert!(all_worked, "{} of {workers} worked on {runs} runs", took_part(name));
-    assert_eq!((ledger.lines("begin").len(), ledger.lines("end").len()), (runs, runs), "each effect once");
+    assert!(
+        all_worked,
+        "{} of {workers} worked on {runs} runs",
+        took_part(name)
+    );
+    assert_eq!(
+        (ledger.lines("begin").len(), ledger.lines("end").len()),
+        (runs, runs),
+        "each effect once"
+    );
     let (most, of_key) = most_at_once(&ledger);
-    assert!(most <= CONCURRENCY && of_key <= PER_KEY, "{most} at once, {of_key} of one key");
+    assert!(
+        most <= CONCURRENCY && of_key <= PER_KEY,
+        "{most} at once, {of_key} of one key"
+    );
     assert!(most >= 3, "they do run beside each other: {most}");
-    let starts = cluster.psql(name, "SELECT started_at FROM surefoot.runs ORDER BY 1").expect("an answer");
-    let starts: Vec<i64> = starts.lines().map(|line| line.parse().expect("a time")).collect();
+    let starts = cluster
+        .psql(name, "SELECT started_at FROM surefoot.runs ORDER BY 1")
+        .expect("an answer");
+    let starts: Vec<i64> = starts
+        .lines()
+        .map(|line| line.parse().expect("a time"))
+        .collect();
     let worst = worst_window(&starts, PER);
     assert!(worst <= RATE, "{worst} starts in one window");
-    eprintln!("{workers} workers: {most} at once, {of_key} of one key, {worst} starts in the worst window of {PER:?}");
+    eprintln!(
+        "{workers} workers: {most} at once, {of_key} of one key, {worst} starts in the worst window of {PER:?}"
+    );
 }
 
 #[test]
@@ -139,18 +201,34 @@ fn another_worker_takes_over_within_six_seconds() {
 
 /// How long it takes from the kill to the step that runs again, by its own stamp.
 fn taken_over() -> Duration {
-    let ledger = Ledger::new(&ScratchPostgres::shared().fresh_database().expect("a database"), "");
+    let ledger = Ledger::new(
+        &ScratchPostgres::shared()
+            .fresh_database()
+            .expect("a database"),
+        "",
+    );
     let file = ledger.gated();
     let first = ledger.start(&["worker"]);
     let run = ledger.submit(&file, "one");
     ledger.until_lines("begin", 2);
     let mut elsewhere = ledger.command(&["worker"]);
-    let _other = ledger.place.start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let _other = ledger
+        .place
+        .start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
     let workers = || {
-        let store = async { PostgresStore::options(&ledger.store).open().await.expect("a store").workers().await };
+        let store = async {
+            PostgresStore::options(&ledger.store)
+                .open()
+                .await
+                .expect("a store")
+                .workers()
+                .await
+        };
         block_on(store).expect("workers")
     };
-    until("the other is there", || (workers().len() == 2).then_some(()));
+    until("the other is there", || {
+        (workers().len() == 2).then_some(())
+    });
     let killed = now();
     first.kill();
     let moved = ledger.until_line("begin", 3);
@@ -163,21 +241,38 @@ fn taken_over() -> Duration {
 /// that knows.
 #[test]
 fn what_a_worker_does_not_know_is_left_to_one_who_does() {
-    let database = ScratchPostgres::shared().fresh_database().expect("a database");
+    let database = ScratchPostgres::shared()
+        .fresh_database()
+        .expect("a database");
     let ledger = Ledger::new(&database, "");
     let (file, folder) = (ledger.seven("0"), ledger.place.path("workspaces"));
     let _old = ledger.start(&["worker"]);
     block_on(async {
-        let store: Arc<dyn Store> = Arc::new(PostgresStore::options(&database).open().await.expect("a store"));
+        let store: Arc<dyn Store> = Arc::new(
+            PostgresStore::options(&database)
+                .open()
+                .await
+                .expect("a store"),
+        );
         let client = Client::new(store.clone());
-        let plan = Workflow::builder("later").step("one", "action.of-tomorrow").build().expect("a workflow");
-        let unknown = client.submit(Submit::new(Arc::new(plan))).await.expect("submitted").run;
+        let plan = Workflow::builder("later")
+            .step("one", "action.of-tomorrow")
+            .build()
+            .expect("a workflow");
+        let unknown = client
+            .submit(Submit::new(Arc::new(plan)))
+            .await
+            .expect("submitted")
+            .run;
         let run = ledger.submit(&file, "known");
         ledger.check(&ledger.until_completed(&run), "what is known goes on");
         // What it waits for is known from the workers that live, as one does again after a moment without a heartbeat.
         let said = async {
             loop {
-                let waiting = client.waiting(&client.run(unknown.id).await.expect("a run")).await.expect("an answer");
+                let waiting = client
+                    .waiting(&client.run(unknown.id).await.expect("a run"))
+                    .await
+                    .expect("an answer");
                 let waiting = waiting.expect("it waits").to_string();
                 let shown = text(&ledger.run(&["show", &unknown.id.to_string()]));
                 if waiting.contains("action.of-tomorrow") && shown.contains("action.of-tomorrow") {
@@ -186,16 +281,32 @@ fn what_a_worker_does_not_know_is_left_to_one_who_does() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, said).await.expect("it is said which action nobody knows");
+        tokio::time::timeout(PATIENCE, said)
+            .await
+            .expect("it is said which action nobody knows");
 
         let handler = handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| Ok("done"));
-        let options = WorkerOptions { version: "tomorrow".to_owned(), workspaces: folder, ..WorkerOptions::default() };
-        let new = Worker::start(store.clone(), Handlers::new().with("action.of-tomorrow", handler), options).await;
+        let options = WorkerOptions {
+            version: "tomorrow".to_owned(),
+            workspaces: folder,
+            ..WorkerOptions::default()
+        };
+        let new = Worker::start(
+            store.clone(),
+            Handlers::new().with("action.of-tomorrow", handler),
+            options,
+        )
+        .await;
         let new = new.expect("a worker");
         let ended = client.wait(unknown.id).await.expect("it ends");
         assert_eq!(ended.head.status, surefoot::RunStatus::Completed);
-        let versions: std::collections::BTreeSet<String> =
-            store.workers().await.expect("workers").into_iter().map(|worker| worker.version).collect();
+        let versions: std::collections::BTreeSet<String> = store
+            .workers()
+            .await
+            .expect("workers")
+            .into_iter()
+            .map(|worker| worker.version)
+            .collect();
         assert_eq!(versions.len(), 2, "{versions:?}");
         new.stop().await;
     });

@@ -29,28 +29,75 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
     assert!(text(&none).contains("no alert fires"), "{}", text(&none));
     let run = server.submit("asks", &json!({}));
     let id = format!("answer/{run}");
-    let alert = until("it fires", || place.json(&["alerts", "--json"]).as_array().unwrap().first().cloned());
-    assert_eq!((&alert["id"], &alert["state"], &alert["run"]), (&json!(id), &json!("firing"), &json!(run)));
+    let alert = until("it fires", || {
+        place
+            .json(&["alerts", "--json"])
+            .as_array()
+            .unwrap()
+            .first()
+            .cloned()
+    });
+    assert_eq!(
+        (&alert["id"], &alert["state"], &alert["run"]),
+        (&json!(id), &json!("firing"), &json!(run))
+    );
     assert!(alert["acknowledged_by"].is_null(), "{alert}");
     let table = text(&place.expect(0, &["alerts"]));
     assert!(table.contains(&id) && table.contains("firing"), "{table}");
 
     let unknown = place.expect(2, &["alerts", "ack", "answer/nobody"]);
-    assert!(text(&unknown).contains("there is no alert `answer/nobody`"), "{}", text(&unknown));
-    assert!(text(&unknown).contains("`surefoot alerts` lists them"), "{}", text(&unknown));
+    assert!(
+        text(&unknown).contains("there is no alert `answer/nobody`"),
+        "{}",
+        text(&unknown)
+    );
+    assert!(
+        text(&unknown).contains("`surefoot alerts` lists them"),
+        "{}",
+        text(&unknown)
+    );
     let seen = place.json(&["alerts", "ack", &id, "--json"]);
-    let by = seen["acknowledged_by"].as_str().expect("somebody").to_owned();
+    let by = seen["acknowledged_by"]
+        .as_str()
+        .expect("somebody")
+        .to_owned();
     let shown = server.json("/api/v1/alerts?state=firing");
-    assert_eq!(shown["alerts"][0]["acknowledged_by"], by.as_str(), "the server knows of it");
+    assert_eq!(
+        shown["alerts"][0]["acknowledged_by"],
+        by.as_str(),
+        "the server knows of it"
+    );
     let audit = server.json("/api/v1/audit");
-    let entry = audit["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "alert.acknowledge");
-    assert_eq!(entry.expect("it is in the audit log")["actor"], by.as_str(), "{audit:#}");
+    let entry = audit["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["action"] == "alert.acknowledge");
+    assert_eq!(
+        entry.expect("it is in the audit log")["actor"],
+        by.as_str(),
+        "{audit:#}"
+    );
 
-    until("the pager is told", || (lines(&pager) == ["firing answer"]).then_some(()));
-    server.post(200, &format!("/api/v1/runs/{run}/answer"), &json!({ "step": "go", "answer": "approve" }));
-    until("it is resolved", || (place.json(&["alerts", "--json"])[0]["state"] == "resolved").then_some(()));
+    until("the pager is told", || {
+        (lines(&pager) == ["firing answer"]).then_some(())
+    });
+    server.post(
+        200,
+        &format!("/api/v1/runs/{run}/answer"),
+        &json!({ "step": "go", "answer": "approve" }),
+    );
+    until("it is resolved", || {
+        (place.json(&["alerts", "--json"])[0]["state"] == "resolved").then_some(())
+    });
     let over = place.expect(2, &["alerts", "ack", &id]);
     assert!(text(&over).contains("is resolved"), "{}", text(&over));
-    until("the pager is told of the end", || (lines(&pager).len() >= 2).then_some(()));
-    assert_eq!(lines(&pager), ["firing answer", "resolved answer"], "acknowledging sends nothing");
+    until("the pager is told of the end", || {
+        (lines(&pager).len() >= 2).then_some(())
+    });
+    assert_eq!(
+        lines(&pager),
+        ["firing answer", "resolved answer"],
+        "acknowledging sends nothing"
+    );
 }

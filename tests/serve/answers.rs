@@ -20,7 +20,10 @@ steps:
 "#;
 
 fn step(run: &Value, position: usize) -> (&Value, &Value) {
-    (&run["steps"][position]["status"], &run["steps"][position]["interruptions"])
+    (
+        &run["steps"][position]["status"],
+        &run["steps"][position]["interruptions"],
+    )
 }
 
 #[test]
@@ -32,7 +35,9 @@ fn an_interrupted_step_is_run_again_skipped_or_failed_as_a_person_says() {
     let answers = ["rerun", "skip", "fail"];
     let runs = answers.map(|name| server.submit("asks", &json!({ "name": name })));
     let ledger = place.path("ledger");
-    until("all have paid", || (lines(&ledger).len() == 3).then_some(()));
+    until("all have paid", || {
+        (lines(&ledger).len() == 3).then_some(())
+    });
     server.process.kill();
     std::fs::write(place.path("ledger.go"), "").unwrap();
 
@@ -44,7 +49,11 @@ fn an_interrupted_step_is_run_again_skipped_or_failed_as_a_person_says() {
         let path = format!("/api/v1/runs/{run}/answer");
         let odd = server.post(409, &path, &json!({ "step": "pay", "answer": "approve" }));
         assert!(odd["detail"].is_string(), "{odd}");
-        server.post(200, &path, &json!({ "step": "pay", "answer": answer, "note": "looked at the bank" }));
+        server.post(
+            200,
+            &path,
+            &json!({ "step": "pay", "answer": answer, "note": "looked at the bank" }),
+        );
     }
     let [rerun, skip, fail] = [(0, "completed"), (1, "completed"), (2, "failed")]
         .map(|(number, status)| server.until_status(&runs[number], status));
@@ -53,9 +62,24 @@ fn an_interrupted_step_is_run_again_skipped_or_failed_as_a_person_says() {
     assert_eq!(step(&fail, 0).0, "failed");
     assert_eq!(step(&fail, 1).0, "pending");
     let count = |line: &str| lines(&ledger).iter().filter(|seen| *seen == line).count();
-    assert_eq!(["pay rerun", "pay skip", "pay fail"].map(count), [2, 1, 1], "only what was to run again did");
-    assert_eq!(["after rerun", "after skip", "after fail"].map(count), [1, 1, 0]);
+    assert_eq!(
+        ["pay rerun", "pay skip", "pay fail"].map(count),
+        [2, 1, 1],
+        "only what was to run again did"
+    );
+    assert_eq!(
+        ["after rerun", "after skip", "after fail"].map(count),
+        [1, 1, 0]
+    );
     let history = server.json(&format!("/api/v1/runs/{}/history", runs[1]));
-    let said = history["events"].as_array().unwrap().iter().find(|event| event["kind"] == "step.answered").unwrap();
-    assert_eq!((&said["data"]["by"], &said["data"]["note"]), (&json!("local"), &json!("looked at the bank")));
+    let said = history["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|event| event["kind"] == "step.answered")
+        .unwrap();
+    assert_eq!(
+        (&said["data"]["by"], &said["data"]["note"]),
+        (&json!("local"), &json!("looked at the bank"))
+    );
 }

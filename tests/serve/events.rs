@@ -33,7 +33,10 @@ fn a_stream_goes_on_where_it_was_after_its_server_was_killed_twice() {
         server.process.kill();
         // What was on its way still comes; then the stream is cut off, and nobody says that the run has ended.
         let rest = events.rest();
-        assert!(rest.iter().all(|message| message.event == "change"), "{rest:#?}");
+        assert!(
+            rest.iter().all(|message| message.event == "change"),
+            "{rest:#?}"
+        );
         seen.extend(rest);
         server = start();
     }
@@ -42,12 +45,23 @@ fn a_stream_goes_on_where_it_was_after_its_server_was_killed_twice() {
     std::fs::write(place.path("ledger"), "go on").unwrap();
     seen.extend(events.rest());
     check_whole(&server, &run, &seen);
-    let lost = seen.iter().filter(|message| message.data["kind"] == "step.interrupted").count();
+    let lost = seen
+        .iter()
+        .filter(|message| message.data["kind"] == "step.interrupted")
+        .count();
     assert_eq!(lost, 2, "the stream tells of both recoveries");
-    assert_eq!(server.metric("surefoot_recoveries_total{queue=\"watched\"}"), 2.0);
+    assert_eq!(
+        server.metric("surefoot_recoveries_total{queue=\"watched\"}"),
+        2.0
+    );
     // A browser that comes back once more is told that there is nothing left.
     let (status, ..) = server
-        .exchange("GET", &format!("/api/v1/runs/{run}/events"), &format!("last-event-id: {}\r\n", last(&seen)), "")
+        .exchange(
+            "GET",
+            &format!("/api/v1/runs/{run}/events"),
+            &format!("last-event-id: {}\r\n", last(&seen)),
+            "",
+        )
         .unwrap();
     assert_eq!(status, 204);
 }

@@ -38,7 +38,10 @@ impl Collector {
         let (mut all, mut heads) = (Vec::new(), Vec::new());
         let told = |all: &[u8], part: &[u8]| all.windows(part.len()).any(|window| window == part);
         while !wanted.iter().all(|part| told(&all, part)) {
-            let (head, body) = self.received.recv_timeout(PATIENCE).expect("something is sent");
+            let (head, body) = self
+                .received
+                .recv_timeout(PATIENCE)
+                .expect("something is sent");
             all.extend(body);
             heads.push(head);
         }
@@ -67,17 +70,29 @@ fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).ok()?.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.trim().parse().ok()?;
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))?
+        .trim()
+        .parse()
+        .ok()?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some((head, body))
 }
 
 /// Runs a run on a server that was started so, and waits for the collector to be told of it.
-fn traced(place: &Place, collector: &Collector, service: &str, environment: &[(&str, &str)]) -> Vec<String> {
+fn traced(
+    place: &Place,
+    collector: &Collector,
+    service: &str,
+    environment: &[(&str, &str)],
+) -> Vec<String> {
     let server = Server::run(place, free_port(), &["--workflows", "flows"], |args| {
         let mut command = place.command(args);
-        command.envs(environment.iter().copied()).env("SUREFOOT_CREDENTIAL_OTLP_HEADERS", "x-account=s3cret");
+        command
+            .envs(environment.iter().copied())
+            .env("SUREFOOT_CREDENTIAL_OTLP_HEADERS", "x-account=s3cret");
         command
     });
     let run = server.submit("short", &json!({}));
@@ -87,13 +102,20 @@ fn traced(place: &Place, collector: &Collector, service: &str, environment: &[(&
     let output = server.process.finish();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let trace = trace_of(&run);
-    collector.until_told(&[&trace, service.as_bytes(), b"surefoot.run.status", b"surefoot.attempt.outcome"])
+    collector.until_told(&[
+        &trace,
+        service.as_bytes(),
+        b"surefoot.run.status",
+        b"surefoot.attempt.outcome",
+    ])
 }
 
 /// A trace's id is the run's own.
 fn trace_of(run: &str) -> Vec<u8> {
     let digits: String = run.chars().filter(|letter| *letter != '-').collect();
-    (0..16).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
+    (0..16)
+        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -101,19 +123,32 @@ fn traces_go_where_the_configuration_or_the_environment_says() {
     let place = Place::new();
     std::fs::create_dir_all(place.data()).unwrap();
     std::fs::create_dir(place.path("flows")).unwrap();
-    let short = "workflow: short\nsteps: [{ id: one, action: command.run, with: { shell: 'true' } }]\n";
+    let short =
+        "workflow: short\nsteps: [{ id: one, action: command.run, with: { shell: 'true' } }]\n";
     std::fs::write(place.path("flows/short.yaml"), short).unwrap();
     let (first, second) = (Collector::start(), Collector::start());
-    let config =
-        format!("[telemetry]\nendpoint = '{}'\nservice = 'of-the-file'\nheaders = 'otlp-headers'\n", first.address);
+    let config = format!(
+        "[telemetry]\nendpoint = '{}'\nservice = 'of-the-file'\nheaders = 'otlp-headers'\n",
+        first.address
+    );
     std::fs::write(place.data().join("surefoot.toml"), config).unwrap();
     let heads = traced(&place, &first, "of-the-file", &[]);
-    assert!(heads[0].starts_with("post /v1/traces http/1.1"), "{}", heads[0]);
+    assert!(
+        heads[0].starts_with("post /v1/traces http/1.1"),
+        "{}",
+        heads[0]
+    );
     assert!(heads[0].contains("x-account: s3cret"), "{}", heads[0]);
 
-    let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", second.address.as_str()), ("OTEL_SERVICE_NAME", "of-the-env")];
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", second.address.as_str()),
+        ("OTEL_SERVICE_NAME", "of-the-env"),
+    ];
     traced(&place, &second, "of-the-env", &environment);
-    assert!(first.received.try_recv().is_err(), "the environment has the last word");
+    assert!(
+        first.received.try_recv().is_err(),
+        "the environment has the last word"
+    );
 }
 
 #[test]

@@ -35,7 +35,10 @@ pub(crate) fn fill(args: &Args) -> anyhow::Result<Figures> {
         conn.execute_batch("COMMIT")?;
     }
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    Ok(Figures { per_second: args.runs as f64 / began.elapsed().as_secs_f64(), ..Figures::default() })
+    Ok(Figures {
+        per_second: args.runs as f64 / began.elapsed().as_secs_f64(),
+        ..Figures::default()
+    })
 }
 
 fn finished(conn: &Connection, plan: i64) -> anyhow::Result<()> {
@@ -55,11 +58,12 @@ fn finished(conn: &Connection, plan: i64) -> anyhow::Result<()> {
         .execute(params![bytes, position, format!("step_{position}")])?;
     }
     for seq in 0..=STEPS {
-        conn.prepare_cached("INSERT INTO events (run, seq, at, body) VALUES (?1, ?2, 1, ?3)")?.execute(params![
-            bytes,
-            seq * 2 + 3,
-            r#"[["step.completed","step_1",null],["step.started","step_2",{"attempt":1}]]"#
-        ])?;
+        conn.prepare_cached("INSERT INTO events (run, seq, at, body) VALUES (?1, ?2, 1, ?3)")?
+            .execute(params![
+                bytes,
+                seq * 2 + 3,
+                r#"[["step.completed","step_1",null],["step.started","step_2",{"attempt":1}]]"#
+            ])?;
     }
     Ok(())
 }

@@ -27,7 +27,10 @@ pub(crate) fn appends(args: &Args) -> anyhow::Result<Figures> {
         file.sync_data()?;
         count += 1;
     }
-    Ok(Figures { per_second: count as f64 / began.elapsed().as_secs_f64(), ..Figures::default() })
+    Ok(Figures {
+        per_second: count as f64 / began.elapsed().as_secs_f64(),
+        ..Figures::default()
+    })
 }
 
 /// Rows of 100 bytes into a table with an integer key, 100 a transaction.
@@ -40,12 +43,16 @@ pub(crate) fn rows(args: &Args) -> anyhow::Result<Figures> {
     while began.elapsed() < Duration::from_secs(args.seconds) {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         for _ in 0..100 {
-            conn.prepare_cached("INSERT INTO plain (body) VALUES (?1)")?.execute([&body])?;
+            conn.prepare_cached("INSERT INTO plain (body) VALUES (?1)")?
+                .execute([&body])?;
         }
         conn.execute_batch("COMMIT")?;
         count += 100;
     }
-    Ok(Figures { per_second: count as f64 / began.elapsed().as_secs_f64(), ..Figures::default() })
+    Ok(Figures {
+        per_second: count as f64 / began.elapsed().as_secs_f64(),
+        ..Figures::default()
+    })
 }
 
 /// The settings under which the store writes.

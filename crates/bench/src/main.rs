@@ -3,7 +3,10 @@
 //! Every measurement is a process of its own, so that its memory is its own; the kinds take turns, round after round, so
 //! that a machine whose speed drifts drifts for all; what is printed is the median of the rounds.
 
-#![expect(clippy::disallowed_methods, reason = "a measurement works on files of its own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a measurement works on files of its own"
+)]
 
 mod history;
 mod machine;

@@ -52,7 +52,11 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
         runs += args.at_once as u64;
     }
     let per_second = runs as f64 / began.elapsed().as_secs_f64();
-    Ok(Figures { per_second, memory_mib: crate::report::peak_memory(), ..Figures::default() })
+    Ok(Figures {
+        per_second,
+        memory_mib: crate::report::peak_memory(),
+        ..Figures::default()
+    })
 }
 
 /// One durable commit of the database: the rows of one submission, a transaction for each, and how long each takes.
@@ -68,11 +72,17 @@ pub(crate) fn commits(args: &CommitArgs) -> anyhow::Result<Figures> {
         conn.execute_batch("COMMIT")?;
         took.push(one.elapsed().as_secs_f64() * 1e6);
         // So that the file is as full of running runs as that of a worker with one run at a time.
-        conn.prepare_cached(END)?.execute([id.as_bytes().as_slice()])?;
+        conn.prepare_cached(END)?
+            .execute([id.as_bytes().as_slice()])?;
     }
     let per_second = took.len() as f64 / began.elapsed().as_secs_f64();
     took.sort_by(f64::total_cmp);
-    Ok(Figures { per_second, p50_us: percentile(&took, 0.5), p99_us: percentile(&took, 0.99), ..Figures::default() })
+    Ok(Figures {
+        per_second,
+        p50_us: percentile(&took, 0.5),
+        p99_us: percentile(&took, 0.99),
+        ..Figures::default()
+    })
 }
 
 const END: &str = "UPDATE runs SET status = 'completed', progress = 100, worker = NULL, completed_at = 2 WHERE id = ?1";
@@ -91,7 +101,11 @@ pub(crate) fn plan(conn: &Connection) -> anyhow::Result<i64> {
         "INSERT OR IGNORE INTO plans (digest, workflow, queue, json) VALUES (zeroblob(32), 'raw', 'raw', '{}')",
         [],
     )?;
-    Ok(conn.query_row("SELECT id FROM plans WHERE digest = zeroblob(32)", [], |row| row.get(0))?)
+    Ok(conn.query_row(
+        "SELECT id FROM plans WHERE digest = zeroblob(32)",
+        [],
+        |row| row.get(0),
+    )?)
 }
 
 /// Runs side by side: the first commit of each, then the second of each, and so on.
@@ -101,7 +115,11 @@ fn wave(conn: &Connection, plan: i64, at_once: usize) -> anyhow::Result<()> {
         for batch in ids.chunks(BATCH) {
             conn.execute_batch("BEGIN IMMEDIATE")?;
             for id in batch {
-                if commit == 0 { submit(conn, plan, id, STEPS)? } else { advance(conn, id, commit)? }
+                if commit == 0 {
+                    submit(conn, plan, id, STEPS)?
+                } else {
+                    advance(conn, id, commit)?
+                }
             }
             conn.execute_batch("COMMIT")?;
         }
@@ -120,8 +138,10 @@ fn submit(conn: &Connection, plan: i64, id: &Uuid, steps: i64) -> anyhow::Result
     .execute(params![bytes, plan])?;
     for position in 0..steps {
         let name = format!("step_{position}");
-        conn.prepare_cached("INSERT INTO steps (run, position, id, status) VALUES (?1, ?2, ?3, 'pending')")?
-            .execute(params![bytes, position, name])?;
+        conn.prepare_cached(
+            "INSERT INTO steps (run, position, id, status) VALUES (?1, ?2, ?3, 'pending')",
+        )?
+        .execute(params![bytes, position, name])?;
     }
     step(conn, bytes, 0, "running")?;
     event(conn, bytes, 3)
@@ -137,8 +157,10 @@ fn advance(conn: &Connection, id: &Uuid, commit: i64) -> anyhow::Result<()> {
         )?
         .execute(params![bytes, commit])?;
     } else {
-        conn.prepare_cached("UPDATE runs SET progress = ?2, error = NULL, event_seq = ?3 WHERE id = ?1")?
-            .execute(params![bytes, commit * 14, commit * 2 + 3])?;
+        conn.prepare_cached(
+            "UPDATE runs SET progress = ?2, error = NULL, event_seq = ?3 WHERE id = ?1",
+        )?
+        .execute(params![bytes, commit * 14, commit * 2 + 3])?;
         step(conn, bytes, commit, "running")?;
     }
     step(conn, bytes, commit - 1, "completed")?;

@@ -31,7 +31,10 @@ pub(crate) fn median(rounds: &[Figures], figure: impl Fn(&Figures) -> f64) -> f6
 /// The value below which `share` of the sorted samples lie; zero when there are none.
 pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let index = (sorted.len() as f64 * share) as usize;
-    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+    sorted
+        .get(index.min(sorted.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// The most memory that this process has had, MiB, as Linux counts it.
@@ -42,6 +45,13 @@ pub(crate) fn peak_memory() -> f64 {
 /// The same of another process, by its id.
 pub(crate) fn peak_memory_of(process: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches("kB").trim().parse::<f64>().map_or(f64::NAN, |kib| kib / 1024.0)
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or_default();
+    line.trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse::<f64>()
+        .map_or(f64::NAN, |kib| kib / 1024.0)
 }

@@ -22,25 +22,41 @@ struct Rounds {
     workloads: Vec<Vec<Figures>>,
 }
 
-pub(crate) fn run(rounds: usize, seconds: u64, history: &[u64], folder: Option<PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn run(
+    rounds: usize,
+    seconds: u64,
+    history: &[u64],
+    folder: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let scratch = match &folder {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,
     };
-    println!("Median of {rounds} rounds, {seconds} s each; every measurement in a process of its own.\n");
+    println!(
+        "Median of {rounds} rounds, {seconds} s each; every measurement in a process of its own.\n"
+    );
     let mut first = None;
     for &finished in history {
         let base = scratch.path().join(format!("history-{finished}"));
         std::fs::create_dir(&base)?;
         eprintln!("filling a file with {finished} finished runs ...");
-        child(&["fill", "--file", &text(&base.join("store.db"))?, "--runs", &finished.to_string()])?;
+        child(&[
+            "fill",
+            "--file",
+            &text(&base.join("store.db"))?,
+            "--runs",
+            &finished.to_string(),
+        ])?;
         let mut all = Rounds {
             commits: vec![Vec::new(); STEPS.len()],
             workloads: vec![Vec::new(); AT_ONCE.len() * STEPS.len()],
             ..Rounds::default()
         };
         for round in 0..rounds {
-            eprintln!("{finished} finished runs, round {} of {rounds} ...", round + 1);
+            eprintln!(
+                "{finished} finished runs, round {} of {rounds} ...",
+                round + 1
+            );
             measure(&base, seconds, &mut all).with_context(|| format!("round {round}"))?;
         }
         let best = print(finished, &all, first);
@@ -51,17 +67,52 @@ pub(crate) fn run(rounds: usize, seconds: u64, history: &[u64], folder: Option<P
 }
 
 fn measure(base: &Path, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
-    let (folder, file, seconds) = (text(base)?, text(&base.join("store.db"))?, seconds.to_string());
-    all.appends.push(child(&["appends", "--folder", &folder, "--seconds", &seconds])?);
+    let (folder, file, seconds) = (
+        text(base)?,
+        text(&base.join("store.db"))?,
+        seconds.to_string(),
+    );
+    all.appends.push(child(&[
+        "appends",
+        "--folder",
+        &folder,
+        "--seconds",
+        &seconds,
+    ])?);
     let _ = std::fs::remove_file(base.join("rows"));
-    all.rows.push(child(&["rows", "--folder", &folder, "--seconds", &seconds])?);
-    all.raw.push(child(&["raw", "--file", &file, "--seconds", &seconds])?);
+    all.rows.push(child(&[
+        "rows",
+        "--folder",
+        &folder,
+        "--seconds",
+        &seconds,
+    ])?);
+    all.raw
+        .push(child(&["raw", "--file", &file, "--seconds", &seconds])?);
     for (commits, steps) in all.commits.iter_mut().zip(STEPS) {
-        commits.push(child(&["commits", "--file", &file, "--seconds", &seconds, "--steps", &steps.to_string()])?);
+        commits.push(child(&[
+            "commits",
+            "--file",
+            &file,
+            "--seconds",
+            &seconds,
+            "--steps",
+            &steps.to_string(),
+        ])?);
     }
     for (index, (steps, at_once)) in kinds().enumerate() {
         let (steps, at_once) = (steps.to_string(), at_once.to_string());
-        let args = ["workload", "--file", &file, "--seconds", &seconds, "--steps", &steps, "--at-once", &at_once];
+        let args = [
+            "workload",
+            "--file",
+            &file,
+            "--seconds",
+            &seconds,
+            "--steps",
+            &steps,
+            "--at-once",
+            &at_once,
+        ];
         all.workloads[index].push(child(&args)?);
     }
     Ok(())
@@ -69,22 +120,36 @@ fn measure(base: &Path, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
 
 /// What a durable commit of the rows of one submission takes in plain SQLite, in the middle.
 fn commit_us(all: &Rounds, steps: usize) -> f64 {
-    let of_steps = STEPS.iter().zip(&all.commits).find(|(known, _)| **known == steps);
-    of_steps.map_or(f64::NAN, |(_, rounds)| median(rounds, |figures| figures.p50_us))
+    let of_steps = STEPS
+        .iter()
+        .zip(&all.commits)
+        .find(|(known, _)| **known == steps);
+    of_steps.map_or(f64::NAN, |(_, rounds)| {
+        median(rounds, |figures| figures.p50_us)
+    })
 }
 
 fn kinds() -> impl Iterator<Item = (usize, usize)> {
-    STEPS.iter().flat_map(|&steps| AT_ONCE.iter().map(move |&at_once| (steps, at_once)))
+    STEPS
+        .iter()
+        .flat_map(|&steps| AT_ONCE.iter().map(move |&at_once| (steps, at_once)))
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    Ok(path.to_str().context("the folder's name is not UTF-8")?.to_owned())
+    Ok(path
+        .to_str()
+        .context("the folder's name is not UTF-8")?
+        .to_owned())
 }
 
 /// This program again, for one measurement.
 fn child(args: &[&str]) -> anyhow::Result<Figures> {
     let output = Command::new(std::env::current_exe()?).args(args).output()?;
-    anyhow::ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).with_context(|| format!("{args:?}"))
 }
 
@@ -93,7 +158,10 @@ fn print(finished: u64, all: &Rounds, first: Option<f64>) -> f64 {
     let rate = |rounds: &[Figures]| median(rounds, |figures| figures.per_second);
     let (appends, raw) = (rate(&all.appends), rate(&all.raw));
     println!("## {finished} finished runs in the file\n");
-    println!("machine: {appends:.0} durable 4 KiB appends/s, {:.0} plain batched rows/s;", rate(&all.rows));
+    println!(
+        "machine: {appends:.0} durable 4 KiB appends/s, {:.0} plain batched rows/s;",
+        rate(&all.rows)
+    );
     println!("raw batched SQLite writes the rows of {raw:.0} seven-step runs/s;");
     let [one, seven] = STEPS.map(|steps| commit_us(all, steps) / 1000.0);
     println!(
@@ -107,7 +175,11 @@ fn print(finished: u64, all: &Rounds, first: Option<f64>) -> f64 {
     for ((steps, at_once), rounds) in kinds().zip(&all.workloads) {
         let runs = rate(rounds);
         let limit = match at_once {
-            1 => format!("{:.2} of {} durable appends a run", runs / (appends / (steps + 1) as f64), steps + 1),
+            1 => format!(
+                "{:.2} of {} durable appends a run",
+                runs / (appends / (steps + 1) as f64),
+                steps + 1
+            ),
             256 if steps == 7 => format!("{:.2} of raw batched SQLite", runs / raw),
             _ => String::new(),
         };

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use surefoot::{
-    Client, Clock as _, Handlers, RunStatus, StepContext, Store, Submit, SystemClock, Timestamp, Worker, WorkerOptions,
-    Workflow, handler_fn,
+    Client, Clock as _, Handlers, RunStatus, StepContext, Store, Submit, SystemClock, Timestamp,
+    Worker, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_sqlite::SqliteStore;
 use tokio::task::JoinSet;
@@ -39,9 +39,15 @@ impl Nothing {
     pub(crate) fn handlers(&self) -> Handlers {
         let this = self.clone();
         let nothing = handler_fn(move |context: StepContext, _: Value| {
-            if let Some(submitted) = context.parameters()["at"].as_i64().filter(|_| context.step_id() == "step_0") {
+            if let Some(submitted) = context.parameters()["at"]
+                .as_i64()
+                .filter(|_| context.step_id() == "step_0")
+            {
                 let wait = SystemClock.now().since(Timestamp::from_micros(submitted));
-                this.waits.lock().unwrap_or_else(PoisonError::into_inner).push(wait.as_secs_f64() * 1e6);
+                this.waits
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(wait.as_secs_f64() * 1e6);
             }
             async { Ok(()) }
         });
@@ -50,18 +56,34 @@ impl Nothing {
 
     /// The waits that were noted, in the middle and of the slowest hundredth.
     pub(crate) fn figures(&self) -> Figures {
-        let mut waits = std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut waits =
+            std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
         waits.sort_by(f64::total_cmp);
         let (p50_us, p99_us) = (percentile(&waits, 0.5), percentile(&waits, 0.99));
-        Figures { p50_us, p99_us, memory_mib: peak_memory(), ..Figures::default() }
+        Figures {
+            p50_us,
+            p99_us,
+            memory_mib: peak_memory(),
+            ..Figures::default()
+        }
     }
 }
 
 pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let store = Arc::new(SqliteStore::open(&args.file)?);
-    let work = Work { seconds: args.seconds, steps: args.steps, at_once: args.at_once };
-    Ok(Figures { file_mib: size(&args.file), ..runtime.block_on(run(store, &work))? })
+    let work = Work {
+        seconds: args.seconds,
+        steps: args.steps,
+        at_once: args.at_once,
+    };
+    Ok(Figures {
+        file_mib: size(&args.file),
+        ..runtime.block_on(run(store, &work))?
+    })
 }
 
 /// What is to be done, on whatever store.
@@ -77,7 +99,10 @@ pub(crate) async fn run(store: Arc<dyn Store>, work: &Work) -> anyhow::Result<Fi
     let worker = Worker::start(store, nothing.handlers(), WorkerOptions::default()).await?;
     let per_second = submit_all(&worker.client(), work).await?;
     worker.stop().await;
-    Ok(Figures { per_second, ..nothing.figures() })
+    Ok(Figures {
+        per_second,
+        ..nothing.figures()
+    })
 }
 
 /// Submits runs, `at_once` at a time, and waits for each; how many ended in a second.
@@ -99,16 +124,27 @@ pub(crate) async fn submit_all(client: &Client, work: &Work) -> anyhow::Result<f
 fn workflow(steps: usize) -> anyhow::Result<Workflow> {
     let schema = json!({ "type": "object", "properties": { "at": { "type": "integer" } } });
     let builder = Workflow::builder("nothing").parameters(schema);
-    Ok((0..steps).fold(builder, |builder, n| builder.step(format!("step_{n}"), "nothing")).build()?)
+    Ok((0..steps)
+        .fold(builder, |builder, n| {
+            builder.step(format!("step_{n}"), "nothing")
+        })
+        .build()?)
 }
 
 async fn submit(client: Client, workflow: Arc<Workflow>, until: Instant) -> anyhow::Result<u64> {
     let mut runs = 0;
     while Instant::now() < until {
         let at = SystemClock.now().as_micros();
-        let submitted = client.submit(Submit::new(workflow.clone()).parameters(json!({ "at": at }))).await?;
+        let submitted = client
+            .submit(Submit::new(workflow.clone()).parameters(json!({ "at": at })))
+            .await?;
         let run = client.wait(submitted.run.id).await?;
-        anyhow::ensure!(run.head.status == RunStatus::Completed, "run {} is {}", run.id, run.head.status);
+        anyhow::ensure!(
+            run.head.status == RunStatus::Completed,
+            "run {} is {}",
+            run.id,
+            run.head.status
+        );
         runs += 1;
     }
     Ok(runs)

@@ -35,7 +35,12 @@ impl App {
         let diagnostics = global.verbose > 0 || std::env::var_os("RUST_LOG").is_some();
         let settings = Settings::load(global)?;
         process::pass_environment(settings.pass_environment.clone());
-        Ok(Self { settings, json: global.json, steps: steps.clone(), diagnostics })
+        Ok(Self {
+            settings,
+            json: global.json,
+            steps: steps.clone(),
+            diagnostics,
+        })
     }
 
     /// Opens the store, and makes it when there is none.
@@ -44,7 +49,10 @@ impl App {
     }
 
     /// The same, and lets a workflow be submitted from within the database.
-    pub(crate) async fn store_with(&self, workflow: Arc<Workflow>) -> Result<Arc<dyn Store>, Failure> {
+    pub(crate) async fn store_with(
+        &self,
+        workflow: Arc<Workflow>,
+    ) -> Result<Arc<dyn Store>, Failure> {
         make_dir(&self.settings.data_dir)?;
         match &self.settings.store {
             Place::File(path) => {
@@ -72,11 +80,16 @@ impl App {
         match &self.settings.store {
             Place::File(path) => match path.try_exists() {
                 Ok(true) => Ok(Client::new(Arc::new(SqliteStore::open(path)?))),
-                Ok(false) => Err(Failure::store(format!("there is no store at {}", path.display()))
-                    .hint("`surefoot init NAME` makes one; --data-dir or --store names another place")),
+                Ok(false) => Err(Failure::store(format!(
+                    "there is no store at {}",
+                    path.display()
+                ))
+                .hint("`surefoot init NAME` makes one; --data-dir or --store names another place")),
                 Err(error) => Err(unusable("open the store", path, &error)),
             },
-            Place::Database(options) => Ok(Client::new(Arc::new(options.clone().migrate(false).open().await?))),
+            Place::Database(options) => Ok(Client::new(Arc::new(
+                options.clone().migrate(false).open().await?,
+            ))),
         }
     }
 
@@ -90,7 +103,8 @@ impl App {
         let defaults = WorkerOptions::default();
         let all = self.workspaces();
         let (name, workspaces) = if self.is_shared() {
-            let own = workspaces::own(&all).map_err(|error| unusable("make a folder in", &all, &error))?;
+            let own = workspaces::own(&all)
+                .map_err(|error| unusable("make a folder in", &all, &error))?;
             (format!("{} {}", host_name(), std::process::id()), own)
         } else {
             (defaults.name.clone(), all)
@@ -125,8 +139,16 @@ impl App {
     }
 
     /// A client that submits runs of this workflow; its keys are read when there is something to encrypt.
-    pub(crate) fn submitter(&self, store: Arc<dyn Store>, workflow: &Workflow) -> Result<Client, Failure> {
-        let keys = if workflow.has_secret_parameters() { Some(self.keys()?) } else { None };
+    pub(crate) fn submitter(
+        &self,
+        store: Arc<dyn Store>,
+        workflow: &Workflow,
+    ) -> Result<Client, Failure> {
+        let keys = if workflow.has_secret_parameters() {
+            Some(self.keys()?)
+        } else {
+            None
+        };
         Ok(Client::new(store).with_keys(keys))
     }
 
@@ -136,7 +158,9 @@ impl App {
             (Place::Database(options), Some(address)) => address.secrets(options),
             _ => Vec::new(),
         };
-        EnvironmentAndFiles::of_environment().chain(of_store).collect()
+        EnvironmentAndFiles::of_environment()
+            .chain(of_store)
+            .collect()
     }
 
     /// What sends traces, if that is configured.
@@ -150,7 +174,9 @@ impl App {
 
     /// How long steps may go on once told to stop.
     pub(crate) fn grace(&self) -> Duration {
-        self.settings.grace.unwrap_or(WorkerOptions::default().grace)
+        self.settings
+            .grace
+            .unwrap_or(WorkerOptions::default().grace)
     }
 
     /// Where runs have their workspaces.
@@ -161,17 +187,28 @@ impl App {
 
 /// This machine, as people call it.
 pub(crate) fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Makes a folder for this user alone: stores and workspaces hold what other users must not read.
 fn make_dir(path: &Path) -> Result<(), Failure> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
-        unusable("make the folder", path, &error).hint("--data-dir names another place for what Surefoot keeps")
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            unusable("make the folder", path, &error)
+                .hint("--data-dir names another place for what Surefoot keeps")
+        })
 }
 
 /// Who does what is asked on the command line, as the history of a run names them.
 pub(crate) fn person() -> String {
-    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "the command line".to_owned())
+    std::env::var("USER")
+        .ok()
+        .filter(|user| !user.is_empty())
+        .unwrap_or_else(|| "the command line".to_owned())
 }

@@ -35,13 +35,31 @@ Exit status: 0 done; 1 the run failed or was cancelled, or the doctor found a pr
 pub(crate) struct Global {
     /// Where runs live: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers [default: surefoot.db in the data
     /// directory]
-    #[arg(long, global = true, env = "SUREFOOT_STORE", value_name = "STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "SUREFOOT_STORE",
+        value_name = "STORE",
+        hide_env_values = true
+    )]
     pub(crate) store: Option<Address>,
     /// Where everything else lives [default: ./surefoot-data]
-    #[arg(long, global = true, env = "SUREFOOT_DATA_DIR", value_name = "DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "SUREFOOT_DATA_DIR",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
     pub(crate) data_dir: Option<PathBuf>,
     /// The configuration file [default: surefoot.toml in the data directory, if there is one]
-    #[arg(long, global = true, env = "SUREFOOT_CONFIG", value_name = "FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "SUREFOOT_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
     pub(crate) config: Option<PathBuf>,
     /// Print data as JSON
     #[arg(long, global = true)]
@@ -156,7 +174,12 @@ pub(crate) struct Submit {
     #[arg(long, value_parser = key)]
     pub(crate) key: Option<String>,
     /// Runs with a higher priority start first
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        default_value_t = 0
+    )]
     pub(crate) priority: i32,
     /// Runs with the same one count against the queue's concurrency per key
     #[arg(long, value_name = "KEY", value_parser = concurrency_key)]
@@ -361,7 +384,12 @@ fn secret(word: &str) -> Result<Secret, Infallible> {
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
     /// Runs at once
-    #[arg(long, env = "SUREFOOT_WORKER_CONCURRENCY", value_name = "N", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SUREFOOT_WORKER_CONCURRENCY",
+        value_name = "N",
+        hide_env_values = true
+    )]
     pub(crate) concurrency: Option<usize>,
     /// How long steps may go on after the first signal
     #[arg(long, env = "SUREFOOT_WORKER_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env_values = true)]
@@ -371,13 +399,28 @@ pub(crate) struct Worker {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The address to listen on [default: 127.0.0.1:7878]
-    #[arg(long, env = "SUREFOOT_LISTEN", value_name = "ADDRESS", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SUREFOOT_LISTEN",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
     pub(crate) listen: Option<SocketAddr>,
     /// A folder of workflow files that can be submitted by name
-    #[arg(long, env = "SUREFOOT_WORKFLOWS", value_name = "DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SUREFOOT_WORKFLOWS",
+        value_name = "DIR",
+        hide_env_values = true
+    )]
     pub(crate) workflows: Option<PathBuf>,
     /// The address by which people reach the server, when a proxy stands before it
-    #[arg(long, env = "SUREFOOT_PUBLIC_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SUREFOOT_PUBLIC_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub(crate) public_url: Option<String>,
     #[command(flatten)]
     pub(crate) work: Worker,

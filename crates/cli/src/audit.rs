@@ -12,15 +12,24 @@ use crate::out;
 
 /// Writes down what was done.
 pub(crate) async fn record(store: &dyn Store, action: &str, subject: &str, detail: Value) {
-    let written = surefoot_server::record_by_command(store, &person(), action, subject, detail).await;
+    let written =
+        surefoot_server::record_by_command(store, &person(), action, subject, detail).await;
     if let Err(error) = written {
-        out::say(&format!("note: it is done, and the audit log does not say so: {error}"));
+        out::say(&format!(
+            "note: it is done, and the audit log does not say so: {error}"
+        ));
     }
 }
 
 /// A run was submitted.
 pub(crate) async fn submitted(store: &dyn Store, run: &Run) {
-    record(store, "run.submit", run.plan.name(), json!({ "key": run.key, "run": run.id.to_string() })).await;
+    record(
+        store,
+        "run.submit",
+        run.plan.name(),
+        json!({ "key": run.key, "run": run.id.to_string() }),
+    )
+    .await;
 }
 
 /// A queue was given limits; in the words of the server's own entries.

@@ -15,21 +15,35 @@ const OWN_PROCESSES: u64 = 48;
 
 /// The slots of a worker that is to have `wanted`: fewer where a limit of this process allows no more.
 pub(crate) fn slots(wanted: usize) -> usize {
-    limits().into_iter().map(|(_, slots)| slots).fold(wanted, usize::min)
+    limits()
+        .into_iter()
+        .map(|(_, slots)| slots)
+        .fold(wanted, usize::min)
 }
 
 /// The limit that allows fewer than `wanted` slots, for people to read; `None` when none does.
 pub(crate) fn shortage(wanted: usize) -> Option<String> {
     let (limit, slots) = limits().into_iter().min_by_key(|(_, slots)| *slots)?;
-    (slots < wanted).then(|| format!("{slots} runs at once instead of {wanted}: {limit} allows no more"))
+    (slots < wanted)
+        .then(|| format!("{slots} runs at once instead of {wanted}: {limit} allows no more"))
 }
 
 fn limits() -> Vec<(String, usize)> {
     let descriptors = getrlimit(Resource::Nofile).current;
     // The user `root` may have as many processes as there are.
-    let processes = if getuid().is_root() { None } else { getrlimit(Resource::Nproc).current };
-    let memory = getrlimit(Resource::As).current.unwrap_or(u64::MAX).min(total_memory() / 2);
-    let mut limits = vec![(format!("memory of {} MiB", memory >> 20), at_least_one(memory / MEMORY_PER_SLOT))];
+    let processes = if getuid().is_root() {
+        None
+    } else {
+        getrlimit(Resource::Nproc).current
+    };
+    let memory = getrlimit(Resource::As)
+        .current
+        .unwrap_or(u64::MAX)
+        .min(total_memory() / 2);
+    let mut limits = vec![(
+        format!("memory of {} MiB", memory >> 20),
+        at_least_one(memory / MEMORY_PER_SLOT),
+    )];
     if let Some(limit) = descriptors {
         let own = OWN_DESCRIPTORS + (limit / 4).min(1024);
         limits.push((

@@ -162,14 +162,22 @@ struct NetworkTable {
 impl NetworkTable {
     fn policy(&self) -> AddressPolicy {
         let ranges = |list: &[Addresses]| list.iter().map(|addresses| addresses.0).collect();
-        AddressPolicy { allow: ranges(&self.allow), deny: ranges(&self.deny) }
+        AddressPolicy {
+            allow: ranges(&self.allow),
+            deny: ranges(&self.deny),
+        }
     }
 }
 
 impl Settings {
     /// Reads the configuration file, if there is one, and lets the environment and flags have the last word.
     pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
-        let data_dir = absolute(global.data_dir.as_deref().unwrap_or(Path::new("surefoot-data")))?;
+        let data_dir = absolute(
+            global
+                .data_dir
+                .as_deref()
+                .unwrap_or(Path::new("surefoot-data")),
+        )?;
         let default = data_dir.join("surefoot.toml");
         let path = absolute(global.config.as_deref().unwrap_or(&default))?;
         let file = read(&path, global.config.is_some())?;
@@ -177,21 +185,38 @@ impl Settings {
         check_queues(&file.queues, &path)?;
         let addresses = file.network.policy();
         check_url("fleet", file.fleet.as_deref(), &path)?;
-        check_url("forge.repositories_url", file.forge.repositories_url.as_deref(), &path)?;
+        check_url(
+            "forge.repositories_url",
+            file.forge.repositories_url.as_deref(),
+            &path,
+        )?;
         Ok(Self {
             store: store(global, &file, base, &data_dir, &path)?,
             address: global.store.clone().or(file.store),
             is_store_named: global.store.is_some(),
             concurrency: file.worker.concurrency,
             pass_environment: passed(file.worker.pass_environment),
-            grace: file.worker.grace.as_deref().map(|text| grace(text, &path)).transpose()?,
+            grace: file
+                .worker
+                .grace
+                .as_deref()
+                .map(|text| grace(text, &path))
+                .transpose()?,
             queues: file.queues,
-            credentials: file.credentials.dir.map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
+            credentials: file
+                .credentials
+                .dir
+                .map_or_else(|| data_dir.join("credentials"), |dir| base.join(dir)),
             credential_hosts: file.credentials.hosts,
             key_file: file.secrets.key_file.map(|path| base.join(path)),
             fleet: file.fleet.map(|fleet| address(&fleet, base)),
             forge: file.forge.within(base),
-            template_folders: file.templates.folders.iter().map(|folder| base.join(folder)).collect(),
+            template_folders: file
+                .templates
+                .folders
+                .iter()
+                .map(|folder| base.join(folder))
+                .collect(),
             server: file.server.within(base),
             auth: file.auth.within(base),
             alerts: file
@@ -210,15 +235,24 @@ impl Settings {
 impl ForgeTable {
     /// A path is relative to the configuration file.
     fn within(self, base: &Path) -> Self {
-        Self { repositories: self.repositories.map(|folder| base.join(folder)), ..self }
+        Self {
+            repositories: self.repositories.map(|folder| base.join(folder)),
+            ..self
+        }
     }
 }
 
 impl Settings {
     /// What flags say of the worker has the last word.
-    pub(crate) fn work(&mut self, concurrency: Option<usize>, grace: Option<Duration>) -> Result<(), Failure> {
+    pub(crate) fn work(
+        &mut self,
+        concurrency: Option<usize>,
+        grace: Option<Duration>,
+    ) -> Result<(), Failure> {
         if concurrency == Some(0) {
-            return Err(Failure::usage("--concurrency is 0: a worker holds at least 1 run"));
+            return Err(Failure::usage(
+                "--concurrency is 0: a worker holds at least 1 run",
+            ));
         }
         self.concurrency = concurrency.or(self.concurrency);
         self.grace = grace.or(self.grace);
@@ -229,7 +263,12 @@ impl Settings {
 /// The variables that the configuration file passes to commands, and those of `SUREFOOT_WORKER_PASS_ENVIRONMENT`.
 fn passed(mut names: Vec<String>) -> Vec<String> {
     let more = std::env::var("SUREFOOT_WORKER_PASS_ENVIRONMENT").unwrap_or_default();
-    names.extend(more.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+    names.extend(
+        more.split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned),
+    );
     names
 }
 
@@ -250,7 +289,10 @@ fn read(path: &Path, named: bool) -> Result<File, Failure> {
             return Ok(File::default());
         }
         Err(error) => {
-            return Err(Failure::usage(format!("cannot read the configuration file {}: {error}", path.display())));
+            return Err(Failure::usage(format!(
+                "cannot read the configuration file {}: {error}",
+                path.display()
+            )));
         }
     };
     toml::from_str(&text).map_err(|error| Failure::usage(syntax(path, &text, &error)))
@@ -261,13 +303,25 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
     let start = error.span().map_or(0, |span| span.start.min(text.len()));
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+    let column = before
+        .chars()
+        .rev()
+        .take_while(|letter| *letter != '\n')
+        .count()
+        + 1;
     format!("{}:{line}:{column}: {}", path.display(), error.message())
 }
 
-fn store(global: &Global, file: &File, base: &Path, data_dir: &Path, config: &Path) -> Result<Place, Failure> {
+fn store(
+    global: &Global,
+    file: &File,
+    base: &Path,
+    data_dir: &Path,
+    config: &Path,
+) -> Result<Place, Failure> {
     let here = absolute(Path::new("."))?;
-    let read = |address: &Address, base| Place::read(address.expose(), base, &file.postgres, config);
+    let read =
+        |address: &Address, base| Place::read(address.expose(), base, &file.postgres, config);
     match (&global.store, &file.store) {
         (Some(address), _) => read(address, &here),
         (None, Some(address)) => read(address, base),
@@ -277,17 +331,29 @@ fn store(global: &Global, file: &File, base: &Path, data_dir: &Path, config: &Pa
 
 /// A path is relative to the configuration file; a URL, or `user@host:path`, stays as it is.
 fn address(text: &str, base: &Path) -> String {
-    if text.contains(':') { text.to_owned() } else { base.join(text).display().to_string() }
+    if text.contains(':') {
+        text.to_owned()
+    } else {
+        base.join(text).display().to_string()
+    }
 }
 
 /// What is in these addresses is committed to repositories, shown on pages and seen among git's arguments.
 fn check_url(field: &str, url: Option<&str>, path: &Path) -> Result<(), Failure> {
-    let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else { return Ok(()) };
+    let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else {
+        return Ok(());
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // Behind HTTP a token may stand in the user's place. A password with a `/` in it looks like a port that is no number.
     let is_secret = match authority.rsplit_once('@') {
         Some((person, _)) => person.contains(':') || scheme.starts_with("http"),
-        None => rest.contains('@') && authority.split(':').skip(1).any(|port| port.parse::<u16>().is_err()),
+        None => {
+            rest.contains('@')
+                && authority
+                    .split(':')
+                    .skip(1)
+                    .any(|port| port.parse::<u16>().is_err())
+        }
     };
     if !is_secret {
         return Ok(());
@@ -312,12 +378,17 @@ fn check_queues(queues: &BTreeMap<String, Limits>, path: &Path) -> Result<(), Fa
 }
 
 fn grace(text: &str, path: &Path) -> Result<Duration, Failure> {
-    parse_duration(text).map_err(|message| Failure::usage(format!("{}: worker.grace: {message}", path.display())))
+    parse_duration(text)
+        .map_err(|message| Failure::usage(format!("{}: worker.grace: {message}", path.display())))
 }
 
 fn pace() -> Result<Option<Duration>, Failure> {
-    let Ok(text) = std::env::var("SUREFOOT_PACE") else { return Ok(None) };
-    parse_duration(&text).map(Some).map_err(|message| Failure::usage(format!("SUREFOOT_PACE: {message}")))
+    let Ok(text) = std::env::var("SUREFOOT_PACE") else {
+        return Ok(None);
+    };
+    parse_duration(&text)
+        .map(Some)
+        .map_err(|message| Failure::usage(format!("SUREFOOT_PACE: {message}")))
 }
 
 #[cfg(test)]
@@ -328,8 +399,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("surefoot.toml"), config).unwrap();
         let data_dir = Some(dir.path().to_owned());
-        let global = Global { store: None, data_dir, config: None, json: false, verbose: 0 };
-        Settings::load(&global).map_err(|failure| failure.to_string().replace(&dir.path().display().to_string(), "DIR"))
+        let global = Global {
+            store: None,
+            data_dir,
+            config: None,
+            json: false,
+            verbose: 0,
+        };
+        Settings::load(&global).map_err(|failure| {
+            failure
+                .to_string()
+                .replace(&dir.path().display().to_string(), "DIR")
+        })
     }
 
     #[test]
@@ -340,14 +421,30 @@ mod tests {
              [queues.project-initialization]\nconcurrency = 3\nrate = '5/1s'\n",
         )
         .unwrap();
-        assert!(matches!(&settings.store, Place::File(path) if path.ends_with("runs.db") && path.is_absolute()));
-        assert_eq!((settings.concurrency, settings.grace), (Some(4), Some(Duration::from_secs(3))));
+        assert!(
+            matches!(&settings.store, Place::File(path) if path.ends_with("runs.db") && path.is_absolute())
+        );
+        assert_eq!(
+            (settings.concurrency, settings.grace),
+            (Some(4), Some(Duration::from_secs(3)))
+        );
         assert!(settings.credentials.ends_with("keys"));
         assert!(settings.fleet.unwrap().ends_with("/fleet.git"));
         assert_eq!(settings.forge.credential.as_deref(), Some("token"));
         let folders = &settings.template_folders;
-        assert!(folders[0].is_absolute() && folders[0].ends_with("own") && folders[1] == Path::new("/srv/templates"));
-        assert_eq!(settings.queues["project-initialization"].concurrency.as_ref().unwrap().0, "3");
+        assert!(
+            folders[0].is_absolute()
+                && folders[0].ends_with("own")
+                && folders[1] == Path::new("/srv/templates")
+        );
+        assert_eq!(
+            settings.queues["project-initialization"]
+                .concurrency
+                .as_ref()
+                .unwrap()
+                .0,
+            "3"
+        );
     }
 
     #[test]
@@ -374,7 +471,10 @@ mod tests {
             let error = load(config).unwrap_err();
             assert!(error.starts_with(expect), "{error}");
         };
-        check("[worker]\nconcurency = 4\n", "error: DIR/surefoot.toml:2:1: unknown field `concurency`");
+        check(
+            "[worker]\nconcurency = 4\n",
+            "error: DIR/surefoot.toml:2:1: unknown field `concurency`",
+        );
         check("store = \n", "error: DIR/surefoot.toml:1:");
         check(
             "[server]\ntrusted_proxies = ['proxy']\n",
@@ -385,7 +485,10 @@ mod tests {
              security = 'none'\nuser = 'ann'\npassword = 'mail'\n",
             "error: DIR/surefoot.toml: alerts.notifiers.mail: security is none, and the password",
         );
-        check("[worker]\ngrace = 'soon'\n", "error: DIR/surefoot.toml: worker.grace: `soon` is not a duration");
+        check(
+            "[worker]\ngrace = 'soon'\n",
+            "error: DIR/surefoot.toml: worker.grace: `soon` is not a duration",
+        );
         let published = "the address has a password or a user's name in it, and would be published";
         for url in [
             "https://me:s3cr3t@h/f.git",
@@ -395,17 +498,30 @@ mod tests {
         ] {
             for (field, config) in [
                 ("fleet", format!("fleet = '{url}'\n")),
-                ("forge.repositories_url", format!("[forge]\nrepositories_url = '{url}'\n")),
+                (
+                    "forge.repositories_url",
+                    format!("[forge]\nrepositories_url = '{url}'\n"),
+                ),
             ] {
-                check(&config, &format!("error: DIR/surefoot.toml: {field}: {published}\nhint: "));
+                check(
+                    &config,
+                    &format!("error: DIR/surefoot.toml: {field}: {published}\nhint: "),
+                );
                 assert!(!load(&config).unwrap_err().contains("s3"));
             }
         }
-        for url in
-            ["https://h:8443/@team/f.git", "ssh://git@h:22/f.git", "git@h:f.git", "http://[::1]:80/f.git", "f.git"]
-        {
+        for url in [
+            "https://h:8443/@team/f.git",
+            "ssh://git@h:22/f.git",
+            "git@h:f.git",
+            "http://[::1]:80/f.git",
+            "f.git",
+        ] {
             load(&format!("fleet = '{url}'\n")).unwrap();
         }
-        check("store = 'mysql://x'\n", "error: `mysql://x` is not a store that this build knows");
+        check(
+            "store = 'mysql://x'\n",
+            "error: `mysql://x` is not a store that this build knows",
+        );
     }
 }

@@ -26,7 +26,11 @@ pub(crate) enum Exit {
 impl Exit {
     /// What the outcome of a followed run means for the exit status.
     pub(crate) fn of(status: RunStatus) -> Self {
-        if status == RunStatus::Completed { Self::Done } else { Self::RunFailed }
+        if status == RunStatus::Completed {
+            Self::Done
+        } else {
+            Self::RunFailed
+        }
     }
 }
 
@@ -54,12 +58,20 @@ pub(crate) struct Failure {
 impl Failure {
     /// Wrong use.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The store cannot be reached or used.
     pub(crate) fn store(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Store, message: message.into(), hint: None }
+        Self {
+            exit: Exit::Store,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Says where it is that something is wrong.
@@ -80,7 +92,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+        self.hint
+            .as_ref()
+            .map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
     }
 }
 
@@ -89,7 +103,9 @@ pub(crate) fn unusable(what: &str, path: &Path, error: &std::io::Error) -> Failu
     let reason = match error.kind() {
         std::io::ErrorKind::StorageFull => "the disk is full".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => "it is not a folder".to_owned(),
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            "it is not a folder".to_owned()
+        }
         _ => error.to_string(),
     };
     Failure::store(format!("cannot {what} {}: {reason}", path.display()))
@@ -99,17 +115,20 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match error {
-            StoreError::NoRun(_) => Self::usage(message).hint("`surefoot runs` lists the runs of this store"),
-            StoreError::Rule(_) | StoreError::Unreadable { .. } | StoreError::RecordTaken { .. } => {
-                Self::usage(message)
+            StoreError::NoRun(_) => {
+                Self::usage(message).hint("`surefoot runs` lists the runs of this store")
             }
+            StoreError::Rule(_)
+            | StoreError::Unreadable { .. }
+            | StoreError::RecordTaken { .. } => Self::usage(message),
             StoreError::Unavailable(_) => {
                 Self::store(message).hint("nothing accepted is lost: try again once it is back")
             }
-            StoreError::InUse(_) => {
-                Self::store(message).hint("one worker at a time: it runs what `surefoot submit` hands to the store")
+            StoreError::InUse(_) => Self::store(message)
+                .hint("one worker at a time: it runs what `surefoot submit` hands to the store"),
+            StoreError::LeaseLost | StoreError::Unusable(_) | StoreError::Fault(_) => {
+                Self::store(message)
             }
-            StoreError::LeaseLost | StoreError::Unusable(_) | StoreError::Fault(_) => Self::store(message),
         }
     }
 }

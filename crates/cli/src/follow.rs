@@ -56,7 +56,14 @@ pub(crate) async fn carry(
     introduce(&screen, &left, works);
     ask(&screen, run);
     let standstill = Standstill::new();
-    let mut carrier = Carrier { host, client, run: run.id, watch: client.watch(run.id, seen), screen, standstill };
+    let mut carrier = Carrier {
+        host,
+        client,
+        run: run.id,
+        watch: client.watch(run.id, seen),
+        screen,
+        standstill,
+    };
     let outcome = carrier.follow(&mut signals).await;
     carrier.screen.close();
     let outcome = outcome?;
@@ -79,7 +86,9 @@ pub(crate) async fn last_event(store: &dyn Store, run: RunId) -> Result<u64, Sto
 
 fn introduce(screen: &Screen, left: &[Run], works: bool) {
     if !works {
-        screen.note("another process is the worker of this store: it runs this, and this process watches");
+        screen.note(
+            "another process is the worker of this store: it runs this, and this process watches",
+        );
     } else if !left.is_empty() {
         screen.note(&format!("also carrying on {}", named(left)));
     }
@@ -88,7 +97,10 @@ fn introduce(screen: &Screen, left: &[Run], works: bool) {
 /// What was asked before this command began is asked again: nobody else will say it.
 fn ask(screen: &Screen, run: &Run) {
     for question in questions::open(run) {
-        let says = question.says.map(|says| format!(": {}", clean(says))).unwrap_or_default();
+        let says = question
+            .says
+            .map(|says| format!(": {}", clean(says)))
+            .unwrap_or_default();
         screen.note(&format!(
             "waits for an answer to step {}{says}\n       answer with: {}",
             question.step, question.how
@@ -100,7 +112,10 @@ fn ask(screen: &Screen, run: &Run) {
 async fn leave(host: &mut Host, signals: &mut Signals) {
     let running = host.running();
     if running > 0 {
-        out::say(&format!("{running} more under way here: up to {} to finish a step, then handed back", host.grace()));
+        out::say(&format!(
+            "{running} more under way here: up to {} to finish a step, then handed back",
+            host.grace()
+        ));
     }
     host.stop(signals).await;
 }
@@ -133,11 +148,20 @@ impl Standstill {
         Self { looks, said: None }
     }
 
-    async fn look(&mut self, client: &Client, run: RunId, screen: &Screen) -> Result<(), StoreError> {
+    async fn look(
+        &mut self,
+        client: &Client,
+        run: RunId,
+        screen: &Screen,
+    ) -> Result<(), StoreError> {
         let now = client.waiting(&client.run(run).await?).await?;
         // Steps say of themselves that they ask, sleep, are deferred or try again.
-        let now =
-            now.filter(|now| !matches!(now, Waiting::Answer { .. } | Waiting::Until(_) | Waiting::Unavailable { .. }));
+        let now = now.filter(|now| {
+            !matches!(
+                now,
+                Waiting::Answer { .. } | Waiting::Until(_) | Waiting::Unavailable { .. }
+            )
+        });
         // How many wait changes all the time, and is no other reason.
         let named = now.as_ref().map(|now| match now {
             Waiting::Turn { queue, .. } => format!("turn in {queue}"),
@@ -179,18 +203,24 @@ impl Carrier<'_> {
             match turn {
                 Turn::Happened(Ok(Some(event))) => self.screen.show(&event),
                 Turn::Happened(Ok(None)) => return self.ended().await,
-                Turn::Happened(Err(error)) if error.is_retryable() => tokio::time::sleep(TAKE_OVER).await,
+                Turn::Happened(Err(error)) if error.is_retryable() => {
+                    tokio::time::sleep(TAKE_OVER).await
+                }
                 Turn::Happened(Err(error)) => return Err(error.into()),
                 Turn::Told(exit) => return self.stopped(exit, signals).await,
                 Turn::Tick => self.screen.tick(),
-                Turn::Standstill => match self.standstill.look(self.client, self.run, &self.screen).await {
+                Turn::Standstill => match self
+                    .standstill
+                    .look(self.client, self.run, &self.screen)
+                    .await
+                {
                     Err(error) if !error.is_retryable() => return Err(error.into()),
                     Ok(()) | Err(_) => {}
                 },
                 Turn::TakeOver => self.take_over().await?,
-                Turn::Trouble(Some(reason)) => {
-                    self.screen.note(&format!("the store cannot be written: {reason}; waiting for it"))
-                }
+                Turn::Trouble(Some(reason)) => self.screen.note(&format!(
+                    "the store cannot be written: {reason}; waiting for it"
+                )),
                 Turn::Trouble(None) => self.screen.note("the store can be written again"),
             }
         }
@@ -212,7 +242,9 @@ impl Carrier<'_> {
         let worked = self.host.works();
         if worked {
             let grace = self.host.grace();
-            self.screen.note(&format!("stopping: steps under way have {grace}; once more to stop at once"));
+            self.screen.note(&format!(
+                "stopping: steps under way have {grace}; once more to stop at once"
+            ));
         }
         self.host.stop(signals).await;
         let run = self.client.run(self.run).await?;
@@ -220,9 +252,15 @@ impl Carrier<'_> {
             return self.ended().await;
         }
         self.screen.note(&if worked {
-            format!("stopped; nothing is lost. Carry on with: {}", same_command())
+            format!(
+                "stopped; nothing is lost. Carry on with: {}",
+                same_command()
+            )
         } else {
-            format!("no longer watching; run {} goes on. See it with: surefoot watch {}", run.id, run.id)
+            format!(
+                "no longer watching; run {} goes on. See it with: surefoot watch {}",
+                run.id, run.id
+            )
         });
         Ok(Outcome::Stopped(exit))
     }

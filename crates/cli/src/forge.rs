@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use surefoot::{Store, StoreError};
-use surefoot_initializer::forge::{ForgeError, ForgeMark, LOCAL_FORGE, LocalForge, StoreForge, resources};
+use surefoot_initializer::forge::{
+    ForgeError, ForgeMark, LOCAL_FORGE, LocalForge, StoreForge, resources,
+};
 
 use crate::app::host_name;
 use crate::config::Settings;
@@ -42,14 +44,19 @@ impl Standing {
     }
 
     /// Makes the mark where there is none, and this the store's forge where it has none.
-    pub(crate) async fn establish(store: &dyn Store, settings: &Settings) -> Result<Self, StoreError> {
+    pub(crate) async fn establish(
+        store: &dyn Store,
+        settings: &Settings,
+    ) -> Result<Self, StoreError> {
         // Looked at first: a folder beside the store's forge is not to become one.
         match Self::look(store, settings).await? {
             Self::Unclaimed => {}
             known => return Ok(known),
         }
         match off_runtime(shipped::forge(settings), LocalForge::establish).await {
-            Ok(mark) => StoreForge::of_or_else(store, &mark.id, &place(settings)).await.map(drop)?,
+            Ok(mark) => StoreForge::of_or_else(store, &mark.id, &place(settings))
+                .await
+                .map(drop)?,
             Err(error) => return Ok(Self::Unusable(error)),
         }
         Self::look(store, settings).await
@@ -59,7 +66,10 @@ impl Standing {
     pub(crate) fn resources(&self) -> BTreeSet<String> {
         match self {
             Self::Own(mark) => [mark.id.resource(), LOCAL_FORGE.to_owned()].into(),
-            Self::Foreign { mark: Some(mark), of_store } => resources(mark, of_store),
+            Self::Foreign {
+                mark: Some(mark),
+                of_store,
+            } => resources(mark, of_store),
             Self::Unclaimed => [LOCAL_FORGE.to_owned()].into(),
             Self::Foreign { mark: None, .. } | Self::Unusable(_) => BTreeSet::new(),
         }
@@ -97,7 +107,11 @@ impl Standing {
 
 /// This host's folder of repositories, as people on other hosts read it.
 pub(crate) fn place(settings: &Settings) -> String {
-    format!("{}:{}", host_name(), shipped::forge(settings).folder().display())
+    format!(
+        "{}:{}",
+        host_name(),
+        shipped::forge(settings).folder().display()
+    )
 }
 
 /// Does with the folder what may block: it may be on a network.
@@ -106,5 +120,6 @@ pub(crate) async fn off_runtime<T: Send + 'static>(
     work: impl FnOnce(&LocalForge) -> Result<T, ForgeError> + Send + 'static,
 ) -> Result<T, String> {
     let done = tokio::task::spawn_blocking(move || work(&forge)).await;
-    done.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    done.map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())
 }

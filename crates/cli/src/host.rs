@@ -8,7 +8,8 @@ use std::time::Duration;
 use surefoot::files;
 use surefoot::store::RunFilter;
 use surefoot::{
-    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle, WorkerOptions,
+    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle,
+    WorkerOptions,
 };
 use surefoot_telemetry::Telemetry;
 
@@ -36,7 +37,14 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new(app: &App, store: Arc<dyn Store>) -> Self {
         let handlers = shipped::handlers(&app.settings);
-        Self { handlers, kept: KeptPlaces::default(), app: app.clone(), store, worker: None, telemetry: None }
+        Self {
+            handlers,
+            kept: KeptPlaces::default(),
+            app: app.clone(),
+            store,
+            worker: None,
+            telemetry: None,
+        }
     }
 
     /// One that knows these actions as well, and keeps places for such as must not wait.
@@ -88,13 +96,29 @@ impl Host {
     /// take it: then this host does, if it has that.
     async fn others_work(&self, run: RunId) -> Result<bool, Failure> {
         let now = self.store.now();
-        let alive =
-            self.store.workers().await?.into_iter().filter(|worker| worker.expires_at > now).collect::<Vec<_>>();
-        let requires = self.store.run(run).await?.map(|run| run.requires).unwrap_or_default();
-        if alive.is_empty() || alive.iter().any(|worker| requires.is_subset(&worker.resources)) {
+        let alive = self
+            .store
+            .workers()
+            .await?
+            .into_iter()
+            .filter(|worker| worker.expires_at > now)
+            .collect::<Vec<_>>();
+        let requires = self
+            .store
+            .run(run)
+            .await?
+            .map(|run| run.requires)
+            .unwrap_or_default();
+        if alive.is_empty()
+            || alive
+                .iter()
+                .any(|worker| requires.is_subset(&worker.resources))
+        {
             return Ok(!alive.is_empty());
         }
-        let mut ours = Standing::look(self.store.as_ref(), &self.app.settings).await?.resources();
+        let mut ours = Standing::look(self.store.as_ref(), &self.app.settings)
+            .await?
+            .resources();
         ours.extend(self.app.keys()?.resources());
         Ok(!requires.is_subset(&ours))
     }
@@ -107,9 +131,16 @@ impl Host {
         let observer = self.telemetry.as_ref().map(Telemetry::observer);
         let forge = Standing::establish(self.store.as_ref(), &self.app.settings).await?;
         let resources = Arc::new(forge.resources());
-        let options = WorkerOptions { observer, resources, kept: self.kept.clone(), ..self.app.worker_options()? };
+        let options = WorkerOptions {
+            observer,
+            resources,
+            kept: self.kept.clone(),
+            ..self.app.worker_options()?
+        };
         let temporary = self.app.workspaces().join("tmp");
-        let left_behind = files::blocking(move || workspaces::entries(&temporary)).await.unwrap_or_default();
+        let left_behind = files::blocking(move || workspaces::entries(&temporary))
+            .await
+            .unwrap_or_default();
         match Worker::start(self.store.clone(), self.handlers.clone(), options).await {
             Ok(worker) => {
                 self.worker = Some(worker);
@@ -125,8 +156,12 @@ impl Host {
             self.bury().await;
         } else {
             // This is the one worker of the store: what was there before it came was left by one that was killed.
-            let _next_time =
-                files::blocking(move || left_behind.iter().try_for_each(|left| workspaces::remove(left))).await;
+            let _next_time = files::blocking(move || {
+                left_behind
+                    .iter()
+                    .try_for_each(|left| workspaces::remove(left))
+            })
+            .await;
         }
         queues::configure(self.store.as_ref(), &self.app.settings).await?;
         Ok(true)
@@ -134,7 +169,11 @@ impl Host {
 
     /// Reports that limits of this process allow fewer runs at once than it is to hold.
     fn report_shortage(&self) {
-        let wanted = self.app.settings.concurrency.unwrap_or(WorkerOptions::default().concurrency);
+        let wanted = self
+            .app
+            .settings
+            .concurrency
+            .unwrap_or(WorkerOptions::default().concurrency);
         if let Some(shortage) = capacity::shortage(wanted) {
             out::say(&format!("this worker holds {shortage}"));
         }
@@ -155,15 +194,30 @@ impl Host {
         let mut others: BTreeMap<RunId, Run> = BTreeMap::new();
         // In the order in which runs move on, so that one that moves meanwhile is seen twice rather than not at all.
         for status in [RunStatus::Queued, RunStatus::Waiting, RunStatus::Running] {
-            let filter = RunFilter { status: Some(status), limit: MANY, ..RunFilter::default() };
-            others.extend(self.store.runs(filter).await?.into_iter().map(|run| (run.id, run)));
+            let filter = RunFilter {
+                status: Some(status),
+                limit: MANY,
+                ..RunFilter::default()
+            };
+            others.extend(
+                self.store
+                    .runs(filter)
+                    .await?
+                    .into_iter()
+                    .map(|run| (run.id, run)),
+            );
         }
-        Ok(others.into_values().filter(|run| Some(run.id) != own).collect())
+        Ok(others
+            .into_values()
+            .filter(|run| Some(run.id) != own)
+            .collect())
     }
 
     /// Stops working: steps under way get the grace period; another signal cuts it short, and one more ends all waiting.
     pub(crate) async fn stop(&mut self, signals: &mut Signals) {
-        let Some(worker) = self.worker.take() else { return };
+        let Some(worker) = self.worker.take() else {
+            return;
+        };
         watchdog::end_within(self.app.grace() + STOP_AT_MOST);
         let hurry = worker.hurry();
         let mut stopping = pin!(worker.stop());
@@ -202,7 +256,9 @@ impl Host {
 
     /// Waits until the store can no longer be written, or can be again; for ever when this process is not the worker.
     pub(crate) async fn trouble(&self, known: &mut Option<String>) -> Option<String> {
-        let Some(worker) = &self.worker else { return std::future::pending().await };
+        let Some(worker) = &self.worker else {
+            return std::future::pending().await;
+        };
         let mut trouble = worker.trouble();
         match trouble.wait_for(|now| now != known).await {
             Ok(now) => known.clone_from(&now),
@@ -234,14 +290,22 @@ pub(crate) fn named(runs: &[Run]) -> String {
     let name = |run: &Run| run.key.clone().unwrap_or_else(|| run.id.to_string());
     let some = runs.iter().take(3).map(name).collect::<Vec<_>>().join(", ");
     let more = if runs.len() > 3 { ", ..." } else { "" };
-    let (least, s) = (if runs.len() >= MANY { "at least " } else { "" }, if runs.len() == 1 { "" } else { "s" });
+    let (least, s) = (
+        if runs.len() >= MANY { "at least " } else { "" },
+        if runs.len() == 1 { "" } else { "s" },
+    );
     format!("{least}{} unfinished run{s}: {some}{more}", runs.len())
 }
 
 /// The command that was given, to be given again.
 pub(crate) fn same_command() -> String {
-    let words = std::env::args().skip(1).map(|word| quote(&without_secret(&word)));
-    std::iter::once("surefoot".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    let words = std::env::args()
+        .skip(1)
+        .map(|word| quote(&without_secret(&word)));
+    std::iter::once("surefoot".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn quote(word: &str) -> String {

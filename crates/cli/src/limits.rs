@@ -7,13 +7,35 @@ use crate::errors::Failure;
 
 /// Changes those of `limits` that are named.
 pub(crate) fn apply(change: &Limits, limits: &mut QueueLimits) -> Result<(), Failure> {
-    set(&mut limits.concurrency, "concurrency", change.concurrency.as_ref(), number)?;
-    set(&mut limits.concurrency_per_key, "concurrency-per-key", change.concurrency_per_key.as_ref(), number)?;
+    set(
+        &mut limits.concurrency,
+        "concurrency",
+        change.concurrency.as_ref(),
+        number,
+    )?;
+    set(
+        &mut limits.concurrency_per_key,
+        "concurrency-per-key",
+        change.concurrency_per_key.as_ref(),
+        number,
+    )?;
     set(&mut limits.rate, "rate", change.rate.as_ref(), rate)?;
     let retention = &mut limits.retention;
-    keep(&mut retention.completed, "keep-completed", change.keep_completed.as_ref())?;
-    keep(&mut retention.failed, "keep-failed", change.keep_failed.as_ref())?;
-    keep(&mut retention.cancelled, "keep-cancelled", change.keep_cancelled.as_ref())
+    keep(
+        &mut retention.completed,
+        "keep-completed",
+        change.keep_completed.as_ref(),
+    )?;
+    keep(
+        &mut retention.failed,
+        "keep-failed",
+        change.keep_failed.as_ref(),
+    )?;
+    keep(
+        &mut retention.cancelled,
+        "keep-cancelled",
+        change.keep_cancelled.as_ref(),
+    )
 }
 
 impl Limits {
@@ -38,7 +60,10 @@ pub(crate) fn rate_text(rate: Rate) -> String {
 
 /// `30d,1000`; `None` when everything is kept.
 pub(crate) fn keep_text(keep: Keep) -> Option<String> {
-    let parts = [keep.age.map(format_duration), keep.count.map(|count| count.to_string())];
+    let parts = [
+        keep.age.map(format_duration),
+        keep.count.map(|count| count.to_string()),
+    ];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>();
     (!parts.is_empty()).then(|| parts.join(","))
 }
@@ -49,7 +74,9 @@ fn set<T>(
     word: Option<&Word>,
     read: impl Fn(&str) -> Option<T>,
 ) -> Result<(), Failure> {
-    let Some(Word(text)) = word else { return Ok(()) };
+    let Some(Word(text)) = word else {
+        return Ok(());
+    };
     *place = match text.as_str() {
         "none" => None,
         text => Some(read(text).ok_or_else(|| wrong(name, text))?),
@@ -80,7 +107,10 @@ fn number(text: &str) -> Option<u32> {
 fn rate(text: &str) -> Option<Rate> {
     let (max, per) = text.split_once('/')?;
     let per = parse_duration(per).ok().filter(|per| !per.is_zero())?;
-    Some(Rate { max: number(max)?, per })
+    Some(Rate {
+        max: number(max)?,
+        per,
+    })
 }
 
 fn read_keep(text: &str) -> Option<Keep> {
@@ -101,7 +131,13 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_they_are_written() {
-        let check = |text: &str| assert_eq!(keep_text(read_keep(text).unwrap()).as_deref(), Some(text), "{text}");
+        let check = |text: &str| {
+            assert_eq!(
+                keep_text(read_keep(text).unwrap()).as_deref(),
+                Some(text),
+                "{text}"
+            )
+        };
         check("720h");
         check("1000");
         check("720h,1000");
@@ -120,8 +156,16 @@ mod tests {
 
     #[test]
     fn only_what_is_named_changes() {
-        let mut limits = QueueLimits { concurrency: Some(3), rate: rate("5/1s"), ..QueueLimits::default() };
-        let change = Limits { rate: Some("none".into()), keep_failed: Some("30d".into()), ..Limits::default() };
+        let mut limits = QueueLimits {
+            concurrency: Some(3),
+            rate: rate("5/1s"),
+            ..QueueLimits::default()
+        };
+        let change = Limits {
+            rate: Some("none".into()),
+            keep_failed: Some("30d".into()),
+            ..Limits::default()
+        };
         apply(&change, &mut limits).unwrap();
         assert_eq!((limits.concurrency, limits.rate), (Some(3), None));
         assert_eq!(limits.retention.failed, read_keep("30d").unwrap());

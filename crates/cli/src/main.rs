@@ -1,6 +1,9 @@
 //! `surefoot`: initialise projects durably, from the command line. The only crate that names a concrete store.
 
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests make and look at files")
+)]
 
 mod app;
 mod args;
@@ -64,7 +67,13 @@ fn main() -> ExitCode {
 
 /// Keeps credentials out of core dumps, and this process's memory and environment from other processes of its user.
 fn protect_memory() {
-    let _no_core = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _no_core = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
     let _no_dump = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
@@ -81,7 +90,9 @@ fn refuse(error: &clap::Error) -> ! {
 
 /// The words of the command line. Those that are no text are no address either.
 fn arguments() -> impl Iterator<Item = String> {
-    std::env::args_os().skip(1).filter_map(|word| word.into_string().ok())
+    std::env::args_os()
+        .skip(1)
+        .filter_map(|word| word.into_string().ok())
 }
 
 /// The time that blocking calls have to return when the process ends.
@@ -89,7 +100,10 @@ const LAST_CALLS: Duration = Duration::from_secs(2);
 
 fn run(cli: &Cli) -> Result<Exit, Failure> {
     let (runtime, steps) = (runtime("surefoot")?, runtime("surefoot-step")?);
-    watchdog::start(&[("heartbeats and requests", runtime.handle()), ("steps", steps.handle())]);
+    watchdog::start(&[
+        ("heartbeats and requests", runtime.handle()),
+        ("steps", steps.handle()),
+    ]);
     let app = App::new(&cli.global, steps.handle())?;
     let ended = runtime.block_on(commands::execute(&app, &cli.command));
     // A blocking call may wait for a disk or a network file system that never answers.
@@ -101,7 +115,11 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
 
 /// Handlers have threads of their own: one that blocks must delay no heartbeat, signal or request.
 fn runtime(name: &str) -> Result<Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(name)
+        .enable_all()
+        .build();
     runtime.map_err(|error| Failure::usage(format!("cannot start: {error}")))
 }
 
@@ -114,5 +132,8 @@ fn diagnostics(verbose: u8) {
         _ => "surefoot=debug,info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }

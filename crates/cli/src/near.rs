@@ -11,7 +11,11 @@ pub(crate) fn matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect::<Vec<_>>();
     alike.sort_by(|a, b| b.0.total_cmp(&a.0));
-    alike.into_iter().take(3).map(|(_, candidate)| candidate).collect()
+    alike
+        .into_iter()
+        .take(3)
+        .map(|(_, candidate)| candidate)
+        .collect()
 }
 
 /// `; did you mean `x` or `y`?`, or nothing.
@@ -34,7 +38,8 @@ mod tests {
     #[test]
     fn suggests_what_is_alike_and_nothing_else() {
         let known = ["git.clone", "git.commit", "http.request", "sleep"];
-        let check = |word: &str, expect: &[&str]| assert_eq!(matches(word, known), expect, "{word}");
+        let check =
+            |word: &str, expect: &[&str]| assert_eq!(matches(word, known), expect, "{word}");
         check("git.comit", &["git.commit", "git.clone"]);
         check("slep", &["sleep"]);
         check("kubernetes.apply", &[]);

@@ -8,9 +8,9 @@ use crate::errors::Failure;
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::store(format!("cannot write to the standard output: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::store(format!(
+            "cannot write to the standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }

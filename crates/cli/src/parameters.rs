@@ -11,21 +11,30 @@ pub(crate) fn parse(options: &[String], schema: &Value) -> Result<Map<String, Va
     for option in options {
         let (key, text) = split(option)?;
         known(key, schema)?;
-        if parameters.insert(key.to_owned(), typed(text, schema.pointer(&pointer(key)))).is_some() {
-            return Err(Failure::usage(format!("parameter `{key}` is given twice")).hint("keep one of them"));
+        if parameters
+            .insert(key.to_owned(), typed(text, schema.pointer(&pointer(key))))
+            .is_some()
+        {
+            return Err(Failure::usage(format!("parameter `{key}` is given twice"))
+                .hint("keep one of them"));
         }
     }
     Ok(parameters)
 }
 
 /// Adds the parameters that have options of their own; `-p` may not say them again.
-pub(crate) fn add(parameters: &mut Map<String, Value>, key: &str, value: Value, flag: &str) -> Result<(), Failure> {
+pub(crate) fn add(
+    parameters: &mut Map<String, Value>,
+    key: &str,
+    value: Value,
+    flag: &str,
+) -> Result<(), Failure> {
     match parameters.insert(key.to_owned(), value) {
         None => Ok(()),
-        Some(_) => {
-            Err(Failure::usage(format!("parameter `{key}` is given twice: by -p and by {flag}"))
-                .hint("keep one of them"))
-        }
+        Some(_) => Err(Failure::usage(format!(
+            "parameter `{key}` is given twice: by -p and by {flag}"
+        ))
+        .hint("keep one of them")),
     }
 }
 
@@ -33,7 +42,8 @@ pub(crate) fn add(parameters: &mut Map<String, Value>, key: &str, value: Value, 
 pub(crate) fn split(option: &str) -> Result<(&str, &str), Failure> {
     match option.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key, value)),
-        _ => Err(Failure::usage(format!("`{option}` is not KEY=VALUE")).hint("write a parameter as -p key=value")),
+        _ => Err(Failure::usage(format!("`{option}` is not KEY=VALUE"))
+            .hint("write a parameter as -p key=value")),
     }
 }
 
@@ -42,8 +52,12 @@ fn pointer(key: &str) -> String {
 }
 
 fn known(key: &str, schema: &Value) -> Result<(), Failure> {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(()) };
-    let open = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false))
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return Ok(());
+    };
+    let open = schema
+        .get("additionalProperties")
+        .is_some_and(|more| *more != Value::Bool(false))
         || schema.get("patternProperties").is_some();
     if open || properties.contains_key(key) {
         return Ok(());
@@ -64,7 +78,9 @@ fn typed(text: &str, schema: Option<&Value>) -> Value {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::String(_)) | Err(_) => string(),
         // `1.10` is a number only where the schema says so; 1.1 is something else.
-        Ok(Value::Number(number)) if number.to_string() != text && !wants_number(schema) => string(),
+        Ok(Value::Number(number)) if number.to_string() != text && !wants_number(schema) => {
+            string()
+        }
         // More digits than a number keeps: the schema refuses the text, with the name of the parameter.
         Ok(Value::Number(number)) if is_rounded(text, &number) => string(),
         Ok(value) => value,
@@ -77,14 +93,21 @@ fn wants_number(schema: Option<&Value>) -> bool {
 
 /// Returns whether a whole number was too long to be kept.
 fn is_rounded(text: &str, number: &serde_json::Number) -> bool {
-    number.is_f64() && text.trim_start_matches('-').chars().all(|letter| letter.is_ascii_digit())
+    number.is_f64()
+        && text
+            .trim_start_matches('-')
+            .chars()
+            .all(|letter| letter.is_ascii_digit())
 }
 
 fn allows_string(schema: &Value) -> bool {
     match schema.get("type") {
         Some(Value::String(one)) => one == "string",
         Some(Value::Array(several)) => several.iter().any(|one| one == "string"),
-        _ => schema.get("enum").and_then(Value::as_array).is_some_and(|values| values.iter().any(Value::is_string)),
+        _ => schema
+            .get("enum")
+            .and_then(Value::as_array)
+            .is_some_and(|values| values.iter().any(Value::is_string)),
     }
 }
 
@@ -118,22 +141,44 @@ mod tests {
         check("any={\"a\": null}", json!({ "a": null }));
         check("any=1", json!(1));
         check("any=true", json!(true));
-        for text in ["1.10", "1e10", "007", "12345678901234567890123", "-0", "1.0e0"] {
+        for text in [
+            "1.10",
+            "1e10",
+            "007",
+            "12345678901234567890123",
+            "-0",
+            "1.0e0",
+        ] {
             check(&format!("any={text}"), json!(text));
         }
-        check("port=12345678901234567890123", json!("12345678901234567890123"));
+        check(
+            "port=12345678901234567890123",
+            json!("12345678901234567890123"),
+        );
         check("any=\"quoted\"", json!("\"quoted\""));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_what_to_do() {
         let check = |options: &[&str], expect: &str| {
-            let options = options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
+            let options = options
+                .iter()
+                .map(|option| (*option).to_owned())
+                .collect::<Vec<_>>();
             assert_eq!(parse(&options, &schema()).unwrap_err().to_string(), expect);
         };
-        check(&["name"], "error: `name` is not KEY=VALUE\nhint: write a parameter as -p key=value");
-        check(&["=x"], "error: `=x` is not KEY=VALUE\nhint: write a parameter as -p key=value");
-        check(&["port=1", "port=2"], "error: parameter `port` is given twice\nhint: keep one of them");
+        check(
+            &["name"],
+            "error: `name` is not KEY=VALUE\nhint: write a parameter as -p key=value",
+        );
+        check(
+            &["=x"],
+            "error: `=x` is not KEY=VALUE\nhint: write a parameter as -p key=value",
+        );
+        check(
+            &["port=1", "port=2"],
+            "error: parameter `port` is given twice\nhint: keep one of them",
+        );
         check(
             &["prot=1"],
             "error: `prot` is not a parameter of this workflow; did you mean `port`?\n\
@@ -143,8 +188,14 @@ mod tests {
 
     #[test]
     fn an_open_schema_takes_any_parameter() {
-        for schema in [json!({ "type": "object" }), json!({ "properties": {}, "additionalProperties": true })] {
-            assert_eq!(parse(&["x=1".to_owned()], &schema).unwrap(), *json!({ "x": 1 }).as_object().unwrap());
+        for schema in [
+            json!({ "type": "object" }),
+            json!({ "properties": {}, "additionalProperties": true }),
+        ] {
+            assert_eq!(
+                parse(&["x=1".to_owned()], &schema).unwrap(),
+                *json!({ "x": 1 }).as_object().unwrap()
+            );
         }
     }
 }

@@ -38,7 +38,9 @@ impl Address {
         let public = without_secret(&self.0);
         let written = password(&self.0).map(Secret::new);
         let secrets = written.into_iter().chain(database.secret());
-        secrets.filter(|secret| !public.contains(secret.expose())).collect()
+        secrets
+            .filter(|secret| !public.contains(secret.expose()))
+            .collect()
     }
 }
 
@@ -70,7 +72,12 @@ pub(crate) struct PostgresTable {
 
 impl Place {
     /// Understands an address. Paths are relative to `base`.
-    pub(crate) fn read(address: &str, base: &Path, table: &PostgresTable, config: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(
+        address: &str,
+        base: &Path,
+        table: &PostgresTable,
+        config: &Path,
+    ) -> Result<Self, Failure> {
         match address.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::File(base.join(path))),
             Some(("postgres" | "postgresql", _)) => table.options(address, config).map(|options| Self::Database(Box::new(options))),
@@ -99,8 +106,12 @@ impl PostgresTable {
             options = options.schema(schema);
         }
         let time = |name: &str, text: &Option<String>| -> Result<Option<Duration>, Failure> {
-            let wrong = |message| Failure::usage(format!("{}: postgres.{name}: {message}", config.display()));
-            text.as_deref().map(|text| parse_duration(text).map_err(wrong)).transpose()
+            let wrong = |message| {
+                Failure::usage(format!("{}: postgres.{name}: {message}", config.display()))
+            };
+            text.as_deref()
+                .map(|text| parse_duration(text).map_err(wrong))
+                .transpose()
         };
         if let Some(timeout) = time("connect_timeout", &self.connect_timeout)? {
             options = options.connect_timeout(timeout);
@@ -108,15 +119,22 @@ impl PostgresTable {
         if let Some(timeout) = time("operation_timeout", &self.operation_timeout)? {
             options = options.operation_timeout(timeout);
         }
-        options = options.notify(self.notify.unwrap_or(true)).migrate(self.migrate.unwrap_or(true));
-        options.check().map_err(|error| Failure::usage(error.to_string()))?;
+        options = options
+            .notify(self.notify.unwrap_or(true))
+            .migrate(self.migrate.unwrap_or(true));
+        options
+            .check()
+            .map_err(|error| Failure::usage(error.to_string()))?;
         Ok(options)
     }
 }
 
 /// A text that may have an address of a database in it, to be shown: no password is left in it.
 pub(crate) fn without_secret(text: &str) -> String {
-    let text = match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+    let text = match text
+        .split_once("://")
+        .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
+    {
         Some((scheme, (person, place))) => match person.split_once(':') {
             Some((user, _)) => format!("{scheme}://{user}:***@{place}"),
             None => text.to_owned(),
@@ -133,14 +151,21 @@ pub(crate) fn without_secret(text: &str) -> String {
 }
 
 /// A text with words of the command line in it, which may be addresses of databases: no password is left in it.
-pub(crate) fn without_secret_arguments(text: &str, arguments: impl Iterator<Item = String>) -> String {
+pub(crate) fn without_secret_arguments(
+    text: &str,
+    arguments: impl Iterator<Item = String>,
+) -> String {
     let parts = arguments.flat_map(|word| {
         let value = word.split_once('=').map(|(_, value)| value.to_owned());
         std::iter::once(word).chain(value)
     });
     parts.fold(text.to_owned(), |text, part| {
         let shown = without_secret(&part);
-        if shown == part { text } else { text.replace(&part, &shown) }
+        if shown == part {
+            text
+        } else {
+            text.replace(&part, &shown)
+        }
     })
 }
 
@@ -149,9 +174,19 @@ const PARAMETER: &str = "password=";
 /// The password in an address, as it is written there.
 fn password(address: &str) -> Option<&str> {
     let (place, query) = address.split_once('?').unwrap_or((address, ""));
-    let person = place.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(person, _)| person);
-    let word = person.and_then(|person| person.split_once(':')).map(|(_, word)| word);
-    word.or_else(|| query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER))).filter(|word| !word.is_empty())
+    let person = place
+        .split_once("://")
+        .and_then(|(_, rest)| rest.rsplit_once('@'))
+        .map(|(person, _)| person);
+    let word = person
+        .and_then(|person| person.split_once(':'))
+        .map(|(_, word)| word);
+    word.or_else(|| {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(PARAMETER))
+    })
+    .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -160,7 +195,13 @@ mod tests {
 
     fn read(address: &str, table: &str) -> Result<Place, String> {
         let table = toml::from_str(table).unwrap();
-        Place::read(address, Path::new("/base"), &table, Path::new("surefoot.toml")).map_err(|error| error.to_string())
+        Place::read(
+            address,
+            Path::new("/base"),
+            &table,
+            Path::new("surefoot.toml"),
+        )
+        .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -175,18 +216,31 @@ mod tests {
                 .unwrap_err()
                 .contains("postgres.connect_timeout")
         );
-        assert!(read("postgres://h/shop", "schema = 'Big'").unwrap_err().contains("`Big`"));
+        assert!(
+            read("postgres://h/shop", "schema = 'Big'")
+                .unwrap_err()
+                .contains("`Big`")
+        );
     }
 
     #[test]
     fn what_is_shown_has_no_password() {
         let check = |text: &str, expect: &str| assert_eq!(without_secret(text), expect);
         check("postgres://ann:s3cr3t@h/d", "postgres://ann:***@h/d");
-        check("--store=postgres://ann:s3@cr3t@h/d", "--store=postgres://ann:***@h/d");
-        check("postgre://ann@h/d?password=s3cr3t&x=1", "postgre://ann@h/d?password=***&x=1");
+        check(
+            "--store=postgres://ann:s3@cr3t@h/d",
+            "--store=postgres://ann:***@h/d",
+        );
+        check(
+            "postgre://ann@h/d?password=s3cr3t&x=1",
+            "postgre://ann@h/d?password=***&x=1",
+        );
         check("sqlite:x.db", "sqlite:x.db");
         check("https://example.org/a", "https://example.org/a");
-        check("host=h password=s3cr3t user=ann", "host=h password=*** user=ann");
+        check(
+            "host=h password=s3cr3t user=ann",
+            "host=h password=*** user=ann",
+        );
         let error = read("postgre://ann:s3cr3t@h/d", "").unwrap_err();
         assert!(error.contains("postgre://ann:***@h/d"), "{error}");
     }
@@ -196,22 +250,39 @@ mod tests {
         let check = |text: &str, expect: &[&str]| {
             let address = Address::from(text.to_owned());
             let secrets = address.secrets(&PostgresStore::options(text));
-            assert_eq!(secrets.iter().map(Secret::expose).collect::<Vec<_>>(), expect, "{text}");
+            assert_eq!(
+                secrets.iter().map(Secret::expose).collect::<Vec<_>>(),
+                expect,
+                "{text}"
+            );
         };
         check("postgres://ann:s3cr%40t@h/d", &["s3cr%40t", "s3cr@t"]);
-        check("postgres://ann@h/d?password=s3cr3t&sslmode=disable", &["s3cr3t", "s3cr3t"]);
+        check(
+            "postgres://ann@h/d?password=s3cr3t&sslmode=disable",
+            &["s3cr3t", "s3cr3t"],
+        );
         check("postgres://ann:annegret@h/annegret", &[]);
         check("postgres://postgres:postgres@h/d", &[]);
         check("postgres://ann@h/d", &[]);
-        let shown = format!("{:?}", Address::from("postgres://ann:s3cr3t@h/d".to_owned()));
+        let shown = format!(
+            "{:?}",
+            Address::from("postgres://ann:s3cr3t@h/d".to_owned())
+        );
         assert_eq!(shown, "\"postgres://ann:***@h/d\"");
     }
 
     #[test]
     fn what_is_said_of_the_command_line_has_no_password() {
-        let arguments = ["runs", "postgres://ann:s3 cr3t@h/d", "--stor=postgres://ann:0ther@h/d"];
+        let arguments = [
+            "runs",
+            "postgres://ann:s3 cr3t@h/d",
+            "--stor=postgres://ann:0ther@h/d",
+        ];
         let text = "unexpected argument 'postgres://ann:s3 cr3t@h/d' found\n  --stor <postgres://ann:0ther@h/d>";
         let shown = without_secret_arguments(text, arguments.into_iter().map(str::to_owned));
-        assert_eq!(shown, "unexpected argument 'postgres://ann:***@h/d' found\n  --stor <postgres://ann:***@h/d>");
+        assert_eq!(
+            shown,
+            "unexpected argument 'postgres://ann:***@h/d' found\n  --stor <postgres://ann:***@h/d>"
+        );
     }
 }

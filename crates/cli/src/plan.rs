@@ -17,12 +17,15 @@ const LARGEST_WORKFLOW: u64 = 1 << 20;
 /// Reads a workflow file.
 pub(crate) fn read(path: &Path) -> Result<Arc<Workflow>, Failure> {
     let shown = path.display();
-    let text = files::read_argument(path, LARGEST_WORKFLOW)
-        .map_err(|error| Failure::usage(format!("cannot read the workflow file {shown}: {error}")))?;
+    let text = files::read_argument(path, LARGEST_WORKFLOW).map_err(|error| {
+        Failure::usage(format!("cannot read the workflow file {shown}: {error}"))
+    })?;
     let workflow = Workflow::from_yaml(&text).map_err(|error| match error {
-        WorkflowError::Syntax { line, column, message } => {
-            Failure::usage(format!("{shown}:{line}:{column}: {message}"))
-        }
+        WorkflowError::Syntax {
+            line,
+            column,
+            message,
+        } => Failure::usage(format!("{shown}:{line}:{column}: {message}")),
         WorkflowError::Invalid { .. } => Failure::usage(format!("{shown}: {error}")),
     })?;
     Ok(Arc::new(workflow))
@@ -31,10 +34,12 @@ pub(crate) fn read(path: &Path) -> Result<Arc<Workflow>, Failure> {
 /// Refuses a workflow whose actions are not known here, or whose steps do not fit them.
 pub(crate) fn check(workflow: &Workflow, handlers: &Handlers) -> Result<(), Failure> {
     for step in workflow.steps() {
-        let Some(handler) = handlers.get(&step.action) else { return Err(unknown(&step.id, &step.action, handlers)) };
-        handler
-            .check(&step.with)
-            .map_err(|message| Failure::usage(format!("step {} ({}): {message}", step.id, step.action)))?;
+        let Some(handler) = handlers.get(&step.action) else {
+            return Err(unknown(&step.id, &step.action, handlers));
+        };
+        handler.check(&step.with).map_err(|message| {
+            Failure::usage(format!("step {} ({}): {message}", step.id, step.action))
+        })?;
     }
     Ok(())
 }
@@ -68,9 +73,15 @@ struct PlannedStep {
 }
 
 /// Renders every step. What depends on earlier steps keeps its expression.
-pub(crate) fn dry_run(workflow: &Workflow, parameters: Value, key: Option<&str>) -> Result<Plan, Failure> {
+pub(crate) fn dry_run(
+    workflow: &Workflow,
+    parameters: Value,
+    key: Option<&str>,
+) -> Result<Plan, Failure> {
     let shown = without_secrets(workflow.parameters(), &parameters);
-    let steps = workflow.forecast(parameters, key).map_err(|error| Failure::usage(error.to_string()))?;
+    let steps = workflow
+        .forecast(parameters, key)
+        .map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Plan {
         workflow: workflow.name().to_owned(),
         queue: workflow.queue().to_owned(),
@@ -87,7 +98,13 @@ impl From<ForecastStep> for PlannedStep {
             Runs::No => Value::Bool(false),
             Runs::When(condition) => condition.into(),
         };
-        Self { id: step.id, title: step.title, action: step.action, runs, with: step.with }
+        Self {
+            id: step.id,
+            title: step.title,
+            action: step.action,
+            runs,
+            with: step.with,
+        }
     }
 }
 
@@ -104,7 +121,13 @@ impl Plan {
                 Value::Bool(false) => " - skipped".to_owned(),
                 condition => format!(" - if {}", plain(condition)),
             };
-            text.push_str(&format!("  {}. {} ({}): {}{runs}\n", index + 1, step.id, step.action, step.title));
+            text.push_str(&format!(
+                "  {}. {} ({}): {}{runs}\n",
+                index + 1,
+                step.id,
+                step.action,
+                step.title
+            ));
             fields(&mut text, &step.with, "       ");
         }
         text.push_str("a dry run: nothing was written\n");
@@ -117,7 +140,10 @@ fn fields(text: &mut String, value: &Value, indent: &str) {
         Value::Null => {}
         Value::Object(fields) => {
             for (name, value) in fields {
-                text.push_str(&format!("{indent}{name}: {}\n", plain(value).replace('\n', &format!("\n{indent}  "))));
+                text.push_str(&format!(
+                    "{indent}{name}: {}\n",
+                    plain(value).replace('\n', &format!("\n{indent}  "))
+                ));
             }
         }
         other => text.push_str(&format!("{indent}{}\n", plain(other))),
@@ -126,5 +152,7 @@ fn fields(text: &mut String, value: &Value, indent: &str) {
 
 /// A string as it is, anything else as JSON.
 pub(crate) fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -16,12 +16,23 @@ pub(crate) struct Question<'a> {
 
 /// Those that wait for an answer now.
 pub(crate) fn open(run: &Run) -> Vec<Question<'_>> {
-    run.asks().map(|(position, wait)| question(run, position, wait)).into_iter().collect()
+    run.asks()
+        .map(|(position, wait)| question(run, position, wait))
+        .into_iter()
+        .collect()
 }
 
 fn question(run: &Run, position: usize, wait: Wait) -> Question<'_> {
     let (plan, step) = (&run.plan.steps()[position], &run.steps[position]);
-    let words = if wait == Wait::Approval { "approve|reject" } else { "rerun|skip|fail" };
+    let words = if wait == Wait::Approval {
+        "approve|reject"
+    } else {
+        "rerun|skip|fail"
+    };
     let how = format!("surefoot answer {} {} {words}", run.id, plan.id);
-    Question { step: &plan.id, says: step.message.as_deref(), how }
+    Question {
+        step: &plan.id,
+        says: step.message.as_deref(),
+        how,
+    }
 }

@@ -15,12 +15,22 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
     let settings = &app.settings;
     let mut workflows = Workflows::new(vec![shipped::workflow()]);
     if let Some(folder) = &settings.server.workflows {
-        workflows = workflows.with_folder(folder.clone()).map_err(|error| Failure::usage(error.to_string()))?;
+        workflows = workflows
+            .with_folder(folder.clone())
+            .map_err(|error| Failure::usage(error.to_string()))?;
     }
     app.make_data_dir()?;
     let credentials = EnvironmentAndFiles::new(settings.credentials.clone());
-    let mut options = ServerOptions::new(settings.auth.options(&settings.data_dir, &credentials)?, workflows);
-    options.auth.trusted_proxies = settings.server.trusted_proxies.iter().map(|proxy| proxy.0).collect();
+    let mut options = ServerOptions::new(
+        settings.auth.options(&settings.data_dir, &credentials)?,
+        workflows,
+    );
+    options.auth.trusted_proxies = settings
+        .server
+        .trusted_proxies
+        .iter()
+        .map(|proxy| proxy.0)
+        .collect();
     options.public_url.clone_from(&settings.server.public_url);
     options.alerts = settings.alerts.clone();
     options.settings_view = config::view(settings);
@@ -35,23 +45,36 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
 /// Runs a notifier's program as steps run theirs: nothing of it outlives this process, and it inherits no credential.
 pub(crate) fn run_command() -> RunCommand {
     RunCommand::new(|call: CommandCall| async move {
-        let (program, arguments) = call.command.split_first().ok_or("there is no program to run")?;
+        let (program, arguments) = call
+            .command
+            .split_first()
+            .ok_or("there is no program to run")?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments);
         process::allow_environment(&mut command, &[]);
         command.envs(call.environment.iter().map(|(name, value)| (name, value)));
         let mut said = Vec::new();
-        let ended = process::run(&mut command, Some(&call.input), &call.cancellation, |_, piece| {
-            said.extend_from_slice(piece);
-            let excess = said.len().saturating_sub(LAST_WORDS);
-            said.drain(..excess);
-        });
-        let ended = ended.await.map_err(|error| format!("cannot run {program}: {error}"))?;
+        let ended = process::run(
+            &mut command,
+            Some(&call.input),
+            &call.cancellation,
+            |_, piece| {
+                said.extend_from_slice(piece);
+                let excess = said.len().saturating_sub(LAST_WORDS);
+                said.drain(..excess);
+            },
+        );
+        let ended = ended
+            .await
+            .map_err(|error| format!("cannot run {program}: {error}"))?;
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         if ended.status.success() {
             Ok(said)
         } else {
-            Err(BoxError::from(format!("{program}: {}: {said}", ended.status)))
+            Err(BoxError::from(format!(
+                "{program}: {}: {said}",
+                ended.status
+            )))
         }
     })
 }

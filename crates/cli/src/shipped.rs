@@ -30,8 +30,8 @@ pub(crate) fn workflow() -> Arc<Workflow> {
 
 /// Every action that a worker of this program knows.
 pub(crate) fn handlers(settings: &Settings) -> Handlers {
-    let handlers =
-        surefoot_initializer::actions::handlers_within(&settings.addresses).merge(project::handlers(config(settings)));
+    let handlers = surefoot_initializer::actions::handlers_within(&settings.addresses)
+        .merge(project::handlers(config(settings)));
     match &settings.drill {
         Some(folder) => drill::witnessed(handlers, folder, forge(settings).folder()),
         None => handlers,
@@ -65,12 +65,22 @@ pub(crate) fn limits() -> QueueLimits {
 
 /// Says so when a program that the workflow's steps call is not there, before anything is written.
 pub(crate) fn expect_tools(workflow: &Workflow) -> Result<(), Failure> {
-    let needs_git = workflow.actions().iter().any(|action| GIT_ACTIONS.iter().any(|prefix| action.starts_with(prefix)));
-    if !needs_git || Command::new("git").arg("--version").output().is_ok_and(|output| output.status.success()) {
+    let needs_git = workflow
+        .actions()
+        .iter()
+        .any(|action| GIT_ACTIONS.iter().any(|prefix| action.starts_with(prefix)));
+    if !needs_git
+        || Command::new("git")
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    {
         return Ok(());
     }
-    Err(Failure::usage("git is not to be found, and this workflow needs it")
-        .hint("install git 2.32 or newer, or put it on PATH"))
+    Err(
+        Failure::usage("git is not to be found, and this workflow needs it")
+            .hint("install git 2.32 or newer, or put it on PATH"),
+    )
 }
 
 /// A template of this machine that a command names.
@@ -81,8 +91,12 @@ impl LocalTemplate {
     /// A local template is kept by its full path, so that it is found from wherever the worker runs; what is no template at
     /// all, or may be none, is refused here, before anything is written.
     pub(crate) fn settle(parameters: &mut Value, settings: &Settings) -> Result<Self, Failure> {
-        let Some(template) = parameters["template"].as_str() else { return Ok(Self(None)) };
-        let reference = parameters["template_ref"].as_str().filter(|reference| !reference.is_empty());
+        let Some(template) = parameters["template"].as_str() else {
+            return Ok(Self(None));
+        };
+        let reference = parameters["template_ref"]
+            .as_str()
+            .filter(|reference| !reference.is_empty());
         let wrong = |error: TemplateError| Failure::usage(error.to_string());
         let path = Source::parse(template, reference).map_err(wrong)?.local();
         if let Some(path) = &path {
@@ -98,20 +112,36 @@ impl LocalTemplate {
     /// Lets the workers on this data directory use it: who gives commands here may choose.
     pub(crate) fn allow(&self, settings: &Settings) -> Result<(), Failure> {
         let Some(path) = &self.0 else { return Ok(()) };
-        config(settings).templates().remember(path).map_err(|error| unusable("use the template", path, &error))
+        config(settings)
+            .templates()
+            .remember(path)
+            .map_err(|error| unusable("use the template", path, &error))
     }
 }
 
 /// What a finished initialization tells people.
 pub(crate) fn summary(output: &Value) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: String| text.push_str(&format!("  {name:<13} {}\n", clean(&value)));
+    let mut line =
+        |name: &str, value: String| text.push_str(&format!("  {name:<13} {}\n", clean(&value)));
     line("repository", plain(&output["repository"]["url"]));
-    let copied = if output["template_copied"] == true { " (copied as it is: no surefoot-template.yaml)" } else { "" };
-    line("template", format!("{}{copied}", plain(&output["template"]["name"])));
+    let copied = if output["template_copied"] == true {
+        " (copied as it is: no surefoot-template.yaml)"
+    } else {
+        ""
+    };
+    line(
+        "template",
+        format!("{}{copied}", plain(&output["template"]["name"])),
+    );
     line("commit", plain(&output["commit"]));
     line("environments", environments(&output["environments"]));
-    for (index, file) in output["gitops"]["files"].as_array().into_iter().flatten().enumerate() {
+    for (index, file) in output["gitops"]["files"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         line(if index == 0 { "gitops" } else { "" }, plain(file));
     }
     list(&mut text, "not in force yet", &output["not_done"]);
@@ -141,5 +171,7 @@ fn environments(list: &Value) -> String {
             approvals => format!("{name} ({approvals} approvals wanted)"),
         }
     };
-    list.as_array().map(|list| list.iter().map(one).collect::<Vec<_>>().join(", ")).unwrap_or_default()
+    list.as_array()
+        .map(|list| list.iter().map(one).collect::<Vec<_>>().join(", "))
+        .unwrap_or_default()
 }

@@ -15,7 +15,10 @@ pub(crate) struct Signals {
 impl Signals {
     /// From now on these signals no longer end the process by themselves.
     pub(crate) fn install() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|error| Failure::usage(format!("cannot listen for signals: {error}")));
+        let on = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::usage(format!("cannot listen for signals: {error}")))
+        };
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
             terminate: on(SignalKind::terminate())?,

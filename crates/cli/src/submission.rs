@@ -18,7 +18,9 @@ use crate::{audit, follow};
 /// Fits parameters to a workflow's schema, defaults filled in.
 pub(crate) fn fit(workflow: &Workflow, parameters: Value) -> Result<Value, Failure> {
     workflow.check_parameters(parameters).map_err(|errors| {
-        let meant = errors.iter().find_map(|error| description(workflow, &error.parameter));
+        let meant = errors
+            .iter()
+            .find_map(|error| description(workflow, &error.parameter));
         let failure = Failure::from(SubmitError::Parameters(errors));
         match meant {
             Some(meant) => failure.hint(meant),
@@ -36,14 +38,21 @@ fn description(workflow: &Workflow, parameter: &str) -> Option<String> {
 
 /// Loads and renders the project's template as the first step does, so that a mistake is found before anything is written.
 /// A run that has the key already was checked when it was submitted.
-pub(crate) async fn check_content(app: &App, parameters: &Value, key: Option<&str>) -> Result<(), Failure> {
+pub(crate) async fn check_content(
+    app: &App,
+    parameters: &Value,
+    key: Option<&str>,
+) -> Result<(), Failure> {
     if let Some(key) = key
         && is_taken(app, key).await
     {
         return Ok(());
     }
-    let folder = tempfile::Builder::new().prefix("surefoot-template.").tempdir();
-    let folder = folder.map_err(|error| unusable("make a folder in", &std::env::temp_dir(), &error))?;
+    let folder = tempfile::Builder::new()
+        .prefix("surefoot-template.")
+        .tempdir();
+    let folder =
+        folder.map_err(|error| unusable("make a folder in", &std::env::temp_dir(), &error))?;
     match project::check_content(parameters, folder.path(), &app.settings.addresses).await {
         // A worker on another host may reach what this one does not.
         Err(LoadError::Git(_)) if app.is_shared() => Ok(()),
@@ -53,14 +62,25 @@ pub(crate) async fn check_content(app: &App, parameters: &Value, key: Option<&st
 
 /// Returns whether a run has the key. A store that is not there, or cannot be read, is for the submission to tell of.
 async fn is_taken(app: &App, key: &str) -> bool {
-    let Ok(client) = app.client().await else { return false };
-    let filter = RunFilter { key: Some(key.to_owned()), limit: 100, ..RunFilter::default() };
+    let Ok(client) = app.client().await else {
+        return false;
+    };
+    let filter = RunFilter {
+        key: Some(key.to_owned()),
+        limit: 100,
+        ..RunFilter::default()
+    };
     let runs = client.store().runs(filter).await.unwrap_or_default();
-    runs.iter().any(|run| run.head.status != RunStatus::Cancelled)
+    runs.iter()
+        .any(|run| run.head.status != RunStatus::Cancelled)
 }
 
 /// Hands a run to the store. The same request again gives the same run.
-pub(crate) async fn submit(client: &Client, submit: Submit, parameters: &Value) -> Result<(Run, bool), Failure> {
+pub(crate) async fn submit(
+    client: &Client,
+    submit: Submit,
+    parameters: &Value,
+) -> Result<(Run, bool), Failure> {
     match client.submit(submit.parameters(parameters.clone())).await {
         Ok(submitted) => {
             if !submitted.existing {
@@ -91,17 +111,37 @@ fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
             "choose another name, or give the same parameters again to carry that run on; see `surefoot show {id}`"
         ),
     };
-    Failure::usage(format!("the name `{name}` is taken by run {id} ({status}){why}")).hint(hint)
+    Failure::usage(format!(
+        "the name `{name}` is taken by run {id} ({status}){why}"
+    ))
+    .hint(hint)
 }
 
 /// `description was "a", is "b"` for each parameter that differs and is not secret.
 fn differences(schema: &Value, was: &Value, is: &Value) -> String {
-    let fields = |value: &Value| without_secrets(schema, value).as_object().cloned().unwrap_or_default();
+    let fields = |value: &Value| {
+        without_secrets(schema, value)
+            .as_object()
+            .cloned()
+            .unwrap_or_default()
+    };
     let (was, is) = (fields(was), fields(is));
-    let names = was.keys().chain(is.keys().filter(|name| !was.contains_key(*name)));
+    let names = was
+        .keys()
+        .chain(is.keys().filter(|name| !was.contains_key(*name)));
     let shown = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
-    let differs = |name: &String| format!("{name} was {}, is {}", shown(was.get(name)), shown(is.get(name)));
-    names.filter(|name| was.get(*name) != is.get(*name)).map(differs).collect::<Vec<_>>().join("; ")
+    let differs = |name: &String| {
+        format!(
+            "{name} was {}, is {}",
+            shown(was.get(name)),
+            shown(is.get(name))
+        )
+    };
+    names
+        .filter(|name| was.get(*name) != is.get(*name))
+        .map(differs)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Submits a run and carries it to its end: the whole of `init`, `run` and `submit --wait`.
@@ -115,11 +155,19 @@ pub(crate) async fn to_the_end(
     crate::queues::configure(store.as_ref(), &app.settings).await?;
     let client = app.submitter(store.clone(), workflow)?;
     let (run, existing) = submit(&client, request, &parameters).await?;
-    let run = if existing { take_up(&client, run, workflow).await? } else { run };
+    let run = if existing {
+        take_up(&client, run, workflow).await?
+    } else {
+        run
+    };
     if run.head.status.is_ended() {
         return summary::print(app, &Outcome::Ended(Box::new(run)));
     }
-    let seen = if existing { follow::last_event(store.as_ref(), run.id).await? } else { 0 };
+    let seen = if existing {
+        follow::last_event(store.as_ref(), run.id).await?
+    } else {
+        0
+    };
     let mut host = Host::new(app, store);
     let outcome = follow::carry(app, &mut host, &client, &run, seen).await?;
     summary::print(app, &outcome)
@@ -134,10 +182,21 @@ async fn take_up(client: &Client, run: Run, workflow: &Workflow) -> Result<Run, 
             return Ok(run);
         }
         RunStatus::Failed => {
-            let reason = run.head.error.as_deref().map(plain_error).unwrap_or_default();
-            out::say(&format!("{name} had failed{reason}: trying again from there, as run {}", run.id));
+            let reason = run
+                .head
+                .error
+                .as_deref()
+                .map(plain_error)
+                .unwrap_or_default();
+            out::say(&format!(
+                "{name} had failed{reason}: trying again from there, as run {}",
+                run.id
+            ));
         }
-        _ => out::say(&format!("{name} is unfinished: carrying on with run {}", run.id)),
+        _ => out::say(&format!(
+            "{name} is unfinished: carrying on with run {}",
+            run.id
+        )),
     }
     if run.plan.digest() != workflow.digest() {
         out::say("note: the workflow has changed since; this run goes on as it was submitted");
@@ -163,7 +222,8 @@ mod tests {
     fn differences_name_what_changed_came_and_went() {
         let was = json!({ "name": "shop", "description": "a", "port": 80 });
         let is = json!({ "name": "shop", "description": "b", "public": true });
-        let expect = "description was \"a\", is \"b\"; port was 80, is absent; public was absent, is true";
+        let expect =
+            "description was \"a\", is \"b\"; port was 80, is absent; public was absent, is true";
         assert_eq!(differences(&json!({}), &was, &is), expect);
         let schema = json!({ "properties": { "description": { "writeOnly": true } } });
         let expect = "port was 80, is absent; public was absent, is true";

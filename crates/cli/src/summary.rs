@@ -34,15 +34,17 @@ pub(crate) fn print(app: &App, outcome: &Outcome) -> Result<Exit, Failure> {
 
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text =
-        serde_json::to_string_pretty(value).map_err(|error| Failure::store(format!("cannot print this: {error}")))?;
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::store(format!("cannot print this: {error}")))?;
     out::print(&format!("{text}\n"))?;
     Ok(())
 }
 
 fn completed(run: &Run) -> String {
     let name = run.key.clone().unwrap_or_else(|| run.id.to_string());
-    let took = duration(run).map(|took| format!(" in {took}")).unwrap_or_default();
+    let took = duration(run)
+        .map(|took| format!(" in {took}"))
+        .unwrap_or_default();
     let mut text = format!("\n{name}: {} completed{took}\n", run.plan.name());
     let output = run.output();
     if run.plan.name() == shipped::WORKFLOW {
@@ -55,8 +57,13 @@ fn completed(run: &Run) -> String {
 }
 
 fn fields(output: &serde_json::Value) -> String {
-    let line = |(name, value): (&String, &serde_json::Value)| format!("  {name}: {}\n", clean(&plain(value)));
-    output.as_object().map(|fields| fields.iter().map(line).collect()).unwrap_or_default()
+    let line = |(name, value): (&String, &serde_json::Value)| {
+        format!("  {name}: {}\n", clean(&plain(value)))
+    };
+    output
+        .as_object()
+        .map(|fields| fields.iter().map(line).collect())
+        .unwrap_or_default()
 }
 
 fn ended_badly(run: &Run) -> String {
@@ -65,7 +72,9 @@ fn ended_badly(run: &Run) -> String {
     let mut text = format!("\nerror: run {id} {status}: {error}\n");
     text.push_str(&format!("  surefoot logs {id}     what its steps said\n"));
     if status == RunStatus::Failed {
-        text.push_str(&format!("  surefoot retry {id}    go on from the step that failed\n"));
+        text.push_str(&format!(
+            "  surefoot retry {id}    go on from the step that failed\n"
+        ));
     }
     text
 }

@@ -58,7 +58,13 @@ impl From<&Run> for RunView {
             completed_at: time(run.head.completed_at),
             error: run.head.error.clone(),
             unreadable: run.unreadable.clone(),
-            steps: run.plan.steps().iter().zip(&run.steps).map(StepView::from).collect(),
+            steps: run
+                .plan
+                .steps()
+                .iter()
+                .zip(&run.steps)
+                .map(StepView::from)
+                .collect(),
         }
     }
 }

@@ -28,7 +28,10 @@ static DEADLINE: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Watches these runtimes from a thread of its own.
 pub(crate) fn start(runtimes: &[(&'static str, &Handle)]) {
-    let mut watched: Vec<Watched> = runtimes.iter().map(|(name, runtime)| Watched::new(name, runtime)).collect();
+    let mut watched: Vec<Watched> = runtimes
+        .iter()
+        .map(|(name, runtime)| Watched::new(name, runtime))
+        .collect();
     let watching = thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
         loop {
             thread::sleep(TICK);
@@ -80,13 +83,22 @@ impl Watched {
                 tokio::time::sleep(TICK).await;
             }
         });
-        Self { name, ticks, seen: 0, missed: 0 }
+        Self {
+            name,
+            ticks,
+            seen: 0,
+            missed: 0,
+        }
     }
 
     /// Looks for a tick since the last look. Gives the name of a runtime that missed too many.
     fn look(&mut self) -> Option<&'static str> {
         let ticks = self.ticks.load(Ordering::Relaxed);
-        self.missed = if ticks == self.seen { self.missed + 1 } else { 0 };
+        self.missed = if ticks == self.seen {
+            self.missed + 1
+        } else {
+            0
+        };
         self.seen = ticks;
         (self.missed > MAX_MISSED).then_some(self.name)
     }
@@ -110,7 +122,11 @@ mod tests {
 
     #[test]
     fn a_runtime_with_blocked_threads_is_named_and_one_that_ticks_is_not() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let mut watched = Watched::new("steps", runtime.handle());
         ticks(&mut watched);
         let (blocked, is_blocked) = mpsc::channel();
@@ -123,7 +139,11 @@ mod tests {
         is_blocked.recv().unwrap();
         watched.look();
         let looks = (0..MAX_MISSED).map(|_| watched.look()).collect::<Vec<_>>();
-        assert_eq!(looks.iter().flatten().count(), 1, "only the last look is one too many: {looks:?}");
+        assert_eq!(
+            looks.iter().flatten().count(),
+            1,
+            "only the last look is one too many: {looks:?}"
+        );
         drop(release);
         ticks(&mut watched);
         assert_eq!(watched.look(), None);

@@ -5,7 +5,10 @@
 //! The lock says for sure that a process is gone, which the database can only guess when a lease runs out: what the dead
 //! ones of this host held need not wait for that.
 
-#![expect(clippy::disallowed_methods, reason = "a folder is taken before the worker starts")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a folder is taken before the worker starts"
+)]
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -31,7 +34,9 @@ pub(crate) fn own(all: &Path) -> io::Result<PathBuf> {
     }
     let made = make(all)?;
     let dead = sweep(all);
-    DEAD.lock().unwrap_or_else(PoisonError::into_inner).extend(dead);
+    DEAD.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .extend(dead);
     Ok(OWN.get_or_init(|| made).0.clone())
 }
 
@@ -68,20 +73,34 @@ fn sign(mut lock: &File, worker: WorkerId) -> io::Result<()> {
 }
 
 fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Removes the folders of workers that have ended, and tells who they were. What cannot be removed now is tried again by the
 /// next worker.
 fn sweep(all: &Path) -> Vec<WorkerId> {
-    let locks = fs::read_dir(all).into_iter().flatten().flatten().map(|entry| entry.path());
+    let locks = fs::read_dir(all)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     let mut dead = Vec::new();
-    for path in locks.filter(|path| path.extension().is_some_and(|extension| extension == "lock")) {
-        let Ok((lock, _)) = files::open(&path, Links::Refuse) else { continue };
+    for path in locks.filter(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "lock")
+    }) {
+        let Ok((lock, _)) = files::open(&path, Links::Refuse) else {
+            continue;
+        };
         if lock.try_lock().is_err() {
             continue;
         }
-        dead.extend(signed(&files::read_text(&path, Links::Refuse, LARGEST_LOCK).unwrap_or_default()));
+        dead.extend(signed(
+            &files::read_text(&path, Links::Refuse, LARGEST_LOCK).unwrap_or_default(),
+        ));
         if remove(&path.with_extension("")).is_ok() {
             let _later = fs::remove_file(&path);
         }
@@ -92,13 +111,23 @@ fn sweep(all: &Path) -> Vec<WorkerId> {
 /// The workers of this host that signed a lock.
 fn signed(text: &str) -> Vec<WorkerId> {
     let here = host();
-    let lines = text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, host)| *host == here);
-    lines.filter_map(|(worker, _)| worker.parse().ok()).collect()
+    let lines = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, host)| *host == here);
+    lines
+        .filter_map(|(worker, _)| worker.parse().ok())
+        .collect()
 }
 
 /// Entries of a folder; none when it cannot be read.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Removes a folder, if there is one.
@@ -122,7 +151,9 @@ mod tests {
         let (dead, lock) = make(all.path()).unwrap();
         let (ours, other) = (WorkerId::new(), WorkerId::new());
         sign(&lock, ours).unwrap();
-        (&lock).write_all(format!("{other} elsewhere\n").as_bytes()).unwrap();
+        (&lock)
+            .write_all(format!("{other} elsewhere\n").as_bytes())
+            .unwrap();
         drop(lock);
         let (mut found, deadline) = (sweep(all.path()), Instant::now() + Duration::from_secs(60));
         // A process that another test has only just forked may hold the lock still.
@@ -133,7 +164,11 @@ mod tests {
         }
         assert_eq!(found, [ours]);
         assert!(alive.is_dir() && !dead.exists());
-        assert_eq!(fs::read_dir(all.path()).unwrap().count(), 2, "the living one's folder and lock");
+        assert_eq!(
+            fs::read_dir(all.path()).unwrap().count(),
+            2,
+            "the living one's folder and lock"
+        );
     }
 
     #[test]
@@ -143,13 +178,21 @@ mod tests {
         let together = std::sync::Barrier::new(MANY);
         let start = || {
             together.wait();
-            (0..20).map(|_| (make(all.path()).unwrap(), sweep(all.path()))).collect::<Vec<_>>()
+            (0..20)
+                .map(|_| (make(all.path()).unwrap(), sweep(all.path())))
+                .collect::<Vec<_>>()
         };
         let made = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..MANY).map(|_| scope.spawn(start)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect::<Vec<_>>()
         });
-        assert!(made.iter().all(|((folder, _), dead)| folder.is_dir() && dead.is_empty()));
+        assert!(
+            made.iter()
+                .all(|((folder, _), dead)| folder.is_dir() && dead.is_empty())
+        );
         assert_eq!(fs::read_dir(all.path()).unwrap().count(), 2 * made.len());
     }
 }

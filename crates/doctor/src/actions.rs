@@ -18,11 +18,19 @@ const LOOKED_AT: usize = 500;
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn unknown_actions(store: &dyn Store, known: &BTreeSet<String>) -> Result<Vec<Finding>, StoreError> {
+pub async fn unknown_actions(
+    store: &dyn Store,
+    known: &BTreeSet<String>,
+) -> Result<Vec<Finding>, StoreError> {
     let workers = store.workers().await?;
     let mut runs = Vec::new();
     for status in [RunStatus::Queued, RunStatus::Waiting] {
-        let filter = RunFilter { status: Some(status), limit: LOOKED_AT, oldest_first: true, ..RunFilter::default() };
+        let filter = RunFilter {
+            status: Some(status),
+            limit: LOOKED_AT,
+            oldest_first: true,
+            ..RunFilter::default()
+        };
         runs.extend(store.runs(filter).await?);
     }
     Ok(judge(&runs, &workers, known))
@@ -36,12 +44,27 @@ fn judge(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec<
         }
     }
     if stuck.is_empty() {
-        let who = if workers.is_empty() { "this program" } else { "a live worker" };
+        let who = if workers.is_empty() {
+            "this program"
+        } else {
+            "a live worker"
+        };
         let found = format!("{who} knows every action that the waiting runs need");
-        return vec![Finding::ok(SUBJECT, found, "no run waits for a worker that does not come")];
+        return vec![Finding::ok(
+            SUBJECT,
+            found,
+            "no run waits for a worker that does not come",
+        )];
     }
-    let who = if workers.is_empty() { "this program does not know" } else { "no live worker knows" };
-    stuck.into_iter().map(|((workflow, missing), runs)| finding(workflow, &missing, runs, who)).collect()
+    let who = if workers.is_empty() {
+        "this program does not know"
+    } else {
+        "no live worker knows"
+    };
+    stuck
+        .into_iter()
+        .map(|((workflow, missing), runs)| finding(workflow, &missing, runs, who))
+        .collect()
 }
 
 /// The actions for want of which nobody takes the run; `None` when somebody does. Of several workers that each lack
@@ -57,13 +80,19 @@ fn missing(run: &Run, workers: &[WorkerInfo], known: &BTreeSet<String>) -> Optio
     };
     let best = match workers {
         [] => lacks(known),
-        workers => workers.iter().map(|worker| lacks(&worker.actions)).min_by_key(Vec::len)?,
+        workers => workers
+            .iter()
+            .map(|worker| lacks(&worker.actions))
+            .min_by_key(Vec::len)?,
     };
     (!best.is_empty()).then_some(best)
 }
 
 fn finding(workflow: &str, missing: &[String], runs: u64, who: &str) -> Finding {
-    let missing = missing.iter().map(|action| format!("`{action}`")).collect::<Vec<_>>();
+    let missing = missing
+        .iter()
+        .map(|action| format!("`{action}`"))
+        .collect::<Vec<_>>();
     Finding::warn(
         SUBJECT,
         format!("{} of {workflow} held back by {}, which {who}", count(runs, "run"), some(&missing)),

@@ -19,9 +19,20 @@ pub fn named_credentials(workflow: &Workflow) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for step in workflow.steps() {
         let one = step.with.get("credential").into_iter();
-        let many = step.with.get("credentials").and_then(|all| all.as_object()).into_iter().flatten();
-        let texts = one.chain(many.map(|(_, name)| name)).filter_map(|name| name.as_str());
-        names.extend(texts.filter(|name| !name.contains("${{")).map(str::to_owned));
+        let many = step
+            .with
+            .get("credentials")
+            .and_then(|all| all.as_object())
+            .into_iter()
+            .flatten();
+        let texts = one
+            .chain(many.map(|(_, name)| name))
+            .filter_map(|name| name.as_str());
+        names.extend(
+            texts
+                .filter(|name| !name.contains("${{"))
+                .map(str::to_owned),
+        );
     }
     names
 }
@@ -46,19 +57,33 @@ pub async fn credentials(
     Ok(judge(&by_name, source))
 }
 
-async fn add_unfinished(store: &dyn Store, by_name: &mut BTreeMap<String, BTreeSet<String>>) -> Result<(), StoreError> {
+async fn add_unfinished(
+    store: &dyn Store,
+    by_name: &mut BTreeMap<String, BTreeSet<String>>,
+) -> Result<(), StoreError> {
     for status in [RunStatus::Queued, RunStatus::Waiting, RunStatus::Running] {
-        let filter = RunFilter { status: Some(status), limit: LOOKED_AT, oldest_first: true, ..RunFilter::default() };
+        let filter = RunFilter {
+            status: Some(status),
+            limit: LOOKED_AT,
+            oldest_first: true,
+            ..RunFilter::default()
+        };
         for run in store.runs(filter).await? {
             for name in named_credentials(&run.plan) {
-                by_name.entry(name).or_default().insert(format!("unfinished runs of {}", run.plan.name()));
+                by_name
+                    .entry(name)
+                    .or_default()
+                    .insert(format!("unfinished runs of {}", run.plan.name()));
             }
         }
     }
     Ok(())
 }
 
-fn judge(by_name: &BTreeMap<String, BTreeSet<String>>, source: &dyn CredentialSource) -> Vec<Finding> {
+fn judge(
+    by_name: &BTreeMap<String, BTreeSet<String>>,
+    source: &dyn CredentialSource,
+) -> Vec<Finding> {
     let (mut findings, mut here) = (Vec::new(), Vec::new());
     for (name, who) in by_name {
         match source.get(name) {
@@ -69,7 +94,11 @@ fn judge(by_name: &BTreeMap<String, BTreeSet<String>>, source: &dyn CredentialSo
     if by_name.is_empty() {
         findings.push(Finding::ok(SUBJECT, "none is named", "no step needs one"));
     } else if !here.is_empty() {
-        findings.push(Finding::ok(SUBJECT, format!("here: {}", some(&here)), "steps that name them find them"));
+        findings.push(Finding::ok(
+            SUBJECT,
+            format!("here: {}", some(&here)),
+            "steps that name them find them",
+        ));
     }
     findings
 }
@@ -77,7 +106,9 @@ fn judge(by_name: &BTreeMap<String, BTreeSet<String>>, source: &dyn CredentialSo
 /// The source's own words say what to set: `no credential x: set ..., or write ...`.
 fn missing(error: &str, who: &BTreeSet<String>) -> Finding {
     let who = some(&who.iter().cloned().collect::<Vec<_>>());
-    let (found, advice) = error.split_once(": ").unwrap_or((error, "give it to the workers of this host"));
+    let (found, advice) = error
+        .split_once(": ")
+        .unwrap_or((error, "give it to the workers of this host"));
     Finding::warn(
         SUBJECT,
         format!("{found} (named by {who})"),

@@ -2,7 +2,10 @@
 //!
 //! The kernel's own type number says what it is; the table of mounts only gives it a name and its options.
 
-#![expect(clippy::disallowed_methods, reason = "`doctor` looks at the disk on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "`doctor` looks at the disk on a blocking thread"
+)]
 
 use std::path::{Path, PathBuf};
 
@@ -93,7 +96,9 @@ struct Mount {
 
 /// Looks at the file system under `path`, which need not be there yet. `holds` says what is kept there: `the store`.
 pub fn file_system(path: &Path, holds: &str) -> Finding {
-    let Some(path) = nearest(path) else { return Finding::unknown(SUBJECT, "no folder above it can be read") };
+    let Some(path) = nearest(path) else {
+        return Finding::unknown(SUBJECT, "no folder above it can be read");
+    };
     match magic(&path) {
         Ok(magic) => judge(magic, &mount_of(&path), holds),
         Err(error) => Finding::unknown(SUBJECT, error),
@@ -108,13 +113,18 @@ pub(crate) fn nearest(path: &Path) -> Option<PathBuf> {
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> std::io::Result<u32> {
     // The type of the field differs between architectures; every number is of 32 bits.
-    #[expect(clippy::cast_possible_truncation, reason = "the numbers are of 32 bits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the numbers are of 32 bits"
+    )]
     Ok(rustix::fs::statfs(path)?.f_type as u32)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn magic(_path: &Path) -> std::io::Result<u32> {
-    Err(std::io::Error::other("only Linux is asked for the type of a file system"))
+    Err(std::io::Error::other(
+        "only Linux is asked for the type of a file system",
+    ))
 }
 
 fn mount_of(path: &Path) -> Mount {
@@ -124,17 +134,29 @@ fn mount_of(path: &Path) -> Mount {
 
 /// The mount with the longest point above `path`; of several on one point, the last.
 fn find_mount(table: &str, path: &Path) -> Option<Mount> {
-    let above = table.lines().filter_map(parse_mount).filter(|mount| path.starts_with(&mount.point));
+    let above = table
+        .lines()
+        .filter_map(parse_mount)
+        .filter(|mount| path.starts_with(&mount.point));
     above.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
 /// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/vda rw,errors=continue`, as proc_pid_mountinfo(5) has it.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (before, after) = line.split_once(" - ")?;
-    let (before, after): (Vec<_>, Vec<_>) = (before.split(' ').collect(), after.split(' ').collect());
+    let (before, after): (Vec<_>, Vec<_>) =
+        (before.split(' ').collect(), after.split(' ').collect());
     let point = before.get(4)?.replace("\\040", " ");
-    let options = format!("{},{}", before.get(5)?, after.get(2).copied().unwrap_or_default());
-    Some(Mount { point: point.into(), name: after.first()?.to_string(), options })
+    let options = format!(
+        "{},{}",
+        before.get(5)?,
+        after.get(2).copied().unwrap_or_default()
+    );
+    Some(Mount {
+        point: point.into(),
+        name: after.first()?.to_string(),
+        options,
+    })
 }
 
 fn judge(magic: u32, mount: &Mount, holds: &str) -> Finding {
@@ -145,7 +167,11 @@ fn judge(magic: u32, mount: &Mount, holds: &str) -> Finding {
         ("", name) => name.to_owned(),
         (mounted, _) => mounted.to_owned(),
     };
-    let at = if mount.point.as_os_str().is_empty() { String::new() } else { format!(" at {}", mount.point.display()) };
+    let at = if mount.point.as_os_str().is_empty() {
+        String::new()
+    } else {
+        format!(" at {}", mount.point.display())
+    };
     let found = format!("{name}{at}");
     match refine(kind, &name) {
         Kind::Disk if without_barriers(&mount.options) => Finding::broken(
@@ -218,7 +244,9 @@ fn refine(kind: Kind, name: &str) -> Kind {
 }
 
 fn without_barriers(options: &str) -> bool {
-    options.split(',').any(|option| matches!(option, "nobarrier" | "barrier=0" | "barrier=none"))
+    options
+        .split(',')
+        .any(|option| matches!(option, "nobarrier" | "barrier=0" | "barrier=none"))
 }
 
 #[cfg(test)]
@@ -238,7 +266,11 @@ mod tests {
     fn the_longest_and_last_mount_is_the_one() {
         let check = |path: &str, point: &str, name: &str| {
             let mount = find_mount(TABLE, Path::new(path)).unwrap();
-            assert_eq!((mount.point.display().to_string(), mount.name.as_str()), (point.to_owned(), name), "{path}");
+            assert_eq!(
+                (mount.point.display().to_string(), mount.name.as_str()),
+                (point.to_owned(), name),
+                "{path}"
+            );
         };
         check("/home/x", "/", "ext4");
         check("/dev/shm/x", "/dev/shm", "tmpfs");
@@ -250,18 +282,58 @@ mod tests {
     #[test]
     fn each_kind_is_judged() {
         let check = |magic: u32, name: &str, options: &str, level: Level, found: &str| {
-            let mount = Mount { point: "/x".into(), name: name.to_owned(), options: options.to_owned() };
+            let mount = Mount {
+                point: "/x".into(),
+                name: name.to_owned(),
+                options: options.to_owned(),
+            };
             let finding = judge(magic, &mount, "the store");
             assert_eq!((finding.level, finding.found.as_str()), (level, found));
             assert_eq!(finding.advice.is_none(), level == Level::Ok, "{finding:?}");
         };
         check(0xef53, "ext4", "rw", Level::Ok, "ext4 at /x");
-        check(0xef53, "ext4", "rw,barrier=0", Level::Broken, "ext4 at /x, mounted without write barriers");
-        check(0x0102_1994, "tmpfs", "", Level::Broken, "tmpfs at /x: memory");
-        check(0x6969, "nfs4", "", Level::Broken, "nfs4 at /x: another machine's disk");
-        check(0xff53_4d42, "cifs", "", Level::Broken, "cifs at /x: another machine's disk");
-        check(0x6573_5546, "fuse.sshfs", "", Level::Broken, "fuse.sshfs at /x: another machine's disk");
-        check(0x6573_5546, "fuse.mergerfs", "", Level::Warn, "fuse.mergerfs at /x: a program behind it");
+        check(
+            0xef53,
+            "ext4",
+            "rw,barrier=0",
+            Level::Broken,
+            "ext4 at /x, mounted without write barriers",
+        );
+        check(
+            0x0102_1994,
+            "tmpfs",
+            "",
+            Level::Broken,
+            "tmpfs at /x: memory",
+        );
+        check(
+            0x6969,
+            "nfs4",
+            "",
+            Level::Broken,
+            "nfs4 at /x: another machine's disk",
+        );
+        check(
+            0xff53_4d42,
+            "cifs",
+            "",
+            Level::Broken,
+            "cifs at /x: another machine's disk",
+        );
+        check(
+            0x6573_5546,
+            "fuse.sshfs",
+            "",
+            Level::Broken,
+            "fuse.sshfs at /x: another machine's disk",
+        );
+        check(
+            0x6573_5546,
+            "fuse.mergerfs",
+            "",
+            Level::Warn,
+            "fuse.mergerfs at /x: a program behind it",
+        );
         check(
             0x6573_5546,
             "virtiofs",
@@ -269,9 +341,21 @@ mod tests {
             Level::Warn,
             "virtiofs at /x: a folder of the host, seen through a protocol",
         );
-        check(0x794c_7630, "overlay", "", Level::Warn, "overlay at /x: layers, as in a container");
+        check(
+            0x794c_7630,
+            "overlay",
+            "",
+            Level::Warn,
+            "overlay at /x: layers, as in a container",
+        );
         check(0x4d44, "vfat", "", Level::Warn, "vfat at /x: no journal");
-        check(0x1234, "", "", Level::Note, "type 0x1234 at /x: not known here");
+        check(
+            0x1234,
+            "",
+            "",
+            Level::Note,
+            "type 0x1234 at /x: not known here",
+        );
     }
 
     #[test]
@@ -286,6 +370,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn memory_is_found_out() {
         let finding = file_system(Path::new("/dev/shm"), "the store");
-        assert_eq!((finding.level, finding.found.as_str()), (Level::Broken, "tmpfs at /dev/shm: memory"));
+        assert_eq!(
+            (finding.level, finding.found.as_str()),
+            (Level::Broken, "tmpfs at /dev/shm: memory")
+        );
     }
 }

@@ -65,8 +65,19 @@ impl Finding {
     }
 
     /// A finding without advice.
-    pub fn new(level: Level, subject: &str, found: impl Into<String>, means: impl Into<String>) -> Self {
-        Self { level, subject: subject.to_owned(), found: found.into(), means: means.into(), advice: None }
+    pub fn new(
+        level: Level,
+        subject: &str,
+        found: impl Into<String>,
+        means: impl Into<String>,
+    ) -> Self {
+        Self {
+            level,
+            subject: subject.to_owned(),
+            found: found.into(),
+            means: means.into(),
+            advice: None,
+        }
     }
 
     /// Says what to do.
@@ -78,6 +89,10 @@ impl Finding {
 
     /// What could not be looked at, and why.
     pub fn unknown(subject: &str, why: impl std::fmt::Display) -> Self {
-        Self::note(subject, format!("not known: {why}"), "nothing is said about it here")
+        Self::note(
+            subject,
+            format!("not known: {why}"),
+            "nothing is said about it here",
+        )
     }
 }

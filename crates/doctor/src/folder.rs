@@ -1,6 +1,9 @@
 //! Folders that must be writable.
 
-#![expect(clippy::disallowed_methods, reason = "`doctor` looks at the disk on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "`doctor` looks at the disk on a blocking thread"
+)]
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,15 +14,26 @@ use crate::Finding;
 pub fn writable(subject: &str, folder: &Path) -> Finding {
     let path = folder.join(format!(".surefoot-doctor-{}", std::process::id()));
     let shown = folder.display();
-    match std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(&path) {
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+    {
         Ok(_) => {
             // What cannot be removed is an empty file with our name on it.
             let _ = std::fs::remove_file(&path);
-            Finding::ok(subject, format!("{shown} can be written"), "what steps leave behind has a place")
+            Finding::ok(
+                subject,
+                format!("{shown} can be written"),
+                "what steps leave behind has a place",
+            )
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Finding::note(subject, format!("{shown} is not there yet"), "it is made by the first command that needs it")
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Finding::note(
+            subject,
+            format!("{shown} is not there yet"),
+            "it is made by the first command that needs it",
+        ),
         Err(error) => Finding::broken(
             subject,
             format!("{shown} cannot be written: {error}"),
@@ -39,8 +53,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(writable("data", dir.path()).level, Level::Ok);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert_eq!(writable("data", &dir.path().join("later")).level, Level::Note);
+        assert_eq!(
+            writable("data", &dir.path().join("later")).level,
+            Level::Note
+        );
         std::fs::write(dir.path().join("file"), "").unwrap();
-        assert_eq!(writable("data", &dir.path().join("file")).level, Level::Broken);
+        assert_eq!(
+            writable("data", &dir.path().join("file")).level,
+            Level::Broken
+        );
     }
 }

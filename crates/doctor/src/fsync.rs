@@ -2,7 +2,10 @@
 //!
 //! A disk that answers sooner than any can is caching: the measure cannot prove that it keeps its word, only that it does not.
 
-#![expect(clippy::disallowed_methods, reason = "`doctor` measures the disk on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "`doctor` measures the disk on a blocking thread"
+)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, Write as _};
@@ -63,7 +66,11 @@ struct Probe {
 impl Probe {
     fn new(folder: &Path) -> std::io::Result<Self> {
         let path = folder.join(format!(".surefoot-doctor-{}", std::process::id()));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
         let mut probe = Self { path, file };
         // The first one also makes the file and its block.
         probe.sync()?;
@@ -97,10 +104,20 @@ pub fn judge_fsync(median: Duration) -> Finding {
             .advice("see the file system above, the cache mode of the virtual disk and the write cache of the drive");
     }
     if median > SLOW {
-        return Finding::note(SUBJECT, found, "nothing is lost, but each commit of a step waits this long")
-            .advice("a faster disk makes every step start sooner; runs that go on together share commits");
+        return Finding::note(
+            SUBJECT,
+            found,
+            "nothing is lost, but each commit of a step waits this long",
+        )
+        .advice(
+            "a faster disk makes every step start sooner; runs that go on together share commits",
+        );
     }
-    Finding::ok(SUBJECT, found, "a time that a disk can take: what was acknowledged is on it, if the disk is honest")
+    Finding::ok(
+        SUBJECT,
+        found,
+        "a time that a disk can take: what was acknowledged is on it, if the disk is honest",
+    )
 }
 
 #[cfg(test)]

@@ -15,20 +15,25 @@ pub fn git() -> Finding {
     match Command::new("git").arg("--version").output() {
         Ok(output) if output.status.success() => judge(&String::from_utf8_lossy(&output.stdout)),
         Ok(output) => missing(format!("`git --version` failed ({})", output.status)),
-        Err(error) if error.kind() == ErrorKind::NotFound => missing("there is none on PATH".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            missing("there is none on PATH".to_owned())
+        }
         Err(error) => missing(format!("it cannot be run: {error}")),
     }
 }
 
 fn missing(found: String) -> Finding {
-    let means = "no project can be initialised here: the step that needs git fails, and can be retried";
+    let means =
+        "no project can be initialised here: the step that needs git fails, and can be retried";
     Finding::broken(SUBJECT, found, means).advice("install git 2.32 or newer, or put it on PATH")
 }
 
 fn judge(line: &str) -> Finding {
     let version = line.trim().trim_start_matches("git version ").to_owned();
     match numbers(&version) {
-        Some(numbers) if numbers >= OLDEST => Finding::ok(SUBJECT, version, "new enough for every action"),
+        Some(numbers) if numbers >= OLDEST => {
+            Finding::ok(SUBJECT, version, "new enough for every action")
+        }
         Some(_) => {
             let means = "older than 2.32: it would read the settings of the person it runs as, and may act on them";
             Finding::broken(SUBJECT, version, means).advice("install git 2.32 or newer")

@@ -17,7 +17,9 @@ const PLENTY: u64 = 10 << 30;
 
 /// Looks at the space that is left where `path` is, or will be. `subject` is what the finding is named.
 pub fn free_space(subject: &str, path: &Path) -> Finding {
-    let Some(path) = nearest(path) else { return Finding::unknown(subject, "no folder above it can be read") };
+    let Some(path) = nearest(path) else {
+        return Finding::unknown(subject, "no folder above it can be read");
+    };
     match rustix::fs::statvfs(&path) {
         Ok(disk) => {
             let size = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
@@ -35,11 +37,16 @@ pub fn judge_space(subject: &str, free: u64, total: u64, files: Option<u64>) -> 
     const STOPS: &str = "on a full disk nothing accepted is lost, but nothing more is accepted and runs stand still";
     const ADVICE: &str = "free some space; runs go on by themselves then";
     match files {
-        Some(files) if files < 1000 => {
-            Finding::warn(subject, format!("{found}, but only {files} more files can be made"), STOPS).advice(ADVICE)
-        }
+        Some(files) if files < 1000 => Finding::warn(
+            subject,
+            format!("{found}, but only {files} more files can be made"),
+            STOPS,
+        )
+        .advice(ADVICE),
         _ if free < LITTLE => Finding::warn(subject, found, STOPS).advice(ADVICE),
-        _ if free < total / SHARE && free < PLENTY => Finding::note(subject, found, STOPS).advice(ADVICE),
+        _ if free < total / SHARE && free < PLENTY => {
+            Finding::note(subject, found, STOPS).advice(ADVICE)
+        }
         _ => Finding::ok(subject, found, "far from full"),
     }
 }

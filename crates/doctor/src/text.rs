@@ -34,18 +34,31 @@ pub fn time(time: Duration) -> String {
 
 /// `1 run`, `3 runs`.
 pub fn count(number: u64, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+    if number == 1 {
+        format!("1 {thing}")
+    } else {
+        format!("{number} {thing}s")
+    }
 }
 
 /// `1 run is`, `3 runs are`.
 pub fn are(number: u64, thing: &str) -> String {
-    format!("{} {}", count(number, thing), if number == 1 { "is" } else { "are" })
+    format!(
+        "{} {}",
+        count(number, thing),
+        if number == 1 { "is" } else { "are" }
+    )
 }
 
 /// `a, b, c and 4 more`.
 pub fn some(names: &[String]) -> String {
     const SHOWN: usize = 3;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(SHOWN)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -74,10 +87,16 @@ mod tests {
 
     #[test]
     fn lists_are_cut_short_and_verbs_agree() {
-        assert_eq!((are(1, "run"), are(2, "run")), ("1 run is".to_owned(), "2 runs are".to_owned()));
+        assert_eq!(
+            (are(1, "run"), are(2, "run")),
+            ("1 run is".to_owned(), "2 runs are".to_owned())
+        );
         let names = ["a", "b", "c", "d", "e"].map(str::to_owned);
         assert_eq!(some(&names[..3]), "a, b, c");
         assert_eq!(some(&names), "a, b, c and 2 more");
-        assert_eq!((count(1, "run"), count(0, "run")), ("1 run".to_owned(), "0 runs".to_owned()));
+        assert_eq!(
+            (count(1, "run"), count(0, "run")),
+            ("1 run".to_owned(), "0 runs".to_owned())
+        );
     }
 }

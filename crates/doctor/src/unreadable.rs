@@ -18,9 +18,17 @@ const LOOKED_AT: usize = 1000;
 pub async fn unreadable(store: &dyn Store) -> Result<Finding, StoreError> {
     let mut found = Vec::new();
     for status in [RunStatus::Queued, RunStatus::Running, RunStatus::Waiting] {
-        let filter = RunFilter { status: Some(status), limit: LOOKED_AT, oldest_first: true, ..RunFilter::default() };
+        let filter = RunFilter {
+            status: Some(status),
+            limit: LOOKED_AT,
+            oldest_first: true,
+            ..RunFilter::default()
+        };
         for run in store.runs(filter).await? {
-            found.extend(run.unreadable.map(|reason| format!("{} ({reason})", run.id)));
+            found.extend(
+                run.unreadable
+                    .map(|reason| format!("{} ({reason})", run.id)),
+            );
         }
     }
     if found.is_empty() {
@@ -30,7 +38,11 @@ pub async fn unreadable(store: &dyn Store) -> Result<Finding, StoreError> {
             "each can be claimed, shown and retried",
         ));
     }
-    let text = format!("{} cannot be read: {}", count(found.len() as u64, "run"), some(&found));
+    let text = format!(
+        "{} cannot be read: {}",
+        count(found.len() as u64, "run"),
+        some(&found)
+    );
     Ok(Finding::warn(SUBJECT, text, "they wait, and no other run is affected")
         .advice("upgrade surefoot if a newer one wrote them, restore their rows from a copy, or `surefoot cancel RUN`"))
 }

@@ -24,11 +24,20 @@ const LOOKED_AT: usize = 200;
 pub async fn waiting(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
     let (now, queues) = (store.now(), store.queues().await?);
     let mut findings = Vec::new();
-    let held_back = [oldest(store, RunStatus::Queued).await?, oldest(store, RunStatus::Waiting).await?].concat();
+    let held_back = [
+        oldest(store, RunStatus::Queued).await?,
+        oldest(store, RunStatus::Waiting).await?,
+    ]
+    .concat();
     findings.extend(due(&held_back, &queues, now));
     findings.extend(missing(&held_back, &store.workers().await?));
     findings.extend(asking(&held_back, now));
-    findings.extend(queues.iter().filter(|queue| queue.paused).filter_map(paused));
+    findings.extend(
+        queues
+            .iter()
+            .filter(|queue| queue.paused)
+            .filter_map(paused),
+    );
     if findings.is_empty() {
         let found = format!("no run has waited for longer than {}", time(WAITING_LONG));
         findings.push(Finding::ok(SUBJECT, found, "what is submitted starts"));
@@ -37,7 +46,14 @@ pub async fn waiting(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
 }
 
 async fn oldest(store: &dyn Store, status: RunStatus) -> Result<Vec<Run>, StoreError> {
-    store.runs(RunFilter { status: Some(status), limit: LOOKED_AT, oldest_first: true, ..RunFilter::default() }).await
+    store
+        .runs(RunFilter {
+            status: Some(status),
+            limit: LOOKED_AT,
+            oldest_first: true,
+            ..RunFilter::default()
+        })
+        .await
 }
 
 /// How long a worker could have had the run.
@@ -54,16 +70,27 @@ fn due(runs: &[Run], queues: &[QueueInfo], now: Timestamp) -> Vec<Finding> {
             late.entry(run.queue()).or_default().push(waited);
         }
     }
-    let open = |name: &str| !queues.iter().any(|queue| queue.name == name && queue.paused);
-    late.into_iter().filter(|(queue, _)| open(queue)).map(|(queue, waits)| late_queue(queue, &waits, queues)).collect()
+    let open = |name: &str| {
+        !queues
+            .iter()
+            .any(|queue| queue.name == name && queue.paused)
+    };
+    late.into_iter()
+        .filter(|(queue, _)| open(queue))
+        .map(|(queue, waits)| late_queue(queue, &waits, queues))
+        .collect()
 }
 
 fn late_queue(name: &str, waits: &[Duration], queues: &[QueueInfo]) -> Finding {
     let longest = waits.iter().max().copied().unwrap_or_default();
-    let full = queues.iter().find(|queue| queue.name == name).and_then(|queue| {
-        let limit = queue.limits.concurrency?;
-        (queue.running >= u64::from(limit)).then(|| format!("; its limit of {limit} at once is reached"))
-    });
+    let full = queues
+        .iter()
+        .find(|queue| queue.name == name)
+        .and_then(|queue| {
+            let limit = queue.limits.concurrency?;
+            (queue.running >= u64::from(limit))
+                .then(|| format!("; its limit of {limit} at once is reached"))
+        });
     let found = format!(
         "{} of queue {name} could have gone on for up to {}{}",
         count(waits.len() as u64, "run"),
@@ -80,8 +107,16 @@ fn late_queue(name: &str, waits: &[Duration], queues: &[QueueInfo]) -> Finding {
 
 /// Runs that no live worker may take, for it lacks what they require. They need not have waited for long to be told of.
 fn missing(runs: &[Run], workers: &[WorkerInfo]) -> Option<Finding> {
-    let able = |run: &&Run| workers.iter().any(|worker| run.requires.is_subset(&worker.resources));
-    let stuck = runs.iter().filter(|run| !run.requires.is_empty()).filter(|run| !able(run)).collect::<Vec<_>>();
+    let able = |run: &&Run| {
+        workers
+            .iter()
+            .any(|worker| run.requires.is_subset(&worker.resources))
+    };
+    let stuck = runs
+        .iter()
+        .filter(|run| !run.requires.is_empty())
+        .filter(|run| !able(run))
+        .collect::<Vec<_>>();
     let resources: BTreeSet<&String> = stuck.iter().flat_map(|run| &run.requires).collect();
     if stuck.is_empty() || workers.is_empty() {
         return None;
@@ -89,25 +124,38 @@ fn missing(runs: &[Run], workers: &[WorkerInfo]) -> Option<Finding> {
     let resources = resources.into_iter().cloned().collect::<Vec<_>>();
     let found = format!(
         "{} for a worker that has what {} requires, and none lives: {}",
-        if stuck.len() == 1 { "1 run waits".to_owned() } else { format!("{} runs wait", stuck.len()) },
+        if stuck.len() == 1 {
+            "1 run waits".to_owned()
+        } else {
+            format!("{} runs wait", stuck.len())
+        },
         if stuck.len() == 1 { "it" } else { "each" },
         some(&resources)
     );
     let means = "nothing is lost; they move when such a worker starts";
-    Some(
-        Finding::warn(SUBJECT, found, means)
-            .advice("start a worker on the host that has it; `surefoot show RUN` says what a run waits for"),
-    )
+    Some(Finding::warn(SUBJECT, found, means).advice(
+        "start a worker on the host that has it; `surefoot show RUN` says what a run waits for",
+    ))
 }
 
 /// Runs that wait for a person.
 fn asking(runs: &[Run], now: Timestamp) -> Option<Finding> {
-    let asking = runs.iter().filter(|run| run.asks().is_some()).collect::<Vec<_>>();
+    let asking = runs
+        .iter()
+        .filter(|run| run.asks().is_some())
+        .collect::<Vec<_>>();
     let longest = asking.iter().map(|run| now.since(run.created_at)).max()?;
-    let names = asking.iter().map(|run| run.key.clone().unwrap_or_else(|| run.id.to_string())).collect::<Vec<_>>();
+    let names = asking
+        .iter()
+        .map(|run| run.key.clone().unwrap_or_else(|| run.id.to_string()))
+        .collect::<Vec<_>>();
     let found = format!(
         "{} for a person's answer, submitted up to {} ago: {}",
-        if asking.len() == 1 { "1 run waits".to_owned() } else { format!("{} runs wait", asking.len()) },
+        if asking.len() == 1 {
+            "1 run waits".to_owned()
+        } else {
+            format!("{} runs wait", asking.len())
+        },
         time(longest),
         some(&names)
     );
@@ -121,7 +169,11 @@ fn asking(runs: &[Run], now: Timestamp) -> Option<Finding> {
 fn paused(queue: &QueueInfo) -> Option<Finding> {
     let held = queue.queued + queue.waiting;
     (held > 0).then(|| {
-        let found = format!("queue {} is paused, with {} held back", queue.name, count(held, "run"));
+        let found = format!(
+            "queue {} is paused, with {} held back",
+            queue.name,
+            count(held, "run")
+        );
         Finding::note(
             SUBJECT,
             found,

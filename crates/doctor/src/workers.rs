@@ -24,7 +24,10 @@ pub async fn workers(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
     if workers.is_empty() {
         return Ok(vec![nobody(unfinished(store).await?)]);
     }
-    let mut findings = workers.iter().map(|worker| alive(worker, now)).collect::<Vec<_>>();
+    let mut findings = workers
+        .iter()
+        .map(|worker| alive(worker, now))
+        .collect::<Vec<_>>();
     findings.extend(versions(&workers));
     Ok(findings)
 }
@@ -63,16 +66,23 @@ fn alive(worker: &WorkerInfo, now: Timestamp) -> Finding {
     );
     if silence > lease * 2 / 3 {
         let means = "its heartbeats are late: when the lease runs out, others take its runs and its writes are refused";
-        return Finding::warn("worker", found, means)
-            .advice("see whether it is frozen, starved of processor time, or cut off from the store");
+        return Finding::warn("worker", found, means).advice(
+            "see whether it is frozen, starved of processor time, or cut off from the store",
+        );
     }
-    let means = format!("should it die, others know within {} and carry its runs on", time(lease));
+    let means = format!(
+        "should it die, others know within {} and carry its runs on",
+        time(lease)
+    );
     Finding::ok("worker", found, means)
 }
 
 /// Workers of several versions live together during a deploy, and should not for long.
 fn versions(workers: &[WorkerInfo]) -> Option<Finding> {
-    let versions = workers.iter().map(|worker| worker.version.clone()).collect::<BTreeSet<_>>();
+    let versions = workers
+        .iter()
+        .map(|worker| worker.version.clone())
+        .collect::<BTreeSet<_>>();
     (versions.len() > 1).then(|| {
         let list = versions.into_iter().collect::<Vec<_>>();
         Finding::note(
@@ -92,7 +102,11 @@ pub async fn orphans(store: &dyn Store) -> Result<Finding, StoreError> {
     const SUBJECT: &str = "sweep";
     let first = orphaned(store).await?;
     if first.is_empty() {
-        return Ok(Finding::ok(SUBJECT, "no run is held by a dead worker", "nothing is orphaned"));
+        return Ok(Finding::ok(
+            SUBJECT,
+            "no run is held by a dead worker",
+            "nothing is orphaned",
+        ));
     }
     if store.workers().await?.is_empty() {
         return Ok(Finding::note(
@@ -103,12 +117,22 @@ pub async fn orphans(store: &dyn Store) -> Result<Finding, StoreError> {
         .advice("start one with `surefoot worker`"));
     }
     tokio::time::sleep(SWEEP).await;
-    let seen = first.iter().map(|run| (run.id, run.head.epoch)).collect::<BTreeSet<(RunId, u64)>>();
+    let seen = first
+        .iter()
+        .map(|run| (run.id, run.head.epoch))
+        .collect::<BTreeSet<(RunId, u64)>>();
     let mut left = orphaned(store).await?;
     left.retain(|run| seen.contains(&(run.id, run.head.epoch)));
     if left.is_empty() {
-        let found = format!("{} just now taken from a dead worker", runs_are(first.len()));
-        return Ok(Finding::ok(SUBJECT, found, "recovery works here: that was one"));
+        let found = format!(
+            "{} just now taken from a dead worker",
+            runs_are(first.len())
+        );
+        return Ok(Finding::ok(
+            SUBJECT,
+            found,
+            "recovery works here: that was one",
+        ));
     }
     Ok(Finding::broken(
         SUBJECT,
@@ -120,12 +144,28 @@ pub async fn orphans(store: &dyn Store) -> Result<Finding, StoreError> {
 
 /// Running runs whose worker's lease has ended.
 async fn orphaned(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
-    let filter =
-        RunFilter { status: Some(RunStatus::Running), limit: MANY, oldest_first: true, ..RunFilter::default() };
+    let filter = RunFilter {
+        status: Some(RunStatus::Running),
+        limit: MANY,
+        oldest_first: true,
+        ..RunFilter::default()
+    };
     // In this order: a worker that comes to life in between is in the second.
     let runs = store.runs(filter).await?;
-    let alive = store.workers().await?.into_iter().map(|worker| worker.id).collect::<BTreeSet<WorkerId>>();
-    Ok(runs.into_iter().filter(|run| run.head.worker.is_some_and(|worker| !alive.contains(&worker))).collect())
+    let alive = store
+        .workers()
+        .await?
+        .into_iter()
+        .map(|worker| worker.id)
+        .collect::<BTreeSet<WorkerId>>();
+    Ok(runs
+        .into_iter()
+        .filter(|run| {
+            run.head
+                .worker
+                .is_some_and(|worker| !alive.contains(&worker))
+        })
+        .collect())
 }
 
 fn runs_are(number: usize) -> String {
@@ -134,5 +174,10 @@ fn runs_are(number: usize) -> String {
 }
 
 fn ids(runs: &[Run]) -> String {
-    some(&runs.iter().map(|run| run.key.clone().unwrap_or_else(|| run.id.to_string())).collect::<Vec<_>>())
+    some(
+        &runs
+            .iter()
+            .map(|run| run.key.clone().unwrap_or_else(|| run.id.to_string()))
+            .collect::<Vec<_>>(),
+    )
 }

@@ -34,7 +34,11 @@ impl FromStr for AddressRange {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        if text == "private" { Ok(Self::Private) } else { text.parse().map(Self::Network) }
+        if text == "private" {
+            Ok(Self::Private)
+        } else {
+            text.parse().map(Self::Network)
+        }
     }
 }
 
@@ -94,8 +98,13 @@ impl AddressPolicy {
     /// When it has none, or one that is denied.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, AddressError> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let unknown = |reason: String| AddressError::Unknown { host: host.to_owned(), reason };
-        let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(error.to_string()))?;
+        let unknown = |reason: String| AddressError::Unknown {
+            host: host.to_owned(),
+            reason,
+        };
+        let found = tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|error| unknown(error.to_string()))?;
         let found: Vec<SocketAddr> = found.collect();
         if found.is_empty() {
             return Err(unknown("it has no address".to_owned()));
@@ -113,10 +122,17 @@ impl AddressPolicy {
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), AddressError> {
         // An IPv6 address that leads to an IPv4 one is denied with it.
         let led_to = carried(address).map(IpAddr::V4);
-        if [Some(address.to_canonical()), led_to].into_iter().flatten().all(|address| self.allows(address)) {
+        if [Some(address.to_canonical()), led_to]
+            .into_iter()
+            .flatten()
+            .all(|address| self.allows(address))
+        {
             return Ok(());
         }
-        Err(AddressError::Denied { host: host.to_owned(), address: address.to_canonical() })
+        Err(AddressError::Denied {
+            host: host.to_owned(),
+            address: address.to_canonical(),
+        })
     }
 
     fn allows(&self, address: IpAddr) -> bool {
@@ -135,7 +151,10 @@ fn is_metadata(address: IpAddr) -> bool {
         }
         // Amazon; Google.
         IpAddr::V6(six) => {
-            let others = [[0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]];
+            let others = [
+                [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+                [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
+            ];
             six.is_unicast_link_local() || others.contains(&six.segments())
         }
     }
@@ -143,7 +162,9 @@ fn is_metadata(address: IpAddr) -> bool {
 
 /// The IPv4 address to which an IPv6 one leads: mapped, compatible, by NAT64 or by 6to4.
 fn carried(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(six) = address.to_canonical() else { return None };
+    let IpAddr::V6(six) = address.to_canonical() else {
+        return None;
+    };
     let [a, b, c, ..] = six.segments();
     let [.., w, x, y, z] = six.octets();
     let last = Ipv4Addr::new(w, x, y, z);
@@ -218,17 +239,33 @@ mod tests {
         let denied = "169.254.169.254 169.254.0.1 fe80::1 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe \
             2002:a9fe:a9fe:: ::169.254.169.254 100.100.100.200 168.63.129.16 fd00:ec2::254";
         for address in denied.split_whitespace() {
-            assert!(policy.check("h", address.parse().unwrap()).is_err(), "{address}");
+            assert!(
+                policy.check("h", address.parse().unwrap()).is_err(),
+                "{address}"
+            );
         }
-        for address in "127.0.0.1 ::1 10.0.0.1 192.168.1.1 8.8.8.8 2606:4700::1111".split_whitespace() {
-            assert!(policy.check("h", address.parse().unwrap()).is_ok(), "{address}");
+        for address in
+            "127.0.0.1 ::1 10.0.0.1 192.168.1.1 8.8.8.8 2606:4700::1111".split_whitespace()
+        {
+            assert!(
+                policy.check("h", address.parse().unwrap()).is_ok(),
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn allow_is_stronger_than_deny() {
-        let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<AddressRange>>();
-        let policy = AddressPolicy { allow: ranges(&["10.1.0.0/16", "169.254.169.254"]), deny: ranges(&["private"]) };
+        let ranges = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<AddressRange>>()
+        };
+        let policy = AddressPolicy {
+            allow: ranges(&["10.1.0.0/16", "169.254.169.254"]),
+            deny: ranges(&["private"]),
+        };
         let check = |address: &str| policy.check("h", address.parse().unwrap()).is_ok();
         assert!(check("10.1.2.3") && check("169.254.169.254") && check("8.8.8.8"));
         assert!(!check("10.2.0.1") && !check("127.0.0.1") && !check("169.254.169.253"));
@@ -238,14 +275,27 @@ mod tests {
     #[tokio::test]
     async fn however_an_address_is_written_it_is_checked() {
         let policy = AddressPolicy::default().public_only();
-        for host in
-            ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "10.0.0.1", "169.254.169.254", "2130706433", "0x7f.1"]
-        {
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "[::1]",
+            "0.0.0.0",
+            "10.0.0.1",
+            "169.254.169.254",
+            "2130706433",
+            "0x7f.1",
+        ] {
             let error = policy.resolve(host, 80).await.unwrap_err().to_string();
-            assert!(error.contains("is denied") || error.contains("cannot find"), "{host}: {error}");
+            assert!(
+                error.contains("is denied") || error.contains("cannot find"),
+                "{host}: {error}"
+            );
         }
         let all = AddressPolicy::default();
-        assert_eq!(all.resolve("127.0.0.1", 80).await.unwrap(), ["127.0.0.1:80".parse().unwrap()]);
+        assert_eq!(
+            all.resolve("127.0.0.1", 80).await.unwrap(),
+            ["127.0.0.1:80".parse().unwrap()]
+        );
         assert!(!all.resolve("localhost", 80).await.unwrap().is_empty());
     }
 }

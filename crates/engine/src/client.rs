@@ -18,7 +18,9 @@ use crate::store::{Hints, Submission, Submitted};
 use crate::waiting::{Waiting, waiting};
 use crate::worker::{Opening, Shared, drive, open};
 use crate::workflow::{ParameterError, secret_texts, without_secrets};
-use crate::{Event, Run, RunId, SealError, Secret, SecretKeys, Store, StoreError, Timestamp, Workflow};
+use crate::{
+    Event, Run, RunId, SealError, Secret, SecretKeys, Store, StoreError, Timestamp, Workflow,
+};
 
 /// Submits runs to a store and follows them. Cheap to clone.
 #[derive(Clone)]
@@ -84,7 +86,9 @@ pub enum SubmitError {
     #[error("the workflow has secret parameters: {0}")]
     Sealing(SealError),
     /// A secret parameter is in a text that everyone reads.
-    #[error("the {place} holds a secret parameter, and everyone can read it: make it of something else")]
+    #[error(
+        "the {place} holds a secret parameter, and everyone can read it: make it of something else"
+    )]
     Secret {
         /// `key`, `concurrency key` or the field `unique` of the workflow.
         place: &'static str,
@@ -95,7 +99,11 @@ pub enum SubmitError {
 }
 
 fn listed(errors: &[ParameterError]) -> String {
-    errors.iter().map(ParameterError::to_string).collect::<Vec<_>>().join("; ")
+    errors
+        .iter()
+        .map(ParameterError::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl Submit {
@@ -159,18 +167,38 @@ impl Submit {
     }
 
     /// The run as it will be queued, and its parameters as handlers see them. They are checked here, and secret ones encrypted.
-    fn queued(mut self, now: Timestamp, keys: Option<&SecretKeys>) -> Result<(Run, Value), SubmitError> {
+    fn queued(
+        mut self,
+        now: Timestamp,
+        keys: Option<&SecretKeys>,
+    ) -> Result<(Run, Value), SubmitError> {
         let parameters = std::mem::take(&mut self.parameters);
-        let parameters = self.workflow.check_parameters(parameters).map_err(SubmitError::Parameters)?;
-        let scope = Scope { parameters, ..Scope::default() };
-        let unique = self.workflow.unique().map(|unique| expression::render(unique, &scope)).transpose()?;
+        let parameters = self
+            .workflow
+            .check_parameters(parameters)
+            .map_err(SubmitError::Parameters)?;
+        let scope = Scope {
+            parameters,
+            ..Scope::default()
+        };
+        let unique = self
+            .workflow
+            .unique()
+            .map(|unique| expression::render(unique, &scope))
+            .transpose()?;
         let mut requires = required(&self.workflow, &scope)?;
         requires.append(&mut self.requires);
         if self.workflow.has_secret_parameters() {
             self.refuse_secrets(&scope.parameters, unique.as_deref(), &requires)?;
         }
         let available_at = self.at.filter(|at| *at > now).unwrap_or(now);
-        let mut run = Run::new(RunId::at(now), self.workflow, scope.parameters.clone(), now, available_at);
+        let mut run = Run::new(
+            RunId::at(now),
+            self.workflow,
+            scope.parameters.clone(),
+            now,
+            available_at,
+        );
         run.key = self.key;
         run.unique = unique;
         run.priority = self.priority;
@@ -192,32 +220,60 @@ impl Submit {
         let schema = self.workflow.parameters();
         let secrets = secret_texts(schema, parameters);
         let mask = Mask::default();
-        secrets.iter().try_for_each(|secret| mask.add(secret)).map_err(|error| {
-            let message = format!("secret parameters: {error}");
-            SubmitError::Parameters(vec![ParameterError { parameter: "(all)".to_owned(), message }])
-        })?;
+        secrets
+            .iter()
+            .try_for_each(|secret| mask.add(secret))
+            .map_err(|error| {
+                let message = format!("secret parameters: {error}");
+                SubmitError::Parameters(vec![ParameterError {
+                    parameter: "(all)".to_owned(),
+                    message,
+                }])
+            })?;
         let holds = |text: Option<&str>| {
             let is_in = |secret: &Secret| text.is_some_and(|text| text.contains(secret.expose()));
-            secrets.iter().any(|secret| secret.expose().len() >= SHORTEST_MASKED && is_in(secret))
+            secrets
+                .iter()
+                .any(|secret| secret.expose().len() >= SHORTEST_MASKED && is_in(secret))
         };
-        let shown = Scope { parameters: without_secrets(schema, parameters), ..Scope::default() };
-        let shown = self.workflow.unique().and_then(|template| expression::render(template, &shown).ok());
+        let shown = Scope {
+            parameters: without_secrets(schema, parameters),
+            ..Scope::default()
+        };
+        let shown = self
+            .workflow
+            .unique()
+            .and_then(|template| expression::render(template, &shown).ok());
         let places = [
             ("key", holds(self.key.as_deref())),
             ("concurrency key", holds(self.concurrency_key.as_deref())),
-            ("field `requires` of the workflow", requires.iter().any(|resource| holds(Some(resource)))),
+            (
+                "field `requires` of the workflow",
+                requires.iter().any(|resource| holds(Some(resource))),
+            ),
             // However short the secret is, and whatever became of it.
-            ("field `unique` of the workflow", unique != shown.as_deref() || holds(unique)),
+            (
+                "field `unique` of the workflow",
+                unique != shown.as_deref() || holds(unique),
+            ),
         ];
-        let place = places.into_iter().find(|(_, holds)| *holds).map(|(place, _)| place);
+        let place = places
+            .into_iter()
+            .find(|(_, holds)| *holds)
+            .map(|(place, _)| place);
         place.map_or(Ok(()), |place| Err(SubmitError::Secret { place }))
     }
 }
 
 /// The resources that a workflow requires with these parameters. An expression may give nothing: then there is none.
 fn required(workflow: &Workflow, scope: &Scope) -> Result<BTreeSet<String>, SubmitError> {
-    let names = workflow.requires().iter().map(|template| expression::render(template, scope));
-    let mut names = names.collect::<Result<BTreeSet<_>, _>>().map_err(SubmitError::Requires)?;
+    let names = workflow
+        .requires()
+        .iter()
+        .map(|template| expression::render(template, scope));
+    let mut names = names
+        .collect::<Result<BTreeSet<_>, _>>()
+        .map_err(SubmitError::Requires)?;
     names.remove("");
     Ok(names)
 }
@@ -225,7 +281,11 @@ fn required(workflow: &Workflow, scope: &Scope) -> Result<BTreeSet<String>, Subm
 impl Client {
     /// A client without a worker: its submissions wait in the store for one.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, local: None, keys: None }
+        Self {
+            store,
+            local: None,
+            keys: None,
+        }
     }
 
     /// Encrypts secret parameters with these keys. Without any, a run with secret parameters is refused.
@@ -235,7 +295,11 @@ impl Client {
     }
 
     pub(crate) fn local(worker: Arc<Shared>) -> Self {
-        Self { store: worker.store.clone(), keys: worker.options.keys.clone(), local: Some(worker) }
+        Self {
+            store: worker.store.clone(),
+            keys: worker.options.keys.clone(),
+            local: Some(worker),
+        }
     }
 
     /// The store.
@@ -262,7 +326,14 @@ impl Client {
         let (run, parameters) = submit.queued(now, self.keys.as_ref())?;
         let submitted = match &self.local {
             Some(worker) => submit_here(worker, run.clone(), &parameters, now).await?,
-            None => self.store.submit(Submission { queued: first_commit(run.clone(), now), started: None }).await?,
+            None => {
+                self.store
+                    .submit(Submission {
+                        queued: first_commit(run.clone(), now),
+                        started: None,
+                    })
+                    .await?
+            }
         };
         resolve(run, submitted, |other| {
             open_parameters(other, self.keys.as_ref()).is_ok_and(|others| others == parameters)
@@ -316,8 +387,19 @@ impl Client {
 
     /// Follows a run's history from after event number `after` (0: from the first) to its end.
     pub fn watch(&self, id: RunId, after: u64) -> Watch {
-        let (hints, store, page) = (self.store.hints(), self.store.clone(), Vec::new().into_iter());
-        Watch { hints, store, run: id, after, page, look: None }
+        let (hints, store, page) = (
+            self.store.hints(),
+            self.store.clone(),
+            Vec::new().into_iter(),
+        );
+        Watch {
+            hints,
+            store,
+            run: id,
+            after,
+            page,
+            look: None,
+        }
     }
 
     /// Cancels a run; see [`Edit::request_cancel`]. A run that a worker holds ends a moment later.
@@ -365,9 +447,15 @@ fn first_commit(run: Run, now: Timestamp) -> (Run, Transition) {
 }
 
 /// The run as it is when this process's worker takes it at once: claimed, and its first step running.
-fn started(run: Run, parameters: &Value, now: Timestamp, worker: &Shared) -> Option<(Run, Transition)> {
+fn started(
+    run: Run,
+    parameters: &Value,
+    now: Timestamp,
+    worker: &Shared,
+) -> Option<(Run, Transition)> {
     let due = run.head.available_at.is_some_and(|at| at <= now);
-    let able = run.plan.is_known_by(&worker.actions) && run.requires.is_subset(&worker.options.resources);
+    let able =
+        run.plan.is_known_by(&worker.actions) && run.requires.is_subset(&worker.options.resources);
     if !able || !due || worker.draining.is_cancelled() {
         return None;
     }
@@ -387,10 +475,18 @@ async fn submit_here(
     now: Timestamp,
 ) -> Result<Submitted, StoreError> {
     let permit = worker.places.of(&run.plan).try_acquire_owned().ok();
-    let direct = permit.is_some().then(|| started(run.clone(), parameters, now, worker)).flatten();
+    let direct = permit
+        .is_some()
+        .then(|| started(run.clone(), parameters, now, worker))
+        .flatten();
     let leased = direct.as_ref().map(|(run, _)| run.clone());
-    let submission = Submission { queued: first_commit(run, now), started: direct };
-    let Some(leased) = leased else { return worker.store.submit(submission).await };
+    let submission = Submission {
+        queued: first_commit(run, now),
+        started: direct,
+    };
+    let Some(leased) = leased else {
+        return worker.store.submit(submission).await;
+    };
     let (answer, answered) = oneshot::channel();
     let task = worker.clone();
     // Held before it is sent: should the answer get lost, the dispatcher can tell it from a run that nobody drives.
@@ -418,22 +514,45 @@ async fn submit_here(
             Box::pin(drive(task, leased, held, permit.into())).await;
         }
     });
-    answered.await.map_err(|_| StoreError::Unavailable("the worker stopped before the run was submitted".to_owned()))?
+    answered.await.map_err(|_| {
+        StoreError::Unavailable("the worker stopped before the run was submitted".to_owned())
+    })?
 }
 
 /// The same request again gives the same run; another request for what is taken is refused.
-fn resolve(run: Run, submitted: Submitted, same: impl Fn(&Run) -> bool) -> Result<SubmittedRun, SubmitError> {
+fn resolve(
+    run: Run,
+    submitted: Submitted,
+    same: impl Fn(&Run) -> bool,
+) -> Result<SubmittedRun, SubmitError> {
     if let Submitted::SameKey(other) | Submitted::SameUnique(other) = &submitted {
         other.check_readable()?;
     }
     match submitted {
-        Submitted::Queued | Submitted::Started => Ok(SubmittedRun { run, existing: false }),
-        Submitted::SameKey(other) if same(&other) => Ok(SubmittedRun { run: *other, existing: true }),
-        Submitted::SameUnique(other) if same(&other) && (run.key.is_none() || run.key == other.key) => {
-            Ok(SubmittedRun { run: *other, existing: true })
+        Submitted::Queued | Submitted::Started => Ok(SubmittedRun {
+            run,
+            existing: false,
+        }),
+        Submitted::SameKey(other) if same(&other) => Ok(SubmittedRun {
+            run: *other,
+            existing: true,
+        }),
+        Submitted::SameUnique(other)
+            if same(&other) && (run.key.is_none() || run.key == other.key) =>
+        {
+            Ok(SubmittedRun {
+                run: *other,
+                existing: true,
+            })
         }
-        Submitted::SameKey(other) => Err(SubmitError::KeyConflict { key: run.key.unwrap_or_default(), run: other }),
-        Submitted::SameUnique(other) => Err(SubmitError::Taken { unique: run.unique.unwrap_or_default(), run: other }),
+        Submitted::SameKey(other) => Err(SubmitError::KeyConflict {
+            key: run.key.unwrap_or_default(),
+            run: other,
+        }),
+        Submitted::SameUnique(other) => Err(SubmitError::Taken {
+            unique: run.unique.unwrap_or_default(),
+            run: other,
+        }),
     }
 }
 
@@ -484,7 +603,9 @@ impl Watch {
             if self.look.is_none() {
                 self.hints.any.mark_unchanged();
             }
-            let look = self.look.get_or_insert_with(|| Box::pin(look(self.store.clone(), self.run, self.after)));
+            let look = self
+                .look
+                .get_or_insert_with(|| Box::pin(look(self.store.clone(), self.run, self.after)));
             let looked = look.await;
             self.look = None;
             let (ended, events) = looked?;
@@ -499,10 +620,17 @@ impl Watch {
     }
 }
 
-async fn look(store: Arc<dyn Store>, run: RunId, after: u64) -> Result<(bool, Vec<Event>), StoreError> {
+async fn look(
+    store: Arc<dyn Store>,
+    run: RunId,
+    after: u64,
+) -> Result<(bool, Vec<Event>), StoreError> {
     // The status first: events that are written after it is read are seen in the next round.
     let now = store.run(run).await?.ok_or(StoreError::NoRun(run))?;
-    Ok((now.head.status.is_ended(), store.events(run, after, PAGE).await?))
+    Ok((
+        now.head.status.is_ended(),
+        store.events(run, after, PAGE).await?,
+    ))
 }
 
 impl std::fmt::Debug for Watch {

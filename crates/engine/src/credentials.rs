@@ -51,7 +51,9 @@ pub struct NoCredentials;
 
 impl CredentialSource for NoCredentials {
     fn get(&self, name: &str) -> Result<Secret, CredentialError> {
-        Err(CredentialError(format!("no credential `{name}`: this program was given no source of credentials")))
+        Err(CredentialError(format!(
+            "no credential `{name}`: this program was given no source of credentials"
+        )))
     }
 }
 

@@ -11,7 +11,9 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let bad = || format!("`{text}` is not a duration such as 500ms, 2m, 1h 30m or 30d");
     let span: Span = text.parse().map_err(|_| bad())?;
-    let signed = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| bad())?;
+    let signed = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| bad())?;
     Duration::try_from(signed).map_err(|_| bad())
 }
 
@@ -29,7 +31,8 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        let check = |text: &str, expect: Duration| assert_eq!(parse_duration(text), Ok(expect), "{text}");
+        let check =
+            |text: &str, expect: Duration| assert_eq!(parse_duration(text), Ok(expect), "{text}");
         check("500ms", Duration::from_millis(500));
         check("2m", Duration::from_secs(120));
         check("1h 30m", Duration::from_secs(5400));
@@ -48,7 +51,11 @@ mod tests {
     fn writes_what_it_reads() {
         for text in ["500ms", "2m", "1h 30m", "0s", "90d"] {
             let duration = parse_duration(text).unwrap();
-            assert_eq!(parse_duration(&format_duration(duration)), Ok(duration), "{text}");
+            assert_eq!(
+                parse_duration(&format_duration(duration)),
+                Ok(duration),
+                "{text}"
+            );
         }
     }
 }

@@ -34,15 +34,29 @@ pub struct Event {
 
 impl NewEvent {
     pub(crate) fn run(kind: &str, data: Value) -> Self {
-        Self { kind: kind.to_owned(), step: None, data }
+        Self {
+            kind: kind.to_owned(),
+            step: None,
+            data,
+        }
     }
 
     pub(crate) fn step(kind: &str, step: &str, data: Value) -> Self {
-        Self { kind: kind.to_owned(), step: Some(step.to_owned()), data }
+        Self {
+            kind: kind.to_owned(),
+            step: Some(step.to_owned()),
+            data,
+        }
     }
 
     /// The event as it stands in the history.
     pub fn at(self, seq: u64, at: Timestamp) -> Event {
-        Event { seq, at, kind: self.kind, step: self.step, data: self.data }
+        Event {
+            seq,
+            at,
+            kind: self.kind,
+            step: self.step,
+            data: self.data,
+        }
     }
 }

@@ -48,8 +48,12 @@ pub struct StepScope {
 impl Scope {
     /// The scope as MiniJinja sees it.
     fn value(&self) -> Result<minijinja::Value, ExpressionError> {
-        let through_json = serde_json::to_value(self).and_then(|json| minijinja::Value::deserialize(&json));
-        through_json.map_err(|error| ExpressionError { source_text: "(scope)".to_owned(), message: error.to_string() })
+        let through_json =
+            serde_json::to_value(self).and_then(|json| minijinja::Value::deserialize(&json));
+        through_json.map_err(|error| ExpressionError {
+            source_text: "(scope)".to_owned(),
+            message: error.to_string(),
+        })
     }
 }
 
@@ -102,7 +106,9 @@ fn render_to_text(text: &str, scope: &minijinja::Value) -> Result<String, Expres
             Segment::Literal(literal) => rendered.push_str(literal),
             Segment::Expression(expression) => {
                 let value = evaluate(expression, text, scope)?;
-                rendered.push_str(&conversions::to_text(&value).map_err(|error| failure(text, &error))?);
+                rendered.push_str(
+                    &conversions::to_text(&value).map_err(|error| failure(text, &error))?,
+                );
             }
         }
         if rendered.len() > MAX_VALUE_BYTES {
@@ -115,7 +121,12 @@ fn render_to_text(text: &str, scope: &minijinja::Value) -> Result<String, Expres
 /// The parts of a text that is within the limits.
 fn split(text: &str) -> Result<Vec<Segment<'_>>, ExpressionError> {
     check_text(text).map_err(|limit| beyond(text, &limit))?;
-    split_expressions(text).ok_or_else(|| wrong(text, "an expression has no end: close it with `}}`".to_owned()))
+    split_expressions(text).ok_or_else(|| {
+        wrong(
+            text,
+            "an expression has no end: close it with `}}`".to_owned(),
+        )
+    })
 }
 
 /// The value of a step's `if:`, which may be written with or without `${{ }}`.
@@ -139,7 +150,10 @@ pub(crate) fn mentions(value: &Value) -> bool {
 fn render_in(value: &Value, scope: &minijinja::Value) -> Result<Value, ExpressionError> {
     Ok(match value {
         Value::String(text) => render_text(text, scope)?,
-        Value::Array(items) => items.iter().map(|item| render_in(item, scope)).collect::<Result<_, _>>()?,
+        Value::Array(items) => items
+            .iter()
+            .map(|item| render_in(item, scope))
+            .collect::<Result<_, _>>()?,
         Value::Object(fields) => fields
             .iter()
             .map(|(name, field)| Ok((name.clone(), render_in(field, scope)?)))
@@ -159,17 +173,29 @@ fn render_text(text: &str, scope: &minijinja::Value) -> Result<Value, Expression
     language::to_json(&value).map_err(|error| failure(text, &error))
 }
 
-fn evaluate(expression: &str, text: &str, scope: &minijinja::Value) -> Result<minijinja::Value, ExpressionError> {
+fn evaluate(
+    expression: &str,
+    text: &str,
+    scope: &minijinja::Value,
+) -> Result<minijinja::Value, ExpressionError> {
     let source = translated(expression, text, scope)?.source;
-    let compiled = ENVIRONMENT.compile_expression(&source).map_err(|error| failure(text, &error))?;
-    let value = compiled.eval(scope.clone()).map_err(|error| failure(text, &error))?;
+    let compiled = ENVIRONMENT
+        .compile_expression(&source)
+        .map_err(|error| failure(text, &error))?;
+    let value = compiled
+        .eval(scope.clone())
+        .map_err(|error| failure(text, &error))?;
     if value.is_undefined() {
         return Err(wrong(text, "undefined value".to_owned()));
     }
     Ok(value)
 }
 
-fn translated(expression: &str, text: &str, names: &dyn Names) -> Result<Translated, ExpressionError> {
+fn translated(
+    expression: &str,
+    text: &str,
+    names: &dyn Names,
+) -> Result<Translated, ExpressionError> {
     check_condition(expression).map_err(|limit| beyond(text, &limit))?;
     translate(expression, names).map_err(|message| wrong(text, message))
 }
@@ -181,7 +207,11 @@ impl Names for minijinja::Value {
         for step in path {
             value = value.get_attr(step).ok()?;
         }
-        Some(value.get_attr(name).is_ok_and(|value| !value.is_undefined()))
+        Some(
+            value
+                .get_attr(name)
+                .is_ok_and(|value| !value.is_undefined()),
+        )
     }
 }
 
@@ -211,14 +241,20 @@ impl Names for KnownNames<'_> {
 }
 
 /// Every path that the expressions of `value` read, such as `steps.build.output`. What cannot be compiled is an error.
-pub(crate) fn references(value: &Value, names: &KnownNames<'_>) -> Result<BTreeSet<Path>, ExpressionError> {
+pub(crate) fn references(
+    value: &Value,
+    names: &KnownNames<'_>,
+) -> Result<BTreeSet<Path>, ExpressionError> {
     let mut paths = BTreeSet::new();
     collect(value, names, &mut paths)?;
     Ok(paths)
 }
 
 /// Every path that a step's `if:` reads.
-pub(crate) fn condition_references(condition: &str, names: &KnownNames<'_>) -> Result<BTreeSet<Path>, ExpressionError> {
+pub(crate) fn condition_references(
+    condition: &str,
+    names: &KnownNames<'_>,
+) -> Result<BTreeSet<Path>, ExpressionError> {
     expression_references(bare(condition), condition, names)
 }
 
@@ -228,11 +264,17 @@ fn expression_references(
     names: &KnownNames<'_>,
 ) -> Result<BTreeSet<Path>, ExpressionError> {
     let Translated { source, paths } = translated(expression, text, names)?;
-    ENVIRONMENT.compile_expression(&source).map_err(|error| failure(text, &error))?;
+    ENVIRONMENT
+        .compile_expression(&source)
+        .map_err(|error| failure(text, &error))?;
     Ok(paths)
 }
 
-fn collect(value: &Value, names: &KnownNames<'_>, paths: &mut BTreeSet<Path>) -> Result<(), ExpressionError> {
+fn collect(
+    value: &Value,
+    names: &KnownNames<'_>,
+    paths: &mut BTreeSet<Path>,
+) -> Result<(), ExpressionError> {
     match value {
         Value::String(text) if text.contains("${{") => {
             for segment in split(text)? {
@@ -242,19 +284,29 @@ fn collect(value: &Value, names: &KnownNames<'_>, paths: &mut BTreeSet<Path>) ->
             }
             Ok(())
         }
-        Value::Array(items) => items.iter().try_for_each(|item| collect(item, names, paths)),
-        Value::Object(fields) => fields.values().try_for_each(|field| collect(field, names, paths)),
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| collect(item, names, paths)),
+        Value::Object(fields) => fields
+            .values()
+            .try_for_each(|field| collect(field, names, paths)),
         _ => Ok(()),
     }
 }
 
 fn wrong(text: &str, message: String) -> ExpressionError {
-    ExpressionError { source_text: shortened(text), message }
+    ExpressionError {
+        source_text: shortened(text),
+        message,
+    }
 }
 
 /// A text that is refused for a limit. It may be very long: the message quotes its beginning.
 fn beyond(text: &str, limit: &LimitError) -> ExpressionError {
-    ExpressionError { source_text: shortened(text), message: limit.to_string() }
+    ExpressionError {
+        source_text: shortened(text),
+        message: limit.to_string(),
+    }
 }
 
 /// Characters of a text that a message quotes.
@@ -269,8 +321,13 @@ fn shortened(text: &str) -> String {
 
 fn failure(text: &str, error: &minijinja::Error) -> ExpressionError {
     let kind = error.kind().to_string();
-    let message = error.detail().map_or(kind.clone(), |detail| format!("{kind}: {detail}"));
-    ExpressionError { source_text: text.to_owned(), message }
+    let message = error
+        .detail()
+        .map_or(kind.clone(), |detail| format!("{kind}: {detail}"));
+    ExpressionError {
+        source_text: text.to_owned(),
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -280,7 +337,10 @@ mod tests {
     use super::*;
 
     fn scope() -> Scope {
-        let step = StepScope { status: "completed", output: json!({ "url": "file:///r", "count": 3 }) };
+        let step = StepScope {
+            status: "completed",
+            output: json!({ "url": "file:///r", "count": 3 }),
+        };
         Scope {
             parameters: json!({ "name": "shop", "gitops": false, "ports": [80, 443] }),
             steps: BTreeMap::from([("create".to_owned(), step)]),
@@ -291,37 +351,67 @@ mod tests {
     #[test]
     fn a_sole_expression_keeps_its_type_and_others_give_text() {
         let check = |text: &str, expect: Value| {
-            assert_eq!(render_value(&json!({ "at": [text] }), &scope()).unwrap(), json!({ "at": [expect] }), "{text}");
+            assert_eq!(
+                render_value(&json!({ "at": [text] }), &scope()).unwrap(),
+                json!({ "at": [expect] }),
+                "{text}"
+            );
         };
         check("${{ parameters.ports }}", json!([80, 443]));
         check("${{ steps.create.output.count }}", json!(3));
-        check("${{ parameters.name }}-${{ steps.create.output.count }}", json!("shop-3"));
+        check(
+            "${{ parameters.name }}-${{ steps.create.output.count }}",
+            json!("shop-3"),
+        );
         check("${{ parameters.name | upper }}", json!("SHOP"));
-        check("echo ${#name} ${{ parameters.name }}", json!("echo ${#name} shop"));
-        check("$HOME ${NAME} {{ not_ours }} {% nor_this %}", json!("$HOME ${NAME} {{ not_ours }} {% nor_this %}"));
+        check(
+            "echo ${#name} ${{ parameters.name }}",
+            json!("echo ${#name} shop"),
+        );
+        check(
+            "$HOME ${NAME} {{ not_ours }} {% nor_this %}",
+            json!("$HOME ${NAME} {{ not_ours }} {% nor_this %}"),
+        );
     }
 
     #[test]
     fn conditions_go_with_and_without_braces() {
-        let check = |text: &str, expect: bool| assert_eq!(truthy(text, &scope()).unwrap(), expect, "{text}");
+        let check = |text: &str, expect: bool| {
+            assert_eq!(truthy(text, &scope()).unwrap(), expect, "{text}")
+        };
         check("parameters.name == 'shop'", true);
         check("${{ parameters.gitops }}", false);
-        check("not parameters.gitops and steps.create.status == 'completed'", true);
+        check(
+            "not parameters.gitops and steps.create.status == 'completed'",
+            true,
+        );
     }
 
     #[test]
     fn what_is_undefined_is_an_error_that_shows_the_text() {
-        let error = render_value(&json!("${{ parameters.nmae }}"), &scope()).unwrap_err().to_string();
-        assert!(error.contains("undefined") && error.contains("parameters.nmae"), "{error}");
+        let error = render_value(&json!("${{ parameters.nmae }}"), &scope())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("undefined") && error.contains("parameters.nmae"),
+            "{error}"
+        );
         assert!(render("x ${{ steps.gone.output }} y", &scope()).is_err());
     }
 
     #[test]
     fn references_name_what_is_read() {
-        let value = json!({ "a": "${{ parameters.name }}", "b": ["${{ steps.create.output.url }}"] });
+        let value =
+            json!({ "a": "${{ parameters.name }}", "b": ["${{ steps.create.output.url }}"] });
         let expect = ["parameters.name", "steps.create.output.url"].map(str::to_owned);
-        let names = KnownNames { parameters: None, steps: &BTreeSet::from(["create"]) };
-        let found = references(&value, &names).unwrap().into_iter().map(|path| path.join("."));
+        let names = KnownNames {
+            parameters: None,
+            steps: &BTreeSet::from(["create"]),
+        };
+        let found = references(&value, &names)
+            .unwrap()
+            .into_iter()
+            .map(|path| path.join("."));
         assert_eq!(found.collect::<BTreeSet<_>>(), BTreeSet::from(expect));
     }
 }

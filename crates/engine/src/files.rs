@@ -4,7 +4,10 @@
 //! wait or fill its memory. Every file is looked at, opened without blocking, looked at again, and read up to a limit. The
 //! functions still wait for the disk: call them through [`blocking`], which takes them off the runtime's threads.
 
-#![expect(clippy::disallowed_methods, reason = "this module is the one that opens files for the others")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this module is the one that opens files for the others"
+)]
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -83,7 +86,11 @@ pub fn read_text(path: &Path, links: Links, limit: u64) -> Result<String, FileEr
 /// [`FileError`] says what is there instead.
 pub fn open(path: &Path, links: Links) -> Result<(File, Metadata), FileError> {
     look(path, links)?;
-    let file = OpenOptions::new().read(true).custom_flags(flags(links)).open(path).map_err(replaced)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags(links))
+        .open(path)
+        .map_err(replaced)?;
     let metadata = file.metadata()?;
     regular(&metadata)?;
     Ok((file, metadata))
@@ -100,7 +107,12 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     }
     // The content stays until it is known to be a file.
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(mode).custom_flags(flags(Links::Refuse));
+    options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(mode)
+        .custom_flags(flags(Links::Refuse));
     let mut file = options.open(path).map_err(replaced)?;
     regular(&file.metadata()?)?;
     file.set_len(0)?;
@@ -120,15 +132,24 @@ pub fn read_argument(path: &Path, limit: u64) -> Result<String, FileError> {
 ///
 /// # Errors
 /// When the work panicked, or the runtime is shutting down.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
 }
 
 /// Reads up to a limit, however large the file says it is.
 fn read_up_to(file: File, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 > limit { Err(FileError::TooLarge(limit)) } else { Ok(content) }
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        Err(FileError::TooLarge(limit))
+    } else {
+        Ok(content)
+    }
 }
 
 /// To open a device may have effects: what is there is looked at first. It may be replaced meanwhile, so [`open`] looks again.
@@ -141,7 +162,11 @@ fn look(path: &Path, links: Links) -> Result<(), FileError> {
 
 fn flags(links: Links) -> i32 {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let flags = if links == Links::Refuse { flags | OFlags::NOFOLLOW } else { flags };
+    let flags = if links == Links::Refuse {
+        flags | OFlags::NOFOLLOW
+    } else {
+        flags
+    };
     flags.bits().cast_signed()
 }
 
@@ -167,7 +192,11 @@ fn replaced(error: io::Error) -> FileError {
 }
 
 fn size(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 20) { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+    if bytes.is_multiple_of(1 << 20) {
+        format!("{} MiB", bytes >> 20)
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
 }
 
 #[cfg(test)]
@@ -192,8 +221,14 @@ mod tests {
         std::fs::write(at("file"), "text").unwrap();
         symlink("/dev/zero", at("zero")).unwrap();
         symlink("file", at("link")).unwrap();
-        File::create(at("sparse")).unwrap().set_len(6 << 30).unwrap();
-        File::create(at("large")).unwrap().write_all(&vec![b'a'; LIMIT as usize + 1]).unwrap();
+        File::create(at("sparse"))
+            .unwrap()
+            .set_len(6 << 30)
+            .unwrap();
+        File::create(at("large"))
+            .unwrap()
+            .write_all(&vec![b'a'; LIMIT as usize + 1])
+            .unwrap();
         let expect = [
             ("pipe", "it is a named pipe, not a file"),
             ("socket", "it is a socket, not a file"),
@@ -203,7 +238,10 @@ mod tests {
             ("sparse", "it is larger than 1 MiB"),
             ("large", "it is larger than 1 MiB"),
         ];
-        let expect = expect.iter().map(|(name, expect)| (at(name), *expect)).collect();
+        let expect = expect
+            .iter()
+            .map(|(name, expect)| (at(name), *expect))
+            .collect();
         (folder, expect)
     }
 
@@ -211,16 +249,31 @@ mod tests {
     fn what_is_no_file_or_too_large_is_refused_without_reading_it() {
         let (folder, expect) = scene();
         for (path, expect) in expect {
-            assert_eq!(read(&path, Links::Refuse, LIMIT).unwrap_err().to_string(), expect, "{}", path.display());
+            assert_eq!(
+                read(&path, Links::Refuse, LIMIT).unwrap_err().to_string(),
+                expect,
+                "{}",
+                path.display()
+            );
         }
-        assert_eq!(read(&folder.path().join("file"), Links::Refuse, 4).unwrap(), b"text");
-        assert!(read(&folder.path().join("gone"), Links::Refuse, 4).unwrap_err().is_not_found());
+        assert_eq!(
+            read(&folder.path().join("file"), Links::Refuse, 4).unwrap(),
+            b"text"
+        );
+        assert!(
+            read(&folder.path().join("gone"), Links::Refuse, 4)
+                .unwrap_err()
+                .is_not_found()
+        );
     }
 
     #[test]
     fn a_link_that_a_person_put_is_followed_but_not_to_a_device() {
         let (folder, _) = scene();
-        assert_eq!(read_text(&folder.path().join("link"), Links::Follow, LIMIT).unwrap(), "text");
+        assert_eq!(
+            read_text(&folder.path().join("link"), Links::Follow, LIMIT).unwrap(),
+            "text"
+        );
         let zero = read(&folder.path().join("zero"), Links::Follow, LIMIT).unwrap_err();
         assert_eq!(zero.to_string(), "it is a device, not a file");
     }
@@ -228,21 +281,39 @@ mod tests {
     #[test]
     fn a_file_is_written_and_nothing_else_is() {
         let (folder, expect) = scene();
-        for (path, expect) in expect.iter().filter(|(_, expect)| expect.ends_with("not a file")) {
-            assert_eq!(write(path, b"x", 0o644).unwrap_err().to_string(), *expect, "{}", path.display());
+        for (path, expect) in expect
+            .iter()
+            .filter(|(_, expect)| expect.ends_with("not a file"))
+        {
+            assert_eq!(
+                write(path, b"x", 0o644).unwrap_err().to_string(),
+                *expect,
+                "{}",
+                path.display()
+            );
         }
         let file = folder.path().join("file");
         write(&file, b"x", 0o755).unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"x");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o755);
-        assert_eq!(std::fs::read(folder.path().join("large")).unwrap().len() as u64, LIMIT + 1);
+        assert_eq!(
+            std::fs::read(folder.path().join("large")).unwrap().len() as u64,
+            LIMIT + 1
+        );
     }
 
     #[test]
     fn a_pipe_that_took_the_place_of_a_file_is_found_out_when_it_is_open() {
         let (folder, _) = scene();
         let pipe = folder.path().join("pipe");
-        let opened = OpenOptions::new().read(true).custom_flags(flags(Links::Refuse)).open(&pipe).unwrap();
-        assert!(regular(&opened.metadata().unwrap()).is_err(), "it is opened without a writer, and refused");
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(Links::Refuse))
+            .open(&pipe)
+            .unwrap();
+        assert!(
+            regular(&opened.metadata().unwrap()).is_err(),
+            "it is opened without a writer, and refused"
+        );
     }
 }

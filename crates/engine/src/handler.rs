@@ -41,7 +41,10 @@ pub trait StepHandler: Send + Sync + 'static {
     ///
     /// A handler without an undo keeps what it made, and people read so.
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
-        Ok(Undone::Kept(format!("{} has no undo: what it made stays as it is", context.action())))
+        Ok(Undone::Kept(format!(
+            "{} has no undo: what it made stays as it is",
+            context.action()
+        )))
     }
 
     /// Checks a step's `with` when a workflow is read: values may still be expressions.
@@ -102,7 +105,10 @@ impl Output {
     /// When `value` cannot be written as JSON.
     pub fn new(value: impl Serialize) -> Result<Self, StepError> {
         let value = serde_json::to_value(value).map_err(StepError::fatal)?;
-        Ok(Self { value, ..Self::default() })
+        Ok(Self {
+            value,
+            ..Self::default()
+        })
     }
 
     /// No output.
@@ -113,7 +119,11 @@ impl Output {
     /// Publishes a record, in the commit that completes the step.
     #[must_use]
     pub fn record(mut self, kind: impl Into<String>, name: impl Into<String>, data: Value) -> Self {
-        self.records.push(RecordChange::Put { kind: kind.into(), name: name.into(), data });
+        self.records.push(RecordChange::Put {
+            kind: kind.into(),
+            name: name.into(),
+            data,
+        });
         self
     }
 
@@ -136,14 +146,19 @@ impl Output {
 impl Outcome {
     /// Checks what a store would refuse, so that the step fails by its own fault and says so.
     pub(crate) fn check(&self) -> Result<(), StepError> {
-        let check =
-            |what: &str, value: &Value| check_value(value).map_err(|limit| StepError::fatal(format!("{what} {limit}")));
+        let check = |what: &str, value: &Value| {
+            check_value(value).map_err(|limit| StepError::fatal(format!("{what} {limit}")))
+        };
         match self {
-            Self::Sleep { checkpoint, .. } | Self::Ask { checkpoint, .. } => check("the step's checkpoint", checkpoint),
+            Self::Sleep { checkpoint, .. } | Self::Ask { checkpoint, .. } => {
+                check("the step's checkpoint", checkpoint)
+            }
             Self::Completed(output) => {
                 check("the step's output", &output.value)?;
                 output.records.iter().try_for_each(|change| match change {
-                    RecordChange::Put { kind, name, data } => check(&format!("the {kind} record `{name}`"), data),
+                    RecordChange::Put { kind, name, data } => {
+                        check(&format!("the {kind} record `{name}`"), data)
+                    }
                     RecordChange::Remove { .. } => Ok(()),
                 })
             }
@@ -181,12 +196,20 @@ impl StepError {
     ///
     /// A shortage of this worker among the causes has the last word, as in every [`StepError`]: the step is deferred.
     pub fn fatal(error: impl Into<BoxError>) -> Self {
-        Self { fatal: true, ..Self::new(error.into()) }.unless_shortage()
+        Self {
+            fatal: true,
+            ..Self::new(error.into())
+        }
+        .unless_shortage()
     }
 
     /// The next attempt waits for at least `delay`.
     pub fn retry_after(error: impl Into<BoxError>, delay: Duration) -> Self {
-        Self { retry_after: Some(delay), ..Self::new(error.into()) }.unless_shortage()
+        Self {
+            retry_after: Some(delay),
+            ..Self::new(error.into())
+        }
+        .unless_shortage()
     }
 
     /// Nothing is wrong with the step, but something that it needs is unavailable for `delay`: the same attempt runs again
@@ -195,13 +218,20 @@ impl StepError {
     ///
     /// People read `reason` after "waiting for": `api.example.org: rate limit exceeded`.
     pub fn unavailable(reason: impl Into<BoxError>, delay: Duration) -> Self {
-        Self { unavailable: true, retry_after: Some(delay), ..Self::new(reason.into()) }
+        Self {
+            unavailable: true,
+            retry_after: Some(delay),
+            ..Self::new(reason.into())
+        }
     }
 
     /// This worker lacks a resource, such as processes or memory: the attempt is deferred, as [`Self::unavailable`] says, for
     /// a time that grows from one second to one minute.
     pub fn shortage(error: impl Into<BoxError>) -> Self {
-        Self { unavailable: true, ..Self::new(Box::new(Shortage(error.into()))) }
+        Self {
+            unavailable: true,
+            ..Self::new(Box::new(Shortage(error.into())))
+        }
     }
 
     /// The step needs a resource that this worker does not offer, see [`crate::WorkerOptions::resources`]. The run waits for
@@ -209,21 +239,37 @@ impl StepError {
     pub fn needs(resource: impl Into<String>) -> Self {
         let resource = resource.into();
         let error = format!("the step needs {resource}, which this worker lacks");
-        Self { needs: Some(resource), ..Self::new(error.into()) }
+        Self {
+            needs: Some(resource),
+            ..Self::new(error.into())
+        }
     }
 
     /// An error with its cause: `what` says what could not be done, and a shortage of the worker is recognised in `cause`.
     pub fn caused_by(what: impl Into<String>, cause: impl Into<BoxError>) -> Self {
-        Self::from(Caused { what: what.into(), cause: cause.into() })
+        Self::from(Caused {
+            what: what.into(),
+            cause: cause.into(),
+        })
     }
 
     fn new(error: BoxError) -> Self {
-        Self { error, fatal: false, retry_after: None, unavailable: false, needs: None }
+        Self {
+            error,
+            fatal: false,
+            retry_after: None,
+            unavailable: false,
+            needs: None,
+        }
     }
 
     /// The attempt is deferred when this worker is short of something, whatever the handler makes of it.
     fn unless_shortage(self) -> Self {
-        if shortage::is_cause_of(&*self.error) { Self::shortage(self.error) } else { self }
+        if shortage::is_cause_of(&*self.error) {
+            Self::shortage(self.error)
+        } else {
+            self
+        }
     }
 
     /// Returns whether the attempt is to be deferred, without being spent.
@@ -494,17 +540,24 @@ impl StepContext {
     /// Notes something for the next attempt. It is durable when this returns.
     pub async fn save_checkpoint(&self, checkpoint: impl Serialize) -> Result<(), StepError> {
         let checkpoint = serde_json::to_value(checkpoint).map_err(StepError::fatal)?;
-        check_value(&checkpoint).map_err(|limit| StepError::fatal(format!("the step's checkpoint {limit}")))?;
+        check_value(&checkpoint)
+            .map_err(|limit| StepError::fatal(format!("the step's checkpoint {limit}")))?;
         let (done, written) = oneshot::channel();
         let gone = |_| StepError::from("the run is no longer ours");
-        self.0.notes.send(Note { checkpoint, done }).await.map_err(|_| StepError::from("the run is no longer ours"))?;
+        self.0
+            .notes
+            .send(Note { checkpoint, done })
+            .await
+            .map_err(|_| StepError::from("the run is no longer ours"))?;
         written.await.map_err(gone)
     }
 
     /// Says how far the step is, in percent. Writing is coalesced: say it as often as it changes.
     pub fn progress(&self, percent: u8, message: impl Into<String>) {
         let message = message.into();
-        self.0.reports.say(|said| said.progress = Some((percent, Some(message))));
+        self.0
+            .reports
+            .say(|said| said.progress = Some((percent, Some(message))));
     }
 
     /// Adds a line to the run's log. Secrets are masked before it is written, as in all that a step gives: those of

@@ -150,13 +150,18 @@ mod tests {
     #[test]
     fn runs_sort_by_when_they_were_submitted() {
         let at = |millis: i64| Timestamp::from_micros(1_777_888_999_000_000 + millis * 1000);
-        let made: Vec<RunId> = (0..3).flat_map(|millis| (0..600).map(move |_| RunId::at(at(millis)))).collect();
+        let made: Vec<RunId> = (0..3)
+            .flat_map(|millis| (0..600).map(move |_| RunId::at(at(millis))))
+            .collect();
         assert!(made.is_sorted_by(|a, b| a < b));
         for (millis, ids) in (0..3).zip(made.chunks(600)) {
             let (first, next) = (RunId::first_at(at(millis)), RunId::first_at(at(millis + 1)));
             assert!(ids.iter().all(|id| (first..next).contains(id)));
         }
         let id = Uuid::from_bytes(*made[0].as_bytes());
-        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        assert_eq!(
+            (id.get_version_num(), id.get_variant()),
+            (7, uuid::Variant::RFC4122)
+        );
     }
 }

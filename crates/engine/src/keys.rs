@@ -14,12 +14,15 @@ pub const LONGEST_KEY: usize = 255;
 /// Says what is wrong with it.
 pub fn check_key(what: &str, key: &str) -> Result<(), RuleError> {
     if key.is_empty() {
-        let message = format!("the {what} is empty: give 1 to {LONGEST_KEY} characters, or leave it out");
+        let message =
+            format!("the {what} is empty: give 1 to {LONGEST_KEY} characters, or leave it out");
         return Err(RuleError(message));
     }
     check_length(what, key)?;
     if key.contains(char::is_control) {
-        return Err(RuleError(format!("the {what} {key:?} holds a control character: give a single line of text")));
+        return Err(RuleError(format!(
+            "the {what} {key:?} holds a control character: give a single line of text"
+        )));
     }
     Ok(())
 }
@@ -32,7 +35,9 @@ pub(crate) fn check_unique(value: &str) -> Result<(), RuleError> {
 fn check_length(what: &str, text: &str) -> Result<(), RuleError> {
     let length = text.chars().count();
     if length > LONGEST_KEY {
-        return Err(RuleError(format!("the {what} has {length} characters: {LONGEST_KEY} are allowed")));
+        return Err(RuleError(format!(
+            "the {what} has {length} characters: {LONGEST_KEY} are allowed"
+        )));
     }
     Ok(())
 }

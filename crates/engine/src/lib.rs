@@ -47,10 +47,12 @@ pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 #[doc(hidden)]
 pub use expression::language;
-pub use expression::{ExpressionError, Scope, Segment, render, render_value, split_expressions, truthy};
+pub use expression::{
+    ExpressionError, Scope, Segment, render, render_value, split_expressions, truthy,
+};
 pub use handler::{
-    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError, StepHandler, Undone,
-    handler_fn,
+    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError,
+    StepHandler, Undone, handler_fn,
 };
 pub use id::{Digest, RunId, WorkerId};
 pub use keys::{LONGEST_KEY, check_key};

@@ -6,8 +6,13 @@
 mod text;
 mod value;
 
-pub use text::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, MAX_TEXT_BYTES, check_blocks, check_condition, check_text};
-pub use value::{MAX_NESTING, MAX_RUN_OUTPUT_BYTES, MAX_VALUE_BYTES, check_run_output, check_value};
+pub use text::{
+    MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, MAX_TEXT_BYTES, check_blocks, check_condition,
+    check_text,
+};
+pub use value::{
+    MAX_NESTING, MAX_RUN_OUTPUT_BYTES, MAX_VALUE_BYTES, check_run_output, check_value,
+};
 
 /// A value or a text beyond a limit. The message fits behind the name of what is checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

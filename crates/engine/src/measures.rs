@@ -41,8 +41,10 @@ pub struct Histogram {
 }
 
 /// Bounds for how long something took, in seconds: from a commit to a long step.
-pub const SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0];
+pub const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    300.0, 600.0, 3600.0,
+];
 
 /// Bounds for how many.
 pub const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
@@ -50,7 +52,11 @@ pub const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0,
 impl Histogram {
     /// Without a value so far.
     pub fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+        Self {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            sum: 0.0,
+        }
     }
 
     /// Adds a value.
@@ -62,10 +68,13 @@ impl Histogram {
     /// How many values were at most each bound; those above all are in [`Self::count`] only.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let mut seen = 0;
-        self.bounds.iter().zip(&self.counts).map(move |(bound, count)| {
-            seen += count;
-            (*bound, seen)
-        })
+        self.bounds
+            .iter()
+            .zip(&self.counts)
+            .map(move |(bound, count)| {
+                seen += count;
+                (*bound, seen)
+            })
     }
 
     /// How many values there were.
@@ -91,14 +100,21 @@ pub struct StoreMeasures {
 impl Default for StoreMeasures {
     fn default() -> Self {
         let (group, commit) = (Histogram::new(COUNTS), Histogram::new(SECONDS));
-        Self { group: Mutex::new(group), commit: Mutex::new(commit), rolled_back: Counter::default() }
+        Self {
+            group: Mutex::new(group),
+            commit: Mutex::new(commit),
+            rolled_back: Counter::default(),
+        }
     }
 }
 
 impl StoreMeasures {
     /// A commit of `operations` took `took`, from its beginning until it was durable.
     pub fn committed(&self, operations: usize, took: Duration) {
-        #[expect(clippy::cast_precision_loss, reason = "a group has some hundred operations at most")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a group has some hundred operations at most"
+        )]
         locked(&self.group).add(operations as f64);
         locked(&self.commit).add(took.as_secs_f64());
     }
@@ -210,7 +226,10 @@ impl WorkerMeasures {
         let action = report.run.plan.steps()[report.position].action.clone();
         let took = report.ended_at.since(report.started_at).as_secs_f64();
         let mut attempts = locked(&self.attempts);
-        attempts.entry((action, report.outcome)).or_insert_with(|| Histogram::new(SECONDS)).add(took);
+        attempts
+            .entry((action, report.outcome))
+            .or_insert_with(|| Histogram::new(SECONDS))
+            .add(took);
     }
 
     /// How long attempts took, by action and outcome.
@@ -238,7 +257,11 @@ pub(crate) struct Beat {
 
 impl Beat {
     fn new() -> Self {
-        Self { since: Instant::now(), last: AtomicU64::new(0), ended: AtomicBool::new(false) }
+        Self {
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// The loop goes around.

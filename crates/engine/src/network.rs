@@ -21,11 +21,17 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let wrong = || NetworkError(text.to_owned());
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) = text
+            .split_once('/')
+            .map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let all = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(all), |bits| bits.parse().map_err(|_| wrong()))?;
-        if bits > all { Err(wrong()) } else { Ok(Self { address, bits }) }
+        if bits > all {
+            Err(wrong())
+        } else {
+            Ok(Self { address, bits })
+        }
     }
 }
 
@@ -56,7 +62,11 @@ mod tests {
     fn a_network_is_its_first_bits() {
         let check = |network: &str, address: &str, expect: bool| {
             let network: Network = network.parse().unwrap();
-            assert_eq!(network.holds(address.parse().unwrap()), expect, "{network:?} {address}");
+            assert_eq!(
+                network.holds(address.parse().unwrap()),
+                expect,
+                "{network:?} {address}"
+            );
         };
         check("10.0.0.0/8", "10.255.1.2", true);
         check("10.0.0.0/8", "11.0.0.0", false);
@@ -67,7 +77,15 @@ mod tests {
         check("fd00::/8", "fdff::1", true);
         check("fd00::/8", "fe00::1", false);
         check("::/0", "fe00::1", true);
-        for wrong in ["", "10.0.0.0/33", "fd00::/129", "10.0.0/8", "proxy.example", "10.0.0.0/x", "10.0.0.0/-1"] {
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "10.0.0/8",
+            "proxy.example",
+            "10.0.0.0/x",
+            "10.0.0.0/-1",
+        ] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }

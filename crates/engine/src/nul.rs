@@ -17,7 +17,9 @@ use crate::{RecordChange, keys, resources};
 /// A mistake of whoever gave the text.
 pub fn refuse_nul(what: &str, text: &str) -> Result<(), RuleError> {
     if text.contains('\0') {
-        return Err(RuleError(format!("{what} {text:?} holds a NUL character, which no store keeps: take it out")));
+        return Err(RuleError(format!(
+            "{what} {text:?} holds a NUL character, which no store keeps: take it out"
+        )));
     }
     Ok(())
 }
@@ -35,13 +37,21 @@ impl Submission {
     pub fn check(&self) -> Result<(), RuleError> {
         let run = &self.queued.0;
         refuse_beyond_limits("the value of parameters", &run.parameters)?;
-        let texts = [("key", &run.key), ("unique value", &run.unique), ("concurrency key", &run.concurrency_key)];
+        let texts = [
+            ("key", &run.key),
+            ("unique value", &run.unique),
+            ("concurrency key", &run.concurrency_key),
+        ];
         texts
             .into_iter()
             .filter_map(|(what, text)| Some((what, text.as_deref()?)))
             .try_for_each(|(what, text)| refuse_nul(&format!("the {what}"), text))?;
-        run.key.as_deref().map_or(Ok(()), |key| keys::check_key("key", key))?;
-        run.concurrency_key.as_deref().map_or(Ok(()), |key| keys::check_key("concurrency key", key))?;
+        run.key
+            .as_deref()
+            .map_or(Ok(()), |key| keys::check_key("key", key))?;
+        run.concurrency_key
+            .as_deref()
+            .map_or(Ok(()), |key| keys::check_key("concurrency key", key))?;
         run.unique.as_deref().map_or(Ok(()), keys::check_unique)?;
         resources::check_required(&run.requires)
     }
@@ -55,8 +65,11 @@ impl Transition {
     /// without a proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         for (_, step) in &self.steps {
-            for (what, value) in [("output", &step.output), ("checkpoint", &step.checkpoint), ("answer", &step.answer)]
-            {
+            for (what, value) in [
+                ("output", &step.output),
+                ("checkpoint", &step.checkpoint),
+                ("answer", &step.answer),
+            ] {
                 if let Some(value) = value {
                     refuse_beyond_limits(&format!("the step's {what}"), value)?;
                 }
@@ -66,15 +79,20 @@ impl Transition {
             refuse_beyond_limits("the event's data", &event.data)?;
         }
         self.records.iter().try_for_each(|change| {
-            let (RecordChange::Put { kind, name, .. } | RecordChange::Remove { kind, name }) = change;
+            let (RecordChange::Put { kind, name, .. } | RecordChange::Remove { kind, name }) =
+                change;
             refuse_nul("the record's kind", kind)?;
             refuse_nul("the record's name", name)?;
             match change {
-                RecordChange::Put { data, .. } => refuse_beyond_limits(&format!("the {kind} record `{name}`"), data),
+                RecordChange::Put { data, .. } => {
+                    refuse_beyond_limits(&format!("the {kind} record `{name}`"), data)
+                }
                 RecordChange::Remove { .. } => Ok(()),
             }
         })?;
-        self.requires.as_ref().map_or(Ok(()), resources::check_required)
+        self.requires
+            .as_ref()
+            .map_or(Ok(()), resources::check_required)
     }
 }
 
@@ -105,18 +123,30 @@ impl NewDocument {
 /// Where in a JSON value a text or a name holds a NUL: `environments/0/name`, or nothing for the value itself.
 pub(crate) fn places(value: &Value) -> Vec<String> {
     let within = |name: String, value: &Value| -> Vec<String> {
-        let inside = |place: String| if place.is_empty() { name.clone() } else { format!("{name}/{place}") };
+        let inside = |place: String| {
+            if place.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}/{place}")
+            }
+        };
         places(value).into_iter().map(inside).collect()
     };
     match value {
         Value::String(text) if text.contains('\0') => vec![String::new()],
-        Value::Array(items) => {
-            items.iter().enumerate().flat_map(|(index, item)| within(index.to_string(), item)).collect()
-        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(index, item)| within(index.to_string(), item))
+            .collect(),
         Value::Object(fields) => {
             let place = |name: &String| name.escape_debug().to_string();
             let field = |(name, value): (&String, &Value)| {
-                if name.contains('\0') { vec![place(name)] } else { within(place(name), value) }
+                if name.contains('\0') {
+                    vec![place(name)]
+                } else {
+                    within(place(name), value)
+                }
             };
             fields.iter().flat_map(field).collect()
         }

@@ -32,7 +32,10 @@ pub(crate) fn check_offered(resources: &BTreeSet<String>) -> Result<(), RuleErro
 
 fn check(what: &str, resources: &BTreeSet<String>, most: usize) -> Result<(), RuleError> {
     if resources.len() > most {
-        return Err(RuleError(format!("{what} {most} resources at most, not {}", resources.len())));
+        return Err(RuleError(format!(
+            "{what} {most} resources at most, not {}",
+            resources.len()
+        )));
     }
     match resources.iter().find(|name| !is_name(name)) {
         None => Ok(()),
@@ -58,13 +61,21 @@ mod tests {
 
     #[test]
     fn names_are_short_and_have_no_spaces() {
-        assert_eq!(check_required(&of(&["forge:local", "key:1f", "größe"])), Ok(()));
+        assert_eq!(
+            check_required(&of(&["forge:local", "key:1f", "größe"])),
+            Ok(())
+        );
         for odd in ["", "a b", "a\n", "\0", &"x".repeat(LONGEST + 1)] {
             let error = check_required(&of(&[odd])).unwrap_err().to_string();
             assert!(error.contains("is not the name of a resource"), "{error}");
         }
-        let many = (0..=MAX_REQUIRED).map(|number| format!("r{number}")).collect();
-        assert_eq!(check_required(&many).unwrap_err().to_string(), "a run requires 16 resources at most, not 17");
+        let many = (0..=MAX_REQUIRED)
+            .map(|number| format!("r{number}"))
+            .collect();
+        assert_eq!(
+            check_required(&many).unwrap_err().to_string(),
+            "a run requires 16 resources at most, not 17"
+        );
         assert_eq!(check_offered(&many), Ok(()));
     }
 }

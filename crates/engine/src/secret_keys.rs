@@ -69,7 +69,9 @@ pub enum SealError {
     )]
     NoKey(String),
     /// The stored value was changed, or belongs to another run.
-    #[error("the secret parameters cannot be decrypted: what is stored is damaged, or belongs to another run")]
+    #[error(
+        "the secret parameters cannot be decrypted: what is stored is damaged, or belongs to another run"
+    )]
     Damaged,
 }
 
@@ -79,12 +81,17 @@ impl SecretKeys {
     /// # Errors
     /// Names the line that is not a key, and never repeats it.
     pub fn parse(text: &str) -> Result<Self, KeyFileError> {
-        let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+        let lines = text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line.trim()));
         let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         let keys: Vec<Key> = keys
             .map(|(line, text)| {
                 let bytes = STANDARD.decode(text).ok();
-                bytes.and_then(|bytes| Key::new(&bytes)).ok_or(KeyFileError::Line { line })
+                bytes
+                    .and_then(|bytes| Key::new(&bytes))
+                    .ok_or(KeyFileError::Line { line })
             })
             .collect::<Result<_, _>>()?;
         match keys.len() {
@@ -100,7 +107,9 @@ impl SecretKeys {
     /// When the system gives no random numbers.
     pub fn generate() -> Result<String, KeyFileError> {
         let mut bytes = [0; KEY_LENGTH];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| KeyFileError::NoRandomness)?;
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| KeyFileError::NoRandomness)?;
         Ok(STANDARD.encode(bytes))
     }
 
@@ -123,23 +132,46 @@ impl SecretKeys {
     }
 
     /// Encrypts the secret parameters among those of a run; `None` when there are none.
-    pub(crate) fn seal(&self, run: RunId, schema: &Value, parameters: &Value) -> Result<Option<Sealed>, SealError> {
-        let secrets = secrets(schema, parameters).into_iter().filter(|(_, secret)| !secret.is_null());
-        let secrets: Map<String, Value> = secrets.map(|(place, secret)| (place, secret.clone())).collect();
+    pub(crate) fn seal(
+        &self,
+        run: RunId,
+        schema: &Value,
+        parameters: &Value,
+    ) -> Result<Option<Sealed>, SealError> {
+        let secrets = secrets(schema, parameters)
+            .into_iter()
+            .filter(|(_, secret)| !secret.is_null());
+        let secrets: Map<String, Value> = secrets
+            .map(|(place, secret)| (place, secret.clone()))
+            .collect();
         if secrets.is_empty() {
             return Ok(None);
         }
         let key = self.0.first().ok_or(SealError::NoKeys)?;
-        let sealed = key.seal(run, Value::from(secrets).to_string().as_bytes()).ok_or(SealError::Damaged)?;
-        Ok(Some(Sealed(format!("{}:{}", key.id, STANDARD.encode(sealed)))))
+        let sealed = key
+            .seal(run, Value::from(secrets).to_string().as_bytes())
+            .ok_or(SealError::Damaged)?;
+        Ok(Some(Sealed(format!(
+            "{}:{}",
+            key.id,
+            STANDARD.encode(sealed)
+        ))))
     }
 
     /// A run's parameters with the secret ones in their places.
     fn open(&self, run: &Run, sealed: &Sealed) -> Result<Value, SealError> {
         let id = sealed.key();
-        let key = self.0.iter().find(|key| key.id == id).ok_or_else(|| SealError::NoKey(id.to_owned()))?;
-        let secrets = STANDARD.decode(sealed.data()).ok().and_then(|data| key.open(run.id, data));
-        let secrets = secrets.and_then(|text| serde_json::from_slice::<Map<String, Value>>(&text).ok());
+        let key = self
+            .0
+            .iter()
+            .find(|key| key.id == id)
+            .ok_or_else(|| SealError::NoKey(id.to_owned()))?;
+        let secrets = STANDARD
+            .decode(sealed.data())
+            .ok()
+            .and_then(|data| key.open(run.id, data));
+        let secrets =
+            secrets.and_then(|text| serde_json::from_slice::<Map<String, Value>>(&text).ok());
         let mut parameters = run.parameters.clone();
         for (place, secret) in secrets.ok_or(SealError::Damaged)? {
             *parameters.pointer_mut(&place).ok_or(SealError::Damaged)? = secret;
@@ -169,7 +201,10 @@ impl Key {
     fn new(bytes: &[u8]) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).ok()?);
         let id = Digest::of(&[b"surefoot key ", bytes].concat()).to_string();
-        Some(Self { id: id.get(..16)?.to_owned(), key })
+        Some(Self {
+            id: id.get(..16)?.to_owned(),
+            key,
+        })
     }
 
     /// The nonce, then what is encrypted. Bound to the run: in another row it cannot be read.
@@ -178,13 +213,20 @@ impl Key {
         SystemRandom::new().fill(&mut nonce).ok()?;
         let mut data = text.to_vec();
         let bound = Aad::from(*run.as_bytes());
-        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound, &mut data).ok()?;
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound, &mut data)
+            .ok()?;
         Some([nonce.as_slice(), &data].concat())
     }
 
     fn open(&self, run: RunId, mut data: Vec<u8>) -> Option<Vec<u8>> {
-        let nonce = data.get(..NONCE_LEN).and_then(|nonce| Nonce::try_assume_unique_for_key(nonce).ok())?;
-        let text = self.key.open_within(nonce, Aad::from(*run.as_bytes()), &mut data, NONCE_LEN..).ok()?;
+        let nonce = data
+            .get(..NONCE_LEN)
+            .and_then(|nonce| Nonce::try_assume_unique_for_key(nonce).ok())?;
+        let text = self
+            .key
+            .open_within(nonce, Aad::from(*run.as_bytes()), &mut data, NONCE_LEN..)
+            .ok()?;
         Some(text.to_vec())
     }
 }
@@ -214,7 +256,8 @@ impl FromStr for Sealed {
     type Err = SealError;
 
     fn from_str(text: &str) -> Result<Self, SealError> {
-        let is_key = |key: &str| !key.is_empty() && key.chars().all(|digit| digit.is_ascii_hexdigit());
+        let is_key =
+            |key: &str| !key.is_empty() && key.chars().all(|digit| digit.is_ascii_hexdigit());
         match text.split_once(':') {
             Some((key, _)) if is_key(key) => Ok(Self(text.to_owned())),
             _ => Err(SealError::Damaged),
@@ -238,7 +281,9 @@ mod tests {
     use crate::{Timestamp, Workflow};
 
     fn keys(count: usize) -> (String, SecretKeys) {
-        let lines: Vec<String> = (0..count).map(|_| SecretKeys::generate().unwrap()).collect();
+        let lines: Vec<String> = (0..count)
+            .map(|_| SecretKeys::generate().unwrap())
+            .collect();
         let text = lines.join("\n");
         let keys = SecretKeys::parse(&text).unwrap();
         (text, keys)
@@ -246,7 +291,11 @@ mod tests {
 
     fn run() -> Run {
         let schema = json!({ "properties": { "password": { "writeOnly": true }, "list": { "items": { "format": "password" } } } });
-        let plan = Workflow::builder("w").parameters(schema).step("one", "act").build().unwrap();
+        let plan = Workflow::builder("w")
+            .parameters(schema)
+            .step("one", "act")
+            .build()
+            .unwrap();
         let given = json!({ "name": "shop", "password": "hunter22", "list": ["one", null] });
         let now = Timestamp::from_micros(0);
         Run::new(RunId::at(now), Arc::new(plan), given, now, now)
@@ -265,10 +314,25 @@ mod tests {
         assert!(!format!("{} {}", stored.as_str(), sealed.parameters).contains("hunter22"));
         assert_eq!(stored.resource(), keys.resources().next().unwrap());
         assert_eq!(stored.as_str().parse(), Ok(stored.clone()));
-        assert_eq!(open_parameters(&sealed, Some(&keys)).as_ref(), Ok(&open.parameters));
-        let rotated = SecretKeys::parse(&format!("# new\n{}\n\n{text}\n", SecretKeys::generate().unwrap())).unwrap();
-        assert_eq!(open_parameters(&sealed, Some(&rotated)), Ok(open.parameters), "an old key still opens");
-        assert_ne!(rotated.ids().next(), keys.ids().next(), "and the new one seals");
+        assert_eq!(
+            open_parameters(&sealed, Some(&keys)).as_ref(),
+            Ok(&open.parameters)
+        );
+        let rotated = SecretKeys::parse(&format!(
+            "# new\n{}\n\n{text}\n",
+            SecretKeys::generate().unwrap()
+        ))
+        .unwrap();
+        assert_eq!(
+            open_parameters(&sealed, Some(&rotated)),
+            Ok(open.parameters),
+            "an old key still opens"
+        );
+        assert_ne!(
+            rotated.ids().next(),
+            keys.ids().next(),
+            "and the new one seals"
+        );
     }
 
     #[test]
@@ -276,22 +340,46 @@ mod tests {
         let (keys, other) = (keys(1).1, keys(2).1);
         let run = sealed(run(), &keys);
         let id = keys.ids().next().unwrap().to_owned();
-        assert_eq!(open_parameters(&run, Some(&other)), Err(SealError::NoKey(id.clone())));
-        assert_eq!(open_parameters(&run, None), Err(SealError::NoKey(id.clone())));
-        let moved = Run { id: RunId::at(Timestamp::from_micros(1)), ..run.clone() };
-        assert_eq!(open_parameters(&moved, Some(&keys)), Err(SealError::Damaged));
-        let damaged = Run { sealed: Some(format!("{id}:AAAA").parse().unwrap()), ..run };
-        assert_eq!(open_parameters(&damaged, Some(&keys)), Err(SealError::Damaged));
+        assert_eq!(
+            open_parameters(&run, Some(&other)),
+            Err(SealError::NoKey(id.clone()))
+        );
+        assert_eq!(
+            open_parameters(&run, None),
+            Err(SealError::NoKey(id.clone()))
+        );
+        let moved = Run {
+            id: RunId::at(Timestamp::from_micros(1)),
+            ..run.clone()
+        };
+        assert_eq!(
+            open_parameters(&moved, Some(&keys)),
+            Err(SealError::Damaged)
+        );
+        let damaged = Run {
+            sealed: Some(format!("{id}:AAAA").parse().unwrap()),
+            ..run
+        };
+        assert_eq!(
+            open_parameters(&damaged, Some(&keys)),
+            Err(SealError::Damaged)
+        );
         assert_eq!("no key".parse::<Sealed>(), Err(SealError::Damaged));
     }
 
     #[test]
     fn a_key_file_that_is_wrong_is_told_without_its_text() {
-        assert_eq!(SecretKeys::parse("# only this\n").unwrap_err(), KeyFileError::Empty);
+        assert_eq!(
+            SecretKeys::parse("# only this\n").unwrap_err(),
+            KeyFileError::Empty
+        );
         let error = SecretKeys::parse("\nc2hvcnQ=").unwrap_err();
         assert_eq!(error, KeyFileError::Line { line: 2 });
         assert!(!error.to_string().contains("c2hv"), "{error}");
-        assert_eq!(SecretKeys::parse(&keys(33 - 1).0).unwrap().ids().count(), 32);
+        assert_eq!(
+            SecretKeys::parse(&keys(33 - 1).0).unwrap().ids().count(),
+            32
+        );
         let many = format!("{}\n{}", keys(32).0, keys(1).0);
         assert_eq!(SecretKeys::parse(&many).unwrap_err(), KeyFileError::TooMany);
         let shown = format!("{:?}", keys(1).1);

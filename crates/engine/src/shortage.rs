@@ -14,7 +14,10 @@ pub(crate) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
 
 /// The cause of an error; of a boxed `io::Error` its content, which `source` passes over.
 fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
         Some(inner) => Some(inner),
         None => error.source(),
     }
@@ -26,7 +29,10 @@ fn is_shortage(error: &io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
-    let by_kind = matches!(error.kind(), ErrorKind::OutOfMemory | ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    let by_kind = matches!(
+        error.kind(),
+        ErrorKind::OutOfMemory | ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    );
     by_kind || matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS))
 }
 
@@ -46,9 +52,16 @@ mod tests {
             let said = StepError::caused_by("cannot start `make`", system());
             assert!(StepError::from(system()).is_unavailable(), "{code}");
             assert!(StepError::from(wrapped).is_unavailable(), "{code}");
-            assert!(StepError::fatal(system()).is_unavailable() && !StepError::fatal(system()).is_fatal(), "{code}");
             assert!(
-                said.is_unavailable() && said.chain().starts_with("resources of the worker: cannot start `make`: ")
+                StepError::fatal(system()).is_unavailable()
+                    && !StepError::fatal(system()).is_fatal(),
+                "{code}"
+            );
+            assert!(
+                said.is_unavailable()
+                    && said
+                        .chain()
+                        .starts_with("resources of the worker: cannot start `make`: ")
             );
         }
     }
@@ -57,7 +70,10 @@ mod tests {
     fn what_a_step_is_to_blame_for_is_none() {
         // ENOENT, EACCES, EISDIR, and EAGAIN from a call that would block.
         for code in [2, 13, 21, 11] {
-            assert!(!StepError::from(io::Error::from_raw_os_error(code)).is_unavailable(), "{code}");
+            assert!(
+                !StepError::from(io::Error::from_raw_os_error(code)).is_unavailable(),
+                "{code}"
+            );
         }
         assert!(!StepError::from("No space left on device").is_unavailable());
         assert!(StepError::fatal("no").is_fatal());

@@ -64,7 +64,11 @@ impl Span {
     /// The beginning of the span that `at` is in.
     pub fn beginning(self, at: Timestamp) -> Timestamp {
         let length = self.seconds() * 1_000_000;
-        Timestamp::from_micros(if length == 0 { 0 } else { at.as_micros() - at.as_micros().rem_euclid(length) })
+        Timestamp::from_micros(if length == 0 {
+            0
+        } else {
+            at.as_micros() - at.as_micros().rem_euclid(length)
+        })
     }
 
     /// How long its counts are kept.
@@ -109,8 +113,16 @@ impl FromStr for Outcome {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        let every = [Self::Completed, Self::Failed, Self::Cancelled, Self::Recovered];
-        every.into_iter().find(|outcome| outcome.as_str() == word).ok_or_else(|| format!("`{word}` is no outcome"))
+        let every = [
+            Self::Completed,
+            Self::Failed,
+            Self::Cancelled,
+            Self::Recovered,
+        ];
+        every
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
+            .ok_or_else(|| format!("`{word}` is no outcome"))
     }
 }
 
@@ -121,7 +133,11 @@ pub fn slot_of(duration: Duration) -> u16 {
         return 0;
     }
     // At most 4 * log2 of what a Duration holds, some 300.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 300")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 300"
+    )]
     let slot = (millis.log2() * 4.0).ceil() as u16;
     slot
 }
@@ -138,7 +154,12 @@ pub fn percentile<'a>(tallies: impl IntoIterator<Item = &'a Tally>, at: f64) -> 
         *slots.entry(tally.slot).or_default() += tally.count;
     }
     let all: u64 = slots.values().sum();
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts"
+    )]
     let wanted = ((all as f64 * at).ceil() as u64).max(1);
     let mut seen = 0;
     slots.into_iter().find_map(|(slot, count)| {
@@ -153,7 +174,13 @@ mod tests {
 
     fn tally(millis: u64, count: u64) -> Tally {
         let slot = slot_of(Duration::from_millis(millis));
-        Tally { at: Timestamp::from_micros(0), queue: "q".to_owned(), outcome: Outcome::Completed, slot, count }
+        Tally {
+            at: Timestamp::from_micros(0),
+            queue: "q".to_owned(),
+            outcome: Outcome::Completed,
+            slot,
+            count,
+        }
     }
 
     #[test]
@@ -172,7 +199,10 @@ mod tests {
         let tallies = [tally(100, 94), tally(5000, 6)];
         let near = |found: Option<Duration>, millis: f64| {
             let found = found.expect("something was counted").as_secs_f64() * 1000.0;
-            assert!((found / millis - 1.0).abs() < 0.1, "{found} is not near {millis}");
+            assert!(
+                (found / millis - 1.0).abs() < 0.1,
+                "{found} is not near {millis}"
+            );
         };
         near(percentile(&tallies, 0.5), 100.0);
         near(percentile(&tallies, 0.94), 100.0);

@@ -18,7 +18,9 @@ use crate::document::{Document, DocumentFilter, Expect, NewDocument};
 use crate::measures::StoreMeasures;
 use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
 use crate::statistics::{Span, Tally};
-use crate::{Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Timestamp, WorkerId};
+use crate::{
+    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Timestamp, WorkerId,
+};
 
 /// Where runs live. Every method is atomic and durable when it returns; a dropped call may or may not have taken place.
 #[async_trait]
@@ -105,7 +107,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     // Queues.
 
     /// Gives a queue these limits; `only_if_new` leaves a queue that exists as it is.
-    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError>;
+    async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError>;
 
     /// Pauses or resumes a queue.
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError>;
@@ -140,7 +147,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     // Documents.
 
     /// Writes a document, if what is there is as expected (an expired one is as none). Its new version; `None` when it was not.
-    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError>;
+    async fn put_document(
+        &self,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, StoreError>;
 
     /// A document that has not expired.
     async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError>;
@@ -231,7 +242,11 @@ impl LastHeartbeat {
     /// The time of the heartbeat that follows one of `last`: not the same, when the clock shows the same or stepped a little.
     pub fn time_after(last: Timestamp, now: Timestamp) -> Timestamp {
         let next = last + Duration::from_micros(1);
-        if now <= last && last.since(now) < Duration::from_secs(1) { next } else { now }
+        if now <= last && last.since(now) < Duration::from_secs(1) {
+            next
+        } else {
+            now
+        }
     }
 }
 
@@ -331,7 +346,20 @@ impl Default for RunFilter {
         let (status, workflow, queue, key, worker) = (None, None, None, None, None);
         let (since, until, failed_since, text, before) = (None, None, None, None, None);
         let (oldest_first, limit) = (false, 50);
-        Self { status, workflow, queue, key, worker, since, until, failed_since, text, oldest_first, before, limit }
+        Self {
+            status,
+            workflow,
+            queue,
+            key,
+            worker,
+            since,
+            until,
+            failed_since,
+            text,
+            oldest_first,
+            before,
+            limit,
+        }
     }
 }
 

@@ -19,7 +19,10 @@ impl Run {
     pub fn check_readable(&self) -> Result<(), StoreError> {
         match &self.unreadable {
             None => Ok(()),
-            Some(reason) => Err(StoreError::Unreadable { run: self.id, reason: reason.clone() }),
+            Some(reason) => Err(StoreError::Unreadable {
+                run: self.id,
+                reason: reason.clone(),
+            }),
         }
     }
 }
@@ -54,7 +57,11 @@ impl Faults {
     ) -> Arc<Workflow> {
         match plan {
             Ok(plan) if plan.steps().len() == steps.len() => return plan,
-            Ok(plan) => self.note(format_args!("it has {} steps and its plan {}", steps.len(), plan.steps().len())),
+            Ok(plan) => self.note(format_args!(
+                "it has {} steps and its plan {}",
+                steps.len(),
+                plan.steps().len()
+            )),
             Err(error) => self.note(error),
         }
         Arc::new(Workflow::stand_in(workflow, queue, steps))
@@ -80,15 +87,29 @@ impl Faults {
 /// The events of one row of a history, which are numbered up to `last`. Each is an array: kind, step, data. A row that cannot be read
 /// gives one event that says so.
 pub fn parse_events(last: u64, at: Timestamp, body: &str) -> Vec<Event> {
-    let parsed = serde_json::from_str::<Vec<(String, Option<String>, Value)>>(body).map_err(|error| error.to_string());
+    let parsed = serde_json::from_str::<Vec<(String, Option<String>, Value)>>(body)
+        .map_err(|error| error.to_string());
     let events = parsed.and_then(|events| match (last + 1).checked_sub(events.len() as u64) {
         Some(first) => Ok((first, events)),
         None => Err("more events than were counted".to_owned()),
     });
-    let event = |(seq, (kind, step, data))| Event { seq, at, kind, step, data };
+    let event = |(seq, (kind, step, data))| Event {
+        seq,
+        at,
+        kind,
+        step,
+        data,
+    };
     match events {
         Ok((first, events)) => (first..).zip(events).map(event).collect(),
-        Err(error) => vec![event((last, ("event.unreadable".to_owned(), None, unreadable_content(error))))],
+        Err(error) => vec![event((
+            last,
+            (
+                "event.unreadable".to_owned(),
+                None,
+                unreadable_content(error),
+            ),
+        ))],
     }
 }
 

@@ -79,8 +79,14 @@ pub enum Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answer { step, question: Some(question) } => write!(f, "for an answer to step {step}: {question}"),
-            Self::Answer { step, question: None } => write!(f, "for an answer to step {step}"),
+            Self::Answer {
+                step,
+                question: Some(question),
+            } => write!(f, "for an answer to step {step}: {question}"),
+            Self::Answer {
+                step,
+                question: None,
+            } => write!(f, "for an answer to step {step}"),
             Self::Paused { queue } => write!(f, "for queue {queue} to be resumed: it is paused"),
             Self::Unreadable { reason } => write!(f, "for a surefoot that can read it: {reason}"),
             Self::NoWorker => f.write_str("for a worker: none is alive"),
@@ -88,32 +94,64 @@ impl fmt::Display for Waiting {
                 f.write_str("for a worker that knows all its actions: each live one lacks some")
             }
             Self::UnknownActions { actions } => {
-                write!(f, "for a worker that knows {}: no live one does", actions.join(", "))
+                write!(
+                    f,
+                    "for a worker that knows {}: no live one does",
+                    actions.join(", ")
+                )
             }
-            Self::MissingResources { resources } if resources.is_empty() => {
-                f.write_str("for a worker that has all the resources it requires: each live one lacks some")
-            }
+            Self::MissingResources { resources } if resources.is_empty() => f.write_str(
+                "for a worker that has all the resources it requires: each live one lacks some",
+            ),
             Self::MissingResources { resources } => {
-                write!(f, "for a worker that has {}: no live one does", resources.join(", "))
+                write!(
+                    f,
+                    "for a worker that has {}: no live one does",
+                    resources.join(", ")
+                )
             }
             Self::Until(at) => write!(f, "until {at}"),
-            Self::Unavailable { step, reason, until } => write!(f, "for {reason} (step {step}), until {until}"),
-            Self::Concurrency { queue, limit } => write!(f, "for room in queue {queue}, which runs {limit} at once"),
+            Self::Unavailable {
+                step,
+                reason,
+                until,
+            } => write!(f, "for {reason} (step {step}), until {until}"),
+            Self::Concurrency { queue, limit } => {
+                write!(f, "for room in queue {queue}, which runs {limit} at once")
+            }
             Self::ConcurrencyOfKey { queue, key, limit } => {
-                write!(f, "for room in queue {queue}, which runs {limit} of {key} at once")
+                write!(
+                    f,
+                    "for room in queue {queue}, which runs {limit} of {key} at once"
+                )
             }
-            Self::Turn { queue, queued, rate: Some(Rate { max, per }) } => {
+            Self::Turn {
+                queue,
+                queued,
+                rate: Some(Rate { max, per }),
+            } => {
                 let per = crate::format_duration(*per);
-                write!(f, "for its turn in queue {queue}, where {queued} wait and {max} start in {per}")
+                write!(
+                    f,
+                    "for its turn in queue {queue}, where {queued} wait and {max} start in {per}"
+                )
             }
-            Self::Turn { queue, queued, rate: None } => write!(f, "for its turn in queue {queue}, where {queued} wait"),
+            Self::Turn {
+                queue,
+                queued,
+                rate: None,
+            } => write!(f, "for its turn in queue {queue}, where {queued} wait"),
         }
     }
 }
 
 /// What `run`, as it was read, waits for; `None` when it runs or has ended.
 pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
-    if let Some(reason) = run.unreadable.clone().filter(|_| !run.head.status.is_ended()) {
+    if let Some(reason) = run
+        .unreadable
+        .clone()
+        .filter(|_| !run.head.status.is_ended())
+    {
         return Ok(Some(Waiting::Unreadable { reason }));
     }
     if !matches!(run.head.status, RunStatus::Queued | RunStatus::Waiting) {
@@ -123,9 +161,15 @@ pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiti
         return Ok(Some(answer));
     }
     let cancelling = run.head.cancel.is_some();
-    let queue = store.queues().await?.into_iter().find(|queue| queue.name == run.queue());
+    let queue = store
+        .queues()
+        .await?
+        .into_iter()
+        .find(|queue| queue.name == run.queue());
     if let Some(queue) = queue.as_ref().filter(|queue| queue.paused && !cancelling) {
-        return Ok(Some(Waiting::Paused { queue: queue.name.clone() }));
+        return Ok(Some(Waiting::Paused {
+            queue: queue.name.clone(),
+        }));
     }
     if let Some(at) = run.head.available_at.filter(|at| *at > store.now()) {
         return Ok(Some(unavailable(run, at).unwrap_or(Waiting::Until(at))));
@@ -135,21 +179,38 @@ pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiti
     }
     match queue {
         Some(queue) if !cancelling => limit(store, run, queue).await.map(Some),
-        _ => Ok(Some(Waiting::Turn { queue: run.queue().to_owned(), queued: 1, rate: None })),
+        _ => Ok(Some(Waiting::Turn {
+            queue: run.queue().to_owned(),
+            queued: 1,
+            rate: None,
+        })),
     }
 }
 
 fn answer(run: &Run) -> Option<Waiting> {
     let (position, _) = run.asks()?;
     let step = run.plan.steps()[position].id.clone();
-    Some(Waiting::Answer { step, question: run.steps[position].message.clone() })
+    Some(Waiting::Answer {
+        step,
+        question: run.steps[position].message.clone(),
+    })
 }
 
 /// The reason for which a deferred step waits until `until`.
 fn unavailable(run: &Run, until: Timestamp) -> Option<Waiting> {
-    let reasons = run.plan.steps().iter().zip(run.steps.iter().map(StepState::deferred_for));
-    let (step, reason) = reasons.into_iter().find_map(|(plan, reason)| Some((plan.id.clone(), reason?.to_owned())))?;
-    Some(Waiting::Unavailable { step, reason, until })
+    let reasons = run
+        .plan
+        .steps()
+        .iter()
+        .zip(run.steps.iter().map(StepState::deferred_for));
+    let (step, reason) = reasons
+        .into_iter()
+        .find_map(|(plan, reason)| Some((plan.id.clone(), reason?.to_owned())))?;
+    Some(Waiting::Unavailable {
+        step,
+        reason,
+        until,
+    })
 }
 
 /// Why no worker that is alive can take the run.
@@ -158,8 +219,14 @@ async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreEr
     if workers.is_empty() {
         return Ok(Some(Waiting::NoWorker));
     }
-    let able: Vec<&WorkerInfo> = workers.iter().filter(|worker| run.plan.is_known_by(&worker.actions)).collect();
-    if able.iter().any(|worker| run.requires.is_subset(&worker.resources)) {
+    let able: Vec<&WorkerInfo> = workers
+        .iter()
+        .filter(|worker| run.plan.is_known_by(&worker.actions))
+        .collect();
+    if able
+        .iter()
+        .any(|worker| run.requires.is_subset(&worker.resources))
+    {
         return Ok(None);
     }
     if !able.is_empty() {
@@ -168,23 +235,60 @@ async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreEr
             resources: run.requires.iter().filter(missing).cloned().collect(),
         }));
     }
-    let unknown = |action: &&&str| !workers.iter().any(|worker| worker.actions.contains(**action));
-    let actions = run.plan.actions().iter().filter(unknown).map(|action| (*action).to_owned()).collect();
+    let unknown = |action: &&&str| {
+        !workers
+            .iter()
+            .any(|worker| worker.actions.contains(**action))
+    };
+    let actions = run
+        .plan
+        .actions()
+        .iter()
+        .filter(unknown)
+        .map(|action| (*action).to_owned())
+        .collect();
     Ok(Some(Waiting::UnknownActions { actions }))
 }
 
 async fn limit(store: &dyn Store, run: &Run, queue: QueueInfo) -> Result<Waiting, StoreError> {
-    let QueueInfo { name: queue, limits, queued, running, .. } = queue;
-    if let Some(limit) = limits.concurrency.filter(|limit| running >= u64::from(*limit)) {
+    let QueueInfo {
+        name: queue,
+        limits,
+        queued,
+        running,
+        ..
+    } = queue;
+    if let Some(limit) = limits
+        .concurrency
+        .filter(|limit| running >= u64::from(*limit))
+    {
         return Ok(Waiting::Concurrency { queue, limit });
     }
     if let (Some(limit), Some(key)) = (limits.concurrency_per_key, &run.concurrency_key) {
         let status = Some(RunStatus::Running);
-        let here = RunFilter { status, queue: Some(queue.clone()), limit: 1000, ..RunFilter::default() };
+        let here = RunFilter {
+            status,
+            queue: Some(queue.clone()),
+            limit: 1000,
+            ..RunFilter::default()
+        };
         let running = store.runs(here).await?;
-        if running.iter().filter(|other| other.concurrency_key.as_ref() == Some(key)).count() >= limit as usize {
-            return Ok(Waiting::ConcurrencyOfKey { queue, key: key.clone(), limit });
+        if running
+            .iter()
+            .filter(|other| other.concurrency_key.as_ref() == Some(key))
+            .count()
+            >= limit as usize
+        {
+            return Ok(Waiting::ConcurrencyOfKey {
+                queue,
+                key: key.clone(),
+                limit,
+            });
         }
     }
-    Ok(Waiting::Turn { queue, queued, rate: limits.rate })
+    Ok(Waiting::Turn {
+        queue,
+        queued,
+        rate: limits.rate,
+    })
 }

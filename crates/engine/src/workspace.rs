@@ -95,12 +95,20 @@ pub(crate) struct Workspace {
 
 impl Folder {
     pub(crate) fn new(path: PathBuf, store: Arc<dyn Store>, mask: Mask) -> Self {
-        Self { path, store, mask, state: Arc::default() }
+        Self {
+            path,
+            store,
+            mask,
+            state: Arc::default(),
+        }
     }
 
     /// The workspace of a step that begins from the snapshot `base`.
     pub(crate) fn at(&self, base: Option<Digest>) -> Workspace {
-        Workspace { folder: self.clone(), base: Base(base) }
+        Workspace {
+            folder: self.clone(),
+            base: Base(base),
+        }
     }
 
     /// A new attempt begins: it trusts nothing that an earlier one may have left half-done.
@@ -118,11 +126,19 @@ impl Folder {
             return Ok(None);
         }
         let (path, stored, mask) = (self.path.clone(), state.stored.clone(), self.mask.clone());
-        let snapshot = blocking(move || scan::scan(&path, &stored, &mask)).await.map_err(|error| {
-            let holds_secret = error.get_ref().is_some_and(|why| why.is::<scan::HoldsSecret>());
-            let is_too_large = error.kind() == io::ErrorKind::FileTooLarge;
-            if holds_secret || is_too_large { StepError::fatal(error) } else { StepError::from(error) }
-        })?;
+        let snapshot = blocking(move || scan::scan(&path, &stored, &mask))
+            .await
+            .map_err(|error| {
+                let holds_secret = error
+                    .get_ref()
+                    .is_some_and(|why| why.is::<scan::HoldsSecret>());
+                let is_too_large = error.kind() == io::ErrorKind::FileTooLarge;
+                if holds_secret || is_too_large {
+                    StepError::fatal(error)
+                } else {
+                    StepError::from(error)
+                }
+            })?;
         state.opened = false;
         state.holds = Some(Base(Some(snapshot.digest)));
         state.stored.extend(&snapshot.needs);
@@ -161,15 +177,19 @@ impl Workspace {
     async fn restore(&self, state: &mut State) -> io::Result<()> {
         let path = self.folder.path.clone();
         blocking(move || restore::empty(&path)).await?;
-        let Some(manifest_digest) = self.base.0 else { return Ok(()) };
+        let Some(manifest_digest) = self.base.0 else {
+            return Ok(());
+        };
         let manifest = self.content(manifest_digest).await?;
-        let entries: Vec<Entry> =
-            serde_json::from_slice(&manifest).map_err(|error| damaged(manifest_digest, &error.to_string()))?;
+        let entries: Vec<Entry> = serde_json::from_slice(&manifest)
+            .map_err(|error| damaged(manifest_digest, &error.to_string()))?;
         state.stored.insert(manifest_digest);
         for entry in entries {
             let content = match &entry.kind {
                 Kind::File { digest, .. } => {
-                    let digest = digest.parse().map_err(|error: String| damaged(manifest_digest, &error))?;
+                    let digest = digest
+                        .parse()
+                        .map_err(|error: String| damaged(manifest_digest, &error))?;
                     state.stored.insert(digest);
                     self.content(digest).await?
                 }
@@ -199,12 +219,23 @@ impl Workspace {
 }
 
 fn damaged(digest: Digest, reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the workspace's snapshot is damaged: {digest}: {reason}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the workspace's snapshot is damaged: {digest}: {reason}"),
+    )
 }
 
 /// Says what could not be done to which path: the system's own error does not.
 fn at<'a>(what: &'a str, path: &'a Path) -> impl Fn(io::Error) -> io::Error + 'a {
-    move |error| io::Error::new(error.kind(), PathError { what: format!("{what} {}", path.display()), error })
+    move |error| {
+        io::Error::new(
+            error.kind(),
+            PathError {
+                what: format!("{what} {}", path.display()),
+                error,
+            },
+        )
+    }
 }
 
 /// An error of the system, with what could not be done.
@@ -216,7 +247,9 @@ struct PathError {
     error: io::Error,
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     files::blocking(work).await?
 }
 
@@ -224,7 +257,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 fn relative(root: &Path, path: &Path) -> io::Result<String> {
     let inside = path.strip_prefix(root).map_err(io::Error::other)?;
     let text = inside.to_str().ok_or_else(|| {
-        io::Error::other(format!("the workspace has a file whose name is not UTF-8: {}", inside.display()))
+        io::Error::other(format!(
+            "the workspace has a file whose name is not UTF-8: {}",
+            inside.display()
+        ))
     })?;
     Ok(text.to_owned())
 }

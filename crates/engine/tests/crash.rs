@@ -3,7 +3,10 @@
 //! Side effects go to a ledger outside the store. A step that completed never runs again; a step that was interrupted runs
 //! again with the same idempotency key, so the effects by key are exactly seven however the run went.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use surefoot::{
-    Handlers, Run, RunStatus, StepContext, StepStatus, Store, StoreError, Submit, SubmitError, SystemClock, Worker,
-    WorkerOptions, Workflow, handler_fn,
+    Handlers, Run, RunStatus, StepContext, StepStatus, Store, StoreError, Submit, SubmitError,
+    SystemClock, Worker, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 
@@ -26,7 +29,11 @@ impl Ledger {
         Handlers::new().with(
             "effect",
             handler_fn(move |context: StepContext, _: Value| {
-                ledger.0.lock().unwrap().push((context.step_id().to_owned(), context.idempotency_key()));
+                ledger
+                    .0
+                    .lock()
+                    .unwrap()
+                    .push((context.step_id().to_owned(), context.idempotency_key()));
                 async move { Ok(context.step_id().to_owned()) }
             }),
         )
@@ -34,28 +41,47 @@ impl Ledger {
 
     fn calls(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
-        self.0.lock().unwrap().iter().for_each(|(step, _)| *calls.entry(step.clone()).or_default() += 1);
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .for_each(|(step, _)| *calls.entry(step.clone()).or_default() += 1);
         calls
     }
 
     fn keys(&self) -> usize {
-        self.0.lock().unwrap().iter().map(|(_, key)| key).collect::<BTreeSet<_>>().len()
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, key)| key)
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 }
 
 fn seven() -> Arc<Workflow> {
-    let builder = (1..=7).fold(Workflow::builder("seven"), |builder, n| builder.step(format!("s{n}"), "effect"));
+    let builder = (1..=7).fold(Workflow::builder("seven"), |builder, n| {
+        builder.step(format!("s{n}"), "effect")
+    });
     Arc::new(builder.build().unwrap())
 }
 
 fn options() -> WorkerOptions {
-    WorkerOptions { grace: Duration::ZERO, ..WorkerOptions::default() }
+    WorkerOptions {
+        grace: Duration::ZERO,
+        ..WorkerOptions::default()
+    }
 }
 
 /// Submits until the store says yes, as a client with a key does.
 async fn submit(store: &Arc<dyn Store>, worker: &surefoot::WorkerHandle) -> Run {
     loop {
-        match worker.client().submit(Submit::new(seven()).key("the-one")).await {
+        match worker
+            .client()
+            .submit(Submit::new(seven()).key("the-one"))
+            .await
+        {
             Ok(submitted) => return submitted.run,
             Err(SubmitError::Store(StoreError::Unavailable(_))) => {}
             Err(error) => panic!("{error} on {store:?}"),
@@ -93,7 +119,8 @@ async fn a_fault_at_every_write_of_a_seven_step_run() {
     for fault in Fault::ALL {
         let mut at = 1;
         loop {
-            let below: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)).one_worker());
+            let below: Arc<dyn Store> =
+                Arc::new(MemoryStore::new(Arc::new(SystemClock)).one_worker());
             let ledger = Ledger::default();
             let met = live(&below, &ledger, at, fault).await;
             // The restart, over a sound store: it carries on, or finds that all is done.
@@ -104,7 +131,10 @@ async fn a_fault_at_every_write_of_a_seven_step_run() {
             }
             at += 1;
         }
-        assert!(at > 8, "{fault:?}: a run of seven steps has at least a registration and eight commits, met {at}");
+        assert!(
+            at > 8,
+            "{fault:?}: a run of seven steps has at least a registration and eight commits, met {at}"
+        );
     }
 }
 
@@ -112,17 +142,32 @@ async fn check(below: &Arc<dyn Store>, ledger: &Ledger, what: &str) {
     let runs = below.runs(Default::default()).await.unwrap();
     assert_eq!(runs.len(), 1, "{what}: one run for one key");
     assert_eq!(runs[0].head.status, RunStatus::Completed, "{what}");
-    assert!(runs[0].steps.iter().all(|step| step.status == StepStatus::Completed && step.attempt == 1), "{what}");
+    assert!(
+        runs[0]
+            .steps
+            .iter()
+            .all(|step| step.status == StepStatus::Completed && step.attempt == 1),
+        "{what}"
+    );
     assert_eq!(ledger.keys(), 7, "{what}: one effect a step");
     let calls = ledger.calls();
     // One step may have been under way when the fault came; every other one ran exactly once.
     let again = calls.values().filter(|&&count| count > 1).count();
-    assert!(again <= 1 && calls.values().all(|&count| count <= 2), "{what}: {calls:?}");
+    assert!(
+        again <= 1 && calls.values().all(|&count| count <= 2),
+        "{what}: {calls:?}"
+    );
     let interruptions: u32 = runs[0].steps.iter().map(|step| step.interruptions).sum();
-    assert!(again as u32 <= interruptions, "{what}: a completed step ran again: {calls:?}");
+    assert!(
+        again as u32 <= interruptions,
+        "{what}: a completed step ran again: {calls:?}"
+    );
     let events = below.events(runs[0].id, 0, 1000).await.unwrap();
     assert!(
-        events.iter().enumerate().all(|(index, event)| event.seq == index as u64 + 1),
+        events
+            .iter()
+            .enumerate()
+            .all(|(index, event)| event.seq == index as u64 + 1),
         "{what}: a gap in the history"
     );
 }
@@ -132,15 +177,23 @@ async fn check(below: &Arc<dyn Store>, ledger: &Ledger, what: &str) {
 async fn a_crash_while_recovering_from_a_crash() {
     for first in 1..=9 {
         for second in 1..=6 {
-            let below: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)).one_worker());
+            let below: Arc<dyn Store> =
+                Arc::new(MemoryStore::new(Arc::new(SystemClock)).one_worker());
             let ledger = Ledger::default();
             live(&below, &ledger, first, Fault::CrashAfter).await;
             live(&below, &ledger, second, Fault::CrashBefore).await;
             live(&below, &ledger, 0, Fault::CrashAfter).await;
             let runs = below.runs(Default::default()).await.unwrap();
-            assert_eq!((runs.len(), runs[0].head.status), (1, RunStatus::Completed), "{first}, {second}");
+            assert_eq!(
+                (runs.len(), runs[0].head.status),
+                (1, RunStatus::Completed),
+                "{first}, {second}"
+            );
             assert_eq!(ledger.keys(), 7, "{first}, {second}");
-            assert!(ledger.calls().values().filter(|&&count| count > 1).count() <= 2, "{first}, {second}");
+            assert!(
+                ledger.calls().values().filter(|&&count| count > 1).count() <= 2,
+                "{first}, {second}"
+            );
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Isolation after crashes: a step that crashes its worker fails in the end, and those that ran beside it complete.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot::state::CancelMode;
 use surefoot::{
-    Client, Handlers, Run, RunId, RunStatus, StepContext, Store, Submit, SystemClock, Worker, WorkerHandle,
-    WorkerOptions, Workflow, handler_fn,
+    Client, Handlers, Run, RunId, RunStatus, StepContext, Store, Submit, SystemClock, Worker,
+    WorkerHandle, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::MemoryStore;
 use tokio::sync::mpsc;
@@ -57,14 +60,33 @@ fn handlers(crashes: &mpsc::UnboundedSender<usize>) -> Handlers {
     Handlers::new().with("work", work).with("poison", poison)
 }
 
-async fn worker(store: &Arc<dyn Store>, handlers: Handlers, folder: &tempfile::TempDir) -> WorkerHandle {
+async fn worker(
+    store: &Arc<dyn Store>,
+    handlers: Handlers,
+    folder: &tempfile::TempDir,
+) -> WorkerHandle {
     let workspaces = folder.path().to_owned();
-    Worker::start(store.clone(), handlers, WorkerOptions { workspaces, ..WorkerOptions::default() }).await.unwrap()
+    Worker::start(
+        store.clone(),
+        handlers,
+        WorkerOptions {
+            workspaces,
+            ..WorkerOptions::default()
+        },
+    )
+    .await
+    .unwrap()
 }
 
 /// What a crash of the process comes to for the store.
 async fn crash(store: &Arc<dyn Store>, worker: WorkerHandle) {
-    let ids: Vec<_> = store.workers().await.unwrap().into_iter().map(|worker| worker.id).collect();
+    let ids: Vec<_> = store
+        .workers()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|worker| worker.id)
+        .collect();
     drop(worker);
     for id in ids {
         store.reclaim_worker(id).await.unwrap();
@@ -72,8 +94,16 @@ async fn crash(store: &Arc<dyn Store>, worker: WorkerHandle) {
 }
 
 async fn submit(client: &Client, action: &str) -> RunId {
-    let workflow = Workflow::builder(action).step("one", action).build().unwrap();
-    client.submit(Submit::new(Arc::new(workflow))).await.unwrap().run.id
+    let workflow = Workflow::builder(action)
+        .step("one", action)
+        .build()
+        .unwrap();
+    client
+        .submit(Submit::new(Arc::new(workflow)))
+        .await
+        .unwrap()
+        .run
+        .id
 }
 
 async fn runs(client: &Client, ids: &[RunId]) -> Vec<Run> {
@@ -91,7 +121,10 @@ async fn a_poison_step_fails_alone_and_the_others_complete() {
     let (sender, mut crashes) = mpsc::unbounded_channel();
     let mut alive = worker(&store, handlers(&sender), &folder).await;
     let client = Client::new(store.clone());
-    let mut innocent = vec![submit(&alive.client(), "work").await, submit(&alive.client(), "work").await];
+    let mut innocent = vec![
+        submit(&alive.client(), "work").await,
+        submit(&alive.client(), "work").await,
+    ];
     let poison = submit(&alive.client(), "poison").await;
     innocent.push(submit(&alive.client(), "work").await);
     let mut beside = Vec::new();
@@ -112,12 +145,20 @@ async fn a_poison_step_fails_alone_and_the_others_complete() {
             }
         }
     }
-    assert!(beside.iter().rev().take(6).all(|count| *count == 1), "it was not alone: {beside:?}");
+    assert!(
+        beside.iter().rev().take(6).all(|count| *count == 1),
+        "it was not alone: {beside:?}"
+    );
     for id in &innocent {
         client.wait(*id).await.unwrap();
     }
     for run in runs(&client, &innocent).await {
-        assert_eq!((run.head.status, run.steps[0].crashes), (RunStatus::Completed, 0), "{:?}", run.head.error);
+        assert_eq!(
+            (run.head.status, run.steps[0].crashes),
+            (RunStatus::Completed, 0),
+            "{:?}",
+            run.head.error
+        );
     }
     alive.stop().await;
 }
@@ -130,7 +171,10 @@ async fn an_isolated_run_that_waits_is_cancelled_at_once() {
     let (sender, mut crashes) = mpsc::unbounded_channel();
     let client = Client::new(store.clone());
     let mut alive = worker(&store, handlers(&sender), &folder).await;
-    let ids = [submit(&alive.client(), "poison").await, submit(&alive.client(), "poison").await];
+    let ids = [
+        submit(&alive.client(), "poison").await,
+        submit(&alive.client(), "poison").await,
+    ];
     for _ in 0..2 {
         crashes.recv().await.unwrap();
         crashes.recv().await.unwrap();
@@ -141,9 +185,18 @@ async fn an_isolated_run_that_waits_is_cancelled_at_once() {
     let waits = |runs: Vec<Run>| runs.into_iter().find(|run| run.in_flight().is_none());
     let waiting = waits(runs(&client, &ids).await).expect("one of two waits for the other");
     assert_eq!(waiting.isolation(), Some(1));
-    client.cancel(waiting.id, CancelMode::Stop, "me").await.unwrap();
-    assert_eq!(client.wait(waiting.id).await.unwrap().head.status, RunStatus::Cancelled);
+    client
+        .cancel(waiting.id, CancelMode::Stop, "me")
+        .await
+        .unwrap();
+    assert_eq!(
+        client.wait(waiting.id).await.unwrap().head.status,
+        RunStatus::Cancelled
+    );
     let third = submit(&alive.client(), "work").await;
-    assert_eq!(client.run(third).await.unwrap().head.status, RunStatus::Queued);
+    assert_eq!(
+        client.run(third).await.unwrap().head.status,
+        RunStatus::Queued
+    );
     drop(alive);
 }

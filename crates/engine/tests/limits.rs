@@ -18,14 +18,19 @@ fn on_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 fn scope() -> Scope {
     let deep = (0..60).fold(json!("x"), |inside, _| json!([inside]));
-    Scope { parameters: json!({ "a": { "a": 1 }, "n": 1, "deep": deep }), ..Scope::default() }
+    Scope {
+        parameters: json!({ "a": { "a": 1 }, "n": 1, "deep": deep }),
+        ..Scope::default()
+    }
 }
 
 /// The longest chain of a link that the limits accept, between a beginning and an end.
 fn longest(begin: &str, link: &str, end: &str) -> String {
     let chain = |count: usize| format!("{begin}{}{end}", link.repeat(count));
     let fits = |count: &usize| check_condition(&chain(*count)).is_ok();
-    let count = (1..=MAX_EXPRESSION_DEPTH.max(MAX_EXPRESSION_BYTES / link.len())).take_while(fits).last();
+    let count = (1..=MAX_EXPRESSION_DEPTH.max(MAX_EXPRESSION_BYTES / link.len()))
+        .take_while(fits)
+        .last();
     chain(count.unwrap_or_else(|| panic!("not even one `{link}` is accepted")))
 }
 
@@ -89,9 +94,9 @@ fn worst() -> Vec<String> {
         let text = longest("", link, "1");
         [close(text.clone()), text]
     });
-    let after = suffixed
-        .iter()
-        .flat_map(|link| ["1", "parameters.n", "parameters.deep", "[[1]]"].map(|begin| longest(begin, link, "")));
+    let after = suffixed.iter().flat_map(|link| {
+        ["1", "parameters.n", "parameters.deep", "[[1]]"].map(|begin| longest(begin, link, ""))
+    });
     before.chain(after).collect()
 }
 
@@ -117,15 +122,30 @@ fn a_chain_that_would_overflow_is_refused_by_every_reader() {
             assert!(error.contains("split it") && error.len() < 500, "{error}");
         };
         expect(truthy(&text, &scope()).unwrap_err().to_string());
-        expect(render(&format!("a ${{{{ {text} }}}}"), &scope()).unwrap_err().to_string());
-        expect(render_value(&json!([format!("${{{{ {text} }}}}")]), &scope()).unwrap_err().to_string());
+        expect(
+            render(&format!("a ${{{{ {text} }}}}"), &scope())
+                .unwrap_err()
+                .to_string(),
+        );
+        expect(
+            render_value(&json!([format!("${{{{ {text} }}}}")]), &scope())
+                .unwrap_err()
+                .to_string(),
+        );
         let step = |step: Value| json!({ "workflow": "w", "steps": [step] }).to_string();
         let condition = step(json!({ "id": "s", "action": "a", "if": text }));
         expect(Workflow::from_json(&condition).unwrap_err().to_string());
-        let with = step(json!({ "id": "s", "action": "a", "with": { "x": format!("${{{{ {text} }}}}") } }));
+        let with = step(
+            json!({ "id": "s", "action": "a", "with": { "x": format!("${{{{ {text} }}}}") } }),
+        );
         expect(Workflow::from_yaml(&with).unwrap_err().to_string());
         expect(
-            Workflow::builder("w").unique(format!("${{{{ {text} }}}}")).step("s", "a").build().unwrap_err().to_string(),
+            Workflow::builder("w")
+                .unique(format!("${{{{ {text} }}}}"))
+                .step("s", "a")
+                .build()
+                .unwrap_err()
+                .to_string(),
         );
     }
 }
@@ -134,19 +154,36 @@ fn a_chain_that_would_overflow_is_refused_by_every_reader() {
 fn what_an_expression_gives_is_limited() {
     let check = |text: &str, expect: &str| {
         let rendered = render_value(&json!(format!("${{{{ {text} }}}}")), &scope());
-        let error = rendered.map(|value| value.to_string().len()).unwrap_err().to_string();
+        let error = rendered
+            .map(|value| value.to_string().len())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expect), "{text}: {error}");
-        let error = render(&format!("x ${{{{ {text} }}}}"), &scope()).map(|text| text.len()).unwrap_err().to_string();
-        assert!(error.contains(expect) || error.contains("MiB"), "{text}: {error}");
+        let error = render(&format!("x ${{{{ {text} }}}}"), &scope())
+            .map(|text| text.len())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(expect) || error.contains("MiB"),
+            "{text}: {error}"
+        );
     };
-    check("range(100000)|list|map('string')|list|tojson(indent=1000000)", "at most 16");
-    check("[[[1] * 1000] * 1000] * 1000", "a list or an object has no product");
+    check(
+        "range(100000)|list|map('string')|list|tojson(indent=1000000)",
+        "at most 16",
+    );
+    check(
+        "[[[1] * 1000] * 1000] * 1000",
+        "a list or an object has no product",
+    );
     let large = format!("[{}]", ["'x' * 1000000"; 20].join(", "));
     for filter in ["", "|string", "|tojson", "|pprint"] {
         check(&format!("{large}{filter}"), "MiB");
     }
     check("'x' * 20000000", "MiB");
     let deep = format!("{}parameters.deep{}", "[".repeat(10), "]".repeat(10));
-    let error = render_value(&json!(format!("${{{{ {deep} }}}}")), &scope()).unwrap_err().to_string();
+    let error = render_value(&json!(format!("${{{{ {deep} }}}}")), &scope())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("nested more than 64 levels"), "{error}");
 }

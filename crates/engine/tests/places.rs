@@ -1,6 +1,9 @@
 //! Places that a worker keeps: what must go on when it is full does, and takes nothing from what else waits.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot::workflow::{Backoff, RetryPolicy};
 use surefoot::{
-    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, StepContext, StepError, Store, Submit, SystemClock, Worker,
-    WorkerHandle, WorkerOptions, Workflow, handler_fn,
+    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, StepContext, StepError, Store, Submit,
+    SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::MemoryStore;
 use tokio::sync::Semaphore;
@@ -26,7 +29,10 @@ struct World {
 impl World {
     /// One place, and so many that are kept for `urgent`, whose first attempt fails.
     async fn start(kept: usize) -> Self {
-        let (store, folder) = (MemoryStore::new(Arc::new(SystemClock)), tempfile::tempdir().unwrap());
+        let (store, folder) = (
+            MemoryStore::new(Arc::new(SystemClock)),
+            tempfile::tempdir().unwrap(),
+        );
         let store: Arc<dyn Store> = Arc::new(store);
         let ends = Arc::new(Semaphore::new(0));
         let may_end = ends.clone();
@@ -37,31 +43,55 @@ impl World {
                 Ok(())
             }
         });
-        let urgent = handler_fn(async |context: StepContext, _: Value| match context.attempt() {
-            1 => Err(StepError::from("nobody answers")),
-            _ => Ok(()),
-        });
+        let urgent = handler_fn(
+            async |context: StepContext, _: Value| match context.attempt() {
+                1 => Err(StepError::from("nobody answers")),
+                _ => Ok(()),
+            },
+        );
         let options = WorkerOptions {
             workspaces: folder.path().to_owned(),
             concurrency: 1,
             grace: Duration::from_millis(50),
             handler_grace: Duration::from_millis(200),
-            kept: KeptPlaces { count: kept, actions: ["urgent".to_owned(), "unknown".to_owned()].into() },
+            kept: KeptPlaces {
+                count: kept,
+                actions: ["urgent".to_owned(), "unknown".to_owned()].into(),
+            },
             ..WorkerOptions::default()
         };
-        let handlers = Handlers::new().with("ordinary", ordinary).with("urgent", urgent);
-        let worker = Worker::start(store.clone(), handlers, options).await.unwrap();
-        Self { store, worker, ends, _folder: folder }
+        let handlers = Handlers::new()
+            .with("ordinary", ordinary)
+            .with("urgent", urgent);
+        let worker = Worker::start(store.clone(), handlers, options)
+            .await
+            .unwrap();
+        Self {
+            store,
+            worker,
+            ends,
+            _folder: folder,
+        }
     }
 
     async fn full() -> (Self, RunId) {
         let world = Self::start(1).await;
-        let first = world.worker.client().submit(of("ordinary")).await.unwrap().run.id;
+        let first = world
+            .worker
+            .client()
+            .submit(of("ordinary"))
+            .await
+            .unwrap()
+            .run
+            .id;
         (world, first)
     }
 
     async fn ends(&self, run: RunId) -> Run {
-        timeout(Duration::from_secs(20), self.worker.client().wait(run)).await.expect("it waits for a place").unwrap()
+        timeout(Duration::from_secs(20), self.worker.client().wait(run))
+            .await
+            .expect("it waits for a place")
+            .unwrap()
     }
 
     async fn status(&self, run: RunId) -> RunStatus {
@@ -71,7 +101,15 @@ impl World {
 
 fn of(action: &str) -> Submit {
     let wait = Duration::from_millis(5);
-    let again = RetryPolicy { attempts: 2, backoff: Backoff { initial: wait, factor: 1, max: wait, jitter: 0.0 } };
+    let again = RetryPolicy {
+        attempts: 2,
+        backoff: Backoff {
+            initial: wait,
+            factor: 1,
+            max: wait,
+            jitter: 0.0,
+        },
+    };
     let workflow = Workflow::builder(action).step_with("only", action, |step| step.retry(again));
     Submit::new(Arc::new(workflow.build().unwrap()))
 }
@@ -80,15 +118,40 @@ fn of(action: &str) -> Submit {
 async fn a_full_worker_does_what_has_places_of_its_own() {
     let (world, first) = World::full().await;
     // Submitted here it starts at once; its second attempt has to be claimed.
-    let here = world.worker.client().submit(of("urgent")).await.unwrap().run.id;
-    let waits = world.worker.client().submit(of("ordinary")).await.unwrap().run.id;
+    let here = world
+        .worker
+        .client()
+        .submit(of("urgent"))
+        .await
+        .unwrap()
+        .run
+        .id;
+    let waits = world
+        .worker
+        .client()
+        .submit(of("ordinary"))
+        .await
+        .unwrap()
+        .run
+        .id;
     // Submitted elsewhere it has to be claimed from the first.
-    let elsewhere = Client::new(world.store.clone()).submit(of("urgent")).await.unwrap().run.id;
+    let elsewhere = Client::new(world.store.clone())
+        .submit(of("urgent"))
+        .await
+        .unwrap()
+        .run
+        .id;
     for run in [here, elsewhere] {
         let run = world.ends(run).await;
-        assert_eq!((run.head.status, run.steps[0].attempt), (RunStatus::Completed, 2));
+        assert_eq!(
+            (run.head.status, run.steps[0].attempt),
+            (RunStatus::Completed, 2)
+        );
     }
-    assert_eq!((world.status(first).await, world.status(waits).await), (RunStatus::Running, RunStatus::Queued));
+    assert_eq!(
+        (world.status(first).await, world.status(waits).await),
+        (RunStatus::Running, RunStatus::Queued)
+    );
     world.ends.add_permits(2);
     assert_eq!(world.ends(waits).await.head.status, RunStatus::Completed);
     world.worker.stop().await;
@@ -97,18 +160,46 @@ async fn a_full_worker_does_what_has_places_of_its_own() {
 #[tokio::test]
 async fn a_kept_place_is_for_nothing_else() {
     let (world, first) = World::full().await;
-    let mixed = Workflow::builder("mixed").step("one", "urgent").step("two", "ordinary").build().unwrap();
-    let mixed = world.worker.client().submit(Submit::new(Arc::new(mixed))).await.unwrap().run.id;
-    let urgent = world.worker.client().submit(of("urgent")).await.unwrap().run.id;
+    let mixed = Workflow::builder("mixed")
+        .step("one", "urgent")
+        .step("two", "ordinary")
+        .build()
+        .unwrap();
+    let mixed = world
+        .worker
+        .client()
+        .submit(Submit::new(Arc::new(mixed)))
+        .await
+        .unwrap()
+        .run
+        .id;
+    let urgent = world
+        .worker
+        .client()
+        .submit(of("urgent"))
+        .await
+        .unwrap()
+        .run
+        .id;
     world.ends(urgent).await;
-    assert_eq!((world.status(first).await, world.status(mixed).await), (RunStatus::Running, RunStatus::Queued));
+    assert_eq!(
+        (world.status(first).await, world.status(mixed).await),
+        (RunStatus::Running, RunStatus::Queued)
+    );
     world.worker.stop().await;
 }
 
 #[tokio::test]
 async fn without_kept_places_all_runs_are_alike() {
     let world = World::start(0).await;
-    let urgent = world.worker.client().submit(of("urgent")).await.unwrap().run.id;
+    let urgent = world
+        .worker
+        .client()
+        .submit(of("urgent"))
+        .await
+        .unwrap()
+        .run
+        .id;
     assert_eq!(world.ends(urgent).await.head.status, RunStatus::Completed);
     world.worker.stop().await;
 }

@@ -1,6 +1,9 @@
 //! What a run requires of its worker: from the submission on, and after a step has bound it.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,8 +12,8 @@ use async_trait::async_trait;
 use serde_json::json;
 use surefoot::state::CancelMode;
 use surefoot::{
-    Client, Handlers, Outcome, Output, Run, RunId, RunStatus, StepContext, StepError, StepHandler, Store, Submit,
-    SubmitError, SystemClock, Undone, Worker, WorkerHandle, WorkerOptions, Workflow,
+    Client, Handlers, Outcome, Output, Run, RunId, RunStatus, StepContext, StepError, StepHandler,
+    Store, Submit, SubmitError, SystemClock, Undone, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_store_tests::MemoryStore;
 
@@ -24,11 +27,18 @@ impl StepHandler for Make {
             return Err(StepError::needs("forge:1"));
         }
         let bound = context.requires().contains("forge:1");
-        Ok(Output::new(json!({ "bound": bound }))?.require("forge:1").release("forge:any").into())
+        Ok(Output::new(json!({ "bound": bound }))?
+            .require("forge:1")
+            .release("forge:any")
+            .into())
     }
 
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
-        if context.has_resource("forge:1") { Ok(Undone::Nothing) } else { Err(StepError::needs("forge:1")) }
+        if context.has_resource("forge:1") {
+            Ok(Undone::Nothing)
+        } else {
+            Err(StepError::needs("forge:1"))
+        }
     }
 }
 
@@ -64,26 +74,52 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-async fn worker(store: &Arc<dyn Store>, resources: &[&str], folder: &tempfile::TempDir) -> WorkerHandle {
-    let handlers = Handlers::new().with("make", Make).with("leave", Leave).with("fail", Fail);
+async fn worker(
+    store: &Arc<dyn Store>,
+    resources: &[&str],
+    folder: &tempfile::TempDir,
+) -> WorkerHandle {
+    let handlers = Handlers::new()
+        .with("make", Make)
+        .with("leave", Leave)
+        .with("fail", Fail);
     let resources = Arc::new(names(resources));
     let workspaces = folder.path().join(surefoot::WorkerId::new().to_string());
-    Worker::start(store.clone(), handlers, WorkerOptions { resources, workspaces, ..WorkerOptions::default() })
-        .await
-        .unwrap()
+    Worker::start(
+        store.clone(),
+        handlers,
+        WorkerOptions {
+            resources,
+            workspaces,
+            ..WorkerOptions::default()
+        },
+    )
+    .await
+    .unwrap()
 }
 
 fn workflow(steps: &[&str], requires: &[&str]) -> Arc<Workflow> {
     let builder = Workflow::builder("flow").parameters(json!({
         "type": "object", "properties": { "forge": { "type": "string", "default": "any" } },
     }));
-    let builder = requires.iter().fold(builder, |builder, template| builder.requires(*template));
-    let builder = steps.iter().fold(builder, |builder, action| builder.step(*action, *action));
+    let builder = requires
+        .iter()
+        .fold(builder, |builder, template| builder.requires(*template));
+    let builder = steps
+        .iter()
+        .fold(builder, |builder, action| builder.step(*action, *action));
     Arc::new(builder.build().unwrap())
 }
 
 async fn kinds(client: &Client, run: RunId) -> Vec<String> {
-    client.store().events(run, 0, 1000).await.unwrap().into_iter().map(|event| event.kind).collect()
+    client
+        .store()
+        .events(run, 0, 1000)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.kind)
+        .collect()
 }
 
 /// Waits until the run's history holds an event of this kind.
@@ -102,18 +138,32 @@ async fn a_submission_starts_only_where_its_requirements_are() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
-    let submit = || Submit::new(workflow(&["make"], &["forge:${{ parameters.forge }}", ""])).requires("key:1");
+    let submit = || {
+        Submit::new(workflow(&["make"], &["forge:${{ parameters.forge }}", ""])).requires("key:1")
+    };
     let run = client.submit(submit()).await.unwrap().run;
     assert_eq!(run.requires, names(&["forge:any", "key:1"]));
     let waiting = client.waiting(&run).await.unwrap().unwrap().to_string();
-    assert_eq!(waiting, "for a worker that has forge:any, key:1: no live one does");
-    assert_eq!(client.run(run.id).await.unwrap().head.status, RunStatus::Queued);
+    assert_eq!(
+        waiting,
+        "for a worker that has forge:any, key:1: no live one does"
+    );
+    assert_eq!(
+        client.run(run.id).await.unwrap().head.status,
+        RunStatus::Queued
+    );
 
     let rich = worker(&store, &["forge:1", "forge:any", "key:1"], &folder).await;
     let run = client.wait(run.id).await.unwrap();
-    assert_eq!((run.head.status, &run.requires), (RunStatus::Completed, &names(&["forge:1", "key:1"])));
+    assert_eq!(
+        (run.head.status, &run.requires),
+        (RunStatus::Completed, &names(&["forge:1", "key:1"]))
+    );
     let direct = finish(&rich.client(), submit()).await;
-    assert_eq!(kinds(&client, direct.id).await[..3], ["run.submitted", "run.started", "step.started"]);
+    assert_eq!(
+        kinds(&client, direct.id).await[..3],
+        ["run.submitted", "run.started", "step.started"]
+    );
     rich.stop().await;
     poor.stop().await;
 }
@@ -125,8 +175,17 @@ async fn each_live_worker_may_lack_something_else() {
     let other = worker(&store, &["key:1"], &folder).await;
     let submit = Submit::new(workflow(&["make"], &["forge:any"])).requires("key:1");
     let run = one.client().submit(submit).await.unwrap().run;
-    let waiting = one.client().waiting(&run).await.unwrap().unwrap().to_string();
-    assert_eq!(waiting, "for a worker that has all the resources it requires: each live one lacks some");
+    let waiting = one
+        .client()
+        .waiting(&run)
+        .await
+        .unwrap()
+        .unwrap()
+        .to_string();
+    assert_eq!(
+        waiting,
+        "for a worker that has all the resources it requires: each live one lacks some"
+    );
     one.stop().await;
     other.stop().await;
 }
@@ -137,16 +196,27 @@ async fn a_step_that_finds_its_worker_lacking_goes_on_elsewhere() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
-    let run = client.submit(Submit::new(workflow(&["make"], &[]))).await.unwrap().run;
+    let run = client
+        .submit(Submit::new(workflow(&["make"], &[])))
+        .await
+        .unwrap()
+        .run;
     saw(&client, run.id, "run.requires").await;
     let waits = client.run(run.id).await.unwrap();
-    assert_eq!((waits.head.status, waits.steps[0].attempt), (RunStatus::Queued, 1));
+    assert_eq!(
+        (waits.head.status, waits.steps[0].attempt),
+        (RunStatus::Queued, 1)
+    );
     let waiting = client.waiting(&waits).await.unwrap().unwrap().to_string();
     assert_eq!(waiting, "for a worker that has forge:1: no live one does");
 
     let rich = worker(&store, &["forge:1"], &folder).await;
     let run = client.wait(run.id).await.unwrap();
-    assert_eq!((run.head.status, run.steps[0].attempt), (RunStatus::Completed, 1), "no attempt is spent");
+    assert_eq!(
+        (run.head.status, run.steps[0].attempt),
+        (RunStatus::Completed, 1),
+        "no attempt is spent"
+    );
     assert_eq!(run.steps[0].output, Some(json!({ "bound": true })));
     rich.stop().await;
     poor.stop().await;
@@ -157,14 +227,29 @@ async fn a_step_that_finds_its_worker_lacking_goes_on_elsewhere() {
 async fn an_undo_goes_where_the_thing_is() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let rich = worker(&store, &["forge:1"], &folder).await;
-    let run = finish(&rich.client(), Submit::new(workflow(&["make", "fail"], &[]))).await;
-    assert_eq!((run.head.status, &run.requires), (RunStatus::Failed, &names(&["forge:1"])));
+    let run = finish(
+        &rich.client(),
+        Submit::new(workflow(&["make", "fail"], &[])),
+    )
+    .await;
+    assert_eq!(
+        (run.head.status, &run.requires),
+        (RunStatus::Failed, &names(&["forge:1"]))
+    );
     rich.stop().await;
 
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
-    let cancelled = client.cancel(run.id, CancelMode::Undo, "ann").await.unwrap();
-    let waiting = client.waiting(&cancelled).await.unwrap().unwrap().to_string();
+    let cancelled = client
+        .cancel(run.id, CancelMode::Undo, "ann")
+        .await
+        .unwrap();
+    let waiting = client
+        .waiting(&cancelled)
+        .await
+        .unwrap()
+        .unwrap()
+        .to_string();
     assert_eq!(waiting, "for a worker that has forge:1: no live one does");
     let rich = worker(&store, &["forge:1"], &folder).await;
     let run = client.wait(run.id).await.unwrap();
@@ -179,14 +264,27 @@ async fn an_undo_that_finds_its_worker_lacking_goes_on_elsewhere() {
     let (store, folder) = (store(), tempfile::tempdir().unwrap());
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
-    let run = client.submit(Submit::new(workflow(&["leave", "fail"], &[]))).await.unwrap().run;
+    let run = client
+        .submit(Submit::new(workflow(&["leave", "fail"], &[])))
+        .await
+        .unwrap()
+        .run;
     assert!(client.wait(run.id).await.unwrap().requires.is_empty());
-    client.cancel(run.id, CancelMode::Undo, "ann").await.unwrap();
+    client
+        .cancel(run.id, CancelMode::Undo, "ann")
+        .await
+        .unwrap();
     saw(&client, run.id, "run.requires").await;
     let waits = client.run(run.id).await.unwrap();
-    assert_eq!((waits.head.status, waits.head.cancel), (RunStatus::Queued, Some(CancelMode::Undo)));
+    assert_eq!(
+        (waits.head.status, waits.head.cancel),
+        (RunStatus::Queued, Some(CancelMode::Undo))
+    );
     let rich = worker(&store, &["forge:1"], &folder).await;
-    assert_eq!(client.wait(run.id).await.unwrap().head.status, RunStatus::Cancelled);
+    assert_eq!(
+        client.wait(run.id).await.unwrap().head.status,
+        RunStatus::Cancelled
+    );
     rich.stop().await;
     poor.stop().await;
 }
@@ -198,15 +296,26 @@ async fn a_resource_without_a_name_is_refused_before_anything_is_written() {
     let submit = Submit::new(workflow(&["make"], &[])).requires("two words");
     let error = worker.client().submit(submit).await.unwrap_err();
     assert!(matches!(&error, SubmitError::Store(_)), "{error}");
-    assert!(error.to_string().contains("is not the name of a resource"), "{error}");
-    assert_eq!(store.runs(surefoot::store::RunFilter::default()).await.unwrap(), []);
+    assert!(
+        error.to_string().contains("is not the name of a resource"),
+        "{error}"
+    );
+    assert_eq!(
+        store
+            .runs(surefoot::store::RunFilter::default())
+            .await
+            .unwrap(),
+        []
+    );
     worker.stop().await;
 }
 
 #[test]
 fn a_workflow_names_its_requirements_soundly() {
     let yaml = |requires: &str| {
-        Workflow::from_yaml(&format!("workflow: w\nrequires: {requires}\nsteps: [{{ id: a, action: b }}]"))
+        Workflow::from_yaml(&format!(
+            "workflow: w\nrequires: {requires}\nsteps: [{{ id: a, action: b }}]"
+        ))
     };
     let good = yaml("[\"forge:local\"]").unwrap();
     assert_eq!(good.requires(), ["forge:local"]);
@@ -214,5 +323,10 @@ fn a_workflow_names_its_requirements_soundly() {
     let error = yaml("[\"${{ steps.a.output }}\"]").unwrap_err().to_string();
     assert!(error.starts_with("field requires: "), "{error}");
     let many = vec!["x"; 17].join(", ");
-    assert!(yaml(&format!("[{many}]")).unwrap_err().to_string().contains("16 at most"));
+    assert!(
+        yaml(&format!("[{many}]"))
+            .unwrap_err()
+            .to_string()
+            .contains("16 at most")
+    );
 }

@@ -54,13 +54,23 @@ impl Commit<'_> {
 /// Makes the commit of a stream that [`Commit::stream`] gave, and gives its id.
 pub(crate) async fn import(git: &Git, stream: &[u8]) -> Result<String, GitError> {
     let arguments = ["fast-import", "--quiet", "--force", "--date-format=raw"];
-    Ok(git.run_with_input(&arguments, stream).await?.trim().to_owned())
+    Ok(git
+        .run_with_input(&arguments, stream)
+        .await?
+        .trim()
+        .to_owned())
 }
 
 fn put(stream: &mut Vec<u8>, entry: &Entry) {
     let (mode, bytes) = match &entry.content {
-        Content::File { bytes, executable: false } => ("100644", bytes.as_slice()),
-        Content::File { bytes, executable: true } => ("100755", bytes.as_slice()),
+        Content::File {
+            bytes,
+            executable: false,
+        } => ("100644", bytes.as_slice()),
+        Content::File {
+            bytes,
+            executable: true,
+        } => ("100755", bytes.as_slice()),
         Content::Symlink { target } => ("120000", target.as_bytes()),
     };
     stream.extend(format!("M {mode} inline {}\n", quoted(&entry.path)).bytes());
@@ -75,7 +85,12 @@ fn data(stream: &mut Vec<u8>, bytes: &[u8]) {
 
 /// A path as fast-import reads it, whatever it begins with.
 fn quoted(path: &str) -> String {
-    format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    format!(
+        "\"{}\"",
+        path.replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+    )
 }
 
 #[cfg(test)]
@@ -90,7 +105,11 @@ mod tests {
         (folder, git)
     }
 
-    fn commit<'a>(files: &'a [Entry], removed: &'a [String], parent: Option<&'a str>) -> Commit<'a> {
+    fn commit<'a>(
+        files: &'a [Entry],
+        removed: &'a [String],
+        parent: Option<&'a str>,
+    ) -> Commit<'a> {
         Commit {
             message: "first\n\nSurefoot-Run: r\n",
             at: Timestamp::from_micros(1_790_000_000_999_999),
@@ -102,36 +121,94 @@ mod tests {
 
     #[tokio::test]
     async fn the_id_depends_on_nothing_but_the_content() {
-        let tool = Content::File { bytes: b"#!/bin/sh\n".to_vec(), executable: true };
-        let binary = Content::File { bytes: b"\0data 3\n\xff".to_vec(), executable: false };
+        let tool = Content::File {
+            bytes: b"#!/bin/sh\n".to_vec(),
+            executable: true,
+        };
+        let binary = Content::File {
+            bytes: b"\0data 3\n\xff".to_vec(),
+            executable: false,
+        };
         let files = [
             file("a b/\"ü\\.txt", "text\n"),
-            Entry { path: "bin/run".to_owned(), content: tool },
-            Entry { path: "logo.png".to_owned(), content: binary },
+            Entry {
+                path: "bin/run".to_owned(),
+                content: tool,
+            },
+            Entry {
+                path: "logo.png".to_owned(),
+                content: binary,
+            },
             symlink("run", "bin/run"),
             file("empty", ""),
         ];
         let ((_one, first), (_two, second)) = (bare().await, bare().await);
         let id = commit(&files, &[], None).make(&first).await.unwrap();
         assert_eq!(id, commit(&files, &[], None).make(&second).await.unwrap());
-        assert_eq!(id, commit(&files, &[], None).make(&first).await.unwrap(), "made again in the same place");
-        let modes = first.run(&["ls-tree", "-r", "--format=%(objectmode)", &id]).await.unwrap();
-        assert_eq!(modes.split_whitespace().collect::<Vec<_>>(), ["100644", "100755", "100644", "100644", "120000"]);
-        let names = first.run(&["ls-tree", "-r", "-z", "--name-only", &id]).await.unwrap();
+        assert_eq!(
+            id,
+            commit(&files, &[], None).make(&first).await.unwrap(),
+            "made again in the same place"
+        );
+        let modes = first
+            .run(&["ls-tree", "-r", "--format=%(objectmode)", &id])
+            .await
+            .unwrap();
+        assert_eq!(
+            modes.split_whitespace().collect::<Vec<_>>(),
+            ["100644", "100755", "100644", "100644", "120000"]
+        );
+        let names = first
+            .run(&["ls-tree", "-r", "-z", "--name-only", &id])
+            .await
+            .unwrap();
         assert_eq!(names, "a b/\"ü\\.txt\0bin/run\0empty\0logo.png\0run\0");
-        assert_eq!(first.run_bytes(&["cat-file", "blob", &format!("{id}:logo.png")]).await.unwrap(), b"\0data 3\n\xff");
-        let facts =
-            first.run(&["show", "-s", "--format=%an %ae %at %ct %(trailers:key=Surefoot-Run)", &id]).await.unwrap();
-        assert_eq!(facts.trim(), "Surefoot surefoot@localhost 1790000000 1790000000 Surefoot-Run: r");
+        assert_eq!(
+            first
+                .run_bytes(&["cat-file", "blob", &format!("{id}:logo.png")])
+                .await
+                .unwrap(),
+            b"\0data 3\n\xff"
+        );
+        let facts = first
+            .run(&[
+                "show",
+                "-s",
+                "--format=%an %ae %at %ct %(trailers:key=Surefoot-Run)",
+                &id,
+            ])
+            .await
+            .unwrap();
+        assert_eq!(
+            facts.trim(),
+            "Surefoot surefoot@localhost 1790000000 1790000000 Surefoot-Run: r"
+        );
     }
 
     #[tokio::test]
     async fn a_parents_files_stay_unless_they_are_removed() {
         let (_folder, git) = bare().await;
-        let parent = commit(&[file("kept", "1"), file("p/gone", "2")], &[], None).make(&git).await.unwrap();
+        let parent = commit(&[file("kept", "1"), file("p/gone", "2")], &[], None)
+            .make(&git)
+            .await
+            .unwrap();
         let removed = ["p/gone".to_owned(), "never/there".to_owned()];
-        let child = commit(&[file("new", "3")], &removed, Some(&parent)).make(&git).await.unwrap();
-        assert_eq!(git.run(&["ls-tree", "-r", "--name-only", &child]).await.unwrap(), "kept\nnew\n");
-        assert_eq!(git.run(&["rev-parse", &format!("{child}^")]).await.unwrap().trim(), parent);
+        let child = commit(&[file("new", "3")], &removed, Some(&parent))
+            .make(&git)
+            .await
+            .unwrap();
+        assert_eq!(
+            git.run(&["ls-tree", "-r", "--name-only", &child])
+                .await
+                .unwrap(),
+            "kept\nnew\n"
+        );
+        assert_eq!(
+            git.run(&["rev-parse", &format!("{child}^")])
+                .await
+                .unwrap()
+                .trim(),
+            parent
+        );
     }
 }

@@ -55,8 +55,7 @@ const SETTINGS: [&str; 15] = [
 const TOKEN_VARIABLE: &str = "SUREFOOT_GIT_TOKEN";
 
 /// Forges that take a token as a password look at no user name, or want this one.
-const TOKEN_HELPER: &str =
-    "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$SUREFOOT_GIT_TOKEN\"; }; f";
+const TOKEN_HELPER: &str = "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$SUREFOOT_GIT_TOKEN\"; }; f";
 
 /// How many lines of git's complaint an error repeats.
 const LINES_OF_ERROR: usize = 5;
@@ -136,7 +135,13 @@ impl GitError {
 /// # Errors
 /// [`GitError::Argument`].
 pub fn argument<'a>(what: &str, text: &'a str) -> Result<&'a str, GitError> {
-    let refuse = |reason| Err(GitError::Argument { what: what.to_owned(), text: text.to_owned(), reason });
+    let refuse = |reason| {
+        Err(GitError::Argument {
+            what: what.to_owned(),
+            text: text.to_owned(),
+            reason,
+        })
+    };
     match text {
         "" => refuse("it is empty"),
         _ if text.starts_with('-') => refuse("it begins with `-`"),
@@ -164,7 +169,12 @@ impl fmt::Debug for Git {
 impl Git {
     /// Git in the folder `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), env: Vec::new(), settings: Vec::new(), cancel: CancellationToken::new() }
+        Self {
+            dir: dir.into(),
+            env: Vec::new(),
+            settings: Vec::new(),
+            cancel: CancellationToken::new(),
+        }
     }
 
     /// Sets an environment variable.
@@ -207,7 +217,8 @@ impl Git {
     /// [`GitError::Argument`] when the address is of another kind.
     pub fn token(mut self, url: &str, token: &Secret) -> Result<Self, GitError> {
         let host = token_host(url)?;
-        self.settings.push(format!("credential.{host}.helper={TOKEN_HELPER}"));
+        self.settings
+            .push(format!("credential.{host}.helper={TOKEN_HELPER}"));
         Ok(self.env(TOKEN_VARIABLE, token.expose()))
     }
 
@@ -216,12 +227,29 @@ impl Git {
     ///
     /// # Errors
     /// [`GitError::Address`] when the policy denies an address, or the host has none.
-    pub async fn reaching(mut self, url: &str, addresses: &AddressPolicy) -> Result<Self, GitError> {
-        let Some(Remote { host, port, is_http }) = remote(url) else { return Ok(self) };
+    pub async fn reaching(
+        mut self,
+        url: &str,
+        addresses: &AddressPolicy,
+    ) -> Result<Self, GitError> {
+        let Some(Remote {
+            host,
+            port,
+            is_http,
+        }) = remote(url)
+        else {
+            return Ok(self);
+        };
         let found = addresses.resolve(&host, port).await?;
         if is_http && host.parse::<IpAddr>().is_err() {
-            let list: Vec<String> = found.iter().map(|address| bracketed(address.ip())).collect();
-            self.settings.push(format!("http.curloptResolve={host}:{port}:{}", list.join(",")));
+            let list: Vec<String> = found
+                .iter()
+                .map(|address| bracketed(address.ip()))
+                .collect();
+            self.settings.push(format!(
+                "http.curloptResolve={host}:{port}:{}",
+                list.join(",")
+            ));
         }
         Ok(self)
     }
@@ -261,7 +289,11 @@ impl Git {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn run_bytes_with_input(&self, args: &[&str], input: &[u8]) -> Result<Vec<u8>, GitError> {
+    pub async fn run_bytes_with_input(
+        &self,
+        args: &[&str],
+        input: &[u8],
+    ) -> Result<Vec<u8>, GitError> {
         self.output(args, Some(input)).await
     }
 
@@ -297,9 +329,9 @@ impl Git {
         });
         match ended.await? {
             ControlFlow::Continue(()) => Ok(out),
-            ControlFlow::Break(()) => {
-                Err(GitError::TooMuchOutput(args.first().copied().unwrap_or_default().to_owned()))
-            }
+            ControlFlow::Break(()) => Err(GitError::TooMuchOutput(
+                args.first().copied().unwrap_or_default().to_owned(),
+            )),
         }
     }
 
@@ -336,7 +368,11 @@ impl Git {
             return Err(GitError::Cancelled(command));
         }
         if !ended.status.success() {
-            return Err(GitError::Failed { command, status: ended.status, message: last_lines(&err) });
+            return Err(GitError::Failed {
+                command,
+                status: ended.status,
+                message: last_lines(&err),
+            });
         }
         Ok(flow)
     }
@@ -346,7 +382,10 @@ impl Git {
         process::allow_environment(&mut command, &["SSH_AUTH_SOCK"]);
         command.current_dir(&self.dir).envs(ENVIRONMENT);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        for setting in SETTINGS.into_iter().chain(self.settings.iter().map(String::as_str)) {
+        for setting in SETTINGS
+            .into_iter()
+            .chain(self.settings.iter().map(String::as_str))
+        {
             command.args(["-c", setting]);
         }
         command.args(args);
@@ -358,7 +397,10 @@ impl Git {
         if error.kind() == io::ErrorKind::NotFound && self.dir.is_dir() {
             return GitError::Missing;
         }
-        GitError::Start { dir: self.dir.clone(), error }
+        GitError::Start {
+            dir: self.dir.clone(),
+            error,
+        }
     }
 }
 
@@ -376,7 +418,9 @@ pub(crate) fn token_host(url: &str) -> Result<&str, GitError> {
 
 /// `https://git.example.org/team/shop.git` is on `https://git.example.org`.
 fn http_host(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
     let host = rest.split(['/', '?', '#']).next()?;
     // A user name in the address would become a part of the setting's name.
     let fits = !host.is_empty() && !host.contains(['@', '=', '*', '\n']);
@@ -394,10 +438,18 @@ struct Remote {
 /// Reads `https://host:port/path`, `ssh://user@host/path` and `user@host:path`; a path and a `file://` have no host.
 fn remote(url: &str) -> Option<Remote> {
     let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest.split(['/', '?', '#', '\\']).next()?),
+        Some((scheme, rest)) => (
+            scheme.to_ascii_lowercase(),
+            rest.split(['/', '?', '#', '\\']).next()?,
+        ),
         // `ext::command` names a transport, which git refuses by itself.
         None if url.contains("::") && !url.contains('[') => return None,
-        None => ("scp".to_owned(), url.split_once(':').map(|(host, _)| host).filter(|host| !host.contains('/'))?),
+        None => (
+            "scp".to_owned(),
+            url.split_once(':')
+                .map(|(host, _)| host)
+                .filter(|host| !host.contains('/'))?,
+        ),
     };
     let default = match scheme.as_str() {
         "http" => 80,
@@ -406,16 +458,29 @@ fn remote(url: &str) -> Option<Remote> {
         _ => 22,
     };
     let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let (host, port) = match authority.strip_prefix('[').and_then(|six| six.split_once(']')) {
+    let (host, port) = match authority
+        .strip_prefix('[')
+        .and_then(|six| six.split_once(']'))
+    {
         Some((six, port)) => (six, port.strip_prefix(':')),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        None => authority
+            .split_once(':')
+            .map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     let port = port.and_then(|port| port.parse().ok()).unwrap_or(default);
-    (!host.is_empty()).then(|| Remote { host: host.to_owned(), port, is_http: scheme.starts_with("http") })
+    (!host.is_empty()).then(|| Remote {
+        host: host.to_owned(),
+        port,
+        is_http: scheme.starts_with("http"),
+    })
 }
 
 fn bracketed(address: IpAddr) -> String {
-    if address.is_ipv6() { format!("[{address}]") } else { address.to_string() }
+    if address.is_ipv6() {
+        format!("[{address}]")
+    } else {
+        address.to_string()
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -432,7 +497,11 @@ fn keep_end(kept: &mut Vec<u8>, piece: &[u8]) {
 
 fn last_lines(err: &[u8]) -> String {
     let text = text(err);
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
     lines[lines.len().saturating_sub(LINES_OF_ERROR)..].join("\n")
 }
 
@@ -454,8 +523,14 @@ mod tests {
     async fn commit(folder: &std::path::Path, git: &Git) -> String {
         std::fs::write(folder.join("a.txt"), "a\n").unwrap();
         git.run(&["add", "--all"]).await.unwrap();
-        git.run(&["commit", "--quiet", "-m", "first"]).await.unwrap();
-        git.run(&["rev-parse", "HEAD"]).await.unwrap().trim().to_owned()
+        git.run(&["commit", "--quiet", "-m", "first"])
+            .await
+            .unwrap();
+        git.run(&["rev-parse", "HEAD"])
+            .await
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     #[tokio::test]
@@ -465,8 +540,17 @@ mod tests {
         let id = commit(one.path(), &first).await;
         assert_eq!(id.len(), 40);
         assert_eq!(id, commit(other.path(), &second).await);
-        assert_eq!(first.run(&["show", "-s", "--format=%an %cd", "--date=unix"]).await.unwrap(), "Ada 1790000000\n");
-        assert_eq!(first.run(&["branch", "--show-current"]).await.unwrap(), "main\n");
+        assert_eq!(
+            first
+                .run(&["show", "-s", "--format=%an %cd", "--date=unix"])
+                .await
+                .unwrap(),
+            "Ada 1790000000\n"
+        );
+        assert_eq!(
+            first.run(&["branch", "--show-current"]).await.unwrap(),
+            "main\n"
+        );
     }
 
     #[tokio::test]
@@ -483,9 +567,15 @@ mod tests {
     #[tokio::test]
     async fn a_failure_says_what_git_said() {
         let (_folder, git) = repository().await;
-        let error = git.run(&["rev-parse", "--verify", "nothing"]).await.unwrap_err();
+        let error = git
+            .run(&["rev-parse", "--verify", "nothing"])
+            .await
+            .unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("git rev-parse failed (exit status: 128): fatal: "), "{text}");
+        assert!(
+            text.starts_with("git rev-parse failed (exit status: 128): fatal: "),
+            "{text}"
+        );
         assert_eq!(error.code(), Some(128));
     }
 
@@ -494,20 +584,36 @@ mod tests {
         let (folder, git) = repository().await;
         let marker = folder.path().join("ran");
         let url = format!("ext::sh -c touch% {}", marker.display());
-        let error = git.run(&["ls-remote", "--", &url]).await.unwrap_err().to_string();
+        let error = git
+            .run(&["ls-remote", "--", &url])
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not allowed") && !marker.exists(), "{error}");
     }
 
     #[tokio::test]
     async fn input_and_tests_and_bytes() {
         let (folder, git) = repository().await;
-        let id = git.run_with_input(&["hash-object", "-w", "--stdin"], b"\xff\n").await.unwrap();
-        assert_eq!(git.run_bytes(&["cat-file", "blob", id.trim()]).await.unwrap(), b"\xff\n");
+        let id = git
+            .run_with_input(&["hash-object", "-w", "--stdin"], b"\xff\n")
+            .await
+            .unwrap();
+        assert_eq!(
+            git.run_bytes(&["cat-file", "blob", id.trim()])
+                .await
+                .unwrap(),
+            b"\xff\n"
+        );
         commit(folder.path(), &git).await;
         assert!(git.test(&["diff", "--quiet"]).await.unwrap());
         std::fs::write(folder.path().join("a.txt"), "b\n").unwrap();
         assert!(!git.test(&["diff", "--quiet"]).await.unwrap());
-        assert!(git.test(&["diff", "--quiet", "no-such-thing"]).await.is_err());
+        assert!(
+            git.test(&["diff", "--quiet", "no-such-thing"])
+                .await
+                .is_err()
+        );
         assert!(git.version().await.unwrap().starts_with('2'));
     }
 
@@ -515,26 +621,54 @@ mod tests {
     async fn output_is_read_against_a_limit_as_it_comes() {
         let (_folder, git) = repository().await;
         let endless = ["-c", "alias.endless=!yes; true", "endless"];
-        assert!(matches!(git.run(&endless).await, Err(GitError::TooMuchOutput(_))));
+        assert!(matches!(
+            git.run(&endless).await,
+            Err(GitError::TooMuchOutput(_))
+        ));
         let mut taken = 0;
         let stopped = git.stream(&endless, None, |piece| {
             taken += piece.len();
-            if taken > 1000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if taken > 1000 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         assert!(stopped.await.unwrap().is_break());
         assert!(taken < 1000 + 64 * 1024, "{taken}");
-        let complains = ["-c", "alias.complain=!yes oops | head -c 10000000 >&2; exit 1", "complain"];
+        let complains = [
+            "-c",
+            "alias.complain=!yes oops | head -c 10000000 >&2; exit 1",
+            "complain",
+        ];
         let error = git.run(&complains).await.unwrap_err();
-        assert!(error.message().ends_with("oops") && error.message().len() < 100, "{error}");
+        assert!(
+            error.message().ends_with("oops") && error.message().len() < 100,
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn a_git_that_is_missing_is_told_apart_from_a_folder_that_is() {
         let folder = tempfile::tempdir().unwrap();
-        let nowhere = Git::new(folder.path()).env("PATH", folder.path()).version().await.unwrap_err();
-        assert_eq!(nowhere.to_string(), "git is not installed: install git 2.32 or newer");
-        let gone = Git::new(folder.path().join("gone")).version().await.unwrap_err().to_string();
-        assert!(gone.starts_with("cannot run git in ") && gone.contains("gone"), "{gone}");
+        let nowhere = Git::new(folder.path())
+            .env("PATH", folder.path())
+            .version()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            nowhere.to_string(),
+            "git is not installed: install git 2.32 or newer"
+        );
+        let gone = Git::new(folder.path().join("gone"))
+            .version()
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            gone.starts_with("cannot run git in ") && gone.contains("gone"),
+            "{gone}"
+        );
     }
 
     #[tokio::test]
@@ -556,27 +690,49 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_given_to_its_host_alone() {
         let (_folder, git) = repository().await;
-        let git = git.token("https://git.example.org/a.git", &Secret::new("hunter2")).unwrap();
+        let git = git
+            .token("https://git.example.org/a.git", &Secret::new("hunter2"))
+            .unwrap();
         let ask = async |host: &str| {
             let question = format!("protocol=https\nhost={host}\n\n");
-            git.run_with_input(&["credential", "fill"], question.as_bytes()).await
+            git.run_with_input(&["credential", "fill"], question.as_bytes())
+                .await
         };
         let answer = ask("git.example.org").await.unwrap();
-        assert!(answer.contains("username=x-access-token\npassword=hunter2\n"), "{answer}");
+        assert!(
+            answer.contains("username=x-access-token\npassword=hunter2\n"),
+            "{answer}"
+        );
         assert!(ask("other.example.org").await.is_err());
     }
 
     #[test]
     fn the_host_of_a_remote_is_found() {
         let check = |url: &str, expect: Option<(&str, u16, bool)>| {
-            let expect = expect.map(|(host, port, is_http)| Remote { host: host.to_owned(), port, is_http });
+            let expect = expect.map(|(host, port, is_http)| Remote {
+                host: host.to_owned(),
+                port,
+                is_http,
+            });
             assert_eq!(remote(url), expect, "{url}");
         };
-        check("https://git.example/team/shop.git", Some(("git.example", 443, true)));
-        check("HTTP://ann:pass@git.example:8080/x", Some(("git.example", 8080, true)));
+        check(
+            "https://git.example/team/shop.git",
+            Some(("git.example", 443, true)),
+        );
+        check(
+            "HTTP://ann:pass@git.example:8080/x",
+            Some(("git.example", 8080, true)),
+        );
         check("http://[::1]:81/x", Some(("::1", 81, true)));
-        check("ssh://git@git.example:2222/x", Some(("git.example", 2222, false)));
-        check("git@git.example:team/shop.git", Some(("git.example", 22, false)));
+        check(
+            "ssh://git@git.example:2222/x",
+            Some(("git.example", 2222, false)),
+        );
+        check(
+            "git@git.example:team/shop.git",
+            Some(("git.example", 22, false)),
+        );
         check("file:///srv/x.git", None);
         check("/srv/x.git", None);
         check("./a:b/x", None);
@@ -587,20 +743,44 @@ mod tests {
     async fn a_denied_address_is_not_reached() {
         let folder = tempfile::tempdir().unwrap();
         let policy = AddressPolicy::default();
-        for url in ["http://169.254.169.254/x.git", "git@169.254.169.254:x.git", "http://[::ffff:a9fe:a9fe]/x"] {
-            let error = Git::new(folder.path()).reaching(url, &policy).await.unwrap_err();
-            assert!(matches!(error, GitError::Address(AddressError::Denied { .. })), "{url}: {error}");
+        for url in [
+            "http://169.254.169.254/x.git",
+            "git@169.254.169.254:x.git",
+            "http://[::ffff:a9fe:a9fe]/x",
+        ] {
+            let error = Git::new(folder.path())
+                .reaching(url, &policy)
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(error, GitError::Address(AddressError::Denied { .. })),
+                "{url}: {error}"
+            );
         }
-        let git = Git::new(folder.path()).reaching("http://localhost:8080/x.git", &policy).await.unwrap();
-        let pinned = git.settings.iter().any(|setting| setting.starts_with("http.curloptResolve=localhost:8080:"));
+        let git = Git::new(folder.path())
+            .reaching("http://localhost:8080/x.git", &policy)
+            .await
+            .unwrap();
+        let pinned = git
+            .settings
+            .iter()
+            .any(|setting| setting.starts_with("http.curloptResolve=localhost:8080:"));
         assert!(pinned, "{:?}", git.settings);
-        assert!(Git::new(folder.path()).reaching("/srv/x.git", &policy.public_only()).await.is_ok());
+        assert!(
+            Git::new(folder.path())
+                .reaching("/srv/x.git", &policy.public_only())
+                .await
+                .is_ok()
+        );
     }
 
     #[test]
     fn tokens_are_for_http() {
         let check = |url: &str, expect: Option<&str>| assert_eq!(http_host(url), expect, "{url}");
-        check("https://git.example.org/team/shop.git", Some("https://git.example.org"));
+        check(
+            "https://git.example.org/team/shop.git",
+            Some("https://git.example.org"),
+        );
         check("http://127.0.0.1:3000", Some("http://127.0.0.1:3000"));
         check("https://user@git.example.org/x", None);
         check("git@git.example.org:x", None);
@@ -609,7 +789,9 @@ mod tests {
 
     #[test]
     fn arguments_that_git_would_misread_are_refused() {
-        let check = |text: &str, expect: bool| assert_eq!(argument("branch", text).is_ok(), expect, "{text:?}");
+        let check = |text: &str, expect: bool| {
+            assert_eq!(argument("branch", text).is_ok(), expect, "{text:?}")
+        };
         check("main", true);
         check("feature/x", true);
         check("", false);

@@ -1,6 +1,9 @@
 //! What Surefoot does with its engine: the actions that any workflow may name, and project initialization.
 
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests make and look at files")
+)]
 
 pub mod actions;
 mod commit;

@@ -39,7 +39,9 @@ const LOCKS: [&str; 3] = ["refs/heads/main.lock", "packed-refs.lock", "HEAD.lock
 /// Runs `git push` with these arguments. While the repository at `url` is on this machine and locked, waits for the lock,
 /// and removes it once nobody can be holding it.
 pub(crate) async fn push(git: &Git, url: &str, args: &[&str]) -> Result<(), GitError> {
-    let Some(repository) = local(url) else { return git.run(args).await.map(drop) };
+    let Some(repository) = local(url) else {
+        return git.run(args).await.map(drop);
+    };
     let before = Dead::of(&repository);
     let note = Note::leave(&repository);
     let pushed = push_locally(git, &repository, args).await;
@@ -57,7 +59,9 @@ async fn push_locally(git: &Git, repository: &Path, args: &[&str]) -> Result<(),
     let end = Instant::now() + PATIENCE;
     loop {
         match git.run(args).await {
-            Err(error) if met_lock(error.message(), is_locked(repository)) && Instant::now() < end => {
+            Err(error)
+                if met_lock(error.message(), is_locked(repository)) && Instant::now() < end =>
+            {
                 tokio::time::sleep(WAIT).await;
                 while is_locked(repository) && Instant::now() < end {
                     remove_abandoned(repository);
@@ -87,7 +91,10 @@ fn is_locked(repository: &Path) -> bool {
 }
 
 fn remove_abandoned(repository: &Path) {
-    let dead = Dead::of(repository).iter().map(|push| push.began).collect::<Vec<_>>();
+    let dead = Dead::of(repository)
+        .iter()
+        .map(|push| push.began)
+        .collect::<Vec<_>>();
     let living = living(repository);
     for path in LOCKS.map(|lock| repository.join(lock)) {
         let made = path.metadata().and_then(|metadata| metadata.modified());
@@ -101,11 +108,20 @@ fn remove_abandoned(repository: &Path) {
 
 /// Whether a lock of that time has no owner any more, when pushes that began at these times are surely dead, and others live.
 /// One that had begun when the lock was made may be its owner; who waits for it began later.
-fn is_abandoned(made: SystemTime, now: SystemTime, dead: &[SystemTime], living: &[SystemTime]) -> bool {
+fn is_abandoned(
+    made: SystemTime,
+    now: SystemTime,
+    dead: &[SystemTime],
+    living: &[SystemTime],
+) -> bool {
     let age = now.duration_since(made).unwrap_or_default();
     let may_own = |began: &SystemTime| made.duration_since(*began).is_ok_and(|after| after >= TICK);
-    let is_of = |began: &SystemTime| made.duration_since(*began).is_ok_and(|after| after <= ABANDONED);
-    age >= ABANDONED || age >= KILLED_BY_NOW && dead.iter().any(is_of) && !living.iter().any(may_own)
+    let is_of = |began: &SystemTime| {
+        made.duration_since(*began)
+            .is_ok_and(|after| after <= ABANDONED)
+    };
+    age >= ABANDONED
+        || age >= KILLED_BY_NOW && dead.iter().any(is_of) && !living.iter().any(may_own)
 }
 
 fn now() -> SystemTime {
@@ -130,31 +146,58 @@ mod tests {
             let (remote, scratch) = (folder.path().join("remote"), folder.path().join("scratch"));
             fs::create_dir(&remote).unwrap();
             fs::create_dir(&scratch).unwrap();
-            Git::new(&remote).run(&["init", "--quiet", "--bare"]).await.unwrap();
+            Git::new(&remote)
+                .run(&["init", "--quiet", "--bare"])
+                .await
+                .unwrap();
             let git = Git::new(&scratch).identity("a", "a@example.org", SystemClock.now());
-            git.run(&["init", "--quiet", "--initial-branch=main"]).await.unwrap();
-            git.run(&["commit", "--quiet", "--allow-empty", "-m", "first"]).await.unwrap();
-            Self { _folder: folder, remote, git }
+            git.run(&["init", "--quiet", "--initial-branch=main"])
+                .await
+                .unwrap();
+            git.run(&["commit", "--quiet", "--allow-empty", "-m", "first"])
+                .await
+                .unwrap();
+            Self {
+                _folder: folder,
+                remote,
+                git,
+            }
         }
 
         /// Locks of that age.
         fn lock(&self, age: Duration) {
             for lock in LOCKS {
-                File::create(self.remote.join(lock)).unwrap().set_modified(now() - age).unwrap();
+                File::create(self.remote.join(lock))
+                    .unwrap()
+                    .set_modified(now() - age)
+                    .unwrap();
             }
         }
 
         async fn push(&self) {
             let url = format!("file://{}", self.remote.display());
-            push(&self.git, &url, &["push", "--quiet", &url, "HEAD:refs/heads/main"]).await.unwrap();
-            let pushed = Git::new(&self.remote).run(&["rev-parse", "refs/heads/main"]).await.unwrap();
+            push(
+                &self.git,
+                &url,
+                &["push", "--quiet", &url, "HEAD:refs/heads/main"],
+            )
+            .await
+            .unwrap();
+            let pushed = Git::new(&self.remote)
+                .run(&["rev-parse", "refs/heads/main"])
+                .await
+                .unwrap();
             assert_eq!(pushed, self.git.run(&["rev-parse", "HEAD"]).await.unwrap());
             assert!(!is_locked(&self.remote));
         }
 
         fn notes(&self) -> usize {
-            let names = fs::read_dir(&self.remote).unwrap().map(|entry| entry.unwrap().file_name());
-            names.filter(|name| name.to_string_lossy().contains("surefoot")).count()
+            let names = fs::read_dir(&self.remote)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name());
+            names
+                .filter(|name| name.to_string_lossy().contains("surefoot"))
+                .count()
         }
     }
 
@@ -174,7 +217,10 @@ mod tests {
         // A process that another test has only just forked may hold it still.
         let deadline = Instant::now() + Duration::from_secs(60);
         while Dead::of(&scene.remote).is_empty() {
-            assert!(Instant::now() < deadline, "the note is not seen to be of a dead push");
+            assert!(
+                Instant::now() < deadline,
+                "the note is not seen to be of a dead push"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         scene.lock(Duration::ZERO);
@@ -202,7 +248,9 @@ mod tests {
             while scene.notes() < 2 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            LOCKS.iter().for_each(|lock| fs::remove_file(scene.remote.join(lock)).unwrap());
+            LOCKS
+                .iter()
+                .for_each(|lock| fs::remove_file(scene.remote.join(lock)).unwrap());
         };
         tokio::join!(scene.push(), release);
     }
@@ -212,7 +260,8 @@ mod tests {
         let check = |age: u64, dead_began: Option<u64>, living_began: Option<u64>, expect: bool| {
             let now = now();
             let ago = |millis| now - Duration::from_millis(millis);
-            let [dead, living] = [dead_began, living_began].map(|began| began.map(ago).into_iter().collect::<Vec<_>>());
+            let [dead, living] = [dead_began, living_began]
+                .map(|began| began.map(ago).into_iter().collect::<Vec<_>>());
             assert_eq!(
                 is_abandoned(ago(age), now, &dead, &living),
                 expect,

@@ -11,7 +11,12 @@ use serde_json::{Value, json};
 use surefoot_initializer::template::{Content, Entry, builtin, render};
 
 fn rendered(template: &str, folder: &Path) -> Vec<Entry> {
-    let files = files(template, "my-shop", &["staging", "production"], json!({ "port": 18080 }));
+    let files = files(
+        template,
+        "my-shop",
+        &["staging", "production"],
+        json!({ "port": 18080 }),
+    );
     for file in &files {
         let path = folder.join(&file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -25,7 +30,10 @@ fn rendered(template: &str, folder: &Path) -> Vec<Entry> {
 
 fn files(template: &str, name: &str, environments: &[&str], values: Value) -> Vec<Entry> {
     let template = builtin(template).unwrap().unwrap();
-    let environments = environments.iter().map(|name| json!({ "name": name, "approvals": 1 })).collect::<Vec<_>>();
+    let environments = environments
+        .iter()
+        .map(|name| json!({ "name": name, "approvals": 1 }))
+        .collect::<Vec<_>>();
     let scope = json!({
         "name": name, "description": "", "owner": "", "gitops": true, "environments": environments,
         "values": template.manifest.check_values(values).unwrap(),
@@ -46,10 +54,21 @@ fn the_rust_service_builds_and_passes_its_tests_offline() {
     rendered("rust-service", folder.path());
     let target = folder.path().join("its-own-target");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["test", "--offline", "--locked"]).current_dir(folder.path()).env("CARGO_TARGET_DIR", target);
+    cargo
+        .args(["test", "--offline", "--locked"])
+        .current_dir(folder.path())
+        .env("CARGO_TARGET_DIR", target);
     let text = succeeds(cargo.env_remove("RUSTFLAGS"));
-    assert_eq!(text.matches("test result: ok. 1 passed").count(), 1, "{text}");
-    assert_eq!(text.matches("test result: ok. 2 passed").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("test result: ok. 1 passed").count(),
+        1,
+        "{text}"
+    );
+    assert_eq!(
+        text.matches("test result: ok. 2 passed").count(),
+        1,
+        "{text}"
+    );
     assert!(!text.contains("warning"), "{text}");
 }
 
@@ -57,8 +76,15 @@ fn the_rust_service_builds_and_passes_its_tests_offline() {
 fn the_python_service_passes_its_tests() {
     let folder = tempfile::tempdir().unwrap();
     rendered("python-service", folder.path());
-    let text = succeeds(Command::new("python3").args(["-m", "unittest", "discover"]).current_dir(folder.path()));
-    assert!(text.contains("Ran 3 tests") && text.contains("OK"), "{text}");
+    let text = succeeds(
+        Command::new("python3")
+            .args(["-m", "unittest", "discover"])
+            .current_dir(folder.path()),
+    );
+    assert!(
+        text.contains("Ran 3 tests") && text.contains("OK"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -67,18 +93,34 @@ fn every_environment_has_its_overlay_and_nothing_is_left_to_render() {
         let folder = tempfile::tempdir().unwrap();
         let files = rendered(template, folder.path());
         for environment in ["staging", "production"] {
-            let overlay = folder.path().join(format!("deploy/overlays/{environment}/kustomization.yaml"));
+            let overlay = folder
+                .path()
+                .join(format!("deploy/overlays/{environment}/kustomization.yaml"));
             let overlay = fs::read_to_string(overlay).unwrap();
             assert!(
-                overlay.contains("- ../../base\n") && overlay.contains(&format!("newTag: \"{environment}\"")),
+                overlay.contains("- ../../base\n")
+                    && overlay.contains(&format!("newTag: \"{environment}\"")),
                 "{overlay}"
             );
         }
-        for file in files.iter().filter(|file| !file.path.starts_with(".github/")) {
-            let Content::File { bytes, .. } = &file.content else { continue };
-            assert!(!String::from_utf8_lossy(bytes).contains("${"), "{template} {}", file.path);
+        for file in files
+            .iter()
+            .filter(|file| !file.path.starts_with(".github/"))
+        {
+            let Content::File { bytes, .. } = &file.content else {
+                continue;
+            };
+            assert!(
+                !String::from_utf8_lossy(bytes).contains("${"),
+                "{template} {}",
+                file.path
+            );
         }
-        assert!(files.iter().any(|file| file.path == ".github/workflows/ci.yml"));
+        assert!(
+            files
+                .iter()
+                .any(|file| file.path == ".github/workflows/ci.yml")
+        );
     }
 }
 
@@ -94,8 +136,11 @@ fn a_name_that_yaml_takes_for_something_else_stays_text_in_every_manifest() {
         let wanted = values["image"].as_str().unwrap_or(name).to_owned();
         let files = files(template, name, &["no", "on"], values);
         for file in files.iter().filter(|file| file.path.starts_with("deploy/")) {
-            let Content::File { bytes, .. } = &file.content else { panic!("no link") };
-            let manifest: Value = serde_saphyr::from_str(std::str::from_utf8(bytes).unwrap()).unwrap();
+            let Content::File { bytes, .. } = &file.content else {
+                panic!("no link")
+            };
+            let manifest: Value =
+                serde_saphyr::from_str(std::str::from_utf8(bytes).unwrap()).unwrap();
             let at = |pointer: &str, expect: &str| {
                 if let Some(value) = manifest.pointer(pointer) {
                     assert_eq!(value, expect, "{template} {}{pointer}", file.path);
@@ -105,7 +150,10 @@ fn a_name_that_yaml_takes_for_something_else_stays_text_in_every_manifest() {
             at("/images/0/newName", &wanted);
             at("/spec/selector/app.kubernetes.io~1name", name);
             at("/spec/selector/matchLabels/app.kubernetes.io~1name", name);
-            at("/spec/template/metadata/labels/app.kubernetes.io~1name", name);
+            at(
+                "/spec/template/metadata/labels/app.kubernetes.io~1name",
+                name,
+            );
             if file.path.contains("overlays") {
                 at("/images/0/name", &wanted);
             }

@@ -36,9 +36,18 @@ impl ScratchBouncer {
         let conf = ground.file("pgbouncer.ini", &conf)?;
         let watcher = Watcher::start(&ground.path().join("pid"), ground.path())?;
         let mut command = ground.command(&program);
-        let child = command.arg(conf).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = command
+            .arg(conf)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
         let server = child.map_err(while_doing("cannot start pgbouncer"))?;
-        let mut bouncer = Self { server, _watcher: watcher, _ground: ground, port };
+        let mut bouncer = Self {
+            server,
+            _watcher: watcher,
+            _ground: ground,
+            port,
+        };
         bouncer.wait_until_up()?;
         Ok(bouncer)
     }

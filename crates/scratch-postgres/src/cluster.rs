@@ -71,7 +71,10 @@ impl ScratchPostgres {
     /// When PostgreSQL is not installed, or does not come up.
     pub fn with_settings(settings: &[&str]) -> Result<Self, ScratchError> {
         let settings = settings.iter().map(|line| (*line).to_owned()).collect();
-        Self::with(ScratchOptions { settings, ..ScratchOptions::default() })
+        Self::with(ScratchOptions {
+            settings,
+            ..ScratchOptions::default()
+        })
     }
 
     /// Makes a cluster such as this and starts it.
@@ -86,11 +89,24 @@ impl ScratchPostgres {
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
         let ScratchOptions { password, .. } = options;
         let databases = AtomicU32::new(0);
-        let mut cluster =
-            Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, password, databases };
+        let mut cluster = Self {
+            server: Mutex::new(None),
+            _watcher: watcher,
+            ground,
+            programs,
+            port,
+            password,
+            databases,
+        };
         cluster.start_somewhere()?;
         if let Some(password) = &cluster.password {
-            cluster.psql("postgres", &format!("ALTER USER postgres PASSWORD '{}'", password.replace('\'', "''")))?;
+            cluster.psql(
+                "postgres",
+                &format!(
+                    "ALTER USER postgres PASSWORD '{}'",
+                    password.replace('\'', "''")
+                ),
+            )?;
             cluster.accept()?;
         }
         Ok(cluster)
@@ -104,9 +120,23 @@ impl ScratchPostgres {
         let (ground, port) = (Ground::new()?, free_port()?);
         let data = ground.path().join("data");
         let mut backup = ground.command(&self.programs.join("pg_basebackup"));
-        let primary = format!("host=127.0.0.1 port={} user=postgres application_name={name}", self.port);
-        backup.args(["--no-sync", "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]);
-        ground.run(backup.arg("--dbname").arg(primary).arg("--pgdata").arg(&data))?;
+        let primary = format!(
+            "host=127.0.0.1 port={} user=postgres application_name={name}",
+            self.port
+        );
+        backup.args([
+            "--no-sync",
+            "--write-recovery-conf",
+            "--wal-method=stream",
+            "--checkpoint=fast",
+        ]);
+        ground.run(
+            backup
+                .arg("--dbname")
+                .arg(primary)
+                .arg("--pgdata")
+                .arg(&data),
+        )?;
         let conf = data.join("postgresql.conf");
         let given = std::fs::read_to_string(&conf).map_err(while_doing(conf.display()))?;
         let socket = ground.path().display();
@@ -115,10 +145,20 @@ impl ScratchPostgres {
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
         let (programs, password) = (self.programs.clone(), self.password.clone());
         let databases = AtomicU32::new(0);
-        let mut standby =
-            Self { server: Mutex::new(None), _watcher: watcher, ground, programs, port, password, databases };
+        let mut standby = Self {
+            server: Mutex::new(None),
+            _watcher: watcher,
+            ground,
+            programs,
+            port,
+            password,
+            databases,
+        };
         standby.start_somewhere()?;
-        self.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"))?;
+        self.psql(
+            "postgres",
+            &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"),
+        )?;
         self.psql("postgres", "SELECT pg_reload_conf()")?;
         let followed = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
         let begin = Instant::now();
@@ -136,7 +176,10 @@ impl ScratchPostgres {
     /// # Errors
     /// When it is none, or does not become one.
     pub fn promote(&self) -> Result<(), ScratchError> {
-        match self.psql("postgres", "SELECT pg_promote(true, 60)")?.as_str() {
+        match self
+            .psql("postgres", "SELECT pg_promote(true, 60)")?
+            .as_str()
+        {
             "t" => Ok(()),
             _ => Err(ScratchError("the standby was not promoted".to_owned())),
         }
@@ -146,7 +189,9 @@ impl ScratchPostgres {
     fn start_somewhere(&mut self) -> Result<(), ScratchError> {
         for _ in 1..PORTS {
             match self.start_again() {
-                Err(error) if error.0.contains("Address already in use") => self.port = free_port()?,
+                Err(error) if error.0.contains("Address already in use") => {
+                    self.port = free_port()?
+                }
                 done => return done,
             }
         }
@@ -159,7 +204,9 @@ impl ScratchPostgres {
     /// When it cannot be started.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<ScratchPostgres> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start().unwrap_or_else(|error| panic!("no PostgreSQL to test with: {error}")))
+        SHARED.get_or_init(|| {
+            Self::start().unwrap_or_else(|error| panic!("no PostgreSQL to test with: {error}"))
+        })
     }
 
     /// The port on 127.0.0.1.
@@ -184,8 +231,13 @@ impl ScratchPostgres {
 
     /// How a user reaches a database. The words stand in the URL as they are given.
     pub fn url_with(&self, database: &str, user: &str, password: Option<&str>) -> String {
-        let password = password.map(|password| format!(":{password}")).unwrap_or_default();
-        format!("postgres://{user}{password}@127.0.0.1:{}/{database}", self.port)
+        let password = password
+            .map(|password| format!(":{password}"))
+            .unwrap_or_default();
+        format!(
+            "postgres://{user}{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
     }
 
     /// Makes an empty database and tells its URL.
@@ -196,7 +248,8 @@ impl ScratchPostgres {
         let name = format!("scratch_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         // Autovacuum, or a session that has just ended, may be in the database that is copied.
         lingering("is being accessed by other users", || {
-            self.psql("postgres", &format!("CREATE DATABASE {name}")).map(|_| self.url_of(&name))
+            self.psql("postgres", &format!("CREATE DATABASE {name}"))
+                .map(|_| self.url_of(&name))
         })
     }
 
@@ -207,16 +260,33 @@ impl ScratchPostgres {
     /// When the server is not up or refuses the statement.
     pub fn psql(&self, database: &str, statement: &str) -> Result<String, ScratchError> {
         let mut psql = self.ground.command(&self.programs.join("psql"));
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
-        psql.arg("-h").arg(self.ground.path()).arg("-p").arg(self.port.to_string());
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            "postgres",
+        ]);
+        psql.arg("-h")
+            .arg(self.ground.path())
+            .arg("-p")
+            .arg(self.port.to_string());
         psql.args(["-d", database, "-c", statement]);
-        self.ground.run(&mut psql).map(|rows| rows.trim_end().to_owned())
+        self.ground
+            .run(&mut psql)
+            .map(|rows| rows.trim_end().to_owned())
     }
 
     /// A program of PostgreSQL's, `pgbench` say, ready to run as the cluster's user against the cluster.
     pub fn program(&self, name: &str) -> Command {
         let mut command = self.ground.command(&self.programs.join(name));
-        command.env("PGHOST", "127.0.0.1").env("PGPORT", self.port.to_string()).env("PGUSER", "postgres");
+        command
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", "postgres");
         command
     }
 
@@ -231,13 +301,22 @@ impl ScratchPostgres {
 
     fn try_start(&self) -> Result<(), ScratchError> {
         let mut server = self.server();
-        let log = std::fs::File::options().create(true).append(true).open(self.ground.path().join("log"));
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.ground.path().join("log"));
         let log = log.map_err(while_doing("cannot open the server's log"))?;
         let before = log.metadata().map_or(0, |metadata| metadata.len());
         let mut command = self.ground.command(&self.programs.join("postgres"));
-        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+        command
+            .arg("-D")
+            .arg(self.data())
+            .arg("-p")
+            .arg(self.port.to_string());
         command.stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().map_err(while_doing("cannot start postgres"))?;
+        let child = command
+            .spawn()
+            .map_err(while_doing("cannot start postgres"))?;
         *server = Some(child);
         drop(server);
         self.wait_until_up(before)
@@ -249,12 +328,19 @@ impl ScratchPostgres {
         loop {
             let asked = self.psql("postgres", "SELECT 1");
             let Err(refused) = asked else { return Ok(()) };
-            let ended = self.server().as_mut().and_then(|child| child.try_wait().ok().flatten());
+            let ended = self
+                .server()
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
             if ended.is_some() || begin.elapsed() > PATIENCE {
                 let log = std::fs::read(self.ground.path().join("log")).unwrap_or_default();
-                let log = log.get(usize::try_from(log_before).unwrap_or(0)..).map(String::from_utf8_lossy);
+                let log = log
+                    .get(usize::try_from(log_before).unwrap_or(0)..)
+                    .map(String::from_utf8_lossy);
                 let why = end_of(&log.unwrap_or_default());
-                return Err(ScratchError(format!("postgres does not come up: {refused}\n{why}")));
+                return Err(ScratchError(format!(
+                    "postgres does not come up: {refused}\n{why}"
+                )));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -272,14 +358,20 @@ impl ScratchPostgres {
             Stop::Fast => signal("-INT", &[child.id()])?,
             Stop::Kill => self.kill(child.id())?,
         }
-        child.wait().map_err(while_doing("cannot wait for the server"))?;
+        child
+            .wait()
+            .map_err(while_doing("cannot wait for the server"))?;
         Ok(())
     }
 
     /// The backends too: they would go on for a moment without their server, and one that started anew would refuse to.
     fn kill(&self, server: u32) -> Result<(), ScratchError> {
-        let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
-        let children: Vec<u32> = list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"))
+            .unwrap_or_default();
+        let children: Vec<u32> = list
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect();
         signal("-KILL", &[server])?;
         // Some have ended already.
         let _ = signal("-KILL", &children);
@@ -316,12 +408,17 @@ impl ScratchPostgres {
     /// # Errors
     /// When the server is not up.
     pub fn accept(&self) -> Result<(), ScratchError> {
-        self.allow(if self.password.is_some() { "scram-sha-256" } else { "trust" })
+        self.allow(if self.password.is_some() {
+            "scram-sha-256"
+        } else {
+            "trust"
+        })
     }
 
     fn allow(&self, method: &str) -> Result<(), ScratchError> {
         let rules = format!("local all all trust\nhost all all 127.0.0.1/32 {method}\n");
-        self.ground.write(&self.data().join("pg_hba.conf"), &rules)?;
+        self.ground
+            .write(&self.data().join("pg_hba.conf"), &rules)?;
         self.psql("postgres", "SELECT pg_reload_conf()").map(drop)
     }
 
@@ -350,7 +447,10 @@ impl Drop for ScratchPostgres {
 }
 
 /// Does something again while it fails for this reason, which passes.
-fn lingering<T>(why: &str, mut attempt: impl FnMut() -> Result<T, ScratchError>) -> Result<T, ScratchError> {
+fn lingering<T>(
+    why: &str,
+    mut attempt: impl FnMut() -> Result<T, ScratchError>,
+) -> Result<T, ScratchError> {
     let begin = Instant::now();
     loop {
         match attempt() {
@@ -382,19 +482,32 @@ fn configure(ground: &Ground, options: &ScratchOptions) -> Result<(), ScratchErr
         let key = ground.file("server.key", key)?;
         let only_ours = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(&key, only_ours).map_err(while_doing(key.display()))?;
-        ours += &format!("ssl = on\nssl_cert_file = '{socket}/server.crt'\nssl_key_file = '{socket}/server.key'\n");
+        ours += &format!(
+            "ssl = on\nssl_cert_file = '{socket}/server.crt'\nssl_key_file = '{socket}/server.key'\n"
+        );
     }
     let given = std::fs::read_to_string(&conf).map_err(while_doing(conf.display()))?;
-    ground.write(&conf, &format!("{given}\n{ours}{}\n", options.settings.join("\n")))
+    ground.write(
+        &conf,
+        &format!("{given}\n{ours}{}\n", options.settings.join("\n")),
+    )
 }
 
 fn signal(signal: &str, pids: &[u32]) -> Result<(), ScratchError> {
     if pids.is_empty() {
         return Ok(());
     }
-    let status = Command::new("kill").arg(signal).args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status();
+    let status = Command::new("kill")
+        .arg(signal)
+        .args(pids.iter().map(u32::to_string))
+        .stderr(Stdio::null())
+        .status();
     let status = status.map_err(while_doing("cannot run kill"))?;
-    if status.success() { Ok(()) } else { Err(ScratchError(format!("cannot send {signal} to {pids:?}"))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(ScratchError(format!("cannot send {signal} to {pids:?}")))
+    }
 }
 
 #[cfg(test)]
@@ -410,6 +523,9 @@ mod tests {
         let _somebody = std::net::TcpListener::bind(("127.0.0.1", taken));
         cluster.start_somewhere().unwrap();
         assert_ne!(cluster.port, taken);
-        assert_eq!(cluster.psql("postgres", "SHOW port").unwrap(), cluster.port.to_string());
+        assert_eq!(
+            cluster.psql("postgres", "SHOW port").unwrap(),
+            cluster.port.to_string()
+        );
     }
 }

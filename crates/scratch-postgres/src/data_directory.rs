@@ -26,12 +26,22 @@ pub(crate) fn create(ground: &Ground, programs: &Path, data: &Path) -> Result<()
 
 fn initdb(ground: &Ground, programs: &Path, data: &Path) -> Result<(), ScratchError> {
     let mut initdb = ground.command(&programs.join("initdb"));
-    initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"]);
+    initdb.args([
+        "--no-sync",
+        "--auth=trust",
+        "--username=postgres",
+        "--encoding=UTF8",
+        "--locale=C",
+    ]);
     ground.run(initdb.arg("--pgdata").arg(data)).map(drop)
 }
 
 /// Initialises a data directory under a name of its own and renames it, so that no process ever copies half of one.
-fn initialise_template(ground: &Ground, programs: &Path, template: &Path) -> Result<(), ScratchError> {
+fn initialise_template(
+    ground: &Ground,
+    programs: &Path,
+    template: &Path,
+) -> Result<(), ScratchError> {
     let unfinished = template.with_extension(std::process::id().to_string());
     initdb(ground, programs, &unfinished)?;
     match std::fs::rename(&unfinished, template) {

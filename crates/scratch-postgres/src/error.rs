@@ -13,6 +13,8 @@ impl std::fmt::Display for ScratchError {
 impl std::error::Error for ScratchError {}
 
 /// Says what was being done.
-pub(crate) fn while_doing<E: std::fmt::Display>(what: impl std::fmt::Display) -> impl FnOnce(E) -> ScratchError {
+pub(crate) fn while_doing<E: std::fmt::Display>(
+    what: impl std::fmt::Display,
+) -> impl FnOnce(E) -> ScratchError {
     move |error| ScratchError(format!("{what}: {error}"))
 }

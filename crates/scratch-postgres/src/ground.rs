@@ -22,10 +22,19 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new() -> Result<Self, ScratchError> {
         // Not under TMPDIR's own subfolders: the path of a Unix socket is at most some hundred bytes long.
-        let folder = tempfile::Builder::new().prefix("surefoot-pg-").tempdir_in("/tmp");
+        let folder = tempfile::Builder::new()
+            .prefix("surefoot-pg-")
+            .tempdir_in("/tmp");
         let folder = folder.map_err(while_doing("cannot make a folder in /tmp"))?;
-        let metadata = folder.path().metadata().map_err(while_doing("cannot see the folder just made"))?;
-        let user = if metadata.uid() == 0 { Some(someone()?) } else { None };
+        let metadata = folder
+            .path()
+            .metadata()
+            .map_err(while_doing("cannot see the folder just made"))?;
+        let user = if metadata.uid() == 0 {
+            Some(someone()?)
+        } else {
+            None
+        };
         let ground = Self { folder, user };
         ground.give(ground.path())?;
         Ok(ground)
@@ -49,16 +58,29 @@ impl Ground {
     }
 
     fn give(&self, path: &Path) -> Result<(), ScratchError> {
-        let Some((user, group)) = self.user else { return Ok(()) };
-        chown(path, Some(user), Some(group)).map_err(while_doing(format!("cannot give away {}", path.display())))
+        let Some((user, group)) = self.user else {
+            return Ok(());
+        };
+        chown(path, Some(user), Some(group))
+            .map_err(while_doing(format!("cannot give away {}", path.display())))
     }
 
     /// A command that runs as the server's user, in the folder, in a process group of its own: Ctrl-C is for us to handle.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.path()).stdin(Stdio::null()).process_group(0);
-        command.env("LC_ALL", "C").env_remove("PGHOST").env_remove("PGPORT").env_remove("PGUSER");
-        command.env_remove("PGPASSWORD").env_remove("PGDATABASE").env_remove("PGSERVICE");
+        command
+            .current_dir(self.path())
+            .stdin(Stdio::null())
+            .process_group(0);
+        command
+            .env("LC_ALL", "C")
+            .env_remove("PGHOST")
+            .env_remove("PGPORT")
+            .env_remove("PGUSER");
+        command
+            .env_remove("PGPASSWORD")
+            .env_remove("PGDATABASE")
+            .env_remove("PGSERVICE");
         if let Some((user, group)) = self.user {
             command.gid(group).uid(user);
         }
@@ -67,13 +89,23 @@ impl Ground {
 
     /// Runs a command to its end, which must be a good one. Its output.
     pub(crate) fn run(&self, command: &mut Command) -> Result<String, ScratchError> {
-        let Output { status, stdout, stderr } =
-            command.output().map_err(while_doing(format!("cannot run {:?}", command.get_program())))?;
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().map_err(while_doing(format!(
+            "cannot run {:?}",
+            command.get_program()
+        )))?;
         if status.success() {
             return Ok(String::from_utf8_lossy(&stdout).into_owned());
         }
         let stderr = String::from_utf8_lossy(&stderr);
-        Err(ScratchError(format!("{:?} failed ({status}): {}", command.get_program(), stderr.trim())))
+        Err(ScratchError(format!(
+            "{:?} failed ({status}): {}",
+            command.get_program(),
+            stderr.trim()
+        )))
     }
 }
 
@@ -81,11 +113,17 @@ impl Ground {
 fn someone() -> Result<(u32, u32), ScratchError> {
     let users = std::fs::read_to_string("/etc/passwd").map_err(while_doing("/etc/passwd"))?;
     let find = |name: &str| {
-        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name)?;
+        let fields = users
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields[0] == name)?;
         Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
     };
     find("postgres").or_else(|| find("nobody")).ok_or_else(|| {
-        ScratchError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as".to_owned())
+        ScratchError(
+            "PostgreSQL does not run as root, and there is no user postgres or nobody to run it as"
+                .to_owned(),
+        )
     })
 }
 
@@ -99,14 +137,23 @@ pub(crate) fn free_port() -> Result<u16, ScratchError> {
     if let Some(port) = (0..100).filter_map(|_| quiet_port()).find(is_free) {
         return Ok(port);
     }
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(while_doing("cannot bind to the loopback"))?;
-    Ok(listener.local_addr().map_err(while_doing("cannot see what was bound"))?.port())
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).map_err(while_doing("cannot bind to the loopback"))?;
+    Ok(listener
+        .local_addr()
+        .map_err(while_doing("cannot see what was bound"))?
+        .port())
 }
 
 /// A random one below those that the kernel hands out, if there are such.
 fn quiet_port() -> Option<u16> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let end = range.split_whitespace().next()?.parse::<u16>().ok().filter(|end| *end > LOWEST)?;
+    let end = range
+        .split_whitespace()
+        .next()?
+        .parse::<u16>()
+        .ok()
+        .filter(|end| *end > LOWEST)?;
     let random = RandomState::new().build_hasher().finish();
     Some(LOWEST + (random % u64::from(end - LOWEST)) as u16)
 }
@@ -121,11 +168,20 @@ mod tests {
             return;
         }
         // Whoever binds to port 0 gets what whoever connects gets.
-        let handed_out = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let handed_out = || {
+            TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+        };
         let lowest = (0..50).map(|_| handed_out()).min().unwrap();
         for _ in 0..50 {
             let port = free_port().unwrap();
-            assert!((LOWEST..lowest).contains(&port), "{port}, and the kernel begins at {lowest} or before");
+            assert!(
+                (LOWEST..lowest).contains(&port),
+                "{port}, and the kernel begins at {lowest} or before"
+            );
         }
     }
 }

@@ -4,7 +4,10 @@
 //! PostgreSQL does not run as root: then the cluster belongs to the user `postgres`, or `nobody`. Nothing outlives the
 //! process that started it, however it ends: a small shell waits for its end beside every server.
 
-#![expect(clippy::disallowed_methods, reason = "clusters for tests live in folders of their own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "clusters for tests live in folders of their own"
+)]
 
 mod bouncer;
 mod cluster;

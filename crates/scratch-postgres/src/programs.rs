@@ -9,10 +9,19 @@ use crate::error::ScratchError;
 pub(crate) fn postgres() -> Result<PathBuf, ScratchError> {
     let named = env::var_os("SUREFOOT_PG_BIN").map(PathBuf::from);
     let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .map(|versions| {
+            versions
+                .flatten()
+                .map(|version| version.path().join("bin"))
+                .collect()
+        })
         .unwrap_or_default();
     debian.sort_by_key(|bin| std::cmp::Reverse(version(bin)));
-    let whole = |folder: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).exists());
+    let whole = |folder: &PathBuf| {
+        ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|name| folder.join(name).exists())
+    };
     named.into_iter().chain(on_path()).chain(debian).find(whole).ok_or_else(|| {
         ScratchError(
             "PostgreSQL's programs (initdb, postgres, psql) are nowhere: install the Debian package postgresql, or name their \
@@ -25,16 +34,27 @@ pub(crate) fn postgres() -> Result<PathBuf, ScratchError> {
 /// PgBouncer's program.
 pub(crate) fn pgbouncer() -> Result<PathBuf, ScratchError> {
     let sbin = PathBuf::from("/usr/sbin");
-    let found = on_path().chain([sbin]).map(|folder| folder.join("pgbouncer")).find(|program| program.exists());
-    found.ok_or_else(|| ScratchError("pgbouncer is nowhere: install the Debian package pgbouncer".to_owned()))
+    let found = on_path()
+        .chain([sbin])
+        .map(|folder| folder.join("pgbouncer"))
+        .find(|program| program.exists());
+    found.ok_or_else(|| {
+        ScratchError("pgbouncer is nowhere: install the Debian package pgbouncer".to_owned())
+    })
 }
 
 fn on_path() -> impl Iterator<Item = PathBuf> {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>().into_iter()
+    env::split_paths(&env::var_os("PATH").unwrap_or_default())
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 /// Debian's folders are named by version: 15, 9.6.
 fn version(bin: &Path) -> u32 {
-    let name = bin.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    name.and_then(|name| name.split('.').next().and_then(|major| major.parse().ok())).unwrap_or(0)
+    let name = bin
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
+    name.and_then(|name| name.split('.').next().and_then(|major| major.parse().ok()))
+        .unwrap_or(0)
 }

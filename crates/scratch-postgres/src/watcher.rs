@@ -27,9 +27,19 @@ rm -rf "$2"
 impl Watcher {
     pub(crate) fn start(pid_file: &Path, folder: &Path) -> Result<Self, ScratchError> {
         let mut command = Command::new("sh");
-        command.args(["-c", SCRIPT, "surefoot-scratch-postgres"]).arg(pid_file).arg(folder);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        command.spawn().map(Self).map_err(while_doing("cannot start a shell"))
+        command
+            .args(["-c", SCRIPT, "surefoot-scratch-postgres"])
+            .arg(pid_file)
+            .arg(folder);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        command
+            .spawn()
+            .map(Self)
+            .map_err(while_doing("cannot start a shell"))
     }
 }
 

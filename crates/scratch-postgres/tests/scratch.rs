@@ -1,16 +1,27 @@
 //! Scratch clusters do what tests rely on.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 use std::path::Path;
 
 use surefoot_scratch_postgres::{ScratchBouncer, ScratchOptions, ScratchPostgres, Stop};
 
 fn ask(cluster: &ScratchPostgres, url: &str, statement: &str) -> Result<String, String> {
-    let output = cluster.program("psql").args(["-X", "-A", "-t", "-d", url, "-c", statement]).output().unwrap();
+    let output = cluster
+        .program("psql")
+        .args(["-X", "-A", "-t", "-d", url, "-c", statement])
+        .output()
+        .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
 }
 
 #[test]
@@ -18,17 +29,35 @@ fn a_cluster_lives_dies_and_leaves_nothing() {
     let cluster = ScratchPostgres::start().unwrap();
     let url = cluster.fresh_database().unwrap();
     assert_eq!(ask(&cluster, &url, "SHOW fsync").unwrap(), "on");
-    ask(&cluster, &url, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)").unwrap();
+    ask(
+        &cluster,
+        &url,
+        "CREATE TABLE kept (n int); INSERT INTO kept VALUES (42)",
+    )
+    .unwrap();
 
     for how in [Stop::Fast, Stop::Kill] {
         cluster.stop(how).unwrap();
-        assert!(ask(&cluster, &url, "SELECT 1").unwrap_err().contains("refused"), "{how:?}");
+        assert!(
+            ask(&cluster, &url, "SELECT 1")
+                .unwrap_err()
+                .contains("refused"),
+            "{how:?}"
+        );
         cluster.start_again().unwrap();
-        assert_eq!(ask(&cluster, &url, "SELECT n FROM kept").unwrap(), "42", "what was committed survives {how:?}");
+        assert_eq!(
+            ask(&cluster, &url, "SELECT n FROM kept").unwrap(),
+            "42",
+            "what was committed survives {how:?}"
+        );
     }
 
     cluster.refuse().unwrap();
-    assert!(ask(&cluster, &url, "SELECT 1").unwrap_err().contains("rejects connection"));
+    assert!(
+        ask(&cluster, &url, "SELECT 1")
+            .unwrap_err()
+            .contains("rejects connection")
+    );
     cluster.accept().unwrap();
     assert_eq!(ask(&cluster, &url, "SELECT 1").unwrap(), "1");
 
@@ -37,7 +66,10 @@ fn a_cluster_lives_dies_and_leaves_nothing() {
     let server = server.lines().next().unwrap().to_owned();
     drop(cluster);
     assert!(!data.exists(), "the folder is gone");
-    assert!(!Path::new(&format!("/proc/{server}")).exists(), "the server is gone");
+    assert!(
+        !Path::new(&format!("/proc/{server}")).exists(),
+        "the server is gone"
+    );
     // Whoever listens there by now is another.
     let there = ask(ScratchPostgres::shared(), &url, "SHOW data_directory");
     assert_ne!(there, Ok(data.display().to_string()));
@@ -49,20 +81,36 @@ fn a_bouncer_pools_by_transaction() {
     let url = cluster.fresh_database().unwrap();
     let database = url.rsplit('/').next().unwrap();
     let bouncer = ScratchBouncer::start(cluster, 2).unwrap();
-    assert_eq!(ask(cluster, &bouncer.url_of(database), "SELECT current_database()").unwrap(), database);
     assert_eq!(
-        ask(cluster, &bouncer.url_of("pgbouncer"), "SHOW CONFIG").map(|rows| rows.contains("pool_mode|transaction")),
+        ask(
+            cluster,
+            &bouncer.url_of(database),
+            "SELECT current_database()"
+        )
+        .unwrap(),
+        database
+    );
+    assert_eq!(
+        ask(cluster, &bouncer.url_of("pgbouncer"), "SHOW CONFIG")
+            .map(|rows| rows.contains("pool_mode|transaction")),
         Ok(true)
     );
 }
 
 #[test]
 fn a_password_can_be_asked_for() {
-    let options = ScratchOptions { password: Some("sesame".to_owned()), ..ScratchOptions::default() };
+    let options = ScratchOptions {
+        password: Some("sesame".to_owned()),
+        ..ScratchOptions::default()
+    };
     let cluster = ScratchPostgres::with(options).unwrap();
     assert_eq!(ask(&cluster, &cluster.url(), "SELECT 1").unwrap(), "1");
     let wrong = cluster.url_with("postgres", "postgres", Some("wrong"));
-    assert!(ask(&cluster, &wrong, "SELECT 1").unwrap_err().contains("password authentication failed"));
+    assert!(
+        ask(&cluster, &wrong, "SELECT 1")
+            .unwrap_err()
+            .contains("password authentication failed")
+    );
 }
 
 /// The test starts itself once more as a process that starts a cluster, and kills that.
@@ -78,11 +126,15 @@ fn nothing_outlives_a_process_that_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let answer = folder.path().join("data");
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "nothing_outlives_a_process_that_is_killed"]).env("SCRATCH_POSTGRES_CHILD", &answer);
+    child
+        .args(["--exact", "nothing_outlives_a_process_that_is_killed"])
+        .env("SCRATCH_POSTGRES_CHILD", &answer);
     let mut child = child.stdout(std::process::Stdio::null()).spawn().unwrap();
     let data = until(|| {
         assert_eq!(child.try_wait().unwrap(), None, "it ends without a cluster");
-        std::fs::read_to_string(&answer).ok().filter(|data| !data.is_empty())
+        std::fs::read_to_string(&answer)
+            .ok()
+            .filter(|data| !data.is_empty())
     });
     let server = std::fs::read_to_string(Path::new(&data).join("postmaster.pid")).unwrap();
     let server = format!("/proc/{}", server.lines().next().unwrap());

@@ -115,7 +115,10 @@ pub(crate) async fn record_in(
     subject: &str,
     detail: Value,
 ) -> Result<(), StoreError> {
-    let entry = Entry { outcome: Outcome::Done, ..entry(store, actor, action, subject, detail) };
+    let entry = Entry {
+        outcome: Outcome::Done,
+        ..entry(store, actor, action, subject, detail)
+    };
     write(store, &entry).await
 }
 
@@ -130,9 +133,20 @@ pub async fn record_by_command(
     subject: &str,
     detail: Value,
 ) -> Result<(), StoreError> {
-    let actor = Actor { name: person.to_owned(), ..Actor::local() };
+    let actor = Actor {
+        name: person.to_owned(),
+        ..Actor::local()
+    };
     let entry = entry(store, &actor, action, subject, detail);
-    write(store, &Entry { via: "the command line".to_owned(), outcome: Outcome::Done, ..entry }).await
+    write(
+        store,
+        &Entry {
+            via: "the command line".to_owned(),
+            outcome: Outcome::Done,
+            ..entry
+        },
+    )
+    .await
 }
 
 /// Writes down that an action was asked for. Follow it with [`finish`].
@@ -156,9 +170,23 @@ pub(crate) async fn finish(store: &dyn Store, entry: &Entry) {
 }
 
 /// Entries, the newest first; `after` is the id of the last one of the page before.
-pub(crate) async fn list(store: &dyn Store, after: Option<String>, limit: usize) -> Result<Vec<Entry>, StoreError> {
-    let filter = DocumentFilter { kind: KIND.to_owned(), after, descending: true, limit };
-    Ok(store.documents(filter).await?.into_iter().filter_map(read).collect())
+pub(crate) async fn list(
+    store: &dyn Store,
+    after: Option<String>,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    let filter = DocumentFilter {
+        kind: KIND.to_owned(),
+        after,
+        descending: true,
+        limit,
+    };
+    Ok(store
+        .documents(filter)
+        .await?
+        .into_iter()
+        .filter_map(read)
+        .collect())
 }
 
 fn entry(store: &dyn Store, actor: &Actor, action: &str, subject: &str, detail: Value) -> Entry {
@@ -176,7 +204,10 @@ fn entry(store: &dyn Store, actor: &Actor, action: &str, subject: &str, detail: 
 }
 
 async fn write(store: &dyn Store, entry: &Entry) -> Result<(), StoreError> {
-    let reason = entry.outcome.reason().map(|reason| reason.chars().take(LONGEST_REASON).collect::<String>());
+    let reason = entry
+        .outcome
+        .reason()
+        .map(|reason| reason.chars().take(LONGEST_REASON).collect::<String>());
     let data = json!({
         "at": entry.at.as_micros(),
         "actor": entry.actor,
@@ -189,12 +220,26 @@ async fn write(store: &dyn Store, entry: &Entry) -> Result<(), StoreError> {
         "reason": reason,
     });
     let expires_at = Some(entry.at + KEPT);
-    let document = NewDocument { kind: KIND.to_owned(), id: entry.id.clone(), expires_at, data };
-    store.put_document(document, Expect::Anything).await.map(drop)
+    let document = NewDocument {
+        kind: KIND.to_owned(),
+        id: entry.id.clone(),
+        expires_at,
+        data,
+    };
+    store
+        .put_document(document, Expect::Anything)
+        .await
+        .map(drop)
 }
 
 fn read(document: Document) -> Option<Entry> {
-    let text = |name: &str| document.data.get(name).and_then(Value::as_str).map(str::to_owned);
+    let text = |name: &str| {
+        document
+            .data
+            .get(name)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let outcome = match text("outcome")?.as_str() {
         "done" => Outcome::Done,
         "refused" => Outcome::Refused(text("reason").unwrap_or_default()),
@@ -223,14 +268,24 @@ mod tests {
     use super::*;
 
     fn store() -> MemoryStore {
-        MemoryStore::new(Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000))))
+        MemoryStore::new(Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        ))))
     }
 
     #[tokio::test]
     async fn the_newest_entries_come_first_page_by_page() {
         let store = store();
         for number in 0..5 {
-            record_in(&store, &Actor::local(), "queue.pause", &format!("q{number}"), json!({})).await.unwrap();
+            record_in(
+                &store,
+                &Actor::local(),
+                "queue.pause",
+                &format!("q{number}"),
+                json!({}),
+            )
+            .await
+            .unwrap();
         }
         let mut seen = Vec::new();
         let mut after = None;
@@ -246,8 +301,19 @@ mod tests {
     #[tokio::test]
     async fn an_entry_is_there_before_the_action_and_says_afterwards_how_it_came_out() {
         let store = store();
-        let mut entry = begin(&store, &Actor::local(), "run.cancel", "7", json!({ "mode": "undo" })).await.unwrap();
-        assert_eq!(list(&store, None, 9).await.unwrap(), std::slice::from_ref(&entry));
+        let mut entry = begin(
+            &store,
+            &Actor::local(),
+            "run.cancel",
+            "7",
+            json!({ "mode": "undo" }),
+        )
+        .await
+        .unwrap();
+        assert_eq!(
+            list(&store, None, 9).await.unwrap(),
+            std::slice::from_ref(&entry)
+        );
         assert_eq!(entry.outcome, Outcome::Asked);
         entry.outcome = Outcome::Refused("run 7 is completed".to_owned());
         finish(&store, &entry).await;

@@ -90,7 +90,11 @@ pub(crate) struct Checkups {
 
 impl Checkups {
     pub(crate) fn new(checkup: Option<Checkup>) -> Self {
-        Self { checkup, known: watch::Sender::new(None), wanted: Notify::new() }
+        Self {
+            checkup,
+            known: watch::Sender::new(None),
+            wanted: Notify::new(),
+        }
     }
 
     /// Looks whenever somebody wants to know, until this is dropped.
@@ -100,7 +104,8 @@ impl Checkups {
             self.wanted.notified().await;
             if !self.is_fresh() {
                 let found = (checkup.0)().await;
-                self.known.send_replace(Some((Instant::now(), found.into())));
+                self.known
+                    .send_replace(Some((Instant::now(), found.into())));
             }
         }
     }
@@ -116,11 +121,17 @@ impl Checkups {
             // What comes later is for the next page.
             let _late = tokio::time::timeout(PATIENCE, news.changed()).await;
         }
-        self.known.borrow().as_ref().map_or(Seen::Looking, |(_, found)| Seen::Findings(found.clone()))
+        self.known
+            .borrow()
+            .as_ref()
+            .map_or(Seen::Looking, |(_, found)| Seen::Findings(found.clone()))
     }
 
     fn is_fresh(&self) -> bool {
-        self.known.borrow().as_ref().is_some_and(|(at, _)| at.elapsed() < FRESH)
+        self.known
+            .borrow()
+            .as_ref()
+            .is_some_and(|(at, _)| at.elapsed() < FRESH)
     }
 }
 
@@ -140,7 +151,13 @@ mod tests {
             async move {
                 tokio::time::sleep(takes).await;
                 let (found, means) = (format!("look {look}"), "nothing".to_owned());
-                vec![Finding { level: FindingLevel::Ok, subject: "disk".to_owned(), found, means, advice: None }]
+                vec![Finding {
+                    level: FindingLevel::Ok,
+                    subject: "disk".to_owned(),
+                    found,
+                    means,
+                    advice: None,
+                }]
             }
         });
         (looks, Arc::new(Checkups::new(Some(checkup))))

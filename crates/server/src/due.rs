@@ -21,8 +21,19 @@ struct Queued<'a> {
 impl<'a> Queued<'a> {
     fn new(store: &'a dyn Store, queue: &str) -> Self {
         let (status, queue) = (Some(RunStatus::Queued), Some(queue.to_owned()));
-        let filter = RunFilter { status, queue, oldest_first: true, limit: PAGE, ..RunFilter::default() };
-        Self { store, filter, read: 0, ended: false }
+        let filter = RunFilter {
+            status,
+            queue,
+            oldest_first: true,
+            limit: PAGE,
+            ..RunFilter::default()
+        };
+        Self {
+            store,
+            filter,
+            read: 0,
+            ended: false,
+        }
     }
 
     async fn page(&mut self) -> Result<Vec<Run>, StoreError> {
@@ -39,27 +50,45 @@ impl<'a> Queued<'a> {
 }
 
 /// Queued runs of a queue that a worker could have taken by `until`: the oldest `most`.
-pub(crate) async fn due(store: &dyn Store, queue: &str, until: Timestamp, most: usize) -> Result<Vec<Run>, StoreError> {
+pub(crate) async fn due(
+    store: &dyn Store,
+    queue: &str,
+    until: Timestamp,
+    most: usize,
+) -> Result<Vec<Run>, StoreError> {
     let mut queued = Queued::new(store, queue);
     queued.filter.until = Some(until);
     let mut found = Vec::new();
     while !queued.ended && found.len() < most {
         let page = queued.page().await?;
-        found.extend(page.into_iter().filter(|run| run.head.available_at.is_some_and(|at| at <= until)));
+        found.extend(
+            page.into_iter()
+                .filter(|run| run.head.available_at.is_some_and(|at| at <= until)),
+        );
     }
     found.truncate(most);
     Ok(found)
 }
 
 /// Since when the queued run waits that could have been taken first; `None` when none could be taken by now.
-pub(crate) async fn longest(store: &dyn Store, queue: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+pub(crate) async fn longest(
+    store: &dyn Store,
+    queue: &str,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     let mut queued = Queued::new(store, queue);
     // Most often the oldest is the one.
     queued.filter.limit = 1;
     let mut first: Option<Timestamp> = None;
     while !queued.ended {
         for run in queued.page().await? {
-            first = run.head.available_at.filter(|at| *at <= now).into_iter().chain(first).min();
+            first = run
+                .head
+                .available_at
+                .filter(|at| *at <= now)
+                .into_iter()
+                .chain(first)
+                .min();
             // No run can be taken before it was submitted: those that come now cannot have waited longer.
             if first.is_some_and(|first| first <= run.created_at) {
                 return Ok(first);
@@ -83,7 +112,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_to_start_later_hides_nothing() {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
         let workflow = Arc::new(Workflow::builder("q").step("only", "work").build().unwrap());
         let client = Client::new(store.clone());
@@ -93,18 +124,35 @@ mod tests {
             client.submit(later(1000)).await.unwrap();
         }
         client.submit(later(90)).await.unwrap();
-        let longest =
-            async || longest(store.as_ref(), "q", store.now()).await.unwrap().map(|at| at.since(start).as_secs());
-        let due = async || due(store.as_ref(), "q", store.now(), 500).await.unwrap().len();
+        let longest = async || {
+            longest(store.as_ref(), "q", store.now())
+                .await
+                .unwrap()
+                .map(|at| at.since(start).as_secs())
+        };
+        let due = async || {
+            due(store.as_ref(), "q", store.now(), 500)
+                .await
+                .unwrap()
+                .len()
+        };
         assert_eq!((longest().await, due().await), (None, 0));
         clock.advance(SECOND * 10);
         client.submit(Submit::new(workflow.clone())).await.unwrap();
         clock.advance(SECOND);
-        assert_eq!((longest().await, due().await), (Some(10), 1), "250 older ones are not due");
+        assert_eq!(
+            (longest().await, due().await),
+            (Some(10), 1),
+            "250 older ones are not due"
+        );
         clock.advance(SECOND * 90);
         client.submit(Submit::new(workflow.clone())).await.unwrap();
         clock.advance(SECOND);
-        assert_eq!((longest().await, due().await), (Some(10), 3), "the one that was due at 90 is older and waits less");
+        assert_eq!(
+            (longest().await, due().await),
+            (Some(10), 3),
+            "the one that was due at 90 is older and waits less"
+        );
         clock.advance(SECOND * 1000);
         assert_eq!((longest().await, due().await), (Some(10), 253));
     }

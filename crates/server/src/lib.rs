@@ -3,7 +3,10 @@
 //! [`serve`] answers on a listener until it is told to stop. It knows the engine's [`surefoot::Client`] and nothing of which
 //! store is behind it, and reads neither files (but for workflows) nor the environment: [`ServerOptions`] says all.
 
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests make and look at files")
+)]
 
 mod actions;
 pub mod alerts;

@@ -22,17 +22,34 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) async fn start(script: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new("node");
-        command.arg(placed(script)).envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.kill_on_drop(true).spawn().expect("node is installed: `./dev test` sees to it");
+        command
+            .arg(placed(script))
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is installed: `./dev test` sees to it");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it starts").unwrap();
+        let said = tokio::time::timeout(PATIENCE, lines.next_line())
+            .await
+            .expect("it starts")
+            .unwrap();
         let said = said.expect("it starts: `./dev test` installs what it needs into target/node");
-        Self { said, lines, _child: child }
+        Self {
+            said,
+            lines,
+            _child: child,
+        }
     }
 
     /// The next line that it prints, which is JSON.
     pub(crate) async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("it says something").unwrap();
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line())
+            .await
+            .expect("it says something")
+            .unwrap();
         serde_json::from_str(&line.expect("it still runs")).unwrap()
     }
 
@@ -49,8 +66,15 @@ impl Node {
 fn placed(script: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("../../target/node");
-    assert!(folder.join("node_modules").is_dir(), "run `./dev test`, which installs {}", folder.display());
-    let (place, draft) = (folder.join(script), tempfile::NamedTempFile::new_in(&folder).unwrap());
+    assert!(
+        folder.join("node_modules").is_dir(),
+        "run `./dev test`, which installs {}",
+        folder.display()
+    );
+    let (place, draft) = (
+        folder.join(script),
+        tempfile::NamedTempFile::new_in(&folder).unwrap(),
+    );
     std::fs::copy(root.join("tests/node").join(script), draft.path()).unwrap();
     // Another test may start the same script: there is always a whole one.
     draft.persist(&place).unwrap();

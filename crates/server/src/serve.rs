@@ -37,8 +37,16 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let limits = options.limits;
-    let here = ["127.0.0.0/8", "::1"].iter().filter_map(|network| network.parse().ok());
-    let free = options.auth.trusted_proxies.iter().copied().chain(here).collect();
+    let here = ["127.0.0.0/8", "::1"]
+        .iter()
+        .filter_map(|network| network.parse().ok());
+    let free = options
+        .auth
+        .trusted_proxies
+        .iter()
+        .copied()
+        .chain(here)
+        .collect();
     let peers = http::Peers::new(limits.connections_per_peer, free);
     let app = App::new(client, options, listener.local_addr()?, stop.clone()).await?;
     let mut tasks = JoinSet::new();

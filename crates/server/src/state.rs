@@ -39,9 +39,24 @@ impl App {
     ) -> Result<Self, AuthError> {
         let store = client.store().clone();
         let hub = Hub::new(store.clone(), stop.clone());
-        let auth = Auth::new(store, options.auth.clone(), listen, options.public_url.as_deref()).await?;
+        let auth = Auth::new(
+            store,
+            options.auth.clone(),
+            listen,
+            options.public_url.as_deref(),
+        )
+        .await?;
         let checkups = Checkups::new(options.checkup.clone());
-        Ok(Self(Arc::new(Inner { client, auth, options, listen, hub, checkups, known: Known::default(), stop })))
+        Ok(Self(Arc::new(Inner {
+            client,
+            auth,
+            options,
+            listen,
+            hub,
+            checkups,
+            known: Known::default(),
+            stop,
+        })))
     }
 
     pub(crate) fn client(&self) -> &Client {

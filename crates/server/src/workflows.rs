@@ -4,7 +4,10 @@
 //! what is known, since a folder may be far away. What is wrong with a file is logged and shown; until it is mended, the file
 //! counts as it last was.
 
-#![expect(clippy::disallowed_methods, reason = "the folder is looked at on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the folder is looked at on a blocking thread"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -85,7 +88,10 @@ const EVERY: Duration = Duration::from_secs(1);
 impl Workflows {
     /// These, always.
     pub fn new(shipped: Vec<Arc<Workflow>>) -> Self {
-        Self { shipped, folder: None }
+        Self {
+            shipped,
+            folder: None,
+        }
     }
 
     /// Also those of a folder's `.yaml` and `.yml` files. One with the name of a shipped one takes its place.
@@ -93,12 +99,22 @@ impl Workflows {
     /// # Errors
     /// Names the first file that is no workflow.
     pub fn with_folder(self, path: PathBuf) -> Result<Self, WorkflowsError> {
-        let folder = Folder { path, files: Mutex::default(), away: AtomicBool::new(false) };
+        let folder = Folder {
+            path,
+            files: Mutex::default(),
+            away: AtomicBool::new(false),
+        };
         folder.refresh().map_err(|error| folder.unreadable(error))?;
         if let Some(BadFile { file, message }) = folder.wrong().into_iter().next() {
-            return Err(WorkflowsError::File { path: folder.path.join(file).display().to_string(), message });
+            return Err(WorkflowsError::File {
+                path: folder.path.join(file).display().to_string(),
+                message,
+            });
         }
-        Ok(Self { folder: Some(Arc::new(folder)), ..self })
+        Ok(Self {
+            folder: Some(Arc::new(folder)),
+            ..self
+        })
     }
 
     /// The one of this name.
@@ -130,7 +146,10 @@ impl Workflows {
 
     /// Files of the folder that do not count as they are.
     pub(crate) fn wrong(&self) -> Vec<BadFile> {
-        self.folder.as_ref().map(|folder| folder.wrong()).unwrap_or_default()
+        self.folder
+            .as_ref()
+            .map(|folder| folder.wrong())
+            .unwrap_or_default()
     }
 }
 
@@ -147,7 +166,10 @@ impl Folder {
     }
 
     fn unreadable(&self, error: std::io::Error) -> WorkflowsError {
-        WorkflowsError::Folder { path: self.path.display().to_string(), error }
+        WorkflowsError::Folder {
+            path: self.path.display().to_string(),
+            error,
+        }
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -170,7 +192,11 @@ impl Folder {
     }
 
     fn read(&self, name: &str, stamp: Stamp, known: Option<&Arc<File>>) -> Arc<File> {
-        let file = File::read(&self.path.join(name), stamp, known.and_then(|file| file.workflow.clone()));
+        let file = File::read(
+            &self.path.join(name),
+            stamp,
+            known.and_then(|file| file.workflow.clone()),
+        );
         if let Some(wrong) = &file.wrong {
             tracing::warn!(file = name, wrong, "a workflow file cannot be used");
         }
@@ -182,7 +208,8 @@ impl Folder {
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_workflow = !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"));
+            let is_workflow =
+                !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"));
             // A file that is gone meanwhile is not there; links are followed, as mounted configuration has them.
             if let (true, Ok(data)) = (is_workflow, fs::metadata(entry.path()))
                 && data.is_file()
@@ -212,7 +239,10 @@ fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
         if let Some(workflow) = &file.workflow {
             match seen.get(workflow.name()) {
                 Some(first) => {
-                    wrong.get_or_insert(format!("the workflow {} is in {first} already", workflow.name()));
+                    wrong.get_or_insert(format!(
+                        "the workflow {} is in {first} already",
+                        workflow.name()
+                    ));
                 }
                 None => {
                     seen.insert(workflow.name(), name);
@@ -220,7 +250,10 @@ fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
                 }
             }
         }
-        bad.extend(wrong.map(|message| BadFile { file: name.clone(), message }));
+        bad.extend(wrong.map(|message| BadFile {
+            file: name.clone(),
+            message,
+        }));
     }
     (workflows, bad)
 }
@@ -228,8 +261,16 @@ fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
 impl File {
     fn read(path: &Path, stamp: Stamp, before: Option<Arc<Workflow>>) -> Self {
         match read(path) {
-            Ok(workflow) => Self { stamp, workflow: Some(Arc::new(workflow)), wrong: None },
-            Err(wrong) => Self { stamp, workflow: before, wrong: Some(wrong) },
+            Ok(workflow) => Self {
+                stamp,
+                workflow: Some(Arc::new(workflow)),
+                wrong: None,
+            },
+            Err(wrong) => Self {
+                stamp,
+                workflow: before,
+                wrong: Some(wrong),
+            },
         }
     }
 }
@@ -249,25 +290,35 @@ mod tests {
     use super::*;
 
     fn write(folder: &Path, file: &str, workflow: &str, title: &str) {
-        let text = format!("workflow: {workflow}\ntitle: {title}\nsteps:\n  - {{ id: one, action: sleep }}\n");
+        let text = format!(
+            "workflow: {workflow}\ntitle: {title}\nsteps:\n  - {{ id: one, action: sleep }}\n"
+        );
         fs::write(folder.join(file), text).unwrap();
     }
 
     fn title(workflows: &Workflows, name: &str) -> Option<String> {
-        workflows.get(name).map(|workflow| workflow.title().to_owned())
+        workflows
+            .get(name)
+            .map(|workflow| workflow.title().to_owned())
     }
 
     #[tokio::test]
     async fn files_are_read_again_when_they_change() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "a.yaml", "a", "as it was");
-        let workflows = Workflows::default().with_folder(dir.path().to_owned()).unwrap();
+        let workflows = Workflows::default()
+            .with_folder(dir.path().to_owned())
+            .unwrap();
         let (watching, mut tasks) = (workflows.clone(), JoinSet::new());
         tasks.spawn(async move { watching.watch().await });
         let until = async |expect: Option<&str>, wrong: usize| {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
             while (title(&workflows, "a").as_deref(), workflows.wrong().len()) != (expect, wrong) {
-                assert!(tokio::time::Instant::now() < deadline, "{expect:?}: {:?}", workflows.wrong());
+                assert!(
+                    tokio::time::Instant::now() < deadline,
+                    "{expect:?}: {:?}",
+                    workflows.wrong()
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -284,14 +335,26 @@ mod tests {
     fn the_second_of_two_files_counts_once_the_first_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "a.yaml", "w", "first");
-        let workflows = Workflows::default().with_folder(dir.path().to_owned()).unwrap();
+        let workflows = Workflows::default()
+            .with_folder(dir.path().to_owned())
+            .unwrap();
         let folder = workflows.folder.as_ref().unwrap();
         write(dir.path(), "b.yaml", "w", "second");
         folder.look();
         assert_eq!(title(&workflows, "w").as_deref(), Some("first"));
-        assert_eq!(workflows.wrong().iter().map(|bad| bad.file.as_str()).collect::<Vec<_>>(), ["b.yaml"]);
+        assert_eq!(
+            workflows
+                .wrong()
+                .iter()
+                .map(|bad| bad.file.as_str())
+                .collect::<Vec<_>>(),
+            ["b.yaml"]
+        );
         fs::remove_file(dir.path().join("a.yaml")).unwrap();
         folder.look();
-        assert_eq!((title(&workflows, "w").as_deref(), workflows.wrong()), (Some("second"), Vec::new()));
+        assert_eq!(
+            (title(&workflows, "w").as_deref(), workflows.wrong()),
+            (Some("second"), Vec::new())
+        );
     }
 }

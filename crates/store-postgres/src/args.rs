@@ -63,11 +63,17 @@ impl<'a> Args<'a> {
 
     /// The values alone, for a statement that has a name.
     pub(crate) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.0.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync)).collect()
+        self.0
+            .iter()
+            .map(|(value, _)| &**value as &(dyn ToSql + Sync))
+            .collect()
     }
 
     /// As the client takes them with a statement that has no name.
     pub(crate) fn as_slice(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
-        self.0.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect()
+        self.0
+            .iter()
+            .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
+            .collect()
     }
 }

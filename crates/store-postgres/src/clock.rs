@@ -44,8 +44,16 @@ const STALE: Duration = Duration::from_secs(20);
 
 impl DatabaseClock {
     pub(crate) fn new(test: Option<Arc<dyn Clock>>) -> Self {
-        let sight = Sight { at: Instant::now(), shown: Timestamp::from_micros(0), took: Duration::MAX };
-        Self { test, last: Mutex::new(sight), told: AtomicI64::new(0) }
+        let sight = Sight {
+            at: Instant::now(),
+            shown: Timestamp::from_micros(0),
+            took: Duration::MAX,
+        };
+        Self {
+            test,
+            last: Mutex::new(sight),
+            told: AtomicI64::new(0),
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -85,7 +93,11 @@ impl DatabaseClock {
         let good = took <= last.took.saturating_mul(2);
         let stale = answered.saturating_duration_since(last.at) > STALE;
         if good || stale || last.is_contradicted_by(asked + took / 2, shown, took) {
-            *last = Sight { at: asked + took / 2, shown, took };
+            *last = Sight {
+                at: asked + took / 2,
+                shown,
+                took,
+            };
         }
     }
 
@@ -124,7 +136,11 @@ mod tests {
         assert_eq!(clock.at(later), micros(50_100_000));
         clock.note(later, later, micros(49_950_000));
         assert_eq!(clock.at(later), micros(50_100_000), "waited out");
-        assert_eq!(clock.at(later + 151 * MILLISECOND), micros(50_101_000), "and goes on from there");
+        assert_eq!(
+            clock.at(later + 151 * MILLISECOND),
+            micros(50_101_000),
+            "and goes on from there"
+        );
         clock.note(later, later, micros(20_000_000));
         assert_eq!(clock.at(later), micros(20_000_000), "set back");
     }

@@ -11,23 +11,41 @@ use crate::read::before_nul;
 use crate::row::{count, get, optional_time, time};
 use crate::shared::Shared;
 
-pub(crate) async fn get_one(shared: &Shared, kind: &str, id: &str) -> Result<Option<Document>, Failure> {
+pub(crate) async fn get_one(
+    shared: &Shared,
+    kind: &str,
+    id: &str,
+) -> Result<Option<Document>, Failure> {
     if kind.contains('\0') || id.contains('\0') {
         return Ok(None);
     }
-    let args = Args::none().with(kind).with(id).with(shared.now().as_micros());
+    let args = Args::none()
+        .with(kind)
+        .with(id)
+        .with(shared.now().as_micros());
     let rows = shared.query((&shared.sql.document, args)).await?;
     Ok(rows.first().map(document).transpose()?)
 }
 
-pub(crate) async fn list(shared: &Shared, filter: &DocumentFilter) -> Result<Vec<Document>, Failure> {
+pub(crate) async fn list(
+    shared: &Shared,
+    filter: &DocumentFilter,
+) -> Result<Vec<Document>, Failure> {
     if filter.kind.contains('\0') {
         return Ok(Vec::new());
     }
-    let statement = if filter.descending { &shared.sql.documents_descending } else { &shared.sql.documents };
+    let statement = if filter.descending {
+        &shared.sql.documents_descending
+    } else {
+        &shared.sql.documents
+    };
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let args = Args::none().with(filter.kind.as_str()).with(filter.after.as_deref().map(before_nul));
-    let rows = shared.query((statement, args.with(shared.now().as_micros()).with(limit))).await?;
+    let args = Args::none()
+        .with(filter.kind.as_str())
+        .with(filter.after.as_deref().map(before_nul));
+    let rows = shared
+        .query((statement, args.with(shared.now().as_micros()).with(limit)))
+        .await?;
     Ok(rows.iter().map(document).collect::<Result<_, _>>()?)
 }
 

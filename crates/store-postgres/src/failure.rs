@@ -28,7 +28,9 @@ impl Failure {
         match self {
             Self::Store(_) => true,
             Self::Database(error) => match error.as_db_error() {
-                Some(said) => meaning(said) != Meaning::Passing || is_of_one_transaction(said.code()),
+                Some(said) => {
+                    meaning(said) != Meaning::Passing || is_of_one_transaction(said.code())
+                }
                 None => false,
             },
         }
@@ -36,8 +38,11 @@ impl Failure {
 
     /// Whether another transaction came between, so that the same operation is worth another look at once.
     pub(crate) fn is_collision(&self) -> bool {
-        let collisions =
-            [&SqlState::T_R_DEADLOCK_DETECTED, &SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::FOREIGN_KEY_VIOLATION];
+        let collisions = [
+            &SqlState::T_R_DEADLOCK_DETECTED,
+            &SqlState::T_R_SERIALIZATION_FAILURE,
+            &SqlState::FOREIGN_KEY_VIOLATION,
+        ];
         matches!(self, Self::Database(error) if error.code().is_some_and(|code| collisions.contains(&code)))
     }
 }
@@ -45,7 +50,10 @@ impl Failure {
 /// Returns whether an error that passes is of one operation and its locks, so that another beside it may succeed: collisions (40), a
 /// lock that somebody holds (55), a statement that was cancelled.
 fn is_of_one_transaction(code: &SqlState) -> bool {
-    *code == SqlState::QUERY_CANCELED || ["40", "55P03"].iter().any(|class| code.code().starts_with(class))
+    *code == SqlState::QUERY_CANCELED
+        || ["40", "55P03"]
+            .iter()
+            .any(|class| code.code().starts_with(class))
 }
 
 impl From<tokio_postgres::Error> for Failure {

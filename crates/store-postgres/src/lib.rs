@@ -38,11 +38,12 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
-    Submission, Submitted, WorkerInfo, refuse_nul,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, refuse_nul,
 };
 use surefoot::{
-    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    Timestamp, WorkerId,
 };
 use tokio::task::JoinSet;
 
@@ -89,19 +90,37 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         let channel = notify.then(|| connector.schema().to_owned());
         let listens = channel.clone().map(|channel| (connector.clone(), channel));
-        let shared = Arc::new(Shared::new(connector, DatabaseClock::new(clock), timeout, Marks::default()));
+        let shared = Arc::new(Shared::new(
+            connector,
+            DatabaseClock::new(clock),
+            timeout,
+            Marks::default(),
+        ));
         shared.within(shared.look_at_clock()).await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(marks::run(shared.clone(), channel));
         if let Some((connector, channel)) = listens {
             let marks = shared.marks.clone();
-            tasks.spawn(connect::listen(connector, channel, move |payload| match payload {
-                Some(payload) => marks.heard(payload),
-                None => marks.mark(true),
-            }));
+            tasks.spawn(connect::listen(
+                connector,
+                channel,
+                move |payload| match payload {
+                    Some(payload) => marks.heard(payload),
+                    None => marks.mark(true),
+                },
+            ));
         }
-        let submits = Lanes { plain: Lane::start(&shared, 1), keyed: Lane::start(&shared, KEYED) };
-        Ok(Self { commits: Lane::start(&shared, COMMITS), submits, shared, warnings, _tasks: tasks })
+        let submits = Lanes {
+            plain: Lane::start(&shared, 1),
+            keyed: Lane::start(&shared, KEYED),
+        };
+        Ok(Self {
+            commits: Lane::start(&shared, COMMITS),
+            submits,
+            shared,
+            warnings,
+            _tasks: tasks,
+        })
     }
 }
 
@@ -112,7 +131,10 @@ impl Store for PostgresStore {
     }
 
     fn hints(&self) -> Hints {
-        Hints { work: self.shared.marks.work(), any: self.shared.marks.any() }
+        Hints {
+            work: self.shared.marks.work(),
+            any: self.shared.marks.any(),
+        }
     }
 
     fn measures(&self) -> Option<Arc<StoreMeasures>> {
@@ -121,19 +143,27 @@ impl Store for PostgresStore {
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
         worker.check()?;
-        self.shared.within(op::register(&self.shared, &worker)).await
+        self.shared
+            .within(op::register(&self.shared, &worker))
+            .await
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
-        self.shared.within(op::heartbeat(&self.shared, worker)).await
+        self.shared
+            .within(op::heartbeat(&self.shared, worker))
+            .await
     }
 
     async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
-        self.shared.retried(|| op::deregister(&self.shared, worker)).await
+        self.shared
+            .retried(|| op::deregister(&self.shared, worker))
+            .await
     }
 
     async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
-        self.shared.retried(|| op::reclaim_worker(&self.shared, worker)).await
+        self.shared
+            .retried(|| op::reclaim_worker(&self.shared, worker))
+            .await
     }
 
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
@@ -141,7 +171,9 @@ impl Store for PostgresStore {
     }
 
     async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
-        self.shared.retried(|| op::reclaim(&self.shared, &silent)).await
+        self.shared
+            .retried(|| op::reclaim(&self.shared, &silent))
+            .await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
@@ -154,7 +186,9 @@ impl Store for PostgresStore {
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
-        self.shared.retried(|| op::claim(&self.shared, &request)).await
+        self.shared
+            .retried(|| op::claim(&self.shared, &request))
+            .await
     }
 
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
@@ -163,11 +197,15 @@ impl Store for PostgresStore {
     }
 
     async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
-        self.shared.retried(|| op::cancel(&self.shared, run, mode, by)).await
+        self.shared
+            .retried(|| op::cancel(&self.shared, run, mode, by))
+            .await
     }
 
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
-        self.shared.retried(|| op::edit(&self.shared, run, |edit| edit.retry(from, by))).await
+        self.shared
+            .retried(|| op::edit(&self.shared, run, |edit| edit.retry(from, by)))
+            .await
     }
 
     async fn answer(
@@ -178,17 +216,32 @@ impl Store for PostgresStore {
         by: &str,
         note: Option<&str>,
     ) -> Result<Run, StoreError> {
-        self.shared.retried(|| op::edit(&self.shared, run, |edit| edit.answer(step, answer, by, note))).await
+        self.shared
+            .retried(|| {
+                op::edit(&self.shared, run, |edit| {
+                    edit.answer(step, answer, by, note)
+                })
+            })
+            .await
     }
 
-    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+    async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
         refuse_nul("the queue's name", name)?;
-        self.shared.retried(|| op::set_queue(&self.shared, name, &limits, only_if_new)).await
+        self.shared
+            .retried(|| op::set_queue(&self.shared, name, &limits, only_if_new))
+            .await
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
         refuse_nul("the queue's name", name)?;
-        self.shared.within(op::pause_queue(&self.shared, name, paused)).await
+        self.shared
+            .within(op::pause_queue(&self.shared, name, paused))
+            .await
     }
 
     async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
@@ -204,40 +257,60 @@ impl Store for PostgresStore {
     }
 
     async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.shared.within(read::events(&self.shared, run, after, limit)).await
+        self.shared
+            .within(read::events(&self.shared, run, after, limit))
+            .await
     }
 
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
-        self.shared.within(read::records(&self.shared, &filter)).await
+        self.shared
+            .within(read::records(&self.shared, &filter))
+            .await
     }
 
     async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
-        self.shared.within(statistics::tallies(&self.shared, span, since)).await
+        self.shared
+            .within(statistics::tallies(&self.shared, span, since))
+            .await
     }
 
     async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
-        self.shared.within(statistics::count_runs(&self.shared, status, limit)).await
+        self.shared
+            .within(statistics::count_runs(&self.shared, status, limit))
+            .await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.shared.within(read::blob(&self.shared, digest)).await
     }
 
-    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+    async fn put_document(
+        &self,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, StoreError> {
         document.check()?;
-        self.shared.retried(|| op::put_document(&self.shared, &document, expect)).await
+        self.shared
+            .retried(|| op::put_document(&self.shared, &document, expect))
+            .await
     }
 
     async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
-        self.shared.within(documents::get_one(&self.shared, kind, id)).await
+        self.shared
+            .within(documents::get_one(&self.shared, kind, id))
+            .await
     }
 
     async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
-        self.shared.within(documents::list(&self.shared, &filter)).await
+        self.shared
+            .within(documents::list(&self.shared, &filter))
+            .await
     }
 
     async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
-        self.shared.within(op::delete_document(&self.shared, kind, id)).await
+        self.shared
+            .within(op::delete_document(&self.shared, kind, id))
+            .await
     }
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {

@@ -19,7 +19,9 @@ impl Limited {
     }
 
     pub(crate) fn has(&self, queue: &str) -> bool {
-        self.known().get(queue).is_some_and(|at| at.elapsed() < KEPT)
+        self.known()
+            .get(queue)
+            .is_some_and(|at| at.elapsed() < KEPT)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Instant>> {

@@ -44,7 +44,15 @@ impl Default for Marks {
         let name = Uuid::new_v4().simple().to_string();
         let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
         let (tell_work, tell_any) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Inner { work, any, name, tell_work, tell_any, tell: Notify::new(), hurry: Notify::new() }))
+        Self(Arc::new(Inner {
+            work,
+            any,
+            name,
+            tell_work,
+            tell_any,
+            tell: Notify::new(),
+            hurry: Notify::new(),
+        }))
     }
 }
 
@@ -116,16 +124,26 @@ async fn pause(marks: &Marks, work: bool) {
     tokio::time::sleep(WORK_PAUSE).await;
     let over = tokio::time::Instant::now() + ANY_PAUSE;
     while !work && !marks.0.tell_work.load(Ordering::Acquire) {
-        if tokio::time::timeout_at(over, marks.0.hurry.notified()).await.is_err() {
+        if tokio::time::timeout_at(over, marks.0.hurry.notified())
+            .await
+            .is_err()
+        {
             break;
         }
     }
 }
 
 async fn tell(shared: &Shared, channel: &str, work: bool) -> Result<(), Failure> {
-    let payload = format!("{} {}", if work { "work" } else { "any" }, shared.marks.0.name);
+    let payload = format!(
+        "{} {}",
+        if work { "work" } else { "any" },
+        shared.marks.0.name
+    );
     let statement = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
-    shared.query((statement, Args::none().with(channel).with(payload))).await.map(drop)
+    shared
+        .query((statement, Args::none().with(channel).with(payload)))
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]

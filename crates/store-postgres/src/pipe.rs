@@ -40,7 +40,10 @@ pub(crate) type Call<'a> = (&'a str, Args<'a>);
 
 /// Gives statements the names that they are to have, before anything is sent: the driver keeps no more than a piece or two of
 /// an answer that nobody takes, and holds back all that comes after it. Who then waits for a name waits for ever.
-pub(crate) async fn ready<'a>(session: &'a Session, calls: Vec<Call<'a>>) -> Result<Vec<Ready<'a>>, Error> {
+pub(crate) async fn ready<'a>(
+    session: &'a Session,
+    calls: Vec<Call<'a>>,
+) -> Result<Vec<Ready<'a>>, Error> {
     let mut ready = Vec::with_capacity(calls.len());
     for call in calls {
         ready.push(session.ready(call).await?);
@@ -63,7 +66,9 @@ pub(crate) async fn word<'a>(client: &'a Client, word: &'a str) -> Sent<'a, Resu
 }
 
 /// Waits for the answers. The first error is the one that says what was wrong: later ones only follow from it.
-pub(crate) async fn answers(calls: Vec<Sent<'_, Result<Vec<Row>, Error>>>) -> Result<Vec<Vec<Row>>, Error> {
+pub(crate) async fn answers(
+    calls: Vec<Sent<'_, Result<Vec<Row>, Error>>>,
+) -> Result<Vec<Vec<Row>>, Error> {
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {
         answers.push(call.answer().await?);
@@ -84,7 +89,9 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_a_name_behind_an_answer_that_nobody_takes() {
         const LARGE: &str = "SELECT repeat('x', 100000) FROM generate_series(1, 50)";
-        let connector = PostgresOptions::of(&ScratchPostgres::shared().url()).connector().unwrap();
+        let connector = PostgresOptions::of(&ScratchPostgres::shared().url())
+            .connector()
+            .unwrap();
         let session = connector.connect().await.unwrap();
         for time in 0..3 {
             let both = async {

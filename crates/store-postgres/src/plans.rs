@@ -68,7 +68,9 @@ impl Plans {
         let ids: BTreeSet<i32> = ids.into_iter().collect();
         let (mut found, missing) = self.find(&ids);
         if !missing.is_empty() {
-            let rows = tx.query((&tx.sql().plan, Args::none().with_all(missing))).await?;
+            let rows = tx
+                .query((&tx.sql().plan, Args::none().with_all(missing)))
+                .await?;
             for row in &rows {
                 let (id, plan) = read(row)?;
                 if let Ok(plan) = &plan {
@@ -85,8 +87,15 @@ impl Plans {
 
     fn find(&self, ids: &BTreeSet<i32>) -> (HashMap<i32, Plan>, Vec<i32>) {
         let known = self.known();
-        let found: HashMap<_, _> = ids.iter().filter_map(|id| Some((*id, Ok(known.by_id.get(id)?.clone())))).collect();
-        let missing = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        let found: HashMap<_, _> = ids
+            .iter()
+            .filter_map(|id| Some((*id, Ok(known.by_id.get(id)?.clone()))))
+            .collect();
+        let missing = ids
+            .iter()
+            .copied()
+            .filter(|id| !found.contains_key(id))
+            .collect();
         (found, missing)
     }
 
@@ -108,9 +117,18 @@ impl Plans {
                 .with(plan.json())
                 .with(i32::try_from(Workflow::FORMAT).unwrap_or(i32::MAX));
             shared.query((&shared.sql.put_plan, added)).await?;
-            rows = shared.query((&shared.sql.plan_id, Args::none().with(digest.as_bytes().as_slice()))).await?;
+            rows = shared
+                .query((
+                    &shared.sql.plan_id,
+                    Args::none().with(digest.as_bytes().as_slice()),
+                ))
+                .await?;
         }
-        let id = get(rows.first().ok_or_else(|| fault("a plan that was just written is not there"))?, 0)?;
+        let id = get(
+            rows.first()
+                .ok_or_else(|| fault("a plan that was just written is not there"))?,
+            0,
+        )?;
         self.keep(id, plan);
         Ok(id)
     }
@@ -118,5 +136,10 @@ impl Plans {
 
 fn read(row: &tokio_postgres::Row) -> Result<(i32, Plan), StoreError> {
     let format = u32::try_from(get::<i32>(row, 1)?).unwrap_or_default();
-    Ok((get(row, 0)?, Workflow::from_stored(format, get(row, 2)?).map(Arc::new).map_err(Arc::new)))
+    Ok((
+        get(row, 0)?,
+        Workflow::from_stored(format, get(row, 2)?)
+            .map(Arc::new)
+            .map_err(Arc::new),
+    ))
 }

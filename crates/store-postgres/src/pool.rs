@@ -31,7 +31,10 @@ const MOST: Duration = Duration::from_millis(250);
 
 impl Door {
     pub(crate) fn new(connector: Connector) -> Self {
-        Self { connector, away: Mutex::new(None) }
+        Self {
+            connector,
+            away: Mutex::new(None),
+        }
     }
 
     pub(crate) async fn connect(&self) -> Result<Session, StoreError> {
@@ -42,7 +45,11 @@ impl Door {
         let connected = self.connector.connect().await;
         *self.away() = connected.as_ref().err().map(|why| {
             let wait = away.map_or(FIRST, |away| (away.wait * 2).min(MOST));
-            Away { until: Instant::now() + spread(wait), wait, why: why.clone() }
+            Away {
+                until: Instant::now() + spread(wait),
+                wait,
+                why: why.clone(),
+            }
         });
         connected
     }
@@ -63,12 +70,19 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(size: usize) -> Self {
-        Self { idle: Mutex::default(), room: Semaphore::new(size), plans_once: false }
+        Self {
+            idle: Mutex::default(),
+            room: Semaphore::new(size),
+            plans_once: false,
+        }
     }
 
     /// Of sessions for statements that are the same whatever their parameters are.
     pub(crate) fn planning_once(size: usize) -> Self {
-        Self { plans_once: true, ..Self::new(size) }
+        Self {
+            plans_once: true,
+            ..Self::new(size)
+        }
     }
 
     /// A session that nobody else uses meanwhile.
@@ -81,7 +95,12 @@ impl Pool {
             None if self.plans_once => door.connect().await?.planning_once(),
             None => door.connect().await?,
         };
-        Ok(Pooled { session: Some(session), pool: self, busy: false, _permit: permit })
+        Ok(Pooled {
+            session: Some(session),
+            pool: self,
+            busy: false,
+            _permit: permit,
+        })
     }
 
     fn take(&self) -> Option<Session> {
@@ -120,7 +139,9 @@ impl Pooled<'_> {
     /// The same for a statement that gives no rows: how many it changed.
     pub(crate) async fn execute(&mut self, (statement, args): Call<'_>) -> Result<u64, Error> {
         self.busy = true;
-        let changed = self.alone(self.execute_typed(statement, &args.as_slice())).await;
+        let changed = self
+            .alone(self.execute_typed(statement, &args.as_slice()))
+            .await;
         self.busy = false;
         changed
     }
@@ -130,13 +151,19 @@ impl std::ops::Deref for Pooled<'_> {
     type Target = Session;
 
     fn deref(&self) -> &Session {
-        self.session.as_ref().expect("the session is taken only by the drop")
+        self.session
+            .as_ref()
+            .expect("the session is taken only by the drop")
     }
 }
 
 impl Drop for Pooled<'_> {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take().filter(|session| !self.busy && !session.is_closed()) {
+        if let Some(session) = self
+            .session
+            .take()
+            .filter(|session| !self.busy && !session.is_closed())
+        {
             self.pool.idle().push(session);
         }
     }

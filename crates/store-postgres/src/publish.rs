@@ -19,7 +19,11 @@ impl PostgresStore {
         self.shared
             .retried(|| async {
                 let plan = self.shared.plans.put(&self.shared, workflow).await?;
-                let args = Args::none().with(workflow.name()).with(plan).with(rules.as_str()).with(workflow.unique());
+                let args = Args::none()
+                    .with(workflow.name())
+                    .with(plan)
+                    .with(rules.as_str())
+                    .with(workflow.unique());
                 let args = args.with_all(workflow.requires().to_vec());
                 self.shared.query((&self.shared.sql.publish, args)).await?;
                 Ok::<(), Failure>(())

@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use crate::args::Args;
 use crate::failure::Failure;
-use crate::row::{count, event_rows, get, of_runs, queue_row, record, signed, steps_of, time, uuid, word, worker_id};
+use crate::row::{
+    count, event_rows, get, of_runs, queue_row, record, signed, steps_of, time, uuid, word,
+    worker_id,
+};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
@@ -24,13 +27,18 @@ pub(crate) async fn run(shared: &Shared, id: RunId) -> Result<Option<Run>, Failu
 }
 
 pub(crate) async fn runs(shared: &Shared, filter: &RunFilter) -> Result<Vec<Run>, Failure> {
-    let Some((mut statement, args)) = listing(shared, filter) else { return Ok(Vec::new()) };
+    let Some((mut statement, args)) = listing(shared, filter) else {
+        return Ok(Vec::new());
+    };
     let mut tx = Tx::begin_reading(shared).await?;
     if is_common(&mut tx, filter).await? {
         statement = in_order(filter, &shared.sql.list_runs_walking_for_text);
     }
     let rows = tx.query((&statement, args)).await?;
-    let ids = rows.iter().map(|row| get(row, 0)).collect::<Result<Vec<Uuid>, _>>()?;
+    let ids = rows
+        .iter()
+        .map(|row| get(row, 0))
+        .collect::<Result<Vec<Uuid>, _>>()?;
     let runs = load(&mut tx, ids).await?;
     tx.roll_back().await;
     Ok(runs)
@@ -43,14 +51,23 @@ async fn load(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<Vec<Run>, Failure> {
     }
     let sql = tx.sql();
     let args = || Args::none().with_all(ids.clone());
-    let answers = tx.queries(vec![(sql.run.as_str(), args()), (&sql.steps, args())]).await?;
+    let answers = tx
+        .queries(vec![(sql.run.as_str(), args()), (&sql.steps, args())])
+        .await?;
     let rows = of_runs(&answers[0])?;
     let mut steps = steps_of(&answers[1])?;
-    let plans = tx.shared.plans.get(tx, rows.iter().map(|row| row.plan)).await?;
+    let plans = tx
+        .shared
+        .plans
+        .get(tx, rows.iter().map(|row| row.plan))
+        .await?;
     let mut runs = HashMap::new();
     for row in rows {
         let (plan, steps) = (&plans[&row.plan], steps.remove(&row.id).unwrap_or_default());
-        runs.insert(uuid(row.id.as_bytes()), row.whole(&tx.shared.plans, plan, steps));
+        runs.insert(
+            uuid(row.id.as_bytes()),
+            row.whole(&tx.shared.plans, plan, steps),
+        );
     }
     Ok(ids.iter().filter_map(|id| runs.remove(id)).collect())
 }
@@ -61,7 +78,9 @@ fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str
     if nobody_has(&[&filter.workflow, &filter.queue, &filter.key, &filter.text]) {
         return None;
     }
-    let status = filter.status.or(filter.worker.and(Some(RunStatus::Running)));
+    let status = filter
+        .status
+        .or(filter.worker.and(Some(RunStatus::Running)));
     if filter.worker.is_some() && status != Some(RunStatus::Running) {
         return None;
     }
@@ -79,7 +98,10 @@ fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str
         Some(since) => args.with(since.as_micros()),
     };
     let args = match filter.text.as_deref() {
-        None if filter.failed_since.is_some() => args.with(None::<&str>).with(None::<&str>).with(None::<Uuid>),
+        None if filter.failed_since.is_some() => args
+            .with(None::<&str>)
+            .with(None::<&str>)
+            .with(None::<Uuid>),
         None => args,
         Some(text) => {
             let named = text.parse::<RunId>().ok().map(|id| uuid(id.as_bytes()));
@@ -91,7 +113,11 @@ fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str
 
 /// A statement that lists the newest first, in the order that is wanted.
 fn in_order<'a>(filter: &RunFilter, newest_first: &'a str) -> Cow<'a, str> {
-    if filter.oldest_first { newest_first.replace("DESC LIMIT", "ASC LIMIT").into() } else { newest_first.into() }
+    if filter.oldest_first {
+        newest_first.replace("DESC LIMIT", "ASC LIMIT").into()
+    } else {
+        newest_first.into()
+    }
 }
 
 /// So many runs are still fetched and sorted by id within 50 ms.
@@ -99,11 +125,24 @@ const COMMON: i64 = 2_000;
 
 /// Whether very many runs have the text that is looked for. A day on which something failed is looked at in its own order.
 async fn is_common(tx: &mut Tx<'_>, filter: &RunFilter) -> Result<bool, Failure> {
-    let Some(text) = filter.text.as_deref().filter(|_| filter.failed_since.is_none()) else { return Ok(false) };
+    let Some(text) = filter
+        .text
+        .as_deref()
+        .filter(|_| filter.failed_since.is_none())
+    else {
+        return Ok(false);
+    };
     let sql = tx.sql();
-    let args = Args::none().with(text).with(end_of_prefix(text)).with(COMMON);
+    let args = Args::none()
+        .with(text)
+        .with(end_of_prefix(text))
+        .with(COMMON);
     let rows = tx.query((&sql.count_runs_with_text, args)).await?;
-    let found: i64 = rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or_default();
+    let found: i64 = rows
+        .first()
+        .map(|row| get(row, 0))
+        .transpose()?
+        .unwrap_or_default();
     Ok(found >= COMMON)
 }
 
@@ -111,12 +150,26 @@ async fn is_common(tx: &mut Tx<'_>, filter: &RunFilter) -> Result<bool, Failure>
 fn bounds(filter: &RunFilter) -> Option<(Uuid, Uuid)> {
     let number = |id: RunId| u128::from_be_bytes(*id.as_bytes());
     let page = filter.before.map(number);
-    let after = page.filter(|_| filter.oldest_first).map(|id| id.checked_add(1));
-    let before = page.filter(|_| !filter.oldest_first).map(|id| id.checked_sub(1));
-    let since = filter.since.map(|since| Some(number(RunId::first_at(since))));
-    let until = filter.until.map(|until| number(RunId::first_at(until)).checked_sub(1));
-    let first = after.into_iter().chain(since).try_fold(0, |first: u128, one| Some(first.max(one?)))?;
-    let last = before.into_iter().chain(until).try_fold(u128::MAX, |last: u128, one| Some(last.min(one?)))?;
+    let after = page
+        .filter(|_| filter.oldest_first)
+        .map(|id| id.checked_add(1));
+    let before = page
+        .filter(|_| !filter.oldest_first)
+        .map(|id| id.checked_sub(1));
+    let since = filter
+        .since
+        .map(|since| Some(number(RunId::first_at(since))));
+    let until = filter
+        .until
+        .map(|until| number(RunId::first_at(until)).checked_sub(1));
+    let first = after
+        .into_iter()
+        .chain(since)
+        .try_fold(0, |first: u128, one| Some(first.max(one?)))?;
+    let last = before
+        .into_iter()
+        .chain(until)
+        .try_fold(u128::MAX, |last: u128, one| Some(last.min(one?)))?;
     (first <= last).then_some((Uuid::from_u128(first), Uuid::from_u128(last)))
 }
 
@@ -127,7 +180,9 @@ fn end_of_prefix(text: &str) -> String {
 
 /// Whether one of these is a text that no row can have: the database would refuse to look for it.
 pub(crate) fn nobody_has(texts: &[&Option<String>]) -> bool {
-    texts.iter().any(|text| text.as_deref().is_some_and(|text| text.contains('\0')))
+    texts
+        .iter()
+        .any(|text| text.as_deref().is_some_and(|text| text.contains('\0')))
 }
 
 /// What comes after a text without a NUL is what comes after the text with it: no row has one.
@@ -145,16 +200,26 @@ fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatu
         Some(RunStatus::Running) => &sql.list_running_runs,
         Some(RunStatus::Queued | RunStatus::Waiting) => &sql.list_held_back_runs,
         Some(RunStatus::Failed | RunStatus::Cancelled) => &sql.list_unhappy_runs,
-        Some(RunStatus::Completed) | None if filter.workflow.is_some() => &sql.list_runs_of_workflow,
+        Some(RunStatus::Completed) | None if filter.workflow.is_some() => {
+            &sql.list_runs_of_workflow
+        }
         Some(RunStatus::Completed) | None if filter.queue.is_some() => &sql.list_runs_of_queue,
         Some(RunStatus::Completed) | None => &sql.list_runs,
     }
 }
 
-pub(crate) async fn events(shared: &Shared, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, Failure> {
+pub(crate) async fn events(
+    shared: &Shared,
+    run: RunId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Event>, Failure> {
     // Each row has an event at least; the first may have others that are not wanted.
     let rows = i64::try_from(limit).unwrap_or(i64::MAX);
-    let args = Args::none().with(uuid(run.as_bytes())).with(signed(after)).with(rows);
+    let args = Args::none()
+        .with(uuid(run.as_bytes()))
+        .with(signed(after))
+        .with(rows);
     let rows = shared.query((&shared.sql.events, args)).await?;
     let mut found = event_rows(&rows)?;
     found.retain(|event| event.seq > after);
@@ -162,7 +227,10 @@ pub(crate) async fn events(shared: &Shared, run: RunId, after: u64, limit: usize
     Ok(found)
 }
 
-pub(crate) async fn records(shared: &Shared, filter: &RecordFilter) -> Result<Vec<Record>, Failure> {
+pub(crate) async fn records(
+    shared: &Shared,
+    filter: &RecordFilter,
+) -> Result<Vec<Record>, Failure> {
     if nobody_has(&[&filter.kind, &filter.name, &filter.prefix]) {
         return Ok(Vec::new());
     }
@@ -174,27 +242,51 @@ pub(crate) async fn records(shared: &Shared, filter: &RecordFilter) -> Result<Ve
         .with(filter.after.as_deref().map(before_nul))
         .with(prefix)
         .with(prefix.map(end_of_prefix))
-        .with(filter.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)));
+        .with(
+            filter
+                .limit
+                .map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)),
+        );
     let rows = shared.query((&shared.sql.records, args)).await?;
     Ok(rows.iter().map(record).collect::<Result<_, _>>()?)
 }
 
 pub(crate) async fn blob(shared: &Shared, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
-    let rows = shared.query((&shared.sql.blob, Args::none().with(digest.as_bytes().as_slice()))).await?;
+    let rows = shared
+        .query((
+            &shared.sql.blob,
+            Args::none().with(digest.as_bytes().as_slice()),
+        ))
+        .await?;
     Ok(rows.first().map(|row| get(row, 0)).transpose()?)
 }
 
 pub(crate) async fn queues(shared: &Shared) -> Result<Vec<QueueInfo>, Failure> {
     let mut tx = Tx::begin_reading(shared).await?;
     let sql = tx.sql();
-    let answers = tx.queries(vec![(sql.queue_counts.as_str(), Args::none()), (&sql.queues, Args::none())]).await?;
+    let answers = tx
+        .queries(vec![
+            (sql.queue_counts.as_str(), Args::none()),
+            (&sql.queues, Args::none()),
+        ])
+        .await?;
     tx.roll_back().await;
-    let counts = answers[0].iter().map(queue_count).collect::<Result<HashMap<_, _>, _>>()?;
+    let counts = answers[0]
+        .iter()
+        .map(queue_count)
+        .collect::<Result<HashMap<_, _>, _>>()?;
     let info = |row: &Row| -> Result<QueueInfo, StoreError> {
         let (name, paused, limits) = queue_row(row)?;
         let count = |status| counts.get(&(name.clone(), status)).copied().unwrap_or(0);
         let (queued, waiting) = (count(RunStatus::Queued), count(RunStatus::Waiting));
-        Ok(QueueInfo { limits, paused, queued, waiting, running: count(RunStatus::Running), name })
+        Ok(QueueInfo {
+            limits,
+            paused,
+            queued,
+            waiting,
+            running: count(RunStatus::Running),
+            name,
+        })
     };
     Ok(answers[1].iter().map(info).collect::<Result<_, _>>()?)
 }
@@ -209,16 +301,24 @@ pub(crate) async fn heartbeats(shared: &Shared) -> Result<Heartbeats, Failure> {
     for row in &rows {
         heartbeats.has_orphans = get(row, 0)?;
         // Without any worker there is one row all the same.
-        let Some(worker) = get::<Option<Uuid>>(row, 1)? else { continue };
+        let Some(worker) = get::<Option<Uuid>>(row, 1)? else {
+            continue;
+        };
         let worker = WorkerId::from_bytes(worker.into_bytes());
         let lease = Duration::from_micros(count(row, 3)?);
-        heartbeats.workers.push(LastHeartbeat { worker, at: time(row, 2)?, lease });
+        heartbeats.workers.push(LastHeartbeat {
+            worker,
+            at: time(row, 2)?,
+            lease,
+        });
     }
     Ok(heartbeats)
 }
 
 pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure> {
-    let rows = shared.query((&shared.sql.workers, Args::none().with(shared.clock.told()))).await?;
+    let rows = shared
+        .query((&shared.sql.workers, Args::none().with(shared.clock.told())))
+        .await?;
     let info = |row: &Row| -> Result<WorkerInfo, StoreError> {
         Ok(WorkerInfo {
             id: worker_id(row, 0)?,
@@ -250,7 +350,11 @@ mod tests {
         let store = Arc::new(PostgresStore::options(&url).open().await.unwrap());
         let workflow = Arc::new(Workflow::builder("a").step("one", "x").build().unwrap());
         let client = Client::new(store.clone());
-        let first = client.submit(Submit::new(workflow).key("many-0")).await.unwrap().run;
+        let first = client
+            .submit(Submit::new(workflow).key("many-0"))
+            .await
+            .unwrap()
+            .run;
         let copies = format!(
             "WITH copies AS (
                  SELECT n, lpad(to_hex(n), 32, '0')::uuid AS id FROM generate_series(1, {COMMON}) AS n
@@ -263,21 +367,44 @@ mod tests {
              )
              INSERT INTO surefoot.steps (run, position, id, status) SELECT id, 0, 'one', 'pending' FROM copies"
         );
-        store.shared.query((copies.as_str(), Args::none())).await.unwrap();
+        store
+            .shared
+            .query((copies.as_str(), Args::none()))
+            .await
+            .unwrap();
         let id = |n: u128| RunId::from_bytes(n.to_be_bytes());
         let check = async |text: &str, common: bool, oldest_first: bool, expect: [RunId; 3]| {
-            let filter = RunFilter { text: Some(text.to_owned()), oldest_first, limit: 3, ..RunFilter::default() };
+            let filter = RunFilter {
+                text: Some(text.to_owned()),
+                oldest_first,
+                limit: 3,
+                ..RunFilter::default()
+            };
             let mut tx = Tx::begin_reading(&store.shared).await.unwrap();
             assert_eq!(is_common(&mut tx, &filter).await.unwrap(), common, "{text}");
             tx.roll_back().await;
             let found = store.runs(filter).await.unwrap();
-            assert_eq!(found.iter().map(|run| run.id).collect::<Vec<_>>(), expect, "{text}");
+            assert_eq!(
+                found.iter().map(|run| run.id).collect::<Vec<_>>(),
+                expect,
+                "{text}"
+            );
         };
         let last = COMMON as u128;
         check("many-", false, false, [first.id, id(last), id(last - 2)]).await;
-        store.shared.query(("UPDATE surefoot.runs SET uniq = key", Args::none())).await.unwrap();
+        store
+            .shared
+            .query(("UPDATE surefoot.runs SET uniq = key", Args::none()))
+            .await
+            .unwrap();
         check("many-", true, false, [first.id, id(last), id(last - 2)]).await;
         check("many-", true, true, [id(2), id(4), id(6)]).await;
-        check("other-", true, false, [id(last - 1), id(last - 3), id(last - 5)]).await;
+        check(
+            "other-",
+            true,
+            false,
+            [id(last - 1), id(last - 3), id(last - 5)],
+        )
+        .await;
     }
 }

@@ -51,7 +51,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(connector: Connector, clock: DatabaseClock, timeout: Duration, marks: Marks) -> Self {
+    pub(crate) fn new(
+        connector: Connector,
+        clock: DatabaseClock,
+        timeout: Duration,
+        marks: Marks,
+    ) -> Self {
         Self {
             sql: Statements::of(connector.schema()),
             clock,
@@ -95,7 +100,9 @@ impl Shared {
     pub(crate) async fn look_at_clock(&self) -> Result<(), Failure> {
         let mut session = self.session().await?;
         let asked = Instant::now();
-        let rows = session.query((&self.sql.now, crate::args::Args::none())).await?;
+        let rows = session
+            .query((&self.sql.now, crate::args::Args::none()))
+            .await?;
         if let Some(row) = rows.first() {
             self.clock.saw(asked, crate::row::time(row, 0)?);
         }
@@ -103,7 +110,10 @@ impl Shared {
     }
 
     /// Bounds an operation: a database that does not answer is as good as away.
-    pub(crate) async fn within<T>(&self, operation: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
+    pub(crate) async fn within<T>(
+        &self,
+        operation: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, StoreError> {
         bounded(self.timeout, operation).await
     }
 
@@ -153,7 +163,10 @@ impl Shared {
     }
 }
 
-async fn bounded<T>(time: Duration, operation: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
+async fn bounded<T>(
+    time: Duration,
+    operation: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, StoreError> {
     match tokio::time::timeout(time, operation).await {
         Ok(done) => done.map_err(Failure::into_error),
         Err(_) => Err(late(time)),

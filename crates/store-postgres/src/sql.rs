@@ -107,7 +107,9 @@ statements! {
 
 /// A statement without its comments and its layout: it is sent each time it is used.
 fn bare(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"));
     let bare = lines.map(str::trim).collect::<Vec<_>>().join(" ");
     bare.trim_end_matches(';').to_owned()
 }

@@ -9,7 +9,11 @@ use crate::failure::{Failure, fault};
 use crate::row::{count, get, signed, time, word};
 use crate::shared::Shared;
 
-pub(crate) async fn tallies(shared: &Shared, span: Span, since: Timestamp) -> Result<Vec<Tally>, Failure> {
+pub(crate) async fn tallies(
+    shared: &Shared,
+    span: Span,
+    since: Timestamp,
+) -> Result<Vec<Tally>, Failure> {
     let seconds = i16::try_from(span.seconds()).map_err(fault)?;
     let args = Args::none().with(seconds).with(since.as_micros());
     let rows = shared.query((&shared.sql.tallies, args)).await?;
@@ -26,13 +30,22 @@ fn tally(row: &Row) -> Result<Tally, StoreError> {
     })
 }
 
-pub(crate) async fn count_runs(shared: &Shared, status: RunStatus, limit: u64) -> Result<u64, Failure> {
+pub(crate) async fn count_runs(
+    shared: &Shared,
+    status: RunStatus,
+    limit: u64,
+) -> Result<u64, Failure> {
     let statement = match status {
         RunStatus::Queued | RunStatus::Waiting => &shared.sql.count_held_back_runs,
         RunStatus::Running => &shared.sql.count_running_runs,
         RunStatus::Failed | RunStatus::Cancelled => &shared.sql.count_unhappy_runs,
         RunStatus::Completed => &shared.sql.count_runs,
     };
-    let rows = shared.query((statement, Args::none().with(status.as_str()).with(signed(limit)))).await?;
+    let rows = shared
+        .query((
+            statement,
+            Args::none().with(status.as_str()).with(signed(limit)),
+        ))
+        .await?;
     Ok(rows.first().map_or(Ok(0), |row| count(row, 0))?)
 }

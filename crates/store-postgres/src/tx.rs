@@ -31,18 +31,32 @@ impl<'c> Tx<'c> {
 
     /// One that sends so much that the sending alone may take this long: until all of a statement has come, the server takes its
     /// session for idle.
-    pub(crate) async fn begin_for(shared: &'c Shared, sending: Duration) -> Result<Self, StoreError> {
+    pub(crate) async fn begin_for(
+        shared: &'c Shared,
+        sending: Duration,
+    ) -> Result<Self, StoreError> {
         let most = (STANDSTILL + sending).as_millis();
         let session = shared.session().await?;
-        let begin = format!("{}; SET LOCAL idle_in_transaction_session_timeout = '{most}ms'", session.begin());
-        Ok(Self { session, shared, begin })
+        let begin = format!(
+            "{}; SET LOCAL idle_in_transaction_session_timeout = '{most}ms'",
+            session.begin()
+        );
+        Ok(Self {
+            session,
+            shared,
+            begin,
+        })
     }
 
     /// One that reads: all of its statements see the same moment.
     pub(crate) async fn begin_reading(shared: &'c Shared) -> Result<Self, StoreError> {
         let session = shared.session().await?;
         let begin = session.begin_reading();
-        Ok(Self { session, shared, begin })
+        Ok(Self {
+            session,
+            shared,
+            begin,
+        })
     }
 
     pub(crate) fn sql(&self) -> &'c Statements {
@@ -58,7 +72,11 @@ impl<'c> Tx<'c> {
         let first = !std::mem::replace(&mut self.session.busy, true);
         let session = &self.session;
         let ready = pipe::ready(session, calls).await?;
-        let begin = if first { Some(pipe::word(session, &self.begin).await) } else { None };
+        let begin = if first {
+            Some(pipe::word(session, &self.begin).await)
+        } else {
+            None
+        };
         let sent = pipe::send(ready).await;
         let begun = match begin {
             Some(begin) => begin.answer().await,
@@ -112,7 +130,10 @@ mod tests {
         for _ in 0..3 {
             kept = kept.min(keeps_a_lock(&store.shared).await);
             let mut other = Tx::begin(&store.shared).await.unwrap();
-            other.query(("SELECT pg_advisory_xact_lock(1)", Args::none())).await.unwrap();
+            other
+                .query(("SELECT pg_advisory_xact_lock(1)", Args::none()))
+                .await
+                .unwrap();
             other.commit(Vec::new()).await.unwrap();
             if kept < Duration::from_secs(5) {
                 return;
@@ -124,10 +145,15 @@ mod tests {
     /// How long somebody keeps a lock who does nothing any more.
     async fn keeps_a_lock(shared: &Shared) -> Duration {
         let mut tx = Tx::begin(shared).await.unwrap();
-        tx.query(("SELECT pg_advisory_xact_lock(1)", Args::none())).await.unwrap();
+        tx.query(("SELECT pg_advisory_xact_lock(1)", Args::none()))
+            .await
+            .unwrap();
         let began = Instant::now();
         while !tx.session.is_closed() {
-            assert!(began.elapsed() < Duration::from_secs(60), "it keeps its locks");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "it keeps its locks"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         began.elapsed()

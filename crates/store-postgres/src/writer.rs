@@ -73,10 +73,18 @@ impl<O: Grouped> Lane<O> {
         let mut running = JoinSet::new();
         for _ in 0..tasks {
             let writer = Uuid::new_v4().as_u64_pair().0 as u32 as i32;
-            let task = Task { shared: shared.clone(), operations: operations.clone(), later: Vec::new(), writer };
+            let task = Task {
+                shared: shared.clone(),
+                operations: operations.clone(),
+                later: Vec::new(),
+                writer,
+            };
             running.spawn(task.run());
         }
-        Self { sender, _tasks: running }
+        Self {
+            sender,
+            _tasks: running,
+        }
     }
 
     /// Has the operation done, and waits until it is durable. Once this was polled it takes place, whether or not the caller
@@ -84,7 +92,9 @@ impl<O: Grouped> Lane<O> {
     pub(crate) async fn run(&self, operation: O) -> Result<O::Outcome, StoreError> {
         let gone = || StoreError::Unavailable("the store is being closed".to_owned());
         let (caller, outcome) = oneshot::channel();
-        self.sender.send(Pending { operation, caller }).map_err(|_| gone())?;
+        self.sender
+            .send(Pending { operation, caller })
+            .map_err(|_| gone())?;
         outcome.await.map_err(|_| gone())?
     }
 }
@@ -101,14 +111,22 @@ impl<O: Grouped> Task<O> {
     async fn run(mut self) {
         while let Some(group) = self.gather().await {
             match self.together(&group).await {
-                Ok(outcomes) => group.into_iter().zip(outcomes).for_each(|(one, outcome)| one.answer(Ok(outcome))),
+                Ok(outcomes) => group
+                    .into_iter()
+                    .zip(outcomes)
+                    .for_each(|(one, outcome)| one.answer(Ok(outcome))),
                 Err(Broken::Away(error)) => {
                     // Those who wait behind would wait as long for the same.
                     let behind = self.behind().await;
-                    group.into_iter().chain(behind).for_each(|one| one.answer(Err(error.clone())));
+                    group
+                        .into_iter()
+                        .chain(behind)
+                        .for_each(|one| one.answer(Err(error.clone())));
                 }
                 Err(Broken::Refused(error)) if group.len() == 1 => {
-                    group.into_iter().for_each(|one| one.answer(Err(error.clone())));
+                    group
+                        .into_iter()
+                        .for_each(|one| one.answer(Err(error.clone())));
                 }
                 Err(Broken::Refused(_)) => {
                     self.shared.measures.rolled_back.add_one();
@@ -135,7 +153,11 @@ impl<O: Grouped> Task<O> {
             let about = one.operation.about();
             let free = about.iter().all(|name| !taken.contains(name));
             taken.extend(about);
-            if free { group.push(one) } else { self.later.push(one) }
+            if free {
+                group.push(one)
+            } else {
+                self.later.push(one)
+            }
         }
         Some(group)
     }
@@ -153,10 +175,15 @@ impl<O: Grouped> Task<O> {
         let mut session = self.shared.group_session().await.map_err(Broken::Away)?;
         // When it takes too long, nobody knows what the database is doing on this session: it is closed.
         session.busy = true;
-        let place = Place { shared: &self.shared, session: &session, writer: self.writer };
+        let place = Place {
+            shared: &self.shared,
+            session: &session,
+            writer: self.writer,
+        };
         let operations: Vec<&O> = group.iter().map(|one| &one.operation).collect();
         let begun = Instant::now();
-        let written = tokio::time::timeout(self.shared.timeout(), O::write(&place, &operations)).await;
+        let written =
+            tokio::time::timeout(self.shared.timeout(), O::write(&place, &operations)).await;
         match written {
             Ok(Ok(outcomes)) => {
                 self.shared.measures.committed(group.len(), begun.elapsed());
@@ -167,7 +194,11 @@ impl<O: Grouped> Task<O> {
                 let away = session.is_closed() || !failure.is_of_the_statement();
                 session.busy = away;
                 let error = failure.into_error();
-                Err(if away { Broken::Away(error) } else { Broken::Refused(error) })
+                Err(if away {
+                    Broken::Away(error)
+                } else {
+                    Broken::Refused(error)
+                })
             }
             Err(_) => Err(Broken::Away(self.shared.late())),
         }
@@ -179,7 +210,9 @@ impl<O: Grouped> Task<O> {
             let done = match &away {
                 Some(error) => Err(StoreError::clone(error)),
                 None => match self.together(std::slice::from_ref(&one)).await {
-                    Ok(mut outcomes) => outcomes.pop().ok_or_else(|| StoreError::Fault("no outcome".to_owned())),
+                    Ok(mut outcomes) => outcomes
+                        .pop()
+                        .ok_or_else(|| StoreError::Fault("no outcome".to_owned())),
                     Err(Broken::Refused(error)) => Err(error),
                     Err(Broken::Away(error)) => {
                         away = Some(error.clone());
@@ -193,7 +226,11 @@ impl<O: Grouped> Task<O> {
 }
 
 /// Takes what has come, up to `most` in all.
-fn take_more<O: Grouped>(from: &mut mpsc::UnboundedReceiver<Pending<O>>, into: &mut Vec<Pending<O>>, most: usize) {
+fn take_more<O: Grouped>(
+    from: &mut mpsc::UnboundedReceiver<Pending<O>>,
+    into: &mut Vec<Pending<O>>,
+    most: usize,
+) {
     while into.len() < most
         && let Ok(next) = from.try_recv()
     {

@@ -13,20 +13,36 @@ async fn postgres() -> Scene {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let clock = Scene::clock();
     let url = ScratchPostgres::shared().url();
-    let schema = format!("scene_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-    let options = PostgresStore::options(&url).schema(&schema).clock(clock.clone());
+    let schema = format!(
+        "scene_{}_{}",
+        std::process::id(),
+        MADE.fetch_add(1, Ordering::Relaxed)
+    );
+    let options = PostgresStore::options(&url)
+        .schema(&schema)
+        .clock(clock.clone());
     // A disk may be slow.
-    let store =
-        options.operation_timeout(Duration::from_secs(30)).connect_timeout(Duration::from_secs(30)).open().await;
+    let store = options
+        .operation_timeout(Duration::from_secs(30))
+        .connect_timeout(Duration::from_secs(30))
+        .open()
+        .await;
     let damage = move |statement: &str, run: RunId| {
         let statement = statement
             .replace("{schema}", &format!("{schema}."))
             .replace("{id}", &format!("'{run}'::uuid"))
             .replace("{digest}", "sha256(random()::text::bytea)")
             .replace("{kept}", "workflow, queue, used, steps");
-        ScratchPostgres::shared().psql("postgres", &statement).expect("the statement is right");
+        ScratchPostgres::shared()
+            .psql("postgres", &statement)
+            .expect("the statement is right");
     };
-    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ()).with_damage(damage)
+    Scene::new(
+        Arc::new(store.expect("a new store can be opened")),
+        clock,
+        (),
+    )
+    .with_damage(damage)
 }
 
 surefoot_store_tests::conformance!(postgres);

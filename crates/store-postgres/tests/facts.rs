@@ -1,7 +1,10 @@
 //! What the database is said to be is what it is: each fact is made true first, on real servers.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
-#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what cannot be unwrapped is a failed test"
+)]
 
 use std::io::Write as _;
 use std::process::{Child, Stdio};
@@ -22,7 +25,10 @@ async fn until(url: &str, what: &str, so: impl Fn(&PostgresFacts) -> bool) -> Po
         if so(&found) {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} did not come to be: {found:#?}");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{what} did not come to be: {found:#?}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -43,9 +49,20 @@ async fn a_server_as_it_comes_is_seen_as_it_is() {
     let url = ScratchPostgres::shared().fresh_database().unwrap();
     let found = facts(&url).await;
     let settings = &found.settings;
-    assert!(settings.fsync && settings.full_page_writes && settings.autovacuum && !settings.in_recovery);
-    assert_eq!((settings.synchronous_commit.as_str(), settings.wal_level.as_str()), ("on", "replica"));
-    assert!(settings.version >= 130_000 && settings.max_connections == 197, "{settings:?}");
+    assert!(
+        settings.fsync && settings.full_page_writes && settings.autovacuum && !settings.in_recovery
+    );
+    assert_eq!(
+        (
+            settings.synchronous_commit.as_str(),
+            settings.wal_level.as_str()
+        ),
+        ("on", "replica")
+    );
+    assert!(
+        settings.version >= 130_000 && settings.max_connections == 197,
+        "{settings:?}"
+    );
     assert_eq!(found.standbys.unwrap(), []);
     assert!(!found.pooled, "a session has its own process");
     assert!(found.usage.unwrap().connections >= 1);
@@ -56,7 +73,10 @@ async fn a_server_as_it_comes_is_seen_as_it_is() {
     let found = facts(&url).await;
     assert_eq!(found.schema.unwrap(), (known, known));
     let tables = found.tables.unwrap();
-    assert!(tables.iter().any(|table| table.name == "runs"), "{tables:#?}");
+    assert!(
+        tables.iter().any(|table| table.name == "runs"),
+        "{tables:#?}"
+    );
     drop(store);
 }
 
@@ -98,25 +118,45 @@ impl Measured {
             *uncertain < Duration::from_secs(1) && ahead <= *uncertain + Duration::from_millis(1)
         };
         self.round_trips.iter().min() < self.commits.iter().min()
-            && self.told.iter().flatten().any(|time| *time < Duration::from_secs(1))
+            && self
+                .told
+                .iter()
+                .flatten()
+                .any(|time| *time < Duration::from_secs(1))
             && self.clocks.iter().any(as_uncertain)
     }
 }
 
 #[tokio::test]
 async fn settings_that_lose_commits_are_seen() {
-    let lines = ["fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off"];
+    let lines = [
+        "fsync = off",
+        "synchronous_commit = off",
+        "full_page_writes = off",
+        "autovacuum = off",
+    ];
     let server = ScratchPostgres::with_settings(&lines).unwrap();
     let found = facts(&server.url()).await;
     let settings = &found.settings;
     assert!(!settings.fsync && !settings.full_page_writes && !settings.autovacuum);
     assert_eq!(settings.synchronous_commit, "off");
     // The role of the store may have settings of its own.
-    server.psql("postgres", "CREATE ROLE careful LOGIN; ALTER ROLE careful SET synchronous_commit = on").unwrap();
+    server
+        .psql(
+            "postgres",
+            "CREATE ROLE careful LOGIN; ALTER ROLE careful SET synchronous_commit = on",
+        )
+        .unwrap();
     let found = facts(&server.url().replace("postgres@", "careful@")).await;
     assert_eq!(found.settings.synchronous_commit, "on");
-    assert_eq!(found.folder, None, "an ordinary user is not told where the data is");
-    assert!(found.commit.is_ok() && found.holders.is_ok() && found.usage.is_ok(), "{found:#?}");
+    assert_eq!(
+        found.folder, None,
+        "an ordinary user is not told where the data is"
+    );
+    assert!(
+        found.commit.is_ok() && found.holders.is_ok() && found.usage.is_ok(),
+        "{found:#?}"
+    );
 }
 
 #[tokio::test]
@@ -125,22 +165,49 @@ async fn what_holds_vacuum_back_is_seen() {
     let url = server.url();
     assert_eq!(facts(&url).await.holders.unwrap(), []);
     let mut psql = server.program("psql");
-    psql.args(["-X", "-q", "-d", "postgres"]).env("PGAPPNAME", "forgetful").stdin(Stdio::piped()).stdout(Stdio::null());
+    psql.args(["-X", "-q", "-d", "postgres"])
+        .env("PGAPPNAME", "forgetful")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
     let mut psql = Running(psql.spawn().unwrap());
     let mut words = psql.0.stdin.take().unwrap();
-    words.write_all(b"BEGIN; SELECT pg_current_xact_id();\n").unwrap();
+    words
+        .write_all(b"BEGIN; SELECT pg_current_xact_id();\n")
+        .unwrap();
     words.flush().unwrap();
     let script = "BEGIN;\nCREATE TABLE t ();\nPREPARE TRANSACTION 'forgotten';\n";
     let mut other = server.program("psql");
-    other.args(["-X", "-q", "-d", "postgres"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    other
+        .args(["-X", "-q", "-d", "postgres"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
     let mut other = Running(other.spawn().unwrap());
-    other.0.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    other
+        .0
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(script.as_bytes())
+        .unwrap();
     assert!(other.0.wait().unwrap().success());
-    server.psql("postgres", "SELECT pg_create_physical_replication_slot('unread', true)").unwrap();
-    let found = until(&url, "three holders", |found| found.holders.as_ref().is_ok_and(|all| all.len() == 3)).await;
+    server
+        .psql(
+            "postgres",
+            "SELECT pg_create_physical_replication_slot('unread', true)",
+        )
+        .unwrap();
+    let found = until(&url, "three holders", |found| {
+        found.holders.as_ref().is_ok_and(|all| all.len() == 3)
+    })
+    .await;
     let holders = found.holders.unwrap();
     let of = |kind| holders.iter().find(|holder| holder.kind == kind).unwrap();
-    assert!(of(HolderKind::Transaction).name.contains("(forgetful, idle in transaction)"), "{holders:#?}");
+    assert!(
+        of(HolderKind::Transaction)
+            .name
+            .contains("(forgetful, idle in transaction)"),
+        "{holders:#?}"
+    );
     assert!(of(HolderKind::Transaction).age.unwrap() >= Duration::from_secs(10));
     assert_eq!(of(HolderKind::Prepared).name, "forgotten");
     assert_eq!(of(HolderKind::Slot).name, "unread");
@@ -154,38 +221,83 @@ async fn a_pooler_by_transaction_is_found_out() {
     let bouncer = ScratchBouncer::start(server, 5).unwrap();
     let found = facts(&bouncer.url_of("postgres")).await;
     assert!(found.pooled, "sessions share processes");
-    assert_eq!(found.notify.unwrap(), None, "a notification does not come through");
+    assert_eq!(
+        found.notify.unwrap(),
+        None,
+        "a notification does not come through"
+    );
     assert!(found.settings.fsync && found.commit.is_ok() && found.usage.is_ok());
 }
 
 #[tokio::test]
 async fn who_follows_is_seen_with_how_far_behind() {
-    let server = ScratchPostgres::with_settings(&["synchronous_standby_names = 'in_step'"]).unwrap();
+    let server =
+        ScratchPostgres::with_settings(&["synchronous_standby_names = 'in_step'"]).unwrap();
     let url = server.url();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let follow = |name: &str, folder: &std::path::Path| {
-        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+            .unwrap();
         let mut receiver = server.program("pg_receivewal");
-        receiver.arg("-D").arg(folder).arg("--synchronous").env("PGAPPNAME", name);
-        Running(receiver.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        receiver
+            .arg("-D")
+            .arg(folder)
+            .arg("--synchronous")
+            .env("PGAPPNAME", name);
+        Running(
+            receiver
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     };
-    let _followers = (follow("in_step", folders[0].path()), follow("trailing", folders[1].path()));
+    let _followers = (
+        follow("in_step", folders[0].path()),
+        follow("trailing", folders[1].path()),
+    );
     let start = Instant::now();
-    while server.psql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").unwrap() != "2"
+    while server
+        .psql(
+            "postgres",
+            "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'",
+        )
+        .unwrap()
+        != "2"
     {
-        assert!(start.elapsed() < Duration::from_secs(60), "they do not follow");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "they do not follow"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let found = until(&url, "one in step, and how far the other is behind", |found| {
-        let Ok(all) = &found.standbys else { return false };
-        let is_sync = |one: &Standby| one.sync_state.as_deref() == Some("sync");
-        all.iter().any(is_sync) && all.iter().any(|one| one.name == "trailing" && one.behind.is_some())
-    });
+    let found = until(
+        &url,
+        "one in step, and how far the other is behind",
+        |found| {
+            let Ok(all) = &found.standbys else {
+                return false;
+            };
+            let is_sync = |one: &Standby| one.sync_state.as_deref() == Some("sync");
+            all.iter().any(is_sync)
+                && all
+                    .iter()
+                    .any(|one| one.name == "trailing" && one.behind.is_some())
+        },
+    );
     let standbys = found.await.standbys.unwrap();
-    let of = |name: &str| standbys.iter().find(|standby| standby.name == name).unwrap();
+    let of = |name: &str| {
+        standbys
+            .iter()
+            .find(|standby| standby.name == name)
+            .unwrap()
+    };
     assert_eq!(of("in_step").sync_state.as_deref(), Some("sync"));
     assert_eq!(
-        (of("trailing").sync_state.as_deref(), of("trailing").state.as_deref()),
+        (
+            of("trailing").sync_state.as_deref(),
+            of("trailing").state.as_deref()
+        ),
         (Some("async"), Some("streaming"))
     );
     assert!(of("trailing").behind.is_some());

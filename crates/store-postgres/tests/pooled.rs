@@ -15,7 +15,8 @@ use surefoot_store_tests::Scene;
 fn pooler() -> &'static str {
     static POOLER: OnceLock<(String, ScratchBouncer, ScratchPostgres)> = OnceLock::new();
     let made = POOLER.get_or_init(|| {
-        let cluster = ScratchPostgres::with_settings(&["fsync = off", "full_page_writes = off"]).expect("PostgreSQL");
+        let cluster = ScratchPostgres::with_settings(&["fsync = off", "full_page_writes = off"])
+            .expect("PostgreSQL");
         // Fewer connections than the stores have sessions: each statement may come to another.
         let bouncer = ScratchBouncer::start(&cluster, 6).expect("PgBouncer");
         common::hostile_database(&cluster, "hostile", "'5s'");
@@ -28,11 +29,20 @@ async fn pooled() -> Scene {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let clock = Scene::clock();
     let schema = format!("scene_{}", MADE.fetch_add(1, Ordering::Relaxed));
-    let options = PostgresStore::options(pooler()).schema(&schema).clock(clock.clone());
+    let options = PostgresStore::options(pooler())
+        .schema(&schema)
+        .clock(clock.clone());
     // A disk may be slow.
-    let store =
-        options.operation_timeout(Duration::from_secs(30)).connect_timeout(Duration::from_secs(30)).open().await;
-    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, ())
+    let store = options
+        .operation_timeout(Duration::from_secs(30))
+        .connect_timeout(Duration::from_secs(30))
+        .open()
+        .await;
+    Scene::new(
+        Arc::new(store.expect("a new store can be opened")),
+        clock,
+        (),
+    )
 }
 
 surefoot_store_tests::conformance!(pooled);

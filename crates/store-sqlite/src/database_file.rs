@@ -4,7 +4,10 @@
 //! process has one descriptor beside SQLite's for each database, opened before the first connection and closed after the
 //! last. The worker lock is an `flock` on it, which is independent of POSIX locks on the file systems of one machine.
 
-#![expect(clippy::disallowed_methods, reason = "runs before the store is open, on its own thread, or for microseconds")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "runs before the store is open, on its own thread, or for microseconds"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -27,7 +30,10 @@ struct Inode {
 
 impl Inode {
     fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), number: metadata.ino() }
+        Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
+        }
     }
 }
 
@@ -52,7 +58,10 @@ impl DatabaseFile {
     /// # Errors
     /// [`StoreError::Unusable`] when it is no regular file, or one that other paths lead to as well.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut file = Self { path: path.to_owned(), inode: acquire(path)? };
+        let mut file = Self {
+            path: path.to_owned(),
+            inode: acquire(path)?,
+        };
         file.path = std::fs::canonicalize(path).map_err(|error| cannot_open(&error))?;
         check_mount(&file.path)?;
         Ok(file)
@@ -95,7 +104,9 @@ impl DatabaseFile {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Shared) -> io::Result<T>) -> io::Result<T> {
-        open_databases().get_mut(&self.inode).map_or_else(|| Err(ErrorKind::NotFound.into()), act)
+        open_databases()
+            .get_mut(&self.inode)
+            .map_or_else(|| Err(ErrorKind::NotFound.into()), act)
     }
 }
 
@@ -103,7 +114,9 @@ impl Drop for DatabaseFile {
     /// Closes the descriptor with the last store, before another can open the file.
     fn drop(&mut self) {
         let mut open = open_databases();
-        let Some(shared) = open.get_mut(&self.inode) else { return };
+        let Some(shared) = open.get_mut(&self.inode) else {
+            return;
+        };
         shared.stores -= 1;
         if shared.stores == 0 {
             open.remove(&self.inode);
@@ -129,7 +142,13 @@ fn acquire(path: &Path) -> Result<Inode, StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(cannot_open(&error)),
     }
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
     let file = file.map_err(|error| cannot_open(&error))?;
     let inode = check(&file.metadata().map_err(|error| cannot_open(&error))?)?;
     // An entry is there only if the file was moved to this path just now: then the older descriptor stays open too.
@@ -138,7 +157,14 @@ fn acquire(path: &Path) -> Result<Inode, StoreError> {
             std::mem::forget(file);
             shared.stores += 1;
         }
-        None => drop(open.insert(inode, Shared { file, stores: 1, has_worker: false })),
+        None => drop(open.insert(
+            inode,
+            Shared {
+                file,
+                stores: 1,
+                has_worker: false,
+            },
+        )),
     }
     Ok(inode)
 }
@@ -146,7 +172,9 @@ fn acquire(path: &Path) -> Result<Inode, StoreError> {
 /// Refuses what cannot be a database that one worker has to itself.
 fn check(metadata: &Metadata) -> Result<Inode, StoreError> {
     if !metadata.is_file() {
-        return Err(StoreError::Unusable("it is not a regular file: give the path of a file".to_owned()));
+        return Err(StoreError::Unusable(
+            "it is not a regular file: give the path of a file".to_owned(),
+        ));
     }
     if metadata.nlink() > 1 {
         return Err(StoreError::Unusable(format!(
@@ -162,10 +190,12 @@ fn check(metadata: &Metadata) -> Result<Inode, StoreError> {
 #[cfg(target_os = "linux")]
 fn check_mount(path: &Path) -> Result<(), StoreError> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-    let attributes = statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE).map(|file| file.stx_attributes);
+    let attributes =
+        statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE).map(|file| file.stx_attributes);
     // A kernel before 5.8 does not answer this.
     if attributes.is_ok_and(|attributes| attributes.contains(StatxAttributes::MOUNT_ROOT)) {
-        let message = "it is mounted as a single file, without the log beside it: mount its folder instead";
+        let message =
+            "it is mounted as a single file, without the log beside it: mount its folder instead";
         return Err(StoreError::Unusable(message.to_owned()));
     }
     Ok(())
@@ -179,9 +209,13 @@ fn check_mount(_path: &Path) -> Result<(), StoreError> {
 fn cannot_open(error: &io::Error) -> StoreError {
     StoreError::Unavailable(match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            format!("the store cannot be written: see the permissions of its file and folder ({error})")
+            format!(
+                "the store cannot be written: see the permissions of its file and folder ({error})"
+            )
         }
-        _ => format!("the store's file cannot be opened: see that it and its folder are there ({error})"),
+        _ => format!(
+            "the store's file cannot be opened: see that it and its folder are there ({error})"
+        ),
     })
 }
 
@@ -200,10 +234,22 @@ fn lock_inode(file: &File, take: impl Fn(&File) -> Result<(), TryLockError>) -> 
 
 /// `f_type` of statfs(2) for the file systems on which an `flock` may become a POSIX lock: NFS, SMB (three), 9P, AFS, Ceph.
 #[cfg(target_os = "linux")]
-const NETWORK: [u32; 7] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x5346_414f, 0x00c3_6400];
+const NETWORK: [u32; 7] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x0102_1997,
+    0x5346_414f,
+    0x00c3_6400,
+];
 
 #[cfg(target_os = "linux")]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers have 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers have 32 bits"
+)]
 fn makes_posix_locks(file: &File) -> io::Result<bool> {
     Ok(NETWORK.contains(&(rustix::fs::fstatfs(file)?.f_type as u32)))
 }
@@ -227,10 +273,15 @@ impl Presence {
     /// When one of them is not there, or the file was replaced since it was opened.
     pub(crate) fn note(file: &DatabaseFile, has_log: bool) -> Result<Self, StoreError> {
         let mut files = vec![(file.path.clone(), file.inode)];
-        let beside = if has_log { ["-wal", "-shm"].as_slice() } else { &[] };
+        let beside = if has_log {
+            ["-wal", "-shm"].as_slice()
+        } else {
+            &[]
+        };
         for end in beside {
             let path = with_end(&file.path, end);
-            let metadata = std::fs::metadata(&path).map_err(|error| removed(&path, Some(&error)))?;
+            let metadata =
+                std::fs::metadata(&path).map_err(|error| removed(&path, Some(&error)))?;
             files.push((path, Inode::of(&metadata)));
         }
         let presence = Self { files };
@@ -274,7 +325,9 @@ fn removed(path: &Path, error: Option<&io::Error>) -> StoreError {
     let path = path.display();
     let what = match error {
         None => format!("{path} was replaced while the store was open"),
-        Some(error) if error.kind() == ErrorKind::NotFound => format!("{path} was removed while the store was open"),
+        Some(error) if error.kind() == ErrorKind::NotFound => {
+            format!("{path} was removed while the store was open")
+        }
         Some(error) => format!("{path} cannot be looked at while the store is open ({error})"),
     };
     StoreError::Unavailable(format!(

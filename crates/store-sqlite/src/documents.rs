@@ -9,20 +9,40 @@ use crate::error::store_error;
 use crate::row::{count, time};
 use crate::sql;
 
-pub(crate) fn get(conn: &Connection, kind: &str, id: &str, now: Timestamp) -> Result<Option<Document>, StoreError> {
+pub(crate) fn get(
+    conn: &Connection,
+    kind: &str,
+    id: &str,
+    now: Timestamp,
+) -> Result<Option<Document>, StoreError> {
     let read = || {
         let mut statement = conn.prepare_cached(sql::DOCUMENT)?;
-        statement.query_row(params![kind, id, now.as_micros()], document).optional()
+        statement
+            .query_row(params![kind, id, now.as_micros()], document)
+            .optional()
     };
     read().map_err(|error| store_error(&error))
 }
 
-pub(crate) fn list(conn: &Connection, filter: &DocumentFilter, now: Timestamp) -> Result<Vec<Document>, StoreError> {
-    let statement = if filter.descending { sql::DOCUMENTS_DESCENDING } else { sql::DOCUMENTS };
+pub(crate) fn list(
+    conn: &Connection,
+    filter: &DocumentFilter,
+    now: Timestamp,
+) -> Result<Vec<Document>, StoreError> {
+    let statement = if filter.descending {
+        sql::DOCUMENTS_DESCENDING
+    } else {
+        sql::DOCUMENTS
+    };
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let read = || -> rusqlite::Result<Vec<Document>> {
         let mut statement = conn.prepare_cached(statement)?;
-        statement.query_map(params![filter.kind, filter.after, now.as_micros(), limit], document)?.collect()
+        statement
+            .query_map(
+                params![filter.kind, filter.after, now.as_micros(), limit],
+                document,
+            )?
+            .collect()
     };
     read().map_err(|error| store_error(&error))
 }

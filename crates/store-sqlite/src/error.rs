@@ -46,19 +46,27 @@ pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
         Some(ErrorCode::DiskFull) => {
             away("the disk is full, or the store has reached its largest size: free some space")
         }
-        Some(ErrorCode::SystemIoFailure) => away("the disk that holds the store fails: see the system's log"),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
-            away("the store is locked by another process: wait for it, or end it")
+        Some(ErrorCode::SystemIoFailure) => {
+            away("the disk that holds the store fails: see the system's log")
         }
-        Some(ErrorCode::CannotOpen) => away("the store's file cannot be opened: see that it and its folder are there"),
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => away("the store is locked by another process: wait for it, or end it"),
+        Some(ErrorCode::CannotOpen) => {
+            away("the store's file cannot be opened: see that it and its folder are there")
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             away("the store cannot be written: see the permissions of its file and folder")
         }
         Some(ErrorCode::OutOfMemory) => away("no memory is left for the store"),
-        Some(ErrorCode::NotADatabase) => StoreError::Unusable("the file is not a SQLite database".to_owned()),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            StoreError::Unusable(format!("the store's file is damaged: restore it from a copy ({error})"))
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::Unusable("the file is not a SQLite database".to_owned())
         }
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Unusable(format!(
+            "the store's file is damaged: restore it from a copy ({error})"
+        )),
         _ => StoreError::Fault(error.to_string()),
     }
 }

@@ -1,7 +1,10 @@
 //! What is true of an open store: how its connection writes, how large its files are, whether they are whole, who works.
 //! For `surefoot doctor`, and for whoever would rather know than believe.
 
-#![expect(clippy::disallowed_methods, reason = "`doctor` asks on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "`doctor` asks on a blocking thread"
+)]
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -66,7 +69,10 @@ impl SqliteStore {
     /// # Errors
     /// When the connection does not answer.
     pub async fn facts(&self) -> Result<SqliteFacts, StoreError> {
-        let mut facts = self.writer.run(|tx| facts(tx.conn).map_err(Into::into)).await?;
+        let mut facts = self
+            .writer
+            .run(|tx| facts(tx.conn).map_err(Into::into))
+            .await?;
         facts.log = std::fs::metadata(self.log_path()).map_or(0, |log| log.len());
         Ok(facts)
     }
@@ -104,7 +110,9 @@ impl SqliteStore {
         let path = lock::path_beside(self.readers.path());
         if self.readers.file().is_locked()? {
             // The lock file may have been removed: the lock on the database counts all the same.
-            return Ok(signer(std::fs::read_to_string(path).unwrap_or_default().trim()));
+            return Ok(signer(
+                std::fs::read_to_string(path).unwrap_or_default().trim(),
+            ));
         }
         holder(&path)
     }

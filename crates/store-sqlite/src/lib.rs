@@ -5,7 +5,10 @@
 //! submit and read.
 //! The statements are in `sql/`, the schema in `migrations/`.
 
-#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make and look at files"))]
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_methods, reason = "tests make and look at files")
+)]
 
 mod database_file;
 mod documents;
@@ -36,11 +39,12 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
-    Submission, Submitted, WorkerInfo, refuse_nul,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, refuse_nul,
 };
 use surefoot::{
-    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    Timestamp, WorkerId,
 };
 use tokio::sync::Mutex;
 
@@ -88,14 +92,25 @@ impl SqliteStore {
         let plans = Arc::new(Plans::default());
         let marks = Marks::default();
         let writer = Writer::start(
-            OpenDatabase { conn, presence: presence.clone(), _file: file.clone() },
+            OpenDatabase {
+                conn,
+                presence: presence.clone(),
+                _file: file.clone(),
+            },
             options.clock.clone(),
             plans.clone(),
             marks.clone(),
         )?;
         let readers = Readers::of(file.clone(), presence, options.busy_timeout);
         let lock = Mutex::new(WorkerLock::of(file));
-        Ok(Self { clock: options.clock, plans, marks, lock, readers, writer })
+        Ok(Self {
+            clock: options.clock,
+            plans,
+            marks,
+            lock,
+            readers,
+            writer,
+        })
     }
 }
 
@@ -117,7 +132,10 @@ impl Store for SqliteStore {
     }
 
     fn hints(&self) -> Hints {
-        Hints { work: self.marks.work.subscribe(), any: self.marks.any.subscribe() }
+        Hints {
+            work: self.marks.work.subscribe(),
+            any: self.marks.any.subscribe(),
+        }
     }
 
     fn measures(&self) -> Option<Arc<StoreMeasures>> {
@@ -128,7 +146,10 @@ impl Store for SqliteStore {
         worker.check()?;
         let mut lock = self.lock.lock().await;
         let taken = take(&mut lock).await?;
-        let registered = self.writer.run(move |tx| op::register(tx, &worker, taken)).await;
+        let registered = self
+            .writer
+            .run(move |tx| op::register(tx, &worker, taken))
+            .await;
         if taken && registered.is_err() {
             lock.release();
         }
@@ -141,7 +162,10 @@ impl Store for SqliteStore {
 
     async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
         let mut lock = self.lock.lock().await;
-        let others = self.writer.run(move |tx| op::deregister(tx, worker)).await?;
+        let others = self
+            .writer
+            .run(move |tx| op::deregister(tx, worker))
+            .await?;
         if !others {
             lock.release();
         }
@@ -149,7 +173,9 @@ impl Store for SqliteStore {
     }
 
     async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
-        self.writer.run(move |tx| op::reclaim_worker(tx, worker)).await
+        self.writer
+            .run(move |tx| op::reclaim_worker(tx, worker))
+            .await
     }
 
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
@@ -162,15 +188,21 @@ impl Store for SqliteStore {
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
         let now = self.clock.now();
-        self.readers.read(move |conn| read::workers(conn, now)).await
+        self.readers
+            .read(move |conn| read::workers(conn, now))
+            .await
     }
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
         submission.check()?;
         let Submission { queued, started } = submission;
         let queued = Insert::of(queued.0, queued.1)?;
-        let started = started.map(|(run, transition)| Insert::of(run, transition)).transpose()?;
-        self.writer.run(move |tx| op::submit(tx, &queued, started.as_ref())).await
+        let started = started
+            .map(|(run, transition)| Insert::of(run, transition))
+            .transpose()?;
+        self.writer
+            .run(move |tx| op::submit(tx, &queued, started.as_ref()))
+            .await
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
@@ -180,17 +212,23 @@ impl Store for SqliteStore {
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
         transition.check()?;
         let written = Written::of(transition)?;
-        self.writer.run(move |tx| op::commit(tx, lease, &written)).await
+        self.writer
+            .run(move |tx| op::commit(tx, lease, &written))
+            .await
     }
 
     async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError> {
         let by = by.to_owned();
-        self.writer.run(move |tx| op::cancel(tx, run, mode, &by)).await
+        self.writer
+            .run(move |tx| op::cancel(tx, run, mode, &by))
+            .await
     }
 
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
         let (from, by) = (from.map(str::to_owned), by.to_owned());
-        self.writer.run(move |tx| op::edit(tx, run, |edit| edit.retry(from.as_deref(), &by))).await
+        self.writer
+            .run(move |tx| op::edit(tx, run, |edit| edit.retry(from.as_deref(), &by)))
+            .await
     }
 
     async fn answer(
@@ -202,19 +240,34 @@ impl Store for SqliteStore {
         note: Option<&str>,
     ) -> Result<Run, StoreError> {
         let (step, by, note) = (step.to_owned(), by.to_owned(), note.map(str::to_owned));
-        self.writer.run(move |tx| op::edit(tx, run, |edit| edit.answer(&step, answer, &by, note.as_deref()))).await
+        self.writer
+            .run(move |tx| {
+                op::edit(tx, run, |edit| {
+                    edit.answer(&step, answer, &by, note.as_deref())
+                })
+            })
+            .await
     }
 
-    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+    async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
         refuse_nul("the queue's name", name)?;
         let name = name.to_owned();
-        self.writer.run(move |tx| op::set_queue(tx, &name, &limits, only_if_new)).await
+        self.writer
+            .run(move |tx| op::set_queue(tx, &name, &limits, only_if_new))
+            .await
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
         refuse_nul("the queue's name", name)?;
         let name = name.to_owned();
-        self.writer.run(move |tx| op::pause_queue(tx, &name, paused)).await
+        self.writer
+            .run(move |tx| op::pause_queue(tx, &name, paused))
+            .await
     }
 
     async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
@@ -223,53 +276,79 @@ impl Store for SqliteStore {
 
     async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
         let plans = self.plans.clone();
-        self.readers.read(move |conn| read::run(conn, &plans, id)).await
+        self.readers
+            .read(move |conn| read::run(conn, &plans, id))
+            .await
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
         let plans = self.plans.clone();
-        self.readers.read(move |conn| read::runs(conn, &plans, &filter)).await
+        self.readers
+            .read(move |conn| read::runs(conn, &plans, &filter))
+            .await
     }
 
     async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.readers.read(move |conn| read::events(conn, run, after, limit)).await
+        self.readers
+            .read(move |conn| read::events(conn, run, after, limit))
+            .await
     }
 
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
-        self.readers.read(move |conn| read::records(conn, &filter)).await
+        self.readers
+            .read(move |conn| read::records(conn, &filter))
+            .await
     }
 
     async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
-        self.readers.read(move |conn| statistics::tallies(conn, span, since)).await
+        self.readers
+            .read(move |conn| statistics::tallies(conn, span, since))
+            .await
     }
 
     async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
-        self.readers.read(move |conn| statistics::count_runs(conn, status, limit)).await
+        self.readers
+            .read(move |conn| statistics::count_runs(conn, status, limit))
+            .await
     }
 
-    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+    async fn put_document(
+        &self,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, StoreError> {
         document.check()?;
         let data = json(&document.data)?;
-        self.writer.run(move |tx| op::put_document(tx, &document, &data, expect)).await
+        self.writer
+            .run(move |tx| op::put_document(tx, &document, &data, expect))
+            .await
     }
 
     async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
         let (kind, id, now) = (kind.to_owned(), id.to_owned(), self.clock.now());
-        self.readers.read(move |conn| documents::get(conn, &kind, &id, now)).await
+        self.readers
+            .read(move |conn| documents::get(conn, &kind, &id, now))
+            .await
     }
 
     async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
         let now = self.clock.now();
-        self.readers.read(move |conn| documents::list(conn, &filter, now)).await
+        self.readers
+            .read(move |conn| documents::list(conn, &filter, now))
+            .await
     }
 
     async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
-        self.writer.run(move |tx| op::delete_document(tx, &kind, &id)).await
+        self.writer
+            .run(move |tx| op::delete_document(tx, &kind, &id))
+            .await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.readers.read(move |conn| read::blob(conn, digest)).await
+        self.readers
+            .read(move |conn| read::blob(conn, digest))
+            .await
     }
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {

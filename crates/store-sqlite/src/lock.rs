@@ -25,7 +25,11 @@ pub(crate) struct WorkerLock {
 impl WorkerLock {
     /// The lock for the store in `database`. It is not taken yet.
     pub(crate) fn of(database: Arc<DatabaseFile>) -> Self {
-        Self { path: path_beside(database.path()), database, held: None }
+        Self {
+            path: path_beside(database.path()),
+            database,
+            held: None,
+        }
     }
 
     /// Takes the lock. Returns whether this call took it; false when this store holds it already.
@@ -37,9 +41,18 @@ impl WorkerLock {
             return Ok(false);
         }
         // Not truncated: until the lock is ours, what is in the file is another's.
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.path);
         let mut file = file.map_err(|error| self.unavailable(&error))?;
-        if !self.database.try_lock().map_err(|error| self.unavailable(&error))? {
+        if !self
+            .database
+            .try_lock()
+            .map_err(|error| self.unavailable(&error))?
+        {
             return Err(self.in_use(&mut file));
         }
         if let Err(error) = self.lock_and_sign(&mut file) {

@@ -18,13 +18,41 @@ struct Migration {
 }
 
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "first", sql: include_str!("../migrations/0001_first.sql") },
-    Migration { version: 2, name: "deferrals", sql: include_str!("../migrations/0002_deferrals.sql") },
-    Migration { version: 3, name: "requirements", sql: include_str!("../migrations/0003_requirements.sql") },
-    Migration { version: 4, name: "undo_notes", sql: include_str!("../migrations/0004_undo_notes.sql") },
-    Migration { version: 5, name: "secrets", sql: include_str!("../migrations/0005_secrets.sql") },
-    Migration { version: 6, name: "plan_format", sql: include_str!("../migrations/0006_plan_format.sql") },
-    Migration { version: 7, name: "isolation", sql: include_str!("../migrations/0007_isolation.sql") },
+    Migration {
+        version: 1,
+        name: "first",
+        sql: include_str!("../migrations/0001_first.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "deferrals",
+        sql: include_str!("../migrations/0002_deferrals.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "requirements",
+        sql: include_str!("../migrations/0003_requirements.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "undo_notes",
+        sql: include_str!("../migrations/0004_undo_notes.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "secrets",
+        sql: include_str!("../migrations/0005_secrets.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "plan_format",
+        sql: include_str!("../migrations/0006_plan_format.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "isolation",
+        sql: include_str!("../migrations/0007_isolation.sql"),
+    },
 ];
 
 /// The statements of every migration, in order.
@@ -47,7 +75,9 @@ pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), Store
 /// Refuses a file that another program made, or a newer build, before anything is written to it.
 pub(crate) fn check_owner(conn: &Connection) -> Result<(), StoreError> {
     // The three questions are of one moment: another process may be making the store.
-    let snapshot = conn.unchecked_transaction().map_err(|error| store_error(&error))?;
+    let snapshot = conn
+        .unchecked_transaction()
+        .map_err(|error| store_error(&error))?;
     check(&snapshot)
 }
 
@@ -63,16 +93,21 @@ fn check(conn: &Connection) -> Result<(), StoreError> {
     if application == APPLICATION_ID || (application == 0 && version == 0 && is_empty(conn)?) {
         return Ok(());
     }
-    Err(StoreError::Unusable("it is the database of another program: use another file".to_owned()))
+    Err(StoreError::Unusable(
+        "it is the database of another program: use another file".to_owned(),
+    ))
 }
 
 fn is_empty(conn: &Connection) -> Result<bool, StoreError> {
-    let empty = conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0));
+    let empty = conn.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| {
+        row.get(0)
+    });
     empty.map_err(|error| store_error(&error))
 }
 
 fn pragma(conn: &Connection, name: &str) -> Result<i64, StoreError> {
-    conn.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| store_error(&error))
+    conn.pragma_query_value(None, name, |row| row.get(0))
+        .map_err(|error| store_error(&error))
 }
 
 fn version(conn: &Connection) -> Result<i64, StoreError> {
@@ -82,11 +117,16 @@ fn version(conn: &Connection) -> Result<i64, StoreError> {
 /// In one transaction; of two processes that open a new file at once, the second finds it done.
 fn run_missing(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
     let sql = |error: rusqlite::Error| store_error(&error);
-    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql)?;
     check(&tx)?;
     let from = version(&tx)?;
     let write = || -> rusqlite::Result<()> {
-        for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+        for migration in MIGRATIONS
+            .iter()
+            .filter(|migration| migration.version > from)
+        {
             migration.run(&tx, now)?;
         }
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -98,12 +138,16 @@ fn run_missing(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> 
 
 fn check_sums(conn: &Connection) -> Result<(), StoreError> {
     let read = || -> rusqlite::Result<Vec<(i64, [u8; 32])>> {
-        let mut statement = conn.prepare("SELECT version, sha256 FROM migrations ORDER BY version")?;
+        let mut statement =
+            conn.prepare("SELECT version, sha256 FROM migrations ORDER BY version")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     };
     let found = read().map_err(|error| store_error(&error))?;
-    let known: Vec<_> = MIGRATIONS.iter().map(|migration| (migration.version, *migration.sum().as_bytes())).collect();
+    let known: Vec<_> = MIGRATIONS
+        .iter()
+        .map(|migration| (migration.version, *migration.sum().as_bytes()))
+        .collect();
     if found == known {
         return Ok(());
     }
@@ -116,7 +160,10 @@ impl Migration {
         conn.execute_batch(self.sql)?;
         let sum = self.sum();
         let row = params![self.version, self.name, sum.as_bytes(), now.as_micros()];
-        conn.execute("INSERT INTO migrations (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)", row)?;
+        conn.execute(
+            "INSERT INTO migrations (version, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)",
+            row,
+        )?;
         Ok(())
     }
 

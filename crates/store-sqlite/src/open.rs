@@ -19,8 +19,13 @@ const STATEMENTS: usize = 128;
 const CHECKPOINT_PAGES: u32 = 4000;
 
 /// The connection that writes, and the files that it writes to. Makes the database's file when there is none.
-pub(crate) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, DatabaseFile, Presence), StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+pub(crate) fn writer(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<(Connection, DatabaseFile, Presence), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {
         check_folder(path)?;
         let sql = |error: rusqlite::Error| store_error(&error);
@@ -58,7 +63,10 @@ fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> 
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     if let Some(bytes) = options.max_size {
         let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        conn.execute_batch(&format!("PRAGMA max_page_count = {}", (bytes / page.unsigned_abs()).max(1)))?;
+        conn.execute_batch(&format!(
+            "PRAGMA max_page_count = {}",
+            (bytes / page.unsigned_abs()).max(1)
+        ))?;
     }
     Ok(())
 }
@@ -68,7 +76,9 @@ fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> 
 fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::Result<bool> {
     let set = |mode| set_journal(conn, mode, busy_timeout);
     let mode = match set("WAL") {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => set("DELETE")?,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+            set("DELETE")?
+        }
         other => other?,
     };
     if mode != "wal" {
@@ -83,7 +93,8 @@ fn set_journal(conn: &Connection, mode: &str, busy_timeout: Duration) -> rusqlit
     loop {
         match conn.pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0)) {
             Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begin.elapsed() < busy_timeout =>
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begin.elapsed() < busy_timeout =>
             {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -93,13 +104,21 @@ fn set_journal(conn: &Connection, mode: &str, busy_timeout: Duration) -> rusqlit
 }
 
 fn check_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if !folder.is_dir() {
-        let message = format!("the folder {} is not there: make it, or choose another path", folder.display());
+        let message = format!(
+            "the folder {} is not there: make it, or choose another path",
+            folder.display()
+        );
         return Err(StoreError::Unusable(message));
     }
     if path.is_dir() {
-        return Err(StoreError::Unusable("it is a folder: give the path of a file".to_owned()));
+        return Err(StoreError::Unusable(
+            "it is a folder: give the path of a file".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -108,8 +127,12 @@ fn check_folder(path: &Path) -> Result<(), StoreError> {
 fn name_file(path: &Path, error: StoreError) -> StoreError {
     let path = path.display();
     match error {
-        StoreError::Unusable(message) => StoreError::Unusable(format!("{path} cannot be the store: {message}")),
-        StoreError::Unavailable(message) => StoreError::Unavailable(format!("cannot open {path}: {message}")),
+        StoreError::Unusable(message) => {
+            StoreError::Unusable(format!("{path} cannot be the store: {message}"))
+        }
+        StoreError::Unavailable(message) => {
+            StoreError::Unavailable(format!("cannot open {path}: {message}"))
+        }
         other => other,
     }
 }

@@ -19,7 +19,11 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), busy_timeout: Duration::from_secs(5), max_size: None }
+        Self {
+            clock: Arc::new(SystemClock),
+            busy_timeout: Duration::from_secs(5),
+            max_size: None,
+        }
     }
 }
 

@@ -48,13 +48,19 @@ impl Plans {
     }
 
     /// The plan with this number, or why this build cannot read it.
-    pub(crate) fn get(&self, conn: &Connection, id: i64) -> Result<Result<Arc<Workflow>, UnreadablePlan>, StoreError> {
+    pub(crate) fn get(
+        &self,
+        conn: &Connection,
+        id: i64,
+    ) -> Result<Result<Arc<Workflow>, UnreadablePlan>, StoreError> {
         if let Some(plan) = self.known().by_id.get(&id) {
             return Ok(Ok(plan.clone()));
         }
         let (format, json): (u32, String) = conn
             .prepare_cached(sql::PLAN)
-            .and_then(|mut statement| statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))))
+            .and_then(|mut statement| {
+                statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            })
             .map_err(|error| store_error(&error))?;
         Ok(Workflow::from_stored(format, &json).map(|plan| {
             let plan = Arc::new(plan);
@@ -69,11 +75,20 @@ impl Plans {
         if let Some(id) = self.known().by_digest.get(&digest) {
             return Ok(*id);
         }
-        let found = conn.prepare_cached(sql::PLAN_ID)?.query_row([digest.as_bytes()], |row| row.get(0)).optional()?;
+        let found = conn
+            .prepare_cached(sql::PLAN_ID)?
+            .query_row([digest.as_bytes()], |row| row.get(0))
+            .optional()?;
         let id = match found {
             Some(id) => id,
             None => conn.prepare_cached(sql::INSERT_PLAN)?.query_row(
-                params![digest.as_bytes(), plan.name(), plan.queue(), plan.json(), Workflow::FORMAT],
+                params![
+                    digest.as_bytes(),
+                    plan.name(),
+                    plan.queue(),
+                    plan.json(),
+                    Workflow::FORMAT
+                ],
                 |row| row.get(0),
             )?,
         };

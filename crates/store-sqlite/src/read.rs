@@ -8,7 +8,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use surefoot::store::{Heartbeats, LastHeartbeat, RecordFilter, RunFilter, WorkerInfo};
 use surefoot::unreadable::parse_events;
-use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId};
+use surefoot::{
+    Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId,
+};
 
 use crate::error::store_error;
 use crate::plans::Plans;
@@ -23,9 +25,15 @@ pub(crate) fn run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Option<
     Ok(load_run(conn, plans, id)?.map(|(run, _)| run))
 }
 
-pub(crate) fn runs(conn: &Connection, plans: &Plans, filter: &RunFilter) -> Result<Vec<Run>, StoreError> {
+pub(crate) fn runs(
+    conn: &Connection,
+    plans: &Plans,
+    filter: &RunFilter,
+) -> Result<Vec<Run>, StoreError> {
     let ids = run_ids(conn, filter).map_err(sql_error)?;
-    ids.into_iter().filter_map(|id| run(conn, plans, id).transpose()).collect()
+    ids.into_iter()
+        .filter_map(|id| run(conn, plans, id).transpose())
+        .collect()
 }
 
 /// Above every id, which has 16 bytes.
@@ -34,13 +42,18 @@ const AFTER_ALL: &[u8] = &[0xff; 17];
 fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>> {
     let (after, before) = bounds(filter);
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let status = filter.status.or(filter.worker.and(Some(RunStatus::Running)));
+    let status = filter
+        .status
+        .or(filter.worker.and(Some(RunStatus::Running)));
     if filter.worker.is_some() && status != Some(RunStatus::Running) {
         return Ok(Vec::new());
     }
     let worker = filter.worker.as_ref().map(|worker| worker.as_bytes());
     let text_end = filter.text.as_deref().map(end_of_prefix);
-    let named = filter.text.as_deref().and_then(|text| text.parse::<RunId>().ok());
+    let named = filter
+        .text
+        .as_deref()
+        .and_then(|text| text.parse::<RunId>().ok());
     let named = named.as_ref().map(|id| id.as_bytes());
     let common = match (&filter.text, &text_end) {
         (Some(from), Some(to)) => is_common(conn, from, to)?,
@@ -65,18 +78,32 @@ fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>
     ];
     // A statement has the parameters up to the last that it names.
     let parameters = &parameters[..statement.parameter_count()];
-    statement.query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?.collect()
+    statement
+        .query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?
+        .collect()
 }
 
 /// The ids between which the filter's runs are, both excluded.
 fn bounds(filter: &RunFilter) -> (Vec<u8>, Vec<u8>) {
-    let last = |wanted| filter.before.filter(|_| filter.oldest_first == wanted).map(|id| id.as_bytes().to_vec());
+    let last = |wanted| {
+        filter
+            .before
+            .filter(|_| filter.oldest_first == wanted)
+            .map(|id| id.as_bytes().to_vec())
+    };
     // A byte shorter than an id and less than any that begins with it, or one id less.
-    let since = filter.since.map(|since| RunId::first_at(since).as_bytes()[..15].to_vec());
-    let until = filter.until.map(|until| RunId::first_at(until).as_bytes().to_vec());
+    let since = filter
+        .since
+        .map(|since| RunId::first_at(since).as_bytes()[..15].to_vec());
+    let until = filter
+        .until
+        .map(|until| RunId::first_at(until).as_bytes().to_vec());
     let after = last(true).into_iter().chain(since).max();
     let before = last(false).into_iter().chain(until).min();
-    (after.unwrap_or_default(), before.unwrap_or_else(|| AFTER_ALL.to_vec()))
+    (
+        after.unwrap_or_default(),
+        before.unwrap_or_else(|| AFTER_ALL.to_vec()),
+    )
 }
 
 /// Not before any text that begins with this one. (Nobody begins a key with the last of all characters.)
@@ -90,7 +117,10 @@ const COMMON: i64 = 50_000;
 /// Whether very many runs have a key or unique value from one text up to another.
 fn is_common(conn: &Connection, from: &str, to: &str) -> rusqlite::Result<bool> {
     let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    Ok(conn.prepare_cached(sql::COUNT_RUNS_WITH_TEXT)?.query_row(params![from, to, COMMON], count)? >= COMMON)
+    Ok(conn
+        .prepare_cached(sql::COUNT_RUNS_WITH_TEXT)?
+        .query_row(params![from, to, COMMON], count)?
+        >= COMMON)
 }
 
 /// The statement whose index has the fewest runs that the filter does not want; `common` says that very many have its text.
@@ -103,23 +133,42 @@ fn listing(filter: &RunFilter, status: Option<RunStatus>, common: bool) -> Cow<'
         Some(RunStatus::Running) => sql::LIST_RUNNING_RUNS,
         Some(RunStatus::Queued | RunStatus::Waiting) => sql::LIST_HELD_BACK_RUNS,
         Some(RunStatus::Failed | RunStatus::Cancelled) => sql::LIST_UNHAPPY_RUNS,
-        Some(RunStatus::Completed) | None if filter.workflow.is_some() => sql::LIST_RUNS_OF_WORKFLOW,
+        Some(RunStatus::Completed) | None if filter.workflow.is_some() => {
+            sql::LIST_RUNS_OF_WORKFLOW
+        }
         Some(RunStatus::Completed) | None if filter.queue.is_some() => sql::LIST_RUNS_OF_QUEUE,
         Some(RunStatus::Completed) | None => sql::LIST_RUNS,
     };
-    if filter.oldest_first { newest_first.replace("DESC LIMIT", "ASC LIMIT").into() } else { newest_first.into() }
+    if filter.oldest_first {
+        newest_first.replace("DESC LIMIT", "ASC LIMIT").into()
+    } else {
+        newest_first.into()
+    }
 }
 
-pub(crate) fn events(conn: &Connection, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn events(
+    conn: &Connection,
+    run: RunId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Event>, StoreError> {
     let mut statement = conn.prepare_cached(sql::EVENTS).map_err(sql_error)?;
     let from = i64::try_from(after).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![run.as_bytes(), from]).map_err(sql_error)?;
+    let mut rows = statement
+        .query(params![run.as_bytes(), from])
+        .map_err(sql_error)?;
     let mut found = Vec::new();
     while found.len() < limit {
-        let Some(row) = rows.next().map_err(sql_error)? else { break };
+        let Some(row) = rows.next().map_err(sql_error)? else {
+            break;
+        };
         let read = || Ok((count(row, 0)?, time(row, 1)?, row.get_ref(2)?.as_str()?));
         let (last, at, body) = read().map_err(sql_error)?;
-        found.extend(parse_events(last, at, body).into_iter().filter(|event| event.seq > after));
+        found.extend(
+            parse_events(last, at, body)
+                .into_iter()
+                .filter(|event| event.seq > after),
+        );
     }
     found.truncate(limit);
     Ok(found)
@@ -135,15 +184,34 @@ pub(crate) fn records(conn: &Connection, filter: &RecordFilter) -> Result<Vec<Re
         let mut statement = conn.prepare_cached(statement)?;
         let run = filter.run.as_ref().map(|run| run.as_bytes());
         let prefix = filter.prefix.as_deref().unwrap_or_default();
-        let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let limit = filter
+            .limit
+            .map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
         let end = end_of_prefix(prefix);
-        statement.query_map(params![filter.kind, filter.name, run, filter.after, prefix, end, limit], record)?.collect()
+        statement
+            .query_map(
+                params![
+                    filter.kind,
+                    filter.name,
+                    run,
+                    filter.after,
+                    prefix,
+                    end,
+                    limit
+                ],
+                record,
+            )?
+            .collect()
     };
     read().map_err(sql_error)
 }
 
 pub(crate) fn blob(conn: &Connection, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-    let read = || conn.prepare_cached(sql::BLOB)?.query_row([digest.as_bytes()], |row| row.get(0)).optional();
+    let read = || {
+        conn.prepare_cached(sql::BLOB)?
+            .query_row([digest.as_bytes()], |row| row.get(0))
+            .optional()
+    };
     read().map_err(sql_error)
 }
 
@@ -155,7 +223,14 @@ pub(crate) fn queues(conn: &Connection) -> Result<Vec<QueueInfo>, StoreError> {
             let (name, paused, limits) = queue_row(row)?;
             let count = |status| counts.get(&(name.clone(), status)).copied().unwrap_or(0);
             let (queued, waiting) = (count(RunStatus::Queued), count(RunStatus::Waiting));
-            Ok(QueueInfo { limits, paused, queued, waiting, running: count(RunStatus::Running), name })
+            Ok(QueueInfo {
+                limits,
+                paused,
+                queued,
+                waiting,
+                running: count(RunStatus::Running),
+                name,
+            })
         };
         statement.query_map([], info)?.collect()
     };
@@ -177,13 +252,22 @@ fn queue_counts(conn: &Connection) -> rusqlite::Result<HashMap<(String, RunStatu
 pub(crate) fn heartbeats(conn: &Connection) -> Result<Heartbeats, StoreError> {
     let last = |row: &Row<'_>| {
         let lease = Duration::from_micros(count(row, 2)?);
-        Ok(LastHeartbeat { worker: WorkerId::from_bytes(row.get(0)?), at: time(row, 1)?, lease })
+        Ok(LastHeartbeat {
+            worker: WorkerId::from_bytes(row.get(0)?),
+            at: time(row, 1)?,
+            lease,
+        })
     };
     let read = || -> rusqlite::Result<Vec<LastHeartbeat>> {
-        conn.prepare_cached(sql::HEARTBEATS)?.query_map([], last)?.collect()
+        conn.prepare_cached(sql::HEARTBEATS)?
+            .query_map([], last)?
+            .collect()
     };
     // The end of a worker interrupts its runs in the same transaction.
-    Ok(Heartbeats { workers: read().map_err(sql_error)?, has_orphans: false })
+    Ok(Heartbeats {
+        workers: read().map_err(sql_error)?,
+        has_orphans: false,
+    })
 }
 
 pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInfo>, StoreError> {
@@ -197,11 +281,15 @@ pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInf
             running: count(row, 5)?,
             version: row.get(6)?,
             actions: Arc::new(serde_json::from_str(row.get_ref(7)?.as_str()?).unwrap_or_default()),
-            resources: Arc::new(serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default()),
+            resources: Arc::new(
+                serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default(),
+            ),
         })
     };
     let read = || -> rusqlite::Result<Vec<WorkerInfo>> {
-        conn.prepare_cached(sql::WORKERS)?.query_map([now.as_micros()], info)?.collect()
+        conn.prepare_cached(sql::WORKERS)?
+            .query_map([now.as_micros()], info)?
+            .collect()
     };
     read().map_err(sql_error)
 }

@@ -32,9 +32,21 @@ struct Pool {
 }
 
 impl Readers {
-    pub(crate) fn of(file: Arc<DatabaseFile>, presence: Arc<Presence>, busy_timeout: Duration) -> Self {
-        let pool = Pool { presence, busy_timeout, idle: Mutex::default(), file };
-        Self { turns: Semaphore::new(READERS), pool: Arc::new(pool) }
+    pub(crate) fn of(
+        file: Arc<DatabaseFile>,
+        presence: Arc<Presence>,
+        busy_timeout: Duration,
+    ) -> Self {
+        let pool = Pool {
+            presence,
+            busy_timeout,
+            idle: Mutex::default(),
+            file,
+        };
+        Self {
+            turns: Semaphore::new(READERS),
+            pool: Arc::new(pool),
+        }
     }
 
     /// The database's file.
@@ -54,12 +66,17 @@ impl Readers {
     {
         let _turn = self.turns.acquire().await.map_err(fault)?;
         let pool = self.pool.clone();
-        tokio::task::spawn_blocking(move || pool.read(read)).await.map_err(fault)?
+        tokio::task::spawn_blocking(move || pool.read(read))
+            .await
+            .map_err(fault)?
     }
 }
 
 impl Pool {
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.presence.check()?;
         let idle = self.idle().pop();
         let conn = match idle {
@@ -84,8 +101,13 @@ impl Pool {
 }
 
 /// A run and its steps have to be of one moment, so what takes several statements takes one transaction.
-fn snapshot<T>(conn: &Connection, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let tx = conn.unchecked_transaction().map_err(|error| store_error(&error))?;
+fn snapshot<T>(
+    conn: &Connection,
+    read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let tx = conn
+        .unchecked_transaction()
+        .map_err(|error| store_error(&error))?;
     let result = read(&tx);
     // There is nothing to commit; ending it lets the log be moved to the file.
     tx.commit().map_err(|error| store_error(&error))?;

@@ -80,7 +80,9 @@ impl Drop for OpenDatabase {
     /// it would remove the one that another process has made since, with what that process committed.
     fn drop(&mut self) {
         if self.presence.check().is_err()
-            && let Err(error) = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            && let Err(error) = self
+                .conn
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         {
             tracing::error!(%error, "cannot keep SQLite from removing the log of another file");
         }
@@ -122,7 +124,9 @@ where
     fn answer(self: Box<Self>, undone: Option<StoreError>) {
         let outcome = match undone {
             Some(error) => Err(error),
-            None => self.outcome.unwrap_or_else(|| Err(fault("an operation was not applied"))),
+            None => self
+                .outcome
+                .unwrap_or_else(|| Err(fault("an operation was not applied"))),
         };
         // A caller that has gone away does not want to know.
         let _ = self.caller.send((outcome, self.apply));
@@ -149,9 +153,15 @@ impl Writer {
             backlog: true,
             ends: Ends::default(),
         };
-        let thread = std::thread::Builder::new().name("surefoot-sqlite".to_owned()).spawn(move || work.run());
-        let thread = thread.map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
-        Ok(Self { sender: Some(sender), thread: Mutex::new(Some(thread)) })
+        let thread = std::thread::Builder::new()
+            .name("surefoot-sqlite".to_owned())
+            .spawn(move || work.run());
+        let thread = thread
+            .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))?;
+        Ok(Self {
+            sender: Some(sender),
+            thread: Mutex::new(Some(thread)),
+        })
     }
 
     /// Has `apply` done in a transaction, and waits until it is durable. It may be called again after a rollback, and what it
@@ -163,8 +173,16 @@ impl Writer {
     {
         let gone = || fault("the thread that writes to the store has ended");
         let (caller, outcome) = oneshot::channel();
-        let operation = Box::new(Pending { apply, outcome: None, caller });
-        self.sender.as_ref().ok_or_else(gone)?.send(operation).map_err(|_| gone())?;
+        let operation = Box::new(Pending {
+            apply,
+            outcome: None,
+            caller,
+        });
+        self.sender
+            .as_ref()
+            .ok_or_else(gone)?
+            .send(operation)
+            .map_err(|_| gone())?;
         let (outcome, _applied) = outcome.await.map_err(|_| gone())?;
         outcome
     }
@@ -174,7 +192,12 @@ impl Drop for Writer {
     /// What was sent is written, and the file closed, before this returns.
     fn drop(&mut self) {
         self.sender = None;
-        if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(thread) = self
+            .thread
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             // A panic on the thread has been reported by its hook; there is nobody to pass it on to.
             let _ = thread.join();
         }
@@ -199,7 +222,10 @@ impl Work {
     fn run(mut self) {
         self.look(false);
         loop {
-            match self.operations.recv_timeout(LOOK.saturating_sub(self.looked.elapsed())) {
+            match self
+                .operations
+                .recv_timeout(LOOK.saturating_sub(self.looked.elapsed()))
+            {
                 Ok(first) => self.group(first),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -254,7 +280,8 @@ impl Work {
         let mut told = Told::default();
         let mut next = 0;
         while next < group.len() {
-            self.apply(&mut *group[next], &mut told).map_err(|error| self.roll_back(error))?;
+            self.apply(&mut *group[next], &mut told)
+                .map_err(|error| self.roll_back(error))?;
             next += 1;
             if next == group.len() {
                 self.gather(group);
@@ -287,15 +314,24 @@ impl Work {
     fn alone(&mut self, operation: &mut dyn Operation) -> Result<(), Broken> {
         let changes = self.begin()?;
         let mut told = Told::default();
-        self.apply(operation, &mut told).map_err(|error| self.roll_back(error))?;
+        self.apply(operation, &mut told)
+            .map_err(|error| self.roll_back(error))?;
         self.commit(changes, &told)
     }
 
     /// How many rows were changed before, for [`Self::commit`].
     fn begin(&self) -> Result<u64, Broken> {
         // So that nothing is written to a file that was moved. The whole check comes after the commit.
-        self.database.presence.check_database().map_err(Broken::Gone)?;
-        let begin = || self.database.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+        self.database
+            .presence
+            .check_database()
+            .map_err(Broken::Gone)?;
+        let begin = || {
+            self.database
+                .conn
+                .prepare_cached("BEGIN IMMEDIATE")?
+                .execute([])
+        };
         begin().map_err(|error| Broken::NotBegun(store_error(&error)))?;
         Ok(self.database.conn.total_changes())
     }
@@ -303,16 +339,32 @@ impl Work {
     /// A panic is a fault of ours in one operation; the others, and the store, go on.
     fn apply(&mut self, operation: &mut dyn Operation, told: &mut Told) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let Self { database, plans, backlog, ends, .. } = self;
+        let Self {
+            database,
+            plans,
+            backlog,
+            ends,
+            ..
+        } = self;
         let Told { work, quiet } = told;
-        let mut tx = Tx { conn: &database.conn, plans, now, work, quiet, ends, backlog };
-        let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.apply(&mut tx)));
+        let mut tx = Tx {
+            conn: &database.conn,
+            plans,
+            now,
+            work,
+            quiet,
+            ends,
+            backlog,
+        };
+        let applied =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation.apply(&mut tx)));
         applied.unwrap_or_else(|_| Err(fault("an operation on the store panicked")))
     }
 
     fn commit(&mut self, changes: u64, told: &Told) -> Result<(), Broken> {
         let counted = self.ends.write(&self.database.conn);
-        let committed = counted.and_then(|()| self.database.conn.prepare_cached("COMMIT")?.execute([]));
+        let committed =
+            counted.and_then(|()| self.database.conn.prepare_cached("COMMIT")?.execute([]));
         committed.map_err(|error| self.roll_back(store_error(&error)))?;
         // Before anything is acknowledged: what was written to a file that has gone by now is lost.
         self.database.presence.check().map_err(Broken::Gone)?;

@@ -21,10 +21,17 @@ async fn sqlite() -> Scene {
             .replace("{digest}", "randomblob(32)")
             .replace("{kept}", "workflow, queue");
         let conn = rusqlite::Connection::open(&path).expect("the file can be opened");
-        conn.busy_timeout(Duration::from_secs(30)).expect("a timeout can be set");
-        conn.execute_batch(&statement).expect("the statement is right");
+        conn.busy_timeout(Duration::from_secs(30))
+            .expect("a timeout can be set");
+        conn.execute_batch(&statement)
+            .expect("the statement is right");
     };
-    Scene::new(Arc::new(store.expect("a new store can be opened")), clock, folder).with_damage(damage)
+    Scene::new(
+        Arc::new(store.expect("a new store can be opened")),
+        clock,
+        folder,
+    )
+    .with_damage(damage)
 }
 
 surefoot_store_tests::conformance!(sqlite);

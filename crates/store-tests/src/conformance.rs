@@ -109,6 +109,9 @@ macro_rules! conformance {
 /// # Panics
 /// When the runtime cannot be made, and when the case fails.
 pub fn block_on<T>(case: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.expect("a runtime can be made").block_on(case)
 }

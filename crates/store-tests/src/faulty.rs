@@ -18,11 +18,12 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
-    Submission, Submitted, WorkerInfo,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
-    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    Timestamp, WorkerId,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -42,7 +43,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 4] = [Self::Refused, Self::AnswerLost, Self::CrashBefore, Self::CrashAfter];
+    pub const ALL: [Self; 4] = [
+        Self::Refused,
+        Self::AnswerLost,
+        Self::CrashBefore,
+        Self::CrashAfter,
+    ];
 
     const fn is_crash(self) -> bool {
         matches!(self, Self::CrashBefore | Self::CrashAfter)
@@ -117,13 +123,18 @@ impl FaultyStore {
 
     /// From now on every prune takes this long.
     pub fn set_slow_prune(&self, time: Duration) {
-        self.slow_prune.store(time.as_millis() as u64, Ordering::SeqCst);
+        self.slow_prune
+            .store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// When each `heartbeat`, `heartbeats`, `claim` or `prune` so far was asked for.
     pub fn times_of(&self, call: &str) -> Vec<Instant> {
         let calls = self.calls.lock().unwrap();
-        calls.iter().filter(|(name, _)| *name == call).map(|(_, at)| *at).collect()
+        calls
+            .iter()
+            .filter(|(name, _)| *name == call)
+            .map(|(_, at)| *at)
+            .collect()
     }
 
     fn note(&self, call: &'static str) {
@@ -146,7 +157,10 @@ impl FaultyStore {
         let _ = self.met.subscribe().wait_for(|met| *met).await;
     }
 
-    async fn write<T>(&self, write: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    async fn write<T>(
+        &self,
+        write: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         self.alive().await;
         self.reachable()?;
         if self.writes.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
@@ -161,10 +175,16 @@ impl FaultyStore {
         }
         self.met.send_replace(true);
         self.alive().await;
-        Err(StoreError::Unavailable(format!("{:?} at write {}, as the test wants it", self.fault, self.at)))
+        Err(StoreError::Unavailable(format!(
+            "{:?} at write {}, as the test wants it",
+            self.fault, self.at
+        )))
     }
 
-    async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    async fn read<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         self.alive().await;
         self.reachable()?;
         let slow = Duration::from_millis(self.slow.load(Ordering::SeqCst));
@@ -178,10 +198,18 @@ impl FaultyStore {
 
     fn reachable(&self) -> Result<(), StoreError> {
         if self.unusable.load(Ordering::SeqCst) {
-            return Err(StoreError::Unusable("not a store, as the test wants it".to_owned()));
+            return Err(StoreError::Unusable(
+                "not a store, as the test wants it".to_owned(),
+            ));
         }
         let away = self.away.load(Ordering::SeqCst);
-        if away { Err(StoreError::Unavailable("away, as the test wants it".to_owned())) } else { Ok(()) }
+        if away {
+            Err(StoreError::Unavailable(
+                "away, as the test wants it".to_owned(),
+            ))
+        } else {
+            Ok(())
+        }
     }
 
     /// Never returns once the process is dead.
@@ -195,8 +223,18 @@ impl FaultyStore {
     async fn has_work(&self) -> Result<bool, StoreError> {
         let now = self.inner.now();
         for status in [RunStatus::Queued, RunStatus::Waiting] {
-            let filter = RunFilter { status: Some(status), limit: usize::MAX >> 1, ..RunFilter::default() };
-            if self.inner.runs(filter).await?.iter().any(|run| run.head.available_at.is_some_and(|at| at <= now)) {
+            let filter = RunFilter {
+                status: Some(status),
+                limit: usize::MAX >> 1,
+                ..RunFilter::default()
+            };
+            if self
+                .inner
+                .runs(filter)
+                .await?
+                .iter()
+                .any(|run| run.head.available_at.is_some_and(|at| at <= now))
+            {
                 return Ok(true);
             }
         }
@@ -205,7 +243,11 @@ impl FaultyStore {
 
     /// Returns whether a reclaim could find anything: one of these workers has sent no heartbeat since, and holds a run.
     async fn has_dead(&self, silent: &[LastHeartbeat]) -> Result<bool, StoreError> {
-        let filter = RunFilter { status: Some(RunStatus::Running), limit: usize::MAX >> 1, ..RunFilter::default() };
+        let filter = RunFilter {
+            status: Some(RunStatus::Running),
+            limit: usize::MAX >> 1,
+            ..RunFilter::default()
+        };
         let known = self.inner.heartbeats().await?.workers;
         let is_dead = |run: &Run| {
             let mut dead = silent.iter().filter(|last| known.contains(last));
@@ -296,11 +338,18 @@ impl Store for FaultyStore {
         by: &str,
         note: Option<&str>,
     ) -> Result<Run, StoreError> {
-        self.write(self.inner.answer(run, step, answer, by, note)).await
+        self.write(self.inner.answer(run, step, answer, by, note))
+            .await
     }
 
-    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
-        self.read(self.inner.set_queue(name, limits, only_if_new)).await
+    async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
+        self.read(self.inner.set_queue(name, limits, only_if_new))
+            .await
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
@@ -335,9 +384,15 @@ impl Store for FaultyStore {
         self.read(self.inner.count_runs(status, limit)).await
     }
 
-    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+    async fn put_document(
+        &self,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, StoreError> {
         if self.full.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("full, as the test wants it".to_owned()));
+            return Err(StoreError::Unavailable(
+                "full, as the test wants it".to_owned(),
+            ));
         }
         self.read(self.inner.put_document(document, expect)).await
     }
@@ -360,7 +415,10 @@ impl Store for FaultyStore {
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {
         self.note("prune");
-        tokio::time::sleep(Duration::from_millis(self.slow_prune.load(Ordering::SeqCst))).await;
+        tokio::time::sleep(Duration::from_millis(
+            self.slow_prune.load(Ordering::SeqCst),
+        ))
+        .await;
         self.read(self.inner.prune(limit)).await
     }
 }

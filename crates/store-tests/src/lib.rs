@@ -7,7 +7,10 @@
 //! - [`FaultyStore`] wraps a store and fails, or crashes, at a write that the test chooses.
 
 // All of this is test code: what cannot be unwrapped is a failed test.
-#![expect(clippy::unwrap_used, reason = "a panic is how a case says that the store errs")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a case says that the store errs"
+)]
 
 pub mod cases;
 mod conformance;

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::state::{CancelMode, Edit, RuleError};
-use surefoot::store::{ClaimRequest, Claimed, Committed, NewWorker, RecordFilter, RunFilter, Submission, Submitted};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, NewWorker, RecordFilter, RunFilter, Submission, Submitted,
+};
 use surefoot::store::{Heartbeat, WorkerInfo};
 use surefoot::{
-    Event, ManualClock, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp, WorkerId, Workflow,
+    Event, ManualClock, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp,
+    WorkerId, Workflow,
 };
 
 /// A fresh store and the clock it goes by.
@@ -51,20 +54,36 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 impl Scene {
     /// A scene on a store where several workers live together. `guard` is dropped with it: the folder of the store's file.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<ManualClock>, guard: impl Any + Send + Sync) -> Self {
-        Self { store, clock, many_workers: true, damage: None, _guard: Box::new(guard) }
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<ManualClock>,
+        guard: impl Any + Send + Sync,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            many_workers: true,
+            damage: None,
+            _guard: Box::new(guard),
+        }
     }
 
     /// The same on a store where one worker lives at a time.
     #[must_use]
     pub fn one_worker(self) -> Self {
-        Self { many_workers: false, ..self }
+        Self {
+            many_workers: false,
+            ..self
+        }
     }
 
     /// The same on a store whose rows the cases can damage with statements.
     #[must_use]
     pub fn with_damage(self, damage: impl Fn(&str, RunId) + Send + Sync + 'static) -> Self {
-        Self { damage: Some(Box::new(damage)), ..self }
+        Self {
+            damage: Some(Box::new(damage)),
+            ..self
+        }
     }
 
     /// Returns whether the store has rows that can be damaged. The model has none.
@@ -74,12 +93,16 @@ impl Scene {
 
     /// Damages rows of a run.
     pub(crate) fn damage(&self, statement: &str, run: RunId) {
-        self.damage.as_ref().expect("the store's rows can be damaged")(statement, run);
+        self.damage
+            .as_ref()
+            .expect("the store's rows can be damaged")(statement, run);
     }
 
     /// A clock for a scene, at a time that is no round number.
     pub fn clock() -> Arc<ManualClock> {
-        Arc::new(ManualClock::new(Timestamp::from_micros(1_777_888_999_123_457)))
+        Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_777_888_999_123_457,
+        )))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -95,7 +118,14 @@ impl Scene {
         let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
         let (name, version) = (name.to_owned(), "1.2.3".to_owned());
         self.store
-            .register_worker(NewWorker { id, name, lease: LEASE, version, actions, resources: Arc::default() })
+            .register_worker(NewWorker {
+                id,
+                name,
+                lease: LEASE,
+                version,
+                actions,
+                resources: Arc::default(),
+            })
             .await
             .unwrap();
         id
@@ -103,11 +133,23 @@ impl Scene {
 
     /// A run of `plan` that is not submitted yet.
     pub(crate) fn draft(&self, plan: &Arc<Workflow>) -> Run {
-        Run::new(RunId::at(self.now()), plan.clone(), json!({}), self.now(), self.now())
+        Run::new(
+            RunId::at(self.now()),
+            plan.clone(),
+            json!({}),
+            self.now(),
+            self.now(),
+        )
     }
 
     pub(crate) async fn submit(&self, run: &Run) -> Submitted {
-        self.store.submit(Submission { queued: first(run, self.now()), started: None }).await.unwrap()
+        self.store
+            .submit(Submission {
+                queued: first(run, self.now()),
+                started: None,
+            })
+            .await
+            .unwrap()
     }
 
     /// Submits a new run, which has to be queued.
@@ -119,7 +161,10 @@ impl Scene {
 
     /// Submits a run that `worker` takes at once, if the store lets it.
     pub(crate) async fn submit_on(&self, worker: WorkerId, run: &Run) -> Submitted {
-        let submission = Submission { queued: first(run, self.now()), started: Some(taken(run, worker, self.now())) };
+        let submission = Submission {
+            queued: first(run, self.now()),
+            started: Some(taken(run, worker, self.now())),
+        };
         self.store.submit(submission).await.unwrap()
     }
 
@@ -135,14 +180,32 @@ impl Scene {
     }
 
     /// The same for a worker that offers resources.
-    pub(crate) async fn claim_with(&self, worker: WorkerId, resources: &[&str], limit: usize) -> Claimed {
+    pub(crate) async fn claim_with(
+        &self,
+        worker: WorkerId,
+        resources: &[&str],
+        limit: usize,
+    ) -> Claimed {
         let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
         let resources = Arc::new(names(resources));
-        self.store.claim(ClaimRequest { worker, limit, actions, resources }).await.unwrap()
+        self.store
+            .claim(ClaimRequest {
+                worker,
+                limit,
+                actions,
+                resources,
+            })
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn claim_ids(&self, worker: WorkerId, limit: usize) -> Vec<RunId> {
-        self.claim(worker, limit).await.runs.iter().map(|run| run.id).collect()
+        self.claim(worker, limit)
+            .await
+            .runs
+            .iter()
+            .map(|run| run.id)
+            .collect()
     }
 
     /// Claims the one run that there is to claim.
@@ -162,19 +225,37 @@ impl Scene {
         let mut edit = Edit::new(run.clone(), self.now());
         rule(&mut edit).expect("the rules allow what the case does");
         let (run, transition) = edit.finish_as_holder();
-        self.store.commit(lease, transition).await.map(|committed| (run, committed))
+        self.store
+            .commit(lease, transition)
+            .await
+            .map(|committed| (run, committed))
     }
 
     /// The same when it has to be accepted: the run as its holder knows it then.
-    pub(crate) async fn commit(&self, run: &Run, rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>) -> Run {
+    pub(crate) async fn commit(
+        &self,
+        run: &Run,
+        rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+    ) -> Run {
         self.try_commit(run, rule).await.unwrap().0
     }
 
     /// The same when it has to be refused.
-    pub(crate) async fn refused(&self, run: &Run, rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>) -> StoreError {
+    pub(crate) async fn refused(
+        &self,
+        run: &Run,
+        rule: impl FnOnce(&mut Edit) -> Result<(), RuleError>,
+    ) -> StoreError {
         let before = self.picture().await;
-        let error = self.try_commit(run, rule).await.expect_err("the commit is refused");
-        assert_eq!(self.picture().await, before, "a refused commit changes nothing");
+        let error = self
+            .try_commit(run, rule)
+            .await
+            .expect_err("the commit is refused");
+        assert_eq!(
+            self.picture().await,
+            before,
+            "a refused commit changes nothing"
+        );
         error
     }
 
@@ -210,18 +291,38 @@ impl Scene {
 
     /// The kinds of a run's events, in order.
     pub(crate) async fn story(&self, id: RunId) -> Vec<String> {
-        self.events(id).await.into_iter().map(|event| event.kind).collect()
+        self.events(id)
+            .await
+            .into_iter()
+            .map(|event| event.kind)
+            .collect()
     }
 
     pub(crate) async fn picture(&self) -> Picture {
-        let runs = self.store.runs(RunFilter { limit: 10_000, ..RunFilter::default() }).await.unwrap();
+        let runs = self
+            .store
+            .runs(RunFilter {
+                limit: 10_000,
+                ..RunFilter::default()
+            })
+            .await
+            .unwrap();
         let mut events = Vec::new();
         for run in &runs {
             events.push(self.events(run.id).await);
         }
         let records = self.store.records(RecordFilter::default()).await.unwrap();
-        let (queues, workers) = (self.store.queues().await.unwrap(), self.store.workers().await.unwrap());
-        Picture { runs, events, records, queues, workers }
+        let (queues, workers) = (
+            self.store.queues().await.unwrap(),
+            self.store.workers().await.unwrap(),
+        );
+        Picture {
+            runs,
+            events,
+            records,
+            queues,
+            workers,
+        }
     }
 }
 
@@ -238,7 +339,11 @@ pub(crate) fn names(names: &[&str]) -> BTreeSet<String> {
 
 /// A workflow in the queue `name`, whose steps all have the action [`WORK`].
 pub(crate) fn plan(name: &str, steps: &[&str]) -> Arc<Workflow> {
-    let workflow = steps.iter().fold(Workflow::builder(name), |workflow, step| workflow.step(*step, WORK));
+    let workflow = steps
+        .iter()
+        .fold(Workflow::builder(name), |workflow, step| {
+            workflow.step(*step, WORK)
+        });
     Arc::new(workflow.build().expect("the plan of a case is well formed"))
 }
 
@@ -250,7 +355,11 @@ pub(crate) fn first(run: &Run, now: Timestamp) -> (Run, surefoot::state::Transit
 }
 
 /// The run as it is when `worker` takes it at once.
-pub(crate) fn taken(run: &Run, worker: WorkerId, now: Timestamp) -> (Run, surefoot::state::Transition) {
+pub(crate) fn taken(
+    run: &Run,
+    worker: WorkerId,
+    now: Timestamp,
+) -> (Run, surefoot::state::Transition) {
     let mut edit = Edit::new(run.clone(), now);
     edit.submitted();
     edit.claim(worker).expect("a new run can be claimed");
@@ -287,7 +396,10 @@ pub(crate) fn step(edit: &mut Edit) -> Result<(), RuleError> {
 /// Asserts that a write was refused because its lease has ended.
 #[track_caller]
 pub(crate) fn lost<T: fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(matches!(result, Err(StoreError::LeaseLost)), "expected a lost lease, got {result:?}");
+    assert!(
+        matches!(result, Err(StoreError::LeaseLost)),
+        "expected a lost lease, got {result:?}"
+    );
 }
 
 /// Asserts that the rules forbid something, in words that hold `part`.

@@ -15,12 +15,20 @@ pub fn search<S: Strategy>(cases: u32, strategy: &S, attempt: impl Fn(S::Value) 
 where
     S::Value: Debug,
 {
-    let given = Config { cases, failure_persistence: None, max_shrink_iters: 5_000, ..Config::default() };
+    let given = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 5_000,
+        ..Config::default()
+    };
     let seed = match given.rng_seed {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => RandomState::new().build_hasher().finish(),
     };
-    let mut runner = TestRunner::new(Config { rng_seed: RngSeed::Fixed(seed), ..given });
+    let mut runner = TestRunner::new(Config {
+        rng_seed: RngSeed::Fixed(seed),
+        ..given
+    });
     if let Err(error) = runner.run(strategy, attempt) {
         panic!("{error}\nrepeat the search with PROPTEST_RNG_SEED={seed}");
     }

@@ -42,7 +42,11 @@ fn check(fault: Fault, expected: [&str; 3], below: usize) {
         Some(Err(_)) => "error",
         None => "never",
     });
-    assert_eq!((words.collect::<Vec<_>>(), workers), (expected.to_vec(), below), "{fault:?}");
+    assert_eq!(
+        (words.collect::<Vec<_>>(), workers),
+        (expected.to_vec(), below),
+        "{fault:?}"
+    );
 }
 
 #[test]

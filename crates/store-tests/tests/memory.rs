@@ -12,7 +12,12 @@ async fn many() -> Scene {
 
 async fn alone() -> Scene {
     let clock = Scene::clock();
-    Scene::new(Arc::new(MemoryStore::new(clock.clone()).one_worker()), clock, ()).one_worker()
+    Scene::new(
+        Arc::new(MemoryStore::new(clock.clone()).one_worker()),
+        clock,
+        (),
+    )
+    .one_worker()
 }
 
 mod many_workers {

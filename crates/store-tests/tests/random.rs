@@ -15,5 +15,8 @@ fn two_stores_that_differ_are_told_apart() {
         });
     });
     let found = searched.unwrap_err().downcast::<String>().unwrap();
-    assert!(found.contains("the model") && found.contains("PROPTEST_RNG_SEED="), "{found}");
+    assert!(
+        found.contains("the model") && found.contains("PROPTEST_RNG_SEED="),
+        "{found}"
+    );
 }

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use surefoot::Run;
@@ -77,7 +79,14 @@ impl Telemetry {
         let (queue, waiting) = mpsc::channel(WAITING);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(sender::run(exporter, waiting, stop.clone()));
-        Ok(Self { observer: Arc::new(Tracer { queue, dropped: AtomicU64::new(0) }), stop, tasks })
+        Ok(Self {
+            observer: Arc::new(Tracer {
+                queue,
+                dropped: AtomicU64::new(0),
+            }),
+            stop,
+            tasks,
+        })
     }
 
     /// What the worker is to tell: [`surefoot::WorkerOptions::observer`].
@@ -88,7 +97,10 @@ impl Telemetry {
     /// Sends what waits, and ends. Gives up after a few seconds.
     pub async fn stop(mut self) {
         self.stop.cancel();
-        if tokio::time::timeout(LAST, self.tasks.join_next()).await.is_err() {
+        if tokio::time::timeout(LAST, self.tasks.join_next())
+            .await
+            .is_err()
+        {
             tracing::warn!("the collector did not take the last spans in time");
         }
     }
@@ -103,7 +115,11 @@ fn exporter(options: TelemetryOptions) -> Result<SpanExporter, TelemetryError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // The headers may hold the key of an account: a collector that sends us elsewhere is not followed.
     let elsewhere = reqwest::redirect::Policy::none();
-    let client = reqwest::Client::builder().no_proxy().redirect(elsewhere).timeout(TIMEOUT).build()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(elsewhere)
+        .timeout(TIMEOUT)
+        .build()?;
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -117,9 +133,14 @@ fn exporter(options: TelemetryOptions) -> Result<SpanExporter, TelemetryError> {
 }
 
 fn resource(service: String, instance: String) -> Resource {
-    let attributes =
-        [KeyValue::new("service.version", env!("CARGO_PKG_VERSION")), KeyValue::new("service.instance.id", instance)];
-    Resource::builder_empty().with_service_name(service).with_attributes(attributes).build()
+    let attributes = [
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", instance),
+    ];
+    Resource::builder_empty()
+        .with_service_name(service)
+        .with_attributes(attributes)
+        .build()
 }
 
 /// Makes spans of what the worker tells.

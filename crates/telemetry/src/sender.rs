@@ -14,7 +14,11 @@ const MOST: usize = 512;
 const GATHER: Duration = Duration::from_secs(1);
 
 /// Sends until it is told to stop, and then what still waits.
-pub(crate) async fn run(exporter: SpanExporter, mut waiting: Receiver<SpanData>, stop: CancellationToken) {
+pub(crate) async fn run(
+    exporter: SpanExporter,
+    mut waiting: Receiver<SpanData>,
+    stop: CancellationToken,
+) {
     loop {
         let batch = gather(&mut waiting, &stop).await;
         if batch.is_empty() {

@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{
+    IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks,
+};
 use surefoot::measures::{AttemptOutcome, AttemptReport};
 use surefoot::{Run, RunId, RunStatus, Timestamp};
 
@@ -25,10 +29,19 @@ fn root_of(run: RunId) -> SpanId {
 pub(crate) fn of_run(run: &Run) -> SpanData {
     let end = run.head.completed_at.unwrap_or(run.created_at);
     let mut attributes = attributes_of(run);
-    attributes.push(KeyValue::new("surefoot.run.status", run.head.status.as_str()));
+    attributes.push(KeyValue::new(
+        "surefoot.run.status",
+        run.head.status.as_str(),
+    ));
     let interruptions: u32 = run.steps.iter().map(|step| step.interruptions).sum();
-    attributes.push(KeyValue::new("surefoot.run.interruptions", i64::from(interruptions)));
-    let started = run.head.started_at.map(|at| Event::new("started", time(at), Vec::new(), 0));
+    attributes.push(KeyValue::new(
+        "surefoot.run.interruptions",
+        i64::from(interruptions),
+    ));
+    let started = run
+        .head
+        .started_at
+        .map(|at| Event::new("started", time(at), Vec::new(), 0));
     SpanData {
         status: match run.head.status {
             RunStatus::Completed => Status::Ok,
@@ -36,7 +49,15 @@ pub(crate) fn of_run(run: &Run) -> SpanData {
             _ => Status::Unset,
         },
         events: events(started),
-        ..span(run.id, root_of(run.id), SpanId::INVALID, name(run.plan.name()), run.created_at, end, attributes)
+        ..span(
+            run.id,
+            root_of(run.id),
+            SpanId::INVALID,
+            name(run.plan.name()),
+            run.created_at,
+            end,
+            attributes,
+        )
     }
 }
 
@@ -49,12 +70,20 @@ pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
         KeyValue::new("surefoot.step.id", plan.id.clone()),
         KeyValue::new("surefoot.step.action", plan.action.clone()),
         KeyValue::new("surefoot.step.attempt", i64::from(state.attempt)),
-        KeyValue::new("surefoot.step.interruptions", i64::from(state.interruptions)),
+        KeyValue::new(
+            "surefoot.step.interruptions",
+            i64::from(state.interruptions),
+        ),
         KeyValue::new("surefoot.attempt.outcome", report.outcome.as_str()),
     ]);
     let said = report.error.clone().unwrap_or_default();
     let failed = report.error.clone().map(|error| {
-        Event::new("exception", time(report.ended_at), vec![KeyValue::new("exception.message", error)], 0)
+        Event::new(
+            "exception",
+            time(report.ended_at),
+            vec![KeyValue::new("exception.message", error)],
+            0,
+        )
     });
     let own = RandomIdGenerator::default().new_span_id();
     SpanData {
@@ -62,10 +91,20 @@ pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
             AttemptOutcome::Completed => Status::Ok,
             AttemptOutcome::Failed => Status::error(said),
             AttemptOutcome::Lost => Status::error("the lease was lost"),
-            AttemptOutcome::Suspended | AttemptOutcome::Cancelled | AttemptOutcome::Interrupted => Status::Unset,
+            AttemptOutcome::Suspended | AttemptOutcome::Cancelled | AttemptOutcome::Interrupted => {
+                Status::Unset
+            }
         },
         events: events(failed),
-        ..span(run.id, own, root_of(run.id), name(&plan.id), report.started_at, report.ended_at, attributes)
+        ..span(
+            run.id,
+            own,
+            root_of(run.id),
+            name(&plan.id),
+            report.started_at,
+            report.ended_at,
+            attributes,
+        )
     }
 }
 
@@ -75,7 +114,11 @@ fn attributes_of(run: &Run) -> Vec<KeyValue> {
         KeyValue::new("surefoot.workflow", run.plan.name().to_owned()),
         KeyValue::new("surefoot.queue", run.queue().to_owned()),
     ];
-    attributes.extend(run.key.as_ref().map(|key| KeyValue::new("surefoot.run.key", key.clone())));
+    attributes.extend(
+        run.key
+            .as_ref()
+            .map(|key| KeyValue::new("surefoot.run.key", key.clone())),
+    );
     attributes
 }
 
@@ -88,9 +131,17 @@ fn span(
     end: Timestamp,
     attributes: Vec<KeyValue>,
 ) -> SpanData {
-    let scope = InstrumentationScope::builder("surefoot").with_version(env!("CARGO_PKG_VERSION")).build();
+    let scope = InstrumentationScope::builder("surefoot")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
     SpanData {
-        span_context: SpanContext::new(trace_of(run), own, TraceFlags::SAMPLED, false, TraceState::default()),
+        span_context: SpanContext::new(
+            trace_of(run),
+            own,
+            TraceFlags::SAMPLED,
+            false,
+            TraceState::default(),
+        ),
         parent_span_id: parent,
         // Another worker may be the one that sends the root.
         parent_span_is_remote: parent != SpanId::INVALID,

@@ -14,11 +14,16 @@ use uuid::Uuid;
 pub async fn place_order(client: &mut Client, order: i64, item: &str) -> Result<Uuid, Error> {
     let transaction = client.transaction().await?;
     transaction
-        .execute("INSERT INTO orders (id, item) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", &[&order, &item])
+        .execute(
+            "INSERT INTO orders (id, item) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+            &[&order, &item],
+        )
         .await?;
-    let submit =
-        "SELECT surefoot.submit('ship-order', jsonb_build_object('order', $1::bigint, 'item', $2::text), key => $3)";
-    let run = transaction.query_one(submit, &[&order, &item, &format!("order-{order}")]).await?.get(0);
+    let submit = "SELECT surefoot.submit('ship-order', jsonb_build_object('order', $1::bigint, 'item', $2::text), key => $3)";
+    let run = transaction
+        .query_one(submit, &[&order, &item, &format!("order-{order}")])
+        .await?
+        .get(0);
     transaction.commit().await?;
     Ok(run)
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use surefoot::{Client, Handlers, RunId, RunStatus, Store, Worker, WorkerOptions, Workflow, handler_fn};
+use surefoot::{
+    Client, Handlers, RunId, RunStatus, Store, Worker, WorkerOptions, Workflow, handler_fn,
+};
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 use tokio::task::JoinSet;
@@ -22,25 +24,57 @@ parameters:
   properties: { order: { type: integer }, item: { enum: [boots, laces] } }
 steps: [{ id: ship, action: ship, with: '${{ parameters.item }}' }]
 ";
-    store.publish(&Arc::new(Workflow::from_yaml(yaml).expect("a workflow"))).await.expect("published");
-    let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a session");
+    store
+        .publish(&Arc::new(Workflow::from_yaml(yaml).expect("a workflow")))
+        .await
+        .expect("published");
+    let (mut client, connection) = tokio_postgres::connect(&url, NoTls)
+        .await
+        .expect("a session");
     let mut session = JoinSet::new();
     session.spawn(connection);
-    client.batch_execute("CREATE TABLE orders (id bigint PRIMARY KEY, item text NOT NULL)").await.expect("a table");
+    client
+        .batch_execute("CREATE TABLE orders (id bigint PRIMARY KEY, item text NOT NULL)")
+        .await
+        .expect("a table");
 
     let run = place_order(&mut client, 1, "boots").await.expect("placed");
-    assert_eq!(place_order(&mut client, 1, "boots").await.expect("the same"), run);
+    assert_eq!(
+        place_order(&mut client, 1, "boots")
+            .await
+            .expect("the same"),
+        run
+    );
     // What the workflow does not take is refused, and the order with it.
     assert!(place_order(&mut client, 2, "umbrella").await.is_err());
-    let orders = client.query_one("SELECT count(*) FROM orders", &[]).await.expect("an answer");
+    let orders = client
+        .query_one("SELECT count(*) FROM orders", &[])
+        .await
+        .expect("an answer");
     assert_eq!(orders.get::<_, i64>(0), 1);
     assert_eq!(store.runs(Default::default()).await.expect("runs").len(), 1);
 
-    let handler = handler_fn(async |_: surefoot::StepContext, item: String| Ok(format!("shipped {item}")));
+    let handler =
+        handler_fn(async |_: surefoot::StepContext, item: String| Ok(format!("shipped {item}")));
     let folder = tempfile::tempdir().expect("a folder");
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
-    let worker = Worker::start(store.clone(), Handlers::new().with("ship", handler), options).await.expect("a worker");
-    let ended = Client::new(store as Arc<dyn Store>).wait(RunId::from_bytes(*run.as_bytes())).await.expect("it ends");
-    assert_eq!((ended.head.status, &ended.steps[0].output), (RunStatus::Completed, &Some("shipped boots".into())));
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        ..WorkerOptions::default()
+    };
+    let worker = Worker::start(
+        store.clone(),
+        Handlers::new().with("ship", handler),
+        options,
+    )
+    .await
+    .expect("a worker");
+    let ended = Client::new(store as Arc<dyn Store>)
+        .wait(RunId::from_bytes(*run.as_bytes()))
+        .await
+        .expect("it ends");
+    assert_eq!(
+        (ended.head.status, &ended.steps[0].output),
+        (RunStatus::Completed, &Some("shipped boots".into()))
+    );
     worker.stop().await;
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use surefoot::{Handlers, StepContext, StepError, Submit, Worker, WorkerOptions, Workflow, handler_fn};
+use surefoot::{
+    Handlers, StepContext, StepError, Submit, Worker, WorkerOptions, Workflow, handler_fn,
+};
 use surefoot_sqlite::SqliteStore;
 
 #[derive(Deserialize)]
@@ -25,7 +27,9 @@ async fn reserve(context: StepContext, order: Order) -> Result<Reserved, StepErr
     context.log(format!("reserving {} {}", order.count, order.item));
     // The same key on every attempt of this step: hand it to whatever must not happen twice.
     let key = context.idempotency_key();
-    Ok(Reserved { shelf: format!("B-{}", key.len()) })
+    Ok(Reserved {
+        shelf: format!("B-{}", key.len()),
+    })
 }
 
 async fn ship(context: StepContext, shelf: String) -> Result<String, StepError> {
@@ -39,14 +43,20 @@ async fn main() -> anyhow::Result<()> {
         .step_with("reserve", "stock.reserve", |step| {
             step.with(json!({ "item": "${{ parameters.item }}", "count": 2 }))
         })
-        .step_with("ship", "stock.ship", |step| step.with("${{ steps.reserve.output.shelf }}"))
+        .step_with("ship", "stock.ship", |step| {
+            step.with("${{ steps.reserve.output.shelf }}")
+        })
         .build()?;
-    let handlers = Handlers::new().with("stock.reserve", handler_fn(reserve)).with("stock.ship", handler_fn(ship));
+    let handlers = Handlers::new()
+        .with("stock.reserve", handler_fn(reserve))
+        .with("stock.ship", handler_fn(ship));
 
     let store = Arc::new(SqliteStore::open(Path::new("orders.db"))?);
     let worker = Worker::start(store, handlers, WorkerOptions::default()).await?;
     let client = worker.client();
-    let submit = Submit::new(Arc::new(workflow)).parameters(json!({ "item": "boots" })).key("order-1");
+    let submit = Submit::new(Arc::new(workflow))
+        .parameters(json!({ "item": "boots" }))
+        .key("order-1");
     let run = client.submit(submit).await?.run;
     let run = client.wait(run.id).await?;
     println!("{}: {:?}", run.head.status, run.steps[1].output);

@@ -21,14 +21,23 @@ const CLAIMS: usize = 200;
 
 /// The latency of claims of one run each, and of claims that find nothing.
 pub(super) fn measure(url: &str) -> anyhow::Result<(Figures, Figures)> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let store: Arc<dyn Store> = Arc::new(PostgresStore::options(url).open().await?);
         let empty = timed(store.as_ref(), 0).await?;
         let client = Client::new(store.clone());
-        let workflow = Arc::new(Workflow::builder("claimed").step("step_0", "nothing").build()?);
+        let workflow = Arc::new(
+            Workflow::builder("claimed")
+                .step("step_0", "nothing")
+                .build()?,
+        );
         for _ in 0..WAITING {
-            client.submit(Submit::new(workflow.clone()).parameters(json!({}))).await?;
+            client
+                .submit(Submit::new(workflow.clone()).parameters(json!({})))
+                .await?;
         }
         let claims = timed(store.as_ref(), 1).await?;
         finish(store).await?;
@@ -38,32 +47,65 @@ pub(super) fn measure(url: &str) -> anyhow::Result<(Figures, Figures)> {
 
 /// Claims by a worker of its own; each has to bring so many runs.
 async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
-    let (id, actions) = (WorkerId::new(), Arc::new(BTreeSet::from(["nothing".to_owned()])));
+    let (id, actions) = (
+        WorkerId::new(),
+        Arc::new(BTreeSet::from(["nothing".to_owned()])),
+    );
     let (name, version) = ("claims".to_owned(), "bench".to_owned());
     let lease = Duration::from_secs(60);
     store
-        .register_worker(NewWorker { id, name, lease, version, actions: actions.clone(), resources: Arc::default() })
+        .register_worker(NewWorker {
+            id,
+            name,
+            lease,
+            version,
+            actions: actions.clone(),
+            resources: Arc::default(),
+        })
         .await?;
     let mut times = Vec::with_capacity(CLAIMS);
     for _ in 0..CLAIMS {
         let began = Instant::now();
         let claimed = store
-            .claim(ClaimRequest { worker: id, limit: 1, actions: actions.clone(), resources: Arc::default() })
+            .claim(ClaimRequest {
+                worker: id,
+                limit: 1,
+                actions: actions.clone(),
+                resources: Arc::default(),
+            })
             .await?;
         times.push(began.elapsed().as_secs_f64() * 1e6);
-        anyhow::ensure!(claimed.runs.len() == runs, "a claim brought {} runs and not {runs}", claimed.runs.len());
+        anyhow::ensure!(
+            claimed.runs.len() == runs,
+            "a claim brought {} runs and not {runs}",
+            claimed.runs.len()
+        );
     }
     // Gives back what it holds.
     store.deregister_worker(id).await?;
     times.sort_by(f64::total_cmp);
     let (p50_us, p99_us) = (percentile(&times, 0.5), percentile(&times, 0.99));
-    Ok(Figures { p50_us, p99_us, ..Figures::default() })
+    Ok(Figures {
+        p50_us,
+        p99_us,
+        ..Figures::default()
+    })
 }
 
 /// Does what waits, so that the next measurement finds nothing.
 async fn finish(store: Arc<dyn Store>) -> anyhow::Result<()> {
-    let worker = Worker::start(store.clone(), Nothing::default().handlers(), WorkerOptions::default()).await?;
-    while store.queues().await?.iter().any(|queue| queue.queued + queue.running > 0) {
+    let worker = Worker::start(
+        store.clone(),
+        Nothing::default().handlers(),
+        WorkerOptions::default(),
+    )
+    .await?;
+    while store
+        .queues()
+        .await?
+        .iter()
+        .any(|queue| queue.queued + queue.running > 0)
+    {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     worker.stop().await;

@@ -32,7 +32,9 @@ pub(super) fn sampled<T>(
         });
         let worked = work();
         drop(done);
-        let dead = looks.join().map_err(|_| anyhow::anyhow!("the look at dead rows panicked"))??;
+        let dead = looks
+            .join()
+            .map_err(|_| anyhow::anyhow!("the look at dead rows panicked"))??;
         Ok((worked?, dead))
     })
 }
@@ -42,7 +44,9 @@ impl Dead {
         let asked = "SELECT n_dead_tup FROM pg_stat_user_tables \
                      WHERE schemaname = 'surefoot' AND relname IN ('runs', 'steps') ORDER BY relname";
         let rows = cluster.psql("postgres", asked)?;
-        let mut rows = rows.lines().map(|row| row.parse::<u64>().context("a count of dead rows"));
+        let mut rows = rows
+            .lines()
+            .map(|row| row.parse::<u64>().context("a count of dead rows"));
         self.runs.push(rows.next().context("no row of runs")??);
         self.steps.push(rows.next().context("no row of steps")??);
         Ok(())
@@ -54,7 +58,10 @@ pub(super) fn print(rounds: &[Dead]) {
         let mut all = rounds.iter().flat_map(samples).copied().collect::<Vec<_>>();
         all.sort_unstable();
         let middle = all.get(all.len() / 2).copied().unwrap_or_default();
-        format!("{middle} in the middle, {} at most", all.last().copied().unwrap_or_default())
+        format!(
+            "{middle} in the middle, {} at most",
+            all.last().copied().unwrap_or_default()
+        )
     };
     println!(
         "dead rows while two workers do 7 steps, 256 at once: runs {}; steps {}",

@@ -35,11 +35,19 @@ fn count(cluster: &ScratchPostgres) -> anyhow::Result<Figures> {
     std::thread::sleep(Duration::from_secs(SECONDS));
     let asked = transactions(cluster)? - before;
     let memory_mib = processes::stop(worker)?.memory_mib;
-    Ok(Figures { per_second: asked / SECONDS as f64, memory_mib, ..Figures::default() })
+    Ok(Figures {
+        per_second: asked / SECONDS as f64,
+        memory_mib,
+        ..Figures::default()
+    })
 }
 
 /// Over another database than the one that is counted.
 fn transactions(cluster: &ScratchPostgres) -> anyhow::Result<f64> {
-    let counted = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'postgres'";
-    cluster.psql("template1", counted)?.parse().context("a count of transactions")
+    let counted =
+        "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'postgres'";
+    cluster
+        .psql("template1", counted)?
+        .parse()
+        .context("a count of transactions")
 }

@@ -31,15 +31,51 @@ pub(crate) struct Suite {
 
 /// In the order in which they are measured, from few to many.
 const LOADS: [Load; 9] = [
-    Load { steps: 1, workers: 1, at_once: 1 },
-    Load { steps: 7, workers: 1, at_once: 1 },
-    Load { steps: 1, workers: 1, at_once: 256 },
-    Load { steps: 1, workers: 2, at_once: 256 },
-    Load { steps: 1, workers: 4, at_once: 256 },
-    Load { steps: 7, workers: 1, at_once: 256 },
-    Load { steps: 7, workers: 2, at_once: 256 },
-    Load { steps: 7, workers: 2, at_once: 512 },
-    Load { steps: 7, workers: 4, at_once: 256 },
+    Load {
+        steps: 1,
+        workers: 1,
+        at_once: 1,
+    },
+    Load {
+        steps: 7,
+        workers: 1,
+        at_once: 1,
+    },
+    Load {
+        steps: 1,
+        workers: 1,
+        at_once: 256,
+    },
+    Load {
+        steps: 1,
+        workers: 2,
+        at_once: 256,
+    },
+    Load {
+        steps: 1,
+        workers: 4,
+        at_once: 256,
+    },
+    Load {
+        steps: 7,
+        workers: 1,
+        at_once: 256,
+    },
+    Load {
+        steps: 7,
+        workers: 2,
+        at_once: 256,
+    },
+    Load {
+        steps: 7,
+        workers: 2,
+        at_once: 512,
+    },
+    Load {
+        steps: 7,
+        workers: 4,
+        at_once: 256,
+    },
 ];
 
 /// Turns in which the histories are held against each other. Many, for an autovacuum that happens to be under way in one of them
@@ -47,7 +83,11 @@ const LOADS: [Load; 9] = [
 const TURNS: usize = 9;
 
 /// The load by which one history is held against another, and by which a claim is judged.
-const BUSIEST: Load = Load { steps: 7, workers: 2, at_once: 256 };
+const BUSIEST: Load = Load {
+    steps: 7,
+    workers: 2,
+    at_once: 256,
+};
 
 /// What the rounds over one history came to.
 #[derive(Default)]
@@ -88,18 +128,30 @@ impl Ground {
         let cluster = ScratchPostgres::start()?;
         eprintln!("filling a database with {finished} finished runs ...");
         prepare::prepare(&cluster, finished)?;
-        Ok(Self { finished, cluster, all: Rounds::default() })
+        Ok(Self {
+            finished,
+            cluster,
+            all: Rounds::default(),
+        })
     }
 }
 
 pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
-    println!("Median of {} rounds, {} s each; workers are processes of their own.\n", suite.rounds, suite.seconds);
+    println!(
+        "Median of {} rounds, {} s each; workers are processes of their own.\n",
+        suite.rounds, suite.seconds
+    );
     let grounds = suite.history.iter().map(|finished| Ground::new(*finished));
     let mut grounds = grounds.collect::<anyhow::Result<Vec<_>>>()?;
     for round in 0..suite.rounds {
         // In turns: a machine that grows slower does so for all histories alike.
         for ground in &mut grounds {
-            eprintln!("round {} of {}, {} finished runs ...", round + 1, suite.rounds, ground.finished);
+            eprintln!(
+                "round {} of {}, {} finished runs ...",
+                round + 1,
+                suite.rounds,
+                ground.finished
+            );
             measure(&ground.cluster, suite.seconds, &mut ground.all)?;
         }
     }
@@ -125,7 +177,11 @@ fn take_turns(grounds: &mut [Ground], seconds: u64) -> anyhow::Result<()> {
     let turns = if grounds.len() > 1 { TURNS } else { 0 };
     for _ in 0..turns {
         for ground in &mut *grounds {
-            ground.all.turns.push(processes::together(&ground.cluster.url(), seconds, BUSIEST)?);
+            ground.all.turns.push(processes::together(
+                &ground.cluster.url(),
+                seconds,
+                BUSIEST,
+            )?);
         }
         grounds.reverse();
     }
@@ -135,19 +191,28 @@ fn take_turns(grounds: &mut [Ground], seconds: u64) -> anyhow::Result<()> {
 
 fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
     let url = cluster.url();
-    all.commits.push(pgbench::run(cluster, &pgbench::COMMITS, seconds)?);
-    all.one_commit.push(pgbench::run(cluster, &pgbench::ONE_COMMIT, seconds)?);
+    all.commits
+        .push(pgbench::run(cluster, &pgbench::COMMITS, seconds)?);
+    all.one_commit
+        .push(pgbench::run(cluster, &pgbench::ONE_COMMIT, seconds)?);
     for (script, figures) in pgbench::ONE_SUBMISSION.iter().zip(&mut all.one_submission) {
         figures.push(pgbench::run(cluster, script, seconds)?);
     }
-    for ((script, steps), figures) in pgbench::ONE_SUBMISSION.iter().zip([1, 7]).zip(&mut all.among_others) {
+    for ((script, steps), figures) in pgbench::ONE_SUBMISSION
+        .iter()
+        .zip([1, 7])
+        .zip(&mut all.among_others)
+    {
         figures.push(pgbench::among_others(cluster, script, steps, seconds)?);
     }
-    all.rows.push(pgbench::run(cluster, &pgbench::ROWS, seconds)?);
-    all.runs.push(pgbench::run(cluster, &pgbench::RUNS, seconds)?);
+    all.rows
+        .push(pgbench::run(cluster, &pgbench::ROWS, seconds)?);
+    all.runs
+        .push(pgbench::run(cluster, &pgbench::RUNS, seconds)?);
     for (load, figures) in LOADS.into_iter().zip(&mut all.loads) {
         if load == BUSIEST {
-            let (found, dead) = dead::sampled(cluster, || processes::together(&url, seconds, load))?;
+            let (found, dead) =
+                dead::sampled(cluster, || processes::together(&url, seconds, load))?;
             figures.push(found);
             all.dead.push(dead);
         } else {
@@ -157,7 +222,8 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     let (claims, empty) = claims::measure(&url)?;
     all.claims.push(claims);
     all.empty_claims.push(empty);
-    all.notified.push(processes::hand_over(&url, seconds, false)?);
+    all.notified
+        .push(processes::hand_over(&url, seconds, false)?);
     all.polled.push(processes::hand_over(&url, seconds, true)?);
     Ok(())
 }

@@ -40,17 +40,31 @@ macro_rules! submission {
 }
 
 /// One row a commit, by 32 clients.
-pub(super) const COMMITS: Script =
-    Script { clients: 32, weight: 1.0, text: "INSERT INTO raw.one (id, body) VALUES (:client_id, 'step.completed');" };
+pub(super) const COMMITS: Script = Script {
+    clients: 32,
+    weight: 1.0,
+    text: "INSERT INTO raw.one (id, body) VALUES (:client_id, 'step.completed');",
+};
 
 /// One row a commit, by one client: how long a commit takes.
-pub(super) const ONE_COMMIT: Script = Script { clients: 1, ..COMMITS };
+pub(super) const ONE_COMMIT: Script = Script {
+    clients: 1,
+    ..COMMITS
+};
 
 /// The rows of one submission that starts at once - a run, its steps, the first events - in one statement and one commit, by
 /// one client: the same tables, indexes and checks, with ids that sort by when they were made, as Surefoot's do.
 pub(super) const ONE_SUBMISSION: [Script; 2] = [
-    Script { clients: 1, weight: 1.0, text: submission!(1) },
-    Script { clients: 1, weight: 1.0, text: submission!(7) },
+    Script {
+        clients: 1,
+        weight: 1.0,
+        text: submission!(1),
+    },
+    Script {
+        clients: 1,
+        weight: 1.0,
+        text: submission!(7),
+    },
 ];
 
 /// A hundred rows a commit, by one client.
@@ -62,14 +76,31 @@ pub(super) const ROWS: Script = Script {
 
 /// The row writes of a hundred seven-step runs, in eight commits as Surefoot has them: each adds or changes the rows of all
 /// hundred. The same tables, indexes and checks.
-pub(super) const RUNS: Script = Script { clients: 1, weight: 100.0, text: include_str!("runs.sql") };
+pub(super) const RUNS: Script = Script {
+    clients: 1,
+    weight: 100.0,
+    text: include_str!("runs.sql"),
+};
 
 /// Rounds of a script in a second, by weight, over so many seconds.
-pub(super) fn run(cluster: &ScratchPostgres, script: &Script, seconds: u64) -> anyhow::Result<Figures> {
+pub(super) fn run(
+    cluster: &ScratchPostgres,
+    script: &Script,
+    seconds: u64,
+) -> anyhow::Result<Figures> {
     let text = output(cluster, script.clients, script.text, seconds, &[])?;
-    let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse::<f64>().ok());
+    let tps = text.lines().find_map(|line| {
+        line.strip_prefix("tps = ")?
+            .split_whitespace()
+            .next()?
+            .parse::<f64>()
+            .ok()
+    });
     let tps = tps.context("pgbench says no tps")?;
-    Ok(Figures { per_second: tps * script.weight, ..Figures::default() })
+    Ok(Figures {
+        per_second: tps * script.weight,
+        ..Figures::default()
+    })
 }
 
 /// How many of a script's commits fit into a second when single-row commits come between, `others` each time, and only the
@@ -81,16 +112,34 @@ pub(super) fn among_others(
     others: usize,
     seconds: u64,
 ) -> anyhow::Result<Figures> {
-    let text = format!("{}\n{}", script.text, format!("{}\n", COMMITS.text).repeat(others));
+    let text = format!(
+        "{}\n{}",
+        script.text,
+        format!("{}\n", COMMITS.text).repeat(others)
+    );
     let text = output(cluster, script.clients, &text, seconds, &["-r"])?;
     // Of each line of the script its latency in milliseconds: first of `\set`, then of the first statement.
-    let mut latencies = text.lines().skip_while(|line| !line.contains("latencies in milliseconds")).skip(2);
-    let latency = latencies.next().and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let mut latencies = text
+        .lines()
+        .skip_while(|line| !line.contains("latencies in milliseconds"))
+        .skip(2);
+    let latency = latencies
+        .next()
+        .and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     let latency = latency.context("pgbench says no latencies")?;
-    Ok(Figures { per_second: 1000.0 / latency, ..Figures::default() })
+    Ok(Figures {
+        per_second: 1000.0 / latency,
+        ..Figures::default()
+    })
 }
 
-fn output(cluster: &ScratchPostgres, clients: u32, text: &str, seconds: u64, more: &[&str]) -> anyhow::Result<String> {
+fn output(
+    cluster: &ScratchPostgres,
+    clients: u32,
+    text: &str,
+    seconds: u64,
+    more: &[&str],
+) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("script.sql");
     std::fs::write(&file, format!("\\set n random(1, 1000000000)\n{text}\n"))?;
@@ -98,10 +147,16 @@ fn output(cluster: &ScratchPostgres, clients: u32, text: &str, seconds: u64, mor
     let mut command = Command::new(cluster.program("pgbench").get_program());
     let output = command
         .args(more)
-        .args(["-n", "-M", "prepared", "-j", "2", "-c", &clients, "-T", &seconds, "-f"])
+        .args([
+            "-n", "-M", "prepared", "-j", "2", "-c", &clients, "-T", &seconds, "-f",
+        ])
         .arg(&file)
         .arg(cluster.url())
         .output()?;
-    anyhow::ensure!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "pgbench: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

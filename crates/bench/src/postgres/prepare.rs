@@ -5,8 +5,15 @@ use surefoot_scratch_postgres::ScratchPostgres;
 
 /// Surefoot's schema, with runs that ended long ago, and a copy of its tables for pgbench.
 pub(super) fn prepare(cluster: &ScratchPostgres, finished: u64) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { PostgresStore::options(&cluster.url()).open().await.map(drop) })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        PostgresStore::options(&cluster.url())
+            .open()
+            .await
+            .map(drop)
+    })?;
     let script = format!(
         "CREATE SCHEMA raw; CREATE TABLE raw.one (id bigint, body text);
          CREATE TABLE raw.runs (LIKE surefoot.runs INCLUDING ALL);
@@ -27,12 +34,21 @@ pub(super) fn prepare(cluster: &ScratchPostgres, finished: u64) -> anyhow::Resul
          SET client_min_messages = error; VACUUM ANALYZE;"
     );
     let mut psql = cluster.program("psql");
-    let script = script.split(';').map(str::trim).filter(|statement| !statement.is_empty());
+    let script = script
+        .split(';')
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty());
     for statement in script {
         psql.args(["-c", statement]);
     }
-    let output = psql.args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &cluster.url()]).output()?;
-    anyhow::ensure!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+    let output = psql
+        .args(["-q", "-v", "ON_ERROR_STOP=1", "-d", &cluster.url()])
+        .output()?;
+    anyhow::ensure!(
+        output.status.success(),
+        "psql: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     cluster.psql("postgres", "CHECKPOINT")?;
     Ok(())
 }

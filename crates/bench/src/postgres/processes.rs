@@ -40,21 +40,36 @@ pub(crate) struct WorkerArgs {
 pub(crate) fn workload(args: &WorkloadArgs) -> anyhow::Result<Figures> {
     runtime()?.block_on(async {
         let store = Arc::new(PostgresStore::options(&args.url).open().await?);
-        let work = Work { seconds: args.seconds, steps: args.steps, at_once: args.at_once };
+        let work = Work {
+            seconds: args.seconds,
+            steps: args.steps,
+            at_once: args.at_once,
+        };
         if !args.submit_only {
             return workload::run(store, &work).await;
         }
         let per_second = workload::submit_all(&Client::new(store), &work).await?;
-        Ok(Figures { per_second, ..Figures::default() })
+        Ok(Figures {
+            per_second,
+            ..Figures::default()
+        })
     })
 }
 
 /// Works until its input ends.
 pub(crate) fn worker(args: &WorkerArgs) -> anyhow::Result<Figures> {
     runtime()?.block_on(async {
-        let store = PostgresStore::options(&args.url).notify(!args.poll).open().await?;
+        let store = PostgresStore::options(&args.url)
+            .notify(!args.poll)
+            .open()
+            .await?;
         let nothing = Nothing::default();
-        let worker = Worker::start(Arc::new(store), nothing.handlers(), WorkerOptions::default()).await?;
+        let worker = Worker::start(
+            Arc::new(store),
+            nothing.handlers(),
+            WorkerOptions::default(),
+        )
+        .await?;
         tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
         worker.stop().await;
         Ok(nothing.figures())
@@ -62,7 +77,10 @@ pub(crate) fn worker(args: &WorkerArgs) -> anyhow::Result<Figures> {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }
 
 /// What several workers are to do together.
@@ -94,7 +112,10 @@ pub(super) fn together(url: &str, seconds: u64, load: Load) -> anyhow::Result<Fi
 pub(super) fn hand_over(url: &str, seconds: u64, poll: bool) -> anyhow::Result<Figures> {
     let worker = idle_worker(url, poll)?;
     let submitted = figures(submitter(url, seconds, 1, 1, &["--submit-only"])?)?;
-    Ok(Figures { per_second: submitted.per_second, ..stop(worker)? })
+    Ok(Figures {
+        per_second: submitted.per_second,
+        ..stop(worker)?
+    })
 }
 
 /// A worker with nothing to do. It ends with its input: [`stop`].
@@ -112,21 +133,44 @@ pub(super) fn stop(mut worker: Child) -> anyhow::Result<Figures> {
     figures(worker)
 }
 
-fn submitter(url: &str, seconds: u64, steps: usize, at_once: usize, more: &[&str]) -> anyhow::Result<Child> {
+fn submitter(
+    url: &str,
+    seconds: u64,
+    steps: usize,
+    at_once: usize,
+    more: &[&str],
+) -> anyhow::Result<Child> {
     let (seconds, steps, at_once) = (seconds.to_string(), steps.to_string(), at_once.to_string());
-    let args = ["postgres-workload", "--url", url, "--seconds", &seconds, "--steps", &steps, "--at-once", &at_once];
+    let args = [
+        "postgres-workload",
+        "--url",
+        url,
+        "--seconds",
+        &seconds,
+        "--steps",
+        &steps,
+        "--at-once",
+        &at_once,
+    ];
     Ok(this(&args)?.args(more).spawn()?)
 }
 
 /// This program again.
 fn this(args: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     Ok(command)
 }
 
 fn figures(child: Child) -> anyhow::Result<Figures> {
     let output = child.wait_with_output()?;
-    anyhow::ensure!(output.status.success(), "a process failed: {}", String::from_utf8_lossy(&output.stderr));
+    anyhow::ensure!(
+        output.status.success(),
+        "a process failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).context("a process printed no figures")
 }

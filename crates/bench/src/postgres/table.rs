@@ -26,19 +26,33 @@ pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
         among[1] / 1000.0,
     );
     println!("raw batches make the row writes of {raw:.0} seven-step runs/s\n");
-    println!("| steps | workers | runs at once | runs/s | steps/s | submit to handler p50 | p99 | of raw | memory |");
+    println!(
+        "| steps | workers | runs at once | runs/s | steps/s | submit to handler p50 | p99 | of raw | memory |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (load, rounds) in LOADS.into_iter().zip(&all.loads) {
         let (runs, wait) = (rate(rounds), median(rounds, |figures| figures.p50_us));
-        let of_raw = if load.steps == 7 { format!("{:.2}", runs / raw) } else { String::new() };
-        let (rows_us, among_us) = if load.steps == 1 { (one, among[0]) } else { (seven, among[1]) };
+        let of_raw = if load.steps == 7 {
+            format!("{:.2}", runs / raw)
+        } else {
+            String::new()
+        };
+        let (rows_us, among_us) = if load.steps == 1 {
+            (one, among[0])
+        } else {
+            (seven, among[1])
+        };
         let commits = format!(
             " ({:.2} commits of its rows, {:.2} among others, {:.2} of a single row)",
             wait / rows_us,
             wait / among_us,
             wait / commit_us
         );
-        let commits = if load.at_once == 1 { commits } else { String::new() };
+        let commits = if load.at_once == 1 {
+            commits
+        } else {
+            String::new()
+        };
         println!(
             "| {} | {} | {} | {runs:.0} | {:.0} | {:.2} ms{commits} | {:.2} ms | {of_raw} | {:.0} MiB |",
             load.steps,
@@ -54,7 +68,10 @@ pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
     hand_over("woken by NOTIFY", &all.notified);
     hand_over("by polling alone", &all.polled);
     let memory = median(&all.idle, |figures| figures.memory_mib);
-    println!("an idle worker: {:.1} transactions/s, {memory:.0} MiB", rate(&all.idle));
+    println!(
+        "an idle worker: {:.1} transactions/s, {memory:.0} MiB",
+        rate(&all.idle)
+    );
     println!("after all of it: {vacuum}");
     println!();
 }

@@ -24,7 +24,11 @@ pub(super) fn print(all: &Rounds) {
         RUNS * by_commits,
         RUNS * by_rows,
     );
-    println!("| of raw batches | {OF_RAW} | {:.0} runs/s | {:.2} |", raw * OF_RAW, found / raw);
+    println!(
+        "| of raw batches | {OF_RAW} | {:.0} runs/s | {:.2} |",
+        raw * OF_RAW,
+        found / raw
+    );
     // The first two loads are one run at a time, of one step and of seven.
     for ((load, rounds), commits) in LOADS.iter().zip(&all.loads).zip(&all.among_others) {
         println!(
@@ -38,12 +42,17 @@ pub(super) fn print(all: &Rounds) {
         "| submit to handler, another worker, NOTIFY | 10 ms | 10 ms | {:.2} ms |",
         median(&all.notified, |figures| figures.p50_us) / 1000.0
     );
-    println!("| queries/s of an idle worker | 5 | 5 | {:.1} |\n", rate(&all.idle));
+    println!(
+        "| queries/s of an idle worker | 5 | 5 | {:.1} |\n",
+        rate(&all.idle)
+    );
 }
 
 /// What a history costs beside the shortest, in the turns that they took.
 pub(super) fn print_cost(grounds: &[Ground]) {
-    let Some((first, others)) = grounds.split_first() else { return };
+    let Some((first, others)) = grounds.split_first() else {
+        return;
+    };
     for other in others {
         let (with, without) = (rate(&other.all.turns), rate(&first.all.turns));
         println!(
@@ -58,7 +67,10 @@ pub(super) fn print_cost(grounds: &[Ground]) {
 }
 
 fn busiest(all: &Rounds) -> f64 {
-    let rounds = LOADS.iter().zip(&all.loads).find(|(load, _)| **load == BUSIEST);
+    let rounds = LOADS
+        .iter()
+        .zip(&all.loads)
+        .find(|(load, _)| **load == BUSIEST);
     rounds.map_or(f64::NAN, |(_, rounds)| rate(rounds))
 }
 

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use surefoot_scratch_postgres::ScratchPostgres;
 
 /// What a copy has in place of the original's, in both dialects: {n} is its number, {ms} when it was submitted.
-const RUN_COLUMNS: &str = "progress, event_seq, epoch, commits, plan, workflow, queue, priority, parameters";
-const STEP_COLUMNS: &str =
-    "position, id, status, progress, attempt, interruptions, started_at, completed_at, message, output";
+const RUN_COLUMNS: &str =
+    "progress, event_seq, epoch, commits, plan, workflow, queue, priority, parameters";
+const STEP_COLUMNS: &str = "position, id, status, progress, attempt, interruptions, started_at, completed_at, message, output";
 
 /// Puts `copies` copies into a file that nobody has open.
 pub(super) fn sqlite(file: &Path, copies: u64) -> anyhow::Result<()> {
@@ -74,5 +74,8 @@ const ERROR: &str = "CASE c.n % 50 WHEN 0 THEN 'step four: exit status 1' END";
 /// When copy `n` was submitted, in milliseconds: evenly over thirty days, the last an hour ago.
 fn moment(copies: u64, now: &str, by: &str) -> String {
     const HOUR: u64 = 3_600_000;
-    format!("{now} - {HOUR} - ({copies} - n) * {days} {by} {copies}", days = 30 * 24 * HOUR)
+    format!(
+        "{now} - {HOUR} - ({copies} - n) * {days} {by} {copies}",
+        days = 30 * 24 * HOUR
+    )
 }

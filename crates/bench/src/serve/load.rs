@@ -62,7 +62,12 @@ pub(super) async fn measure(server: &Arc<Server>, suite: &Suite) -> anyhow::Resu
     let took = ask(server, suite).await?;
     let lasted = began.elapsed().as_secs_f64();
     done.store(true, Ordering::SeqCst);
-    let worked_on = working.join_next().await.transpose()?.transpose()?.unwrap_or_default();
+    let worked_on = working
+        .join_next()
+        .await
+        .transpose()?
+        .transpose()?
+        .unwrap_or_default();
     let (mut late, mut events) = (Vec::new(), Vec::new());
     while let Some(told) = watchers.join_next().await {
         let told = told??;
@@ -71,8 +76,16 @@ pub(super) async fn measure(server: &Arc<Server>, suite: &Suite) -> anyhow::Resu
     }
     late.sort_by(f64::total_cmp);
     events.sort_unstable();
-    let ends = (events.first().copied().unwrap_or_default(), events.last().copied().unwrap_or_default());
-    anyhow::ensure!(ends.0 == ends.1, "watchers were told of {} to {} events", ends.0, ends.1);
+    let ends = (
+        events.first().copied().unwrap_or_default(),
+        events.last().copied().unwrap_or_default(),
+    );
+    anyhow::ensure!(
+        ends.0 == ends.1,
+        "watchers were told of {} to {} events",
+        ends.0,
+        ends.1
+    );
     println!(
         "{} watchers of one run, {:.0} requests/s and {:.1} seven-step runs/s beside them: requests p50 {:.1} ms, p99 {:.1} ms, \
          slowest {:.0} ms; a line is told p50 {:.0} ms, p99 {:.0} ms after it was said; each watcher had all {} events; {:.0} MiB at most\n",
@@ -98,9 +111,16 @@ struct Told {
 }
 
 /// Watches to the end of the run. How late a line came counts for what was said once all were there.
-async fn watch(server: Arc<Server>, run: String, watching: Arc<tokio::sync::Barrier>) -> anyhow::Result<Told> {
+async fn watch(
+    server: Arc<Server>,
+    run: String,
+    watching: Arc<tokio::sync::Barrier>,
+) -> anyhow::Result<Told> {
     let mut stream = server.watch(&run).await?;
-    let mut told = Told { events: 0, late_ms: Vec::new() };
+    let mut told = Told {
+        events: 0,
+        late_ms: Vec::new(),
+    };
     let mut text = String::new();
     let (mut all_there, mut since_ms) = (Some(watching), 0.0);
     while let Some(chunk) = stream.chunk().await? {
@@ -113,7 +133,11 @@ async fn watch(server: Arc<Server>, run: String, watching: Arc<tokio::sync::Barr
             if message.contains("event: change") {
                 told.events += 1;
             }
-            told.late_ms.extend(said_at_ms(message).filter(|at| *at > since_ms).map(|at| now_ms() - at));
+            told.late_ms.extend(
+                said_at_ms(message)
+                    .filter(|at| *at > since_ms)
+                    .map(|at| now_ms() - at),
+            );
             text = rest.to_owned();
         }
     }
@@ -136,7 +160,11 @@ fn said_at_ms(message: &str) -> Option<f64> {
 async fn ask(server: &Arc<Server>, suite: &Suite) -> anyhow::Result<Vec<f64>> {
     let mut asked = JoinSet::new();
     let mut even = tokio::time::interval(Duration::from_secs(1) / suite.rate);
-    for path in PATHS.iter().cycle().take((suite.rate * suite.seconds) as usize) {
+    for path in PATHS
+        .iter()
+        .cycle()
+        .take((suite.rate * suite.seconds) as usize)
+    {
         even.tick().await;
         let server = server.clone();
         asked.spawn(async move { server.get(path).await });

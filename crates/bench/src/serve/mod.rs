@@ -46,7 +46,10 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
         "there is no {}: build it first (cargo build --release -p surefoot-cli)",
         program.display()
     );
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let folder = tempfile::tempdir()?;
         println!("### SQLite\n");
@@ -65,7 +68,10 @@ async fn measure(
 ) -> anyhow::Result<()> {
     std::fs::create_dir(folder.join("workflows"))?;
     std::fs::write(folder.join("workflows/work.yaml"), load::WORK)?;
-    std::fs::write(folder.join("workflows/watched.yaml"), load::watched(suite.seconds + 20))?;
+    std::fs::write(
+        folder.join("workflows/watched.yaml"),
+        load::watched(suite.seconds + 20),
+    )?;
     let server = Server::start(program, folder, cluster).await?;
     let pattern = load::finished(&server).await?;
     server.stop().await?;
@@ -77,5 +83,8 @@ async fn measure(
     let server = Arc::new(Server::start(program, folder, cluster).await?);
     pages::measure(&server, &pattern, suite.asked).await?;
     load::measure(&server, suite).await?;
-    Arc::into_inner(server).context("somebody still asks the server")?.stop().await
+    Arc::into_inner(server)
+        .context("somebody still asks the server")?
+        .stop()
+        .await
 }

@@ -41,7 +41,11 @@ pub(super) async fn measure(server: &Server, run: &str, asked: usize) -> anyhow:
         took.sort_by(f64::total_cmp);
         let shown = path.replace(run, "{id}");
         let slowest = took.last().copied().unwrap_or_default();
-        println!("| `{shown}` | {:.1} ms | {slowest:.1} ms | {:.0} |", took[asked / 2], bytes as f64 / 1000.0);
+        println!(
+            "| `{shown}` | {:.1} ms | {slowest:.1} ms | {:.0} |",
+            took[asked / 2],
+            bytes as f64 / 1000.0
+        );
     }
     println!();
     Ok(())

@@ -29,7 +29,10 @@ async fn list(app: &App) -> Result<Exit, Failure> {
         out::say("no alert fires, and none was resolved in the last seven days");
     } else {
         let rows = all.iter().map(row).collect::<Vec<_>>();
-        out::print(&table(&["ALERT", "STATE", "FIRED", "SEEN BY", "WHAT"], &rows))?;
+        out::print(&table(
+            &["ALERT", "STATE", "FIRED", "SEEN BY", "WHAT"],
+            &rows,
+        ))?;
     }
     Ok(Exit::Done)
 }
@@ -37,10 +40,12 @@ async fn list(app: &App) -> Result<Exit, Failure> {
 async fn acknowledge(app: &App, id: &str) -> Result<Exit, Failure> {
     let store = documents(app).await?;
     let by = person();
-    let alert = alerts::acknowledge_as(store.as_ref(), id, &by).await.map_err(|error| match error {
-        AcknowledgeError::Store(error) => error.into(),
-        other => Failure::usage(other.to_string()).hint("`surefoot alerts` lists them"),
-    })?;
+    let alert = alerts::acknowledge_as(store.as_ref(), id, &by)
+        .await
+        .map_err(|error| match error {
+            AcknowledgeError::Store(error) => error.into(),
+            other => Failure::usage(other.to_string()).hint("`surefoot alerts` lists them"),
+        })?;
     audit::record(store.as_ref(), "alert.acknowledge", id, json!({})).await;
     if app.json {
         summary::json(&shown(&alert))?;
@@ -53,12 +58,21 @@ async fn acknowledge(app: &App, id: &str) -> Result<Exit, Failure> {
 /// Sends at once and without a run, so that it works without a worker.
 async fn test(app: &App, only: Option<&str>) -> Result<Exit, Failure> {
     let mut options = app.settings.alerts.clone();
-    options.public_url.get_or_insert_with(|| app.settings.server.url());
-    let notifiers = options.notifiers.iter().filter(|notifier| only.is_none_or(|name| notifier.name == name));
+    options
+        .public_url
+        .get_or_insert_with(|| app.settings.server.url());
+    let notifiers = options
+        .notifiers
+        .iter()
+        .filter(|notifier| only.is_none_or(|name| notifier.name == name));
     let notifiers = notifiers.collect::<Vec<_>>();
     if notifiers.is_empty() {
-        let what = only.map_or_else(|| "nobody is told".to_owned(), |name| format!("there is no notifier `{name}`"));
-        return Err(Failure::usage(what).hint("[alerts.notifiers.NAME] in the configuration: see docs/alerts.md"));
+        let what = only.map_or_else(
+            || "nobody is told".to_owned(),
+            |name| format!("there is no notifier `{name}`"),
+        );
+        return Err(Failure::usage(what)
+            .hint("[alerts.notifiers.NAME] in the configuration: see docs/alerts.md"));
     }
     let credentials = EnvironmentAndFiles::new(app.settings.credentials.clone());
     let run_command = serving::run_command();
@@ -68,7 +82,11 @@ async fn test(app: &App, only: Option<&str>) -> Result<Exit, Failure> {
         match alerts::test(&options, notifier, &credentials, Some(&run_command), now).await {
             Ok(answer) => out::print(&format!("{}: told: {}\n", notifier.name, clean(&answer)))?,
             Err(error) => {
-                out::say(&format!("{}: not told: {}", notifier.name, clean(&error.to_string())));
+                out::say(&format!(
+                    "{}: not told: {}",
+                    notifier.name,
+                    clean(&error.to_string())
+                ));
                 exit = Exit::Broken;
             }
         }
@@ -77,11 +95,19 @@ async fn test(app: &App, only: Option<&str>) -> Result<Exit, Failure> {
 }
 
 fn state(alert: &Alert) -> &'static str {
-    if alert.state == AlertState::Resolved { "resolved" } else { "firing" }
+    if alert.state == AlertState::Resolved {
+        "resolved"
+    } else {
+        "firing"
+    }
 }
 
 fn seen_by(alert: &Alert) -> String {
-    alert.acknowledged.as_ref().map(|(by, _)| by.clone()).unwrap_or_default()
+    alert
+        .acknowledged
+        .as_ref()
+        .map(|(by, _)| by.clone())
+        .unwrap_or_default()
 }
 
 fn shown(alert: &Alert) -> serde_json::Value {
@@ -103,5 +129,11 @@ fn shown(alert: &Alert) -> serde_json::Value {
 
 fn row(alert: &Alert) -> Vec<String> {
     let fired = super::show::time(alert.fired_at);
-    vec![clean(&alert.id), state(alert).to_owned(), fired, clean(&seen_by(alert)), clean(&alert.title)]
+    vec![
+        clean(&alert.id),
+        state(alert).to_owned(),
+        fired,
+        clean(&seen_by(alert)),
+        clean(&alert.title),
+    ]
 }

@@ -15,12 +15,23 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
     let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run.run).await?;
     let seen = follow::last_event(client.store().as_ref(), run.id).await?;
-    let mode = if args.undo { CancelMode::Undo } else { CancelMode::Stop };
+    let mode = if args.undo {
+        CancelMode::Undo
+    } else {
+        CancelMode::Stop
+    };
     let run = client.cancel(run.id, mode, &person()).await?;
     let (store, detail) = (client.store().as_ref(), json!({ "undo": args.undo }));
     audit::record(store, "run.cancel", &run.id.to_string(), detail).await;
-    if !args.undo && run.head.status == RunStatus::Cancelled && run.steps.iter().any(|step| step.attempt > 0) {
-        out::say(&format!("{}; to take it back: surefoot cancel {} --undo --wait", remains(&run), run.id));
+    if !args.undo
+        && run.head.status == RunStatus::Cancelled
+        && run.steps.iter().any(|step| step.attempt > 0)
+    {
+        out::say(&format!(
+            "{}; to take it back: surefoot cancel {} --undo --wait",
+            remains(&run),
+            run.id
+        ));
     }
     if !args.wait || run.head.status.is_ended() {
         return super::changed(app, &client, run, seen, false).await;
@@ -35,7 +46,12 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
 
 /// Names the steps whose work no undo has taken back.
 fn remains(run: &Run) -> String {
-    let steps = run.plan.steps().iter().zip(&run.steps).filter(|(_, step)| step.remains());
+    let steps = run
+        .plan
+        .steps()
+        .iter()
+        .zip(&run.steps)
+        .filter(|(_, step)| step.remains());
     let names: Vec<&str> = steps.map(|(plan, _)| plan.id.as_str()).collect();
     format!("what its steps made stays as it is ({})", names.join(", "))
 }

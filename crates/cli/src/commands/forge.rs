@@ -21,7 +21,10 @@ pub(crate) async fn forge(app: &App, command: Option<&ForgeCommand>) -> Result<E
 }
 
 async fn show(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
-    let (standing, of_store) = (Standing::look(store, &app.settings).await?, StoreForge::of(store).await?);
+    let (standing, of_store) = (
+        Standing::look(store, &app.settings).await?,
+        StoreForge::of(store).await?,
+    );
     let offering = offering(&store.workers().await?);
     let is_here = matches!(standing, Standing::Own(_));
     if app.json {
@@ -36,9 +39,21 @@ async fn show(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
         Some(forge) => format!("{}, brought from {}", forge.id, forge.place),
         None => "none yet: the first worker that starts brings it".to_owned(),
     };
-    let by = if offering.is_empty() { "none".to_owned() } else { offering.join(", ") };
-    let here = if is_here { "it is this one" } else { "it is another one" };
-    let here = if of_store.is_some() { format!(" ({here})") } else { String::new() };
+    let by = if offering.is_empty() {
+        "none".to_owned()
+    } else {
+        offering.join(", ")
+    };
+    let here = if is_here {
+        "it is this one"
+    } else {
+        "it is another one"
+    };
+    let here = if of_store.is_some() {
+        format!(" ({here})")
+    } else {
+        String::new()
+    };
     out::print(&format!(
         "local forge   {known}\nthis host     {}{here}\nlive workers that have it   {by}\n",
         place(&app.settings)
@@ -51,25 +66,45 @@ async fn show(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
 
 /// The names of the workers that offer the store's local forge.
 fn offering(workers: &[WorkerInfo]) -> Vec<String> {
-    let offering = workers.iter().filter(|worker| worker.resources.contains(LOCAL_FORGE));
+    let offering = workers
+        .iter()
+        .filter(|worker| worker.resources.contains(LOCAL_FORGE));
     offering.map(|worker| worker.name.clone()).collect()
 }
 
 async fn adopt(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
     let known = StoreForge::of(store).await?;
-    let mark = off_runtime(shipped::forge(&app.settings), LocalForge::mark).await.map_err(Failure::usage)?;
+    let mark = off_runtime(shipped::forge(&app.settings), LocalForge::mark)
+        .await
+        .map_err(Failure::usage)?;
     let is_other = |known: &StoreForge| mark.as_ref().is_none_or(|mark| mark.id != known.id);
     let lives = offering(&store.workers().await?);
     if known.as_ref().is_some_and(is_other) && !lives.is_empty() {
-        let message = format!("live workers offer the store's present local forge: {}", lives.join(", "));
-        return Err(Failure::usage(message).hint("stop them first: two forges would otherwise take runs"));
+        let message = format!(
+            "live workers offer the store's present local forge: {}",
+            lives.join(", ")
+        );
+        return Err(
+            Failure::usage(message).hint("stop them first: two forges would otherwise take runs")
+        );
     }
-    let id = off_runtime(shipped::forge(&app.settings), LocalForge::settle).await.map_err(Failure::usage)?;
+    let id = off_runtime(shipped::forge(&app.settings), LocalForge::settle)
+        .await
+        .map_err(Failure::usage)?;
     let place = place(&app.settings);
     StoreForge::adopt(store, &id, &place).await?;
     let before = known.map(|known| known.id.to_string());
-    audit::record(store, "forge.adopt", &place, json!({ "forge": id.as_str(), "before": before })).await;
-    out::print(&format!("the local forge of {} is {id}, in {place}\n", app.settings.store))?;
+    audit::record(
+        store,
+        "forge.adopt",
+        &place,
+        json!({ "forge": id.as_str(), "before": before }),
+    )
+    .await;
+    out::print(&format!(
+        "the local forge of {} is {id}, in {place}\n",
+        app.settings.store
+    ))?;
     if before.is_some_and(|before| before != id.as_str()) {
         out::say(
             "unfinished runs with a repository in the forge before wait for a worker that has that one, or are cancelled",

@@ -41,13 +41,28 @@ fn given(args: &Init, schema: &Value) -> Result<Value, Failure> {
     let mut given = parameters::parse(&args.parameters.parameters, schema)?;
     parameters::add(&mut given, "name", args.name.clone().into(), "NAME")?;
     if let Some(template) = &args.template {
-        parameters::add(&mut given, "template", template.clone().into(), "--template")?;
+        parameters::add(
+            &mut given,
+            "template",
+            template.clone().into(),
+            "--template",
+        )?;
     }
     if let Some(description) = &args.description {
-        parameters::add(&mut given, "description", description.clone().into(), "--description")?;
+        parameters::add(
+            &mut given,
+            "description",
+            description.clone().into(),
+            "--description",
+        )?;
     }
     if !args.values.is_empty() {
-        parameters::add(&mut given, "values", Value::Object(values(&args.values)?), "--values")?;
+        parameters::add(
+            &mut given,
+            "values",
+            Value::Object(values(&args.values)?),
+            "--values",
+        )?;
     }
     Ok(Value::Object(given))
 }

@@ -22,7 +22,10 @@ pub(crate) async fn logs(app: &App, args: &Logs) -> Result<Exit, Failure> {
     if let Some(step) = &args.step {
         expect_step(&run, step)?;
     }
-    let printer = Printer { json: app.json, step: args.step.as_deref() };
+    let printer = Printer {
+        json: app.json,
+        step: args.step.as_deref(),
+    };
     // A reader that is gone (`| head`) is no failure.
     match args.follow {
         true => printer.follow(&client, &run).await?,
@@ -35,8 +38,17 @@ fn expect_step(run: &Run, step: &str) -> Result<(), Failure> {
     if run.plan.position(step).is_some() {
         return Ok(());
     }
-    let known = run.plan.steps().iter().map(|plan| plan.id.as_str()).collect::<Vec<_>>().join(", ");
-    Err(Failure::usage(format!("run {} has no step `{step}`", run.id)).hint(format!("it has {known}")))
+    let known = run
+        .plan
+        .steps()
+        .iter()
+        .map(|plan| plan.id.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(
+        Failure::usage(format!("run {} has no step `{step}`", run.id))
+            .hint(format!("it has {known}")),
+    )
 }
 
 struct Printer<'a> {
@@ -79,12 +91,21 @@ impl Printer<'_> {
     }
 
     fn print(&self, event: &Event) -> Reader {
-        let wanted = self.step.is_none_or(|step| event.step.as_deref() == Some(step));
+        let wanted = self
+            .step
+            .is_none_or(|step| event.step.as_deref() == Some(step));
         if event.kind != "step.log" || !wanted {
             return Reader::There;
         }
-        let lines = event.data["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let text = lines.iter().filter_map(Value::as_str).map(|line| self.line(event, line)).collect::<String>();
+        let lines = event.data["lines"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let text = lines
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|line| self.line(event, line))
+            .collect::<String>();
         match std::io::stdout().lock().write_all(text.as_bytes()) {
             Ok(()) => Reader::There,
             Err(_) => Reader::Gone,
@@ -96,7 +117,14 @@ impl Printer<'_> {
         if !self.json {
             return format!("{at} {}: {}\n", step.unwrap_or("run"), clean(line));
         }
-        let view = LogView { at, step, attempt: event.data["attempt"].as_u64().unwrap_or(0), line };
-        serde_json::to_string(&view).map(|json| format!("{json}\n")).unwrap_or_default()
+        let view = LogView {
+            at,
+            step,
+            attempt: event.data["attempt"].as_u64().unwrap_or(0),
+            line,
+        };
+        serde_json::to_string(&view)
+            .map(|json| format!("{json}\n"))
+            .unwrap_or_default()
     }
 }

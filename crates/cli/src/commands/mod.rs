@@ -59,7 +59,13 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
 }
 
 /// After a person changed a run: follows it to its end when asked to, and otherwise says how it stands.
-async fn changed(app: &App, client: &Client, run: Run, seen: u64, wait: bool) -> Result<Exit, Failure> {
+async fn changed(
+    app: &App,
+    client: &Client,
+    run: Run,
+    seen: u64,
+    wait: bool,
+) -> Result<Exit, Failure> {
     if wait && !run.head.status.is_ended() {
         return summary::print(app, &carried(app, client, run, seen).await?);
     }
@@ -81,7 +87,9 @@ async fn carried(app: &App, client: &Client, run: Run, seen: u64) -> Result<Outc
 /// A run that waits for a worker when none lives would wait for ever: say what carries it on.
 async fn say_who_works(client: &Client, run: &Run) -> Result<(), Failure> {
     if !run.head.status.is_ended() && client.store().workers().await?.is_empty() {
-        out::say("no worker lives on this store: the run waits for one. Start it with: surefoot worker");
+        out::say(
+            "no worker lives on this store: the run waits for one. Start it with: surefoot worker",
+        );
     }
     Ok(())
 }

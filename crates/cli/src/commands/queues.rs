@@ -37,9 +37,17 @@ async fn pause(app: &App, name: &str, paused: bool) -> Result<Exit, Failure> {
     expect_name(name)?;
     let store = app.store().await?;
     store.pause_queue(name, paused).await?;
-    let action = if paused { "queue.pause" } else { "queue.resume" };
+    let action = if paused {
+        "queue.pause"
+    } else {
+        "queue.resume"
+    };
     audit::record(store.as_ref(), action, name, json!({})).await;
-    let now = if paused { "paused: what runs, runs on; nothing more starts" } else { "resumed" };
+    let now = if paused {
+        "paused: what runs, runs on; nothing more starts"
+    } else {
+        "resumed"
+    };
     out::say(&format!("queue {name} is {now}"));
     Ok(Exit::Done)
 }
@@ -53,7 +61,10 @@ async fn set(app: &App, args: &QueueSet) -> Result<Exit, Failure> {
     let store = app.store().await?;
     queues::change(store.as_ref(), &args.name, &args.limits).await?;
     let all = store.queues().await?;
-    let changed = all.into_iter().filter(|queue| queue.name == args.name).collect::<Vec<_>>();
+    let changed = all
+        .into_iter()
+        .filter(|queue| queue.name == args.name)
+        .collect::<Vec<_>>();
     if let Some(queue) = changed.first() {
         audit::limited(store.as_ref(), &args.name, &queue.limits).await;
     }
@@ -70,17 +81,30 @@ fn expect_name(name: &str) -> Result<(), Failure> {
     if !name.is_empty() && name.len() <= 100 && name.chars().all(fits) {
         return Ok(());
     }
-    Err(Failure::usage(format!("`{name}` is not the name of a queue: letters, digits, `-`, `_` and `.`")))
+    Err(Failure::usage(format!(
+        "`{name}` is not the name of a queue: letters, digits, `-`, `_` and `.`"
+    )))
 }
 
 fn print_table(queues: &[QueueInfo]) -> Result<(), Failure> {
-    let head = ["QUEUE", "STATE", "QUEUED", "WAITING", "RUNNING", "CONCURRENCY", "PER KEY", "RATE", "KEEPS"];
+    let head = [
+        "QUEUE",
+        "STATE",
+        "QUEUED",
+        "WAITING",
+        "RUNNING",
+        "CONCURRENCY",
+        "PER KEY",
+        "RATE",
+        "KEEPS",
+    ];
     out::print(&table(&head, &queues.iter().map(row).collect::<Vec<_>>()))
 }
 
 fn row(queue: &QueueInfo) -> Vec<String> {
     let limits = &queue.limits;
-    let number = |limit: Option<u32>| limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+    let number =
+        |limit: Option<u32>| limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
     vec![
         queue.name.clone(),
         if queue.paused { "paused" } else { "open" }.to_owned(),
@@ -97,8 +121,15 @@ fn row(queue: &QueueInfo) -> Vec<String> {
 fn keeps(queue: &QueueInfo) -> String {
     let retention = &queue.limits.retention;
     let of = |outcome: &str, keep| keep_text(keep).map(|text| format!("{outcome} {text}"));
-    let parts =
-        [of("completed", retention.completed), of("failed", retention.failed), of("cancelled", retention.cancelled)];
+    let parts = [
+        of("completed", retention.completed),
+        of("failed", retention.failed),
+        of("cancelled", retention.cancelled),
+    ];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>();
-    if parts.is_empty() { "all".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() {
+        "all".to_owned()
+    } else {
+        parts.join("; ")
+    }
 }

@@ -18,18 +18,31 @@ pub(crate) async fn records(app: &App, args: &Records) -> Result<Exit, Failure> 
         Some(run) => Some(refer::find(client.store().as_ref(), run).await?.id),
         None => None,
     };
-    let filter = RecordFilter { kind: args.kind.clone(), name: args.name.clone(), run, ..RecordFilter::default() };
+    let filter = RecordFilter {
+        kind: args.kind.clone(),
+        name: args.name.clone(),
+        run,
+        ..RecordFilter::default()
+    };
     let records = client.store().records(filter).await?;
     if app.json {
         summary::json(&records.iter().map(RecordView::from).collect::<Vec<_>>())?;
     } else if records.is_empty() {
         out::say("no such records");
     } else {
-        out::print(&table(&["KIND", "NAME", "RUN", "DATA"], &records.iter().map(row).collect::<Vec<_>>()))?;
+        out::print(&table(
+            &["KIND", "NAME", "RUN", "DATA"],
+            &records.iter().map(row).collect::<Vec<_>>(),
+        ))?;
     }
     Ok(Exit::Done)
 }
 
 fn row(record: &Record) -> Vec<String> {
-    vec![record.kind.clone(), clean(&record.name), record.run.to_string(), clean(&record.data.to_string())]
+    vec![
+        record.kind.clone(),
+        clean(&record.name),
+        record.run.to_string(),
+        clean(&record.data.to_string()),
+    ]
 }

@@ -27,13 +27,20 @@ pub(crate) async fn runs(app: &App, args: &Runs) -> Result<Exit, Failure> {
         out::say("no such runs");
     } else {
         let rows = runs.iter().map(row).collect::<Vec<_>>();
-        out::print(&table(&["ID", "WORKFLOW", "KEY", "STATUS", "DONE", "CREATED", "TOOK"], &rows))?;
+        out::print(&table(
+            &["ID", "WORKFLOW", "KEY", "STATUS", "DONE", "CREATED", "TOOK"],
+            &rows,
+        ))?;
     }
     Ok(Exit::Done)
 }
 
 fn status(run: &Run) -> String {
-    let unreadable = if run.unreadable.is_some() { ", unreadable" } else { "" };
+    let unreadable = if run.unreadable.is_some() {
+        ", unreadable"
+    } else {
+        ""
+    };
     format!("{}{unreadable}", run.head.status)
 }
 

@@ -24,23 +24,41 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     let options = serving::options(&app)?;
     let listener = listen(&app, app.settings.server.listen()).await?;
     let store = app.store().await?;
-    let address = listener.local_addr().map_err(|error| Failure::usage(format!("cannot listen: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::usage(format!("cannot listen: {error}")))?;
     // Before anything works: nobody from elsewhere shall find a server where nobody is asked who they are.
-    let checked = auth::check(store.clone(), &options.auth, address, options.public_url.as_deref()).await;
+    let checked = auth::check(
+        store.clone(),
+        &options.auth,
+        address,
+        options.public_url.as_deref(),
+    )
+    .await;
     checked.map_err(|error| refused(error.into()))?;
     let notifiers = &options.alerts.notifiers;
     let notifying = alerts::handlers(notifiers, Some(serving::run_command()), Some(store.clone()));
     let mut host = Host::new(&app, store).knowing(notifying, alerts::kept_places(notifiers));
     let left = host.others(None).await?;
     if !host.join().await? {
-        return Err(Failure::store("another worker process lives on this store")
-            .hint("one worker at a time: stop it, and `surefoot serve` takes over what it was doing"));
+        return Err(
+            Failure::store("another worker process lives on this store").hint(
+                "one worker at a time: stop it, and `surefoot serve` takes over what it was doing",
+            ),
+        );
     }
-    let Some(client) = host.client() else { return Err(Failure::store("the worker has not started")) };
+    let Some(client) = host.client() else {
+        return Err(Failure::store("the worker has not started"));
+    };
     let stop = CancellationToken::new();
     greet(&app, &left, address);
     out::say(&sign_in(&app, client.store().as_ref(), address).await?);
-    let mut serving = pin!(surefoot_server::serve(listener, client, options, stop.clone()));
+    let mut serving = pin!(surefoot_server::serve(
+        listener,
+        client,
+        options,
+        stop.clone()
+    ));
     tokio::select! {
         ended = &mut serving => {
             host.stop(&mut signals).await;
@@ -48,7 +66,10 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
         }
         () = host.until_told(&mut signals) => {}
     }
-    out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));
+    out::say(&format!(
+        "stopping: steps under way have {}; once more to stop at once",
+        host.grace()
+    ));
     stop.cancel();
     // Requests under way are answered while steps come to an end.
     let (served, ()) = tokio::join!(serving, host.stop(&mut signals));
@@ -60,10 +81,16 @@ fn settled(app: &App, args: &Serve) -> Result<App, Failure> {
     let mut app = app.clone();
     app.settings.work(args.work.concurrency, args.work.grace)?;
     let server = &mut app.settings.server;
-    let here = |folder: &std::path::PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+    let here = |folder: &std::path::PathBuf| {
+        std::path::absolute(folder).unwrap_or_else(|_| folder.clone())
+    };
     server.listen = args.listen.or(server.listen);
     server.public_url = args.public_url.clone().or(server.public_url.take());
-    server.workflows = args.workflows.as_ref().map(here).or(server.workflows.take());
+    server.workflows = args
+        .workflows
+        .as_ref()
+        .map(here)
+        .or(server.workflows.take());
     Ok(app)
 }
 
@@ -74,8 +101,10 @@ async fn listen(app: &App, address: SocketAddr) -> Result<TcpListener, Failure> 
     };
     // The one that has the address most often has the store as well, and another address would not help then.
     if is_worked_on(app).await {
-        return Err(Failure::store(format!("another worker process lives on this store; and {error}"))
-            .hint("one worker at a time: stop it, and `surefoot serve` takes over what it was doing"));
+        return Err(Failure::store(format!(
+            "another worker process lives on this store; and {error}"
+        ))
+        .hint("one worker at a time: stop it, and `surefoot serve` takes over what it was doing"));
     }
     Err(Failure::usage(error)
         .hint("another `surefoot serve` may have it; --listen names another address, such as 127.0.0.1:7879"))
@@ -86,27 +115,56 @@ async fn is_worked_on(app: &App) -> bool {
     if app.is_shared() {
         return false;
     }
-    let Ok(client) = app.client().await else { return false };
+    let Ok(client) = app.client().await else {
+        return false;
+    };
     let now = client.store().now();
-    client.store().workers().await.is_ok_and(|workers| workers.iter().any(|worker| worker.expires_at > now))
+    client
+        .store()
+        .workers()
+        .await
+        .is_ok_and(|workers| workers.iter().any(|worker| worker.expires_at > now))
 }
 
 fn greet(app: &App, left: &[Run], address: SocketAddr) {
-    let carries = if left.is_empty() { String::new() } else { format!("; carrying on {}", named(left)) };
-    out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
-    let url = app.settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-    out::say(&format!("dashboard {url}, API {}/api/docs", url.trim_end_matches('/')));
+    let carries = if left.is_empty() {
+        String::new()
+    } else {
+        format!("; carrying on {}", named(left))
+    };
+    out::say(&format!(
+        "worker {} on {}{carries}",
+        std::process::id(),
+        app.settings.store
+    ));
+    let url = app
+        .settings
+        .server
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
+    out::say(&format!(
+        "dashboard {url}, API {}/api/docs",
+        url.trim_end_matches('/')
+    ));
 }
 
 /// How people get in.
 async fn sign_in(app: &App, store: &dyn Store, address: SocketAddr) -> Result<String, Failure> {
-    let url = app.settings.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let url = app
+        .settings
+        .server
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
     let page = format!("{}/sign-in", url.trim_end_matches('/'));
     let provider = app.settings.auth.oidc.as_ref().map(OidcTable::name);
     Ok(match (provider, auth::token::has_admin(store).await?) {
         (Some(name), _) => format!("sign in at {page}, by {name} or with a token"),
         (None, true) => {
-            format!("sign in at {page} with a token; `surefoot token create NAME --role admin` makes one more")
+            format!(
+                "sign in at {page} with a token; `surefoot token create NAME --role admin` makes one more"
+            )
         }
         (None, false) => "whoever is on this machine may do everything, until there is a token: \
                           `surefoot token create NAME --role admin`"

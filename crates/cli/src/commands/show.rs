@@ -20,7 +20,10 @@ pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
     if app.json {
         summary::json(&RunView::from(&run))?;
     } else {
-        let waiting = client.waiting(&run).await?.map(|waiting| clean(&waiting.to_string()));
+        let waiting = client
+            .waiting(&run)
+            .await?
+            .map(|waiting| clean(&waiting.to_string()));
         out::print(&text(&run, waiting))?;
     }
     Ok(Exit::Done)
@@ -45,7 +48,10 @@ fn text(run: &Run, waiting: Option<String>) -> String {
     line("workflow", Some(run.plan.name().to_owned()));
     line("key", run.key.clone());
     line("queue", Some(run.queue().to_owned()));
-    line("status", Some(format!("{}, {}%", head.status, head.progress)));
+    line(
+        "status",
+        Some(format!("{}, {}%", head.status, head.progress)),
+    );
     line("waits", waiting);
     line("created", Some(time(run.created_at)));
     line("started", head.started_at.map(time));
@@ -54,8 +60,17 @@ fn text(run: &Run, waiting: Option<String>) -> String {
     line("error", head.error.as_deref().map(clean));
     line("unreadable", run.unreadable.as_deref().map(clean));
     text.push('\n');
-    let rows = run.plan.steps().iter().zip(&run.steps).map(row).collect::<Vec<_>>();
-    text.push_str(&table(&["STEP", "STATUS", "TRY", "STARTED", "TOOK", "SAYS"], &rows));
+    let rows = run
+        .plan
+        .steps()
+        .iter()
+        .zip(&run.steps)
+        .map(row)
+        .collect::<Vec<_>>();
+    text.push_str(&table(
+        &["STEP", "STATUS", "TRY", "STARTED", "TOOK", "SAYS"],
+        &rows,
+    ));
     for question in questions::open(run) {
         let _ = writeln!(text, "\nanswer with: {}", question.how);
     }
@@ -63,13 +78,26 @@ fn text(run: &Run, waiting: Option<String>) -> String {
 }
 
 fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {
-    let took = step.started_at.zip(step.completed_at).map(|(start, end)| summary::short(end.since(start)));
-    let says = undone(step).or(step.error.clone()).or(step.message.clone()).map(|text| clean(&text));
+    let took = step
+        .started_at
+        .zip(step.completed_at)
+        .map(|(start, end)| summary::short(end.since(start)));
+    let says = undone(step)
+        .or(step.error.clone())
+        .or(step.message.clone())
+        .map(|text| clean(&text));
     vec![
         plan.id.clone(),
         step.status.to_string(),
-        if step.attempt == 0 { String::new() } else { step.attempt.to_string() },
-        step.started_at.filter(|_| step.attempt > 0).map(time).unwrap_or_default(),
+        if step.attempt == 0 {
+            String::new()
+        } else {
+            step.attempt.to_string()
+        },
+        step.started_at
+            .filter(|_| step.attempt > 0)
+            .map(time)
+            .unwrap_or_default(),
         took.filter(|_| step.attempt > 0).unwrap_or_default(),
         says.unwrap_or_default(),
     ]

@@ -34,7 +34,10 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     let client = app.submitter(store, &workflow)?;
     let (run, existing) = submission::submit(&client, request, &parameters).await?;
     if existing {
-        out::say(&format!("the same run was submitted already; it is {}", run.head.status));
+        out::say(&format!(
+            "the same run was submitted already; it is {}",
+            run.head.status
+        ));
     }
     let follows = args.wait && !run.head.status.is_ended();
     if !app.json {
@@ -44,11 +47,19 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
         summary::json(&RunView::from(&run))?;
     }
     if follows {
-        let seen = if existing { follow::last_event(client.store().as_ref(), run.id).await? } else { 0 };
+        let seen = if existing {
+            follow::last_event(client.store().as_ref(), run.id).await?
+        } else {
+            0
+        };
         return super::changed(app, &client, run, seen, true).await;
     }
     super::say_who_works(&client, &run).await?;
-    Ok(if args.wait { Exit::of(run.head.status) } else { Exit::Done })
+    Ok(if args.wait {
+        Exit::of(run.head.status)
+    } else {
+        Exit::Done
+    })
 }
 
 /// A shipped workflow by its name, or a file. A word that could be neither is refused with what there is.
@@ -60,11 +71,20 @@ fn find(word: &str) -> Result<Arc<Workflow>, Failure> {
     if path.exists() || path.extension().is_some() || word.contains('/') {
         return plan::read(path);
     }
-    Err(Failure::usage(format!("`{word}` is neither a workflow file nor a shipped workflow"))
-        .hint(format!("the shipped workflow is {}; a file ends in .yaml", shipped::WORKFLOW)))
+    Err(Failure::usage(format!(
+        "`{word}` is neither a workflow file nor a shipped workflow"
+    ))
+    .hint(format!(
+        "the shipped workflow is {}; a file ends in .yaml",
+        shipped::WORKFLOW
+    )))
 }
 
-fn request(args: &args::Submit, workflow: &Arc<Workflow>, store: &dyn Store) -> Result<Submit, Failure> {
+fn request(
+    args: &args::Submit,
+    workflow: &Arc<Workflow>,
+    store: &dyn Store,
+) -> Result<Submit, Failure> {
     let mut request = Submit::new(workflow.clone()).priority(args.priority);
     if let Some(key) = &args.key {
         request = request.key(key);
@@ -83,5 +103,7 @@ fn time(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
         Some(delay) => parse_duration(delay).map(|delay| now + delay),
         None => text.parse(),
     };
-    read.map_err(|message| Failure::usage(format!("--at: {message}")).hint("or from now on, such as +10m"))
+    read.map_err(|message| {
+        Failure::usage(format!("--at: {message}")).hint("or from now on, such as +10m")
+    })
 }

@@ -24,7 +24,9 @@ async fn create(app: &App, args: &TokenCreate) -> Result<Exit, Failure> {
     // The first token may be made before the first start.
     let store = app.store().await?;
     let by = person();
-    let made = token::create(store.as_ref(), &args.name, args.role, args.expires, &by).await.map_err(refused)?;
+    let made = token::create(store.as_ref(), &args.name, args.role, args.expires, &by)
+        .await
+        .map_err(refused)?;
     let detail = json!({ "role": args.role.as_str(), "id": made.token.id });
     audit::record(store.as_ref(), "token.create", &args.name, detail).await;
     if app.json {
@@ -33,8 +35,14 @@ async fn create(app: &App, args: &TokenCreate) -> Result<Exit, Failure> {
         summary::json(&value)?;
     } else {
         out::print(&format!("{}\n", made.secret.expose()))?;
-        let until = made.token.expires_at.map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {at}"));
-        out::say(&format!("{} token {} of {}, {until}; it is not shown again", args.role, made.token.id, args.name));
+        let until = made.token.expires_at.map_or_else(
+            || "until it is revoked".to_owned(),
+            |at| format!("until {at}"),
+        );
+        out::say(&format!(
+            "{} token {} of {}, {until}; it is not shown again",
+            args.role, made.token.id, args.name
+        ));
     }
     Ok(Exit::Done)
 }
@@ -47,19 +55,33 @@ async fn list(app: &App) -> Result<Exit, Failure> {
         out::say("there is no token: `surefoot token create NAME --role admin` makes one");
     } else {
         let rows = tokens.iter().map(row).collect::<Vec<_>>();
-        out::print(&table(&["ID", "NAME", "ROLE", "CREATED", "EXPIRES", "LAST USED"], &rows))?;
+        out::print(&table(
+            &["ID", "NAME", "ROLE", "CREATED", "EXPIRES", "LAST USED"],
+            &rows,
+        ))?;
     }
     Ok(Exit::Done)
 }
 
 async fn revoke(app: &App, which: &str) -> Result<Exit, Failure> {
     let store = documents(app).await?;
-    let token = token::revoke(store.as_ref(), which).await.map_err(refused)?;
-    audit::record(store.as_ref(), "token.revoke", &token.name, json!({ "id": token.id })).await;
+    let token = token::revoke(store.as_ref(), which)
+        .await
+        .map_err(refused)?;
+    audit::record(
+        store.as_ref(),
+        "token.revoke",
+        &token.name,
+        json!({ "id": token.id }),
+    )
+    .await;
     if app.json {
         summary::json(&shown(&token))?;
     } else {
-        out::print(&format!("token {} of {} is revoked\n", token.id, token.name))?;
+        out::print(&format!(
+            "token {} of {} is revoked\n",
+            token.id, token.name
+        ))?;
     }
     Ok(Exit::Done)
 }

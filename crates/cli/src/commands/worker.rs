@@ -18,10 +18,21 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
         return Err(Failure::store("another worker process lives on this store")
             .hint("one worker at a time: it runs what `surefoot submit` hands to the store"));
     }
-    let carries = if left.is_empty() { String::new() } else { format!("; carrying on {}", named(&left)) };
-    out::say(&format!("worker {} on {}{carries}", std::process::id(), app.settings.store));
+    let carries = if left.is_empty() {
+        String::new()
+    } else {
+        format!("; carrying on {}", named(&left))
+    };
+    out::say(&format!(
+        "worker {} on {}{carries}",
+        std::process::id(),
+        app.settings.store
+    ));
     host.until_told(&mut signals).await;
-    out::say(&format!("stopping: steps under way have {}; once more to stop at once", host.grace()));
+    out::say(&format!(
+        "stopping: steps under way have {}; once more to stop at once",
+        host.grace()
+    ));
     host.stop(&mut signals).await;
     Ok(Exit::Done)
 }

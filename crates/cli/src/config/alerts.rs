@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use surefoot::AddressPolicy;
 use surefoot_server::AlertOptions;
-use surefoot_server::alerts::{Command, Email, FailureRate, Notifier, NotifierKind, Rules, SmtpSecurity, Source};
+use surefoot_server::alerts::{
+    Command, Email, FailureRate, Notifier, NotifierKind, Rules, SmtpSecurity, Source,
+};
 
 use super::field::{Switch, Time};
 use crate::errors::Failure;
@@ -116,17 +118,27 @@ const LONGEST_RATE: Duration = Duration::from_secs(24 * 3600);
 
 impl AlertsTable {
     /// What the table says. Paths in it are relative to `base`.
-    pub(super) fn options(self, base: &Path, network: &AddressPolicy) -> Result<AlertOptions, Failure> {
+    pub(super) fn options(
+        self,
+        base: &Path,
+        network: &AddressPolicy,
+    ) -> Result<AlertOptions, Failure> {
         let usual = AlertOptions::default();
         let named = |(name, table): (String, NotifierTable)| table.notifier(&name, base, network);
         let every = self.every.map_or(usual.every, |time| time.0);
         if every.is_zero() {
-            return Err(Failure::usage("alerts.every is 0: the rules are looked at every 5s unless you say otherwise"));
+            return Err(Failure::usage(
+                "alerts.every is 0: the rules are looked at every 5s unless you say otherwise",
+            ));
         }
         Ok(AlertOptions {
             every,
             rules: self.rules.rules()?,
-            notifiers: self.notifiers.into_iter().map(named).collect::<Result<_, _>>()?,
+            notifiers: self
+                .notifiers
+                .into_iter()
+                .map(named)
+                .collect::<Result<_, _>>()?,
             public_url: None,
         })
     }
@@ -148,11 +160,13 @@ impl RulesTable {
         match &rules.failures {
             Some(rate) if !(0.0..100.0).contains(&rate.percent) => {
                 let found = rate.percent;
-                Err(Failure::usage(format!("alerts.rules.failures.percent is {found}: give a share of 0 to below 100")))
+                Err(Failure::usage(format!(
+                    "alerts.rules.failures.percent is {found}: give a share of 0 to below 100"
+                )))
             }
-            Some(rate) if rate.over.is_zero() || rate.over > LONGEST_RATE => {
-                Err(Failure::usage("alerts.rules.failures.over is not more than nothing and at most 24h"))
-            }
+            Some(rate) if rate.over.is_zero() || rate.over > LONGEST_RATE => Err(Failure::usage(
+                "alerts.rules.failures.over is not more than nothing and at most 24h",
+            )),
             _ => Ok(rules),
         }
     }
@@ -170,25 +184,54 @@ impl FailuresTable {
 }
 
 impl NotifierTable {
-    fn notifier(self, name: &str, base: &Path, network: &AddressPolicy) -> Result<Notifier, Failure> {
+    fn notifier(
+        self,
+        name: &str,
+        base: &Path,
+        network: &AddressPolicy,
+    ) -> Result<Notifier, Failure> {
         let wrong = |message: &str| Failure::usage(format!("alerts.notifiers.{name}: {message}"));
         let (allow_private, kind) = match self {
             Self::Webhook(table) => {
                 let url = source(table.url, table.url_credential).map_err(wrong)?;
-                (table.allow_private, NotifierKind::Webhook { url, secret: table.secret })
+                (
+                    table.allow_private,
+                    NotifierKind::Webhook {
+                        url,
+                        secret: table.secret,
+                    },
+                )
             }
             Self::Slack(table) => {
                 let url = source(table.url, table.url_credential).map_err(wrong)?;
                 (table.allow_private, NotifierKind::Slack { url })
             }
-            Self::Email(table) => (table.allow_private, NotifierKind::Email(table.email(base).map_err(wrong)?)),
+            Self::Email(table) => (
+                table.allow_private,
+                NotifierKind::Email(table.email(base).map_err(wrong)?),
+            ),
             Self::Command(table) if table.command.first().is_none_or(String::is_empty) => {
-                return Err(wrong("command names no program: give [\"/path/to/program\", \"argument\"]"));
+                return Err(wrong(
+                    "command names no program: give [\"/path/to/program\", \"argument\"]",
+                ));
             }
-            Self::Command(table) => (false, NotifierKind::Command(Command { command: table.command })),
+            Self::Command(table) => (
+                false,
+                NotifierKind::Command(Command {
+                    command: table.command,
+                }),
+            ),
         };
-        let addresses = if allow_private { network.clone() } else { network.clone().public_only() };
-        Ok(Notifier { name: name.to_owned(), addresses, kind })
+        let addresses = if allow_private {
+            network.clone()
+        } else {
+            network.clone().public_only()
+        };
+        Ok(Notifier {
+            name: name.to_owned(),
+            addresses,
+            kind,
+        })
     }
 }
 
@@ -196,7 +239,9 @@ fn source(url: Option<String>, credential: Option<String>) -> Result<Source, &'s
     match (url, credential) {
         (Some(url), None) => Ok(Source::Plain(url)),
         (None, Some(name)) => Ok(Source::Credential(name)),
-        _ => Err("give one of url and url_credential, the name of the credential that is the address"),
+        _ => Err(
+            "give one of url and url_credential, the name of the credential that is the address",
+        ),
     }
 }
 
@@ -206,7 +251,9 @@ impl EmailTable {
             (Some(user), Some(password)) => Some((user, password)),
             (None, None) => None,
             _ => {
-                return Err("give both user and password, the name of the credential that is the password, or neither");
+                return Err(
+                    "give both user and password, the name of the credential that is the password, or neither",
+                );
             }
         };
         if login.is_some() && matches!(self.security, Security::None) {

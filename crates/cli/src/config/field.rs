@@ -79,7 +79,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Switch<T> {
         match toml::Value::deserialize(deserializer)? {
             toml::Value::Boolean(false) => Ok(Self::Off),
             toml::Value::Boolean(true) => Ok(Self::Usual),
-            value => T::deserialize(value).map(Self::Set).map_err(|error| D::Error::custom(error.message())),
+            value => T::deserialize(value)
+                .map(Self::Set)
+                .map_err(|error| D::Error::custom(error.message())),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use surefoot::CredentialSource;
-use surefoot_server::auth::{AuthOptions, OidcOptions, RoleMapping, ServerSecret, SessionLimits, SignInLimits};
+use surefoot_server::auth::{
+    AuthOptions, OidcOptions, RoleMapping, ServerSecret, SessionLimits, SignInLimits,
+};
 
 use super::field::{Proxy, RoleName, Time};
 use crate::errors::Failure;
@@ -36,11 +38,16 @@ impl ServerTable {
 
     /// The address by which people reach it.
     pub(crate) fn url(&self) -> String {
-        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen()))
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", self.listen()))
     }
 
     pub(super) fn within(self, base: &Path) -> Self {
-        Self { workflows: self.workflows.map(|folder| base.join(folder)), ..self }
+        Self {
+            workflows: self.workflows.map(|folder| base.join(folder)),
+            ..self
+        }
     }
 }
 
@@ -102,11 +109,18 @@ struct RolesTable {
 
 impl AuthTable {
     pub(super) fn within(self, base: &Path) -> Self {
-        Self { secret_file: self.secret_file.map(|file| base.join(file)), ..self }
+        Self {
+            secret_file: self.secret_file.map(|file| base.join(file)),
+            ..self
+        }
     }
 
     /// Who is let in. Reads the secrets, and makes the server's own when there is none.
-    pub(crate) fn options(&self, data_dir: &Path, credentials: &dyn CredentialSource) -> Result<AuthOptions, Failure> {
+    pub(crate) fn options(
+        &self,
+        data_dir: &Path,
+        credentials: &dyn CredentialSource,
+    ) -> Result<AuthOptions, Failure> {
         let mut options = AuthOptions::new(self.server_secret(data_dir, credentials)?);
         let (sessions, sign_in) = (SessionLimits::default(), SignInLimits::default());
         options.sessions = SessionLimits {
@@ -117,11 +131,19 @@ impl AuthTable {
             per_address: self.sign_ins_per_address.unwrap_or(sign_in.per_address),
             per_minute: self.sign_ins_per_minute.unwrap_or(sign_in.per_minute),
         };
-        options.oidc = self.oidc.as_ref().map(|oidc| oidc.options(credentials)).transpose()?;
+        options.oidc = self
+            .oidc
+            .as_ref()
+            .map(|oidc| oidc.options(credentials))
+            .transpose()?;
         Ok(options)
     }
 
-    fn server_secret(&self, data_dir: &Path, credentials: &dyn CredentialSource) -> Result<ServerSecret, Failure> {
+    fn server_secret(
+        &self,
+        data_dir: &Path,
+        credentials: &dyn CredentialSource,
+    ) -> Result<ServerSecret, Failure> {
         let secret = match &self.secret {
             Some(name) => ServerSecret::new(&credential(credentials, name, "auth.secret")?),
             None => ServerSecret::from_file(&self.secret_file(data_dir)),
@@ -131,7 +153,9 @@ impl AuthTable {
 
     /// The file of the secret.
     pub(crate) fn secret_file(&self, data_dir: &Path) -> PathBuf {
-        self.secret_file.clone().unwrap_or_else(|| data_dir.join("server.key"))
+        self.secret_file
+            .clone()
+            .unwrap_or_else(|| data_dir.join("server.key"))
     }
 }
 
@@ -148,7 +172,9 @@ impl OidcTable {
             name: self.name().to_owned(),
             issuer: self.issuer.clone(),
             client_id: self.client_id.clone(),
-            client_secret: secret.map(|name| credential(credentials, name, "auth.oidc.client_secret")).transpose()?,
+            client_secret: secret
+                .map(|name| credential(credentials, name, "auth.oidc.client_secret"))
+                .transpose()?,
             scopes: self.scopes.clone(),
             name_claim: self.name_claim.clone(),
             roles: RoleMapping {
@@ -162,6 +188,12 @@ impl OidcTable {
     }
 }
 
-fn credential(source: &dyn CredentialSource, name: &str, field: &str) -> Result<surefoot::Secret, Failure> {
-    source.get(name).map_err(|error| Failure::usage(error.to_string()).within(field))
+fn credential(
+    source: &dyn CredentialSource,
+    name: &str,
+    field: &str,
+) -> Result<surefoot::Secret, Failure> {
+    source
+        .get(name)
+        .map_err(|error| Failure::usage(error.to_string()).within(field))
 }

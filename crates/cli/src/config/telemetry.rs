@@ -37,22 +37,43 @@ impl TelemetryTable {
         instance: String,
         credentials: &dyn CredentialSource,
     ) -> Result<Option<TelemetryOptions>, Failure> {
-        let Some(endpoint) = &self.endpoint else { return Ok(None) };
-        let headers = self.headers.as_deref().map(|name| headers(name, credentials)).transpose()?;
+        let Some(endpoint) = &self.endpoint else {
+            return Ok(None);
+        };
+        let headers = self
+            .headers
+            .as_deref()
+            .map(|name| headers(name, credentials))
+            .transpose()?;
         Ok(Some(TelemetryOptions {
             endpoint: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
             headers: headers.unwrap_or_default(),
-            service: self.service.clone().unwrap_or_else(|| "surefoot".to_owned()),
+            service: self
+                .service
+                .clone()
+                .unwrap_or_else(|| "surefoot".to_owned()),
             instance,
         }))
     }
 }
 
-fn headers(name: &str, credentials: &dyn CredentialSource) -> Result<HashMap<String, String>, Failure> {
+fn headers(
+    name: &str,
+    credentials: &dyn CredentialSource,
+) -> Result<HashMap<String, String>, Failure> {
     let wrong = |message: String| Failure::usage(message).within("telemetry.headers");
-    let text = credentials.get(name).map_err(|error| wrong(error.to_string()))?;
-    let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    let text = credentials
+        .get(name)
+        .map_err(|error| wrong(error.to_string()))?;
+    let pair = |pair: &str| {
+        pair.split_once('=')
+            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+    };
     let pairs = text.expose().split(',').map(pair).collect::<Option<_>>();
     // What it holds is secret, and stands in no message.
-    pairs.ok_or_else(|| wrong(format!("the credential `{name}` is not name=value,name=value")))
+    pairs.ok_or_else(|| {
+        wrong(format!(
+            "the credential `{name}` is not name=value,name=value"
+        ))
+    })
 }

@@ -11,8 +11,11 @@ use crate::config::Settings;
 
 /// Looks at what a worker on this host needs.
 pub(super) fn examine(settings: &Settings, workspaces: &Path) -> Vec<Finding> {
-    let mut findings =
-        vec![git(), writable("data directory", &settings.data_dir), free_space("workspaces", workspaces)];
+    let mut findings = vec![
+        git(),
+        writable("data directory", &settings.data_dir),
+        free_space("workspaces", workspaces),
+    ];
     findings.extend(open_to_others(&settings.data_dir));
     findings.extend(few_slots(settings));
     findings
@@ -30,11 +33,17 @@ fn open_to_others(data_dir: &Path) -> Option<Finding> {
 
 /// A limit of this process that allows a worker fewer runs than it is to hold.
 fn few_slots(settings: &Settings) -> Option<Finding> {
-    let wanted = settings.concurrency.unwrap_or(WorkerOptions::default().concurrency);
+    let wanted = settings
+        .concurrency
+        .unwrap_or(WorkerOptions::default().concurrency);
     let shortage = capacity::shortage(wanted)?;
     let means = "the other runs wait for their turn; none fails for it";
     Some(
-        Finding::note("worker", format!("a worker started like this holds {shortage}"), means)
-            .advice("raise the limit (LimitNOFILE, LimitNPROC), or set `concurrency` under [worker]"),
+        Finding::note(
+            "worker",
+            format!("a worker started like this holds {shortage}"),
+            means,
+        )
+        .advice("raise the limit (LimitNOFILE, LimitNPROC), or set `concurrency` under [worker]"),
     )
 }

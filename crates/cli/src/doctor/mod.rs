@@ -10,7 +10,9 @@ mod report;
 mod sqlite;
 
 use surefoot::{Store, StoreError};
-use surefoot_doctor::{Finding, Level, credentials, orphans, unknown_actions, unreadable, waiting, workers};
+use surefoot_doctor::{
+    Finding, Level, credentials, orphans, unknown_actions, unreadable, waiting, workers,
+};
 
 use crate::app::App;
 use crate::args::Doctor;
@@ -53,7 +55,11 @@ pub(crate) async fn findings(app: App) -> Vec<surefoot_server::Finding> {
 const STORE: &str = "store";
 
 fn exit(findings: &[Finding]) -> Exit {
-    let broken = || findings.iter().filter(|finding| finding.level == Level::Broken);
+    let broken = || {
+        findings
+            .iter()
+            .filter(|finding| finding.level == Level::Broken)
+    };
     match broken().next() {
         None => Exit::Done,
         _ if broken().any(|finding| finding.subject == STORE) => Exit::Store,
@@ -64,13 +70,17 @@ fn exit(findings: &[Finding]) -> Exit {
 /// A store that cannot be opened is a finding too: the rest is looked at all the same.
 fn away(error: &StoreError) -> Finding {
     let means = "nothing can be submitted and nothing moves while it is so; what it holds is as safe as its disk";
-    Finding::broken(STORE, format!("it cannot be used: {error}"), means).advice("see what is said, and look again")
+    Finding::broken(STORE, format!("it cannot be used: {error}"), means)
+        .advice("see what is said, and look again")
 }
 
 /// This deployment: its store, and this host.
 async fn examine(app: &App) -> (String, Vec<Finding>) {
     let (target, (mut findings, store)) = match &app.settings.store {
-        Place::File(path) => (format!("sqlite:{}", path.display()), sqlite::examine(path).await),
+        Place::File(path) => (
+            format!("sqlite:{}", path.display()),
+            sqlite::examine(path).await,
+        ),
         Place::Database(options) => (options.shown(), postgres::examine(*options.clone()).await),
     };
     findings.extend(host::examine(&app.settings, &app.workspaces()));
@@ -86,9 +96,15 @@ async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
     let notifying = surefoot_server::alerts::handlers(&[], None, None);
     let known = shipped::handlers(&app.settings).merge(notifying).actions();
     let mut findings = seen("workers", workers(store).await);
-    findings.extend(seen("sweep", orphans(store).await.map(|finding| vec![finding])));
+    findings.extend(seen(
+        "sweep",
+        orphans(store).await.map(|finding| vec![finding]),
+    ));
     findings.extend(seen("waiting", waiting(store).await));
-    findings.extend(seen("unreadable", unreadable(store).await.map(|finding| vec![finding])));
+    findings.extend(seen(
+        "unreadable",
+        unreadable(store).await.map(|finding| vec![finding]),
+    ));
     findings.extend(seen("forge", forge::examine(store, &app.settings).await));
     findings.extend(seen("actions", unknown_actions(store, &known).await));
     findings
@@ -96,14 +112,25 @@ async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
 
 async fn of_credentials(store: Option<&dyn Store>, app: &App) -> Vec<Finding> {
     let source = EnvironmentAndFiles::new(app.settings.credentials.clone());
-    let forge = app.settings.forge.credential.iter().map(|name| (name.clone(), "forge.credential".to_owned()));
-    seen("credentials", credentials(store, &source, &forge.collect::<Vec<_>>()).await)
+    let forge = app
+        .settings
+        .forge
+        .credential
+        .iter()
+        .map(|name| (name.clone(), "forge.credential".to_owned()));
+    seen(
+        "credentials",
+        credentials(store, &source, &forge.collect::<Vec<_>>()).await,
+    )
 }
 
 /// A store that does not answer one question may answer the next.
 fn seen(subject: &str, findings: Result<Vec<Finding>, StoreError>) -> Vec<Finding> {
     findings.unwrap_or_else(|error| {
         let means = "workers meet the same, and stand still while it is so";
-        vec![Finding::broken(subject, format!("cannot be looked at: {error}"), means).advice("see what is said")]
+        vec![
+            Finding::broken(subject, format!("cannot be looked at: {error}"), means)
+                .advice("see what is said"),
+        ]
     })
 }

@@ -20,16 +20,29 @@ struct Report<'a> {
 /// Prints what was found.
 pub(super) fn print(app: &App, target: &str, findings: &[Finding]) -> Result<(), Failure> {
     if app.json {
-        let promises_hold = !findings.iter().any(|finding| finding.level == Level::Broken);
-        return summary::json(&Report { target, promises_hold, findings });
+        let promises_hold = !findings
+            .iter()
+            .any(|finding| finding.level == Level::Broken);
+        return summary::json(&Report {
+            target,
+            promises_hold,
+            findings,
+        });
     }
     out::print(&text(target, findings))
 }
 
 pub(super) fn text(target: &str, findings: &[Finding]) -> String {
     let page = page();
-    let width = findings.iter().map(|finding| console::measure_text_width(&finding.subject)).max().unwrap_or(0);
-    let lines = findings.iter().map(|finding| entry(finding, width, page)).collect::<String>();
+    let width = findings
+        .iter()
+        .map(|finding| console::measure_text_width(&finding.subject))
+        .max()
+        .unwrap_or(0);
+    let lines = findings
+        .iter()
+        .map(|finding| entry(finding, width, page))
+        .collect::<String>();
     format!("{}\n\n{lines}\n{}\n", clean(target), verdict(findings))
 }
 
@@ -42,7 +55,10 @@ fn entry(finding: &Finding, width: usize, page: usize) -> String {
     let wrapped = |text: &str| wrap(&clean(text), page.saturating_sub(indent), indent);
     let mut entry = format!("{level}  {subject}  {}\n", wrapped(&finding.found));
     let advice = finding.advice.as_ref().map(|advice| format!("-> {advice}"));
-    for text in [Some(&finding.means), advice.as_ref()].into_iter().flatten() {
+    for text in [Some(&finding.means), advice.as_ref()]
+        .into_iter()
+        .flatten()
+    {
         entry.push_str(&format!("{:indent$}{}\n", "", wrapped(text)));
     }
     entry
@@ -51,7 +67,9 @@ fn entry(finding: &Finding, width: usize, page: usize) -> String {
 /// How wide a line may be.
 fn page() -> usize {
     const WIDEST: usize = 110;
-    console::Term::stdout().size_checked().map_or(WIDEST, |(_, columns)| usize::from(columns).min(WIDEST))
+    console::Term::stdout()
+        .size_checked()
+        .map_or(WIDEST, |(_, columns)| usize::from(columns).min(WIDEST))
 }
 
 /// Breaks a text between words; lines after the first are indented. A word that is too long stays whole: it may be a path.
@@ -82,7 +100,12 @@ fn style(level: Level) -> Style {
 }
 
 fn verdict(findings: &[Finding]) -> String {
-    let number = |level| findings.iter().filter(|finding| finding.level == level).count();
+    let number = |level| {
+        findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
+    };
     let counts = [Level::Broken, Level::Warn, Level::Note, Level::Ok]
         .map(|level| format!("{} {}", number(level), level.as_str()))
         .join(", ");
@@ -100,7 +123,10 @@ mod tests {
     #[test]
     fn long_texts_are_broken_between_words() {
         let text = "nobody sweeps: these runs stand still until somebody does";
-        assert_eq!(wrap(text, 30, 2), "nobody sweeps: these runs\n  stand still until somebody\n  does");
+        assert_eq!(
+            wrap(text, 30, 2),
+            "nobody sweeps: these runs\n  stand still until somebody\n  does"
+        );
         assert_eq!(wrap("a", 0, 4), "a");
     }
 }

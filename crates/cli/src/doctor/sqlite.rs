@@ -21,7 +21,8 @@ pub(super) async fn examine(path: &Path) -> (Vec<Finding>, Option<Arc<dyn Store>
         let found = format!("there is none at {} yet", path.display());
         findings.insert(
             0,
-            Finding::note(STORE, found, "there is nothing to lose yet").advice("`surefoot init NAME` makes it"),
+            Finding::note(STORE, found, "there is nothing to lose yet")
+                .advice("`surefoot init NAME` makes it"),
         );
         return (findings, None);
     }
@@ -39,14 +40,20 @@ pub(super) async fn examine(path: &Path) -> (Vec<Finding>, Option<Arc<dyn Store>
     findings.splice(0..0, commits);
     findings.push(integrity(store.quick_check(LOOK).await));
     findings.extend(log);
-    findings.extend(seen("worker lock", lock(&store).await.map(|finding| vec![finding])));
+    findings.extend(seen(
+        "worker lock",
+        lock(&store).await.map(|finding| vec![finding]),
+    ));
     (findings, Some(store))
 }
 
 /// What is under the file, whether it is there or not.
 fn under(path: &Path) -> Vec<Finding> {
     let folder = path.parent().unwrap_or(path);
-    let mut findings = vec![file_system(path, "the store"), free_space("free disk", path)];
+    let mut findings = vec![
+        file_system(path, "the store"),
+        free_space("free disk", path),
+    ];
     if folder.is_dir() {
         findings.insert(1, fsync(folder));
     }
@@ -55,7 +62,8 @@ fn under(path: &Path) -> Vec<Finding> {
 
 fn commits(facts: &SqliteFacts) -> Finding {
     const SUBJECT: &str = "commits";
-    let word = ["off", "normal", "full", "extra"].get(usize::try_from(facts.synchronous).unwrap_or(9));
+    let word =
+        ["off", "normal", "full", "extra"].get(usize::try_from(facts.synchronous).unwrap_or(9));
     let word = word.map_or_else(|| facts.synchronous.to_string(), |word| (*word).to_owned());
     let found = format!(
         "SQLite {}, journal_mode={}, synchronous={word}, schema {}",
@@ -63,7 +71,11 @@ fn commits(facts: &SqliteFacts) -> Finding {
     );
     let synced = facts.synchronous >= 2 && (facts.fullfsync || !cfg!(target_os = "macos"));
     match facts.journal_mode.as_str() {
-        "wal" if synced => Finding::ok(SUBJECT, found, "a commit is synced to the disk before it is acknowledged"),
+        "wal" if synced => Finding::ok(
+            SUBJECT,
+            found,
+            "a commit is synced to the disk before it is acknowledged",
+        ),
         "delete" | "truncate" | "persist" if synced => {
             let means = "a commit is synced before it is acknowledged, but readers wait for the writer: this file system has \
                          no memory that processes share";
@@ -75,7 +87,8 @@ fn commits(facts: &SqliteFacts) -> Finding {
                 .advice("open the store with synchronous=FULL; on macOS fullfsync too")
         }
         _ => {
-            let means = "a crash in the middle of a commit destroys the file: promises 1 and 9 do not hold";
+            let means =
+                "a crash in the middle of a commit destroys the file: promises 1 and 9 do not hold";
             Finding::broken(SUBJECT, found, means).advice("journal_mode=WAL")
         }
     }
@@ -84,12 +97,13 @@ fn commits(facts: &SqliteFacts) -> Finding {
 fn integrity(found: Result<Integrity, StoreError>) -> Finding {
     const SUBJECT: &str = "integrity";
     let means = "runs may be lost or wrong already; what is written now may be lost too";
-    const ADVICE: &str =
-        "stop the worker, copy the file with its -wal, and restore a backup or `sqlite3 FILE .recover`";
+    const ADVICE: &str = "stop the worker, copy the file with its -wal, and restore a backup or `sqlite3 FILE .recover`";
     match found {
-        Ok(Integrity::Whole) => {
-            Finding::ok(SUBJECT, "quick_check finds the file whole", "what was written can be read")
-        }
+        Ok(Integrity::Whole) => Finding::ok(
+            SUBJECT,
+            "quick_check finds the file whole",
+            "what was written can be read",
+        ),
         Ok(Integrity::Unfinished) => Finding::note(
             SUBJECT,
             "the file is too large to be looked through in 5 s",
@@ -99,7 +113,9 @@ fn integrity(found: Result<Integrity, StoreError>) -> Finding {
         Ok(Integrity::Damaged(lines)) => {
             Finding::broken(SUBJECT, format!("damaged: {}", lines.join("; ")), means).advice(ADVICE)
         }
-        Err(error) => Finding::broken(SUBJECT, format!("cannot be read: {error}"), means).advice(ADVICE),
+        Err(error) => {
+            Finding::broken(SUBJECT, format!("cannot be read: {error}"), means).advice(ADVICE)
+        }
     }
 }
 
@@ -108,14 +124,23 @@ const STARVED: u64 = 8;
 
 fn log(facts: &SqliteFacts) -> Finding {
     const SUBJECT: &str = "write-ahead log";
-    let found =
-        format!("{} beside {} of database ({} free in it)", bytes(facts.log), bytes(facts.size), bytes(facts.free));
+    let found = format!(
+        "{} beside {} of database ({} free in it)",
+        bytes(facts.log),
+        bytes(facts.size),
+        bytes(facts.free)
+    );
     if facts.log > facts.checkpoint * STARVED {
         let means = "nothing is lost, but the next start after a crash reads all of it first, and reads slow down";
-        return Finding::warn(SUBJECT, found, means)
-            .advice("something holds an old read open: end other programs that have the file open");
+        return Finding::warn(SUBJECT, found, means).advice(
+            "something holds an old read open: end other programs that have the file open",
+        );
     }
-    Finding::ok(SUBJECT, found, "what a start after a crash has to read is small")
+    Finding::ok(
+        SUBJECT,
+        found,
+        "what a start after a crash has to read is small",
+    )
 }
 
 /// A process that holds the lock without a lease is frozen, or cannot write: nobody else may take over.
@@ -173,7 +198,9 @@ mod tests {
 
     #[test]
     fn how_commits_are_written_is_judged() {
-        let check = |journal, synchronous, level| assert_eq!(commits(&facts(journal, synchronous)).level, level);
+        let check = |journal, synchronous, level| {
+            assert_eq!(commits(&facts(journal, synchronous)).level, level)
+        };
         check("wal", 2, Level::Ok);
         check("wal", 3, Level::Ok);
         check("delete", 2, Level::Warn);
@@ -185,14 +212,33 @@ mod tests {
 
     #[test]
     fn a_log_that_is_never_moved_is_told() {
-        assert_eq!(log(&SqliteFacts { log: 16 << 20, ..facts("wal", 2) }).level, Level::Ok);
-        assert_eq!(log(&SqliteFacts { log: 200 << 20, ..facts("wal", 2) }).level, Level::Warn);
+        assert_eq!(
+            log(&SqliteFacts {
+                log: 16 << 20,
+                ..facts("wal", 2)
+            })
+            .level,
+            Level::Ok
+        );
+        assert_eq!(
+            log(&SqliteFacts {
+                log: 200 << 20,
+                ..facts("wal", 2)
+            })
+            .level,
+            Level::Warn
+        );
     }
 
     #[test]
     fn damage_is_told() {
-        let damaged = integrity(Ok(Integrity::Damaged(vec!["row 3 missing from index".to_owned()])));
-        assert_eq!((damaged.level, damaged.found.as_str()), (Level::Broken, "damaged: row 3 missing from index"));
+        let damaged = integrity(Ok(Integrity::Damaged(vec![
+            "row 3 missing from index".to_owned(),
+        ])));
+        assert_eq!(
+            (damaged.level, damaged.found.as_str()),
+            (Level::Broken, "damaged: row 3 missing from index")
+        );
         assert_eq!(integrity(Ok(Integrity::Unfinished)).level, Level::Note);
     }
 }

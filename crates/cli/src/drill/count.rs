@@ -85,21 +85,39 @@ impl Late {
 
 /// How many errors were reported late, and what of that is not as promised.
 pub(super) fn late(evidence: &Evidence, late: &Late) -> (usize, Vec<String>) {
-    let reported = evidence.ledger.iter().filter(|line| late.is_told_by(line)).collect::<Vec<_>>();
+    let reported = evidence
+        .ledger
+        .iter()
+        .filter(|line| late.is_told_by(line))
+        .collect::<Vec<_>>();
     let mut wrong = Vec::new();
     if reported.is_empty() {
         wrong.push("no step of the woken worker reported its error: nothing is proven".to_owned());
     }
     for line in &reported {
-        let run = evidence.projects.iter().find(|project| project.name == line.project).and_then(|it| it.run.as_ref());
+        let run = evidence
+            .projects
+            .iter()
+            .find(|project| project.name == line.project)
+            .and_then(|it| it.run.as_ref());
         let is_it = |event: &&Event| {
             let error = event.data["error"].as_str().unwrap_or_default();
             event.step.as_deref() == Some(&line.step) && error.contains(&late.error)
         };
-        let counted = run.into_iter().flat_map(|run| of_kind(run, "step.retrying")).filter(is_it).count();
+        let counted = run
+            .into_iter()
+            .flat_map(|run| of_kind(run, "step.retrying"))
+            .filter(is_it)
+            .count();
         match (late.counts, counted) {
-            (true, 0) => wrong.push(format!("{}: the error of {} is not in the store", line.project, line.step)),
-            (false, 1..) => wrong.push(format!("{}: the error of {} was not refused", line.project, line.step)),
+            (true, 0) => wrong.push(format!(
+                "{}: the error of {} is not in the store",
+                line.project, line.step
+            )),
+            (false, 1..) => wrong.push(format!(
+                "{}: the error of {} was not refused",
+                line.project, line.step
+            )),
             _ => {}
         }
     }
@@ -108,10 +126,22 @@ pub(super) fn late(evidence: &Evidence, late: &Late) -> (usize, Vec<String>) {
 
 /// Counts.
 pub(super) fn count(evidence: &Evidence) -> Counts {
-    let mut counts = Counts { duplicates: evidence.strays.len(), ..Counts::default() };
-    counts.wrong.extend(evidence.strays.iter().map(|stray| format!("{stray} is nobody's repository")));
+    let mut counts = Counts {
+        duplicates: evidence.strays.len(),
+        ..Counts::default()
+    };
+    counts.wrong.extend(
+        evidence
+            .strays
+            .iter()
+            .map(|stray| format!("{stray} is nobody's repository")),
+    );
     for project in &evidence.projects {
-        let lines = evidence.ledger.iter().filter(|line| line.project == project.name).collect::<Vec<_>>();
+        let lines = evidence
+            .ledger
+            .iter()
+            .filter(|line| line.project == project.name)
+            .collect::<Vec<_>>();
         counts.outcome(project);
         counts.reruns(project, &lines, evidence.skew);
         counts.effects(project, &lines);
@@ -125,14 +155,16 @@ pub(super) fn count(evidence: &Evidence) -> Counts {
 impl Counts {
     /// Whether everything is as promised.
     pub(super) fn are_clean(&self) -> bool {
-        self.wrong.is_empty() && (self.stuck, self.rerun, self.duplicates, self.failed) == (0, 0, 0, 0)
+        self.wrong.is_empty()
+            && (self.stuck, self.rerun, self.duplicates, self.failed) == (0, 0, 0, 0)
     }
 
     fn outcome(&mut self, project: &Project) {
         let name = &project.name;
         let Some(run) = &project.run else {
             self.stuck += 1;
-            self.wrong.push(format!("{name} was acknowledged and is not in the store"));
+            self.wrong
+                .push(format!("{name} was acknowledged and is not in the store"));
             return;
         };
         self.interrupted += of_kind(run, "step.interrupted").count();
@@ -141,9 +173,14 @@ impl Counts {
             (RunStatus::Failed, true) if run.error.is_some() => {}
             (RunStatus::Failed, false) => {
                 self.failed += 1;
-                self.wrong.push(format!("{name} failed: {}", run.error.as_deref().unwrap_or("without a reason")));
+                self.wrong.push(format!(
+                    "{name} failed: {}",
+                    run.error.as_deref().unwrap_or("without a reason")
+                ));
             }
-            (status, _) if status.is_ended() => self.wrong.push(format!("{name} is {status}, which it should not be")),
+            (status, _) if status.is_ended() => self
+                .wrong
+                .push(format!("{name} is {status}, which it should not be")),
             (status, _) => {
                 self.stuck += 1;
                 self.wrong.push(format!("{name} is stuck: {status}"));
@@ -153,33 +190,60 @@ impl Counts {
 
     /// A completed project has everything.
     fn missing(&mut self, project: &Project, run: &Told) {
-        let completed = of_kind(run, "step.completed").map(|event| &event.step).collect::<BTreeSet<_>>().len();
-        let records = (kind(project, "project"), kind(project, "repository"), kind(project, "environment"));
-        let has = (completed >= run.steps, project.commits >= Some(1), project.fleet_commits >= 1);
+        let completed = of_kind(run, "step.completed")
+            .map(|event| &event.step)
+            .collect::<BTreeSet<_>>()
+            .len();
+        let records = (
+            kind(project, "project"),
+            kind(project, "repository"),
+            kind(project, "environment"),
+        );
+        let has = (
+            completed >= run.steps,
+            project.commits >= Some(1),
+            project.fleet_commits >= 1,
+        );
         if has != (true, true, true) || records.0 < 1 || records.1 < 1 || records.2 < ENVIRONMENTS {
-            self.wrong.push(format!("{} is completed, and not everything that it promises is there", project.name));
+            self.wrong.push(format!(
+                "{} is completed, and not everything that it promises is there",
+                project.name
+            ));
         }
     }
 
     /// Neither an interruption nor an outage spends an attempt: only what the drill itself made fail does.
     fn attempts(&mut self, project: &Project) {
-        let retries = project.run.iter().flat_map(|run| of_kind(run, "step.retrying"));
+        let retries = project
+            .run
+            .iter()
+            .flat_map(|run| of_kind(run, "step.retrying"));
         for event in retries {
             let error = event.data["error"].as_str().unwrap_or("without a reason");
             if !error.starts_with(OURS) {
                 let step = event.step.as_deref().unwrap_or_default();
-                self.wrong.push(format!("{}: {step} spent an attempt: {error}", project.name));
+                self.wrong.push(format!(
+                    "{}: {step} spent an attempt: {error}",
+                    project.name
+                ));
             }
         }
     }
 
     /// A step that is completed ran.
     fn never_ran(&mut self, project: &Project, lines: &[&Line]) {
-        let completed = project.run.iter().flat_map(|run| of_kind(run, "step.completed"));
+        let completed = project
+            .run
+            .iter()
+            .flat_map(|run| of_kind(run, "step.completed"));
         let ran = |step: Option<&str>| lines.iter().any(|line| Some(line.step.as_str()) == step);
         let never = completed.filter(|event| !ran(event.step.as_deref()));
         self.wrong.extend(never.map(|event| {
-            format!("{}: {} is completed and never ran", project.name, event.step.as_deref().unwrap_or_default())
+            format!(
+                "{}: {} is completed and never ran",
+                project.name,
+                event.step.as_deref().unwrap_or_default()
+            )
         }));
     }
 
@@ -188,27 +252,44 @@ impl Counts {
         let mut completed: BTreeMap<&str, (i64, usize)> = BTreeMap::new();
         for event in of_kind(run, "step.completed") {
             let at = event.at.as_micros() - skew;
-            completed.entry(event.step.as_deref().unwrap_or_default()).or_insert((at, 0)).1 += 1;
+            completed
+                .entry(event.step.as_deref().unwrap_or_default())
+                .or_insert((at, 0))
+                .1 += 1;
         }
         for (step, (at, times)) in completed {
-            let begun = lines.iter().filter(|line| (line.what, line.step.as_str()) == (What::Begin, step));
+            let begun = lines
+                .iter()
+                .filter(|line| (line.what, line.step.as_str()) == (What::Begin, step));
             let after = begun.filter(|line| line.at > at).count();
             let reruns = after.max(times - 1);
             if reruns > 0 {
                 self.rerun += reruns;
-                self.wrong.push(format!("{}: {step} ran {reruns} times after it was completed", project.name));
+                self.wrong.push(format!(
+                    "{}: {step} ran {reruns} times after it was completed",
+                    project.name
+                ));
             }
         }
     }
 
     fn effects(&mut self, project: &Project, lines: &[&Line]) {
         let seen = |prefix: &str| {
-            let things = lines.iter().filter(|line| line.what == What::Effect && line.thing.starts_with(prefix));
-            things.map(|line| &line.thing).collect::<BTreeSet<_>>().len()
+            let things = lines
+                .iter()
+                .filter(|line| line.what == What::Effect && line.thing.starts_with(prefix));
+            things
+                .map(|line| &line.thing)
+                .collect::<BTreeSet<_>>()
+                .len()
         };
         let found = [
             ("repositories", seen("repository "), 1),
-            ("first commits", seen("commit ").max(project.commits.unwrap_or(0)), 1),
+            (
+                "first commits",
+                seen("commit ").max(project.commits.unwrap_or(0)),
+                1,
+            ),
             ("commits in the fleet", project.fleet_commits, 1),
             ("project records", kind(project, "project"), 1),
             ("repository records", kind(project, "repository"), 1),
@@ -217,7 +298,8 @@ impl Counts {
         for (what, found, wanted) in found {
             if found > wanted {
                 self.duplicates += found - wanted;
-                self.wrong.push(format!("{} has {found} {what}", project.name));
+                self.wrong
+                    .push(format!("{} has {found} {what}", project.name));
             }
         }
     }
@@ -226,10 +308,15 @@ impl Counts {
     fn keys(&mut self, project: &Project, lines: &[&Line]) {
         let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for line in lines {
-            keys.entry((&line.run, &line.step)).or_default().insert(&line.key);
+            keys.entry((&line.run, &line.step))
+                .or_default()
+                .insert(&line.key);
         }
         let changed = keys.iter().filter(|(_, keys)| keys.len() > 1);
-        self.wrong.extend(changed.map(|((_, step), _)| format!("{}: {step} had two idempotency keys", project.name)));
+        self.wrong
+            .extend(changed.map(|((_, step), _)| {
+                format!("{}: {step} had two idempotency keys", project.name)
+            }));
     }
 }
 
@@ -238,7 +325,11 @@ fn of_kind<'a>(run: &'a Told, kind: &'a str) -> impl Iterator<Item = &'a Event> 
 }
 
 fn kind(project: &Project, kind: &str) -> usize {
-    project.records.iter().filter(|found| *found == kind).count()
+    project
+        .records
+        .iter()
+        .filter(|found| *found == kind)
+        .count()
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ const PAGE: usize = 1000;
 pub(super) async fn history(store: &dyn Store, run: RunId) -> Result<Vec<Event>, StoreError> {
     let mut events: Vec<Event> = Vec::new();
     loop {
-        let page = store.events(run, events.last().map_or(0, |event| event.seq), PAGE).await?;
+        let page = store
+            .events(run, events.last().map_or(0, |event| event.seq), PAGE)
+            .await?;
         let is_last = page.len() < PAGE;
         events.extend(page);
         if is_last {
@@ -30,17 +32,28 @@ pub(super) async fn history(store: &dyn Store, run: RunId) -> Result<Vec<Event>,
 
 /// Looks at everything: the ledger, the repositories, the store.
 pub(super) async fn gather(scene: &Scene, doomed: &[String]) -> Result<Evidence, Failure> {
-    let ledger = scene.ledger.lines().map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))?;
+    let ledger = scene
+        .ledger
+        .lines()
+        .map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))?;
     let repositories = scene.repositories();
-    let mut evidence = Evidence { ledger, strays: strays(scene)?, skew: scene.skew, ..Evidence::default() };
+    let mut evidence = Evidence {
+        ledger,
+        strays: strays(scene)?,
+        skew: scene.skew,
+        ..Evidence::default()
+    };
     for submitted in &scene.projects {
         let name = &submitted.name;
         evidence.projects.push(Project {
             run: told(scene.store.as_ref(), submitted).await?,
             commits: commits(&repositories.join(format!("{name}.git")), &[]).await?,
-            fleet_commits: commits(&repositories.join("fleet.git"), &["--", &format!("projects/{name}")])
-                .await?
-                .unwrap_or(0),
+            fleet_commits: commits(
+                &repositories.join("fleet.git"),
+                &["--", &format!("projects/{name}")],
+            )
+            .await?
+            .unwrap_or(0),
             records: records(scene.store.as_ref(), submitted.run).await?,
             doomed: doomed.contains(name),
             name: name.clone(),
@@ -52,18 +65,36 @@ pub(super) async fn gather(scene: &Scene, doomed: &[String]) -> Result<Evidence,
 /// The histories by themselves: what moved when.
 pub(super) fn histories(scene: &Scene, evidence: &Evidence) -> BTreeMap<RunId, Vec<Event>> {
     let runs = scene.projects.iter().zip(&evidence.projects);
-    runs.filter_map(|(submitted, project)| Some((submitted.run, project.run.as_ref()?.events.clone()))).collect()
+    runs.filter_map(|(submitted, project)| {
+        Some((submitted.run, project.run.as_ref()?.events.clone()))
+    })
+    .collect()
 }
 
 async fn told(store: &dyn Store, submitted: &Submitted) -> Result<Option<Told>, Failure> {
-    let Some(run) = store.run(submitted.run).await? else { return Ok(None) };
+    let Some(run) = store.run(submitted.run).await? else {
+        return Ok(None);
+    };
     let events = history(store, run.id).await?;
-    Ok(Some(Told { status: run.head.status, error: run.head.error.clone(), steps: run.steps.len(), events }))
+    Ok(Some(Told {
+        status: run.head.status,
+        error: run.head.error.clone(),
+        steps: run.steps.len(),
+        events,
+    }))
 }
 
 async fn records(store: &dyn Store, run: RunId) -> Result<Vec<String>, Failure> {
-    let filter = RecordFilter { run: Some(run), ..RecordFilter::default() };
-    Ok(store.records(filter).await?.into_iter().map(|record| record.kind).collect())
+    let filter = RecordFilter {
+        run: Some(run),
+        ..RecordFilter::default()
+    };
+    Ok(store
+        .records(filter)
+        .await?
+        .into_iter()
+        .map(|record| record.kind)
+        .collect())
 }
 
 /// Commits in a repository, `None` when it is not there.
@@ -71,23 +102,38 @@ async fn commits(repository: &Path, of: &[&str]) -> Result<Option<usize>, Failur
     if !repository.exists() {
         return Ok(None);
     }
-    let unreadable =
-        |error: GitError| Failure::store(format!("cannot count what is in {}: {error}", repository.display()));
+    let unreadable = |error: GitError| {
+        Failure::store(format!(
+            "cannot count what is in {}: {error}",
+            repository.display()
+        ))
+    };
     let args = [&["rev-list", "--all", "--count"], of].concat();
     let text = Git::new(repository).run(&args).await.map_err(unreadable)?;
-    text.trim().parse().map(Some).map_err(|_| Failure::store(format!("git counts `{text}` commits")))
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|_| Failure::store(format!("git counts `{text}` commits")))
 }
 
 /// What lies beside the repositories that were asked for.
 fn strays(scene: &Scene) -> Result<Vec<String>, Failure> {
     let folder = scene.repositories();
-    let wanted = scene.projects.iter().map(|it| format!("{}.git", it.name)).chain(["fleet.git".to_owned()]);
+    let wanted = scene
+        .projects
+        .iter()
+        .map(|it| format!("{}.git", it.name))
+        .chain(["fleet.git".to_owned()]);
     let wanted = wanted.collect::<BTreeSet<_>>();
     let listing = match std::fs::read_dir(&folder) {
         Ok(listing) => listing,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(crate::errors::unusable("list", &folder, &error)),
     };
-    let names = listing.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    Ok(names.filter(|name| name != MARK_FILE && !wanted.contains(name)).collect())
+    let names = listing
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    Ok(names
+        .filter(|name| name != MARK_FILE && !wanted.contains(name))
+        .collect())
 }

@@ -92,13 +92,18 @@ impl Fault {
 
     /// The name that the command line takes.
     pub(super) fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
     }
 
     /// Seconds that it adds to those that the projects take.
     pub(super) fn seconds(self) -> u32 {
         match self {
-            Self::WorkerRestarted | Self::WorkerTerminated | Self::DatabaseRestarted | Self::DatabaseKilled => 2,
+            Self::WorkerRestarted
+            | Self::WorkerTerminated
+            | Self::DatabaseRestarted
+            | Self::DatabaseKilled => 2,
             Self::StepFails => 3,
             Self::WorkerKilled => 6,
             Self::WorkerKilledAnywhere | Self::StepFailsTwice => 8,

@@ -40,7 +40,8 @@ impl Ground {
 
     /// What the workers of a scene are told beside the address: in somebody's database, the scratch schema.
     pub(super) fn config(&self, scene: &str) -> Option<String> {
-        matches!(self, Self::Theirs(_)).then(|| format!("[postgres]\nschema = \"{}\"\n", schema(scene)))
+        matches!(self, Self::Theirs(_))
+            .then(|| format!("[postgres]\nschema = \"{}\"\n", schema(scene)))
     }
 
     /// The address of a new store for the scene in a folder.
@@ -54,10 +55,20 @@ impl Ground {
 
     /// Takes out of somebody's database what scenes that were cut short left in it.
     pub(super) async fn clean(&self, store: &Place, faults: &[Fault]) {
-        let (Self::Theirs(_), Place::Database(options)) = (self, store) else { return };
+        let (Self::Theirs(_), Place::Database(options)) = (self, store) else {
+            return;
+        };
         for fault in faults {
-            if let Err(error) = options.clone().schema(&schema(&fault.name())).drop_schema().await {
-                out::say(&format!("the schema {} may be left in the database: {error}", schema(&fault.name())));
+            if let Err(error) = options
+                .clone()
+                .schema(&schema(&fault.name()))
+                .drop_schema()
+                .await
+            {
+                out::say(&format!(
+                    "the schema {} may be left in the database: {error}",
+                    schema(&fault.name())
+                ));
             }
         }
     }
@@ -78,10 +89,15 @@ impl Ground {
 
 /// Of this drill and no other: two may go on in one database.
 fn schema(scene: &str) -> String {
-    format!("surefoot_drill_{}_{}", std::process::id(), scene.replace('-', "_"))
+    format!(
+        "surefoot_drill_{}_{}",
+        std::process::id(),
+        scene.replace('-', "_")
+    )
 }
 
 /// Does with a server what takes its time. The program's other thread goes on meanwhile.
 pub(super) fn blocking<T>(work: impl FnOnce() -> Result<T, ScratchError>) -> Result<T, Failure> {
-    tokio::task::block_in_place(work).map_err(|error| Failure::store(format!("the scratch PostgreSQL: {error}")))
+    tokio::task::block_in_place(work)
+        .map_err(|error| Failure::store(format!("the scratch PostgreSQL: {error}")))
 }

@@ -52,7 +52,11 @@ impl Ledger {
     pub(super) fn append(&self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_string(line)?;
         text.push('\n');
-        OpenOptions::new().append(true).create(true).open(&self.0)?.write_all(text.as_bytes())
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.0)?
+            .write_all(text.as_bytes())
     }
 
     /// Every line so far. A line that cannot be read makes the whole ledger worthless, and is an error.
@@ -75,7 +79,9 @@ impl Ledger {
 }
 
 fn parsed(text: &str) -> io::Result<Vec<Line>> {
-    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(io::Error::from))
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,8 +105,22 @@ mod tests {
             thing: String::new(),
         };
         ledger.append(&line).unwrap();
-        ledger.append(&Line { what: What::End, ..line.clone() }).unwrap();
-        assert_eq!(ledger.lines().unwrap(), [line.clone(), Line { what: What::End, ..line.clone() }]);
+        ledger
+            .append(&Line {
+                what: What::End,
+                ..line.clone()
+            })
+            .unwrap();
+        assert_eq!(
+            ledger.lines().unwrap(),
+            [
+                line.clone(),
+                Line {
+                    what: What::End,
+                    ..line.clone()
+                }
+            ]
+        );
         // As whoever reads may see it while another one writes.
         let path = folder.path().join(NAME);
         let text = std::fs::read_to_string(&path).unwrap();

@@ -46,7 +46,11 @@ const QUIET: Duration = Duration::from_secs(20);
 pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     shipped::expect_tools(&shipped::workflow())?;
     let mut signals = Signals::install()?;
-    let faults = if args.faults.is_empty() { Fault::value_variants() } else { &args.faults };
+    let faults = if args.faults.is_empty() {
+        Fault::value_variants()
+    } else {
+        &args.faults
+    };
     let ground = Arc::new(Ground::of(args, &app.settings)?);
     let report = tokio::select! {
         report = rows(args, faults, &ground) => report?,
@@ -61,7 +65,11 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     } else {
         out::print(&report.text())?;
     }
-    Ok(if report.clean { Exit::Done } else { Exit::RunFailed })
+    Ok(if report.clean {
+        Exit::Done
+    } else {
+        Exit::RunFailed
+    })
 }
 
 async fn rows(args: &Drill, faults: &[Fault], ground: &Arc<Ground>) -> Result<Report, Failure> {
@@ -70,9 +78,17 @@ async fn rows(args: &Drill, faults: &[Fault], ground: &Arc<Ground>) -> Result<Re
     let began = Instant::now();
     let mut rows = Vec::new();
     for (index, fault) in faults.iter().enumerate() {
-        let row = row(args, *fault, &place, ground).await.unwrap_or_else(|failure| Row::broken(*fault, &failure));
+        let row = row(args, *fault, &place, ground)
+            .await
+            .unwrap_or_else(|failure| Row::broken(*fault, &failure));
         if args.small_disk.is_none() {
-            out::say(&format!("[{}/{}] {}: {}", index + 1, faults.len(), fault.title(), row.summary()));
+            out::say(&format!(
+                "[{}/{}] {}: {}",
+                index + 1,
+                faults.len(),
+                fault.title(),
+                row.summary()
+            ));
         }
         rows.push(row);
     }
@@ -92,9 +108,16 @@ fn announce(args: &Drill, faults: &[Fault], place: &Place, ground: &Ground) {
     }
     // Three at a time, seven steps of which each takes a third of a second and its own work.
     let each = args.projects * 7 * 45 / 100 / 3 + 2;
-    let seconds = faults.iter().map(|fault| each + fault.seconds()).sum::<u32>();
+    let seconds = faults
+        .iter()
+        .map(|fault| each + fault.seconds())
+        .sum::<u32>();
     let (count, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
-    let kept = if args.keep.is_some() { format!(", kept in {}", place.root().display()) } else { String::new() };
+    let kept = if args.keep.is_some() {
+        format!(", kept in {}", place.root().display())
+    } else {
+        String::new()
+    };
     out::say(&format!(
         "drill: {count} fault{s}, {} projects of seven steps each, 3 at a time, on {}{kept}; up to {} minutes",
         args.projects,
@@ -104,7 +127,12 @@ fn announce(args: &Drill, faults: &[Fault], place: &Place, ground: &Ground) {
 }
 
 /// Brings one fault about, waits for the end, and counts.
-async fn row(args: &Drill, fault: Fault, place: &Place, ground: &Arc<Ground>) -> Result<Row, Failure> {
+async fn row(
+    args: &Drill,
+    fault: Fault,
+    place: &Place,
+    ground: &Arc<Ground>,
+) -> Result<Row, Failure> {
     let folder = &place.of(args, fault)?;
     if fault == Fault::DiskFull && args.small_disk.is_none() {
         return inject::small_disk(args.projects, folder, ground).await;
@@ -126,12 +154,20 @@ async fn play(scene: &mut Scene, args: &Drill, fault: Fault) -> Result<Row, Fail
     let evidence = evidence::gather(scene, &injected.doomed).await?;
     if let Some(late) = &injected.late {
         let (reported, wrong) = count::late(&evidence, late);
-        injected.notes.push(format!("{reported} steps reported an error when it woke"));
+        injected
+            .notes
+            .push(format!("{reported} steps reported an error when it woke"));
         injected.wrong.extend(wrong);
     }
     let moved = moves::longest(&injected.breaks, &evidence::histories(scene, &evidence));
     let limit = injected.limit.unwrap_or(scene.limit());
-    Ok(Row::of(fault, count::count(&evidence), injected, moved, limit))
+    Ok(Row::of(
+        fault,
+        count::count(&evidence),
+        injected,
+        moved,
+        limit,
+    ))
 }
 
 /// Where the scenes are: folders of a temporary folder, or of one that is kept.
@@ -149,7 +185,8 @@ impl Place {
                 .map_err(|error| unusable("make a folder in", &std::env::temp_dir(), &error));
         };
         std::fs::create_dir_all(keep).map_err(|error| unusable("make the folder", keep, &error))?;
-        let keep = std::path::absolute(keep).map_err(|error| unusable("use the folder", keep, &error))?;
+        let keep =
+            std::path::absolute(keep).map_err(|error| unusable("use the folder", keep, &error))?;
         Ok(Self::Kept(keep))
     }
 
@@ -167,8 +204,10 @@ impl Place {
         }
         let folder = self.root().join(fault.name());
         std::fs::create_dir(&folder).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Failure::usage(format!("{} is there already", folder.display()))
-                .hint("an earlier drill was kept there: name another folder"),
+            std::io::ErrorKind::AlreadyExists => {
+                Failure::usage(format!("{} is there already", folder.display()))
+                    .hint("an earlier drill was kept there: name another folder")
+            }
             _ => unusable("make the folder", &folder, &error),
         })?;
         Ok(folder)

@@ -15,12 +15,24 @@ pub(super) struct Break {
 }
 
 /// What a worker writes only while it is at work on a run. To be claimed is not yet to move.
-const MOVES: [&str; 7] =
-    ["step.started", "step.progress", "step.log", "step.completed", "step.retrying", "run.completed", "run.failed"];
+const MOVES: [&str; 7] = [
+    "step.started",
+    "step.progress",
+    "step.log",
+    "step.completed",
+    "step.retrying",
+    "run.completed",
+    "run.failed",
+];
 
 /// The longest time that a run took; `None` when one never moved again, or none was under way.
-pub(super) fn longest(breaks: &[Break], histories: &BTreeMap<RunId, Vec<Event>>) -> Option<Duration> {
-    let all = breaks.iter().flat_map(|one| one.running.iter().map(|run| (one.back, *run)));
+pub(super) fn longest(
+    breaks: &[Break],
+    histories: &BTreeMap<RunId, Vec<Event>>,
+) -> Option<Duration> {
+    let all = breaks
+        .iter()
+        .flat_map(|one| one.running.iter().map(|run| (one.back, *run)));
     let each = all.map(|(back, run)| waited(back, run, breaks, histories.get(&run)?));
     each.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
@@ -30,11 +42,20 @@ const ENDS: [&str; 2] = ["run.completed", "run.failed"];
 
 /// A run that ended before it could be stopped has not waited. A run that is stopped again before it has moved is counted from the last time that it could.
 fn waited(back: Timestamp, run: RunId, breaks: &[Break], history: &[Event]) -> Option<Duration> {
-    if history.iter().any(|event| event.at < back && ENDS.contains(&event.kind.as_str())) {
+    if history
+        .iter()
+        .any(|event| event.at < back && ENDS.contains(&event.kind.as_str()))
+    {
         return Some(Duration::ZERO);
     }
-    let moved = history.iter().find(|event| event.at >= back && MOVES.contains(&event.kind.as_str()))?.at;
-    let its_own = breaks.iter().filter(|one| one.running.contains(&run)).map(|one| one.back);
+    let moved = history
+        .iter()
+        .find(|event| event.at >= back && MOVES.contains(&event.kind.as_str()))?
+        .at;
+    let its_own = breaks
+        .iter()
+        .filter(|one| one.running.contains(&run))
+        .map(|one| one.back);
     Some(moved.since(its_own.filter(|at| *at <= moved).max()?))
 }
 
@@ -44,27 +65,60 @@ mod tests {
 
     fn event(at: i64, kind: &str) -> Event {
         let at = Timestamp::from_micros(at);
-        Event { seq: 1, at, kind: kind.to_owned(), step: None, data: serde_json::Value::Null }
+        Event {
+            seq: 1,
+            at,
+            kind: kind.to_owned(),
+            step: None,
+            data: serde_json::Value::Null,
+        }
     }
 
     fn broken(at: i64, running: &[RunId]) -> Break {
-        Break { back: Timestamp::from_micros(at), running: running.to_vec() }
+        Break {
+            back: Timestamp::from_micros(at),
+            running: running.to_vec(),
+        }
     }
 
     #[test]
     fn the_slowest_run_counts_and_a_claim_is_no_move() {
         let (one, two) = (RunId::new(), RunId::new());
         let histories = BTreeMap::from([
-            (one, vec![event(90, "step.progress"), event(110, "step.interrupted"), event(130, "step.started")]),
-            (two, vec![event(120, "run.started"), event(170, "run.completed")]),
+            (
+                one,
+                vec![
+                    event(90, "step.progress"),
+                    event(110, "step.interrupted"),
+                    event(130, "step.started"),
+                ],
+            ),
+            (
+                two,
+                vec![event(120, "run.started"), event(170, "run.completed")],
+            ),
         ]);
-        assert_eq!(longest(&[broken(100, &[one])], &histories), Some(Duration::from_micros(30)));
-        assert_eq!(longest(&[broken(100, &[one, two])], &histories), Some(Duration::from_micros(70)));
-        assert_eq!(longest(&[broken(180, &[one, two])], &histories), None, "it never moved again");
+        assert_eq!(
+            longest(&[broken(100, &[one])], &histories),
+            Some(Duration::from_micros(30))
+        );
+        assert_eq!(
+            longest(&[broken(100, &[one, two])], &histories),
+            Some(Duration::from_micros(70))
+        );
+        assert_eq!(
+            longest(&[broken(180, &[one, two])], &histories),
+            None,
+            "it never moved again"
+        );
         assert_eq!(longest(&[broken(100, &[RunId::new()])], &histories), None);
         assert_eq!(longest(&[], &histories), None);
         let ended = BTreeMap::from([(one, vec![event(90, "run.completed")])]);
-        assert_eq!(longest(&[broken(100, &[one])], &ended), Some(Duration::ZERO), "a worker that stops may end a run");
+        assert_eq!(
+            longest(&[broken(100, &[one])], &ended),
+            Some(Duration::ZERO),
+            "a worker that stops may end a run"
+        );
     }
 
     #[test]
@@ -72,9 +126,15 @@ mod tests {
         let run = RunId::new();
         let histories = BTreeMap::from([(run, vec![event(160, "step.started")])]);
         let breaks = [broken(100, &[run]), broken(150, &[run]), broken(200, &[])];
-        assert_eq!(longest(&breaks, &histories), Some(Duration::from_micros(10)));
+        assert_eq!(
+            longest(&breaks, &histories),
+            Some(Duration::from_micros(10))
+        );
         // What stopped another run is no excuse.
         let breaks = [broken(100, &[run]), broken(150, &[])];
-        assert_eq!(longest(&breaks, &histories), Some(Duration::from_micros(60)));
+        assert_eq!(
+            longest(&breaks, &histories),
+            Some(Duration::from_micros(60))
+        );
     }
 }

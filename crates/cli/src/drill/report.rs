@@ -53,12 +53,20 @@ pub(super) struct Report {
 impl Row {
     /// A row of a fault that cannot be had here.
     pub(super) fn skipped(fault: Fault, why: &str) -> Self {
-        Self { result: Verdict::Skipped, notes: vec![why.to_owned()], ..Self::empty(fault) }
+        Self {
+            result: Verdict::Skipped,
+            notes: vec![why.to_owned()],
+            ..Self::empty(fault)
+        }
     }
 
     /// A row of a fault that could not be brought about: nothing is proven.
     pub(super) fn broken(fault: Fault, failure: &Failure) -> Self {
-        Self { result: Verdict::Unclean, wrong: vec![failure.to_string().replace('\n', "; ")], ..Self::empty(fault) }
+        Self {
+            result: Verdict::Unclean,
+            wrong: vec![failure.to_string().replace('\n', "; ")],
+            ..Self::empty(fault)
+        }
     }
 
     /// A row of what was counted.
@@ -69,7 +77,12 @@ impl Row {
         moved: Option<Duration>,
         limit: Duration,
     ) -> Self {
-        let Injected { breaks, notes, mut wrong, .. } = injected;
+        let Injected {
+            breaks,
+            notes,
+            mut wrong,
+            ..
+        } = injected;
         let seconds = |time: Duration| (time.as_secs_f64() * 1000.0).round() / 1000.0;
         if breaks.iter().any(|one| !one.running.is_empty()) {
             wrong.extend(too_slow(moved, limit));
@@ -78,11 +91,18 @@ impl Row {
         }
         wrong.extend(counts.wrong.iter().cloned());
         if fault.is_outage() && counts.interrupted > 0 {
-            wrong.push(format!("{} steps were interrupted although their workers lived", counts.interrupted));
+            wrong.push(format!(
+                "{} steps were interrupted although their workers lived",
+                counts.interrupted
+            ));
         }
         let clean = wrong.is_empty() && counts.are_clean();
         Self {
-            result: if clean { Verdict::Clean } else { Verdict::Unclean },
+            result: if clean {
+                Verdict::Clean
+            } else {
+                Verdict::Unclean
+            },
             stuck: counts.stuck,
             completed_steps_run_again: counts.rerun,
             duplicate_effects: counts.duplicates,
@@ -123,7 +143,11 @@ impl Row {
     /// What the progress line says of it.
     pub(super) fn summary(&self) -> String {
         let [stuck, again, duplicates, moving] = self.figures();
-        let moving = if moving == "-" { String::new() } else { format!(", moving again after {moving}") };
+        let moving = if moving == "-" {
+            String::new()
+        } else {
+            format!(", moving again after {moving}")
+        };
         match self.result {
             Verdict::Skipped => format!("skipped: {}", self.notes.join("; ")),
             _ => format!(
@@ -139,7 +163,12 @@ impl Row {
             (None, Some(_)) => "never".to_owned(),
             (None, None) => "-".to_owned(),
         };
-        let figures = [self.stuck, self.completed_steps_run_again, self.duplicate_effects].map(|it| it.to_string());
+        let figures = [
+            self.stuck,
+            self.completed_steps_run_again,
+            self.duplicate_effects,
+        ]
+        .map(|it| it.to_string());
         let [stuck, again, duplicates] = figures;
         [stuck, again, duplicates, moving]
     }
@@ -153,7 +182,11 @@ impl Row {
     }
 
     fn cells(&self) -> Vec<String> {
-        let figures = if self.result == Verdict::Skipped { ["-"; 4].map(str::to_owned) } else { self.figures() };
+        let figures = if self.result == Verdict::Skipped {
+            ["-"; 4].map(str::to_owned)
+        } else {
+            self.figures()
+        };
         let mut cells = vec![self.title.clone()];
         cells.extend(figures);
         cells.push(self.word().to_owned());
@@ -182,25 +215,53 @@ fn too_slow(moved: Option<Duration>, limit: Duration) -> Option<String> {
 impl Report {
     /// The table, what is to be said beside it, and the verdict.
     pub(super) fn text(&self) -> String {
-        let head = ["FAULT", "STUCK", "COMPLETED STEPS RUN AGAIN", "DUPLICATE EFFECTS", "MOVING AGAIN", "RESULT"];
-        let mut text = table(&head, &self.faults.iter().map(Row::cells).collect::<Vec<_>>());
+        let head = [
+            "FAULT",
+            "STUCK",
+            "COMPLETED STEPS RUN AGAIN",
+            "DUPLICATE EFFECTS",
+            "MOVING AGAIN",
+            "RESULT",
+        ];
+        let mut text = table(
+            &head,
+            &self.faults.iter().map(Row::cells).collect::<Vec<_>>(),
+        );
         text.push('\n');
         for row in &self.faults {
-            let lines = row.notes.iter().map(|note| format!("{}: {note}\n", row.fault));
-            text.extend(lines.chain(row.wrong.iter().map(|wrong| format!("{}: NOT CLEAN: {wrong}\n", row.fault))));
+            let lines = row
+                .notes
+                .iter()
+                .map(|note| format!("{}: {note}\n", row.fault));
+            text.extend(
+                lines.chain(
+                    row.wrong
+                        .iter()
+                        .map(|wrong| format!("{}: NOT CLEAN: {wrong}\n", row.fault)),
+                ),
+            );
         }
         text.push_str(&self.verdict());
         text
     }
 
     fn verdict(&self) -> String {
-        let of = |verdict| self.faults.iter().filter(|row| row.result == verdict).count();
+        let of = |verdict| {
+            self.faults
+                .iter()
+                .filter(|row| row.result == verdict)
+                .count()
+        };
         let skipped = match of(Verdict::Skipped) {
             0 => String::new(),
             skipped => format!(", {skipped} skipped"),
         };
         let (clean, all) = (of(Verdict::Clean), self.faults.len());
-        let nothing = if of(Verdict::Skipped) == all { "nothing is proven: every fault was skipped\n" } else { "" };
+        let nothing = if of(Verdict::Skipped) == all {
+            "nothing is proven: every fault was skipped\n"
+        } else {
+            ""
+        };
         format!(
             "{nothing}{clean} of {all} faults clean{skipped}; {} projects of {} steps each, 3 at a time, on {}, in {:.0} s\n",
             self.projects, self.steps, self.store, self.seconds
@@ -218,17 +279,37 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(1);
 
     fn broken(running: usize) -> Vec<Break> {
-        vec![Break { back: Timestamp::from_micros(0), running: (0..running).map(|_| RunId::new()).collect() }]
+        vec![Break {
+            back: Timestamp::from_micros(0),
+            running: (0..running).map(|_| RunId::new()).collect(),
+        }]
     }
 
     fn row(breaks: Vec<Break>, counts: Counts, moved: Option<u64>) -> Row {
-        let injected = Injected { breaks, ..Injected::default() };
-        Row::of(Fault::WorkerKilled, counts, injected, moved.map(Duration::from_millis), LIMIT)
+        let injected = Injected {
+            breaks,
+            ..Injected::default()
+        };
+        Row::of(
+            Fault::WorkerKilled,
+            counts,
+            injected,
+            moved.map(Duration::from_millis),
+            LIMIT,
+        )
     }
 
     fn check(row: &Row, wrong: Option<&str>) {
-        let expect = if wrong.is_some() { Verdict::Unclean } else { Verdict::Clean };
-        assert_eq!((row.result, row.wrong.first().map(String::as_str)), (expect, wrong), "{row:?}");
+        let expect = if wrong.is_some() {
+            Verdict::Unclean
+        } else {
+            Verdict::Clean
+        };
+        assert_eq!(
+            (row.result, row.wrong.first().map(String::as_str)),
+            (expect, wrong),
+            "{row:?}"
+        );
     }
 
     #[test]
@@ -237,13 +318,23 @@ mod tests {
         check(&row(broken(3), fine(), Some(1000)), None);
         let slow = "it took 1.25 s until every project moved again, and 1 s is the limit";
         check(&row(broken(3), fine(), Some(1250)), Some(slow));
-        check(&row(broken(3), fine(), None), Some("a project that was running never moved again"));
+        check(
+            &row(broken(3), fine(), None),
+            Some("a project that was running never moved again"),
+        );
         let late = "no project was running when the fault came: nothing is proven";
         check(&row(broken(0), fine(), None), Some(late));
         check(&row(Vec::new(), fine(), None), None);
-        let stuck = Counts { stuck: 1, wrong: vec!["shop is stuck".to_owned()], ..Counts::default() };
+        let stuck = Counts {
+            stuck: 1,
+            wrong: vec!["shop is stuck".to_owned()],
+            ..Counts::default()
+        };
         check(&row(broken(3), stuck, Some(10)), Some("shop is stuck"));
-        let unsaid = Counts { duplicates: 1, ..Counts::default() };
+        let unsaid = Counts {
+            duplicates: 1,
+            ..Counts::default()
+        };
         assert_eq!(row(broken(3), unsaid, Some(10)).result, Verdict::Unclean);
     }
 
@@ -260,10 +351,27 @@ mod tests {
 
     #[test]
     fn the_table_says_what_was_skipped_and_what_was_wrong() {
-        let slow = row(broken(3), Counts { stuck: 1, ..Counts::default() }, None);
-        let rows = vec![row(broken(3), Counts::default(), Some(20)), slow, Row::skipped(Fault::DiskFull, "no disk")];
-        let report =
-            Report { store: "SQLite".to_owned(), projects: 20, steps: 7, seconds: 60.0, clean: false, faults: rows };
+        let slow = row(
+            broken(3),
+            Counts {
+                stuck: 1,
+                ..Counts::default()
+            },
+            None,
+        );
+        let rows = vec![
+            row(broken(3), Counts::default(), Some(20)),
+            slow,
+            Row::skipped(Fault::DiskFull, "no disk"),
+        ];
+        let report = Report {
+            store: "SQLite".to_owned(),
+            projects: 20,
+            steps: 7,
+            seconds: 60.0,
+            clean: false,
+            faults: rows,
+        };
         insta::assert_snapshot!(report.text(), @r"
         FAULT               STUCK  COMPLETED STEPS RUN AGAIN  DUPLICATE EFFECTS  MOVING AGAIN  RESULT
         worker killed (-9)  0      0                          0                  0.02 s        clean

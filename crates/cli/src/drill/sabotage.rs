@@ -54,7 +54,14 @@ impl Act {
 impl Sabotage {
     /// Everywhere in the step.
     pub(super) fn of(step: &str, act: Act) -> Self {
-        Self { step: Some(step.to_owned()), projects: Vec::new(), pid: None, attempts: u32::MAX, once: None, act }
+        Self {
+            step: Some(step.to_owned()),
+            projects: Vec::new(),
+            pid: None,
+            attempts: u32::MAX,
+            once: None,
+            act,
+        }
     }
 
     pub(super) fn hits(&self, step: &str, project: &str, attempt: u32, pid: u32) -> bool {
@@ -101,8 +108,14 @@ pub(super) async fn hold(folder: &Path, name: &str) -> io::Result<()> {
 
 /// How many attempts wait, or have waited.
 pub(super) fn held(folder: &Path) -> usize {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter(|name| name.to_string_lossy().starts_with(HELD)).count()
+    let names = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with(HELD))
+        .count()
 }
 
 /// Lets them go on.
@@ -112,6 +125,8 @@ pub(super) fn release(folder: &Path) -> io::Result<()> {
 
 /// Whether it may go wrong now: what goes wrong once is noted in the folder.
 pub(super) fn claim(folder: &Path, sabotage: &Sabotage) -> bool {
-    let Some(name) = &sabotage.once else { return true };
+    let Some(name) = &sabotage.once else {
+        return true;
+    };
     File::create_new(folder.join(format!("done.{name}"))).is_ok()
 }

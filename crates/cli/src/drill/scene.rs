@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use surefoot::store::RunFilter;
-use surefoot::{Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp, WorkerId};
+use surefoot::{
+    Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp, WorkerId,
+};
 use surefoot_initializer::process::Group;
 use tokio::process::Command;
 use tokio::runtime::Handle;
@@ -81,13 +83,18 @@ pub(super) struct Injected {
 
 impl Scene {
     /// An empty scene in a folder, on a store of its own; SQLite's file is in `disk`.
-    pub(super) async fn new(folder: &Path, ground: &Arc<Ground>, disk: &Path) -> Result<Self, Failure> {
-        std::fs::create_dir_all(folder).map_err(|error| unusable("make the folder", folder, &error))?;
+    pub(super) async fn new(
+        folder: &Path,
+        ground: &Arc<Ground>,
+        disk: &Path,
+    ) -> Result<Self, Failure> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| unusable("make the folder", folder, &error))?;
         let address = ground.address(disk)?;
         if let Some(config) = ground.config(&name_of(folder)) {
             let data = folder.join("data");
-            let written =
-                std::fs::create_dir_all(&data).and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
+            let written = std::fs::create_dir_all(&data)
+                .and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
             written.map_err(|error| unusable("write into", &data, &error))?;
         }
         let global = Global {
@@ -98,11 +105,17 @@ impl Scene {
             verbose: 0,
         };
         let settings = Settings::load(&global)?;
-        let store = App { settings: settings.clone(), json: false, steps: Handle::current(), diagnostics: false }
-            .store()
-            .await?;
+        let store = App {
+            settings: settings.clone(),
+            json: false,
+            steps: Handle::current(),
+            diagnostics: false,
+        }
+        .store()
+        .await?;
         queues::configure(store.as_ref(), &settings).await?;
-        let group = Group::start().map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
+        let group = Group::start()
+            .map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
         Ok(Self {
             folder: folder.to_owned(),
             ground: ground.clone(),
@@ -132,7 +145,9 @@ impl Scene {
         let client = Client::new(self.store.clone());
         for number in 1..=projects {
             let name = format!("project-{number:03}");
-            let submit = Submit::new(shipped::workflow()).parameters(json!({ "name": name })).key(&name);
+            let submit = Submit::new(shipped::workflow())
+                .parameters(json!({ "name": name }))
+                .key(&name);
             let run = client.submit(submit).await?.run.id;
             self.projects.push(Submitted { name, run });
         }
@@ -175,9 +190,14 @@ impl Scene {
         let mut command = self.command(&["worker"])?;
         if host > 0 {
             let data = self.folder.join(format!("host-{host}"));
-            let config = format!("{config}{}", self.ground.config(&name_of(&self.folder)).unwrap_or_default());
-            let written =
-                std::fs::create_dir_all(&data).and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
+            let config = format!(
+                "{config}{}",
+                self.ground
+                    .config(&name_of(&self.folder))
+                    .unwrap_or_default()
+            );
+            let written = std::fs::create_dir_all(&data)
+                .and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
             written.map_err(|error| unusable("write into", &data, &error))?;
             command.env("SUREFOOT_DATA_DIR", data);
         }
@@ -187,11 +207,16 @@ impl Scene {
     /// What `surefoot submit` of one more project comes to, and how long it took.
     pub(super) async fn submit_late(&self, name: &str) -> Result<(Output, Duration), Failure> {
         let parameter = format!("name={name}");
-        let mut command = self.command(&["submit", shipped::WORKFLOW, "-p", &parameter, "--key", name])?;
+        let mut command =
+            self.command(&["submit", shipped::WORKFLOW, "-p", &parameter, "--key", name])?;
         let began = Instant::now();
         let output = tokio::time::timeout(SOON, command.output()).await;
-        let output = output.map_err(|_| Failure::store(format!("`surefoot submit` hung for {SOON:?}")))?;
-        Ok((output.map_err(|error| Failure::usage(format!("cannot submit: {error}")))?, began.elapsed()))
+        let output =
+            output.map_err(|_| Failure::store(format!("`surefoot submit` hung for {SOON:?}")))?;
+        Ok((
+            output.map_err(|error| Failure::usage(format!("cannot submit: {error}")))?,
+            began.elapsed(),
+        ))
     }
 
     /// Whether one worker at a time lives on the store.
@@ -201,16 +226,26 @@ impl Scene {
 
     /// How soon every project must move again.
     pub(super) fn limit(&self) -> Duration {
-        if self.is_embedded() { ON_THE_SAME_HOST } else { Duration::from_secs(6) }
+        if self.is_embedded() {
+            ON_THE_SAME_HOST
+        } else {
+            Duration::from_secs(6)
+        }
     }
 
     /// As many workers as there are while nothing is wrong, at work for some seconds.
     pub(super) async fn crew(&mut self) -> Result<Vec<Worker>, Failure> {
         let count = if self.is_embedded() { 1 } else { 2 };
-        let crew = (0..count).map(|_| self.worker()).collect::<Result<Vec<_>, _>>()?;
+        let crew = (0..count)
+            .map(|_| self.worker())
+            .collect::<Result<Vec<_>, _>>()?;
         let enough = self.projects.len().max(8);
         self.until("the projects to be under way", SOON, async || {
-            let begun = self.lines()?.iter().filter(|line| line.what == What::Begin).count();
+            let begun = self
+                .lines()?
+                .iter()
+                .filter(|line| line.what == What::Begin)
+                .count();
             Ok((begun >= enough && !self.running().await.is_empty()).then_some(()))
         })
         .await?;
@@ -223,7 +258,11 @@ impl Scene {
         for (index, worker) in crew.iter().enumerate() {
             most = most.max((self.held(worker.id()).await.len(), index));
         }
-        if crew.is_empty() { Err(Failure::usage("no worker is left")) } else { Ok(crew.remove(most.1)) }
+        if crew.is_empty() {
+            Err(Failure::usage("no worker is left"))
+        } else {
+            Ok(crew.remove(most.1))
+        }
     }
 
     /// The runs that a worker process holds, or held when it went; on an embedded store, every one that is held.
@@ -233,7 +272,9 @@ impl Scene {
             return runs.iter().map(|run| run.id).collect();
         }
         let its = self.named(pid).await;
-        let held = runs.iter().filter(|run| run.head.worker.is_some_and(|worker| its.contains(&worker)));
+        let held = runs
+            .iter()
+            .filter(|run| run.head.worker.is_some_and(|worker| its.contains(&worker)));
         held.map(|run| run.id).collect()
     }
 
@@ -244,8 +285,15 @@ impl Scene {
 
     /// The workers that have a process's name.
     async fn named(&self, pid: u32) -> Vec<WorkerId> {
-        let (workers, name) = (self.store.workers().await.unwrap_or_default(), format!(" {pid}"));
-        workers.iter().filter(|info| info.name.ends_with(&name)).map(|info| info.id).collect()
+        let (workers, name) = (
+            self.store.workers().await.unwrap_or_default(),
+            format!(" {pid}"),
+        );
+        workers
+            .iter()
+            .filter(|info| info.name.ends_with(&name))
+            .map(|info| info.id)
+            .collect()
     }
 
     /// After a worker has gone: another in its place, and the break that this was.
@@ -262,16 +310,20 @@ impl Scene {
 
     /// From now on these things go wrong, and no others.
     pub(super) fn sabotage(&self, plan: &[Sabotage]) -> Result<(), Failure> {
-        sabotage::plan(&self.folder, plan).map_err(|error| unusable("write into", &self.folder, &error))
+        sabotage::plan(&self.folder, plan)
+            .map_err(|error| unusable("write into", &self.folder, &error))
     }
 
     /// Lets attempts go on that were to wait.
     pub(super) fn release(&self) -> Result<(), Failure> {
-        sabotage::release(&self.folder).map_err(|error| unusable("write into", &self.folder, &error))
+        sabotage::release(&self.folder)
+            .map_err(|error| unusable("write into", &self.folder, &error))
     }
 
     pub(super) fn lines(&self) -> Result<Vec<Line>, Failure> {
-        self.ledger.whole_lines().map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))
+        self.ledger
+            .whole_lines()
+            .map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))
     }
 
     /// Waits until `look` finds it.
@@ -287,7 +339,9 @@ impl Scene {
                 return Ok(found);
             }
             if began.elapsed() > patience {
-                return Err(Failure::store(format!("waited {patience:?} in vain for {what}")));
+                return Err(Failure::store(format!(
+                    "waited {patience:?} in vain for {what}"
+                )));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -300,7 +354,10 @@ impl Scene {
         seen: usize,
         is_it: impl Fn(&Line) -> bool,
     ) -> Result<Line, Failure> {
-        self.until(what, SOON, async || Ok(self.lines()?.into_iter().skip(seen).find(&is_it))).await
+        self.until(what, SOON, async || {
+            Ok(self.lines()?.into_iter().skip(seen).find(&is_it))
+        })
+        .await
     }
 
     /// Waits until every run that a break stopped has moved again.
@@ -318,7 +375,11 @@ impl Scene {
 
     /// The runs that workers hold now. A store that is away tells nothing.
     pub(super) async fn running(&self) -> Vec<Run> {
-        let filter = RunFilter { status: Some(RunStatus::Running), limit: 1000, ..RunFilter::default() };
+        let filter = RunFilter {
+            status: Some(RunStatus::Running),
+            limit: 1000,
+            ..RunFilter::default()
+        };
         self.store.runs(filter).await.unwrap_or_default()
     }
 
@@ -326,13 +387,20 @@ impl Scene {
     pub(super) async fn settle(&self, patience: Duration) {
         let mut last = (Instant::now(), String::new());
         loop {
-            let filter = RunFilter { limit: 1000, ..RunFilter::default() };
+            let filter = RunFilter {
+                limit: 1000,
+                ..RunFilter::default()
+            };
             if let Ok(runs) = self.store.runs(filter).await {
                 if runs.iter().all(|run| run.head.status.is_ended()) {
                     return;
                 }
-                let picture =
-                    format!("{:?}", runs.iter().map(|run| (&run.head.status, &run.steps)).collect::<Vec<_>>());
+                let picture = format!(
+                    "{:?}",
+                    runs.iter()
+                        .map(|run| (&run.head.status, &run.steps))
+                        .collect::<Vec<_>>()
+                );
                 if picture != last.1 {
                     last = (Instant::now(), picture);
                 }
@@ -348,7 +416,9 @@ impl Scene {
     pub(super) async fn end(mut self) -> Result<(), Failure> {
         self.group.end().await;
         match (self.ground.as_ref(), &self.settings.store) {
-            (Ground::Theirs(_), Place::Database(options)) => Ok(options.clone().drop_schema().await?),
+            (Ground::Theirs(_), Place::Database(options)) => {
+                Ok(options.clone().drop_schema().await?)
+            }
             _ => Ok(()),
         }
     }
@@ -356,5 +426,9 @@ impl Scene {
 
 /// The fault's own.
 fn name_of(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

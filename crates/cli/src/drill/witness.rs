@@ -9,7 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
-use surefoot::{Clock as _, Handlers, Outcome, StepContext, StepError, StepHandler, SystemClock, Undone};
+use surefoot::{
+    Clock as _, Handlers, Outcome, StepContext, StepError, StepHandler, SystemClock, Undone,
+};
 
 use super::ledger::{Ledger, Line, What};
 use super::sabotage::{self, Act};
@@ -27,7 +29,9 @@ pub(crate) fn witnessed(handlers: Handlers, folder: &Path, repositories: &Path) 
         Some((action, witness))
     };
     let witnesses = handlers.actions().into_iter().filter_map(around);
-    witnesses.fold(Handlers::new(), |all, (action, witness)| all.with(action, witness))
+    witnesses.fold(Handlers::new(), |all, (action, witness)| {
+        all.with(action, witness)
+    })
 }
 
 struct Witness {
@@ -47,7 +51,14 @@ impl StepHandler for Witness {
             self.note(&context, What::Effect, &thing)?;
         }
         let result = self.sabotaged(&context, result).await;
-        self.note(&context, What::End, &result.as_ref().err().map_or("ok".to_owned(), StepError::chain))?;
+        self.note(
+            &context,
+            What::End,
+            &result
+                .as_ref()
+                .err()
+                .map_or("ok".to_owned(), StepError::chain),
+        )?;
         result
     }
 
@@ -89,12 +100,21 @@ impl Witness {
         }
     }
 
-    async fn sabotaged(&self, context: &StepContext, result: Result<Outcome, StepError>) -> Result<Outcome, StepError> {
+    async fn sabotaged(
+        &self,
+        context: &StepContext,
+        result: Result<Outcome, StepError>,
+    ) -> Result<Outcome, StepError> {
         let (step, project, attempt) = (context.step_id(), project(context), context.attempt());
         let pid = std::process::id();
         let planned = sabotage::planned(&self.folder)?;
-        let hit = planned.into_iter().find(|one| one.hits(step, project, attempt, pid));
-        match hit.filter(|one| sabotage::claim(&self.folder, one)).map(|one| one.act) {
+        let hit = planned
+            .into_iter()
+            .find(|one| one.hits(step, project, attempt, pid));
+        match hit
+            .filter(|one| sabotage::claim(&self.folder, one))
+            .map(|one| one.act)
+        {
             Some(Act::Fail(message)) => Err(message.into()),
             Some(Act::Late(message)) => {
                 sabotage::hold(&self.folder, &format!("{project}.{step}")).await?;
@@ -112,8 +132,15 @@ impl Witness {
 /// A repository that was removed and made again is another one, even should it get the same inode.
 fn identity(repository: &Path) -> Option<String> {
     let metadata = fs::metadata(repository).ok()?;
-    let born = metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    Some(format!("repository {} {}", metadata.ino(), born.unwrap_or_default().as_micros()))
+    let born = metadata
+        .created()
+        .ok()
+        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    Some(format!(
+        "repository {} {}",
+        metadata.ino(),
+        born.unwrap_or_default().as_micros()
+    ))
 }
 
 fn project(context: &StepContext) -> &str {

@@ -25,7 +25,8 @@ pub(super) struct Worker {
 
 /// This same executable.
 pub(super) fn executable() -> Result<Command, Failure> {
-    let path = std::env::current_exe().map_err(|error| Failure::usage(format!("cannot find this program: {error}")))?;
+    let path = std::env::current_exe()
+        .map_err(|error| Failure::usage(format!("cannot find this program: {error}")))?;
     let mut command = Command::new(path);
     without_inherited(&mut command, &["SUREFOOT_", "RUST_LOG"]);
     command.stdin(Stdio::null());
@@ -34,7 +35,12 @@ pub(super) fn executable() -> Result<Command, Failure> {
 
 impl Worker {
     /// Starts one on that host.
-    pub(super) fn start(mut command: Command, host: usize, folder: &Path, said: PathBuf) -> Result<Self, Failure> {
+    pub(super) fn start(
+        mut command: Command,
+        host: usize,
+        folder: &Path,
+        said: PathBuf,
+    ) -> Result<Self, Failure> {
         let log = OpenOptions::new().append(true).create(true).open(&said);
         let log = log.map_err(|error| unusable("write", &said, &error))?;
         let child = command
@@ -44,8 +50,15 @@ impl Worker {
             .stderr(log)
             .spawn()
             .map_err(|error| Failure::usage(format!("cannot start a worker: {error}")))?;
-        let id = child.id().ok_or_else(|| Failure::usage("a worker ended as it was started"))?;
-        Ok(Self { child, id, host, said })
+        let id = child
+            .id()
+            .ok_or_else(|| Failure::usage("a worker ended as it was started"))?;
+        Ok(Self {
+            child,
+            id,
+            host,
+            said,
+        })
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -70,7 +83,10 @@ impl Worker {
 
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Failure> {
         let gone = |error| Failure::store(format!("cannot signal worker {}: {error}", self.id));
-        let id = i32::try_from(self.id).ok().and_then(Pid::from_raw).ok_or_else(|| Failure::usage("no process id"))?;
+        let id = i32::try_from(self.id)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| Failure::usage("no process id"))?;
         kill_process(id, signal).map_err(gone)
     }
 
@@ -82,7 +98,10 @@ impl Worker {
     /// Waits until it has ended by itself.
     pub(super) async fn ended(&mut self, patience: Duration) -> Result<ExitStatus, Failure> {
         let ended = tokio::time::timeout(patience, self.child.wait()).await;
-        let ended = ended.map_err(|_| Failure::store(format!("worker {} did not end in {patience:?}", self.id)))?;
-        ended.map_err(|error| Failure::store(format!("cannot wait for worker {}: {error}", self.id)))
+        let ended = ended.map_err(|_| {
+            Failure::store(format!("worker {} did not end in {patience:?}", self.id))
+        })?;
+        ended
+            .map_err(|error| Failure::store(format!("cannot wait for worker {}: {error}", self.id)))
     }
 }

@@ -39,8 +39,15 @@ const UNICODE: Marks = Marks {
     spinner: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ",
     bar: "█▉▊▋▌▍▎▏ ",
 };
-const ASCII: Marks =
-    Marks { done: "+", failed: "x", skipped: "-", waiting: "~", pending: ".", spinner: "|/-\\ ", bar: "#> " };
+const ASCII: Marks = Marks {
+    done: "+",
+    failed: "x",
+    skipped: "-",
+    waiting: "~",
+    pending: ".",
+    spinner: "|/-\\ ",
+    bar: "#> ",
+};
 
 impl Bars {
     /// Bars for the run, when the error output is a terminal that can redraw.
@@ -53,17 +60,27 @@ impl Bars {
         let multi = MultiProgress::with_draw_target(target);
         let overall = multi.add(ProgressBar::new(100).with_style(overall_style()));
         let count = picture.steps.len().min(rows.saturating_sub(3).max(1));
-        let slots = (0..count).map(|_| multi.add(ProgressBar::new(100))).collect();
-        let bars = Self { multi, overall, slots };
+        let slots = (0..count)
+            .map(|_| multi.add(ProgressBar::new(100)))
+            .collect();
+        let bars = Self {
+            multi,
+            overall,
+            slots,
+        };
         bars.draw(picture);
         Some(bars)
     }
 
     pub(super) fn draw(&self, picture: &Picture) {
-        self.overall.set_message(format!("{}/{}", picture.passed(), picture.steps.len()));
+        self.overall
+            .set_message(format!("{}/{}", picture.passed(), picture.steps.len()));
         self.overall.set_position(picture.percent());
         let last_start = picture.steps.len() - self.slots.len();
-        let start = picture.current.saturating_sub(self.slots.len() / 2).min(last_start);
+        let start = picture
+            .current
+            .saturating_sub(self.slots.len() / 2)
+            .min(last_start);
         for (slot, step) in self.slots.iter().zip(&picture.steps[start..]) {
             slot.set_style(step_style(step.status));
             slot.set_prefix(mark(step.status));
@@ -108,7 +125,11 @@ fn text(step: &StepPicture) -> String {
 /// Ten characters' worth of a step's own progress.
 fn small_bar(progress: u8) -> String {
     let full = usize::from(progress.min(100) / 10);
-    format!("[{}{}] {progress:>3}%", "=".repeat(full), " ".repeat(10 - full))
+    format!(
+        "[{}{}] {progress:>3}%",
+        "=".repeat(full),
+        " ".repeat(10 - full)
+    )
 }
 
 fn overall_style() -> ProgressStyle {
@@ -132,7 +153,13 @@ fn style(template: &str) -> ProgressStyle {
 
 /// Whether the locale says that the terminal shows more than ASCII.
 fn speaks_unicode() -> bool {
-    let locale =
-        ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    locale.is_some_and(|locale| {
+        locale
+            .to_ascii_lowercase()
+            .replace('-', "")
+            .contains("utf8")
+    })
 }

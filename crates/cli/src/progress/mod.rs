@@ -31,7 +31,11 @@ impl Screen {
     }
 
     fn on(picture: Picture, plain: bool) -> Self {
-        let bars = if plain { None } else { Bars::on_terminal(&picture) };
+        let bars = if plain {
+            None
+        } else {
+            Bars::on_terminal(&picture)
+        };
         Self { picture, bars }
     }
 

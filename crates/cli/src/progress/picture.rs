@@ -43,12 +43,19 @@ impl Picture {
             again: false,
         };
         let steps = run.plan.steps().iter().zip(&run.steps).map(step).collect();
-        Self { run: run.id, steps, current: run.next_step().unwrap_or(0) }
+        Self {
+            run: run.id,
+            steps,
+            current: run.next_step().unwrap_or(0),
+        }
     }
 
     /// The same run before anything had happened to it: for who draws it again from its first event on.
     pub(crate) fn unbegun(run: &Run) -> Self {
-        let mut picture = Self { current: 0, ..Self::of(run) };
+        let mut picture = Self {
+            current: 0,
+            ..Self::of(run)
+        };
         picture.renew(0);
         picture
     }
@@ -58,7 +65,9 @@ impl Picture {
         if event.kind == "run.retried" {
             return self.rewind(event.data["from"].as_str());
         }
-        let Some(position) = event.step.as_deref().and_then(|step| self.position(step)) else { return };
+        let Some(position) = event.step.as_deref().and_then(|step| self.position(step)) else {
+            return;
+        };
         self.current = position;
         self.steps[position].apply(&event.kind, &event.data);
     }
@@ -66,13 +75,20 @@ impl Picture {
     /// Percent by weight, as the engine counts it.
     pub(crate) fn percent(&self) -> u64 {
         let total: u64 = self.steps.iter().map(|step| u64::from(step.weight)).sum();
-        let done: u64 = self.steps.iter().map(|step| u64::from(step.weight) * step.share()).sum();
+        let done: u64 = self
+            .steps
+            .iter()
+            .map(|step| u64::from(step.weight) * step.share())
+            .sum();
         done.checked_div(total).unwrap_or(0)
     }
 
     /// How many steps are passed.
     pub(crate) fn passed(&self) -> usize {
-        self.steps.iter().filter(|step| step.status.is_passed()).count()
+        self.steps
+            .iter()
+            .filter(|step| step.status.is_passed())
+            .count()
     }
 
     pub(crate) fn step(&self, id: &str) -> Option<&StepPicture> {
@@ -85,28 +101,40 @@ impl Picture {
 
     /// A retry makes the steps from there on fresh again.
     fn rewind(&mut self, from: Option<&str>) {
-        let reached = self.steps.iter().position(|step| !step.status.is_passed()).unwrap_or(self.steps.len());
+        let reached = self
+            .steps
+            .iter()
+            .position(|step| !step.status.is_passed())
+            .unwrap_or(self.steps.len());
         let position = from.and_then(|step| self.position(step)).unwrap_or(reached);
         self.renew(position);
     }
 
     fn renew(&mut self, from: usize) {
         for step in &mut self.steps[from..] {
-            (step.status, step.progress, step.message, step.attempt) = (StepStatus::Pending, 0, None, 0);
+            (step.status, step.progress, step.message, step.attempt) =
+                (StepStatus::Pending, 0, None, 0);
         }
     }
 }
 
 impl StepPicture {
     fn share(&self) -> u64 {
-        if self.status.is_passed() { 100 } else { u64::from(self.progress.min(100)) }
+        if self.status.is_passed() {
+            100
+        } else {
+            u64::from(self.progress.min(100))
+        }
     }
 
     fn apply(&mut self, kind: &str, data: &Value) {
         match kind {
             "step.started" => self.start(data["attempt"].as_u64().unwrap_or(1)),
             "step.progress" => {
-                self.progress = data["progress"].as_u64().and_then(|percent| u8::try_from(percent).ok()).unwrap_or(0);
+                self.progress = data["progress"]
+                    .as_u64()
+                    .and_then(|percent| u8::try_from(percent).ok())
+                    .unwrap_or(0);
                 self.message = data["message"].as_str().map(super::clean);
             }
             "step.completed" => (self.status, self.progress) = (StepStatus::Completed, 100),

@@ -27,7 +27,9 @@ fn workflow(text: &str) -> String {
 
 #[test]
 fn yaml_that_cannot_be_read() {
-    insta::assert_snapshot!(workflow("workflow: demo\nsteps:\n  - id: [a\n    action: sleep\n"));
+    insta::assert_snapshot!(workflow(
+        "workflow: demo\nsteps:\n  - id: [a\n    action: sleep\n"
+    ));
 }
 
 #[test]
@@ -37,12 +39,16 @@ fn a_field_that_is_missing() {
 
 #[test]
 fn a_field_that_is_not_known() {
-    insta::assert_snapshot!(workflow("workflow: demo\nsteps:\n  - id: a\n    acton: sleep\n"));
+    insta::assert_snapshot!(workflow(
+        "workflow: demo\nsteps:\n  - id: a\n    acton: sleep\n"
+    ));
 }
 
 #[test]
 fn an_action_that_is_not_known() {
-    insta::assert_snapshot!(workflow("workflow: demo\nsteps:\n  - id: a\n    action: git.comit\n"));
+    insta::assert_snapshot!(workflow(
+        "workflow: demo\nsteps:\n  - id: a\n    action: git.comit\n"
+    ));
 }
 
 #[test]
@@ -107,14 +113,21 @@ fn names_and_templates_that_cannot_be() {
 fn a_name_that_is_taken() {
     let place = Place::new();
     assert_eq!(place.run(&["init", "shop"]).status, 0);
-    insta::assert_snapshot!(refused(&place, &["init", "shop", "--description", "Sells"], 2));
+    insta::assert_snapshot!(refused(
+        &place,
+        &["init", "shop", "--description", "Sells"],
+        2
+    ));
     assert_eq!(place.json(&["runs"]).as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn a_store_that_is_not_there_or_not_ours() {
     let place = Place::new();
-    place.write("letter.db", "Dear reader, this is no database but quite a long text, as letters tend to be.\n");
+    place.write(
+        "letter.db",
+        "Dear reader, this is no database but quite a long text, as letters tend to be.\n",
+    );
     insta::assert_snapshot!(
         [
             refused(&place, &["runs"], 3),
@@ -131,8 +144,12 @@ fn a_store_of_a_newer_version() {
     let place = Place::new();
     assert_eq!(place.run(&["queue", "pause", "demo"]).status, 0);
     let database = rusqlite::Connection::open(place.data().join("surefoot.db")).unwrap();
-    let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    database.pragma_update(None, "user_version", version + 1000).unwrap();
+    let version: i64 = database
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    database
+        .pragma_update(None, "user_version", version + 1000)
+        .unwrap();
     drop(database);
     let words = refused(&place, &["runs"], 3);
     assert!(words.contains("newer"), "{words}");
@@ -164,7 +181,10 @@ fn git_that_is_missing() {
     insta::assert_snapshot!(refusal(&["init"], place.ran(command), 2));
     assert!(!place.data().exists(), "something was written");
     // A workflow that calls no git needs none.
-    place.write("w.yaml", "workflow: demo\nsteps: [{ id: a, action: sleep, with: { duration: 1ms } }]\n");
+    place.write(
+        "w.yaml",
+        "workflow: demo\nsteps: [{ id: a, action: sleep, with: { duration: 1ms } }]\n",
+    );
     let mut command = place.command(&["run", "w.yaml"]);
     command.env("PATH", place.path());
     assert_eq!(place.ran(command).status, 0);
@@ -194,7 +214,11 @@ fn runs_that_are_not_there() {
     insta::assert_snapshot!(
         [
             refused(&place, &["show", "nothing"], 2),
-            refused(&place, &["retry", "01890000-0000-7000-8000-000000000000"], 2),
+            refused(
+                &place,
+                &["retry", "01890000-0000-7000-8000-000000000000"],
+                2
+            ),
             refused(&place, &["queue", "set", "demo"], 2),
             refused(&place, &["queue", "set", "demo", "--rate", "fast"], 2)
         ]
@@ -206,11 +230,22 @@ fn runs_that_are_not_there() {
 #[test]
 fn a_key_that_is_empty_or_too_long() {
     let place = Place::new();
-    place.write("w.yaml", "workflow: demo\nsteps: [{ id: a, action: sleep, with: { duration: 0s } }]\n");
+    place.write(
+        "w.yaml",
+        "workflow: demo\nsteps: [{ id: a, action: sleep, with: { duration: 0s } }]\n",
+    );
     let long = "x".repeat(256);
     for (option, key, expect) in [
-        ("--key", "", "the key is empty: give 1 to 255 characters, or leave it out"),
-        ("--key", long.as_str(), "the key has 256 characters: 255 are allowed"),
+        (
+            "--key",
+            "",
+            "the key is empty: give 1 to 255 characters, or leave it out",
+        ),
+        (
+            "--key",
+            long.as_str(),
+            "the key has 256 characters: 255 are allowed",
+        ),
         ("--concurrency-key", "", "the concurrency key is empty"),
     ] {
         let words = refused(&place, &["submit", "w.yaml", option, key], 2);

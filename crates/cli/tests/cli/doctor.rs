@@ -18,51 +18,82 @@ fn examine(place: &Place) -> (i32, Value) {
 fn examined(mut command: std::process::Command) -> (i32, Value) {
     let output = command.output().unwrap();
     let value = serde_json::from_slice(&output.stdout);
-    (output.status.code().unwrap(), value.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))))
+    (
+        output.status.code().unwrap(),
+        value.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))),
+    )
 }
 
 /// `level: found` of each finding on a subject.
 fn about(report: &Value, subject: &str) -> Vec<String> {
-    let findings = report["findings"].as_array().unwrap().iter().filter(|finding| finding["subject"] == subject);
+    let findings = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["subject"] == subject);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    findings.map(|finding| format!("{}: {}", text(&finding["level"]), text(&finding["found"]))).collect()
+    findings
+        .map(|finding| format!("{}: {}", text(&finding["level"]), text(&finding["found"])))
+        .collect()
 }
 
 /// A place with a store in which a run was completed.
 fn place_with_a_store() -> Place {
     let place = Place::new();
     place.write("quick.yaml", QUICK);
-    assert_eq!(place.run(&["run", "quick.yaml", "--key", "first"]).status, 0);
+    assert_eq!(
+        place.run(&["run", "quick.yaml", "--key", "first"]).status,
+        0
+    );
     place
 }
 
 #[test]
 fn findings_read_well() {
     let place = place_with_a_store();
-    place.write("data/surefoot.toml", "[forge]\ncredential = 'forge-token'\n");
+    place.write(
+        "data/surefoot.toml",
+        "[forge]\ncredential = 'forge-token'\n",
+    );
     let ran = place.run(&["doctor"]);
     insta::with_settings!({ filters => FILTERS.to_vec() }, { insta::assert_snapshot!(ran.stdout) });
 }
 
 /// What differs between machines: whole entries, and numbers.
 const FILTERS: &[(&str, &str)] = &[
-    (r"(?m)^\w+ +(file system|fsync|free disk|workspaces|forge) .*\n( {10,}.*\n)*", "[$1]\n"),
+    (
+        r"(?m)^\w+ +(file system|fsync|free disk|workspaces|forge) .*\n( {10,}.*\n)*",
+        "[$1]\n",
+    ),
     // Where a line is broken hangs on the length of a path.
     (r"\n +\[dir\]", " [dir]"),
     (r"SQLite [\d.]+", "SQLite [version]"),
     (r"schema \d+", "schema [version]"),
     (r"[\d.]+ (bytes|KiB|MiB)", "[size]"),
     (r"git( +)\d\S+", "git$1[version]"),
-    (r"(?m)^.*: \d+ broken, \d+ warn, \d+ note, \d+ ok", "[verdict]"),
+    (
+        r"(?m)^.*: \d+ broken, \d+ warn, \d+ note, \d+ ok",
+        "[verdict]",
+    ),
 ];
 
 #[test]
 fn json_has_its_fields_in_order() {
     let (_, report) = examine(&place_with_a_store());
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     assert_eq!(keys(&report), ["target", "promises_hold", "findings"]);
     for finding in report["findings"].as_array().unwrap() {
-        assert_eq!(keys(finding), ["level", "subject", "found", "means", "advice"]);
+        assert_eq!(
+            keys(finding),
+            ["level", "subject", "found", "means", "advice"]
+        );
     }
 }
 
@@ -70,7 +101,12 @@ fn json_has_its_fields_in_order() {
 fn a_place_without_a_store_is_looked_at_and_stays_without() {
     let place = Place::new();
     let (_, report) = examine(&place);
-    assert!(about(&report, "store").concat().starts_with("note: there is none at "), "{report:#}");
+    assert!(
+        about(&report, "store")
+            .concat()
+            .starts_with("note: there is none at "),
+        "{report:#}"
+    );
     assert_eq!(about(&report, "file system").len(), 1);
     assert!(!place.data().exists(), "something was written");
 }
@@ -81,14 +117,23 @@ fn a_store_in_memory_breaks_a_promise() {
     place.write("quick.yaml", QUICK);
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
     let store = format!("sqlite:{}/surefoot.db", memory.path().display());
-    assert_eq!(place.run(&["run", "quick.yaml", "--store", &store]).status, 0);
+    assert_eq!(
+        place.run(&["run", "quick.yaml", "--store", &store]).status,
+        0
+    );
     // One in five is enough: a machine that does other things meanwhile is slow, not believable.
     let mut syncs = Vec::new();
     let is_unbelievable = (0..5).any(|_| {
         let (status, report) = examined(place.command(&["doctor", "--json", "--store", &store]));
         assert_eq!((status, &report["promises_hold"]), (1, &Value::Bool(false)));
-        assert_eq!(about(&report, "file system"), ["broken: tmpfs at /dev/shm: memory"]);
-        assert!(about(&report, "commits").concat().starts_with("ok: "), "SQLite does what it can: {report:#}");
+        assert_eq!(
+            about(&report, "file system"),
+            ["broken: tmpfs at /dev/shm: memory"]
+        );
+        assert!(
+            about(&report, "commits").concat().starts_with("ok: "),
+            "SQLite does what it can: {report:#}"
+        );
         syncs.push(about(&report, "fsync").concat());
         syncs.iter().any(|sync| sync.starts_with("warn: "))
     });
@@ -110,17 +155,28 @@ fn a_store_that_is_damaged_is_found_out() {
     }
     let (status, report) = examine(&place);
     assert_eq!(status, 1);
-    assert!(about(&report, "integrity").concat().starts_with("broken: "), "{report:#}");
+    assert!(
+        about(&report, "integrity").concat().starts_with("broken: "),
+        "{report:#}"
+    );
 }
 
 #[test]
 fn a_file_that_is_no_store_is_told_with_all_the_rest() {
     let place = Place::new();
     std::fs::create_dir(place.data()).unwrap();
-    place.write("data/surefoot.db", "this is no database, however long one looks at it");
+    place.write(
+        "data/surefoot.db",
+        "this is no database, however long one looks at it",
+    );
     let (status, report) = examine(&place);
     assert_eq!(status, 3);
-    assert!(about(&report, "store").concat().starts_with("broken: it cannot be used: "), "{report:#}");
+    assert!(
+        about(&report, "store")
+            .concat()
+            .starts_with("broken: it cannot be used: "),
+        "{report:#}"
+    );
     assert_eq!(about(&report, "git").len(), 1);
 }
 
@@ -135,7 +191,10 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
     let pid = std::fs::read_to_string(place.data().join("surefoot.db.worker-lock")).unwrap();
     let pid = pid.trim();
     // A machine that is busy elsewhere lets a heartbeat wait: the next one makes it well.
-    let (holds, alive) = (format!("ok: process {pid} holds it"), format!("ok: pid {pid} is alive"));
+    let (holds, alive) = (
+        format!("ok: process {pid} holds it"),
+        format!("ok: pid {pid} is alive"),
+    );
     eventually("it is well", || {
         let (_, report) = examine(&place);
         let is_well = about(&report, "worker lock") == [holds.clone()];
@@ -148,8 +207,14 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
         (about(&report, "worker lock") == [frozen.clone()]).then_some((status, report))
     });
     assert_eq!(report.0, 1);
-    assert_eq!(about(&report.1, "workers"), ["warn: none is alive, and 1 run is unfinished"]);
-    assert_eq!(about(&report.1, "sweep"), ["note: 1 run is held by a worker that is gone: k"]);
+    assert_eq!(
+        about(&report.1, "workers"),
+        ["warn: none is alive, and 1 run is unfinished"]
+    );
+    assert_eq!(
+        about(&report.1, "sweep"),
+        ["note: 1 run is held by a worker that is gone: k"]
+    );
     worker.signal("-CONT");
     eventually("the worker is well again", || {
         let (status, report) = examine(&place);
@@ -161,7 +226,10 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
 fn a_worker_that_died_is_told_until_its_lease_runs_out() {
     let (status, report) = eventually("an examination within the lease", examined_after_a_death);
     let expect = "note: nobody holds it, although a worker's lease has not run out";
-    assert_eq!((status, about(&report, "worker lock").concat().as_str()), (0, expect));
+    assert_eq!(
+        (status, about(&report, "worker lock").concat().as_str()),
+        (0, expect)
+    );
 }
 
 /// What the doctor says of a worker that was killed just before; `None` when its lease had run out by then.
@@ -169,7 +237,9 @@ fn examined_after_a_death() -> Option<(i32, Value)> {
     let place = Place::new();
     let worker = place.start(&["worker"]);
     place.until_worker();
-    eventually("it is registered", || (about(&examine(&place).1, "worker").len() == 1).then_some(()));
+    eventually("it is registered", || {
+        (about(&examine(&place).1, "worker").len() == 1).then_some(())
+    });
     worker.signal("-KILL");
     worker.end();
     let examined = examine(&place);
@@ -187,17 +257,28 @@ fn missing_credentials_are_told_with_what_to_set() {
     let step = "{ id: a, action: command.run, with: { shell: 'exit 1', credentials: { T: api-key } }, retry: { attempts: 5, backoff: { fixed: 1h } } }";
     place.write("w.yaml", &format!("workflow: needy\nsteps: [{step}]\n"));
     assert_eq!(place.run(&["submit", "w.yaml"]).status, 0);
-    place.write("data/surefoot.toml", "[forge]\ncredential = 'forge-token'\n");
+    place.write(
+        "data/surefoot.toml",
+        "[forge]\ncredential = 'forge-token'\n",
+    );
     let (status, report) = examine(&place);
     let expect = [
         "warn: there is no credential `api-key` (named by unfinished runs of needy)",
         "warn: there is no credential `forge-token` (named by forge.credential)",
     ];
-    assert_eq!((status, about(&report, "credentials")), (0, expect.map(str::to_owned).to_vec()));
+    assert_eq!(
+        (status, about(&report, "credentials")),
+        (0, expect.map(str::to_owned).to_vec())
+    );
     let mut command = place.command(&["doctor", "--json"]);
-    command.env("SUREFOOT_CREDENTIAL_API_KEY", "hunter2").env("SUREFOOT_CREDENTIAL_FORGE_TOKEN", "hunter3");
+    command
+        .env("SUREFOOT_CREDENTIAL_API_KEY", "hunter2")
+        .env("SUREFOOT_CREDENTIAL_FORGE_TOKEN", "hunter3");
     let (_, report) = examined(command);
-    assert_eq!(about(&report, "credentials"), ["ok: here: api-key, forge-token"]);
+    assert_eq!(
+        about(&report, "credentials"),
+        ["ok: here: api-key, forge-token"]
+    );
     assert!(!report.to_string().contains("hunter"));
 }
 
@@ -207,17 +288,33 @@ fn git_that_is_missing_is_told() {
     let mut command = place.command(&["doctor", "--json"]);
     command.env("PATH", place.path());
     let (status, report) = examined(command);
-    assert_eq!((status, about(&report, "git")), (1, vec!["broken: there is none on PATH".to_owned()]));
+    assert_eq!(
+        (status, about(&report, "git")),
+        (1, vec!["broken: there is none on PATH".to_owned()])
+    );
 }
 
 #[test]
 fn a_run_of_an_action_that_nobody_knows_is_told() {
     let place = place_with_a_store();
-    let workflow = Arc::new(Workflow::builder("future").step("a", "not.yet.known").build().unwrap());
-    place.ask(async |store| Client::new(store).submit(Submit::new(workflow)).await.unwrap());
-    let expect = "warn: 1 run of future held back by `not.yet.known`, which this program does not know";
+    let workflow = Arc::new(
+        Workflow::builder("future")
+            .step("a", "not.yet.known")
+            .build()
+            .unwrap(),
+    );
+    place.ask(async |store| {
+        Client::new(store)
+            .submit(Submit::new(workflow))
+            .await
+            .unwrap()
+    });
+    let expect =
+        "warn: 1 run of future held back by `not.yet.known`, which this program does not know";
     assert_eq!(about(&examine(&place).1, "actions"), [expect]);
     let _worker = place.start(&["worker"]);
     let expect = expect.replace("this program does not know", "no live worker knows");
-    eventually("the worker lives", || (about(&examine(&place).1, "actions") == [expect.clone()]).then_some(()));
+    eventually("the worker lives", || {
+        (about(&examine(&place).1, "actions") == [expect.clone()]).then_some(())
+    });
 }

@@ -5,10 +5,22 @@ use crate::place::Place;
 #[test]
 fn init_shows_its_plan_and_makes_nothing() {
     let place = Place::new();
-    let ran = place.run(&["init", "shop", "--dry-run", "--description", "Sells things", "--values", "port=8080"]);
+    let ran = place.run(&[
+        "init",
+        "shop",
+        "--dry-run",
+        "--description",
+        "Sells things",
+        "--values",
+        "port=8080",
+    ]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     insta::assert_snapshot!(ran.stdout);
-    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "something was written");
+    assert_eq!(
+        std::fs::read_dir(place.path()).unwrap().count(),
+        0,
+        "something was written"
+    );
 }
 
 #[test]

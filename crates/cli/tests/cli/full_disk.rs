@@ -43,17 +43,34 @@ steps:
     );
     place.write("full.yaml", &workflow);
     let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", env!("CARGO_BIN_EXE_surefoot")]);
-    command.current_dir(place.path()).env("SUREFOOT_DATA_DIR", place.data());
+    command.args([
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        SCRIPT,
+        "sh",
+        env!("CARGO_BIN_EXE_surefoot"),
+    ]);
+    command
+        .current_dir(place.path())
+        .env("SUREFOOT_DATA_DIR", place.data());
     command.env_remove("SUREFOOT_STORE").env_remove("RUST_LOG");
     let ran = place.ran(command);
     let said = std::fs::read_to_string(place.path().join("said")).unwrap_or_default();
     assert_eq!(ran.status, 0, "{said}\n{}{}", ran.stdout, ran.stderr);
     let times = |what: &str| said.matches(what).count();
-    assert_eq!((times("cannot be written"), times("can be written again")), (1, 1), "{said}");
+    assert_eq!(
+        (times("cannot be written"), times("can be written again")),
+        (1, 1),
+        "{said}"
+    );
     let ledger = std::fs::read_to_string(place.path().join("ledger")).unwrap();
     assert_eq!(ledger, "before\nfills\nafter\n", "each step ran once");
     let shown: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(shown["status"], "completed");
-    assert_eq!(shown["steps"][1]["attempt"], 1, "the outage spent no attempt");
+    assert_eq!(
+        shown["steps"][1]["attempt"], 1,
+        "the outage spent no attempt"
+    );
 }

@@ -9,12 +9,19 @@ const WORKFLOW: &str = "workflow: demo\nqueue: lane\nsteps:\n  \
     - { id: never, action: sleep, if: 'false', with: { duration: 1ms } }\n";
 
 fn keys(object: &Value) -> Vec<&str> {
-    object.as_object().unwrap().keys().map(String::as_str).collect()
+    object
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 fn is_time(value: &Value) -> bool {
     // 2026-05-04T09:30:00.000000Z
-    value.as_str().is_some_and(|text| text.len() == 27 && text.ends_with('Z') && text.as_bytes()[19] == b'.')
+    value
+        .as_str()
+        .is_some_and(|text| text.len() == 27 && text.ends_with('Z') && text.as_bytes()[19] == b'.')
 }
 
 fn place_with_a_run() -> Place {
@@ -62,11 +69,23 @@ fn show_gives_the_documented_shape() {
         "isolation",
     ];
     assert_eq!(keys(&run["steps"][0]), fields);
-    assert_eq!((&run["key"], &run["queue"], &run["status"]), (&"k".into(), &"lane".into(), &"completed".into()));
-    assert_eq!((&run["progress"], &run["error"]), (&100.into(), &Value::Null));
-    assert!(is_time(&run["created_at"]) && is_time(&run["started_at"]) && is_time(&run["completed_at"]), "{run}");
+    assert_eq!(
+        (&run["key"], &run["queue"], &run["status"]),
+        (&"k".into(), &"lane".into(), &"completed".into())
+    );
+    assert_eq!(
+        (&run["progress"], &run["error"]),
+        (&100.into(), &Value::Null)
+    );
+    assert!(
+        is_time(&run["created_at"]) && is_time(&run["started_at"]) && is_time(&run["completed_at"]),
+        "{run}"
+    );
     let (hello, never) = (&run["steps"][0], &run["steps"][1]);
-    assert_eq!((&hello["title"], &hello["attempt"], &hello["output"]), (&"Say hello".into(), &1.into(), &7.into()));
+    assert_eq!(
+        (&hello["title"], &hello["attempt"], &hello["output"]),
+        (&"Say hello".into(), &1.into(), &7.into())
+    );
     assert_eq!(
         (&never["status"], &never["started_at"], &never["output"]),
         (&"skipped".into(), &Value::Null, &Value::Null)
@@ -77,15 +96,39 @@ fn show_gives_the_documented_shape() {
 fn runs_gives_the_same_shape_and_its_filters_hold() {
     let place = place_with_a_run();
     assert_eq!(place.json(&["runs"])[0], place.json(&["show", "k"]));
-    let count = |args: &[&str]| place.json(&[&["runs"], args].concat()).as_array().unwrap().len();
-    assert_eq!(count(&["--status", "completed", "--workflow", "demo", "--queue", "lane"]), 1);
-    assert_eq!(count(&["--status", "failed"]) + count(&["--workflow", "other"]) + count(&["--queue", "demo"]), 0);
+    let count = |args: &[&str]| {
+        place
+            .json(&[&["runs"], args].concat())
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(
+        count(&[
+            "--status",
+            "completed",
+            "--workflow",
+            "demo",
+            "--queue",
+            "lane"
+        ]),
+        1
+    );
+    assert_eq!(
+        count(&["--status", "failed"])
+            + count(&["--workflow", "other"])
+            + count(&["--queue", "demo"]),
+        0
+    );
 }
 
 #[test]
 fn a_run_is_found_by_id_by_its_beginning_and_by_key() {
     let place = place_with_a_run();
-    let id = place.json(&["show", "k"])["id"].as_str().unwrap().to_owned();
+    let id = place.json(&["show", "k"])["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for name in [&id, &id[..8], &id[..20]] {
         assert_eq!(place.json(&["show", name])["id"], id, "{name}");
     }
@@ -95,16 +138,25 @@ fn a_run_is_found_by_id_by_its_beginning_and_by_key() {
 #[test]
 fn run_and_init_end_with_the_run_as_json() {
     let place = place_with_a_run();
-    assert_eq!(place.json(&["run", "w.yaml", "--key", "k"]), place.json(&["show", "k"]));
+    assert_eq!(
+        place.json(&["run", "w.yaml", "--key", "k"]),
+        place.json(&["show", "k"])
+    );
     assert_eq!(place.json(&["watch", "k"]), place.json(&["show", "k"]));
 }
 
 #[test]
 fn submit_gives_the_run_once_as_it_is_handed_over_or_as_it_ends() {
     let place = place_with_a_run();
-    assert_eq!(place.json(&["submit", "w.yaml", "--key", "other"])["status"], "queued");
+    assert_eq!(
+        place.json(&["submit", "w.yaml", "--key", "other"])["status"],
+        "queued"
+    );
     let ended = place.json(&["submit", "w.yaml", "--key", "other", "--wait"]);
-    assert_eq!((&ended["status"], &ended), (&"completed".into(), &place.json(&["show", "other"])));
+    assert_eq!(
+        (&ended["status"], &ended),
+        (&"completed".into(), &place.json(&["show", "other"]))
+    );
 }
 
 #[test]
@@ -112,13 +164,26 @@ fn logs_are_one_object_a_line() {
     let place = place_with_a_run();
     let line = place.json(&["logs", "k"]);
     assert_eq!(keys(&line), ["at", "step", "attempt", "line"]);
-    assert_eq!((&line["step"], &line["line"]), (&"hello".into(), &"hello".into()));
+    assert_eq!(
+        (&line["step"], &line["line"]),
+        (&"hello".into(), &"hello".into())
+    );
 }
 
 #[test]
 fn queues_and_records_have_their_fields() {
     let place = place_with_a_run();
-    let set = ["queue", "set", "lane", "--rate", "5/1s", "--keep-failed", "24h,10", "--concurrency", "2"];
+    let set = [
+        "queue",
+        "set",
+        "lane",
+        "--rate",
+        "5/1s",
+        "--keep-failed",
+        "24h,10",
+        "--concurrency",
+        "2",
+    ];
     let fields = [
         "name",
         "paused",
@@ -138,9 +203,22 @@ fn queues_and_records_have_their_fields() {
         (&queue["rate"], &queue["keep_failed"], &queue["concurrency"]),
         (&"5/1s".into(), &"24h,10".into(), &2.into())
     );
-    assert_eq!(place.json(&["queue", "set", "lane", "--rate", "none"])["rate"], Value::Null);
+    assert_eq!(
+        place.json(&["queue", "set", "lane", "--rate", "none"])["rate"],
+        Value::Null
+    );
     assert_eq!(place.run(&["init", "shop"]).status, 0);
     let records = place.json(&["records", "--kind", "project"]);
-    assert_eq!(keys(&records[0]), ["kind", "name", "run", "data", "created_at", "updated_at"]);
-    assert_eq!(place.json(&["records", "--run", "shop"]).as_array().unwrap().len(), 5);
+    assert_eq!(
+        keys(&records[0]),
+        ["kind", "name", "run", "data", "created_at", "updated_at"]
+    );
+    assert_eq!(
+        place
+            .json(&["records", "--run", "shop"])
+            .as_array()
+            .unwrap()
+            .len(),
+        5
+    );
 }

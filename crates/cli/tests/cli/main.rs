@@ -1,7 +1,10 @@
 //! The command line as its users meet it: the real binary, its exit statuses and what it prints.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
-#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect fails there")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect fails there"
+)]
 
 mod bad_input;
 mod bullmq;

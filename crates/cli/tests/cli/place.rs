@@ -33,7 +33,9 @@ pub(crate) struct Live {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -47,7 +49,10 @@ impl Place {
     /// Asks the store itself.
     pub(crate) fn ask<T>(&self, question: impl AsyncFnOnce(Arc<SqliteStore>) -> T) -> T {
         let store = Arc::new(SqliteStore::open(&self.data().join("surefoot.db")).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(question(store))
     }
 
@@ -60,9 +65,16 @@ impl Place {
     /// The command, with nothing of the tester's own settings.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_surefoot"));
-        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.path()).env("USER", "tester").env("SUREFOOT_DATA_DIR", self.data());
+        command
+            .env("HOME", self.path())
+            .env("USER", "tester")
+            .env("SUREFOOT_DATA_DIR", self.data());
         command
     }
 
@@ -73,13 +85,21 @@ impl Place {
     pub(crate) fn ran(&self, mut command: Command) -> Ran {
         let output = command.output().unwrap();
         let text = |bytes: &[u8]| self.redact(&String::from_utf8_lossy(bytes));
-        Ran { status: status(output.status), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Ran {
+            status: status(output.status),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 
     /// Runs a command that must succeed, and gives its JSON as it is.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.command(args).arg("--json").output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -88,43 +108,68 @@ impl Place {
     }
 
     pub(crate) fn started(&self, mut command: Command) -> Live {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let said = Arc::default();
         let listener = Some(listen(child.stderr.take().unwrap(), &said));
-        Live { child, said, listener }
+        Live {
+            child,
+            said,
+            listener,
+        }
     }
 
     /// Waits until the run with this key is as `wanted`, and gives it.
     pub(crate) fn until(&self, key: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("run {key}"), || {
             let output = self.command(&["show", key, "--json"]).output().unwrap();
-            serde_json::from_slice::<Value>(&output.stdout).ok().filter(|run| wanted(run))
+            serde_json::from_slice::<Value>(&output.stdout)
+                .ok()
+                .filter(|run| wanted(run))
         })
     }
 
     /// Waits until a worker lives on the store.
     pub(crate) fn until_worker(&self) {
         let lock = self.data().join("surefoot.db.worker-lock");
-        eventually("a worker", || std::fs::read_to_string(&lock).ok().filter(|pid| !pid.trim().is_empty()));
+        eventually("a worker", || {
+            std::fs::read_to_string(&lock)
+                .ok()
+                .filter(|pid| !pid.trim().is_empty())
+        });
     }
 
     /// Ids, times and paths differ from run to run.
     fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.path().display().to_string(), "[dir]");
-        text.split_inclusive(|letter: char| " \n(),;:\"'`".contains(letter)).map(redact_word).collect()
+        text.split_inclusive(|letter: char| " \n(),;:\"'`".contains(letter))
+            .map(redact_word)
+            .collect()
     }
 }
 
 fn redact_word(word: &str) -> String {
     let bare = word.trim_end_matches(|letter: char| " \n(),;:\"'`".contains(letter));
-    let is_id = bare.len() == 36 && bare.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    if is_id { word.replace(bare, "[id]") } else { word.to_owned() }
+    let is_id = bare.len() == 36
+        && bare
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if is_id {
+        word.replace(bare, "[id]")
+    } else {
+        word.to_owned()
+    }
 }
 
 /// The exit status; a signal that ended the process is a negative number.
 fn status(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
-    status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| -status.signal().unwrap_or(0))
 }
 
 /// Waits for something to be there, and fails loudly when it never is.
@@ -134,7 +179,10 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} did not come to be");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{what} did not come to be"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -144,8 +192,13 @@ fn listen(stderr: ChildStderr, said: &Arc<Mutex<String>>) -> JoinHandle<()> {
     let said = said.clone();
     std::thread::spawn(move || {
         let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
-        while stderr.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            said.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+        while stderr
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|length| length > 0)
+        {
+            said.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
     })
@@ -154,17 +207,29 @@ fn listen(stderr: ChildStderr, said: &Arc<Mutex<String>>) -> JoinHandle<()> {
 impl Live {
     /// Waits until it has said this on its error output.
     pub(crate) fn until_said(&self, words: &str) {
-        eventually(words, || self.said.lock().unwrap().contains(words).then_some(()));
+        eventually(words, || {
+            self.said.lock().unwrap().contains(words).then_some(())
+        });
     }
 
     /// Waits until it is the worker of the store.
     pub(crate) fn until_worker(&self, place: &Place) {
-        let (lock, id) = (place.data().join("surefoot.db.worker-lock"), self.child.id().to_string());
-        eventually("this worker", || std::fs::read_to_string(&lock).ok().filter(|pid| pid.trim() == id));
+        let (lock, id) = (
+            place.data().join("surefoot.db.worker-lock"),
+            self.child.id().to_string(),
+        );
+        eventually("this worker", || {
+            std::fs::read_to_string(&lock)
+                .ok()
+                .filter(|pid| pid.trim() == id)
+        });
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        let done = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(done.success());
     }
 

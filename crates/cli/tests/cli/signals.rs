@@ -19,7 +19,10 @@ fn a_step_that_ends_in_its_grace_is_completed() {
     place.write("go", "");
     let (status, stderr) = run.end();
     assert_eq!(status, 0, "{stderr}");
-    assert!(stderr.contains("stopping: steps under way have 10s"), "{stderr}");
+    assert!(
+        stderr.contains("stopping: steps under way have 10s"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -34,16 +37,35 @@ fn a_second_signal_interrupts_and_the_same_command_carries_on() {
         run.signal("-TERM");
         let (ended, stderr) = run.end();
         assert_eq!(ended, status, "{stderr}");
-        assert!(start.elapsed() < Duration::from_secs(9), "it waited for the grace period");
-        assert!(stderr.contains("Carry on with: surefoot run gated.yaml --key k"), "{stderr}");
+        assert!(
+            start.elapsed() < Duration::from_secs(9),
+            "it waited for the grace period"
+        );
+        assert!(
+            stderr.contains("Carry on with: surefoot run gated.yaml --key k"),
+            "{stderr}"
+        );
         let left = place.json(&["show", "k"]);
-        assert_eq!((&left["status"], &left["steps"][1]["attempt"]), (&"queued".into(), &1.into()), "{left}");
+        assert_eq!(
+            (&left["status"], &left["steps"][1]["attempt"]),
+            (&"queued".into(), &1.into()),
+            "{left}"
+        );
         place.write("go", "");
         let again = place.run(&["run", "gated.yaml", "--key", "k"]);
         assert_eq!(again.status, 0, "{}", again.stderr);
         let done = place.json(&["show", "k"]);
-        assert_eq!((&done["steps"][1]["attempt"], &done["steps"][1]["interruptions"]), (&1.into(), &1.into()));
-        assert_eq!(std::fs::read_to_string(place.path().join("ledger")).unwrap(), "first\n");
+        assert_eq!(
+            (
+                &done["steps"][1]["attempt"],
+                &done["steps"][1]["interruptions"]
+            ),
+            (&1.into(), &1.into())
+        );
+        assert_eq!(
+            std::fs::read_to_string(place.path().join("ledger")).unwrap(),
+            "first\n"
+        );
     }
 }
 
@@ -59,5 +81,8 @@ fn a_worker_that_is_told_to_stop_did_what_it_was_for() {
     let (status, stderr) = worker.end();
     assert_eq!(status, 0, "{stderr}");
     let left = place.json(&["show", "k"]);
-    assert_eq!((&left["status"], &left["steps"][1]["status"]), (&"queued".into(), &"waiting".into()));
+    assert_eq!(
+        (&left["status"], &left["steps"][1]["status"]),
+        (&"queued".into(), &"waiting".into())
+    );
 }

@@ -28,7 +28,11 @@ fn median_delay(place: &Place, set: usize) -> i64 {
         let key = format!("{set}-{number}");
         let ran = place.run(&["run", "quick.yaml", "--key", &key]);
         assert_eq!(ran.status, 0, "{}", ran.stderr);
-        assert!(ran.stderr.contains("another process is the worker"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("another process is the worker"),
+            "{}",
+            ran.stderr
+        );
         let run = place.json(&["show", &key]);
         micros(&run["started_at"]) - micros(&run["created_at"])
     };
@@ -56,15 +60,26 @@ fn a_watcher_takes_over_when_the_worker_dies() {
     // A lease that is new: only a watcher that waits for its end moves after it.
     let (lease_ends, killed) = (renewed(&place), SystemClock.now());
     worker.signal("-KILL");
-    let run_again = |run: &serde_json::Value| run["steps"][1]["interruptions"] == 1 && step_is(run, 1, "running");
+    let run_again = |run: &serde_json::Value| {
+        run["steps"][1]["interruptions"] == 1 && step_is(run, 1, "running")
+    };
     let taken = place.until("k", run_again);
     place.write("go", "");
     let (status, stderr) = run.end();
     assert_eq!(status, 0, "{stderr}");
-    assert!(stderr.contains("the worker is gone: carrying on here"), "{stderr}");
+    assert!(
+        stderr.contains("the worker is gone: carrying on here"),
+        "{stderr}"
+    );
     let moved = last_start(&place, taken["id"].as_str().unwrap());
-    assert!(moved > killed && moved < lease_ends, "killed {killed}, moved {moved}, the lease ended {lease_ends}");
-    assert_eq!(std::fs::read_to_string(place.path().join("ledger")).unwrap(), "first\n");
+    assert!(
+        moved > killed && moved < lease_ends,
+        "killed {killed}, moved {moved}, the lease ended {lease_ends}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(place.path().join("ledger")).unwrap(),
+        "first\n"
+    );
 }
 
 /// When the lease of the worker ends, which it has renewed just now.
@@ -72,14 +87,20 @@ fn renewed(place: &Place) -> Timestamp {
     let workers = || place.ask(async |store| store.workers().await.unwrap());
     let ends = || workers().first().map(|worker| worker.expires_at);
     let before = ends();
-    eventually("the lease is renewed", || ends().filter(|ends| Some(*ends) > before))
+    eventually("the lease is renewed", || {
+        ends().filter(|ends| Some(*ends) > before)
+    })
 }
 
 /// When a step of a run was started last, as it is recorded.
 fn last_start(place: &Place, run: &str) -> Timestamp {
     let run: RunId = run.parse().unwrap();
     let events = place.ask(async |store| store.events(run, 0, 1000).await.unwrap());
-    events.iter().rfind(|event| event.kind == "step.started").unwrap().at
+    events
+        .iter()
+        .rfind(|event| event.kind == "step.started")
+        .unwrap()
+        .at
 }
 
 #[test]
@@ -93,20 +114,35 @@ fn a_run_killed_half_way_goes_on_with_the_same_command() {
     place.write("go", "");
     let again = place.run(&["run", "gated.yaml", "--key", "k"]);
     assert_eq!(again.status, 0, "{}", again.stderr);
-    assert!(again.stderr.starts_with("k is unfinished: carrying on with run [id]\n"), "{}", again.stderr);
-    assert_eq!(std::fs::read_to_string(place.path().join("ledger")).unwrap(), "first\n");
+    assert!(
+        again
+            .stderr
+            .starts_with("k is unfinished: carrying on with run [id]\n"),
+        "{}",
+        again.stderr
+    );
+    assert_eq!(
+        std::fs::read_to_string(place.path().join("ledger")).unwrap(),
+        "first\n"
+    );
 }
 
 #[test]
 fn what_others_left_is_carried_on_too() {
     let place = Place::new();
     place.write("quick.yaml", QUICK);
-    assert_eq!(place.run(&["submit", "quick.yaml", "--key", "left"]).status, 0);
+    assert_eq!(
+        place.run(&["submit", "quick.yaml", "--key", "left"]).status,
+        0
+    );
     gated(&place);
     let run = place.start(&["run", "gated.yaml", "--key", "k"]);
     place.until("left", |run| run["status"] == "completed");
     place.write("go", "");
     let (status, stderr) = run.end();
     assert_eq!(status, 0, "{stderr}");
-    assert!(stderr.contains("also carrying on 1 unfinished run: left"), "{stderr}");
+    assert!(
+        stderr.contains("also carrying on 1 unfinished run: left"),
+        "{stderr}"
+    );
 }

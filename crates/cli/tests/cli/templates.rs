@@ -9,7 +9,11 @@ use crate::place::Place;
 fn template(place: &Place, name: &str) {
     fs::create_dir_all(place.path().join(name)).unwrap();
     fs::write(place.path().join(name).join("surefoot-template.yaml"), "").unwrap();
-    fs::write(place.path().join(name).join("hello.txt"), "hello ${{ name }}\n").unwrap();
+    fs::write(
+        place.path().join(name).join("hello.txt"),
+        "hello ${{ name }}\n",
+    )
+    .unwrap();
 }
 
 fn hello(place: &Place, project: &str) -> String {
@@ -23,11 +27,22 @@ fn hello(place: &Place, project: &str) -> String {
 
 fn files(place: &Place, project: &str) -> Vec<String> {
     let git = Command::new("git")
-        .args(["-c", "safe.directory=*", "ls-tree", "-r", "--name-only", "main"])
+        .args([
+            "-c",
+            "safe.directory=*",
+            "ls-tree",
+            "-r",
+            "--name-only",
+            "main",
+        ])
         .current_dir(place.data().join(format!("repositories/{project}.git")))
         .output()
         .unwrap();
-    String::from_utf8(git.stdout).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(git.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -41,8 +56,16 @@ fn a_folder_that_a_command_names_is_used_also_by_another_process() {
     template(&place, "other");
     let git = |args: &[&str]| {
         let mut command = Command::new("git");
-        command.args(["-c", "user.name=A", "-c", "user.email=a@b"]).args(args);
-        assert!(command.current_dir(place.path().join("other")).status().unwrap().success());
+        command
+            .args(["-c", "user.name=A", "-c", "user.email=a@b"])
+            .args(args);
+        assert!(
+            command
+                .current_dir(place.path().join("other"))
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     git(&["init", "--quiet", "--initial-branch=main"]);
     git(&["add", "--all"]);
@@ -53,14 +76,35 @@ fn a_folder_that_a_command_names_is_used_also_by_another_process() {
     let ran = place.run(&["init", "three", "--template", &url, "-p", "gitops=false"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert_eq!(files(&place, "three"), ["hello.txt"]);
-    let args = ["-p", "template=other", "-p", "template_ref=main", "-p", "gitops=false"];
-    let submitted =
-        place.run(&[&["submit", "project-initialization", "--key", "two", "-p", "name=two"], &args[..]].concat());
+    let args = [
+        "-p",
+        "template=other",
+        "-p",
+        "template_ref=main",
+        "-p",
+        "gitops=false",
+    ];
+    let submitted = place.run(
+        &[
+            &[
+                "submit",
+                "project-initialization",
+                "--key",
+                "two",
+                "-p",
+                "name=two",
+            ],
+            &args[..],
+        ]
+        .concat(),
+    );
     assert_eq!(submitted.status, 0, "{}", submitted.stderr);
     let mut worker = place.command(&["worker"]);
     worker.current_dir("/");
     let _worker = place.started(worker);
-    let run = place.until("two", |run| run["status"] != "queued" && run["status"] != "running");
+    let run = place.until("two", |run| {
+        run["status"] != "queued" && run["status"] != "running"
+    });
     assert_eq!(run["status"], "completed", "{run:#}");
     assert_eq!(hello(&place, "two"), "hello two\n");
 }
@@ -75,7 +119,11 @@ fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
     fs::create_dir_all(place.path().join("plain")).unwrap();
     fs::write(place.path().join("plain/ci.yml"), "${{ secrets.X }}").unwrap();
     fs::create_dir_all(place.path().join("old")).unwrap();
-    fs::write(place.path().join("old/hello.txt"), b"Gr\xfc\xdfe ${{ name }}\n").unwrap();
+    fs::write(
+        place.path().join("old/hello.txt"),
+        b"Gr\xfc\xdfe ${{ name }}\n",
+    )
+    .unwrap();
     for command in [
         &["init", "shop"][..],
         &["init", "shop", "--dry-run"],
@@ -93,15 +141,29 @@ fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
         check(&["-p", "template=foreign"], "a cookiecutter template");
         check(&["-p", "template=broken"], "hello.txt: line 2");
         check(&["-p", "template=plain"], "-p gitops=false");
-        check(&["-p", "template=old", "-p", "gitops=false"], "hello.txt: is no UTF-8 text");
+        check(
+            &["-p", "template=old", "-p", "gitops=false"],
+            "hello.txt: is no UTF-8 text",
+        );
         check(&["-p", "values={\"bogus\":1}"], "values.bogus");
-        check(&["-p", "environments=[{\"name\":\"qa\"},{\"name\":\"qa\",\"approvals\":1}]"], "named twice");
+        check(
+            &[
+                "-p",
+                "environments=[{\"name\":\"qa\"},{\"name\":\"qa\",\"approvals\":1}]",
+            ],
+            "named twice",
+        );
     }
     assert!(!place.data().exists(), "something was written");
     // Corrected, the same name goes on.
     let ran = place.run(&["init", "shop", "--template", "plain", "-p", "gitops=false"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    assert!(ran.stdout.contains("plain (copied as it is: no surefoot-template.yaml)"), "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("plain (copied as it is: no surefoot-template.yaml)"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(files(&place, "shop"), ["ci.yml"]);
 }
 
@@ -114,7 +176,12 @@ fn a_finished_run_needs_its_template_no_more() {
     fs::remove_file(place.path().join("mine/surefoot-template.yaml")).unwrap();
     fs::write(place.path().join("mine/copier.yml"), "").unwrap();
     let ran = place.run(&init);
-    assert!(ran.status == 0 && ran.stderr.contains("completed already"), "{} {}", ran.status, ran.stderr);
+    assert!(
+        ran.status == 0 && ran.stderr.contains("completed already"),
+        "{} {}",
+        ran.status,
+        ran.stderr
+    );
 }
 
 #[test]
@@ -125,11 +192,18 @@ fn a_failed_run_says_how_its_name_becomes_free() {
     let ran = place.run(&["init", "shop", "--values", "port=9000"]);
     let run = place.json(&["runs"])[0]["id"].as_str().unwrap().to_owned();
     let command = format!("surefoot cancel {run} --undo --wait");
-    assert!(ran.status == 2 && ran.stderr.contains("--undo --wait"), "{}", ran.stderr);
+    assert!(
+        ran.status == 2 && ran.stderr.contains("--undo --wait"),
+        "{}",
+        ran.stderr
+    );
     fs::remove_dir(place.data().join("repositories/shop.git")).unwrap();
     let words = command.split(' ').skip(1).collect::<Vec<_>>();
     assert_eq!(place.run(&words).status, 0);
-    assert_eq!(place.run(&["init", "shop", "--values", "port=9000"]).status, 0);
+    assert_eq!(
+        place.run(&["init", "shop", "--values", "port=9000"]).status,
+        0
+    );
 }
 
 #[test]
@@ -139,11 +213,22 @@ fn what_surefoot_keeps_to_itself_is_no_template() {
     fs::write(place.data().join("credentials/forge"), "hunter2").unwrap();
     let check = |template: &str, expect: &str| {
         let ran = place.run(&["init", "shop", "--template", template]);
-        assert!(ran.status == 2 && ran.stderr.contains(expect), "{template}: {} {}", ran.status, ran.stderr);
+        assert!(
+            ran.status == 2 && ran.stderr.contains(expect),
+            "{template}: {} {}",
+            ran.status,
+            ran.stderr
+        );
     };
-    check("data/credentials", "it lies in [dir]/data, which Surefoot keeps to itself");
+    check(
+        "data/credentials",
+        "it lies in [dir]/data, which Surefoot keeps to itself",
+    );
     check("data", "it lies in [dir]/data");
     check(".", "it holds [dir]/data, which Surefoot keeps to itself");
     check("/", "it holds [dir]/data");
-    assert!(!place.data().join("surefoot.db").exists(), "something was written");
+    assert!(
+        !place.data().join("surefoot.db").exists(),
+        "something was written"
+    );
 }

@@ -88,7 +88,9 @@ fn number(value: &Value) -> Option<f64> {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => Some(0.0),
         ValueKind::Bool => Some(f64::from(u8::from(value.is_true()))),
-        ValueKind::Number => f64::try_from(value.clone()).ok().filter(|number| !number.is_nan()),
+        ValueKind::Number => f64::try_from(value.clone())
+            .ok()
+            .filter(|number| !number.is_nan()),
         ValueKind::String => text_as_number(value.as_str()?.trim()),
         _ => None,
     }
@@ -101,6 +103,8 @@ fn text_as_number(text: &str) -> Option<f64> {
         "" => Some(0.0),
         _ if text.starts_with("0x") => radix(&text[2..], 16),
         _ if text.starts_with("0o") => radix(&text[2..], 8),
-        _ => serde_json::from_str::<serde_json::Number>(text).ok()?.as_f64(),
+        _ => serde_json::from_str::<serde_json::Number>(text)
+            .ok()?
+            .as_f64(),
     }
 }

@@ -11,7 +11,15 @@ use super::language::to_json;
 use crate::limits::{LimitError, MAX_VALUE_BYTES, check_value};
 
 /// The functions by the names that workflows use; case does not matter.
-pub(super) const NAMES: [&str; 7] = ["contains", "startsWith", "endsWith", "format", "join", "toJSON", "fromJSON"];
+pub(super) const NAMES: [&str; 7] = [
+    "contains",
+    "startsWith",
+    "endsWith",
+    "format",
+    "join",
+    "toJSON",
+    "fromJSON",
+];
 
 /// Adds every function to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
@@ -21,10 +29,18 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_function("__not", |value: Value| !is_truthy(&value));
     environment.add_function("__eq", |left: Value, right: Value| equal(&left, &right));
     environment.add_function("__ne", |left: Value, right: Value| !equal(&left, &right));
-    environment.add_function("__lt", |left: Value, right: Value| order(&left, &right) == Some(Ordering::Less));
-    environment.add_function("__gt", |left: Value, right: Value| order(&left, &right) == Some(Ordering::Greater));
-    environment.add_function("__le", |left: Value, right: Value| order(&left, &right).is_some_and(Ordering::is_le));
-    environment.add_function("__ge", |left: Value, right: Value| order(&left, &right).is_some_and(Ordering::is_ge));
+    environment.add_function("__lt", |left: Value, right: Value| {
+        order(&left, &right) == Some(Ordering::Less)
+    });
+    environment.add_function("__gt", |left: Value, right: Value| {
+        order(&left, &right) == Some(Ordering::Greater)
+    });
+    environment.add_function("__le", |left: Value, right: Value| {
+        order(&left, &right).is_some_and(Ordering::is_le)
+    });
+    environment.add_function("__ge", |left: Value, right: Value| {
+        order(&left, &right).is_some_and(Ordering::is_ge)
+    });
     environment.add_function("contains", contains);
     environment.add_function("startsWith", |text: Value, start: Value| {
         Ok::<_, Error>(folded(&to_text(&text)?).starts_with(&folded(&to_text(&start)?)))
@@ -42,9 +58,10 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
 /// hours to compare or to sort.
 fn factor(value: Value) -> Result<Value, Error> {
     match value.kind() {
-        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
-            Err(Error::new(ErrorKind::InvalidOperation, "a list or an object has no product"))
-        }
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "a list or an object has no product",
+        )),
         _ => Ok(value),
     }
 }
@@ -59,7 +76,8 @@ fn contains(search: Value, item: Value) -> Result<bool, Error> {
 
 /// `format('{0}-{1}', a, b)`; `{{` and `}}` stand for braces.
 fn format(template: String, values: Rest<Value>) -> Result<String, Error> {
-    let wrong = |message: &str| Error::new(ErrorKind::InvalidOperation, format!("`format` {message}"));
+    let wrong =
+        |message: &str| Error::new(ErrorKind::InvalidOperation, format!("`format` {message}"));
     let mut text = String::new();
     let mut rest = template.as_str();
     while let Some(at) = rest.find(['{', '}']) {
@@ -71,8 +89,14 @@ fn format(template: String, values: Rest<Value>) -> Result<String, Error> {
             rest = after;
             continue;
         }
-        let (number, after) = rest.split_once('}').ok_or_else(|| wrong("has a brace without its other half"))?;
-        let value = number.parse::<usize>().ok().filter(|_| brace == "{").and_then(|number| values.get(number));
+        let (number, after) = rest
+            .split_once('}')
+            .ok_or_else(|| wrong("has a brace without its other half"))?;
+        let value = number
+            .parse::<usize>()
+            .ok()
+            .filter(|_| brace == "{")
+            .and_then(|number| values.get(number));
         let value = value.ok_or_else(|| wrong(&format!("has no value for `{{{number}}}`")))?;
         add(&mut text, &to_text(value)?)?;
         rest = after;
@@ -107,14 +131,20 @@ fn add(text: &mut String, piece: &str) -> Result<(), Error> {
 
 fn to_pretty_json(value: Value) -> Result<String, Error> {
     let json = to_json(&value)?;
-    let invalid = |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
+    let invalid =
+        |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
     serde_json::to_string_pretty(&json).map_err(invalid)
 }
 
 fn from_json(text: Value) -> Result<Value, Error> {
-    let invalid = |message: String| Error::new(ErrorKind::InvalidOperation, format!("`fromJSON`: {message}"));
-    let json: serde_json::Value =
-        serde_json::from_str(&to_text(&text)?).map_err(|error| invalid(format!("the text is not JSON: {error}")))?;
+    let invalid = |message: String| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            format!("`fromJSON`: {message}"),
+        )
+    };
+    let json: serde_json::Value = serde_json::from_str(&to_text(&text)?)
+        .map_err(|error| invalid(format!("the text is not JSON: {error}")))?;
     check_value(&json).map_err(|limit| invalid(limit.to_string()))?;
     Value::deserialize(&json).map_err(|error| invalid(error.to_string()))
 }

@@ -49,12 +49,21 @@ pub fn environment(fuel: u64) -> Environment<'static> {
 ///
 /// # Errors
 /// The error that the engine reports, or the limit.
-pub fn render(environment: &Environment<'_>, text: &str, scope: Value, most: usize) -> Result<String, Error> {
+pub fn render(
+    environment: &Environment<'_>,
+    text: &str,
+    scope: Value,
+    most: usize,
+) -> Result<String, Error> {
     let mut out = Bounded::new(Vec::new(), most);
-    let rendered = environment.template_from_str(text)?.render_captured_to(scope, &mut out).map(drop);
+    let rendered = environment
+        .template_from_str(text)?
+        .render_captured_to(scope, &mut out)
+        .map(drop);
     out.check()?;
     rendered?;
-    String::from_utf8(out.inner).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+    String::from_utf8(out.inner)
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
 }
 
 /// A value of the language as JSON, if it is not too large.
@@ -62,7 +71,8 @@ pub fn render(environment: &Environment<'_>, text: &str, scope: Value, most: usi
 /// # Errors
 /// When it is too large or has no form in JSON.
 pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Error> {
-    let invalid = |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
+    let invalid =
+        |error: serde_json::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
     let mut size = Bounded::new(io::sink(), MAX_VALUE_BYTES);
     let written = serde_json::to_writer(&mut size, value);
     size.check()?;
@@ -71,7 +81,11 @@ pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Error> {
 }
 
 /// Writes a value as texts have it: JSON notation, so that `true` is no `True`.
-fn format_bounded(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+fn format_bounded(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
     if value.as_str().is_some() || value.is_undefined() {
         return minijinja::escape_formatter(out, state, value);
     }
@@ -84,7 +98,10 @@ fn tojson(value: &Value, indent: Option<Value>, args: Kwargs) -> Result<Value, E
         None => args.get("indent")?,
     };
     args.assert_all_used()?;
-    let spaces = indent.clone().and_then(|indent| usize::try_from(indent).ok()).unwrap_or(2);
+    let spaces = indent
+        .clone()
+        .and_then(|indent| usize::try_from(indent).ok())
+        .unwrap_or(2);
     if spaces > MAX_INDENT {
         let message = format!("`tojson` indents by at most {MAX_INDENT} spaces");
         return Err(Error::new(ErrorKind::InvalidOperation, message));
@@ -101,7 +118,11 @@ fn tojson(value: &Value, indent: Option<Value>, args: Kwargs) -> Result<Value, E
 
 fn string(value: &Value) -> Result<Value, Error> {
     // A text stays the same value, with its marks.
-    if value.as_str().is_some() { Ok(value.clone()) } else { to_text(value).map(Value::from) }
+    if value.as_str().is_some() {
+        Ok(value.clone())
+    } else {
+        to_text(value).map(Value::from)
+    }
 }
 
 /// The items of a list as one text; the engine's own filter has no separator unless one is given.
@@ -131,7 +152,12 @@ struct Bounded<W> {
 
 impl<W: io::Write> Bounded<W> {
     fn new(inner: W, most: usize) -> Self {
-        Self { inner, most, left: most, is_full: false }
+        Self {
+            inner,
+            most,
+            left: most,
+            is_full: false,
+        }
     }
 
     /// Reports that more was written than fits.
@@ -139,7 +165,10 @@ impl<W: io::Write> Bounded<W> {
         if !self.is_full {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::InvalidOperation, LimitError::Output(self.most).to_string()))
+        Err(Error::new(
+            ErrorKind::InvalidOperation,
+            LimitError::Output(self.most).to_string(),
+        ))
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -54,7 +54,9 @@ pub(super) fn string_length(text: &str) -> Option<usize> {
     while at < bytes.len() {
         match bytes[at] {
             b'\\' => at += 2,
-            found if found == quote && quote == b'\'' && bytes.get(at + 1) == Some(&quote) => at += 2,
+            found if found == quote && quote == b'\'' && bytes.get(at + 1) == Some(&quote) => {
+                at += 2
+            }
             found if found == quote => return Some(at + 1),
             _ => at += 1,
         }
@@ -68,7 +70,8 @@ mod tests {
 
     #[test]
     fn an_expression_ends_outside_of_strings_and_objects() {
-        let check = |text: &str, expect: &[Segment<'_>]| assert_eq!(split(text).unwrap(), expect, "{text}");
+        let check =
+            |text: &str, expect: &[Segment<'_>]| assert_eq!(split(text).unwrap(), expect, "{text}");
         check("a", &[Segment::Literal("a")]);
         check("${{ a }}", &[Segment::Expression("a")]);
         check(
@@ -81,10 +84,19 @@ mod tests {
                 Segment::Literal("\n"),
             ],
         );
-        check("${{ {'a': {'b': 1}} }}", &[Segment::Expression("{'a': {'b': 1}}")]);
-        check("${{{'a': {'b': 1}}}}", &[Segment::Expression("{'a': {'b': 1}}")]);
+        check(
+            "${{ {'a': {'b': 1}} }}",
+            &[Segment::Expression("{'a': {'b': 1}}")],
+        );
+        check(
+            "${{{'a': {'b': 1}}}}",
+            &[Segment::Expression("{'a': {'b': 1}}")],
+        );
         check("${{ '}}' }}", &[Segment::Expression("'}}'")]);
-        check("${{ \"}}\\\"}}\" }}", &[Segment::Expression("\"}}\\\"}}\"")]);
+        check(
+            "${{ \"}}\\\"}}\" }}",
+            &[Segment::Expression("\"}}\\\"}}\"")],
+        );
         check("${{ 'it''s }}' }}", &[Segment::Expression("'it''s }}'")]);
         assert_eq!(split("${{ a"), None);
         assert_eq!(split("${{ 'a }}"), None);

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 
 fn scope() -> Scope {
-    let step = |output| StepScope { status: "completed", output };
+    let step = |output| StepScope {
+        status: "completed",
+        output,
+    };
     let output = json!({
         "count": 3, "content-type": "text/html", "max": 10, "max-age": 60, "none": null, "list": ["A", "b"], "deep": { "x": [1, 2] },
     });
@@ -52,7 +55,10 @@ fn literals_and_paths() -> Vec<(&'static str, Value)> {
         ("\"a\"", json!("a")),
         ("'a\\nb'", json!("a\nb")),
         ("{'a': {'b': 1}}", json!({ "a": { "b": 1 } })),
-        ("{'a': [1, {'b': '}}'}]}", json!({ "a": [1, { "b": "}}" }] })),
+        (
+            "{'a': [1, {'b': '}}'}]}",
+            json!({ "a": [1, { "b": "}}" }] }),
+        ),
         ("[1, 'x', null]", json!([1, "x", null])),
         ("[]", json!([])),
         ("{}", json!({})),
@@ -249,7 +255,11 @@ fn an_expression_gives_a_value() {
     for (expression, expect) in rows {
         let text = format!("${{{{ {expression} }}}}");
         let found = render_value(&json!(text), &scope);
-        assert_eq!(found.as_ref().ok(), Some(&expect), "{expression}: {found:?}");
+        assert_eq!(
+            found.as_ref().ok(),
+            Some(&expect),
+            "{expression}: {found:?}"
+        );
     }
 }
 
@@ -257,19 +267,32 @@ fn an_expression_gives_a_value() {
 fn a_text_has_json_notation() {
     let rows = [
         ("is ${{ parameters.on }}.", "is true."),
-        ("${{ parameters.off }}${{ parameters.nothing }}", "falsenull"),
+        (
+            "${{ parameters.off }}${{ parameters.nothing }}",
+            "falsenull",
+        ),
         ("${{ parameters.ports }} ", "[80,443] "),
         ("x${{ parameters.mixed }}", "x[true,null,1.5,\"x\"]"),
         ("x${{ {'a': {'b': 'c'}} }}", "x{\"a\":{\"b\":\"c\"}}"),
         ("v${{ parameters.version }}", "v1.10"),
-        ("n${{ parameters.half }} ${{ parameters.big }}", "n0.5 12345678901234567"),
+        (
+            "n${{ parameters.half }} ${{ parameters.big }}",
+            "n0.5 12345678901234567",
+        ),
         ("${{ parameters.name }}: ${{ '${{ }}' }}", "Shop: ${{ }}"),
-        ("$HOME ${NAME} {{ x }} ${#a} ${{ 1 }}", "$HOME ${NAME} {{ x }} ${#a} 1"),
+        (
+            "$HOME ${NAME} {{ x }} ${#a} ${{ 1 }}",
+            "$HOME ${NAME} {{ x }} ${#a} 1",
+        ),
         (" ${{ parameters.one }}", " 1"),
     ];
     for (text, expect) in rows {
         assert_eq!(render(text, &scope()).unwrap(), expect, "{text}");
-        assert_eq!(render_value(&json!(text), &scope()).unwrap(), json!(expect), "{text}");
+        assert_eq!(
+            render_value(&json!(text), &scope()).unwrap(),
+            json!(expect),
+            "{text}"
+        );
     }
 }
 
@@ -285,7 +308,10 @@ fn a_condition_is_true_or_false() {
         ("'false'", true),
         ("${{ !parameters.on }}", false),
         ("parameters.on && steps.get-it.output.count > 2", true),
-        ("${{ steps.get-it.output.content-type == 'TEXT/HTML' }}", true),
+        (
+            "${{ steps.get-it.output.content-type == 'TEXT/HTML' }}",
+            true,
+        ),
         ("parameters.ports[0] == '80' && !parameters.off", true),
     ];
     for (condition, expect) in rows {
@@ -297,14 +323,26 @@ fn a_condition_is_true_or_false() {
 fn a_mistake_is_an_error_that_says_what_is_wrong() {
     let deep = format!("{}1{}", "(".repeat(40), ")".repeat(40));
     let rows = [
-        ("parameters.a-b", "may be a name or a subtraction, for there are `a` and `a-b`: write parameters[\"a-b\"]"),
-        ("steps.build.output.max-age", "there are `max` and `max-age`"),
+        (
+            "parameters.a-b",
+            "may be a name or a subtraction, for there are `a` and `a-b`: write parameters[\"a-b\"]",
+        ),
+        (
+            "steps.build.output.max-age",
+            "there are `max` and `max-age`",
+        ),
         ("parameters.gone", "undefined"),
         ("parameters.name + 'x' &", "unexpected `&` at character 23"),
         ("a = b", "unexpected `=`"),
         ("1 ==", "the expression ends too early"),
-        ("[[1] * 1000] * 1000 == parameters.ports", "a list or an object has no product"),
-        ("1000 * parameters.ports", "a list or an object has no product"),
+        (
+            "[[1] * 1000] * 1000 == parameters.ports",
+            "a list or an object has no product",
+        ),
+        (
+            "1000 * parameters.ports",
+            "a list or an object has no product",
+        ),
         ("(1", "ends too early"),
         ("'a", "has no end"),
         ("", "ends too early"),
@@ -312,7 +350,10 @@ fn a_mistake_is_an_error_that_says_what_is_wrong() {
         ("fromJSON('{')", "the text is not JSON"),
         ("__eq(1, 1)", "is no function"),
         ("gone(1)", "gone"),
-        ("1 == 1 == 1 == 1 == 1 == 1 == 1 == 1 == 1 == 1", "too many comparisons"),
+        (
+            "1 == 1 == 1 == 1 == 1 == 1 == 1 == 1 == 1 == 1",
+            "too many comparisons",
+        ),
         (deep.as_str(), "nested too deep"),
     ];
     for (expression, expect) in rows {

@@ -43,10 +43,19 @@ pub(super) struct Translated {
 /// # Errors
 /// A message that names the place in the expression.
 pub(super) fn translate(text: &str, names: &dyn Names) -> Result<Translated, String> {
-    let mut translator = Translator { text, at: 0, depth: 0, names, paths: BTreeSet::new() };
+    let mut translator = Translator {
+        text,
+        at: 0,
+        depth: 0,
+        names,
+        paths: BTreeSet::new(),
+    };
     let source = translator.expression()?;
     match translator.peek() {
-        None => Ok(Translated { source, paths: translator.paths }),
+        None => Ok(Translated {
+            source,
+            paths: translator.paths,
+        }),
         Some(_) => Err(translator.unexpected()),
     }
 }
@@ -64,12 +73,18 @@ impl<'a> Translator<'a> {
     fn expression(&mut self) -> Result<String, String> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err("the expression is nested too deep: split it over several steps".to_owned());
+            return Err(
+                "the expression is nested too deep: split it over several steps".to_owned(),
+            );
         }
         let mut value = self.or()?;
         if self.word("if") {
             let condition = self.or()?;
-            let other = if self.word("else") { format!(" else {}", self.expression()?) } else { String::new() };
+            let other = if self.word("else") {
+                format!(" else {}", self.expression()?)
+            } else {
+                String::new()
+            };
             value = format!("({value} if {condition}{other})");
         }
         self.depth -= 1;
@@ -103,7 +118,11 @@ impl<'a> Translator<'a> {
             }
             last = operand(self)?;
         }
-        Ok(if source.is_empty() { last } else { format!("({source}{last})") })
+        Ok(if source.is_empty() {
+            last
+        } else {
+            format!("({source}{last})")
+        })
     }
 
     fn not(&mut self) -> Result<String, String> {
@@ -159,7 +178,9 @@ impl<'a> Translator<'a> {
         let name = self.name()?;
         let argument = match self.peek() {
             Some('(') => self.arguments()?,
-            Some(first) if starts_argument(first) && !self.is_at_keyword() => format!(" {}", self.unary()?),
+            Some(first) if starts_argument(first) && !self.is_at_keyword() => {
+                format!(" {}", self.unary()?)
+            }
             _ => String::new(),
         };
         Ok(format!("({value} is {not}{name}{argument})"))
@@ -194,7 +215,11 @@ impl<'a> Translator<'a> {
         Ok(if is_product { source } else { first })
     }
 
-    fn infix(&mut self, signs: &[&str], operand: fn(&mut Self) -> Result<String, String>) -> Result<String, String> {
+    fn infix(
+        &mut self,
+        signs: &[&str],
+        operand: fn(&mut Self) -> Result<String, String>,
+    ) -> Result<String, String> {
         let mut source = operand(self)?;
         while let Some(sign) = signs.iter().find(|sign| self.sign(sign)) {
             source.push_str(&format!(" {sign} {}", operand(self)?));
@@ -213,10 +238,15 @@ impl<'a> Translator<'a> {
         self.postfix()
     }
 
-    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Result<String, String>) -> Result<String, String> {
+    fn deeper(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<String, String>,
+    ) -> Result<String, String> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err("the expression is nested too deep: split it over several steps".to_owned());
+            return Err(
+                "the expression is nested too deep: split it over several steps".to_owned(),
+            );
         }
         let source = read(self)?;
         self.depth -= 1;
@@ -231,7 +261,11 @@ impl<'a> Translator<'a> {
         loop {
             if self.peek() == Some('.') {
                 self.at += 1;
-                let name = if is_path { self.member(&steps)? } else { self.name()? };
+                let name = if is_path {
+                    self.member(&steps)?
+                } else {
+                    self.name()?
+                };
                 source.push_str(&member_source(&name));
                 if is_path {
                     steps.push(name);
@@ -288,7 +322,9 @@ impl<'a> Translator<'a> {
             return Ok((word, None));
         }
         if self.peek() == Some('(') {
-            let known = functions::NAMES.iter().find(|name| name.eq_ignore_ascii_case(&word));
+            let known = functions::NAMES
+                .iter()
+                .find(|name| name.eq_ignore_ascii_case(&word));
             let function = known.map_or(word, |name| (*name).to_owned());
             if function.starts_with("__") {
                 return Err(format!("`{function}` is no function"));
@@ -299,14 +335,22 @@ impl<'a> Translator<'a> {
     }
 
     fn string(&mut self) -> Result<(String, String), String> {
-        let length = string_length(self.rest()).ok_or_else(|| "a string has no end: close it".to_owned())?;
+        let length =
+            string_length(self.rest()).ok_or_else(|| "a string has no end: close it".to_owned())?;
         let quoted = &self.rest()[..length];
         self.at += length;
         let inside = &quoted[1..length - 1];
         // `''` is a quote in a single-quoted string, for which the engine has a backslash.
-        let escaped = if quoted.starts_with('\'') { inside.replace("''", "\\'") } else { inside.to_owned() };
+        let escaped = if quoted.starts_with('\'') {
+            inside.replace("''", "\\'")
+        } else {
+            inside.to_owned()
+        };
         let quote = &quoted[..1];
-        Ok((format!("{quote}{escaped}{quote}"), inside.replace("''", "'")))
+        Ok((
+            format!("{quote}{escaped}{quote}"),
+            inside.replace("''", "'"),
+        ))
     }
 
     fn number(&mut self) -> String {
@@ -391,7 +435,11 @@ impl<'a> Translator<'a> {
         }
         let mut source = String::from("[");
         while self.peek() != Some(']') {
-            let part = if self.sign(":") { ":".to_owned() } else { self.expression()? };
+            let part = if self.sign(":") {
+                ":".to_owned()
+            } else {
+                self.expression()?
+            };
             source.push_str(&part);
         }
         self.expect(']')?;
@@ -425,7 +473,11 @@ impl<'a> Translator<'a> {
                 Err(format!(
                     "`{path}.{text}` may be a name or a subtraction, for there are {}: write {path}[\"{text}\"], or \
                      spaces around the minus",
-                    known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ")
+                    known
+                        .iter()
+                        .map(|name| format!("`{name}`"))
+                        .collect::<Vec<_>>()
+                        .join(" and ")
                 ))
             }
         }
@@ -491,7 +543,10 @@ impl<'a> Translator<'a> {
 
     fn expect(&mut self, wanted: char) -> Result<(), String> {
         if self.peek() != Some(wanted) {
-            return Err(format!("{}, where `{wanted}` is expected", self.unexpected()));
+            return Err(format!(
+                "{}, where `{wanted}` is expected",
+                self.unexpected()
+            ));
         }
         self.at += wanted.len_utf8();
         Ok(())
@@ -499,7 +554,10 @@ impl<'a> Translator<'a> {
 
     fn unexpected(&self) -> String {
         match self.rest().trim_start().chars().next() {
-            Some(letter) => format!("unexpected `{letter}` at character {}", self.text[..self.at].chars().count() + 1),
+            Some(letter) => format!(
+                "unexpected `{letter}` at character {}",
+                self.text[..self.at].chars().count() + 1
+            ),
             None => "the expression ends too early".to_owned(),
         }
     }
@@ -514,7 +572,8 @@ fn is_name_start(letter: char) -> bool {
 }
 
 fn word_length(text: &str) -> usize {
-    text.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(text.len())
+    text.find(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .unwrap_or(text.len())
 }
 
 /// The length of a name that may have hyphens between its words.
@@ -531,5 +590,9 @@ fn member_source(name: &str) -> String {
         && word_length(name) == name.len()
         && !KEYWORDS.contains(&name)
         && !CONSTANTS.contains(&name);
-    if is_plain { format!(".{name}") } else { format!("[{}]", serde_json::Value::from(name)) }
+    if is_plain {
+        format!(".{name}")
+    } else {
+        format!("[{}]", serde_json::Value::from(name))
+    }
 }

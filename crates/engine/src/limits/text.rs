@@ -32,7 +32,10 @@ pub fn check_text(text: &str) -> Result<(), LimitError> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(LimitError::Text);
     }
-    let mut scan = Scan { rest: text, statements: Statements::default() };
+    let mut scan = Scan {
+        rest: text,
+        statements: Statements::default(),
+    };
     scan.text(false)
 }
 
@@ -41,7 +44,10 @@ pub fn check_text(text: &str) -> Result<(), LimitError> {
 /// # Errors
 /// The limit that the template exceeds.
 pub fn check_blocks(text: &str) -> Result<(), LimitError> {
-    let mut scan = Scan { rest: text, statements: Statements::default() };
+    let mut scan = Scan {
+        rest: text,
+        statements: Statements::default(),
+    };
     scan.text(true)
 }
 
@@ -50,7 +56,10 @@ pub fn check_blocks(text: &str) -> Result<(), LimitError> {
 /// # Errors
 /// The limit that the expression exceeds.
 pub fn check_condition(expression: &str) -> Result<(), LimitError> {
-    let mut scan = Scan { rest: expression, statements: Statements::default() };
+    let mut scan = Scan {
+        rest: expression,
+        statements: Statements::default(),
+    };
     scan.expression("}}").map(drop)
 }
 
@@ -81,7 +90,11 @@ impl<'a> Scan<'a> {
     }
 
     fn skip_past(&mut self, end: &str) {
-        self.rest = self.rest.split_once(end).map(|(_, rest)| rest).unwrap_or_default();
+        self.rest = self
+            .rest
+            .split_once(end)
+            .map(|(_, rest)| rest)
+            .unwrap_or_default();
     }
 
     fn statement(&mut self) -> Result<(), LimitError> {
@@ -112,7 +125,10 @@ impl<'a> Scan<'a> {
                 return Err(LimitError::Expression);
             }
         }
-        Ok(Expression { depth: depth.most, assigns: depth.assigns })
+        Ok(Expression {
+            depth: depth.most,
+            assigns: depth.assigns,
+        })
     }
 }
 
@@ -124,8 +140,13 @@ fn first_marker(text: &str) -> Option<(usize, &'static str)> {
 /// Text behind a tag that is one word, such as `${% raw %}`, when `text` begins behind its opening.
 fn tag<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let white = |letter: char| letter.is_ascii_whitespace();
-    let rest = text.trim_start_matches(white).strip_prefix(word)?.trim_start_matches(white);
-    rest.strip_prefix(['-', '+']).unwrap_or(rest).strip_prefix("%}")
+    let rest = text
+        .trim_start_matches(white)
+        .strip_prefix(word)?
+        .trim_start_matches(white);
+    rest.strip_prefix(['-', '+'])
+        .unwrap_or(rest)
+        .strip_prefix("%}")
 }
 
 /// Text behind the end of a raw block.
@@ -142,7 +163,9 @@ fn after_raw(mut text: &str) -> &str {
 
 fn first_word(text: &str) -> &str {
     let text = text.trim_start();
-    let end = text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(text.len());
+    let end = text
+        .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .unwrap_or(text.len());
     &text[..end]
 }
 
@@ -215,14 +238,20 @@ impl Depth {
                 }
             }
             ',' => self.here = 0,
-            first if first.is_alphanumeric() || first == '_' => self.here += usize::from(OPERATORS.contains(&token)),
+            first if first.is_alphanumeric() || first == '_' => {
+                self.here += usize::from(OPERATORS.contains(&token))
+            }
             _ => {
                 self.assigns |= token == "=";
                 self.here += 1;
             }
         }
         self.most = self.most.max(self.below + self.here);
-        if self.most > MAX_EXPRESSION_DEPTH { Err(LimitError::Depth) } else { Ok(()) }
+        if self.most > MAX_EXPRESSION_DEPTH {
+            Err(LimitError::Depth)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -251,7 +280,8 @@ impl Statements {
                 }
             }
             "set" if expression.assigns => {}
-            "for" | "if" | "with" | "set" | "filter" | "macro" | "call" | "block" | "autoescape" => {
+            "for" | "if" | "with" | "set" | "filter" | "macro" | "call" | "block"
+            | "autoescape" => {
                 self.depth += 1;
                 self.open.push(1);
             }
@@ -261,7 +291,11 @@ impl Statements {
         if self.depth > MAX_STATEMENTS {
             return Err(LimitError::Statements);
         }
-        if self.assigned > MAX_ASSIGNED { Err(LimitError::Assignments) } else { Ok(()) }
+        if self.assigned > MAX_ASSIGNED {
+            Err(LimitError::Assignments)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -271,14 +305,24 @@ mod tests {
 
     #[track_caller]
     fn accepted(expression: &str) {
-        assert_eq!(check_text(&format!("a ${{{{ {expression} }}}} b")), Ok(()), "{expression}");
+        assert_eq!(
+            check_text(&format!("a ${{{{ {expression} }}}} b")),
+            Ok(()),
+            "{expression}"
+        );
         assert_eq!(check_condition(expression), Ok(()), "{expression}");
     }
 
     #[track_caller]
     fn refused(expression: &str, expect: LimitError) {
-        assert_eq!(check_text(&format!("${{{{ 1 }}}} ${{{{ {expression} }}}}")), Err(expect.clone()));
-        assert_eq!(check_blocks(&format!("${{% if {expression} %}}${{% endif %}}")), Err(expect.clone()));
+        assert_eq!(
+            check_text(&format!("${{{{ 1 }}}} ${{{{ {expression} }}}}")),
+            Err(expect.clone())
+        );
+        assert_eq!(
+            check_blocks(&format!("${{% if {expression} %}}${{% endif %}}")),
+            Err(expect.clone())
+        );
         assert_eq!(check_condition(expression), Err(expect));
     }
 
@@ -317,15 +361,24 @@ mod tests {
     fn items_beside_each_other_are_no_chain() {
         accepted(&format!("[{}]", "a.b + -1, ".repeat(1000)));
         accepted(&format!("f({})", "x=1, ".repeat(1000)));
-        assert_eq!(check_text(&"${{ parameters.name }} - . | (".repeat(1000)), Ok(()));
+        assert_eq!(
+            check_text(&"${{ parameters.name }} - . | (".repeat(1000)),
+            Ok(())
+        );
         let long = format!("'{}'", "-".repeat(1000));
         accepted(&long);
     }
 
     #[test]
     fn lengths_are_limited() {
-        refused(&format!("'{}'", "x".repeat(MAX_EXPRESSION_BYTES)), LimitError::Expression);
-        assert_eq!(check_text(&"x".repeat(MAX_TEXT_BYTES + 1)), Err(LimitError::Text));
+        refused(
+            &format!("'{}'", "x".repeat(MAX_EXPRESSION_BYTES)),
+            LimitError::Expression,
+        );
+        assert_eq!(
+            check_text(&"x".repeat(MAX_TEXT_BYTES + 1)),
+            Err(LimitError::Text)
+        );
     }
 
     #[test]
@@ -336,26 +389,44 @@ mod tests {
             assert_eq!(check_text(&text), Err(LimitError::Depth), "{hidden}");
         }
         assert_eq!(check_text(&format!("${{{{ '}}}}' }}}} {deep}")), Ok(()));
-        assert_eq!(check_text(&format!("$<# ' #>$ ${{{{ {deep} }}}}")), Err(LimitError::Depth));
+        assert_eq!(
+            check_text(&format!("$<# ' #>$ ${{{{ {deep} }}}}")),
+            Err(LimitError::Depth)
+        );
     }
 
     #[test]
     fn statements_are_refused_among_expressions_and_limited_in_templates() {
         assert_eq!(check_text("${% if a %}"), Err(LimitError::Statement));
-        assert_eq!(check_blocks(&"${% if a %}x${% endif %}".repeat(1000)), Ok(()));
-        assert_eq!(check_blocks(&"${% if a %}".repeat(300)), Err(LimitError::Statements));
+        assert_eq!(
+            check_blocks(&"${% if a %}x${% endif %}".repeat(1000)),
+            Ok(())
+        );
+        assert_eq!(
+            check_blocks(&"${% if a %}".repeat(300)),
+            Err(LimitError::Statements)
+        );
         let branches = format!("${{% if a %}}{}${{% endif %}}", "${% elif a %}".repeat(300));
         assert_eq!(check_blocks(&branches), Err(LimitError::Statements));
-        assert_eq!(check_blocks(&"${% set x = [x] %}".repeat(2000)), Err(LimitError::Assignments));
+        assert_eq!(
+            check_blocks(&"${% set x = [x] %}".repeat(2000)),
+            Err(LimitError::Assignments)
+        );
         assert_eq!(check_blocks(&"${% set x = 1 %}".repeat(100)), Ok(()));
     }
 
     #[test]
     fn a_raw_block_hides_what_looks_like_a_quote() {
         let deep = "-".repeat(300);
-        let hide = |raw: &str| format!("{raw} ${{{{ it's }}}} ${{% endraw %}} ${{{{ {deep}1 }}}} '");
+        let hide =
+            |raw: &str| format!("{raw} ${{{{ it's }}}} ${{% endraw %}} ${{{{ {deep}1 }}}} '");
         assert_eq!(check_blocks(&hide("${% raw %}")), Err(LimitError::Depth));
         assert_eq!(check_blocks(&hide("${%- raw -%}")), Err(LimitError::Depth));
-        assert_eq!(check_blocks(&format!("${{% raw %}} ${{{{ {deep}1 }}}} ${{%- endraw -%}}")), Ok(()));
+        assert_eq!(
+            check_blocks(&format!(
+                "${{% raw %}} ${{{{ {deep}1 }}}} ${{%- endraw -%}}"
+            )),
+            Ok(())
+        );
     }
 }

@@ -17,7 +17,9 @@ pub const MAX_RUN_OUTPUT_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 /// [`LimitError::RunOutput`].
-pub fn check_run_output<'a>(outputs: impl IntoIterator<Item = &'a Value>) -> Result<(), LimitError> {
+pub fn check_run_output<'a>(
+    outputs: impl IntoIterator<Item = &'a Value>,
+) -> Result<(), LimitError> {
     let mut left: Vec<&Value> = outputs.into_iter().collect();
     let mut bytes = 0;
     while let Some(value) = left.pop() {
@@ -75,15 +77,26 @@ mod tests {
     use super::*;
 
     fn nested(levels: usize) -> Value {
-        (0..levels)
-            .fold(json!(1), |inside, level| if level % 2 == 0 { json!([inside]) } else { json!({ "a": inside }) })
+        (0..levels).fold(json!(1), |inside, level| {
+            if level % 2 == 0 {
+                json!([inside])
+            } else {
+                json!({ "a": inside })
+            }
+        })
     }
 
     #[test]
     fn nesting_is_limited_at_its_edge() {
         assert_eq!(check_value(&nested(MAX_NESTING)), Ok(()));
-        assert_eq!(check_value(&nested(MAX_NESTING + 1)), Err(LimitError::Nesting));
-        assert_eq!(check_value(&json!({ "flat": 1, "deep": [nested(MAX_NESTING)] })), Err(LimitError::Nesting));
+        assert_eq!(
+            check_value(&nested(MAX_NESTING + 1)),
+            Err(LimitError::Nesting)
+        );
+        assert_eq!(
+            check_value(&json!({ "flat": 1, "deep": [nested(MAX_NESTING)] })),
+            Err(LimitError::Nesting)
+        );
     }
 
     #[test]
@@ -91,8 +104,14 @@ mod tests {
         let text = "x".repeat(MAX_VALUE_BYTES - 2);
         assert_eq!(check_value(&Value::from(text.clone())), Ok(()));
         assert_eq!(check_value(&json!([text])), Err(LimitError::Size));
-        assert_eq!(check_value(&json!({ "x".repeat(MAX_VALUE_BYTES): 1 })), Err(LimitError::Size));
-        assert_eq!(check_value(&json!(vec![0; MAX_VALUE_BYTES / 4])), Err(LimitError::Size));
+        assert_eq!(
+            check_value(&json!({ "x".repeat(MAX_VALUE_BYTES): 1 })),
+            Err(LimitError::Size)
+        );
+        assert_eq!(
+            check_value(&json!(vec![0; MAX_VALUE_BYTES / 4])),
+            Err(LimitError::Size)
+        );
     }
 
     #[test]

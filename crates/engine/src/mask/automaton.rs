@@ -45,7 +45,10 @@ pub(super) struct Automaton {
 
 impl Automaton {
     pub(super) fn new(patterns: &[Pattern]) -> Self {
-        let mut automaton = Self { nodes: vec![Node::new(0, 0)], first: Box::new([START; 256]) };
+        let mut automaton = Self {
+            nodes: vec![Node::new(0, 0)],
+            first: Box::new([START; 256]),
+        };
         for pattern in patterns {
             automaton.insert(pattern);
         }
@@ -56,7 +59,9 @@ impl Automaton {
     fn insert(&mut self, pattern: &Pattern) {
         let mut state = START;
         for &byte in &pattern.bytes {
-            state = self.child(state, byte).unwrap_or_else(|| self.add_child(state, byte));
+            state = self
+                .child(state, byte)
+                .unwrap_or_else(|| self.add_child(state, byte));
         }
         let node = &mut self.nodes[state as usize];
         node.longest = node.depth;
@@ -77,7 +82,12 @@ impl Automaton {
 
     /// Sets every fallback, level by level, and passes on what ends at it.
     fn link(&mut self) {
-        let mut level: VecDeque<State> = self.first.iter().copied().filter(|state| *state != START).collect();
+        let mut level: VecDeque<State> = self
+            .first
+            .iter()
+            .copied()
+            .filter(|state| *state != START)
+            .collect();
         while let Some(state) = level.pop_front() {
             let mut child = self.nodes[state as usize].first_child;
             while child != NONE {
@@ -146,7 +156,15 @@ impl Automaton {
 
 impl Node {
     const fn new(byte: u8, depth: u32) -> Self {
-        Self { byte, whole: false, depth, longest: 0, fallback: START, first_child: NONE, next_sibling: NONE }
+        Self {
+            byte,
+            whole: false,
+            depth,
+            longest: 0,
+            fallback: START,
+            first_child: NONE,
+            next_sibling: NONE,
+        }
     }
 }
 
@@ -157,7 +175,10 @@ mod tests {
     use super::*;
 
     fn automaton(patterns: &[&[u8]]) -> Automaton {
-        let pattern = |bytes: &&[u8]| Pattern { bytes: bytes.to_vec(), whole: false };
+        let pattern = |bytes: &&[u8]| Pattern {
+            bytes: bytes.to_vec(),
+            whole: false,
+        };
         Automaton::new(&patterns.iter().map(pattern).collect::<Vec<_>>())
     }
 

@@ -65,9 +65,14 @@ impl Unescaped {
     fn push(&mut self, character: Escaped, start: usize, end: usize) {
         match character {
             Escaped::Byte(byte) => self.bytes.push(byte),
-            Escaped::Char(letter) => self.bytes.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+            Escaped::Char(letter) => self
+                .bytes
+                .extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
         }
-        let span = (u32::try_from(start).unwrap_or(u32::MAX), u32::try_from(end).unwrap_or(u32::MAX));
+        let span = (
+            u32::try_from(start).unwrap_or(u32::MAX),
+            u32::try_from(end).unwrap_or(u32::MAX),
+        );
         self.spans.resize(self.bytes.len(), span);
     }
 
@@ -132,7 +137,10 @@ fn hex_byte(high: u8, low: u8) -> Option<u8> {
 }
 
 fn entity(text: &[u8]) -> Option<(Escaped, usize)> {
-    let end = text.iter().take(LONGEST_ENTITY).position(|byte| *byte == b';')?;
+    let end = text
+        .iter()
+        .take(LONGEST_ENTITY)
+        .position(|byte| *byte == b';')?;
     let name = std::str::from_utf8(&text[1..end]).ok()?;
     let letter = match name {
         "amp" => '&',
@@ -142,7 +150,9 @@ fn entity(text: &[u8]) -> Option<(Escaped, usize)> {
         "apos" => '\'',
         _ => {
             let number = name.strip_prefix('#')?;
-            let hexadecimal = number.strip_prefix(['x', 'X']).map(|digits| u32::from_str_radix(digits, 16));
+            let hexadecimal = number
+                .strip_prefix(['x', 'X'])
+                .map(|digits| u32::from_str_radix(digits, 16));
             char::from_u32(hexadecimal.unwrap_or_else(|| number.parse()).ok()?)?
         }
     };
@@ -157,21 +167,39 @@ mod tests {
     fn escapes_of_each_kind_are_undone() {
         let check = |kind: Kind, text: &str, expect: &str| {
             let unescaped = Unescaped::of(kind, text.as_bytes()).unwrap();
-            assert_eq!(String::from_utf8(unescaped.bytes).unwrap(), expect, "{text}");
+            assert_eq!(
+                String::from_utf8(unescaped.bytes).unwrap(),
+                expect,
+                "{text}"
+            );
         };
         check(Kind::Percent, "a%2fb%2Fc 100% of \\n", "a/b/c 100% of \\n");
-        check(Kind::Backslash, r#"\"a\\b\/\n\u003c\ud83d\ude00\u00e9%41\q"#, "\"a\\b/\n<\u{1f600}\u{e9}%41\\q");
+        check(
+            Kind::Backslash,
+            r#"\"a\\b\/\n\u003c\ud83d\ude00\u00e9%41\q"#,
+            "\"a\\b/\n<\u{1f600}\u{e9}%41\\q",
+        );
         check(Kind::Backslash, r"it\'s \$5\ each \x41", "it's $5 each A");
         check(Kind::Quote, r"it'\''s \n '", r"it's \n '");
-        check(Kind::Entity, "&lt;&amp;&#39;&#x27;&quot;&apos; & &unknown;", "<&''\"' & &unknown;");
-        assert!(Unescaped::of(Kind::Percent, b"100%").is_none(), "nothing to undo");
+        check(
+            Kind::Entity,
+            "&lt;&amp;&#39;&#x27;&quot;&apos; & &unknown;",
+            "<&''\"' & &unknown;",
+        );
+        assert!(
+            Unescaped::of(Kind::Percent, b"100%").is_none(),
+            "nothing to undo"
+        );
         assert!(Unescaped::of(Kind::Backslash, b"plain").is_none());
     }
 
     #[test]
     fn an_escape_within_an_escape_stands_where_the_outer_one_does() {
         let text = br"x \\u0022 y";
-        let twice = Unescaped::of(Kind::Backslash, text).unwrap().again(Kind::Backslash).unwrap();
+        let twice = Unescaped::of(Kind::Backslash, text)
+            .unwrap()
+            .again(Kind::Backslash)
+            .unwrap();
         assert_eq!(twice.bytes, br#"x " y"#);
         assert_eq!(twice.span(2, 2), 2..9);
     }

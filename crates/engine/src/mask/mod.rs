@@ -71,7 +71,10 @@ impl Mask {
 
     /// A mask for another run of the same process.
     pub(crate) fn for_run(&self) -> Self {
-        Self { process: self.process.clone(), run: Arc::default() }
+        Self {
+            process: self.process.clone(),
+            run: Arc::default(),
+        }
     }
 
     /// Masks a credential from now on, in every run of the process.
@@ -112,12 +115,15 @@ impl Mask {
     }
 
     fn automata(&self) -> impl Iterator<Item = Arc<Automaton>> {
-        [&self.process, &self.run].into_iter().filter_map(|secrets| secrets.automaton())
+        [&self.process, &self.run]
+            .into_iter()
+            .filter_map(|secrets| secrets.automaton())
     }
 
     /// Returns whether a secret is in the contents of a file.
     pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
-        self.automata().any(|automaton| scan::holds_whole(&automaton, bytes))
+        self.automata()
+            .any(|automaton| scan::holds_whole(&automaton, bytes))
     }
 
     /// A message for people, which may end in the middle of a secret. Addresses in it lose their users and passwords.
@@ -130,7 +136,10 @@ impl Mask {
     }
 
     fn replaced(&self, text: String, partial: Partial) -> String {
-        let mut found: Vec<_> = self.automata().flat_map(|automaton| scan::find(&automaton, &text, partial)).collect();
+        let mut found: Vec<_> = self
+            .automata()
+            .flat_map(|automaton| scan::find(&automaton, &text, partial))
+            .collect();
         if partial == Partial::Message {
             found.extend(userinfo::find(&text));
         }
@@ -147,12 +156,17 @@ impl Mask {
             Value::Number(number) => {
                 let text = number.to_string();
                 let masked = self.text(text.clone());
-                if masked == text { Value::Number(number) } else { Value::String(masked) }
+                if masked == text {
+                    Value::Number(number)
+                } else {
+                    Value::String(masked)
+                }
             }
             Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
-            Value::Object(fields) => {
-                fields.into_iter().map(|(name, field)| (self.text(name), self.value(field))).collect()
-            }
+            Value::Object(fields) => fields
+                .into_iter()
+                .map(|(name, field)| (self.text(name), self.value(field)))
+                .collect(),
             other => other,
         }
     }
@@ -213,8 +227,11 @@ impl Secrets {
         }
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.automaton.is_none() {
-            let patterns: Vec<_> =
-                known.secrets.iter().flat_map(|secret| patterns::patterns(secret.expose())).collect();
+            let patterns: Vec<_> = known
+                .secrets
+                .iter()
+                .flat_map(|secret| patterns::patterns(secret.expose()))
+                .collect();
             known.automaton = Some(Arc::new(Automaton::new(&patterns)));
         }
         known.automaton.clone()

@@ -20,7 +20,10 @@ pub(super) fn patterns(secret: &str) -> Vec<Pattern> {
     }
     let mut patterns = forms(whole, whole.len() >= SHORTEST_PART);
     if whole.contains('\n') {
-        let lines = whole.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_PART);
+        let lines = whole
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.len() >= SHORTEST_PART);
         patterns.extend(lines.flat_map(|line| forms(line, false)));
     }
     patterns
@@ -39,11 +42,17 @@ fn forms(text: &str, whole: bool) -> Vec<Pattern> {
     forms.push(hexadecimal(text, b"0123456789ABCDEF"));
     forms.sort();
     forms.dedup();
-    forms.into_iter().filter(|bytes| !bytes.is_empty()).map(|bytes| Pattern { bytes, whole }).collect()
+    forms
+        .into_iter()
+        .filter(|bytes| !bytes.is_empty())
+        .map(|bytes| Pattern { bytes, whole })
+        .collect()
 }
 
 fn without_line_breaks(text: &str) -> Vec<u8> {
-    text.bytes().filter(|byte| !super::is_line_break(*byte)).collect()
+    text.bytes()
+        .filter(|byte| !super::is_line_break(*byte))
+        .collect()
 }
 
 /// The part that is the same in the base64 of every text that has this one after `offset` bytes (modulo 3), in both alphabets.
@@ -52,9 +61,16 @@ fn base64(text: &str, offset: usize) -> Vec<Vec<u8>> {
     let from = [0, 2, 3][offset];
     // The last digit depends on what follows, unless nothing does; then it is whole from the first byte on.
     let to = bytes.len() * 8 / 6;
-    let ends = if offset == 0 { vec![to, (bytes.len() * 8).div_ceil(6)] } else { vec![to] };
+    let ends = if offset == 0 {
+        vec![to, (bytes.len() * 8).div_ceil(6)]
+    } else {
+        vec![to]
+    };
     let mut forms = Vec::new();
-    for encoded in [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
+    for encoded in [
+        STANDARD_NO_PAD.encode(&bytes),
+        URL_SAFE_NO_PAD.encode(&bytes),
+    ] {
         for end in &ends {
             let form = encoded.as_bytes().get(from..*end).unwrap_or_default();
             if form.len() >= SHORTEST_BASE64 {
@@ -66,7 +82,14 @@ fn base64(text: &str, offset: usize) -> Vec<Vec<u8>> {
 }
 
 fn hexadecimal(text: &str, digits: &[u8; 16]) -> Vec<u8> {
-    text.bytes().flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]).collect()
+    text.bytes()
+        .flat_map(|byte| {
+            [
+                digits[usize::from(byte >> 4)],
+                digits[usize::from(byte & 15)],
+            ]
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -81,7 +104,10 @@ mod tests {
                     let text = format!("{}{secret}{}", "x".repeat(before), "y".repeat(after));
                     let found = |encoded: &str| {
                         patterns(secret).iter().any(|pattern| {
-                            encoded.as_bytes().windows(pattern.bytes.len()).any(|part| part == pattern.bytes)
+                            encoded
+                                .as_bytes()
+                                .windows(pattern.bytes.len())
+                                .any(|part| part == pattern.bytes)
                         })
                     };
                     // Four bytes at the wrong offset give five digits or fewer: too short to look for.
@@ -98,7 +124,12 @@ mod tests {
         assert_eq!(patterns(" abc\n"), []);
         let lines = patterns("first line\nshort\nlast line!");
         assert!(!lines.iter().any(|pattern| pattern.bytes == b"short"));
-        let whole = |bytes: &[u8]| lines.iter().find(|pattern| pattern.bytes == bytes).map(|pattern| pattern.whole);
+        let whole = |bytes: &[u8]| {
+            lines
+                .iter()
+                .find(|pattern| pattern.bytes == bytes)
+                .map(|pattern| pattern.whole)
+        };
         assert_eq!(whole(b"first line"), Some(false));
         assert_eq!(whole(b"first lineshortlast line!"), Some(true));
     }

@@ -30,13 +30,22 @@ pub(super) fn find(automaton: &Automaton, text: &str, partial: Partial) -> Vec<R
     find_from(automaton, text, partial, &mut States::default())
 }
 
-fn find_from(automaton: &Automaton, text: &str, partial: Partial, states: &mut States) -> Vec<Range<usize>> {
+fn find_from(
+    automaton: &Automaton,
+    text: &str,
+    partial: Partial,
+    states: &mut States,
+) -> Vec<Range<usize>> {
     let (body, least) = match (partial, text.strip_suffix(CUT)) {
         (Partial::No, _) => (text, usize::MAX),
         (Partial::Message, None) => (text, SHORTEST_PART),
         (Partial::Message, Some(body)) => (body, SHORTEST_MASKED),
     };
-    let mut search = Search { automaton, least, found: Vec::new() };
+    let mut search = Search {
+        automaton,
+        least,
+        found: Vec::new(),
+    };
     search.read_all(body.as_bytes(), states);
     merge(&mut search.found);
     search.found
@@ -51,13 +60,17 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn read_all(&mut self, text: &[u8], states: &mut States) {
-        let Some((plain, rest)) = states.0.split_first_mut() else { return };
+        let Some((plain, rest)) = states.0.split_first_mut() else {
+            return;
+        };
         let whole = |first, last| first..last + 1;
         let before = *plain;
         self.read(text, plain, whole);
         for (kind, states) in KINDS.into_iter().zip(rest.chunks_mut(1 + KINDS.len())) {
             match (Unescaped::of(kind, text), states) {
-                (Some(unescaped), [once, twice @ ..]) => self.read_unescaped(&unescaped, once, twice),
+                (Some(unescaped), [once, twice @ ..]) => {
+                    self.read_unescaped(&unescaped, once, twice)
+                }
                 (_, states) => self.read_same(text, before, *plain, states, whole),
             }
         }
@@ -68,10 +81,16 @@ impl Search<'_> {
         self.read(&text.bytes, once, |first, last| text.span(first, last));
         for (kind, state) in KINDS.into_iter().zip(twice) {
             match text.again(kind) {
-                Some(inner) => self.read(&inner.bytes, state, |first, last| inner.span(first, last)),
-                None => self.read_same(&text.bytes, before, *once, std::slice::from_mut(state), |first, last| {
-                    text.span(first, last)
-                }),
+                Some(inner) => {
+                    self.read(&inner.bytes, state, |first, last| inner.span(first, last))
+                }
+                None => self.read_same(
+                    &text.bytes,
+                    before,
+                    *once,
+                    std::slice::from_mut(state),
+                    |first, last| text.span(first, last),
+                ),
             }
         }
     }
@@ -95,7 +114,12 @@ impl Search<'_> {
     }
 
     /// Reads a text from `state` on; `span` gives where its bytes, the first and the last of a match, stand in what was given.
-    fn read(&mut self, bytes: &[u8], state: &mut State, span: impl Fn(usize, usize) -> Range<usize>) {
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        state: &mut State,
+        span: impl Fn(usize, usize) -> Range<usize>,
+    ) {
         let mut read = Vec::with_capacity(bytes.len());
         let mut since_line_break = 0;
         for (index, byte) in bytes.iter().enumerate() {
@@ -117,7 +141,8 @@ impl Search<'_> {
         if let Some(last) = read.last()
             && begun >= self.least
         {
-            self.found.push(span(read[read.len().saturating_sub(begun)], *last));
+            self.found
+                .push(span(read[read.len().saturating_sub(begun)], *last));
         }
     }
 }
@@ -148,7 +173,8 @@ pub(super) fn replace(text: String, mut parts: Vec<Range<usize>>) -> String {
     }
     masked.extend_from_slice(&text.as_bytes()[at..]);
     // Parts begin and end between characters, for patterns are whole characters.
-    String::from_utf8(masked).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(masked)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// Returns whether these bytes hold the whole of a secret.
@@ -165,7 +191,10 @@ pub(super) fn holds_whole(automaton: &Automaton, bytes: &[u8]) -> bool {
     let holds_escaped = |kind| {
         let once = Unescaped::of(kind, bytes);
         once.is_some_and(|once| {
-            holds(&once.bytes) || KINDS.iter().any(|kind| once.again(*kind).is_some_and(|twice| holds(&twice.bytes)))
+            holds(&once.bytes)
+                || KINDS
+                    .iter()
+                    .any(|kind| once.again(*kind).is_some_and(|twice| holds(&twice.bytes)))
         })
     };
     holds(bytes) || (std::str::from_utf8(bytes).is_ok() && KINDS.into_iter().any(holds_escaped))
@@ -180,7 +209,10 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(mask: Mask) -> Self {
-        Self { mask, readers: Vec::new() }
+        Self {
+            mask,
+            readers: Vec::new(),
+        }
     }
 
     /// The next line.
@@ -189,7 +221,10 @@ impl Lines {
         let mut found = userinfo::find(&line);
         let mut readers = Vec::with_capacity(automata.len());
         for automaton in automata {
-            let before = self.readers.iter().find(|(known, _)| Arc::ptr_eq(known, &automaton));
+            let before = self
+                .readers
+                .iter()
+                .find(|(known, _)| Arc::ptr_eq(known, &automaton));
             let mut states = before.map_or_else(States::default, |(_, states)| *states);
             found.extend(find_from(&automaton, &line, Partial::Message, &mut states));
             readers.push((automaton, states));

@@ -35,8 +35,15 @@ fn a_secret_of_the_process_and_one_of_the_run_that_overlap_leave_nothing() {
     let process = Mask::of(&[Secret::new("hunter2")]);
     let run = process.for_run();
     run.add(&Secret::new("hunter2-long")).unwrap();
-    assert_eq!(run.message("a hunter2-long b hunter2".to_owned()), "a *** b ***");
-    assert_eq!(process.for_run().message("hunter2-long".to_owned()), "***-long", "another run has its own");
+    assert_eq!(
+        run.message("a hunter2-long b hunter2".to_owned()),
+        "a *** b ***"
+    );
+    assert_eq!(
+        process.for_run().message("hunter2-long".to_owned()),
+        "***-long",
+        "another run has its own"
+    );
 }
 
 #[test]
@@ -44,19 +51,51 @@ fn the_forms_that_tools_write_by_themselves_are_masked() {
     let secret = "pa\"ss\\w\u{f6}rd & <more>'s";
     let json = json!({ "key": secret }).to_string();
     check(&[secret], &json, r#"{"key":"***"}"#);
-    check(&[secret], &json!({ "inner": json }).to_string(), r#"{"inner":"{\"key\":\"***\"}"}"#);
-    check(&[secret], r#"{"k": "pa\"ss\\w\u00f6rd \u0026 \u003cmore\u003e's"}"#, r#"{"k": "***"}"#);
-    check(&[secret], "https://x/?k=pa%22ss%5Cw%C3%B6rd%20%26%20%3Cmore%3E%27s&b=1", "https://x/?k=***&b=1");
-    check(&[secret], "https://x/?k=pa%22ss%5cw%c3%b6rd+%26+%3cmore%3e's", "https://x/?k=***");
-    check(&[secret], "<p>pa&quot;ss\\w\u{f6}rd &amp; &lt;more&gt;&#39;s</p>", "<p>***</p>");
-    check(&[secret], r#"+ login 'pa"ss\wörd & <more>'\''s'"#, "+ login '***'");
-    check(&["s3cr3t-token"], "x7333637233742d746f6b656ey 7333637233742D746F6B656E", "x***y ***");
+    check(
+        &[secret],
+        &json!({ "inner": json }).to_string(),
+        r#"{"inner":"{\"key\":\"***\"}"}"#,
+    );
+    check(
+        &[secret],
+        r#"{"k": "pa\"ss\\w\u00f6rd \u0026 \u003cmore\u003e's"}"#,
+        r#"{"k": "***"}"#,
+    );
+    check(
+        &[secret],
+        "https://x/?k=pa%22ss%5Cw%C3%B6rd%20%26%20%3Cmore%3E%27s&b=1",
+        "https://x/?k=***&b=1",
+    );
+    check(
+        &[secret],
+        "https://x/?k=pa%22ss%5cw%c3%b6rd+%26+%3cmore%3e's",
+        "https://x/?k=***",
+    );
+    check(
+        &[secret],
+        "<p>pa&quot;ss\\w\u{f6}rd &amp; &lt;more&gt;&#39;s</p>",
+        "<p>***</p>",
+    );
+    check(
+        &[secret],
+        r#"+ login 'pa"ss\wörd & <more>'\''s'"#,
+        "+ login '***'",
+    );
+    check(
+        &["s3cr3t-token"],
+        "x7333637233742d746f6b656ey 7333637233742D746F6B656E",
+        "x***y ***",
+    );
     let basic = STANDARD.encode("x-access-token:s3cr3t-token");
     let masked = mask(&["s3cr3t-token"]).message(format!("Authorization: Basic {basic}"));
     assert_eq!(masked, "Authorization: Basic eC1hY2Nlc3MtdG9rZW46***");
     let wrapped = STANDARD.encode("0123456789".repeat(12));
     let (first, second) = wrapped.split_at(76);
-    check(&[&"0123456789".repeat(12)], &format!("a: {first}\n{second} z"), "a: *** z");
+    check(
+        &[&"0123456789".repeat(12)],
+        &format!("a: {first}\n{second} z"),
+        "a: *** z",
+    );
 }
 
 #[test]
@@ -64,23 +103,46 @@ fn a_secret_of_many_lines_is_masked_line_by_line_and_as_a_whole() {
     check(&[KEY], "line MIIEvQIBADANBg of it", "line *** of it");
     check(&[KEY], "short is no secret", "short is no secret");
     check(&[KEY], &format!("all: {}", KEY.trim()), "all: ***");
-    check(&[KEY], &format!("all: {}", KEY.trim().replace('\n', "\r\n")), "all: ***");
-    check(&[KEY], &json!({ "key": KEY }).to_string(), r#"{"key":"***\n"}"#);
+    check(
+        &[KEY],
+        &format!("all: {}", KEY.trim().replace('\n', "\r\n")),
+        "all: ***",
+    );
+    check(
+        &[KEY],
+        &json!({ "key": KEY }).to_string(),
+        r#"{"key":"***\n"}"#,
+    );
 }
 
 #[test]
 fn a_secret_over_several_lines_of_a_log_is_masked_in_each() {
     let check = |lines: &[&str], expect: &[&str]| {
         let mut log = Lines::new(mask(&["s3cr3t-token-of-45-characters", "abcd"]));
-        let masked: Vec<_> = lines.iter().map(|line| log.mask((*line).to_owned())).collect();
+        let masked: Vec<_> = lines
+            .iter()
+            .map(|line| log.mask((*line).to_owned()))
+            .collect();
         assert_eq!(masked, expect);
     };
-    check(&["a s3cr3t-token-of-", "45-characters b"], &["a ***", "*** b"]);
-    check(&["a s3cr3t-to", "ken-of-45-ch", "aracters b"], &["a ***", "***", "*** b"]);
-    check(&["a s3c", "r3t-token-of-45-characters b"], &["a s3c", "*** b"]);
+    check(
+        &["a s3cr3t-token-of-", "45-characters b"],
+        &["a ***", "*** b"],
+    );
+    check(
+        &["a s3cr3t-to", "ken-of-45-ch", "aracters b"],
+        &["a ***", "***", "*** b"],
+    );
+    check(
+        &["a s3c", "r3t-token-of-45-characters b"],
+        &["a s3c", "*** b"],
+    );
     // A short one over a line break is chance.
     check(&["ab", "cd"], &["ab", "cd"]);
-    check(&["a s3cr3t-token-of-45-char [cut]", "next"], &["a *** [cut]", "next"]);
+    check(
+        &["a s3cr3t-token-of-45-char [cut]", "next"],
+        &["a *** [cut]", "next"],
+    );
     check(&["a s3cr [cut]"], &["a *** [cut]"]);
 }
 
@@ -88,11 +150,24 @@ fn a_secret_over_several_lines_of_a_log_is_masked_in_each() {
 fn an_address_in_a_message_loses_its_user_and_password() {
     let mask = mask(&["s3cr3t-token"]);
     let text = "GET https://bob:hunter2@h/x?t=s3cr3t-token got no answer";
-    assert_eq!(mask.message(text.to_owned()), "GET https://***@h/x?t=*** got no answer");
-    assert_eq!(Lines::new(mask.clone()).mask(text.to_owned()), "GET https://***@h/x?t=*** got no answer");
-    assert_eq!(Mask::default().message("http://bob:hunter2@h".to_owned()), "http://***@h");
+    assert_eq!(
+        mask.message(text.to_owned()),
+        "GET https://***@h/x?t=*** got no answer"
+    );
+    assert_eq!(
+        Lines::new(mask.clone()).mask(text.to_owned()),
+        "GET https://***@h/x?t=*** got no answer"
+    );
+    assert_eq!(
+        Mask::default().message("http://bob:hunter2@h".to_owned()),
+        "http://***@h"
+    );
     let used = json!("https://bob:hunter2@h/x");
-    assert_eq!(mask.value(used.clone()), used, "a value that is used stays what it is");
+    assert_eq!(
+        mask.value(used.clone()),
+        used,
+        "a value that is used stays what it is"
+    );
 }
 
 #[test]
@@ -114,9 +189,18 @@ fn a_secret_is_found_in_a_file_whatever_stands_around_it() {
         (b"https://x:hunter2-token@forge/x.git", true),
         (b"\xff\xc3hunter2-token\xe2\x82", true),
         (b"a short file", false),
-        (b"-----BEGIN KEY-----\nanother's\n-----END KEY-----\n", false),
-        (br#"{"key":"-----BEGIN KEY-----\n  MIIEvQIBADANBg\nshort\n-----END KEY-----\n"}"#, true),
-        (STANDARD.encode("user:hunter2-token").leak().as_bytes(), true),
+        (
+            b"-----BEGIN KEY-----\nanother's\n-----END KEY-----\n",
+            false,
+        ),
+        (
+            br#"{"key":"-----BEGIN KEY-----\n  MIIEvQIBADANBg\nshort\n-----END KEY-----\n"}"#,
+            true,
+        ),
+        (
+            STANDARD.encode("user:hunter2-token").leak().as_bytes(),
+            true,
+        ),
         (b"url = https://x:hunter2%2dtoken@forge", true),
     ];
     for (bytes, found) in cases {
@@ -127,11 +211,15 @@ fn a_secret_is_found_in_a_file_whatever_stands_around_it() {
 #[test]
 fn what_is_too_long_is_refused_and_old_credentials_are_forgotten() {
     let mask = Mask::default();
-    assert_eq!(mask.add(&Secret::new("x".repeat(LARGEST_SECRET + 1))), Err(TooLong::Secret));
+    assert_eq!(
+        mask.add(&Secret::new("x".repeat(LARGEST_SECRET + 1))),
+        Err(TooLong::Secret)
+    );
     mask.add(&Secret::new("x".repeat(LARGEST_SECRET))).unwrap();
     assert_eq!(mask.add(&Secret::new("one-more")), Err(TooLong::Run));
     for number in 0..20 {
-        mask.add_credential(&Secret::new(format!("{number:08}{}", "-".repeat(16 << 10)))).unwrap();
+        mask.add_credential(&Secret::new(format!("{number:08}{}", "-".repeat(16 << 10))))
+            .unwrap();
     }
     let process = mask.for_run();
     assert!(process.is_in(format!("{:08}{}", 19, "-".repeat(16 << 10)).as_bytes()));

@@ -43,7 +43,15 @@ impl Edit {
     /// Begins a change at `now`.
     pub fn new(run: Run, now: Timestamp) -> Self {
         let (touched, events, records) = (BTreeSet::new(), Vec::new(), Vec::new());
-        Self { run, now, touched, events, records, snapshot: None, requires: None }
+        Self {
+            run,
+            now,
+            touched,
+            events,
+            records,
+            snapshot: None,
+            requires: None,
+        }
     }
 
     /// The run with the changes so far.
@@ -60,7 +68,11 @@ impl Edit {
             _ if self.run.head.cancel == Some(CancelMode::Undo) => self.run.head.progress.min(99),
             _ => self.run.weigh().min(99),
         };
-        let steps = self.touched.iter().map(|&position| (position, self.run.steps[position].clone())).collect();
+        let steps = self
+            .touched
+            .iter()
+            .map(|&position| (position, self.run.steps[position].clone()))
+            .collect();
         let status = self.run.head.status;
         let undone = status == RunStatus::Cancelled && Self::next_undo(&self.run).is_none();
         let transition = Transition {
@@ -101,17 +113,27 @@ impl Edit {
         head.available_at = None;
         head.started_at.get_or_insert(self.now);
         let epoch = head.epoch;
-        self.say("run.started", json!({ "worker": worker.to_string(), "epoch": epoch, "resumed": resumed }));
+        self.say(
+            "run.started",
+            json!({ "worker": worker.to_string(), "epoch": epoch, "resumed": resumed }),
+        );
         Ok(())
     }
 
     /// An attempt of a step begins. An attempt that was interrupted, or that woke from a wait of its own, keeps its number.
     pub fn start_step(&mut self, position: usize) -> Result<(), RuleError> {
         self.expect_run(&[RunStatus::Running], "start a step of")?;
-        self.expect_step(position, &[StepStatus::Pending, StepStatus::Waiting], "start")?;
+        self.expect_step(
+            position,
+            &[StepStatus::Pending, StepStatus::Waiting],
+            "start",
+        )?;
         let now = self.now;
         let step = self.touch(position);
-        let same_attempt = matches!(step.wait, Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval));
+        let same_attempt = matches!(
+            step.wait,
+            Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval)
+        );
         step.status = StepStatus::Running;
         step.wait = None;
         step.error = None;
@@ -130,7 +152,11 @@ impl Edit {
 
     /// A step is passed without running: its condition gave false.
     pub fn skip_step(&mut self, position: usize, reason: &str) -> Result<(), RuleError> {
-        self.expect_step(position, &[StepStatus::Pending, StepStatus::Waiting], "skip")?;
+        self.expect_step(
+            position,
+            &[StepStatus::Pending, StepStatus::Waiting],
+            "skip",
+        )?;
         self.end_step(position, StepStatus::Skipped);
         self.say_of(position, "step.skipped", json!({ "reason": reason }));
         Ok(())
@@ -161,7 +187,9 @@ impl Edit {
     pub fn complete_run(&mut self) -> Result<(), RuleError> {
         self.expect_run(&[RunStatus::Running], "complete")?;
         if self.run.next_step().is_some() {
-            return Err(RuleError("a run with steps to go cannot be completed".to_owned()));
+            return Err(RuleError(
+                "a run with steps to go cannot be completed".to_owned(),
+            ));
         }
         self.end_run(RunStatus::Completed, None);
         self.say("run.completed", Value::Null);
@@ -169,7 +197,12 @@ impl Edit {
     }
 
     /// An attempt failed and there will be another after `delay`; the run gives back its lease and waits.
-    pub fn retry_step(&mut self, position: usize, error: &str, delay: Duration) -> Result<(), RuleError> {
+    pub fn retry_step(
+        &mut self,
+        position: usize,
+        error: &str,
+        delay: Duration,
+    ) -> Result<(), RuleError> {
         self.expect_step(position, &[StepStatus::Running], "retry")?;
         let step = self.touch(position);
         step.status = StepStatus::Waiting;
@@ -179,17 +212,33 @@ impl Edit {
         let attempt = step.attempt;
         self.wait_until(Some(self.now + delay));
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.say_of(position, "step.retrying", json!({ "attempt": attempt, "error": error, "delay_ms": delay_ms }));
+        self.say_of(
+            position,
+            "step.retrying",
+            json!({ "attempt": attempt, "error": error, "delay_ms": delay_ms }),
+        );
         Ok(())
     }
 
     /// A step failed for good, and the run with it.
     pub fn fail_step(&mut self, position: usize, error: &str) -> Result<(), RuleError> {
-        self.expect_step(position, &[StepStatus::Running, StepStatus::Waiting, StepStatus::Pending], "fail")?;
+        self.expect_step(
+            position,
+            &[
+                StepStatus::Running,
+                StepStatus::Waiting,
+                StepStatus::Pending,
+            ],
+            "fail",
+        )?;
         self.end_step(position, StepStatus::Failed);
         self.touch(position).error = Some(error.to_owned());
         let attempt = self.run.steps[position].attempt;
-        self.say_of(position, "step.failed", json!({ "attempt": attempt, "error": error }));
+        self.say_of(
+            position,
+            "step.failed",
+            json!({ "attempt": attempt, "error": error }),
+        );
         let reason = format!("step {}: {error}", self.run.plan.steps()[position].id);
         self.end_run(RunStatus::Failed, Some(&reason));
         self.say("run.failed", json!({ "error": reason }));
@@ -197,17 +246,31 @@ impl Edit {
     }
 
     /// The handler asks to be woken after `delay`; no worker is held meanwhile.
-    pub fn sleep_step(&mut self, position: usize, delay: Duration, checkpoint: Value) -> Result<(), RuleError> {
+    pub fn sleep_step(
+        &mut self,
+        position: usize,
+        delay: Duration,
+        checkpoint: Value,
+    ) -> Result<(), RuleError> {
         let until = self.now + delay;
         self.suspend(position, Wait::Timer, checkpoint)?;
         self.wait_until(Some(until));
-        self.say_of(position, "step.sleeping", json!({ "until": until.to_string() }));
+        self.say_of(
+            position,
+            "step.sleeping",
+            json!({ "until": until.to_string() }),
+        );
         Ok(())
     }
 
     /// Defers an attempt because something that it needs is unavailable: the same attempt runs again after `delay`, with
     /// what it noted and was answered. No attempt is spent and no worker is held meanwhile.
-    pub fn defer_step(&mut self, position: usize, reason: &str, delay: Duration) -> Result<(), RuleError> {
+    pub fn defer_step(
+        &mut self,
+        position: usize,
+        reason: &str,
+        delay: Duration,
+    ) -> Result<(), RuleError> {
         self.expect_step(position, &[StepStatus::Running], "defer")?;
         let until = self.now + delay;
         let step = self.touch(position);
@@ -223,7 +286,12 @@ impl Edit {
     }
 
     /// The handler asks a person.
-    pub fn ask_step(&mut self, position: usize, question: &str, checkpoint: Value) -> Result<(), RuleError> {
+    pub fn ask_step(
+        &mut self,
+        position: usize,
+        question: &str,
+        checkpoint: Value,
+    ) -> Result<(), RuleError> {
         self.suspend(position, Wait::Approval, checkpoint)?;
         self.touch(position).message = Some(question.to_owned());
         self.wait_until(None);
@@ -268,23 +336,37 @@ impl Edit {
     }
 
     /// What a handler said of its progress and what it logged, gathered since the last time.
-    pub fn report(&mut self, position: usize, progress: Option<(u8, Option<String>)>, lines: Vec<String>) {
+    pub fn report(
+        &mut self,
+        position: usize,
+        progress: Option<(u8, Option<String>)>,
+        lines: Vec<String>,
+    ) {
         if let Some((percent, message)) = progress {
             let step = self.touch(position);
             step.progress = percent.min(100);
             step.message = message.clone();
-            self.say_of(position, "step.progress", json!({ "progress": percent.min(100), "message": message }));
+            self.say_of(
+                position,
+                "step.progress",
+                json!({ "progress": percent.min(100), "message": message }),
+            );
         }
         if !lines.is_empty() {
             let attempt = self.run.steps[position].attempt;
-            self.say_of(position, "step.log", json!({ "attempt": attempt, "lines": lines }));
+            self.say_of(
+                position,
+                "step.log",
+                json!({ "attempt": attempt, "lines": lines }),
+            );
         }
     }
 
     /// A handler's note to its next attempt.
     pub fn checkpoint(&mut self, position: usize, checkpoint: Value) -> Result<(), RuleError> {
         self.expect_step(position, &[StepStatus::Running], "checkpoint")?;
-        self.touch(position).checkpoint = Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
+        self.touch(position).checkpoint =
+            Some(checkpoint).filter(|checkpoint| !checkpoint.is_null());
         Ok(())
     }
 
@@ -294,7 +376,9 @@ impl Edit {
         match (self.run.head.cancel, self.run.in_flight()) {
             (Some(CancelMode::Stop), _) => self.cancelled("cancelled"),
             (None, Some(position)) => self.interrupt_step(position, cause, reason)?,
-            (Some(CancelMode::Undo), Some(position)) if self.run.steps[position].undo == Some(Undo::Running) => {
+            (Some(CancelMode::Undo), Some(position))
+                if self.run.steps[position].undo == Some(Undo::Running) =>
+            {
                 self.interrupt_undo(position, cause, reason);
             }
             (Some(CancelMode::Undo), _) | (None, None) => {
@@ -306,7 +390,12 @@ impl Edit {
         Ok(())
     }
 
-    fn interrupt_step(&mut self, position: usize, cause: Interruption, reason: &str) -> Result<(), RuleError> {
+    fn interrupt_step(
+        &mut self,
+        position: usize,
+        cause: Interruption,
+        reason: &str,
+    ) -> Result<(), RuleError> {
         let plan = self.run.plan.clone();
         let plan = &plan.steps()[position];
         let too_many = self.count_interruption(position, cause, reason, "step.interrupted");
@@ -319,7 +408,11 @@ impl Edit {
         let asks = plan.on_interrupt == OnInterrupt::Ask;
         let step = self.touch(position);
         step.status = StepStatus::Waiting;
-        step.wait = Some(if asks { Wait::Interrupted } else { Wait::Worker });
+        step.wait = Some(if asks {
+            Wait::Interrupted
+        } else {
+            Wait::Worker
+        });
         if asks {
             step.decision = None;
             self.wait_until(None);
@@ -345,7 +438,13 @@ impl Edit {
     ///
     /// A handed back run counts nothing. A crash counts against the cap only when the step was the only one in its worker;
     /// otherwise any of those in flight may be to blame, and each runs beside fewer others from then on.
-    fn count_interruption(&mut self, position: usize, cause: Interruption, reason: &str, kind: &str) -> Option<String> {
+    fn count_interruption(
+        &mut self,
+        position: usize,
+        cause: Interruption,
+        reason: &str,
+        kind: &str,
+    ) -> Option<String> {
         let most = self.run.plan.steps()[position].max_interruptions;
         let step = self.touch(position);
         let before = step.crashes;
@@ -364,8 +463,9 @@ impl Edit {
             "reason": reason, "interruptions": step.interruptions, "crashes": crashes, "isolation": isolation,
         });
         self.say_of(position, kind, data);
-        (crashes > before && crashes > most)
-            .then(|| format!("interrupted {crashes} times, more than the {most} allowed; last: {reason}"))
+        (crashes > before && crashes > most).then(|| {
+            format!("interrupted {crashes} times, more than the {most} allowed; last: {reason}")
+        })
     }
 
     /// The holder of the lease carries out a person's cancel: the run ends, what it made stays.
@@ -383,8 +483,15 @@ impl Edit {
     }
 
     fn begin_undo_if(&mut self, undoing: bool) {
-        let under_way = |step: &StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
-        if let Some(position) = self.run.steps.iter().position(under_way).filter(|_| undoing) {
+        let under_way =
+            |step: &StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
+        if let Some(position) = self
+            .run
+            .steps
+            .iter()
+            .position(under_way)
+            .filter(|_| undoing)
+        {
             self.end_step(position, StepStatus::Failed);
             self.touch(position).error = Some("cancelled".to_owned());
         }
@@ -425,7 +532,9 @@ impl Edit {
     /// Every step is undone or kept: the run is cancelled, and its reason names what was kept.
     pub fn end_undo(&mut self) {
         let steps = self.run.plan.steps().iter().zip(&self.run.steps);
-        let kept = steps.filter(|(_, step)| step.undo == Some(Undo::Kept)).map(|(plan, _)| plan.id.as_str());
+        let kept = steps
+            .filter(|(_, step)| step.undo == Some(Undo::Kept))
+            .map(|(plan, _)| plan.id.as_str());
         let kept = names(kept.collect());
         let reason = if kept.is_empty() {
             "cancelled, and what it made is undone".to_owned()
@@ -443,7 +552,10 @@ impl Edit {
     /// An undo failed for good: the run fails, and a person's retry goes on with the undoing.
     pub fn undo_failed(&mut self, position: usize, error: &str) {
         self.undo_step(position, Undo::Failed, Some(error));
-        let reason = format!("undo of step {}: {error}", self.run.plan.steps()[position].id);
+        let reason = format!(
+            "undo of step {}: {error}",
+            self.run.plan.steps()[position].id
+        );
         self.drop_steps("cancelled");
         self.end_run(RunStatus::Failed, Some(&reason));
         self.run.head.cancel = Some(CancelMode::Undo);
@@ -462,7 +574,11 @@ impl Edit {
     }
 
     pub(super) fn say_of(&mut self, position: usize, kind: &str, data: Value) {
-        self.events.push(NewEvent::step(kind, &self.run.plan.steps()[position].id, data));
+        self.events.push(NewEvent::step(
+            kind,
+            &self.run.plan.steps()[position].id,
+            data,
+        ));
     }
 
     /// The run ends its lease and waits: until a time, or for a person.
@@ -473,7 +589,9 @@ impl Edit {
     /// The run ends its lease, if it has one, and may be taken at once. One that may be taken already keeps its place.
     pub(super) fn requeue(&mut self) {
         let head = &self.run.head;
-        let since = head.available_at.filter(|at| head.status == RunStatus::Queued && *at < self.now);
+        let since = head
+            .available_at
+            .filter(|at| head.status == RunStatus::Queued && *at < self.now);
         self.leave(RunStatus::Queued, Some(since.unwrap_or(self.now)));
     }
 
@@ -523,16 +641,26 @@ impl Edit {
         if allowed.contains(&status) {
             return Ok(());
         }
-        Err(RuleError(format!("cannot {verb} run {}: it is {status}", self.run.id)))
+        Err(RuleError(format!(
+            "cannot {verb} run {}: it is {status}",
+            self.run.id
+        )))
     }
 
-    fn expect_step(&self, position: usize, allowed: &[StepStatus], verb: &str) -> Result<(), RuleError> {
+    fn expect_step(
+        &self,
+        position: usize,
+        allowed: &[StepStatus],
+        verb: &str,
+    ) -> Result<(), RuleError> {
         let status = self.run.steps[position].status;
         if allowed.contains(&status) {
             return Ok(());
         }
         let step = &self.run.plan.steps()[position].id;
-        Err(RuleError(format!("cannot {verb} step {step}: it is {status}")))
+        Err(RuleError(format!(
+            "cannot {verb} step {step}: it is {status}"
+        )))
     }
 }
 
@@ -541,7 +669,12 @@ const NAMED: usize = 10;
 
 /// The names of steps in one line of a bounded length.
 pub(super) fn names(steps: Vec<&str>) -> String {
-    let named = steps.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let named = steps
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     match steps.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),

@@ -55,7 +55,9 @@ impl FromStr for Answer {
             "fail" => Ok(Self::Fail),
             "approve" => Ok(Self::Approve),
             "reject" => Ok(Self::Reject),
-            _ => Err(format!("`{word}` is none of rerun, skip, fail, approve, reject")),
+            _ => Err(format!(
+                "`{word}` is none of rerun, skip, fail, approve, reject"
+            )),
         }
     }
 }
@@ -69,20 +71,36 @@ impl Edit {
     pub fn request_cancel(&mut self, mode: CancelMode, by: &str) -> Result<(), RuleError> {
         let status = self.run.head.status;
         if status == RunStatus::Completed {
-            return Err(RuleError(format!("run {} is completed: there is nothing to cancel", self.run.id)));
+            return Err(RuleError(format!(
+                "run {} is completed: there is nothing to cancel",
+                self.run.id
+            )));
         }
         if status == RunStatus::Cancelled && mode == CancelMode::Stop {
-            return Err(RuleError(format!("run {} is already cancelled", self.run.id)));
+            return Err(RuleError(format!(
+                "run {} is already cancelled",
+                self.run.id
+            )));
         }
         if status == RunStatus::Cancelled && Self::next_undo(&self.run).is_none() {
-            return Err(RuleError(format!("run {} is cancelled and left nothing to undo", self.run.id)));
+            return Err(RuleError(format!(
+                "run {} is cancelled and left nothing to undo",
+                self.run.id
+            )));
         }
-        self.say("run.cancel_requested", json!({ "mode": mode.as_str(), "by": by }));
+        self.say(
+            "run.cancel_requested",
+            json!({ "mode": mode.as_str(), "by": by }),
+        );
         let undoes = mode == CancelMode::Undo || self.run.head.cancel == Some(CancelMode::Undo);
         if status == RunStatus::Failed && mode == CancelMode::Stop && undoes {
             self.leave_undo(by);
         } else if status == RunStatus::Running {
-            self.run.head.cancel = Some(if undoes { CancelMode::Undo } else { CancelMode::Stop });
+            self.run.head.cancel = Some(if undoes {
+                CancelMode::Undo
+            } else {
+                CancelMode::Stop
+            });
         } else if undoes && Self::next_undo(&self.run).is_some() {
             self.requeue();
             self.run.head.cancel = Some(CancelMode::Undo);
@@ -97,8 +115,15 @@ impl Edit {
     ///
     /// # Errors
     /// As [`Self::request_cancel`]; an unreadable run cannot be undone.
-    pub fn cancel_even_unreadable(&mut self, mode: CancelMode, by: &str, is_held: bool) -> Result<(), RuleError> {
-        let Some(reason) = self.run.unreadable.clone() else { return self.request_cancel(mode, by) };
+    pub fn cancel_even_unreadable(
+        &mut self,
+        mode: CancelMode,
+        by: &str,
+        is_held: bool,
+    ) -> Result<(), RuleError> {
+        let Some(reason) = self.run.unreadable.clone() else {
+            return self.request_cancel(mode, by);
+        };
         let id = self.run.id;
         if mode == CancelMode::Undo {
             let message = format!(
@@ -119,9 +144,13 @@ impl Edit {
     fn leave_undo(&mut self, by: &str) {
         let steps = self.run.plan.steps().iter().zip(&self.run.steps);
         let left = |step: &StepState| step.remains() || step.undo == Some(Undo::Kept);
-        let left = steps.filter(|(_, step)| left(step)).map(|(plan, _)| plan.id.as_str());
+        let left = steps
+            .filter(|(_, step)| left(step))
+            .map(|(plan, _)| plan.id.as_str());
         let left = names(left.collect());
-        self.cancelled(&format!("cancelled by {by}, its undo given up: what these steps made stays: {left}"));
+        self.cancelled(&format!(
+            "cancelled by {by}, its undo given up: what these steps made stays: {left}"
+        ));
     }
 
     /// A person retries a failed run: from the step that failed, or from an earlier one that runs again with all after it.
@@ -138,13 +167,21 @@ impl Edit {
                 Some(step) => self.position(step)?,
             };
             if position > reached {
-                let (step, at) = (&self.run.plan.steps()[position].id, &self.run.plan.steps()[reached].id);
-                return Err(RuleError(format!("cannot retry from {step}: the run got only as far as {at}")));
+                let (step, at) = (
+                    &self.run.plan.steps()[position].id,
+                    &self.run.plan.steps()[reached].id,
+                );
+                return Err(RuleError(format!(
+                    "cannot retry from {step}: the run got only as far as {at}"
+                )));
             }
             for position in position..self.run.steps.len() {
                 // What an earlier attempt left stays known to its undo; everything else begins anew.
                 let started_at = self.run.steps[position].started_at;
-                *self.touch(position) = StepState { started_at, ..StepState::pending() };
+                *self.touch(position) = StepState {
+                    started_at,
+                    ..StepState::pending()
+                };
             }
         }
         self.run.head.error = None;
@@ -157,12 +194,24 @@ impl Edit {
     ///
     /// # Errors
     /// When the step waits for none, or for one of another kind, or when the run is being cancelled.
-    pub fn answer(&mut self, step: &str, answer: Answer, by: &str, note: Option<&str>) -> Result<(), RuleError> {
+    pub fn answer(
+        &mut self,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Result<(), RuleError> {
         let position = self.position(step)?;
         let asked = self.asked(position)?;
         if asked != answer.answers() {
-            let words = if asked == Wait::Approval { "approve or reject" } else { "rerun, skip or fail" };
-            return Err(RuleError(format!("step {step} waits for {words}, not for {answer}")));
+            let words = if asked == Wait::Approval {
+                "approve or reject"
+            } else {
+                "rerun, skip or fail"
+            };
+            return Err(RuleError(format!(
+                "step {step} waits for {words}, not for {answer}"
+            )));
         }
         let given = json!({ "answer": answer.to_string(), "by": by, "note": note });
         let state = self.touch(position);
@@ -186,20 +235,35 @@ impl Edit {
 
     /// The kind of answer that the step at `position` waits for.
     fn asked(&self, position: usize) -> Result<Wait, RuleError> {
-        let (step, state) = (&self.run.plan.steps()[position].id, &self.run.steps[position]);
-        let waits = state.wait.filter(|wait| matches!(wait, Wait::Approval | Wait::Interrupted));
+        let (step, state) = (
+            &self.run.plan.steps()[position].id,
+            &self.run.steps[position],
+        );
+        let waits = state
+            .wait
+            .filter(|wait| matches!(wait, Wait::Approval | Wait::Interrupted));
         if waits.is_some() && self.run.head.cancel.is_some() {
             // An answer that ends the run would take back what was asked: the undo, above all.
-            return Err(RuleError(format!("run {} is being cancelled: step {step} needs no answer", self.run.id)));
+            return Err(RuleError(format!(
+                "run {} is being cancelled: step {step} needs no answer",
+                self.run.id
+            )));
         }
         if let Some((asks, wait)) = self.run.asks()
             && asks == position
         {
             return Ok(wait);
         }
-        let given = if waits == Some(Wait::Interrupted) { &state.decision } else { &state.answer };
+        let given = if waits == Some(Wait::Interrupted) {
+            &state.decision
+        } else {
+            &state.answer
+        };
         let Some(given) = given.as_ref().or(state.decision.as_ref()) else {
-            return Err(RuleError(format!("step {step} waits for no answer: it is {}", state.status)));
+            return Err(RuleError(format!(
+                "step {step} waits for no answer: it is {}",
+                state.status
+            )));
         };
         let word = |field: &str| given[field].as_str().unwrap_or("unknown").to_owned();
         Err(RuleError(format!(
@@ -211,8 +275,18 @@ impl Edit {
 
     fn position(&self, step: &str) -> Result<usize, RuleError> {
         self.run.plan.position(step).ok_or_else(|| {
-            let known = self.run.plan.steps().iter().map(|plan| plan.id.as_str()).collect::<Vec<_>>().join(", ");
-            RuleError(format!("run {} has no step {step}; it has {known}", self.run.id))
+            let known = self
+                .run
+                .plan
+                .steps()
+                .iter()
+                .map(|plan| plan.id.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            RuleError(format!(
+                "run {} has no step {step}; it has {known}",
+                self.run.id
+            ))
         })
     }
 }

@@ -145,7 +145,11 @@ impl StepState {
     /// Reason for which a deferred step waits; `None` when it is not deferred.
     pub fn deferred_for(&self) -> Option<&str> {
         let is_deferred = self.wait == Some(super::Wait::Timer) && self.deferrals > 0;
-        if is_deferred { self.error.as_deref() } else { None }
+        if is_deferred {
+            self.error.as_deref()
+        } else {
+            None
+        }
     }
 }
 
@@ -163,7 +167,13 @@ impl StepState {
 
 impl Run {
     /// A run that is queued from `available_at` on.
-    pub fn new(id: RunId, plan: Arc<Workflow>, parameters: Value, now: Timestamp, available_at: Timestamp) -> Self {
+    pub fn new(
+        id: RunId,
+        plan: Arc<Workflow>,
+        parameters: Value,
+        now: Timestamp,
+        available_at: Timestamp,
+    ) -> Self {
         let steps = vec![StepState::pending(); plan.steps().len()];
         let head = Head {
             status: RunStatus::Queued,
@@ -212,7 +222,10 @@ impl Run {
         let undoing = self.head.cancel == Some(CancelMode::Undo);
         let running = |step: &StepState| step.status == StepStatus::Running;
         let undone = |step: &StepState| undoing && step.undo == Some(Undo::Running);
-        self.steps.iter().position(undone).or_else(|| self.steps.iter().position(running))
+        self.steps
+            .iter()
+            .position(undone)
+            .or_else(|| self.steps.iter().position(running))
     }
 
     /// [`StepState::isolation_limit`] of the step in flight, or of the one that the run goes on with.
@@ -221,10 +234,18 @@ impl Run {
             return self.steps[position].isolation_limit();
         }
         let undoing = self.head.cancel == Some(CancelMode::Undo);
-        let next = if undoing { Edit::next_undo(self) } else { self.next_step() };
+        let next = if undoing {
+            Edit::next_undo(self)
+        } else {
+            self.next_step()
+        };
         // An undo that has not begun is no suspect: what the step did counts against the step.
         let step = &self.steps[next?];
-        if undoing && step.undo != Some(Undo::Interrupted) { None } else { step.isolation_limit() }
+        if undoing && step.undo != Some(Undo::Interrupted) {
+            None
+        } else {
+            step.isolation_limit()
+        }
     }
 
     /// The step that waits for a person's answer, and the kind of answer; `None` once that is given.
@@ -232,18 +253,31 @@ impl Run {
         if self.head.status != RunStatus::Waiting || self.head.available_at.is_some() {
             return None;
         }
-        let asked = |step: &StepState| step.wait.filter(|wait| matches!(wait, Wait::Approval | Wait::Interrupted));
-        self.steps.iter().enumerate().find_map(|(position, step)| Some((position, asked(step)?)))
+        let asked = |step: &StepState| {
+            step.wait
+                .filter(|wait| matches!(wait, Wait::Approval | Wait::Interrupted))
+        };
+        self.steps
+            .iter()
+            .enumerate()
+            .find_map(|(position, step)| Some((position, asked(step)?)))
     }
 
     /// The lease under which `worker` holds it.
     pub fn lease(&self) -> Option<Lease> {
-        self.head.worker.map(|worker| Lease { run: self.id, worker, epoch: self.head.epoch })
+        self.head.worker.map(|worker| Lease {
+            run: self.id,
+            worker,
+            epoch: self.head.epoch,
+        })
     }
 
     /// The newest snapshot of the workspace before the step at `position`.
     pub fn snapshot_before(&self, position: usize) -> Option<Digest> {
-        self.steps[..position].iter().rev().find_map(|step| step.snapshot)
+        self.steps[..position]
+            .iter()
+            .rev()
+            .find_map(|step| step.snapshot)
     }
 
     /// Scope of the expressions of the step at `position` with these parameters; past the last step, what the run's output
@@ -251,11 +285,24 @@ impl Run {
     pub(crate) fn scope(&self, position: usize, parameters: Value) -> Scope {
         let seen = |(plan, step): (&crate::StepPlan, &StepState)| {
             let output = step.output.clone().unwrap_or(Value::Null);
-            (plan.id.clone(), StepScope { status: step.status.as_str(), output })
+            (
+                plan.id.clone(),
+                StepScope {
+                    status: step.status.as_str(),
+                    output,
+                },
+            )
         };
         Scope {
             parameters,
-            steps: self.plan.steps().iter().zip(&self.steps).take(position).map(seen).collect(),
+            steps: self
+                .plan
+                .steps()
+                .iter()
+                .zip(&self.steps)
+                .take(position)
+                .map(seen)
+                .collect(),
             run: json!({ "id": self.id.to_string(), "workflow": self.plan.name(), "key": self.key }),
         }
     }
@@ -272,7 +319,8 @@ impl Run {
         let keys = keys.ok_or(SealError::NoKeys)?;
         self.sealed = keys.seal(self.id, self.plan.parameters(), &self.parameters)?;
         self.parameters = shown;
-        self.requires.extend(self.sealed.as_ref().map(Sealed::resource));
+        self.requires
+            .extend(self.sealed.as_ref().map(Sealed::resource));
         Ok(())
     }
 
@@ -294,19 +342,29 @@ impl Run {
         if self.head.status != RunStatus::Completed || self.plan.output().is_null() {
             return Value::Null;
         }
-        expression::render_value(self.plan.output(), &self.shown_scope(self.steps.len())).unwrap_or_default()
+        expression::render_value(self.plan.output(), &self.shown_scope(self.steps.len()))
+            .unwrap_or_default()
     }
 
     /// Progress by weight: passed steps count in full, the running one by its own progress.
     pub(super) fn weigh(&self) -> u8 {
-        let total: u64 = self.plan.steps().iter().map(|plan| u64::from(plan.weight)).sum();
+        let total: u64 = self
+            .plan
+            .steps()
+            .iter()
+            .map(|plan| u64::from(plan.weight))
+            .sum();
         let done: u64 = self
             .plan
             .steps()
             .iter()
             .zip(&self.steps)
             .map(|(plan, step)| {
-                let share = if step.status.is_passed() { 100 } else { u64::from(step.progress.min(100)) };
+                let share = if step.status.is_passed() {
+                    100
+                } else {
+                    u64::from(step.progress.min(100))
+                };
                 u64::from(plan.weight) * share
             })
             .sum();

@@ -59,7 +59,10 @@ impl Attempt {
         let (sender, notes) = mpsc::channel(1);
         let token = driver.attempt_token();
         let context = StepContext(Arc::new(Inner {
-            run: Arc::new(Run { parameters: driver.parameters().clone(), ..driver.run.clone() }),
+            run: Arc::new(Run {
+                parameters: driver.parameters().clone(),
+                ..driver.run.clone()
+            }),
             position,
             input,
             reports: reports.clone(),
@@ -72,11 +75,25 @@ impl Attempt {
         }));
         let action = &driver.run.plan.steps()[position].action;
         let handler = driver.shared.handlers.get(action).cloned();
-        Self { position, handler, context, reports, notes, token }
+        Self {
+            position,
+            handler,
+            context,
+            reports,
+            notes,
+            token,
+        }
     }
 
     /// The context, for a handler's `undo`.
-    pub(super) fn into_context(self) -> (Option<Arc<dyn StepHandler>>, StepContext, Reports, CancellationToken) {
+    pub(super) fn into_context(
+        self,
+    ) -> (
+        Option<Arc<dyn StepHandler>>,
+        StepContext,
+        Reports,
+        CancellationToken,
+    ) {
         (self.handler, self.context, self.reports, self.token)
     }
 
@@ -84,17 +101,25 @@ impl Attempt {
     pub(super) async fn run(mut self, driver: &mut Driver) -> (End, Said) {
         let Some(handler) = self.handler.take() else {
             let action = &driver.run.plan.steps()[self.position].action;
-            let error = StepError::fatal(format!("this worker has no handler for the action {action}"));
+            let error = StepError::fatal(format!(
+                "this worker has no handler for the action {action}"
+            ));
             return (End::Failed(error), Said::default());
         };
         let context = self.context.clone();
         let mut task = JoinSet::new();
-        driver.shared.spawn_handler(&mut task, async move { handler.run(context).await });
+        driver
+            .shared
+            .spawn_handler(&mut task, async move { handler.run(context).await });
         let end = self.follow(driver, &mut task).await;
         (end, self.reports.take())
     }
 
-    async fn follow(&mut self, driver: &mut Driver, task: &mut JoinSet<Result<Outcome, StepError>>) -> End {
+    async fn follow(
+        &mut self,
+        driver: &mut Driver,
+        task: &mut JoinSet<Result<Outcome, StepError>>,
+    ) -> End {
         let timeout = driver.run.plan.steps()[self.position].timeout;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut write_at = Instant::now();
@@ -102,13 +127,19 @@ impl Attempt {
             match self.next(driver, task, deadline, write_at).await {
                 Event::Returned(result) => return returned(result),
                 Event::Said => {
-                    if unless_lost(&driver.held.lost.clone(), self.write_said(driver)).await.is_err() {
+                    if unless_lost(&driver.held.lost.clone(), self.write_said(driver))
+                        .await
+                        .is_err()
+                    {
                         return End::Lost;
                     }
                     write_at = Instant::now() + COALESCE;
                 }
                 Event::Noted(note) => {
-                    if unless_lost(&driver.held.lost.clone(), self.write_note(driver, note)).await.is_err() {
+                    if unless_lost(&driver.held.lost.clone(), self.write_note(driver, note))
+                        .await
+                        .is_err()
+                    {
                         return End::Lost;
                     }
                 }
@@ -185,7 +216,10 @@ impl Attempt {
         };
         task.abort_all();
         // A handler that blocks its thread cannot be dropped. It keeps that thread, but neither the run nor the end of the worker.
-        let dropped = tokio::time::timeout(ABANDON_AFTER, async { while task.join_next().await.is_some() {} }).await;
+        let dropped = tokio::time::timeout(ABANDON_AFTER, async {
+            while task.join_next().await.is_some() {}
+        })
+        .await;
         if dropped.is_err() {
             tracing::error!(run = %driver.run.id, "a handler blocks its thread and was abandoned");
         }
@@ -212,7 +246,9 @@ impl Attempt {
         let said = self.reports.take();
         let mut edit = driver.edit();
         edit.report(self.position, said.progress, said.lines);
-        driver.rule(edit.checkpoint(self.position, note.checkpoint)).map_err(|_| ())?;
+        driver
+            .rule(edit.checkpoint(self.position, note.checkpoint))
+            .map_err(|_| ())?;
         driver.write(edit).await.map_err(|_| ())?;
         // The handler may have been dropped meanwhile; the note is written all the same.
         let _ = note.done.send(());
@@ -222,7 +258,10 @@ impl Attempt {
 
 /// A write while the handler goes on. A store that is slow to answer does not keep a handler going whose lease is lost:
 /// then the write would be refused anyway.
-async fn unless_lost(lost: &CancellationToken, write: impl Future<Output = Result<(), ()>>) -> Result<(), ()> {
+async fn unless_lost(
+    lost: &CancellationToken,
+    write: impl Future<Output = Result<(), ()>>,
+) -> Result<(), ()> {
     tokio::select! {
         biased;
         () = lost.cancelled() => Err(()),
@@ -251,7 +290,10 @@ pub(super) fn panic_message(error: JoinError) -> String {
         Ok(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            format!("the handler panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+            format!(
+                "the handler panicked: {}",
+                text.unwrap_or_else(|| "no message".to_owned())
+            )
         }
         Err(error) => format!("the handler was ended: {error}"),
     }

@@ -12,7 +12,9 @@ pub(crate) struct Chance(AtomicU64);
 impl Chance {
     /// Drawn from `seed`, or from the random bits of a fresh UUID.
     pub(crate) fn new(seed: Option<u64>) -> Self {
-        Self(AtomicU64::new(seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().1)))
+        Self(AtomicU64::new(
+            seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().1),
+        ))
     }
 
     /// Between 0 and 1.
@@ -38,7 +40,9 @@ mod tests {
     fn waits_are_spread_and_played_again_from_the_same_seed() {
         let waits = |seed| {
             let chance = Chance::new(seed);
-            (0..1_000).map(|_| chance.spread(Duration::from_secs(1))).collect::<Vec<_>>()
+            (0..1_000)
+                .map(|_| chance.spread(Duration::from_secs(1)))
+                .collect::<Vec<_>>()
         };
         let seeded = waits(Some(7));
         assert_eq!(seeded, waits(Some(7)));
@@ -48,6 +52,9 @@ mod tests {
         let within = |time: Option<&Duration>, from: u64, to: u64| {
             time.is_some_and(|time| (from..=to).contains(&(time.as_millis() as u64)))
         };
-        assert!(within(least, 750, 760) && within(most, 1_240, 1_250), "{least:?} {most:?}");
+        assert!(
+            within(least, 750, 760) && within(most, 1_240, 1_250),
+            "{least:?} {most:?}"
+        );
     }
 }

@@ -46,7 +46,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
         // Said before the places are counted, so that one which is given back now is either counted or heard of.
         shared.wants_place.store(true, Ordering::SeqCst);
         let room = shared.places.room();
-        if room.count == 0 || room.is_kept && looked_at.is_some_and(|at: Instant| at.elapsed() < SELDOM) {
+        if room.count == 0
+            || room.is_kept && looked_at.is_some_and(|at: Instant| at.elapsed() < SELDOM)
+        {
             wait(&shared, &mut work, None).await;
             continue;
         }
@@ -60,17 +62,27 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn look(shared: &Arc<Shared>, room: Room) -> Look {
     let limit = room.count.min(BATCH);
     let resources = shared.options.resources.clone();
-    let request = ClaimRequest { worker: shared.id(), limit, actions: room.actions, resources };
+    let request = ClaimRequest {
+        worker: shared.id(),
+        limit,
+        actions: room.actions,
+        resources,
+    };
     match shared.store.claim(request).await {
         Ok(claimed) => {
             let count = claimed.runs.len();
             shared.measures.claimed.add(count as u64);
-            claimed.runs.into_iter().for_each(|run| driver::spawn(shared, run));
+            claimed
+                .runs
+                .into_iter()
+                .for_each(|run| driver::spawn(shared, run));
             if count == limit {
                 return Look::Full;
             }
             // Otherwise an end leaves nothing to take up, and what comes is hinted at.
-            shared.wants_place.store(claimed.held_back, Ordering::SeqCst);
+            shared
+                .wants_place
+                .store(claimed.held_back, Ordering::SeqCst);
             Look::Done(claimed.next_at)
         }
         Err(StoreError::LeaseLost) => {
@@ -92,7 +104,11 @@ async fn look(shared: &Arc<Shared>, room: Room) -> Look {
 /// (One that was held may have ended since: the answer is as old as its way here is long.)
 async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let worker = shared.id();
-    let mut filter = RunFilter { status: Some(RunStatus::Running), worker: Some(worker), ..RunFilter::default() };
+    let mut filter = RunFilter {
+        status: Some(RunStatus::Running),
+        worker: Some(worker),
+        ..RunFilter::default()
+    };
     loop {
         shared.held.note_forgotten();
         let page = shared.store.runs(filter.clone()).await?;
@@ -100,7 +116,10 @@ async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
         let full = page.len() == filter.limit;
         let held = shared.held.held_meanwhile(&page);
         let ours = |run: &Run| run.head.worker == Some(shared.id()) && run.unreadable.is_none();
-        let left = page.into_iter().zip(held).filter(|(run, held)| ours(run) && !held);
+        let left = page
+            .into_iter()
+            .zip(held)
+            .filter(|(run, held)| ours(run) && !held);
         left.for_each(|(run, _)| {
             tracing::info!(run = %run.id, "leased to this worker, and driven by nobody: taken up");
             driver::spawn(shared, run);

@@ -16,7 +16,9 @@ use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
 use crate::limits::{LimitError, check_run_output};
 use crate::measures::{AttemptOutcome, AttemptReport};
 use crate::secret_keys::open_parameters;
-use crate::state::{CancelMode, Edit, Interruption, Lease, RuleError, RunStatus, StepStatus, Transition};
+use crate::state::{
+    CancelMode, Edit, Interruption, Lease, RuleError, RunStatus, StepStatus, Transition,
+};
 use crate::workflow::secret_texts;
 use crate::workspace::Folder;
 use crate::{Run, StepError, StoreError, Timestamp};
@@ -68,7 +70,11 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slot
     let id = run.id;
     if let Some(lease) = run.lease() {
         let mask = shared.mask.for_run();
-        let folder = Folder::new(shared.options.workspaces.join(id.to_string()), shared.store.clone(), mask.clone());
+        let folder = Folder::new(
+            shared.options.workspaces.join(id.to_string()),
+            shared.store.clone(),
+            mask.clone(),
+        );
         let masking = Masking::new(mask);
         let Slots { own, isolation } = slots;
         let mut driver = Driver {
@@ -102,7 +108,10 @@ impl Driver {
         if let Err(error) = self.open_parameters()
             && let Some(position) = self.run.next_step()
         {
-            return self.fail(position, Said::default(), &error.chain()).await.map(drop);
+            return self
+                .fail(position, Said::default(), &error.chain())
+                .await
+                .map(drop);
         }
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
@@ -134,7 +143,10 @@ impl Driver {
             self.opened = Some(open_parameters(&self.run, keys).map_err(StepError::fatal)?);
         }
         let secrets = secret_texts(self.run.plan.parameters(), self.parameters());
-        secrets.iter().try_for_each(|secret| self.masking.mask().add(secret)).map_err(StepError::fatal)
+        secrets
+            .iter()
+            .try_for_each(|secret| self.masking.mask().add(secret))
+            .map_err(StepError::fatal)
     }
 
     /// The run's parameters as its handlers see them.
@@ -145,16 +157,29 @@ impl Driver {
     /// A run that was submitted straight to this worker comes with its first step running; a claimed one without. One that
     /// was found without a driver may have a step running of which nobody knows how far it came: it is interrupted.
     async fn first(&mut self) -> Result<Option<(usize, Value)>, Gone> {
-        match self.run.next_step().filter(|_| self.held.cancel.borrow().is_none()) {
-            Some(position) if self.run.steps[position].status == StepStatus::Running && self.run.head.commits > 0 => {
+        match self
+            .run
+            .next_step()
+            .filter(|_| self.held.cancel.borrow().is_none())
+        {
+            Some(position)
+                if self.run.steps[position].status == StepStatus::Running
+                    && self.run.head.commits > 0 =>
+            {
                 let mut edit = self.edit();
-                self.rule(edit.interrupt(Interruption::Crashed { in_flight: 1 }, "its driver was lost"))?;
+                self.rule(edit.interrupt(
+                    Interruption::Crashed { in_flight: 1 },
+                    "its driver was lost",
+                ))?;
                 self.write(edit).await.map(|()| None)
             }
             Some(position) if self.run.steps[position].status == StepStatus::Running => {
                 match opening::input_of(&self.run, position, self.parameters()) {
                     Ok(input) => Ok(Some((position, input))),
-                    Err(error) => self.fail(position, Said::default(), &error.to_string()).await,
+                    Err(error) => {
+                        self.fail(position, Said::default(), &error.to_string())
+                            .await
+                    }
                 }
             }
             _ => self.proceed(self.edit()).await,
@@ -197,10 +222,17 @@ impl Driver {
     fn report(&self, position: usize, started_at: Timestamp, end: &End) {
         let (outcome, error) = match end {
             End::Done(Outcome::Completed(_)) => (AttemptOutcome::Completed, None),
-            End::Done(Outcome::Sleep { .. } | Outcome::Ask { .. }) => (AttemptOutcome::Suspended, None),
+            End::Done(Outcome::Sleep { .. } | Outcome::Ask { .. }) => {
+                (AttemptOutcome::Suspended, None)
+            }
             End::Failed(error) => {
-                let goes_on = self.lacks(error).is_some() || self.deferral(position, error).is_some();
-                let outcome = if goes_on { AttemptOutcome::Suspended } else { AttemptOutcome::Failed };
+                let goes_on =
+                    self.lacks(error).is_some() || self.deferral(position, error).is_some();
+                let outcome = if goes_on {
+                    AttemptOutcome::Suspended
+                } else {
+                    AttemptOutcome::Failed
+                };
                 (outcome, Some(self.masking.mask().message(error.chain())))
             }
             End::Cancelled => (AttemptOutcome::Cancelled, None),
@@ -208,15 +240,29 @@ impl Driver {
             End::Lost => (AttemptOutcome::Lost, None),
         };
         let ended_at = self.shared.store.now();
-        self.shared.report(&AttemptReport { run: &self.run, position, started_at, ended_at, outcome, error });
+        self.shared.report(&AttemptReport {
+            run: &self.run,
+            position,
+            started_at,
+            ended_at,
+            outcome,
+            error,
+        });
     }
 
     /// Writes down how an attempt ended, with what comes next.
-    async fn settle(&mut self, position: usize, end: End, said: Said) -> Result<Option<(usize, Value)>, Gone> {
+    async fn settle(
+        &mut self,
+        position: usize,
+        end: End,
+        said: Said,
+    ) -> Result<Option<(usize, Value)>, Gone> {
         match end {
             End::Done(Outcome::Completed(output)) => {
                 if let Err(limit) = self.check_outputs(position, &output.value) {
-                    return self.fail(position, said, &format!("the step's output {limit}")).await;
+                    return self
+                        .fail(position, said, &format!("the step's output {limit}"))
+                        .await;
                 }
                 let snapshot = match self.folder.snapshot().await {
                     Ok(snapshot) => snapshot,
@@ -232,7 +278,10 @@ impl Driver {
                 self.rule(edit.sleep_step(position, delay, checkpoint))?;
                 self.write(edit).await.map(|()| None)
             }
-            End::Done(Outcome::Ask { question, checkpoint }) => {
+            End::Done(Outcome::Ask {
+                question,
+                checkpoint,
+            }) => {
                 let mut edit = self.reported(position, said);
                 self.rule(edit.ask_step(position, &question, checkpoint))?;
                 self.write(edit).await.map(|()| None)
@@ -256,12 +305,26 @@ impl Driver {
 
     /// Checks this step's output together with the outputs of the other steps.
     fn check_outputs(&self, position: usize, output: &Value) -> Result<(), LimitError> {
-        let others = self.run.steps.iter().enumerate().filter(|(other, _)| *other != position);
-        check_run_output(others.filter_map(|(_, step)| step.output.as_ref()).chain([output]))
+        let others = self
+            .run
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != position);
+        check_run_output(
+            others
+                .filter_map(|(_, step)| step.output.as_ref())
+                .chain([output]),
+        )
     }
 
     /// A failed attempt: the next one, after its wait, or the end of the run.
-    async fn retry(&mut self, position: usize, said: Said, error: &StepError) -> Result<Option<(usize, Value)>, Gone> {
+    async fn retry(
+        &mut self,
+        position: usize,
+        said: Said,
+        error: &StepError,
+    ) -> Result<Option<(usize, Value)>, Gone> {
         if let Some(resource) = self.lacks(error) {
             let mut edit = self.reported(position, said);
             self.rule(edit.hand_over(position, resource))?;
@@ -280,7 +343,9 @@ impl Driver {
         if error.fatal || attempt >= policy.attempts {
             return self.fail(position, said, &message).await;
         }
-        let delay = policy.delay(attempt, self.shared.chance.unit()).max(error.retry_after.unwrap_or_default());
+        let delay = policy
+            .delay(attempt, self.shared.chance.unit())
+            .max(error.retry_after.unwrap_or_default());
         let mut edit = self.reported(position, said);
         self.rule(edit.retry_step(position, &message, delay))?;
         self.write(edit).await?;
@@ -294,7 +359,12 @@ impl Driver {
         (!self.shared.options.resources.contains(resource)).then_some(resource)
     }
 
-    async fn fail(&mut self, position: usize, said: Said, message: &str) -> Result<Option<(usize, Value)>, Gone> {
+    async fn fail(
+        &mut self,
+        position: usize,
+        said: Said,
+        message: &str,
+    ) -> Result<Option<(usize, Value)>, Gone> {
         let mut edit = self.reported(position, said);
         if self.held.cancel.borrow().is_some() {
             // A person has asked for the end already, and maybe for an undo: a failure must not come before it.
@@ -352,7 +422,12 @@ impl Driver {
         let (mut wait, mut waiting) = (RETRY_FIRST, None);
         let yields = transition.yields_to_undo;
         loop {
-            match self.shared.store.commit(self.lease, transition.clone()).await {
+            match self
+                .shared
+                .store
+                .commit(self.lease, transition.clone())
+                .await
+            {
                 Ok(committed) => {
                     if waiting.take().is_some() {
                         shared.note_written();
@@ -387,7 +462,9 @@ impl Driver {
 
     /// Sends what is unsettled once. It stays unsettled while the store is away.
     pub(super) async fn try_to_settle(&mut self) -> Result<(), Gone> {
-        let Some((run, transition)) = self.unsettled.clone() else { return Ok(()) };
+        let Some((run, transition)) = self.unsettled.clone() else {
+            return Ok(());
+        };
         match self.shared.store.commit(self.lease, transition).await {
             Ok(committed) => {
                 self.held.asked_to(committed.cancel);
@@ -410,7 +487,11 @@ impl Driver {
     async fn refused(&mut self, error: &StoreError) -> Result<(), Gone> {
         let error = self.masking.mask().message(error.to_string());
         tracing::warn!(run = %self.run.id, %error, "the store refused what the step did");
-        let running = self.run.steps.iter().position(|step| step.status == StepStatus::Running);
+        let running = self
+            .run
+            .steps
+            .iter()
+            .position(|step| step.status == StepStatus::Running);
         let (Some(position), RunStatus::Running) = (running, self.run.head.status) else {
             // Not even a step to fail: try again until the lease is gone, rather than forget the run.
             self.pause(Duration::from_secs(1)).await?;
@@ -447,7 +528,11 @@ impl Driver {
             () = self.shared.hurried.cancelled() => return Err(Gone),
         }
         // What an earlier life of this worker held is over, also when a list of it was long on its way and came after the end.
-        if self.lease.worker == self.shared.id() { Ok(()) } else { Err(Gone) }
+        if self.lease.worker == self.shared.id() {
+            Ok(())
+        } else {
+            Err(Gone)
+        }
     }
 
     pub(super) fn attempt_token(&self) -> CancellationToken {
@@ -460,7 +545,11 @@ pub(super) fn deferral(shared: &Shared, error: &StepError, before: u32) -> Optio
     if !error.unavailable || before >= MAX_DEFERRALS {
         return None;
     }
-    let usual = DEFERRAL_FIRST.saturating_mul(1 << before.min(10)).min(DEFERRAL_MOST);
-    let delay = error.retry_after.unwrap_or_else(|| shared.chance.spread(usual));
+    let usual = DEFERRAL_FIRST
+        .saturating_mul(1 << before.min(10))
+        .min(DEFERRAL_MOST);
+    let delay = error
+        .retry_after
+        .unwrap_or_else(|| shared.chance.spread(usual));
     Some(delay.min(MAX_DEFERRAL))
 }

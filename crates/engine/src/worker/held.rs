@@ -49,9 +49,15 @@ impl Registry {
     /// Forgets a run, unless it is held anew since: a retry may come between the end of a run and this.
     pub(crate) fn remove(&self, run: RunId, held: &Held) {
         let mut runs = self.runs();
-        if runs.held.get(&run).is_some_and(|now| now.ended.same_channel(&held.ended)) {
+        if runs
+            .held
+            .get(&run)
+            .is_some_and(|now| now.ended.same_channel(&held.ended))
+        {
             runs.held.remove(&run);
-            runs.forgotten.iter_mut().for_each(|forgotten| _ = forgotten.insert(run));
+            runs.forgotten
+                .iter_mut()
+                .for_each(|forgotten| _ = forgotten.insert(run));
         }
     }
 
@@ -72,11 +78,16 @@ impl Registry {
     pub(crate) fn held_meanwhile(&self, runs: &[Run]) -> Vec<bool> {
         let mut known = self.runs();
         let forgotten = known.forgotten.take().unwrap_or_default();
-        runs.iter().map(|run| known.held.contains_key(&run.id) || forgotten.contains(&run.id)).collect()
+        runs.iter()
+            .map(|run| known.held.contains_key(&run.id) || forgotten.contains(&run.id))
+            .collect()
     }
 
     pub(crate) fn ended(&self, run: RunId) -> Option<watch::Receiver<Option<Arc<Run>>>> {
-        self.runs().held.get(&run).map(|held| held.ended.subscribe())
+        self.runs()
+            .held
+            .get(&run)
+            .map(|held| held.ended.subscribe())
     }
 
     pub(crate) fn cancel(&self, run: RunId, mode: CancelMode) {
@@ -86,7 +97,10 @@ impl Registry {
     }
 
     pub(crate) fn lose_all(&self) {
-        self.runs().held.values().for_each(|held| held.lost.cancel());
+        self.runs()
+            .held
+            .values()
+            .for_each(|held| held.lost.cancel());
     }
 }
 
@@ -94,7 +108,8 @@ impl Held {
     /// Notes what the store says of a person's cancel; wakes the driver only when that is new.
     pub(crate) fn asked_to(&self, cancel: Option<CancelMode>) {
         if cancel.is_some() {
-            self.cancel.send_if_modified(|now| std::mem::replace(now, cancel) != cancel);
+            self.cancel
+                .send_if_modified(|now| std::mem::replace(now, cancel) != cancel);
         }
     }
 }

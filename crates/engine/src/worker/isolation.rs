@@ -39,7 +39,10 @@ impl Isolation {
 
 impl From<Option<OwnedSemaphorePermit>> for Slots {
     fn from(own: Option<OwnedSemaphorePermit>) -> Self {
-        Self { own, isolation: Isolation::default() }
+        Self {
+            own,
+            isolation: Isolation::default(),
+        }
     }
 }
 
@@ -47,7 +50,9 @@ impl From<Option<OwnedSemaphorePermit>> for Slots {
 /// worker meanwhile.
 pub(super) async fn slots(shared: &Shared, run: &Run, held: &Held) -> Slots {
     let one = shared.places.of(&run.plan).acquire_owned();
-    let Some(limit) = run.isolation() else { return one.await.ok().into() };
+    let Some(limit) = run.isolation() else {
+        return one.await.ok().into();
+    };
     tokio::select! {
         biased;
         () = held.lost.cancelled() => return Slots::default(),
@@ -72,6 +77,9 @@ pub(super) async fn slots(shared: &Shared, run: &Run, held: &Held) -> Slots {
 /// Waits for a person's cancel that came after the run was claimed. The sender lives as long as `held`.
 async fn new_cancel(run: &Run, held: &Held) -> Option<CancelMode> {
     let mut cancel = held.cancel.subscribe();
-    let mode = cancel.wait_for(|mode| *mode != run.head.cancel).await.ok()?;
+    let mode = cancel
+        .wait_for(|mode| *mode != run.head.cancel)
+        .await
+        .ok()?;
     *mode
 }

@@ -21,7 +21,10 @@ pub(super) struct Masking {
 
 impl Masking {
     pub(super) fn new(mask: Mask) -> Self {
-        Self { log: Lines::new(mask.clone()), mask }
+        Self {
+            log: Lines::new(mask.clone()),
+            mask,
+        }
     }
 
     pub(super) fn mask(&self) -> &Mask {
@@ -39,7 +42,8 @@ impl Masking {
         }
         let mut masking = self.clone();
         let given = (run.clone(), transition.clone());
-        match tokio::task::spawn_blocking(move || (masking.masked(given.0, given.1), masking)).await {
+        match tokio::task::spawn_blocking(move || (masking.masked(given.0, given.1), masking)).await
+        {
             Ok((masked, masking)) => {
                 *self = masking;
                 masked
@@ -56,29 +60,53 @@ impl Masking {
             self.step(step);
             run.steps[*position].clone_from(step);
         }
-        transition.events = transition.events.into_iter().map(|event| self.event(event)).collect();
-        transition.records = transition.records.into_iter().map(|record| self.record(record)).collect();
+        transition.events = transition
+            .events
+            .into_iter()
+            .map(|event| self.event(event))
+            .collect();
+        transition.records = transition
+            .records
+            .into_iter()
+            .map(|record| self.record(record))
+            .collect();
         (run, transition)
     }
 
     fn step(&self, step: &mut StepState) {
-        step.message = step.message.take().map(|message| self.mask.message(message));
+        step.message = step
+            .message
+            .take()
+            .map(|message| self.mask.message(message));
         step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.error = step.error.take().map(|error| self.mask.message(error));
         step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.output = step.output.take().map(|output| self.mask.value(output));
-        step.checkpoint = step.checkpoint.take().map(|checkpoint| self.mask.value(checkpoint));
+        step.checkpoint = step
+            .checkpoint
+            .take()
+            .map(|checkpoint| self.mask.value(checkpoint));
     }
 
     fn event(&mut self, event: NewEvent) -> NewEvent {
-        let Value::Object(fields) = event.data else { return event };
+        let Value::Object(fields) = event.data else {
+            return event;
+        };
         let data = fields.into_iter().map(|(name, field)| match field {
-            Value::String(text) if !FACTS.contains(&name.as_str()) => (name, self.mask.message(text).into()),
-            Value::Array(lines) if name == "lines" => (name, lines.into_iter().map(|line| self.line(line)).collect()),
+            Value::String(text) if !FACTS.contains(&name.as_str()) => {
+                (name, self.mask.message(text).into())
+            }
+            Value::Array(lines) if name == "lines" => (
+                name,
+                lines.into_iter().map(|line| self.line(line)).collect(),
+            ),
             Value::Array(_) | Value::Object(_) => (name, self.mask.value(field)),
             fact => (name, fact),
         });
-        NewEvent { data: data.collect(), ..event }
+        NewEvent {
+            data: data.collect(),
+            ..event
+        }
     }
 
     fn line(&mut self, line: Value) -> Value {
@@ -90,9 +118,11 @@ impl Masking {
 
     fn record(&self, record: RecordChange) -> RecordChange {
         match record {
-            RecordChange::Put { kind, name, data } => {
-                RecordChange::Put { kind, name: self.mask.message(name), data: self.mask.value(data) }
-            }
+            RecordChange::Put { kind, name, data } => RecordChange::Put {
+                kind,
+                name: self.mask.message(name),
+                data: self.mask.value(data),
+            },
             remove => remove,
         }
     }
@@ -105,7 +135,11 @@ fn mentions_address(transition: &Transition) -> bool {
         texts.into_iter().filter_map(Option::as_deref)
     });
     let mut texts = texts.chain(transition.head.error.as_deref());
-    texts.any(|text| text.contains("://")) || transition.events.iter().any(|event| holds_address(&event.data))
+    texts.any(|text| text.contains("://"))
+        || transition
+            .events
+            .iter()
+            .any(|event| holds_address(&event.data))
 }
 
 fn holds_address(value: &Value) -> bool {
@@ -119,7 +153,11 @@ fn holds_address(value: &Value) -> bool {
 
 /// Roughly how much text there is in what a step wrote.
 fn size(transition: &Transition) -> usize {
-    let values = transition.steps.iter().flat_map(|(_, step)| [&step.output, &step.checkpoint]).flatten();
+    let values = transition
+        .steps
+        .iter()
+        .flat_map(|(_, step)| [&step.output, &step.checkpoint])
+        .flatten();
     let events = transition.events.iter().map(|event| &event.data);
     let records = transition.records.iter().filter_map(|record| match record {
         RecordChange::Put { data, .. } => Some(data),
@@ -132,7 +170,10 @@ fn size_of_value(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(size_of_value).sum(),
-        Value::Object(fields) => fields.iter().map(|(name, field)| name.len() + size_of_value(field)).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| name.len() + size_of_value(field))
+            .sum(),
         _ => 1,
     }
 }

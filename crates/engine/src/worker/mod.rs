@@ -46,7 +46,10 @@ use self::renewal::Renewal;
 use crate::mask::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
-use crate::{Client, CredentialSource, Handlers, NoCredentials, Secret, SecretKeys, Store, StoreError, WorkerId};
+use crate::{
+    Client, CredentialSource, Handlers, NoCredentials, Secret, SecretKeys, Store, StoreError,
+    WorkerId,
+};
 
 /// The time that a stopping worker has to write what it holds, once its handlers have ended.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -249,7 +252,11 @@ impl WorkerHandle {
         };
         shared.hurried.cancel();
         self.actors.shutdown().await;
-        let deregistered = tokio::time::timeout(DEREGISTER_LIMIT, shared.store.deregister_worker(shared.id())).await;
+        let deregistered = tokio::time::timeout(
+            DEREGISTER_LIMIT,
+            shared.store.deregister_worker(shared.id()),
+        )
+        .await;
         if !matches!(deregistered, Ok(Ok(()))) {
             tracing::warn!("could not deregister the worker; its lease will expire on its own");
         }
@@ -281,17 +288,36 @@ impl std::fmt::Debug for WorkerHandle {
 
 impl Shared {
     pub(crate) fn id(&self) -> WorkerId {
-        *self.id.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self
+            .id
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn register(&self, id: WorkerId) -> Result<(), StoreError> {
-        let (name, lease, version) = (self.options.name.clone(), self.options.lease, self.options.version.clone());
+        let (name, lease, version) = (
+            self.options.name.clone(),
+            self.options.lease,
+            self.options.version.clone(),
+        );
         let (actions, resources) = (self.actions.clone(), self.options.resources.clone());
         if let Some(announce) = self.options.announce {
             announce(id);
         }
-        self.store.register_worker(NewWorker { id, name, lease, version, actions, resources }).await?;
-        *self.id.write().unwrap_or_else(std::sync::PoisonError::into_inner) = id;
+        self.store
+            .register_worker(NewWorker {
+                id,
+                name,
+                lease,
+                version,
+                actions,
+                resources,
+            })
+            .await?;
+        *self
+            .id
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
     }
 

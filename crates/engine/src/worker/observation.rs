@@ -28,17 +28,30 @@ struct Seen {
 
 impl Observation {
     /// Notes a look that was answered at `now`. The workers that are dead by it.
-    pub(super) fn note(&mut self, now: Instant, heartbeats: &[LastHeartbeat]) -> Vec<LastHeartbeat> {
+    pub(super) fn note(
+        &mut self,
+        now: Instant,
+        heartbeats: &[LastHeartbeat],
+    ) -> Vec<LastHeartbeat> {
         let since_last = self.last_look.replace(now).map(|last| now - last);
         // A worker renews three times in a lease and gives up on a silent store after a quarter of one. So 2/5 of a lease in
         // which the store may have been away leave it time to renew before the rest of the lease has passed.
-        let is_whole = |seen: &LastHeartbeat| since_last.is_some_and(|gap| gap <= seen.lease * 2 / 5);
+        let is_whole =
+            |seen: &LastHeartbeat| since_last.is_some_and(|gap| gap <= seen.lease * 2 / 5);
         let before = std::mem::take(&mut self.workers);
         let mut dead = Vec::new();
         for one in heartbeats {
-            let known = before.get(&one.worker).filter(|seen| seen.heartbeat == one.at && is_whole(one));
+            let known = before
+                .get(&one.worker)
+                .filter(|seen| seen.heartbeat == one.at && is_whole(one));
             let since = known.map_or(now, |seen| seen.since);
-            self.workers.insert(one.worker, Seen { heartbeat: one.at, since });
+            self.workers.insert(
+                one.worker,
+                Seen {
+                    heartbeat: one.at,
+                    since,
+                },
+            );
             if now - since >= one.lease {
                 dead.push(*one);
             }
@@ -71,12 +84,21 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            Self { observation: Observation::default(), worker: WorkerId::new(), now: Instant::now(), heartbeat: 0 }
+            Self {
+                observation: Observation::default(),
+                worker: WorkerId::new(),
+                now: Instant::now(),
+                heartbeat: 0,
+            }
         }
 
         fn look(&mut self) -> bool {
             let at = Timestamp::from_micros(self.heartbeat);
-            let seen = LastHeartbeat { worker: self.worker, at, lease: LEASE };
+            let seen = LastHeartbeat {
+                worker: self.worker,
+                at,
+                lease: LEASE,
+            };
             !self.observation.note(self.now, &[seen]).is_empty()
         }
 
@@ -116,7 +138,11 @@ mod tests {
 
     #[test]
     fn after_an_outage_a_worker_has_a_lease_to_renew() {
-        for outage in [Duration::from_millis(2_100), Duration::from_secs(10), Duration::from_secs(3_600)] {
+        for outage in [
+            Duration::from_millis(2_100),
+            Duration::from_secs(10),
+            Duration::from_secs(3_600),
+        ] {
             let mut scene = Scene::new();
             for _ in 0..16 {
                 assert!(!scene.look());

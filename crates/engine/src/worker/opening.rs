@@ -38,7 +38,10 @@ pub(crate) fn open(edit: &mut Edit, parameters: &Value) -> Result<Opening, RuleE
 /// may have checked. A run that has begun was checked when it did.
 pub(crate) fn open_claimed(edit: &mut Edit, parameters: &Value) -> Result<Opening, RuleError> {
     let run = edit.run();
-    let is_new = run.steps.iter().all(|step| step.status == StepStatus::Pending && step.attempt == 0);
+    let is_new = run
+        .steps
+        .iter()
+        .all(|step| step.status == StepStatus::Pending && step.attempt == 0);
     if is_new && let Err(errors) = run.plan.check_parameters(parameters.clone()) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         edit.fail_step(0, &errors.join("; "))?;
@@ -48,14 +51,21 @@ pub(crate) fn open_claimed(edit: &mut Edit, parameters: &Value) -> Result<Openin
 }
 
 /// The input of a step, or `None` when its condition gives false. A step that began before is not asked again.
-fn prepare(edit: &Edit, position: usize, parameters: &Value) -> Result<Option<Value>, expression::ExpressionError> {
+fn prepare(
+    edit: &Edit,
+    position: usize,
+    parameters: &Value,
+) -> Result<Option<Value>, expression::ExpressionError> {
     let run = edit.run();
     let plan = &run.plan.steps()[position];
     if plan.condition.is_none() && !expression::mentions(&plan.with) {
         return Ok(Some(plan.with.clone()));
     }
     let scope = run.scope(position, parameters.clone());
-    if let Some(condition) = plan.condition.as_deref().filter(|_| run.steps[position].attempt == 0)
+    if let Some(condition) = plan
+        .condition
+        .as_deref()
+        .filter(|_| run.steps[position].attempt == 0)
         && !expression::truthy(condition, &scope)?
     {
         return Ok(None);
@@ -69,5 +79,8 @@ pub(crate) fn input_of(
     position: usize,
     parameters: &Value,
 ) -> Result<Value, expression::ExpressionError> {
-    expression::render_value(&run.plan.steps()[position].with, &run.scope(position, parameters.clone()))
+    expression::render_value(
+        &run.plan.steps()[position].with,
+        &run.scope(position, parameters.clone()),
+    )
 }

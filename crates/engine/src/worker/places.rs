@@ -58,7 +58,11 @@ impl Places {
 
     /// Those that a run of this plan takes one of.
     pub(crate) fn of(&self, plan: &Workflow) -> Arc<Semaphore> {
-        if plan.is_known_by(&self.kept_for) { self.kept.clone() } else { self.all.clone() }
+        if plan.is_known_by(&self.kept_for) {
+            self.kept.clone()
+        } else {
+            self.all.clone()
+        }
     }
 
     /// The slots of a run beside which few enough others fit that `limit` run in all. Alone means beside the kept ones neither.
@@ -70,14 +74,25 @@ impl Places {
         if limit <= 1 && kept > 0 {
             others.push(self.kept.clone().acquire_many_owned(kept).await.ok()?);
         }
-        Some(Slots { own: Some(own), isolation: Isolation::of(others) })
+        Some(Slots {
+            own: Some(own),
+            isolation: Isolation::of(others),
+        })
     }
 
     /// What may be claimed now.
     pub(super) fn room(&self) -> Room {
         match self.all.available_permits() {
-            0 => Room { count: self.kept.available_permits(), actions: self.kept_for.clone(), is_kept: true },
-            count => Room { count, actions: self.actions.clone(), is_kept: false },
+            0 => Room {
+                count: self.kept.available_permits(),
+                actions: self.kept_for.clone(),
+                is_kept: true,
+            },
+            count => Room {
+                count,
+                actions: self.actions.clone(),
+                is_kept: false,
+            },
         }
     }
 }

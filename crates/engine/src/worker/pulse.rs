@@ -41,7 +41,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if Instant::now() >= beat_at {
             let renewed = heartbeat(&shared, &mut stray).await;
             let wait = beat(&shared);
-            beat_at = Instant::now() + if renewed { wait } else { wait.min(shared.chance.spread(AGAIN)) };
+            beat_at = Instant::now()
+                + if renewed {
+                    wait
+                } else {
+                    wait.min(shared.chance.spread(AGAIN))
+                };
         }
     }
 }
@@ -55,13 +60,20 @@ fn beat(shared: &Shared) -> Duration {
 async fn heartbeat(shared: &Shared, stray: &mut BTreeSet<RunId>) -> bool {
     let asked = Sent::now(shared.store.as_ref());
     // A call that is given up gets a connection of its own the next time: the one that it had may be silent for ever.
-    let late = |_| StoreError::Unavailable("the store did not answer a heartbeat in time".to_owned());
-    let beat = tokio::time::timeout(shared.options.lease / 4, shared.store.heartbeat(shared.id()));
+    let late =
+        |_| StoreError::Unavailable("the store did not answer a heartbeat in time".to_owned());
+    let beat = tokio::time::timeout(
+        shared.options.lease / 4,
+        shared.store.heartbeat(shared.id()),
+    );
     match beat.await.map_err(late).and_then(|answer| answer) {
         Ok(heartbeat) => {
             shared.renewal.renewed(asked);
             shared.note_written();
-            heartbeat.cancels.into_iter().for_each(|(run, mode)| shared.held.cancel(run, mode));
+            heartbeat
+                .cancels
+                .into_iter()
+                .for_each(|(run, mode)| shared.held.cancel(run, mode));
             look_for_strays(shared, heartbeat.held, stray);
             true
         }
@@ -80,7 +92,10 @@ async fn heartbeat(shared: &Shared, stray: &mut BTreeSet<RunId>) -> bool {
 /// A call that leases runs and was given up may take place long after: then the store has runs for us that nobody drives.
 /// Two heartbeats in a row have to say so, for a claim may just be under way; the dispatcher then looks closely.
 fn look_for_strays(shared: &Shared, held: Vec<RunId>, stray: &mut BTreeSet<RunId>) {
-    let unknown: BTreeSet<RunId> = held.into_iter().filter(|run| !shared.held.has(*run)).collect();
+    let unknown: BTreeSet<RunId> = held
+        .into_iter()
+        .filter(|run| !shared.held.has(*run))
+        .collect();
     if unknown.iter().any(|run| stray.contains(run)) {
         shared.in_doubt.store(true, Ordering::SeqCst);
         shared.freed.notify_one();

@@ -31,7 +31,10 @@ pub(crate) struct Sent {
 
 impl Sent {
     pub(super) fn now(store: &dyn Store) -> Self {
-        Self { here: Instant::now(), there: store.now() }
+        Self {
+            here: Instant::now(),
+            there: store.now(),
+        }
     }
 
     fn is_within(self, time: Duration, now: Timestamp) -> bool {
@@ -41,8 +44,15 @@ impl Sent {
 
 impl Renewal {
     pub(crate) fn new(there: Timestamp) -> Self {
-        let sent = Sent { here: Instant::now(), there };
-        Self { sent: Mutex::new(Some(sent)), news: Notify::new(), asked: Notify::new() }
+        let sent = Sent {
+            here: Instant::now(),
+            there,
+        };
+        Self {
+            sent: Mutex::new(Some(sent)),
+            news: Notify::new(),
+            asked: Notify::new(),
+        }
     }
 
     /// A heartbeat that was sent then renewed the lease.

@@ -81,18 +81,24 @@ async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> 
         driver.is_held_still().await?;
         let (end, more) = once(driver, position).await;
         said.lines.extend(more.lines);
-        let End::Failed(error) = &end else { return Ok((end, said)) };
+        let End::Failed(error) = &end else {
+            return Ok((end, said));
+        };
         if driver.lacks(error).is_some() {
             return Ok((end, said));
         }
         let delay = if let Some(delay) = driver::deferral(&driver.shared, error, deferrals) {
-            said.lines.push(format!("undo deferred: waiting for {}", error.chain()));
+            said.lines
+                .push(format!("undo deferred: waiting for {}", error.chain()));
             deferrals += 1;
             delay
         } else if !error.fatal && attempt < policy.attempts {
-            said.lines.push(format!("undo failed, trying again: {}", error.chain()));
+            said.lines
+                .push(format!("undo failed, trying again: {}", error.chain()));
             attempt += 1;
-            policy.delay(attempt - 1, driver.shared.chance.unit()).max(error.retry_after.unwrap_or_default())
+            policy
+                .delay(attempt - 1, driver.shared.chance.unit())
+                .max(error.retry_after.unwrap_or_default())
         } else {
             return Ok((end, said));
         };
@@ -106,11 +112,14 @@ async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> 
 
 async fn once(driver: &Driver, position: usize) -> (End, Said) {
     // A step whose input has no value never ran its handler with one: it is undone with none.
-    let input = opening::input_of(&driver.run, position, driver.parameters()).unwrap_or(Value::Null);
+    let input =
+        opening::input_of(&driver.run, position, driver.parameters()).unwrap_or(Value::Null);
     let (handler, context, reports, token) = Attempt::of(driver, position, input).into_context();
     let Some(handler) = handler else {
         let action = &driver.run.plan.steps()[position].action;
-        let error = StepError::fatal(format!("this worker has no handler for the action {action}"));
+        let error = StepError::fatal(format!(
+            "this worker has no handler for the action {action}"
+        ));
         return (End::Failed(error), Said::default());
     };
     let end = run(driver, position, handler, context).await;
@@ -118,10 +127,17 @@ async fn once(driver: &Driver, position: usize) -> (End, Said) {
     (end, reports.take())
 }
 
-async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, context: StepContext) -> End {
+async fn run(
+    driver: &Driver,
+    position: usize,
+    handler: Arc<dyn StepHandler>,
+    context: StepContext,
+) -> End {
     let timeout = driver.run.plan.steps()[position].timeout;
     let mut task = JoinSet::new();
-    driver.shared.spawn_handler(&mut task, async move { handler.undo(context).await });
+    driver
+        .shared
+        .spawn_handler(&mut task, async move { handler.undo(context).await });
     let timed_out = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -144,14 +160,22 @@ async fn run(driver: &Driver, position: usize, handler: Arc<dyn StepHandler>, co
 
 /// What the run published goes with what it made.
 async fn records_of(driver: &Driver) -> Result<Vec<RecordChange>, Gone> {
-    let filter = RecordFilter { run: Some(driver.run.id), ..RecordFilter::default() };
+    let filter = RecordFilter {
+        run: Some(driver.run.id),
+        ..RecordFilter::default()
+    };
     loop {
         match driver.shared.store.records(filter.clone()).await {
             Ok(records) => {
-                let remove = |record: crate::Record| RecordChange::Remove { kind: record.kind, name: record.name };
+                let remove = |record: crate::Record| RecordChange::Remove {
+                    kind: record.kind,
+                    name: record.name,
+                };
                 return Ok(records.into_iter().map(remove).collect());
             }
-            Err(error) if error.is_outage() => driver.pause(std::time::Duration::from_millis(200)).await?,
+            Err(error) if error.is_outage() => {
+                driver.pause(std::time::Duration::from_millis(200)).await?
+            }
             Err(error) => return driver.rule(Err(RuleError(error.to_string()))),
         }
     }

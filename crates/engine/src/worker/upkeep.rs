@@ -29,7 +29,10 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
         tokio::time::sleep(shared.chance.spread(SWEEP)).await;
         // Whoever could not renew its lease does so before it looks for the dead: it would find itself among them. That is
         // after an outage, and on a machine that was asleep or whose clock was set: there the lease ran out in a moment.
-        shared.renewal.holds(shared.store.as_ref(), shared.options.lease / 2).await;
+        shared
+            .renewal
+            .holds(shared.store.as_ref(), shared.options.lease / 2)
+            .await;
         let Some(heartbeats) = look(&shared).await else {
             observation.start_over();
             continue;

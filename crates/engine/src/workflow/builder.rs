@@ -90,7 +90,12 @@ impl WorkflowBuilder {
         action: impl Into<String>,
         more: impl FnOnce(StepBuilder) -> StepBuilder,
     ) -> Self {
-        self.workflow.steps.push(more(StepBuilder { plan: StepPlan::new(id, action) }).plan);
+        self.workflow.steps.push(
+            more(StepBuilder {
+                plan: StepPlan::new(id, action),
+            })
+            .plan,
+        );
         self
     }
 
@@ -115,7 +120,8 @@ impl StepBuilder {
     /// # Panics
     /// When `input` cannot be written as JSON: a map with keys that are not strings, or a failing `Serialize`.
     pub fn with(mut self, input: impl Serialize) -> Self {
-        self.plan.with = serde_json::to_value(input).expect("the input of a step can be written as JSON");
+        self.plan.with =
+            serde_json::to_value(input).expect("the input of a step can be written as JSON");
         self
     }
 

@@ -31,7 +31,10 @@ pub(super) fn workflow(workflow: &Workflow) -> Result<(), WorkflowError> {
     within_limits("field output", &workflow.output)?;
     schema(&workflow.parameters)?;
     if workflow.steps.is_empty() || workflow.steps.len() > MAX_STEPS {
-        let message = format!("has {} steps: a workflow has 1 to {MAX_STEPS}", workflow.steps.len());
+        let message = format!(
+            "has {} steps: a workflow has 1 to {MAX_STEPS}",
+            workflow.steps.len()
+        );
         return Err(WorkflowError::invalid("steps", message));
     }
     let known = known_parameters(&workflow.parameters);
@@ -46,28 +49,53 @@ pub(super) fn workflow(workflow: &Workflow) -> Result<(), WorkflowError> {
         }
     }
     if let Some(unique) = &workflow.unique {
-        references("field unique", &Value::from(unique.as_str()), known.as_ref(), &BTreeSet::new())?;
+        references(
+            "field unique",
+            &Value::from(unique.as_str()),
+            known.as_ref(),
+            &BTreeSet::new(),
+        )?;
     }
     if workflow.requires.len() > MAX_REQUIRED {
-        let message =
-            format!("names {} resources: a workflow requires {MAX_REQUIRED} at most", workflow.requires.len());
+        let message = format!(
+            "names {} resources: a workflow requires {MAX_REQUIRED} at most",
+            workflow.requires.len()
+        );
         return Err(WorkflowError::invalid("field requires", message));
     }
-    references("field requires", &Value::from(workflow.requires.clone()), known.as_ref(), &BTreeSet::new())?;
+    references(
+        "field requires",
+        &Value::from(workflow.requires.clone()),
+        known.as_ref(),
+        &BTreeSet::new(),
+    )?;
     references("field output", &workflow.output, known.as_ref(), &earlier)
 }
 
-fn step(plan: &StepPlan, parameters: Option<&BTreeSet<&str>>, earlier: &BTreeSet<&str>) -> Result<(), WorkflowError> {
+fn step(
+    plan: &StepPlan,
+    parameters: Option<&BTreeSet<&str>>,
+    earlier: &BTreeSet<&str>,
+) -> Result<(), WorkflowError> {
     name("step", &plan.id)?;
     let place = |field: &str| format!("step {}, field {field}", plan.id);
     if plan.action.is_empty() {
-        return Err(WorkflowError::invalid(place("action"), "is empty: name an action"));
+        return Err(WorkflowError::invalid(
+            place("action"),
+            "is empty: name an action",
+        ));
     }
     if plan.retry.attempts == 0 {
-        return Err(WorkflowError::invalid(place("retry.attempts"), "is 0: a step has at least 1 attempt"));
+        return Err(WorkflowError::invalid(
+            place("retry.attempts"),
+            "is 0: a step has at least 1 attempt",
+        ));
     }
     if !(0.0..=1.0).contains(&plan.retry.backoff.jitter) {
-        return Err(WorkflowError::invalid(place("retry.backoff.jitter"), "is not between 0 and 1"));
+        return Err(WorkflowError::invalid(
+            place("retry.backoff.jitter"),
+            "is not between 0 and 1",
+        ));
     }
     within_limits(&place("with"), &plan.with)?;
     references(&place("with"), &plan.with, parameters, earlier)?;
@@ -88,7 +116,8 @@ fn name(what: &str, text: &str) -> Result<(), WorkflowError> {
     if begins && text.len() <= 100 && text.chars().all(fits) {
         return Ok(());
     }
-    let message = "is not a name: up to 100 letters, digits, `-`, `_` and `.`, the first a letter or a digit";
+    let message =
+        "is not a name: up to 100 letters, digits, `-`, `_` and `.`, the first a letter or a digit";
     Err(WorkflowError::invalid(format!("{what} `{text}`"), message))
 }
 
@@ -104,10 +133,14 @@ fn references(
     parameters: Option<&BTreeSet<&str>>,
     earlier: &BTreeSet<&str>,
 ) -> Result<(), WorkflowError> {
-    let names = KnownNames { parameters, steps: earlier };
-    let used =
-        expression::references(value, &names).map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
-    used.iter().try_for_each(|path| reference(place, path, parameters, earlier))
+    let names = KnownNames {
+        parameters,
+        steps: earlier,
+    };
+    let used = expression::references(value, &names)
+        .map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
+    used.iter()
+        .try_for_each(|path| reference(place, path, parameters, earlier))
 }
 
 fn condition_references(
@@ -116,10 +149,14 @@ fn condition_references(
     parameters: Option<&BTreeSet<&str>>,
     earlier: &BTreeSet<&str>,
 ) -> Result<(), WorkflowError> {
-    let names = KnownNames { parameters, steps: earlier };
+    let names = KnownNames {
+        parameters,
+        steps: earlier,
+    };
     let used = expression::condition_references(condition, &names)
         .map_err(|error| WorkflowError::invalid(place, error.to_string()))?;
-    used.iter().try_for_each(|path| reference(place, path, parameters, earlier))
+    used.iter()
+        .try_for_each(|path| reference(place, path, parameters, earlier))
 }
 
 /// Refuses `parameters.nmae` and `steps.not_yet.output` when the workflow is read, not when the step is reached.
@@ -135,28 +172,49 @@ fn reference(
     let path = path.join(".");
     let fault = match (root, first) {
         ("run", _) | ("parameters" | "steps", None) => None,
-        ("parameters", Some(name)) => parameters
-            .filter(|known| !known.contains(name))
-            .map(|known| format!("`{path}` names no parameter of this workflow; it has {}", listed(known))),
-        ("steps", Some(name)) => (!earlier.contains(name))
-            .then(|| format!("`{path}` names no step before this one; there is {}", listed(earlier))),
-        _ => Some(format!("`{path}` is not known here: expressions see `parameters`, `steps` and `run`")),
+        ("parameters", Some(name)) => {
+            parameters
+                .filter(|known| !known.contains(name))
+                .map(|known| {
+                    format!(
+                        "`{path}` names no parameter of this workflow; it has {}",
+                        listed(known)
+                    )
+                })
+        }
+        ("steps", Some(name)) => (!earlier.contains(name)).then(|| {
+            format!(
+                "`{path}` names no step before this one; there is {}",
+                listed(earlier)
+            )
+        }),
+        _ => Some(format!(
+            "`{path}` is not known here: expressions see `parameters`, `steps` and `run`"
+        )),
     };
-    fault.map_or(Ok(()), |message| Err(WorkflowError::invalid(place, message)))
+    fault.map_or(Ok(()), |message| {
+        Err(WorkflowError::invalid(place, message))
+    })
 }
 
 fn listed(names: &BTreeSet<&str>) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn schema(schema: &Value) -> Result<(), WorkflowError> {
-    jsonschema::validator_for(schema).map(drop).map_err(|error| {
-        let place = format!("field parameters{}", error.instance_path());
-        WorkflowError::invalid(place, format!("is not a JSON Schema: {error}"))
-    })
+    jsonschema::validator_for(schema)
+        .map(drop)
+        .map_err(|error| {
+            let place = format!("field parameters{}", error.instance_path());
+            WorkflowError::invalid(place, format!("is not a JSON Schema: {error}"))
+        })
 }
 
 /// A workflow's schema made ready for use. Making it takes longer than using it, and a workflow is used for many runs.
@@ -191,7 +249,10 @@ impl std::fmt::Debug for Validator {
 }
 
 fn all(message: String) -> Vec<ParameterError> {
-    vec![ParameterError { parameter: "(all)".to_owned(), message }]
+    vec![ParameterError {
+        parameter: "(all)".to_owned(),
+        message,
+    }]
 }
 
 /// Fills in defaults, then validates.
@@ -207,13 +268,18 @@ pub(super) fn parameters(
     };
     defaults(schema, &mut parameters);
     if !parameters.is_object() {
-        return Err(all("parameters are an object, `{\"name\": \"value\"}`".to_owned()));
+        return Err(all(
+            "parameters are an object, `{\"name\": \"value\"}`".to_owned()
+        ));
     }
     let holds_nul = |parameter| ParameterError {
         parameter,
         message: "holds a NUL character, which no store keeps: take it out".to_owned(),
     };
-    let errors: Vec<ParameterError> = nul::places(&parameters).into_iter().map(holds_nul).collect();
+    let errors: Vec<ParameterError> = nul::places(&parameters)
+        .into_iter()
+        .map(holds_nul)
+        .collect();
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -222,14 +288,22 @@ pub(super) fn parameters(
     if validator.is_valid(&parameters) {
         return Ok(parameters);
     }
-    let hidden: Vec<String> = secrets(schema, &parameters).into_iter().map(|(pointer, _)| pointer).collect();
-    Err(validator.iter_errors(&parameters).map(|error| fault(&error, &hidden)).collect())
+    let hidden: Vec<String> = secrets(schema, &parameters)
+        .into_iter()
+        .map(|(pointer, _)| pointer)
+        .collect();
+    Err(validator
+        .iter_errors(&parameters)
+        .map(|error| fault(&error, &hidden))
+        .collect())
 }
 
 /// A default applies to an absent property of an object, at any depth where the object itself is given.
 fn defaults(schema: &Value, value: &mut Value) {
-    let (Some(properties), Some(object)) = (schema.get("properties").and_then(Value::as_object), value.as_object_mut())
-    else {
+    let (Some(properties), Some(object)) = (
+        schema.get("properties").and_then(Value::as_object),
+        value.as_object_mut(),
+    ) else {
         return;
     };
     for (name, property) in properties {
@@ -247,20 +321,38 @@ fn fault(error: &jsonschema::ValidationError<'_>, hidden: &[String]) -> Paramete
     use jsonschema::error::ValidationErrorKind as Kind;
     let inside = error.instance_path().to_string();
     let holds = |outer: &str, inner: &str| {
-        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let quotes_secret = hidden.iter().any(|secret| holds(&inside, secret) || holds(secret, &inside));
+    let quotes_secret = hidden
+        .iter()
+        .any(|secret| holds(&inside, secret) || holds(secret, &inside));
     let at = |name: &str| format!("{inside}/{name}").trim_matches('/').to_owned();
     let (parameter, message) = match error.kind() {
-        Kind::Required { property } => (at(property.as_str().unwrap_or_default()), "is required".to_owned()),
-        Kind::AdditionalProperties { unexpected } => {
-            (at(&unexpected.join(", ")), "is not a parameter of this workflow".to_owned())
-        }
+        Kind::Required { property } => (
+            at(property.as_str().unwrap_or_default()),
+            "is required".to_owned(),
+        ),
+        Kind::AdditionalProperties { unexpected } => (
+            at(&unexpected.join(", ")),
+            "is not a parameter of this workflow".to_owned(),
+        ),
         // The schema library would quote the schema.
         Kind::Not { .. } if quotes_secret => (at(""), "the value is not allowed".to_owned()),
         Kind::Not { .. } => (at(""), format!("{} is not allowed", error.instance())),
-        _ if quotes_secret => (inside.trim_start_matches('/').to_owned(), error.masked_with("the value").to_string()),
+        _ if quotes_secret => (
+            inside.trim_start_matches('/').to_owned(),
+            error.masked_with("the value").to_string(),
+        ),
         _ => (inside.trim_start_matches('/').to_owned(), error.to_string()),
     };
-    ParameterError { parameter: if parameter.is_empty() { "(all)".to_owned() } else { parameter }, message }
+    ParameterError {
+        parameter: if parameter.is_empty() {
+            "(all)".to_owned()
+        } else {
+            parameter
+        },
+        message,
+    }
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Backoff, OnInterrupt, RetryPolicy, StepPlan, Workflow, WorkflowError, check, title_of, yaml_numbers};
+use super::{
+    Backoff, OnInterrupt, RetryPolicy, StepPlan, Workflow, WorkflowError, check, title_of,
+    yaml_numbers,
+};
 use crate::{Digest, format_duration, parse_duration};
 
 /// The file as it is written. Every field that it may have is here; any other is refused.
@@ -92,17 +95,19 @@ enum Interrupt {
 pub(super) fn from_yaml(text: &str) -> Result<Workflow, WorkflowError> {
     // `y`, `no` and `on` are words, as YAML 1.2 has it; only `true` and `false` are not.
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
-    let document = serde_saphyr::from_str_with_options::<Document>(text, options).map_err(syntax)?;
+    let document =
+        serde_saphyr::from_str_with_options::<Document>(text, options).map_err(syntax)?;
     yaml_numbers::check(text)?;
     build(document)
 }
 
 pub(super) fn from_json(text: &str) -> Result<Workflow, WorkflowError> {
-    let document = serde_json::from_str::<Document>(text).map_err(|error| WorkflowError::Syntax {
-        line: error.line() as u64,
-        column: error.column() as u64,
-        message: error.to_string(),
-    })?;
+    let document =
+        serde_json::from_str::<Document>(text).map_err(|error| WorkflowError::Syntax {
+            line: error.line() as u64,
+            column: error.column() as u64,
+            message: error.to_string(),
+        })?;
     build(document)
 }
 
@@ -110,8 +115,17 @@ fn syntax(error: serde_saphyr::Error) -> WorkflowError {
     let place = error.location();
     // The message may carry its own " at line 3, column 5"; we say it once, in front.
     let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default().trim().to_owned();
-    WorkflowError::Syntax { line: place.map_or(1, |at| at.line()), column: place.map_or(1, |at| at.column()), message }
+    let message = message
+        .split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
+    WorkflowError::Syntax {
+        line: place.map_or(1, |at| at.line()),
+        column: place.map_or(1, |at| at.column()),
+        message,
+    }
 }
 
 /// Makes the workflow of a document and checks that it holds together.
@@ -173,8 +187,14 @@ impl Step {
         };
         Ok(StepPlan {
             title: self.title.unwrap_or_else(|| title_of(&self.id)),
-            timeout: self.timeout.as_deref().map(|text| duration("timeout", text)).transpose()?,
-            retry: self.retry.map_or(Ok(RetryPolicy::default()), |retry| retry.policy(duration, &place))?,
+            timeout: self
+                .timeout
+                .as_deref()
+                .map(|text| duration("timeout", text))
+                .transpose()?,
+            retry: self.retry.map_or(Ok(RetryPolicy::default()), |retry| {
+                retry.policy(duration, &place)
+            })?,
             condition: self.condition.map(|condition| match condition {
                 Condition::Constant(constant) => constant.to_string(),
                 Condition::Expression(text) => text,
@@ -185,7 +205,9 @@ impl Step {
                 Some(Interrupt::Ask) => OnInterrupt::Ask,
                 Some(Interrupt::Fail) => OnInterrupt::Fail,
             },
-            max_interruptions: self.max_interruptions.unwrap_or(StepPlan::MAX_INTERRUPTIONS),
+            max_interruptions: self
+                .max_interruptions
+                .unwrap_or(StepPlan::MAX_INTERRUPTIONS),
             action: self.action,
             with: self.with,
             id: self.id,
@@ -230,7 +252,12 @@ impl Retry {
     ) -> Result<RetryPolicy, WorkflowError> {
         let defaults = RetryPolicy::default();
         let attempts = self.attempts.unwrap_or(defaults.attempts);
-        let Some(wait) = self.backoff else { return Ok(RetryPolicy { attempts, ..defaults }) };
+        let Some(wait) = self.backoff else {
+            return Ok(RetryPolicy {
+                attempts,
+                ..defaults
+            });
+        };
         let (initial, factor) = match (&wait.exponential, &wait.fixed) {
             (Some(_), Some(_)) => {
                 let message = "has both `exponential` and `fixed`: keep one";
@@ -245,6 +272,14 @@ impl Retry {
             None => defaults.backoff.max.max(initial),
         };
         let jitter = wait.jitter.unwrap_or(defaults.backoff.jitter);
-        Ok(RetryPolicy { attempts, backoff: Backoff { initial, factor, max, jitter } })
+        Ok(RetryPolicy {
+            attempts,
+            backoff: Backoff {
+                initial,
+                factor,
+                max,
+                jitter,
+            },
+        })
     }
 }

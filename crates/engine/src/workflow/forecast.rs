@@ -50,14 +50,28 @@ impl Workflow {
     ///
     /// # Errors
     /// Names the step whose expression has no value.
-    pub fn forecast(&self, parameters: Value, key: Option<&str>) -> Result<Vec<ForecastStep>, ForecastError> {
+    pub fn forecast(
+        &self,
+        parameters: Value,
+        key: Option<&str>,
+    ) -> Result<Vec<ForecastStep>, ForecastError> {
         let run = json!({ "id": "(the run's id)", "workflow": self.name(), "key": key });
         let parameters = without_secrets(self.parameters(), &parameters);
-        let scope = Scope { parameters, run, ..Scope::default() };
+        let scope = Scope {
+            parameters,
+            run,
+            ..Scope::default()
+        };
         self.steps()
             .iter()
             .map(|step| {
-                let wrong = |field| move |error| ForecastError { step: step.id.clone(), field, error };
+                let wrong = |field| {
+                    move |error| ForecastError {
+                        step: step.id.clone(),
+                        field,
+                        error,
+                    }
+                };
                 Ok(ForecastStep {
                     id: step.id.clone(),
                     title: step.title.clone(),
@@ -81,10 +95,17 @@ fn runs(condition: Option<&str>, scope: &Scope) -> Result<Runs, ExpressionError>
 fn foresee(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
     Ok(match value {
         Value::String(text) if text.contains("steps.") => value.clone(),
-        Value::Array(items) => items.iter().map(|item| foresee(item, scope)).collect::<Result<_, _>>()?,
+        Value::Array(items) => items
+            .iter()
+            .map(|item| foresee(item, scope))
+            .collect::<Result<_, _>>()?,
         Value::Object(fields) => {
-            let field = |(name, field): (&String, &Value)| Ok((name.clone(), foresee(field, scope)?));
-            fields.iter().map(field).collect::<Result<_, ExpressionError>>()?
+            let field =
+                |(name, field): (&String, &Value)| Ok((name.clone(), foresee(field, scope)?));
+            fields
+                .iter()
+                .map(field)
+                .collect::<Result<_, ExpressionError>>()?
         }
         other => render_value(other, scope)?,
     })

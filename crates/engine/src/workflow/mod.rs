@@ -105,13 +105,21 @@ pub enum OnInterrupt {
 impl Default for RetryPolicy {
     /// Three attempts; 1 s, then 2 s between them.
     fn default() -> Self {
-        Self { attempts: 3, backoff: Backoff::default() }
+        Self {
+            attempts: 3,
+            backoff: Backoff::default(),
+        }
     }
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: Duration::from_secs(1), factor: 2, max: Duration::from_secs(60), jitter: 0.2 }
+        Self {
+            initial: Duration::from_secs(1),
+            factor: 2,
+            max: Duration::from_secs(60),
+            jitter: 0.2,
+        }
     }
 }
 
@@ -119,8 +127,17 @@ impl RetryPolicy {
     /// The wait after attempt number `attempt` (from 1) failed. `random` is drawn from 0 to 1 and spreads the wait over
     /// `jitter` to both sides, within [`Backoff::max`].
     pub fn delay(&self, attempt: u32, random: f64) -> Duration {
-        let factor = self.backoff.factor.max(1).checked_pow(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        let wait = self.backoff.initial.saturating_mul(factor).min(self.backoff.max);
+        let factor = self
+            .backoff
+            .factor
+            .max(1)
+            .checked_pow(attempt.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        let wait = self
+            .backoff
+            .initial
+            .saturating_mul(factor)
+            .min(self.backoff.max);
         let spread = 1.0 + self.backoff.jitter * (2.0 * random - 1.0);
         wait.mul_f64(spread.max(0.0)).min(self.backoff.max)
     }
@@ -152,7 +169,10 @@ impl StepPlan {
 fn title_of(id: &str) -> String {
     let words = id.replace(['_', '-'], " ");
     let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 impl Workflow {
@@ -187,7 +207,10 @@ impl Workflow {
             unique: None,
             requires: Vec::new(),
             output: Value::Null,
-            steps: steps.into_iter().map(|id| StepPlan::new(id, "(unreadable)")).collect(),
+            steps: steps
+                .into_iter()
+                .map(|id| StepPlan::new(id, "(unreadable)"))
+                .collect(),
             json: "null".into(),
             digest: Digest::of(b"null"),
         }
@@ -332,6 +355,9 @@ pub enum UnreadablePlan {
 
 impl WorkflowError {
     pub(crate) fn invalid(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid { place: place.into(), message: message.into() }
+        Self::Invalid {
+            place: place.into(),
+            message: message.into(),
+        }
     }
 }

@@ -25,7 +25,11 @@ pub fn secrets<'v>(schema: &Value, parameters: &'v Value) -> Vec<(String, &'v Va
     if !marks_anything(schema) {
         return Vec::new();
     }
-    let mut search = Search { root: schema, patterns: Patterns::default(), found: Vec::new() };
+    let mut search = Search {
+        root: schema,
+        patterns: Patterns::default(),
+        found: Vec::new(),
+    };
     search.look(&[schema], parameters, String::new());
     search.found
 }
@@ -55,7 +59,9 @@ fn collect_texts(secret: &Value, texts: &mut Vec<Secret>) {
         Value::String(text) => texts.push(Secret::new(text.as_str())),
         Value::Number(number) => texts.push(Secret::new(number.to_string())),
         Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
-        Value::Object(fields) => fields.values().for_each(|field| collect_texts(field, texts)),
+        Value::Object(fields) => fields
+            .values()
+            .for_each(|field| collect_texts(field, texts)),
         Value::Null | Value::Bool(_) => {}
     }
 }
@@ -79,7 +85,9 @@ impl<'s, 'v> Search<'s, 'v> {
     /// Looks at a value for which all of these schemas hold.
     fn look(&mut self, schemas: &[&'s Value], value: &'v Value, pointer: String) {
         let mut all = Vec::new();
-        schemas.iter().for_each(|schema| self.with_named(schema, &mut all));
+        schemas
+            .iter()
+            .for_each(|schema| self.with_named(schema, &mut all));
         if all.iter().any(|schema| is_secret(schema)) {
             self.found.push((pointer, value));
             return;
@@ -88,13 +96,21 @@ impl<'s, 'v> Search<'s, 'v> {
             Value::Object(fields) => {
                 for (name, field) in fields {
                     let patterns = &mut self.patterns;
-                    let of_field: Vec<_> = all.iter().flat_map(|schema| of_property(schema, name, patterns)).collect();
-                    self.look(&of_field, field, format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")));
+                    let of_field: Vec<_> = all
+                        .iter()
+                        .flat_map(|schema| of_property(schema, name, patterns))
+                        .collect();
+                    self.look(
+                        &of_field,
+                        field,
+                        format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")),
+                    );
                 }
             }
             Value::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    let of_item: Vec<_> = all.iter().flat_map(|schema| of_item(schema, at)).collect();
+                    let of_item: Vec<_> =
+                        all.iter().flat_map(|schema| of_item(schema, at)).collect();
                     self.look(&of_item, item, format!("{pointer}/{at}"));
                 }
             }
@@ -109,14 +125,27 @@ impl<'s, 'v> Search<'s, 'v> {
         }
         all.push(schema);
         for name in ["$ref", "$dynamicRef"] {
-            let target = schema[name].as_str().and_then(|reference| self.target(reference));
-            target.into_iter().for_each(|target| self.with_named(target, all));
+            let target = schema[name]
+                .as_str()
+                .and_then(|reference| self.target(reference));
+            target
+                .into_iter()
+                .for_each(|target| self.with_named(target, all));
         }
-        let listed = BESIDE.iter().filter_map(|name| schema[name].as_array()).flatten();
+        let listed = BESIDE
+            .iter()
+            .filter_map(|name| schema[name].as_array())
+            .flatten();
         let branches = BRANCHES.iter().filter_map(|name| schema.get(name));
         let dependent = ["dependentSchemas", "dependencies"];
-        let dependent = dependent.iter().filter_map(|name| schema[name].as_object()).flat_map(|each| each.values());
-        listed.chain(branches).chain(dependent).for_each(|named| self.with_named(named, all));
+        let dependent = dependent
+            .iter()
+            .filter_map(|name| schema[name].as_object())
+            .flat_map(|each| each.values());
+        listed
+            .chain(branches)
+            .chain(dependent)
+            .for_each(|named| self.with_named(named, all));
     }
 
     /// What a reference within the document points to.
@@ -125,16 +154,26 @@ impl<'s, 'v> Search<'s, 'v> {
         if fragment.is_empty() || fragment.starts_with('/') {
             return self.root.pointer(&unescaped(fragment));
         }
-        let named = |schema: &&Value| schema["$anchor"] == fragment || schema["$dynamicAnchor"] == fragment;
-        let tables = ["$defs", "definitions"].into_iter().filter_map(|name| self.root[name].as_object());
+        let named =
+            |schema: &&Value| schema["$anchor"] == fragment || schema["$dynamicAnchor"] == fragment;
+        let tables = ["$defs", "definitions"]
+            .into_iter()
+            .filter_map(|name| self.root[name].as_object());
         tables.flat_map(|table| table.values()).find(named)
     }
 }
 
 fn of_property<'s>(schema: &'s Value, name: &str, known: &mut Patterns<'s>) -> Vec<&'s Value> {
     let mut found: Vec<&Value> = schema["properties"].get(name).into_iter().collect();
-    let patterns = schema["patternProperties"].as_object().into_iter().flatten();
-    found.extend(patterns.filter(|(pattern, _)| known.matches(pattern, name)).map(|(_, schema)| schema));
+    let patterns = schema["patternProperties"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    found.extend(
+        patterns
+            .filter(|(pattern, _)| known.matches(pattern, name))
+            .map(|(_, schema)| schema),
+    );
     if found.is_empty() {
         found.extend(schema.get("additionalProperties"));
     }
@@ -146,8 +185,15 @@ fn of_property<'s>(schema: &'s Value, name: &str, known: &mut Patterns<'s>) -> V
 fn of_item(schema: &Value, at: usize) -> Vec<&Value> {
     let items = &schema["items"];
     // Older drafts have the list in `items`, and what follows in `additionalItems`.
-    let first = schema["prefixItems"].as_array().or(items.as_array()).and_then(|first| first.get(at));
-    let rest = if items.is_array() { schema.get("additionalItems") } else { schema.get("items") };
+    let first = schema["prefixItems"]
+        .as_array()
+        .or(items.as_array())
+        .and_then(|first| first.get(at));
+    let rest = if items.is_array() {
+        schema.get("additionalItems")
+    } else {
+        schema.get("items")
+    };
     let mut found: Vec<&Value> = first.or(rest).into_iter().collect();
     found.extend(schema.get("contains"));
     found.extend(schema.get("unevaluatedItems"));
@@ -165,7 +211,9 @@ impl<'s> Patterns<'s> {
             let schema = serde_json::json!({ "pattern": pattern });
             jsonschema::validator_for(&schema).ok()
         });
-        ready.as_ref().is_none_or(|schema| schema.is_valid(&name.into()))
+        ready
+            .as_ref()
+            .is_none_or(|schema| schema.is_valid(&name.into()))
     }
 }
 
@@ -174,7 +222,10 @@ fn unescaped(fragment: &str) -> String {
     let mut bytes = Vec::with_capacity(fragment.len());
     let mut rest = fragment.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        let code = after.get(..2).filter(|_| first == b'%').and_then(|code| std::str::from_utf8(code).ok());
+        let code = after
+            .get(..2)
+            .filter(|_| first == b'%')
+            .and_then(|code| std::str::from_utf8(code).ok());
         if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
             bytes.push(byte);
             rest = &after[2..];
@@ -208,13 +259,19 @@ mod tests {
             json!({ "name": "shop", "password": MASK, "database": { "key": MASK, "host": "db" }, "tokens": [MASK, MASK] })
         );
         let texts = secret_texts(&schema, &given);
-        assert_eq!(texts.iter().map(Secret::expose).collect::<Vec<_>>(), ["hunter22", "k3y-of-db", "tok-1", "x"]);
+        assert_eq!(
+            texts.iter().map(Secret::expose).collect::<Vec<_>>(),
+            ["hunter22", "k3y-of-db", "tok-1", "x"]
+        );
     }
 
     #[test]
     fn a_mark_is_found_wherever_a_schema_can_put_it() {
         let check = |schema: Value, given: Value, expect: &[&str]| {
-            let found: Vec<_> = secrets(&schema, &given).into_iter().map(|(pointer, _)| pointer).collect();
+            let found: Vec<_> = secrets(&schema, &given)
+                .into_iter()
+                .map(|(pointer, _)| pointer)
+                .collect();
             assert_eq!(found, expect, "{schema}");
         };
         let secret = json!({ "writeOnly": true });
@@ -235,7 +292,11 @@ mod tests {
             &["/a"],
         );
         for beside in BESIDE {
-            check(json!({ beside: [{}, { "properties": { "a": secret } }] }), given.clone(), &["/a"]);
+            check(
+                json!({ beside: [{}, { "properties": { "a": secret } }] }),
+                given.clone(),
+                &["/a"],
+            );
             check(
                 json!({ "properties": { "a": { beside: [{ "type": "integer" }, secret] } } }),
                 given.clone(),
@@ -243,15 +304,47 @@ mod tests {
             );
         }
         for branch in BRANCHES {
-            check(json!({ branch: { "properties": { "a": secret } } }), given.clone(), &["/a"]);
+            check(
+                json!({ branch: { "properties": { "a": secret } } }),
+                given.clone(),
+                &["/a"],
+            );
         }
-        check(json!({ "dependentSchemas": { "b": { "properties": { "a": secret } } } }), given.clone(), &["/a"]);
-        check(json!({ "properties": { "a": {} }, "additionalProperties": secret }), given.clone(), &["/b", "/x-y~1z"]);
-        check(json!({ "patternProperties": { "^x-": secret } }), given.clone(), &["/x-y~1z"]);
-        check(json!({ "properties": { "b": { "prefixItems": [secret] } } }), given.clone(), &["/b/0"]);
-        check(json!({ "properties": { "b": { "prefixItems": [{}], "items": secret } } }), given.clone(), &["/b/1"]);
-        check(json!({ "properties": { "b": { "items": [{}], "additionalItems": secret } } }), given.clone(), &["/b/1"]);
-        check(json!({ "properties": { "a": true, "b": false } }), given, &[]);
+        check(
+            json!({ "dependentSchemas": { "b": { "properties": { "a": secret } } } }),
+            given.clone(),
+            &["/a"],
+        );
+        check(
+            json!({ "properties": { "a": {} }, "additionalProperties": secret }),
+            given.clone(),
+            &["/b", "/x-y~1z"],
+        );
+        check(
+            json!({ "patternProperties": { "^x-": secret } }),
+            given.clone(),
+            &["/x-y~1z"],
+        );
+        check(
+            json!({ "properties": { "b": { "prefixItems": [secret] } } }),
+            given.clone(),
+            &["/b/0"],
+        );
+        check(
+            json!({ "properties": { "b": { "prefixItems": [{}], "items": secret } } }),
+            given.clone(),
+            &["/b/1"],
+        );
+        check(
+            json!({ "properties": { "b": { "items": [{}], "additionalItems": secret } } }),
+            given.clone(),
+            &["/b/1"],
+        );
+        check(
+            json!({ "properties": { "a": true, "b": false } }),
+            given,
+            &[],
+        );
     }
 
     #[test]
@@ -262,6 +355,9 @@ mod tests {
             "properties": { "child": { "$ref": "#" }, "key": { "writeOnly": true } },
         });
         let given = json!({ "child": { "child": { "key": "deep" } } });
-        assert_eq!(secrets(&schema, &given), [("/child/child/key".to_owned(), &json!("deep"))]);
+        assert_eq!(
+            secrets(&schema, &given),
+            [("/child/child/key".to_owned(), &json!("deep"))]
+        );
     }
 }

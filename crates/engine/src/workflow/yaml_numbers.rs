@@ -12,7 +12,9 @@ pub(super) fn check(text: &str) -> Result<(), WorkflowError> {
     let mut open: Vec<Node> = Vec::new();
     for next in Parser::new_from_str(text) {
         // The reader of the document says what is wrong with it, and knows better how to.
-        let Ok((event, span)) = next else { return Ok(()) };
+        let Ok((event, span)) = next else {
+            return Ok(());
+        };
         match event {
             Event::MappingStart(..) => open_node(&mut open, true),
             Event::SequenceStart(..) => open_node(&mut open, false),
@@ -51,12 +53,18 @@ const KEPT: [&str; 6] = ["with", "output", "default", "const", "enum", "examples
 
 fn open_node(open: &mut Vec<Node>, is_map: bool) {
     let is_kept = is_kept(open);
-    open.push(Node { is_map, key: None, is_kept });
+    open.push(Node {
+        is_map,
+        key: None,
+        is_kept,
+    });
 }
 
 /// Returns whether the node that comes next is a value that is kept.
 fn is_kept(open: &[Node]) -> bool {
-    let Some(node) = open.last() else { return false };
+    let Some(node) = open.last() else {
+        return false;
+    };
     let is_field = node.is_map && node.key.as_deref().is_some_and(|key| KEPT.contains(&key));
     let is_key = node.is_map && node.key.is_none();
     (node.is_kept || is_field) && !is_key
@@ -64,7 +72,9 @@ fn is_kept(open: &[Node]) -> bool {
 
 /// Notes that a node has been read: a key, or the value behind it.
 fn passed(open: &mut [Node], scalar: Option<&str>) {
-    let Some(node) = open.last_mut().filter(|node| node.is_map) else { return };
+    let Some(node) = open.last_mut().filter(|node| node.is_map) else {
+        return;
+    };
     node.key = match node.key {
         Some(_) => None,
         None => Some(scalar.unwrap_or_default().to_owned()),
@@ -73,7 +83,8 @@ fn passed(open: &mut [Node], scalar: Option<&str>) {
 
 /// The number that a scalar is read as, when it is written otherwise.
 fn changed(scalar: &str) -> Option<String> {
-    if !scalar.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.')) {
+    if !scalar.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.'))
+    {
         return None;
     }
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
@@ -84,9 +95,14 @@ fn changed(scalar: &str) -> Option<String> {
 }
 
 fn refusal(scalar: &str, read: &str, at: Marker) -> WorkflowError {
-    let message =
-        format!("`{scalar}` would be read as the number {read}: put it in quotes to keep it as it is written");
-    WorkflowError::Syntax { line: at.line() as u64, column: at.col() as u64 + 1, message }
+    let message = format!(
+        "`{scalar}` would be read as the number {read}: put it in quotes to keep it as it is written"
+    );
+    WorkflowError::Syntax {
+        line: at.line() as u64,
+        column: at.col() as u64 + 1,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -99,22 +115,42 @@ mod tests {
 
     #[test]
     fn a_number_that_would_change_is_refused_with_its_place() {
-        for value in ["007", "0755", "012345678901", "1e10", "1.10", "12345678901234567890123"] {
+        for value in [
+            "007",
+            "0755",
+            "012345678901",
+            "1e10",
+            "1.10",
+            "12345678901234567890123",
+        ] {
             let error = check(&workflow(value)).expect_err(value).to_string();
-            assert!(error.contains(&format!("`{value}` would be read as the number")), "{value}: {error}");
+            assert!(
+                error.contains(&format!("`{value}` would be read as the number")),
+                "{value}: {error}"
+            );
             assert!(error.starts_with("line 5, column 19: "), "{error}");
         }
     }
 
     #[test]
     fn a_number_in_any_other_notation_is_refused_or_read_as_the_text_that_it_is() {
-        for value in ["0x1F", "0o17", "+5", ".5", "1.", "-0", ".inf", "-.inf", "1_000", "1E5", "-01"] {
+        for value in [
+            "0x1F", "0o17", "+5", ".5", "1.", "-0", ".inf", "-.inf", "1_000", "1E5", "-01",
+        ] {
             let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
             let read = serde_saphyr::from_str_with_options::<serde_json::Value>(value, options);
             // A number that JSON does not have is refused by the reader of the document.
             let is_text = read.as_ref().is_ok_and(|read| read == value);
-            assert_eq!(check(&workflow(value)).is_ok(), is_text || read.is_err(), "{value}");
-            assert_eq!(crate::Workflow::from_yaml(&workflow(value)).is_ok(), is_text, "{value}");
+            assert_eq!(
+                check(&workflow(value)).is_ok(),
+                is_text || read.is_err(),
+                "{value}"
+            );
+            assert_eq!(
+                crate::Workflow::from_yaml(&workflow(value)).is_ok(),
+                is_text,
+                "{value}"
+            );
         }
     }
 
@@ -142,8 +178,7 @@ mod tests {
         ] {
             assert!(check(&workflow(value)).is_ok(), "{value}");
         }
-        let elsewhere =
-            "workflow: w\nsteps:\n  - { id: a, action: x, retry: { backoff: { jitter: 0.20 } }, with: { 007: a } }\n";
+        let elsewhere = "workflow: w\nsteps:\n  - { id: a, action: x, retry: { backoff: { jitter: 0.20 } }, with: { 007: a } }\n";
         assert!(check(elsewhere).is_ok());
         let default = "parameters: { properties: { zip: { default: 007 } } }\n";
         assert!(check(default).is_err());

@@ -1,6 +1,9 @@
 //! Makes a folder hold what a snapshot says.
 
-#![expect(clippy::disallowed_methods, reason = "a folder is restored on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a folder is restored on a blocking thread"
+)]
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -25,19 +28,29 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
         removed => removed,
     };
     match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove the folder", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(at("remove the folder", path)(error))
+        }
         _ => Ok(()),
     }
 }
 
 /// Lets the owner into the folder and all folders below it, and change them.
 fn open_up(folder: &Path) -> io::Result<()> {
-    let mode = fs::symlink_metadata(folder).map_err(at("look at", folder))?.permissions().mode();
-    fs::set_permissions(folder, Permissions::from_mode(mode | 0o700)).map_err(at("open up", folder))?;
+    let mode = fs::symlink_metadata(folder)
+        .map_err(at("look at", folder))?
+        .permissions()
+        .mode();
+    fs::set_permissions(folder, Permissions::from_mode(mode | 0o700))
+        .map_err(at("open up", folder))?;
     for child in fs::read_dir(folder).map_err(at("read the folder", folder))? {
         let child = child.map_err(at("read the folder", folder))?;
         // What a link points to is not ours.
-        if child.file_type().map_err(at("look at", &child.path()))?.is_dir() {
+        if child
+            .file_type()
+            .map_err(at("look at", &child.path()))?
+            .is_dir()
+        {
             open_up(&child.path())?;
         }
     }
@@ -48,9 +61,15 @@ fn open_up(folder: &Path) -> io::Result<()> {
 pub(super) fn entry(root: &Path, entry: &Entry, content: &[u8]) -> io::Result<()> {
     let path = below(root, &entry.path)?;
     let written = match &entry.kind {
-        Kind::Folder { private } => DirBuilder::new().mode(if *private { 0o700 } else { 0o755 }).create(&path),
+        Kind::Folder { private } => DirBuilder::new()
+            .mode(if *private { 0o700 } else { 0o755 })
+            .create(&path),
         Kind::Link { target } => symlink(target, &path),
-        Kind::File { executable, private, .. } => {
+        Kind::File {
+            executable,
+            private,
+            ..
+        } => {
             let mode = if *executable { 0o755 } else { 0o644 };
             file(&path, content, if *private { mode & 0o700 } else { mode })
         }
@@ -60,7 +79,11 @@ pub(super) fn entry(root: &Path, entry: &Entry, content: &[u8]) -> io::Result<()
 
 /// Nobody else sees a private file for a moment: it is made as it is to be.
 fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     file.write_all(content)?;
     // The process's umask may have taken something from it.
     file.set_permissions(Permissions::from_mode(mode))
@@ -69,15 +92,25 @@ fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// A manifest is data from a database: it is not trusted to stay below the folder.
 fn below(root: &Path, path: &str) -> io::Result<PathBuf> {
     let inside = Path::new(path);
-    let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+    let plain = inside
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     let parent_is_folder = || {
-        let parents = inside.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
-        parents.map(|parent| root.join(parent)).all(|parent| parent.symlink_metadata().is_ok_and(|it| it.is_dir()))
+        let parents = inside
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty());
+        parents
+            .map(|parent| root.join(parent))
+            .all(|parent| parent.symlink_metadata().is_ok_and(|it| it.is_dir()))
     };
     if plain && !path.is_empty() && parent_is_folder() {
         return Ok(root.join(inside));
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot names a path outside its folder: {path}")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("a snapshot names a path outside its folder: {path}"),
+    ))
 }
 
 #[cfg(test)]
@@ -108,23 +141,48 @@ mod tests {
     #[test]
     fn what_is_the_owners_alone_stays_so() {
         let folder = tempfile::tempdir().unwrap();
-        let make = |path: &str, kind: Kind| entry(folder.path(), &Entry { path: path.to_owned(), kind }, b"x").unwrap();
-        let file = |executable, private| Kind::File { digest: String::new(), executable, private };
+        let make = |path: &str, kind: Kind| {
+            entry(
+                folder.path(),
+                &Entry {
+                    path: path.to_owned(),
+                    kind,
+                },
+                b"x",
+            )
+            .unwrap()
+        };
+        let file = |executable, private| Kind::File {
+            digest: String::new(),
+            executable,
+            private,
+        };
         make("keys", Kind::Folder { private: true });
         make("keys/id", file(false, true));
         make("keys/run", file(true, true));
         make("all", file(false, false));
-        let modes = ["keys", "keys/id", "keys/run", "all"].map(|path| mode(&folder.path().join(path)));
+        let modes =
+            ["keys", "keys/id", "keys/run", "all"].map(|path| mode(&folder.path().join(path)));
         assert_eq!(modes, [0o700, 0o600, 0o700, 0o644]);
     }
 
     #[test]
     fn a_path_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let kind = || Kind::File { digest: String::new(), executable: false, private: false };
-        let one = Entry { path: "twice".to_owned(), kind: kind() };
+        let kind = || Kind::File {
+            digest: String::new(),
+            executable: false,
+            private: false,
+        };
+        let one = Entry {
+            path: "twice".to_owned(),
+            kind: kind(),
+        };
         entry(folder.path(), &one, b"x").unwrap();
         let error = entry(folder.path(), &one, b"x").unwrap_err().to_string();
-        assert!(error.starts_with("cannot restore") && error.contains("/twice: "), "{error}");
+        assert!(
+            error.starts_with("cannot restore") && error.contains("/twice: "),
+            "{error}"
+        );
     }
 }

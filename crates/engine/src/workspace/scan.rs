@@ -1,6 +1,9 @@
 //! Reads a folder into a snapshot.
 
-#![expect(clippy::disallowed_methods, reason = "a snapshot is made on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a snapshot is made on a blocking thread"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,19 +37,34 @@ struct Scan<'a> {
 /// Reads the folder at `root`. Contents that are in `stored` are named, not carried. One that holds a secret is refused.
 pub(super) fn scan(root: &Path, stored: &BTreeSet<Digest>, mask: &Mask) -> io::Result<Snapshot> {
     let (entries, needs, contents) = (Vec::new(), BTreeSet::new(), Vec::new());
-    let mut scan = Scan { root, stored, mask, entries, needs, contents, size: 0 };
+    let mut scan = Scan {
+        root,
+        stored,
+        mask,
+        entries,
+        needs,
+        contents,
+        size: 0,
+    };
     scan.folder(root)?;
     let manifest = serde_json::to_vec(&scan.entries).map_err(io::Error::other)?;
     if mask.is_in(&manifest) {
-        return Err(io::Error::other(HoldsSecret("list of names and links".to_owned())));
+        return Err(io::Error::other(HoldsSecret(
+            "list of names and links".to_owned(),
+        )));
     }
     let digest = scan.keep(manifest);
-    Ok(Snapshot { digest, needs: scan.needs.into_iter().collect(), contents: scan.contents })
+    Ok(Snapshot {
+        digest,
+        needs: scan.needs.into_iter().collect(),
+        contents: scan.contents,
+    })
 }
 
 impl Scan<'_> {
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
-        let children = fs::read_dir(folder).and_then(|children| children.collect::<Result<Vec<_>, _>>());
+        let children =
+            fs::read_dir(folder).and_then(|children| children.collect::<Result<Vec<_>, _>>());
         let mut children = children.map_err(at("read the folder", folder))?;
         children.sort_by_key(fs::DirEntry::file_name);
         children.iter().try_for_each(|child| self.child(child))
@@ -58,14 +76,22 @@ impl Scan<'_> {
         let name = relative(self.root, &path)?;
         if kind.is_dir() {
             let metadata = child.metadata().map_err(at("look at", &path))?;
-            self.entries.push(Entry { path: name, kind: Kind::Folder { private: is_private(&metadata) } });
+            self.entries.push(Entry {
+                path: name,
+                kind: Kind::Folder {
+                    private: is_private(&metadata),
+                },
+            });
             return self.folder(&path);
         }
         let kind = if kind.is_symlink() {
             let target = fs::read_link(&path).map_err(at("read the link", &path))?;
-            let target =
-                target.to_str().ok_or_else(|| io::Error::other(format!("the target of {name} is not UTF-8")))?;
-            Kind::Link { target: target.to_owned() }
+            let target = target
+                .to_str()
+                .ok_or_else(|| io::Error::other(format!("the target of {name} is not UTF-8")))?;
+            Kind::Link {
+                target: target.to_owned(),
+            }
         } else if kind.is_file() {
             self.file(&path, &name)?
         } else {
@@ -89,7 +115,11 @@ impl Scan<'_> {
             return Err(io::Error::other(HoldsSecret(format!("file {name}"))));
         }
         let digest = self.keep(content).to_string();
-        Ok(Kind::File { digest, executable, private: is_private(&metadata) })
+        Ok(Kind::File {
+            digest,
+            executable,
+            private: is_private(&metadata),
+        })
     }
 
     fn keep(&mut self, content: Vec<u8>) -> Digest {
@@ -103,7 +133,8 @@ impl Scan<'_> {
 
 fn too_large() -> io::Error {
     let limit = LARGEST >> 20;
-    let message = format!("the workspace is larger than {limit} MiB: keep only what later steps need");
+    let message =
+        format!("the workspace is larger than {limit} MiB: keep only what later steps need");
     io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 

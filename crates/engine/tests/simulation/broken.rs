@@ -1,7 +1,9 @@
 //! Stores and engines that break a promise, so that it can be shown that the simulation sees it.
 
 use surefoot::state::{Lease, Transition, Wait};
-use surefoot::store::{ClaimRequest, Claimed, Committed, Heartbeats, LastHeartbeat, Submission, Submitted};
+use surefoot::store::{
+    ClaimRequest, Claimed, Committed, Heartbeats, LastHeartbeat, Submission, Submitted,
+};
 use surefoot::{QueueLimits, RecordChange, Run, RunStatus, StepStatus, Store, StoreError};
 
 use crate::history::lock;
@@ -55,9 +57,13 @@ impl Broken {
     ) -> Result<Committed, StoreError> {
         match self {
             Self::LosesEvents if transition.events.len() > 1 => drop(transition.events.pop()),
-            Self::LosesRecords => transition.records.retain(|change| matches!(change, RecordChange::Remove { .. })),
+            Self::LosesRecords => transition
+                .records
+                .retain(|change| matches!(change, RecordChange::Remove { .. })),
             Self::WritesTwice | Self::WritesLate => {
-                let last = lock(&world.seen).row(lease.run).map_or(0, |run| run.head.commits);
+                let last = lock(&world.seen)
+                    .row(lease.run)
+                    .map_or(0, |run| run.head.commits);
                 transition.head.commits = last + 1;
             }
             _ => {}
@@ -65,7 +71,11 @@ impl Broken {
         let committed = world.store.commit(lease, transition.clone()).await;
         if self == Self::TakesOldLeases
             && matches!(committed, Err(StoreError::LeaseLost))
-            && let Some(current) = world.store.run(lease.run).await?.and_then(|run| run.lease())
+            && let Some(current) = world
+                .store
+                .run(lease.run)
+                .await?
+                .and_then(|run| run.lease())
         {
             return world.store.commit(current, transition).await;
         }
@@ -75,15 +85,24 @@ impl Broken {
     /// A store that takes runs from the living always has something to take.
     pub(crate) async fn heartbeats(self, world: &World) -> Result<Heartbeats, StoreError> {
         let found = world.store.heartbeats().await?;
-        Ok(Heartbeats { has_orphans: found.has_orphans || self == Self::ReclaimsFromTheLiving, ..found })
+        Ok(Heartbeats {
+            has_orphans: found.has_orphans || self == Self::ReclaimsFromTheLiving,
+            ..found
+        })
     }
 
-    pub(crate) async fn reclaim(self, world: &World, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError> {
+    pub(crate) async fn reclaim(
+        self,
+        world: &World,
+        silent: Vec<LastHeartbeat>,
+    ) -> Result<Vec<Run>, StoreError> {
         match self {
             Self::NeverReclaims => Ok(Vec::new()),
             Self::ReclaimsFromTheLiving => {
                 let victim = lock(&world.seen).rows().find_map(|run| run.head.worker);
-                let Some(victim) = victim else { return world.store.reclaim(silent).await };
+                let Some(victim) = victim else {
+                    return world.store.reclaim(silent).await;
+                };
                 let held = lock(&world.seen).held_by(victim);
                 world.store.deregister_worker(victim).await?;
                 let mut taken = Vec::new();
@@ -96,14 +115,22 @@ impl Broken {
         }
     }
 
-    pub(crate) async fn submit(self, world: &World, submission: Submission) -> Result<Submitted, StoreError> {
+    pub(crate) async fn submit(
+        self,
+        world: &World,
+        submission: Submission,
+    ) -> Result<Submitted, StoreError> {
         if self == Self::LosesSubmissions && lock(&world.seen).runs.len() % 5 == 4 {
             return Ok(Submitted::Queued);
         }
         world.store.submit(submission).await
     }
 
-    pub(crate) async fn claim(self, world: &World, mut request: ClaimRequest) -> Result<Claimed, StoreError> {
+    pub(crate) async fn claim(
+        self,
+        world: &World,
+        mut request: ClaimRequest,
+    ) -> Result<Claimed, StoreError> {
         match self {
             Self::IgnoresActions => {
                 request.actions = std::sync::Arc::new(crate::actor::all_actions());
@@ -112,8 +139,13 @@ impl Broken {
             Self::IgnoresLimits => claim_without_limits(world, request).await,
             Self::GivesTwice => {
                 let mut claimed = world.store.claim(request.clone()).await?;
-                let held = lock(&world.seen).rows().find(|run| run.head.worker.is_some()).cloned();
-                claimed.runs.extend(held.filter(|run| claimed.runs.iter().all(|other| other.id != run.id)));
+                let held = lock(&world.seen)
+                    .rows()
+                    .find(|run| run.head.worker.is_some())
+                    .cloned();
+                claimed
+                    .runs
+                    .extend(held.filter(|run| claimed.runs.iter().all(|other| other.id != run.id)));
                 Ok(claimed)
             }
             Self::CountsInterruptions | Self::ForgetsSteps => {
@@ -131,8 +163,12 @@ impl Broken {
         }
         for step in &mut run.steps {
             match (self, step.status) {
-                (Self::CountsInterruptions, _) if step.wait == Some(Wait::Worker) => step.wait = Some(Wait::Retry),
-                (Self::ForgetsSteps, StepStatus::Completed) if run.head.status == RunStatus::Running => {
+                (Self::CountsInterruptions, _) if step.wait == Some(Wait::Worker) => {
+                    step.wait = Some(Wait::Retry)
+                }
+                (Self::ForgetsSteps, StepStatus::Completed)
+                    if run.head.status == RunStatus::Running =>
+                {
                     *step = surefoot::state::StepState::pending();
                 }
                 _ => {}
@@ -142,10 +178,16 @@ impl Broken {
 }
 
 async fn claim_without_limits(world: &World, request: ClaimRequest) -> Result<Claimed, StoreError> {
-    let queues: Vec<(String, QueueLimits)> =
-        lock(&world.seen).queues.iter().map(|(name, queue)| (name.clone(), queue.limits.clone())).collect();
+    let queues: Vec<(String, QueueLimits)> = lock(&world.seen)
+        .queues
+        .iter()
+        .map(|(name, queue)| (name.clone(), queue.limits.clone()))
+        .collect();
     for (name, _) in &queues {
-        world.store.set_queue(name, QueueLimits::default(), false).await?;
+        world
+            .store
+            .set_queue(name, QueueLimits::default(), false)
+            .await?;
     }
     let claimed = world.store.claim(request).await;
     for (name, limits) in queues {

@@ -22,7 +22,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl History {
     pub(crate) fn new(traced: bool) -> Self {
         let lines = traced.then(Mutex::default);
-        Self { began: Instant::now(), lines, violation: Mutex::default(), over: CancellationToken::new() }
+        Self {
+            began: Instant::now(),
+            lines,
+            violation: Mutex::default(),
+            over: CancellationToken::new(),
+        }
     }
 
     pub(crate) fn say(&self, who: &str, what: impl FnOnce() -> String) {
@@ -66,6 +71,9 @@ impl History {
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.lines.as_ref().map(|lines| lock(lines).clone()).unwrap_or_default()
+        self.lines
+            .as_ref()
+            .map(|lines| lock(lines).clone())
+            .unwrap_or_default()
     }
 }

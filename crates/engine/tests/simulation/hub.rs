@@ -19,7 +19,10 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn listen(&self, deaf: bool) -> Hints {
         let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
-        let hints = Hints { work: work.subscribe(), any: any.subscribe() };
+        let hints = Hints {
+            work: work.subscribe(),
+            any: any.subscribe(),
+        };
         lock(if deaf { &self.deaf } else { &self.listeners }).push((work, any));
         hints
     }

@@ -20,14 +20,36 @@ const LEASE: Duration = Duration::from_secs(3);
 
 /// A worker with room for two runs, and one run of one step that takes this long.
 async fn scene(world: &Arc<World>, take: u64, parts: u64) -> (Alive, RunId) {
-    let mut node =
-        Node { number: 1, rng: Rng::new(1), knows_all: true, deaf: false, concurrency: 2, stays: true, peace: 0 };
+    let mut node = Node {
+        number: 1,
+        rng: Rng::new(1),
+        knows_all: true,
+        deaf: false,
+        concurrency: 2,
+        stays: true,
+        peace: 0,
+    };
     let alive = node.start(world, 1).await;
-    let script = Script { take, parts, fails: 0, end: End::Completes, notes: false, record: None, undo_fails: 0 };
-    let plan =
-        Workflow::builder("flow").step_with("s1", COMMON, |step: StepBuilder| step.with(script)).build().unwrap();
+    let script = Script {
+        take,
+        parts,
+        fails: 0,
+        end: End::Completes,
+        notes: false,
+        record: None,
+        undo_fails: 0,
+    };
+    let plan = Workflow::builder("flow")
+        .step_with("s1", COMMON, |step: StepBuilder| step.with(script))
+        .build()
+        .unwrap();
     let client = Client::new(Link::of_person(world, "user", Rng::new(2)));
-    let run = client.submit(Submit::new(Arc::new(plan))).await.unwrap().run.id;
+    let run = client
+        .submit(Submit::new(Arc::new(plan)))
+        .await
+        .unwrap()
+        .run
+        .id;
     while lock(&world.ledger).calls.is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -35,7 +57,12 @@ async fn scene(world: &Arc<World>, take: u64, parts: u64) -> (Alive, RunId) {
 }
 
 fn calls(world: &World) -> Vec<Call> {
-    assert_eq!(world.history.violation(), None, "{:#?}", world.history.lines());
+    assert_eq!(
+        world.history.violation(),
+        None,
+        "{:#?}",
+        world.history.lines()
+    );
     lock(&world.ledger).calls.clone()
 }
 
@@ -45,8 +72,20 @@ fn calls(world: &World) -> Vec<Call> {
 async fn a_run_that_ends_while_the_list_of_runs_is_on_its_way_is_not_run_again() {
     let world = World::fair(LEASE);
     let (alive, run) = scene(&world, 400, 1).await;
-    world.weather.plan("claim", Fate { lost: true, ..Fate::default() });
-    world.weather.plan("runs", Fate { back: Duration::from_secs(1), ..Fate::default() });
+    world.weather.plan(
+        "claim",
+        Fate {
+            lost: true,
+            ..Fate::default()
+        },
+    );
+    world.weather.plan(
+        "runs",
+        Fate {
+            back: Duration::from_secs(1),
+            ..Fate::default()
+        },
+    );
     world.pause_queue("other", true).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(lock(&world.seen).row(run).unwrap().head.status.is_ended());
@@ -61,25 +100,58 @@ async fn a_handler_ends_with_its_lease_while_what_it_said_is_being_written() {
     let world = World::fair(LEASE);
     let (alive, run) = scene(&world, 8_000, 8).await;
     let worker = lock(&world.seen).row(run).unwrap().head.worker.unwrap();
-    world.weather.plan("commit", Fate { back: Duration::from_secs(60), ..Fate::default() });
+    world.weather.plan(
+        "commit",
+        Fate {
+            back: Duration::from_secs(60),
+            ..Fate::default()
+        },
+    );
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     world.deregister(worker).await.unwrap();
     tokio::time::sleep(LEASE / 3 + Duration::from_millis(10)).await;
     let first = calls(&world)[0].clone();
-    assert!(matches!(first.ended, Some((_, Ending::Dropped))), "{:#?}", world.history.lines());
+    assert!(
+        matches!(first.ended, Some((_, Ending::Dropped))),
+        "{:#?}",
+        world.history.lines()
+    );
     alive.handle.stop().await;
 }
 
 fn node(number: usize, concurrency: usize) -> Node {
-    Node { number, rng: Rng::new(number as u64), knows_all: true, deaf: false, concurrency, stays: true, peace: 0 }
+    Node {
+        number,
+        rng: Rng::new(number as u64),
+        knows_all: true,
+        deaf: false,
+        concurrency,
+        stays: true,
+        peace: 0,
+    }
 }
 
 async fn submit(world: &Arc<World>, take: u64) -> RunId {
-    let script = Script { take, parts: 1, fails: 0, end: End::Completes, notes: false, record: None, undo_fails: 0 };
-    let plan =
-        Workflow::builder("flow").step_with("s1", COMMON, |step: StepBuilder| step.with(script)).build().unwrap();
+    let script = Script {
+        take,
+        parts: 1,
+        fails: 0,
+        end: End::Completes,
+        notes: false,
+        record: None,
+        undo_fails: 0,
+    };
+    let plan = Workflow::builder("flow")
+        .step_with("s1", COMMON, |step: StepBuilder| step.with(script))
+        .build()
+        .unwrap();
     let client = Client::new(Link::of_person(world, "user", Rng::new(2)));
-    client.submit(Submit::new(Arc::new(plan))).await.unwrap().run.id
+    client
+        .submit(Submit::new(Arc::new(plan)))
+        .await
+        .unwrap()
+        .run
+        .id
 }
 
 /// A claim that its worker gave up takes place long after the worker looked whether it did: the run is leased to a worker
@@ -96,12 +168,21 @@ async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
     let worker = lock(&world.seen).row(first).unwrap().head.worker.unwrap();
     let actions = Arc::new(crate::actor::all_actions());
     world.claim_late(
-        surefoot::store::ClaimRequest { worker, limit: 1, actions, resources: Arc::default() },
+        surefoot::store::ClaimRequest {
+            worker,
+            limit: 1,
+            actions,
+            resources: Arc::default(),
+        },
         Duration::from_millis(10),
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
     let ended = |run| lock(&world.seen).row(run).unwrap().head.status.is_ended();
-    assert!(ended(first) && ended(second), "{:#?}", world.history.lines());
+    assert!(
+        ended(first) && ended(second),
+        "{:#?}",
+        world.history.lines()
+    );
     assert_eq!(calls(&world).len(), 2);
     alive.handle.stop().await;
 }
@@ -112,7 +193,13 @@ async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
 async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
     let world = World::fair(LEASE);
     let frozen = node(1, 1).start(&world, 1).await;
-    world.weather.plan("commit", Fate { back: Duration::from_millis(100), ..Fate::default() });
+    world.weather.plan(
+        "commit",
+        Fate {
+            back: Duration::from_millis(100),
+            ..Fate::default()
+        },
+    );
     let run = submit(&world, 100).await;
     let begun = |run| lock(&world.seen).row(run).unwrap().steps[0].attempt == 1;
     while !begun(run) {
@@ -121,9 +208,19 @@ async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
     frozen.life.freeze();
     let other = node(2, 1).start(&world, 1).await;
     tokio::time::sleep(LEASE + Duration::from_secs(3)).await;
-    assert!(lock(&world.seen).row(run).unwrap().head.status.is_ended(), "{:#?}", world.history.lines());
+    assert!(
+        lock(&world.seen).row(run).unwrap().head.status.is_ended(),
+        "{:#?}",
+        world.history.lines()
+    );
     // Its heartbeat, which would tell it, is slower than the answer.
-    world.weather.plan("heartbeat", Fate { back: Duration::from_millis(500), ..Fate::default() });
+    world.weather.plan(
+        "heartbeat",
+        Fate {
+            back: Duration::from_millis(500),
+            ..Fate::default()
+        },
+    );
     frozen.life.thaw();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(calls(&world).len(), 1, "{:#?}", world.history.lines());
@@ -137,25 +234,64 @@ async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
 async fn a_worker_that_slept_longer_than_its_lease_undoes_nothing() {
     let world = World::fair(LEASE);
     let frozen = node(1, 1).start(&world, 1).await;
-    let script = Script { take: 100, parts: 1, fails: 0, end: End::Fatal, notes: false, record: None, undo_fails: 1 };
+    let script = Script {
+        take: 100,
+        parts: 1,
+        fails: 0,
+        end: End::Fatal,
+        notes: false,
+        record: None,
+        undo_fails: 1,
+    };
     let wait = Duration::from_secs(10);
-    let retry = RetryPolicy { attempts: 3, backoff: Backoff { initial: wait, factor: 1, max: wait, jitter: 0.0 } };
+    let retry = RetryPolicy {
+        attempts: 3,
+        backoff: Backoff {
+            initial: wait,
+            factor: 1,
+            max: wait,
+            jitter: 0.0,
+        },
+    };
     let step = |step: StepBuilder| step.with(script).retry(retry);
-    let plan = Workflow::builder("flow").step_with("s1", COMMON, step).build().unwrap();
+    let plan = Workflow::builder("flow")
+        .step_with("s1", COMMON, step)
+        .build()
+        .unwrap();
     let client = Client::new(Link::of_person(&world, "user", Rng::new(2)));
-    let run = client.submit(Submit::new(Arc::new(plan))).await.unwrap().run.id;
+    let run = client
+        .submit(Submit::new(Arc::new(plan)))
+        .await
+        .unwrap()
+        .run
+        .id;
     client.wait(run).await.unwrap();
     client.cancel(run, CancelMode::Undo, "ann").await.unwrap();
-    let tried = || lock(&world.ledger).calls.iter().any(|call| call.undo && call.ended.is_some());
+    let tried = || {
+        lock(&world.ledger)
+            .calls
+            .iter()
+            .any(|call| call.undo && call.ended.is_some())
+    };
     while !tried() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     frozen.life.freeze();
     let other = node(2, 1).start(&world, 1).await;
     tokio::time::sleep(wait - Duration::from_millis(100)).await;
-    assert!(lock(&world.seen).row(run).unwrap().head.status.is_ended(), "{:#?}", world.history.lines());
+    assert!(
+        lock(&world.seen).row(run).unwrap().head.status.is_ended(),
+        "{:#?}",
+        world.history.lines()
+    );
     // Its heartbeat, which would tell it, is slower than the wait that is left.
-    world.weather.plan("heartbeat", Fate { back: Duration::from_millis(500), ..Fate::default() });
+    world.weather.plan(
+        "heartbeat",
+        Fate {
+            back: Duration::from_millis(500),
+            ..Fate::default()
+        },
+    );
     frozen.life.thaw();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(calls(&world).len(), 3, "{:#?}", world.history.lines());
@@ -177,17 +313,38 @@ async fn a_list_of_runs_that_comes_after_the_lease_ended_is_of_no_use() {
     let worker = lock(&world.seen).row(first).unwrap().head.worker.unwrap();
     let actions = Arc::new(crate::actor::all_actions());
     // Leased behind its back, which two heartbeats tell: then it asks.
-    world.weather.plan("runs", Fate { back: Duration::from_secs(3), ..Fate::default() });
+    world.weather.plan(
+        "runs",
+        Fate {
+            back: Duration::from_secs(3),
+            ..Fate::default()
+        },
+    );
     world.claim_late(
-        surefoot::store::ClaimRequest { worker, limit: 1, actions, resources: Arc::default() },
+        surefoot::store::ClaimRequest {
+            worker,
+            limit: 1,
+            actions,
+            resources: Arc::default(),
+        },
         Duration::from_millis(10),
     );
     tokio::time::sleep(Duration::from_millis(2_100)).await;
-    world.weather.plan("register", Fate { back: Duration::from_secs(4), ..Fate::default() });
+    world.weather.plan(
+        "register",
+        Fate {
+            back: Duration::from_secs(4),
+            ..Fate::default()
+        },
+    );
     world.deregister(worker).await.unwrap();
     tokio::time::sleep(Duration::from_secs(20)).await;
     let ended = |run| lock(&world.seen).row(run).unwrap().head.status.is_ended();
-    assert!(ended(first) && ended(second), "{:#?}", world.history.lines());
+    assert!(
+        ended(first) && ended(second),
+        "{:#?}",
+        world.history.lines()
+    );
     assert_eq!(calls(&world).len(), 3, "{:#?}", world.history.lines());
     alive.handle.stop().await;
 }

@@ -57,17 +57,24 @@ impl Ledger {
 
     /// The newest call of a step under this lease.
     pub(crate) fn last(&self, lease: Lease, step: usize, undo: bool) -> Option<&Call> {
-        let same = |call: &&Call| call.lease == Some(lease) && call.step == step && call.undo == undo;
+        let same =
+            |call: &&Call| call.lease == Some(lease) && call.step == step && call.undo == undo;
         self.calls.iter().rev().find(same)
     }
 
     /// A call of this run and lease that goes on.
     pub(crate) fn open(&self, lease: Lease) -> Option<&Call> {
-        self.calls.iter().rev().find(|call| call.lease == Some(lease) && call.ended.is_none())
+        self.calls
+            .iter()
+            .rev()
+            .find(|call| call.lease == Some(lease) && call.ended.is_none())
     }
 
     /// How often the undo of a step was called.
     pub(crate) fn undos(&self, run: RunId, step: usize) -> usize {
-        self.calls.iter().filter(|call| call.run == run && call.step == step && call.undo).count()
+        self.calls
+            .iter()
+            .filter(|call| call.run == run && call.step == step && call.undo)
+            .count()
     }
 }

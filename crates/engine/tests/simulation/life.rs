@@ -29,7 +29,15 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(name: String, deaf: bool) -> Self {
         let (frozen, thawed, dead, leases, ids) = Default::default();
-        Self { name, deaf, frozen, thawed, dead, leases, ids }
+        Self {
+            name,
+            deaf,
+            frozen,
+            thawed,
+            dead,
+            leases,
+            ids,
+        }
     }
 
     /// Returns as long as the process runs: later when it is frozen, never when it is dead.
@@ -84,7 +92,9 @@ impl Life {
     pub(crate) fn read_of(&self, lease: Lease) {
         let mut leases = lock(&self.leases);
         if lock(&self.ids).contains(&lease.worker)
-            && leases.get(&lease.run).is_none_or(|known| known.epoch < lease.epoch)
+            && leases
+                .get(&lease.run)
+                .is_none_or(|known| known.epoch < lease.epoch)
         {
             leases.insert(lease.run, lease);
         }

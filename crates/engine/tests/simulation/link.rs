@@ -9,11 +9,12 @@ use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
-    Submission, Submitted, WorkerInfo,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
-    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    Timestamp, WorkerId,
 };
 
 use crate::broken::Broken;
@@ -42,12 +43,22 @@ impl Link {
     pub(crate) fn of_worker(world: &Arc<World>, life: &Arc<Life>, rng: Rng) -> Arc<dyn Store> {
         let (world, life) = (world.clone(), life.clone());
         let who = life.name.clone();
-        Arc::new(Self { world, who, life: Some(life), rng: Mutex::new(rng) })
+        Arc::new(Self {
+            world,
+            who,
+            life: Some(life),
+            rng: Mutex::new(rng),
+        })
     }
 
     pub(crate) fn of_person(world: &Arc<World>, who: &str, rng: Rng) -> Arc<dyn Store> {
         let (who, rng) = (who.to_owned(), Mutex::new(rng));
-        Arc::new(Self { world: world.clone(), who, life: None, rng })
+        Arc::new(Self {
+            world: world.clone(),
+            who,
+            life: None,
+            rng,
+        })
     }
 
     async fn awake(&self) {
@@ -65,7 +76,9 @@ impl Link {
     }
 
     fn say(&self, what: &str, fault: &str) {
-        self.world.history.say(&self.who, || format!("{what}: {fault}"));
+        self.world
+            .history
+            .say(&self.who, || format!("{what}: {fault}"));
     }
 
     /// One call. `lost` is told whether it took place when its answer is lost.
@@ -76,7 +89,10 @@ impl Link {
         lost: impl FnOnce(Fate, bool),
     ) -> Result<T, StoreError> {
         self.awake().await;
-        let fate = self.world.weather.fate(what, &mut lock(&self.rng), self.world.now());
+        let fate = self
+            .world
+            .weather
+            .fate(what, &mut lock(&self.rng), self.world.now());
         pass(fate.there).await;
         if fate.dies_with_caller && self.life.as_ref().is_some_and(|life| life.is_dead()) {
             std::future::pending::<()>().await;
@@ -101,7 +117,11 @@ impl Link {
         result
     }
 
-    async fn plain<T>(&self, what: &str, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn plain<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         self.call(what, call, |_, _| ()).await
     }
 
@@ -119,7 +139,11 @@ impl Link {
     /// What was given up on its way may arrive all the same, long after: as often as not, where anything is broken by it.
     fn arrives_late(&self, took_place: bool) -> Option<Duration> {
         let mut rng = lock(&self.rng);
-        let late = rng.chance(if self.world.broken == Broken::WritesLate { 100 } else { 30 });
+        let late = rng.chance(if self.world.broken == Broken::WritesLate {
+            100
+        } else {
+            30
+        });
         let after = rng.millis(1, 3_000);
         (late && !took_place).then_some(after)
     }
@@ -138,7 +162,9 @@ impl Store for Link {
     }
 
     fn hints(&self) -> Hints {
-        self.world.hub.listen(self.life.as_ref().is_some_and(|life| life.deaf))
+        self.world
+            .hub
+            .listen(self.life.as_ref().is_some_and(|life| life.deaf))
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
@@ -161,11 +187,13 @@ impl Store for Link {
     }
 
     async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
-        self.plain("deregister", self.world.deregister(worker)).await
+        self.plain("deregister", self.world.deregister(worker))
+            .await
     }
 
     async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError> {
-        self.plain("reclaim a worker", self.world.reclaim_worker(worker)).await
+        self.plain("reclaim a worker", self.world.reclaim_worker(worker))
+            .await
     }
 
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError> {
@@ -188,7 +216,9 @@ impl Store for Link {
                 self.world.submit_late(given_up, after);
             }
         };
-        let submitted = self.call("submit", self.world.submit(submission), lost).await;
+        let submitted = self
+            .call("submit", self.world.submit(submission), lost)
+            .await;
         if matches!(submitted, Ok(Submitted::Started)) {
             self.was_given(leased);
         }
@@ -203,7 +233,10 @@ impl Store for Link {
             }
         };
         let claimed = self.call("claim", self.world.claim(request), lost).await;
-        claimed.iter().flat_map(|claimed| &claimed.runs).for_each(|run| self.was_given(run.lease()));
+        claimed
+            .iter()
+            .flat_map(|claimed| &claimed.runs)
+            .for_each(|run| self.was_given(run.lease()));
         claimed
     }
 
@@ -215,7 +248,9 @@ impl Store for Link {
                 self.world.write_late(lease, given_up, after);
             }
         };
-        let committed = self.call("commit", self.world.commit(lease, transition), lost).await;
+        let committed = self
+            .call("commit", self.world.commit(lease, transition), lost)
+            .await;
         match &committed {
             Ok(_) if keeps => self.was_given(Some(lease)),
             Ok(_) | Err(StoreError::LeaseLost) => self.heard_the_end_of(lease),
@@ -255,12 +290,19 @@ impl Store for Link {
         self.plain("answer", call).await
     }
 
-    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
-        self.plain("set queue", self.world.set_queue(name, limits, only_if_new)).await
+    async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
+        self.plain("set queue", self.world.set_queue(name, limits, only_if_new))
+            .await
     }
 
     async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
-        self.plain("pause queue", self.world.pause_queue(name, paused)).await
+        self.plain("pause queue", self.world.pause_queue(name, paused))
+            .await
     }
 
     async fn queues(&self) -> Result<Vec<QueueInfo>, StoreError> {
@@ -274,46 +316,69 @@ impl Store for Link {
     async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
         let runs = self.plain("runs", self.world.store.runs(filter)).await;
         if let Some(life) = &self.life {
-            let running = runs.iter().flatten().filter(|run| run.head.status == RunStatus::Running);
-            running.filter_map(Run::lease).for_each(|lease| life.read_of(lease));
+            let running = runs
+                .iter()
+                .flatten()
+                .filter(|run| run.head.status == RunStatus::Running);
+            running
+                .filter_map(Run::lease)
+                .for_each(|lease| life.read_of(lease));
         }
         runs
     }
 
     async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
-        self.plain("events", self.world.store.events(run, after, limit)).await
+        self.plain("events", self.world.store.events(run, after, limit))
+            .await
     }
 
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError> {
-        self.plain("records", self.world.store.records(filter)).await
+        self.plain("records", self.world.store.records(filter))
+            .await
     }
 
     async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
-        self.plain("tallies", self.world.store.tallies(span, since)).await
+        self.plain("tallies", self.world.store.tallies(span, since))
+            .await
     }
 
     async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError> {
-        self.plain("count", self.world.store.count_runs(status, limit)).await
+        self.plain("count", self.world.store.count_runs(status, limit))
+            .await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.plain("blob", self.world.store.blob(digest)).await
     }
 
-    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
-        self.plain("put document", self.world.store.put_document(document, expect)).await
+    async fn put_document(
+        &self,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, StoreError> {
+        self.plain(
+            "put document",
+            self.world.store.put_document(document, expect),
+        )
+        .await
     }
 
     async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
-        self.plain("document", self.world.store.document(kind, id)).await
+        self.plain("document", self.world.store.document(kind, id))
+            .await
     }
 
     async fn documents(&self, filter: DocumentFilter) -> Result<Vec<Document>, StoreError> {
-        self.plain("documents", self.world.store.documents(filter)).await
+        self.plain("documents", self.world.store.documents(filter))
+            .await
     }
 
     async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
-        self.plain("delete document", self.world.store.delete_document(kind, id)).await
+        self.plain(
+            "delete document",
+            self.world.store.delete_document(kind, id),
+        )
+        .await
     }
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {

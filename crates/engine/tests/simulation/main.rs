@@ -3,7 +3,10 @@
 //! What is simulated and checked, and what is not, stands in `docs/simulation.md`. One seed by itself, with its trace:
 //! `SUREFOOT_SEED=7 cargo test -p surefoot --test simulation seed -- --nocapture`. More seeds: `SUREFOOT_SEEDS=50000`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 mod actor;
 mod broken;
@@ -41,11 +44,22 @@ fn the_promises_hold_in_every_seed() {
 #[test]
 fn a_seed_is_played_the_same_way_each_time() {
     for seed in 1..=40 {
-        let (one, other) = (world::play(seed, Broken::Nothing, true), world::play(seed, Broken::Nothing, true));
+        let (one, other) = (
+            world::play(seed, Broken::Nothing, true),
+            world::play(seed, Broken::Nothing, true),
+        );
         assert!(one.lines.len() > 10, "seed {seed}: something happens");
-        let differ = one.lines.iter().zip(&other.lines).find(|(one, other)| one != other);
+        let differ = one
+            .lines
+            .iter()
+            .zip(&other.lines)
+            .find(|(one, other)| one != other);
         assert_eq!(differ, None, "seed {seed}");
-        assert_eq!((one.lines.len(), one.counts), (other.lines.len(), other.counts), "seed {seed}");
+        assert_eq!(
+            (one.lines.len(), one.counts),
+            (other.lines.len(), other.counts),
+            "seed {seed}"
+        );
     }
 }
 

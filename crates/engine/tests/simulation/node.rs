@@ -86,7 +86,12 @@ impl Node {
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         };
-        Alive { handle, life, concurrency: self.concurrency, knows_all: self.knows_all }
+        Alive {
+            handle,
+            life,
+            concurrency: self.concurrency,
+            knows_all: self.knows_all,
+        }
     }
 
     /// Works, and freezes now and then. Returns whether its end came before the faults stopped.
@@ -100,8 +105,14 @@ impl Node {
             if self.rng.chance(50) {
                 return true;
             }
-            let long = if self.rng.chance(50) { self.rng.millis(1, 3_000) } else { self.rng.millis(4_000, 15_000) };
-            world.history.say(&alive.life.name, || format!("freezes for {long:?}"));
+            let long = if self.rng.chance(50) {
+                self.rng.millis(1, 3_000)
+            } else {
+                self.rng.millis(4_000, 15_000)
+            };
+            world
+                .history
+                .say(&alive.life.name, || format!("freezes for {long:?}"));
             alive.life.freeze();
             world.until_calm_or(long).await;
             world.history.say(&alive.life.name, || "goes on".to_owned());
@@ -110,7 +121,9 @@ impl Node {
     }
 
     async fn stop(&mut self, world: &Arc<World>, alive: Alive) {
-        world.history.say(&alive.life.name, || "is told to stop".to_owned());
+        world
+            .history
+            .say(&alive.life.name, || "is told to stop".to_owned());
         let hurry = alive.handle.hurry();
         let impatient = self.rng.chance(30).then(|| self.rng.millis(0, 2_000));
         let stop = alive.handle.stop();
@@ -123,7 +136,9 @@ impl Node {
                 stop.await;
             }
         }
-        world.history.say(&alive.life.name, || "has stopped".to_owned());
+        world
+            .history
+            .say(&alive.life.name, || "has stopped".to_owned());
         // A process that has stopped is gone.
         alive.life.die();
     }
@@ -138,7 +153,9 @@ async fn after(time: Option<Duration>) {
 
 /// No goodbye: its calls never return, and its handlers never go on.
 pub(crate) fn kill(world: &Arc<World>, alive: Alive) {
-    world.history.say(&alive.life.name, || "is killed".to_owned());
+    world
+        .history
+        .say(&alive.life.name, || "is killed".to_owned());
     alive.life.die();
     drop(alive.handle);
 }

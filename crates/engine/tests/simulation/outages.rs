@@ -24,22 +24,46 @@ const TAKEOVER: Duration = Duration::from_secs(6);
 const HOUR: i64 = 3_600_000_000;
 
 async fn start(world: &Arc<World>, number: usize, rng: &mut Rng) -> Alive {
-    let mut node =
-        Node { number, rng: rng.fork(), knows_all: true, deaf: false, concurrency: 2, stays: true, peace: 0 };
+    let mut node = Node {
+        number,
+        rng: rng.fork(),
+        knows_all: true,
+        deaf: false,
+        concurrency: 2,
+        stays: true,
+        peace: 0,
+    };
     node.start(world, 1).await
 }
 
 /// Submits runs of one step each that takes this long, and waits until all of them are under way.
 async fn submit(world: &Arc<World>, runs: usize, take: Duration) -> Vec<RunId> {
     let take = take.as_millis() as u64;
-    let script = Script { take, parts: 1, fails: 0, end: End::Completes, notes: false, record: None, undo_fails: 0 };
-    let plan =
-        Workflow::builder("flow").step_with("s1", COMMON, |step: StepBuilder| step.with(script)).build().unwrap();
+    let script = Script {
+        take,
+        parts: 1,
+        fails: 0,
+        end: End::Completes,
+        notes: false,
+        record: None,
+        undo_fails: 0,
+    };
+    let plan = Workflow::builder("flow")
+        .step_with("s1", COMMON, |step: StepBuilder| step.with(script))
+        .build()
+        .unwrap();
     let plan = Arc::new(plan);
     let client = Client::new(Link::of_person(world, "user", Rng::new(2)));
     let mut ids = Vec::new();
     for _ in 0..runs {
-        ids.push(client.submit(Submit::new(plan.clone())).await.unwrap().run.id);
+        ids.push(
+            client
+                .submit(Submit::new(plan.clone()))
+                .await
+                .unwrap()
+                .run
+                .id,
+        );
     }
     while lock(&world.ledger).calls.len() < runs {
         sleep(Duration::from_millis(1)).await;
@@ -50,21 +74,39 @@ async fn submit(world: &Arc<World>, runs: usize, take: Duration) -> Vec<RunId> {
 /// Every run completed, and its step was called once.
 async fn check_untouched(world: &Arc<World>, runs: &[RunId], what: &str) {
     let begin = Instant::now();
-    let ended = || runs.iter().all(|run| lock(&world.seen).row(*run).unwrap().head.status.is_ended());
+    let ended = || {
+        runs.iter()
+            .all(|run| lock(&world.seen).row(*run).unwrap().head.status.is_ended())
+    };
     while !ended() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "{what}: {:#?}", world.history.lines());
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "{what}: {:#?}",
+            world.history.lines()
+        );
         sleep(Duration::from_millis(50)).await;
     }
-    let interruptions: u64 =
-        runs.iter().map(|run| lock(&world.seen).row(*run).unwrap().steps[0].interruptions).map(u64::from).sum();
+    let interruptions: u64 = runs
+        .iter()
+        .map(|run| lock(&world.seen).row(*run).unwrap().steps[0].interruptions)
+        .map(u64::from)
+        .sum();
     assert_eq!(interruptions, 0, "{what}: {:#?}", world.history.lines());
-    assert_eq!(lock(&world.ledger).calls.len(), runs.len(), "{what}: {:#?}", world.history.lines());
+    assert_eq!(
+        lock(&world.ledger).calls.len(),
+        runs.len(),
+        "{what}: {:#?}",
+        world.history.lines()
+    );
     assert_eq!(world.history.violation(), None, "{what}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_outage_interrupts_a_run_of_a_living_worker() {
-    for (seed, away) in [100, 900, 1_700, 2_300, 3_000, 4_900, 10_000, 130_000].into_iter().enumerate() {
+    for (seed, away) in [100, 900, 1_700, 2_300, 3_000, 4_900, 10_000, 130_000]
+        .into_iter()
+        .enumerate()
+    {
         for round in 0..4 {
             let mut rng = Rng::new(seed as u64 * 100 + round);
             let world = World::fair(LEASE);
@@ -156,7 +198,11 @@ async fn a_dead_worker_is_taken_over_in_time_whatever_the_clock_does() {
                 let begin = Instant::now();
                 while lock(&world.ledger).calls.len() < 2 * runs.len() {
                     let what = format!("seed {seed}, step {step}, others live: {others_live}");
-                    assert!(begin.elapsed() < TAKEOVER, "{what}: {:#?}", world.history.lines());
+                    assert!(
+                        begin.elapsed() < TAKEOVER,
+                        "{what}: {:#?}",
+                        world.history.lines()
+                    );
                     sleep(Duration::from_millis(10)).await;
                 }
                 assert_eq!(world.history.violation(), None);
@@ -174,10 +220,16 @@ async fn a_silent_heartbeat_interrupts_nothing() {
     for seed in 0..30 {
         let mut rng = Rng::new(seed);
         let world = World::fair(LEASE);
-        let alive = [start(&world, 1, &mut rng).await, start(&world, 2, &mut rng).await];
+        let alive = [
+            start(&world, 1, &mut rng).await,
+            start(&world, 2, &mut rng).await,
+        ];
         let runs = submit(&world, 4, Duration::from_secs(30)).await;
         sleep(rng.millis(0, 5_000)).await;
-        let silent = crate::weather::Fate { there: Duration::from_secs(3_000), ..Default::default() };
+        let silent = crate::weather::Fate {
+            there: Duration::from_secs(3_000),
+            ..Default::default()
+        };
         world.weather.plan("heartbeat", silent);
         check_untouched(&world, &runs, &format!("seed {seed}")).await;
         for worker in alive {

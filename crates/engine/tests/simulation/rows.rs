@@ -27,9 +27,13 @@ macro_rules! hold {
 pub(crate) fn check(run: &Run) -> Result<(), String> {
     let head = &run.head;
     let (running, ended) = (head.status == RunStatus::Running, head.status.is_ended());
-    let under_way = |step: &&StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
+    let under_way =
+        |step: &&StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
     let open = run.steps.iter().filter(under_way).count();
-    let asks = run.steps.iter().any(|step| matches!(step.wait, Some(Wait::Approval | Wait::Interrupted)));
+    let asks = run
+        .steps
+        .iter()
+        .any(|step| matches!(step.wait, Some(Wait::Approval | Wait::Interrupted)));
     hold! {
         running == head.worker.is_some() => "a worker holds a run exactly while it runs",
         !running || head.epoch > 0 && head.started_at.is_some() => "it runs under a lease",
@@ -44,13 +48,19 @@ pub(crate) fn check(run: &Run) -> Result<(), String> {
         !ended || head.cancel.is_none() || head.status == RunStatus::Failed => "an end carries the cancel out",
         open <= usize::from(!ended) => format!("{open} steps are under way in a run that is {}", head.status),
     }
-    run.steps.iter().zip(run.plan.steps()).try_for_each(|(step, plan)| {
-        check_step(step, plan, running).map_err(|what| format!("step {}: {what}", plan.id))
-    })
+    run.steps
+        .iter()
+        .zip(run.plan.steps())
+        .try_for_each(|(step, plan)| {
+            check_step(step, plan, running).map_err(|what| format!("step {}: {what}", plan.id))
+        })
 }
 
 fn check_step(step: &StepState, plan: &surefoot::StepPlan, running: bool) -> Result<(), String> {
-    let ended = matches!(step.status, StepStatus::Completed | StepStatus::Failed | StepStatus::Skipped);
+    let ended = matches!(
+        step.status,
+        StepStatus::Completed | StepStatus::Failed | StepStatus::Skipped
+    );
     hold! {
         step.status != StepStatus::Running || running => "a step runs only while its run does",
         step.status != StepStatus::Running || step.attempt > 0 && step.started_at.is_some() => "it runs, and never began",
@@ -79,7 +89,12 @@ pub(crate) fn check_change(before: &Run, after: &Run, cause: Cause) -> Result<()
             || new.cancel.is_some() || new.status == RunStatus::Cancelled && Edit::next_undo(after).is_none()
             => "an undo that a person asked for is forgotten",
     }
-    for ((old, new), plan) in before.steps.iter().zip(&after.steps).zip(before.plan.steps()) {
+    for ((old, new), plan) in before
+        .steps
+        .iter()
+        .zip(&after.steps)
+        .zip(before.plan.steps())
+    {
         check_step_change(old, new, cause).map_err(|what| format!("step {}: {what}", plan.id))?;
     }
     Ok(())
@@ -98,8 +113,10 @@ fn check_step_change(old: &StepState, new: &StepState, cause: Cause) -> Result<(
         isolation: new.isolation,
         ..old.clone()
     };
-    let same_attempt = matches!(old.wait, Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval))
-        || old.status == StepStatus::Running;
+    let same_attempt = matches!(
+        old.wait,
+        Some(Wait::Worker | Wait::Timer | Wait::Interrupted | Wait::Approval)
+    ) || old.status == StepStatus::Running;
     let more = new.attempt.wrapping_sub(old.attempt);
     let interrupted = new.interruptions.wrapping_sub(old.interruptions);
     hold! {

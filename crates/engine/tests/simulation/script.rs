@@ -49,8 +49,16 @@ pub(crate) enum End {
 /// A queue with its limits, which stay as they are but for the concurrency.
 pub(crate) fn limits(rng: &mut Rng) -> QueueLimits {
     let some = |rng: &mut Rng, most| rng.chance(50).then(|| rng.between(1, most) as u32);
-    let rate = rng.chance(40).then(|| Rate { max: rng.between(1, 3) as u32, per: rng.millis(500, 4_000) });
-    QueueLimits { concurrency: some(rng, 4), concurrency_per_key: some(rng, 2), rate, ..QueueLimits::default() }
+    let rate = rng.chance(40).then(|| Rate {
+        max: rng.between(1, 3) as u32,
+        per: rng.millis(500, 4_000),
+    });
+    QueueLimits {
+        concurrency: some(rng, 4),
+        concurrency_per_key: some(rng, 2),
+        rate,
+        ..QueueLimits::default()
+    }
 }
 
 pub(crate) fn workflow(rng: &mut Rng, number: usize, queue: &str) -> Arc<Workflow> {
@@ -59,7 +67,9 @@ pub(crate) fn workflow(rng: &mut Rng, number: usize, queue: &str) -> Arc<Workflo
     for step in 1..=rng.between(1, 5) {
         let action = if rare && rng.chance(50) { RARE } else { COMMON };
         let script = script(rng, step);
-        builder = builder.step_with(format!("s{step}"), action, |plan| policies(rng, plan.with(script)));
+        builder = builder.step_with(format!("s{step}"), action, |plan| {
+            policies(rng, plan.with(script))
+        });
     }
     Arc::new(builder.build().expect("what is drawn is well formed"))
 }
@@ -78,22 +88,55 @@ fn script(rng: &mut Rng, step: u64) -> Script {
         4 | 5 => End::Sleeps(rng.between(1, 8_000)),
         _ => End::Completes,
     };
-    let fails = if rng.chance(25) { rng.between(1, 4) as u32 } else { 0 };
+    let fails = if rng.chance(25) {
+        rng.between(1, 4) as u32
+    } else {
+        0
+    };
     let record = rng.chance(30).then(|| match rng.chance(15) {
         true => SHARED.to_owned(),
         false => format!("${{{{ run.id }}}}-{step}"),
     });
-    let undo_fails = if rng.chance(20) { rng.between(1, 4) as u32 } else { 0 };
-    Script { take, parts: rng.between(1, 4), fails, end, notes: rng.chance(30), record, undo_fails }
+    let undo_fails = if rng.chance(20) {
+        rng.between(1, 4) as u32
+    } else {
+        0
+    };
+    Script {
+        take,
+        parts: rng.between(1, 4),
+        fails,
+        end,
+        notes: rng.chance(30),
+        record,
+        undo_fails,
+    }
 }
 
 fn policies(rng: &mut Rng, plan: StepBuilder) -> StepBuilder {
     let initial = rng.millis(5, 1_500);
     // No jitter: it is drawn from the machine, not from the seed.
-    let backoff = Backoff { initial, factor: rng.between(1, 3) as u32, max: Duration::from_secs(5), jitter: 0.0 };
-    let retry = RetryPolicy { attempts: rng.between(1, 4) as u32, backoff };
-    let policies = [OnInterrupt::Rerun, OnInterrupt::Rerun, OnInterrupt::Rerun, OnInterrupt::Ask, OnInterrupt::Fail];
-    let mut plan = plan.retry(retry).on_interrupt(rng.pick(&policies)).max_interruptions(rng.between(0, 5) as u32);
+    let backoff = Backoff {
+        initial,
+        factor: rng.between(1, 3) as u32,
+        max: Duration::from_secs(5),
+        jitter: 0.0,
+    };
+    let retry = RetryPolicy {
+        attempts: rng.between(1, 4) as u32,
+        backoff,
+    };
+    let policies = [
+        OnInterrupt::Rerun,
+        OnInterrupt::Rerun,
+        OnInterrupt::Rerun,
+        OnInterrupt::Ask,
+        OnInterrupt::Fail,
+    ];
+    let mut plan = plan
+        .retry(retry)
+        .on_interrupt(rng.pick(&policies))
+        .max_interruptions(rng.between(0, 5) as u32);
     if rng.chance(15) {
         plan = plan.timeout(rng.millis(50, 4_000));
     }

@@ -13,17 +13,29 @@ const SHOWN: usize = 150;
 /// Plays `SUREFOOT_SEED`, or `SUREFOOT_SEEDS` seeds instead of `seeds`: none may break a promise.
 pub(crate) fn all_hold(seeds: u64) {
     if let Some(seed) = number("SUREFOOT_SEED") {
-        return assert!(show(seed, usize::MAX).is_none(), "seed {seed} breaks a promise");
+        return assert!(
+            show(seed, usize::MAX).is_none(),
+            "seed {seed} breaks a promise"
+        );
     }
     let first = number("SUREFOOT_FIRST_SEED").unwrap_or(1);
     let seeds = number("SUREFOOT_SEEDS").unwrap_or(seeds);
     let began = std::time::Instant::now();
     let (failed, counts) = first_failure(first, seeds, Broken::Nothing);
-    eprintln!("{} seeds/s; {counts:?}", (seeds as f64 / began.elapsed().as_secs_f64()).round());
+    eprintln!(
+        "{} seeds/s; {counts:?}",
+        (seeds as f64 / began.elapsed().as_secs_f64()).round()
+    );
     if let Some((seed, violation)) = failed {
         let again = show(seed, SHOWN);
-        assert_eq!(again.as_ref(), Some(&violation), "seed {seed} is not played the same way again");
-        panic!("seed {seed}: {violation}\nreplay: SUREFOOT_SEED={seed} cargo test -p surefoot --test simulation seed");
+        assert_eq!(
+            again.as_ref(),
+            Some(&violation),
+            "seed {seed} is not played the same way again"
+        );
+        panic!(
+            "seed {seed}: {violation}\nreplay: SUREFOOT_SEED={seed} cargo test -p surefoot --test simulation seed"
+        );
     }
     assert!(
         counts.interruptions > seeds as usize / 2 && counts.cut_off > seeds as usize,
@@ -49,7 +61,10 @@ pub(crate) fn seen_within(broken: Broken, seeds: u64, promise: &str) {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number"))
+    })
 }
 
 /// Plays seeds on all cores. The lowest one that failed, and how much happened in all.
@@ -90,9 +105,15 @@ fn show(seed: u64, lines: usize) -> Option<String> {
     eprintln!(
         "seed {seed}: {:?}{}",
         played.counts,
-        if skipped > 0 { format!(", {skipped} lines before") } else { String::new() }
+        if skipped > 0 {
+            format!(", {skipped} lines before")
+        } else {
+            String::new()
+        }
     );
-    played.lines[skipped..].iter().for_each(|line| eprintln!("{line}"));
+    played.lines[skipped..]
+        .iter()
+        .for_each(|line| eprintln!("{line}"));
     played.violation
 }
 

@@ -54,11 +54,15 @@ pub(crate) struct SeenLease {
 
 impl Seen {
     pub(crate) fn name(&self, run: RunId) -> String {
-        self.runs.get(&run).map_or_else(|| "r?".to_owned(), |run| run.name.clone())
+        self.runs
+            .get(&run)
+            .map_or_else(|| "r?".to_owned(), |run| run.name.clone())
     }
 
     pub(crate) fn worker_name(&self, worker: WorkerId) -> &str {
-        self.workers.get(&worker).map_or("w?", |worker| worker.name.as_str())
+        self.workers
+            .get(&worker)
+            .map_or("w?", |worker| worker.name.as_str())
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Run> {
@@ -71,20 +75,26 @@ impl Seen {
 
     /// Whether this is the lease under which the run is held now.
     pub(crate) fn holds(&self, lease: Lease) -> bool {
-        self.row(lease.run).is_some_and(|run| run.lease() == Some(lease))
+        self.row(lease.run)
+            .is_some_and(|run| run.lease() == Some(lease))
     }
 
     /// Whether the commit of this number under this lease took place.
     pub(crate) fn has_taken(&self, lease: Lease, number: u64) -> bool {
-        self.row(lease.run).is_some_and(|run| (run.head.epoch, run.head.commits) == (lease.epoch, number))
+        self.row(lease.run)
+            .is_some_and(|run| (run.head.epoch, run.head.commits) == (lease.epoch, number))
     }
 
     pub(crate) fn running(&self, queue: &str) -> impl Iterator<Item = &Run> {
-        self.rows().filter(move |run| run.queue() == queue && run.head.status == RunStatus::Running)
+        self.rows()
+            .filter(move |run| run.queue() == queue && run.head.status == RunStatus::Running)
     }
 
     pub(crate) fn held_by(&self, worker: WorkerId) -> Vec<RunId> {
-        self.rows().filter(|run| run.head.worker == Some(worker)).map(|run| run.id).collect()
+        self.rows()
+            .filter(|run| run.head.worker == Some(worker))
+            .map(|run| run.id)
+            .collect()
     }
 
     /// The holder of a lease has heard that it is over.
@@ -96,7 +106,11 @@ impl Seen {
 
     /// A worker has heard that it is taken for dead.
     pub(crate) fn heard_of_death(&mut self, worker: WorkerId, at: Timestamp) {
-        for lease in self.leases.values_mut().filter(|lease| lease.worker == worker) {
+        for lease in self
+            .leases
+            .values_mut()
+            .filter(|lease| lease.worker == worker)
+        {
             lease.heard_at.get_or_insert(at);
         }
     }

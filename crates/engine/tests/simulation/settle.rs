@@ -30,7 +30,12 @@ const STILL: Duration = Duration::from_secs(40);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 
-pub(crate) async fn settle(world: &Arc<World>, rng: &mut Rng, alive: Vec<Alive>, mut others: JoinSet<()>) {
+pub(crate) async fn settle(
+    world: &Arc<World>,
+    rng: &mut Rng,
+    alive: Vec<Alive>,
+    mut others: JoinSet<()>,
+) {
     world.history.say("world", || "is calm".to_owned());
     let calm_at = world.steady();
     let link = Link::of_person(world, "settler", rng.fork());
@@ -52,14 +57,20 @@ pub(crate) async fn settle(world: &Arc<World>, rng: &mut Rng, alive: Vec<Alive>,
             break;
         }
         if world.now().since(wrote_at) > STILL {
-            return world.history.violated(|| format!("4: nothing moves any more: {}", unfinished(world)));
+            return world
+                .history
+                .violated(|| format!("4: nothing moves any more: {}", unfinished(world)));
         }
         if world.now().since(calm_at) > Duration::from_secs(3_600) {
-            return world.history.violated(|| format!("4: it never ends: {}", unfinished(world)));
+            return world
+                .history
+                .violated(|| format!("4: it never ends: {}", unfinished(world)));
         }
     }
     let ended_at = world.now();
-    world.history.say("world", || format!("has settled after {:?}", ended_at.since(calm_at)));
+    world.history.say("world", || {
+        format!("has settled after {:?}", ended_at.since(calm_at))
+    });
     for node in alive {
         node.handle.stop().await;
     }
@@ -67,8 +78,12 @@ pub(crate) async fn settle(world: &Arc<World>, rng: &mut Rng, alive: Vec<Alive>,
 }
 
 async fn resume_queues(world: &Arc<World>, link: &Arc<dyn Store>) {
-    let paused: Vec<String> =
-        lock(&world.seen).queues.iter().filter(|(_, queue)| queue.paused).map(|(name, _)| name.clone()).collect();
+    let paused: Vec<String> = lock(&world.seen)
+        .queues
+        .iter()
+        .filter(|(_, queue)| queue.paused)
+        .map(|(name, _)| name.clone())
+        .collect();
     for queue in paused {
         // It is calm: it cannot fail.
         let _ = link.pause_queue(&queue, false).await;
@@ -76,14 +91,20 @@ async fn resume_queues(world: &Arc<World>, link: &Arc<dyn Store>) {
 }
 
 fn all_ended(world: &World) -> bool {
-    lock(&world.seen).rows().all(|run| run.head.status.is_ended())
+    lock(&world.seen)
+        .rows()
+        .all(|run| run.head.status.is_ended())
 }
 
 fn unfinished(world: &World) -> String {
     let seen = lock(&world.seen);
     let open = seen.rows().filter(|run| !run.head.status.is_ended());
     let one = |run: &Run| {
-        let holder = run.head.worker.map(|worker| format!(" by {}", seen.worker_name(worker))).unwrap_or_default();
+        let holder = run
+            .head
+            .worker
+            .map(|worker| format!(" by {}", seen.worker_name(worker)))
+            .unwrap_or_default();
         format!("{} is {}{holder}", seen.name(run.id), run.head.status)
     };
     open.map(one).collect::<Vec<_>>().join(", ")
@@ -94,7 +115,9 @@ fn check_leases(world: &World, calm_at: Timestamp) {
     let now = world.steady();
     let seen = lock(&world.seen);
     for run in seen.rows() {
-        let Some(holder) = run.head.worker.and_then(|worker| seen.workers.get(&worker)) else { continue };
+        let Some(holder) = run.head.worker.and_then(|worker| seen.workers.get(&worker)) else {
+            continue;
+        };
         // What was observed before the faults stopped may count for nothing.
         let due = holder.expires_at.max(calm_at + world.lease);
         let late = now.since(due) > SWEEP + SLACK;
@@ -131,7 +154,11 @@ impl Waits {
             }
             let since = seen_as.1;
             world.history.expect(now.since(since) <= POLL, || {
-                format!("4: {} could be taken for {:?}, and lies there", seen.name(run.id), now.since(since))
+                format!(
+                    "4: {} could be taken for {:?}, and lies there",
+                    seen.name(run.id),
+                    now.since(since)
+                )
             });
         }
     }
@@ -139,19 +166,33 @@ impl Waits {
 
 fn can_be_taken(seen: &crate::seen::Seen, run: &Run, alive: &[Alive], now: Timestamp) -> bool {
     let due = run.head.available_at.is_some_and(|at| at <= now);
-    let Some(queue) = seen.queues.get(run.queue()).filter(|_| due) else { return false };
+    let Some(queue) = seen.queues.get(run.queue()).filter(|_| due) else {
+        return false;
+    };
     let running = seen.running(run.queue()).count();
-    let of_key = seen.running(run.queue()).filter(|other| other.concurrency_key == run.concurrency_key).count();
-    let full = |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count >= limit as usize);
+    let of_key = seen
+        .running(run.queue())
+        .filter(|other| other.concurrency_key == run.concurrency_key)
+        .count();
+    let full =
+        |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count >= limit as usize);
     let held_back = queue.paused
         || full(queue.limits.concurrency, running)
         || run.concurrency_key.is_some() && full(queue.limits.concurrency_per_key, of_key)
         || queue.limits.rate.is_some() && run.head.started_at.is_none();
     let rare = run.plan.actions().contains(script::RARE);
-    let room = alive.iter().any(|node| (node.knows_all || !rare) && node.handle.running() < node.concurrency);
+    let room = alive
+        .iter()
+        .any(|node| (node.knows_all || !rare) && node.handle.running() < node.concurrency);
     // A worker holds slots for an isolated step, also when the step is to be undone and the worker has not heard of it yet.
-    let limited = |run: &Run| run.steps.iter().any(|step| step.isolation_limit().is_some());
-    let isolates = seen.rows().any(|run| run.head.status == RunStatus::Running && limited(run));
+    let limited = |run: &Run| {
+        run.steps
+            .iter()
+            .any(|step| step.isolation_limit().is_some())
+    };
+    let isolates = seen
+        .rows()
+        .any(|run| run.head.status == RunStatus::Running && limited(run));
     room && !isolates && (!held_back || run.head.cancel.is_some())
 }
 
@@ -160,43 +201,73 @@ async fn check_end(world: &World) {
     let acknowledged = lock(&world.acknowledged).clone();
     for id in acknowledged {
         let there = world.store.run(id).await.is_ok_and(|run| run.is_some());
-        world.history.expect(there, || "1: a submission was acknowledged, and its run is not there".to_owned());
+        world.history.expect(there, || {
+            "1: a submission was acknowledged, and its run is not there".to_owned()
+        });
     }
-    let everything = surefoot::store::RunFilter { limit: usize::MAX >> 1, ..Default::default() };
+    let everything = surefoot::store::RunFilter {
+        limit: usize::MAX >> 1,
+        ..Default::default()
+    };
     for run in world.store.runs(everything).await.unwrap_or_default() {
         check_run(world, &run).await;
     }
     let goes_on = |call: &&Call| call.ended.is_none() && !call.life.is_dead();
     let open = lock(&world.ledger).calls.iter().filter(goes_on).count();
-    world.history.expect(open == 0, || format!("3: {open} handlers go on after the end"));
+    world.history.expect(open == 0, || {
+        format!("3: {open} handlers go on after the end")
+    });
 }
 
 async fn check_run(world: &World, run: &Run) {
     let name = lock(&world.seen).name(run.id);
     let known = lock(&world.seen).row(run.id) == Some(run);
-    world.history.expect(known, || format!("9: {name} was changed by a write that nobody made"));
-    world.history.expect(run.head.status.is_ended(), || format!("4: {name} has not ended"));
-    let events = world.store.events(run.id, 0, usize::MAX).await.unwrap_or_default();
+    world.history.expect(known, || {
+        format!("9: {name} was changed by a write that nobody made")
+    });
+    world.history.expect(run.head.status.is_ended(), || {
+        format!("4: {name} has not ended")
+    });
+    let events = world
+        .store
+        .events(run.id, 0, usize::MAX)
+        .await
+        .unwrap_or_default();
     let gapless = events.iter().zip(1..).all(|(event, seq)| event.seq == seq);
-    world.history.expect(gapless, || format!("9: the history of {name} has a gap"));
+    world
+        .history
+        .expect(gapless, || format!("9: the history of {name} has a gap"));
     check_records(world, run, &name).await;
-    let undone = run.head.status == RunStatus::Cancelled && run.head.cancel == Some(CancelMode::Undo);
-    world.history.expect(!undone, || format!("6: {name} is cancelled and still to be undone"));
+    let undone =
+        run.head.status == RunStatus::Cancelled && run.head.cancel == Some(CancelMode::Undo);
+    world.history.expect(!undone, || {
+        format!("6: {name} is cancelled and still to be undone")
+    });
 }
 
 /// A run that completed has the records of its completed steps.
 async fn check_records(world: &World, run: &Run, name: &str) {
     for (position, step) in run.steps.iter().enumerate() {
         // What several steps publish is as the last of them left it.
-        let own = |record: &String| step.status == StepStatus::Completed && record != script::SHARED;
-        let Some(record) = world.record_of(run, position).filter(own) else { continue };
-        let filter = surefoot::store::RecordFilter { name: Some(record), run: Some(run.id), ..Default::default() };
+        let own =
+            |record: &String| step.status == StepStatus::Completed && record != script::SHARED;
+        let Some(record) = world.record_of(run, position).filter(own) else {
+            continue;
+        };
+        let filter = surefoot::store::RecordFilter {
+            name: Some(record),
+            run: Some(run.id),
+            ..Default::default()
+        };
         let found = world.store.records(filter).await.unwrap_or_default();
         let call = step.output.as_ref().and_then(|output| output.get("call"));
         let fits = found.len() == 1 && found[0].data.get("call") == call;
         let undone = run.steps.iter().any(|step| step.undo.is_some());
         world.history.expect(fits || undone, || {
-            format!("9: step {} of {name} has another output than its record", position + 1)
+            format!(
+                "9: step {} of {name} has another output than its record",
+                position + 1
+            )
         });
     }
 }

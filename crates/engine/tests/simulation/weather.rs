@@ -43,7 +43,13 @@ pub(crate) struct Fate {
 
 impl Weather {
     pub(crate) fn draw(rng: &mut Rng, calm_from: Timestamp) -> Self {
-        let mut some = |most| if rng.chance(60) { rng.between(1, most) } else { 0 };
+        let mut some = |most| {
+            if rng.chance(60) {
+                rng.between(1, most)
+            } else {
+                0
+            }
+        };
         let (refused, lost, slow, hanging) = (some(60), some(60), some(60), some(15));
         Self {
             calm_from,
@@ -98,11 +104,19 @@ impl Weather {
         }
         let (there, back) = (rng.millis(0, self.usual), rng.millis(0, self.usual));
         if now >= self.calm_from {
-            return Fate { there, back, ..Fate::default() };
+            return Fate {
+                there,
+                back,
+                ..Fate::default()
+            };
         }
         let mut one_of = |permille| rng.between(0, 999) < permille;
-        let (refused, lost, slow, hangs) =
-            (one_of(self.refused), one_of(self.lost), one_of(self.slow), one_of(self.hanging));
+        let (refused, lost, slow, hangs) = (
+            one_of(self.refused),
+            one_of(self.lost),
+            one_of(self.slow),
+            one_of(self.hanging),
+        );
         let extra = match (hangs, slow) {
             (true, _) => rng.millis(1_000, 9_000),
             (_, true) => rng.millis(10, 800),
@@ -110,8 +124,18 @@ impl Weather {
         };
         // What hangs comes through when the faults stop.
         let extra = extra.min(self.calm_from.since(now));
-        let (more_there, more_back) = if rng.chance(50) { (extra, Duration::ZERO) } else { (Duration::ZERO, extra) };
+        let (more_there, more_back) = if rng.chance(50) {
+            (extra, Duration::ZERO)
+        } else {
+            (Duration::ZERO, extra)
+        };
         let dies_with_caller = rng.chance(50);
-        Fate { there: there + more_there, back: back + more_back, refused, lost, dies_with_caller }
+        Fate {
+            there: there + more_there,
+            back: back + more_back,
+            refused,
+            lost,
+            dies_with_caller,
+        }
     }
 }

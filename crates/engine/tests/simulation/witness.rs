@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use surefoot::state::{Lease, Transition, Wait};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, LastHeartbeat, NewWorker, RecordFilter, Submission,
-    Submitted,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, LastHeartbeat, NewWorker,
+    RecordFilter, Submission, Submitted,
 };
 use surefoot::{QueueLimits, Run, RunId, RunStatus, StepStatus, Store, StoreError, WorkerId};
 
@@ -24,10 +24,26 @@ impl World {
         self.store.register_worker(worker).await?;
         {
             let mut seen = lock(&self.seen);
-            let lives = seen.workers.values().filter(|worker| worker.name.starts_with(&name)).count();
-            let name = if lives == 0 { name } else { format!("{name}/{lives}") };
+            let lives = seen
+                .workers
+                .values()
+                .filter(|worker| worker.name.starts_with(&name))
+                .count();
+            let name = if lives == 0 {
+                name
+            } else {
+                format!("{name}/{lives}")
+            };
             self.history.say(&name, || "registers".to_owned());
-            seen.workers.insert(id, SeenWorker { name, lease, expires_at: self.steady() + lease, gone: false });
+            seen.workers.insert(
+                id,
+                SeenWorker {
+                    name,
+                    lease,
+                    expires_at: self.steady() + lease,
+                    gone: false,
+                },
+            );
         }
         self.look_at(before, Cause::Lost);
         Ok(())
@@ -42,7 +58,9 @@ impl World {
                 Ok(_) => {
                     let dead = known.gone;
                     known.expires_at = now + known.lease;
-                    self.history.expect(!dead, || "3: a worker that was taken for dead renews its lease".to_owned());
+                    self.history.expect(!dead, || {
+                        "3: a worker that was taken for dead renews its lease".to_owned()
+                    });
                 }
                 Err(StoreError::LeaseLost) => known.gone = true,
                 Err(_) => {}
@@ -78,11 +96,17 @@ impl World {
             let Some(holder) = holder else { continue };
             let alive = {
                 let seen = lock(&self.seen);
-                seen.workers.get(&holder).is_some_and(|worker| worker.expires_at > self.steady() && !worker.gone)
+                seen.workers
+                    .get(&holder)
+                    .is_some_and(|worker| worker.expires_at > self.steady() && !worker.gone)
             };
             self.history.expect(!alive, || {
                 let seen = lock(&self.seen);
-                format!("4: {} is taken from {}, which lives", seen.name(run.id), seen.worker_name(holder))
+                format!(
+                    "4: {} is taken from {}, which lives",
+                    seen.name(run.id),
+                    seen.worker_name(holder)
+                )
             });
             self.mark_gone(holder);
         }
@@ -109,10 +133,11 @@ impl World {
         let (worker, actions) = (request.worker, request.actions.clone());
         let limit = request.limit;
         let claimed = self.broken.claim(self, request).await;
-        self.history.say(lock(&self.seen).worker_name(worker), || match &claimed {
-            Ok(claimed) => format!("claims {limit}, is given {}", claimed.runs.len()),
-            Err(error) => format!("claims {limit}: {error}"),
-        });
+        self.history
+            .say(lock(&self.seen).worker_name(worker), || match &claimed {
+                Ok(claimed) => format!("claims {limit}, is given {}", claimed.runs.len()),
+                Err(error) => format!("claims {limit}: {error}"),
+            });
         let claimed = claimed?;
         for run in &claimed.runs {
             self.check_claim(run, worker, &actions);
@@ -124,19 +149,38 @@ impl World {
     fn check_claim(&self, run: &Run, worker: WorkerId, actions: &BTreeSet<String>) {
         let seen = lock(&self.seen);
         let name = seen.name(run.id);
-        let free = seen.row(run.id).is_some_and(|run| run.head.available_at.is_some_and(|at| at <= self.now()));
-        self.history.expect(free, || format!("3: {name} is given to a worker while it is not free"));
-        self.history
-            .expect(run.head.worker == Some(worker), || format!("3: {name} is given to another than who asked"));
+        let free = seen
+            .row(run.id)
+            .is_some_and(|run| run.head.available_at.is_some_and(|at| at <= self.now()));
+        self.history.expect(free, || {
+            format!("3: {name} is given to a worker while it is not free")
+        });
+        self.history.expect(run.head.worker == Some(worker), || {
+            format!("3: {name} is given to another than who asked")
+        });
         let gone = seen.workers.get(&worker).is_none_or(|worker| worker.gone);
-        self.history.expect(!gone, || format!("3: {name} is given to a worker that was taken for dead"));
-        let known = run.plan.actions().into_iter().all(|action| actions.contains(action));
-        self.history.expect(known, || format!("8: {name} is given to a worker that does not know its actions"));
+        self.history.expect(!gone, || {
+            format!("3: {name} is given to a worker that was taken for dead")
+        });
+        let known = run
+            .plan
+            .actions()
+            .into_iter()
+            .all(|action| actions.contains(action));
+        self.history.expect(known, || {
+            format!("8: {name} is given to a worker that does not know its actions")
+        });
     }
 
-    pub(crate) async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+    pub(crate) async fn commit(
+        &self,
+        lease: Lease,
+        transition: Transition,
+    ) -> Result<Committed, StoreError> {
         let held = lock(&self.seen).holds(lease);
-        if !self.broken.takes_any_number() && lock(&self.seen).has_taken(lease, transition.head.commits) {
+        if !self.broken.takes_any_number()
+            && lock(&self.seen).has_taken(lease, transition.head.commits)
+        {
             // Sent again: it is written once however often that is.
             return self.store.commit(lease, transition).await;
         }
@@ -145,7 +189,10 @@ impl World {
             self.history.expect(held, || {
                 let seen = lock(&self.seen);
                 let (run, worker) = (seen.name(lease.run), seen.worker_name(lease.worker));
-                format!("3: {worker} writes to {run} under lease {}, which is over", lease.epoch)
+                format!(
+                    "3: {worker} writes to {run} under lease {}, which is over",
+                    lease.epoch
+                )
             });
             self.look(lease.run, Cause::Commit);
         }
@@ -165,12 +212,23 @@ impl World {
         done
     }
 
-    pub(crate) async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
-        self.store.set_queue(name, limits.clone(), only_if_new).await?;
+    pub(crate) async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
+        self.store
+            .set_queue(name, limits.clone(), only_if_new)
+            .await?;
         let mut seen = lock(&self.seen);
         if !(only_if_new && seen.queues.contains_key(name)) {
-            self.history
-                .say(name, || format!("limits {:?}, {:?} per key", limits.concurrency, limits.concurrency_per_key));
+            self.history.say(name, || {
+                format!(
+                    "limits {:?}, {:?} per key",
+                    limits.concurrency, limits.concurrency_per_key
+                )
+            });
             seen.queues.entry(name.to_owned()).or_default().limits = limits;
         }
         drop(seen);
@@ -180,14 +238,28 @@ impl World {
 
     pub(crate) async fn pause_queue(&self, name: &str, paused: bool) -> Result<(), StoreError> {
         self.store.pause_queue(name, paused).await?;
-        self.history.say(name, || if paused { "is paused".to_owned() } else { "is resumed".to_owned() });
-        lock(&self.seen).queues.entry(name.to_owned()).or_default().paused = paused;
+        self.history.say(name, || {
+            if paused {
+                "is paused".to_owned()
+            } else {
+                "is resumed".to_owned()
+            }
+        });
+        lock(&self.seen)
+            .queues
+            .entry(name.to_owned())
+            .or_default()
+            .paused = paused;
         self.tell();
         Ok(())
     }
 
     fn held_by_all(&self) -> Vec<RunId> {
-        lock(&self.seen).rows().filter(|run| run.head.worker.is_some()).map(|run| run.id).collect()
+        lock(&self.seen)
+            .rows()
+            .filter(|run| run.head.worker.is_some())
+            .map(|run| run.id)
+            .collect()
     }
 
     fn look_at(&self, runs: Vec<RunId>, cause: Cause) {
@@ -200,7 +272,9 @@ impl World {
     /// Holds what a write made of a run against what was before.
     fn look(&self, id: RunId, cause: Cause) {
         let Ok(Some(after)) = now_or_never(self.store.run(id)) else {
-            return self.history.violated(|| "1: a run that was written is not there".to_owned());
+            return self
+                .history
+                .violated(|| "1: a run that was written is not there".to_owned());
         };
         let mut guard = lock(&self.seen);
         let seen = &mut *guard;
@@ -208,8 +282,18 @@ impl World {
         let before = seen.runs.get(&id).map(|run| run.row.clone());
         seen.writes += u64::from(before.as_ref() != Some(&after));
         let known = seen.runs.entry(id).or_insert_with(|| {
-            let fresh = Run::new(id, after.plan.clone(), after.parameters.clone(), after.created_at, after.created_at);
-            SeenRun { name, row: fresh, story: Story::of(&after) }
+            let fresh = Run::new(
+                id,
+                after.plan.clone(),
+                after.parameters.clone(),
+                after.created_at,
+                after.created_at,
+            );
+            SeenRun {
+                name,
+                row: fresh,
+                story: Story::of(&after),
+            }
         });
         let after_seq = known.story.seq;
         let name = known.name.clone();
@@ -221,7 +305,8 @@ impl World {
         known.row = after.clone();
         let promise = |what: Result<(), String>, number: &str| {
             if let Err(what) = what {
-                self.history.violated(|| format!("{number}: {name}: {what}"));
+                self.history
+                    .violated(|| format!("{number}: {name}: {what}"));
             }
         };
         // A run that a submission started is seen for the first time when it is claimed already.
@@ -253,7 +338,11 @@ impl World {
             known.ended_at = Some(self.now());
         }
         if let Some(new) = new {
-            let lease = SeenLease { worker: new.worker, ended_at: None, heard_at: None };
+            let lease = SeenLease {
+                worker: new.worker,
+                ended_at: None,
+                heard_at: None,
+            };
             seen.leases.insert((new.run, new.epoch), lease);
         }
     }
@@ -261,7 +350,9 @@ impl World {
     /// An attempt is spent only by a handler that failed or ran out of time: by no outage, and by no interruption.
     fn check_attempts(&self, before: &Run, after: &Run) -> Result<(), String> {
         let cancelled = before.head.cancel.is_some() || after.head.status == RunStatus::Cancelled;
-        let Some(lease) = before.lease().filter(|_| !cancelled) else { return Ok(()) };
+        let Some(lease) = before.lease().filter(|_| !cancelled) else {
+            return Ok(());
+        };
         for (position, (old, new)) in before.steps.iter().zip(&after.steps).enumerate() {
             let spent = new.wait == Some(Wait::Retry) || new.status == StepStatus::Failed;
             if !spent || old.status == new.status || new.interruptions > old.interruptions {
@@ -271,11 +362,19 @@ impl World {
             let ledger = lock(&self.ledger);
             let call = ledger.last(lease, position, false);
             let failed = call.is_some_and(|call| matches!(call.ended, Some((_, Ending::Failed))));
-            let took = call.map(|call| self.now().since(call.began)).unwrap_or_default();
+            let took = call
+                .map(|call| self.now().since(call.began))
+                .unwrap_or_default();
             let timed_out = plan.timeout.is_some_and(|timeout| took >= timeout);
-            let taken = new.error.as_deref().is_some_and(|error| error.contains("is taken by run"));
+            let taken = new
+                .error
+                .as_deref()
+                .is_some_and(|error| error.contains("is taken by run"));
             if !failed && !timed_out && !taken {
-                return Err(format!("{} spends its attempt, and its handler did not fail: {call:?}", plan.id));
+                return Err(format!(
+                    "{} spends its attempt, and its handler did not fail: {call:?}",
+                    plan.id
+                ));
             }
         }
         Ok(())
@@ -289,14 +388,21 @@ impl World {
             }
             let step = &before.plan.steps()[position].id;
             let ledger = lock(&self.ledger);
-            let call = before.lease().and_then(|lease| ledger.last(lease, position, false));
-            let ending = call.and_then(|call| call.ended.as_ref()).map(|(_, ending)| ending);
+            let call = before
+                .lease()
+                .and_then(|lease| ledger.last(lease, position, false));
+            let ending = call
+                .and_then(|call| call.ended.as_ref())
+                .map(|(_, ending)| ending);
             let given = match ending {
                 Some(Ending::Completed(output)) => Some(output),
                 other => return Err(format!("{step} is completed, its handler {other:?}")),
             };
             if new.output.as_ref() != given {
-                return Err(format!("{step} gave {given:?}, its row has {:?}", new.output));
+                return Err(format!(
+                    "{step} gave {given:?}, its row has {:?}",
+                    new.output
+                ));
             }
             if !self.has_record(after, position) {
                 return Err(format!("{step} is completed, and its record is not there"));
@@ -306,8 +412,14 @@ impl World {
     }
 
     fn has_record(&self, run: &Run, position: usize) -> bool {
-        let Some(name) = self.record_of(run, position) else { return true };
-        let filter = RecordFilter { name: Some(name), run: Some(run.id), ..RecordFilter::default() };
+        let Some(name) = self.record_of(run, position) else {
+            return true;
+        };
+        let filter = RecordFilter {
+            name: Some(name),
+            run: Some(run.id),
+            ..RecordFilter::default()
+        };
         now_or_never(self.store.records(filter)).is_ok_and(|found| found.len() == 1)
     }
 
@@ -317,20 +429,30 @@ impl World {
         let first = before.is_none_or(|before| before.head.started_at.is_none());
         let exempt = before.is_some_and(|before| before.head.cancel.is_some());
         let running = seen.running(run.queue()).count();
-        let of_key = seen.running(run.queue()).filter(|other| other.concurrency_key == run.concurrency_key).count();
-        let Some(queue) = seen.queues.get_mut(run.queue()) else { return Ok(()) };
+        let of_key = seen
+            .running(run.queue())
+            .filter(|other| other.concurrency_key == run.concurrency_key)
+            .count();
+        let Some(queue) = seen.queues.get_mut(run.queue()) else {
+            return Ok(());
+        };
         if first {
             queue.starts.push(now);
         }
         if exempt {
             return Ok(());
         }
-        let over = |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count > limit as usize);
+        let over =
+            |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count > limit as usize);
         if queue.paused {
             return Err(format!("it starts, and {} is paused", run.queue()));
         }
         if over(queue.limits.concurrency, running) {
-            return Err(format!("{running} run in {}, {:?} may", run.queue(), queue.limits.concurrency));
+            return Err(format!(
+                "{running} run in {}, {:?} may",
+                run.queue(),
+                queue.limits.concurrency
+            ));
         }
         if run.concurrency_key.is_some() && over(queue.limits.concurrency_per_key, of_key) {
             return Err(format!(
@@ -340,9 +462,18 @@ impl World {
             ));
         }
         if let Some(rate) = queue.limits.rate.filter(|_| first) {
-            let starts = queue.starts.iter().filter(|start| now.since(**start) < rate.per).count();
+            let starts = queue
+                .starts
+                .iter()
+                .filter(|start| now.since(**start) < rate.per)
+                .count();
             if starts > rate.max as usize {
-                return Err(format!("{starts} starts in {:?} in {}, {} may", rate.per, run.queue(), rate.max));
+                return Err(format!(
+                    "{starts} starts in {:?} in {}, {} may",
+                    rate.per,
+                    run.queue(),
+                    rate.max
+                ));
             }
         }
         Ok(())
@@ -364,7 +495,10 @@ impl World {
             for (position, step) in after.steps.iter().enumerate() {
                 let old = before.map(|before| &before.steps[position]);
                 if old != Some(step) && (old.is_some() || step.status != StepStatus::Pending) {
-                    let wait = step.wait.map(|wait| format!(" for {wait}")).unwrap_or_default();
+                    let wait = step
+                        .wait
+                        .map(|wait| format!(" for {wait}"))
+                        .unwrap_or_default();
                     line += &format!("; s{} {}{wait}", position + 1, step.status);
                     line += &format!(
                         " (attempt {}, {} interruptions, {} %)",
@@ -420,6 +554,8 @@ fn check_unique(seen: &Seen, run: &Run) -> Result<(), String> {
 /// What is submitted has to be there at once.
 pub(crate) fn acknowledged(world: &Arc<World>, run: RunId) {
     let known = lock(&world.seen).runs.contains_key(&run);
-    world.history.expect(known, || "1: a submission is acknowledged, and its run is not there".to_owned());
+    world.history.expect(known, || {
+        "1: a submission is acknowledged, and its run is not there".to_owned()
+    });
     lock(&world.acknowledged).push(run);
 }

@@ -79,7 +79,10 @@ pub(crate) struct Counts {
 
 /// Plays the world of a seed to its end.
 pub(crate) fn play(seed: u64, broken: Broken, traced: bool) -> Played {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
     let runtime = runtime.expect("a runtime can be made");
     let played = runtime.block_on(async {
         let mut rng = Rng::new(seed);
@@ -91,7 +94,11 @@ pub(crate) fn play(seed: u64, broken: Broken, traced: bool) -> Played {
         }
         let violation = world.history.violation();
         world.history.close();
-        Played { violation, lines: world.history.lines(), counts: world.counts() }
+        Played {
+            violation,
+            lines: world.history.lines(),
+            counts: world.counts(),
+        }
     });
     // Tasks that go on for ever go with it.
     runtime.shutdown_background();
@@ -107,11 +114,19 @@ impl World {
 
     /// A world in which nothing goes wrong but what a test plans.
     pub(crate) fn fair(lease: Duration) -> Arc<Self> {
-        Arc::new(Self::with(Weather::fair(BEGAN + Duration::from_secs(3_600)), lease, Broken::Nothing, true))
+        Arc::new(Self::with(
+            Weather::fair(BEGAN + Duration::from_secs(3_600)),
+            lease,
+            Broken::Nothing,
+            true,
+        ))
     }
 
     fn with(weather: Weather, lease: Duration, broken: Broken, traced: bool) -> Self {
-        let clock = Arc::new(SimulatedClock { began: Instant::now(), offset: AtomicI64::new(0) });
+        let clock = Arc::new(SimulatedClock {
+            began: Instant::now(),
+            offset: AtomicI64::new(0),
+        });
         let store = MemoryStore::new(clock.clone());
         Self {
             store_hints: Mutex::new(store.hints()),
@@ -143,7 +158,8 @@ impl World {
     /// Sets the store's clock forward or back, by microseconds.
     pub(crate) fn step_clock(&self, by: i64) {
         self.clock.offset.fetch_add(by, Ordering::SeqCst);
-        self.history.say("store", || format!("its clock steps by {by} us"));
+        self.history
+            .say("store", || format!("its clock steps by {by} us"));
     }
 
     pub(crate) fn is_calm(&self) -> bool {
@@ -160,12 +176,19 @@ impl World {
     }
 
     /// A commit that its sender gave up arrives after all.
-    pub(crate) fn write_late(self: &Arc<Self>, lease: Lease, transition: Transition, after: Duration) {
+    pub(crate) fn write_late(
+        self: &Arc<Self>,
+        lease: Lease,
+        transition: Transition,
+        after: Duration,
+    ) {
         let world = self.clone();
         lock(&self.late).spawn(async move {
             tokio::time::sleep(after).await;
             let took_place = world.commit(lease, transition).await.is_ok();
-            world.history.say("late", || format!("a commit that was given up arrives: {took_place}"));
+            world.history.say("late", || {
+                format!("a commit that was given up arrives: {took_place}")
+            });
         });
     }
 
@@ -174,8 +197,13 @@ impl World {
         let world = self.clone();
         lock(&self.late).spawn(async move {
             tokio::time::sleep(after).await;
-            let runs = world.claim(request).await.map_or(0, |claimed| claimed.runs.len());
-            world.history.say("late", || format!("a claim that was given up takes {runs} runs"));
+            let runs = world
+                .claim(request)
+                .await
+                .map_or(0, |claimed| claimed.runs.len());
+            world.history.say("late", || {
+                format!("a claim that was given up takes {runs} runs")
+            });
         });
     }
 
@@ -190,26 +218,35 @@ impl World {
                 Submitted::Started => "started",
                 Submitted::SameKey(_) | Submitted::SameUnique(_) => "known",
             });
-            world.history.say("late", || format!("a submission that was given up is {became}"));
+            world.history.say("late", || {
+                format!("a submission that was given up is {became}")
+            });
         });
     }
 
     /// The record that a step publishes when it completes.
     pub(crate) fn record_of(&self, run: &Run, position: usize) -> Option<String> {
-        let script: Script = serde_json::from_value(run.plan.steps()[position].with.clone()).ok()?;
+        let script: Script =
+            serde_json::from_value(run.plan.steps()[position].with.clone()).ok()?;
         Some(script.record?.replace("${{ run.id }}", &run.id.to_string()))
     }
 
     fn counts(&self) -> Counts {
         let (seen, ledger) = (lock(&self.seen), lock(&self.ledger));
         let cut_off = |call: &&crate::ledger::Call| {
-            call.ended.as_ref().is_none_or(|(_, ending)| *ending == crate::ledger::Ending::Dropped)
+            call.ended
+                .as_ref()
+                .is_none_or(|(_, ending)| *ending == crate::ledger::Ending::Dropped)
         };
         Counts {
             runs: seen.runs.len(),
             calls: ledger.calls.len(),
             cut_off: ledger.calls.iter().filter(cut_off).count(),
-            interruptions: seen.rows().flat_map(|run| &run.steps).map(|step| step.interruptions as usize).sum(),
+            interruptions: seen
+                .rows()
+                .flat_map(|run| &run.steps)
+                .map(|step| step.interruptions as usize)
+                .sum(),
             writes: seen.writes,
             seconds: self.now().since(BEGAN).as_secs(),
         }
@@ -217,7 +254,9 @@ impl World {
 }
 
 async fn live(world: &Arc<World>, rng: &mut Rng) {
-    let queues: Vec<String> = (1..=rng.between(1, 3)).map(|number| format!("queue{number}")).collect();
+    let queues: Vec<String> = (1..=rng.between(1, 3))
+        .map(|number| format!("queue{number}"))
+        .collect();
     for queue in &queues {
         // The model does not fail.
         let _ = world.set_queue(queue, script::limits(rng), false).await;

@@ -7,7 +7,11 @@ use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone};
 
 use super::fields::Fields;
 
-const FIELDS: Fields = Fields { required: &[], one_of: &["question", "message"], optional: &[] };
+const FIELDS: Fields = Fields {
+    required: &[],
+    one_of: &["question", "message"],
+    optional: &[],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,8 +28,14 @@ impl StepHandler for Approval {
         let Input { question } = context.input()?;
         // A rejection does not come here: it fails the step.
         match context.answer() {
-            Some(answer) => Ok(Output::new(json!({ "approved_by": answer["by"], "note": answer["note"] }))?.into()),
-            None => Ok(Outcome::Ask { question, checkpoint: Value::Null }),
+            Some(answer) => Ok(Output::new(
+                json!({ "approved_by": answer["by"], "note": answer["note"] }),
+            )?
+            .into()),
+            None => Ok(Outcome::Ask {
+                question,
+                checkpoint: Value::Null,
+            }),
         }
     }
 

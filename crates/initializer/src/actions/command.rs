@@ -19,7 +19,11 @@ use super::shell::{self, Script, ShellError};
 use super::{blocking, paths};
 use crate::process::{self, Ended, Lines, Stream};
 
-const FIELDS: Fields = Fields { required: &[], one_of: &["shell", "argv"], optional: &["env", "cwd", "credentials"] };
+const FIELDS: Fields = Fields {
+    required: &[],
+    one_of: &["shell", "argv"],
+    optional: &["env", "cwd", "credentials"],
+};
 
 /// The longest output that a command may leave for later steps.
 const LARGEST_OUTPUT: u64 = 1 << 20;
@@ -55,7 +59,12 @@ impl StepHandler for CommandRun {
         let script = script(context.written_input()).map_err(StepError::fatal)?;
         let mut command = prepare(&context, &input, script, &workspace, &output)?;
         let mut log = Log::new(&context);
-        let ended = process::run(&mut command, None, context.cancellation(), |stream, piece| log.push(stream, piece));
+        let ended = process::run(
+            &mut command,
+            None,
+            context.cancellation(),
+            |stream, piece| log.push(stream, piece),
+        );
         let ended = ended.await.map_err(|error| not_started(&input, error))?;
         judge(ended, &log.finish())?;
         Ok(Output::new(blocking(move || output.read()).await?)?.into())
@@ -76,10 +85,15 @@ fn prepare(
 ) -> Result<Command, StepError> {
     let mut words = words(input, script.as_ref())?.into_iter();
     let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
+    command
+        .args(words)
+        .current_dir(paths::existing(workspace, &input.cwd).map_err(paths::PathError::step)?);
     process::allow_environment(&mut command, &[]);
     for (name, value) in &input.env {
-        command.env(variable(name)?, text(|| format!("the environment variable `{name}`"), value)?);
+        command.env(
+            variable(name)?,
+            text(|| format!("the environment variable `{name}`"), value)?,
+        );
     }
     for (name, credential) in &input.credentials {
         command.env(variable(name)?, context.credential(credential)?.expose());
@@ -100,14 +114,24 @@ fn prepare(
 fn script(with: &Value) -> Result<Option<Script>, ShellError> {
     match with {
         Value::String(_) => Err(ShellError::WHOLE),
-        _ => with.get("shell").and_then(Value::as_str).map(shell::quote).transpose(),
+        _ => with
+            .get("shell")
+            .and_then(Value::as_str)
+            .map(shell::quote)
+            .transpose(),
     }
 }
 
 fn words(input: &Input, script: Option<&Script>) -> Result<Vec<String>, StepError> {
     match (input.shell.as_ref().and(script), &input.argv) {
-        (Some(script), None) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.text.clone()]),
-        (None, Some(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => Ok(argv.clone()),
+        (Some(script), None) => Ok(vec![
+            "/bin/sh".to_owned(),
+            "-c".to_owned(),
+            script.text.clone(),
+        ]),
+        (None, Some(argv)) if argv.first().is_some_and(|program| !program.is_empty()) => {
+            Ok(argv.clone())
+        }
         (None, Some(_)) => Err(StepError::fatal("`argv` names no program")),
         _ => Err(StepError::fatal("give one of `shell` and `argv`")),
     }
@@ -115,17 +139,27 @@ fn words(input: &Input, script: Option<&Script>) -> Result<Vec<String>, StepErro
 
 fn variable(name: &str) -> Result<&str, StepError> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(StepError::fatal(format!("`{name}` is no name of an environment variable")));
+        return Err(StepError::fatal(format!(
+            "`{name}` is no name of an environment variable"
+        )));
     }
     Ok(name)
 }
 
 fn not_started(input: &Input, error: io::Error) -> StepError {
-    let program = input.argv.as_ref().and_then(|argv| argv.first()).map_or("/bin/sh", String::as_str);
+    let program = input
+        .argv
+        .as_ref()
+        .and_then(|argv| argv.first())
+        .map_or("/bin/sh", String::as_str);
     match error.kind() {
-        io::ErrorKind::NotFound => StepError::fatal(format!("there is no command `{program}` on this machine")),
+        io::ErrorKind::NotFound => {
+            StepError::fatal(format!("there is no command `{program}` on this machine"))
+        }
         // No process is left for this user.
-        io::ErrorKind::WouldBlock => StepError::shortage(format!("cannot start `{program}`: {error}")),
+        io::ErrorKind::WouldBlock => {
+            StepError::shortage(format!("cannot start `{program}`: {error}"))
+        }
         _ => StepError::caused_by(format!("cannot start `{program}`"), error),
     }
 }
@@ -152,11 +186,23 @@ struct Log<'a> {
 
 impl<'a> Log<'a> {
     fn new(context: &'a StepContext) -> Self {
-        Self { context, out: Lines::default(), err: Lines::default(), last_error: String::new(), room: LARGEST_LOG }
+        Self {
+            context,
+            out: Lines::default(),
+            err: Lines::default(),
+            last_error: String::new(),
+            room: LARGEST_LOG,
+        }
     }
 
     fn push(&mut self, stream: Stream, piece: &[u8]) {
-        let Self { context, out, err, last_error, room } = self;
+        let Self {
+            context,
+            out,
+            err,
+            last_error,
+            room,
+        } = self;
         match stream {
             Stream::Out => out.push(piece, |line| log(context, room, line)),
             Stream::Err => err.push(piece, |line| {
@@ -210,9 +256,14 @@ impl OutputFile {
         let parent = workspace.with_file_name("tmp");
         let made = private_folder(&parent).and_then(|()| {
             let only_ours = Permissions::from_mode(0o700);
-            tempfile::Builder::new().prefix("output-").permissions(only_ours).tempdir_in(&parent)
+            tempfile::Builder::new()
+                .prefix("output-")
+                .permissions(only_ours)
+                .tempdir_in(&parent)
         });
-        made.map(Self).map_err(|error| StepError::caused_by("cannot make a folder for the command's output", error))
+        made.map(Self).map_err(|error| {
+            StepError::caused_by("cannot make a folder for the command's output", error)
+        })
     }
 
     fn path(&self) -> std::path::PathBuf {
@@ -230,7 +281,10 @@ impl OutputFile {
         if bytes.trim_ascii().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| StepError::fatal(format!("what the command left in SUREFOOT_OUTPUT is not JSON: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            StepError::fatal(format!(
+                "what the command left in SUREFOOT_OUTPUT is not JSON: {error}"
+            ))
+        })
     }
 }

@@ -25,26 +25,51 @@ impl Fields {
             Value::String(text) if text.contains("${{") => return Ok(()),
             _ => return Err(format!("`with` is no map of fields: give {}", self.list())),
         };
-        if let Some(unknown) = fields.keys().find(|name| !self.known().any(|known| known == name.as_str())) {
-            return Err(format!("unknown field `{unknown}`: the action takes {}", self.list()));
+        if let Some(unknown) = fields
+            .keys()
+            .find(|name| !self.known().any(|known| known == name.as_str()))
+        {
+            return Err(format!(
+                "unknown field `{unknown}`: the action takes {}",
+                self.list()
+            ));
         }
-        if let Some(missing) = self.required.iter().find(|name| !fields.contains_key(**name)) {
+        if let Some(missing) = self
+            .required
+            .iter()
+            .find(|name| !fields.contains_key(**name))
+        {
             return Err(format!("field `{missing}` is missing"));
         }
-        self.check_one_of(self.one_of.iter().filter(|name| fields.contains_key(**name)).count())
+        self.check_one_of(
+            self.one_of
+                .iter()
+                .filter(|name| fields.contains_key(**name))
+                .count(),
+        )
     }
 
     fn check_one_of(&self, given: usize) -> Result<(), String> {
         match given {
             1 => Ok(()),
             _ if self.one_of.is_empty() => Ok(()),
-            0 => Err(format!("one of the fields {} is missing", quoted(self.one_of))),
-            _ => Err(format!("only one of the fields {} may be given", quoted(self.one_of))),
+            0 => Err(format!(
+                "one of the fields {} is missing",
+                quoted(self.one_of)
+            )),
+            _ => Err(format!(
+                "only one of the fields {} may be given",
+                quoted(self.one_of)
+            )),
         }
     }
 
     fn known(&self) -> impl Iterator<Item = &'static str> {
-        self.required.iter().chain(self.one_of).chain(self.optional).copied()
+        self.required
+            .iter()
+            .chain(self.one_of)
+            .chain(self.optional)
+            .copied()
     }
 
     fn list(&self) -> String {
@@ -57,12 +82,19 @@ pub(crate) fn text(what: impl FnOnce() -> String, value: &Value) -> Result<Strin
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
-        _ => Err(StepError::fatal(format!("{} is not a text, a number or true or false", what()))),
+        _ => Err(StepError::fatal(format!(
+            "{} is not a text, a number or true or false",
+            what()
+        ))),
     }
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -71,12 +103,20 @@ mod tests {
 
     use super::*;
 
-    const FIELDS: Fields = Fields { required: &["url"], one_of: &["json", "body"], optional: &["timeout"] };
+    const FIELDS: Fields = Fields {
+        required: &["url"],
+        one_of: &["json", "body"],
+        optional: &["timeout"],
+    };
 
     #[test]
     fn fields_are_known_and_complete() {
         let check = |with: Value, expect: &str| {
-            assert_eq!(FIELDS.check(&with).err().unwrap_or_default(), expect, "{with}");
+            assert_eq!(
+                FIELDS.check(&with).err().unwrap_or_default(),
+                expect,
+                "{with}"
+            );
         };
         check(json!({ "url": "${{ parameters.url }}", "json": {} }), "");
         check(json!({ "url": "x", "body": "", "timeout": "1s" }), "");
@@ -87,8 +127,17 @@ mod tests {
         );
         check(json!({ "body": "" }), "field `url` is missing");
         check(Value::Null, "field `url` is missing");
-        check(json!({ "url": "x" }), "one of the fields `json`, `body` is missing");
-        check(json!({ "url": "x", "json": 1, "body": "" }), "only one of the fields `json`, `body` may be given");
-        check(json!([1]), "`with` is no map of fields: give `url`, `json`, `body`, `timeout`");
+        check(
+            json!({ "url": "x" }),
+            "one of the fields `json`, `body` is missing",
+        );
+        check(
+            json!({ "url": "x", "json": 1, "body": "" }),
+            "only one of the fields `json`, `body` may be given",
+        );
+        check(
+            json!([1]),
+            "`with` is no map of fields: give `url`, `json`, `body`, `timeout`",
+        );
     }
 }

@@ -10,7 +10,11 @@ use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, files};
 use super::fields::Fields;
 use super::{blocking, paths};
 
-const FIELDS: Fields = Fields { required: &["path"], one_of: &["content", "json"], optional: &["mode"] };
+const FIELDS: Fields = Fields {
+    required: &["path"],
+    one_of: &["content", "json"],
+    optional: &["mode"],
+};
 
 /// Like what an editor makes, whatever the worker's umask is.
 const USUAL_MODE: u32 = 0o644;
@@ -46,8 +50,14 @@ impl StepHandler for FileWrite {
 }
 
 fn mode(text: &str) -> Result<u32, StepError> {
-    let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8).ok().filter(|mode| *mode <= 0o777);
-    mode.ok_or_else(|| StepError::fatal(format!("the mode `{text}` is none such as \"644\" or \"755\"")))
+    let mode = u32::from_str_radix(text.trim_start_matches("0o"), 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| {
+        StepError::fatal(format!(
+            "the mode `{text}` is none such as \"644\" or \"755\""
+        ))
+    })
 }
 
 fn content(input: &Input) -> Result<String, StepError> {

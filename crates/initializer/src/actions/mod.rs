@@ -49,5 +49,7 @@ async fn unless_cancelled<T>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {
-    surefoot::files::blocking(work).await.map_err(StepError::from)?
+    surefoot::files::blocking(work)
+        .await
+        .map_err(StepError::from)?
 }

@@ -1,6 +1,9 @@
 //! Keeps the paths that a workflow names inside the run's workspace.
 
-#![expect(clippy::disallowed_methods, reason = "looks and makes folders; nothing that a step left is opened here")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks and makes folders; nothing that a step left is opened here"
+)]
 
 use std::fs;
 use std::io;
@@ -32,7 +35,10 @@ impl PathError {
     fn io(path: &str, error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing(path.to_owned()),
-            _ => Self::Io { path: path.to_owned(), error },
+            _ => Self::Io {
+                path: path.to_owned(),
+                error,
+            },
         }
     }
 
@@ -71,20 +77,35 @@ fn relative(text: &str) -> Result<PathBuf, PathError> {
             _ => return Err(PathError::Leaves(text.to_owned())),
         }
     }
-    if text.contains('\0') { Err(PathError::Leaves(text.to_owned())) } else { Ok(path) }
+    if text.contains('\0') {
+        Err(PathError::Leaves(text.to_owned()))
+    } else {
+        Ok(path)
+    }
 }
 
 /// Where something of the workspace is, links followed and none of them leading out.
 pub(super) fn existing(workspace: &Path, text: &str) -> Result<PathBuf, PathError> {
-    let root = workspace.canonicalize().map_err(|error| PathError::io(".", error))?;
-    let path = root.join(relative(text)?).canonicalize().map_err(|error| PathError::io(text, error))?;
-    if path.starts_with(&root) { Ok(path) } else { Err(PathError::LinkOut(text.to_owned())) }
+    let root = workspace
+        .canonicalize()
+        .map_err(|error| PathError::io(".", error))?;
+    let path = root
+        .join(relative(text)?)
+        .canonicalize()
+        .map_err(|error| PathError::io(text, error))?;
+    if path.starts_with(&root) {
+        Ok(path)
+    } else {
+        Err(PathError::LinkOut(text.to_owned()))
+    }
 }
 
 /// Where something may be written: the folder that it is in is made, and no part of the path is a link.
 pub(super) fn writable(workspace: &Path, text: &str) -> Result<PathBuf, PathError> {
     let inside = relative(text)?;
-    let mut path = workspace.canonicalize().map_err(|error| PathError::io(".", error))?;
+    let mut path = workspace
+        .canonicalize()
+        .map_err(|error| PathError::io(".", error))?;
     for part in inside.components() {
         path.push(part);
         match fs::symlink_metadata(&path) {
@@ -94,7 +115,10 @@ pub(super) fn writable(workspace: &Path, text: &str) -> Result<PathBuf, PathErro
             Err(error) => return Err(PathError::io(text, error)),
         }
     }
-    let path = workspace.canonicalize().map_err(|error| PathError::io(".", error))?.join(inside);
+    let path = workspace
+        .canonicalize()
+        .map_err(|error| PathError::io(".", error))?
+        .join(inside);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| PathError::io(text, error))?;
     }
@@ -123,8 +147,12 @@ mod tests {
     fn what_is_there_is_found_inside_only() {
         let (_folder, root) = workspace();
         let check = |text: &str, expect: Result<&str, &str>| match (existing(&root, text), expect) {
-            (Ok(path), Ok(expect)) => assert_eq!(path, root.join(expect).canonicalize().unwrap(), "{text}"),
-            (Err(error), Err(expect)) => assert!(error.to_string().contains(expect), "{text}: {error}"),
+            (Ok(path), Ok(expect)) => {
+                assert_eq!(path, root.join(expect).canonicalize().unwrap(), "{text}")
+            }
+            (Err(error), Err(expect)) => {
+                assert!(error.to_string().contains(expect), "{text}: {error}")
+            }
             (found, _) => panic!("{text}: {found:?}"),
         };
         check(".", Ok(""));
@@ -144,7 +172,10 @@ mod tests {
     #[test]
     fn what_is_written_goes_through_no_link() {
         let (folder, root) = workspace();
-        assert_eq!(writable(&root, "a/b/c.txt").unwrap(), root.join("a/b/c.txt"));
+        assert_eq!(
+            writable(&root, "a/b/c.txt").unwrap(),
+            root.join("a/b/c.txt")
+        );
         assert!(root.join("a/b").is_dir());
         for text in ["out/x", "file", "inner/x", "../x", "/tmp/x", "a\0b"] {
             assert!(writable(&root, text).is_err(), "{text}");

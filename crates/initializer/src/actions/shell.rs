@@ -10,10 +10,14 @@ use surefoot::{Segment, split_expressions};
 const VARIABLE: &str = "SUREFOOT_VALUE_";
 
 /// Words behind which a command begins.
-const OPENERS: [&str; 10] = ["if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"];
+const OPENERS: [&str; 10] = [
+    "if", "then", "else", "elif", "do", "while", "until", "!", "{", "time",
+];
 
 /// Commands that read their arguments as code.
-const READERS: [&str; 8] = ["eval", "source", ".", "trap", "let", "alias", "exec", "command"];
+const READERS: [&str; 8] = [
+    "eval", "source", ".", "trap", "let", "alias", "exec", "command",
+];
 
 /// Shells, which do so behind `-c`.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ksh", "ash"];
@@ -46,7 +50,10 @@ impl ShellError {
 /// Names the place in which an expression cannot stand.
 pub(super) fn quote(script: &str) -> Result<Script, ShellError> {
     if !script.contains("${{") {
-        return Ok(Script { text: script.to_owned(), variables: Vec::new() });
+        return Ok(Script {
+            text: script.to_owned(),
+            variables: Vec::new(),
+        });
     }
     let segments = split_expressions(script).ok_or(ShellError("without its end, `}}`"))?;
     let mut tokens = Vec::new();
@@ -56,10 +63,18 @@ pub(super) fn quote(script: &str) -> Result<Script, ShellError> {
             Segment::Expression(expression) => tokens.push(Token::Expression(expression)),
         }
     }
-    let mut reader =
-        Reader { tokens, at: 0, text: String::new(), variables: Vec::new(), frames: vec![Frame::default()] };
+    let mut reader = Reader {
+        tokens,
+        at: 0,
+        text: String::new(),
+        variables: Vec::new(),
+        frames: vec![Frame::default()],
+    };
     reader.read()?;
-    Ok(Script { text: reader.text, variables: reader.variables })
+    Ok(Script {
+        text: reader.text,
+        variables: reader.variables,
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +145,9 @@ fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         !name.starts_with(|first: char| first.is_ascii_digit())
             && !name.is_empty()
-            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
     })
 }
 
@@ -155,12 +172,16 @@ impl Reader<'_> {
         }
         match self.frames.as_slice() {
             [frame] if frame.quote == Quote::None => Ok(()),
-            _ => Err(ShellError("in a script whose quotes or brackets are not closed")),
+            _ => Err(ShellError(
+                "in a script whose quotes or brackets are not closed",
+            )),
         }
     }
 
     fn frame(&mut self) -> &mut Frame {
-        self.frames.last_mut().expect("the script itself is never closed")
+        self.frames
+            .last_mut()
+            .expect("the script itself is never closed")
     }
 
     fn next_is(&self, letter: char) -> bool {
@@ -186,7 +207,8 @@ impl Reader<'_> {
             Quote::Single => format!("'\"${{{name}}}\"'"),
         });
         self.frame().word.push('"');
-        self.variables.push((name, format!("${{{{ {expression} }}}}")));
+        self.variables
+            .push((name, format!("${{{{ {expression} }}}}")));
         Ok(())
     }
 
@@ -206,7 +228,9 @@ impl Reader<'_> {
             }
             '\\' => self.escape(),
             '$' => self.dollar(),
-            '`' => Err(ShellError("in a script with a backquote, in place of which `$( )` can be used")),
+            '`' => Err(ShellError(
+                "in a script with a backquote, in place of which `$( )` can be used",
+            )),
             letter => {
                 self.push(letter);
                 Ok(())
@@ -218,15 +242,25 @@ impl Reader<'_> {
         match letter {
             '\'' | '"' => {
                 self.push(letter);
-                self.frame().quote = if letter == '"' { Quote::Double } else { Quote::Single };
+                self.frame().quote = if letter == '"' {
+                    Quote::Double
+                } else {
+                    Quote::Single
+                };
             }
             '\\' => self.escape()?,
             '$' => self.dollar()?,
-            '`' => return Err(ShellError("in a script with a backquote, in place of which `$( )` can be used")),
+            '`' => {
+                return Err(ShellError(
+                    "in a script with a backquote, in place of which `$( )` can be used",
+                ));
+            }
             '#' if self.frame().word.is_empty() => self.comment(),
             '<' if self.next_is('<') => return Err(ShellError("in a script with a here-document")),
             '<' | '>' => self.redirection(letter),
-            '(' if self.next_is('(') => return Err(ShellError("in a script with arithmetic, `(( ))`")),
+            '(' if self.next_is('(') => {
+                return Err(ShellError("in a script with arithmetic, `(( ))`"));
+            }
             '(' => self.open(),
             ')' => self.close(),
             '\n' | ';' | '&' | '|' => {
@@ -251,7 +285,9 @@ impl Reader<'_> {
     fn word_ends(&mut self) -> Result<(), ShellError> {
         let is_nested = self.frames.len() > 1;
         match self.frame().word.as_str() {
-            "[[" => Err(ShellError("in a script with `[[`, in place of which `[` can be used")),
+            "[[" => Err(ShellError(
+                "in a script with `[[`, in place of which `[` can be used",
+            )),
             "case" if is_nested => Err(ShellError("in a script with `case` in brackets")),
             _ => Ok(()),
         }
@@ -298,7 +334,9 @@ impl Reader<'_> {
             }
             '{' => self.parameter(),
             '[' => Err(ShellError("in a script with arithmetic, `$[ ]`")),
-            '\'' | '"' if self.frame().quote == Quote::None => Err(ShellError("in a script with `$'` or `$\"`")),
+            '\'' | '"' if self.frame().quote == Quote::None => {
+                Err(ShellError("in a script with `$'` or `$\"`"))
+            }
             '$' | '?' | '!' | '#' | '@' | '*' | '-' => {
                 self.at += 1;
                 self.push(next);
@@ -310,7 +348,9 @@ impl Reader<'_> {
 
     /// `${NAME}`, with a default or the like that has no quotes and no expansion of its own.
     fn parameter(&mut self) -> Result<(), ShellError> {
-        let refused = Err(ShellError("in a script with `${ }` that has quotes, `$` or an expression in it"));
+        let refused = Err(ShellError(
+            "in a script with `${ }` that has quotes, `$` or an expression in it",
+        ));
         while let Some(token) = self.tokens.get(self.at).copied() {
             self.at += 1;
             match token {
@@ -318,7 +358,9 @@ impl Reader<'_> {
                     self.push('}');
                     return Ok(());
                 }
-                Token::Letter('$' | '`' | '"' | '\'' | '\\') | Token::Expression(_) => return refused,
+                Token::Letter('$' | '`' | '"' | '\'' | '\\') | Token::Expression(_) => {
+                    return refused;
+                }
                 Token::Letter(letter) => self.push(letter),
             }
         }
@@ -385,7 +427,12 @@ mod tests {
             command.env(name, value);
         }
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}\n{}", script.text, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            script.text,
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -399,15 +446,33 @@ mod tests {
             ("printf '[%s]' \"\\\"${{ x }}\\\"\"", "[\"V\"]"),
             ("printf '[%s]' '$x'${{ x }}\"$y\"", "[$xV]"),
             ("printf '[%s]' \"$(printf %s ${{ x }}; printf .)\"", "[V.]"),
-            ("printf '[%s]' \"$(printf %s \"a${{ x }}\"; printf '.')\"", "[aV.]"),
-            ("printf '[%s]' \"$( (printf %s '${{ x }}'); printf .)\"", "[V.]"),
+            (
+                "printf '[%s]' \"$(printf %s \"a${{ x }}\"; printf '.')\"",
+                "[aV.]",
+            ),
+            (
+                "printf '[%s]' \"$( (printf %s '${{ x }}'); printf .)\"",
+                "[V.]",
+            ),
             ("A=${{ x }}; printf '[%s]' \"$A\"", "[V]"),
             ("A=${{ x }} B=2 env -u Z printf '[%s]' ${{ x }}", "[V]"),
-            ("# don't ${{ x }}\nprintf '[%s]' ${{ x }} # it's ${{ x }}", "[V]"),
+            (
+                "# don't ${{ x }}\nprintf '[%s]' ${{ x }} # it's ${{ x }}",
+                "[V]",
+            ),
             ("printf '[%s]' it\\'s${{ x }}", "[it'sV]"),
-            ("if [ ${{ x }} = \"${{ x }}\" ]; then printf '[%s]' ${{ x }}; fi", "[V]"),
-            ("case ${{ x }} in '${{ x }}') printf '[%s]' ${{ x }};; *) echo no;; esac", "[V]"),
-            ("for v in ${{ x }} ${{ x }}; do printf '[%s]' \"$v\"; done", "[V][V]"),
+            (
+                "if [ ${{ x }} = \"${{ x }}\" ]; then printf '[%s]' ${{ x }}; fi",
+                "[V]",
+            ),
+            (
+                "case ${{ x }} in '${{ x }}') printf '[%s]' ${{ x }};; *) echo no;; esac",
+                "[V]",
+            ),
+            (
+                "for v in ${{ x }} ${{ x }}; do printf '[%s]' \"$v\"; done",
+                "[V][V]",
+            ),
             ("printf '[%s]' ${HOME:+x}${{ x }} 2>/dev/null", "[xV]"),
             ("{ printf '[%s]' ${{ x }}; } && ! false", "[V]"),
             ("printf '[%s]' \\\n  ${{ x }}", "[V]"),
@@ -419,7 +484,11 @@ mod tests {
                 if script.starts_with("if [") && value.contains(['(', ')', '!']) {
                     continue;
                 }
-                assert_eq!(run(script, value), expect.replace('V', value), "{script}\n{value}");
+                assert_eq!(
+                    run(script, value),
+                    expect.replace('V', value),
+                    "{script}\n{value}"
+                );
             }
         }
     }
@@ -475,6 +544,12 @@ mod tests {
     #[test]
     fn a_script_without_expressions_is_left_alone() {
         let script = "cat <<E\n$((1+1)) `date`\nE\n[[ a ]] # it's";
-        assert_eq!(quote(script).unwrap(), Script { text: script.to_owned(), variables: vec![] });
+        assert_eq!(
+            quote(script).unwrap(),
+            Script {
+                text: script.to_owned(),
+                variables: vec![]
+            }
+        );
     }
 }

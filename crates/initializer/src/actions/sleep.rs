@@ -7,7 +7,11 @@ use surefoot::{Outcome, Output, StepContext, StepError, StepHandler, Undone, par
 
 use super::fields::Fields;
 
-const FIELDS: Fields = Fields { required: &["duration"], one_of: &[], optional: &[] };
+const FIELDS: Fields = Fields {
+    required: &["duration"],
+    one_of: &[],
+    optional: &[],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +29,10 @@ impl StepHandler for Sleep {
             return Ok(Output::none().into());
         }
         let delay = parse_duration(&input.duration).map_err(StepError::fatal)?;
-        Ok(Outcome::Sleep { delay, checkpoint: json!({ "slept": input.duration }) })
+        Ok(Outcome::Sleep {
+            delay,
+            checkpoint: json!({ "slept": input.duration }),
+        })
     }
 
     async fn undo(&self, _: StepContext) -> Result<Undone, StepError> {

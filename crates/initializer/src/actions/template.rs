@@ -13,7 +13,11 @@ use super::fields::Fields;
 use super::{blocking, paths};
 use crate::template::{Content, Entry, LARGEST_FILE, Template, load_folder, render};
 
-const FIELDS: Fields = Fields { required: &["from", "to"], one_of: &[], optional: &["values"] };
+const FIELDS: Fields = Fields {
+    required: &["from", "to"],
+    one_of: &[],
+    optional: &["values"],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,12 +49,23 @@ impl StepHandler for TemplateRender {
 fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
     let from = paths::existing(workspace, &input.from).map_err(paths::PathError::step)?;
     let is_folder = from.is_dir();
-    let template = if is_folder { load_folder(&from) } else { single(&from, &input.from)? };
+    let template = if is_folder {
+        load_folder(&from)
+    } else {
+        single(&from, &input.from)?
+    };
     let template = template.map_err(StepError::fatal)?;
-    let values = template.manifest.check_values(input.values.clone()).map_err(StepError::fatal)?;
+    let values = template
+        .manifest
+        .check_values(input.values.clone())
+        .map_err(StepError::fatal)?;
     let entries = render(&template, &values).map_err(StepError::fatal)?;
     for entry in &entries {
-        let to = if is_folder { format!("{}/{}", input.to, entry.path) } else { input.to.clone() };
+        let to = if is_folder {
+            format!("{}/{}", input.to, entry.path)
+        } else {
+            input.to.clone()
+        };
         let path = paths::writable(workspace, &to).map_err(paths::PathError::step)?;
         write(&path, &entry.content).map_err(|error| paths::not_written(&to, error))?;
     }
@@ -58,16 +73,25 @@ fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
 }
 
 /// A template of one file; its own name is not rendered.
-fn single(file: &Path, from: &str) -> Result<Result<Template, crate::template::TemplateError>, StepError> {
-    let bytes = files::read(file, Links::Refuse, LARGEST_FILE).map_err(|error| paths::not_read(from, error))?;
+fn single(
+    file: &Path,
+    from: &str,
+) -> Result<Result<Template, crate::template::TemplateError>, StepError> {
+    let bytes = files::read(file, Links::Refuse, LARGEST_FILE)
+        .map_err(|error| paths::not_read(from, error))?;
     let executable = file.metadata()?.permissions().mode() & 0o100 != 0;
-    let entry = Entry { path: "file".to_owned(), content: Content::File { bytes, executable } };
+    let entry = Entry {
+        path: "file".to_owned(),
+        content: Content::File { bytes, executable },
+    };
     Ok(Template::new(from, None, vec![entry]))
 }
 
 fn write(path: &Path, content: &Content) -> Result<(), FileError> {
     match content {
-        Content::File { bytes, executable } => files::write(path, bytes, if *executable { 0o755 } else { 0o644 }),
+        Content::File { bytes, executable } => {
+            files::write(path, bytes, if *executable { 0o755 } else { 0o644 })
+        }
         Content::Symlink { target } => Ok(symlink(target, path)?),
     }
 }

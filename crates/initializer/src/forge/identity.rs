@@ -4,7 +4,10 @@
 //! where the folder goes, over a mount or a move. It also holds the number that the file system gave the folder, which a
 //! copy does not keep: a backup restored beside the original is noticed by it.
 
-#![expect(clippy::disallowed_methods, reason = "its callers take it off the runtime")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "its callers take it off the runtime"
+)]
 
 use std::fmt;
 use std::fs::{self, File};
@@ -88,11 +91,22 @@ impl LocalForge {
             Ok(text) => text,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(FileError::TooLarge(_) | FileError::NotText) => return Err(damaged(&path)),
-            Err(error) => return Err(ForgeError::Io { what: format!("read {}", path.display()), error: error.into() }),
+            Err(error) => {
+                return Err(ForgeError::Io {
+                    what: format!("read {}", path.display()),
+                    error: error.into(),
+                });
+            }
         };
-        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let Some(id) = field("forge").and_then(ForgeId::parse) else { return Err(damaged(&path)) };
-        let folder = inode(&self.folder).map_err(ForgeError::io(format!("look at {}", self.folder.display())))?;
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        };
+        let Some(id) = field("forge").and_then(ForgeId::parse) else {
+            return Err(damaged(&path));
+        };
+        let folder = inode(&self.folder)
+            .map_err(ForgeError::io(format!("look at {}", self.folder.display())))?;
         let is_copied = field("folder").is_some_and(|made_in| made_in != folder.to_string());
         Ok(Some(ForgeMark { id, is_copied }))
     }
@@ -105,17 +119,23 @@ impl LocalForge {
         let made = |path: &Path| format!("make the mark of the local forge in {}", path.display());
         fs::create_dir_all(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
         if let Some(mark) = self.mark()? {
-            self.remove_unfinished_marks().map_err(ForgeError::io(made(&self.folder)))?;
+            self.remove_unfinished_marks()
+                .map_err(ForgeError::io(made(&self.folder)))?;
             return Ok(mark);
         }
         // A hard link is made whole or not at all, on network file systems too, and never takes the place of another.
-        let temporary = self.write_mark(&ForgeId::new()).map_err(ForgeError::io(made(&self.folder)))?;
+        let temporary = self
+            .write_mark(&ForgeId::new())
+            .map_err(ForgeError::io(made(&self.folder)))?;
         let linked = fs::hard_link(temporary.path(), self.mark_file());
         sync(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
         // A link that failed does not matter once another process has made the mark.
         match (self.mark()?, linked) {
             (Some(mark), _) => Ok(mark),
-            (None, Err(error)) => Err(ForgeError::Io { what: made(&self.folder), error }),
+            (None, Err(error)) => Err(ForgeError::Io {
+                what: made(&self.folder),
+                error,
+            }),
             (None, Ok(())) => Err(damaged(&self.mark_file())),
         }
     }
@@ -143,8 +163,12 @@ impl LocalForge {
         if mark.is_copied {
             let what = || format!("write {}", self.mark_file().display());
             let temporary = self.write_mark(&mark.id).map_err(ForgeError::io(what()))?;
-            let persisted = temporary.persist(self.mark_file()).map_err(|error| error.error);
-            persisted.and_then(|_| sync(&self.folder)).map_err(ForgeError::io(what()))?;
+            let persisted = temporary
+                .persist(self.mark_file())
+                .map_err(|error| error.error);
+            persisted
+                .and_then(|_| sync(&self.folder))
+                .map_err(ForgeError::io(what()))?;
         }
         Ok(mark.id)
     }
@@ -156,7 +180,10 @@ impl LocalForge {
     /// A synced mark under a name of its own, which goes with the value.
     fn write_mark(&self, id: &ForgeId) -> io::Result<tempfile::NamedTempFile> {
         let prefix = format!("{MARK_FILE}.");
-        let mut file = tempfile::Builder::new().prefix(&prefix).suffix(UNFINISHED).tempfile_in(&self.folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(UNFINISHED)
+            .tempfile_in(&self.folder)?;
         writeln!(file, "forge {id}\nfolder {}", inode(&self.folder)?)?;
         file.as_file().sync_all()?;
         Ok(file)
@@ -179,9 +206,13 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 fn damaged(path: &Path) -> ForgeError {
-    let error =
-        io::Error::other("it is damaged: put it back from a backup, or remove it to give the folder a new identity");
-    ForgeError::Io { what: format!("read the mark of the local forge, {}", path.display()), error }
+    let error = io::Error::other(
+        "it is damaged: put it back from a backup, or remove it to give the folder a new identity",
+    );
+    ForgeError::Io {
+        what: format!("read the mark of the local forge, {}", path.display()),
+        error,
+    }
 }
 
 #[cfg(test)]
@@ -192,15 +223,27 @@ mod tests {
     fn a_mark_survives_restarts_and_moves_of_its_folder() {
         let place = tempfile::tempdir().unwrap();
         let (here, there) = (place.path().join("here"), place.path().join("there"));
-        assert_eq!(LocalForge::new(&here).mark().unwrap(), None, "looking makes nothing");
+        assert_eq!(
+            LocalForge::new(&here).mark().unwrap(),
+            None,
+            "looking makes nothing"
+        );
         assert!(!here.exists());
         let made = LocalForge::new(&here).establish().unwrap();
         assert_eq!(LocalForge::new(&here).establish().unwrap(), made);
         fs::rename(&here, &there).unwrap();
         assert_eq!(LocalForge::new(&there).mark().unwrap(), Some(made.clone()));
         assert!(!made.is_copied);
-        assert_ne!(LocalForge::new(&here).establish().unwrap().id, made.id, "a new folder is a new forge");
-        assert_eq!(fs::read_dir(&there).unwrap().count(), 1, "nothing is left beside the mark");
+        assert_ne!(
+            LocalForge::new(&here).establish().unwrap().id,
+            made.id,
+            "a new folder is a new forge"
+        );
+        assert_eq!(
+            fs::read_dir(&there).unwrap().count(),
+            1,
+            "nothing is left beside the mark"
+        );
     }
 
     #[test]
@@ -213,7 +256,10 @@ mod tests {
         };
         let marks = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(establish)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect::<Vec<_>>()
         });
         assert!(marks.iter().all(|mark| *mark == marks[0]), "{marks:?}");
     }
@@ -237,7 +283,13 @@ mod tests {
         fs::create_dir(&copy).unwrap();
         fs::copy(original.join(MARK_FILE), copy.join(MARK_FILE)).unwrap();
         let copied = LocalForge::new(&copy);
-        assert_eq!(copied.establish().unwrap(), ForgeMark { id: made.id.clone(), is_copied: true });
+        assert_eq!(
+            copied.establish().unwrap(),
+            ForgeMark {
+                id: made.id.clone(),
+                is_copied: true
+            }
+        );
         assert_eq!(copied.settle().unwrap(), made.id);
         assert!(!copied.mark().unwrap().unwrap().is_copied);
     }
@@ -248,10 +300,23 @@ mod tests {
         let forge = LocalForge::new(place.path());
         for text in ["", "forge", "forge ../../x\n", &"x".repeat(5000)] {
             fs::write(forge.mark_file(), text).unwrap();
-            assert!(forge.establish().unwrap_err().to_string().contains("damaged"), "{text}");
+            assert!(
+                forge
+                    .establish()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("damaged"),
+                "{text}"
+            );
         }
         fs::remove_file(forge.mark_file()).unwrap();
         std::os::unix::fs::symlink("/dev/zero", forge.mark_file()).unwrap();
-        assert!(forge.establish().unwrap_err().to_string().contains("not a file"));
+        assert!(
+            forge
+                .establish()
+                .unwrap_err()
+                .to_string()
+                .contains("not a file")
+        );
     }
 }

@@ -69,7 +69,9 @@ const CONFIG: &str = "[core]\n\tfsync = objects,derived-metadata,reference\n\tfs
 impl LocalForge {
     /// The forge whose repositories are in `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self {
+            folder: folder.into(),
+        }
     }
 
     /// Where the repository of that name is.
@@ -91,13 +93,15 @@ impl LocalForge {
         if self.is_ours(new.name, &new.mark).await? {
             return Ok(Created::Before);
         }
-        fs::create_dir_all(&self.folder).map_err(ForgeError::io(format!("create {}", self.folder.display())))?;
+        fs::create_dir_all(&self.folder)
+            .map_err(ForgeError::io(format!("create {}", self.folder.display())))?;
         self.discard_leftovers(new).await?;
         let making = self.temporary(&format!(".{}.{}.", new.name, new.by))?;
         fill(making.path(), new).await?;
         match fs::rename(making.path(), &target) {
             Ok(()) => {
-                sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
+                sync(&self.folder)
+                    .map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
                 Ok(Created::Now)
             }
             // Somebody was quicker. If it was ourselves, on another machine, it is as good.
@@ -105,23 +109,36 @@ impl LocalForge {
                 self.is_ours(new.name, &new.mark).await?;
                 Ok(Created::Before)
             }
-            Err(error) => Err(ForgeError::Io { what: format!("create {}", target.display()), error }),
+            Err(error) => Err(ForgeError::Io {
+                what: format!("create {}", target.display()),
+                error,
+            }),
         }
     }
 
     /// A folder beside the repositories that is removed with the value. No two attempts share one, not even those of a
     /// worker that lost its lease and its successor: what is renamed into place is whole.
     fn temporary(&self, prefix: &str) -> Result<TempDir, ForgeError> {
-        let folder = tempfile::Builder::new().prefix(prefix).suffix(".new").tempdir_in(&self.folder);
-        folder.map_err(ForgeError::io(format!("create a folder in {}", self.folder.display())))
+        let folder = tempfile::Builder::new()
+            .prefix(prefix)
+            .suffix(".new")
+            .tempdir_in(&self.folder);
+        folder.map_err(ForgeError::io(format!(
+            "create a folder in {}",
+            self.folder.display()
+        )))
     }
 
     /// Removes what killed attempts left. Each is moved away first: an attempt that is not dead after all can then not
     /// rename into place what is half removed.
     async fn discard_leftovers(&self, new: &NewRepository<'_>) -> Result<(), ForgeError> {
         let prefix = format!(".{}.{}.", new.name, new.by);
-        let names = names(&self.folder).map_err(ForgeError::io(format!("read {}", self.folder.display())))?;
-        for name in names.iter().filter(|name| name.starts_with(&prefix) && name.ends_with(".new")) {
+        let names = names(&self.folder)
+            .map_err(ForgeError::io(format!("read {}", self.folder.display())))?;
+        for name in names
+            .iter()
+            .filter(|name| name.starts_with(&prefix) && name.ends_with(".new"))
+        {
             let trash = self.temporary(&prefix)?;
             // It may have been renamed into place, or removed, meanwhile.
             let _ = fs::rename(self.folder.join(name), trash.path().join("left"));
@@ -138,7 +155,12 @@ impl LocalForge {
         let path = self.path(name);
         match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(ForgeError::Io { what: format!("look at {}", path.display()), error }),
+            Err(error) => {
+                return Err(ForgeError::Io {
+                    what: format!("look at {}", path.display()),
+                    error,
+                });
+            }
             Ok(_) if !path.join("HEAD").is_file() || !path.join("config").is_file() => {
                 let text = "is there already and is no Git repository: it was left as it is; move it away, or choose another name";
                 return Err(ForgeError::Taken(format!("{} {text}", path.display())));
@@ -170,17 +192,28 @@ impl LocalForge {
     ///
     /// # Errors
     /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when the branch has gone on from `commit`.
-    pub async fn remove_branch(&self, name: &str, mark: &Mark, branch: &str, commit: &str) -> Result<(), ForgeError> {
+    pub async fn remove_branch(
+        &self,
+        name: &str,
+        mark: &Mark,
+        branch: &str,
+        commit: &str,
+    ) -> Result<(), ForgeError> {
         if !self.is_ours(name, mark).await? {
             return Ok(());
         }
         let path = self.path(name);
         let reference = format!("refs/heads/{branch}");
         let git = Git::new(&path);
-        let found = git.run(&["for-each-ref", "--format=%(objectname)", &reference]).await?;
+        let found = git
+            .run(&["for-each-ref", "--format=%(objectname)", &reference])
+            .await?;
         match found.trim() {
             "" => Ok(()),
-            found if found == commit => Ok(git.run(&["update-ref", "-d", &reference, commit]).await.map(drop)?),
+            found if found == commit => Ok(git
+                .run(&["update-ref", "-d", &reference, commit])
+                .await
+                .map(drop)?),
             _ => Err(strangers(&path, &reference)),
         }
     }
@@ -197,19 +230,23 @@ impl LocalForge {
         // What an earlier attempt decided to remove goes; where it had not decided, the repository comes back.
         remove_all(&gone).await?;
         if leaving.exists() && !path.exists() {
-            fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
+            fs::rename(&leaving, &path)
+                .map_err(ForgeError::io(format!("put {} back", path.display())))?;
         }
         if !self.is_ours(name, mark).await? {
             return Ok(false);
         }
         no_refs(&path).await?;
-        fs::rename(&path, &leaving).map_err(ForgeError::io(format!("remove {}", path.display())))?;
+        fs::rename(&path, &leaving)
+            .map_err(ForgeError::io(format!("remove {}", path.display())))?;
         // A push that was under way may have come in between the look and the rename.
         if let Err(error) = no_refs(&leaving).await {
-            fs::rename(&leaving, &path).map_err(ForgeError::io(format!("put {} back", path.display())))?;
+            fs::rename(&leaving, &path)
+                .map_err(ForgeError::io(format!("put {} back", path.display())))?;
             return Err(error);
         }
-        fs::rename(&leaving, &gone).map_err(ForgeError::io(format!("remove {}", path.display())))?;
+        fs::rename(&leaving, &gone)
+            .map_err(ForgeError::io(format!("remove {}", path.display())))?;
         remove_all(&gone).await?;
         sync(&self.folder).map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
         Ok(true)
@@ -217,7 +254,15 @@ impl LocalForge {
 }
 
 async fn fill(path: &Path, new: &NewRepository<'_>) -> Result<(), ForgeError> {
-    Git::new(path).run(&["init", "--quiet", "--bare", "--initial-branch=main", "--object-format=sha1"]).await?;
+    Git::new(path)
+        .run(&[
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "--object-format=sha1",
+        ])
+        .await?;
     write_facts(path, new).map_err(ForgeError::io(format!("write into {}", path.display())))
 }
 
@@ -226,8 +271,15 @@ fn write_facts(path: &Path, new: &NewRepository<'_>) -> io::Result<()> {
     config.write_all(CONFIG.as_bytes())?;
     config.write_all(new.mark.config().as_bytes())?;
     config.sync_all()?;
-    let description = if new.description.is_empty() { new.name } else { new.description };
-    fs::write(path.join("description"), format!("{}\n", description.replace('\n', " ")))?;
+    let description = if new.description.is_empty() {
+        new.name
+    } else {
+        new.description
+    };
+    fs::write(
+        path.join("description"),
+        format!("{}\n", description.replace('\n', " ")),
+    )?;
     if new.visibility == Visibility::Public {
         fs::write(path.join("git-daemon-export-ok"), "")?;
     }
@@ -255,7 +307,9 @@ fn set_mode(_: &Path, _: Visibility) -> io::Result<()> {
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {
-    fs::read_dir(folder)?.map(|child| Ok(child?.file_name().to_string_lossy().into_owned())).collect()
+    fs::read_dir(folder)?
+        .map(|child| Ok(child?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 /// A rename, or a file's name, survives a power cut once its folder is synced.
@@ -271,9 +325,10 @@ async fn remove_dir_all(path: &Path) -> io::Result<()> {
 
 async fn remove_all(path: &Path) -> Result<(), ForgeError> {
     match remove_dir_all(path).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ForgeError::Io { what: format!("remove {}", path.display()), error })
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ForgeError::Io {
+            what: format!("remove {}", path.display()),
+            error,
+        }),
         _ => Ok(()),
     }
 }
@@ -292,7 +347,9 @@ async fn empty(folder: &Path) {
 
 /// Refuses when there is a branch, tag or any other ref: what the run pushed was taken back before.
 async fn no_refs(path: &Path) -> Result<(), ForgeError> {
-    let refs = Git::new(path).run(&["for-each-ref", "--count=1", "--format=%(refname)"]).await?;
+    let refs = Git::new(path)
+        .run(&["for-each-ref", "--count=1", "--format=%(refname)"])
+        .await?;
     match refs.lines().next() {
         Some(reference) => Err(strangers(path, reference)),
         None => Ok(()),
@@ -308,7 +365,13 @@ fn strangers(path: &Path, reference: &str) -> ForgeError {
 
 /// What an unmarked repository tells of its owner.
 async fn seems_to_be_of(path: &Path) -> String {
-    let last = ["log", "--all", "-1", "--date=short", "--format=its last commit is by %an <%ae> of %ad"];
+    let last = [
+        "log",
+        "--all",
+        "-1",
+        "--date=short",
+        "--format=its last commit is by %an <%ae> of %ad",
+    ];
     match Git::new(path).run(&last).await {
         Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
         Ok(_) => "it is empty and says nothing of its owner".to_owned(),

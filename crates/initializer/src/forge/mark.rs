@@ -23,7 +23,10 @@ impl fmt::Display for Mark {
 impl Mark {
     /// The lines that a repository's `config` gets.
     pub(super) fn config(&self) -> String {
-        format!("[surefoot]\n\tproject = \"{}\"\n\trun = \"{}\"\n", self.project, self.run)
+        format!(
+            "[surefoot]\n\tproject = \"{}\"\n\trun = \"{}\"\n",
+            self.project, self.run
+        )
     }
 
     /// The mark of the repository at `path`; `None` when it has none.
@@ -34,8 +37,13 @@ impl Mark {
             Err(error) if error.code() == Some(1) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let field =
-            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
-        Ok(field("surefoot.project").zip(field("surefoot.run")).map(|(project, run)| Self { project, run }))
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+                .map(str::to_owned)
+        };
+        Ok(field("surefoot.project")
+            .zip(field("surefoot.run"))
+            .map(|(project, run)| Self { project, run }))
     }
 }

@@ -29,19 +29,34 @@ impl StoreForge {
     /// # Errors
     /// When the store cannot be read.
     pub async fn of(store: &dyn Store) -> Result<Option<Self>, StoreError> {
-        store.document(KIND, ID).await?.map(|document| Self::read(&document)).transpose()
+        store
+            .document(KIND, ID)
+            .await?
+            .map(|document| Self::read(&document))
+            .transpose()
     }
 
     /// The same; a store that has none takes this one. Of several that come at once the store takes one.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    pub async fn of_or_else(store: &dyn Store, id: &ForgeId, place: &str) -> Result<Self, StoreError> {
+    pub async fn of_or_else(
+        store: &dyn Store,
+        id: &ForgeId,
+        place: &str,
+    ) -> Result<Self, StoreError> {
         if let Some(known) = Self::of(store).await? {
             return Ok(known);
         }
-        let own = Self { id: id.clone(), place: place.to_owned() };
-        if store.put_document(own.document(), Expect::Nothing).await?.is_some() {
+        let own = Self {
+            id: id.clone(),
+            place: place.to_owned(),
+        };
+        if store
+            .put_document(own.document(), Expect::Nothing)
+            .await?
+            .is_some()
+        {
             return Ok(own);
         }
         let known = Self::of(store).await?;
@@ -53,20 +68,36 @@ impl StoreForge {
     /// # Errors
     /// When the store cannot be written.
     pub async fn adopt(store: &dyn Store, id: &ForgeId, place: &str) -> Result<(), StoreError> {
-        let own = Self { id: id.clone(), place: place.to_owned() };
-        store.put_document(own.document(), Expect::Anything).await.map(drop)
+        let own = Self {
+            id: id.clone(),
+            place: place.to_owned(),
+        };
+        store
+            .put_document(own.document(), Expect::Anything)
+            .await
+            .map(drop)
     }
 
     fn read(document: &Document) -> Result<Self, StoreError> {
         let text = |field: &str| document.data[field].as_str().unwrap_or_default();
         let id = ForgeId::parse(text("forge"));
-        let id = id.ok_or_else(|| StoreError::Fault("the store's local forge has no identity".to_owned()))?;
-        Ok(Self { id, place: text("place").to_owned() })
+        let id = id.ok_or_else(|| {
+            StoreError::Fault("the store's local forge has no identity".to_owned())
+        })?;
+        Ok(Self {
+            id,
+            place: text("place").to_owned(),
+        })
     }
 
     fn document(&self) -> NewDocument {
         let data: Value = json!({ "forge": self.id.as_str(), "place": self.place });
-        NewDocument { kind: KIND.to_owned(), id: ID.to_owned(), expires_at: None, data }
+        NewDocument {
+            kind: KIND.to_owned(),
+            id: ID.to_owned(),
+            expires_at: None,
+            data,
+        }
     }
 }
 

@@ -37,16 +37,29 @@ pub(super) async fn conflict(
 ) -> Result<Option<Conflict>, GitError> {
     let wanted = files.iter().flat_map(objects).collect::<Vec<_>>();
     for path in mentions(git, head, project, &wanted).await? {
-        let text = git.run(&["cat-file", "blob", &format!("{head}:{path}")]).await?;
-        if let Some(found) = identities(&text).into_iter().find(|found| wanted.contains(found)) {
-            return Ok(Some(Conflict { path, object: format!("{} {}", found.kind, found.name) }));
+        let text = git
+            .run(&["cat-file", "blob", &format!("{head}:{path}")])
+            .await?;
+        if let Some(found) = identities(&text)
+            .into_iter()
+            .find(|found| wanted.contains(found))
+        {
+            return Ok(Some(Conflict {
+                path,
+                object: format!("{} {}", found.kind, found.name),
+            }));
         }
     }
     Ok(None)
 }
 
 /// Files outside of the project's folder that mention a namespace of the wanted objects, each of which is one or is in one.
-async fn mentions(git: &Git, head: &str, project: &str, wanted: &[Identity]) -> Result<Vec<String>, GitError> {
+async fn mentions(
+    git: &Git,
+    head: &str,
+    project: &str,
+    wanted: &[Identity],
+) -> Result<Vec<String>, GitError> {
     let mut arguments = vec!["grep", "-I", "-l", "-z", "--fixed-strings"];
     for object in wanted.iter().filter(|object| object.kind == "Namespace") {
         arguments.extend(["-e", &object.name]);
@@ -79,7 +92,10 @@ fn identity(document: &Value) -> Option<Identity> {
     let metadata = &document["metadata"];
     let version = document["apiVersion"].as_str()?;
     Some(Identity {
-        group: version.split_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default(),
+        group: version
+            .split_once('/')
+            .map(|(group, _)| group.to_owned())
+            .unwrap_or_default(),
         kind: text(&document["kind"])?,
         namespace: text(&metadata["namespace"]).unwrap_or_default(),
         name: text(&metadata["name"])?,

@@ -89,19 +89,33 @@ enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    async fn plan<'a>(self, git: &Git, head: Option<&str>, change: &Change<'a>) -> Result<Plan<'a>, FleetError> {
+    async fn plan<'a>(
+        self,
+        git: &Git,
+        head: Option<&str>,
+        change: &Change<'a>,
+    ) -> Result<Plan<'a>, FleetError> {
         match (self, ours(git, head, change).await, head) {
             (Self::There, found, _) => {
                 let mut stale = found?;
                 stale.retain(|path| !change.files.iter().any(|file| file.path == *path));
                 unclaimed(git, head, change).await?;
-                Ok(Plan { files: change.files, removed: stale, kept: Vec::new() })
+                Ok(Plan {
+                    files: change.files,
+                    removed: stale,
+                    kept: Vec::new(),
+                })
             }
             (Self::Gone { written }, Ok(files), Some(head)) => {
                 let (removed, kept) = edited::split(git, head, written, change, files).await;
-                Ok(Plan { files: &[], removed, kept })
+                Ok(Plan {
+                    files: &[],
+                    removed,
+                    kept,
+                })
             }
-            (Self::Gone { .. }, Ok(_), None) | (Self::Gone { .. }, Err(FleetError::Taken(_)), _) => Ok(Plan::default()),
+            (Self::Gone { .. }, Ok(_), None)
+            | (Self::Gone { .. }, Err(FleetError::Taken(_)), _) => Ok(Plan::default()),
             (Self::Gone { .. }, Err(error), _) => Err(error),
         }
     }
@@ -121,12 +135,17 @@ struct Plan<'a> {
 impl Fleet {
     /// The fleet repository at a path or URL.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), token: None }
+        Self {
+            url: url.into(),
+            token: None,
+        }
     }
 
     /// Whether it is behind HTTP, where a token is what lets one in.
     pub fn takes_token(&self) -> bool {
-        ["https://", "http://"].iter().any(|scheme| self.url.starts_with(scheme))
+        ["https://", "http://"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme))
     }
 
     /// With a token for its host.
@@ -152,8 +171,14 @@ impl Fleet {
         change: Change<'_>,
         log: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Published, FleetError> {
-        let message = format!("{}: deploy it\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n", change.project, change.run);
-        Ok(self.change(scratch, change, &message, Wanted::There, log).await?.0)
+        let message = format!(
+            "{}: deploy it\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n",
+            change.project, change.run
+        );
+        Ok(self
+            .change(scratch, change, &message, Wanted::There, log)
+            .await?
+            .0)
     }
 
     /// Takes this run's files out of the fleet, but for those that people have changed since: what differs from the commit
@@ -168,31 +193,46 @@ impl Fleet {
         written: Option<&str>,
         log: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Withdrawn, FleetError> {
-        let message =
-            format!("{}: take it out\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n", change.project, change.run);
+        let message = format!(
+            "{}: take it out\n\nSurefoot-Project: {0}\nSurefoot-Run: {}\n",
+            change.project, change.run
+        );
         let git = self.open(scratch).await?;
         let written = match written {
             Some(commit) => self.fetch_commit(&git, commit).await.then_some(commit),
             None => None,
         };
-        let (published, kept) = self.change(scratch, change, &message, Wanted::Gone { written }, log).await?;
-        Ok(Withdrawn { commit: published.new.then_some(published.commit), kept })
+        let (published, kept) = self
+            .change(scratch, change, &message, Wanted::Gone { written }, log)
+            .await?;
+        Ok(Withdrawn {
+            commit: published.new.then_some(published.commit),
+            kept,
+        })
     }
 
     /// The files of the change that are not in the fleet's head as they should be.
     ///
     /// # Errors
     /// When the fleet cannot be reached.
-    pub async fn missing(&self, scratch: &Path, files: &[Entry]) -> Result<Vec<String>, FleetError> {
+    pub async fn missing(
+        &self,
+        scratch: &Path,
+        files: &[Entry],
+    ) -> Result<Vec<String>, FleetError> {
         let git = self.open(scratch).await?;
         let head = self.fetch(&git).await?;
         let mut missing = Vec::new();
         for file in files {
             let found = match &head {
-                Some(head) => git.run_bytes(&["cat-file", "blob", &format!("{head}:{}", file.path)]).await.ok(),
+                Some(head) => git
+                    .run_bytes(&["cat-file", "blob", &format!("{head}:{}", file.path)])
+                    .await
+                    .ok(),
                 None => None,
             };
-            if !matches!(&file.content, Content::File { bytes, .. } if found.as_ref() == Some(bytes)) {
+            if !matches!(&file.content, Content::File { bytes, .. } if found.as_ref() == Some(bytes))
+            {
                 missing.push(file.path.clone());
             }
         }
@@ -210,7 +250,16 @@ impl Fleet {
 
     /// Returns whether a commit of the fleet could be fetched. Some servers give none but the heads of branches.
     async fn fetch_commit(&self, git: &Git, commit: &str) -> bool {
-        git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", &self.url, commit]).await.is_ok()
+        git.run(&[
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "--no-tags",
+            &self.url,
+            commit,
+        ])
+        .await
+        .is_ok()
     }
 
     /// Tries until the commit that is wanted on top of the head is pushed, or the head needs none. Gives too what was kept.
@@ -225,19 +274,50 @@ impl Fleet {
         let git = self.open(scratch).await?;
         for conflicts in 0..TRIES {
             let head = self.fetch(&git).await?;
-            let Plan { files, removed, kept } = wanted.plan(&git, head.as_deref(), &change).await?;
+            let Plan {
+                files,
+                removed,
+                kept,
+            } = wanted.plan(&git, head.as_deref(), &change).await?;
             if files.is_empty() && removed.is_empty() {
-                return Ok((Published { commit: head.unwrap_or_default(), new: false, conflicts }, kept));
+                return Ok((
+                    Published {
+                        commit: head.unwrap_or_default(),
+                        new: false,
+                        conflicts,
+                    },
+                    kept,
+                ));
             }
-            let commit = Commit { message, at: change.at, parent: head.as_deref(), removed: &removed, files };
+            let commit = Commit {
+                message,
+                at: change.at,
+                parent: head.as_deref(),
+                removed: &removed,
+                files,
+            };
             let commit = commit.make(&git).await?;
             if let Some(head) = head
                 && tree(&git, &head).await? == tree(&git, &commit).await?
             {
-                return Ok((Published { commit: head, new: false, conflicts }, kept));
+                return Ok((
+                    Published {
+                        commit: head,
+                        new: false,
+                        conflicts,
+                    },
+                    kept,
+                ));
             }
             if self.push(&git, &commit).await? {
-                return Ok((Published { commit, new: true, conflicts }, kept));
+                return Ok((
+                    Published {
+                        commit,
+                        new: true,
+                        conflicts,
+                    },
+                    kept,
+                ));
             }
             log(format!(
                 "another run pushed to the fleet repository first (try {}): trying again on top of it",
@@ -251,8 +331,23 @@ impl Fleet {
     /// The fleet's head; `None` when it has no commit yet.
     async fn fetch(&self, git: &Git) -> Result<Option<String>, GitError> {
         let refspec = format!("+{BRANCH}:refs/surefoot/head");
-        match git.run(&["fetch", "--quiet", "--depth=1", "--no-tags", &self.url, &refspec]).await {
-            Ok(_) => Ok(Some(git.run(&["rev-parse", "refs/surefoot/head"]).await?.trim().to_owned())),
+        match git
+            .run(&[
+                "fetch",
+                "--quiet",
+                "--depth=1",
+                "--no-tags",
+                &self.url,
+                &refspec,
+            ])
+            .await
+        {
+            Ok(_) => Ok(Some(
+                git.run(&["rev-parse", "refs/surefoot/head"])
+                    .await?
+                    .trim()
+                    .to_owned(),
+            )),
             Err(error) if error.message().contains("couldn't find remote ref") => Ok(None),
             Err(error) => Err(error),
         }
@@ -260,7 +355,13 @@ impl Fleet {
 
     /// Whether the push went through; not when somebody else's came first.
     async fn push(&self, git: &Git, commit: &str) -> Result<bool, GitError> {
-        match push_lock::push(git, &self.url, &["push", "--quiet", &self.url, &format!("{commit}:{BRANCH}")]).await {
+        match push_lock::push(
+            git,
+            &self.url,
+            &["push", "--quiet", &self.url, &format!("{commit}:{BRANCH}")],
+        )
+        .await
+        {
             Ok(()) => Ok(true),
             Err(error) if overtaken(error.message()) => Ok(false),
             Err(error) => Err(error),
@@ -270,20 +371,39 @@ impl Fleet {
 
 /// Told apart from a server that refuses the push for a reason of its own.
 fn overtaken(message: &str) -> bool {
-    let reasons =
-        ["(fetch first)", "(non-fast-forward)", "cannot lock ref", "failed to update ref", "reference already exists"];
+    let reasons = [
+        "(fetch first)",
+        "(non-fast-forward)",
+        "cannot lock ref",
+        "failed to update ref",
+        "reference already exists",
+    ];
     reasons.iter().any(|reason| message.contains(reason))
 }
 
 /// The files of the project's folder, all of which bear the run's mark.
-async fn ours(git: &Git, head: Option<&str>, change: &Change<'_>) -> Result<Vec<String>, FleetError> {
-    let Some(head) = head else { return Ok(Vec::new()) };
+async fn ours(
+    git: &Git,
+    head: Option<&str>,
+    change: &Change<'_>,
+) -> Result<Vec<String>, FleetError> {
+    let Some(head) = head else {
+        return Ok(Vec::new());
+    };
     let folder = format!("{}/", folder(change.project));
-    let listing = git.run(&["ls-tree", "-r", "-z", "--name-only", head, "--", &folder]).await?;
-    let paths = listing.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let listing = git
+        .run(&["ls-tree", "-r", "-z", "--name-only", head, "--", &folder])
+        .await?;
+    let paths = listing
+        .split('\0')
+        .filter(|path| !path.is_empty())
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     let mut marked = Vec::new();
     for path in &paths {
-        let content = git.run(&["cat-file", "blob", &format!("{head}:{path}")]).await?;
+        let content = git
+            .run(&["cat-file", "blob", &format!("{head}:{path}")])
+            .await?;
         if is_marked(&content, change.run) {
             marked.push(path.clone());
         }
@@ -318,7 +438,9 @@ async fn tree(git: &Git, commit: &str) -> Result<String, GitError> {
 
 /// Longer with every conflict, and drawn at random, so that those who met once do not meet again.
 fn wait(conflicts: u32) -> Duration {
-    let longest = Duration::from_millis(20).saturating_mul(1 << conflicts.min(6)).min(LONGEST_WAIT);
+    let longest = Duration::from_millis(20)
+        .saturating_mul(1 << conflicts.min(6))
+        .min(LONGEST_WAIT);
     let random = RandomState::new().hash_one(conflicts) % 1000;
     longest.mul_f64(0.1 + 0.9 * (random as f64 / 1000.0))
 }

@@ -53,11 +53,20 @@ pub fn manifests(deployment: &Deployment<'_>) -> Vec<Entry> {
     let folder = folder(deployment.project);
     let home = json!({ "name": flux_namespace(deployment.project) });
     let mut files = vec![
-        file(format!("{folder}/namespace.yaml"), &[object(deployment, "v1", "Namespace", home, json!({}))]),
-        file(format!("{folder}/repository.yaml"), &[repository(deployment)]),
+        file(
+            format!("{folder}/namespace.yaml"),
+            &[object(deployment, "v1", "Namespace", home, json!({}))],
+        ),
+        file(
+            format!("{folder}/repository.yaml"),
+            &[repository(deployment)],
+        ),
     ];
     for environment in deployment.environments {
-        files.push(file(format!("{folder}/env-{}.yaml", environment.name), &objects(deployment, environment)));
+        files.push(file(
+            format!("{folder}/env-{}.yaml", environment.name),
+            &objects(deployment, environment),
+        ));
     }
     files.sort();
     files
@@ -71,18 +80,33 @@ pub(super) fn is_marked(content: &str, run: &str) -> bool {
 
 fn file(path: String, documents: &[Value]) -> Entry {
     let bytes = yaml::documents(documents).into_bytes();
-    Entry { path, content: Content::File { bytes, executable: false } }
+    Entry {
+        path,
+        content: Content::File {
+            bytes,
+            executable: false,
+        },
+    }
 }
 
 /// An object of the project with the ownership mark; `fields` are those beside its metadata.
-fn object(deployment: &Deployment<'_>, api_version: &str, kind: &str, mut metadata: Value, fields: Value) -> Value {
+fn object(
+    deployment: &Deployment<'_>,
+    api_version: &str,
+    kind: &str,
+    mut metadata: Value,
+    fields: Value,
+) -> Value {
     let labels = merged(
         json!({ "app.kubernetes.io/managed-by": "surefoot", "toolkit.fluxcd.io/tenant": deployment.project }),
         &metadata["labels"],
     );
     metadata["labels"] = labels;
     metadata["annotations"] = merged(json!({ MARK: deployment.run }), &metadata["annotations"]);
-    merged(json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata }), &fields)
+    merged(
+        json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata }),
+        &fields,
+    )
 }
 
 fn merged(mut base: Value, more: &Value) -> Value {
@@ -99,10 +123,20 @@ fn repository(deployment: &Deployment<'_>) -> Value {
     spec.insert("url".to_owned(), json!(deployment.url));
     spec.insert("ref".to_owned(), json!({ "branch": "main" }));
     if deployment.needs_credential() {
-        spec.insert("secretRef".to_owned(), json!({ "name": CREDENTIALS_SECRET }));
+        spec.insert(
+            "secretRef".to_owned(),
+            json!({ "name": CREDENTIALS_SECRET }),
+        );
     }
-    let metadata = json!({ "name": deployment.project, "namespace": flux_namespace(deployment.project) });
-    object(deployment, "source.toolkit.fluxcd.io/v1", "GitRepository", metadata, json!({ "spec": spec }))
+    let metadata =
+        json!({ "name": deployment.project, "namespace": flux_namespace(deployment.project) });
+    object(
+        deployment,
+        "source.toolkit.fluxcd.io/v1",
+        "GitRepository",
+        metadata,
+        json!({ "spec": spec }),
+    )
 }
 
 /// The objects of an environment. Flux creates them as the cluster's admin; what the project brings it applies with the
@@ -113,15 +147,28 @@ fn objects(deployment: &Deployment<'_>, environment: &Environment) -> [Value; 5]
     let here = json!({ "name": name, "namespace": name });
     let at_home = json!({ "name": name, "namespace": home });
     // Without it a project could reach the node, and from there the cluster: a privileged pod, a path of the host.
-    let restricted = json!({ "name": name, "labels": { "pod-security.kubernetes.io/enforce": "baseline" } });
+    let restricted =
+        json!({ "name": name, "labels": { "pod-security.kubernetes.io/enforce": "baseline" } });
     let account = json!({ "kind": "ServiceAccount", "name": name, "namespace": home });
     let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name });
     let bound = json!({ "roleRef": role, "subjects": [account] });
     [
         object(deployment, "v1", "Namespace", restricted, json!({})),
         object(deployment, "v1", "ServiceAccount", at_home, json!({})),
-        object(deployment, "rbac.authorization.k8s.io/v1", "Role", here.clone(), json!({ "rules": rules() })),
-        object(deployment, "rbac.authorization.k8s.io/v1", "RoleBinding", here, bound),
+        object(
+            deployment,
+            "rbac.authorization.k8s.io/v1",
+            "Role",
+            here.clone(),
+            json!({ "rules": rules() }),
+        ),
+        object(
+            deployment,
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            here,
+            bound,
+        ),
         kustomization(deployment, environment, &name, &home),
     ]
 }
@@ -129,21 +176,41 @@ fn objects(deployment: &Deployment<'_>, environment: &Environment) -> [Value; 5]
 /// Rules of what a project may deploy: workloads and what they need, and neither rights nor objects of Flux.
 fn rules() -> Value {
     const RESOURCES: [(&str, &[&str]); 6] = [
-        ("", &["configmaps", "persistentvolumeclaims", "pods", "secrets", "serviceaccounts", "services"]),
-        ("apps", &["daemonsets", "deployments", "replicasets", "statefulsets"]),
+        (
+            "",
+            &[
+                "configmaps",
+                "persistentvolumeclaims",
+                "pods",
+                "secrets",
+                "serviceaccounts",
+                "services",
+            ],
+        ),
+        (
+            "apps",
+            &["daemonsets", "deployments", "replicasets", "statefulsets"],
+        ),
         ("autoscaling", &["horizontalpodautoscalers"]),
         ("batch", &["cronjobs", "jobs"]),
         ("networking.k8s.io", &["ingresses", "networkpolicies"]),
         ("policy", &["poddisruptionbudgets"]),
     ];
-    const VERBS: [&str; 7] = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    const VERBS: [&str; 7] = [
+        "get", "list", "watch", "create", "update", "patch", "delete",
+    ];
     RESOURCES
         .iter()
         .map(|(group, resources)| json!({ "apiGroups": [group], "resources": resources, "verbs": VERBS }))
         .collect()
 }
 
-fn kustomization(deployment: &Deployment<'_>, environment: &Environment, name: &str, home: &str) -> Value {
+fn kustomization(
+    deployment: &Deployment<'_>,
+    environment: &Environment,
+    name: &str,
+    home: &str,
+) -> Value {
     let metadata = json!({
         "name": name,
         "namespace": home,
@@ -161,7 +228,13 @@ fn kustomization(deployment: &Deployment<'_>, environment: &Environment, name: &
         "targetNamespace": name,
         "sourceRef": { "kind": "GitRepository", "name": deployment.project },
     });
-    object(deployment, "kustomize.toolkit.fluxcd.io/v1", "Kustomization", metadata, json!({ "spec": spec }))
+    object(
+        deployment,
+        "kustomize.toolkit.fluxcd.io/v1",
+        "Kustomization",
+        metadata,
+        json!({ "spec": spec }),
+    )
 }
 
 #[cfg(test)]
@@ -169,26 +242,44 @@ mod tests {
     use super::*;
 
     fn deployment(url: &str, visibility: Visibility) -> Deployment<'_> {
-        Deployment { project: "shop", run: "r1", url, visibility, environments: &[] }
+        Deployment {
+            project: "shop",
+            run: "r1",
+            url,
+            visibility,
+            environments: &[],
+        }
     }
 
     #[test]
     fn the_mark_is_a_whole_line() {
         let deployment = deployment("https://h/shop.git", Visibility::Private);
         for file in manifests(&deployment) {
-            let Content::File { bytes, .. } = file.content else { panic!("a manifest is a file") };
+            let Content::File { bytes, .. } = file.content else {
+                panic!("a manifest is a file")
+            };
             let text = String::from_utf8(bytes).unwrap();
-            assert!(is_marked(&text, "r1") && !is_marked(&text, "r") && !is_marked(&text, "r11"), "{text}");
+            assert!(
+                is_marked(&text, "r1") && !is_marked(&text, "r") && !is_marked(&text, "r11"),
+                "{text}"
+            );
         }
         // As fleets of earlier versions have it.
-        assert!(is_marked("  annotations:\n    surefoot/run: \"r1\"\nspec:\n", "r1"));
+        assert!(is_marked(
+            "  annotations:\n    surefoot/run: \"r1\"\nspec:\n",
+            "r1"
+        ));
     }
 
     #[test]
     fn flux_gets_a_credential_unless_it_needs_none() {
         let check = |url: &str, visibility: Visibility, expect: bool| {
             let repository = repository(&deployment(url, visibility));
-            assert_eq!(repository["spec"].get("secretRef").is_some(), expect, "{url} {visibility:?}");
+            assert_eq!(
+                repository["spec"].get("secretRef").is_some(),
+                expect,
+                "{url} {visibility:?}"
+            );
         };
         check("ssh://git@h/shop.git", Visibility::Private, true);
         check("ssh://git@h/shop.git", Visibility::Public, true);

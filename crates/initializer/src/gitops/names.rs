@@ -61,7 +61,11 @@ pub enum NameError {
 /// [`NameError::Malformed`], or [`NameError::Reserved`] for a name such as `kube-proxy` or `flux-system`.
 pub fn check_project(name: &str) -> Result<(), NameError> {
     check("project", name, 2, LONGEST_PROJECT)?;
-    if RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    if RESERVED.contains(&name)
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    {
         return Err(NameError::Reserved(name.to_owned()));
     }
     Ok(())
@@ -86,11 +90,23 @@ fn check(what: &'static str, name: &str, least: usize, most: usize) -> Result<()
     let fits = (least..=most).contains(&name.len())
         && name.starts_with(|letter: char| letter.is_ascii_lowercase())
         && name.split('-').all(is_word);
-    if fits { Ok(()) } else { Err(NameError::Malformed { what, name: name.to_owned(), least, most }) }
+    if fits {
+        Ok(())
+    } else {
+        Err(NameError::Malformed {
+            what,
+            name: name.to_owned(),
+            least,
+            most,
+        })
+    }
 }
 
 fn is_word(part: &str) -> bool {
-    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    !part.is_empty()
+        && part
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// The namespace in which an environment's own objects are: `shop--staging`.
@@ -113,7 +129,11 @@ fn fitted(whole: String) -> String {
     }
     let digest = Digest::of(whole.as_bytes()).to_string();
     let kept = &whole[..LONGEST - SEPARATOR.len() - 1 - DIGEST];
-    format!("{}{SEPARATOR}0{}", kept.trim_end_matches('-'), &digest[..DIGEST])
+    format!(
+        "{}{SEPARATOR}0{}",
+        kept.trim_end_matches('-'),
+        &digest[..DIGEST]
+    )
 }
 
 #[cfg(test)]
@@ -125,7 +145,19 @@ mod tests {
     #[test]
     fn names_that_can_be_used() {
         let long = "x".repeat(63);
-        for name in ["ab", "shop", "no", "on", "true", "null", "my-shop-2", "fleets", "kubernetes", "a1-2", &long] {
+        for name in [
+            "ab",
+            "shop",
+            "no",
+            "on",
+            "true",
+            "null",
+            "my-shop-2",
+            "fleets",
+            "kubernetes",
+            "a1-2",
+            &long,
+        ] {
             assert_eq!(check_project(name), Ok(()), "{name}");
         }
     }
@@ -133,18 +165,45 @@ mod tests {
     #[test]
     fn names_that_cannot_be_used_say_why() {
         let long = "x".repeat(64);
-        for name in ["", "x", "Shop", "1shop", "-shop", "shop-", "my--shop", "a/b", "../x", "sh\nop", "größe", &long]
-        {
-            assert!(matches!(check_project(name), Err(NameError::Malformed { .. })), "{name}");
+        for name in [
+            "", "x", "Shop", "1shop", "-shop", "shop-", "my--shop", "a/b", "../x", "sh\nop",
+            "größe", &long,
+        ] {
+            assert!(
+                matches!(check_project(name), Err(NameError::Malformed { .. })),
+                "{name}"
+            );
         }
-        for name in ["default", "fleet", "flux", "flux-system", "kube", "kube-system", "kube-x", "openshift-ingress"] {
-            assert_eq!(check_project(name), Err(NameError::Reserved(name.to_owned())));
+        for name in [
+            "default",
+            "fleet",
+            "flux",
+            "flux-system",
+            "kube",
+            "kube-system",
+            "kube-x",
+            "openshift-ingress",
+        ] {
+            assert_eq!(
+                check_project(name),
+                Err(NameError::Reserved(name.to_owned()))
+            );
         }
-        let environment = |name: &str| Environment { name: name.to_owned(), approvals: 0 };
+        let environment = |name: &str| Environment {
+            name: name.to_owned(),
+            approvals: 0,
+        };
         for name in ["", "-", "Prod", "eu--prod", "9", &"x".repeat(33)] {
             assert!(check_environments(&[environment(name)]).is_err(), "{name}");
         }
-        assert!(check_environments(&[environment("a"), environment("eu-prod"), environment("default")]).is_ok());
+        assert!(
+            check_environments(&[
+                environment("a"),
+                environment("eu-prod"),
+                environment("default")
+            ])
+            .is_ok()
+        );
         let twice = check_environments(&[environment("a"), environment("b"), environment("a")]);
         assert_eq!(twice, Err(NameError::Twice("a".to_owned())));
     }
@@ -159,16 +218,33 @@ mod tests {
         parts.extend((1..=4).map(|length| format!("{}-eu-prod", "y".repeat(50 + length))));
         let mut seen: HashMap<String, String> = HashMap::new();
         let mut add = |name: String, of: String| {
-            assert!(name.len() <= LONGEST && name.contains(SEPARATOR) && !name.ends_with('-'), "{name}");
-            assert!(!RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name}");
+            assert!(
+                name.len() <= LONGEST && name.contains(SEPARATOR) && !name.ends_with('-'),
+                "{name}"
+            );
+            assert!(
+                !RESERVED_PREFIXES
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix)),
+                "{name}"
+            );
             if let Some(other) = seen.insert(name.clone(), of.clone()) {
                 panic!("{other} and {of} share {name}");
             }
         };
-        for project in parts.iter().filter(|project| check_project(project).is_ok()) {
+        for project in parts
+            .iter()
+            .filter(|project| check_project(project).is_ok())
+        {
             add(flux_namespace(project), project.clone());
-            for environment in parts.iter().filter(|name| name.len() <= LONGEST_ENVIRONMENT) {
-                add(namespace(project, environment), format!("{project} in {environment}"));
+            for environment in parts
+                .iter()
+                .filter(|name| name.len() <= LONGEST_ENVIRONMENT)
+            {
+                add(
+                    namespace(project, environment),
+                    format!("{project} in {environment}"),
+                );
             }
         }
     }
@@ -180,7 +256,13 @@ mod tests {
         assert_eq!(short.len(), 63);
         let (kept, digest) = short.rsplit_once(SEPARATOR).unwrap();
         assert!(project.starts_with(kept) && digest.starts_with('0') && digest.len() == 16);
-        assert!(check_environments(&[Environment { name: digest.to_owned(), approvals: 0 }]).is_err());
+        assert!(
+            check_environments(&[Environment {
+                name: digest.to_owned(),
+                approvals: 0
+            }])
+            .is_err()
+        );
         assert!(check_project(digest).is_err());
     }
 }

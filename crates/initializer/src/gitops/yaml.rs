@@ -3,11 +3,17 @@
 use serde_json::{Map, Value};
 
 /// Keys that a YAML reader takes for a boolean or null.
-const WORDS: [&str; 10] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none"];
+const WORDS: [&str; 10] = [
+    "y", "n", "yes", "no", "on", "off", "true", "false", "null", "none",
+];
 
 /// Several documents in one text.
 pub(super) fn documents(documents: &[Value]) -> String {
-    documents.iter().map(document).collect::<Vec<_>>().join("---\n")
+    documents
+        .iter()
+        .map(document)
+        .collect::<Vec<_>>()
+        .join("---\n")
 }
 
 fn document(value: &Value) -> String {
@@ -62,9 +68,15 @@ fn scalar(value: &Value) -> String {
 
 fn key(name: &str) -> String {
     let is_plain = name.starts_with(|letter: char| letter.is_ascii_alphabetic())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./-_".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"./-_".contains(&byte))
         && !WORDS.contains(&name.to_ascii_lowercase().as_str());
-    if is_plain { name.to_owned() } else { scalar(&name.into()) }
+    if is_plain {
+        name.to_owned()
+    } else {
+        scalar(&name.into())
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +115,10 @@ rules:
 a: \"x\"
 ";
         assert_eq!(text, expect);
-        assert_eq!(serde_saphyr::from_multiple::<Value>(&text).unwrap(), [value, json!({ "a": "x" })]);
+        assert_eq!(
+            serde_saphyr::from_multiple::<Value>(&text).unwrap(),
+            [value, json!({ "a": "x" })]
+        );
     }
 
     #[test]
@@ -144,7 +159,11 @@ a: \"x\"
         for text in texts {
             let value = json!({ "value": text, "list": [text], text: "key" });
             let written = documents(std::slice::from_ref(&value));
-            assert_eq!(serde_saphyr::from_str::<Value>(&written).unwrap(), value, "{written}");
+            assert_eq!(
+                serde_saphyr::from_str::<Value>(&written).unwrap(),
+                value,
+                "{written}"
+            );
         }
     }
 }

@@ -54,7 +54,10 @@ pub fn pass_environment(names: Vec<String>) {
 pub fn allow_environment(command: &mut Command, more: &[&str]) {
     command.env_clear();
     for (name, value) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| is_passed(name) || more.contains(&name)) {
+        if name
+            .to_str()
+            .is_some_and(|name| is_passed(name) || more.contains(&name))
+        {
             command.env(name, value);
         }
     }
@@ -62,7 +65,9 @@ pub fn allow_environment(command: &mut Command, more: &[&str]) {
 
 fn is_passed(name: &str) -> bool {
     let is_listed = PASSED.contains(&name) || name.starts_with("LC_");
-    let is_configured = MORE.get().is_some_and(|more| more.iter().any(|passed| passed == name));
+    let is_configured = MORE
+        .get()
+        .is_some_and(|more| more.iter().any(|passed| passed == name));
     (is_listed || is_configured) && !SECRET.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -76,8 +81,14 @@ mod tests {
         for name in ["PATH", "HOME", "LC_ALL", "https_proxy", "CARGO_HOME"] {
             assert!(is_passed(name), "{name}");
         }
-        let kept =
-            ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "DATABASE_URL", "SUREFOOT_STORE", "PGPASSWORD", "LD_PRELOAD"];
+        let kept = [
+            "AWS_SECRET_ACCESS_KEY",
+            "GITHUB_TOKEN",
+            "DATABASE_URL",
+            "SUREFOOT_STORE",
+            "PGPASSWORD",
+            "LD_PRELOAD",
+        ];
         for name in kept {
             assert!(!is_passed(name), "{name}");
         }

@@ -39,9 +39,17 @@ impl Group {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let id = watchdog.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = watchdog
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("the watchdog of a command ended at once"))?;
-        Ok(Self { _lifeline: watchdog.stdin.take(), watchdog, id, ended: false })
+        Ok(Self {
+            _lifeline: watchdog.stdin.take(),
+            watchdog,
+            id,
+            ended: false,
+        })
     }
 
     /// The group's number, for `Command::process_group`.

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        let check = |pieces: &[&[u8]], expect: &[&str]| assert_eq!(lines(pieces), expect, "{pieces:?}");
+        let check =
+            |pieces: &[&[u8]], expect: &[&str]| assert_eq!(lines(pieces), expect, "{pieces:?}");
         check(&[b"a\nb", b"c\n\n", b"d"], &["a", "bc", "", "d"]);
         check(&[b"windows\r\n"], &["windows"]);
         check(&[b"caf\xc3", b"\xa9 \xff\n"], &["caf\u{e9} \u{fffd}"]);

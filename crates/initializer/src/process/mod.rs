@@ -55,7 +55,10 @@ pub struct Ended {
 /// Takes the variables whose names begin with one of `prefixes` from what `command` inherits.
 pub fn without_inherited(command: &mut Command, prefixes: &[&str]) {
     for (name, _) in std::env::vars_os() {
-        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+        if prefixes
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
             command.env_remove(name);
         }
     }
@@ -100,13 +103,20 @@ pub async fn run(
         }
     };
     running.group.end().await;
-    Ok(Ended { status, cancelled: running.stage.was_stopped() })
+    Ok(Ended {
+        status,
+        cancelled: running.stage.was_stopped(),
+    })
 }
 
 fn spawn(command: &mut Command, group: &Group, with_input: bool) -> io::Result<Child> {
     let child = command
         .process_group(group.id())
-        .stdin(if with_input { Stdio::piped() } else { Stdio::null() })
+        .stdin(if with_input {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
@@ -236,7 +246,11 @@ struct Pipe {
 impl Pipe {
     fn new(reader: Option<impl AsyncRead + Send + Sync + Unpin + 'static>) -> Self {
         let open = reader.is_some();
-        Self { reader: reader.map(|reader| Box::new(reader) as _), buffer: vec![0; 16 * 1024], open }
+        Self {
+            reader: reader.map(|reader| Box::new(reader) as _),
+            buffer: vec![0; 16 * 1024],
+            open,
+        }
     }
 
     /// The length of what was read; at the end of the output 0, and the pipe is closed.

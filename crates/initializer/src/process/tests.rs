@@ -14,14 +14,19 @@ fn shell(script: &str) -> Command {
 async fn output(script: &str, input: Option<&[u8]>) -> (String, ExitStatus) {
     let mut seen = Vec::new();
     let take = |_, piece: &[u8]| seen.extend_from_slice(piece);
-    let ended = run(&mut shell(script), input, &CancellationToken::new(), take).await.unwrap();
+    let ended = run(&mut shell(script), input, &CancellationToken::new(), take)
+        .await
+        .unwrap();
     (String::from_utf8(seen).unwrap(), ended.status)
 }
 
 /// Whether the process is there and no zombie.
 fn lives(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+    let stat =
+        std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 async fn gone(pid: &str) {
@@ -30,7 +35,9 @@ async fn gone(pid: &str) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("process {pid} still lives"));
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .unwrap_or_else(|_| panic!("process {pid} still lives"));
 }
 
 #[tokio::test]
@@ -66,7 +73,9 @@ async fn what_a_command_leaves_in_the_background_is_killed() {
 async fn the_last_words_of_a_pipe_are_heard() {
     let mut heard = String::new();
     for _ in 0..20 {
-        heard = output("{ sleep 0.02; echo late; } & echo soon", None).await.0;
+        heard = output("{ sleep 0.02; echo late; } & echo soon", None)
+            .await
+            .0;
         if heard == "soon\nlate\n" {
             return;
         }
@@ -96,7 +105,10 @@ async fn a_cancel_lets_a_command_clean_up() {
         (seen, ended) = stopped(script).await;
     }
     // The shell may say on its other stream, sooner or later, that its `sleep` was terminated.
-    assert!(seen.starts_with("ready\n") && seen.contains("bye\n"), "{seen}");
+    assert!(
+        seen.starts_with("ready\n") && seen.contains("bye\n"),
+        "{seen}"
+    );
     assert_eq!((ended.status.code(), ended.cancelled), (Some(7), true));
 }
 
@@ -111,7 +123,10 @@ async fn a_cancel_kills_what_does_not_listen() {
 async fn dropping_the_future_kills_the_group() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pids");
-    let script = format!("sleep 1000 & echo $! $$ > {0}.new; mv {0}.new {0}; wait", file.display());
+    let script = format!(
+        "sleep 1000 & echo $! $$ > {0}.new; mv {0}.new {0}; wait",
+        file.display()
+    );
     let mut command = shell(&script);
     let cancel = CancellationToken::new();
     let running = run(&mut command, None, &cancel, |_, _| ());
@@ -131,6 +146,12 @@ async fn dropping_the_future_kills_the_group() {
 
 #[tokio::test]
 async fn a_command_that_is_not_there_is_an_error() {
-    let ended = run(&mut Command::new("/no/such/command"), None, &CancellationToken::new(), |_, _| ()).await;
+    let ended = run(
+        &mut Command::new("/no/such/command"),
+        None,
+        &CancellationToken::new(),
+        |_, _| (),
+    )
+    .await;
     assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::NotFound);
 }

@@ -47,11 +47,16 @@ impl ContentRequest {
             "description": parameters["description"], "owner": parameters["owner"], "gitops": parameters["gitops"],
             "environments": parameters["environments"], "values": parameters["values"],
         });
-        Self::deserialize(fields).map_err(|error| TemplateError(format!("the parameters of the project: {error}")))
+        Self::deserialize(fields)
+            .map_err(|error| TemplateError(format!("the parameters of the project: {error}")))
     }
 
     pub(super) fn reference(&self) -> Option<&str> {
-        if self.reference.is_empty() { None } else { Some(&self.reference) }
+        if self.reference.is_empty() {
+            None
+        } else {
+            Some(&self.reference)
+        }
     }
 
     /// Loads the template and renders it. `scratch` is an empty folder; `addresses` are those that a URL may lead to.
@@ -70,7 +75,9 @@ impl ContentRequest {
         let template = load(source, scratch, addresses).await?;
         // Rendering is work for the processor, as long as a template makes it.
         let rendering = tokio::task::spawn_blocking(move || self.rendered(template));
-        Ok(rendering.await.map_err(|error| TemplateError(format!("the template cannot be rendered: {error}")))??)
+        Ok(rendering.await.map_err(|error| {
+            TemplateError(format!("the template cannot be rendered: {error}"))
+        })??)
     }
 
     fn rendered(self, template: Template) -> Result<Content, TemplateError> {
@@ -83,7 +90,11 @@ impl ContentRequest {
         if self.gitops {
             overlays(&template, &files, &self.environments)?;
         }
-        Ok(Content { project: self.project, template, files })
+        Ok(Content {
+            project: self.project,
+            template,
+            files,
+        })
     }
 }
 
@@ -91,14 +102,33 @@ impl Content {
     /// The first commit, as `git fast-import` reads it.
     pub(super) fn first_commit(&self, run: &str, at: Timestamp) -> Vec<u8> {
         let template = format!("{} {}", self.template.name, self.template.version);
-        FirstCommit { project: &self.project, run, at, template: &template, files: &self.files }.stream()
+        FirstCommit {
+            project: &self.project,
+            run,
+            at,
+            template: &template,
+            files: &self.files,
+        }
+        .stream()
     }
 
     /// Text for people.
     pub(super) fn summary(&self) -> String {
-        let Template { name, version, is_copied, .. } = &self.template;
-        let how = if *is_copied { "copied as they are: there is no surefoot-template.yaml" } else { "rendered" };
-        format!("template {name} {version}: {} files, {how}", self.files.len())
+        let Template {
+            name,
+            version,
+            is_copied,
+            ..
+        } = &self.template;
+        let how = if *is_copied {
+            "copied as they are: there is no surefoot-template.yaml"
+        } else {
+            "rendered"
+        };
+        format!(
+            "template {name} {version}: {} files, {how}",
+            self.files.len()
+        )
     }
 }
 
@@ -107,14 +137,22 @@ impl Content {
 ///
 /// # Errors
 /// [`LoadError::Git`] may pass. Any other is a mistake in the parameters or the template, and says what to do.
-pub async fn check_content(parameters: &Value, scratch: &Path, addresses: &AddressPolicy) -> Result<(), LoadError> {
+pub async fn check_content(
+    parameters: &Value,
+    scratch: &Path,
+    addresses: &AddressPolicy,
+) -> Result<(), LoadError> {
     let request = ContentRequest::of_parameters(parameters)?;
     let source = Source::parse(&request.template, request.reference())?;
     request.render(source, scratch, addresses).await.map(drop)
 }
 
 /// Refuses a project without what GitOps applies.
-fn overlays(template: &Template, files: &[Entry], environments: &[Environment]) -> Result<(), TemplateError> {
+fn overlays(
+    template: &Template,
+    files: &[Entry],
+    environments: &[Environment],
+) -> Result<(), TemplateError> {
     for Environment { name, .. } in environments {
         let folder = format!("deploy/overlays/{name}/");
         if !files.iter().any(|file| file.path.starts_with(&folder)) {

@@ -16,7 +16,11 @@ use crate::actions::fields::Fields;
 use crate::forge::LOCAL;
 use crate::git::Git;
 
-const FIELDS: Fields = Fields { required: &["forge"], one_of: &[], optional: &["content"] };
+const FIELDS: Fields = Fields {
+    required: &["forge"],
+    one_of: &[],
+    optional: &["content"],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,14 +45,25 @@ impl StepHandler for ResolveCredentials {
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { forge, content } = context.input()?;
-        self.0.reached(&context, 10, format!("looking for the forge `{forge}`")).await;
+        self.0
+            .reached(&context, 10, format!("looking for the forge `{forge}`"))
+            .await;
         let credential = self.credential(&context, &forge).await?;
-        let mut output = json!({ "forge": forge, "credentials": credential.into_iter().collect::<Vec<_>>() });
+        let mut output =
+            json!({ "forge": forge, "credentials": credential.into_iter().collect::<Vec<_>>() });
         if let Some(content) = content {
-            self.0.reached(&context, 40, format!("preparing the template {}", content.template)).await;
+            self.0
+                .reached(
+                    &context,
+                    40,
+                    format!("preparing the template {}", content.template),
+                )
+                .await;
             output["prepared"] = self.prepare(&context, content).await?;
         }
-        let message = credential.map_or("no credential needed".to_owned(), |name| format!("found `{name}`"));
+        let message = credential.map_or("no credential needed".to_owned(), |name| {
+            format!("found `{name}`")
+        });
         self.0.reached(&context, 100, message).await;
         Ok(Output::new(output)?.into())
     }
@@ -56,9 +71,15 @@ impl StepHandler for ResolveCredentials {
 
 impl ResolveCredentials {
     /// Looks for the forge, git and the credential, whose name it gives.
-    async fn credential(&self, context: &StepContext, forge: &str) -> Result<Option<&str>, StepError> {
+    async fn credential(
+        &self,
+        context: &StepContext,
+        forge: &str,
+    ) -> Result<Option<&str>, StepError> {
         if forge != LOCAL {
-            return Err(StepError::fatal(format!("there is no forge `{forge}`: the only one is `{LOCAL}`")));
+            return Err(StepError::fatal(format!(
+                "there is no forge `{forge}`: the only one is `{LOCAL}`"
+            )));
         }
         self.0.local_forge(context).await?;
         let git = Git::new(std::env::temp_dir()).version().await.or_step()?;
@@ -72,12 +93,17 @@ impl ResolveCredentials {
     }
 
     /// Renders the project's content, and leaves its first commit in the workspace.
-    async fn prepare(&self, context: &StepContext, request: ContentRequest) -> Result<Value, StepError> {
+    async fn prepare(
+        &self,
+        context: &StepContext,
+        request: ContentRequest,
+    ) -> Result<Value, StepError> {
         let scratch = self.0.scratch(context).await?;
         let content = self.0.content(context, request, &scratch).await?;
         let stream = content.first_commit(&context.run_id().to_string(), context.run_created_at());
         let digest = prepared::write(context, stream).await?;
-        let template = json!({ "name": content.template.name, "version": content.template.version });
+        let template =
+            json!({ "name": content.template.name, "version": content.template.version });
         Ok(
             json!({ "digest": digest, "template": template, "files": content.files.len(), "copied": content.template.is_copied }),
         )

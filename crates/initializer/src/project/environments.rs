@@ -13,7 +13,11 @@ use crate::actions::fields::Fields;
 use crate::environment::Environment;
 use crate::gitops::check_environments;
 
-const FIELDS: Fields = Fields { required: &["project", "environments"], one_of: &[], optional: &[] };
+const FIELDS: Fields = Fields {
+    required: &["project", "environments"],
+    one_of: &[],
+    optional: &[],
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,10 +39,15 @@ impl StepHandler for CreateEnvironments {
     }
 
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
-        let Input { project, environments } = context.input()?;
+        let Input {
+            project,
+            environments,
+        } = context.input()?;
         check_environments(&environments).or_step()?;
         let mut output = Output::new(json!({ "environments": environments }))?;
-        self.0.reached(&context, 10, format!("{} environments", environments.len())).await;
+        self.0
+            .reached(&context, 10, format!("{} environments", environments.len()))
+            .await;
         for Environment { name, approvals } in &environments {
             context.log(format!("environment {name}: {}", rule(*approvals)));
             let data = json!({ "project": project, "environment": name, "approvals": { "required": approvals } });
@@ -46,7 +55,15 @@ impl StepHandler for CreateEnvironments {
         }
         self.0.reached(&context, 60, "approval rules").await;
         self.0
-            .reached(&context, 100, environments.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "))
+            .reached(
+                &context,
+                100,
+                environments
+                    .iter()
+                    .map(|it| it.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            )
             .await;
         Ok(output.into())
     }

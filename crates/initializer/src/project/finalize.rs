@@ -18,7 +18,14 @@ use crate::forge::Visibility;
 use crate::git::{Git, GitError};
 
 const FIELDS: Fields = Fields {
-    required: &["project", "push", "wanted", "environments", "records", "gitops"],
+    required: &[
+        "project",
+        "push",
+        "wanted",
+        "environments",
+        "records",
+        "gitops",
+    ],
     one_of: &[],
     optional: &["visibility"],
 };
@@ -65,11 +72,17 @@ impl StepHandler for Finalize {
         let scratch = self.0.scratch(&context).await?;
         self.0.reached(&context, 10, "cloning the repository").await;
         let mut missing = self.clone_faults(&input, &scratch).await?;
-        self.0.reached(&context, 50, "looking at records and manifests").await;
+        self.0
+            .reached(&context, 50, "looking at records and manifests")
+            .await;
         missing.extend(record_faults(&input));
         missing.extend(self.gitops_faults(&input, &context, &scratch).await?);
         if !missing.is_empty() {
-            return Err(format!("not everything that was promised is there: {}", missing.join("; ")).into());
+            return Err(format!(
+                "not everything that was promised is there: {}",
+                missing.join("; ")
+            )
+            .into());
         }
         self.0.reached(&context, 100, "everything is there").await;
         Ok(Output::new(self.output(&input, self.0.fleet(&context)?.url()))?.into())
@@ -78,20 +91,39 @@ impl StepHandler for Finalize {
 
 impl Finalize {
     /// Clones as a person would, and compares commit and tree.
-    async fn clone_faults(&self, input: &Input, scratch: &Scratch) -> Result<Vec<String>, StepError> {
+    async fn clone_faults(
+        &self,
+        input: &Input,
+        scratch: &Scratch,
+    ) -> Result<Vec<String>, StepError> {
         let url = self.0.forge.url(&input.project);
         let git = Git::new(scratch.sub("clone")?);
         match git.run(&["clone", "--quiet", &url, "."]).await {
-            Err(GitError::Failed { message, .. }) => return Ok(vec![format!("{url} cannot be cloned ({message})")]),
+            Err(GitError::Failed { message, .. }) => {
+                return Ok(vec![format!("{url} cannot be cloned ({message})")]);
+            }
             other => drop(other.or_step()?),
         }
         let Pushed { commit, tree } = &input.push;
-        let found = git.run(&["rev-parse", "--verify", "--quiet", &format!("{commit}^{{tree}}")]).await;
-        let is_there = git.test(&["merge-base", "--is-ancestor", commit, "HEAD"]).await;
+        let found = git
+            .run(&[
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                &format!("{commit}^{{tree}}"),
+            ])
+            .await;
+        let is_there = git
+            .test(&["merge-base", "--is-ancestor", commit, "HEAD"])
+            .await;
         Ok(match (found, is_there) {
             (Ok(found), Ok(true)) if found.trim() == tree => Vec::new(),
-            (Ok(_), Ok(true)) => vec![format!("commit {commit} has another tree than the one that was pushed")],
-            _ => vec![format!("commit {commit} is not on the main branch of {url}")],
+            (Ok(_), Ok(true)) => vec![format!(
+                "commit {commit} has another tree than the one that was pushed"
+            )],
+            _ => vec![format!(
+                "commit {commit} is not on the main branch of {url}"
+            )],
         })
     }
 
@@ -109,11 +141,25 @@ impl Finalize {
             return Ok(vec![format!("the fleet repository {}", fleet.url())]);
         }
         let run = context.run_id().to_string();
-        let files = wanted(&self.0, &input.project, &run, input.visibility, &input.wanted);
-        let missing = fleet.missing(&scratch.sub("fleet")?, &files).await.or_step()?;
+        let files = wanted(
+            &self.0,
+            &input.project,
+            &run,
+            input.visibility,
+            &input.wanted,
+        );
+        let missing = fleet
+            .missing(&scratch.sub("fleet")?, &files)
+            .await
+            .or_step()?;
         Ok(missing
             .iter()
-            .map(|path| format!("{path} as it was made, in the fleet repository {}", fleet.url()))
+            .map(|path| {
+                format!(
+                    "{path} as it was made, in the fleet repository {}",
+                    fleet.url()
+                )
+            })
             .collect())
     }
 
@@ -140,10 +186,20 @@ impl Finalize {
 /// What the outputs of earlier steps say of the records.
 fn record_faults(input: &Input) -> Vec<String> {
     let has = |list: &Value, item: &Value| list.as_array().is_some_and(|list| list.contains(item));
-    let kinds = ["project", "repository"].into_iter().filter(|kind| !has(&input.records["records"], &json!(kind)));
-    let mut missing = kinds.map(|kind| format!("the {kind} record of {}", input.project)).collect::<Vec<_>>();
+    let kinds = ["project", "repository"]
+        .into_iter()
+        .filter(|kind| !has(&input.records["records"], &json!(kind)));
+    let mut missing = kinds
+        .map(|kind| format!("the {kind} record of {}", input.project))
+        .collect::<Vec<_>>();
     let created = &input.environments["environments"];
-    let environments = input.wanted.iter().filter(|wanted| !has(created, &json!(wanted)));
-    missing.extend(environments.map(|wanted| format!("the environment record {}/{}", input.project, wanted.name)));
+    let environments = input
+        .wanted
+        .iter()
+        .filter(|wanted| !has(created, &json!(wanted)));
+    missing.extend(
+        environments
+            .map(|wanted| format!("the environment record {}/{}", input.project, wanted.name)),
+    );
     missing
 }

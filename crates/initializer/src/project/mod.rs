@@ -74,14 +74,20 @@ impl ProjectConfig {
 
     /// The local forge of this worker.
     pub fn forge(&self) -> LocalForge {
-        let folder = self.repositories.clone().unwrap_or_else(|| self.data_dir.join("repositories"));
+        let folder = self
+            .repositories
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("repositories"));
         LocalForge::new(std::path::absolute(&folder).unwrap_or(folder))
     }
 
     /// Which folders and repositories of this machine may be templates.
     pub fn templates(&self) -> LocalTemplates {
         let forge = self.forge().folder().to_owned();
-        LocalTemplates::new(&self.data_dir).below(&self.template_folders).without(&self.private).without(&[forge])
+        LocalTemplates::new(&self.data_dir)
+            .below(&self.template_folders)
+            .without(&self.private)
+            .without(&[forge])
     }
 }
 
@@ -97,12 +103,22 @@ pub fn workflow() -> Workflow {
 /// The limits that the workflow's queue has unless a person sets others.
 pub fn queue_limits() -> QueueLimits {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let keep = |days: u32, count| Keep { age: Some(DAY * days), count: Some(count) };
+    let keep = |days: u32, count| Keep {
+        age: Some(DAY * days),
+        count: Some(count),
+    };
     QueueLimits {
         concurrency: Some(3),
         concurrency_per_key: None,
-        rate: Some(Rate { max: 5, per: Duration::from_secs(1) }),
-        retention: Retention { completed: keep(30, 1000), failed: keep(90, 5000), cancelled: keep(30, 1000) },
+        rate: Some(Rate {
+            max: 5,
+            per: Duration::from_secs(1),
+        }),
+        retention: Retention {
+            completed: keep(30, 1000),
+            failed: keep(90, 5000),
+            cancelled: keep(30, 1000),
+        },
     }
 }
 
@@ -110,11 +126,26 @@ pub fn queue_limits() -> QueueLimits {
 pub fn handlers(config: ProjectConfig) -> Handlers {
     let shared = Shared::new(config);
     Handlers::new()
-        .with("project.resolve_credentials", credentials::ResolveCredentials(shared.clone()))
-        .with("git.create_repository", repository::CreateRepository(shared.clone()))
-        .with("git.push_template", push_template::PushTemplate(shared.clone()))
-        .with("project.create_environments", environments::CreateEnvironments(shared.clone()))
-        .with("project.create_records", records::CreateRecords(shared.clone()))
+        .with(
+            "project.resolve_credentials",
+            credentials::ResolveCredentials(shared.clone()),
+        )
+        .with(
+            "git.create_repository",
+            repository::CreateRepository(shared.clone()),
+        )
+        .with(
+            "git.push_template",
+            push_template::PushTemplate(shared.clone()),
+        )
+        .with(
+            "project.create_environments",
+            environments::CreateEnvironments(shared.clone()),
+        )
+        .with(
+            "project.create_records",
+            records::CreateRecords(shared.clone()),
+        )
         .with("gitops.setup", gitops::SetUpGitOps(shared.clone()))
         .with("project.finalize", finalize::Finalize(shared))
 }
@@ -134,20 +165,38 @@ mod tests {
         let handlers = handlers(ProjectConfig::new("data"));
         assert_eq!(handlers.actions().len(), 7);
         for step in workflow.steps() {
-            assert_eq!(handlers.get(&step.action).unwrap().check(&step.with), Ok(()), "{}", step.id);
+            assert_eq!(
+                handlers.get(&step.action).unwrap().check(&step.with),
+                Ok(()),
+                "{}",
+                step.id
+            );
         }
-        assert_eq!(workflow.steps().iter().map(|step| step.weight).sum::<u32>(), 100);
+        assert_eq!(
+            workflow.steps().iter().map(|step| step.weight).sum::<u32>(),
+            100
+        );
     }
 
     #[test]
     fn parameters_are_checked_and_filled_in() {
         let workflow = workflow();
-        let parameters = workflow.check_parameters(json!({ "name": "my-shop" })).unwrap();
-        assert_eq!(parameters["environments"][2], json!({ "name": "production", "approvals": 2 }));
+        let parameters = workflow
+            .check_parameters(json!({ "name": "my-shop" }))
+            .unwrap();
+        assert_eq!(
+            parameters["environments"][2],
+            json!({ "name": "production", "approvals": 2 })
+        );
         assert_eq!(parameters["template"], "rust-service");
         let refused = |parameters: serde_json::Value, at: &str| {
-            let errors = workflow.check_parameters(parameters.clone()).expect_err(&parameters.to_string());
-            assert!(errors.iter().any(|error| error.parameter.starts_with(at)), "{errors:?}");
+            let errors = workflow
+                .check_parameters(parameters.clone())
+                .expect_err(&parameters.to_string());
+            assert!(
+                errors.iter().any(|error| error.parameter.starts_with(at)),
+                "{errors:?}"
+            );
         };
         let names = [
             "",
@@ -180,23 +229,53 @@ mod tests {
                 Err(_) => refused(json!({ "name": name }), "name"),
             }
         }
-        for name in
-            ["", "a", "eu-prod", "eu--prod", "-a", "a-", "9", "Prod", "default", &"x".repeat(32), &"x".repeat(33)]
-        {
+        for name in [
+            "",
+            "a",
+            "eu-prod",
+            "eu--prod",
+            "-a",
+            "a-",
+            "9",
+            "Prod",
+            "default",
+            &"x".repeat(32),
+            &"x".repeat(33),
+        ] {
             let parameters = json!({ "name": "shop", "environments": [{ "name": name }] });
-            let environment = crate::Environment { name: name.to_owned(), approvals: 0 };
+            let environment = crate::Environment {
+                name: name.to_owned(),
+                approvals: 0,
+            };
             match crate::gitops::check_environments(&[environment]) {
                 Ok(()) => drop(workflow.check_parameters(parameters).unwrap()),
                 Err(_) => refused(parameters, "environments/0/name"),
             }
         }
-        refused(json!({ "name": "shop", "environments": [] }), "environments");
-        refused(json!({ "name": "shop", "environments": [{ "name": "Prod" }] }), "environments/0/name");
-        for template in ["https://me:secret@host/t.git", "https://secret@host/t.git", "ssh://git:secret@host/t.git"] {
+        refused(
+            json!({ "name": "shop", "environments": [] }),
+            "environments",
+        );
+        refused(
+            json!({ "name": "shop", "environments": [{ "name": "Prod" }] }),
+            "environments/0/name",
+        );
+        for template in [
+            "https://me:secret@host/t.git",
+            "https://secret@host/t.git",
+            "ssh://git:secret@host/t.git",
+        ] {
             refused(json!({ "name": "shop", "template": template }), "template");
         }
-        assert!(workflow.check_parameters(json!({ "name": "shop", "template": "ssh://git@host/t.git" })).is_ok());
-        refused(json!({ "name": "shop", "visibility": "secret" }), "visibility");
+        assert!(
+            workflow
+                .check_parameters(json!({ "name": "shop", "template": "ssh://git@host/t.git" }))
+                .is_ok()
+        );
+        refused(
+            json!({ "name": "shop", "visibility": "secret" }),
+            "visibility",
+        );
         refused(json!({ "name": "shop", "nmae": "x" }), "nmae");
     }
 }

@@ -16,9 +16,11 @@ pub(super) async fn write(context: &StepContext, stream: Vec<u8>) -> Result<Stri
     let digest = Digest::of(&stream).to_string();
     let path = path(&context.workspace().await?);
     let writing = files::blocking(move || put(&path, &stream));
-    writing
-        .await?
-        .map_err(|error| StepError::from(format!("cannot write {FILE} into the run's workspace: {error}")))?;
+    writing.await?.map_err(|error| {
+        StepError::from(format!(
+            "cannot write {FILE} into the run's workspace: {error}"
+        ))
+    })?;
     Ok(digest)
 }
 
@@ -26,7 +28,9 @@ pub(super) async fn write(context: &StepContext, stream: Vec<u8>) -> Result<Stri
 pub(super) async fn read(context: &StepContext, digest: &str) -> Result<Vec<u8>, StepError> {
     let path = path(&context.workspace().await?);
     let reading = files::blocking(move || files::read(&path, Links::Refuse, LONGEST));
-    let stream = reading.await?.map_err(|error| format!("cannot read {FILE} in the run's workspace: {error}"))?;
+    let stream = reading
+        .await?
+        .map_err(|error| format!("cannot read {FILE} in the run's workspace: {error}"))?;
     if Digest::of(&stream).to_string() != digest {
         return Err(StepError::fatal(format!(
             "{FILE} in the run's workspace is not what was prepared: `surefoot retry {} --from resolve_credentials` prepares it \
@@ -41,7 +45,10 @@ fn path(workspace: &Path) -> PathBuf {
     workspace.join(FILE)
 }
 
-#[expect(clippy::disallowed_methods, reason = "it runs off the runtime's threads")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it runs off the runtime's threads"
+)]
 fn put(path: &Path, stream: &[u8]) -> Result<(), files::FileError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

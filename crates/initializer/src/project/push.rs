@@ -26,11 +26,23 @@ pub(super) struct FirstCommit<'a> {
 impl FirstCommit<'_> {
     /// The commit as `git fast-import` reads it.
     pub(super) fn stream(&self) -> Vec<u8> {
-        let Self { project, run, template, .. } = self;
+        let Self {
+            project,
+            run,
+            template,
+            ..
+        } = self;
         let message = format!(
             "Initialise {project}\n\nSurefoot-Project: {project}\nSurefoot-Run: {run}\nSurefoot-Template: {template}\n"
         );
-        Commit { message: &message, at: self.at, parent: None, removed: &[], files: self.files }.stream()
+        Commit {
+            message: &message,
+            at: self.at,
+            parent: None,
+            removed: &[],
+            files: self.files,
+        }
+        .stream()
     }
 }
 
@@ -65,20 +77,43 @@ impl Push {
     pub(super) async fn new(scratch: &Path, remote: impl Into<String>) -> Result<Self, GitError> {
         let git = Git::new(scratch);
         git.run(&["init", "--quiet", "--bare"]).await?;
-        Ok(Self { git, remote: remote.into() })
+        Ok(Self {
+            git,
+            remote: remote.into(),
+        })
     }
 
     /// Looks for what an earlier attempt of the run may have pushed.
     pub(super) async fn look(&self, run: &str) -> Result<Found, GitError> {
-        match self.git.run(&["fetch", "--quiet", "--no-tags", &self.remote, &format!("+{BRANCH}:{SEEN}")]).await {
-            Err(error) if error.message().contains("couldn't find remote ref") => return Ok(Found::Nothing),
+        match self
+            .git
+            .run(&[
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                &self.remote,
+                &format!("+{BRANCH}:{SEEN}"),
+            ])
+            .await
+        {
+            Err(error) if error.message().contains("couldn't find remote ref") => {
+                return Ok(Found::Nothing);
+            }
             other => drop(other?),
         }
-        let roots =
-            ["log", "--max-parents=0", "--format=%H %(trailers:key=Surefoot-Run,valueonly,separator=%x20)", SEEN];
+        let roots = [
+            "log",
+            "--max-parents=0",
+            "--format=%H %(trailers:key=Surefoot-Run,valueonly,separator=%x20)",
+            SEEN,
+        ];
         let roots = self.git.run(&roots).await?;
-        let ours = roots.lines().find_map(|line| line.split_once(' ').filter(|(_, runs)| runs.trim() == run));
-        Ok(ours.map_or(Found::Strangers, |(commit, _)| Found::Ours(commit.to_owned())))
+        let ours = roots
+            .lines()
+            .find_map(|line| line.split_once(' ').filter(|(_, runs)| runs.trim() == run));
+        Ok(ours.map_or(Found::Strangers, |(commit, _)| {
+            Found::Ours(commit.to_owned())
+        }))
     }
 
     /// Makes the commit that [`FirstCommit::stream`] wrote down, here and not yet there.
@@ -89,20 +124,42 @@ impl Push {
     /// Pushes the commit, provided that there is no main branch yet.
     pub(super) async fn push(&self, commit: &str) -> Result<(), GitError> {
         let lease = format!("--force-with-lease={BRANCH}:");
-        let args = ["push", "--quiet", &lease, &self.remote, &format!("{commit}:{BRANCH}")];
+        let args = [
+            "push",
+            "--quiet",
+            &lease,
+            &self.remote,
+            &format!("{commit}:{BRANCH}"),
+        ];
         push_lock::push(&self.git, &self.remote, &args).await
     }
 
     /// What there is to know of a commit that was made or found.
     pub(super) async fn facts(&self, commit: &str) -> Result<Facts, GitError> {
-        let format = "--format=%T%n%(trailers:key=Surefoot-Template,valueonly,unfold,separator=%x20)";
-        let shown = self.git.run(&["show", "--no-patch", format, commit]).await?;
+        let format =
+            "--format=%T%n%(trailers:key=Surefoot-Template,valueonly,unfold,separator=%x20)";
+        let shown = self
+            .git
+            .run(&["show", "--no-patch", format, commit])
+            .await?;
         let mut lines = shown.lines();
         let mut line = || lines.next().unwrap_or_default().trim().to_owned();
         let (tree, template) = (line(), line());
-        let listing = self.git.run(&["ls-tree", "-r", "-z", "--name-only", commit]).await?;
-        let files = listing.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect();
-        Ok(Facts { commit: commit.to_owned(), tree, template, files })
+        let listing = self
+            .git
+            .run(&["ls-tree", "-r", "-z", "--name-only", commit])
+            .await?;
+        let files = listing
+            .split('\0')
+            .filter(|path| !path.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Ok(Facts {
+            commit: commit.to_owned(),
+            tree,
+            template,
+            files,
+        })
     }
 }
 
@@ -116,7 +173,10 @@ mod tests {
     impl Scene {
         async fn new() -> Self {
             let scene = Self(tempfile::tempdir().unwrap());
-            Git::new(scene.sub("remote")).run(&["init", "--quiet", "--bare"]).await.unwrap();
+            Git::new(scene.sub("remote"))
+                .run(&["init", "--quiet", "--bare"])
+                .await
+                .unwrap();
             scene
         }
 
@@ -135,7 +195,12 @@ mod tests {
         }
 
         async fn remote_git(&self, args: &[&str]) -> String {
-            Git::new(self.remote()).run(args).await.unwrap().trim().to_owned()
+            Git::new(self.remote())
+                .run(args)
+                .await
+                .unwrap()
+                .trim()
+                .to_owned()
         }
     }
 
@@ -173,7 +238,11 @@ mod tests {
             if reached >= 1 {
                 assert_eq!(killed.look("r1").await.unwrap(), Found::Nothing);
             }
-            let commit = if reached >= 2 { Some(killed.import(&first(&files).stream()).await.unwrap()) } else { None };
+            let commit = if reached >= 2 {
+                Some(killed.import(&first(&files).stream()).await.unwrap())
+            } else {
+                None
+            };
             if reached >= 3 {
                 killed.push(commit.as_deref().unwrap()).await.unwrap();
             }
@@ -187,10 +256,20 @@ mod tests {
                     commit
                 }
             };
-            assert_eq!(scene.remote_git(&["rev-list", "--all"]).await, commit, "one commit, reached {reached}");
+            assert_eq!(
+                scene.remote_git(&["rev-list", "--all"]).await,
+                commit,
+                "one commit, reached {reached}"
+            );
             let facts = next.facts(&commit).await.unwrap();
-            assert_eq!((facts.template.as_str(), facts.files), ("t sha256:1", vec!["a".to_owned()]));
-            assert_eq!(facts.tree, scene.remote_git(&["rev-parse", "main^{tree}"]).await);
+            assert_eq!(
+                (facts.template.as_str(), facts.files),
+                ("t sha256:1", vec!["a".to_owned()])
+            );
+            assert_eq!(
+                facts.tree,
+                scene.remote_git(&["rev-parse", "main^{tree}"]).await
+            );
         }
     }
 
@@ -198,12 +277,21 @@ mod tests {
     async fn a_main_branch_that_is_there_is_never_pushed_over() {
         let scene = Scene::new().await;
         let push = scene.attempt("a").await;
-        let commit = push.import(&first(&[file("a", "1")]).stream()).await.unwrap();
+        let commit = push
+            .import(&first(&[file("a", "1")]).stream())
+            .await
+            .unwrap();
         let zombie = scene.attempt("zombie").await;
-        let other = zombie.import(&first(&[file("a", "newer")]).stream()).await.unwrap();
+        let other = zombie
+            .import(&first(&[file("a", "newer")]).stream())
+            .await
+            .unwrap();
         push.push(&commit).await.unwrap();
         assert!(zombie.push(&other).await.is_err());
-        assert_eq!(zombie.look("r1").await.unwrap(), Found::Ours(commit.clone()));
+        assert_eq!(
+            zombie.look("r1").await.unwrap(),
+            Found::Ours(commit.clone())
+        );
         assert_eq!(zombie.look("r2").await.unwrap(), Found::Strangers);
         assert_eq!(scene.remote_git(&["rev-parse", "main"]).await, commit);
     }
@@ -212,12 +300,24 @@ mod tests {
     async fn ours_is_found_below_what_people_pushed_since() {
         let scene = Scene::new().await;
         let push = scene.attempt("a").await;
-        let ours = push.import(&first(&[file("a", "1")]).stream()).await.unwrap();
+        let ours = push
+            .import(&first(&[file("a", "1")]).stream())
+            .await
+            .unwrap();
         push.push(&ours).await.unwrap();
-        let git = Git::new(scene.remote()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
+        let git =
+            Git::new(scene.remote()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
         let tree = scene.remote_git(&["rev-parse", "main^{tree}"]).await;
-        let theirs = git.run(&["commit-tree", "-p", &ours, "-m", "more", &tree]).await.unwrap();
-        git.run(&["update-ref", BRANCH, theirs.trim()]).await.unwrap();
-        assert_eq!(scene.attempt("b").await.look("r1").await.unwrap(), Found::Ours(ours));
+        let theirs = git
+            .run(&["commit-tree", "-p", &ours, "-m", "more", &tree])
+            .await
+            .unwrap();
+        git.run(&["update-ref", BRANCH, theirs.trim()])
+            .await
+            .unwrap();
+        assert_eq!(
+            scene.attempt("b").await.look("r1").await.unwrap(),
+            Found::Ours(ours)
+        );
     }
 }

@@ -19,7 +19,14 @@ use crate::forge::ForgeError;
 const FIELDS: Fields = Fields {
     required: &["project"],
     one_of: &["prepared", "template"],
-    optional: &["ref", "description", "owner", "environments", "gitops", "values"],
+    optional: &[
+        "ref",
+        "description",
+        "owner",
+        "environments",
+        "gitops",
+        "values",
+    ],
 };
 
 /// Source of the content.
@@ -47,7 +54,8 @@ impl Input {
 
     fn project(&self) -> &str {
         match self {
-            Self::Prepared(Prepared { project, .. }) | Self::Template(ContentRequest { project, .. }) => project,
+            Self::Prepared(Prepared { project, .. })
+            | Self::Template(ContentRequest { project, .. }) => project,
         }
     }
 }
@@ -71,11 +79,20 @@ impl StepHandler for PushTemplate {
                 context.log(format!("commit {commit} is there from an earlier attempt"));
                 commit
             }
-            Found::Nothing => self.first_commit(&context, input, &scratch, &push, &run).await?,
+            Found::Nothing => {
+                self.first_commit(&context, input, &scratch, &push, &run)
+                    .await?
+            }
             Found::Strangers => return Err(StepError::fatal(strangers(input.project()))),
         };
         let facts = push.facts(&commit).await.or_step()?;
-        self.0.reached(&context, 100, format!("commit {}, {} files", &commit[..8], facts.files.len())).await;
+        self.0
+            .reached(
+                &context,
+                100,
+                format!("commit {}, {} files", &commit[..8], facts.files.len()),
+            )
+            .await;
         Ok(Output::new(output(&facts))?.into())
     }
 
@@ -90,12 +107,24 @@ impl StepHandler for PushTemplate {
             Err(error) => return Err(error).or_step(),
         }
         let scratch = self.0.scratch(&context).await?;
-        match self.open(&scratch, project).await?.look(&mark.run).await.or_step()? {
+        match self
+            .open(&scratch, project)
+            .await?
+            .look(&mark.run)
+            .await
+            .or_step()?
+        {
             Found::Nothing => Ok(Undone::Nothing),
             Found::Strangers => Err(StepError::fatal(strangers(project))),
             Found::Ours(commit) => {
-                self.0.forge.remove_branch(project, &mark, "main", &commit).await.or_step()?;
-                Ok(Undone::Removed(format!("commit {commit} on the branch main")))
+                self.0
+                    .forge
+                    .remove_branch(project, &mark, "main", &commit)
+                    .await
+                    .or_step()?;
+                Ok(Undone::Removed(format!(
+                    "commit {commit} on the branch main"
+                )))
             }
         }
     }
@@ -117,15 +146,21 @@ impl PushTemplate {
     ) -> Result<String, StepError> {
         self.0.reached(context, 10, "making the first commit").await;
         let stream = match input {
-            Input::Prepared(Prepared { prepared, .. }) => prepared::read(context, &prepared).await?,
+            Input::Prepared(Prepared { prepared, .. }) => {
+                prepared::read(context, &prepared).await?
+            }
             Input::Template(request) => {
                 let content = self.0.content(context, request, scratch).await?;
                 content.first_commit(run, context.run_created_at())
             }
         };
         let commit = push.import(&stream).await.or_step()?;
-        self.0.reached(context, 70, "pushing the first commit").await;
-        let Err(error) = push.push(&commit).await else { return Ok(commit) };
+        self.0
+            .reached(context, 70, "pushing the first commit")
+            .await;
+        let Err(error) = push.push(&commit).await else {
+            return Ok(commit);
+        };
         // Another attempt of this run, on a worker that lost its lease meanwhile, may have been quicker.
         match push.look(run).await.or_step()? {
             Found::Ours(commit) => Ok(commit),
@@ -135,11 +170,16 @@ impl PushTemplate {
 }
 
 fn strangers(project: &str) -> String {
-    format!("the repository of {project} has commits that this run did not make: they were left as they are")
+    format!(
+        "the repository of {project} has commits that this run did not make: they were left as they are"
+    )
 }
 
 fn output(facts: &Facts) -> Value {
-    let (name, version) = facts.template.rsplit_once(' ').unwrap_or((&facts.template, ""));
+    let (name, version) = facts
+        .template
+        .rsplit_once(' ')
+        .unwrap_or((&facts.template, ""));
     json!({
         "commit": facts.commit, "tree": facts.tree, "branch": "main", "files": facts.files.len(),
         "template": { "name": name, "version": version },

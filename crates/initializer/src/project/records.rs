@@ -58,9 +58,14 @@ impl StepHandler for CreateRecords {
             "forge": input.forge, "url": input.repository["url"], "cluster_url": input.repository["cluster_url"],
             "branch": input.repository["branch"], "visibility": input.visibility, "commit": input.push["commit"],
         });
-        self.0.reached(&context, 100, "project and repository").await;
+        self.0
+            .reached(&context, 100, "project and repository")
+            .await;
         let name = &input.project;
         let output = Output::new(json!({ "records": ["project", "repository"], "project": name }))?;
-        Ok(output.record("project", name, project).record("repository", name, repository).into())
+        Ok(output
+            .record("project", name, project)
+            .record("repository", name, repository)
+            .into())
     }
 }

@@ -23,7 +23,11 @@ impl Scratch {
                 let _ = fs::remove_dir_all(left.path());
             }
         }
-        Ok(Self(tempfile::Builder::new().prefix(&prefix).tempdir_in(folder)?))
+        Ok(Self(
+            tempfile::Builder::new()
+                .prefix(&prefix)
+                .tempdir_in(folder)?,
+        ))
     }
 
     /// A new, empty folder in it.
@@ -47,7 +51,10 @@ mod tests {
         let scratch = Scratch::new(folder.path(), "r1/push").unwrap();
         let made = scratch.sub("x").unwrap();
         assert!(made.is_dir() && !folder.path().join("r1-push.abc").exists());
-        assert!(folder.path().join("r1-push_more.abc").exists() && folder.path().join("r2-push.abc").exists());
+        assert!(
+            folder.path().join("r1-push_more.abc").exists()
+                && folder.path().join("r2-push.abc").exists()
+        );
         drop(scratch);
         assert!(!made.exists());
     }

@@ -11,7 +11,9 @@ use super::ProjectConfig;
 use super::content::{Content, ContentRequest};
 use super::errors::OrStep;
 use super::scratch::Scratch;
-use crate::forge::{ForgeError, ForgeId, LOCAL_FORGE, LocalForge, Mark, NewRepository, Visibility, escaped};
+use crate::forge::{
+    ForgeError, ForgeId, LOCAL_FORGE, LocalForge, Mark, NewRepository, Visibility, escaped,
+};
 use crate::gitops::Fleet;
 use crate::template::LocalTemplates;
 
@@ -41,7 +43,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: ProjectConfig) -> Arc<Self> {
-        let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let data_dir =
+            std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         let forge = config.forge();
         let by_ssh = || format!("ssh://git@localhost{}", escaped(forge.folder()));
         let repositories_url = config.repositories_url.clone().unwrap_or_else(by_ssh);
@@ -62,21 +65,28 @@ impl Shared {
     ///
     /// The mark is read each time: a mount may have gone since the worker started, and an empty folder taken its place.
     pub(super) async fn local_forge(&self, context: &StepContext) -> Result<ForgeId, StepError> {
-        let bound = context.requires().iter().find(|name| name.starts_with(FORGES) && *name != LOCAL_FORGE);
+        let bound = context
+            .requires()
+            .iter()
+            .find(|name| name.starts_with(FORGES) && *name != LOCAL_FORGE);
         let needed = bound.map_or(LOCAL_FORGE, String::as_str);
         if !context.has_resource(needed) {
             return Err(StepError::needs(needed));
         }
         let forge = self.forge.clone();
-        let mark = tokio::task::spawn_blocking(move || forge.mark()).await?.or_step()?;
+        let mark = tokio::task::spawn_blocking(move || forge.mark())
+            .await?
+            .or_step()?;
         let is_it = |id: &ForgeId| {
             let resource = id.resource();
             context.has_resource(&resource) && bound.is_none_or(|bound| *bound == resource)
         };
         let id = mark.map(|mark| mark.id).filter(is_it);
         id.ok_or_else(|| {
-            let reason =
-                format!("the local forge, which is no longer in {} (is it mounted?)", self.forge.folder().display());
+            let reason = format!(
+                "the local forge, which is no longer in {} (is it mounted?)",
+                self.forge.folder().display()
+            );
             StepError::unavailable(reason, ABSENT)
         })
     }
@@ -94,14 +104,18 @@ impl Shared {
     /// Refuses a project whose repository would be the fleet's.
     pub(super) fn check_name(&self, project: &str) -> Result<(), StepError> {
         if project == FLEET && self.fleet.is_none() {
-            return Err(StepError::fatal("the name `fleet` is kept for the fleet repository: choose another name"));
+            return Err(StepError::fatal(
+                "the name `fleet` is kept for the fleet repository: choose another name",
+            ));
         }
         Ok(())
     }
 
     /// The fleet repository, with the forge's credential if it is behind HTTP; the local one may not be there yet.
     pub(super) fn fleet(&self, context: &StepContext) -> Result<Fleet, StepError> {
-        let Some(url) = &self.fleet else { return Ok(Fleet::new(self.forge.path(FLEET).display().to_string())) };
+        let Some(url) = &self.fleet else {
+            return Ok(Fleet::new(self.forge.path(FLEET).display().to_string()));
+        };
         let fleet = Fleet::new(url);
         match &self.forge_credential {
             Some(name) if fleet.takes_token() => Ok(fleet.token(context.credential(name)?)),
@@ -122,7 +136,10 @@ impl Shared {
     /// The fleet repository; the local one is created when it is not there.
     pub(super) async fn open_fleet(&self, context: &StepContext) -> Result<Fleet, StepError> {
         if self.fleet.is_none() {
-            let mark = Mark { project: "(fleet)".to_owned(), run: "(any)".to_owned() };
+            let mark = Mark {
+                project: "(fleet)".to_owned(),
+                run: "(any)".to_owned(),
+            };
             let new = NewRepository {
                 name: FLEET,
                 mark,
@@ -143,7 +160,10 @@ impl Shared {
         files::blocking(move || Scratch::new(&parent, &key))
             .await
             .and_then(|made| made)
-            .map_err(ForgeError::io(format!("create a folder in {}", folder.display())))
+            .map_err(ForgeError::io(format!(
+                "create a folder in {}",
+                folder.display()
+            )))
             .or_step()
     }
 
@@ -154,14 +174,25 @@ impl Shared {
         request: ContentRequest,
         scratch: &Scratch,
     ) -> Result<Content, StepError> {
-        let source = self.templates.source(&request.template, request.reference()).or_step()?;
-        let content = request.render(source, &scratch.sub("template")?, &self.addresses).await.or_step()?;
+        let source = self
+            .templates
+            .source(&request.template, request.reference())
+            .or_step()?;
+        let content = request
+            .render(source, &scratch.sub("template")?, &self.addresses)
+            .await
+            .or_step()?;
         context.log(content.summary());
         Ok(content)
     }
 
     /// Says how far a step is, and takes a third of its pace over it: each step says so three times.
-    pub(super) async fn reached(&self, context: &StepContext, percent: u8, message: impl Into<String>) {
+    pub(super) async fn reached(
+        &self,
+        context: &StepContext,
+        percent: u8,
+        message: impl Into<String>,
+    ) {
         context.progress(percent, message);
         if !self.pace.is_zero() {
             tokio::time::sleep(self.pace / 3).await;
@@ -171,5 +202,8 @@ impl Shared {
 
 /// The mark of this run on what it makes for a project.
 pub(super) fn mark(context: &StepContext, project: &str) -> Mark {
-    Mark { project: project.to_owned(), run: context.run_id().to_string() }
+    Mark {
+        project: project.to_owned(),
+        run: context.run_id().to_string(),
+    }
 }

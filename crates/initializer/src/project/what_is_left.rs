@@ -23,15 +23,22 @@ impl WhatIsLeft<'_> {
     /// Commands, and comments on them, that a shell takes as they are.
     pub(super) fn next_steps(&self) -> Vec<String> {
         let mut steps = vec![format!("git clone {}", self.url)];
-        let Some(fleet) = self.fleet else { return steps };
-        steps.push(format!("# once for a cluster that has {fleet} as its GitRepository `fleet`:"));
+        let Some(fleet) = self.fleet else {
+            return steps;
+        };
+        steps.push(format!(
+            "# once for a cluster that has {fleet} as its GitRepository `fleet`:"
+        ));
         steps.push(
             "flux create kustomization fleet --source=GitRepository/fleet --path=./projects --prune=true --interval=1m"
                 .to_owned(),
         );
         if self.needs_credential() {
-            let login =
-                if self.address.starts_with("ssh://") { "" } else { " --username=USER --password=READ_ONLY_TOKEN" };
+            let login = if self.address.starts_with("ssh://") {
+                ""
+            } else {
+                " --username=USER --password=READ_ONLY_TOKEN"
+            };
             let namespace = flux_namespace(self.project);
             steps.push(format!(
                 "# once the cluster has the namespace {namespace}, so that Flux can read the repository:"
@@ -59,10 +66,18 @@ impl WhatIsLeft<'_> {
                 flux_namespace(self.project)
             ));
         }
-        let wanted = self.environments.iter().filter(|environment| environment.approvals > 0);
-        let names = wanted.map(|environment| environment.name.as_str()).collect::<Vec<_>>();
+        let wanted = self
+            .environments
+            .iter()
+            .filter(|environment| environment.approvals > 0);
+        let names = wanted
+            .map(|environment| environment.name.as_str())
+            .collect::<Vec<_>>();
         if !names.is_empty() {
-            list.push(format!("approvals: recorded for {}, but nothing waits for them yet", names.join(" and ")));
+            list.push(format!(
+                "approvals: recorded for {}, but nothing waits for them yet",
+                names.join(" and ")
+            ));
         }
         list
     }
@@ -83,7 +98,11 @@ impl WhatIsLeft<'_> {
 mod tests {
     use super::*;
 
-    fn left(address: &'static str, fleet: Option<&'static str>, visibility: Visibility) -> WhatIsLeft<'static> {
+    fn left(
+        address: &'static str,
+        fleet: Option<&'static str>,
+        visibility: Visibility,
+    ) -> WhatIsLeft<'static> {
         let is_local_address = address.contains("localhost");
         WhatIsLeft {
             project: "shop",
@@ -98,12 +117,24 @@ mod tests {
 
     #[test]
     fn a_private_repository_behind_https_needs_a_secret_and_a_public_one_does_not() {
-        let private = left("https://git.example/shop.git", Some("fleet"), Visibility::Private);
+        let private = left(
+            "https://git.example/shop.git",
+            Some("fleet"),
+            Visibility::Private,
+        );
         let command = "flux create secret git git-credentials --namespace=fleet--shop --url=https://git.example/shop.git \
                        --username=USER --password=READ_ONLY_TOKEN";
         assert_eq!(private.next_steps().last().unwrap(), command);
-        assert!(private.not_done()[0].contains("fleet--shop/git-credentials"), "{:?}", private.not_done());
-        let public = left("https://git.example/shop.git", Some("fleet"), Visibility::Public);
+        assert!(
+            private.not_done()[0].contains("fleet--shop/git-credentials"),
+            "{:?}",
+            private.not_done()
+        );
+        let public = left(
+            "https://git.example/shop.git",
+            Some("fleet"),
+            Visibility::Public,
+        );
         assert!(public.next_steps().len() == 3 && public.not_done().is_empty());
     }
 
@@ -117,11 +148,27 @@ mod tests {
     #[test]
     fn what_nothing_enforces_is_named() {
         let environments = [("dev", 0), ("qa", 1), ("live", 2)];
-        let environments = environments.map(|(name, approvals)| Environment { name: name.to_owned(), approvals });
-        let local = left("ssh://git@localhost/shop.git", Some("fleet"), Visibility::Public);
-        let left = WhatIsLeft { environments: &environments, ..local };
+        let environments = environments.map(|(name, approvals)| Environment {
+            name: name.to_owned(),
+            approvals,
+        });
+        let local = left(
+            "ssh://git@localhost/shop.git",
+            Some("fleet"),
+            Visibility::Public,
+        );
+        let left = WhatIsLeft {
+            environments: &environments,
+            ..local
+        };
         let list = left.not_done();
-        assert!(list[0].contains("this machine only") && list[1].contains("secret"), "{list:?}");
-        assert_eq!(list[2], "approvals: recorded for qa and live, but nothing waits for them yet");
+        assert!(
+            list[0].contains("this machine only") && list[1].contains("secret"),
+            "{list:?}"
+        );
+        assert_eq!(
+            list[2],
+            "approvals: recorded for qa and live, but nothing waits for them yet"
+        );
     }
 }

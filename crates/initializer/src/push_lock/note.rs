@@ -2,7 +2,10 @@
 //! system lets go of the lock when that process dies, however it dies and on whichever machine it was; a note that nobody
 //! holds is of a push that was cut short.
 
-#![expect(clippy::disallowed_methods, reason = "looks at the names of a repository and removes one file")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "looks at the names of a repository and removes one file"
+)]
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -23,9 +26,17 @@ impl Note {
     /// Leaves a note. `None` where none can be left: the push is then like anybody's. It is locked before it has the name by
     /// which others find it.
     pub(super) fn leave(repository: &Path) -> Option<Self> {
-        let unnamed = tempfile::Builder::new().prefix(&format!(".{PREFIX}")).tempfile_in(repository).ok()?;
+        let unnamed = tempfile::Builder::new()
+            .prefix(&format!(".{PREFIX}"))
+            .tempfile_in(repository)
+            .ok()?;
         unnamed.as_file().try_lock().ok()?;
-        let name = unnamed.path().file_name()?.to_str()?.trim_start_matches('.').to_owned();
+        let name = unnamed
+            .path()
+            .file_name()?
+            .to_str()?
+            .trim_start_matches('.')
+            .to_owned();
         let path = repository.join(name);
         let lock = unnamed.persist_noclobber(&path).ok()?;
         Some(Self { path, _lock: lock })
@@ -69,12 +80,15 @@ impl Dead {
 pub(super) fn living(repository: &Path) -> Vec<SystemTime> {
     let began = |path: PathBuf| {
         let (file, _) = files::open(&path, Links::Refuse).ok()?;
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock)).then(|| file.metadata().ok()?.modified().ok())?
+        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+            .then(|| file.metadata().ok()?.modified().ok())?
     };
     notes(repository).filter_map(began).collect()
 }
 
 fn notes(repository: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(repository).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)).map(|entry| entry.path())
+    entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
+        .map(|entry| entry.path())
 }

@@ -22,13 +22,23 @@ pub fn builtin_names() -> impl Iterator<Item = &'static str> {
 /// Never, unless what was built in is broken.
 pub fn builtin(name: &str) -> Option<Result<Template, TemplateError>> {
     let (_, files) = TEMPLATES.iter().find(|(known, _)| *known == name)?;
-    Some(Template::new(name, None, files.iter().map(Embedded::entry).collect()))
+    Some(Template::new(
+        name,
+        None,
+        files.iter().map(Embedded::entry).collect(),
+    ))
 }
 
 impl Embedded {
     fn entry(&self) -> Entry {
-        let content = Content::File { bytes: self.bytes.to_vec(), executable: self.executable };
-        Entry { path: self.path.to_owned(), content }
+        let content = Content::File {
+            bytes: self.bytes.to_vec(),
+            executable: self.executable,
+        };
+        Entry {
+            path: self.path.to_owned(),
+            content,
+        }
     }
 }
 
@@ -42,10 +52,17 @@ mod tests {
     #[test]
     fn what_is_built_in_is_what_is_in_the_folder() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
-        assert_eq!(builtin_names().collect::<Vec<_>>(), ["python-service", "rust-service"]);
+        assert_eq!(
+            builtin_names().collect::<Vec<_>>(),
+            ["python-service", "rust-service"]
+        );
         for name in builtin_names() {
             let embedded = builtin(name).unwrap().unwrap();
-            assert_eq!(embedded.version, load_folder(&folder.join(name)).unwrap().version, "{name}");
+            assert_eq!(
+                embedded.version,
+                load_folder(&folder.join(name)).unwrap().version,
+                "{name}"
+            );
             assert!(embedded.manifest.description.is_some(), "{name}");
         }
         assert!(builtin("gone").is_none());

@@ -19,7 +19,10 @@ const TOOLS: [Tool; 8] = [
     },
     Tool {
         name: "copier",
-        sign: |entry| is_near_top(entry, &["copier.yml", "copier.yaml"]) || entry.path.contains("_copier_conf"),
+        sign: |entry| {
+            is_near_top(entry, &["copier.yml", "copier.yaml"])
+                || entry.path.contains("_copier_conf")
+        },
     },
     Tool {
         name: "cargo-generate",
@@ -29,11 +32,30 @@ const TOOLS: [Tool; 8] = [
                 || is_near_top(entry, &["Cargo.toml"]) && has_liquid(text(entry), &names)
         },
     },
-    Tool { name: "Backstage", sign: is_backstage },
-    Tool { name: "Yeoman", sign: |entry| entry.path == "package.json" && text(entry).contains("\"yeoman-generator\"") },
-    Tool { name: "Giter8", sign: |entry| entry.path == "src/main/g8/default.properties" },
-    Tool { name: "Maven archetype", sign: |entry| entry.path.ends_with("META-INF/maven/archetype-metadata.xml") },
-    Tool { name: "dotnet new", sign: |entry| entry.path == ".template.config/template.json" },
+    Tool {
+        name: "Backstage",
+        sign: is_backstage,
+    },
+    Tool {
+        name: "Yeoman",
+        sign: |entry| entry.path == "package.json" && text(entry).contains("\"yeoman-generator\""),
+    },
+    Tool {
+        name: "Giter8",
+        sign: |entry| entry.path == "src/main/g8/default.properties",
+    },
+    Tool {
+        name: "Maven archetype",
+        sign: |entry| {
+            entry
+                .path
+                .ends_with("META-INF/maven/archetype-metadata.xml")
+        },
+    },
+    Tool {
+        name: "dotnet new",
+        sign: |entry| entry.path == ".template.config/template.json",
+    },
 ];
 
 /// Refuses a template without a manifest of Surefoot's that is one of another tool.
@@ -64,15 +86,22 @@ fn is_near_top(entry: &Entry, names: &[&str]) -> bool {
 
 /// A YAML file of the kind Template whose API is Backstage's.
 fn is_backstage(entry: &Entry) -> bool {
-    let is_yaml = [".yaml", ".yml"].iter().any(|end| entry.path.ends_with(end));
+    let is_yaml = [".yaml", ".yml"]
+        .iter()
+        .any(|end| entry.path.ends_with(end));
     if !is_yaml {
         return false;
     }
     let has = |field: &str, fits: fn(&str) -> bool| {
-        let values = text(entry).lines().filter_map(|line| line.strip_prefix(field));
-        values.map(|value| value.trim().trim_matches(['"', '\''])).any(fits)
+        let values = text(entry)
+            .lines()
+            .filter_map(|line| line.strip_prefix(field));
+        values
+            .map(|value| value.trim().trim_matches(['"', '\'']))
+            .any(fits)
     };
-    has("kind:", |kind| kind == "Template") && has("apiVersion:", |version| version.contains("backstage.io/"))
+    has("kind:", |kind| kind == "Template")
+        && has("apiVersion:", |version| version.contains("backstage.io/"))
 }
 
 /// Returns whether a text has a Liquid placeholder that begins with one of `names`.
@@ -97,8 +126,13 @@ mod tests {
     #[test]
     fn each_tool_is_named() {
         let refused = |path: &str, content: &str, tool: &str| {
-            let error = check(&[file("a", ""), file(path, content)]).expect_err(path).0;
-            assert!(error.contains(&format!("a {tool} template ({path}")), "{error}");
+            let error = check(&[file("a", ""), file(path, content)])
+                .expect_err(path)
+                .0;
+            assert!(
+                error.contains(&format!("a {tool} template ({path}")),
+                "{error}"
+            );
         };
         refused("cookiecutter.json", "{}", "cookiecutter");
         refused("{{cookiecutter.slug}}/setup.py", "", "cookiecutter");
@@ -109,27 +143,64 @@ mod tests {
         refused("{{_copier_conf.answers_file}}.jinja", "", "copier");
         refused("cargo-generate.toml", "", "cargo-generate");
         refused("cargo/cargo-generate.toml", "", "cargo-generate");
-        refused("Cargo.toml", "[package]\nname = \"{{project-name}}\"\n", "cargo-generate");
-        refused("Cargo.toml", "[lib]\nname = \"{{ crate_name }}\"\n", "cargo-generate");
-        let backstage = "# x\napiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nspec: {}\n";
+        refused(
+            "Cargo.toml",
+            "[package]\nname = \"{{project-name}}\"\n",
+            "cargo-generate",
+        );
+        refused(
+            "Cargo.toml",
+            "[lib]\nname = \"{{ crate_name }}\"\n",
+            "cargo-generate",
+        );
+        let backstage =
+            "# x\napiVersion: scaffolder.backstage.io/v1beta3\nkind: Template\nspec: {}\n";
         refused("template.yaml", backstage, "Backstage");
-        refused("templates/node/template.yml", &backstage.replace(": Template", ": 'Template'"), "Backstage");
-        refused("t.yaml", "kind: Template\napiVersion: \"backstage.io/v1beta2\"\n", "Backstage");
-        refused("package.json", r#"{"keywords": ["yeoman-generator"]}"#, "Yeoman");
+        refused(
+            "templates/node/template.yml",
+            &backstage.replace(": Template", ": 'Template'"),
+            "Backstage",
+        );
+        refused(
+            "t.yaml",
+            "kind: Template\napiVersion: \"backstage.io/v1beta2\"\n",
+            "Backstage",
+        );
+        refused(
+            "package.json",
+            r#"{"keywords": ["yeoman-generator"]}"#,
+            "Yeoman",
+        );
         refused("src/main/g8/default.properties", "", "Giter8");
-        refused("src/main/resources/META-INF/maven/archetype-metadata.xml", "", "Maven archetype");
+        refused(
+            "src/main/resources/META-INF/maven/archetype-metadata.xml",
+            "",
+            "Maven archetype",
+        );
         refused(".template.config/template.json", "{}", "dotnet new");
     }
 
     #[test]
     fn a_plain_repository_is_none_of_them() {
         let plain = [
-            file("Cargo.toml", "[package]\nname = \"shop\"\ndescription = \"{{ text }}\"\n"),
-            file("template.yaml", "apiVersion: template.openshift.io/v1\nkind: Template\n"),
-            file("catalog-info.yaml", "apiVersion: backstage.io/v1alpha1\nkind: Component\n"),
+            file(
+                "Cargo.toml",
+                "[package]\nname = \"shop\"\ndescription = \"{{ text }}\"\n",
+            ),
+            file(
+                "template.yaml",
+                "apiVersion: template.openshift.io/v1\nkind: Template\n",
+            ),
+            file(
+                "catalog-info.yaml",
+                "apiVersion: backstage.io/v1alpha1\nkind: Component\n",
+            ),
             file("tests/templates/one/copier.yml", ""),
             file("tests/templates/two/cargo-generate.toml", ""),
-            file("chart/templates/service.yaml", "name: {{ .Release.Name }}\n"),
+            file(
+                "chart/templates/service.yaml",
+                "name: {{ .Release.Name }}\n",
+            ),
             file(".github/workflows/ci.yml", "env: ${{ secrets.TOKEN }}\n"),
             file("package.json", r#"{"keywords": ["yeoman"]}"#),
         ];

@@ -6,7 +6,10 @@ pub(super) fn matches(pattern: &str, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         return part(pattern.as_bytes(), name.as_bytes());
     }
-    let pattern = pattern.trim_start_matches('/').split('/').collect::<Vec<_>>();
+    let pattern = pattern
+        .trim_start_matches('/')
+        .split('/')
+        .collect::<Vec<_>>();
     parts(&pattern, &path.split('/').collect::<Vec<_>>())
 }
 
@@ -15,7 +18,9 @@ fn parts(pattern: &[&str], path: &[&str]) -> bool {
         ([], []) => true,
         (["**"], _) => !path.is_empty(),
         (["**", rest @ ..], _) => (0..=path.len()).any(|skipped| parts(rest, &path[skipped..])),
-        ([first, pattern @ ..], [name, path @ ..]) => part(first.as_bytes(), name.as_bytes()) && parts(pattern, path),
+        ([first, pattern @ ..], [name, path @ ..]) => {
+            part(first.as_bytes(), name.as_bytes()) && parts(pattern, path)
+        }
         _ => false,
     }
 }

@@ -22,21 +22,30 @@ pub(super) fn render(text: &str, values: &Value) -> Result<String, String> {
     }
     limits::check_blocks(text).map_err(|limit| limit.to_string())?;
     let most = usize::try_from(FILE).unwrap_or(usize::MAX);
-    language::render(&ENVIRONMENT, text, values.clone(), most).map_err(|error| message(text, &error))
+    language::render(&ENVIRONMENT, text, values.clone(), most)
+        .map_err(|error| message(text, &error))
 }
 
 /// Whether `text` reads the variable `name`.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     text.contains("${{")
         && limits::check_blocks(text).is_ok()
-        && ENVIRONMENT.template_from_str(text).is_ok_and(|template| template.undeclared_variables(false).contains(name))
+        && ENVIRONMENT
+            .template_from_str(text)
+            .is_ok_and(|template| template.undeclared_variables(false).contains(name))
 }
 
 fn message(text: &str, error: &minijinja::Error) -> String {
     let line = error.line().unwrap_or(1);
     let kind = error.kind().to_string();
-    let detail = error.detail().map_or(kind.clone(), |detail| format!("{kind}: {detail}"));
-    let shown = text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+    let detail = error
+        .detail()
+        .map_or(kind.clone(), |detail| format!("{kind}: {detail}"));
+    let shown = text
+        .lines()
+        .nth(line.saturating_sub(1))
+        .unwrap_or_default()
+        .trim();
     format!("line {line}: {detail} in `{shown}`")
 }
 
@@ -61,8 +70,15 @@ mod tests {
     #[test]
     fn an_error_names_its_line() {
         let error = render("a\nb ${{ gone }}\n", &minijinja::context! {}).unwrap_err();
-        assert!(error.starts_with("line 2: ") && error.contains("${{ gone }}"), "{error}");
-        assert!(render("${{ name", &minijinja::context! {}).unwrap_err().starts_with("line 1: "));
+        assert!(
+            error.starts_with("line 2: ") && error.contains("${{ gone }}"),
+            "{error}"
+        );
+        assert!(
+            render("${{ name", &minijinja::context! {})
+                .unwrap_err()
+                .starts_with("line 1: ")
+        );
         assert!(
             render(
                 "${% for a in range(100000) %}${% for b in range(100000) %}x${% endfor %}${% endfor %}",
@@ -76,7 +92,12 @@ mod tests {
     fn on_small_stack(text: String) -> Result<String, String> {
         let values = minijinja::context! { name => "shop" };
         let work = move || render(&text, &values);
-        std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap()
+        std::thread::Builder::new()
+            .stack_size(1 << 20)
+            .spawn(work)
+            .unwrap()
+            .join()
+            .unwrap()
     }
 
     #[test]
@@ -84,7 +105,10 @@ mod tests {
         for text in [
             format!("${{{{ {}1 }}}}", "-".repeat(6000)),
             format!("${{{{ name{} }}}}", "|abs".repeat(12_000)),
-            format!("${{% if 1 %}}{}${{% endif %}}", "${% elif 1 %}".repeat(20_000)),
+            format!(
+                "${{% if 1 %}}{}${{% endif %}}",
+                "${% elif 1 %}".repeat(20_000)
+            ),
             format!("${{% set x = 1 %}}{}", "${% set x = [x] %}".repeat(20_000)),
             "${% if 1 %}".repeat(20_000),
         ] {
@@ -96,31 +120,61 @@ mod tests {
 
     #[test]
     fn the_deepest_accepted_statements_need_little_stack() {
-        let nested =
-            |open: &str, close: &str| (0..50).fold("x".to_owned(), |inside, _| format!("{open}{inside}{close}"));
-        assert_eq!(on_small_stack(nested("${% if 1 %}", "${% endif %}")).unwrap(), "x");
-        assert_eq!(on_small_stack(nested("${% for a in [1] %}", "${% endfor %}")).unwrap(), "x");
+        let nested = |open: &str, close: &str| {
+            (0..50).fold("x".to_owned(), |inside, _| format!("{open}{inside}{close}"))
+        };
+        assert_eq!(
+            on_small_stack(nested("${% if 1 %}", "${% endif %}")).unwrap(),
+            "x"
+        );
+        assert_eq!(
+            on_small_stack(nested("${% for a in [1] %}", "${% endfor %}")).unwrap(),
+            "x"
+        );
         let parentheses = format!("${{{{ {}1{} }}}}", "(".repeat(35), ")".repeat(35));
-        assert!(on_small_stack(nested("${% with a = [1] %}", "${% endwith %}").replace('x', &parentheses)).is_ok());
+        assert!(
+            on_small_stack(
+                nested("${% with a = [1] %}", "${% endwith %}").replace('x', &parentheses)
+            )
+            .is_ok()
+        );
         let assigned = "${% set x = [[[[[[x]]]]]] %}".repeat(70);
-        let shown =
-            on_small_stack(format!("${{% set x = 1 %}}{assigned}${{{{ x }}}}${{{{ x|tojson }}}}${{{{ x == x }}}}"));
+        let shown = on_small_stack(format!(
+            "${{% set x = 1 %}}{assigned}${{{{ x }}}}${{{{ x|tojson }}}}${{{{ x == x }}}}"
+        ));
         assert!(shown.is_ok(), "{shown:?}");
         let recursive = "${% macro m(n) %}${{ m([n]) }}${% endmacro %}${{ m(1) }}";
-        assert!(on_small_stack(recursive.to_owned()).unwrap_err().contains("recursion"));
+        assert!(
+            on_small_stack(recursive.to_owned())
+                .unwrap_err()
+                .contains("recursion")
+        );
         let own = "${% for a in [[1]] recursive %}${{ loop([[a]]) }}${% endfor %}";
-        assert!(on_small_stack(own.to_owned()).unwrap_err().contains("recursion"));
+        assert!(
+            on_small_stack(own.to_owned())
+                .unwrap_err()
+                .contains("recursion")
+        );
     }
 
     #[test]
     fn what_a_file_renders_to_is_limited() {
-        let doubled = format!("${{% set x = 'x' * 1000 %}}{}${{{{ x }}}}", "${% set x = x ~ x %}".repeat(15));
+        let doubled = format!(
+            "${{% set x = 'x' * 1000 %}}{}${{{{ x }}}}",
+            "${% set x = x ~ x %}".repeat(15)
+        );
         assert!(on_small_stack(doubled).unwrap_err().contains("MiB"));
-        let shared =
-            format!("${{% set x = [1] %}}{}${{{{ x }}}}", "${% set x = [x, x, x, x, x, x, x, x, x] %}".repeat(12));
+        let shared = format!(
+            "${{% set x = [1] %}}{}${{{{ x }}}}",
+            "${% set x = [x, x, x, x, x, x, x, x, x] %}".repeat(12)
+        );
         assert!(on_small_stack(shared).unwrap_err().contains("MiB"));
         let indented = "${{ range(100000)|list|map('string')|list|tojson(indent=1000000) }}";
-        assert!(on_small_stack(indented.to_owned()).unwrap_err().contains("at most 16"));
+        assert!(
+            on_small_stack(indented.to_owned())
+                .unwrap_err()
+                .contains("at most 16")
+        );
         let own = "${% set n = namespace() %}${% set n.n = n %}${{ n }}";
         assert!(on_small_stack(own.to_owned()).is_err());
     }

@@ -31,14 +31,22 @@ impl Gauge {
         self.total += size;
         self.count += 1;
         if size > FILE {
-            let message = format!("has {size} bytes; a file of a template has at most {} MiB", FILE / MIB);
+            let message = format!(
+                "has {size} bytes; a file of a template has at most {} MiB",
+                FILE / MIB
+            );
             return Err(TemplateError::at(path, message));
         }
         if self.total > TOTAL {
-            return Err(TemplateError(format!("the template is larger than {} MiB", TOTAL / MIB)));
+            return Err(TemplateError(format!(
+                "the template is larger than {} MiB",
+                TOTAL / MIB
+            )));
         }
         if self.count > COUNT {
-            return Err(TemplateError(format!("the template has more than {COUNT} files")));
+            return Err(TemplateError(format!(
+                "the template has more than {COUNT} files"
+            )));
         }
         Ok(())
     }
@@ -51,10 +59,22 @@ mod tests {
     #[test]
     fn each_limit_holds_at_its_edge() {
         assert!(Gauge::default().add("a", FILE).is_ok());
-        assert!(Gauge::default().add("a", FILE + 1).unwrap_err().0.contains("file a"));
-        let mut total = Gauge { total: TOTAL - 1, count: 0 };
+        assert!(
+            Gauge::default()
+                .add("a", FILE + 1)
+                .unwrap_err()
+                .0
+                .contains("file a")
+        );
+        let mut total = Gauge {
+            total: TOTAL - 1,
+            count: 0,
+        };
         assert!(total.add("a", 1).is_ok() && total.add("b", 1).is_err());
-        let mut count = Gauge { total: 0, count: COUNT - 1 };
+        let mut count = Gauge {
+            total: 0,
+            count: COUNT - 1,
+        };
         assert!(count.add("a", 0).is_ok() && count.add("b", 0).is_err());
     }
 }

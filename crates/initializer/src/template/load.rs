@@ -1,6 +1,9 @@
 //! Loads a template: a built-in one by name, a folder, or any Git URL.
 
-#![expect(clippy::disallowed_methods, reason = "a folder is walked on a blocking thread")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a folder is walked on a blocking thread"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,14 +40,22 @@ impl Source {
         let builtin = builtin_names().any(|name| name == text);
         let reference_of = || reference.map(str::to_owned);
         if let Some(path) = file_url(text) {
-            return Ok(Self::Git { url: path, reference: reference_of() });
+            return Ok(Self::Git {
+                url: path,
+                reference: reference_of(),
+            });
         }
         let folder = Path::new(text);
         match reference {
             None if builtin => Ok(Self::Builtin(text.to_owned())),
-            Some(_) if builtin => Err(TemplateError(format!("`{text}` is a built-in template: it has no ref"))),
+            Some(_) if builtin => Err(TemplateError(format!(
+                "`{text}` is a built-in template: it has no ref"
+            ))),
             None if folder.is_dir() && !is_bare(folder) => Ok(Self::Folder(folder.to_owned())),
-            _ if folder.is_dir() || is_git_url(text) => Ok(Self::Git { url: address(text), reference: reference_of() }),
+            _ if folder.is_dir() || is_git_url(text) => Ok(Self::Git {
+                url: address(text),
+                reference: reference_of(),
+            }),
             _ => Err(TemplateError(format!(
                 "`{text}` is no template: name a built-in one ({}), a folder or a Git URL",
                 builtin_names().collect::<Vec<_>>().join(", ")
@@ -66,7 +77,10 @@ impl Source {
     /// The same, at another path.
     pub(super) fn at(self, path: PathBuf) -> Self {
         match self {
-            Self::Git { reference, .. } => Self::Git { url: path.display().to_string(), reference },
+            Self::Git { reference, .. } => Self::Git {
+                url: path.display().to_string(),
+                reference,
+            },
             _ => Self::Folder(path),
         }
     }
@@ -74,10 +88,15 @@ impl Source {
 
 /// `file:///a%20b` is the path `/a b`, as git reads it. With a host in it, it is nothing.
 fn file_url(text: &str) -> Option<String> {
-    let mut rest = text.strip_prefix("file://").filter(|path| path.starts_with('/'))?.as_bytes();
+    let mut rest = text
+        .strip_prefix("file://")
+        .filter(|path| path.starts_with('/'))?
+        .as_bytes();
     let mut path = Vec::new();
     while let [first, tail @ ..] = rest {
-        let escaped = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let escaped = tail
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         let byte = escaped.filter(|_| *first == b'%');
         path.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &tail[2..] } else { tail };
@@ -100,7 +119,9 @@ pub(super) fn is_bare(folder: &Path) -> bool {
 
 /// `https://host/path`, `ssh://...`, `user@host:path`. A transport helper (`ext::sh -c ...`) runs commands: it is none.
 fn is_git_url(text: &str) -> bool {
-    let has_scheme = ["https://", "http://", "ssh://"].iter().any(|scheme| text.starts_with(scheme));
+    let has_scheme = ["https://", "http://", "ssh://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
     let is_scp = text.split_once(':').is_some_and(|(host, path)| {
         host.contains('@')
             && !host.starts_with('-')
@@ -115,7 +136,11 @@ fn is_git_url(text: &str) -> bool {
 ///
 /// # Errors
 /// [`LoadError::Git`] when a remote repository cannot be read, which may pass; anything else will not.
-pub async fn load(source: Source, scratch: &Path, addresses: &AddressPolicy) -> Result<Template, LoadError> {
+pub async fn load(
+    source: Source,
+    scratch: &Path,
+    addresses: &AddressPolicy,
+) -> Result<Template, LoadError> {
     let template = match source {
         Source::Builtin(name) => {
             let unknown = || TemplateError(format!("there is no built-in template `{name}`"));
@@ -123,9 +148,13 @@ pub async fn load(source: Source, scratch: &Path, addresses: &AddressPolicy) -> 
         }
         Source::Folder(folder) => {
             let reading = files::blocking(move || load_folder(&folder));
-            reading.await.map_err(|error| TemplateError(error.to_string()))??
+            reading
+                .await
+                .map_err(|error| TemplateError(error.to_string()))??
         }
-        Source::Git { url, reference } => remote::load(&url, reference.as_deref(), scratch, addresses).await?,
+        Source::Git { url, reference } => {
+            remote::load(&url, reference.as_deref(), scratch, addresses).await?
+        }
     };
     Ok(template.of_project()?)
 }
@@ -151,7 +180,10 @@ pub fn load_folder(folder: &Path) -> Result<Template, TemplateError> {
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<Entry>, TemplateError> {
-    let mut walk = Walk { entries: Vec::new(), gauge: Gauge::default() };
+    let mut walk = Walk {
+        entries: Vec::new(),
+        gauge: Gauge::default(),
+    };
     walk.folder(folder, "")?;
     Ok(walk.entries)
 }
@@ -168,9 +200,9 @@ impl Walk {
         for child in fs::read_dir(folder).map_err(failed)? {
             let child = child.map_err(failed)?;
             let name = child.file_name();
-            let name = name
-                .to_str()
-                .ok_or_else(|| TemplateError::at(&child.path().display().to_string(), "its name is not UTF-8"))?;
+            let name = name.to_str().ok_or_else(|| {
+                TemplateError::at(&child.path().display().to_string(), "its name is not UTF-8")
+            })?;
             empty = false;
             if prefix.is_empty() && name == ".git" {
                 continue;
@@ -178,7 +210,12 @@ impl Walk {
             self.child(&child.path(), format!("{prefix}{name}"))?;
         }
         if empty && !prefix.is_empty() {
-            self.push(format!("{prefix}.gitkeep"), 0, || Ok(Content::File { bytes: Vec::new(), executable: false }))?;
+            self.push(format!("{prefix}.gitkeep"), 0, || {
+                Ok(Content::File {
+                    bytes: Vec::new(),
+                    executable: false,
+                })
+            })?;
         }
         Ok(())
     }
@@ -191,14 +228,27 @@ impl Walk {
         }
         if metadata.is_file() {
             let executable = is_executable(&metadata);
-            let read = || files::read(at, Links::Refuse, metadata.len()).map_err(|error| failed(error.into()));
-            return self.push(path, metadata.len(), || Ok(Content::File { bytes: read()?, executable }));
+            let read = || {
+                files::read(at, Links::Refuse, metadata.len()).map_err(|error| failed(error.into()))
+            };
+            return self.push(path, metadata.len(), || {
+                Ok(Content::File {
+                    bytes: read()?,
+                    executable,
+                })
+            });
         }
         if !metadata.is_symlink() {
-            return Err(TemplateError::at(&path, "is neither a file, a folder nor a symbolic link"));
+            return Err(TemplateError::at(
+                &path,
+                "is neither a file, a folder nor a symbolic link",
+            ));
         }
         let target = fs::read_link(at).map_err(failed)?;
-        let target = target.to_str().ok_or_else(|| TemplateError::at(&path, "its target is not UTF-8"))?.to_owned();
+        let target = target
+            .to_str()
+            .ok_or_else(|| TemplateError::at(&path, "its target is not UTF-8"))?
+            .to_owned();
         self.push(path, 0, || Ok(Content::Symlink { target }))
     }
 
@@ -210,13 +260,19 @@ impl Walk {
         read: impl FnOnce() -> Result<Content, TemplateError>,
     ) -> Result<(), TemplateError> {
         self.gauge.add(&path, size)?;
-        self.entries.push(Entry { path, content: read()? });
+        self.entries.push(Entry {
+            path,
+            content: read()?,
+        });
         Ok(())
     }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> TemplateError {
-    TemplateError(format!("cannot read the template's {}: {error}", path.display()))
+    TemplateError(format!(
+        "cannot read the template's {}: {error}",
+        path.display()
+    ))
 }
 
 #[cfg(unix)]
@@ -244,20 +300,48 @@ mod tests {
             reference: reference.map(str::to_owned),
         };
         let check = |text: &str, reference: Option<&str>, expect: Option<Source>| {
-            assert_eq!(Source::parse(text, reference).ok(), expect, "{text} at {reference:?}");
+            assert_eq!(
+                Source::parse(text, reference).ok(),
+                expect,
+                "{text} at {reference:?}"
+            );
         };
-        check("rust-service", None, Some(Source::Builtin("rust-service".to_owned())));
+        check(
+            "rust-service",
+            None,
+            Some(Source::Builtin("rust-service".to_owned())),
+        );
         check("rust-service", Some("v1"), None);
         check(path, None, Some(Source::Folder(folder.path().to_owned())));
         check(path, Some("v1"), Some(git(path, Some("v1"))));
-        check("https://host/t.git", Some("v1"), Some(git("https://host/t.git", Some("v1"))));
+        check(
+            "https://host/t.git",
+            Some("v1"),
+            Some(git("https://host/t.git", Some("v1"))),
+        );
         check("git@host:t.git", None, Some(git("git@host:t.git", None)));
-        check("file:///a%20b/t.git", Some("v1"), Some(git("/a b/t.git", Some("v1"))));
+        check(
+            "file:///a%20b/t.git",
+            Some("v1"),
+            Some(git("/a b/t.git", Some("v1"))),
+        );
         check("file://host/t.git", None, None);
-        for text in ["no-such", "./no/such", "ext::sh -c true", "-u@host:x", "u@host::x", ""] {
+        for text in [
+            "no-such",
+            "./no/such",
+            "ext::sh -c true",
+            "-u@host:x",
+            "u@host::x",
+            "",
+        ] {
             check(text, None, None);
         }
-        assert!(Source::parse("no-such", None).unwrap_err().0.contains("rust-service"));
+        assert!(
+            Source::parse("no-such", None)
+                .unwrap_err()
+                .0
+                .contains("rust-service")
+        );
     }
 
     #[cfg(unix)]
@@ -274,9 +358,15 @@ mod tests {
         fs::set_permissions(at("bin/run"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(at("sub/.github/a"), "a").unwrap();
         link("bin/run", at("run")).unwrap();
-        let run = Content::File { bytes: b"#!/bin/sh\n".to_vec(), executable: true };
+        let run = Content::File {
+            bytes: b"#!/bin/sh\n".to_vec(),
+            executable: true,
+        };
         let expect = [
-            Entry { path: "bin/run".to_owned(), content: run },
+            Entry {
+                path: "bin/run".to_owned(),
+                content: run,
+            },
             file("empty/deep/.gitkeep", ""),
             symlink("run", "bin/run"),
             file("sub/.github/a", "a"),
@@ -289,7 +379,10 @@ mod tests {
     fn what_is_no_file_is_refused_and_a_link_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc", folder.path().join("etc")).unwrap();
-        assert_eq!(load_folder(folder.path()).unwrap().entries, [symlink("etc", "/etc")]);
+        assert_eq!(
+            load_folder(folder.path()).unwrap().entries,
+            [symlink("etc", "/etc")]
+        );
         let socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         assert!(load_folder(folder.path()).unwrap_err().0.contains("socket"));
         drop(socket);

@@ -6,7 +6,10 @@
 //! there can read all the rest by themselves, and whichever process carries the run on finds it there. What Surefoot keeps
 //! to itself is no template for anybody.
 
-#![expect(clippy::disallowed_methods, reason = "appends a line before a run is submitted")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "appends a line before a run is submitted"
+)]
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -37,7 +40,11 @@ impl LocalTemplates {
     /// None but those that the command line used, as the data directory remembers.
     pub fn new(data_dir: &Path) -> Self {
         let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-        Self { remembered: data_dir.join(REMEMBERED), private: vec![data_dir], folders: Vec::new() }
+        Self {
+            remembered: data_dir.join(REMEMBERED),
+            private: vec![data_dir],
+            folders: Vec::new(),
+        }
     }
 
     /// Those below these folders too.
@@ -64,8 +71,14 @@ impl LocalTemplates {
             Err(_) if !builtin_names().any(|name| name == text) => return Err(refused(text)),
             other => other?,
         };
-        let Some(path) = source.local() else { return Ok(source) };
-        let path = path.canonicalize().ok().filter(|path| self.allows(path)).ok_or_else(|| refused(text))?;
+        let Some(path) = source.local() else {
+            return Ok(source);
+        };
+        let path = path
+            .canonicalize()
+            .ok()
+            .filter(|path| self.allows(path))
+            .ok_or_else(|| refused(text))?;
         self.check(&path)?;
         // Given a folder that is no repository, git would take one beside it whose name ends in `.git`.
         if matches!(source, Source::Git { .. }) && !is_bare(&path) && !path.join(".git").exists() {
@@ -80,7 +93,11 @@ impl LocalTemplates {
     /// Names both.
     pub fn check(&self, path: &Path) -> Result<(), TemplateError> {
         let path = real(path);
-        match self.private.iter().map(|private| real(private)).find(|it| path.starts_with(it) || it.starts_with(&path))
+        match self
+            .private
+            .iter()
+            .map(|private| real(private))
+            .find(|it| path.starts_with(it) || it.starts_with(&path))
         {
             Some(private) if path.starts_with(&private) => Err(TemplateError(format!(
                 "{} cannot be a template: it lies in {}, which Surefoot keeps to itself; copy it to another place",
@@ -106,17 +123,30 @@ impl LocalTemplates {
             return Ok(());
         }
         // One write: two that come at once leave two lines.
-        let line = format!("{}\n", serde_json::to_string(&path).map_err(io::Error::other)?);
-        File::options().append(true).create(true).open(&self.remembered)?.write_all(line.as_bytes())
+        let line = format!(
+            "{}\n",
+            serde_json::to_string(&path).map_err(io::Error::other)?
+        );
+        File::options()
+            .append(true)
+            .create(true)
+            .open(&self.remembered)?
+            .write_all(line.as_bytes())
     }
 
     fn allows(&self, path: &Path) -> bool {
-        self.folders.iter().any(|folder| path.starts_with(real(folder))) || self.is_remembered(path)
+        self.folders
+            .iter()
+            .any(|folder| path.starts_with(real(folder)))
+            || self.is_remembered(path)
     }
 
     fn is_remembered(&self, path: &Path) -> bool {
-        let text = files::read_text(&self.remembered, Links::Follow, LARGEST_LIST).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str::<PathBuf>(line).ok()).any(|known| known == path)
+        let text =
+            files::read_text(&self.remembered, Links::Follow, LARGEST_LIST).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<PathBuf>(line).ok())
+            .any(|known| known == path)
     }
 }
 
@@ -143,13 +173,20 @@ mod tests {
     /// A folder with a data directory, credentials in it, and two templates beside it.
     fn scene() -> (tempfile::TempDir, LocalTemplates) {
         let all = tempfile::tempdir().unwrap();
-        for folder in
-            ["data/credentials", "data/repositories/shop.git", "open/one/.git", "open/a b/.git", "closed", "keys"]
-        {
+        for folder in [
+            "data/credentials",
+            "data/repositories/shop.git",
+            "open/one/.git",
+            "open/a b/.git",
+            "closed",
+            "keys",
+        ] {
             fs::create_dir_all(all.path().join(folder)).unwrap();
         }
         let templates = LocalTemplates::new(&all.path().join("data"));
-        let templates = templates.below(&[all.path().join("open")]).without(&[all.path().join("keys")]);
+        let templates = templates
+            .below(&[all.path().join("open")])
+            .without(&[all.path().join("keys")]);
         (all, templates)
     }
 
@@ -160,10 +197,22 @@ mod tests {
         std::os::unix::fs::symlink(at("closed"), at("open/out")).unwrap();
         std::os::unix::fs::symlink(at("open/one"), at("in")).unwrap();
         let check = |text: &str, reference: Option<&str>, expect: &str| {
-            let found = templates.source(text, reference).map(|source| source.local());
-            let found = found.map_or_else(|error| error.0, |path| path.unwrap_or_default().display().to_string());
-            let expect = if expect.is_empty() { String::new() } else { at(expect) };
-            assert!(found == expect || expect.is_empty() && found.contains("[templates]"), "{text}: {found}");
+            let found = templates
+                .source(text, reference)
+                .map(|source| source.local());
+            let found = found.map_or_else(
+                |error| error.0,
+                |path| path.unwrap_or_default().display().to_string(),
+            );
+            let expect = if expect.is_empty() {
+                String::new()
+            } else {
+                at(expect)
+            };
+            assert!(
+                found == expect || expect.is_empty() && found.contains("[templates]"),
+                "{text}: {found}"
+            );
         };
         check(&at("open/one"), None, "open/one");
         check(&at("open"), None, "open");
@@ -182,7 +231,11 @@ mod tests {
             "gone",
         ];
         for path in out {
-            for text in [at(path), format!("file://{}", at(path)), format!("file://localhost{}", at(path))] {
+            for text in [
+                at(path),
+                format!("file://{}", at(path)),
+                format!("file://localhost{}", at(path)),
+            ] {
                 check(&text, None, "");
                 check(&text, Some("main"), "");
             }
@@ -197,9 +250,13 @@ mod tests {
         check(&at("open/shop.git"), Some("main"), "open/shop.git");
         check("/etc", None, "");
         check(".", None, "");
-        assert_eq!(templates.source("rust-service", None).unwrap(), Source::Builtin("rust-service".to_owned()));
+        assert_eq!(
+            templates.source("rust-service", None).unwrap(),
+            Source::Builtin("rust-service".to_owned())
+        );
         assert!(
-            templates.source("https://host/t.git", None).is_ok() && templates.source("git@host:t.git", None).is_ok()
+            templates.source("https://host/t.git", None).is_ok()
+                && templates.source("git@host:t.git", None).is_ok()
         );
     }
 
@@ -214,9 +271,22 @@ mod tests {
         }
         // Whichever process it is.
         let other = LocalTemplates::new(&all.path().join("data"));
-        assert_eq!(other.source(&text, None).unwrap(), Source::Folder(closed.canonicalize().unwrap()));
-        assert!(other.source(&all.path().join("keys").display().to_string(), None).is_err());
-        assert_eq!(fs::read_to_string(all.path().join("data/local-templates")).unwrap().lines().count(), 1);
+        assert_eq!(
+            other.source(&text, None).unwrap(),
+            Source::Folder(closed.canonicalize().unwrap())
+        );
+        assert!(
+            other
+                .source(&all.path().join("keys").display().to_string(), None)
+                .is_err()
+        );
+        assert_eq!(
+            fs::read_to_string(all.path().join("data/local-templates"))
+                .unwrap()
+                .lines()
+                .count(),
+            1
+        );
     }
 
     #[test]
@@ -226,7 +296,10 @@ mod tests {
         let check = |path: &str, expect: &str| {
             let path = all.path().join(path);
             templates.remember(&path).unwrap();
-            let error = templates.source(&path.display().to_string(), None).unwrap_err().0;
+            let error = templates
+                .source(&path.display().to_string(), None)
+                .unwrap_err()
+                .0;
             assert!(error.contains(expect), "{error}");
         };
         check("data/credentials", "it lies in");

@@ -27,13 +27,14 @@ pub struct Manifest {
 
 impl Manifest {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, TemplateError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| TemplateError::at(FILE, "is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| TemplateError::at(FILE, "is not UTF-8"))?;
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
         let options = serde_saphyr::options! { with_snippet: false };
-        let manifest: Self =
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| TemplateError::at(FILE, error))?;
+        let manifest: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| TemplateError::at(FILE, error))?;
         manifest.schema()?;
         Ok(manifest)
     }
@@ -53,15 +54,26 @@ impl Manifest {
             return Ok(values);
         }
         self.schema()?.check_parameters(values).map_err(|errors| {
-            let list = errors.iter().map(|error| format!("values.{}: {}", error.parameter, error.message));
-            TemplateError(format!("the template's values do not fit: {}", list.collect::<Vec<_>>().join("; ")))
+            let list = errors
+                .iter()
+                .map(|error| format!("values.{}: {}", error.parameter, error.message));
+            TemplateError(format!(
+                "the template's values do not fit: {}",
+                list.collect::<Vec<_>>().join("; ")
+            ))
         })
     }
 
     /// A template's values are checked as a workflow's parameters are: the same schema, defaults and messages.
     fn schema(&self) -> Result<Workflow, TemplateError> {
-        let schema = self.parameters.clone().unwrap_or_else(|| json!({ "type": "object" }));
-        let workflow = Workflow::builder("template").parameters(schema).step("render", "render").build();
+        let schema = self
+            .parameters
+            .clone()
+            .unwrap_or_else(|| json!({ "type": "object" }));
+        let workflow = Workflow::builder("template")
+            .parameters(schema)
+            .step("render", "render")
+            .build();
         workflow.map_err(|error| TemplateError::at(FILE, error))
     }
 }
@@ -76,10 +88,22 @@ mod tests {
             b"parameters: { type: object, properties: { port: { type: integer, default: 8080 } }, additionalProperties: false }",
         )
         .unwrap();
-        assert_eq!(manifest.check_values(Value::Null).unwrap(), json!({ "port": 8080 }));
-        assert_eq!(manifest.check_values(json!({ "port": 1 })).unwrap(), json!({ "port": 1 }));
-        let error = manifest.check_values(json!({ "port": "x", "prot": 1 })).unwrap_err().0;
-        assert!(error.contains("values.port: ") && error.contains("values.prot: "), "{error}");
+        assert_eq!(
+            manifest.check_values(Value::Null).unwrap(),
+            json!({ "port": 8080 })
+        );
+        assert_eq!(
+            manifest.check_values(json!({ "port": 1 })).unwrap(),
+            json!({ "port": 1 })
+        );
+        let error = manifest
+            .check_values(json!({ "port": "x", "prot": 1 }))
+            .unwrap_err()
+            .0;
+        assert!(
+            error.contains("values.port: ") && error.contains("values.prot: "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -87,20 +87,34 @@ impl Template {
     ///
     /// # Errors
     /// When the manifest does not read, or a limit is passed.
-    pub fn new(name: impl Into<String>, version: Option<String>, entries: Vec<Entry>) -> Result<Self, TemplateError> {
+    pub fn new(
+        name: impl Into<String>,
+        version: Option<String>,
+        entries: Vec<Entry>,
+    ) -> Result<Self, TemplateError> {
         let name = name.into();
         limits::check(&entries)?;
         let version = version.unwrap_or_else(|| digest(&entries));
-        let (manifests, mut entries): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| entry.path == manifest::FILE);
+        let (manifests, mut entries): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| entry.path == manifest::FILE);
         let has_manifest = !manifests.is_empty();
         let manifest = match manifests.first().map(|entry| &entry.content) {
             Some(Content::File { bytes, .. }) => Manifest::read(bytes)?,
-            Some(Content::Symlink { .. }) => return Err(TemplateError::at(manifest::FILE, "is a symbolic link")),
+            Some(Content::Symlink { .. }) => {
+                return Err(TemplateError::at(manifest::FILE, "is a symbolic link"));
+            }
             None => Manifest::default(),
         };
         entries.sort();
-        Ok(Self { name, version, manifest, has_manifest, is_copied: false, entries })
+        Ok(Self {
+            name,
+            version,
+            manifest,
+            has_manifest,
+            is_copied: false,
+            entries,
+        })
     }
 
     /// The same as the template of a project: without a manifest it is copied as it is, unless it is one of another tool.
@@ -117,7 +131,9 @@ impl Template {
     /// # Errors
     /// Names each value that does not fit, and why.
     pub fn check_values(&self, values: Value) -> Result<Value, TemplateError> {
-        let given = values.as_object().map(|values| values.keys().map(String::as_str).collect::<Vec<_>>());
+        let given = values
+            .as_object()
+            .map(|values| values.keys().map(String::as_str).collect::<Vec<_>>());
         let given = given.unwrap_or_default().join(", ");
         if self.is_copied && !given.is_empty() {
             return Err(TemplateError(format!(
@@ -137,12 +153,24 @@ fn digest(entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in sorted {
         let (mode, bytes) = match &entry.content {
-            Content::File { bytes, executable: false } => ('f', bytes.as_slice()),
-            Content::File { bytes, executable: true } => ('x', bytes.as_slice()),
+            Content::File {
+                bytes,
+                executable: false,
+            } => ('f', bytes.as_slice()),
+            Content::File {
+                bytes,
+                executable: true,
+            } => ('x', bytes.as_slice()),
             Content::Symlink { target } => ('l', target.as_bytes()),
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{mode} {} {}:{}", Digest::of(bytes), entry.path.len(), entry.path);
+        let _ = writeln!(
+            text,
+            "{mode} {} {}:{}",
+            Digest::of(bytes),
+            entry.path.len(),
+            entry.path
+        );
     }
     format!("sha256:{}", Digest::of(text.as_bytes()))
 }
@@ -154,11 +182,22 @@ pub(crate) mod testing {
     use super::{Content, Entry, Template};
 
     pub(crate) fn file(path: &str, text: &str) -> Entry {
-        Entry { path: path.to_owned(), content: Content::File { bytes: text.as_bytes().to_vec(), executable: false } }
+        Entry {
+            path: path.to_owned(),
+            content: Content::File {
+                bytes: text.as_bytes().to_vec(),
+                executable: false,
+            },
+        }
     }
 
     pub(crate) fn symlink(path: &str, target: &str) -> Entry {
-        Entry { path: path.to_owned(), content: Content::Symlink { target: target.to_owned() } }
+        Entry {
+            path: path.to_owned(),
+            content: Content::Symlink {
+                target: target.to_owned(),
+            },
+        }
     }
 
     pub(crate) fn template(entries: impl IntoIterator<Item = Entry>) -> Template {
@@ -177,21 +216,54 @@ mod tests {
         let (a, b) = (file("a", "1"), file("b", "2"));
         let base = version(&[a.clone(), b.clone()]);
         assert_eq!(base, version(&[b.clone(), a.clone()]));
-        let executable = Entry { content: Content::File { bytes: b"1".to_vec(), executable: true }, ..a.clone() };
-        for other in [executable, file("a", "2"), file("c", "1"), symlink("a", "1")] {
+        let executable = Entry {
+            content: Content::File {
+                bytes: b"1".to_vec(),
+                executable: true,
+            },
+            ..a.clone()
+        };
+        for other in [
+            executable,
+            file("a", "2"),
+            file("c", "1"),
+            symlink("a", "1"),
+        ] {
             assert_ne!(base, version(&[other, b.clone()]));
         }
     }
 
     #[test]
     fn without_a_manifest_nothing_is_rendered_and_no_value_is_taken() {
-        let copied = template([file("${{ name }}/a", "${{ gone")]).of_project().unwrap();
-        assert_eq!(render(&copied, &serde_json::json!({})).unwrap(), [file("${{ name }}/a", "${{ gone")]);
-        assert!(copied.check_values(Value::Null).is_ok() && copied.check_values(serde_json::json!({})).is_ok());
-        let error = copied.check_values(serde_json::json!({ "port": 1 })).unwrap_err().0;
-        assert!(error.contains("port was given") && error.contains("surefoot-template.yaml"), "{error}");
-        assert!(template([file("copier.yml", "")]).of_project().unwrap_err().0.contains("copier"));
-        let ours = template([file("copier.yml", ""), file("surefoot-template.yaml", "")]).of_project().unwrap();
+        let copied = template([file("${{ name }}/a", "${{ gone")])
+            .of_project()
+            .unwrap();
+        assert_eq!(
+            render(&copied, &serde_json::json!({})).unwrap(),
+            [file("${{ name }}/a", "${{ gone")]
+        );
+        assert!(
+            copied.check_values(Value::Null).is_ok()
+                && copied.check_values(serde_json::json!({})).is_ok()
+        );
+        let error = copied
+            .check_values(serde_json::json!({ "port": 1 }))
+            .unwrap_err()
+            .0;
+        assert!(
+            error.contains("port was given") && error.contains("surefoot-template.yaml"),
+            "{error}"
+        );
+        assert!(
+            template([file("copier.yml", "")])
+                .of_project()
+                .unwrap_err()
+                .0
+                .contains("copier")
+        );
+        let ours = template([file("copier.yml", ""), file("surefoot-template.yaml", "")])
+            .of_project()
+            .unwrap();
         assert!(!ours.is_copied);
     }
 

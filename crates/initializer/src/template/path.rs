@@ -13,7 +13,9 @@ pub(super) fn check(path: &str) -> Result<(), String> {
         return Err("its name is empty once rendered".to_owned());
     }
     if path.starts_with('/') {
-        return Err(format!("`{path}` is an absolute path; it must stay inside the project"));
+        return Err(format!(
+            "`{path}` is an absolute path; it must stay inside the project"
+        ));
     }
     if path.len() > LONGEST_PATH {
         return Err(format!("its path is longer than {LONGEST_PATH} bytes"));
@@ -24,14 +26,26 @@ pub(super) fn check(path: &str) -> Result<(), String> {
 fn check_part(path: &str, part: &str) -> Result<(), String> {
     match part {
         "" => return Err(format!("`{path}` has an empty part")),
-        "." | ".." => return Err(format!("`{path}` has a part `{part}`; it must stay inside the project")),
+        "." | ".." => {
+            return Err(format!(
+                "`{path}` has a part `{part}`; it must stay inside the project"
+            ));
+        }
         _ => {}
     }
-    if part.chars().any(|letter| letter.is_control() || letter == '\\') {
-        return Err(format!("`{}` has a control character or a backslash", path.escape_debug()));
+    if part
+        .chars()
+        .any(|letter| letter.is_control() || letter == '\\')
+    {
+        return Err(format!(
+            "`{}` has a control character or a backslash",
+            path.escape_debug()
+        ));
     }
     if part.len() > LONGEST_PART {
-        return Err(format!("`{path}` has a part longer than {LONGEST_PART} bytes"));
+        return Err(format!(
+            "`{path}` has a part longer than {LONGEST_PART} bytes"
+        ));
     }
     if is_git_folder(part) {
         return Err(format!("`{path}` is inside `.git`, which belongs to Git"));
@@ -43,8 +57,16 @@ fn check_part(path: &str, part: &str) -> Result<(), String> {
 /// spaces (which Windows drops) or code points that HFS+ ignores.
 fn is_git_folder(part: &str) -> bool {
     let ignored = |letter: &char| matches!(letter, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
-    let plain = part.chars().filter(|letter| !ignored(letter)).collect::<String>().to_lowercase();
-    let plain = plain.split(':').next().unwrap_or_default().trim_end_matches([' ', '.']);
+    let plain = part
+        .chars()
+        .filter(|letter| !ignored(letter))
+        .collect::<String>()
+        .to_lowercase();
+    let plain = plain
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches([' ', '.']);
     matches!(plain, ".git" | "git~1")
 }
 
@@ -59,7 +81,16 @@ mod tests {
 
     #[test]
     fn takes_what_stays_inside() {
-        for path in ["a", "a/b.txt", ".gitignore", ".github/x", "..a/b", "a..", "größe/ß", "sp ace"] {
+        for path in [
+            "a",
+            "a/b.txt",
+            ".gitignore",
+            ".github/x",
+            "..a/b",
+            "a..",
+            "größe/ß",
+            "sp ace",
+        ] {
             assert_eq!(check(path), Ok(()), "{path}");
         }
     }

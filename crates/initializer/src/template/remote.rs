@@ -37,7 +37,12 @@ pub(super) async fn load(
     })?
 }
 
-async fn load_whole(git: &Git, url: &str, reference: Option<&str>, scratch: &Path) -> Result<Template, LoadError> {
+async fn load_whole(
+    git: &Git,
+    url: &str,
+    reference: Option<&str>,
+    scratch: &Path,
+) -> Result<Template, LoadError> {
     let (git, commit) = match fetch_as(git, "sha1", url, reference, scratch).await {
         Err(LoadError::Git(error)) if error.message().contains("mismatched algorithms") => {
             fetch_as(git, "sha256", url, reference, scratch).await?
@@ -61,24 +66,46 @@ async fn fetch_as(
     let format = format!("--object-format={format}");
     // A single pack, whose size tells how much a fetch has brought.
     let git = git.clone().setting("fetch.unpackLimit=1");
-    git.run(&["init", "--quiet", "--bare", &format, "repository"]).await?;
+    git.run(&["init", "--quiet", "--bare", &format, "repository"])
+        .await?;
     let folder = scratch.join("repository");
     let git = git.in_folder(&folder);
     let commit = fetch(&git, &folder, url, reference).await;
     if commit.is_err() {
-        tokio::fs::remove_dir_all(&folder).await.map_err(|error| GitError::Start { dir: folder, error })?;
+        tokio::fs::remove_dir_all(&folder)
+            .await
+            .map_err(|error| GitError::Start { dir: folder, error })?;
     }
     Ok((git, commit?))
 }
 
 /// Fetches the commit alone; where the server gives no commit by its id, everything.
-async fn fetch(git: &Git, folder: &Path, url: &str, reference: Option<&str>) -> Result<String, LoadError> {
+async fn fetch(
+    git: &Git,
+    folder: &Path,
+    url: &str,
+    reference: Option<&str>,
+) -> Result<String, LoadError> {
     let wanted = argument("ref", reference.unwrap_or("HEAD"))?;
     let peeled = |name: &str| format!("{name}^{{commit}}");
-    match within_limit(git, folder, &["fetch", "--quiet", "--depth=1", "--no-tags", url, wanted]).await {
+    match within_limit(
+        git,
+        folder,
+        &["fetch", "--quiet", "--depth=1", "--no-tags", url, wanted],
+    )
+    .await
+    {
         Ok(()) => Ok(resolve(git, &peeled("FETCH_HEAD")).await?),
-        Err(LoadError::Git(error)) if is_commit(wanted) && !error.message().contains("mismatched algorithms") => {
-            let everything = ["fetch", "--quiet", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+        Err(LoadError::Git(error))
+            if is_commit(wanted) && !error.message().contains("mismatched algorithms") =>
+        {
+            let everything = [
+                "fetch",
+                "--quiet",
+                url,
+                "+refs/heads/*:refs/heads/*",
+                "+refs/tags/*:refs/tags/*",
+            ];
             within_limit(git, folder, &everything).await?;
             Ok(resolve(git, &peeled(wanted)).await?)
         }
@@ -93,7 +120,10 @@ async fn within_limit(git: &Git, folder: &Path, fetch: &[&str]) -> Result<(), Lo
         let done = tokio::time::timeout(FETCH_LOOK, &mut fetching).await;
         if packed(folder).await > FETCH_LIMIT {
             let most = FETCH_LIMIT / 1024 / 1024;
-            return Err(TemplateError(format!("the template's repository is larger than {most} MiB")).into());
+            return Err(TemplateError(format!(
+                "the template's repository is larger than {most} MiB"
+            ))
+            .into());
         }
         if let Ok(done) = done {
             return Ok(done.map(drop)?);
@@ -104,7 +134,9 @@ async fn within_limit(git: &Git, folder: &Path, fetch: &[&str]) -> Result<(), Lo
 /// The size of all packs, those under way included.
 async fn packed(folder: &Path) -> u64 {
     let mut total = 0;
-    let Ok(mut packs) = tokio::fs::read_dir(folder.join("objects/pack")).await else { return 0 };
+    let Ok(mut packs) = tokio::fs::read_dir(folder.join("objects/pack")).await else {
+        return 0;
+    };
     while let Ok(Some(pack)) = packs.next_entry().await {
         total += pack.metadata().await.map_or(0, |metadata| metadata.len());
     }
@@ -112,7 +144,11 @@ async fn packed(folder: &Path) -> u64 {
 }
 
 async fn resolve(git: &Git, name: &str) -> Result<String, GitError> {
-    Ok(git.run(&["rev-parse", "--verify", "--quiet", "--end-of-options", name]).await?.trim().to_owned())
+    Ok(git
+        .run(&["rev-parse", "--verify", "--quiet", "--end-of-options", name])
+        .await?
+        .trim()
+        .to_owned())
 }
 
 fn is_commit(text: &str) -> bool {
@@ -164,7 +200,10 @@ impl Listing {
         for part in piece.split_inclusive(|byte| *byte == 0) {
             self.rest.extend_from_slice(part);
             if self.rest.len() > LONGEST_LINE {
-                return Err(TemplateError::at(&String::from_utf8_lossy(&self.rest[..100]), "its path is too long"));
+                return Err(TemplateError::at(
+                    &String::from_utf8_lossy(&self.rest[..100]),
+                    "its path is too long",
+                ));
             }
             if self.rest.pop_if(|last| *last == 0).is_some() {
                 self.blobs.push(blob(&self.rest, &mut self.gauge)?);
@@ -181,24 +220,39 @@ fn blob(line: &[u8], gauge: &mut Gauge) -> Result<Blob, TemplateError> {
         .map_err(|_| TemplateError::at(&String::from_utf8_lossy(line), "its name is not UTF-8"))?;
     let (facts, path) = text.split_once('\t').unwrap_or((text, ""));
     let [mode, kind, id, size] = facts.split_whitespace().collect::<Vec<_>>()[..] else {
-        return Err(TemplateError::at(path, "git lists it in a way that is not known"));
+        return Err(TemplateError::at(
+            path,
+            "git lists it in a way that is not known",
+        ));
     };
     if kind != "blob" {
-        return Err(TemplateError::at(path, "is a submodule; put its files into the template instead"));
+        return Err(TemplateError::at(
+            path,
+            "is a submodule; put its files into the template instead",
+        ));
     }
     gauge.add(path, size.parse().unwrap_or(u64::MAX))?;
-    Ok(Blob { path: path.to_owned(), mode: mode.to_owned(), id: id.to_owned() })
+    Ok(Blob {
+        path: path.to_owned(),
+        mode: mode.to_owned(),
+        id: id.to_owned(),
+    })
 }
 
 /// Reads all contents with one git.
 async fn read(git: &Git, blobs: Vec<Blob>) -> Result<Vec<Entry>, LoadError> {
-    let ids = blobs.iter().map(|blob| format!("{}\n", blob.id)).collect::<String>();
-    let output = git.run_bytes_with_input(&["cat-file", "--batch"], ids.as_bytes()).await?;
+    let ids = blobs
+        .iter()
+        .map(|blob| format!("{}\n", blob.id))
+        .collect::<String>();
+    let output = git
+        .run_bytes_with_input(&["cat-file", "--batch"], ids.as_bytes())
+        .await?;
     let mut rest = output.as_slice();
     let mut entries = Vec::with_capacity(blobs.len());
     for blob in blobs {
-        let (bytes, after) =
-            content(rest).ok_or_else(|| TemplateError::at(&blob.path, "git did not give its content"))?;
+        let (bytes, after) = content(rest)
+            .ok_or_else(|| TemplateError::at(&blob.path, "git did not give its content"))?;
         entries.push(blob.entry(bytes)?);
         rest = after;
     }
@@ -208,7 +262,12 @@ async fn read(git: &Git, blobs: Vec<Blob>) -> Result<Vec<Entry>, LoadError> {
 /// `<id> blob <size>\n<bytes>\n`, and what comes after it.
 fn content(output: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = output.iter().position(|byte| *byte == b'\n')?;
-    let size: usize = std::str::from_utf8(&output[..end]).ok()?.split(' ').nth(2)?.parse().ok()?;
+    let size: usize = std::str::from_utf8(&output[..end])
+        .ok()?
+        .split(' ')
+        .nth(2)?
+        .parse()
+        .ok()?;
     let bytes = output.get(end + 1..end + 1 + size)?;
     Some((bytes, output.get(end + 2 + size..)?))
 }
@@ -218,12 +277,21 @@ impl Blob {
         let content = match self.mode.as_str() {
             "120000" => {
                 let target = std::str::from_utf8(bytes);
-                let target = target.map_err(|_| TemplateError::at(&self.path, "its target is not UTF-8"))?;
-                Content::Symlink { target: target.to_owned() }
+                let target =
+                    target.map_err(|_| TemplateError::at(&self.path, "its target is not UTF-8"))?;
+                Content::Symlink {
+                    target: target.to_owned(),
+                }
             }
-            mode => Content::File { bytes: bytes.to_vec(), executable: mode == "100755" },
+            mode => Content::File {
+                bytes: bytes.to_vec(),
+                executable: mode == "100755",
+            },
         };
-        Ok(Entry { path: self.path, content })
+        Ok(Entry {
+            path: self.path,
+            content,
+        })
     }
 }
 
@@ -257,12 +325,19 @@ mod tests {
     async fn commit(git: &Git) -> String {
         git.run(&["add", "--all"]).await.unwrap();
         git.run(&["commit", "--quiet", "-m", "more"]).await.unwrap();
-        git.run(&["rev-parse", "HEAD"]).await.unwrap().trim().to_owned()
+        git.run(&["rev-parse", "HEAD"])
+            .await
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     async fn loaded(url: &str, reference: Option<&str>) -> Result<Template, LoadError> {
         let scratch = tempfile::tempdir().unwrap();
-        let source = Source::Git { url: url.to_owned(), reference: reference.map(str::to_owned) };
+        let source = Source::Git {
+            url: url.to_owned(),
+            reference: reference.map(str::to_owned),
+        };
         crate::template::load(source, scratch.path(), &AddressPolicy::default()).await
     }
 
@@ -274,10 +349,18 @@ mod tests {
         let expect = load_folder(folder.path()).unwrap().entries;
         for reference in [None, Some("main"), Some(last.as_str()), Some("HEAD")] {
             let template = loaded(url, reference).await.unwrap();
-            assert_eq!((template.version, &template.entries), (format!("git:{last}"), &expect), "{reference:?}");
+            assert_eq!(
+                (template.version, &template.entries),
+                (format!("git:{last}"), &expect),
+                "{reference:?}"
+            );
         }
         for reference in ["v1", first.as_str(), &first[..10]] {
-            assert_eq!(loaded(url, Some(reference)).await.unwrap().version, format!("git:{first}"), "{reference}");
+            assert_eq!(
+                loaded(url, Some(reference)).await.unwrap().version,
+                format!("git:{first}"),
+                "{reference}"
+            );
         }
         let by_url = loaded(&format!("file://{url}"), Some("v1")).await.unwrap();
         assert_eq!(by_url.version, format!("git:{first}"));
@@ -288,25 +371,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         origin(folder.path()).await;
         let url = folder.path().to_str().unwrap();
-        for (url, reference) in
-            [(url, "gone"), (url, "--upload-pack=x"), ("file:///no/such", "main"), (url, "0123456789")]
-        {
-            assert!(matches!(loaded(url, Some(reference)).await, Err(LoadError::Git(_))), "{url} {reference}");
+        for (url, reference) in [
+            (url, "gone"),
+            (url, "--upload-pack=x"),
+            ("file:///no/such", "main"),
+            (url, "0123456789"),
+        ] {
+            assert!(
+                matches!(loaded(url, Some(reference)).await, Err(LoadError::Git(_))),
+                "{url} {reference}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_repository_of_the_sha256_object_format_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let git = Git::new(folder.path()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
-        git.run(&["init", "--quiet", "--object-format=sha256"]).await.unwrap();
+        let git =
+            Git::new(folder.path()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
+        git.run(&["init", "--quiet", "--object-format=sha256"])
+            .await
+            .unwrap();
         fs::write(folder.path().join("a.txt"), "a\n").unwrap();
         git.run(&["add", "--all"]).await.unwrap();
-        git.run(&["commit", "--quiet", "-m", "first"]).await.unwrap();
-        let commit = git.run(&["rev-parse", "HEAD"]).await.unwrap().trim().to_owned();
+        git.run(&["commit", "--quiet", "-m", "first"])
+            .await
+            .unwrap();
+        let commit = git
+            .run(&["rev-parse", "HEAD"])
+            .await
+            .unwrap()
+            .trim()
+            .to_owned();
         assert_eq!(commit.len(), 64);
         for reference in [None, Some("main"), Some(commit.as_str())] {
-            let template = loaded(folder.path().to_str().unwrap(), reference).await.unwrap();
+            let template = loaded(folder.path().to_str().unwrap(), reference)
+                .await
+                .unwrap();
             assert_eq!(template.version, format!("git:{commit}"), "{reference:?}");
             assert_eq!(template.entries.len(), 1);
         }
@@ -316,22 +417,39 @@ mod tests {
     async fn bomb(folder: &Path, width: usize, depth: usize) {
         let git = Git::new(folder).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
         git.run(&["init", "--quiet"]).await.unwrap();
-        let mut id = git.run_with_input(&["hash-object", "-w", "--stdin"], b"x").await.unwrap().trim().to_owned();
+        let mut id = git
+            .run_with_input(&["hash-object", "-w", "--stdin"], b"x")
+            .await
+            .unwrap()
+            .trim()
+            .to_owned();
         let mut kind = "100644 blob";
         for _ in 0..depth {
-            let tree = (0..width).map(|name| format!("{kind} {id}\t{name}\n")).collect::<String>();
-            id = git.run_with_input(&["mktree"], tree.as_bytes()).await.unwrap().trim().to_owned();
+            let tree = (0..width)
+                .map(|name| format!("{kind} {id}\t{name}\n"))
+                .collect::<String>();
+            id = git
+                .run_with_input(&["mktree"], tree.as_bytes())
+                .await
+                .unwrap()
+                .trim()
+                .to_owned();
             kind = "040000 tree";
         }
         let commit = git.run(&["commit-tree", "-m", "bomb", &id]).await.unwrap();
-        git.run(&["update-ref", "refs/heads/main", commit.trim()]).await.unwrap();
+        git.run(&["update-ref", "refs/heads/main", commit.trim()])
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
     async fn a_commit_of_ten_billion_files_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         bomb(folder.path(), 10, 10).await;
-        let error = loaded(folder.path().to_str().unwrap(), None).await.unwrap_err().to_string();
+        let error = loaded(folder.path().to_str().unwrap(), None)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("more than 10000 files"), "{error}");
     }
 
@@ -343,7 +461,11 @@ mod tests {
             for piece in text.chunks(size) {
                 listing.take(piece).unwrap();
             }
-            let found = listing.blobs.iter().map(|blob| (blob.path.as_str(), blob.id.as_str())).collect::<Vec<_>>();
+            let found = listing
+                .blobs
+                .iter()
+                .map(|blob| (blob.path.as_str(), blob.id.as_str()))
+                .collect::<Vec<_>>();
             assert_eq!(found, [("a", "12"), ("b/c d", "34")]);
         }
         assert!(Listing::default().take(&[b'x'; LONGEST_LINE + 1]).is_err());
@@ -353,7 +475,10 @@ mod tests {
     async fn a_denied_address_is_never_a_template() {
         for url in ["http://169.254.169.254/t.git", "ssh://git@[fe80::1]/t.git"] {
             let error = loaded(url, None).await.unwrap_err();
-            assert!(matches!(&error, LoadError::Git(GitError::Address(_))), "{url}: {error}");
+            assert!(
+                matches!(&error, LoadError::Git(GitError::Address(_))),
+                "{url}: {error}"
+            );
         }
     }
 
@@ -361,10 +486,24 @@ mod tests {
     async fn a_submodule_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (first, _) = origin(folder.path()).await;
-        let git = Git::new(folder.path()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
-        git.run(&["update-index", "--add", "--cacheinfo", &format!("160000,{first},lib")]).await.unwrap();
+        let git =
+            Git::new(folder.path()).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
+        git.run(&[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            &format!("160000,{first},lib"),
+        ])
+        .await
+        .unwrap();
         git.run(&["commit", "--quiet", "-m", "sub"]).await.unwrap();
-        let error = loaded(folder.path().to_str().unwrap(), None).await.unwrap_err().to_string();
-        assert!(error.contains("lib") && error.contains("submodule"), "{error}");
+        let error = loaded(folder.path().to_str().unwrap(), None)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("lib") && error.contains("submodule"),
+            "{error}"
+        );
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Content, Entry, Template, TemplateError, language, limits, path, symlink, undecodable};
+use super::{
+    Content, Entry, Template, TemplateError, language, limits, path, symlink, undecodable,
+};
 
 /// Renders a template to the files of a project, by path. `scope` is what its expressions see.
 ///
@@ -58,51 +60,81 @@ struct Scopes {
 
 impl Scopes {
     fn new(scope: &Value) -> Result<Self, TemplateError> {
-        let environments = scope.get("environments").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let environments = scope
+            .get("environments")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let with = |environment: &Value| {
             let mut scope = scope.clone();
             scope["environment"] = environment.clone();
             seen(&scope)
         };
-        Ok(Self { whole: [seen(scope)?], environments: environments.iter().map(with).collect::<Result<_, _>>()? })
+        Ok(Self {
+            whole: [seen(scope)?],
+            environments: environments.iter().map(with).collect::<Result<_, _>>()?,
+        })
     }
 
     fn of(&self, path: &str) -> &[minijinja::Value] {
-        if language::mentions(path, "environment") { &self.environments } else { &self.whole }
+        if language::mentions(path, "environment") {
+            &self.environments
+        } else {
+            &self.whole
+        }
     }
 }
 
 /// The scope as the language sees it.
 fn seen(scope: &Value) -> Result<minijinja::Value, TemplateError> {
-    minijinja::Value::deserialize(scope).map_err(|error| TemplateError(format!("the template's values: {error}")))
+    minijinja::Value::deserialize(scope)
+        .map_err(|error| TemplateError(format!("the template's values: {error}")))
 }
 
-fn render_entry(template: &Template, entry: &Entry, scope: &minijinja::Value) -> Result<Entry, TemplateError> {
+fn render_entry(
+    template: &Template,
+    entry: &Entry,
+    scope: &minijinja::Value,
+) -> Result<Entry, TemplateError> {
     let at = |message: String| TemplateError::at(&entry.path, message);
     let path = render_path(&entry.path, scope)?;
     let content = match &entry.content {
         Content::File { bytes, executable } => {
-            let bytes =
-                if template.manifest.is_raw(&entry.path) { bytes.clone() } else { rendered(entry, bytes, scope)? };
-            Content::File { bytes, executable: *executable }
+            let bytes = if template.manifest.is_raw(&entry.path) {
+                bytes.clone()
+            } else {
+                rendered(entry, bytes, scope)?
+            };
+            Content::File {
+                bytes,
+                executable: *executable,
+            }
         }
-        Content::Symlink { target } => Content::Symlink { target: language::render(target, scope).map_err(at)? },
+        Content::Symlink { target } => Content::Symlink {
+            target: language::render(target, scope).map_err(at)?,
+        },
     };
     Ok(Entry { path, content })
 }
 
-fn rendered(entry: &Entry, bytes: &[u8], scope: &minijinja::Value) -> Result<Vec<u8>, TemplateError> {
+fn rendered(
+    entry: &Entry,
+    bytes: &[u8],
+    scope: &minijinja::Value,
+) -> Result<Vec<u8>, TemplateError> {
     let Some(text) = text_of(bytes) else {
         undecodable::check(entry, bytes, false)?;
         return Ok(bytes.to_vec());
     };
-    let text = language::render(text, scope).map_err(|message| TemplateError::at(&entry.path, message))?;
+    let text =
+        language::render(text, scope).map_err(|message| TemplateError::at(&entry.path, message))?;
     Ok(text.into_bytes())
 }
 
 fn render_path(text: &str, scope: &minijinja::Value) -> Result<String, TemplateError> {
     let at = |message: String| TemplateError::at(text, message);
-    let path = language::render(text, scope).map_err(|message| at(format!("its name, {message}")))?;
+    let path =
+        language::render(text, scope).map_err(|message| at(format!("its name, {message}")))?;
     path::check(&path).map_err(at)?;
     Ok(path)
 }
@@ -119,12 +151,22 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Git keeps no empty folder: one gets an empty `.gitkeep`, unless a file is in it anyway.
-fn keep(entries: &mut Vec<Entry>, folder: &str, scope: &minijinja::Value) -> Result<(), TemplateError> {
+fn keep(
+    entries: &mut Vec<Entry>,
+    folder: &str,
+    scope: &minijinja::Value,
+) -> Result<(), TemplateError> {
     let folder = render_path(folder.trim_end_matches('/'), scope)?;
     let inside = format!("{folder}/");
     if !entries.iter().any(|entry| entry.path.starts_with(&inside)) {
-        let content = Content::File { bytes: Vec::new(), executable: false };
-        entries.push(Entry { path: format!("{inside}.gitkeep"), content });
+        let content = Content::File {
+            bytes: Vec::new(),
+            executable: false,
+        };
+        entries.push(Entry {
+            path: format!("{inside}.gitkeep"),
+            content,
+        });
     }
     Ok(())
 }
@@ -133,7 +175,9 @@ fn check(entries: &[Entry]) -> Result<(), TemplateError> {
     limits::check(entries)?;
     collisions(entries)?;
     let links = entries.iter().filter_map(link).collect::<BTreeMap<_, _>>();
-    links.keys().try_for_each(|path| symlink::check(path, &links).map_err(|message| TemplateError::at(path, message)))
+    links.keys().try_for_each(|path| {
+        symlink::check(path, &links).map_err(|message| TemplateError::at(path, message))
+    })
 }
 
 fn link(entry: &Entry) -> Option<(&str, &str)> {
@@ -148,7 +192,10 @@ fn collisions(entries: &[Entry]) -> Result<(), TemplateError> {
     let mut files = BTreeMap::new();
     for entry in entries {
         if let Some(other) = files.insert(path::folded(&entry.path), &entry.path) {
-            let message = format!("`{other}` and `{}` are one file where letter case does not count", entry.path);
+            let message = format!(
+                "`{other}` and `{}` are one file where letter case does not count",
+                entry.path
+            );
             return Err(TemplateError(message));
         }
     }
@@ -168,12 +215,14 @@ fn folder<'a>(
 ) -> Result<(), TemplateError> {
     let folded = path::folded(path);
     if files.contains_key(&folded) {
-        return Err(TemplateError(format!("`{path}` is a file, and a folder for other files")));
+        return Err(TemplateError(format!(
+            "`{path}` is a file, and a folder for other files"
+        )));
     }
     match folders.insert(folded, path) {
-        Some(other) if other != path => {
-            Err(TemplateError(format!("`{other}` and `{path}` are one folder where letter case does not count")))
-        }
+        Some(other) if other != path => Err(TemplateError(format!(
+            "`{other}` and `{path}` are one folder where letter case does not count"
+        ))),
         _ => Ok(()),
     }
 }
@@ -198,19 +247,37 @@ mod tests {
 
     fn refused(entry: Entry, expect: &str) {
         let error = rendered([entry.clone()]).expect_err(&entry.path);
-        assert!(error.contains(expect) && error.contains(&entry.path), "{error}");
+        assert!(
+            error.contains(expect) && error.contains(&entry.path),
+            "{error}"
+        );
     }
 
     #[test]
     fn names_and_contents_are_rendered() {
-        let entries = [file("src/${{ name | replace('-', '_') }}/mod.rs", "// ${{ name }}\n"), file("a", "x")];
-        assert_eq!(rendered(entries).unwrap(), [file("a", "x"), file("src/my_shop/mod.rs", "// my-shop\n")]);
+        let entries = [
+            file(
+                "src/${{ name | replace('-', '_') }}/mod.rs",
+                "// ${{ name }}\n",
+            ),
+            file("a", "x"),
+        ];
+        assert_eq!(
+            rendered(entries).unwrap(),
+            [file("a", "x"), file("src/my_shop/mod.rs", "// my-shop\n")]
+        );
     }
 
     #[test]
     fn a_path_that_reads_the_environment_gives_one_file_for_each() {
-        let entries = [file("deploy/${{ environment.name }}/k.yaml", "on: ${{ environment.name }}")];
-        let expect = [file("deploy/production/k.yaml", "on: production"), file("deploy/staging/k.yaml", "on: staging")];
+        let entries = [file(
+            "deploy/${{ environment.name }}/k.yaml",
+            "on: ${{ environment.name }}",
+        )];
+        let expect = [
+            file("deploy/production/k.yaml", "on: production"),
+            file("deploy/staging/k.yaml", "on: staging"),
+        ];
         assert_eq!(rendered(entries).unwrap(), expect);
     }
 
@@ -230,17 +297,26 @@ mod tests {
     fn links_inside_and_modes_are_kept() {
         let tool = Entry {
             path: "bin/run".to_owned(),
-            content: Content::File { bytes: b"#!/bin/sh\n".to_vec(), executable: true },
+            content: Content::File {
+                bytes: b"#!/bin/sh\n".to_vec(),
+                executable: true,
+            },
         };
         let entries = [tool.clone(), symlink("run", "bin/run")];
-        assert_eq!(rendered(entries).unwrap(), [tool, symlink("run", "bin/run")]);
+        assert_eq!(
+            rendered(entries).unwrap(),
+            [tool, symlink("run", "bin/run")]
+        );
     }
 
     #[test]
     fn binary_files_are_copied_untouched() {
         let logo = |bytes: &[u8]| Entry {
             path: "logo.png".to_owned(),
-            content: Content::File { bytes: bytes.to_vec(), executable: false },
+            content: Content::File {
+                bytes: bytes.to_vec(),
+                executable: false,
+            },
         };
         for bytes in [b"\0PNG\r\n${{".as_slice(), b"\xff\xfe\r\n"] {
             assert_eq!(rendered([logo(bytes)]).unwrap(), [logo(bytes)]);
@@ -248,7 +324,12 @@ mod tests {
         let raw = file("surefoot-template.yaml", "raw: ['*.png']");
         for bytes in [b"\0${{ name }}\r\n".as_slice(), b"\xff\xfe${{ name }}"] {
             let error = rendered([logo(bytes)]).unwrap_err();
-            assert!(error.contains("logo.png") && error.contains("${{ name }}") && error.contains("raw"), "{error}");
+            assert!(
+                error.contains("logo.png")
+                    && error.contains("${{ name }}")
+                    && error.contains("raw"),
+                "{error}"
+            );
             assert_eq!(rendered([raw.clone(), logo(bytes)]).unwrap(), [logo(bytes)]);
         }
     }
@@ -262,31 +343,50 @@ mod tests {
 
     #[test]
     fn folders_of_the_manifest_are_kept_unless_a_file_is_in_them() {
-        let manifest = file("surefoot-template.yaml", "directories: ['logs', 'src/', '${{ name }}/in']");
-        let expect = [file("logs/.gitkeep", ""), file("my-shop/in/.gitkeep", ""), file("src/a", "")];
+        let manifest = file(
+            "surefoot-template.yaml",
+            "directories: ['logs', 'src/', '${{ name }}/in']",
+        );
+        let expect = [
+            file("logs/.gitkeep", ""),
+            file("my-shop/in/.gitkeep", ""),
+            file("src/a", ""),
+        ];
         assert_eq!(rendered([manifest, file("src/a", "")]).unwrap(), expect);
         refused_folder("..");
         refused_folder("${{ evil }}");
     }
 
     fn refused_folder(folder: &str) {
-        let manifest = file("surefoot-template.yaml", &format!("directories: ['{folder}']"));
+        let manifest = file(
+            "surefoot-template.yaml",
+            &format!("directories: ['{folder}']"),
+        );
         assert!(rendered([manifest]).unwrap_err().contains("stay inside"));
     }
 
     #[test]
     fn what_is_undefined_names_file_and_line() {
         let error = rendered([file("src/a.txt", "one\ntwo ${{ nmae }}\n")]).unwrap_err();
-        assert!(error.contains("src/a.txt") && error.contains("line 2") && error.contains("undefined"), "{error}");
+        assert!(
+            error.contains("src/a.txt") && error.contains("line 2") && error.contains("undefined"),
+            "{error}"
+        );
         let error = rendered([file("${{ nmae }}.txt", "")]).unwrap_err();
-        assert!(error.contains("its name") && error.contains("undefined"), "{error}");
+        assert!(
+            error.contains("its name") && error.contains("undefined"),
+            "{error}"
+        );
     }
 
     #[test]
     fn two_files_never_share_a_path() {
         let check = |a: &str, b: &str| {
             let error = rendered([file(a, ""), file(b, "")]).unwrap_err();
-            assert!(error.contains("one f") || error.contains("a folder for"), "{error}");
+            assert!(
+                error.contains("one f") || error.contains("a folder for"),
+                "{error}"
+            );
         };
         check("README", "Readme");
         check("${{ name }}", "my-shop");

@@ -22,7 +22,9 @@ pub(super) fn check(at: &str, links: &BTreeMap<&str, &str>) -> Result<(), String
             ".." => drop(here.pop().ok_or_else(|| outside(at, links))?),
             _ => here.push(part),
         }
-        let Some(target) = links.get(here.join("/").as_str()) else { continue };
+        let Some(target) = links.get(here.join("/").as_str()) else {
+            continue;
+        };
         followed += 1;
         if followed > MOST_LINKS {
             return Err(format!("its link to `{target}` goes round in circles"));
@@ -33,7 +35,11 @@ pub(super) fn check(at: &str, links: &BTreeMap<&str, &str>) -> Result<(), String
         here.pop();
         todo.extend(target.split('/').rev().map(str::to_owned));
     }
-    if here.is_empty() { Ok(()) } else { path::check(&here.join("/")) }
+    if here.is_empty() {
+        Ok(())
+    } else {
+        path::check(&here.join("/"))
+    }
 }
 
 fn outside(at: &str, links: &BTreeMap<&str, &str>) -> String {
@@ -48,7 +54,12 @@ mod tests {
     fn check_link(at: &str, target: &str, others: &[(&str, &str)], expect: bool) {
         let mut links = others.iter().copied().collect::<BTreeMap<_, _>>();
         links.insert(at, target);
-        assert_eq!(check(at, &links).is_ok(), expect, "{at} -> {target} with {others:?}: {:?}", check(at, &links));
+        assert_eq!(
+            check(at, &links).is_ok(),
+            expect,
+            "{at} -> {target} with {others:?}: {:?}",
+            check(at, &links)
+        );
     }
 
     #[test]

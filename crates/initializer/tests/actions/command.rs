@@ -26,7 +26,10 @@ async fn a_command_leaves_an_output_and_a_log() {
         )
         .await;
     let (id, key) = (run.id.to_string(), format!("{}/build", run.id));
-    assert_eq!(run.steps[0].output, Some(json!({ "run": id, "key": key, "port": 8080 })));
+    assert_eq!(
+        run.steps[0].output,
+        Some(json!({ "run": id, "key": key, "port": 8080 }))
+    );
     let mut log = world.log(&run).await;
     log.sort();
     assert_eq!(log, ["hello from build, attempt 1", "to the side"]);
@@ -52,7 +55,11 @@ async fn a_command_works_in_the_workspace_and_only_there() {
         )
         .await;
     assert_eq!(world.log(&run).await, ["x", "x"], "{:?}", run.head.error);
-    for (cwd, expect) in [("..", "leaves the workspace"), ("/", "leaves the workspace"), ("root", "symbolic link")] {
+    for (cwd, expect) in [
+        ("..", "leaves the workspace"),
+        ("/", "leaves the workspace"),
+        ("root", "symbolic link"),
+    ] {
         let steps = format!(
             "- {{ id: make, action: command.run, with: {{ shell: ln -s / root }} }}\n\
              - {{ id: out, action: command.run, with: {{ shell: pwd, cwd: {cwd} }} }}"
@@ -68,13 +75,33 @@ async fn a_failure_says_how_and_is_tried_again() {
     let check = async |with: &str, expect: &str, expect_attempts: u32| {
         let retry = "retry: { attempts: 2, backoff: { fixed: 1ms } }";
         let steps = format!("- {{ id: a, action: command.run, {retry}, with: {{ {with} }} }}");
-        assert_eq!(world.failure(&steps).await, (expect.to_owned(), expect_attempts), "{with}");
+        assert_eq!(
+            world.failure(&steps).await,
+            (expect.to_owned(), expect_attempts),
+            "{with}"
+        );
     };
-    check("shell: 'echo no disk >&2; echo out; exit 3'", "the command failed (exit status: 3): no disk", 2).await;
+    check(
+        "shell: 'echo no disk >&2; echo out; exit 3'",
+        "the command failed (exit status: 3): no disk",
+        2,
+    )
+    .await;
     check("shell: 'exit 4'", "the command failed (exit status: 4)", 2).await;
-    check("shell: 'kill -9 $$'", "the command failed (signal: 9 (SIGKILL))", 2).await;
-    check("argv: [no-such-command-here]", "there is no command `no-such-command-here` on this machine", 1).await;
-    let json = "what the command left in SUREFOOT_OUTPUT is not JSON: expected value at line 1 column 1";
+    check(
+        "shell: 'kill -9 $$'",
+        "the command failed (signal: 9 (SIGKILL))",
+        2,
+    )
+    .await;
+    check(
+        "argv: [no-such-command-here]",
+        "there is no command `no-such-command-here` on this machine",
+        1,
+    )
+    .await;
+    let json =
+        "what the command left in SUREFOOT_OUTPUT is not JSON: expected value at line 1 column 1";
     check("shell: 'echo oops > $SUREFOOT_OUTPUT'", json, 1).await;
 }
 
@@ -94,8 +121,11 @@ async fn secrets_reach_the_command_and_nothing_else() {
         .await;
     assert_eq!(world.log(&run).await, ["token ***"]);
     assert_eq!(run.steps[0].output, Some(json!("***")));
-    let (error, attempts) =
-        world.failure("- { id: a, action: command.run, with: { shell: 'true', credentials: { T: none } } }").await;
+    let (error, attempts) = world
+        .failure(
+            "- { id: a, action: command.run, with: { shell: 'true', credentials: { T: none } } }",
+        )
+        .await;
     assert_eq!((error.as_str(), attempts), ("no credential `none`", 1));
 }
 
@@ -106,10 +136,20 @@ async fn a_long_line_is_cut_and_an_endless_log_ends() {
         .run("- { id: a, action: command.run, with: { shell: 'head -c 40000 /dev/zero | tr \"\\0\" x; echo; echo end' } }")
         .await;
     let log = world.log(&run).await;
-    assert!(log[0].ends_with("x [cut]") && log[0].len() < 17_000 && log[1] == "end", "{}", log.len());
-    let run = world.run("- { id: a, action: command.run, with: { shell: 'yes | head -c 10000000' } }").await;
+    assert!(
+        log[0].ends_with("x [cut]") && log[0].len() < 17_000 && log[1] == "end",
+        "{}",
+        log.len()
+    );
+    let run = world
+        .run("- { id: a, action: command.run, with: { shell: 'yes | head -c 10000000' } }")
+        .await;
     let log = world.log(&run).await;
-    assert!(log.len() < 100_000 && log.last().unwrap().contains("more than 4 MiB"), "{}", log.len());
+    assert!(
+        log.len() < 100_000 && log.last().unwrap().contains("more than 4 MiB"),
+        "{}",
+        log.len()
+    );
 }
 
 /// A command that writes its own process id and its child's to a file, and then goes on for ever.
@@ -141,14 +181,29 @@ async fn a_timeout_leaves_no_process() {
 async fn a_cancel_leaves_no_process() {
     let world = World::new().await;
     let file = world.path("pids");
-    let run = world.submit(&format!("- {{ id: a, action: command.run, with: {{ {} }} }}", endless(&file))).await;
+    let run = world
+        .submit(&format!(
+            "- {{ id: a, action: command.run, with: {{ {} }} }}",
+            endless(&file)
+        ))
+        .await;
     let pids = words(&file).await;
     let id = group_of(&pids[1]).unwrap();
-    until("the shell, its child and the watchdog", || (group(&id).len() == 3).then_some(())).await;
-    world.client().cancel(run.id, CancelMode::Stop, "ada").await.unwrap();
+    until("the shell, its child and the watchdog", || {
+        (group(&id).len() == 3).then_some(())
+    })
+    .await;
+    world
+        .client()
+        .cancel(run.id, CancelMode::Stop, "ada")
+        .await
+        .unwrap();
     assert_eq!(world.wait(&run).await.head.status.to_string(), "cancelled");
     nothing_left(&pids).await;
-    until("the end of the group", || group(&id).is_empty().then_some(())).await;
+    until("the end of the group", || {
+        group(&id).is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -170,8 +225,16 @@ async fn a_value_in_a_script_is_never_code() {
                  - id: b\n  action: command.run\n  with:\n    shell: |\n      echo got ${{ steps.a.output.x }}\n      \
                  if [ \"${{ steps.a.output.on }}\" = true ]; then echo 'on: ${{ steps.a.output.on }}'; fi\n";
     let run = world.run(steps).await;
-    assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
-    assert_eq!(world.log(&run).await, ["got ; echo HACKED $(echo HACKED)", "on: true"]);
+    assert_eq!(
+        run.head.status.to_string(),
+        "completed",
+        "{:?}",
+        run.head.error
+    );
+    assert_eq!(
+        world.log(&run).await,
+        ["got ; echo HACKED $(echo HACKED)", "on: true"]
+    );
 }
 
 #[tokio::test]
@@ -179,9 +242,17 @@ async fn a_stored_script_with_an_expression_as_a_command_does_not_run() {
     let world = World::new().await;
     let steps = "- { id: a, action: command.run, retry: { attempts: 3 }, with: { shell: \"${{ 'echo HACKED' }}\" } }";
     let workflow = Workflow::from_yaml(&format!("workflow: old\nsteps:\n{steps}")).unwrap();
-    let run = world.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+    let run = world
+        .client()
+        .submit(Submit::new(Arc::new(workflow)))
+        .await
+        .unwrap()
+        .run;
     let run = world.wait(&run).await;
     let error = run.steps[0].error.clone().unwrap_or_default();
-    assert!(error.contains("an expression stands in place of a command's name: write `env:"), "{error}");
+    assert!(
+        error.contains("an expression stands in place of a command's name: write `env:"),
+        "{error}"
+    );
     assert_eq!(run.steps[0].attempt, 1);
 }

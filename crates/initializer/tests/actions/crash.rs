@@ -11,7 +11,9 @@ const FILE: &str = "SUREFOOT_TEST_CRASH_FILE";
 /// Not a test of its own: the process that [`a_killed_worker_takes_its_commands_with_it`] starts and kills.
 #[tokio::test]
 async fn a_worker_to_be_killed() {
-    let Some(file) = std::env::var_os(FILE).map(PathBuf::from) else { return };
+    let Some(file) = std::env::var_os(FILE).map(PathBuf::from) else {
+        return;
+    };
     let file = file.display();
     // The grandchild ignores what can be ignored.
     let script = format!(
@@ -19,7 +21,12 @@ async fn a_worker_to_be_killed() {
          sleep 1000 & while ! test -s {file}.new; do sleep 0.01; done; \
          echo $! $$ >> {file}.new; mv {file}.new {file}; wait"
     );
-    World::new().await.run(&format!("- {{ id: a, action: command.run, with: {{ shell: '{script}' }} }}")).await;
+    World::new()
+        .await
+        .run(&format!(
+            "- {{ id: a, action: command.run, with: {{ shell: '{script}' }} }}"
+        ))
+        .await;
 }
 
 #[tokio::test]
@@ -35,10 +42,16 @@ async fn a_killed_worker_takes_its_commands_with_it() {
     let pids = words(&file).await;
     let id = group_of(&pids[0]).unwrap();
     assert_eq!(pids.len(), 3);
-    until("those three, a subshell and the watchdog", || (group(&id).len() == 5).then_some(())).await;
+    until("those three, a subshell and the watchdog", || {
+        (group(&id).len() == 5).then_some(())
+    })
+    .await;
     // SIGKILL.
     worker.kill().unwrap();
     worker.wait().unwrap();
-    until("the end of the group", || group(&id).is_empty().then_some(())).await;
+    until("the end of the group", || {
+        group(&id).is_empty().then_some(())
+    })
+    .await;
     assert!(pids.iter().all(|pid| group_of(pid).is_none()), "{pids:?}");
 }

@@ -20,7 +20,10 @@ async fn files_are_written_as_told() {
         .await;
     let expect = ["three", "{", r#"  "port": 80"#, "}", "ran", "644", "755"];
     assert_eq!(world.log(&run).await, expect, "{:?}", run.head.error);
-    assert_eq!(run.steps[0].output, Some(json!({ "path": "a/b.txt", "bytes": 8 })));
+    assert_eq!(
+        run.steps[0].output,
+        Some(json!({ "path": "a/b.txt", "bytes": 8 }))
+    );
 }
 
 #[tokio::test]
@@ -67,7 +70,12 @@ async fn folders_and_files_are_rendered() {
 "##,
         )
         .await;
-    assert_eq!(world.log(&run).await, ["I am shop", "only shop", "shop goes"], "{:?}", run.head.error);
+    assert_eq!(
+        world.log(&run).await,
+        ["I am shop", "only shop", "shop goes"],
+        "{:?}",
+        run.head.error
+    );
     assert_eq!(run.steps[1].output, Some(json!({ "files": 2 })));
 }
 

@@ -11,7 +11,11 @@ use crate::world::World;
 async fn repository(world: &World) -> String {
     let (bare, work) = (world.path("shop.git"), world.path("work"));
     std::fs::create_dir_all(&work).unwrap();
-    let git = Git::new(&work).identity("Ada", "ada@example.org", surefoot::Timestamp::from_micros(0));
+    let git = Git::new(&work).identity(
+        "Ada",
+        "ada@example.org",
+        surefoot::Timestamp::from_micros(0),
+    );
     std::fs::write(work.join("a.txt"), "first\n").unwrap();
     for args in [
         &["init", "--quiet"][..],
@@ -20,7 +24,13 @@ async fn repository(world: &World) -> String {
         &["switch", "--quiet", "-c", "next"],
         &["commit", "--quiet", "--allow-empty", "-m", "second"],
         &["switch", "--quiet", "main"],
-        &["clone", "--quiet", "--bare", ".", &bare.display().to_string()],
+        &[
+            "clone",
+            "--quiet",
+            "--bare",
+            ".",
+            &bare.display().to_string(),
+        ],
     ] {
         git.run(args).await.unwrap();
     }
@@ -50,14 +60,34 @@ async fn clone_change_commit_push() {
             bare.display()
         ))
         .await;
-    assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
-    assert_eq!(run.steps[0].output, Some(json!({ "path": "shop", "commit": first, "branch": "main" })));
-    let commit = run.steps[2].output.as_ref().unwrap()["commit"].as_str().unwrap();
+    assert_eq!(
+        run.head.status.to_string(),
+        "completed",
+        "{:?}",
+        run.head.error
+    );
+    assert_eq!(
+        run.steps[0].output,
+        Some(json!({ "path": "shop", "commit": first, "branch": "main" }))
+    );
+    let commit = run.steps[2].output.as_ref().unwrap()["commit"]
+        .as_str()
+        .unwrap();
     assert_eq!(line(&bare, &["rev-parse", "main"]).await, commit);
     assert_eq!(line(&bare, &["rev-parse", "topic/b"]).await, commit);
     let seconds = run.created_at.as_micros() / 1_000_000;
-    let expect = format!("{first} Eve <eve@example.org> {seconds} # add b\n\nSurefoot-Step: {}/commit", run.id);
-    assert_eq!(line(&bare, &["log", "-1", "--format=%P %an <%ae> %at %B", "main"]).await, expect);
+    let expect = format!(
+        "{first} Eve <eve@example.org> {seconds} # add b\n\nSurefoot-Step: {}/commit",
+        run.id
+    );
+    assert_eq!(
+        line(
+            &bare,
+            &["log", "-1", "--format=%P %an <%ae> %at %B", "main"]
+        )
+        .await,
+        expect
+    );
 }
 
 #[tokio::test]
@@ -68,8 +98,10 @@ async fn a_reference_is_a_branch_a_tag_or_a_commit() {
     line(&bare, &["tag", "v1", "main"]).await;
     let next = line(&bare, &["rev-parse", "next"]).await;
     let check = async |reference: &str, commit: &str, branch: &str| {
-        let steps =
-            format!("- {{ id: a, action: git.clone, with: {{ url: '{}', ref: {reference} }} }}", bare.display());
+        let steps = format!(
+            "- {{ id: a, action: git.clone, with: {{ url: '{}', ref: {reference} }} }}",
+            bare.display()
+        );
         let expect = json!({ "path": "", "commit": commit, "branch": branch });
         assert_eq!(world.output(&steps).await, expect, "{reference}");
     };
@@ -100,11 +132,25 @@ async fn a_push_finds_what_an_interrupted_attempt_pushed_under_what_others_pushe
         )
     };
     let run = world.run(&steps("git -C shop push -q")).await;
-    assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
-    let ours = run.steps[4].output.as_ref().unwrap()["commit"].as_str().unwrap().to_owned();
-    assert_eq!(line(&world.path("shop.git"), &["rev-parse", "main^"]).await, ours);
+    assert_eq!(
+        run.head.status.to_string(),
+        "completed",
+        "{:?}",
+        run.head.error
+    );
+    let ours = run.steps[4].output.as_ref().unwrap()["commit"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        line(&world.path("shop.git"), &["rev-parse", "main^"]).await,
+        ours
+    );
     let (error, _) = world.failure(&steps("true")).await;
-    assert!(error.contains("git push failed") && error.contains("(fetch first)"), "{error}");
+    assert!(
+        error.contains("git push failed") && error.contains("(fetch first)"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -127,10 +173,21 @@ async fn a_commit_is_made_once_however_often_its_step_runs() {
 "#
         ))
         .await;
-    assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
+    assert_eq!(
+        run.head.status.to_string(),
+        "completed",
+        "{:?}",
+        run.head.error
+    );
     let made = run.steps[1].output.clone().unwrap();
-    assert_eq!(run.steps[2].output, Some(json!({ "commit": made, "changed": true })));
-    assert_eq!(run.steps[3].output, Some(json!({ "commit": made, "changed": false })));
+    assert_eq!(
+        run.steps[2].output,
+        Some(json!({ "commit": made, "changed": true }))
+    );
+    assert_eq!(
+        run.steps[3].output,
+        Some(json!({ "commit": made, "changed": false }))
+    );
 }
 
 #[tokio::test]
@@ -139,27 +196,67 @@ async fn what_cannot_be_done_is_said() {
     repository(&world).await;
     let url = world.path("shop.git").display().to_string();
     let check = async |steps: &str, expect: &str| {
-        let steps = steps.replace("URL", &url).replace(" }\n", " , retry: { attempts: 1 } }\n");
+        let steps = steps
+            .replace("URL", &url)
+            .replace(" }\n", " , retry: { attempts: 1 } }\n");
         let (error, attempts) = world.failure(&steps).await;
         assert!(error.contains(expect) && attempts == 1, "{steps}: {error}");
     };
-    check("- { id: a, action: git.clone, with: { url: '--upload-pack=x' } }\n", "begins with `-`").await;
-    check("- { id: a, action: git.clone, with: { url: 'ext::true' } }\n", "not allowed").await;
-    check("- { id: a, action: git.clone, with: { url: URL, ref: no-such-ref } }\n", "git checkout failed").await;
-    check("- { id: a, action: git.clone, with: { url: URL, ref: '-f' } }\n", "begins with `-`").await;
-    check("- { id: a, action: git.clone, with: { url: URL, path: ../x } }\n", "leaves the workspace").await;
-    check("- { id: a, action: git.clone, with: { url: URL, credential: forge } }\n", "is not of http or https").await;
+    check(
+        "- { id: a, action: git.clone, with: { url: '--upload-pack=x' } }\n",
+        "begins with `-`",
+    )
+    .await;
+    check(
+        "- { id: a, action: git.clone, with: { url: 'ext::true' } }\n",
+        "not allowed",
+    )
+    .await;
+    check(
+        "- { id: a, action: git.clone, with: { url: URL, ref: no-such-ref } }\n",
+        "git checkout failed",
+    )
+    .await;
+    check(
+        "- { id: a, action: git.clone, with: { url: URL, ref: '-f' } }\n",
+        "begins with `-`",
+    )
+    .await;
+    check(
+        "- { id: a, action: git.clone, with: { url: URL, path: ../x } }\n",
+        "leaves the workspace",
+    )
+    .await;
+    check(
+        "- { id: a, action: git.clone, with: { url: URL, credential: forge } }\n",
+        "is not of http or https",
+    )
+    .await;
     let write = "- { id: w, action: file.write, with: { path: x, content: x } }\n";
-    check(&format!("{write}- {{ id: a, action: git.clone, with: {{ url: URL }} }}\n"), "the workspace is not empty")
-        .await;
-    check(&format!("{write}- {{ id: a, action: git.commit, with: {{ message: m }} }}\n"), "not a git repository").await;
+    check(
+        &format!("{write}- {{ id: a, action: git.clone, with: {{ url: URL }} }}\n"),
+        "the workspace is not empty",
+    )
+    .await;
+    check(
+        &format!("{write}- {{ id: a, action: git.commit, with: {{ message: m }} }}\n"),
+        "not a git repository",
+    )
+    .await;
     let clone = "- { id: c, action: git.clone, with: { url: URL } }\n";
     check(
         &format!("{clone}- {{ id: a, action: git.commit, with: {{ message: m, author: me }} }}\n"),
         "`Name <address>`",
     )
     .await;
-    check(&format!("{clone}- {{ id: a, action: git.push, with: {{ branch: 'a..b' }} }}\n"), "no name for a branch")
-        .await;
-    check(&format!("{clone}- {{ id: a, action: git.push, with: {{ remote: gone }} }}\n"), "git push failed").await;
+    check(
+        &format!("{clone}- {{ id: a, action: git.push, with: {{ branch: 'a..b' }} }}\n"),
+        "no name for a branch",
+    )
+    .await;
+    check(
+        &format!("{clone}- {{ id: a, action: git.push, with: {{ remote: gone }} }}\n"),
+        "git push failed",
+    )
+    .await;
 }

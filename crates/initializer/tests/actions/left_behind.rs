@@ -10,7 +10,10 @@ const LEFT: [(&str, &str); 5] = [
     ("ln -s /dev/zero $AT", "a symbolic link"),
     ("echo 1 > other; ln -s $PWD/other $AT", "a symbolic link"),
     ("mkdir $AT", "a folder"),
-    ("python3 -c 'import os, socket; socket.socket(socket.AF_UNIX).bind(os.environ[\"AT\"])'", "a socket"),
+    (
+        "python3 -c 'import os, socket; socket.socket(socket.AF_UNIX).bind(os.environ[\"AT\"])'",
+        "a socket",
+    ),
 ];
 
 /// Runs steps that must fail, while nothing else of the process waits for them.
@@ -24,7 +27,10 @@ async fn fails(world: &World, steps: &str, expect: &str) {
             _ = ticks.tick() => {}
         }
     };
-    assert!(error.contains(expect) && attempts == 1, "{steps}: {error} after {attempts} attempts");
+    assert!(
+        error.contains(expect) && attempts == 1,
+        "{steps}: {error} after {attempts} attempts"
+    );
 }
 
 #[tokio::test]
@@ -37,7 +43,10 @@ async fn as_a_commands_output_they_fail_the_step() {
         );
         fails(&world, &steps, expect).await;
     }
-    for shell in ["truncate -s 6G $SUREFOOT_OUTPUT", "yes | head -c 1048577 > $SUREFOOT_OUTPUT"] {
+    for shell in [
+        "truncate -s 6G $SUREFOOT_OUTPUT",
+        "yes | head -c 1048577 > $SUREFOOT_OUTPUT",
+    ] {
         let steps = format!("- {{ id: a, action: command.run, with: {{ shell: {shell:?} }} }}");
         fails(&world, &steps, "it is larger than 1 MiB").await;
     }
@@ -49,9 +58,17 @@ async fn in_a_workspace_they_fail_the_step_that_opens_them() {
     let check = async |shell: &str, action: &str, expect: &str| {
         let makes = format!("AT=p; export AT; {shell}");
         let make = format!("- {{ id: make, action: command.run, with: {{ shell: {makes:?} }} }}");
-        fails(&world, &format!("{make}\n- {{ id: use, action: {action} }}"), expect).await;
+        fails(
+            &world,
+            &format!("{make}\n- {{ id: use, action: {action} }}"),
+            expect,
+        )
+        .await;
     };
-    let [write, render] = ["file.write, with: { path: p, content: x }", "template.render, with: { from: p, to: q }"];
+    let [write, render] = [
+        "file.write, with: { path: p, content: x }",
+        "template.render, with: { from: p, to: q }",
+    ];
     let [pipe, zero, link, folder, socket] = LEFT.map(|(shell, _)| shell);
     for action in [write, render] {
         check(pipe, action, "it is a named pipe").await;
@@ -61,6 +78,16 @@ async fn in_a_workspace_they_fail_the_step_that_opens_them() {
     check(link, write, "symbolic link").await;
     check(folder, write, "it is a folder").await;
     check("truncate -s 6G p", render, "larger than").await;
-    check("mkdir t; mkfifo t/p", "template.render, with: { from: t, to: q }", "neither a file").await;
-    check("truncate -s 6G p", "sleep, with: { duration: 0s }", "larger than 256 MiB").await;
+    check(
+        "mkdir t; mkfifo t/p",
+        "template.render, with: { from: t, to: q }",
+        "neither a file",
+    )
+    .await;
+    check(
+        "truncate -s 6G p",
+        "sleep, with: { duration: 0s }",
+        "larger than 256 MiB",
+    )
+    .await;
 }

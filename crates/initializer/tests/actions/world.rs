@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use surefoot::{
-    AddressPolicy, Client, CredentialError, CredentialSource, Event, Handlers, Run, Secret, Store, Submit, SystemClock,
-    Worker, WorkerHandle, WorkerOptions, Workflow,
+    AddressPolicy, Client, CredentialError, CredentialSource, Event, Handlers, Run, Secret, Store,
+    Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_initializer::actions::handlers_within;
 use surefoot_store_tests::MemoryStore;
@@ -44,8 +44,12 @@ impl World {
 
     pub(crate) async fn within(addresses: &AddressPolicy) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)).one_worker());
-        let mut world =
-            Self { folder: tempfile::tempdir().unwrap(), store, handlers: handlers_within(addresses), worker: None };
+        let mut world = Self {
+            folder: tempfile::tempdir().unwrap(),
+            store,
+            handlers: handlers_within(addresses),
+            worker: None,
+        };
         world.start().await;
         world
     }
@@ -57,12 +61,22 @@ impl World {
             grace: Duration::ZERO,
             credentials: Arc::new(Credentials(BTreeMap::from([
                 ("forge", ("hunter2-token", None)),
-                ("bound", ("hunter2-bound", Some(vec!["127.0.0.1".to_owned()]))),
-                ("elsewhere", ("hunter2-elsewhere", Some(vec!["git.example".to_owned()]))),
+                (
+                    "bound",
+                    ("hunter2-bound", Some(vec!["127.0.0.1".to_owned()])),
+                ),
+                (
+                    "elsewhere",
+                    ("hunter2-elsewhere", Some(vec!["git.example".to_owned()])),
+                ),
             ]))),
             ..WorkerOptions::default()
         };
-        self.worker = Some(Worker::start(self.store.clone(), self.handlers.clone(), options).await.unwrap());
+        self.worker = Some(
+            Worker::start(self.store.clone(), self.handlers.clone(), options)
+                .await
+                .unwrap(),
+        );
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -83,9 +97,17 @@ impl World {
         let yaml = format!("workflow: test\nsteps:\n{steps}");
         let workflow = Workflow::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
         for step in workflow.steps() {
-            self.handlers.get(&step.action).unwrap().check(&step.with).unwrap();
+            self.handlers
+                .get(&step.action)
+                .unwrap()
+                .check(&step.with)
+                .unwrap();
         }
-        self.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run
+        self.client()
+            .submit(Submit::new(Arc::new(workflow)))
+            .await
+            .unwrap()
+            .run
     }
 
     pub(crate) async fn run(&self, steps: &str) -> Run {
@@ -95,13 +117,20 @@ impl World {
 
     pub(crate) async fn wait(&self, run: &Run) -> Run {
         let ended = tokio::time::timeout(PATIENCE, self.client().wait(run.id)).await;
-        ended.unwrap_or_else(|_| panic!("the run did not end")).unwrap()
+        ended
+            .unwrap_or_else(|_| panic!("the run did not end"))
+            .unwrap()
     }
 
     /// Runs a workflow that must complete, and gives the output of its last step.
     pub(crate) async fn output(&self, steps: &str) -> Value {
         let run = self.run(steps).await;
-        assert_eq!(run.head.status.to_string(), "completed", "{:?}", run.head.error);
+        assert_eq!(
+            run.head.status.to_string(),
+            "completed",
+            "{:?}",
+            run.head.error
+        );
         run.steps.last().unwrap().output.clone().unwrap_or_default()
     }
 
@@ -115,7 +144,10 @@ impl World {
 
     pub(crate) async fn events(&self, run: &Run, kind: &str) -> Vec<Event> {
         let events = self.store.events(run.id, 0, 10_000).await.unwrap();
-        events.into_iter().filter(|event| event.kind == kind).collect()
+        events
+            .into_iter()
+            .filter(|event| event.kind == kind)
+            .collect()
     }
 
     /// Waits until the run has an event of that kind.
@@ -129,15 +161,24 @@ impl World {
             }
             panic!("the run ended without {kind}");
         };
-        tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("no {kind}"));
+        tokio::time::timeout(PATIENCE, seen)
+            .await
+            .unwrap_or_else(|_| panic!("no {kind}"));
     }
 
     pub(crate) async fn log(&self, run: &Run) -> Vec<String> {
         let lines = |event: Event| {
             let lines = event.data["lines"].as_array().unwrap().clone();
-            lines.into_iter().map(|line| line.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            lines
+                .into_iter()
+                .map(|line| line.as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
         };
-        self.events(run, "step.log").await.into_iter().flat_map(lines).collect()
+        self.events(run, "step.log")
+            .await
+            .into_iter()
+            .flat_map(lines)
+            .collect()
     }
 }
 
@@ -145,7 +186,8 @@ impl World {
 pub(crate) async fn words(file: &Path) -> Vec<String> {
     until(&format!("{}", file.display()), || {
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        text.ends_with('\n').then(|| text.split_whitespace().map(str::to_owned).collect())
+        text.ends_with('\n')
+            .then(|| text.split_whitespace().map(str::to_owned).collect())
     })
     .await
 }
@@ -160,14 +202,17 @@ pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) ->
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(PATIENCE, seen)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// The processes of a group that are no zombies.
 pub(crate) fn group(id: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
-    pids.filter(|pid| pid.parse::<u32>().is_ok() && group_of(pid).as_deref() == Some(id)).collect()
+    pids.filter(|pid| pid.parse::<u32>().is_ok() && group_of(pid).as_deref() == Some(id))
+        .collect()
 }
 
 /// The group of a process that is no zombie.

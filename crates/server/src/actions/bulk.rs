@@ -76,7 +76,8 @@ impl BulkAction {
 
     /// Whether it makes sense for a run.
     fn fits(self, run: &Run) -> bool {
-        self.statuses().contains(&run.head.status) && (self == Self::Retry || run.head.cancel.is_none())
+        self.statuses().contains(&run.head.status)
+            && (self == Self::Retry || run.head.cancel.is_none())
     }
 
     const fn name(self) -> &'static str {
@@ -97,9 +98,17 @@ impl Bulk {
     }
 
     async fn chosen(&self, app: &App, ids: &[RunId], most: usize) -> Result<Found, StoreError> {
-        let mut found = Found { more: ids.len() > most, ..Found::default() };
+        let mut found = Found {
+            more: ids.len() > most,
+            ..Found::default()
+        };
         for id in ids.iter().take(most) {
-            match app.store().run(*id).await?.filter(|run| self.action.fits(run)) {
+            match app
+                .store()
+                .run(*id)
+                .await?
+                .filter(|run| self.action.fits(run))
+            {
                 Some(run) => found.add(run),
                 None => found.others += 1,
             }
@@ -107,14 +116,26 @@ impl Bulk {
         Ok(found)
     }
 
-    async fn matching(&self, app: &App, wanted: &RunFilter, most: usize) -> Result<Found, StoreError> {
+    async fn matching(
+        &self,
+        app: &App,
+        wanted: &RunFilter,
+        most: usize,
+    ) -> Result<Found, StoreError> {
         let mut found = Found::default();
         for status in self.statuses(wanted) {
-            let mut pages = Pages::new(RunFilter { status: Some(status), before: None, ..wanted.clone() });
+            let mut pages = Pages::new(RunFilter {
+                status: Some(status),
+                before: None,
+                ..wanted.clone()
+            });
             let mut first = Vec::new();
             // Each status is looked at once, so that those shown are the newest of all.
             while let Some(page) = pages.next(app).await? {
-                let fitting: Vec<Run> = page.into_iter().filter(|run| self.action.fits(run)).collect();
+                let fitting: Vec<Run> = page
+                    .into_iter()
+                    .filter(|run| self.action.fits(run))
+                    .collect();
                 found.count += fitting.len();
                 first.extend(fitting.into_iter().take(FIRST - first.len()));
                 if found.count > most {
@@ -131,7 +152,11 @@ impl Bulk {
 
     fn statuses(&self, wanted: &RunFilter) -> impl Iterator<Item = RunStatus> {
         let only = wanted.status;
-        self.action.statuses().iter().copied().filter(move |status| only.is_none_or(|only| only == *status))
+        self.action
+            .statuses()
+            .iter()
+            .copied()
+            .filter(move |status| only.is_none_or(|only| only == *status))
     }
 
     /// Does it, the newest run first.
@@ -139,10 +164,21 @@ impl Bulk {
         let runs = self.find(app).await?;
         let next = (runs.len() > self.limit).then(|| runs[self.limit - 1]);
         let met = &runs[..runs.len().min(self.limit)];
-        let mut entry = audit::begin(app.store(), actor, self.action.name(), "runs", self.detail(met.len())).await?;
-        let each = stream::iter(met.to_vec()).map(|run| async move { (run, self.act(app, actor, run).await) });
+        let mut entry = audit::begin(
+            app.store(),
+            actor,
+            self.action.name(),
+            "runs",
+            self.detail(met.len()),
+        )
+        .await?;
+        let each = stream::iter(met.to_vec())
+            .map(|run| async move { (run, self.act(app, actor, run).await) });
         let outcomes: Vec<_> = each.buffer_unordered(AT_A_TIME).collect().await;
-        let mut result = BulkResult { next, ..BulkResult::default() };
+        let mut result = BulkResult {
+            next,
+            ..BulkResult::default()
+        };
         for (run, outcome) in outcomes {
             match outcome {
                 Ok(()) => result.done += 1,
@@ -161,13 +197,24 @@ impl Bulk {
         match &self.which {
             Which::These(ids) => {
                 for id in ids.iter().take(self.limit) {
-                    let run = app.store().run(*id).await?.filter(|run| self.action.fits(run));
+                    let run = app
+                        .store()
+                        .run(*id)
+                        .await?
+                        .filter(|run| self.action.fits(run));
                     found.extend(run.map(|run| run.id));
                 }
             }
-            Which::Matching { filter: wanted, before } => {
+            Which::Matching {
+                filter: wanted,
+                before,
+            } => {
                 for status in self.statuses(wanted) {
-                    let filter = RunFilter { status: Some(status), before: *before, ..wanted.clone() };
+                    let filter = RunFilter {
+                        status: Some(status),
+                        before: *before,
+                        ..wanted.clone()
+                    };
                     found.extend(self.fitting(app, filter).await?);
                 }
             }
@@ -185,7 +232,11 @@ impl Bulk {
         while found.len() <= self.limit
             && let Some(page) = pages.next(app).await?
         {
-            found.extend(page.iter().filter(|run| self.action.fits(run)).map(|run| run.id));
+            found.extend(
+                page.iter()
+                    .filter(|run| self.action.fits(run))
+                    .map(|run| run.id),
+            );
         }
         Ok(found)
     }
@@ -195,16 +246,24 @@ impl Bulk {
         match self.action {
             BulkAction::Retry => app.client().retry(run, None, by).await.map(drop),
             BulkAction::Cancel { undo } => {
-                let mode = if undo { CancelMode::Undo } else { CancelMode::Stop };
+                let mode = if undo {
+                    CancelMode::Undo
+                } else {
+                    CancelMode::Stop
+                };
                 app.client().cancel(run, mode, by).await.map(drop)
             }
         }
     }
 
     fn detail(&self, count: usize) -> Value {
-        let mut detail = json!({ "count": count, "undo": self.action == BulkAction::Cancel { undo: true } });
+        let mut detail =
+            json!({ "count": count, "undo": self.action == BulkAction::Cancel { undo: true } });
         if let Which::Matching { filter, .. } = &self.which {
-            detail["statuses"] = self.statuses(filter).map(|status| status.as_str()).collect();
+            detail["statuses"] = self
+                .statuses(filter)
+                .map(|status| status.as_str())
+                .collect();
             detail["workflow"] = json!(filter.workflow);
             detail["queue"] = json!(filter.queue);
             detail["text"] = json!(filter.text);
@@ -225,7 +284,13 @@ struct Pages {
 
 impl Pages {
     fn new(filter: RunFilter) -> Self {
-        Self { filter: RunFilter { limit: PAGE, ..filter }, ended: false }
+        Self {
+            filter: RunFilter {
+                limit: PAGE,
+                ..filter
+            },
+            ended: false,
+        }
     }
 
     async fn next(&mut self, app: &App) -> Result<Option<Vec<Run>>, StoreError> {

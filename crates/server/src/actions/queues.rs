@@ -9,16 +9,37 @@ use crate::state::App;
 
 /// Nothing more starts in the queue.
 pub(crate) async fn pause(app: &App, actor: &Actor, queue: &str) -> Result<(), StoreError> {
-    audited(app, actor, "queue.pause", queue, json!({}), app.store().pause_queue(queue, true)).await
+    audited(
+        app,
+        actor,
+        "queue.pause",
+        queue,
+        json!({}),
+        app.store().pause_queue(queue, true),
+    )
+    .await
 }
 
 /// Lets the queue go on.
 pub(crate) async fn resume(app: &App, actor: &Actor, queue: &str) -> Result<(), StoreError> {
-    audited(app, actor, "queue.resume", queue, json!({}), app.store().pause_queue(queue, false)).await
+    audited(
+        app,
+        actor,
+        "queue.resume",
+        queue,
+        json!({}),
+        app.store().pause_queue(queue, false),
+    )
+    .await
 }
 
 /// Gives the queue these limits.
-pub(crate) async fn set_queue(app: &App, actor: &Actor, queue: &str, limits: QueueLimits) -> Result<(), StoreError> {
+pub(crate) async fn set_queue(
+    app: &App,
+    actor: &Actor,
+    queue: &str,
+    limits: QueueLimits,
+) -> Result<(), StoreError> {
     let detail = json!({
         "concurrency": limits.concurrency,
         "concurrency_per_key": limits.concurrency_per_key,
@@ -29,12 +50,23 @@ pub(crate) async fn set_queue(app: &App, actor: &Actor, queue: &str, limits: Que
         },
         "rate": limits.rate.map(|rate| format!("{}/{}", rate.max, format_duration(rate.per))),
     });
-    audited(app, actor, "queue.set", queue, detail, app.store().set_queue(queue, limits, false)).await
+    audited(
+        app,
+        actor,
+        "queue.set",
+        queue,
+        detail,
+        app.store().set_queue(queue, limits, false),
+    )
+    .await
 }
 
 /// `720h,1000`, as on the command line; `None` when everything is kept.
 fn keep(keep: Keep) -> Option<String> {
-    let parts = [keep.age.map(format_duration), keep.count.map(|count| count.to_string())];
+    let parts = [
+        keep.age.map(format_duration),
+        keep.count.map(|count| count.to_string()),
+    ];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>();
     (!parts.is_empty()).then(|| parts.join(","))
 }

@@ -101,7 +101,9 @@ impl FromStr for AlertState {
         match word {
             "firing" => Ok(Self::Firing),
             "resolved" => Ok(Self::Resolved),
-            _ => Err(format!("`{word}` is no state of an alert: firing or resolved")),
+            _ => Err(format!(
+                "`{word}` is no state of an alert: firing or resolved"
+            )),
         }
     }
 }
@@ -128,7 +130,12 @@ impl Alert {
     }
 
     pub(super) fn resolved(self, now: Timestamp) -> Self {
-        Self { state: AlertState::Resolved, resolved_at: Some(now), sent: false, ..self }
+        Self {
+            state: AlertState::Resolved,
+            resolved_at: Some(now),
+            sent: false,
+            ..self
+        }
     }
 
     /// Whether it fires and nobody has acknowledged it.
@@ -154,13 +161,22 @@ impl Alert {
             "seen_at": self.seen_at.as_micros(),
         });
         let expires_at = self.resolved_at.map(|at| at + KEPT);
-        NewDocument { kind: KIND.to_owned(), id: self.id.clone(), expires_at, data }
+        NewDocument {
+            kind: KIND.to_owned(),
+            id: self.id.clone(),
+            expires_at,
+            data,
+        }
     }
 
     fn read(document: Document) -> Option<Self> {
         let data = &document.data;
         let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
-        let time = |name: &str| data.get(name).and_then(Value::as_i64).map(Timestamp::from_micros);
+        let time = |name: &str| {
+            data.get(name)
+                .and_then(Value::as_i64)
+                .map(Timestamp::from_micros)
+        };
         Some(Self {
             rule: text("rule")?.parse().ok()?,
             subject: text("subject")?,
@@ -181,21 +197,36 @@ impl Alert {
 
     /// Writes it unless somebody else wrote it since it was read. Gives it as it is then.
     pub(super) async fn write(self, store: &dyn Store) -> Result<Option<Self>, StoreError> {
-        let expect = if self.version == 0 { Expect::Nothing } else { Expect::Version(self.version) };
+        let expect = if self.version == 0 {
+            Expect::Nothing
+        } else {
+            Expect::Version(self.version)
+        };
         let version = store.put_document(self.document(), expect).await?;
         Ok(version.map(|version| Self { version, ..self }))
     }
 
     /// Lets go of it, unless somebody else wrote it since it was read.
     pub(super) async fn forget(self, store: &dyn Store) -> Result<(), StoreError> {
-        let document = NewDocument { expires_at: Some(store.now()), ..self.document() };
-        store.put_document(document, Expect::Version(self.version)).await.map(drop)
+        let document = NewDocument {
+            expires_at: Some(store.now()),
+            ..self.document()
+        };
+        store
+            .put_document(document, Expect::Version(self.version))
+            .await
+            .map(drop)
     }
 }
 
 /// Every alert that fires, or was resolved in the last days; the last to fire first.
 pub(super) async fn all(store: &dyn Store) -> Result<Vec<Alert>, StoreError> {
-    let mut filter = DocumentFilter { kind: KIND.to_owned(), after: None, descending: false, limit: PAGE };
+    let mut filter = DocumentFilter {
+        kind: KIND.to_owned(),
+        after: None,
+        descending: false,
+        limit: PAGE,
+    };
     let mut alerts = Vec::new();
     loop {
         let page = store.documents(filter.clone()).await?;

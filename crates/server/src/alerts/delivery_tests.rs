@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use surefoot::store::RunFilter;
 use surefoot::{
-    AddressPolicy, BoxError, Client, Clock as _, CredentialError, CredentialSource, Handlers, Run, RunStatus, Secret,
-    Store, Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
+    AddressPolicy, BoxError, Client, Clock as _, CredentialError, CredentialSource, Handlers, Run,
+    RunStatus, Secret, Store, Submit, SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow,
 };
 use surefoot_sqlite::SqliteStore;
 
@@ -31,8 +31,15 @@ impl CredentialSource for Vault {
 }
 
 fn webhook(name: &str, address: &str) -> Notifier {
-    let kind = NotifierKind::Webhook { url: Source::Plain(address.to_owned()), secret: Some("signs".to_owned()) };
-    Notifier { name: name.to_owned(), addresses: AddressPolicy::default(), kind }
+    let kind = NotifierKind::Webhook {
+        url: Source::Plain(address.to_owned()),
+        secret: Some("signs".to_owned()),
+    };
+    Notifier {
+        name: name.to_owned(),
+        addresses: AddressPolicy::default(),
+        kind,
+    }
 }
 
 async fn receiver(answers: &str) -> (Node, String) {
@@ -42,19 +49,41 @@ async fn receiver(answers: &str) -> (Node, String) {
 }
 
 async fn send(notifier: &Notifier) -> Result<String, BoxError> {
-    let options = AlertOptions { public_url: Some("https://surefoot.example".to_owned()), ..AlertOptions::default() };
-    test(&options, notifier, &Vault, Some(&runner()), SystemClock.now()).await
+    let options = AlertOptions {
+        public_url: Some("https://surefoot.example".to_owned()),
+        ..AlertOptions::default()
+    };
+    test(
+        &options,
+        notifier,
+        &Vault,
+        Some(&runner()),
+        SystemClock.now(),
+    )
+    .await
 }
 
 fn runner() -> RunCommand {
     RunCommand::new(async |call: CommandCall| -> Result<String, BoxError> {
         use tokio::io::AsyncWriteExt as _;
         let mut command = tokio::process::Command::new(&call.command[0]);
-        command.args(&call.command[1..]).envs(call.environment).stdin(std::process::Stdio::piped());
+        command
+            .args(&call.command[1..])
+            .envs(call.environment)
+            .stdin(std::process::Stdio::piped());
         let mut child = command.spawn()?;
-        child.stdin.take().expect("it is piped").write_all(&call.input).await?;
+        child
+            .stdin
+            .take()
+            .expect("it is piped")
+            .write_all(&call.input)
+            .await?;
         let status = child.wait().await?;
-        if status.success() { Ok("done".to_owned()) } else { Err(format!("{status}").into()) }
+        if status.success() {
+            Ok("done".to_owned())
+        } else {
+            Err(format!("{status}").into())
+        }
     })
 }
 
@@ -73,7 +102,8 @@ impl World {
 
     async fn with_places(notifiers: Vec<Notifier>, concurrency: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
         let workspaces = folder.path().join("workspaces");
         let worker_options = WorkerOptions {
             workspaces,
@@ -85,18 +115,43 @@ impl World {
         let hangs = surefoot::handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| {
             std::future::pending::<Result<(), surefoot::StepError>>().await
         });
-        let handlers = handlers(&notifiers, None, Some(store.clone())).merge(Handlers::new().with("hangs", hangs));
-        let worker = Worker::start(store.clone(), handlers, worker_options).await.unwrap();
+        let handlers = handlers(&notifiers, None, Some(store.clone()))
+            .merge(Handlers::new().with("hangs", hangs));
+        let worker = Worker::start(store.clone(), handlers, worker_options)
+            .await
+            .unwrap();
         // A disk that is slow today is not what is told of.
-        let rules = Rules { no_worker: Some(Duration::ZERO), slow_store: None, ..Rules::default() };
-        let options = AlertOptions { notifiers, rules, ..AlertOptions::default() };
-        Self { store, worker, options, _folder: folder }
+        let rules = Rules {
+            no_worker: Some(Duration::ZERO),
+            slow_store: None,
+            ..Rules::default()
+        };
+        let options = AlertOptions {
+            notifiers,
+            rules,
+            ..AlertOptions::default()
+        };
+        Self {
+            store,
+            worker,
+            options,
+            _folder: folder,
+        }
     }
 
     /// Work that nobody knows how to do, in a queue of this name.
     async fn strand(&self, queue: &str) {
-        let workflow = Workflow::builder(queue).step("only", "strange").build().unwrap();
-        let run = self.worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run;
+        let workflow = Workflow::builder(queue)
+            .step("only", "strange")
+            .build()
+            .unwrap();
+        let run = self
+            .worker
+            .client()
+            .submit(Submit::new(Arc::new(workflow)))
+            .await
+            .unwrap()
+            .run;
         // Runs are told apart by the millisecond: one of this very millisecond does not count as waiting.
         while self.store.now().since(run.created_at) <= Duration::from_millis(1) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -106,11 +161,18 @@ impl World {
     /// Such work, and an alert about it.
     async fn fire(&self, queue: &str) {
         self.strand(queue).await;
-        Evaluator::new(self.worker.client(), self.options.clone()).look().await.unwrap();
+        Evaluator::new(self.worker.client(), self.options.clone())
+            .look()
+            .await
+            .unwrap();
     }
 
     async fn sends(&self) -> Vec<Run> {
-        let filter = RunFilter { queue: Some("alerts".to_owned()), oldest_first: true, ..RunFilter::default() };
+        let filter = RunFilter {
+            queue: Some("alerts".to_owned()),
+            oldest_first: true,
+            ..RunFilter::default()
+        };
         self.store.runs(filter).await.unwrap()
     }
 }
@@ -122,16 +184,37 @@ async fn a_webhook_is_signed_and_comes_again_until_it_is_taken() {
     world.fire("stuck").await;
     let (first, second) = (node.next().await, node.next().await);
     for got in [&first, &second] {
-        assert_eq!((&got["path"], &got["verified"]), (&json!("/hook"), &json!(true)), "by the standard's own library");
+        assert_eq!(
+            (&got["path"], &got["verified"]),
+            (&json!("/hook"), &json!(true)),
+            "by the standard's own library"
+        );
         assert_eq!(got["body"]["type"], "alert.firing");
         assert_eq!(got["body"]["data"]["alert"], "no_worker/stuck");
         assert_eq!(got["body"]["data"]["queue"], "stuck");
     }
-    assert_eq!((&first["status"], &second["status"]), (&json!(503), &json!(200)));
-    assert_eq!(first["id"], second["id"], "so that a receiver knows it again");
-    let run = world.worker.client().wait(world.sends().await[0].id).await.unwrap();
-    assert_eq!((run.head.status, run.steps[0].attempt), (RunStatus::Completed, 2));
-    let kept = format!("{run:?}{:?}", world.store.events(run.id, 0, 100).await.unwrap());
+    assert_eq!(
+        (&first["status"], &second["status"]),
+        (&json!(503), &json!(200))
+    );
+    assert_eq!(
+        first["id"], second["id"],
+        "so that a receiver knows it again"
+    );
+    let run = world
+        .worker
+        .client()
+        .wait(world.sends().await[0].id)
+        .await
+        .unwrap();
+    assert_eq!(
+        (run.head.status, run.steps[0].attempt),
+        (RunStatus::Completed, 2)
+    );
+    let kept = format!(
+        "{run:?}{:?}",
+        world.store.events(run.id, 0, 100).await.unwrap()
+    );
     assert!(!kept.contains(SECRET), "the secret is nowhere in the store");
     world.worker.stop().await;
 }
@@ -140,20 +223,44 @@ async fn a_webhook_is_signed_and_comes_again_until_it_is_taken() {
 async fn nobody_is_told_that_something_fires_which_is_over() {
     let (mut node, address) = receiver("200").await;
     let world = World::start(vec![webhook("hook", &address)]).await;
-    let look = async || Evaluator::new(world.worker.client(), world.options.clone()).look().await.unwrap();
+    let look = async || {
+        Evaluator::new(world.worker.client(), world.options.clone())
+            .look()
+            .await
+            .unwrap()
+    };
     world.store.pause_queue("alerts", true).await.unwrap();
     world.fire("stuck").await;
     world.store.pause_queue("stuck", true).await.unwrap();
     look().await;
     world.store.pause_queue("alerts", false).await.unwrap();
-    assert_eq!(node.next().await["body"]["type"], "alert.resolved", "nothing else came before");
-    let late = world.worker.client().wait(world.sends().await[0].id).await.unwrap();
-    assert_eq!(late.steps[0].output.as_ref().unwrap()["answer"], "not sent: resolved meanwhile");
+    assert_eq!(
+        node.next().await["body"]["type"],
+        "alert.resolved",
+        "nothing else came before"
+    );
+    let late = world
+        .worker
+        .client()
+        .wait(world.sends().await[0].id)
+        .await
+        .unwrap();
+    assert_eq!(
+        late.steps[0].output.as_ref().unwrap()["answer"],
+        "not sent: resolved meanwhile"
+    );
     // It fires anew, and what is told is this firing.
     world.store.pause_queue("stuck", false).await.unwrap();
     look().await;
     assert_eq!(node.next().await["body"]["type"], "alert.firing");
-    assert!(world.sends().await.iter().all(|run| run.priority == i32::MAX), "before all else that waits");
+    assert!(
+        world
+            .sends()
+            .await
+            .iter()
+            .all(|run| run.priority == i32::MAX),
+        "before all else that waits"
+    );
     world.worker.stop().await;
 }
 
@@ -161,14 +268,30 @@ async fn nobody_is_told_that_something_fires_which_is_over() {
 async fn a_server_whose_places_are_all_taken_tells_of_it() {
     let (mut node, address) = receiver("503,200").await;
     let world = World::with_places(vec![webhook("hook", &address)], 1).await;
-    let workflow = Workflow::builder("hanging").step("only", "hangs").build().unwrap();
-    let hanging = world.worker.client().submit(Submit::new(Arc::new(workflow))).await.unwrap().run.id;
+    let workflow = Workflow::builder("hanging")
+        .step("only", "hangs")
+        .build()
+        .unwrap();
+    let hanging = world
+        .worker
+        .client()
+        .submit(Submit::new(Arc::new(workflow)))
+        .await
+        .unwrap()
+        .run
+        .id;
     world.fire("stuck").await;
     for status in [503, 200] {
         let told = node.next().await;
-        assert_eq!((&told["status"], &told["body"]["data"]["queue"]), (&json!(status), &json!("stuck")));
+        assert_eq!(
+            (&told["status"], &told["body"]["data"]["queue"]),
+            (&json!(status), &json!("stuck"))
+        );
     }
-    assert_eq!(world.store.run(hanging).await.unwrap().unwrap().head.status, RunStatus::Running);
+    assert_eq!(
+        world.store.run(hanging).await.unwrap().unwrap().head.status,
+        RunStatus::Running
+    );
     drop(world);
 }
 
@@ -185,16 +308,30 @@ async fn one_that_never_answers_holds_up_nobody_else() {
     }
     let mut got = Vec::new();
     for _ in 0..5 {
-        got.push(node.next().await["body"]["data"]["queue"].as_str().unwrap().to_owned());
+        got.push(
+            node.next().await["body"]["data"]["queue"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     got.sort();
     assert_eq!(got, ["q0", "q1", "q2", "q3", "q4"]);
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let all = world.sends().await;
-        let dead: Vec<&Run> = all.iter().filter(|run| run.concurrency_key.as_deref() == Some("dead")).collect();
-        let running = dead.iter().filter(|run| run.head.status == RunStatus::Running).count();
-        assert!(dead.len() == 5 && running <= 2, "of its own, two at a time are tried: {dead:#?}");
+        let dead: Vec<&Run> = all
+            .iter()
+            .filter(|run| run.concurrency_key.as_deref() == Some("dead"))
+            .collect();
+        let running = dead
+            .iter()
+            .filter(|run| run.head.status == RunStatus::Running)
+            .count();
+        assert!(
+            dead.len() == 5 && running <= 2,
+            "of its own, two at a time are tried: {dead:#?}"
+        );
         if running == 2 {
             break;
         }
@@ -208,13 +345,18 @@ async fn one_that_never_answers_holds_up_nobody_else() {
 async fn a_private_address_is_not_told_unless_it_may_be() {
     let (mut node, address) = receiver("200").await;
     let allowed = webhook("hook", &address);
-    for address in
-        [address.clone(), address.replace("127.0.0.1", "localhost"), address.replace("127.0.0.1", "[::ffff:127.0.0.1]")]
-    {
-        let error = send(&Notifier { addresses: AddressPolicy::default().public_only(), ..webhook("hook", &address) })
-            .await
-            .unwrap_err()
-            .to_string();
+    for address in [
+        address.clone(),
+        address.replace("127.0.0.1", "localhost"),
+        address.replace("127.0.0.1", "[::ffff:127.0.0.1]"),
+    ] {
+        let error = send(&Notifier {
+            addresses: AddressPolicy::default().public_only(),
+            ..webhook("hook", &address)
+        })
+        .await
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("allow_private"), "{address}: {error}");
     }
     assert!(node.is_silent(Duration::from_millis(200)).await);
@@ -225,7 +367,10 @@ async fn a_private_address_is_not_told_unless_it_may_be() {
 #[tokio::test]
 async fn a_receiver_cannot_send_us_elsewhere() {
     let (mut node, address) = receiver("302").await;
-    let error = send(&webhook("hook", &address)).await.unwrap_err().to_string();
+    let error = send(&webhook("hook", &address))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("127.0.0.1 answered 302"), "{error}");
     assert_eq!(node.next().await["path"], "/hook");
     assert!(node.is_silent(Duration::from_millis(200)).await);
@@ -234,48 +379,99 @@ async fn a_receiver_cannot_send_us_elsewhere() {
 #[tokio::test]
 async fn a_chat_gets_a_line_of_text() {
     let (mut node, address) = receiver("200").await;
-    let kind = NotifierKind::Slack { url: Source::Plain(address) };
-    send(&Notifier { name: "chat".to_owned(), addresses: AddressPolicy::default(), kind }).await.unwrap();
-    let text = node.next().await["body"]["text"].as_str().unwrap().to_owned();
-    assert!(text.starts_with("*[surefoot] firing: a test of this notifier*\n"), "{text}");
+    let kind = NotifierKind::Slack {
+        url: Source::Plain(address),
+    };
+    send(&Notifier {
+        name: "chat".to_owned(),
+        addresses: AddressPolicy::default(),
+        kind,
+    })
+    .await
+    .unwrap();
+    let text = node.next().await["body"]["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        text.starts_with("*[surefoot] firing: a test of this notifier*\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn a_program_is_told_by_its_environment_and_input() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("said");
-    let script = format!("(echo \"$SUREFOOT_ALERT_RULE $SUREFOOT_ALERT_STATE\"; cat) > {}", file.display());
+    let script = format!(
+        "(echo \"$SUREFOOT_ALERT_RULE $SUREFOOT_ALERT_STATE\"; cat) > {}",
+        file.display()
+    );
     let of = |script: &str| Notifier {
         name: "program".to_owned(),
         addresses: AddressPolicy::default().public_only(),
-        kind: NotifierKind::Command(Command { command: ["sh", "-c", script].map(str::to_owned).to_vec() }),
+        kind: NotifierKind::Command(Command {
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        }),
     };
     send(&of(&script)).await.unwrap();
     let said = std::fs::read_to_string(file).unwrap();
     let (first, rest) = said.split_once('\n').unwrap();
     assert_eq!(first, "test firing");
-    assert_eq!(serde_json::from_str::<serde_json::Value>(rest).unwrap()["alert"], "test/test");
-    assert!(send(&of("exit 3")).await.unwrap_err().to_string().contains('3'));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(rest).unwrap()["alert"],
+        "test/test"
+    );
+    assert!(
+        send(&of("exit 3"))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains('3')
+    );
 }
 
 /// A certificate for a mail server of this name, by an authority of our own: the files `ca.pem`, `key.pem`, `cert.pem`.
 fn certificate(folder: &Path, name: &str) {
     let openssl = |line: &str| {
-        let done = Program::new("openssl").args(line.split(' ')).current_dir(folder).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let done = Program::new("openssl")
+            .args(line.split(' '))
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     };
-    std::fs::write(folder.join("name"), format!("subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n")).unwrap();
+    std::fs::write(
+        folder.join("name"),
+        format!("subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n"),
+    )
+    .unwrap();
     openssl(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=authority",
     );
-    openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.csr -subj /CN=mail");
-    openssl("x509 -req -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 2 -extfile name");
+    openssl(
+        "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.csr -subj /CN=mail",
+    );
+    openssl(
+        "x509 -req -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 2 -extfile name",
+    );
 }
 
 async fn mail_server(folder: &Path, name: &str, more: &[(&str, &str)]) -> Node {
     certificate(folder, name);
-    let (key, cert) = (folder.join("key.pem").display().to_string(), folder.join("cert.pem").display().to_string());
-    let environment: Vec<_> = more.iter().copied().chain([("KEY", key.as_str()), ("CERT", cert.as_str())]).collect();
+    let (key, cert) = (
+        folder.join("key.pem").display().to_string(),
+        folder.join("cert.pem").display().to_string(),
+    );
+    let environment: Vec<_> = more
+        .iter()
+        .copied()
+        .chain([("KEY", key.as_str()), ("CERT", cert.as_str())])
+        .collect();
     Node::start("smtp.mjs", &environment).await
 }
 
@@ -287,18 +483,28 @@ fn mail(node: &Node, folder: &Path, security: SmtpSecurity) -> Email {
         ca_file: Some(folder.join("ca.pem")),
         login: Some(("surefoot".to_owned(), "mail".to_owned())),
         from: "Surefoot <surefoot@example.com>".to_owned(),
-        to: vec!["ann@example.com".to_owned(), "Bob <bob@example.com>".to_owned()],
+        to: vec![
+            "ann@example.com".to_owned(),
+            "Bob <bob@example.com>".to_owned(),
+        ],
     }
 }
 
 async fn post(mail: Email) -> Result<String, BoxError> {
-    send(&Notifier { name: "mail".to_owned(), addresses: AddressPolicy::default(), kind: NotifierKind::Email(mail) })
-        .await
+    send(&Notifier {
+        name: "mail".to_owned(),
+        addresses: AddressPolicy::default(),
+        kind: NotifierKind::Email(mail),
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_letter_goes_by_a_connection_that_nobody_reads() {
-    for (security, more) in [(SmtpSecurity::StartTls, &[][..]), (SmtpSecurity::Tls, &[("WRAPPED", "1")])] {
+    for (security, more) in [
+        (SmtpSecurity::StartTls, &[][..]),
+        (SmtpSecurity::Tls, &[("WRAPPED", "1")]),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let mut node = mail_server(folder.path(), "localhost", more).await;
         let said = post(mail(&node, folder.path(), security)).await.unwrap();
@@ -306,11 +512,18 @@ async fn a_letter_goes_by_a_connection_that_nobody_reads() {
         let got = node.next().await;
         assert_eq!(
             (&got["secure"], &got["user"], &got["from"]),
-            (&json!(true), &json!("surefoot"), &json!("surefoot@example.com"))
+            (
+                &json!(true),
+                &json!("surefoot"),
+                &json!("surefoot@example.com")
+            )
         );
         assert_eq!(got["to"], json!(["ann@example.com", "bob@example.com"]));
         let text = got["text"].as_str().unwrap();
-        assert!(text.contains("Subject: [surefoot] firing: a test of this notifier"), "{text}");
+        assert!(
+            text.contains("Subject: [surefoot] firing: a test of this notifier"),
+            "{text}"
+        );
         assert!(text.contains("https://surefoot.example/alerts"), "{text}");
     }
 }
@@ -321,12 +534,23 @@ async fn a_letter_is_kept_from_a_mail_server_that_is_not_what_it_should_be() {
     let mut another = mail_server(folder.path(), "mail.example", &[]).await;
     let error = post(mail(&another, folder.path(), SmtpSecurity::StartTls)).await;
     assert!(error.is_err(), "the certificate is of another name");
-    let unknown = Email { ca_file: None, ..mail(&another, folder.path(), SmtpSecurity::StartTls) };
+    let unknown = Email {
+        ca_file: None,
+        ..mail(&another, folder.path(), SmtpSecurity::StartTls)
+    };
     assert!(post(unknown).await.is_err(), "nobody knows who signed it");
     let folder = tempfile::tempdir().unwrap();
     let mut plain = mail_server(folder.path(), "localhost", &[("PLAIN", "1")]).await;
-    assert!(post(mail(&plain, folder.path(), SmtpSecurity::StartTls)).await.is_err(), "it offers no STARTTLS");
-    let open = Email { login: None, ..mail(&plain, folder.path(), SmtpSecurity::None) };
+    assert!(
+        post(mail(&plain, folder.path(), SmtpSecurity::StartTls))
+            .await
+            .is_err(),
+        "it offers no STARTTLS"
+    );
+    let open = Email {
+        login: None,
+        ..mail(&plain, folder.path(), SmtpSecurity::None)
+    };
     post(open).await.unwrap();
     assert_eq!(plain.next().await["secure"], false);
     assert!(another.is_silent(Duration::from_millis(100)).await);
@@ -336,9 +560,15 @@ async fn a_letter_is_kept_from_a_mail_server_that_is_not_what_it_should_be() {
 async fn a_notifier_that_is_no_longer_configured_is_named() {
     let (_node, address) = receiver("200").await;
     let world = World::start(vec![webhook("hook", &address)]).await;
-    let renamed = AlertOptions { notifiers: vec![webhook("renamed", &address)], ..world.options.clone() };
+    let renamed = AlertOptions {
+        notifiers: vec![webhook("renamed", &address)],
+        ..world.options.clone()
+    };
     world.strand("stuck").await;
-    Evaluator::new(Client::new(world.store.clone()), renamed).look().await.unwrap();
+    Evaluator::new(Client::new(world.store.clone()), renamed)
+        .look()
+        .await
+        .unwrap();
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let run = world.sends().await.remove(0);

@@ -53,7 +53,12 @@ pub(super) struct Evaluator {
 
 impl Evaluator {
     pub(super) fn new(client: Client, options: AlertOptions) -> Self {
-        Self { client, options, goes: Goes::default(), configured: false }
+        Self {
+            client,
+            options,
+            goes: Goes::default(),
+            configured: false,
+        }
     }
 
     fn store(&self) -> &dyn Store {
@@ -71,10 +76,19 @@ impl Evaluator {
         let mut known: BTreeMap<String, Alert> = BTreeMap::new();
         for alert in alert::all(self.store()).await? {
             // What an earlier look, or another server's, could not send is sent before anything else changes it.
-            let alert = if alert.sent { alert } else { self.send(alert).await? };
+            let alert = if alert.sent {
+                alert
+            } else {
+                self.send(alert).await?
+            };
             known.insert(alert.id.clone(), alert);
         }
-        let mut found = look::look(self.client.store().as_ref(), &self.options.rules, &mut self.goes).await?;
+        let mut found = look::look(
+            self.client.store().as_ref(),
+            &self.options.rules,
+            &mut self.goes,
+        )
+        .await?;
         found.extend(slow);
         let mut seen = std::collections::BTreeSet::new();
         for finding in found {
@@ -83,8 +97,9 @@ impl Evaluator {
                 self.found(finding, before).await?;
             }
         }
-        let (firing, resolved): (Vec<_>, Vec<_>) =
-            known.into_values().partition(|alert| alert.state == AlertState::Firing);
+        let (firing, resolved): (Vec<_>, Vec<_>) = known
+            .into_values()
+            .partition(|alert| alert.state == AlertState::Firing);
         for alert in firing {
             self.not_found(alert).await?;
         }
@@ -93,23 +108,40 @@ impl Evaluator {
 
     /// Measures how long a commit takes, by making a small one.
     async fn probe(&self) -> Result<Option<Finding>, StoreError> {
-        let Some(limit) = self.options.rules.slow_store else { return Ok(None) };
+        let Some(limit) = self.options.rules.slow_store else {
+            return Ok(None);
+        };
         let (kind, id) = ("server".to_owned(), "probe".to_owned());
-        let document = NewDocument { kind, id, expires_at: None, data: json!({}) };
+        let document = NewDocument {
+            kind,
+            id,
+            expires_at: None,
+            data: json!({}),
+        };
         let began = Instant::now();
-        self.store().put_document(document, Expect::Anything).await?;
+        self.store()
+            .put_document(document, Expect::Anything)
+            .await?;
         let took = began.elapsed();
         Ok((took > limit).then(|| Finding {
             rule: Rule::SlowStore,
             subject: "store".to_owned(),
             title: "the store is slow".to_owned(),
-            text: format!("a commit took {}, more than {}", judge::people(took), judge::people(limit)),
+            text: format!(
+                "a commit took {}, more than {}",
+                judge::people(took),
+                judge::people(limit)
+            ),
             run: None,
             queue: None,
         }))
     }
 
-    pub(super) async fn found(&self, finding: Finding, before: Option<Alert>) -> Result<(), StoreError> {
+    pub(super) async fn found(
+        &self,
+        finding: Finding,
+        before: Option<Alert>,
+    ) -> Result<(), StoreError> {
         let now = self.store().now();
         let version = before.as_ref().map_or(0, |alert| alert.version);
         let next = match before {
@@ -117,9 +149,15 @@ impl Evaluator {
                 if finding.rule.lingers().is_zero() || now.since(alert.seen_at) < NOTE {
                     return Ok(());
                 }
-                Alert { seen_at: now, ..alert }
+                Alert {
+                    seen_at: now,
+                    ..alert
+                }
             }
-            _ => Alert { version, ..Alert::fired(finding, now) },
+            _ => Alert {
+                version,
+                ..Alert::fired(finding, now)
+            },
         };
         self.write_and_send(next).await
     }
@@ -134,16 +172,27 @@ impl Evaluator {
     }
 
     async fn still(&mut self, alert: &Alert, now: Timestamp) -> Result<bool, StoreError> {
-        let Some(run) = alert.run else { return Ok(false) };
+        let Some(run) = alert.run else {
+            return Ok(false);
+        };
         let store = self.client.store().as_ref();
-        let Some(run) = store.run(run).await? else { return Ok(false) };
-        let began = self.goes.began(store, &self.options.rules, &run, now).await?;
-        Ok(judge::run(&run, &self.options.rules, now, began).iter().any(|finding| finding.rule == alert.rule))
+        let Some(run) = store.run(run).await? else {
+            return Ok(false);
+        };
+        let began = self
+            .goes
+            .began(store, &self.options.rules, &run, now)
+            .await?;
+        Ok(judge::run(&run, &self.options.rules, now, began)
+            .iter()
+            .any(|finding| finding.rule == alert.rule))
     }
 
     async fn write_and_send(&self, alert: Alert) -> Result<(), StoreError> {
         // Another server, or a person, was first: the next look sees what is so then.
-        let Some(written) = alert.write(self.store()).await? else { return Ok(()) };
+        let Some(written) = alert.write(self.store()).await? else {
+            return Ok(());
+        };
         if !written.sent {
             self.send(written).await?;
         }
@@ -153,7 +202,10 @@ impl Evaluator {
     /// Hands the notifications to the store, and notes that it was done.
     async fn send(&self, alert: Alert) -> Result<Alert, StoreError> {
         send::submit(&self.client, &self.options, &alert).await?;
-        let sent = Alert { sent: true, ..alert };
+        let sent = Alert {
+            sent: true,
+            ..alert
+        };
         Ok(sent.clone().write(self.store()).await?.unwrap_or(sent))
     }
 

@@ -32,8 +32,12 @@ impl Goes {
         run: &Run,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let Some(started) = run.head.started_at else { return Ok(None) };
-        let long = rules.long_run.is_some_and(|limit| now.since(started) > limit);
+        let Some(started) = run.head.started_at else {
+            return Ok(None);
+        };
+        let long = rules
+            .long_run
+            .is_some_and(|limit| now.since(started) > limit);
         let goes = matches!(run.head.status, RunStatus::Running | RunStatus::Waiting);
         // A run that was retried has had two leases at least.
         if !long || !goes || run.head.epoch < 2 {
@@ -55,7 +59,9 @@ impl Known {
     async fn read_on(&mut self, store: &dyn Store, run: RunId) -> Result<(), StoreError> {
         loop {
             let events = store.events(run, self.seq, PAGE).await?;
-            let Some(last) = events.last() else { return Ok(()) };
+            let Some(last) = events.last() else {
+                return Ok(());
+            };
             self.seq = last.seq;
             let retried = events.iter().rfind(|event| event.kind == "run.retried");
             self.retried_at = retried.map(|event| event.at).or(self.retried_at);

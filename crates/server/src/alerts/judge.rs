@@ -13,12 +13,20 @@ use super::rules::{Rule, Rules};
 pub(super) const OWN_QUEUE: &str = "alerts";
 
 /// Everything that the rules about single runs find in one, which goes since `began`.
-pub(super) fn run(run: &Run, rules: &Rules, now: Timestamp, began: Option<Timestamp>) -> Vec<Finding> {
+pub(super) fn run(
+    run: &Run,
+    rules: &Rules,
+    now: Timestamp,
+    began: Option<Timestamp>,
+) -> Vec<Finding> {
     if run.queue() == OWN_QUEUE {
         return Vec::new();
     }
     let found = [
-        rules.long_run.zip(began).and_then(|(limit, began)| long(run, limit, now.since(began))),
+        rules
+            .long_run
+            .zip(began)
+            .and_then(|(limit, began)| long(run, limit, now.since(began))),
         rules.answer.then(|| asks(run)).flatten(),
         rules.interruptions.then(|| interrupted(run)).flatten(),
         rules.unreadable.then(|| unreadable(run)).flatten(),
@@ -27,8 +35,12 @@ pub(super) fn run(run: &Run, rules: &Rules, now: Timestamp, began: Option<Timest
 }
 
 fn unreadable(run: &Run) -> Option<Finding> {
-    let reason = run.unreadable.as_ref().filter(|_| !run.head.status.is_ended())?;
-    let text = format!("this surefoot cannot read it ({reason}): upgrade the servers, or cancel the run");
+    let reason = run
+        .unreadable
+        .as_ref()
+        .filter(|_| !run.head.status.is_ended())?;
+    let text =
+        format!("this surefoot cannot read it ({reason}): upgrade the servers, or cancel the run");
     Some(finding(Rule::Unreadable, run, "cannot be read", text))
 }
 
@@ -46,12 +58,17 @@ fn finding(rule: Rule, run: &Run, title: &str, text: String) -> Finding {
 /// What people call a run: the key that was given, or its id.
 pub(super) fn name(run: &Run) -> String {
     let named = |key: &String| format!("run {key}");
-    run.key.as_ref().or(run.unique.as_ref()).map_or_else(|| format!("run {}", run.id), named)
+    run.key
+        .as_ref()
+        .or(run.unique.as_ref())
+        .map_or_else(|| format!("run {}", run.id), named)
 }
 
 /// The step that a run is at.
 fn at_step(run: &Run) -> String {
-    run.next_step().map_or_else(String::new, |position| format!(", in step {}", run.plan.steps()[position].id))
+    run.next_step().map_or_else(String::new, |position| {
+        format!(", in step {}", run.plan.steps()[position].id)
+    })
 }
 
 fn long(run: &Run, limit: Duration, took: Duration) -> Option<Finding> {
@@ -60,7 +77,10 @@ fn long(run: &Run, limit: Duration, took: Duration) -> Option<Finding> {
     }
     (took > limit).then(|| {
         let (limit, took, step) = (people(limit), people(took), at_step(run));
-        let text = format!("{} runs for {took}{step}; more than {limit} is not usual", run.plan.title());
+        let text = format!(
+            "{} runs for {took}{step}; more than {limit} is not usual",
+            run.plan.title()
+        );
         finding(Rule::LongRun, run, "takes long", text)
     })
 }
@@ -68,7 +88,11 @@ fn long(run: &Run, limit: Duration, took: Duration) -> Option<Finding> {
 /// Whole seconds, or milliseconds below one: nobody wants to read microseconds.
 pub(super) fn people(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    format_duration(Duration::from_millis(if millis < 1000 { millis } else { millis - millis % 1000 }))
+    format_duration(Duration::from_millis(if millis < 1000 {
+        millis
+    } else {
+        millis - millis % 1000
+    }))
 }
 
 /// The step whose answer a run waits for.
@@ -83,7 +107,12 @@ fn asks(run: &Run) -> Option<Finding> {
         (Some(question), Some(Wait::Approval)) => question.clone(),
         _ => "it was interrupted: run it again, skip it, or fail".to_owned(),
     };
-    Some(finding(Rule::Answer, run, "waits for an answer", format!("step {} asks: {question}", plan.id)))
+    Some(finding(
+        Rule::Answer,
+        run,
+        "waits for an answer",
+        format!("step {} asks: {question}", plan.id),
+    ))
 }
 
 fn interrupted(run: &Run) -> Option<Finding> {
@@ -91,17 +120,28 @@ fn interrupted(run: &Run) -> Option<Finding> {
         return None;
     }
     let mut steps = run.plan.steps().iter().zip(&run.steps);
-    let (plan, step) =
-        steps.find(|(plan, step)| step.status == StepStatus::Failed && step.crashes > plan.max_interruptions)?;
-    let text =
-        format!("step {} was interrupted {} times, and {} are allowed", plan.id, step.crashes, plan.max_interruptions);
-    Some(finding(Rule::Interruptions, run, "failed: its workers were lost again and again", text))
+    let (plan, step) = steps.find(|(plan, step)| {
+        step.status == StepStatus::Failed && step.crashes > plan.max_interruptions
+    })?;
+    let text = format!(
+        "step {} was interrupted {} times, and {} are allowed",
+        plan.id, step.crashes, plan.max_interruptions
+    );
+    Some(finding(
+        Rule::Interruptions,
+        run,
+        "failed: its workers were lost again and again",
+        text,
+    ))
 }
 
 /// For how long a run could have gone on, had a worker taken it.
 pub(super) fn overdue(run: &Run, now: Timestamp) -> Duration {
     let waits = matches!(run.head.status, RunStatus::Queued | RunStatus::Waiting);
-    run.head.available_at.filter(|_| waits).map_or(Duration::ZERO, |at| now.since(at))
+    run.head
+        .available_at
+        .filter(|_| waits)
+        .map_or(Duration::ZERO, |at| now.since(at))
 }
 
 /// Why no live worker can take a run; `None` when one can.
@@ -110,10 +150,18 @@ pub(super) fn nobody(run: &Run, workers: &[WorkerInfo]) -> Option<String> {
     if workers.is_empty() {
         return Some("no worker is alive".to_owned());
     }
-    if workers.iter().any(|worker| actions.iter().all(|action| worker.actions.contains(*action))) {
+    if workers.iter().any(|worker| {
+        actions
+            .iter()
+            .all(|action| worker.actions.contains(*action))
+    }) {
         return None;
     }
-    let unknown = |action: &&&str| !workers.iter().any(|worker| worker.actions.contains(**action));
+    let unknown = |action: &&&str| {
+        !workers
+            .iter()
+            .any(|worker| worker.actions.contains(**action))
+    };
     let unknown: Vec<&str> = actions.iter().filter(unknown).copied().collect();
     Some(if unknown.is_empty() {
         "no live worker knows all of its actions".to_owned()

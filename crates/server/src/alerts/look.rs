@@ -21,7 +21,11 @@ const MOST: usize = 500;
 const FAILED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// What the rules find.
-pub(super) async fn look(store: &dyn Store, rules: &Rules, goes: &mut Goes) -> Result<Vec<Finding>, StoreError> {
+pub(super) async fn look(
+    store: &dyn Store,
+    rules: &Rules,
+    goes: &mut Goes,
+) -> Result<Vec<Finding>, StoreError> {
     let now = store.now();
     let mut runs = Vec::new();
     if let Some(limit) = rules.long_run {
@@ -31,7 +35,12 @@ pub(super) async fn look(store: &dyn Store, rules: &Rules, goes: &mut Goes) -> R
     if rules.interruptions {
         let failed_since = Some(ago(now, FAILED_WITHIN));
         // The oldest first: runs whose workers were lost again and again are older than others that failed by themselves.
-        let filter = RunFilter { failed_since, oldest_first: true, limit: MOST, ..RunFilter::default() };
+        let filter = RunFilter {
+            failed_since,
+            oldest_first: true,
+            limit: MOST,
+            ..RunFilter::default()
+        };
         runs.extend(store.runs(filter).await?);
     }
     if rules.unreadable {
@@ -42,7 +51,12 @@ pub(super) async fn look(store: &dyn Store, rules: &Rules, goes: &mut Goes) -> R
     }
     let mut found = Vec::new();
     for run in runs.iter().chain(&waiting) {
-        found.extend(judge::run(run, rules, now, goes.began(store, rules, run, now).await?));
+        found.extend(judge::run(
+            run,
+            rules,
+            now,
+            goes.began(store, rules, run, now).await?,
+        ));
     }
     goes.forget_unasked();
     found.extend(queues(store, rules, &waiting, now).await?);
@@ -58,14 +72,31 @@ fn ago(now: Timestamp, length: Duration) -> Timestamp {
 }
 
 /// The oldest runs of a status that were submitted before `until`.
-async fn oldest(store: &dyn Store, status: RunStatus, until: Option<Timestamp>) -> Result<Vec<Run>, StoreError> {
-    let filter = RunFilter { status: Some(status), until, oldest_first: true, limit: MOST, ..RunFilter::default() };
+async fn oldest(
+    store: &dyn Store,
+    status: RunStatus,
+    until: Option<Timestamp>,
+) -> Result<Vec<Run>, StoreError> {
+    let filter = RunFilter {
+        status: Some(status),
+        until,
+        oldest_first: true,
+        limit: MOST,
+        ..RunFilter::default()
+    };
     store.runs(filter).await
 }
 
 /// The rules about what waits: one alert for a queue, not one for each of the thousand runs in it.
-async fn queues(store: &dyn Store, rules: &Rules, waiting: &[Run], now: Timestamp) -> Result<Vec<Finding>, StoreError> {
-    let Some(shortest) = rules.waiting.into_iter().chain(rules.no_worker).min() else { return Ok(Vec::new()) };
+async fn queues(
+    store: &dyn Store,
+    rules: &Rules,
+    waiting: &[Run],
+    now: Timestamp,
+) -> Result<Vec<Finding>, StoreError> {
+    let Some(shortest) = rules.waiting.into_iter().chain(rules.no_worker).min() else {
+        return Ok(Vec::new());
+    };
     let workers = store.workers().await?;
     let mut found = Vec::new();
     for queue in store.queues().await? {
@@ -77,10 +108,22 @@ async fn queues(store: &dyn Store, rules: &Rules, waiting: &[Run], now: Timestam
             _ => due::due(store, &queue.name, ago(now, shortest), MOST).await?,
         };
         let here = waiting.iter().filter(|run| run.queue() == queue.name);
-        let mut late: Vec<Late<'_>> = queued.iter().chain(here).map(|run| (judge::overdue(run, now), run)).collect();
+        let mut late: Vec<Late<'_>> = queued
+            .iter()
+            .chain(here)
+            .map(|run| (judge::overdue(run, now), run))
+            .collect();
         late.sort_by_key(|(overdue, _)| std::cmp::Reverse(*overdue));
-        found.extend(rules.waiting.and_then(|limit| waits_long(&queue, &late, limit)));
-        found.extend(rules.no_worker.and_then(|limit| nobody_works(&queue, &late, limit, &workers)));
+        found.extend(
+            rules
+                .waiting
+                .and_then(|limit| waits_long(&queue, &late, limit)),
+        );
+        found.extend(
+            rules
+                .no_worker
+                .and_then(|limit| nobody_works(&queue, &late, limit, &workers)),
+        );
     }
     Ok(found)
 }
@@ -89,30 +132,66 @@ async fn queues(store: &dyn Store, rules: &Rules, waiting: &[Run], now: Timestam
 type Late<'a> = (Duration, &'a Run);
 
 fn about(queue: &QueueInfo, rule: Rule, title: String, text: String) -> Finding {
-    Finding { rule, subject: queue.name.clone(), title, text, run: None, queue: Some(queue.name.clone()) }
+    Finding {
+        rule,
+        subject: queue.name.clone(),
+        title,
+        text,
+        run: None,
+        queue: Some(queue.name.clone()),
+    }
 }
 
 fn waits_long(queue: &QueueInfo, late: &[Late<'_>], limit: Duration) -> Option<Finding> {
     let (overdue, run) = late.first().filter(|(overdue, _)| *overdue > limit)?;
-    let paused = if queue.paused { "; the queue is paused" } else { "" };
-    let text = format!("{} has waited for {}{paused}", judge::name(run), judge::people(*overdue));
-    Some(about(queue, Rule::Waiting, format!("runs wait long in queue {}", queue.name), text))
+    let paused = if queue.paused {
+        "; the queue is paused"
+    } else {
+        ""
+    };
+    let text = format!(
+        "{} has waited for {}{paused}",
+        judge::name(run),
+        judge::people(*overdue)
+    );
+    Some(about(
+        queue,
+        Rule::Waiting,
+        format!("runs wait long in queue {}", queue.name),
+        text,
+    ))
 }
 
-fn nobody_works(queue: &QueueInfo, late: &[Late<'_>], limit: Duration, workers: &[WorkerInfo]) -> Option<Finding> {
+fn nobody_works(
+    queue: &QueueInfo,
+    late: &[Late<'_>],
+    limit: Duration,
+    workers: &[WorkerInfo],
+) -> Option<Finding> {
     if queue.paused {
         return None;
     }
     let mut late = late.iter().filter(|(overdue, _)| *overdue > limit);
     let (run, why) = late.find_map(|(_, run)| judge::nobody(run, workers).map(|why| (run, why)))?;
     let text = format!("{} waits, and {why}", judge::name(run));
-    Some(about(queue, Rule::NoWorker, format!("nobody works on queue {}", queue.name), text))
+    Some(about(
+        queue,
+        Rule::NoWorker,
+        format!("nobody works on queue {}", queue.name),
+        text,
+    ))
 }
 
-async fn failures(store: &dyn Store, rate: &FailureRate, now: Timestamp) -> Result<Option<Finding>, StoreError> {
+async fn failures(
+    store: &dyn Store,
+    rate: &FailureRate,
+    now: Timestamp,
+) -> Result<Option<Finding>, StoreError> {
     let (mut ended, mut failed) = (0_u64, BTreeMap::<String, u64>::new());
     for tally in store.tallies(Span::Minute, ago(now, rate.over)).await? {
-        if tally.queue == OWN_QUEUE || !matches!(tally.outcome, Outcome::Completed | Outcome::Failed) {
+        if tally.queue == OWN_QUEUE
+            || !matches!(tally.outcome, Outcome::Completed | Outcome::Failed)
+        {
             continue;
         }
         ended += tally.count;
@@ -121,13 +200,22 @@ async fn failures(store: &dyn Store, rate: &FailureRate, now: Timestamp) -> Resu
         }
     }
     let count: u64 = failed.values().sum();
-    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact beyond 2^52 runs")]
-    let share = if ended == 0 { 0.0 } else { count as f64 * 100.0 / ended as f64 };
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share need not be exact beyond 2^52 runs"
+    )]
+    let share = if ended == 0 {
+        0.0
+    } else {
+        count as f64 * 100.0 / ended as f64
+    };
     if ended < rate.at_least || share <= rate.percent {
         return Ok(None);
     }
-    let most =
-        failed.into_iter().max_by_key(|(_, count)| *count).map(|(queue, count)| format!("; {count} in queue {queue}"));
+    let most = failed
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map(|(queue, count)| format!("; {count} in queue {queue}"));
     Ok(Some(Finding {
         rule: Rule::Failures,
         subject: "all".to_owned(),

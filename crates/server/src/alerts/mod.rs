@@ -21,7 +21,9 @@ use surefoot::{Store, StoreError};
 use tokio::task::JoinSet;
 
 pub use alert::{Alert, AlertState};
-pub use notify::{Command, CommandCall, Email, Notifier, NotifierKind, RunCommand, SmtpSecurity, Source, test};
+pub use notify::{
+    Command, CommandCall, Email, Notifier, NotifierKind, RunCommand, SmtpSecurity, Source, test,
+};
 pub use rules::{FailureRate, Rule, Rules};
 pub use send::{handlers, kept_places};
 
@@ -44,7 +46,12 @@ pub struct AlertOptions {
 
 impl Default for AlertOptions {
     fn default() -> Self {
-        Self { every: Duration::from_secs(5), rules: Rules::default(), notifiers: Vec::new(), public_url: None }
+        Self {
+            every: Duration::from_secs(5),
+            rules: Rules::default(),
+            notifiers: Vec::new(),
+            public_url: None,
+        }
     }
 }
 
@@ -52,7 +59,11 @@ impl Default for AlertOptions {
 pub(crate) fn start(app: &App, tasks: &mut JoinSet<()>) {
     let mut options = app.options().alerts.clone();
     options.public_url.get_or_insert_with(|| app.public_url());
-    tasks.spawn(evaluator::run(app.client().clone(), options, app.stop().clone()));
+    tasks.spawn(evaluator::run(
+        app.client().clone(),
+        options,
+        app.stop().clone(),
+    ));
 }
 
 /// Why an alert was not acknowledged.
@@ -81,16 +92,25 @@ pub async fn list(store: &dyn Store) -> Result<Vec<Alert>, StoreError> {
 ///
 /// # Errors
 /// [`AcknowledgeError`] says why not.
-pub async fn acknowledge_as(store: &dyn Store, id: &str, by: &str) -> Result<Alert, AcknowledgeError> {
+pub async fn acknowledge_as(
+    store: &dyn Store,
+    id: &str,
+    by: &str,
+) -> Result<Alert, AcknowledgeError> {
     loop {
-        let known = alert::get(store, id).await?.ok_or_else(|| AcknowledgeError::Unknown(id.to_owned()))?;
+        let known = alert::get(store, id)
+            .await?
+            .ok_or_else(|| AcknowledgeError::Unknown(id.to_owned()))?;
         if known.state == AlertState::Resolved {
             return Err(AcknowledgeError::Resolved(id.to_owned()));
         }
         if known.acknowledged.is_some() {
             return Ok(known);
         }
-        let seen = Alert { acknowledged: Some((by.to_owned(), store.now())), ..known };
+        let seen = Alert {
+            acknowledged: Some((by.to_owned(), store.now())),
+            ..known
+        };
         // The evaluator may have written it meanwhile.
         if let Some(written) = seen.write(store).await? {
             return Ok(written);
@@ -99,7 +119,11 @@ pub async fn acknowledge_as(store: &dyn Store, id: &str, by: &str) -> Result<Ale
 }
 
 /// [`acknowledge_as`], by whoever asks, and kept in the audit log.
-pub(crate) async fn acknowledge(app: &App, actor: &Actor, id: &str) -> Result<Alert, AcknowledgeError> {
+pub(crate) async fn acknowledge(
+    app: &App,
+    actor: &Actor,
+    id: &str,
+) -> Result<Alert, AcknowledgeError> {
     let work = acknowledge_as(app.store(), id, &actor.name);
     audit::audited(app, actor, "alert.acknowledge", id, json!({}), work).await
 }

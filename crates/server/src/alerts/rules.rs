@@ -38,7 +38,11 @@ pub struct FailureRate {
 
 impl Default for FailureRate {
     fn default() -> Self {
-        Self { percent: 10.0, over: Duration::from_secs(3600), at_least: 10 }
+        Self {
+            percent: 10.0,
+            over: Duration::from_secs(3600),
+            at_least: 10,
+        }
     }
 }
 
@@ -129,6 +133,9 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|rule| rule.as_str() == word).ok_or_else(|| format!("`{word}` is no rule"))
+        Self::ALL
+            .into_iter()
+            .find(|rule| rule.as_str() == word)
+            .ok_or_else(|| format!("`{word}` is no rule"))
     }
 }

@@ -8,8 +8,8 @@ use surefoot::state::{Answer, CancelMode};
 use surefoot::store::{ClaimRequest, NewWorker, RunFilter};
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    AddressPolicy, Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError, StepHandler, Store,
-    Submit, Timestamp, Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
+    AddressPolicy, Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError,
+    StepHandler, Store, Submit, Timestamp, Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 
@@ -26,8 +26,13 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
-        Self { store: Arc::new(MemoryStore::new(clock.clone())), clock }
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
+        Self {
+            store: Arc::new(MemoryStore::new(clock.clone())),
+            clock,
+        }
     }
 
     fn pass(&self, time: Duration) {
@@ -45,11 +50,18 @@ impl Scene {
 
     async fn states(&self) -> Vec<(String, AlertState)> {
         let alerts = list(self.store.as_ref()).await.unwrap();
-        alerts.into_iter().map(|alert| (alert.id, alert.state)).collect()
+        alerts
+            .into_iter()
+            .map(|alert| (alert.id, alert.state))
+            .collect()
     }
 
     async fn submit(&self, workflow: &Arc<Workflow>) -> Run {
-        Client::new(self.store.clone()).submit(Submit::new(workflow.clone())).await.unwrap().run
+        Client::new(self.store.clone())
+            .submit(Submit::new(workflow.clone()))
+            .await
+            .unwrap()
+            .run
     }
 
     /// A worker that claims and does nothing.
@@ -61,33 +73,67 @@ impl Scene {
         let id = WorkerId::new();
         let actions = Arc::new([action.to_owned()].into_iter().collect());
         let (name, lease, version) = ("w".to_owned(), 60 * MINUTE, "1".to_owned());
-        let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions), resources: Arc::default() };
+        let worker = NewWorker {
+            id,
+            name,
+            lease,
+            version,
+            actions: Arc::clone(&actions),
+            resources: Arc::default(),
+        };
         self.store.register_worker(worker).await.unwrap();
-        let claimed =
-            self.store.claim(ClaimRequest { worker: id, limit: 1, actions, resources: Arc::default() }).await.unwrap();
+        let claimed = self
+            .store
+            .claim(ClaimRequest {
+                worker: id,
+                limit: 1,
+                actions,
+                resources: Arc::default(),
+            })
+            .await
+            .unwrap();
         (id, claimed.runs.into_iter().next().unwrap())
     }
 
     /// The notifications that were handed to the store, by key.
     async fn notifications(&self) -> Vec<String> {
-        let filter = RunFilter { queue: Some("alerts".to_owned()), limit: 1000, ..RunFilter::default() };
-        let mut keys: Vec<String> =
-            self.store.runs(filter).await.unwrap().into_iter().map(|run| run.key.unwrap()).collect();
+        let filter = RunFilter {
+            queue: Some("alerts".to_owned()),
+            limit: 1000,
+            ..RunFilter::default()
+        };
+        let mut keys: Vec<String> = self
+            .store
+            .runs(filter)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|run| run.key.unwrap())
+            .collect();
         keys.sort();
         keys
     }
 }
 
 fn options() -> AlertOptions {
-    let command = Command { command: vec!["true".to_owned()] };
+    let command = Command {
+        command: vec!["true".to_owned()],
+    };
     let notifier = |name: &str| Notifier {
         name: name.to_owned(),
         addresses: AddressPolicy::default().public_only(),
         kind: NotifierKind::Command(command.clone()),
     };
     // How slow the machine is today is not what is told of.
-    let rules = Rules { slow_store: None, ..Rules::default() };
-    AlertOptions { notifiers: vec![notifier("one"), notifier("two")], rules, ..AlertOptions::default() }
+    let rules = Rules {
+        slow_store: None,
+        ..Rules::default()
+    };
+    AlertOptions {
+        notifiers: vec![notifier("one"), notifier("two")],
+        rules,
+        ..AlertOptions::default()
+    }
 }
 
 fn evaluator_on(store: Arc<dyn Store>) -> Evaluator {
@@ -95,7 +141,12 @@ fn evaluator_on(store: Arc<dyn Store>) -> Evaluator {
 }
 
 fn workflow() -> Arc<Workflow> {
-    Arc::new(Workflow::builder("work").step("only", "work").build().unwrap())
+    Arc::new(
+        Workflow::builder("work")
+            .step("only", "work")
+            .build()
+            .unwrap(),
+    )
 }
 
 fn firing(id: &str) -> (String, AlertState) {
@@ -118,12 +169,24 @@ async fn a_long_run_fires_while_it_runs_and_resolves_when_it_has_ended() {
     for _ in 0..3 {
         assert_eq!(scene.look().await, [firing(&id)]);
     }
-    scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
+    scene
+        .store
+        .cancel(run.id, CancelMode::Stop, "ann")
+        .await
+        .unwrap();
     assert_eq!(scene.look().await, [firing(&id)], "it still runs");
-    scene.store.deregister_worker(scene.store.workers().await.unwrap()[0].id).await.unwrap();
+    scene
+        .store
+        .deregister_worker(scene.store.workers().await.unwrap()[0].id)
+        .await
+        .unwrap();
     assert_eq!(scene.look().await, [resolved(&id)]);
     scene.pass(8 * 24 * 60 * MINUTE);
-    assert_eq!(scene.look().await, [], "what is long over is no longer shown");
+    assert_eq!(
+        scene.look().await,
+        [],
+        "what is long over is no longer shown"
+    );
 }
 
 #[tokio::test]
@@ -133,8 +196,14 @@ async fn many_servers_fire_once_and_send_once() {
     scene.claim().await;
     scene.pass(11 * MINUTE);
     let at = scene.store.now().as_micros();
-    let found =
-        look::look(scene.store.as_ref(), &Rules::default(), &mut goes::Goes::default()).await.unwrap().remove(0);
+    let found = look::look(
+        scene.store.as_ref(),
+        &Rules::default(),
+        &mut goes::Goes::default(),
+    )
+    .await
+    .unwrap()
+    .remove(0);
     // Each of them has looked before any of them wrote.
     for _ in 0..8 {
         scene.evaluator().found(found.clone(), None).await.unwrap();
@@ -161,7 +230,11 @@ async fn a_crash_at_any_write_loses_no_notification_and_doubles_none() {
             }
             let met = faulty.met();
             scene.look().await;
-            assert_eq!(scene.notifications().await.len(), 2, "{fault:?} at write {at}");
+            assert_eq!(
+                scene.notifications().await.len(),
+                2,
+                "{fault:?} at write {at}"
+            );
             assert_eq!(scene.look().await.len(), 1);
             if !met {
                 assert!(at > 2, "the submissions were met");
@@ -178,11 +251,25 @@ async fn a_firing_that_was_not_sent_is_sent_before_it_resolves() {
     scene.claim().await;
     scene.pass(11 * MINUTE);
     let faulty = Arc::new(FaultyStore::new(scene.store.clone(), 1, Fault::Refused));
-    assert!(evaluator_on(faulty).look().await.is_err(), "it cannot submit");
+    assert!(
+        evaluator_on(faulty).look().await.is_err(),
+        "it cannot submit"
+    );
     assert!(scene.notifications().await.is_empty());
-    scene.store.deregister_worker(scene.store.workers().await.unwrap()[0].id).await.unwrap();
-    scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
-    assert_eq!(scene.look().await, [resolved(&format!("long_run/{}", run.id))]);
+    scene
+        .store
+        .deregister_worker(scene.store.workers().await.unwrap()[0].id)
+        .await
+        .unwrap();
+    scene
+        .store
+        .cancel(run.id, CancelMode::Stop, "ann")
+        .await
+        .unwrap();
+    assert_eq!(
+        scene.look().await,
+        [resolved(&format!("long_run/{}", run.id))]
+    );
     let sent = scene.notifications().await;
     let of = |state: &str| sent.iter().filter(|key| key.contains(state)).count();
     assert_eq!((of("/firing/"), of("/resolved/")), (2, 2), "{sent:?}");
@@ -195,11 +282,21 @@ async fn what_fires_again_is_sent_again() {
         let run = scene.submit(&workflow()).await;
         scene.pass(6 * MINUTE);
         assert!(scene.look().await.contains(&firing("waiting/work")));
-        scene.store.cancel(run.id, CancelMode::Stop, "ann").await.unwrap();
+        scene
+            .store
+            .cancel(run.id, CancelMode::Stop, "ann")
+            .await
+            .unwrap();
         scene.pass(SECOND);
         assert!(scene.look().await.contains(&resolved("waiting/work")));
         let sent = scene.notifications().await;
-        assert_eq!(sent.iter().filter(|key| key.starts_with("waiting/")).count(), round * 4, "{sent:?}");
+        assert_eq!(
+            sent.iter()
+                .filter(|key| key.starts_with("waiting/"))
+                .count(),
+            round * 4,
+            "{sent:?}"
+        );
     }
 }
 
@@ -212,7 +309,10 @@ async fn work_that_nobody_does_fires_soon_and_work_that_waits_later() {
     scene.pass(2 * SECOND);
     assert_eq!(scene.look().await, [firing("no_worker/work")]);
     let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
-    assert_eq!(alert.text, format!("run {} waits, and no worker is alive", run.id));
+    assert_eq!(
+        alert.text,
+        format!("run {} waits, and no worker is alive", run.id)
+    );
     scene.pass(5 * MINUTE);
     let mut states = scene.look().await;
     states.sort();
@@ -220,7 +320,10 @@ async fn work_that_nobody_does_fires_soon_and_work_that_waits_later() {
     scene.claim().await;
     let mut states = scene.look().await;
     states.sort();
-    assert_eq!(states, [resolved("no_worker/work"), resolved("waiting/work")]);
+    assert_eq!(
+        states,
+        [resolved("no_worker/work"), resolved("waiting/work")]
+    );
 }
 
 #[tokio::test]
@@ -228,20 +331,41 @@ async fn a_worker_that_does_not_know_the_actions_is_no_worker() {
     let scene = Scene::new();
     let run = scene.submit(&workflow()).await;
     scene.claim().await;
-    let other = Arc::new(Workflow::builder("other").step("only", "strange").build().unwrap());
+    let other = Arc::new(
+        Workflow::builder("other")
+            .step("only", "strange")
+            .build()
+            .unwrap(),
+    );
     scene.submit(&other).await;
     scene.pass(MINUTE);
-    assert_eq!(scene.look().await, [firing("no_worker/other")], "{} runs", run.id);
-    assert!(list(scene.store.as_ref()).await.unwrap()[0].text.ends_with("no live worker knows strange"));
+    assert_eq!(
+        scene.look().await,
+        [firing("no_worker/other")],
+        "{} runs",
+        run.id
+    );
+    assert!(
+        list(scene.store.as_ref()).await.unwrap()[0]
+            .text
+            .ends_with("no live worker knows strange")
+    );
     scene.store.pause_queue("other", true).await.unwrap();
-    assert_eq!(scene.look().await, [resolved("no_worker/other")], "a person paused it");
+    assert_eq!(
+        scene.look().await,
+        [resolved("no_worker/other")],
+        "a person paused it"
+    );
 }
 
 #[tokio::test]
 async fn a_run_that_is_to_start_later_does_not_wait() {
     let scene = Scene::new();
     let at = scene.store.now() + 60 * MINUTE;
-    Client::new(scene.store.clone()).submit(Submit::new(workflow()).at(at)).await.unwrap();
+    Client::new(scene.store.clone())
+        .submit(Submit::new(workflow()).at(at))
+        .await
+        .unwrap();
     scene.pass(30 * MINUTE);
     assert_eq!(scene.look().await, []);
 }
@@ -258,7 +382,11 @@ async fn lose_submitted(scene: &Scene, mut run: Run) -> Run {
         let mut edit = surefoot::state::Edit::new(claimed.clone(), scene.store.now());
         edit.start_step(0).unwrap();
         let (_, transition) = edit.finish_as_holder();
-        scene.store.commit(claimed.lease().unwrap(), transition).await.unwrap();
+        scene
+            .store
+            .commit(claimed.lease().unwrap(), transition)
+            .await
+            .unwrap();
         scene.store.reclaim_worker(worker).await.unwrap();
         run = scene.store.run(run.id).await.unwrap().unwrap();
     }
@@ -289,10 +417,17 @@ async fn a_run_that_is_retried_is_long_only_from_then_on() {
         evaluator.look().await.unwrap();
         scene.pass(MINUTE);
     }
-    assert_eq!(scene.states().await, [], "it lay failed, and has run for ten minutes");
+    assert_eq!(
+        scene.states().await,
+        [],
+        "it lay failed, and has run for ten minutes"
+    );
     scene.pass(SECOND);
     evaluator.look().await.unwrap();
-    assert_eq!(scene.states().await, [firing(&format!("long_run/{}", run.id))]);
+    assert_eq!(
+        scene.states().await,
+        [firing(&format!("long_run/{}", run.id))]
+    );
     let text = list(scene.store.as_ref()).await.unwrap().remove(0).text;
     assert!(text.starts_with("work runs for 10m 1s"), "{text}");
 }
@@ -320,8 +455,14 @@ impl StepHandler for Ask {
         match context.answer() {
             Some(_) => Ok(surefoot::Output::none().into()),
             None => {
-                let question = context.parameters()["question"].as_str().unwrap_or("really?").to_owned();
-                Ok(Outcome::Ask { question, checkpoint: Value::Null })
+                let question = context.parameters()["question"]
+                    .as_str()
+                    .unwrap_or("really?")
+                    .to_owned();
+                Ok(Outcome::Ask {
+                    question,
+                    checkpoint: Value::Null,
+                })
             }
         }
     }
@@ -333,17 +474,32 @@ async fn until(what: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), found).await.expect("it never came");
+    tokio::time::timeout(Duration::from_secs(20), found)
+        .await
+        .expect("it never came");
 }
 
 #[tokio::test]
 async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
     let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
-    let options =
-        WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
-    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", Ask), options).await.unwrap();
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        lease: 24 * 60 * MINUTE,
+        ..WorkerOptions::default()
+    };
+    let worker = Worker::start(
+        scene.store.clone(),
+        Handlers::new().with("work", Ask),
+        options,
+    )
+    .await
+    .unwrap();
     let client = worker.client();
-    let run = client.submit(Submit::new(workflow()).key("shop")).await.unwrap().run;
+    let run = client
+        .submit(Submit::new(workflow()).key("shop"))
+        .await
+        .unwrap()
+        .run;
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Waiting).await;
     scene.pass(20 * MINUTE);
     let id = format!("answer/{}", run.id);
@@ -353,7 +509,10 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
         (alert.title.as_str(), alert.text.as_str()),
         ("run shop waits for an answer", "step only asks: really?")
     );
-    client.answer(run.id, "only", Answer::Approve, "ann", None).await.unwrap();
+    client
+        .answer(run.id, "only", Answer::Approve, "ann", None)
+        .await
+        .unwrap();
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Completed).await;
     assert_eq!(scene.look().await, [resolved(&id)]);
     worker.stop().await;
@@ -368,7 +527,13 @@ async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
         keys: Some(surefoot::SecretKeys::random().unwrap()),
         ..WorkerOptions::default()
     };
-    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", Ask), options).await.unwrap();
+    let worker = Worker::start(
+        scene.store.clone(),
+        Handlers::new().with("work", Ask),
+        options,
+    )
+    .await
+    .unwrap();
     let client = worker.client();
     let workflow = Workflow::builder("work")
         .parameters(json!({ "properties": { "password": { "writeOnly": true }, "question": {} } }))
@@ -385,10 +550,18 @@ async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
 }
 
 async fn end(client: &Client, fails: bool) {
-    let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-    let workflow =
-        Workflow::builder("mixed").step_with("only", "work", |step| step.with(json!({ "fails": fails })).retry(once));
-    let run = client.submit(Submit::new(Arc::new(workflow.build().unwrap()))).await.unwrap().run;
+    let once = RetryPolicy {
+        attempts: 1,
+        ..RetryPolicy::default()
+    };
+    let workflow = Workflow::builder("mixed").step_with("only", "work", |step| {
+        step.with(json!({ "fails": fails })).retry(once)
+    });
+    let run = client
+        .submit(Submit::new(Arc::new(workflow.build().unwrap())))
+        .await
+        .unwrap()
+        .run;
     client.wait(run.id).await.unwrap();
 }
 
@@ -399,9 +572,18 @@ async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
         Value::Bool(true) => Err(StepError::fatal("as asked")),
         _ => Ok(Value::Null),
     });
-    let options =
-        WorkerOptions { workspaces: folder.path().to_owned(), lease: 24 * 60 * MINUTE, ..WorkerOptions::default() };
-    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", work), options).await.unwrap();
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        lease: 24 * 60 * MINUTE,
+        ..WorkerOptions::default()
+    };
+    let worker = Worker::start(
+        scene.store.clone(),
+        Handlers::new().with("work", work),
+        options,
+    )
+    .await
+    .unwrap();
     let client = worker.client();
     for number in 0..9 {
         end(&client, number < 2).await;
@@ -410,15 +592,26 @@ async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
     end(&client, false).await;
     assert_eq!(scene.look().await, [firing("failures/all")]);
     let text = list(scene.store.as_ref()).await.unwrap().remove(0).text;
-    assert_eq!(text, "2 of the 10 runs that ended in the last 1h failed: 20 %; 2 in queue mixed");
+    assert_eq!(
+        text,
+        "2 of the 10 runs that ended in the last 1h failed: 20 %; 2 in queue mixed"
+    );
     for _ in 0..10 {
         end(&client, false).await;
     }
-    assert_eq!(scene.look().await, [resolved("failures/all")], "two of twenty are not more than ten percent");
+    assert_eq!(
+        scene.look().await,
+        [resolved("failures/all")],
+        "two of twenty are not more than ten percent"
+    );
     end(&client, true).await;
     assert_eq!(scene.look().await, [firing("failures/all")]);
     scene.pass(62 * MINUTE);
-    assert_eq!(scene.look().await, [resolved("failures/all")], "that was more than an hour ago");
+    assert_eq!(
+        scene.look().await,
+        [resolved("failures/all")],
+        "that was more than an hour ago"
+    );
     worker.stop().await;
 }
 
@@ -431,9 +624,16 @@ async fn notifications_that_take_long_raise_no_alerts() {
     scene.look().await;
     assert_eq!(scene.notifications().await.len(), 2);
     let (_, sending) = scene.claim_of("alert.notify").await;
-    assert_eq!(sending.queue(), "alerts", "one is being sent, the other waits");
+    assert_eq!(
+        sending.queue(),
+        "alerts",
+        "one is being sent, the other waits"
+    );
     scene.pass(24 * 60 * MINUTE);
-    assert_eq!(scene.look().await, [firing(&format!("long_run/{}", run.id))]);
+    assert_eq!(
+        scene.look().await,
+        [firing(&format!("long_run/{}", run.id))]
+    );
 }
 
 #[tokio::test]
@@ -443,8 +643,14 @@ async fn a_slow_store_fires_and_is_well_again_after_a_minute() {
     let store = Arc::new(FaultyStore::sound(scene.store.clone()));
     store.set_slow(EXCEEDED * 2);
     let slow = |limit| {
-        let rules = Rules { slow_store: Some(limit), ..Rules::default() };
-        Evaluator::new(Client::new(store.clone()), AlertOptions { rules, ..options() })
+        let rules = Rules {
+            slow_store: Some(limit),
+            ..Rules::default()
+        };
+        Evaluator::new(
+            Client::new(store.clone()),
+            AlertOptions { rules, ..options() },
+        )
     };
     slow(EXCEEDED).look().await.unwrap();
     assert_eq!(scene.states().await, [firing("slow_store/store")]);
@@ -452,7 +658,11 @@ async fn a_slow_store_fires_and_is_well_again_after_a_minute() {
     slow(EXCEEDED).look().await.unwrap();
     scene.pass(50 * SECOND);
     slow(MINUTE).look().await.unwrap();
-    assert_eq!(scene.states().await, [firing("slow_store/store")], "another server found it slow not long ago");
+    assert_eq!(
+        scene.states().await,
+        [firing("slow_store/store")],
+        "another server found it slow not long ago"
+    );
     scene.pass(11 * SECOND);
     slow(MINUTE).look().await.unwrap();
     assert_eq!(scene.states().await, [resolved("slow_store/store")]);
@@ -465,13 +675,27 @@ async fn an_acknowledged_alert_says_who_and_is_new_when_it_fires_again() {
     let run = scene.submit(&workflow()).await;
     scene.pass(MINUTE);
     scene.look().await;
-    let alert = acknowledge_as(store, "no_worker/work", "ann").await.unwrap();
+    let alert = acknowledge_as(store, "no_worker/work", "ann")
+        .await
+        .unwrap();
     assert!(!alert.is_open());
-    assert_eq!(acknowledge_as(store, "no_worker/work", "bob").await.unwrap().acknowledged, alert.acknowledged);
-    assert!(matches!(acknowledge_as(store, "no_worker/x", "bob").await, Err(AcknowledgeError::Unknown(_))));
+    assert_eq!(
+        acknowledge_as(store, "no_worker/work", "bob")
+            .await
+            .unwrap()
+            .acknowledged,
+        alert.acknowledged
+    );
+    assert!(matches!(
+        acknowledge_as(store, "no_worker/x", "bob").await,
+        Err(AcknowledgeError::Unknown(_))
+    ));
     scene.store.pause_queue("work", true).await.unwrap();
     scene.look().await;
-    assert!(matches!(acknowledge_as(store, "no_worker/work", "bob").await, Err(AcknowledgeError::Resolved(_))));
+    assert!(matches!(
+        acknowledge_as(store, "no_worker/work", "bob").await,
+        Err(AcknowledgeError::Resolved(_))
+    ));
     scene.store.pause_queue("work", false).await.unwrap();
     scene.look().await;
     assert!(list(store).await.unwrap()[0].is_open(), "{}", run.id);
@@ -482,9 +706,19 @@ async fn a_run_that_was_submitted_long_ago_fires_when_it_is_lost_now() {
     let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
     let old = scene.submit(&workflow()).await;
     scene.store.pause_queue("work", true).await.unwrap();
-    let fails = handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("as asked")));
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
-    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", fails), options).await.unwrap();
+    let fails =
+        handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("as asked")));
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        ..WorkerOptions::default()
+    };
+    let worker = Worker::start(
+        scene.store.clone(),
+        Handlers::new().with("work", fails),
+        options,
+    )
+    .await
+    .unwrap();
     for _ in 0..120 {
         end(&worker.client(), true).await;
     }
@@ -493,7 +727,10 @@ async fn a_run_that_was_submitted_long_ago_fires_when_it_is_lost_now() {
     let lost = lose_submitted(&scene, old).await;
     let id = format!("interruptions/{}", lost.id);
     let states = scene.look().await;
-    assert!(states.contains(&firing(&id)), "120 runs were submitted later and have failed: {states:?}");
+    assert!(
+        states.contains(&firing(&id)),
+        "120 runs were submitted later and have failed: {states:?}"
+    );
 }
 
 #[tokio::test]
@@ -502,13 +739,26 @@ async fn a_run_beyond_what_is_listed_keeps_its_alert() {
     let lost = lose(&scene).await;
     let id = format!("interruptions/{}", lost.id);
     assert_eq!(scene.look().await, [firing(&id)]);
-    let fails = handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("as asked")));
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
-    let worker = Worker::start(scene.store.clone(), Handlers::new().with("work", fails), options).await.unwrap();
+    let fails =
+        handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("as asked")));
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        ..WorkerOptions::default()
+    };
+    let worker = Worker::start(
+        scene.store.clone(),
+        Handlers::new().with("work", fails),
+        options,
+    )
+    .await
+    .unwrap();
     for _ in 0..120 {
         end(&worker.client(), true).await;
     }
     let states = scene.look().await;
-    assert!(states.contains(&firing(&id)), "120 newer runs have failed, and this is still so: {states:?}");
+    assert!(
+        states.contains(&firing(&id)),
+        "120 newer runs have failed, and this is still so: {states:?}"
+    );
     worker.stop().await;
 }

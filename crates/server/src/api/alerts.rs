@@ -89,8 +89,15 @@ pub(crate) struct AlertList {
 #[utoipa::path(
     get, path = "/api/v1/alerts", tag = "alerts", params(AlertQuery), responses((status = 200, body = AlertList))
 )]
-pub(crate) async fn list(State(app): State<App>, Query(query): Query<AlertQuery>) -> Result<Json<AlertList>, Problem> {
-    let mut alerts: Vec<AlertView> = alerts::list(app.store()).await?.into_iter().map(Into::into).collect();
+pub(crate) async fn list(
+    State(app): State<App>,
+    Query(query): Query<AlertQuery>,
+) -> Result<Json<AlertList>, Problem> {
+    let mut alerts: Vec<AlertView> = alerts::list(app.store())
+        .await?
+        .into_iter()
+        .map(Into::into)
+        .collect();
     alerts.retain(|alert| query.state.is_none_or(|state| alert.state == state));
     Ok(Json(AlertList { alerts }))
 }
@@ -113,5 +120,9 @@ pub(crate) async fn acknowledge(
     actor: Actor,
     Body(request): Body<Acknowledge>,
 ) -> Result<Json<AlertView>, Problem> {
-    Ok(Json(alerts::acknowledge(&app, &actor, &request.id.0).await?.into()))
+    Ok(Json(
+        alerts::acknowledge(&app, &actor, &request.id.0)
+            .await?
+            .into(),
+    ))
 }

@@ -20,13 +20,19 @@ pub(super) async fn page() -> Html<String> {
                 escape(text(&tag["description"]))
             ),
         );
-        for (method, path, operation) in operations(document).filter(|(.., operation)| operation["tags"][0] == name) {
+        for (method, path, operation) in
+            operations(document).filter(|(.., operation)| operation["tags"][0] == name)
+        {
             one(&mut page, method, path, operation);
         }
         page.push_str("</section>");
     }
     page.push_str("<section class=\"card\"><h2>Documents</h2>");
-    for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+    for (name, schema) in document["components"]["schemas"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
         put(
             &mut page,
             format_args!(
@@ -66,16 +72,26 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
         ),
     );
     if let Some(role) = operation["x-required-role"].as_str() {
-        put(page, format_args!("<p>Needs the role <strong>{}</strong>.</p>", escape(role)));
+        put(
+            page,
+            format_args!("<p>Needs the role <strong>{}</strong>.</p>", escape(role)),
+        );
     }
     if let Some(description) = operation["description"].as_str() {
         put(page, format_args!("<p>{}</p>", escape(description)));
     }
-    let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let parameters = operation["parameters"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if !parameters.is_empty() {
         page.push_str("<div class=\"scroll\"><table><thead><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr></thead><tbody>");
         for parameter in parameters {
-            let required = if parameter["required"] == true { " *" } else { "" };
+            let required = if parameter["required"] == true {
+                " *"
+            } else {
+                ""
+            };
             put(
                 page,
                 format_args!(
@@ -89,23 +105,43 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
         }
         page.push_str("</tbody></table></div>");
     }
-    for (media, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
-        put(page, format_args!("<p>Body, {}: {}</p>", escape(media), kind(&content["schema"])));
+    for (media, content) in operation["requestBody"]["content"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        put(
+            page,
+            format_args!(
+                "<p>Body, {}: {}</p>",
+                escape(media),
+                kind(&content["schema"])
+            ),
+        );
     }
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
         let contents = response["content"].as_object().into_iter().flatten();
-        let bodies: Vec<_> =
-            contents.map(|(media, content)| format!("{} ({})", kind(&content["schema"]), escape(media))).collect();
+        let bodies: Vec<_> = contents
+            .map(|(media, content)| format!("{} ({})", kind(&content["schema"]), escape(media)))
+            .collect();
         put(
             page,
-            format_args!("<p>{}: {} {}</p>", escape(status), bodies.join(", "), escape(text(&response["description"]))),
+            format_args!(
+                "<p>{}: {} {}</p>",
+                escape(status),
+                bodies.join(", "),
+                escape(text(&response["description"]))
+            ),
         );
     }
     page.push_str("</details>");
 }
 
 fn fields(page: &mut String, schema: &Value) {
-    let parts = schema["allOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let parts = schema["allOf"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     for part in parts {
         if part.get("properties").is_some() {
             fields(page, part);
@@ -113,8 +149,11 @@ fn fields(page: &mut String, schema: &Value) {
             put(page, format_args!("<p>All of {}</p>", kind(part)));
         }
     }
-    let required =
-        |name: &str| schema["required"].as_array().is_some_and(|names| names.iter().any(|known| known == name));
+    let required = |name: &str| {
+        schema["required"]
+            .as_array()
+            .is_some_and(|names| names.iter().any(|known| known == name))
+    };
     let Some(properties) = schema["properties"].as_object() else {
         if parts.is_empty() {
             put(page, format_args!("<p>{}</p>", kind(schema)));
@@ -139,13 +178,23 @@ fn fields(page: &mut String, schema: &Value) {
 
 /// A type in a few words; one that has a name is a link to it.
 fn kind(schema: &Value) -> String {
-    if let Some(name) = schema["$ref"].as_str().and_then(|place| place.rsplit('/').next()) {
+    if let Some(name) = schema["$ref"]
+        .as_str()
+        .and_then(|place| place.rsplit('/').next())
+    {
         return format!("<a href=\"#{0}\">{0}</a>", escape(name));
     }
     if let Some(words) = schema["enum"].as_array() {
-        return words.iter().map(|word| format!("<code>{}</code>", escape(text(word)))).collect::<Vec<_>>().join(" ");
+        return words
+            .iter()
+            .map(|word| format!("<code>{}</code>", escape(text(word))))
+            .collect::<Vec<_>>()
+            .join(" ");
     }
-    if let Some(kinds) = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array()) {
+    if let Some(kinds) = schema["oneOf"]
+        .as_array()
+        .or_else(|| schema["anyOf"].as_array())
+    {
         return kinds.iter().map(kind).collect::<Vec<_>>().join(" or ");
     }
     let name = match &schema["type"] {
@@ -172,5 +221,8 @@ fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

@@ -34,11 +34,19 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = form_urlencoded::parse(query.as_bytes());
-        if let Some((name, _)) = pairs.clone().find(|(name, value)| (name.to_string() + value).contains('\0')) {
-            return Err(Problem::invalid(name.replace('\0', "?"), "a text without a NUL character was expected"));
+        if let Some((name, _)) = pairs
+            .clone()
+            .find(|(name, value)| (name.to_string() + value).contains('\0'))
+        {
+            return Err(Problem::invalid(
+                name.replace('\0', "?"),
+                "a text without a NUL character was expected",
+            ));
         }
         let deserializer = serde_urlencoded::Deserializer::new(pairs);
-        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| at_fault(&error))
+        serde_path_to_error::deserialize(deserializer)
+            .map(Self)
+            .map_err(|error| at_fault(&error))
     }
 }
 
@@ -79,35 +87,50 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Segment<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let unreadable = |_| Problem::not_found("there is nothing at this address");
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(unreadable)?;
+        let params = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(unreadable)?;
         let (name, value) = params.iter().next().unwrap_or_default();
         if value.contains('\0') {
-            return Err(Problem::invalid(name, "a text without a NUL character was expected"));
+            return Err(Problem::invalid(
+                name,
+                "a text without a NUL character was expected",
+            ));
         }
         let value = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(value);
-        T::deserialize(value).map(Self).map_err(|error| Problem::invalid(name, error.to_string()))
+        T::deserialize(value)
+            .map(Self)
+            .map_err(|error| Problem::invalid(name, error.to_string()))
     }
 }
 
 async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-        let status = rejection.into_response().status();
-        let detail = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than this server takes",
-            _ => "the body did not arrive whole",
-        };
-        Problem::of(status, detail)
-    })
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection: BytesRejection| {
+            let status = rejection.into_response().status();
+            let detail = match status {
+                StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than this server takes",
+                _ => "the body did not arrive whole",
+            };
+            Problem::of(status, detail)
+        })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if let Some(place) = serde_json::from_slice(body).ok().and_then(|body| list_in(&body)) {
+    if let Some(place) = serde_json::from_slice(body)
+        .ok()
+        .and_then(|body| list_in(&body))
+    {
         return Err(Problem::invalid(place, "a JSON object was expected"));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -115,11 +138,17 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         if error.inner().is_data() {
             return at_fault(&error);
         }
-        Problem::of(StatusCode::BAD_REQUEST, format!("the body is not JSON: {}", error.inner()))
+        Problem::of(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not JSON: {}", error.inner()),
+        )
     })?;
-    deserializer
-        .end()
-        .map_err(|error| Problem::of(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}")))?;
+    deserializer.end().map_err(|error| {
+        Problem::of(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not JSON: {error}"),
+        )
+    })?;
     Ok(value)
 }
 
@@ -128,10 +157,17 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 fn list_in(body: &Value) -> Option<String> {
     match body {
         Value::Array(_) => Some("(body)".to_owned()),
-        Value::Object(fields) => fields.iter().filter(|(name, _)| *name != "parameters").find_map(|(name, value)| {
-            let place = list_in(value)?;
-            Some(if place == "(body)" { name.clone() } else { format!("{name}.{place}") })
-        }),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "parameters")
+            .find_map(|(name, value)| {
+                let place = list_in(value)?;
+                Some(if place == "(body)" {
+                    name.clone()
+                } else {
+                    format!("{name}.{place}")
+                })
+            }),
         _ => None,
     }
 }
@@ -139,14 +175,18 @@ fn list_in(body: &Value) -> Option<String> {
 /// Names the parameter: the one at which reading stopped, or the one that the message speaks of.
 fn at_fault<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> Problem {
     let (path, detail) = (error.path().to_string(), error.inner().to_string());
-    let spoken_of = ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|words| {
-        let (_, rest) = detail.split_once(words)?;
-        rest.split_once('`').map(|(name, _)| name.to_owned())
-    });
+    let spoken_of = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|words| {
+            let (_, rest) = detail.split_once(words)?;
+            rest.split_once('`').map(|(name, _)| name.to_owned())
+        });
     let parameter = match (path.as_str(), spoken_of) {
         ("." | "", Some(name)) => name,
         ("." | "", None) => "(body)".to_owned(),
-        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}"),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
+            format!("{path}.{name}")
+        }
         (path, _) => path.to_owned(),
     };
     Problem::invalid(parameter, detail)

@@ -43,7 +43,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/api/v1/runs/{id}/link", post(runs::link))
         .route("/api/v1/events", get(events::watch))
         .route("/api/v1/queues", get(queues::list))
-        .route("/api/v1/queues/{name}", get(queues::show).patch(queues::change))
+        .route(
+            "/api/v1/queues/{name}",
+            get(queues::show).patch(queues::change),
+        )
         .route("/api/v1/queues/{name}/pause", post(queues::pause))
         .route("/api/v1/queues/{name}/resume", post(queues::resume))
         .route("/api/v1/workers", get(workers::list))

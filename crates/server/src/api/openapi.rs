@@ -49,16 +49,28 @@ pub(super) fn document() -> &'static Value {
 fn make() -> Value {
     let mut document = Document::openapi();
     let components = document.components.get_or_insert_default();
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("surefoot token create")).build();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("surefoot token create"))
+        .build();
     components.add_security_scheme("token", SecurityScheme::Http(bearer));
-    document.security = Some(vec![SecurityRequirement::new("token", Vec::<String>::new())]);
+    document.security = Some(vec![SecurityRequirement::new(
+        "token",
+        Vec::<String>::new(),
+    )]);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     unsigned(&mut document);
     each_operation(&mut document, |method, path, operation| {
         if let Served::Needs(need) = routes::served(method, path) {
-            operation["x-required-role"] = need.role().map_or(Value::Null, |role| role.as_str().into());
+            operation["x-required-role"] =
+                need.role().map_or(Value::Null, |role| role.as_str().into());
         }
-        for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        for parameter in operation
+            .get_mut("parameters")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             without_null(&mut parameter["schema"]);
         }
         operation["responses"]["default"] = json!({
@@ -79,8 +91,11 @@ fn unsigned(schema: &mut Value) {
                 Some("int64") => Some(json!(u64::MAX)),
                 _ => None,
             };
-            if let Some(most) = most.filter(|_| fields.get("minimum").is_some_and(|least| least.as_f64() >= Some(0.0)))
-            {
+            if let Some(most) = most.filter(|_| {
+                fields
+                    .get("minimum")
+                    .is_some_and(|least| least.as_f64() >= Some(0.0))
+            }) {
                 fields.remove("format");
                 fields.entry("maximum").or_insert(most);
             }
@@ -98,7 +113,12 @@ fn without_null(schema: &mut Value) {
             kinds.retain(|kind| !is_null(kind));
         }
     }
-    let only = |name: &str| schema[name].as_array().filter(|kinds| kinds.len() == 1).map(|kinds| kinds[0].clone());
+    let only = |name: &str| {
+        schema[name]
+            .as_array()
+            .filter(|kinds| kinds.len() == 1)
+            .map(|kinds| kinds[0].clone())
+    };
     match (only("type"), only("oneOf")) {
         (Some(kind), _) => schema["type"] = kind,
         (None, Some(kind)) => *schema = kind,

@@ -27,7 +27,11 @@ pub(crate) struct Me {
 /// Say who asks.
 #[utoipa::path(get, path = "/api/v1/me", tag = "people", responses((status = 200, body = Me)))]
 pub(crate) async fn me(actor: Actor) -> Json<Me> {
-    Json(Me { via: actor.via.short(), role: actor.role.as_str(), name: actor.name })
+    Json(Me {
+        via: actor.via.short(),
+        role: actor.role.as_str(),
+        name: actor.name,
+    })
 }
 
 /// An entry of the audit log.
@@ -93,11 +97,20 @@ const LARGEST_PAGE: u16 = 500;
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "people", params(AuditQuery), responses((status = 200, body = AuditPage))
 )]
-pub(crate) async fn log(State(app): State<App>, Query(query): Query<AuditQuery>) -> Result<Json<AuditPage>, Problem> {
+pub(crate) async fn log(
+    State(app): State<App>,
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<AuditPage>, Problem> {
     let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
     let mut entries = audit::list(app.store(), query.after.map(|after| after.0), limit + 1).await?;
     let more = entries.len() > limit;
     entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|entry| entry.id.clone());
-    Ok(Json(AuditPage { entries: entries.into_iter().map(Into::into).collect(), next }))
+    let next = entries
+        .last()
+        .filter(|_| more)
+        .map(|entry| entry.id.clone());
+    Ok(Json(AuditPage {
+        entries: entries.into_iter().map(Into::into).collect(),
+        next,
+    }))
 }

@@ -4,7 +4,10 @@ use utoipa::ToSchema;
 
 /// Why a request was not served: RFC 9457.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "a schema: documents are written by the server's `Problem`")]
+#[expect(
+    dead_code,
+    reason = "a schema: documents are written by the server's `Problem`"
+)]
 pub(crate) struct ProblemDocument {
     /// Names the kind of problem.
     #[schema(example = "urn:surefoot:problem:invalid-parameter")]

@@ -118,13 +118,27 @@ impl QueueView {
 
 impl LimitsView {
     fn of(limits: &QueueLimits) -> Self {
-        let keep = |keep: &Keep| KeepView { age: keep.age.map(format_duration), count: keep.count };
-        let Retention { completed, failed, cancelled } = &limits.retention;
+        let keep = |keep: &Keep| KeepView {
+            age: keep.age.map(format_duration),
+            count: keep.count,
+        };
+        let Retention {
+            completed,
+            failed,
+            cancelled,
+        } = &limits.retention;
         Self {
             concurrency: limits.concurrency,
             concurrency_per_key: limits.concurrency_per_key,
-            rate: limits.rate.map(|rate| RateView { max: rate.max, per: format_duration(rate.per) }),
-            retention: RetentionView { completed: keep(completed), failed: keep(failed), cancelled: keep(cancelled) },
+            rate: limits.rate.map(|rate| RateView {
+                max: rate.max,
+                per: format_duration(rate.per),
+            }),
+            retention: RetentionView {
+                completed: keep(completed),
+                failed: keep(failed),
+                cancelled: keep(cancelled),
+            },
         }
     }
 }
@@ -132,20 +146,39 @@ impl LimitsView {
 impl LimitsChange {
     fn apply(self, limits: &mut QueueLimits) -> Result<(), Problem> {
         at_least_one("concurrency", self.concurrency, &mut limits.concurrency)?;
-        at_least_one("concurrency_per_key", self.concurrency_per_key, &mut limits.concurrency_per_key)?;
+        at_least_one(
+            "concurrency_per_key",
+            self.concurrency_per_key,
+            &mut limits.concurrency_per_key,
+        )?;
         if let Some(rate) = self.rate {
             limits.rate = rate.map(RateView::read).transpose()?;
         }
         let kept = &mut limits.retention;
-        keep("retention.completed", self.retention.completed, &mut kept.completed)?;
+        keep(
+            "retention.completed",
+            self.retention.completed,
+            &mut kept.completed,
+        )?;
         keep("retention.failed", self.retention.failed, &mut kept.failed)?;
-        keep("retention.cancelled", self.retention.cancelled, &mut kept.cancelled)
+        keep(
+            "retention.cancelled",
+            self.retention.cancelled,
+            &mut kept.cancelled,
+        )
     }
 }
 
-fn at_least_one(name: &str, change: Option<Option<u32>>, limit: &mut Option<u32>) -> Result<(), Problem> {
+fn at_least_one(
+    name: &str,
+    change: Option<Option<u32>>,
+    limit: &mut Option<u32>,
+) -> Result<(), Problem> {
     match change {
-        Some(Some(0)) => Err(Problem::unprocessable(name, "is 0: at least 1, or null for no limit")),
+        Some(Some(0)) => Err(Problem::unprocessable(
+            name,
+            "is 0: at least 1, or null for no limit",
+        )),
         Some(change) => {
             *limit = change;
             Ok(())
@@ -157,9 +190,14 @@ fn at_least_one(name: &str, change: Option<Option<u32>>, limit: &mut Option<u32>
 fn keep(name: &str, change: Option<Option<KeepView>>, keep: &mut Keep) -> Result<(), Problem> {
     let Some(change) = change else { return Ok(()) };
     let KeepView { age, count } = change.unwrap_or_default();
-    let age = age.map(|age| duration(&format!("{name}.age"), &age)).transpose()?;
+    let age = age
+        .map(|age| duration(&format!("{name}.age"), &age))
+        .transpose()?;
     if count.is_some_and(|count| i64::try_from(count).is_err()) {
-        return Err(Problem::unprocessable(format!("{name}.count"), "is larger than any store"));
+        return Err(Problem::unprocessable(
+            format!("{name}.count"),
+            "is larger than any store",
+        ));
     }
     *keep = Keep { age, count };
     Ok(())
@@ -169,7 +207,10 @@ impl RateView {
     fn read(self) -> Result<Rate, Problem> {
         let per = duration("rate.per", &self.per)?;
         if self.max == 0 {
-            return Err(Problem::unprocessable("rate.max", "is 0: at least 1; pause the queue to start nothing"));
+            return Err(Problem::unprocessable(
+                "rate.max",
+                "is 0: at least 1; pause the queue to start nothing",
+            ));
         }
         if per.is_zero() {
             return Err(Problem::unprocessable("rate.per", "is no time at all"));
@@ -199,11 +240,18 @@ pub(crate) struct QueueList {
 #[utoipa::path(get, path = "/api/v1/queues", tag = "queues", responses((status = 200, body = QueueList)))]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<QueueList>, Problem> {
     let queues = app.store().queues().await?;
-    Ok(Json(QueueList { queues: queues.iter().map(QueueView::of).collect() }))
+    Ok(Json(QueueList {
+        queues: queues.iter().map(QueueView::of).collect(),
+    }))
 }
 
 async fn known(app: &App, name: &str) -> Result<QueueInfo, Problem> {
-    let found = app.store().queues().await?.into_iter().find(|queue| queue.name == name);
+    let found = app
+        .store()
+        .queues()
+        .await?
+        .into_iter()
+        .find(|queue| queue.name == name);
     found.ok_or_else(|| Problem::not_found(format!("there is no queue `{name}`")))
 }
 
@@ -212,7 +260,10 @@ async fn known(app: &App, name: &str) -> Result<QueueInfo, Problem> {
     get, path = "/api/v1/queues/{name}", tag = "queues", params(("name" = Line, Path, description = "The queue")),
     responses((status = 200, body = QueueView))
 )]
-pub(crate) async fn show(State(app): State<App>, Segment(name): Segment<Line>) -> Result<Json<QueueView>, Problem> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    Segment(name): Segment<Line>,
+) -> Result<Json<QueueView>, Problem> {
     Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
 }
 

@@ -83,7 +83,10 @@ pub(crate) async fn list(
     Query(query): Query<RecordQuery>,
 ) -> Result<Json<RecordPage>, Problem> {
     if query.after.is_some() && query.kind.is_none() {
-        return Err(Problem::invalid("after", "only records of one kind have pages: give `kind` as well"));
+        return Err(Problem::invalid(
+            "after",
+            "only records of one kind have pages: give `kind` as well",
+        ));
     }
     let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
     let text = |line: Option<Line>| line.map(|line| line.0);
@@ -99,6 +102,13 @@ pub(crate) async fn list(
     let mut records = app.store().records(filter).await?;
     let more = records.len() > limit;
     records.truncate(limit);
-    let next = records.last().filter(|_| more && by_kind).map(|record| record.name.clone());
-    Ok(Json(RecordPage { records: records.into_iter().map(Into::into).collect(), next, more }))
+    let next = records
+        .last()
+        .filter(|_| more && by_kind)
+        .map(|record| record.name.clone());
+    Ok(Json(RecordPage {
+        records: records.into_iter().map(Into::into).collect(),
+        next,
+        more,
+    }))
 }

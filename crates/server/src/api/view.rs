@@ -113,7 +113,10 @@ pub(crate) struct EventView {
 impl RunSummary {
     pub(crate) fn of(run: &Run) -> Self {
         let head = &run.head;
-        let current = run.next_step().filter(|_| !head.status.is_ended()).map(|step| run.plan.steps()[step].id.clone());
+        let current = run
+            .next_step()
+            .filter(|_| !head.status.is_ended())
+            .map(|step| run.plan.steps()[step].id.clone());
         Self {
             id: Id(run.id),
             workflow: run.plan.name().to_owned(),
@@ -153,7 +156,10 @@ impl RunDetail {
             steps: steps
                 .enumerate()
                 .map(|(position, (plan, step))| {
-                    let asks = run.asks().filter(|(asks, _)| *asks == position).map(|(_, wait)| wait);
+                    let asks = run
+                        .asks()
+                        .filter(|(asks, _)| *asks == position)
+                        .map(|(_, wait)| wait);
                     StepView::of(plan, step, asks)
                 })
                 .collect(),
@@ -178,7 +184,10 @@ impl StepView {
             completed_at: step.completed_at.map(Time),
             error: step.error.clone(),
             output: step.output.clone().unwrap_or_default(),
-            waits_for: step.wait.filter(|_| step.status == StepStatus::Waiting).map(Wait::as_str),
+            waits_for: step
+                .wait
+                .filter(|_| step.status == StepStatus::Waiting)
+                .map(Wait::as_str),
             answers: answers(asks),
             undo: step.undo.map(surefoot::state::Undo::as_str),
             undo_note: step.undo_note.clone(),

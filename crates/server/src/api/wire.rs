@@ -45,7 +45,9 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err: Display>,
 {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
 }
 
 macro_rules! words {
@@ -88,7 +90,9 @@ impl Line {
     pub(crate) fn parse(text: String) -> Result<Self, String> {
         let length = text.chars().count();
         if length == 0 || length > LONGEST_LINE {
-            return Err(format!("has {length} characters: 1 to {LONGEST_LINE} are allowed"));
+            return Err(format!(
+                "has {length} characters: 1 to {LONGEST_LINE} are allowed"
+            ));
         }
         if text.chars().any(char::is_control) {
             return Err("has control characters: a single line of text is allowed".to_owned());
@@ -115,7 +119,9 @@ impl<'de> Deserialize<'de> for Note {
         let text = String::deserialize(deserializer)?;
         let control = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t');
         if text.chars().count() > LONGEST_NOTE || text.chars().any(control) {
-            return Err(serde::de::Error::custom(format!("a text of at most {LONGEST_NOTE} characters was expected")));
+            return Err(serde::de::Error::custom(format!(
+                "a text of at most {LONGEST_NOTE} characters was expected"
+            )));
         }
         Ok(Self(text))
     }
@@ -125,7 +131,11 @@ impl<'de> Deserialize<'de> for Note {
 pub(crate) fn entry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let number = Option::<u64>::deserialize(deserializer)?;
     let known = number.is_none_or(|number| i64::try_from(number).is_ok());
-    if known { Ok(number) } else { Err(serde::de::Error::custom("no history has so many entries")) }
+    if known {
+        Ok(number)
+    } else {
+        Err(serde::de::Error::custom("no history has so many entries"))
+    }
 }
 
 /// Tells what is absent (`None`) from what is null (`Some(None)`).
@@ -146,7 +156,12 @@ mod tests {
         for text in ["", "a\0b", "a\nb", &"x".repeat(256)] {
             assert!(Line::parse(text.to_owned()).is_err(), "{text:?}");
         }
-        assert_eq!(Line::parse("\u{5f00} shop".to_owned()).map(|line| line.0).as_deref(), Ok("\u{5f00} shop"));
+        assert_eq!(
+            Line::parse("\u{5f00} shop".to_owned())
+                .map(|line| line.0)
+                .as_deref(),
+            Ok("\u{5f00} shop")
+        );
     }
 
     #[test]
@@ -157,6 +172,13 @@ mod tests {
             limit: Option<Option<u32>>,
         }
         let read = |text: &str| serde_json::from_str::<Change>(text).unwrap().limit;
-        assert_eq!((read("{}"), read(r#"{"limit":null}"#), read(r#"{"limit":3}"#)), (None, Some(None), Some(Some(3))));
+        assert_eq!(
+            (
+                read("{}"),
+                read(r#"{"limit":null}"#),
+                read(r#"{"limit":3}"#)
+            ),
+            (None, Some(None), Some(Some(3)))
+        );
     }
 }

@@ -52,6 +52,12 @@ impl From<WorkerInfo> for WorkerView {
 /// List the workers that are alive.
 #[utoipa::path(get, path = "/api/v1/workers", tag = "workers", responses((status = 200, body = WorkerList)))]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<WorkerList>, Problem> {
-    let workers = app.store().workers().await?.into_iter().map(Into::into).collect();
+    let workers = app
+        .store()
+        .workers()
+        .await?
+        .into_iter()
+        .map(Into::into)
+        .collect();
     Ok(Json(WorkerList { workers }))
 }

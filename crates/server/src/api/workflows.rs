@@ -127,15 +127,27 @@ impl PlanStep {
 }
 
 fn find(app: &App, name: &str) -> Result<Arc<Workflow>, Problem> {
-    app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow `{name}`")))
+    app.workflows()
+        .get(name)
+        .ok_or_else(|| Problem::not_found(format!("there is no workflow `{name}`")))
 }
 
 /// List the workflows that can be submitted by name.
 #[utoipa::path(get, path = "/api/v1/workflows", tag = "workflows", responses((status = 200, body = WorkflowList)))]
 pub(crate) async fn list(State(app): State<App>) -> Json<WorkflowList> {
-    let workflows = app.workflows().iter().map(|workflow| WorkflowSummary::of(&workflow)).collect();
-    let wrong = app.workflows().wrong().into_iter().map(|bad| WrongFile { file: bad.file, detail: bad.message });
-    Json(WorkflowList { workflows, wrong: wrong.collect() })
+    let workflows = app
+        .workflows()
+        .iter()
+        .map(|workflow| WorkflowSummary::of(&workflow))
+        .collect();
+    let wrong = app.workflows().wrong().into_iter().map(|bad| WrongFile {
+        file: bad.file,
+        detail: bad.message,
+    });
+    Json(WorkflowList {
+        workflows,
+        wrong: wrong.collect(),
+    })
 }
 
 /// Show a workflow: its plan and the schema of its parameters.
@@ -157,7 +169,10 @@ pub(crate) async fn show(
     params(("name" = Line, Path, description = "The workflow")),
     responses((status = 200, body = Object, description = "JSON Schema, draft 2020-12"))
 )]
-pub(crate) async fn schema(State(app): State<App>, Segment(name): Segment<Line>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn schema(
+    State(app): State<App>,
+    Segment(name): Segment<Line>,
+) -> Result<Json<Value>, Problem> {
     Ok(Json(find(&app, &name.0)?.parameters().clone()))
 }
 
@@ -197,7 +212,13 @@ impl From<ForecastStep> for ForeseenStep {
             Runs::No => "no".to_owned(),
             Runs::When(condition) => condition,
         };
-        Self { id: step.id, title: step.title, action: step.action, runs, with: step.with }
+        Self {
+            id: step.id,
+            title: step.title,
+            action: step.action,
+            runs,
+            with: step.with,
+        }
     }
 }
 
@@ -213,8 +234,13 @@ pub(crate) async fn dry_run(
     OptionalBody(dry): OptionalBody<DryRun>,
 ) -> Result<Json<Forecast>, Problem> {
     let workflow = find(&app, &name.0)?;
-    let checked = workflow.check_parameters(dry.parameters.into()).map_err(SubmitError::Parameters)?;
+    let checked = workflow
+        .check_parameters(dry.parameters.into())
+        .map_err(SubmitError::Parameters)?;
     let forecast = workflow.forecast(checked, dry.key.as_ref().map(|key| key.0.as_str()));
-    let steps = forecast.map_err(|error| Problem::unprocessable("parameters", error.to_string()))?;
-    Ok(Json(Forecast { steps: steps.into_iter().map(Into::into).collect() }))
+    let steps =
+        forecast.map_err(|error| Problem::unprocessable("parameters", error.to_string()))?;
+    Ok(Json(Forecast {
+        steps: steps.into_iter().map(Into::into).collect(),
+    }))
 }

@@ -28,7 +28,11 @@ pub(crate) enum Via {
 impl Actor {
     /// Whoever is on this machine while nothing else is configured.
     pub(crate) fn local() -> Self {
-        Self { name: "local".to_owned(), role: Role::Admin, via: Via::Loopback }
+        Self {
+            name: "local".to_owned(),
+            role: Role::Admin,
+            via: Via::Loopback,
+        }
     }
 
     /// Whether it may do what needs this role.
@@ -53,6 +57,10 @@ impl<S: Sync> FromRequestParts<S> for Actor {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        parts.extensions.get::<Self>().cloned().ok_or(Refusal::SignIn { bad_token: false })
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(Refusal::SignIn { bad_token: false })
     }
 }

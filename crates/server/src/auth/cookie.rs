@@ -12,25 +12,38 @@ pub(crate) struct Cookie {
 }
 
 /// Holds the id of a session.
-pub(crate) const SESSION: Cookie = Cookie { name: "surefoot_session" };
+pub(crate) const SESSION: Cookie = Cookie {
+    name: "surefoot_session",
+};
 
 /// Tells the browser that opened the sign-in page from every other: its form is bound to this.
-pub(crate) const FORM: Cookie = Cookie { name: "surefoot_form" };
+pub(crate) const FORM: Cookie = Cookie {
+    name: "surefoot_form",
+};
 
 /// Holds the state of a sign-in that is under way at an identity provider.
-pub(crate) const SIGN_IN: Cookie = Cookie { name: "surefoot_sign_in" };
+pub(crate) const SIGN_IN: Cookie = Cookie {
+    name: "surefoot_sign_in",
+};
 
 impl Cookie {
     /// Over TLS a browser keeps the name to this very host, and to TLS: a neighbour's page cannot plant one.
     fn name(self, secure: bool) -> String {
-        if secure { format!("__Host-{}", self.name) } else { self.name.to_owned() }
+        if secure {
+            format!("__Host-{}", self.name)
+        } else {
+            self.name.to_owned()
+        }
     }
 
     /// The header that sets it. It is sent along when a person follows a link to us, and with nothing else that begins
     /// elsewhere: `Strict` would have everybody who comes from a chat message sign in again.
     pub(crate) fn set(self, value: &str, lifetime: Duration, secure: bool) -> HeaderValue {
         let (name, only_tls) = (self.name(secure), if secure { "; Secure" } else { "" });
-        let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{only_tls}", lifetime.as_secs());
+        let text = format!(
+            "{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{only_tls}",
+            lifetime.as_secs()
+        );
         HeaderValue::from_str(&text).expect("our values are letters, digits, `-`, `_` and `.`")
     }
 
@@ -42,9 +55,16 @@ impl Cookie {
     /// Its value in a request.
     pub(crate) fn find(self, headers: &HeaderMap, secure: bool) -> Option<&str> {
         let name = self.name(secure);
-        let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(found, value)| *found == name && !value.is_empty()).map(|(_, value)| value)
+        let texts = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut pairs = texts
+            .flat_map(|text| text.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
+        pairs
+            .find(|(found, value)| *found == name && !value.is_empty())
+            .map(|(_, value)| value)
     }
 }
 
@@ -55,9 +75,15 @@ mod tests {
     #[test]
     fn a_cookie_is_kept_from_scripts_and_other_sites() {
         let text = SESSION.set("abc", Duration::from_secs(60), true);
-        assert_eq!(text, "__Host-surefoot_session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure");
+        assert_eq!(
+            text,
+            "__Host-surefoot_session=abc; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure"
+        );
         let text = SESSION.remove(false);
-        assert_eq!(text, "surefoot_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+        assert_eq!(
+            text,
+            "surefoot_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+        );
     }
 
     #[test]
@@ -65,7 +91,11 @@ mod tests {
         let of = |text: &str| HeaderMap::from_iter([(COOKIE, text.parse().unwrap())]);
         let headers = of("a=1; surefoot_session=abc; __Host-surefoot_session=def");
         assert_eq!(SESSION.find(&headers, false), Some("abc"));
-        assert_eq!(SESSION.find(&headers, true), Some("def"), "only the name that nobody else can set");
+        assert_eq!(
+            SESSION.find(&headers, true),
+            Some("def"),
+            "only the name that nobody else can set"
+        );
         assert_eq!(SESSION.find(&of("surefoot_session="), false), None);
         assert_eq!(SESSION.find(&of("xsurefoot_session=1"), false), None);
     }

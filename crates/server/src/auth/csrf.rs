@@ -25,7 +25,8 @@ pub(crate) fn token(secret: &ServerSecret, session: &str) -> String {
 
 /// Whether `token` is that of the session.
 pub(crate) fn matches(secret: &ServerSecret, session: &str, token: &str) -> bool {
-    encoding::from_base64url(token).is_some_and(|bytes| secret.verify(Purpose::Csrf, session.as_bytes(), &bytes))
+    encoding::from_base64url(token)
+        .is_some_and(|bytes| secret.verify(Purpose::Csrf, session.as_bytes(), &bytes))
 }
 
 /// Whether a request of this method changes something.
@@ -53,7 +54,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -73,15 +77,53 @@ mod tests {
             assert_eq!(ours, expect, "{pairs:?}");
         };
         check(true, &[("host", "localhost:7878")]);
-        check(true, &[("host", "localhost:7878"), ("origin", "http://localhost:7878")]);
-        check(true, &[("host", "10.0.0.5:7878"), ("origin", "https://surefoot.example")]);
-        check(true, &[("host", "a"), ("origin", "http://a"), ("sec-fetch-site", "same-origin")]);
+        check(
+            true,
+            &[
+                ("host", "localhost:7878"),
+                ("origin", "http://localhost:7878"),
+            ],
+        );
+        check(
+            true,
+            &[
+                ("host", "10.0.0.5:7878"),
+                ("origin", "https://surefoot.example"),
+            ],
+        );
+        check(
+            true,
+            &[
+                ("host", "a"),
+                ("origin", "http://a"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+        );
         check(true, &[("host", "a"), ("sec-fetch-site", "none")]);
         check(false, &[("host", "a"), ("sec-fetch-site", "cross-site")]);
         check(false, &[("host", "a"), ("sec-fetch-site", "same-site")]);
-        check(false, &[("host", "a"), ("origin", "http://a"), ("sec-fetch-site", "cross-site")]);
-        check(false, &[("host", "localhost:7878"), ("origin", "http://localhost:9999")]);
-        check(false, &[("host", "localhost:7878"), ("origin", "http://evil.example")]);
+        check(
+            false,
+            &[
+                ("host", "a"),
+                ("origin", "http://a"),
+                ("sec-fetch-site", "cross-site"),
+            ],
+        );
+        check(
+            false,
+            &[
+                ("host", "localhost:7878"),
+                ("origin", "http://localhost:9999"),
+            ],
+        );
+        check(
+            false,
+            &[
+                ("host", "localhost:7878"),
+                ("origin", "http://evil.example"),
+            ],
+        );
         check(false, &[("host", "localhost:7878"), ("origin", "null")]);
         check(false, &[("host", ""), ("origin", "null")]);
         check(false, &[("origin", "http://evil.example")]);

@@ -16,14 +16,23 @@ const LARGEST_FORM: usize = 1 << 20;
 
 /// Lets through what may be served, with the [`Actor`] that asks for it among its extensions.
 pub(crate) async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Response {
-    let Some(path) = request.extensions().get::<MatchedPath>() else { return next.run(request).await };
+    let Some(path) = request.extensions().get::<MatchedPath>() else {
+        return next.run(request).await;
+    };
     let need = match routes::served(request.method(), path.as_str()) {
         Served::Needs(need) => need,
         Served::OtherMethods(methods) => return other_method(&methods),
         Served::Not => return StatusCode::NOT_FOUND.into_response(),
     };
     let asked = Asked::of(&request);
-    let reader = need.role().map(|role| Reader::new(auth.clone(), request.version(), request.headers().clone(), role));
+    let reader = need.role().map(|role| {
+        Reader::new(
+            auth.clone(),
+            request.version(),
+            request.headers().clone(),
+            role,
+        )
+    });
     match auth.judge(need, request).await {
         Ok(request) => {
             let response = next.run(request).await;
@@ -52,8 +61,13 @@ struct Asked {
 
 impl Asked {
     fn of(request: &Request) -> Self {
-        let page = request.method() == Method::GET && !routes::is_for_programs(request.uri().path());
-        let back = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let page =
+            request.method() == Method::GET && !routes::is_for_programs(request.uri().path());
+        let back = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned();
         Self { page, back }
     }
 
@@ -79,7 +93,11 @@ impl Auth {
         if let Some(needed) = need.role() {
             let actor = actor.as_ref().ok_or(Refusal::SignIn { bad_token: false })?;
             if !actor.may(needed) {
-                return Err(Refusal::Role { needed, name: actor.name.clone(), role: actor.role });
+                return Err(Refusal::Role {
+                    needed,
+                    name: actor.name.clone(),
+                    role: actor.role,
+                });
             }
         }
         let mut request = self.check_origin(actor.as_ref(), request).await?;
@@ -89,7 +107,11 @@ impl Auth {
         Ok(request)
     }
 
-    async fn check_origin(&self, actor: Option<&Actor>, request: Request) -> Result<Request, Refusal> {
+    async fn check_origin(
+        &self,
+        actor: Option<&Actor>,
+        request: Request,
+    ) -> Result<Request, Refusal> {
         // A token is sent by a program, not by a browser on somebody else's behalf.
         let by_token = actor.is_some_and(|actor| matches!(actor.via, Via::Token(_)));
         if !csrf::changes(request.method()) || by_token {
@@ -99,11 +121,15 @@ impl Auth {
             return Err(Refusal::OtherSite);
         }
         if request.uri().path() == super::sign_in::PATH {
-            let browser = cookie::FORM.find(request.headers(), self.0.secure).ok_or(Refusal::Form)?;
+            let browser = cookie::FORM
+                .find(request.headers(), self.0.secure)
+                .ok_or(Refusal::Form)?;
             let bound = super::sign_in_of(browser);
             return self.check_token(&bound, request).await;
         }
-        let Some(actor) = actor else { return Ok(request) };
+        let Some(actor) = actor else {
+            return Ok(request);
+        };
         // Programs on this machine send no forms.
         if actor.via == Via::Loopback && !is_form(&request) {
             return Ok(request);
@@ -114,20 +140,38 @@ impl Auth {
     async fn check_token(&self, session: &str, request: Request) -> Result<Request, Refusal> {
         if let Some(token) = request.headers().get(csrf::HEADER) {
             let token = token.to_str().unwrap_or_default();
-            return if csrf::matches(&self.0.secret, session, token) { Ok(request) } else { Err(Refusal::Form) };
+            return if csrf::matches(&self.0.secret, session, token) {
+                Ok(request)
+            } else {
+                Err(Refusal::Form)
+            };
         }
         if !is_form(&request) {
             return Err(Refusal::Form);
         }
         let (parts, body) = request.into_parts();
-        let body = to_bytes(body, LARGEST_FORM).await.map_err(|_| Refusal::Large)?;
-        let found = form_urlencoded::parse(&body)
-            .any(|(name, value)| name == csrf::FIELD && csrf::matches(&self.0.secret, session, &value));
-        if found { Ok(Request::from_parts(parts, Body::from(body))) } else { Err(Refusal::Form) }
+        let body = to_bytes(body, LARGEST_FORM)
+            .await
+            .map_err(|_| Refusal::Large)?;
+        let found = form_urlencoded::parse(&body).any(|(name, value)| {
+            name == csrf::FIELD && csrf::matches(&self.0.secret, session, &value)
+        });
+        if found {
+            Ok(Request::from_parts(parts, Body::from(body)))
+        } else {
+            Err(Refusal::Form)
+        }
     }
 }
 
 fn is_form(request: &Request) -> bool {
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+    let kind = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| {
+        kind.trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
 }

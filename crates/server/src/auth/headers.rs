@@ -2,8 +2,8 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -37,15 +37,30 @@ fn is_framed(path: &str) -> bool {
 
 fn add(headers: &mut HeaderMap, framed: bool, secure: bool) {
     let mut put = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     };
-    put(CONTENT_SECURITY_POLICY, if framed { FRAMED } else { POLICY });
+    put(
+        CONTENT_SECURITY_POLICY,
+        if framed { FRAMED } else { POLICY },
+    );
     put(X_CONTENT_TYPE_OPTIONS, "nosniff");
     // Not `no-referrer`: browsers then send `Origin: null` with our own forms.
     put(REFERRER_POLICY, "same-origin");
-    put(PERMISSIONS, "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
+    put(
+        PERMISSIONS,
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    );
     put(CACHE_CONTROL, "no-store");
-    put(RESOURCE, if framed { "cross-origin" } else { "same-origin" });
+    put(
+        RESOURCE,
+        if framed {
+            "cross-origin"
+        } else {
+            "same-origin"
+        },
+    );
     if !framed {
         put(X_FRAME_OPTIONS, "DENY");
         put(OPENER, "same-origin");
@@ -69,21 +84,41 @@ mod tests {
     fn no_inline_script_and_no_frame() {
         let headers = of(false, false);
         let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
-        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
-        assert!(!headers.contains_key(STRICT_TRANSPORT_SECURITY), "over plain HTTP it would say nothing");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(
+            !policy.contains("unsafe") && !policy.contains('*'),
+            "{policy}"
+        );
+        assert!(
+            !headers.contains_key(STRICT_TRANSPORT_SECURITY),
+            "over plain HTTP it would say nothing"
+        );
         assert!(of(false, true).contains_key(STRICT_TRANSPORT_SECURITY));
     }
 
     #[test]
     fn only_the_widget_may_be_framed() {
-        assert!(is_framed("/widget/abc") && is_framed("/widget.js") && !is_framed("/widgets") && !is_framed("/"));
-        assert!(of(true, false)[CONTENT_SECURITY_POLICY].to_str().unwrap().contains("frame-ancestors *"));
+        assert!(
+            is_framed("/widget/abc")
+                && is_framed("/widget.js")
+                && !is_framed("/widgets")
+                && !is_framed("/")
+        );
+        assert!(
+            of(true, false)[CONTENT_SECURITY_POLICY]
+                .to_str()
+                .unwrap()
+                .contains("frame-ancestors *")
+        );
     }
 
     #[test]
     fn what_a_route_says_itself_stays() {
-        let mut headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("max-age=60"))]);
+        let mut headers =
+            HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("max-age=60"))]);
         add(&mut headers, false, false);
         assert_eq!(headers[CACHE_CONTROL], "max-age=60");
     }

@@ -2,7 +2,10 @@
 //!
 //! Several servers on one database must have the same secret: a page that one of them made is answered by another.
 
-#![expect(clippy::disallowed_methods, reason = "read once, before the server starts")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "read once, before the server starts"
+)]
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -42,13 +45,19 @@ pub(crate) enum Purpose {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It is too short.
-    #[error("the server's secret has {0} characters: it needs at least {SHORTEST} (openssl rand -base64 32 makes one)")]
+    #[error(
+        "the server's secret has {0} characters: it needs at least {SHORTEST} (openssl rand -base64 32 makes one)"
+    )]
     Short(usize),
     /// The key file is readable by others.
-    #[error("others can read the key file {0}: chmod 600 it, or remove it so that a new one is made")]
+    #[error(
+        "others can read the key file {0}: chmod 600 it, or remove it so that a new one is made"
+    )]
     Open(String),
     /// The key file cannot be read or made.
-    #[error("cannot use the key file {path}: {error}; name a credential in auth.secret to do without it")]
+    #[error(
+        "cannot use the key file {path}: {error}; name a credential in auth.secret to do without it"
+    )]
     File {
         /// The file.
         path: String,
@@ -87,7 +96,10 @@ impl ServerSecret {
     /// # Errors
     /// [`SecretError::Open`] when others can read it, [`SecretError::File`] when nobody can.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
-        let failed = |error| SecretError::File { path: path.display().to_string(), error };
+        let failed = |error| SecretError::File {
+            path: path.display().to_string(),
+            error,
+        };
         if let Err(error) = make(path)
             && error.kind() != io::ErrorKind::AlreadyExists
         {
@@ -96,13 +108,17 @@ impl ServerSecret {
         if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
             return Err(SecretError::Open(path.display().to_string()));
         }
-        let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| failed(error.into()))?;
+        let text =
+            files::read_text(path, Links::Follow, LARGEST).map_err(|error| failed(error.into()))?;
         Self::new(&Secret::new(text))
     }
 
     fn key(&self, purpose: Purpose) -> hmac::Key {
         let name = format!("surefoot {purpose:?} 1");
-        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.0, name.as_bytes()).as_ref())
+        hmac::Key::new(
+            hmac::HMAC_SHA256,
+            hmac::sign(&self.0, name.as_bytes()).as_ref(),
+        )
     }
 
     /// The signature of `message`: 32 bytes.
@@ -117,7 +133,11 @@ impl ServerSecret {
 
     /// The same for the same secret, and tells nothing of it.
     pub(crate) fn fingerprint(&self) -> String {
-        self.sign(Purpose::Fingerprint, b"").iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.sign(Purpose::Fingerprint, b"")
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -134,8 +154,14 @@ fn make(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let draft = path.with_extension(format!("draft-{}", random::text()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(format!("{}\n", random::text()).as_bytes()).and_then(|()| file.sync_all());
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let written = file
+        .write_all(format!("{}\n", random::text()).as_bytes())
+        .and_then(|()| file.sync_all());
     let linked = written.and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     linked
@@ -150,11 +176,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("server.key");
         let first = ServerSecret::from_file(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(ServerSecret::from_file(&path).unwrap().fingerprint(), first.fingerprint());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            ServerSecret::from_file(&path).unwrap().fingerprint(),
+            first.fingerprint()
+        );
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no draft stays"
+        );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(ServerSecret::from_file(&path), Err(SecretError::Open(_))));
+        assert!(matches!(
+            ServerSecret::from_file(&path),
+            Err(SecretError::Open(_))
+        ));
     }
 
     #[test]
@@ -181,6 +220,9 @@ mod tests {
 
     #[test]
     fn a_secret_that_can_be_guessed_is_refused() {
-        assert!(matches!(ServerSecret::new(&Secret::new("changeme")), Err(SecretError::Short(8))));
+        assert!(matches!(
+            ServerSecret::new(&Secret::new("changeme")),
+            Err(SecretError::Short(8))
+        ));
     }
 }

@@ -21,7 +21,11 @@ pub(crate) fn sign(secret: &ServerSecret, run: RunId, expires_at: Timestamp) -> 
 }
 
 /// The run that `link` lets one watch at `now`, and until when; `None` for a link that is not ours or has ended.
-pub(crate) fn verify(secret: &ServerSecret, link: &str, now: Timestamp) -> Option<(RunId, Timestamp)> {
+pub(crate) fn verify(
+    secret: &ServerSecret,
+    link: &str,
+    now: Timestamp,
+) -> Option<(RunId, Timestamp)> {
     let bytes = from_base64url(link)?;
     let (head, signature) = bytes.split_at_checked(HEAD)?;
     if !secret.verify(Purpose::Link, head, signature) {
@@ -46,7 +50,11 @@ mod tests {
         let link = sign(&secret, run, end);
         assert_eq!(verify(&secret, &link, now), Some((run, end)));
         assert_eq!(verify(&secret, &link, end), None, "it has ended");
-        assert_eq!(verify(&ServerSecret::random(), &link, now), None, "another server's");
+        assert_eq!(
+            verify(&ServerSecret::random(), &link, now),
+            None,
+            "another server's"
+        );
         for text in ["", "AAAA", &link[1..], &format!("{link}A")] {
             assert_eq!(verify(&secret, text, now), None, "{text}");
         }
@@ -56,11 +64,16 @@ mod tests {
     fn no_byte_of_a_link_can_be_changed() {
         let secret = ServerSecret::random();
         let now = Timestamp::from_micros(1_800_000_000_000_000);
-        let link = from_base64url(&sign(&secret, RunId::new(), now + Duration::from_secs(60))).unwrap();
+        let link =
+            from_base64url(&sign(&secret, RunId::new(), now + Duration::from_secs(60))).unwrap();
         for place in 0..link.len() {
             let mut changed = link.clone();
             changed[place] ^= 1;
-            assert_eq!(verify(&secret, &base64url(&changed), now), None, "byte {place}");
+            assert_eq!(
+                verify(&secret, &base64url(&changed), now),
+                None,
+                "byte {place}"
+            );
         }
     }
 }

@@ -76,7 +76,13 @@ impl AuthOptions {
     /// Tokens only, with the usual limits.
     pub fn new(secret: ServerSecret) -> Self {
         let (sessions, sign_in) = (SessionLimits::default(), SignInLimits::default());
-        Self { secret, sessions, sign_in, oidc: None, trusted_proxies: Vec::new() }
+        Self {
+            secret,
+            sessions,
+            sign_in,
+            oidc: None,
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 
@@ -118,7 +124,9 @@ pub async fn check(
     listen: SocketAddr,
     public_url: Option<&str>,
 ) -> Result<(), AuthError> {
-    Auth::new(store, options.clone(), listen, public_url).await.map(drop)
+    Auth::new(store, options.clone(), listen, public_url)
+        .await
+        .map(drop)
 }
 
 /// Judges requests. Cheap to clone.
@@ -164,8 +172,14 @@ impl Auth {
         public_url: Option<&str>,
     ) -> Result<Self, AuthError> {
         let bad_url = || AuthError::PublicUrl(public_url.unwrap_or_default().to_owned());
-        let origin = public_url.map(|url| place::origin(url).ok_or_else(bad_url)).transpose()?;
-        let oidc = options.oidc.map(|oidc| Oidc::new(oidc, public_url)).transpose().map_err(AuthError::Oidc)?;
+        let origin = public_url
+            .map(|url| place::origin(url).ok_or_else(bad_url))
+            .transpose()?;
+        let oidc = options
+            .oidc
+            .map(|oidc| Oidc::new(oidc, public_url))
+            .transpose()
+            .map_err(AuthError::Oidc)?;
         let auth = Self(Arc::new(Inner {
             secret: options.secret,
             sessions: options.sessions,
@@ -181,7 +195,9 @@ impl Auth {
         }));
         if !auth.0.local && auth.is_open().await? {
             let named = public_url.filter(|_| listen.ip().is_loopback());
-            return Err(AuthError::Open { listen: named.map_or_else(|| listen.to_string(), str::to_owned) });
+            return Err(AuthError::Open {
+                listen: named.map_or_else(|| listen.to_string(), str::to_owned),
+            });
         }
         auth.agree_on_secret().await?;
         Ok(auth)
@@ -248,13 +264,26 @@ impl Auth {
                 None => None,
             };
             let (_, token) = found.ok_or(Refusal::SignIn { bad_token: true })?;
-            return Ok(Some(Actor { name: token.name, role: token.role, via: Via::Token(token.id) }));
+            return Ok(Some(Actor {
+                name: token.name,
+                role: token.role,
+                via: Via::Token(token.id),
+            }));
         }
         if let Some(value) = cookie::SESSION.find(headers, self.0.secure)
-            && let Some(found) =
-                session::find(self.store(), &self.0.sessions, self.provider_fingerprint(), value).await?
+            && let Some(found) = session::find(
+                self.store(),
+                &self.0.sessions,
+                self.provider_fingerprint(),
+                value,
+            )
+            .await?
         {
-            return Ok(Some(Actor { name: found.name, role: found.role, via: Via::Session(found.id) }));
+            return Ok(Some(Actor {
+                name: found.name,
+                role: found.role,
+                via: Via::Session(found.id),
+            }));
         }
         if self.0.local && self.is_open().await? {
             return whoever_is_here(version, headers).map(Some);
@@ -273,7 +302,10 @@ impl Auth {
         let fingerprint = self.0.secret.fingerprint();
         loop {
             let known = self.store().document("server", "secret").await?;
-            let said = known.as_ref().and_then(|document| document.data.get("fingerprint")).and_then(Value::as_str);
+            let said = known
+                .as_ref()
+                .and_then(|document| document.data.get("fingerprint"))
+                .and_then(Value::as_str);
             if said.is_some_and(|said| said != fingerprint) {
                 return Err(SecretError::Differs.into());
             }
@@ -298,7 +330,11 @@ fn whoever_is_here(version: Version, headers: &HeaderMap) -> Result<Actor, Refus
     if version < Version::HTTP_11 || proxy::was_handed_on(headers) {
         return Err(Refusal::Proxy);
     }
-    if place::names_loopback(headers) { Ok(Actor::local()) } else { Err(Refusal::Host) }
+    if place::names_loopback(headers) {
+        Ok(Actor::local())
+    } else {
+        Err(Refusal::Host)
+    }
 }
 
 fn bearer(value: &str) -> Option<&str> {

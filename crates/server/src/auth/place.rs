@@ -9,19 +9,26 @@ use axum::http::header::HOST;
 /// links of our pages begin at the root of the host.
 pub(crate) fn origin(public_url: &str) -> Option<String> {
     let url = reqwest::Url::parse(public_url).ok()?;
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let bare = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty();
     (bare && matches!(url.scheme(), "http" | "https")).then(|| url.origin().ascii_serialization())
 }
 
 /// Whether people reach the server over TLS, so that its cookies may be kept to that.
 pub(crate) fn is_secure(public_url: Option<&str>) -> bool {
-    public_url.and_then(|url| reqwest::Url::parse(url).ok()).is_some_and(|url| url.scheme() == "https")
+    public_url
+        .and_then(|url| reqwest::Url::parse(url).ok())
+        .is_some_and(|url| url.scheme() == "https")
 }
 
 /// Whether only this machine reaches the server. Behind a proxy that gives it another name, others do as well.
 pub(crate) fn is_local(listen: SocketAddr, public_url: Option<&str>) -> bool {
     let local_name = |url: &str| {
-        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = reqwest::Url::parse(url)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned));
         host.is_some_and(|host| is_loopback_name(&host))
     };
     listen.ip().to_canonical().is_loopback() && public_url.is_none_or(local_name)
@@ -31,7 +38,9 @@ pub(crate) fn is_local(listen: SocketAddr, public_url: Option<&str>) -> bool {
 /// browser then takes us for that page's own server; but it sends that name.
 pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
     let mut names = headers.get_all(HOST).iter();
-    let Some(Ok(host)) = names.next().map(|value| value.to_str()) else { return false };
+    let Some(Ok(host)) = names.next().map(|value| value.to_str()) else {
+        return false;
+    };
     names.next().is_none() && is_loopback_name(without_port(host))
 }
 
@@ -43,7 +52,10 @@ fn without_port(host: &str) -> &str {
 }
 
 fn is_loopback_name(name: &str) -> bool {
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     match address {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => {
@@ -63,9 +75,15 @@ mod tests {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
             assert_eq!(names_loopback(&headers), expect, "{host}");
         };
-        for host in
-            ["localhost", "localhost:7878", "LOCALHOST:1", "127.0.0.1:7878", "127.3.2.1", "[::1]:7878", "a.localhost"]
-        {
+        for host in [
+            "localhost",
+            "localhost:7878",
+            "LOCALHOST:1",
+            "127.0.0.1:7878",
+            "127.3.2.1",
+            "[::1]:7878",
+            "a.localhost",
+        ] {
             check(host, true);
         }
         for host in [
@@ -90,7 +108,11 @@ mod tests {
     #[test]
     fn a_server_is_local_by_its_address_and_its_public_name() {
         let check = |listen: &str, url: Option<&str>, expect: bool| {
-            assert_eq!(is_local(listen.parse().unwrap(), url), expect, "{listen} {url:?}");
+            assert_eq!(
+                is_local(listen.parse().unwrap(), url),
+                expect,
+                "{listen} {url:?}"
+            );
         };
         check("127.0.0.1:7878", None, true);
         check("[::1]:7878", Some("http://localhost:7878"), true);
@@ -104,11 +126,21 @@ mod tests {
 
     #[test]
     fn an_origin_has_no_path() {
-        assert_eq!(origin("https://surefoot.example/"), Some("https://surefoot.example".to_owned()));
-        for more in ["https://surefoot.example/x/", "https://surefoot.example/?a", "https://ann:b@surefoot.example"] {
+        assert_eq!(
+            origin("https://surefoot.example/"),
+            Some("https://surefoot.example".to_owned())
+        );
+        for more in [
+            "https://surefoot.example/x/",
+            "https://surefoot.example/?a",
+            "https://ann:b@surefoot.example",
+        ] {
             assert_eq!(origin(more), None, "{more}");
         }
-        assert_eq!(origin("https://surefoot.example:8443"), Some("https://surefoot.example:8443".to_owned()));
+        assert_eq!(
+            origin("https://surefoot.example:8443"),
+            Some("https://surefoot.example:8443".to_owned())
+        );
         assert_eq!(origin("ftp://surefoot.example"), None);
         assert!(is_secure(Some("HTTPS://a")));
         assert!(is_secure(Some("https://a")) && !is_secure(Some("http://a")) && !is_secure(None));

@@ -18,11 +18,16 @@ pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network])
     if !is_trusted(client) {
         return client;
     }
-    let lines = headers.get_all(FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?"));
+    let lines = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .map(|line| line.to_str().unwrap_or("?"));
     let said: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
     for text in said.into_iter().rev() {
         // Where a proxy says nothing that can be read, it counts itself.
-        let Some(address) = address(text.trim()) else { break };
+        let Some(address) = address(text.trim()) else {
+            break;
+        };
         client = address;
         if !is_trusted(client) {
             break;
@@ -33,15 +38,27 @@ pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network])
 
 /// An address, as some proxies write it with its port.
 fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let found = bare.parse().ok().or_else(|| text.parse().ok().map(|with_port: SocketAddr| with_port.ip()));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let found = bare.parse().ok().or_else(|| {
+        text.parse()
+            .ok()
+            .map(|with_port: SocketAddr| with_port.ip())
+    });
     found.map(|address: IpAddr| address.to_canonical())
 }
 
 /// Whether a proxy handed the request on, by what proxies add.
 pub(crate) fn was_handed_on(headers: &HeaderMap) -> bool {
-    let by_prefix = headers.keys().any(|name| name.as_str().starts_with("x-forwarded"));
-    by_prefix || [FORWARDED, VIA, REAL_IP].iter().any(|name| headers.contains_key(name))
+    let by_prefix = headers
+        .keys()
+        .any(|name| name.as_str().starts_with("x-forwarded"));
+    by_prefix
+        || [FORWARDED, VIA, REAL_IP]
+            .iter()
+            .any(|name| headers.contains_key(name))
 }
 
 #[cfg(test)]
@@ -49,14 +66,23 @@ mod tests {
     use super::*;
 
     fn headers(lines: &[&str]) -> HeaderMap {
-        lines.iter().map(|line| (FORWARDED_FOR, line.parse().unwrap())).collect()
+        lines
+            .iter()
+            .map(|line| (FORWARDED_FOR, line.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn only_whom_the_configuration_trusts_says_who_asks() {
-        let trusted: Vec<Network> = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).to_vec();
+        let trusted: Vec<Network> = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
         let check = |peer: &str, lines: &[&str], expect: &str| {
-            let found = client(&headers(lines), SocketAddr::new(peer.parse().unwrap(), 1), &trusted);
+            let found = client(
+                &headers(lines),
+                SocketAddr::new(peer.parse().unwrap(), 1),
+                &trusted,
+            );
             assert_eq!(found, expect.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
         };
         check("127.0.0.1", &["203.0.113.7"], "203.0.113.7");
@@ -65,29 +91,64 @@ mod tests {
         check("198.51.100.1", &["203.0.113.7"], "198.51.100.1");
         check("127.0.0.2", &["203.0.113.7"], "127.0.0.2");
         // What a client writes itself stands before what the proxies add.
-        check("127.0.0.1", &["192.0.2.1, 203.0.113.7, 10.1.2.3"], "203.0.113.7");
+        check(
+            "127.0.0.1",
+            &["192.0.2.1, 203.0.113.7, 10.1.2.3"],
+            "203.0.113.7",
+        );
         check("127.0.0.1", &["192.0.2.1", "203.0.113.7"], "203.0.113.7");
         check("127.0.0.1", &["10.0.0.9, 10.0.0.8"], "10.0.0.9");
         check("127.0.0.1", &[], "127.0.0.1");
-        for garbage in ["", "unknown", ", ,", "203.0.113.7.example", "_hidden", "999.1.1.1", "\u{e9}"] {
+        for garbage in [
+            "",
+            "unknown",
+            ", ,",
+            "203.0.113.7.example",
+            "_hidden",
+            "999.1.1.1",
+            "\u{e9}",
+        ] {
             check("127.0.0.1", &[garbage], "127.0.0.1");
-            check("127.0.0.1", &[&format!("203.0.113.7, {garbage}")], "127.0.0.1");
+            check(
+                "127.0.0.1",
+                &[&format!("203.0.113.7, {garbage}")],
+                "127.0.0.1",
+            );
         }
         check("127.0.0.1", &["unknown, 203.0.113.7"], "203.0.113.7");
         check("127.0.0.1", &["203.0.113.7:4711"], "203.0.113.7");
         check("127.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7");
         check("127.0.0.1", &["[2001:db8::7]"], "2001:db8::7");
         check("127.0.0.1", &["::ffff:203.0.113.7"], "203.0.113.7");
-        let nobody = client(&headers(&["203.0.113.7"]), "127.0.0.1:1".parse().unwrap(), &[]);
-        assert_eq!(nobody.to_string(), "127.0.0.1", "without configuration nobody is trusted");
+        let nobody = client(
+            &headers(&["203.0.113.7"]),
+            "127.0.0.1:1".parse().unwrap(),
+            &[],
+        );
+        assert_eq!(
+            nobody.to_string(),
+            "127.0.0.1",
+            "without configuration nobody is trusted"
+        );
     }
 
     #[test]
     fn what_a_proxy_adds_is_known() {
-        for name in ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-anything"] {
-            let headers = HeaderMap::from_iter([(HeaderName::from_static(name), "x".parse().unwrap())]);
+        for name in [
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-anything",
+        ] {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), "x".parse().unwrap())]);
             assert!(was_handed_on(&headers), "{name}");
         }
-        assert!(!was_handed_on(&HeaderMap::from_iter([(axum::http::header::HOST, "localhost".parse().unwrap())])));
+        assert!(!was_handed_on(&HeaderMap::from_iter([(
+            axum::http::header::HOST,
+            "localhost".parse().unwrap()
+        )])));
     }
 }

@@ -14,7 +14,10 @@ pub(crate) fn text() -> String {
     while text.len() < LENGTH {
         // A byte above the last whole multiple of 62 would favour some letters.
         let even = bytes::<64>().into_iter().filter(|byte| *byte < 248);
-        text.extend(even.take(LENGTH - text.len()).map(|byte| char::from(LETTERS[usize::from(byte % 62)])));
+        text.extend(
+            even.take(LENGTH - text.len())
+                .map(|byte| char::from(LETTERS[usize::from(byte % 62)])),
+        );
     }
     text
 }
@@ -22,7 +25,9 @@ pub(crate) fn text() -> String {
 /// Random bytes.
 pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the system has no source of random bytes: nothing would be safe");
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the system has no source of random bytes: nothing would be safe");
     bytes
 }
 
@@ -40,8 +45,11 @@ mod tests {
     fn text_is_long_and_never_the_same() {
         let made: std::collections::BTreeSet<String> = (0..1000).map(|_| text()).collect();
         assert_eq!(made.len(), 1000);
-        assert!(made.iter().all(|text| text.len() == LENGTH && text.bytes().all(|letter| LETTERS.contains(&letter))));
-        let seen: std::collections::BTreeSet<u8> = made.iter().flat_map(|text| text.bytes()).collect();
+        assert!(made.iter().all(
+            |text| text.len() == LENGTH && text.bytes().all(|letter| LETTERS.contains(&letter))
+        ));
+        let seen: std::collections::BTreeSet<u8> =
+            made.iter().flat_map(|text| text.bytes()).collect();
         assert_eq!(seen.len(), LETTERS.len(), "every letter comes up");
     }
 }

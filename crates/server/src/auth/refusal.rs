@@ -20,7 +20,11 @@ pub(crate) enum Refusal {
     },
     /// The role is not enough.
     #[error("this needs the role {needed}: you are {name}, {role}")]
-    Role { needed: Role, name: String, role: Role },
+    Role {
+        needed: Role,
+        name: String,
+        role: Role,
+    },
     /// Another site's page made the request.
     #[error("the request was made by a page of another site: open Surefoot itself and try again")]
     OtherSite,
@@ -28,7 +32,9 @@ pub(crate) enum Refusal {
     #[error("the form is too old, or was not ours: load the page again and send it once more")]
     Form,
     /// A stranger's name points at this machine.
-    #[error("the request names another host: reach this server as localhost, or configure who may sign in")]
+    #[error(
+        "the request names another host: reach this server as localhost, or configure who may sign in"
+    )]
     Host,
     /// A proxy on this machine handed the request on, while nobody is asked who they are.
     #[error(
@@ -47,8 +53,7 @@ pub(crate) enum Refusal {
     Store(#[from] StoreError),
 }
 
-const SIGN_IN: &str =
-    "sign in first, or send a token as `Authorization: Bearer sf_...` (surefoot token create makes one)";
+const SIGN_IN: &str = "sign in first, or send a token as `Authorization: Bearer sf_...` (surefoot token create makes one)";
 
 const BAD_TOKEN: &str = "the token is not known: it was revoked, has expired or is mistyped";
 

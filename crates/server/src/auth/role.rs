@@ -75,7 +75,14 @@ mod tests {
     #[test]
     fn each_role_may_do_what_the_ones_before_it_may() {
         assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
-        assert!(Role::ALL.iter().all(|role| role.as_str().parse() == Ok(*role)));
-        assert_eq!("root".parse::<Role>(), Err("`root` is no role: viewer, operator or admin".to_owned()));
+        assert!(
+            Role::ALL
+                .iter()
+                .all(|role| role.as_str().parse() == Ok(*role))
+        );
+        assert_eq!(
+            "root".parse::<Role>(),
+            Err("`root` is no role: viewer, operator or admin".to_owned())
+        );
     }
 }

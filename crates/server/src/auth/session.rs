@@ -21,7 +21,10 @@ pub struct SessionLimits {
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(12 * 3600), longest: Duration::from_secs(7 * 24 * 3600) }
+        Self {
+            idle: Duration::from_secs(12 * 3600),
+            longest: Duration::from_secs(7 * 24 * 3600),
+        }
     }
 }
 
@@ -61,8 +64,17 @@ pub(crate) async fn begin(
     let now = store.now();
     let value = random::text();
     let id = random::digest(&value);
-    let session = Session { id, name: name.to_owned(), role, created_at: now, used_at: now, basis };
-    store.put_document(document(&session, limits), Expect::Nothing).await?;
+    let session = Session {
+        id,
+        name: name.to_owned(),
+        role,
+        created_at: now,
+        used_at: now,
+        basis,
+    };
+    store
+        .put_document(document(&session, limits), Expect::Nothing)
+        .await?;
     Ok((value, session))
 }
 
@@ -74,13 +86,18 @@ pub(crate) async fn find(
     provider: Option<&str>,
     value: &str,
 ) -> Result<Option<Session>, StoreError> {
-    let Some(known) = store.document(KIND, &random::digest(value)).await? else { return Ok(None) };
-    let Some(mut session) = read(&known).filter(|session| is_within(session, limits, store.now())) else {
+    let Some(known) = store.document(KIND, &random::digest(value)).await? else {
+        return Ok(None);
+    };
+    let Some(mut session) = read(&known).filter(|session| is_within(session, limits, store.now()))
+    else {
         return Ok(None);
     };
     match &session.basis {
         Basis::Token(digest) => {
-            let Some(token) = token::by_digest(store, digest).await? else { return Ok(None) };
+            let Some(token) = token::by_digest(store, digest).await? else {
+                return Ok(None);
+            };
             session.role = token.role;
         }
         Basis::Provider(fingerprint) if provider != Some(fingerprint) => return Ok(None),
@@ -95,7 +112,10 @@ pub(crate) async fn find(
 
 /// Ends the session of a cookie's value.
 pub(crate) async fn end(store: &dyn Store, value: &str) -> Result<(), StoreError> {
-    store.delete_document(KIND, &random::digest(value)).await.map(drop)
+    store
+        .delete_document(KIND, &random::digest(value))
+        .await
+        .map(drop)
 }
 
 /// Checked as well as kept: limits that were made shorter hold for sessions that were there before.
@@ -113,9 +133,15 @@ async fn note_use(
     if now.since(session.used_at) < limits.idle / COARSE {
         return Ok(());
     }
-    let used = Session { used_at: now, ..session.clone() };
+    let used = Session {
+        used_at: now,
+        ..session.clone()
+    };
     // A session that was ended meanwhile stays ended: its version is gone.
-    store.put_document(document(&used, limits), Expect::Version(known.version)).await.map(drop)
+    store
+        .put_document(document(&used, limits), Expect::Version(known.version))
+        .await
+        .map(drop)
 }
 
 fn document(session: &Session, limits: &SessionLimits) -> NewDocument {
@@ -132,12 +158,23 @@ fn document(session: &Session, limits: &SessionLimits) -> NewDocument {
         "token": token,
         "provider": provider,
     });
-    NewDocument { kind: KIND.to_owned(), id: session.id.clone(), expires_at: Some(expires_at), data }
+    NewDocument {
+        kind: KIND.to_owned(),
+        id: session.id.clone(),
+        expires_at: Some(expires_at),
+        data,
+    }
 }
 
 fn read(document: &Document) -> Option<Session> {
     let text = |name: &str| document.data.get(name).and_then(Value::as_str);
-    let time = |name: &str| document.data.get(name).and_then(Value::as_i64).map(Timestamp::from_micros);
+    let time = |name: &str| {
+        document
+            .data
+            .get(name)
+            .and_then(Value::as_i64)
+            .map(Timestamp::from_micros)
+    };
     Some(Session {
         id: document.id.clone(),
         name: text("name")?.to_owned(),
@@ -163,7 +200,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn limits() -> SessionLimits {
-        SessionLimits { idle: HOUR, longest: 5 * HOUR }
+        SessionLimits {
+            idle: HOUR,
+            longest: 5 * HOUR,
+        }
     }
 
     fn provider() -> Basis {
@@ -171,19 +211,29 @@ mod tests {
     }
 
     fn store() -> (Arc<ManualClock>, MemoryStore) {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
         (clock.clone(), MemoryStore::new(clock))
     }
 
     async fn holds(store: &MemoryStore, value: &str) -> bool {
-        find(store, &limits(), Some("p"), value).await.unwrap().is_some()
+        find(store, &limits(), Some("p"), value)
+            .await
+            .unwrap()
+            .is_some()
     }
 
     #[tokio::test]
     async fn a_session_ends_when_it_is_not_used() {
         let (clock, store) = store();
-        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
-        assert_eq!(find(&store, &limits(), Some("p"), &value).await.unwrap(), Some(session));
+        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider())
+            .await
+            .unwrap();
+        assert_eq!(
+            find(&store, &limits(), Some("p"), &value).await.unwrap(),
+            Some(session)
+        );
         clock.advance(HOUR);
         assert!(!holds(&store, &value).await);
     }
@@ -191,7 +241,9 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_is_used_ends_at_its_longest() {
         let (clock, store) = store();
-        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider())
+            .await
+            .unwrap();
         for _ in 0..9 {
             clock.advance(HOUR / 2);
             assert!(holds(&store, &value).await);
@@ -203,18 +255,31 @@ mod tests {
     #[tokio::test]
     async fn shorter_limits_hold_for_sessions_from_before() {
         let (clock, store) = store();
-        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider())
+            .await
+            .unwrap();
         clock.advance(HOUR / 2);
-        let shorter = SessionLimits { idle: HOUR / 4, longest: 5 * HOUR };
-        assert_eq!(find(&store, &shorter, Some("p"), &value).await.unwrap(), None);
+        let shorter = SessionLimits {
+            idle: HOUR / 4,
+            longest: 5 * HOUR,
+        };
+        assert_eq!(
+            find(&store, &shorter, Some("p"), &value).await.unwrap(),
+            None
+        );
     }
 
     #[tokio::test]
     async fn only_the_cookies_value_opens_it() {
         let (_, store) = store();
-        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider()).await.unwrap();
+        let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider())
+            .await
+            .unwrap();
         assert!(holds(&store, &value).await);
-        assert!(!holds(&store, &session.id).await, "what the store has is no use");
+        assert!(
+            !holds(&store, &session.id).await,
+            "what the store has is no use"
+        );
         end(&store, &value).await.unwrap();
         assert!(!holds(&store, &value).await);
     }
@@ -222,9 +287,16 @@ mod tests {
     #[tokio::test]
     async fn a_session_goes_with_the_token_it_was_begun_with() {
         let (_, store) = store();
-        let made = token::create(&store, "ann", Role::Admin, None, "x").await.unwrap();
-        let (digest, found) = token::find(&store, made.secret.expose()).await.unwrap().unwrap();
-        let (value, _) = begin(&store, &limits(), "ann", found.role, Basis::Token(digest)).await.unwrap();
+        let made = token::create(&store, "ann", Role::Admin, None, "x")
+            .await
+            .unwrap();
+        let (digest, found) = token::find(&store, made.secret.expose())
+            .await
+            .unwrap()
+            .unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", found.role, Basis::Token(digest))
+            .await
+            .unwrap();
         assert!(holds(&store, &value).await);
         token::revoke(&store, "ann").await.unwrap();
         assert!(!holds(&store, &value).await);
@@ -233,7 +305,9 @@ mod tests {
     #[tokio::test]
     async fn noting_a_use_does_not_bring_an_ended_session_back() {
         let (clock, store) = store();
-        let (value, session) = begin(&store, &limits(), "ann", Role::Admin, provider()).await.unwrap();
+        let (value, session) = begin(&store, &limits(), "ann", Role::Admin, provider())
+            .await
+            .unwrap();
         let known = store.document(KIND, &session.id).await.unwrap().unwrap();
         clock.advance(HOUR / 2);
         end(&store, &value).await.unwrap();
@@ -244,7 +318,9 @@ mod tests {
     #[tokio::test]
     async fn a_session_goes_with_the_provider_whose_word_it_was_begun_on() {
         let (_, store) = store();
-        let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider()).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider())
+            .await
+            .unwrap();
         for other in [Some("another mapping of roles"), None] {
             assert_eq!(find(&store, &limits(), other, &value).await.unwrap(), None);
         }
@@ -254,10 +330,17 @@ mod tests {
     #[tokio::test]
     async fn a_use_that_cannot_be_noted_keeps_nobody_out() {
         let (clock, store) = store();
-        let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider()).await.unwrap();
+        let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider())
+            .await
+            .unwrap();
         clock.advance(HOUR / 2);
         let full = FaultyStore::sound(Arc::new(store));
         full.set_full(true);
-        assert!(find(&full, &limits(), Some("p"), &value).await.unwrap().is_some());
+        assert!(
+            find(&full, &limits(), Some("p"), &value)
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
 }

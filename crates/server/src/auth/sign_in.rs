@@ -42,7 +42,11 @@ pub(super) fn page(error: &str, next: &str) -> String {
         query.append_pair("next", onward(next));
     }
     let query = query.finish();
-    if query.is_empty() { "/sign-in".to_owned() } else { format!("/sign-in?{query}") }
+    if query.is_empty() {
+        "/sign-in".to_owned()
+    } else {
+        format!("/sign-in?{query}")
+    }
 }
 
 /// Where one goes on: a path of ours, and not one where one signs in again.
@@ -72,7 +76,12 @@ async fn with_token(
         return Ok(Redirect::to(&page("token", &form.next)).into_response());
     };
     let how = json!({ "token": found.id });
-    let who = Who { name: found.name, role: found.role, basis: Basis::Token(digest), how };
+    let who = Who {
+        name: found.name,
+        role: found.role,
+        basis: Basis::Token(digest),
+        how,
+    };
     auth.begin(&headers, who, &form.next).await
 }
 
@@ -82,13 +91,19 @@ async fn at_provider(
     headers: HeaderMap,
     Query(asked): Query<oidc::Asked>,
 ) -> Result<Response, Refusal> {
-    let Some(oidc) = &auth.0.oidc else { return Ok(Redirect::to("/sign-in").into_response()) };
+    let Some(oidc) = &auth.0.oidc else {
+        return Ok(Redirect::to("/sign-in").into_response());
+    };
     auth.spend(auth.client(&headers, address))?;
     match oidc.start(onward(&asked.next), auth.store().now()).await {
         Ok((url, state)) => {
             let value = state.seal(&auth.0.secret);
             let set = cookie::SIGN_IN.set(&value, oidc::LONGEST, auth.0.secure);
-            Ok((AppendHeaders([(SET_COOKIE, set)]), Redirect::to(url.as_str())).into_response())
+            Ok((
+                AppendHeaders([(SET_COOKIE, set)]),
+                Redirect::to(url.as_str()),
+            )
+                .into_response())
         }
         Err(error) => Ok(failed(&auth, &error, &asked.next)),
     }
@@ -100,8 +115,12 @@ async fn from_provider(
     headers: HeaderMap,
     Query(answer): Query<oidc::Answer>,
 ) -> Result<Response, Refusal> {
-    let Some(oidc) = &auth.0.oidc else { return Ok(Redirect::to("/sign-in").into_response()) };
-    let sealed = cookie::SIGN_IN.find(&headers, auth.0.secure).unwrap_or_default();
+    let Some(oidc) = &auth.0.oidc else {
+        return Ok(Redirect::to("/sign-in").into_response());
+    };
+    let sealed = cookie::SIGN_IN
+        .find(&headers, auth.0.secure)
+        .unwrap_or_default();
     let Some(state) = oidc::State::open(&auth.0.secret, sealed, auth.store().now()) else {
         return Ok(failed(&auth, &oidc::OidcError::TooOld, "/"));
     };
@@ -112,13 +131,19 @@ async fn from_provider(
         Ok(found) => {
             auth.0.throttle.give_back(client, THERE_AND_BACK);
             let how = json!({ "provider": oidc.name(), "subject": found.subject });
-            let who =
-                Who { name: found.name, role: found.role, basis: Basis::Provider(oidc.fingerprint().to_owned()), how };
+            let who = Who {
+                name: found.name,
+                role: found.role,
+                basis: Basis::Provider(oidc.fingerprint().to_owned()),
+                how,
+            };
             auth.begin(&headers, who, &state.next).await?
         }
         Err(error) => failed(&auth, &error, &state.next),
     };
-    response.headers_mut().append(SET_COOKIE, cookie::SIGN_IN.remove(auth.0.secure));
+    response
+        .headers_mut()
+        .append(SET_COOKIE, cookie::SIGN_IN.remove(auth.0.secure));
     Ok(response)
 }
 
@@ -134,12 +159,23 @@ async fn sign_out(
 ) -> Result<Response, Refusal> {
     if let Some(value) = cookie::SESSION.find(&headers, auth.0.secure) {
         if let Some(Extension(actor)) = actor.filter(|actor| matches!(actor.via, Via::Session(_))) {
-            audit::record_in(auth.store(), &actor, "session.end", &actor.via.short(), json!({})).await?;
+            audit::record_in(
+                auth.store(),
+                &actor,
+                "session.end",
+                &actor.via.short(),
+                json!({}),
+            )
+            .await?;
         }
         session::end(auth.store(), value).await?;
     }
     let remove = cookie::SESSION.remove(auth.0.secure);
-    Ok((AppendHeaders([(SET_COOKIE, remove)]), Redirect::to("/sign-in")).into_response())
+    Ok((
+        AppendHeaders([(SET_COOKIE, remove)]),
+        Redirect::to("/sign-in"),
+    )
+        .into_response())
 }
 
 /// Somebody who showed who they are.
@@ -165,12 +201,34 @@ impl Auth {
         if let Some(old) = cookie::SESSION.find(headers, self.0.secure) {
             session::end(self.store(), old).await?;
         }
-        let (value, begun) = session::begin(self.store(), &self.0.sessions, &who.name, who.role, who.basis).await?;
-        let actor = Actor { name: begun.name, role: begun.role, via: Via::Session(begun.id) };
+        let (value, begun) = session::begin(
+            self.store(),
+            &self.0.sessions,
+            &who.name,
+            who.role,
+            who.basis,
+        )
+        .await?;
+        let actor = Actor {
+            name: begun.name,
+            role: begun.role,
+            via: Via::Session(begun.id),
+        };
         let detail = json!({ "role": actor.role.as_str(), "by": who.how });
-        audit::record_in(self.store(), &actor, "session.begin", &actor.via.short(), detail).await?;
+        audit::record_in(
+            self.store(),
+            &actor,
+            "session.begin",
+            &actor.via.short(),
+            detail,
+        )
+        .await?;
         let set = cookie::SESSION.set(&value, self.0.sessions.longest, self.0.secure);
-        Ok((AppendHeaders([(SET_COOKIE, set)]), Redirect::to(onward(next))).into_response())
+        Ok((
+            AppendHeaders([(SET_COOKIE, set)]),
+            Redirect::to(onward(next)),
+        )
+            .into_response())
     }
 }
 
@@ -180,12 +238,22 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_to_another_site() {
-        for next in ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\nx", "/sign-in?next=/"]
-        {
+        for next in [
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "evil",
+            "",
+            "/\nx",
+            "/sign-in?next=/",
+        ] {
             assert_eq!(onward(next), "/", "{next}");
         }
         assert_eq!(onward("/runs?status=failed"), "/runs?status=failed");
         assert_eq!(page("", "/"), "/sign-in");
-        assert_eq!(page("token", "/runs?status=failed"), "/sign-in?error=token&next=%2Fruns%3Fstatus%3Dfailed");
+        assert_eq!(
+            page("token", "/runs?status=failed"),
+            "/sign-in?error=token&next=%2Fruns%3Fstatus%3Dfailed"
+        );
     }
 }

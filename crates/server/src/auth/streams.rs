@@ -24,7 +24,12 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(auth: Auth, version: Version, headers: HeaderMap, needs: Role) -> Self {
-        Self { auth, version, headers, needs }
+        Self {
+            auth,
+            version,
+            headers,
+            needs,
+        }
     }
 
     /// The response; an event stream ends when its reader may no longer read it. Any other is left as it is.

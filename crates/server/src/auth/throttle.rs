@@ -23,7 +23,10 @@ pub struct SignInLimits {
 
 impl Default for SignInLimits {
     fn default() -> Self {
-        Self { per_address: 60, per_minute: 600 }
+        Self {
+            per_address: 60,
+            per_minute: 600,
+        }
     }
 }
 
@@ -54,29 +57,46 @@ struct Spent {
 
 impl Spent {
     fn none(now: Instant) -> Self {
-        Self { tries: 0.0, at: now }
+        Self {
+            tries: 0.0,
+            at: now,
+        }
     }
 
     fn by(self, now: Instant, limit: u32) -> Self {
-        let back = now.duration_since(self.at).as_secs_f64() * f64::from(limit) / MINUTE.as_secs_f64();
-        Self { tries: (self.tries - back).max(0.0), at: now }
+        let back =
+            now.duration_since(self.at).as_secs_f64() * f64::from(limit) / MINUTE.as_secs_f64();
+        Self {
+            tries: (self.tries - back).max(0.0),
+            at: now,
+        }
     }
 
     /// How long until there is one more; nothing when there is one now.
     fn wait(self, limit: u32) -> Duration {
         let over = self.tries + 1.0 - f64::from(limit.max(1));
         // A share of a try that is lost in rounding keeps nobody waiting.
-        if over < 1e-6 { Duration::ZERO } else { MINUTE.mul_f64(over / f64::from(limit.max(1))) }
+        if over < 1e-6 {
+            Duration::ZERO
+        } else {
+            MINUTE.mul_f64(over / f64::from(limit.max(1)))
+        }
     }
 
     fn and(self, tries: f64) -> Self {
-        Self { tries: (self.tries + tries).max(0.0), ..self }
+        Self {
+            tries: (self.tries + tries).max(0.0),
+            ..self
+        }
     }
 }
 
 impl Throttle {
     pub(crate) fn new(limits: SignInLimits) -> Self {
-        Self { limits, counts: Mutex::default() }
+        Self {
+            limits,
+            counts: Mutex::default(),
+        }
     }
 
     /// Spends a try of `address`. `Err` says how long to wait; what costs must not be done then.
@@ -85,7 +105,9 @@ impl Throttle {
         let address = network(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (own, all) = counts.spent(address, now, &self.limits);
-        let wait = own.wait(self.limits.per_address).max(all.wait(self.limits.per_minute));
+        let wait = own
+            .wait(self.limits.per_address)
+            .max(all.wait(self.limits.per_minute));
         if !wait.is_zero() {
             return Err(wait);
         }
@@ -110,8 +132,13 @@ impl Throttle {
 
 impl Counts {
     fn spent(&self, address: IpAddr, now: Instant, limits: &SignInLimits) -> (Spent, Spent) {
-        let own = self.each.get(&address).map_or(Spent::none(now), |spent| spent.by(now, limits.per_address));
-        let all = self.all.map_or(Spent::none(now), |spent| spent.by(now, limits.per_minute));
+        let own = self
+            .each
+            .get(&address)
+            .map_or(Spent::none(now), |spent| spent.by(now, limits.per_address));
+        let all = self
+            .all
+            .map_or(Spent::none(now), |spent| spent.by(now, limits.per_minute));
         (own, all)
     }
 
@@ -119,11 +146,15 @@ impl Counts {
         if self.each.len() < REMEMBERED {
             return;
         }
-        self.each.retain(|_, spent| spent.by(now, limits.per_address).tries > 0.0);
+        self.each
+            .retain(|_, spent| spent.by(now, limits.per_address).tries > 0.0);
         let left = |spent: &Spent| spent.by(now, limits.per_address).tries;
         if self.each.len() >= REMEMBERED
-            && let Some(least) =
-                self.each.iter().min_by(|a, b| left(a.1).total_cmp(&left(b.1))).map(|(least, _)| *least)
+            && let Some(least) = self
+                .each
+                .iter()
+                .min_by(|a, b| left(a.1).total_cmp(&left(b.1)))
+                .map(|(least, _)| *least)
         {
             self.each.remove(&least);
         }
@@ -148,7 +179,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn throttle() -> Throttle {
-        Throttle::new(SignInLimits { per_address: 6, per_minute: 20 })
+        Throttle::new(SignInLimits {
+            per_address: 6,
+            per_minute: 20,
+        })
     }
 
     fn address(last: u8) -> IpAddr {
@@ -165,7 +199,11 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(throttle.spend(address(1)), Err(10 * SECOND));
         }
-        assert_eq!(throttle.spend(address(2)), Ok(()), "another address need not wait");
+        assert_eq!(
+            throttle.spend(address(2)),
+            Ok(()),
+            "another address need not wait"
+        );
         tokio::time::advance(10 * SECOND).await;
         assert_eq!(throttle.spend(address(1)), Ok(()));
         assert!(throttle.spend(address(1)).is_err(), "one came back");
@@ -187,7 +225,10 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(throttle.spend(address(1)), Ok(()));
         }
-        assert!(throttle.spend(address(1)).is_err(), "no more than there was");
+        assert!(
+            throttle.spend(address(1)).is_err(),
+            "no more than there was"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,14 +254,22 @@ mod tests {
         for _ in 0..6 {
             assert!(of("192.0.2.7").is_ok());
         }
-        assert!(of("::ffff:192.0.2.7").is_err(), "an IPv4 address in disguise is one");
+        assert!(
+            of("::ffff:192.0.2.7").is_err(),
+            "an IPv4 address in disguise is one"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_does_not_remember_without_end() {
-        let throttle = Throttle::new(SignInLimits { per_minute: u32::MAX, ..SignInLimits::default() });
+        let throttle = Throttle::new(SignInLimits {
+            per_minute: u32::MAX,
+            ..SignInLimits::default()
+        });
         for number in 0..11_000_u32 {
-            throttle.spend(std::net::Ipv4Addr::from(number).into()).unwrap();
+            throttle
+                .spend(std::net::Ipv4Addr::from(number).into())
+                .unwrap();
         }
         assert_eq!(throttle.counts.lock().unwrap().each.len(), REMEMBERED);
     }

@@ -54,7 +54,9 @@ pub struct NewToken {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The name cannot be used.
-    #[error("`{0}` is not the name of a token: 1 to 100 characters, none of them a control character")]
+    #[error(
+        "`{0}` is not the name of a token: 1 to 100 characters, none of them a control character"
+    )]
     Name(String),
     /// The name is in use.
     #[error("there is a token named `{0}` already: revoke it first, or take another name")]
@@ -99,8 +101,13 @@ pub async fn create(
         expires_at: lifetime.map(|lifetime| now + lifetime),
         last_used_at: None,
     };
-    store.put_document(document(digest, &token), Expect::Nothing).await?;
-    Ok(NewToken { secret: surefoot::Secret::new(secret), token })
+    store
+        .put_document(document(digest, &token), Expect::Nothing)
+        .await?;
+    Ok(NewToken {
+        secret: surefoot::Secret::new(secret),
+        token,
+    })
 }
 
 /// Every token that has not expired, by name.
@@ -120,7 +127,9 @@ pub async fn list(store: &dyn Store) -> Result<Vec<Token>, StoreError> {
 pub async fn revoke(store: &dyn Store, which: &str) -> Result<Token, TokenError> {
     let mut found = Vec::new();
     for document in all(store).await? {
-        let Some(token) = read(&document) else { continue };
+        let Some(token) = read(&document) else {
+            continue;
+        };
         if token.id == which || token.name == which {
             found.push((document.id, token));
         }
@@ -140,17 +149,28 @@ pub async fn revoke(store: &dyn Store, which: &str) -> Result<Token, TokenError>
 /// # Errors
 /// What the store says.
 pub async fn has_admin(store: &dyn Store) -> Result<bool, StoreError> {
-    Ok(all(store).await?.iter().filter_map(read).any(|token| token.role == Role::Admin))
+    Ok(all(store)
+        .await?
+        .iter()
+        .filter_map(read)
+        .any(|token| token.role == Role::Admin))
 }
 
 /// The token that this is, if it is one; its use is noted. Also gives its digest.
-pub(crate) async fn find(store: &dyn Store, secret: &str) -> Result<Option<(String, Token)>, StoreError> {
+pub(crate) async fn find(
+    store: &dyn Store,
+    secret: &str,
+) -> Result<Option<(String, Token)>, StoreError> {
     if !secret.starts_with(PREFIX) {
         return Ok(None);
     }
     let digest = random::digest(secret);
-    let Some(document) = store.document(KIND, &digest).await? else { return Ok(None) };
-    let Some(token) = read(&document) else { return Ok(None) };
+    let Some(document) = store.document(KIND, &digest).await? else {
+        return Ok(None);
+    };
+    let Some(token) = read(&document) else {
+        return Ok(None);
+    };
     // A disk that is full, or a database that is read-only for a while, keeps nobody from looking.
     if let Err(error) = note_use(store, &document, &token).await {
         tracing::debug!(%error, token = token.id, "the use of a token was not noted");
@@ -159,7 +179,10 @@ pub(crate) async fn find(store: &dyn Store, secret: &str) -> Result<Option<(Stri
 }
 
 /// The token with this digest, as long as it is good.
-pub(crate) async fn by_digest(store: &dyn Store, digest: &str) -> Result<Option<Token>, StoreError> {
+pub(crate) async fn by_digest(
+    store: &dyn Store,
+    digest: &str,
+) -> Result<Option<Token>, StoreError> {
     Ok(store.document(KIND, digest).await?.as_ref().and_then(read))
 }
 
@@ -168,14 +191,27 @@ async fn note_use(store: &dyn Store, known: &Document, token: &Token) -> Result<
     if token.last_used_at.is_some_and(|at| now.since(at) < COARSE) {
         return Ok(());
     }
-    let used = Token { last_used_at: Some(now), ..token.clone() };
+    let used = Token {
+        last_used_at: Some(now),
+        ..token.clone()
+    };
     // A token that was revoked meanwhile stays revoked: its version is gone.
-    store.put_document(document(known.id.clone(), &used), Expect::Version(known.version)).await?;
+    store
+        .put_document(
+            document(known.id.clone(), &used),
+            Expect::Version(known.version),
+        )
+        .await?;
     Ok(())
 }
 
 async fn all(store: &dyn Store) -> Result<Vec<Document>, StoreError> {
-    let filter = DocumentFilter { kind: KIND.to_owned(), after: None, descending: false, limit: MOST };
+    let filter = DocumentFilter {
+        kind: KIND.to_owned(),
+        after: None,
+        descending: false,
+        limit: MOST,
+    };
     store.documents(filter).await
 }
 
@@ -188,13 +224,24 @@ fn document(digest: String, token: &Token) -> NewDocument {
         "created_by": token.created_by,
         "last_used_at": token.last_used_at.map(micros),
     });
-    NewDocument { kind: KIND.to_owned(), id: digest, expires_at: token.expires_at, data }
+    NewDocument {
+        kind: KIND.to_owned(),
+        id: digest,
+        expires_at: token.expires_at,
+        data,
+    }
 }
 
 /// `None` for what this build cannot read: it lets nobody in.
 fn read(document: &Document) -> Option<Token> {
     let text = |name: &str| document.data.get(name).and_then(Value::as_str);
-    let time = |name: &str| document.data.get(name).and_then(Value::as_i64).map(Timestamp::from_micros);
+    let time = |name: &str| {
+        document
+            .data
+            .get(name)
+            .and_then(Value::as_i64)
+            .map(Timestamp::from_micros)
+    };
     Some(Token {
         id: document.id.get(..ID)?.to_owned(),
         name: text("name")?.to_owned(),
@@ -216,7 +263,9 @@ mod tests {
     use super::*;
 
     fn store() -> (Arc<ManualClock>, MemoryStore) {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
         (clock.clone(), MemoryStore::new(clock))
     }
 
@@ -227,14 +276,29 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_found_by_itself_and_kept_only_as_its_digest() {
         let (_, store) = store();
-        let made = create(&store, "ci", Role::Operator, None, "ann").await.unwrap();
+        let made = create(&store, "ci", Role::Operator, None, "ann")
+            .await
+            .unwrap();
         let secret = made.secret.expose();
         assert!(secret.starts_with("sf_") && secret.len() == 46, "{secret}");
         let document = kept(&store).await;
-        assert!(!format!("{document:?}").contains(&secret[3..]), "the token itself is nowhere");
+        assert!(
+            !format!("{document:?}").contains(&secret[3..]),
+            "the token itself is nowhere"
+        );
         let (_, found) = find(&store, secret).await.unwrap().unwrap();
-        assert_eq!((found.name.as_str(), found.role, found.created_by.as_str()), ("ci", Role::Operator, "ann"));
-        for other in ["", "sf_", &secret[1..], &secret[..45], &document.id, &format!("sf_{}", document.id)] {
+        assert_eq!(
+            (found.name.as_str(), found.role, found.created_by.as_str()),
+            ("ci", Role::Operator, "ann")
+        );
+        for other in [
+            "",
+            "sf_",
+            &secret[1..],
+            &secret[..45],
+            &document.id,
+            &format!("sf_{}", document.id),
+        ] {
             assert_eq!(find(&store, other).await.unwrap(), None, "{other}");
         }
     }
@@ -242,21 +306,36 @@ mod tests {
     #[tokio::test]
     async fn a_token_ends_when_its_time_is_up_or_it_is_revoked() {
         let (clock, store) = store();
-        let short = create(&store, "short", Role::Admin, Some(Duration::from_secs(60)), "ann").await.unwrap();
-        let long = create(&store, "long", Role::Viewer, None, "ann").await.unwrap();
+        let short = create(
+            &store,
+            "short",
+            Role::Admin,
+            Some(Duration::from_secs(60)),
+            "ann",
+        )
+        .await
+        .unwrap();
+        let long = create(&store, "long", Role::Viewer, None, "ann")
+            .await
+            .unwrap();
         assert!(has_admin(&store).await.unwrap());
         clock.advance(Duration::from_secs(61));
         assert_eq!(find(&store, short.secret.expose()).await.unwrap(), None);
         assert!(!has_admin(&store).await.unwrap());
         assert_eq!(revoke(&store, &long.token.id).await.unwrap().name, "long");
         assert_eq!(find(&store, long.secret.expose()).await.unwrap(), None);
-        assert!(matches!(revoke(&store, "long").await, Err(TokenError::Unknown(_))));
+        assert!(matches!(
+            revoke(&store, "long").await,
+            Err(TokenError::Unknown(_))
+        ));
     }
 
     #[tokio::test]
     async fn the_last_use_is_noted_now_and_then() {
         let (clock, store) = store();
-        let made = create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        let made = create(&store, "ci", Role::Viewer, None, "ann")
+            .await
+            .unwrap();
         let start = store.now();
         for (after, expect) in [(5, 5), (60, 5), (605, 605)] {
             clock.advance((start + Duration::from_secs(after)).since(store.now()));
@@ -269,7 +348,9 @@ mod tests {
     #[tokio::test]
     async fn noting_a_use_does_not_bring_a_revoked_token_back() {
         let (_, store) = store();
-        let made = create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        let made = create(&store, "ci", Role::Viewer, None, "ann")
+            .await
+            .unwrap();
         let known = kept(&store).await;
         revoke(&store, "ci").await.unwrap();
         note_use(&store, &known, &made.token).await.unwrap();
@@ -279,17 +360,30 @@ mod tests {
     #[tokio::test]
     async fn names_are_unique_and_readable() {
         let (_, store) = store();
-        create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
-        assert!(matches!(create(&store, "ci", Role::Admin, None, "ann").await, Err(TokenError::Taken(_))));
+        create(&store, "ci", Role::Viewer, None, "ann")
+            .await
+            .unwrap();
+        assert!(matches!(
+            create(&store, "ci", Role::Admin, None, "ann").await,
+            Err(TokenError::Taken(_))
+        ));
         for name in ["", "  ", "a\nb", &"x".repeat(101)] {
-            assert!(matches!(create(&store, name, Role::Admin, None, "ann").await, Err(TokenError::Name(_))), "{name}");
+            assert!(
+                matches!(
+                    create(&store, name, Role::Admin, None, "ann").await,
+                    Err(TokenError::Name(_))
+                ),
+                "{name}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_use_that_cannot_be_noted_keeps_nobody_out() {
         let (_, store) = store();
-        let made = create(&store, "ci", Role::Viewer, None, "ann").await.unwrap();
+        let made = create(&store, "ci", Role::Viewer, None, "ann")
+            .await
+            .unwrap();
         let full = FaultyStore::sound(Arc::new(store));
         full.set_full(true);
         assert!(find(&full, made.secret.expose()).await.unwrap().is_some());

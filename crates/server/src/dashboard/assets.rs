@@ -22,16 +22,35 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         digest: Digest::of(content.as_bytes()).to_string()[..12].to_owned(),
     };
     vec![
-        asset("surefoot.css", "text/css; charset=utf-8", include_str!("../../assets/surefoot.css")),
-        asset("surefoot.js", "text/javascript; charset=utf-8", include_str!("../../assets/surefoot.js")),
-        asset("widget.js", "text/javascript; charset=utf-8", include_str!("../../assets/widget.js")),
-        asset("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
+        asset(
+            "surefoot.css",
+            "text/css; charset=utf-8",
+            include_str!("../../assets/surefoot.css"),
+        ),
+        asset(
+            "surefoot.js",
+            "text/javascript; charset=utf-8",
+            include_str!("../../assets/surefoot.js"),
+        ),
+        asset(
+            "widget.js",
+            "text/javascript; charset=utf-8",
+            include_str!("../../assets/widget.js"),
+        ),
+        asset(
+            "icon.svg",
+            "image/svg+xml",
+            include_str!("../../assets/icon.svg"),
+        ),
     ]
 });
 
 /// The address of an asset.
 pub(crate) fn address(name: &str) -> String {
-    let digest = ASSETS.iter().find(|asset| asset.name == name).map(|asset| asset.digest.as_str());
+    let digest = ASSETS
+        .iter()
+        .find(|asset| asset.name == name)
+        .map(|asset| asset.digest.as_str());
     format!("/assets/{name}?v={}", digest.unwrap_or_default())
 }
 
@@ -41,12 +60,22 @@ pub(crate) async fn get(Path(name): Path<String>) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     };
     // Other sites load the module of the widget, by its plain address.
-    let shared = (name == "widget.js").then_some((header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")));
-    let kept = if name == "widget.js" { "public, max-age=3600" } else { "public, max-age=31536000, immutable" };
+    let shared = (name == "widget.js").then_some((
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    ));
+    let kept = if name == "widget.js" {
+        "public, max-age=3600"
+    } else {
+        "public, max-age=31536000, immutable"
+    };
     let headers: [(HeaderName, HeaderValue); 3] = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
         (header::CACHE_CONTROL, HeaderValue::from_static(kept)),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
     ];
     let mut response = (headers, asset.content).into_response();
     response.headers_mut().extend(shared);

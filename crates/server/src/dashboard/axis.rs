@@ -31,13 +31,24 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// An axis from `from` to `to` on which something was done in `active`.
-    pub(crate) fn new(from: Timestamp, to: Timestamp, active: impl Iterator<Item = (Timestamp, Timestamp)>) -> Self {
+    pub(crate) fn new(
+        from: Timestamp,
+        to: Timestamp,
+        active: impl Iterator<Item = (Timestamp, Timestamp)>,
+    ) -> Self {
         let (from, to) = (from.as_micros(), to.as_micros().max(from.as_micros() + 1));
-        let busy =
-            merged(active.map(|(a, b)| (a.as_micros().clamp(from, to), b.as_micros().clamp(from, to))).collect());
+        let busy = merged(
+            active
+                .map(|(a, b)| (a.as_micros().clamp(from, to), b.as_micros().clamp(from, to)))
+                .collect(),
+        );
         let done: i64 = busy.iter().map(|(a, b)| b - a).sum();
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
-        let longest = if done == 0 { f64::INFINITY } else { (done as f64 * LONGEST_GAP).max(SHORTEST_GAP) };
+        let longest = if done == 0 {
+            f64::INFINITY
+        } else {
+            (done as f64 * LONGEST_GAP).max(SHORTEST_GAP)
+        };
         let mut pieces = Vec::new();
         let mut at = from;
         for (begin, end) in busy.into_iter().chain([(to, to)]) {
@@ -46,26 +57,45 @@ impl Axis {
             at = end;
         }
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
-        let shortened = pieces.iter().any(|piece| piece.width < (piece.to - piece.from) as f64);
-        Self { pieces: laid_out(pieces), shortened, total: Duration::from_micros((to - from).unsigned_abs()) }
+        let shortened = pieces
+            .iter()
+            .any(|piece| piece.width < (piece.to - piece.from) as f64);
+        Self {
+            pieces: laid_out(pieces),
+            shortened,
+            total: Duration::from_micros((to - from).unsigned_abs()),
+        }
     }
 
     /// The place of a time.
     pub(crate) fn x(&self, at: Timestamp) -> f64 {
         let at = at.as_micros();
-        let Some(piece) = self.pieces.iter().find(|piece| at <= piece.to) else { return WIDTH };
+        let Some(piece) = self.pieces.iter().find(|piece| at <= piece.to) else {
+            return WIDTH;
+        };
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
-        let share =
-            if piece.to == piece.from { 0.0 } else { (at - piece.from).max(0) as f64 / (piece.to - piece.from) as f64 };
+        let share = if piece.to == piece.from {
+            0.0
+        } else {
+            (at - piece.from).max(0) as f64 / (piece.to - piece.from) as f64
+        };
         piece.x + share * piece.width
     }
 
     /// How long after the beginning the place `x` is.
     pub(crate) fn after(&self, x: f64) -> Duration {
-        let Some(piece) = self.pieces.iter().find(|piece| x <= piece.x + piece.width && piece.width > 0.0) else {
+        let Some(piece) = self
+            .pieces
+            .iter()
+            .find(|piece| x <= piece.x + piece.width && piece.width > 0.0)
+        else {
             return self.total;
         };
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "microseconds on a drawing")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "microseconds on a drawing"
+        )]
         let within = ((x - piece.x) / piece.width * (piece.to - piece.from) as f64).round() as i64;
         Duration::from_micros((piece.from + within - self.pieces[0].from).unsigned_abs())
     }
@@ -75,7 +105,12 @@ impl Piece {
     fn of(from: i64, to: i64, longest: f64) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "microseconds on a drawing")]
         let width = ((to - from) as f64).min(longest);
-        Self { from, to, x: 0.0, width }
+        Self {
+            from,
+            to,
+            x: 0.0,
+            width,
+        }
     }
 }
 
@@ -116,7 +151,11 @@ mod tests {
 
     #[test]
     fn without_gaps_time_is_even() {
-        let axis = Axis::new(at(100), at(200), [(at(100), at(150)), (at(150), at(200))].into_iter());
+        let axis = Axis::new(
+            at(100),
+            at(200),
+            [(at(100), at(150)), (at(150), at(200))].into_iter(),
+        );
         near(axis.x(at(125)), 250.0);
         near(axis.x(at(200)), 1000.0);
         assert_eq!(axis.after(500.0), Duration::from_secs(50));
@@ -125,7 +164,11 @@ mod tests {
 
     #[test]
     fn a_night_between_two_attempts_is_drawn_short() {
-        let axis = Axis::new(at(0), at(40_100), [(at(0), at(50)), (at(40_050), at(40_100))].into_iter());
+        let axis = Axis::new(
+            at(0),
+            at(40_100),
+            [(at(0), at(50)), (at(40_050), at(40_100))].into_iter(),
+        );
         assert!(axis.shortened);
         near(axis.x(at(50)), 50.0 / 115.0 * 1000.0);
         near(axis.x(at(40_050)), 65.0 / 115.0 * 1000.0);

@@ -27,7 +27,10 @@ impl Window {
     }
 
     pub(crate) fn parse(word: Option<&str>) -> Self {
-        Self::ALL.into_iter().find(|window| Some(window.word()) == word).unwrap_or(Self::Hour)
+        Self::ALL
+            .into_iter()
+            .find(|window| Some(window.word()) == word)
+            .unwrap_or(Self::Hour)
     }
 
     /// In what it is counted.
@@ -56,7 +59,9 @@ impl Window {
     pub(crate) fn since(self, now: Timestamp) -> Timestamp {
         let (count, spans) = self.bars();
         let last = self.span().beginning(now).as_micros() + self.span().seconds() * 1_000_000;
-        Timestamp::from_micros(last - i64::try_from(count).unwrap_or(0) * spans * self.span().seconds() * 1_000_000)
+        Timestamp::from_micros(
+            last - i64::try_from(count).unwrap_or(0) * spans * self.span().seconds() * 1_000_000,
+        )
     }
 }
 
@@ -149,12 +154,25 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    pub(crate) fn new(lang: Lang, zone: Zone, window: Window, now: Timestamp, tallies: Vec<Tally>) -> Self {
+    pub(crate) fn new(
+        lang: Lang,
+        zone: Zone,
+        window: Window,
+        now: Timestamp,
+        tallies: Vec<Tally>,
+    ) -> Self {
         let since = window.since(now);
-        let mut buckets: Vec<Bucket> = std::iter::repeat_with(Bucket::default).take(window.bars().0).collect();
+        let mut buckets: Vec<Bucket> = std::iter::repeat_with(Bucket::default)
+            .take(window.bars().0)
+            .collect();
         for tally in tallies {
             let index = (tally.at.as_micros() - since.as_micros()).div_euclid(window.micros());
-            let Some(bucket) = usize::try_from(index).ok().and_then(|index| buckets.get_mut(index)) else { continue };
+            let Some(bucket) = usize::try_from(index)
+                .ok()
+                .and_then(|index| buckets.get_mut(index))
+            else {
+                continue;
+            };
             match tally.outcome {
                 Outcome::Completed => bucket.completed += tally.count,
                 Outcome::Failed => bucket.failed += tally.count,
@@ -165,7 +183,13 @@ impl Draw {
                 bucket.tallies.push(tally);
             }
         }
-        Self { lang, zone, window, since, buckets }
+        Self {
+            lang,
+            zone,
+            window,
+            since,
+            buckets,
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Chart> {
@@ -173,7 +197,9 @@ impl Draw {
     }
 
     fn begins(&self, index: usize) -> Timestamp {
-        Timestamp::from_micros(self.since.as_micros() + i64::try_from(index).unwrap_or(0) * self.window.micros())
+        Timestamp::from_micros(
+            self.since.as_micros() + i64::try_from(index).unwrap_or(0) * self.window.micros(),
+        )
     }
 
     fn time(&self, index: usize) -> String {
@@ -191,18 +217,30 @@ impl Draw {
 
     fn ticks(&self) -> Vec<String> {
         let count = self.buckets.len();
-        (0..=4).map(|quarter| self.time(count * quarter / 4)).collect()
+        (0..=4)
+            .map(|quarter| self.time(count * quarter / 4))
+            .collect()
     }
 
     fn spot(&self, index: usize, title: String) -> Spot {
         let (x, step) = self.place(index);
-        Spot { x: short(x), width: short(step), title: format!("{} \u{b7} {title}", self.time(index)) }
+        Spot {
+            x: short(x),
+            width: short(step),
+            title: format!("{} \u{b7} {title}", self.time(index)),
+        }
     }
 
     fn bar(&self, index: usize, class: &'static str, from: f64, to: f64) -> Bar {
         let (x, step) = self.place(index);
         let (y, height) = (HEIGHT * (1.0 - to), HEIGHT * (to - from));
-        Bar { class, x: short(x + step * 0.1), y: short(y), width: short(step * 0.8), height: short(height.max(0.8)) }
+        Bar {
+            class,
+            x: short(x + step * 0.1),
+            y: short(y),
+            width: short(step * 0.8),
+            height: short(height.max(0.8)),
+        }
     }
 
     fn line(&self, class: &'static str, values: &[Option<f64>], highest: f64) -> Line {
@@ -214,7 +252,12 @@ impl Draw {
                 let y = HEIGHT * (1.0 - value / highest);
                 // Each point is a short stroke, so that one that stands alone is seen.
                 let verb = if drawn { 'L' } else { 'M' };
-                d.push_str(&format!("{verb}{} {}H{}", short(x + step * 0.25), short(y), short(x + step * 0.75)));
+                d.push_str(&format!(
+                    "{verb}{} {}H{}",
+                    short(x + step * 0.25),
+                    short(y),
+                    short(x + step * 0.75)
+                ));
             }
             drawn = value.is_some();
         }
@@ -223,17 +266,39 @@ impl Draw {
 
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     fn throughput(&self) -> Chart {
-        let highest = nice(self.buckets.iter().map(Bucket::ended).max().unwrap_or(0).max(1) as f64);
-        let mut chart = self
-            .chart("throughput", &[("completed", "c-completed"), ("failed", "c-failed"), ("cancelled", "c-cancelled")]);
+        let highest = nice(
+            self.buckets
+                .iter()
+                .map(Bucket::ended)
+                .max()
+                .unwrap_or(0)
+                .max(1) as f64,
+        );
+        let mut chart = self.chart(
+            "throughput",
+            &[
+                ("completed", "c-completed"),
+                ("failed", "c-failed"),
+                ("cancelled", "c-cancelled"),
+            ],
+        );
         chart.top = format!("{highest}");
         let total: u64 = self.buckets.iter().map(Bucket::ended).sum();
-        chart.summary = self.lang.text("chart.ended", &[("count", &text::number(total))]);
-        for (index, bucket) in self.buckets.iter().enumerate().filter(|(_, bucket)| bucket.ended() > 0) {
+        chart.summary = self
+            .lang
+            .text("chart.ended", &[("count", &text::number(total))]);
+        for (index, bucket) in self
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, bucket)| bucket.ended() > 0)
+        {
             let mut from = 0.0;
             let counts = [bucket.completed, bucket.failed, bucket.cancelled];
-            for (count, class) in
-                counts.into_iter().zip(["c-completed", "c-failed", "c-cancelled"]).filter(|(count, _)| *count > 0)
+            for (count, class) in counts
+                .into_iter()
+                .zip(["c-completed", "c-failed", "c-cancelled"])
+                .filter(|(count, _)| *count > 0)
             {
                 let to = from + count as f64 / highest;
                 chart.bars.push(self.bar(index, class, from, to));
@@ -245,7 +310,12 @@ impl Draw {
     }
 
     fn durations(&self) -> Chart {
-        let of = |at: f64| self.buckets.iter().map(|bucket| bucket.percentile(at)).collect::<Vec<_>>();
+        let of = |at: f64| {
+            self.buckets
+                .iter()
+                .map(|bucket| bucket.percentile(at))
+                .collect::<Vec<_>>()
+        };
         let (p50, p95) = (of(0.5), of(0.95));
         let highest = nice(p95.iter().flatten().copied().fold(0.001, f64::max));
         let mut chart = self.chart("durations", &[("p50", "p50"), ("p95", "p95")]);
@@ -254,9 +324,15 @@ impl Draw {
         let all = || self.buckets.iter().flat_map(|bucket| &bucket.tallies);
         let overall = |at| percentile(all(), at).map(|duration| duration.as_secs_f64());
         if let (Some(half), Some(most)) = (overall(0.5), overall(0.95)) {
-            chart.summary = self.lang.text("chart.took", &[("p50", &seconds_text(half)), ("p95", &seconds_text(most))]);
+            chart.summary = self.lang.text(
+                "chart.took",
+                &[("p50", &seconds_text(half)), ("p95", &seconds_text(most))],
+            );
         }
-        chart.lines = vec![self.line("p95", &p95, highest), self.line("p50", &p50, highest)];
+        chart.lines = vec![
+            self.line("p95", &p95, highest),
+            self.line("p50", &p50, highest),
+        ];
         for index in (0..self.buckets.len()).filter(|index| p50[*index].is_some()) {
             self.tell(&mut chart, index, vec![read(p50[index]), read(p95[index])]);
         }
@@ -264,7 +340,11 @@ impl Draw {
     }
 
     fn failures(&self) -> Chart {
-        let highest = self.buckets.iter().filter_map(Bucket::failure_rate).fold(10.0, f64::max);
+        let highest = self
+            .buckets
+            .iter()
+            .filter_map(Bucket::failure_rate)
+            .fold(10.0, f64::max);
         let highest = if highest > 10.0 { 100.0 } else { 10.0 };
         let mut chart = self.chart("failures", &[("failed", "c-failed")]);
         chart.top = format!("{highest} %");
@@ -275,13 +355,28 @@ impl Draw {
             ..Bucket::default()
         };
         let rate = all.failure_rate().map_or_else(|| "0 %".to_owned(), percent);
-        chart.summary = self.lang.text("chart.failed", &[("count", &text::number(all.failed)), ("rate", &rate)]);
+        chart.summary = self.lang.text(
+            "chart.failed",
+            &[("count", &text::number(all.failed)), ("rate", &rate)],
+        );
         for (index, bucket) in self.buckets.iter().enumerate() {
-            let Some(rate) = bucket.failure_rate() else { continue };
+            let Some(rate) = bucket.failure_rate() else {
+                continue;
+            };
             if rate > 0.0 {
-                chart.bars.push(self.bar(index, "c-failed", 0.0, rate / highest));
+                chart
+                    .bars
+                    .push(self.bar(index, "c-failed", 0.0, rate / highest));
             }
-            self.tell(&mut chart, index, vec![format!("{} ({})", text::number(bucket.failed), percent(rate))]);
+            self.tell(
+                &mut chart,
+                index,
+                vec![format!(
+                    "{} ({})",
+                    text::number(bucket.failed),
+                    percent(rate)
+                )],
+            );
         }
         chart.finish(self.lang)
     }
@@ -289,7 +384,10 @@ impl Draw {
     fn chart(&self, id: &'static str, keys: &[(&'static str, &'static str)]) -> Chart {
         Chart {
             id,
-            legend: keys.iter().map(|&(name, class)| Key { name, class }).collect(),
+            legend: keys
+                .iter()
+                .map(|&(name, class)| Key { name, class })
+                .collect(),
             top: String::new(),
             summary: String::new(),
             label: String::new(),
@@ -304,14 +402,18 @@ impl Draw {
 
     /// A bar's figures: in the table, and where the pointer rests.
     fn tell(&self, chart: &mut Chart, index: usize, cells: Vec<String>) {
-        let said = chart
-            .heads
-            .iter()
-            .zip(&cells)
-            .map(|(head, cell)| format!("{} {cell}", self.lang.text(&format!("chart.key.{head}"), &[])));
+        let said = chart.heads.iter().zip(&cells).map(|(head, cell)| {
+            format!(
+                "{} {cell}",
+                self.lang.text(&format!("chart.key.{head}"), &[])
+            )
+        });
         let title = said.collect::<Vec<_>>().join(", ");
         chart.spots.push(self.spot(index, title));
-        chart.rows.push(Row { at: self.time(index), cells });
+        chart.rows.push(Row {
+            at: self.time(index),
+            cells,
+        });
     }
 }
 
@@ -319,13 +421,21 @@ impl Chart {
     /// The newest first in the table, and what a screen reader says of the drawing.
     fn finish(mut self, lang: Lang) -> Self {
         self.rows.reverse();
-        self.label = format!("{}: {}", lang.text(&format!("chart.{}", self.id), &[]), self.summary);
+        self.label = format!(
+            "{}: {}",
+            lang.text(&format!("chart.{}", self.id), &[]),
+            self.summary
+        );
         self
     }
 }
 
 fn percent(rate: f64) -> String {
-    if rate == 0.0 || rate >= 10.0 { format!("{rate:.0} %") } else { format!("{rate:.1} %") }
+    if rate == 0.0 || rate >= 10.0 {
+        format!("{rate:.0} %")
+    } else {
+        format!("{rate:.1} %")
+    }
 }
 
 fn seconds_text(seconds: f64) -> String {
@@ -345,7 +455,8 @@ fn nice(value: f64) -> f64 {
 /// A coordinate in as few letters as are seen.
 fn short(value: f64) -> String {
     let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+    text.strip_suffix(".0")
+        .map_or_else(|| text.clone(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -356,7 +467,13 @@ mod tests {
 
     fn tally(minute: i64, outcome: Outcome, count: u64) -> Tally {
         let slot = slot_of(std::time::Duration::from_secs(2));
-        Tally { at: Timestamp::from_micros(minute * 60_000_000), queue: "q".to_owned(), outcome, slot, count }
+        Tally {
+            at: Timestamp::from_micros(minute * 60_000_000),
+            queue: "q".to_owned(),
+            outcome,
+            slot,
+            count,
+        }
     }
 
     fn draw(tallies: Vec<Tally>) -> Draw {
@@ -372,11 +489,17 @@ mod tests {
             tally(940, Outcome::Failed, 50),
             tally(1000, Outcome::Recovered, 7),
         ]);
-        assert_eq!((draw.buckets[19].completed, draw.buckets[19].ended()), (3, 3));
+        assert_eq!(
+            (draw.buckets[19].completed, draw.buckets[19].ended()),
+            (3, 3)
+        );
         assert_eq!(draw.buckets[0].failed, 1);
         assert_eq!(draw.buckets.iter().map(Bucket::ended).sum::<u64>(), 4);
         let chart = draw.throughput();
-        assert_eq!((chart.bars.len(), chart.top.as_str(), chart.summary.as_str()), (2, "5", "4 runs ended"));
+        assert_eq!(
+            (chart.bars.len(), chart.top.as_str(), chart.summary.as_str()),
+            (2, "5", "4 runs ended")
+        );
         assert_eq!(chart.rows[0].at, "16:38");
     }
 
@@ -389,15 +512,28 @@ mod tests {
         ]);
         let chart = draw.failures();
         assert_eq!(chart.rows[0].cells, ["1 (25 %)"]);
-        assert_eq!((chart.bars[0].y.as_str(), chart.bars[0].height.as_str()), ("75", "25"));
+        assert_eq!(
+            (chart.bars[0].y.as_str(), chart.bars[0].height.as_str()),
+            ("75", "25")
+        );
     }
 
     #[test]
     fn nothing_to_draw_is_drawn_too() {
         for window in Window::ALL {
-            let charts = Draw::new(Lang::Zh, Zone(480), window, Timestamp::from_micros(0), Vec::new()).all();
+            let charts = Draw::new(
+                Lang::Zh,
+                Zone(480),
+                window,
+                Timestamp::from_micros(0),
+                Vec::new(),
+            )
+            .all();
             assert_eq!(charts.len(), 3);
         }
-        assert_eq!((nice(1.0), nice(3.0), nice(0.07), nice(501.0)), (1.0, 5.0, 0.1, 1000.0));
+        assert_eq!(
+            (nice(1.0), nice(3.0), nice(0.07), nice(501.0)),
+            (1.0, 5.0, 0.1, 1000.0)
+        );
     }
 }

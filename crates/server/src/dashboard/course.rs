@@ -89,10 +89,23 @@ struct Reader<'a> {
 
 impl Course {
     pub(crate) fn of(run: &Run, events: &[Event]) -> Self {
-        let positions = run.plan.steps().iter().enumerate().map(|(position, step)| (step.id.as_str(), position));
-        let course = Self { steps: vec![StepCourse::default(); run.steps.len()], recoveries: Vec::new() };
-        let mut reader =
-            Reader { positions: positions.collect(), course, worker: String::new(), loss: None, heard: run.created_at };
+        let positions = run
+            .plan
+            .steps()
+            .iter()
+            .enumerate()
+            .map(|(position, step)| (step.id.as_str(), position));
+        let course = Self {
+            steps: vec![StepCourse::default(); run.steps.len()],
+            recoveries: Vec::new(),
+        };
+        let mut reader = Reader {
+            positions: positions.collect(),
+            course,
+            worker: String::new(),
+            loss: None,
+            heard: run.created_at,
+        };
         events.iter().for_each(|event| reader.read(event));
         let steps = reader.course.steps.iter_mut().zip(&run.steps);
         steps.for_each(|(course, step)| course.as_it_stands(step));
@@ -101,7 +114,10 @@ impl Course {
 
     /// Every stretch in which something was done, in no order.
     pub(crate) fn active(&self) -> impl Iterator<Item = &Span> {
-        self.steps.iter().flat_map(|step| &step.spans).filter(|span| span.kind != SpanKind::Waiting)
+        self.steps
+            .iter()
+            .flat_map(|step| &step.spans)
+            .filter(|span| span.kind != SpanKind::Waiting)
     }
 }
 
@@ -111,7 +127,11 @@ fn text(value: &Value) -> Option<String> {
 
 impl Reader<'_> {
     fn read(&mut self, event: &Event) {
-        match event.step.as_deref().and_then(|step| self.positions.get(step).copied()) {
+        match event
+            .step
+            .as_deref()
+            .and_then(|step| self.positions.get(step).copied())
+        {
             Some(position) => self.step(position, event),
             None => self.run(event),
         }
@@ -123,7 +143,10 @@ impl Reader<'_> {
             "run.started" => self.taken(event),
             "run.released" => self.lost(None, event),
             "run.completed" | "run.failed" | "run.cancelled" => {
-                self.course.steps.iter_mut().for_each(|step| step.close(event.at, None, None));
+                self.course
+                    .steps
+                    .iter_mut()
+                    .for_each(|step| step.close(event.at, None, None));
                 self.loss = None;
             }
             _ => {}
@@ -132,9 +155,26 @@ impl Reader<'_> {
 
     fn taken(&mut self, event: &Event) {
         let to = text(&event.data["worker"]).unwrap_or_default();
-        if let Some(Loss { step, from, reason, heard, at: lost, answered }) = self.loss.take() {
+        if let Some(Loss {
+            step,
+            from,
+            reason,
+            heard,
+            at: lost,
+            answered,
+        }) = self.loss.take()
+        {
             let (to, resumed) = (to.clone(), event.at);
-            self.course.recoveries.push(Recovery { step, from, to, reason, heard, lost, resumed, answered });
+            self.course.recoveries.push(Recovery {
+                step,
+                from,
+                to,
+                reason,
+                heard,
+                lost,
+                resumed,
+                answered,
+            });
         }
         self.worker = to;
     }
@@ -142,7 +182,14 @@ impl Reader<'_> {
     fn lost(&mut self, step: Option<usize>, event: &Event) {
         let reason = text(&event.data["reason"]).unwrap_or_default();
         let (from, heard, at, answered) = (self.worker.clone(), self.heard, event.at, None);
-        self.loss = Some(Loss { step, from, reason, heard, at, answered });
+        self.loss = Some(Loss {
+            step,
+            from,
+            reason,
+            heard,
+            at,
+            answered,
+        });
     }
 
     fn step(&mut self, position: usize, event: &Event) {
@@ -155,7 +202,9 @@ impl Reader<'_> {
         }
         let step = &mut self.course.steps[position];
         match event.kind.as_str() {
-            "step.started" => step.open(SpanKind::Running, data["attempt"].as_u64().unwrap_or(1), at),
+            "step.started" => {
+                step.open(SpanKind::Running, data["attempt"].as_u64().unwrap_or(1), at)
+            }
             "step.completed" => step.close(at, Some(SpanKind::Completed), None),
             "step.failed" => step.close(at, Some(SpanKind::Failed), text(&data["error"])),
             "step.retrying" => step.wait(at, SpanKind::Failed, text(&data["error"])),
@@ -166,7 +215,9 @@ impl Reader<'_> {
             "step.asking" => step.wait(at, SpanKind::Completed, text(&data["question"])),
             "step.skipped" => step.skip(at, text(&data["reason"])),
             "step.undo_running" => step.open(SpanKind::Undo, 0, at),
-            "step.undo_done" | "step.undo_kept" | "step.undo_failed" => step.close(at, None, text(&data["error"])),
+            "step.undo_done" | "step.undo_kept" | "step.undo_failed" => {
+                step.close(at, None, text(&data["error"]))
+            }
             "step.log" => step.log(data),
             _ => {}
         }
@@ -188,18 +239,32 @@ impl StepCourse {
         };
         if let Some(from) = step.started_at.filter(|_| self.spans.is_empty()) {
             let attempt = u64::from(step.attempt);
-            self.spans.push(Span { kind, attempt, from, to: step.completed_at, text: None });
+            self.spans.push(Span {
+                kind,
+                attempt,
+                from,
+                to: step.completed_at,
+                text: None,
+            });
         }
     }
 
     fn open(&mut self, kind: SpanKind, attempt: u64, at: Timestamp) {
         self.close(at, None, None);
-        self.spans.push(Span { kind, attempt, from: at, to: None, text: None });
+        self.spans.push(Span {
+            kind,
+            attempt,
+            from: at,
+            to: None,
+            text: None,
+        });
     }
 
     /// Ends what goes on; a running attempt is then of this kind.
     fn close(&mut self, at: Timestamp, kind: Option<SpanKind>, text: Option<String>) {
-        let Some(span) = self.spans.last_mut().filter(|span| span.to.is_none()) else { return };
+        let Some(span) = self.spans.last_mut().filter(|span| span.to.is_none()) else {
+            return;
+        };
         span.to = Some(at);
         span.text = text.or(span.text.take());
         if let Some(kind) = kind.filter(|_| span.kind == SpanKind::Running) {
@@ -212,17 +277,34 @@ impl StepCourse {
     fn wait(&mut self, at: Timestamp, kind: SpanKind, text: Option<String>) {
         let attempt = self.attempt();
         self.close(at, Some(kind), text);
-        self.spans.push(Span { kind: SpanKind::Waiting, attempt, from: at, to: None, text: None });
+        self.spans.push(Span {
+            kind: SpanKind::Waiting,
+            attempt,
+            from: at,
+            to: None,
+            text: None,
+        });
     }
 
     fn skip(&mut self, at: Timestamp, text: Option<String>) {
         self.close(at, None, None);
-        self.spans.push(Span { kind: SpanKind::Skipped, attempt: 0, from: at, to: Some(at), text });
+        self.spans.push(Span {
+            kind: SpanKind::Skipped,
+            attempt: 0,
+            from: at,
+            to: Some(at),
+            text,
+        });
     }
 
     fn log(&mut self, data: &Value) {
         let attempt = data["attempt"].as_u64().unwrap_or(1);
-        for line in data["lines"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        for line in data["lines"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             self.lines += 1;
             self.log.push_back((attempt, line.to_owned()));
             if self.log.len() > LINES {
@@ -246,32 +328,91 @@ mod tests {
     }
 
     fn event(seq: u64, millis: i64, kind: &str, step: Option<&str>, data: Value) -> Event {
-        Event { seq, at: at(millis), kind: kind.to_owned(), step: step.map(str::to_owned), data }
+        Event {
+            seq,
+            at: at(millis),
+            kind: kind.to_owned(),
+            step: step.map(str::to_owned),
+            data,
+        }
     }
 
     fn course(events: &[Event]) -> Course {
-        let plan = Workflow::builder("w").step("a", "x").step("b", "x").build().unwrap();
-        Course::of(&Run::new(RunId::at(at(0)), Arc::new(plan), Value::Null, at(0), at(0)), events)
+        let plan = Workflow::builder("w")
+            .step("a", "x")
+            .step("b", "x")
+            .build()
+            .unwrap();
+        Course::of(
+            &Run::new(RunId::at(at(0)), Arc::new(plan), Value::Null, at(0), at(0)),
+            events,
+        )
     }
 
     fn kinds(step: &StepCourse) -> Vec<(SpanKind, u64, i64, Option<i64>)> {
         let millis = |at: Timestamp| at.as_micros() / 1000;
-        step.spans.iter().map(|span| (span.kind, span.attempt, millis(span.from), span.to.map(millis))).collect()
+        step.spans
+            .iter()
+            .map(|span| {
+                (
+                    span.kind,
+                    span.attempt,
+                    millis(span.from),
+                    span.to.map(millis),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn attempts_waits_and_recoveries_are_told_from_the_history() {
         let course = course(&[
             event(1, 0, "run.submitted", None, Value::Null),
-            event(2, 1, "run.started", None, json!({ "worker": "w1", "resumed": false })),
+            event(
+                2,
+                1,
+                "run.started",
+                None,
+                json!({ "worker": "w1", "resumed": false }),
+            ),
             event(3, 1, "step.started", Some("a"), json!({ "attempt": 1 })),
-            event(4, 5, "step.log", Some("a"), json!({ "attempt": 1, "lines": ["one", "two"] })),
-            event(5, 9, "step.retrying", Some("a"), json!({ "attempt": 1, "error": "no route" })),
-            event(6, 20, "run.started", None, json!({ "worker": "w1", "resumed": true })),
+            event(
+                4,
+                5,
+                "step.log",
+                Some("a"),
+                json!({ "attempt": 1, "lines": ["one", "two"] }),
+            ),
+            event(
+                5,
+                9,
+                "step.retrying",
+                Some("a"),
+                json!({ "attempt": 1, "error": "no route" }),
+            ),
+            event(
+                6,
+                20,
+                "run.started",
+                None,
+                json!({ "worker": "w1", "resumed": true }),
+            ),
             event(7, 20, "step.started", Some("a"), json!({ "attempt": 2 })),
             event(8, 31, "step.progress", Some("a"), json!({ "progress": 10 })),
-            event(9, 50, "step.interrupted", Some("a"), json!({ "reason": "worker w1 died" })),
-            event(10, 62, "run.started", None, json!({ "worker": "w2", "resumed": true })),
+            event(
+                9,
+                50,
+                "step.interrupted",
+                Some("a"),
+                json!({ "reason": "worker w1 died" }),
+            ),
+            event(
+                10,
+                62,
+                "run.started",
+                None,
+                json!({ "worker": "w2", "resumed": true }),
+            ),
             event(11, 62, "step.started", Some("a"), json!({ "attempt": 2 })),
             event(12, 70, "step.completed", Some("a"), Value::Null),
             event(13, 70, "step.started", Some("b"), json!({ "attempt": 1 })),
@@ -288,10 +429,21 @@ mod tests {
         );
         assert_eq!(course.steps[0].spans[0].text.as_deref(), Some("no route"));
         assert_eq!(kinds(&course.steps[1]), [(SpanKind::Running, 1, 70, None)]);
-        assert_eq!((course.steps[0].lines, course.steps[0].log[1].1.as_str()), (2, "two"));
-        let [recovery] = course.recoveries.as_slice() else { panic!("{:?}", course.recoveries) };
-        assert_eq!((recovery.from.as_str(), recovery.to.as_str(), recovery.step), ("w1", "w2", Some(0)));
-        assert_eq!((recovery.heard, recovery.lost, recovery.resumed), (at(31), at(50), at(62)));
+        assert_eq!(
+            (course.steps[0].lines, course.steps[0].log[1].1.as_str()),
+            (2, "two")
+        );
+        let [recovery] = course.recoveries.as_slice() else {
+            panic!("{:?}", course.recoveries)
+        };
+        assert_eq!(
+            (recovery.from.as_str(), recovery.to.as_str(), recovery.step),
+            ("w1", "w2", Some(0))
+        );
+        assert_eq!(
+            (recovery.heard, recovery.lost, recovery.resumed),
+            (at(31), at(50), at(62))
+        );
     }
 
     #[test]
@@ -299,21 +451,43 @@ mod tests {
         let course = course(&[
             event(1, 1, "run.started", None, json!({ "worker": "w1" })),
             event(2, 1, "step.started", Some("a"), json!({ "attempt": 1 })),
-            event(3, 9, "step.interrupted", Some("a"), json!({ "reason": "worker w1 died" })),
-            event(4, 7_200_000, "step.answered", Some("a"), json!({ "answer": "rerun", "by": "ann" })),
+            event(
+                3,
+                9,
+                "step.interrupted",
+                Some("a"),
+                json!({ "reason": "worker w1 died" }),
+            ),
+            event(
+                4,
+                7_200_000,
+                "step.answered",
+                Some("a"),
+                json!({ "answer": "rerun", "by": "ann" }),
+            ),
             event(5, 7_200_005, "run.started", None, json!({ "worker": "w2" })),
         ]);
-        assert_eq!(course.recoveries[0].answered, Some((at(7_200_000), "ann".to_owned())));
+        assert_eq!(
+            course.recoveries[0].answered,
+            Some((at(7_200_000), "ann".to_owned()))
+        );
     }
 
     #[test]
     fn a_step_without_history_is_drawn_as_it_stands() {
-        let plan = Workflow::builder("w").step("a", "x").step("b", "x").build().unwrap();
+        let plan = Workflow::builder("w")
+            .step("a", "x")
+            .step("b", "x")
+            .build()
+            .unwrap();
         let mut run = Run::new(RunId::at(at(0)), Arc::new(plan), Value::Null, at(0), at(0));
         (run.steps[0].status, run.steps[0].attempt) = (StepStatus::Completed, 2);
         (run.steps[0].started_at, run.steps[0].completed_at) = (Some(at(3)), Some(at(8)));
         let course = Course::of(&run, &[]);
-        assert_eq!(kinds(&course.steps[0]), [(SpanKind::Completed, 2, 3, Some(8))]);
+        assert_eq!(
+            kinds(&course.steps[0]),
+            [(SpanKind::Completed, 2, 3, Some(8))]
+        );
         assert_eq!(kinds(&course.steps[1]), []);
     }
 
@@ -321,8 +495,17 @@ mod tests {
     fn the_end_of_a_run_ends_what_goes_on() {
         let course = course(&[
             event(1, 1, "step.started", Some("a"), json!({ "attempt": 1 })),
-            event(2, 4, "run.cancelled", None, json!({ "reason": "cancelled" })),
+            event(
+                2,
+                4,
+                "run.cancelled",
+                None,
+                json!({ "reason": "cancelled" }),
+            ),
         ]);
-        assert_eq!(kinds(&course.steps[0]), [(SpanKind::Interrupted, 1, 1, Some(4))]);
+        assert_eq!(
+            kinds(&course.steps[0]),
+            [(SpanKind::Interrupted, 1, 1, Some(4))]
+        );
     }
 }

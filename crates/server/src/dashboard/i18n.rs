@@ -47,7 +47,10 @@ impl Lang {
     pub(crate) fn of_header(header: &str) -> Self {
         let weighted = header.split(',').filter_map(|part| {
             let (tag, weight) = part.split_once(";q=").unwrap_or((part, "1"));
-            Some((Self::of_tag(tag.trim())?, weight.trim().parse::<f32>().unwrap_or(0.0)))
+            Some((
+                Self::of_tag(tag.trim())?,
+                weight.trim().parse::<f32>().unwrap_or(0.0),
+            ))
         });
         // The first of equal weight: `max_by` would give the last.
         let best = weighted.fold(None, |best: Option<(Self, f32)>, next| match best {
@@ -66,16 +69,22 @@ impl Lang {
 
     /// The text of `key`, its `{name}` places filled. A text for one thing (`key.one`) is taken when `count` is 1.
     pub(crate) fn text(self, key: &str, values: &[(&str, &str)]) -> String {
-        let single = values.contains(&("count", "1")).then(|| self.messages().get(format!("{key}.one").as_str()));
+        let single = values
+            .contains(&("count", "1"))
+            .then(|| self.messages().get(format!("{key}.one").as_str()));
         let found = single.flatten().or_else(|| self.messages().get(key));
         // A test holds every key against the files; what slips through is seen by its name.
-        let Some(text) = found else { return key.to_owned() };
+        let Some(text) = found else {
+            return key.to_owned();
+        };
         fill(text, values)
     }
 
     /// The text of `key`, if there is one.
     pub(crate) fn try_text(self, key: &str, values: &[(&str, &str)]) -> Option<String> {
-        self.messages().contains_key(key).then(|| self.text(key, values))
+        self.messages()
+            .contains_key(key)
+            .then(|| self.text(key, values))
     }
 
     #[cfg(test)]
@@ -89,8 +98,15 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        let Some((name, after)) = after.split_once('}') else { break };
-        filled.push_str(values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value));
+        let Some((name, after)) = after.split_once('}') else {
+            break;
+        };
+        filled.push_str(
+            values
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map_or("", |(_, value)| value),
+        );
         rest = after;
     }
     filled.push_str(rest);
@@ -99,7 +115,10 @@ fn fill(text: &str, values: &[(&str, &str)]) -> String {
 
 fn parse(file: &'static str) -> Messages {
     let lines = file.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split_once('=')).map(|(key, text)| (key.trim(), text.trim())).collect()
+    lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, text)| (key.trim(), text.trim()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -108,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_reader_gets_the_language_that_its_browser_likes_best() {
-        let check = |header: &str, expect: Lang| assert_eq!(Lang::of_header(header), expect, "{header}");
+        let check =
+            |header: &str, expect: Lang| assert_eq!(Lang::of_header(header), expect, "{header}");
         check("zh-CN,zh;q=0.9,en;q=0.8", Lang::Zh);
         check("en-GB,en;q=0.9,zh;q=0.8", Lang::En);
         check("de, zh-TW;q=0.5, en;q=0.4", Lang::Zh);
@@ -119,12 +139,29 @@ mod tests {
 
     #[test]
     fn both_languages_say_the_same_things() {
-        let keys = |lang: Lang| lang.messages().keys().copied().collect::<std::collections::BTreeSet<_>>();
+        let keys = |lang: Lang| {
+            lang.messages()
+                .keys()
+                .copied()
+                .collect::<std::collections::BTreeSet<_>>()
+        };
         let (en, zh) = (keys(Lang::En), keys(Lang::Zh));
-        assert_eq!(en.difference(&zh).collect::<Vec<_>>(), Vec::<&&str>::new(), "missing in zh.txt");
-        assert_eq!(zh.difference(&en).collect::<Vec<_>>(), Vec::<&&str>::new(), "missing in en.txt");
+        assert_eq!(
+            en.difference(&zh).collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "missing in zh.txt"
+        );
+        assert_eq!(
+            zh.difference(&en).collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "missing in en.txt"
+        );
         let places = |text: &str| {
-            let mut found = text.split('{').skip(1).filter_map(|part| part.split('}').next()).collect::<Vec<_>>();
+            let mut found = text
+                .split('{')
+                .skip(1)
+                .filter_map(|part| part.split('}').next())
+                .collect::<Vec<_>>();
             found.sort_unstable();
             found.join(" ")
         };
@@ -135,9 +172,16 @@ mod tests {
 
     #[test]
     fn no_key_is_there_twice() {
-        for file in [include_str!("../../messages/en.txt"), include_str!("../../messages/zh.txt")] {
+        for file in [
+            include_str!("../../messages/en.txt"),
+            include_str!("../../messages/zh.txt"),
+        ] {
             let mut seen = std::collections::BTreeSet::new();
-            for key in file.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')) {
+            for key in file
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(|line| line.split_once('='))
+            {
                 assert!(seen.insert(key.0.trim()), "{} is there twice", key.0);
             }
         }
@@ -145,7 +189,10 @@ mod tests {
 
     #[test]
     fn places_are_filled_and_one_is_told_from_many() {
-        assert_eq!(fill("a {b} c {d}", &[("b", "1"), ("d", "{e}")]), "a 1 c {e}");
+        assert_eq!(
+            fill("a {b} c {d}", &[("b", "1"), ("d", "{e}")]),
+            "a 1 c {e}"
+        );
         assert_eq!(Lang::En.text("new.steps", &[("count", "1")]), "1 step");
         assert_eq!(Lang::En.text("new.steps", &[("count", "7")]), "7 steps");
     }

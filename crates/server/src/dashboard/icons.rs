@@ -9,7 +9,9 @@ fn strokes(name: &str) -> &'static str {
         "runs" => "M5.5 4H14M5.5 8H14M5.5 12H14M2 4h.5M2 8h.5M2 12h.5",
         "projects" => "M2 4.5V13h12V5.5H8L6.5 3.5H2z",
         "queues" => "M2 3.5h12v3H2zM2 9.5h12v3H2z",
-        "workers" => "M4 4h8v8H4zM6.5 1.5V4M9.5 1.5V4M6.5 12v2.5M9.5 12v2.5M1.5 6.5H4M1.5 9.5H4M12 6.5h2.5M12 9.5h2.5",
+        "workers" => {
+            "M4 4h8v8H4zM6.5 1.5V4M9.5 1.5V4M6.5 12v2.5M9.5 12v2.5M1.5 6.5H4M1.5 9.5H4M12 6.5h2.5M12 9.5h2.5"
+        }
         "alerts" => "M4 11V7a4 4 0 0 1 8 0v4l1.2 1.5H2.8zM6.7 14.5h2.6",
         "audit" => "M4 1.8h6l2.5 2.5v10H4zM6 7.5h4.5M6 10.5h4.5",
         "settings" => "M2 4.5h6M12 4.5h2M2 11.5h2M8 11.5h6M10 2.8v3.4M6 9.8v3.4",
@@ -25,14 +27,18 @@ fn strokes(name: &str) -> &'static str {
         }
         "more" => "M6 3.5L10.5 8 6 12.5",
         "alert" => "M8 2L14.5 13.5h-13zM8 6.5v3.2M8 11.6v.1",
-        "ask" => "M6 6a2 2 0 1 1 2.7 1.9c-.5.2-.7.5-.7 1.1v.5M8 11.9v.1M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8",
+        "ask" => {
+            "M6 6a2 2 0 1 1 2.7 1.9c-.5.2-.7.5-.7 1.1v.5M8 11.9v.1M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8"
+        }
         "recovered" => "M2 8h3l1.8-4.5L9.5 12.5 11 8h3",
         "queued" => "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M5 8h.1M8 8h.1M11 8h.1",
         "pending" => "M8 2.8a5.2 5.2 0 1 1 0 10.4A5.2 5.2 0 0 1 8 2.8",
         "running" => "M14.2 8A6.2 6.2 0 1 1 8 1.8",
         "waiting" => "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M8 4.5V8l2.5 1.5",
         "completed" => "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M5.2 8.2l2 2 3.7-4.2",
-        "failed" => "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4",
+        "failed" => {
+            "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M5.8 5.8l4.4 4.4M10.2 5.8l-4.4 4.4"
+        }
         "cancelled" => "M8 1.8a6.2 6.2 0 1 1 0 12.4A6.2 6.2 0 0 1 8 1.8M3.8 12.2l8.4-8.4",
         "skipped" => "M3 4l5 4-5 4zM12.5 4v8",
         _ => "",
@@ -41,8 +47,15 @@ fn strokes(name: &str) -> &'static str {
 
 /// The icon as SVG; what runs turns, for those who do not mind movement.
 pub(crate) fn svg(name: &str) -> String {
-    let class = if name == "running" { "icon spin" } else { "icon" };
-    format!(r#"<svg class="{class}" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#, strokes(name))
+    let class = if name == "running" {
+        "icon spin"
+    } else {
+        "icon"
+    };
+    format!(
+        r#"<svg class="{class}" viewBox="0 0 16 16" aria-hidden="true"><path d="{}"/></svg>"#,
+        strokes(name)
+    )
 }
 
 #[cfg(test)]

@@ -58,20 +58,27 @@ impl Known {
         let held = || runs.iter().filter(|run| run.head.worker.is_some());
         let unknown: Vec<&Run> = {
             let taken = self.taken();
-            held().filter(|run| !taken.contains_key(&lease(run))).collect()
+            held()
+                .filter(|run| !taken.contains_key(&lease(run)))
+                .collect()
         };
         let look = |run: &Run| {
             let lease = lease(run);
             async move { Ok::<_, StoreError>((lease, taken_at(store, lease).await?)) }
         };
         let looks = unknown.into_iter().map(look).collect::<Vec<_>>();
-        let found: Vec<_> = stream::iter(looks).buffer_unordered(AT_A_TIME).try_collect().await?;
+        let found: Vec<_> = stream::iter(looks)
+            .buffer_unordered(AT_A_TIME)
+            .try_collect()
+            .await?;
         let mut taken = self.taken();
         if taken.len() > LEASES {
             taken.clear();
         }
         taken.extend(found);
-        Ok(held().filter_map(|run| Some((run.id, taken.get(&lease(run)).copied()??))).collect())
+        Ok(held()
+            .filter_map(|run| Some((run.id, taken.get(&lease(run)).copied()??)))
+            .collect())
     }
 
     fn taken(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Option<Timestamp>>> {
@@ -91,7 +98,10 @@ async fn taken_at(store: &dyn Store, (run, epoch): Lease) -> Result<Option<Times
         let after = end.saturating_sub(EVENTS);
         let limit = usize::try_from(EVENTS).unwrap_or(usize::MAX);
         let events = store.events(run, after, limit).await?;
-        let taken = events.iter().rev().find(|event| event.kind == "run.started" && event.data["epoch"] == epoch);
+        let taken = events
+            .iter()
+            .rev()
+            .find(|event| event.kind == "run.started" && event.data["epoch"] == epoch);
         if taken.is_some() || after == 0 {
             return Ok(taken.map(|event| event.at));
         }
@@ -112,13 +122,27 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(10);
 
     async fn claim(store: &dyn Store) -> Run {
-        let (id, actions) = (WorkerId::new(), Arc::new(["x".to_owned()].into_iter().collect()));
+        let (id, actions) = (
+            WorkerId::new(),
+            Arc::new(["x".to_owned()].into_iter().collect()),
+        );
         let (name, version) = ("w".to_owned(), "1".to_owned());
-        let worker =
-            NewWorker { id, name, lease: LEASE, version, actions: Arc::clone(&actions), resources: Arc::default() };
+        let worker = NewWorker {
+            id,
+            name,
+            lease: LEASE,
+            version,
+            actions: Arc::clone(&actions),
+            resources: Arc::default(),
+        };
         store.register_worker(worker).await.unwrap();
         store
-            .claim(ClaimRequest { worker: id, limit: 1, actions, resources: Arc::default() })
+            .claim(ClaimRequest {
+                worker: id,
+                limit: 1,
+                actions,
+                resources: Arc::default(),
+            })
             .await
             .unwrap()
             .runs
@@ -127,37 +151,60 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_is_held_since_its_worker_took_it_and_not_since_the_one_before_did() {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
         let plan = Arc::new(Workflow::builder("w").step("a", "x").build().unwrap());
-        Client::new(store.clone()).submit(Submit::new(plan)).await.unwrap();
+        Client::new(store.clone())
+            .submit(Submit::new(plan))
+            .await
+            .unwrap();
         let known = Known::default();
         let first = claim(store.as_ref()).await;
-        let since = known.held_since(store.as_ref(), std::slice::from_ref(&first)).await.unwrap();
+        let since = known
+            .held_since(store.as_ref(), std::slice::from_ref(&first))
+            .await
+            .unwrap();
         assert_eq!(since[&first.id], clock.now());
         clock.advance(2 * LEASE);
-        surefoot_store_tests::reclaim_expired(store.as_ref()).await.unwrap();
+        surefoot_store_tests::reclaim_expired(store.as_ref())
+            .await
+            .unwrap();
         clock.advance(LEASE);
         let second = claim(store.as_ref()).await;
-        assert_eq!((second.id, second.head.epoch), (first.id, first.head.epoch + 1));
+        assert_eq!(
+            (second.id, second.head.epoch),
+            (first.id, first.head.epoch + 1)
+        );
         let taken = clock.now();
         clock.advance(LEASE / 2);
         // What is known is not looked for again; the history goes on meanwhile.
         for _ in 0..2 {
-            let since = known.held_since(store.as_ref(), std::slice::from_ref(&second)).await.unwrap();
+            let since = known
+                .held_since(store.as_ref(), std::slice::from_ref(&second))
+                .await
+                .unwrap();
             assert_eq!(since[&second.id], taken);
-            store.cancel(second.id, CancelMode::Stop, "ann").await.unwrap();
+            store
+                .cancel(second.id, CancelMode::Stop, "ann")
+                .await
+                .unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn alerts_are_read_once_a_second() {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
         let (store, known) = (MemoryStore::new(clock), Known::default());
         let first = known.alerts(&store).await.unwrap();
         assert!(Arc::ptr_eq(&first, &known.alerts(&store).await.unwrap()));
         let anew = known.alerts_anew(&store).await.unwrap();
-        assert!(!Arc::ptr_eq(&first, &anew) && Arc::ptr_eq(&anew, &known.alerts(&store).await.unwrap()));
+        assert!(
+            !Arc::ptr_eq(&first, &anew) && Arc::ptr_eq(&anew, &known.alerts(&store).await.unwrap())
+        );
         tokio::time::advance(FRESH).await;
         assert!(!Arc::ptr_eq(&anew, &known.alerts(&store).await.unwrap()));
     }

@@ -24,8 +24,13 @@ pub(super) fn of_run(run: RunId, after: u64) -> String {
     format!("/live?run={run}&after={after}")
 }
 
-pub(super) async fn live(State(app): State<App>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
-    let Some(id) = asked.run else { return Ok(sse::changes(app.hub(), false)) };
+pub(super) async fn live(
+    State(app): State<App>,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let Some(id) = asked.run else {
+        return Ok(sse::changes(app.hub(), false));
+    };
     let run = id.parse().map_err(|_| super::pages::no_run(&id))?;
     Ok(sse::changes_of(app.hub(), run, asked.after).await?)
 }

@@ -50,14 +50,28 @@ struct ProblemView<'a> {
 }
 
 /// A problem as a page; plain text when even that cannot be drawn.
-pub(crate) fn problem_page(headers: &HeaderMap, status: u16, title: &str, detail: Option<&str>) -> String {
+pub(crate) fn problem_page(
+    headers: &HeaderMap,
+    status: u16,
+    title: &str,
+    detail: Option<&str>,
+) -> String {
     let taste = visitor::Taste::of(headers);
     let (lang, theme) = (taste.lang.code(), taste.theme());
     let say = |key: String| taste.lang.try_text(&key, &[]);
     let title = say(format!("problem.{status}")).unwrap_or_else(|| title.to_owned());
     let means = say(format!("problem.{status}.means"));
-    let view = ProblemView { lang, theme, status, title, means, detail, back: "/" };
-    render::render(taste.lang, "problem.html", view).unwrap_or_else(|_| format!("{status} {status}"))
+    let view = ProblemView {
+        lang,
+        theme,
+        status,
+        title,
+        means,
+        detail,
+        back: "/",
+    };
+    render::render(taste.lang, "problem.html", view)
+        .unwrap_or_else(|_| format!("{status} {status}"))
 }
 
 /// A template of ours that cannot be drawn: a fault of ours.

@@ -49,7 +49,9 @@ pub(crate) fn render(lang: Lang, template: &str, view: impl Serialize) -> Result
         Lang::En => &ENGLISH,
         Lang::Zh => &CHINESE,
     };
-    environment.get_template(template)?.render(Value::from(Serde(view)))
+    environment
+        .get_template(template)?
+        .render(Value::from(Serde(view)))
 }
 
 /// Markup of our own making.
@@ -59,22 +61,31 @@ pub(crate) fn safe(html: String) -> Value {
 
 fn environment(lang: Lang) -> Environment<'static> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build();
     environment.set_syntax(syntax.expect("the usual delimiters differ"));
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     // What a view lacks may be asked for, and never printed.
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     // What is not there is written as nothing.
-    environment.set_formatter(
-        |out, state, value| {
-            if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
-        },
-    );
-    environment.add_function("t", move |key: String, values: Kwargs| translate(lang, &key, &values));
+    environment.set_formatter(|out, state, value| {
+        if value.is_none() {
+            Ok(())
+        } else {
+            minijinja::escape_formatter(out, state, value)
+        }
+    });
+    environment.add_function("t", move |key: String, values: Kwargs| {
+        translate(lang, &key, &values)
+    });
     environment.add_function("icon", |name: String| safe(icons::svg(&name)));
     environment.add_function("asset", |name: String| assets::address(&name));
     for (name, source) in TEMPLATES {
-        environment.add_template(name, source).expect("the templates are part of the program, and a test reads each");
+        environment
+            .add_template(name, source)
+            .expect("the templates are part of the program, and a test reads each");
     }
     environment
 }
@@ -84,7 +95,10 @@ fn translate(lang: Lang, key: &str, values: &Kwargs) -> Result<String, Error> {
     for name in values.args() {
         pairs.push((name, values.get::<Value>(name)?.to_string()));
     }
-    let pairs = pairs.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>();
+    let pairs = pairs
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect::<Vec<_>>();
     Ok(lang.text(key, &pairs))
 }
 
@@ -117,10 +131,22 @@ mod tests {
         text.push_str(rest);
         let mut shown = String::new();
         for (index, part) in text.split('<').enumerate() {
-            let (tag, words) = if index == 0 { ("", part) } else { part.split_once('>').unwrap_or((part, "")) };
-            for name in ["aria-label=\"", "title=\"", "placeholder=\"", "alt=\"", "value=\""] {
-                let value =
-                    tag.split_once(name).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value);
+            let (tag, words) = if index == 0 {
+                ("", part)
+            } else {
+                part.split_once('>').unwrap_or((part, ""))
+            };
+            for name in [
+                "aria-label=\"",
+                "title=\"",
+                "placeholder=\"",
+                "alt=\"",
+                "value=\"",
+            ] {
+                let value = tag
+                    .split_once(name)
+                    .and_then(|(_, rest)| rest.split_once('"'))
+                    .map_or("", |(value, _)| value);
                 // The values of hidden fields, of options and of buttons are words for us.
                 if name != "value=\"" || tag.starts_with("input type=\"submit") {
                     shown.push_str(value);
@@ -138,8 +164,9 @@ mod tests {
             let shown = literals(template);
             // One macro writes attributes and no tag.
             let attribute = |word: &&str| word.contains("=\"") || *word == "required";
-            let words =
-                shown.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic) && !attribute(word));
+            let words = shown
+                .split_whitespace()
+                .filter(|word| word.chars().any(char::is_alphabetic) && !attribute(word));
             let words = words.collect::<Vec<_>>();
             assert!(words.is_empty(), "{name} says {words:?}");
         }
@@ -148,10 +175,13 @@ mod tests {
     #[test]
     fn every_text_that_a_template_names_is_there() {
         for (name, template) in TEMPLATES {
-            let calls =
-                template.match_indices("t(\"").filter(|(at, _)| !template[..*at].ends_with(char::is_alphanumeric));
+            let calls = template
+                .match_indices("t(\"")
+                .filter(|(at, _)| !template[..*at].ends_with(char::is_alphanumeric));
             for (at, call) in calls {
-                let (key, rest) = template[at + call.len()..].split_once('"').expect("a text ends");
+                let (key, rest) = template[at + call.len()..]
+                    .split_once('"')
+                    .expect("a text ends");
                 if rest.trim_start().starts_with('~') {
                     // The rest of the key is decided when the page is drawn: some key must begin so.
                     assert!(Lang::En.has_prefix(key), "{name} names {key}...");
@@ -166,6 +196,9 @@ mod tests {
     fn what_is_printed_is_escaped() {
         let view = serde_json::json!({ "lang": "en", "theme": null, "status": 400, "title": "<b>", "detail": "\"'&<script>", "back": "/" });
         let page = render(Lang::En, "problem.html", &view).unwrap();
-        assert!(page.contains("&lt;b&gt;") && !page.contains("<script>"), "{page}");
+        assert!(
+            page.contains("&lt;b&gt;") && !page.contains("<script>"),
+            "{page}"
+        );
     }
 }

@@ -11,7 +11,10 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) const fn new(bytes: usize) -> Self {
-        Self { left: bytes, cut: false }
+        Self {
+            left: bytes,
+            cut: false,
+        }
     }
 
     pub(super) const fn left(&self) -> usize {
@@ -49,10 +52,13 @@ impl Room {
     /// The beginning of a text: as many letters as fit, and not more than `most`.
     pub(super) fn fit(&mut self, mut text: String, most: usize) -> String {
         let mut used = 0;
-        let beyond = text.char_indices().enumerate().find(|(count, (_, letter))| {
-            used += written(*letter);
-            *count >= most || used > self.left
-        });
+        let beyond = text
+            .char_indices()
+            .enumerate()
+            .find(|(count, (_, letter))| {
+                used += written(*letter);
+                *count >= most || used > self.left
+            });
         match beyond.map(|(_, (at, letter))| (at, written(letter))) {
             None => self.left -= used,
             Some((at, last)) => {
@@ -73,7 +79,11 @@ pub(super) fn size(text: &str) -> usize {
 
 /// What templates escape takes up to six bytes.
 fn written(letter: char) -> usize {
-    if matches!(letter, '<' | '>' | '&' | '"' | '\'' | '/') { 6 } else { letter.len_utf8() }
+    if matches!(letter, '<' | '>' | '&' | '"' | '\'' | '/') {
+        6
+    } else {
+        letter.len_utf8()
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +93,18 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_cut_where_it_stops_to_fit() {
         let mut room = Room::new(20);
-        assert_eq!((room.fit("abc".into(), 10), room.left, room.cut), ("abc".to_owned(), 17, false));
-        assert_eq!((room.fit("abcdef".into(), 4), room.left, room.cut), ("abcd\u{2026}".to_owned(), 13, true));
-        assert_eq!((room.fit("<a>b".into(), 10), room.left), ("<a>\u{2026}".to_owned(), 0));
+        assert_eq!(
+            (room.fit("abc".into(), 10), room.left, room.cut),
+            ("abc".to_owned(), 17, false)
+        );
+        assert_eq!(
+            (room.fit("abcdef".into(), 4), room.left, room.cut),
+            ("abcd\u{2026}".to_owned(), 13, true)
+        );
+        assert_eq!(
+            (room.fit("<a>b".into(), 10), room.left),
+            ("<a>\u{2026}".to_owned(), 0)
+        );
         assert_eq!(room.fit("x".into(), 10), "\u{2026}");
         assert!(!room.take(1));
     }

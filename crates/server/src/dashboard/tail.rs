@@ -24,13 +24,17 @@ async fn of(store: &dyn Store, run: RunId, most: usize) -> Result<Tail, StoreErr
     let mut events = store.events(run, after, most + most / 4).await?;
     let late = events.len().saturating_sub(most);
     events.drain(..late);
-    Ok(Tail { cut: after > 0 || late > 0, events })
+    Ok(Tail {
+        cut: after > 0 || late > 0,
+        events,
+    })
 }
 
 /// The number of a run's last event, or one that is no larger than `enough`. A history has no gaps, so its end is found in
 /// steps that double and then halve.
 pub(super) async fn last(store: &dyn Store, run: RunId, enough: u64) -> Result<u64, StoreError> {
-    let is_there = async |seq: u64| Ok::<_, StoreError>(!store.events(run, seq - 1, 1).await?.is_empty());
+    let is_there =
+        async |seq: u64| Ok::<_, StoreError>(!store.events(run, seq - 1, 1).await?.is_empty());
     if !is_there(enough + 1).await? {
         return Ok(enough);
     }
@@ -83,13 +87,22 @@ mod tests {
             }
             edit.finish()
         };
-        store.submit(Submission { queued: begun(false), started: Some(begun(true)) }).await.unwrap();
+        store
+            .submit(Submission {
+                queued: begun(false),
+                started: Some(begun(true)),
+            })
+            .await
+            .unwrap();
         let mut run = store.run(run.id).await.unwrap().unwrap();
         for _ in 3..events {
             let mut edit = Edit::new(run.clone(), now);
             edit.report(0, None, vec!["line".to_owned()]);
             let (next, transition) = edit.finish_as_holder();
-            store.commit(run.lease().unwrap(), transition).await.unwrap();
+            store
+                .commit(run.lease().unwrap(), transition)
+                .await
+                .unwrap();
             run = next;
         }
         run.id
@@ -102,7 +115,11 @@ mod tests {
             let run = run_with(&store, events).await;
             let tail = of(&store, run, 10).await.unwrap();
             let last = tail.events.last().unwrap().seq;
-            assert_eq!((last, tail.events.len(), tail.cut), (events as u64, events.min(10), events > 10), "{events}");
+            assert_eq!(
+                (last, tail.events.len(), tail.cut),
+                (events as u64, events.min(10), events > 10),
+                "{events}"
+            );
         }
     }
 }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use surefoot::state::{CancelMode, Edit};
 use surefoot::store::{ClaimRequest, NewWorker, Submission};
 use surefoot::{
-    Client, ManualClock, Run, RunId, RunStatus, Secret, SecretKeys, Store, Submit, Timestamp, WorkerId, Workflow,
+    Client, ManualClock, Run, RunId, RunStatus, Secret, SecretKeys, Store, Submit, Timestamp,
+    WorkerId, Workflow,
 };
 use surefoot_store_tests::MemoryStore;
 use tokio::net::TcpListener;
@@ -35,16 +36,22 @@ fn workflow(text: &str) -> Arc<Workflow> {
 }
 
 fn options(workflows: &[&Arc<Workflow>]) -> ServerOptions {
-    let workflows = workflows.iter().map(|workflow| Arc::clone(workflow)).collect();
+    let workflows = workflows
+        .iter()
+        .map(|workflow| Arc::clone(workflow))
+        .collect();
     let secret = ServerSecret::new(&Secret::new("0123456789abcdef0123456789abcdef")).unwrap();
     ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows))
 }
 
 impl Scene {
     async fn with(workflows: &[&Arc<Workflow>]) -> Self {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_800_000_000_000_000)));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
+            1_800_000_000_000_000,
+        )));
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
-        let (worker, lease, version) = (WorkerId::new(), Duration::from_secs(86_400), "1".to_owned());
+        let (worker, lease, version) =
+            (WorkerId::new(), Duration::from_secs(86_400), "1".to_owned());
         let actions = Arc::new(["work".to_owned()].into_iter().collect());
         store
             .register_worker(NewWorker {
@@ -60,14 +67,35 @@ impl Scene {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, client(store.clone()), options(workflows), CancellationToken::new()));
+        tasks.spawn(serve(
+            listener,
+            client(store.clone()),
+            options(workflows),
+            CancellationToken::new(),
+        ));
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Http::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-        Self { clock, store, worker, url, http, _tasks: tasks }
+        let http = Http::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap();
+        Self {
+            clock,
+            store,
+            worker,
+            url,
+            http,
+            _tasks: tasks,
+        }
     }
 
     async fn get(&self, path: &str) -> Response {
-        self.http.get(format!("{}{path}", self.url)).header(ACCEPT, "text/html").send().await.unwrap()
+        self.http
+            .get(format!("{}{path}", self.url))
+            .header(ACCEPT, "text/html")
+            .send()
+            .await
+            .unwrap()
     }
 
     async fn page(&self, path: &str) -> String {
@@ -82,18 +110,35 @@ impl Scene {
         let token = value_of(&page, "csrf");
         let fields = [fields, &[("csrf", token.as_str())]].concat();
         let body = serde_urlencoded::to_string(fields).unwrap();
-        let request = self.http.post(format!("{}{path}", self.url)).header(ACCEPT, "text/html");
-        request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.unwrap()
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .header(ACCEPT, "text/html");
+        request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .unwrap()
     }
 
     async fn submit(&self, workflow: &Arc<Workflow>, parameters: Value) -> Run {
         let client = client(self.store.clone());
-        client.submit(Submit::new(workflow.clone()).parameters(parameters)).await.unwrap().run
+        client
+            .submit(Submit::new(workflow.clone()).parameters(parameters))
+            .await
+            .unwrap()
+            .run
     }
 
     async fn claim(&self) -> Run {
         let actions = Arc::new(["work".to_owned()].into_iter().collect());
-        let request = ClaimRequest { worker: self.worker, limit: 1, actions, resources: Arc::default() };
+        let request = ClaimRequest {
+            worker: self.worker,
+            limit: 1,
+            actions,
+            resources: Arc::default(),
+        };
         self.store.claim(request).await.unwrap().runs.remove(0)
     }
 
@@ -114,7 +159,9 @@ impl Scene {
 /// A client with the one key of these tests.
 fn client(store: Arc<dyn Store>) -> Client {
     static KEYS: OnceLock<SecretKeys> = OnceLock::new();
-    Client::new(store).with_keys(Some(KEYS.get_or_init(|| SecretKeys::random().unwrap()).clone()))
+    Client::new(store).with_keys(Some(
+        KEYS.get_or_init(|| SecretKeys::random().unwrap()).clone(),
+    ))
 }
 
 /// With the slashes that templates escape.
@@ -124,7 +171,9 @@ fn readable(page: &str) -> String {
 
 /// The value of a hidden field.
 fn value_of(page: &str, name: &str) -> String {
-    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("the field is on the page");
+    let (_, rest) = page
+        .split_once(&format!("name=\"{name}\" value=\""))
+        .expect("the field is on the page");
     rest.split('"').next().unwrap().to_owned()
 }
 
@@ -163,25 +212,45 @@ async fn a_form_never_says_a_secret_again() {
     let scene = Scene::with(&[&login, &other]).await;
     let list = r#"[{"token":"tok-s3cret","free":{"a":1}}]"#;
     let filled = |password, action| {
-        [("p/name", "shop"), ("p/password", password), ("p/key", "key-s3cret"), ("p/more/list", list), ("do", action)]
+        [
+            ("p/name", "shop"),
+            ("p/password", password),
+            ("p/key", "key-s3cret"),
+            ("p/more/list", list),
+            ("do", action),
+        ]
     };
-    let dry = scene.post("/new?workflow=login", &filled("long-pass-s3cret", "dry")).await;
+    let dry = scene
+        .post("/new?workflow=login", &filled("long-pass-s3cret", "dry"))
+        .await;
     assert_eq!(dry.status(), 200);
     let dry = dry.text().await.unwrap();
-    assert!(dry.contains("nothing was written") && dry.matches("fill it in once more").count() == 3, "{dry}");
-    let wrong = scene.post("/new?workflow=login", &filled("s3cret", "start")).await;
+    assert!(
+        dry.contains("nothing was written") && dry.matches("fill it in once more").count() == 3,
+        "{dry}"
+    );
+    let wrong = scene
+        .post("/new?workflow=login", &filled("s3cret", "start"))
+        .await;
     assert_eq!(wrong.status(), 422);
     let wrong = wrong.text().await.unwrap();
     assert!(wrong.contains("shorter than 12"), "{wrong}");
     let given = json!({ "name": "shop", "password": "long-pass-s3cret", "key": "key-s3cret",
                         "more": { "list": [{ "token": "tok-s3cret", "free": { "a": 1 } }] } });
     let run = scene.submit(&login, given).await;
-    let again = scene.page(&format!("/new?workflow=login&from={}", run.id)).await;
+    let again = scene
+        .page(&format!("/new?workflow=login&from={}", run.id))
+        .await;
     for page in [dry, wrong, again] {
         assert!(page.contains("shop") && !page.contains("s3cret"), "{page}");
-        assert!(page.contains("&quot;a&quot;: 1"), "what is no secret stays: {page}");
+        assert!(
+            page.contains("&quot;a&quot;: 1"),
+            "what is no secret stays: {page}"
+        );
     }
-    let elsewhere = scene.get(&format!("/new?workflow=other&from={}", run.id)).await;
+    let elsewhere = scene
+        .get(&format!("/new?workflow=other&from={}", run.id))
+        .await;
     assert_eq!(elsewhere.status(), 404);
     assert!(!elsewhere.text().await.unwrap().contains("s3cret"));
 }
@@ -193,8 +262,13 @@ async fn a_duplicate_hides_what_its_own_plan_marks() {
     let given = json!({ "name": "shop", "password": "long-pass-s3cret",
                         "more": { "list": [{ "token": "tok-s3cret", "free": { "a": 1 } }] } });
     let run = scene.submit(&login, given).await;
-    let page = scene.page(&format!("/new?workflow=login&from={}", run.id)).await;
-    assert!(page.contains("shop") && page.contains("&quot;a&quot;") && !page.contains("s3cret"), "{page}");
+    let page = scene
+        .page(&format!("/new?workflow=login&from={}", run.id))
+        .await;
+    assert!(
+        page.contains("shop") && page.contains("&quot;a&quot;") && !page.contains("s3cret"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -205,17 +279,37 @@ async fn what_is_confirmed_is_what_is_done() {
     scene.clock.advance(Duration::from_secs(3000));
     let meant = scene.submit(&other, json!({})).await;
     scene.clock.advance(Duration::from_secs(1));
-    let asked = [("action", "cancel"), ("scope", "matching"), ("filter", "since=1h")];
+    let asked = [
+        ("action", "cancel"),
+        ("scope", "matching"),
+        ("filter", "since=1h"),
+    ];
     let preview = scene.post("/runs/bulk", &asked).await.text().await.unwrap();
     assert!(preview.contains("2 unfinished runs"), "{preview}");
     // The person looks at it for half an hour: one more run came, and one is no longer of the last hour.
     scene.clock.advance(Duration::from_secs(1800));
     let late = scene.submit(&other, json!({})).await;
     let until = value_of(&preview, "until");
-    let done = scene.post("/runs/bulk/apply", &[&asked[..], &[("until", until.as_str())]].concat()).await;
+    let done = scene
+        .post(
+            "/runs/bulk/apply",
+            &[&asked[..], &[("until", until.as_str())]].concat(),
+        )
+        .await;
     assert_eq!(done.status(), 303);
-    let stands = [scene.status(old.id).await, scene.status(meant.id).await, scene.status(late.id).await];
-    assert_eq!(stands, [RunStatus::Cancelled, RunStatus::Cancelled, RunStatus::Queued]);
+    let stands = [
+        scene.status(old.id).await,
+        scene.status(meant.id).await,
+        scene.status(late.id).await,
+    ];
+    assert_eq!(
+        stands,
+        [
+            RunStatus::Cancelled,
+            RunStatus::Cancelled,
+            RunStatus::Queued
+        ]
+    );
 }
 
 #[tokio::test]
@@ -227,29 +321,78 @@ async fn failed_today_is_what_ended_today() {
     }
     let fails = async |run: Run| {
         let run = scene.write(run, |edit| edit.start_step(0).unwrap()).await;
-        scene.write(run, |edit| edit.fail_step(0, "gone").unwrap()).await.id
+        scene
+            .write(run, |edit| edit.fail_step(0, "gone").unwrap())
+            .await
+            .id
     };
-    let (first, second, third) = (scene.claim().await, scene.claim().await, scene.claim().await.id);
+    let (first, second, third) = (
+        scene.claim().await,
+        scene.claim().await,
+        scene.claim().await.id,
+    );
     let yesterday = fails(first).await;
     // From eight in the morning past midnight.
     scene.clock.advance(Duration::from_secs(17 * 3600));
     let today = fails(second).await;
     let page = scene.page("/runs?status=failed&since=today").await;
-    assert!(page.contains(&today.to_string()) && !page.contains(&yesterday.to_string()), "{page}");
+    assert!(
+        page.contains(&today.to_string()) && !page.contains(&yesterday.to_string()),
+        "{page}"
+    );
     // What is done to those that are listed is done to no others, and the log says to which.
     let all = async |action, filter: &str| {
-        scene.post("/runs/bulk/apply", &[("action", action), ("scope", "matching"), ("filter", filter)]).await
+        scene
+            .post(
+                "/runs/bulk/apply",
+                &[
+                    ("action", action),
+                    ("scope", "matching"),
+                    ("filter", filter),
+                ],
+            )
+            .await
     };
-    assert_eq!(all("retry", "status=failed&since=today").await.status(), 303);
-    assert_eq!(all("cancel", &format!("worker={}", scene.worker)).await.status(), 303);
+    assert_eq!(
+        all("retry", "status=failed&since=today").await.status(),
+        303
+    );
+    assert_eq!(
+        all("cancel", &format!("worker={}", scene.worker))
+            .await
+            .status(),
+        303
+    );
     let stands = [scene.status(yesterday).await, scene.status(today).await];
     assert_eq!(stands, [RunStatus::Failed, RunStatus::Queued]);
-    assert!(scene.store.run(third).await.unwrap().unwrap().head.cancel.is_some());
+    assert!(
+        scene
+            .store
+            .run(third)
+            .await
+            .unwrap()
+            .unwrap()
+            .head
+            .cancel
+            .is_some()
+    );
     let audit: Value = scene.get("/api/v1/audit").await.json().await.unwrap();
     let detail = |action| {
-        audit["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == action).unwrap()["detail"].clone()
+        audit["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|entry| entry["action"] == action)
+            .unwrap()["detail"]
+            .clone()
     };
-    assert!(detail("runs.retry")["failed_since"].as_str().unwrap().starts_with("2027-01-16T00:00:00"), "{audit}");
+    assert!(
+        detail("runs.retry")["failed_since"]
+            .as_str()
+            .unwrap()
+            .starts_with("2027-01-16T00:00:00"),
+        "{audit}"
+    );
     assert_eq!(detail("runs.cancel")["worker"], scene.worker.to_string());
 }
 
@@ -264,16 +407,34 @@ async fn runs_that_are_being_cancelled_hide_none_behind_them() {
         scene.clock.advance(Duration::from_secs(1));
     }
     for run in &runs[3..] {
-        scene.store.cancel(*run, CancelMode::Stop, "ann").await.unwrap();
+        scene
+            .store
+            .cancel(*run, CancelMode::Stop, "ann")
+            .await
+            .unwrap();
     }
     let client = Client::new(scene.store.clone());
-    let app = App::new(client, options(&[]), "127.0.0.1:1".parse().unwrap(), CancellationToken::new()).await.unwrap();
+    let app = App::new(
+        client,
+        options(&[]),
+        "127.0.0.1:1".parse().unwrap(),
+        CancellationToken::new(),
+    )
+    .await
+    .unwrap();
     let actor = Actor::local();
     let mut before = None;
     let mut met = Vec::new();
     loop {
-        let which = Which::Matching { filter: Default::default(), before };
-        let bulk = Bulk { action: BulkAction::Cancel { undo: false }, which, limit: 1 };
+        let which = Which::Matching {
+            filter: Default::default(),
+            before,
+        };
+        let bulk = Bulk {
+            action: BulkAction::Cancel { undo: false },
+            which,
+            limit: 1,
+        };
         assert_eq!(bulk.preview(&app, 10).await.unwrap().count, 3 - met.len());
         let result = bulk.apply(&app, &actor).await.unwrap();
         met.push(result.done);
@@ -292,24 +453,62 @@ async fn tabs_count_all_runs_or_none() {
     scene.submit(&other, json!({})).await;
     let tabs = |page: &str| {
         let (_, tabs) = page.split_once("id=\"tabs\"").unwrap();
-        tabs.split("</nav>").next().unwrap().matches("class=\"count\"").count()
+        tabs.split("</nav>")
+            .next()
+            .unwrap()
+            .matches("class=\"count\"")
+            .count()
     };
     assert_eq!(tabs(&scene.page("/runs").await), RunStatus::ALL.len());
-    assert_eq!(tabs(&scene.page("/runs?status=failed").await), RunStatus::ALL.len());
+    assert_eq!(
+        tabs(&scene.page("/runs?status=failed").await),
+        RunStatus::ALL.len()
+    );
     for filter in ["workflow=login", "queue=x", "text=y", "since=today"] {
-        assert_eq!(tabs(&scene.page(&format!("/runs?{filter}")).await), 0, "{filter}");
+        assert_eq!(
+            tabs(&scene.page(&format!("/runs?{filter}")).await),
+            0,
+            "{filter}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_problem_is_told_in_the_readers_language() {
     let scene = Scene::with(&[]).await;
-    let request = scene.http.get(format!("{}/runs/x", scene.url)).header(ACCEPT, "text/html");
-    let page = request.header(ACCEPT_LANGUAGE, "zh-CN").send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("\u{672a}\u{627e}\u{5230}") && !page.contains("Not Found"), "{page}");
-    let request = scene.http.get(&scene.url).header(ACCEPT, "text/html").header(HOST, "evil.example");
-    let page = request.header(ACCEPT_LANGUAGE, "zh-CN").send().await.unwrap().text().await.unwrap();
-    assert!(page.contains("\u{4e3b}\u{673a}\u{4e0d}\u{7b26}") && !page.contains("Misdirected"), "{page}");
+    let request = scene
+        .http
+        .get(format!("{}/runs/x", scene.url))
+        .header(ACCEPT, "text/html");
+    let page = request
+        .header(ACCEPT_LANGUAGE, "zh-CN")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        page.contains("\u{672a}\u{627e}\u{5230}") && !page.contains("Not Found"),
+        "{page}"
+    );
+    let request = scene
+        .http
+        .get(&scene.url)
+        .header(ACCEPT, "text/html")
+        .header(HOST, "evil.example");
+    let page = request
+        .header(ACCEPT_LANGUAGE, "zh-CN")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        page.contains("\u{4e3b}\u{673a}\u{4e0d}\u{7b26}") && !page.contains("Misdirected"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -319,14 +518,29 @@ async fn a_browser_is_told_to_come_back_soon() {
     for path in ["/live", &format!("/live?run={}&after=0", run.id)] {
         let mut stream = scene.get(path).await;
         assert_eq!(stream.headers()["content-type"], "text/event-stream");
-        assert!(stream.chunk().await.unwrap().unwrap().starts_with(b"retry: 1000\n"), "{path}");
+        assert!(
+            stream
+                .chunk()
+                .await
+                .unwrap()
+                .unwrap()
+                .starts_with(b"retry: 1000\n"),
+            "{path}"
+        );
     }
 }
 
 /// A plan of so many steps.
 fn long(steps: usize) -> Arc<Workflow> {
-    let step = |at| format!("  - {{ id: s{at}, title: 'Step number {at}', action: work, with: {{ name: 'shop' }} }}\n");
-    workflow(&format!("workflow: long\nsteps:\n{}", (0..steps).map(step).collect::<String>()))
+    let step = |at| {
+        format!(
+            "  - {{ id: s{at}, title: 'Step number {at}', action: work, with: {{ name: 'shop' }} }}\n"
+        )
+    };
+    workflow(&format!(
+        "workflow: long\nsteps:\n{}",
+        (0..steps).map(step).collect::<String>()
+    ))
 }
 
 impl Scene {
@@ -334,7 +548,13 @@ impl Scene {
     async fn long(&self, steps: usize, lines: usize) -> RunId {
         let plan = long(steps);
         let now = self.store.now();
-        let run = Run::new(RunId::at(now), plan, json!({ "text": "/\"<".repeat(4000) }), now, now);
+        let run = Run::new(
+            RunId::at(now),
+            plan,
+            json!({ "text": "/\"<".repeat(4000) }),
+            now,
+            now,
+        );
         let begun = |claimed: bool| {
             let mut edit = Edit::new(run.clone(), now);
             edit.submitted();
@@ -343,13 +563,21 @@ impl Scene {
             }
             edit.finish()
         };
-        self.store.submit(Submission { queued: begun(false), started: Some(begun(true)) }).await.unwrap();
+        self.store
+            .submit(Submission {
+                queued: begun(false),
+                started: Some(begun(true)),
+            })
+            .await
+            .unwrap();
         let mut run = self.store.run(run.id).await.unwrap().unwrap();
         for step in 0..steps {
             run = self.write(run, |edit| edit.start_step(step).unwrap()).await;
             for line in 0..lines {
                 let text = format!("{line} of s{step}: {}", "say \"/srv/x\" ".repeat(12));
-                run = self.write(run, |edit| edit.report(step, None, vec![text])).await;
+                run = self
+                    .write(run, |edit| edit.report(step, None, vec![text]))
+                    .await;
             }
             self.clock.advance(Duration::from_secs(1));
             let output = json!({ "paths": vec!["/a/b\"c"; 2000], "step": step });
@@ -380,12 +608,29 @@ async fn the_page_of_a_run_stays_small_and_tells_most_of_what_is_looked_at() {
         let end = lines - 1;
         let page = scene.small(&format!("/runs/{run}")).await;
         let last = steps - 1;
-        assert!(page.contains(&format!("{end} of s{last}: ")), "the log of the step that failed is there");
+        assert!(
+            page.contains(&format!("{end} of s{last}: ")),
+            "the log of the step that failed is there"
+        );
         assert!(page.contains("it&#x27;s &lt;broken&gt;"));
-        assert!(steps < 2 || page.contains(&format!("/runs/{run}?step=s{}#step-s{}", last - 1, last - 1)), "{page}");
+        assert!(
+            steps < 2
+                || page.contains(&format!(
+                    "/runs/{run}?step=s{}#step-s{}",
+                    last - 1,
+                    last - 1
+                )),
+            "{page}"
+        );
         let asked = scene.small(&format!("/runs/{run}?step=s0")).await;
-        assert!(asked.contains(&format!("{end} of s0: ")) && asked.contains("id=\"step-s0\" open"), "{asked}");
-        assert!(asked.contains(&format!("href=\"/api/v1/runs/{run}\"")), "the whole of it is reached from there");
+        assert!(
+            asked.contains(&format!("{end} of s0: ")) && asked.contains("id=\"step-s0\" open"),
+            "{asked}"
+        );
+        assert!(
+            asked.contains(&format!("href=\"/api/v1/runs/{run}\"")),
+            "the whole of it is reached from there"
+        );
     }
 }
 
@@ -394,13 +639,31 @@ async fn the_end_of_a_long_history_is_shown_and_all_of_its_log_is_sent() {
     let scene = Scene::with(&[]).await;
     let run = scene.long(2, 3000).await;
     let page = scene.small(&format!("/runs/{run}")).await;
-    assert!(page.contains("2999 of s1: ") && page.contains("Earlier lines are left out."), "{page}");
-    assert!(page.contains("the beginning of a long history is not drawn"), "{page}");
-    assert!(page.contains("id=\"step-s0\""), "a step whose history is not read is there");
+    assert!(
+        page.contains("2999 of s1: ") && page.contains("Earlier lines are left out."),
+        "{page}"
+    );
+    assert!(
+        page.contains("the beginning of a long history is not drawn"),
+        "{page}"
+    );
+    assert!(
+        page.contains("id=\"step-s0\""),
+        "a step whose history is not read is there"
+    );
     let asked = scene.small(&format!("/runs/{run}?step=s0")).await;
-    assert!(asked.contains(&format!("/runs/{run}/log?step=s0")), "what was not read is reached: {asked}");
+    assert!(
+        asked.contains(&format!("/runs/{run}/log?step=s0")),
+        "what was not read is reached: {asked}"
+    );
     let log = scene.page(&format!("/runs/{run}/log")).await;
-    assert_eq!((log.lines().count(), log.contains(" s0 [1] 0 of s0: ")), (6000, true));
+    assert_eq!(
+        (log.lines().count(), log.contains(" s0 [1] 0 of s0: ")),
+        (6000, true)
+    );
     let log = scene.page(&format!("/runs/{run}/log?step=s1")).await;
-    assert_eq!((log.lines().count(), log.contains("2999 of s1: ")), (3000, true));
+    assert_eq!(
+        (log.lines().count(), log.contains("2999 of s1: ")),
+        (3000, true)
+    );
 }

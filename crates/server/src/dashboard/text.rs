@@ -32,17 +32,28 @@ impl Zone {
     /// `UTC`, `UTC+08:00`.
     pub(crate) fn name(self) -> String {
         let (sign, minutes) = (if self.0 < 0 { '-' } else { '+' }, self.0.abs());
-        if self.0 == 0 { "UTC".to_owned() } else { format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60) }
+        if self.0 == 0 {
+            "UTC".to_owned()
+        } else {
+            format!("UTC{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+        }
     }
 
     /// The zone that a cookie says, if it can be one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|minutes| (-14 * 60..=14 * 60).contains(minutes)).map(Self)
+        text.parse()
+            .ok()
+            .filter(|minutes| (-14 * 60..=14 * 60).contains(minutes))
+            .map(Self)
     }
 
     fn write(self, at: Timestamp, format: &str) -> String {
-        let shifted = at.as_micros().saturating_add(i64::from(self.0) * 60_000_000);
-        jiff::Timestamp::from_microsecond(shifted).map(|time| time.strftime(format).to_string()).unwrap_or_default()
+        let shifted = at
+            .as_micros()
+            .saturating_add(i64::from(self.0) * 60_000_000);
+        jiff::Timestamp::from_microsecond(shifted)
+            .map(|time| time.strftime(format).to_string())
+            .unwrap_or_default()
     }
 
     /// When the day of `at` began.
@@ -80,17 +91,28 @@ impl Zone {
         Moment {
             iso: at.to_string(),
             text,
-            full: format!("{} {}", self.write(at, "%Y-%m-%d %H:%M:%S.%3f"), self.name()),
+            full: format!(
+                "{} {}",
+                self.write(at, "%Y-%m-%d %H:%M:%S.%3f"),
+                self.name()
+            ),
         }
     }
 }
 
 impl Took {
     /// From `from` to `to`, or still going on.
-    pub(crate) fn between(from: Option<Timestamp>, to: Option<Timestamp>, now: Timestamp) -> Option<Self> {
+    pub(crate) fn between(
+        from: Option<Timestamp>,
+        to: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let from = from?;
         let since = to.is_none().then(|| from.as_micros() / 1000);
-        Some(Self { text: duration(to.unwrap_or(now).since(from)), since })
+        Some(Self {
+            text: duration(to.unwrap_or(now).since(from)),
+            since,
+        })
     }
 }
 
@@ -153,7 +175,8 @@ mod tests {
 
     #[test]
     fn durations_read_well_at_every_size() {
-        let check = |millis: u64, expect: &str| assert_eq!(duration(Duration::from_millis(millis)), expect);
+        let check =
+            |millis: u64, expect: &str| assert_eq!(duration(Duration::from_millis(millis)), expect);
         check(0, "0 ms");
         check(999, "999 ms");
         check(3_249, "3.2 s");
@@ -166,18 +189,36 @@ mod tests {
     #[test]
     fn times_are_in_the_readers_zone() {
         let (zone, now) = (Zone(480), at("2026-05-04T20:00:00Z"));
-        assert_eq!(zone.moment(at("2026-05-04T16:30:00Z"), now).text, "00:30:00");
-        assert_eq!(zone.moment(at("2026-05-04T15:30:00Z"), now).text, "05-04 23:30");
-        assert_eq!(zone.moment(at("2025-05-04T15:30:00Z"), now).text, "2025-05-04 23:30");
-        assert_eq!(zone.moment(at("2026-05-04T15:30:00.25Z"), now).full, "2026-05-04 23:30:00.250 UTC+08:00");
+        assert_eq!(
+            zone.moment(at("2026-05-04T16:30:00Z"), now).text,
+            "00:30:00"
+        );
+        assert_eq!(
+            zone.moment(at("2026-05-04T15:30:00Z"), now).text,
+            "05-04 23:30"
+        );
+        assert_eq!(
+            zone.moment(at("2025-05-04T15:30:00Z"), now).text,
+            "2025-05-04 23:30"
+        );
+        assert_eq!(
+            zone.moment(at("2026-05-04T15:30:00.25Z"), now).full,
+            "2026-05-04 23:30:00.250 UTC+08:00"
+        );
         assert_eq!(zone.midnight(now), at("2026-05-04T16:00:00Z"));
         assert_eq!(Zone(-210).name(), "UTC-03:30");
-        assert_eq!((Zone::parse("480"), Zone::parse("9999"), Zone::parse("x")), (Some(Zone(480)), None, None));
+        assert_eq!(
+            (Zone::parse("480"), Zone::parse("9999"), Zone::parse("x")),
+            (Some(Zone(480)), None, None)
+        );
     }
 
     #[test]
     fn numbers_and_lines() {
-        assert_eq!((number(0), number(999), number(1_234_567)), ("0".into(), "999".into(), "1,234,567".into()));
+        assert_eq!(
+            (number(0), number(999), number(1_234_567)),
+            ("0".into(), "999".into(), "1,234,567".into())
+        );
         assert_eq!(first_line("one\ntwo", 10), "one \u{2026}");
         assert_eq!(first_line("abcdef", 3), "abc\u{2026}");
         assert_eq!(url("a b/\u{4e2d}"), "a%20b%2F%E4%B8%AD");

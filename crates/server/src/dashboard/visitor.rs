@@ -121,17 +121,30 @@ pub(crate) struct Live {
 impl Live {
     /// Anything may change.
     pub(crate) fn any() -> Self {
-        Self { events: Some("/live".to_owned()), without_script: None }
+        Self {
+            events: Some("/live".to_owned()),
+            without_script: None,
+        }
     }
 }
 
 impl Taste {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let header = || headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = || {
+            headers
+                .get(ACCEPT_LANGUAGE)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
         Self {
-            lang: cookie(headers, LANG).and_then(Lang::of_tag).unwrap_or_else(|| Lang::of_header(header())),
-            zone: cookie(headers, ZONE).and_then(Zone::parse).unwrap_or_default(),
-            theme: cookie(headers, THEME).and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme)),
+            lang: cookie(headers, LANG)
+                .and_then(Lang::of_tag)
+                .unwrap_or_else(|| Lang::of_header(header())),
+            zone: cookie(headers, ZONE)
+                .and_then(Zone::parse)
+                .unwrap_or_default(),
+            theme: cookie(headers, THEME)
+                .and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme)),
         }
     }
 
@@ -145,12 +158,23 @@ impl FromRequestParts<App> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let actor = Actor::from_request_parts(parts, app).await?;
-        let here = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        let here = parts
+            .uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str())
+            .to_owned();
         let flash = cookie(&parts.headers, FLASH).and_then(|text| {
             let (tone, text) = text.split_once('.')?;
             Some((tone.to_owned(), unescape(text)?))
         });
-        Ok(Self { actor, taste: Taste::of(&parts.headers), now: app.store().now(), app: app.clone(), here, flash })
+        Ok(Self {
+            actor,
+            taste: Taste::of(&parts.headers),
+            now: app.store().now(),
+            app: app.clone(),
+            here,
+            flash,
+        })
     }
 }
 
@@ -177,7 +201,12 @@ impl Visitor {
     }
 
     /// A page.
-    pub(crate) async fn page(&self, template: &str, live: Live, view: impl Serialize) -> Result<Response, Problem> {
+    pub(crate) async fn page(
+        &self,
+        template: &str,
+        live: Live,
+        view: impl Serialize,
+    ) -> Result<Response, Problem> {
         self.page_with(StatusCode::OK, template, live, view).await
     }
 
@@ -190,7 +219,10 @@ impl Visitor {
         view: impl Serialize,
     ) -> Result<Response, Problem> {
         let alerts = super::pages::open_alerts(&self.app).await?;
-        let whole = Whole { frame: self.frame(live, alerts), view };
+        let whole = Whole {
+            frame: self.frame(live, alerts),
+            view,
+        };
         let html = render(self.lang(), template, whole).map_err(super::template_fault)?;
         let mut response = (status, Html(html)).into_response();
         let headers = response.headers_mut();
@@ -211,7 +243,9 @@ impl Visitor {
             clock: self.zone().second(self.now),
             now: self.now.as_micros() / 1000,
             here: self.here.clone(),
-            hidden: safe(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#)),
+            hidden: safe(format!(
+                r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#
+            )),
             nav: self.nav(alerts),
             themes: self.themes(),
             languages: self.languages(),
@@ -222,7 +256,12 @@ impl Visitor {
             may_administer: self.may(Role::Admin),
             flash: self.flash.as_ref().map(|(tone, text)| Flash {
                 tone: tone.clone(),
-                icon: if tone == "failed" { "failed" } else { "completed" }.to_owned(),
+                icon: if tone == "failed" {
+                    "failed"
+                } else {
+                    "completed"
+                }
+                .to_owned(),
                 text: text.clone(),
             }),
             live: live.events,
@@ -260,7 +299,11 @@ impl Visitor {
     }
 
     fn languages(&self) -> Vec<Switch> {
-        let one = |lang: Lang| Switch { value: lang.code(), title: lang.name().to_owned(), on: lang == self.lang() };
+        let one = |lang: Lang| Switch {
+            value: lang.code(),
+            title: lang.name().to_owned(),
+            on: lang == self.lang(),
+        };
         Lang::ALL.into_iter().map(one).collect()
     }
 
@@ -271,7 +314,10 @@ impl Visitor {
 
     /// Back to a page, with a word on why it was not done.
     pub(crate) fn refused(&self, to: &str, reason: &str) -> Response {
-        redirect(to, Some(("failed", &self.t("done.refused", &[("reason", reason)]))))
+        redirect(
+            to,
+            Some(("failed", &self.t("done.refused", &[("reason", reason)]))),
+        )
     }
 }
 
@@ -282,7 +328,10 @@ pub(crate) fn redirect(to: &str, flash: Option<(&str, &str)>) -> Response {
     if let Some((tone, text)) = flash {
         // A cookie holds some 4 KiB.
         let text: String = text.chars().take(400).collect();
-        response.headers_mut().append(SET_COOKIE, set_cookie(FLASH, &format!("{tone}.{}", url(&text)), 60));
+        response.headers_mut().append(
+            SET_COOKIE,
+            set_cookie(FLASH, &format!("{tone}.{}", url(&text)), 60),
+        );
     }
     response
 }
@@ -298,9 +347,16 @@ fn set_cookie(name: &str, value: &str, seconds: u32) -> HeaderValue {
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(found, value)| *found == name && !value.is_empty()).map(|(_, value)| value)
+    let texts = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = texts
+        .flat_map(|text| text.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(found, value)| *found == name && !value.is_empty())
+        .map(|(_, value)| value)
 }
 
 fn unescape(text: &str) -> Option<String> {
@@ -328,17 +384,29 @@ mod tests {
         for text in ["plain", "100 % done; a=b", "\u{5df2}\u{63d0}\u{4ea4}"] {
             assert_eq!(unescape(&url(text)).as_deref(), Some(text));
         }
-        assert_eq!((unescape("%"), unescape("%zz"), unescape("%ff")), (None, None, None));
+        assert_eq!(
+            (unescape("%"), unescape("%zz"), unescape("%ff")),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn a_taste_is_read_from_cookies_and_headers() {
         let headers = |cookies: &str, language: &str| {
-            HeaderMap::from_iter([(COOKIE, cookies.parse().unwrap()), (ACCEPT_LANGUAGE, language.parse().unwrap())])
+            HeaderMap::from_iter([
+                (COOKIE, cookies.parse().unwrap()),
+                (ACCEPT_LANGUAGE, language.parse().unwrap()),
+            ])
         };
         let taste = Taste::of(&headers("surefoot_zone=480; surefoot_theme=dark", "zh-CN"));
-        assert_eq!((taste.lang, taste.zone, taste.theme), (Lang::Zh, Zone(480), Some("dark")));
+        assert_eq!(
+            (taste.lang, taste.zone, taste.theme),
+            (Lang::Zh, Zone(480), Some("dark"))
+        );
         let taste = Taste::of(&headers("surefoot_lang=en; surefoot_theme=<b>", "zh-CN"));
-        assert_eq!((taste.lang, taste.zone, taste.theme), (Lang::En, Zone(0), None));
+        assert_eq!(
+            (taste.lang, taste.zone, taste.theme),
+            (Lang::En, Zone(0), None)
+        );
     }
 }

@@ -54,7 +54,8 @@ pub(crate) async fn answer(
     }
     connections.close();
     // Each connection has had its grace period by then.
-    let _late = tokio::time::timeout(limits.grace + Duration::from_secs(1), connections.wait()).await;
+    let _late =
+        tokio::time::timeout(limits.grace + Duration::from_secs(1), connections.wait()).await;
     ended.cancel();
     connections.wait().await;
 }
@@ -98,13 +99,18 @@ async fn connection(
         let router = router.clone();
         async move {
             Ok::<_, Infallible>(
-                router.oneshot(request.map(axum::body::Body::new)).await.unwrap_or_else(|never| match never {}),
+                router
+                    .oneshot(request.map(axum::body::Body::new))
+                    .await
+                    .unwrap_or_else(|never| match never {}),
             )
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(Impatient::new(stream, limits.write)), service));
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head);
+    let mut serving =
+        pin!(http.serve_connection(TokioIo::new(Impatient::new(stream, limits.write)), service));
     let served = tokio::select! {
         served = serving.as_mut() => served,
         () = stop.cancelled() => {
@@ -132,24 +138,39 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    async fn serve(router: Router, limits: RequestLimits, peers: Peers) -> (SocketAddr, JoinSet<()>) {
+    async fn serve(
+        router: Router,
+        limits: RequestLimits,
+        peers: Peers,
+    ) -> (SocketAddr, JoinSet<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(answer(listener, router, limits, peers, CancellationToken::new()));
+        tasks.spawn(answer(
+            listener,
+            router,
+            limits,
+            peers,
+            CancellationToken::new(),
+        ));
         (address, tasks)
     }
 
     async fn ask(address: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // One that is closed at once may take nothing.
-        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let _ = stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
         stream
     }
 
     /// The first byte of the answer; `None` when the connection is closed without one.
     async fn answered(stream: &mut TcpStream) -> Option<u8> {
-        tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("nothing comes of it").ok()
+        tokio::time::timeout(PATIENCE, stream.read_u8())
+            .await
+            .expect("nothing comes of it")
+            .ok()
     }
 
     /// Says when it is dropped.
@@ -167,10 +188,18 @@ mod tests {
         let ended = Arc::new(Notify::new());
         let guard = ended.clone();
         let endless = move || {
-            let piece = |guard| async move { Some((Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 16])), guard)) };
-            std::future::ready(Body::from_stream(stream::unfold(Guard(guard.clone()), piece)))
+            let piece = |guard| async move {
+                Some((Ok::<_, Infallible>(Bytes::from(vec![0; 1 << 16])), guard))
+            };
+            std::future::ready(Body::from_stream(stream::unfold(
+                Guard(guard.clone()),
+                piece,
+            )))
         };
-        let limits = RequestLimits { write: Duration::from_millis(100), ..RequestLimits::default() };
+        let limits = RequestLimits {
+            write: Duration::from_millis(100),
+            ..RequestLimits::default()
+        };
         let router = Router::new().fallback(endless);
         let (address, _tasks) = serve(router, limits, Peers::new(9, Vec::new())).await;
         let mut silent = ask(address).await;
@@ -183,12 +212,22 @@ mod tests {
     #[tokio::test]
     async fn one_peer_does_not_hold_all_places() {
         let router = Router::new().fallback(async || "here");
-        let (address, _tasks) = serve(router, RequestLimits::default(), Peers::new(2, Vec::new())).await;
+        let (address, _tasks) =
+            serve(router, RequestLimits::default(), Peers::new(2, Vec::new())).await;
         let (mut first, mut second) = (ask(address).await, ask(address).await);
-        assert_eq!((answered(&mut first).await, answered(&mut second).await), (Some(b'H'), Some(b'H')));
-        assert_eq!(answered(&mut ask(address).await).await, None, "a third is closed");
+        assert_eq!(
+            (answered(&mut first).await, answered(&mut second).await),
+            (Some(b'H'), Some(b'H'))
+        );
+        assert_eq!(
+            answered(&mut ask(address).await).await,
+            None,
+            "a third is closed"
+        );
         drop(first);
         let again = async { while answered(&mut ask(address).await).await.is_none() {} };
-        tokio::time::timeout(PATIENCE, again).await.expect("the place that was given back is free");
+        tokio::time::timeout(PATIENCE, again)
+            .await
+            .expect("the place that was given back is free");
     }
 }

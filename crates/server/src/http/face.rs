@@ -23,7 +23,11 @@ pub(crate) async fn face(request: Request, next: Next) -> Response {
         return response;
     }
     let problem = problem.unwrap_or_else(|| Problem::of(status, plain(&response)));
-    let mut faced = if is_for_people(&path, &headers) { page(&problem, &headers) } else { document(&problem) };
+    let mut faced = if is_for_people(&path, &headers) {
+        page(&problem, &headers)
+    } else {
+        document(&problem)
+    };
     for (name, value) in response.headers() {
         if *name != CONTENT_TYPE && *name != CONTENT_LENGTH {
             faced.headers_mut().append(name, value.clone());
@@ -38,20 +42,34 @@ fn plain(response: &Response) -> String {
 }
 
 fn is_page(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| kind.starts_with("text/html"))
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("text/html"))
 }
 
 fn is_for_people(path: &str, headers: &HeaderMap) -> bool {
-    let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accepts = headers
+        .get(ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
     !routes::is_for_programs(path) && accepts.contains("text/html")
 }
 
 fn document(problem: &Problem) -> Response {
-    let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+    let kind = [(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    )];
     (problem.status(), kind, problem.json().to_string()).into_response()
 }
 
 fn page(problem: &Problem, headers: &HeaderMap) -> Response {
-    let text = dashboard::problem_page(headers, problem.status().as_u16(), problem.title(), Some(problem.detail()));
+    let text = dashboard::problem_page(
+        headers,
+        problem.status().as_u16(),
+        problem.title(),
+        Some(problem.detail()),
+    );
     (problem.status(), axum::response::Html(text)).into_response()
 }

@@ -20,7 +20,8 @@ pub(crate) async fn guard(State(limit): State<Duration>, request: Request, next:
         Ok(Err(_)) => {
             // The panic itself was reported by its hook.
             tracing::error!(path, "a handler panicked");
-            Problem::internal("something went wrong here; the server's log says what").into_response()
+            Problem::internal("something went wrong here; the server's log says what")
+                .into_response()
         }
         Err(_) => {
             tracing::warn!(path, ?limit, "a request took too long");

@@ -21,14 +21,24 @@ pub(crate) async fn healthz() -> Json<Value> {
 }
 
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let checks = [("store", store(&app).await), ("claim loop", claims(&app)), ("writes", writes(&app))];
-    let wrong: Vec<String> =
-        checks.iter().filter_map(|(name, check)| check.as_ref().err().map(|why| format!("{name}: {why}"))).collect();
+    let checks = [
+        ("store", store(&app).await),
+        ("claim loop", claims(&app)),
+        ("writes", writes(&app)),
+    ];
+    let wrong: Vec<String> = checks
+        .iter()
+        .filter_map(|(name, check)| check.as_ref().err().map(|why| format!("{name}: {why}")))
+        .collect();
     if wrong.is_empty() {
         let passed: Vec<_> = checks.iter().map(|(name, _)| *name).collect();
         return Ok(Json(json!({ "status": "ready", "checks": passed })));
     }
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", wrong.join("; ")))
+    Err(Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "not-ready",
+        wrong.join("; "),
+    ))
 }
 
 async fn store(app: &App) -> Result<(), String> {
@@ -41,9 +51,15 @@ async fn store(app: &App) -> Result<(), String> {
 
 /// A server without a worker of its own has no claim loop to look after.
 fn claims(app: &App) -> Result<(), String> {
-    match app.client().worker_measures().map(surefoot::measures::WorkerMeasures::claim_loop) {
+    match app
+        .client()
+        .worker_measures()
+        .map(surefoot::measures::WorkerMeasures::claim_loop)
+    {
         Some(None) => Err("it has ended: this process takes no runs any more".to_owned()),
-        Some(Some(age)) if age > CLAIMS => Err(format!("it has not gone around for {} s", age.as_secs())),
+        Some(Some(age)) if age > CLAIMS => {
+            Err(format!("it has not gone around for {} s", age.as_secs()))
+        }
         _ => Ok(()),
     }
 }

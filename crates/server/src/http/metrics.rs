@@ -19,10 +19,18 @@ use crate::{alerts, due};
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let mut page = Page::default();
     page.metric("surefoot_build_info", "gauge", "The version that answers.");
-    page.sample("surefoot_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    page.sample(
+        "surefoot_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1.0,
+    );
     let read = Read::of(&app).await;
     page.metric("surefoot_store_up", "gauge", "Whether the store answers.");
-    page.sample("surefoot_store_up", &[], if read.is_ok() { 1.0 } else { 0.0 });
+    page.sample(
+        "surefoot_store_up",
+        &[],
+        if read.is_ok() { 1.0 } else { 0.0 },
+    );
     match read {
         Ok(read) => read.write(&mut page),
         Err(error) => tracing::warn!(%error, "metrics without those of the store"),
@@ -65,7 +73,13 @@ impl Read {
         for alert in alerts.iter().filter(|alert| alert.is_open()) {
             *firing.entry(alert.rule.to_string()).or_default() += 1;
         }
-        Ok(Self { queues, oldest, workers: workers.len(), ends, alerts: firing })
+        Ok(Self {
+            queues,
+            oldest,
+            workers: workers.len(),
+            ends,
+            alerts: firing,
+        })
     }
 
     fn write(&self, page: &mut Page) {
@@ -74,7 +88,11 @@ impl Read {
         page.sample("surefoot_workers", &[], count(self.workers as u64));
         page.metric("surefoot_alerts_firing", "gauge", "Alerts that fire.");
         for (rule, number) in &self.alerts {
-            page.sample("surefoot_alerts_firing", &[("rule", rule)], count(*number as u64));
+            page.sample(
+                "surefoot_alerts_firing",
+                &[("rule", rule)],
+                count(*number as u64),
+            );
         }
         self.write_ends(page);
     }
@@ -82,17 +100,33 @@ impl Read {
     fn write_queues(&self, page: &mut Page) {
         page.metric("surefoot_queue_runs", "gauge", "Runs that have not ended.");
         for queue in &self.queues {
-            for (status, number) in [("queued", queue.queued), ("waiting", queue.waiting), ("running", queue.running)] {
-                page.sample("surefoot_queue_runs", &[("queue", &queue.name), ("status", status)], count(number));
+            for (status, number) in [
+                ("queued", queue.queued),
+                ("waiting", queue.waiting),
+                ("running", queue.running),
+            ] {
+                page.sample(
+                    "surefoot_queue_runs",
+                    &[("queue", &queue.name), ("status", status)],
+                    count(number),
+                );
             }
         }
         let help = "How long the oldest run that a worker could take has waited.";
         page.metric("surefoot_queue_oldest_waiting_seconds", "gauge", help);
         for queue in &self.queues {
             let waited = self.oldest.get(&queue.name).copied().unwrap_or(0.0);
-            page.sample("surefoot_queue_oldest_waiting_seconds", &[("queue", &queue.name)], waited);
+            page.sample(
+                "surefoot_queue_oldest_waiting_seconds",
+                &[("queue", &queue.name)],
+                waited,
+            );
         }
-        page.metric("surefoot_queue_paused", "gauge", "Whether the queue is paused.");
+        page.metric(
+            "surefoot_queue_paused",
+            "gauge",
+            "Whether the queue is paused.",
+        );
         for queue in &self.queues {
             let paused = if queue.paused { 1.0 } else { 0.0 };
             page.sample("surefoot_queue_paused", &[("queue", &queue.name)], paused);
@@ -106,33 +140,60 @@ impl Read {
             if tally.outcome == Outcome::Recovered {
                 *recovered.entry(&tally.queue).or_default() += tally.count;
             } else {
-                let slots = ends.entry((&tally.queue, tally.outcome.as_str())).or_default();
+                let slots = ends
+                    .entry((&tally.queue, tally.outcome.as_str()))
+                    .or_default();
                 *slots.entry(tally.slot).or_default() += tally.count;
             }
         }
-        page.metric("surefoot_runs_total", "counter", "Runs that ended, since the store was made.");
+        page.metric(
+            "surefoot_runs_total",
+            "counter",
+            "Runs that ended, since the store was made.",
+        );
         for ((queue, outcome), slots) in &ends {
             let labels = [("queue", *queue), ("outcome", *outcome)];
             page.sample("surefoot_runs_total", &labels, count(slots.values().sum()));
         }
-        page.metric("surefoot_recoveries_total", "counter", "Runs that were taken from workers that had died.");
+        page.metric(
+            "surefoot_recoveries_total",
+            "counter",
+            "Runs that were taken from workers that had died.",
+        );
         for (queue, number) in recovered {
-            page.sample("surefoot_recoveries_total", &[("queue", queue)], count(number));
+            page.sample(
+                "surefoot_recoveries_total",
+                &[("queue", queue)],
+                count(number),
+            );
         }
         let help = "From a run's first start to its end, to within a tenth.";
         page.metric("surefoot_run_duration_seconds", "histogram", help);
         for ((queue, outcome), slots) in &ends {
             let labels = [("queue", *queue), ("outcome", *outcome)];
-            let sum = slots.iter().map(|(slot, number)| duration_of(*slot).as_secs_f64() * count(*number)).sum();
-            page.histogram("surefoot_run_duration_seconds", &labels, bounds(slots), slots.values().sum(), sum);
+            let sum = slots
+                .iter()
+                .map(|(slot, number)| duration_of(*slot).as_secs_f64() * count(*number))
+                .sum();
+            page.histogram(
+                "surefoot_run_duration_seconds",
+                &labels,
+                bounds(slots),
+                slots.values().sum(),
+                sum,
+            );
         }
     }
 }
 
 /// Slots end at quarters of powers of two of a millisecond; the whole powers are bounds enough, from 1 ms to some 4 h.
 fn bounds(slots: &BTreeMap<u16, u64>) -> impl Iterator<Item = (f64, u64)> + '_ {
-    (0..=24_u16)
-        .map(|power| (f64::from(power).exp2() / 1000.0, slots.range(..=power * 4).map(|(_, number)| number).sum()))
+    (0..=24_u16).map(|power| {
+        (
+            f64::from(power).exp2() / 1000.0,
+            slots.range(..=power * 4).map(|(_, number)| number).sum(),
+        )
+    })
 }
 
 async fn waited(app: &App, queue: &str) -> Result<f64, StoreError> {
@@ -143,15 +204,31 @@ async fn waited(app: &App, queue: &str) -> Result<f64, StoreError> {
 
 fn worker(page: &mut Page, measures: &WorkerMeasures) {
     let counters = [
-        ("surefoot_worker_runs_claimed_total", "Runs that this worker took from the store.", &measures.claimed),
+        (
+            "surefoot_worker_runs_claimed_total",
+            "Runs that this worker took from the store.",
+            &measures.claimed,
+        ),
         (
             "surefoot_worker_runs_started_here_total",
             "Runs that were submitted straight to this worker.",
             &measures.started_here,
         ),
-        ("surefoot_worker_runs_recovered_total", "Runs that this worker took from dead ones.", &measures.recovered),
-        ("surefoot_worker_leases_lost_total", "Leases that this worker lost.", &measures.leases_lost),
-        ("surefoot_step_retries_total", "Attempts that failed and are followed by another.", &measures.retried),
+        (
+            "surefoot_worker_runs_recovered_total",
+            "Runs that this worker took from dead ones.",
+            &measures.recovered,
+        ),
+        (
+            "surefoot_worker_leases_lost_total",
+            "Leases that this worker lost.",
+            &measures.leases_lost,
+        ),
+        (
+            "surefoot_step_retries_total",
+            "Attempts that failed and are followed by another.",
+            &measures.retried,
+        ),
         (
             "surefoot_step_deferrals_total",
             "Attempts that were deferred because something that they need was unavailable.",
@@ -162,10 +239,20 @@ fn worker(page: &mut Page, measures: &WorkerMeasures) {
         page.metric(name, "counter", help);
         page.sample(name, &[], count(counter.get()));
     }
-    page.metric("surefoot_claim_loop_age_seconds", "gauge", "Since the claim loop last went around.");
-    let age = measures.claim_loop().map_or(f64::INFINITY, |age| age.as_secs_f64());
+    page.metric(
+        "surefoot_claim_loop_age_seconds",
+        "gauge",
+        "Since the claim loop last went around.",
+    );
+    let age = measures
+        .claim_loop()
+        .map_or(f64::INFINITY, |age| age.as_secs_f64());
     page.sample("surefoot_claim_loop_age_seconds", &[], age);
-    page.metric("surefoot_step_attempt_seconds", "histogram", "How long attempts of steps took on this worker.");
+    page.metric(
+        "surefoot_step_attempt_seconds",
+        "histogram",
+        "How long attempts of steps took on this worker.",
+    );
     for ((action, outcome), histogram) in measures.attempts() {
         let labels = [("action", action.as_str()), ("outcome", outcome.as_str())];
         written(page, "surefoot_step_attempt_seconds", &labels, &histogram);
@@ -174,24 +261,58 @@ fn worker(page: &mut Page, measures: &WorkerMeasures) {
 
 fn commits(page: &mut Page, measures: &StoreMeasures) {
     let name = "surefoot_store_commit_seconds";
-    page.metric(name, "histogram", "From the beginning of a commit until it was durable.");
+    page.metric(
+        name,
+        "histogram",
+        "From the beginning of a commit until it was durable.",
+    );
     written(page, name, &[], &measures.commit());
     let name = "surefoot_store_commit_operations";
     page.metric(name, "histogram", "Operations in a commit.");
     written(page, name, &[], &measures.group());
-    page.metric("surefoot_store_rollbacks_total", "counter", "Groups of operations that were done one by one.");
-    page.sample("surefoot_store_rollbacks_total", &[], count(measures.rolled_back.get()));
+    page.metric(
+        "surefoot_store_rollbacks_total",
+        "counter",
+        "Groups of operations that were done one by one.",
+    );
+    page.sample(
+        "surefoot_store_rollbacks_total",
+        &[],
+        count(measures.rolled_back.get()),
+    );
 }
 
 fn streams(page: &mut Page, app: &App) {
-    page.metric("surefoot_event_readers", "gauge", "Runs that are read for whoever watches them.");
-    page.sample("surefoot_event_readers", &[], count(app.hub().readers() as u64));
-    page.metric("surefoot_event_watchers", "gauge", "Event streams that are open.");
-    page.sample("surefoot_event_watchers", &[], count(app.hub().watchers() as u64));
+    page.metric(
+        "surefoot_event_readers",
+        "gauge",
+        "Runs that are read for whoever watches them.",
+    );
+    page.sample(
+        "surefoot_event_readers",
+        &[],
+        count(app.hub().readers() as u64),
+    );
+    page.metric(
+        "surefoot_event_watchers",
+        "gauge",
+        "Event streams that are open.",
+    );
+    page.sample(
+        "surefoot_event_watchers",
+        &[],
+        count(app.hub().watchers() as u64),
+    );
 }
 
 fn written(page: &mut Page, name: &str, labels: exposition::Labels<'_>, histogram: &Histogram) {
-    page.histogram(name, labels, histogram.cumulative(), histogram.count(), histogram.sum());
+    page.histogram(
+        name,
+        labels,
+        histogram.cumulative(),
+        histogram.count(),
+        histogram.sum(),
+    );
 }
 
 /// Prometheus counts in floating point.

@@ -35,10 +35,15 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(auth::router())
         .merge(dashboard::router())
         .layer(from_fn_with_state(app.auth().clone(), auth::guard))
-        .fallback(|| async { Problem::not_found("there is nothing at this address").into_response() })
+        .fallback(|| async {
+            Problem::not_found("there is nothing at this address").into_response()
+        })
         .layer(DefaultBodyLimit::max(limits.body))
         .layer(from_fn_with_state(limits.time, guards::guard))
         .layer(from_fn(face::face))
-        .layer(from_fn_with_state(app.auth().clone(), auth::security_headers))
+        .layer(from_fn_with_state(
+            app.auth().clone(),
+            auth::security_headers,
+        ))
         .with_state(app.clone())
 }

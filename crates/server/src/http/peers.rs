@@ -24,7 +24,11 @@ pub(crate) struct Place(Option<(Peers, IpAddr)>);
 
 impl Peers {
     pub(crate) fn new(most: usize, free: Vec<Network>) -> Self {
-        Self(Arc::new(Inner { most, free, counts: Mutex::default() }))
+        Self(Arc::new(Inner {
+            most,
+            free,
+            counts: Mutex::default(),
+        }))
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -50,7 +54,9 @@ impl Peers {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((peers, peer)) = self.0.take() else { return };
+        let Some((peers, peer)) = self.0.take() else {
+            return;
+        };
         let mut counts = peers.counts();
         if let Some(count) = counts.get_mut(&peer) {
             *count -= 1;
@@ -69,14 +75,23 @@ mod tests {
     fn a_peer_that_has_all_its_places_gets_one_when_it_gives_one_back() {
         let peers = Peers::new(2, vec!["10.0.0.0/8".parse().unwrap()]);
         let of = |text: &str| peers.place(text.parse().unwrap());
-        let (first, second) = (of("203.0.113.1").unwrap(), of("::ffff:203.0.113.1").unwrap());
+        let (first, second) = (
+            of("203.0.113.1").unwrap(),
+            of("::ffff:203.0.113.1").unwrap(),
+        );
         assert!(of("203.0.113.1").is_none());
         assert!(of("203.0.113.2").is_some(), "another peer has its own");
         drop(first);
         assert!(of("203.0.113.1").is_some());
         drop(second);
-        assert!(peers.counts().is_empty(), "nobody is remembered who holds nothing");
+        assert!(
+            peers.counts().is_empty(),
+            "nobody is remembered who holds nothing"
+        );
         let proxied: Vec<_> = (0..9).map(|_| of("10.1.2.3")).collect();
-        assert!(proxied.iter().all(Option::is_some), "a proxy speaks for many");
+        assert!(
+            proxied.iter().all(Option::is_some),
+            "a proxy speaks for many"
+        );
     }
 }

@@ -32,7 +32,15 @@ pub(crate) struct Problem {
 impl Problem {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         let (detail, headers) = (detail.into(), Box::default());
-        Self { status, kind, detail, parameter: None, faults: Vec::new(), run: None, headers }
+        Self {
+            status,
+            kind,
+            detail,
+            parameter: None,
+            faults: Vec::new(),
+            run: None,
+            headers,
+        }
     }
 
     /// Of a status and nothing more.
@@ -58,13 +66,23 @@ impl Problem {
     /// What was sent cannot be used.
     pub(crate) fn invalid(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail);
-        Self { parameter: Some(parameter.into()), ..problem }
+        Self {
+            parameter: Some(parameter.into()),
+            ..problem
+        }
     }
 
     /// What was sent can be read, and does not hold together.
     pub(crate) fn unprocessable(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
-        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-parameter", detail);
-        Self { parameter: Some(parameter.into()), ..problem }
+        let problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-parameter",
+            detail,
+        );
+        Self {
+            parameter: Some(parameter.into()),
+            ..problem
+        }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -160,23 +178,35 @@ impl From<SubmitError> for Problem {
         match error {
             SubmitError::Store(error) => error.into(),
             SubmitError::Parameters(errors) => {
-                let fault = |error: surefoot::workflow::ParameterError| (error.parameter, error.message);
+                let fault =
+                    |error: surefoot::workflow::ParameterError| (error.parameter, error.message);
                 let faults: Vec<_> = errors.into_iter().map(fault).collect();
                 let parameter = faults.first().map(|(parameter, _)| parameter.clone());
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Self { parameter, faults, ..Self::new(status, "parameters", text) }
+                Self {
+                    parameter,
+                    faults,
+                    ..Self::new(status, "parameters", text)
+                }
             }
             SubmitError::Expression(_) | SubmitError::Requires(_) | SubmitError::Secret { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "parameters", text)
             }
-            SubmitError::Sealing(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text),
+            SubmitError::Sealing(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+            }
             SubmitError::KeyConflict { run, .. } => {
                 let parameter = Some("key".to_owned());
-                Self { parameter, run: Some(run.id), ..Self::new(StatusCode::CONFLICT, "key-conflict", text) }
+                Self {
+                    parameter,
+                    run: Some(run.id),
+                    ..Self::new(StatusCode::CONFLICT, "key-conflict", text)
+                }
             }
-            SubmitError::Taken { run, .. } => {
-                Self { run: Some(run.id), ..Self::new(StatusCode::CONFLICT, "taken", text) }
-            }
+            SubmitError::Taken { run, .. } => Self {
+                run: Some(run.id),
+                ..Self::new(StatusCode::CONFLICT, "taken", text)
+            },
         }
     }
 }
@@ -194,10 +224,17 @@ impl From<AcknowledgeError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (status, headers, text) = (refusal.status(), Box::new(refusal.headers()), refusal.to_string());
+        let (status, headers, text) = (
+            refusal.status(),
+            Box::new(refusal.headers()),
+            refusal.to_string(),
+        );
         match refusal {
             Refusal::Store(error) => error.into(),
-            _ => Self { headers, ..Self::of(status, text) },
+            _ => Self {
+                headers,
+                ..Self::of(status, text)
+            },
         }
     }
 }

@@ -24,11 +24,19 @@ pub(crate) enum Served {
 }
 
 const fn get(path: &'static str, need: Need) -> Route {
-    Route { method: "GET", path, need }
+    Route {
+        method: "GET",
+        path,
+        need,
+    }
 }
 
 const fn post(path: &'static str, need: Need) -> Route {
-    Route { method: "POST", path, need }
+    Route {
+        method: "POST",
+        path,
+        need,
+    }
 }
 
 use Need::{Admin, Operator, Public, Viewer};
@@ -95,7 +103,11 @@ pub(crate) const TABLE: &[Route] = &[
     get("/api/v1/events", Viewer),
     get("/api/v1/queues", Viewer),
     get("/api/v1/queues/{name}", Viewer),
-    Route { method: "PATCH", path: "/api/v1/queues/{name}", need: Admin },
+    Route {
+        method: "PATCH",
+        path: "/api/v1/queues/{name}",
+        need: Admin,
+    },
     post("/api/v1/queues/{name}/pause", Operator),
     post("/api/v1/queues/{name}/resume", Operator),
     get("/api/v1/workers", Viewer),
@@ -109,17 +121,35 @@ pub(crate) const TABLE: &[Route] = &[
 /// What the table says of a request for a route's path, as the router has it.
 pub(crate) fn served(method: &Method, path: &str) -> Served {
     // Whoever may GET may HEAD.
-    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+    let method = if *method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
     let there = || TABLE.iter().filter(|route| route.path == path);
     if let Some(route) = there().find(|route| route.method == method) {
         return Served::Needs(route.need);
     }
-    let others = there().map(|route| route.method).collect::<Vec<_>>().join(", ");
-    if others.is_empty() { Served::Not } else { Served::OtherMethods(others) }
+    let others = there()
+        .map(|route| route.method)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if others.is_empty() {
+        Served::Not
+    } else {
+        Served::OtherMethods(others)
+    }
 }
 
 /// Whether programs and not people ask for what is there: they are answered by JSON.
 pub(crate) fn is_for_programs(path: &str) -> bool {
-    let whole = |prefix: &str| path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
-    whole("/api") || ["/healthz", "/readyz", "/metrics", "/live"].contains(&path) || path.ends_with("/progress")
+    let whole = |prefix: &str| {
+        path == prefix
+            || path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('/'))
+    };
+    whole("/api")
+        || ["/healthz", "/readyz", "/metrics", "/live"].contains(&path)
+        || path.ends_with("/progress")
 }

@@ -85,20 +85,31 @@ impl Hub {
     /// Whoever comes after the reader has ended gets a new one.
     fn forget(&self, run: RunId, topic: &Weak<Topic>) {
         let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if topics.get(&run).is_some_and(|known| Weak::ptr_eq(known, topic)) {
+        if topics
+            .get(&run)
+            .is_some_and(|known| Weak::ptr_eq(known, topic))
+        {
             topics.remove(&run);
         }
     }
 
     /// How everything stands, for whoever shows listings.
     pub(super) fn overview(&self) -> Arc<Overview> {
-        let mut known = self.0.overview.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .0
+            .overview
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(overview) = known.upgrade() {
             return overview;
         }
         let overview = Arc::new(Overview::default());
         *known = Arc::downgrade(&overview);
-        let (store, weak, stop) = (self.0.store.clone(), Arc::downgrade(&overview), self.0.stop.clone());
+        let (store, weak, stop) = (
+            self.0.store.clone(),
+            Arc::downgrade(&overview),
+            self.0.stop.clone(),
+        );
         self.0.tasks.spawn(super::overview::read(store, weak, stop));
         overview
     }

@@ -34,7 +34,9 @@ async fn go(store: Arc<dyn Store>, overview: Weak<Overview>) {
     loop {
         hints.any.mark_unchanged();
         let told = tell(store.as_ref()).await;
-        let Some(overview) = overview.upgrade() else { return };
+        let Some(overview) = overview.upgrade() else {
+            return;
+        };
         match told {
             Ok(message) if hinted || message != before => {
                 before = message.clone();
@@ -45,7 +47,10 @@ async fn go(store: Arc<dyn Store>, overview: Weak<Overview>) {
         }
         drop(overview);
         tokio::time::sleep(SOONEST).await;
-        hinted = matches!(tokio::time::timeout(POLL, hints.any.changed()).await, Ok(Ok(())));
+        hinted = matches!(
+            tokio::time::timeout(POLL, hints.any.changed()).await,
+            Ok(Ok(()))
+        );
     }
 }
 
@@ -61,5 +66,9 @@ async fn tell(store: &dyn Store) -> Result<Bytes, StoreError> {
         })
     };
     let queues: Vec<_> = queues.iter().map(queue).collect();
-    Ok(text::message(None, "changed", &json!({ "queues": queues, "workers": workers.len() })))
+    Ok(text::message(
+        None,
+        "changed",
+        &json!({ "queues": queues, "workers": workers.len() }),
+    ))
 }

@@ -24,8 +24,20 @@ const SOONEST_EACH: Duration = Duration::from_millis(1);
 const AWAY: Duration = Duration::from_millis(500);
 
 /// Reads a run for as long as anybody watches it.
-pub(super) async fn read(store: Arc<dyn Store>, topic: Weak<Topic>, run: RunId, hub: Hub, stop: CancellationToken) {
-    let reading = Reading { hints: store.hints(), store, topic, run, hub };
+pub(super) async fn read(
+    store: Arc<dyn Store>,
+    topic: Weak<Topic>,
+    run: RunId,
+    hub: Hub,
+    stop: CancellationToken,
+) {
+    let reading = Reading {
+        hints: store.hints(),
+        store,
+        topic,
+        run,
+        hub,
+    };
     tokio::select! {
         () = stop.cancelled() => {}
         () = reading.go() => {}
@@ -74,7 +86,10 @@ impl Reading {
         // A run that had ended before its events were read has no others.
         let ended = self.read_run().await?.head.status.is_ended();
         let seq = last_event(self.store.as_ref(), self.run).await?;
-        let events = self.store.events(self.run, seq.saturating_sub(KEPT as u64 / 2), KEPT).await?;
+        let events = self
+            .store
+            .events(self.run, seq.saturating_sub(KEPT as u64 / 2), KEPT)
+            .await?;
         // The history may have gone on since.
         let seq = events.last().map_or(seq, |event| event.seq);
         let run = self.read_run().await?;
@@ -85,14 +100,24 @@ impl Reading {
     }
 
     /// Adds what is new. `true` when the run has ended and there is nothing more.
-    async fn look(&self, topic: &Topic, seq: &mut u64, ended: &mut bool) -> Result<bool, StoreError> {
+    async fn look(
+        &self,
+        topic: &Topic,
+        seq: &mut u64,
+        ended: &mut bool,
+    ) -> Result<bool, StoreError> {
         loop {
             let events: Vec<Event> = self.store.events(self.run, *seq, PAGE).await?;
             // It had ended before the events were read: these were all.
             if events.is_empty() && *ended {
                 return Ok(true);
             }
-            if events.is_empty() && topic.now().await.is_ok_and(|now| !now.run.head.status.is_ended()) {
+            if events.is_empty()
+                && topic
+                    .now()
+                    .await
+                    .is_ok_and(|now| !now.run.head.status.is_ended())
+            {
                 return Ok(false);
             }
             // After its events, so that it shows what they did.
@@ -106,7 +131,10 @@ impl Reading {
     }
 
     async fn read_run(&self) -> Result<Run, StoreError> {
-        self.store.run(self.run).await?.ok_or(StoreError::NoRun(self.run))
+        self.store
+            .run(self.run)
+            .await?
+            .ok_or(StoreError::NoRun(self.run))
     }
 
     async fn changed(&mut self) {
@@ -125,7 +153,9 @@ impl Reading {
 /// The number of a run's last event. Its events have no gaps, so it is found in steps of growing and then shrinking length.
 async fn last_event(store: &dyn Store, run: RunId) -> Result<u64, StoreError> {
     let first = store.events(run, 0, PAGE).await?;
-    let Some(mut last) = first.last().map(|event| event.seq) else { return Ok(0) };
+    let Some(mut last) = first.last().map(|event| event.seq) else {
+        return Ok(0);
+    };
     if first.len() < PAGE {
         return Ok(last);
     }

@@ -16,7 +16,13 @@ struct Watching(BodyDataStream);
 
 impl Watching {
     async fn of(hub: &Hub, run: RunId, seen: Option<u64>) -> Self {
-        Self(stream(hub, run, seen).await.unwrap().into_body().into_data_stream())
+        Self(
+            stream(hub, run, seen)
+                .await
+                .unwrap()
+                .into_body()
+                .into_data_stream(),
+        )
     }
 
     async fn next(&mut self) -> String {
@@ -25,13 +31,32 @@ impl Watching {
 }
 
 async fn claim(store: &dyn Store) {
-    let (id, actions) = (WorkerId::new(), Arc::new(["work".to_owned()].into_iter().collect()));
-    let (name, version, lease) = ("w".to_owned(), "1".to_owned(), std::time::Duration::from_secs(60));
-    let worker = NewWorker { id, name, lease, version, actions: Arc::clone(&actions), resources: Arc::default() };
+    let (id, actions) = (
+        WorkerId::new(),
+        Arc::new(["work".to_owned()].into_iter().collect()),
+    );
+    let (name, version, lease) = (
+        "w".to_owned(),
+        "1".to_owned(),
+        std::time::Duration::from_secs(60),
+    );
+    let worker = NewWorker {
+        id,
+        name,
+        lease,
+        version,
+        actions: Arc::clone(&actions),
+        resources: Arc::default(),
+    };
     store.register_worker(worker).await.unwrap();
     assert_eq!(
         store
-            .claim(ClaimRequest { worker: id, limit: 1, actions, resources: Arc::default() })
+            .claim(ClaimRequest {
+                worker: id,
+                limit: 1,
+                actions,
+                resources: Arc::default()
+            })
             .await
             .unwrap()
             .runs
@@ -47,7 +72,12 @@ async fn who_moves_to_a_server_that_is_behind_gets_nothing_twice() {
     let hub = || Hub::new(store.clone(), CancellationToken::new());
     let (ahead, behind) = (hub(), hub());
     let workflow = Arc::new(Workflow::builder("w").step("only", "work").build().unwrap());
-    let run = Client::new(store.clone()).submit(Submit::new(workflow)).await.unwrap().run.id;
+    let run = Client::new(store.clone())
+        .submit(Submit::new(workflow))
+        .await
+        .unwrap()
+        .run
+        .id;
     let mut stays = Watching::of(&behind, run, None).await;
     assert!(stays.next().await.contains("id: 1\nevent: snapshot"));
 
@@ -57,12 +87,22 @@ async fn who_moves_to_a_server_that_is_behind_gets_nothing_twice() {
     assert!(told.contains("id: 2\nevent: snapshot"), "{told}");
     let mut moved = Watching::of(&behind, run, Some(2)).await;
     let mut stranger = Watching::of(&behind, run, Some(99)).await;
-    assert_eq!(moved.next().await, "retry: 1000\n\n", "it has seen all that there is");
-    assert!(stranger.next().await.contains("event: snapshot"), "no event has that number");
+    assert_eq!(
+        moved.next().await,
+        "retry: 1000\n\n",
+        "it has seen all that there is"
+    );
+    assert!(
+        stranger.next().await.contains("event: snapshot"),
+        "no event has that number"
+    );
 
     store.cancel(run, CancelMode::Stop, "ann").await.unwrap();
     let told = moved.next().await;
-    assert!(told.starts_with("id: 3\nevent: change") && !told.contains("id: 2\n"), "{told}");
+    assert!(
+        told.starts_with("id: 3\nevent: change") && !told.contains("id: 2\n"),
+        "{told}"
+    );
     let told = stays.next().await;
     assert!(told.starts_with("id: 2\nevent: change"), "{told}");
 }

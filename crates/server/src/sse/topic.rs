@@ -65,13 +65,19 @@ pub(super) enum News {
 impl Now {
     /// The snapshot that a new watcher is given; written once for all of them.
     pub(super) fn snapshot(&self) -> Bytes {
-        self.text.get_or_init(|| text::snapshot(&self.run, self.seq)).clone()
+        self.text
+            .get_or_init(|| text::snapshot(&self.run, self.seq))
+            .clone()
     }
 }
 
 impl Topic {
     pub(super) fn new(run: RunId) -> Self {
-        Self { run, state: Mutex::new(State::New), changed: watch::Sender::new(0) }
+        Self {
+            run,
+            state: Mutex::new(State::New),
+            changed: watch::Sender::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,8 +144,17 @@ impl Topic {
 
 impl Live {
     fn new(run: &Run, seq: u64) -> Self {
-        let now = Arc::new(Now { run: run.clone(), seq, text: OnceLock::new() });
-        Self { now, kept: VecDeque::new(), kept_bytes: 0, ended: false }
+        let now = Arc::new(Now {
+            run: run.clone(),
+            seq,
+            text: OnceLock::new(),
+        });
+        Self {
+            now,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            ended: false,
+        }
     }
 
     fn add(&mut self, run: Run, seq: u64, events: &[Event]) {
@@ -149,19 +164,35 @@ impl Live {
             self.kept.push_back((event.seq, message));
         }
         while self.kept.len() > KEPT || self.kept_bytes > KEPT_BYTES {
-            let Some((_, message)) = self.kept.pop_front() else { break };
+            let Some((_, message)) = self.kept.pop_front() else {
+                break;
+            };
             self.kept_bytes -= message.len();
         }
-        self.now = Arc::new(Now { run, seq, text: OnceLock::new() });
+        self.now = Arc::new(Now {
+            run,
+            seq,
+            text: OnceLock::new(),
+        });
     }
 
     fn news(&self, seen: u64) -> News {
         if seen >= self.now.seq {
-            return if self.ended { News::Ended(self.now.clone()) } else { News::None };
+            return if self.ended {
+                News::Ended(self.now.clone())
+            } else {
+                News::None
+            };
         }
         let next = self.kept.iter().position(|(seq, _)| *seq == seen + 1);
-        let Some(next) = next else { return News::Behind(self.now.clone()) };
-        let messages = self.kept.range(next..).map(|(_, message)| message.clone()).collect();
+        let Some(next) = next else {
+            return News::Behind(self.now.clone());
+        };
+        let messages = self
+            .kept
+            .range(next..)
+            .map(|(_, message)| message.clone())
+            .collect();
         News::Messages(messages, self.now.seq)
     }
 }

@@ -31,7 +31,11 @@ const PAGE: usize = 256;
 ///
 /// # Errors
 /// When there is no such run, or the store cannot be read.
-pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<Response, StoreError> {
+pub(crate) async fn stream(
+    hub: &Hub,
+    run: RunId,
+    seen: Option<u64>,
+) -> Result<Response, StoreError> {
     let topic = hub.topic(run);
     let changed = topic.changed.subscribe();
     let now = topic.now().await?;
@@ -40,7 +44,11 @@ pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<R
         // What tells a browser not to come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let first = if seen.is_none() { now.snapshot() } else { Bytes::new() };
+    let first = if seen.is_none() {
+        now.snapshot()
+    } else {
+        Bytes::new()
+    };
     let watcher = Watcher {
         seen: seen.unwrap_or(now.seq),
         counted: hub.watching(),
@@ -61,10 +69,20 @@ pub(crate) async fn stream(hub: &Hub, run: RunId, seen: Option<u64>) -> Result<R
 
 /// The event that was seen last, if this history has it: its reader may be behind what another server on the store has told.
 /// A number that no event has is of another store, and the watcher begins anew.
-async fn known(hub: &Hub, run: RunId, seen: Option<u64>, reached: u64) -> Result<Option<u64>, StoreError> {
-    let Some(seen) = seen.filter(|seen| *seen > reached) else { return Ok(seen) };
+async fn known(
+    hub: &Hub,
+    run: RunId,
+    seen: Option<u64>,
+    reached: u64,
+) -> Result<Option<u64>, StoreError> {
+    let Some(seen) = seen.filter(|seen| *seen > reached) else {
+        return Ok(seen);
+    };
     let found = hub.store().events(run, seen - 1, 1).await?;
-    Ok(found.first().filter(|event| event.seq == seen).map(|event| event.seq))
+    Ok(found
+        .first()
+        .filter(|event| event.seq == seen)
+        .map(|event| event.seq))
 }
 
 /// Streams end now and then. A browser that is told nothing comes back after up to five seconds, and by then a page says that
@@ -80,7 +98,11 @@ where
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     let first = Bytes::from([text::COME_BACK.as_bytes(), first].concat());
-    (headers, Body::from_stream(stream::once(async { Ok(first) }).chain(stream))).into_response()
+    (
+        headers,
+        Body::from_stream(stream::once(async { Ok(first) }).chain(stream)),
+    )
+        .into_response()
 }
 
 struct Watcher {
@@ -138,10 +160,19 @@ impl Watcher {
     }
 
     async fn catch_up(&mut self, now: &Now) -> Result<Option<Bytes>, StoreError> {
-        let events = self.hub.store().events(self.topic.run, self.seen, PAGE).await?;
-        let Some(last) = events.last() else { return Ok(None) };
+        let events = self
+            .hub
+            .store()
+            .events(self.topic.run, self.seen, PAGE)
+            .await?;
+        let Some(last) = events.last() else {
+            return Ok(None);
+        };
         self.seen = last.seq;
-        let messages: Vec<Bytes> = events.iter().map(|event| text::change(event, &now.run)).collect();
+        let messages: Vec<Bytes> = events
+            .iter()
+            .map(|event| text::change(event, &now.run))
+            .collect();
         Ok(Some(messages.concat().into()))
     }
 }
@@ -155,7 +186,14 @@ pub(crate) async fn changes_of(hub: &Hub, run: RunId, seen: u64) -> Result<Respo
     let changed = topic.changed.subscribe();
     topic.now().await?;
     let until = Instant::now() + LONGEST;
-    let glance = Glance { counted: hub.watching(), hub: hub.clone(), topic, changed, seen, until };
+    let glance = Glance {
+        counted: hub.watching(),
+        hub: hub.clone(),
+        topic,
+        changed,
+        seen,
+        until,
+    };
     Ok(response(
         &[],
         stream::unfold(glance, |mut glance| async move {
@@ -210,8 +248,13 @@ pub(crate) fn changes(hub: &Hub, at_once: bool) -> Response {
     if at_once {
         changed.mark_changed();
     }
-    let listener =
-        Listener { counted: hub.watching(), hub: hub.clone(), overview, changed, until: Instant::now() + LONGEST };
+    let listener = Listener {
+        counted: hub.watching(),
+        hub: hub.clone(),
+        overview,
+        changed,
+        until: Instant::now() + LONGEST,
+    };
     response(
         &[],
         stream::unfold(listener, |mut listener| async move {

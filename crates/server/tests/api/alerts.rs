@@ -14,15 +14,23 @@ async fn open(on: On) -> World {
         options.alerts.every = Duration::from_millis(50);
         // A disk that is slow today is not what is told of.
         options.alerts.rules.slow_store = None;
-        let kind = NotifierKind::Slack { url: Source::Plain("http://127.0.0.1:1/".to_owned()) };
-        options.alerts.notifiers =
-            vec![Notifier { name: "chat".to_owned(), addresses: AddressPolicy::default(), kind }];
+        let kind = NotifierKind::Slack {
+            url: Source::Plain("http://127.0.0.1:1/".to_owned()),
+        };
+        options.alerts.notifiers = vec![Notifier {
+            name: "chat".to_owned(),
+            addresses: AddressPolicy::default(),
+            kind,
+        }];
     })
     .await
 }
 
 async fn alerts(world: &World, query: &str) -> Vec<Value> {
-    world.json(&format!("/api/v1/alerts{query}")).await["alerts"].as_array().unwrap().clone()
+    world.json(&format!("/api/v1/alerts{query}")).await["alerts"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 async fn what_fires_is_told_once_and_acknowledged(on: On) {
@@ -30,8 +38,13 @@ async fn what_fires_is_told_once_and_acknowledged(on: On) {
     let first = world.another_server().await;
     let run = world.submit(json!({ "workflow": "asking" })).await;
     let id = format!("answer/{run}");
-    let alert = world.until("it fires", async || alerts(&world, "").await.pop()).await;
-    assert_eq!((&alert["id"], &alert["rule"], &alert["subject"]), (&json!(id), &json!("answer"), &json!(run)));
+    let alert = world
+        .until("it fires", async || alerts(&world, "").await.pop())
+        .await;
+    assert_eq!(
+        (&alert["id"], &alert["rule"], &alert["subject"]),
+        (&json!(id), &json!("answer"), &json!(run))
+    );
     assert_eq!(
         (&alert["state"], &alert["run"], &alert["acknowledged_by"]),
         (&json!("firing"), &json!(run), &Value::Null)
@@ -42,22 +55,62 @@ async fn what_fires_is_told_once_and_acknowledged(on: On) {
     let seen = world.told(200, path, json!({ "id": id })).await;
     assert_eq!(seen["acknowledged_by"], "local");
     let again = world.told(200, path, json!({ "id": id })).await;
-    assert_eq!(again["acknowledged_at"], seen["acknowledged_at"], "who was first stays named");
-    let elsewhere: Value = world.http.get(format!("{first}/api/v1/alerts")).send().await.unwrap().json().await.unwrap();
-    assert_eq!(elsewhere["alerts"][0]["acknowledged_by"], "local", "the other server knows of it");
+    assert_eq!(
+        again["acknowledged_at"], seen["acknowledged_at"],
+        "who was first stays named"
+    );
+    let elsewhere: Value = world
+        .http
+        .get(format!("{first}/api/v1/alerts"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        elsewhere["alerts"][0]["acknowledged_by"], "local",
+        "the other server knows of it"
+    );
 
-    world.told(200, &format!("/api/v1/runs/{run}/answer"), json!({ "step": "only", "answer": "approve" })).await;
-    world.until("it resolves", async || alerts(&world, "?state=resolved").await.pop()).await;
+    world
+        .told(
+            200,
+            &format!("/api/v1/runs/{run}/answer"),
+            json!({ "step": "only", "answer": "approve" }),
+        )
+        .await;
+    world
+        .until("it resolves", async || {
+            alerts(&world, "?state=resolved").await.pop()
+        })
+        .await;
     assert_eq!(alerts(&world, "?state=firing").await, [Value::Null; 0]);
     world.told(409, path, json!({ "id": id })).await;
     // Each state is handed over before it is shown by the server that wrote it, or in its next look.
     let sends = async || {
         let page = world.json("/api/v1/runs?queue=alerts&order=oldest").await;
-        page["runs"].as_array().unwrap().iter().map(|run| run["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        page["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|run| run["key"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
-    let sent = world.until("both are to be sent", async || Some(sends().await).filter(|sent| sent.len() >= 2)).await;
-    let states: Vec<&str> = sent.iter().map(|key| key.rsplit('/').nth(1).unwrap()).collect();
-    assert_eq!(states, ["firing", "resolved"], "by two servers, once each: {sent:?}");
+    let sent = world
+        .until("both are to be sent", async || {
+            Some(sends().await).filter(|sent| sent.len() >= 2)
+        })
+        .await;
+    let states: Vec<&str> = sent
+        .iter()
+        .map(|key| key.rsplit('/').nth(1).unwrap())
+        .collect();
+    assert_eq!(
+        states,
+        ["firing", "resolved"],
+        "by two servers, once each: {sent:?}"
+    );
     world.close().await;
 }
 

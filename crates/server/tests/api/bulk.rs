@@ -15,8 +15,14 @@ async fn parts_follow_each_other(world: World) {
         world.until_status(run, "failed").await;
     }
     let mut request = json!({ "action": "retry", "filter": { "queue": "slow-lane" }, "limit": 2 });
-    let preview = world.told(200, "/api/v1/runs/bulk/preview", request.clone()).await;
-    assert_eq!((&preview["count"], &preview["more"]), (&json!(5), &json!(false)), "{preview}");
+    let preview = world
+        .told(200, "/api/v1/runs/bulk/preview", request.clone())
+        .await;
+    assert_eq!(
+        (&preview["count"], &preview["more"]),
+        (&json!(5), &json!(false)),
+        "{preview}"
+    );
     assert_eq!(preview["sample"].as_array().unwrap().len(), 5);
     request["filter"]["until"] = preview["until"].clone();
     let mut parts = Vec::new();
@@ -34,34 +40,63 @@ async fn parts_follow_each_other(world: World) {
     }
     assert_eq!(parts, [2, 2, 1]);
     for run in &runs {
-        let retried = world.history(run).await.iter().filter(|event| *event == "run.retried").count();
+        let retried = world
+            .history(run)
+            .await
+            .iter()
+            .filter(|event| *event == "run.retried")
+            .count();
         assert_eq!(retried, 1, "each of them once");
     }
     world.close().await;
 }
 
 async fn many_runs_are_cancelled_and_what_came_later_is_not(world: World) {
-    let making = async |name: &str| world.submit(json!({ "workflow": "making", "parameters": { "name": name } })).await;
+    let making = async |name: &str| {
+        world
+            .submit(json!({ "workflow": "making", "parameters": { "name": name } }))
+            .await
+    };
     let (one, two) = (making("ada").await, making("bob").await);
     let other = world.greet("ada").await;
     for run in [&one, &two] {
         let holds = "step.started hold".to_owned();
-        world.until("it holds", async || world.history(run).await.contains(&holds).then_some(())).await;
+        world
+            .until("it holds", async || {
+                world.history(run).await.contains(&holds).then_some(())
+            })
+            .await;
     }
-    let mut request = json!({ "action": "cancel", "undo": true, "filter": { "workflow": "making" } });
-    let preview = world.told(200, "/api/v1/runs/bulk/preview", request.clone()).await;
+    let mut request =
+        json!({ "action": "cancel", "undo": true, "filter": { "workflow": "making" } });
+    let preview = world
+        .told(200, "/api/v1/runs/bulk/preview", request.clone())
+        .await;
     assert_eq!(preview["count"], 2, "{preview}");
     let later = making("cat").await;
     request["filter"]["until"] = preview["until"].clone();
     let done = world.told(200, "/api/v1/runs/bulk", request).await;
-    assert_eq!((&done["done"], &done["next"], &done["refused"]), (&json!(2), &Value::Null, &json!([])), "{done}");
+    assert_eq!(
+        (&done["done"], &done["next"], &done["refused"]),
+        (&json!(2), &Value::Null, &json!([])),
+        "{done}"
+    );
     for run in [&one, &two] {
-        assert_eq!(world.until_status(run, "cancelled").await["steps"][0]["undo"], "done");
+        assert_eq!(
+            world.until_status(run, "cancelled").await["steps"][0]["undo"],
+            "done"
+        );
     }
     for run in [&later, &other] {
-        assert_eq!(world.json(&format!("/api/v1/runs/{run}")).await["cancel_requested"], Value::Null);
+        assert_eq!(
+            world.json(&format!("/api/v1/runs/{run}")).await["cancel_requested"],
+            Value::Null
+        );
     }
     let odd = json!({ "action": "retry", "undo": true });
-    assert_eq!(world.told(422, "/api/v1/runs/bulk", odd).await["parameter"], "undo");
+    assert_eq!(
+        world.told(422, "/api/v1/runs/bulk", odd).await["parameter"],
+        "undo"
+    );
     world.close().await;
 }

@@ -28,19 +28,36 @@ async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets(wor
     assert_eq!(again.status(), StatusCode::OK);
     assert_eq!(again.json::<Value>().await.unwrap()["id"], id.as_str());
 
-    let by_header = world.http.post(format!("{}/api/v1/runs", world.url)).header("idempotency-key", "k1");
-    let other = by_header.json(&json!({ "workflow": "greet", "parameters": { "name": "bob" } })).send().await.unwrap();
+    let by_header = world
+        .http
+        .post(format!("{}/api/v1/runs", world.url))
+        .header("idempotency-key", "k1");
+    let other = by_header
+        .json(&json!({ "workflow": "greet", "parameters": { "name": "bob" } }))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(other.status(), StatusCode::CONFLICT);
     let problem: Value = other.json().await.unwrap();
-    assert_eq!((&problem["run"], &problem["parameter"]), (&json!(id), &json!("key")));
+    assert_eq!(
+        (&problem["run"], &problem["parameter"]),
+        (&json!(id), &json!("key"))
+    );
 
     let seen = world.until_status(&id, "completed").await;
     assert_eq!(seen["steps"][1]["output"]["said"], "ada");
     for path in ["", "/history", "/logs"] {
-        let text = world.get(&format!("/api/v1/runs/{id}{path}")).await.text().await.unwrap();
+        let text = world
+            .get(&format!("/api/v1/runs/{id}{path}"))
+            .await
+            .text()
+            .await
+            .unwrap();
         assert!(!text.contains("hunter22"), "{path}: {text}");
     }
-    let logs = world.json(&format!("/api/v1/runs/{id}/logs?step=two")).await;
+    let logs = world
+        .json(&format!("/api/v1/runs/{id}/logs?step=two"))
+        .await;
     assert_eq!(logs["lines"].as_array().unwrap().len(), 1, "{logs}");
     world.close().await;
 }
@@ -53,9 +70,19 @@ async fn pages_of_runs_hold_each_run_once(world: World) {
     made.reverse();
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = world.json(&format!("/api/v1/runs?workflow=greet&limit=2{cursor}")).await;
-        seen.extend(page["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()));
-        let Some(next) = page["next"].as_str() else { break };
+        let page = world
+            .json(&format!("/api/v1/runs?workflow=greet&limit=2{cursor}"))
+            .await;
+        seen.extend(
+            page["runs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|run| run["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
         cursor = format!("&cursor={next}");
     }
     assert_eq!(seen, made);
@@ -65,38 +92,97 @@ async fn pages_of_runs_hold_each_run_once(world: World) {
 async fn failed_runs_are_counted_and_then_retried_together(world: World) {
     let mut runs = Vec::new();
     for _ in 0..3 {
-        let run: Value = world.post("/api/v1/runs", json!({ "workflow": "failing" })).await.json().await.unwrap();
+        let run: Value = world
+            .post("/api/v1/runs", json!({ "workflow": "failing" }))
+            .await
+            .json()
+            .await
+            .unwrap();
         runs.push(run["id"].as_str().unwrap().to_owned());
     }
     for run in &runs {
         world.until_status(run, "failed").await;
     }
     let request = json!({ "action": "retry", "filter": { "workflow": "failing" } });
-    let preview: Value = world.post("/api/v1/runs/bulk/preview", request.clone()).await.json().await.unwrap();
-    assert_eq!((&preview["count"], &preview["more"]), (&json!(3), &json!(false)), "{preview}");
-    let done: Value = world.post("/api/v1/runs/bulk", request).await.json().await.unwrap();
-    assert_eq!((&done["done"], &done["next"]), (&json!(3), &Value::Null), "{done}");
+    let preview: Value = world
+        .post("/api/v1/runs/bulk/preview", request.clone())
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&preview["count"], &preview["more"]),
+        (&json!(3), &json!(false)),
+        "{preview}"
+    );
+    let done: Value = world
+        .post("/api/v1/runs/bulk", request)
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&done["done"], &done["next"]),
+        (&json!(3), &Value::Null),
+        "{done}"
+    );
     for run in &runs {
         let history = world.json(&format!("/api/v1/runs/{run}/history")).await;
-        let retried = history["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "run.retried");
+        let retried = history["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["kind"] == "run.retried");
         assert_eq!(retried.count(), 1);
     }
     let audit = world.json("/api/v1/audit").await;
-    let entry = audit["entries"].as_array().unwrap().iter().find(|entry| entry["action"] == "runs.retry").unwrap();
-    assert_eq!((&entry["outcome"], &entry["detail"]["done"]), (&json!("done"), &json!(3)));
+    let entry = audit["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["action"] == "runs.retry")
+        .unwrap();
+    assert_eq!(
+        (&entry["outcome"], &entry["detail"]["done"]),
+        (&json!("done"), &json!(3))
+    );
     world.close().await;
 }
 
 async fn only_the_limits_that_are_named_change(world: World) {
     world.greet("ada").await;
-    let change = |body: Value| world.http.patch(format!("{}/api/v1/queues/greet", world.url)).json(&body).send();
-    let set = change(json!({ "concurrency": 3, "rate": { "max": 5, "per": "1s" } })).await.unwrap();
+    let change = |body: Value| {
+        world
+            .http
+            .patch(format!("{}/api/v1/queues/greet", world.url))
+            .json(&body)
+            .send()
+    };
+    let set = change(json!({ "concurrency": 3, "rate": { "max": 5, "per": "1s" } }))
+        .await
+        .unwrap();
     assert_eq!(set.status(), StatusCode::OK);
-    let queue: Value = change(json!({ "rate": null })).await.unwrap().json().await.unwrap();
-    assert_eq!((&queue["limits"]["concurrency"], &queue["limits"]["rate"]), (&json!(3), &Value::Null));
+    let queue: Value = change(json!({ "rate": null }))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&queue["limits"]["concurrency"], &queue["limits"]["rate"]),
+        (&json!(3), &Value::Null)
+    );
     let refused = change(json!({ "concurrency": 0 })).await.unwrap();
-    assert_eq!(refused.json::<Value>().await.unwrap()["parameter"], "concurrency");
-    let paused: Value = world.post("/api/v1/queues/greet/pause", Value::Null).await.json().await.unwrap();
+    assert_eq!(
+        refused.json::<Value>().await.unwrap()["parameter"],
+        "concurrency"
+    );
+    let paused: Value = world
+        .post("/api/v1/queues/greet/pause", Value::Null)
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(paused["paused"], true);
     world.close().await;
 }
@@ -108,15 +194,28 @@ async fn the_document_describes_every_operation_that_is_served() {
     assert_eq!(document["openapi"], "3.1.0");
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            assert!(operation["responses"]["default"].is_object(), "{method} {path} names no problem");
-            let address = path.replace("{id}", "0198c0de-0000-7000-8000-000000000001").replace("{name}", "none");
+            assert!(
+                operation["responses"]["default"].is_object(),
+                "{method} {path} names no problem"
+            );
+            let address = path
+                .replace("{id}", "0198c0de-0000-7000-8000-000000000001")
+                .replace("{name}", "none");
             let method = method.to_uppercase().parse().unwrap();
-            let answer = world.http.request(method, format!("{}{address}", world.url)).send().await.unwrap();
+            let answer = world
+                .http
+                .request(method, format!("{}{address}", world.url))
+                .send()
+                .await
+                .unwrap();
             assert_ne!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
         }
     }
     let page = world.get("/api/docs").await.text().await.unwrap();
-    assert!(page.contains("/api/v1/runs/{id}/events") && !page.contains("<script"), "{page}");
+    assert!(
+        page.contains("/api/v1/runs/{id}/events") && !page.contains("<script"),
+        "{page}"
+    );
     world.close().await;
 }
 
@@ -134,8 +233,14 @@ async fn metrics_speak_of_queues_runs_attempts_and_commits() {
         "surefoot_step_attempt_seconds_count{action=\"test.echo\",outcome=\"completed\"} 1",
         "surefoot_workers 1",
     ] {
-        assert!(text.lines().any(|seen| seen == line), "no {line} in\n{text}");
+        assert!(
+            text.lines().any(|seen| seen == line),
+            "no {line} in\n{text}"
+        );
     }
-    assert!(text.contains("surefoot_store_commit_seconds_bucket"), "{text}");
+    assert!(
+        text.contains("surefoot_store_commit_seconds_bucket"),
+        "{text}"
+    );
     world.close().await;
 }

@@ -8,11 +8,12 @@ use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
-    Submission, Submitted, WorkerInfo,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
-    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    Timestamp, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -106,7 +107,10 @@ impl Store for CountingStore {
         self.inner.submit(submission).await
     }
     async fn claim(&self, request: ClaimRequest) -> Done<Claimed> {
-        assert!(!self.claims_die.load(Ordering::SeqCst), "the test wants the claim loop dead");
+        assert!(
+            !self.claims_die.load(Ordering::SeqCst),
+            "the test wants the claim loop dead"
+        );
         pass(&self.claims_hang).await;
         self.inner.claim(request).await
     }
@@ -119,7 +123,14 @@ impl Store for CountingStore {
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Done<Run> {
         self.inner.retry(run, from, by).await
     }
-    async fn answer(&self, run: RunId, step: &str, answer: Answer, by: &str, note: Option<&str>) -> Done<Run> {
+    async fn answer(
+        &self,
+        run: RunId,
+        step: &str,
+        answer: Answer,
+        by: &str,
+        note: Option<&str>,
+    ) -> Done<Run> {
         self.inner.answer(run, step, answer, by, note).await
     }
     async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Done<()> {
@@ -148,7 +159,10 @@ impl Store for CountingStore {
         self.inner.events(run, after, limit).await
     }
     async fn records(&self, filter: RecordFilter) -> Done<Vec<Record>> {
-        assert!(!self.records_break.load(Ordering::SeqCst), "the test wants whoever asks for records to panic");
+        assert!(
+            !self.records_break.load(Ordering::SeqCst),
+            "the test wants whoever asks for records to panic"
+        );
         self.there()?;
         self.inner.records(filter).await
     }

@@ -22,7 +22,9 @@ pub(crate) struct Message {
 
 impl Stream {
     pub(crate) async fn open(world: &World, run: &str, seen: Option<u64>) -> Self {
-        let mut request = world.http.get(format!("{}/api/v1/runs/{run}/events", world.url));
+        let mut request = world
+            .http
+            .get(format!("{}/api/v1/runs/{run}/events", world.url));
         if let Some(seen) = seen {
             request = request.header("last-event-id", seen.to_string());
         }
@@ -31,7 +33,10 @@ impl Stream {
 
     pub(crate) fn of(response: Response) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
-        Self { response, text: String::new() }
+        Self {
+            response,
+            text: String::new(),
+        }
     }
 
     /// The next message; `None` when the server ends the stream.
@@ -44,9 +49,12 @@ impl Stream {
                     return Some(message);
                 }
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something is said");
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk())
+                .await
+                .expect("something is said");
             // A server that is taken down may cut the connection.
-            self.text.push_str(std::str::from_utf8(&chunk.ok().flatten()?).unwrap());
+            self.text
+                .push_str(std::str::from_utf8(&chunk.ok().flatten()?).unwrap());
         }
     }
 
@@ -60,14 +68,26 @@ impl Stream {
 }
 
 fn read(text: &str) -> Option<Message> {
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
     let data = serde_json::from_str(field("data:")?).unwrap();
     let id = field("id:").map(|id| id.parse().unwrap());
-    Some(Message { id, event: field("event:").unwrap_or("message").to_owned(), data })
+    Some(Message {
+        id,
+        event: field("event:").unwrap_or("message").to_owned(),
+        data,
+    })
 }
 
 pub(crate) fn changes(messages: &[Message]) -> Vec<u64> {
-    messages.iter().filter(|message| message.event == "change").filter_map(|message| message.id).collect()
+    messages
+        .iter()
+        .filter(|message| message.event == "change")
+        .filter_map(|message| message.id)
+        .collect()
 }
 
 on_each_store! {
@@ -80,18 +100,31 @@ async fn a_snapshot_comes_first_then_every_change_then_the_end(world: World) {
     let run = world.greet("ada").await;
     let mut stream = Stream::open(&world, &run, None).await;
     let snapshot = stream.next().await.unwrap();
-    assert_eq!((snapshot.event.as_str(), &snapshot.data["id"]), ("snapshot", &Value::from(run.as_str())));
+    assert_eq!(
+        (snapshot.event.as_str(), &snapshot.data["id"]),
+        ("snapshot", &Value::from(run.as_str()))
+    );
     world.rounds.send_replace(u64::MAX);
     let rest = stream.rest().await;
     let last = rest.last().unwrap();
-    assert_eq!((last.event.as_str(), &last.data["status"]), ("end", &Value::from("completed")));
+    assert_eq!(
+        (last.event.as_str(), &last.data["status"]),
+        ("end", &Value::from("completed"))
+    );
     let first = snapshot.id.unwrap() + 1;
     let history = world.json(&format!("/api/v1/runs/{run}/history")).await;
     let end = history["events"].as_array().unwrap().len() as u64;
     assert_eq!(changes(&rest), (first..=end).collect::<Vec<_>>());
 
-    let over = world.http.get(format!("{}/api/v1/runs/{run}/events", world.url)).header("last-event-id", end);
-    assert_eq!(over.send().await.unwrap().status(), StatusCode::NO_CONTENT, "a browser is told not to come back");
+    let over = world
+        .http
+        .get(format!("{}/api/v1/runs/{run}/events", world.url))
+        .header("last-event-id", end);
+    assert_eq!(
+        over.send().await.unwrap().status(),
+        StatusCode::NO_CONTENT,
+        "a browser is told not to come back"
+    );
     world.close().await;
 }
 
@@ -113,7 +146,11 @@ async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted(mut world:
     seen.extend(Stream::open(&world, &run, Some(last)).await.rest().await);
     let history = world.json(&format!("/api/v1/runs/{run}/history")).await;
     let end = history["events"].as_array().unwrap().len() as u64;
-    assert_eq!(changes(&seen), (1..=end).collect::<Vec<_>>(), "nothing lost, nothing twice");
+    assert_eq!(
+        changes(&seen),
+        (1..=end).collect::<Vec<_>>(),
+        "nothing lost, nothing twice"
+    );
     world.close().await;
 }
 
@@ -125,10 +162,15 @@ async fn listings_are_told_of_changes(world: World) {
     loop {
         let told = stream.next().await.unwrap();
         let queues = told.data["queues"].as_array().unwrap().clone();
-        if queues.iter().any(|queue| queue["name"] == "greet" && queue["running"] == 1) {
+        if queues
+            .iter()
+            .any(|queue| queue["name"] == "greet" && queue["running"] == 1)
+        {
             break;
         }
         assert!(Instant::now() < deadline);
     }
-    tokio::time::timeout(PATIENCE, world.close()).await.expect("streams end with the server");
+    tokio::time::timeout(PATIENCE, world.close())
+        .await
+        .expect("streams end with the server");
 }

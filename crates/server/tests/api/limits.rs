@@ -14,14 +14,18 @@ use crate::world::{On, PATIENCE, World};
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn connect(world: &World) -> TcpStream {
-    TcpStream::connect(world.url.trim_start_matches("http://")).await.unwrap()
+    TcpStream::connect(world.url.trim_start_matches("http://"))
+        .await
+        .unwrap()
 }
 
 /// What comes until the other side closes.
 async fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     // A connection that is reset has ended as well.
-    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the server ends it");
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("the server ends it");
     String::from_utf8(bytes).unwrap()
 }
 
@@ -34,8 +38,15 @@ async fn a_request_that_hangs_is_answered_and_a_stream_may_take_longer() {
         world.until("it is answered", ask).await
     };
     let greeting = json!({ "workflow": "greet", "key": "ada", "parameters": { "name": "ada" } });
-    let submit = async || Some(world.post("/api/v1/runs", greeting.clone()).await).filter(|one| one.status() != 503);
-    let run: Value = world.until("it is submitted", submit).await.json().await.unwrap();
+    let submit = async || {
+        Some(world.post("/api/v1/runs", greeting.clone()).await).filter(|one| one.status() != 503)
+    };
+    let run: Value = world
+        .until("it is submitted", submit)
+        .await
+        .json()
+        .await
+        .unwrap();
     let run = run["id"].as_str().unwrap().to_owned();
     let mut stream = Stream::of(answered(&format!("/api/v1/runs/{run}/events")).await);
     let snapshot = stream.next().await.unwrap();
@@ -46,10 +57,25 @@ async fn a_request_that_hangs_is_answered_and_a_stream_may_take_longer() {
         (503, &"application/problem+json".parse().unwrap())
     );
     let problem: Value = late.json().await.unwrap();
-    assert!(problem["detail"].as_str().unwrap().starts_with("the request took too long"), "{problem}");
-    let page = world.http.get(format!("{}/runs", world.url)).header("accept", "text/html").send().await.unwrap();
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("the request took too long"),
+        "{problem}"
+    );
+    let page = world
+        .http
+        .get(format!("{}/runs", world.url))
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(page.status(), 503);
-    assert!(page.text().await.unwrap().contains("<html"), "a person is told by a page");
+    assert!(
+        page.text().await.unwrap().contains("<html"),
+        "a person is told by a page"
+    );
     // Others are.
     answered("/healthz").await;
     world.store.listings_hang.send_replace(false);
@@ -57,7 +83,10 @@ async fn a_request_that_hangs_is_answered_and_a_stream_may_take_longer() {
     // The stream is older than a request may be, and goes on.
     world.rounds.send_replace(u64::MAX);
     let told = stream.rest().await;
-    assert_eq!((changes(&told)[0], told.last().unwrap().event.as_str()), (snapshot.id.unwrap() + 1, "end"));
+    assert_eq!(
+        (changes(&told)[0], told.last().unwrap().event.as_str()),
+        (snapshot.id.unwrap() + 1, "end")
+    );
     world.close().await;
 }
 
@@ -77,10 +106,19 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 async fn who_does_not_say_what_it_wants_is_let_go() {
     let world = World::with(On::Sqlite, |options| options.limits.head = SHORT).await;
     let mut slow = connect(&world).await;
-    slow.write_all(b"GET /api/v1/runs HTTP/1.1\r\nhost: local").await.unwrap();
+    slow.write_all(b"GET /api/v1/runs HTTP/1.1\r\nhost: local")
+        .await
+        .unwrap();
     let answer = rest(slow).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert_eq!(rest(connect(&world).await).await, "", "nor is one that says nothing at all");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+    assert_eq!(
+        rest(connect(&world).await).await,
+        "",
+        "nor is one that says nothing at all"
+    );
     world.close().await;
 }
 
@@ -92,14 +130,23 @@ async fn one_connection_too_many_waits_for_another_to_end() {
     let mut first = [0];
     for stream in &mut held {
         stream.write_all(ask).await.unwrap();
-        timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("there is room").unwrap();
+        timeout(PATIENCE, stream.read_exact(&mut first))
+            .await
+            .expect("there is room")
+            .unwrap();
     }
     let mut third = connect(&world).await;
     third.write_all(ask).await.unwrap();
-    assert!(timeout(SHORT, third.read_exact(&mut first)).await.is_err(), "there is no room for a third");
+    assert!(
+        timeout(SHORT, third.read_exact(&mut first)).await.is_err(),
+        "there is no room for a third"
+    );
     let [one, _other] = held;
     drop(one);
-    timeout(PATIENCE, third.read_exact(&mut first)).await.expect("now there is").unwrap();
+    timeout(PATIENCE, third.read_exact(&mut first))
+        .await
+        .expect("now there is")
+        .unwrap();
     drop(third);
     world.close().await;
 }
@@ -115,11 +162,18 @@ async fn a_handler_that_panics_ends_its_own_request_only() {
     assert_eq!(problem.status(), 500);
     let problem: Value = problem.json().await.unwrap();
     assert_eq!(problem["type"], "urn:surefoot:problem:internal");
-    assert!(!problem.to_string().contains("the test wants"), "what went wrong is for the log: {problem}");
+    assert!(
+        !problem.to_string().contains("the test wants"),
+        "what went wrong is for the log: {problem}"
+    );
     world.store.records_break.store(false, Ordering::SeqCst);
     assert_eq!(world.get("/api/v1/records").await.status(), 200);
     world.rounds.send_replace(u64::MAX);
-    assert_eq!(stream.rest().await.last().unwrap().event, "end", "who watches was not disturbed");
+    assert_eq!(
+        stream.rest().await.last().unwrap().event,
+        "end",
+        "who watches was not disturbed"
+    );
     world.close().await;
 }
 
@@ -132,10 +186,14 @@ async fn a_stream_with_nothing_to_say_says_so() {
     let mut said = String::new();
     let still_here = async {
         while !said.contains("\n: ") {
-            said.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().expect("it goes on")).unwrap());
+            said.push_str(
+                std::str::from_utf8(&stream.chunk().await.unwrap().expect("it goes on")).unwrap(),
+            );
         }
     };
-    timeout(Duration::from_secs(60), still_here).await.expect("it is said every 15 s");
+    timeout(Duration::from_secs(60), still_here)
+        .await
+        .expect("it is said every 15 s");
     assert!(said.ends_with("\n\n: still here\n\n"), "{said}");
     world.close().await;
 }

@@ -18,7 +18,12 @@ const EVENTS: usize = 60;
 const PATHS: [&str; 5] = ["/", "/runs", "/api/v1/runs", "/api/v1/queues", "/metrics"];
 
 /// A watcher that leaves half-way and comes back with the last number that it saw. Gives all that it was told.
-async fn watch(world: Arc<World>, run: String, leaves: bool, watching: Arc<tokio::sync::Barrier>) -> Vec<Message> {
+async fn watch(
+    world: Arc<World>,
+    run: String,
+    leaves: bool,
+    watching: Arc<tokio::sync::Barrier>,
+) -> Vec<Message> {
     let mut stream = Stream::open(&world, &run, Some(0)).await;
     let mut told = vec![stream.next().await.unwrap()];
     watching.wait().await;
@@ -26,7 +31,11 @@ async fn watch(world: Arc<World>, run: String, leaves: bool, watching: Arc<tokio
         told.extend(stream.rest().await);
         return told;
     }
-    let logs = |told: &[Message]| told.iter().filter(|message| message.data["kind"] == "step.log").count();
+    let logs = |told: &[Message]| {
+        told.iter()
+            .filter(|message| message.data["kind"] == "step.log")
+            .count()
+    };
     while logs(&told) < 3 {
         told.push(stream.next().await.unwrap());
     }
@@ -70,7 +79,8 @@ async fn go_on(world: Arc<World>, done: Arc<AtomicBool>) {
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,33 +91,61 @@ async fn a_thousand_watchers_are_told_everything_once_by_one_reader() {
     let watching = Arc::new(tokio::sync::Barrier::new(WATCHERS + 1));
     let mut watchers = JoinSet::new();
     for number in 0..WATCHERS {
-        watchers.spawn(watch(world.clone(), run.clone(), number % 2 == 0, watching.clone()));
+        watchers.spawn(watch(
+            world.clone(),
+            run.clone(),
+            number % 2 == 0,
+            watching.clone(),
+        ));
     }
     watching.wait().await;
     let metrics = world.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("surefoot_event_readers 1\n"), "{metrics}");
-    assert!(metrics.contains(&format!("surefoot_event_watchers {WATCHERS}\n")), "{metrics}");
+    assert!(
+        metrics.contains(&format!("surefoot_event_watchers {WATCHERS}\n")),
+        "{metrics}"
+    );
     let done = Arc::new(AtomicBool::new(false));
     let mut going = JoinSet::new();
     going.spawn(go_on(world.clone(), done.clone()));
     let took = ask(world.clone()).await;
-    let (held, reads, seconds) = (resident(), world.reads() - before.0, began.elapsed().as_secs() + 1);
+    let (held, reads, seconds) = (
+        resident(),
+        world.reads() - before.0,
+        began.elapsed().as_secs() + 1,
+    );
     let history = format!("/api/v1/runs/{run}/history?limit=1000");
-    let events = async || world.json(&history).await["events"].as_array().unwrap().len();
-    world.until("there is much to tell", async || (events().await >= EVENTS).then_some(())).await;
+    let events = async || {
+        world.json(&history).await["events"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    world
+        .until("there is much to tell", async || {
+            (events().await >= EVENTS).then_some(())
+        })
+        .await;
     done.store(true, Ordering::SeqCst);
     going.join_all().await;
     let all = watchers.join_all().await;
 
     let end = events().await as u64;
     for told in &all {
-        assert_eq!(changes(told), (1..=end).collect::<Vec<_>>(), "nothing lost, nothing twice, in order");
+        assert_eq!(
+            changes(told),
+            (1..=end).collect::<Vec<_>>(),
+            "nothing lost, nothing twice, in order"
+        );
         assert_eq!(told.last().unwrap().event, "end");
     }
     // Each is shown the run when it comes. One reader looks a few times a second, at the run and at its history; a thousand
     // would look a thousand times each.
     let told = (WATCHERS as u64) * end;
-    assert!(reads < 3000 + 100 * seconds && reads * 5 < told, "{reads} reads in {seconds} s for {WATCHERS} watchers");
+    assert!(
+        reads < 3000 + 100 * seconds && reads * 5 < told,
+        "{reads} reads in {seconds} s for {WATCHERS} watchers"
+    );
     let at = |share: usize| took[took.len() * share / 100];
     println!(
         "{} requests beside {WATCHERS} watchers of {end} events: p50 {:?}, p99 {:?}, slowest {:?}; {reads} reads of the run; \

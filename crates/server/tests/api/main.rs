@@ -1,7 +1,10 @@
 //! The API as programs see it: a real server on a free port, over a real store, with real handlers.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 mod acts;
 mod alerts;

@@ -19,10 +19,16 @@ async fn a_dead_claim_loop_is_not_ready_while_the_process_is_healthy() {
         if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
             break answer.json().await.unwrap();
         }
-        assert!(Instant::now() < deadline, "it stays ready with a dead claim loop");
+        assert!(
+            Instant::now() < deadline,
+            "it stays ready with a dead claim loop"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert!(problem["detail"].as_str().unwrap().contains("claim loop"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("claim loop"),
+        "{problem}"
+    );
     assert_eq!(world.get("/healthz").await.status(), StatusCode::OK);
     world.close().await;
 }
@@ -42,9 +48,16 @@ async fn a_claim_loop_that_hangs_is_not_ready_until_it_goes_around_again() {
         .await
         .unwrap();
     let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains("claim loop: it has not gone around for"), "{detail}");
+    assert!(
+        detail.contains("claim loop: it has not gone around for"),
+        "{detail}"
+    );
     assert!(world.metric("surefoot_claim_loop_age_seconds").await > 10.0);
     world.store.claims_hang.send_replace(false);
-    world.until("it is ready", async || (world.get("/readyz").await.status() == StatusCode::OK).then_some(())).await;
+    world
+        .until("it is ready", async || {
+            (world.get("/readyz").await.status() == StatusCode::OK).then_some(())
+        })
+        .await;
     world.close().await;
 }

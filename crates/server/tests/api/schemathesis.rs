@@ -17,8 +17,13 @@ const SECONDS: &str = "45";
 const BOUND: Duration = Duration::from_secs(300);
 
 fn program() -> PathBuf {
-    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/schemathesis/venv/bin/schemathesis");
-    assert!(found.is_file(), "run `./dev test`, which installs {}", found.display());
+    let found = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../target/schemathesis/venv/bin/schemathesis");
+    assert!(
+        found.is_file(),
+        "run `./dev test`, which installs {}",
+        found.display()
+    );
     found
 }
 
@@ -26,14 +31,18 @@ fn program() -> PathBuf {
 async fn fill(world: &World) {
     world.greet("ada").await;
     for workflow in ["failing", "asking"] {
-        let made = world.post("/api/v1/runs", json!({ "workflow": workflow })).await;
+        let made = world
+            .post("/api/v1/runs", json!({ "workflow": workflow }))
+            .await;
         assert_eq!(made.status(), StatusCode::CREATED, "{workflow}");
     }
 }
 
 /// Makes a token, and waits until the server asks for one.
 async fn closed(world: &World) -> String {
-    let made = token::create(world.store.as_ref(), "contract", Role::Admin, None, "test").await.unwrap();
+    let made = token::create(world.store.as_ref(), "contract", Role::Admin, None, "test")
+        .await
+        .unwrap();
     let deadline = Instant::now() + PATIENCE;
     while world.get("/api/v1/me").await.status() != StatusCode::UNAUTHORIZED {
         assert!(Instant::now() < deadline, "the server stays open");
@@ -55,7 +64,15 @@ async fn every_answer_is_one_that_the_document_names() {
         .arg("run")
         .arg(format!("{}/api/openapi.json", world.url))
         .args(["--header", &format!("Authorization:Bearer {token}")])
-        .args(["--checks", "all", "--max-time", SECONDS, "--request-timeout", "10", "--no-color"])
+        .args([
+            "--checks",
+            "all",
+            "--max-time",
+            SECONDS,
+            "--request-timeout",
+            "10",
+            "--no-color",
+        ])
         // It says what happens for as long as anybody listens: there is no whole answer to look at.
         .args(["--exclude-path", "/api/v1/events"])
         // A document cannot say that a name has to be known, or that two fields go together: what it allows may be refused.
@@ -66,9 +83,16 @@ async fn every_answer_is_one_that_the_document_names() {
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = tokio::time::timeout(BOUND, command.output()).await.expect("it ends in time").unwrap();
+    let output = tokio::time::timeout(BOUND, command.output())
+        .await
+        .expect("it ends in time")
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     println!("{said}");
     world.close().await;
 }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use surefoot::{
-    Handlers, Outcome, Output, StepContext, StepError, StepHandler, Store, Undone, Worker, WorkerHandle, WorkerOptions,
-    Workflow, handler_fn,
+    Handlers, Outcome, Output, StepContext, StepError, StepHandler, Store, Undone, Worker,
+    WorkerHandle, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
@@ -140,12 +140,29 @@ impl World {
             keys: Some(surefoot::SecretKeys::random().unwrap()),
             ..WorkerOptions::default()
         };
-        let worker = Worker::start(store.clone(), handlers(&rounds), options).await.unwrap();
-        let http = Client::builder().pool_max_idle_per_host(0).read_timeout(PATIENCE).build().unwrap();
+        let worker = Worker::start(store.clone(), handlers(&rounds), options)
+            .await
+            .unwrap();
+        let http = Client::builder()
+            .pool_max_idle_per_host(0)
+            .read_timeout(PATIENCE)
+            .build()
+            .unwrap();
         let (stop, servers) = (CancellationToken::new(), JoinSet::new());
         let (url, secret, worker) = (String::new(), ServerSecret::random(), Some(worker));
-        let mut world =
-            Self { store, http, url, rounds, set, place: place(), secret, worker, stop, servers, _dir: dir };
+        let mut world = Self {
+            store,
+            http,
+            url,
+            rounds,
+            set,
+            place: place(),
+            secret,
+            worker,
+            stop,
+            servers,
+            _dir: dir,
+        };
         world.serve().await;
         world
     }
@@ -159,14 +176,18 @@ impl World {
     }
 
     async fn serve(&mut self) {
-        let listener = TcpListener::bind(self.place.local_addr().unwrap()).await.unwrap();
+        let listener = TcpListener::bind(self.place.local_addr().unwrap())
+            .await
+            .unwrap();
         self.url = format!("http://{}", listener.local_addr().unwrap());
-        let workflows = [GREET, FAILING, ASKING, HALTING, MAKING].map(|text| Workflow::from_yaml(text).unwrap());
+        let workflows = [GREET, FAILING, ASKING, HALTING, MAKING]
+            .map(|text| Workflow::from_yaml(text).unwrap());
         let workflows = Workflows::new(workflows.map(Arc::new).to_vec());
         let mut options = ServerOptions::new(AuthOptions::new(self.secret.clone()), workflows);
         (self.set)(&mut options);
         let (client, stop) = (self.worker.as_ref().unwrap().client(), self.stop.clone());
-        self.servers.spawn(async move { serve(listener, client, options, stop).await.unwrap() });
+        self.servers
+            .spawn(async move { serve(listener, client, options, stop).await.unwrap() });
     }
 
     /// Ends the server and begins another at the same address, over the same store.
@@ -189,11 +210,20 @@ impl World {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
-        self.http.get(format!("{}{path}", self.url)).send().await.unwrap()
+        self.http
+            .get(format!("{}{path}", self.url))
+            .send()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Response {
-        self.http.post(format!("{}{path}", self.url)).json(&body).send().await.unwrap()
+        self.http
+            .post(format!("{}{path}", self.url))
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn json(&self, path: &str) -> Value {
@@ -213,12 +243,16 @@ impl World {
 
     /// Submits a run and gives its id.
     pub(crate) async fn submit(&self, request: Value) -> String {
-        self.told(201, "/api/v1/runs", request).await["id"].as_str().unwrap().to_owned()
+        self.told(201, "/api/v1/runs", request).await["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Submits a greeting and gives its id.
     pub(crate) async fn greet(&self, name: &str) -> String {
-        self.submit(json!({ "workflow": "greet", "parameters": { "name": name } })).await
+        self.submit(json!({ "workflow": "greet", "parameters": { "name": name } }))
+            .await
     }
 
     /// Looks again and again until there is something to see.
@@ -235,9 +269,17 @@ impl World {
 
     /// The kinds of the events of a run, each with its step.
     pub(crate) async fn history(&self, run: &str) -> Vec<String> {
-        let page = self.json(&format!("/api/v1/runs/{run}/history?limit=1000")).await;
+        let page = self
+            .json(&format!("/api/v1/runs/{run}/history?limit=1000"))
+            .await;
         let events = page["events"].as_array().unwrap().iter();
-        events.map(|event| format!("{} {}", text(&event["kind"]), text(&event["step"])).trim_end().to_owned()).collect()
+        events
+            .map(|event| {
+                format!("{} {}", text(&event["kind"]), text(&event["step"]))
+                    .trim_end()
+                    .to_owned()
+            })
+            .collect()
     }
 
     /// The value of a metric, by its name and labels as they are written; 0 when there is none yet.
@@ -249,7 +291,9 @@ impl World {
     pub(crate) async fn metrics<const MANY: usize>(&self, names: [&str; MANY]) -> [f64; MANY] {
         let page = self.get("/metrics").await.text().await.unwrap();
         names.map(|name| {
-            let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = page
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             value.map_or(0.0, |value| value.parse().unwrap())
         })
     }
@@ -261,7 +305,11 @@ impl World {
             if seen["status"] == status {
                 return seen;
             }
-            assert!(Instant::now() < deadline, "{run} is {} and not {status}", seen["status"]);
+            assert!(
+                Instant::now() < deadline,
+                "{run} is {} and not {status}",
+                seen["status"]
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -291,12 +339,20 @@ struct Make;
 #[async_trait]
 impl StepHandler for Make {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
-        let name = context.raw_input()["name"].as_str().ok_or("it has no name")?.to_owned();
-        Ok(Output::new(json!({ "made": name }))?.record("project", name, json!({ "owner": "ada" })).into())
+        let name = context.raw_input()["name"]
+            .as_str()
+            .ok_or("it has no name")?
+            .to_owned();
+        Ok(Output::new(json!({ "made": name }))?
+            .record("project", name, json!({ "owner": "ada" }))
+            .into())
     }
 
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
-        context.log(format!("taking back {}", context.previous_output().unwrap_or(&Value::Null)));
+        context.log(format!(
+            "taking back {}",
+            context.previous_output().unwrap_or(&Value::Null)
+        ));
         Ok(Undone::Removed("the project".to_owned()))
     }
 }
@@ -307,7 +363,10 @@ fn handlers(rounds: &watch::Sender<u64>) -> Handlers {
         let mut allowed = allowed.subscribe();
         async move {
             for round in 0..100 {
-                allowed.wait_for(|allowed| *allowed > round).await.map_err(|_| StepError::from("the test ends"))?;
+                allowed
+                    .wait_for(|allowed| *allowed > round)
+                    .await
+                    .map_err(|_| StepError::from("the test ends"))?;
                 context.log(format!("round {round}"));
                 if *allowed.borrow() == u64::MAX {
                     break;
@@ -320,7 +379,8 @@ fn handlers(rounds: &watch::Sender<u64>) -> Handlers {
         context.log(format!("saying {said}"));
         Ok::<_, StepError>(said)
     };
-    let fail = |_: StepContext, _: Value| async { Err::<Value, _>(StepError::from("it cannot be done")) };
+    let fail =
+        |_: StepContext, _: Value| async { Err::<Value, _>(StepError::from("it cannot be done")) };
     surefoot_initializer::actions::handlers()
         .with("test.rounds", handler_fn(work))
         .with("test.echo", handler_fn(echo))

@@ -11,14 +11,25 @@ use crate::{start, world};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_has_the_same_parameters_but_no_secret() {
     let (site, browser) = world(Kind::default()).await;
-    let run = site.submit("change", "first", json!({ "ticket": "OPS-42", "password": "hunter22" })).await;
+    let run = site
+        .submit(
+            "change",
+            "first",
+            json!({ "ticket": "OPS-42", "password": "hunter22" }),
+        )
+        .await;
     browser.go(&run).await;
     browser.click("#b-duplicate").await;
     browser.find("#p-ticket").await;
     let filled = "return [document.querySelector('#p-ticket').value, document.querySelector('#p-password').value]";
     assert_eq!(browser.script(filled).await, json!(["OPS-42", ""]));
-    let page = browser.script("return document.documentElement.outerHTML").await;
-    assert!(!page.as_str().unwrap().contains("hunter22"), "a secret is on the page");
+    let page = browser
+        .script("return document.documentElement.outerHTML")
+        .await;
+    assert!(
+        !page.as_str().unwrap().contains("hunter22"),
+        "a secret is on the page"
+    );
     browser.click("button[value=start]").await;
     // Without the password the last step has nothing to do.
     browser.click("#answer-approve").await;
@@ -34,11 +45,15 @@ async fn many_failed_runs_are_retried_after_a_preview() {
         browser.go(&run).await;
         browser.find("#b-retry").await;
     }
-    browser.go(&site.url("/runs?workflow=fails&status=failed")).await;
+    browser
+        .go(&site.url("/runs?workflow=fails&status=failed"))
+        .await;
     browser.click("[data-choose-all]").await;
     browser.wait_text("(2)").await;
     browser.click("button[name=action][value=retry]").await;
-    browser.wait_text("2 failed runs will be retried from the step that failed.").await;
+    browser
+        .wait_text("2 failed runs will be retried from the step that failed.")
+        .await;
     browser.click("main form button.primary").await;
     browser.wait_text("2 runs are retried.").await;
     browser.go(&site.url("/audit")).await;
@@ -60,7 +75,9 @@ async fn a_person_says_what_becomes_of_an_interrupted_step() {
     site.start().await;
     for (answer, run) in &runs {
         browser.go(run).await;
-        browser.wait_text("was interrupted: what becomes of it?").await;
+        browser
+            .wait_text("was interrupted: what becomes of it?")
+            .await;
         for choice in ["#answer-rerun", "#answer-skip", "#answer-fail"] {
             assert!(browser.has(choice).await, "{choice}");
         }
@@ -86,7 +103,11 @@ async fn a_person_says_what_becomes_of_an_interrupted_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_with_no() {
     let (site, browser) = world(Kind::default()).await;
-    browser.go(&site.submit("change", "no", json!({ "ticket": "OPS-9" })).await).await;
+    browser
+        .go(&site
+            .submit("change", "no", json!({ "ticket": "OPS-9" }))
+            .await)
+        .await;
     browser.fill("#note-approve", "not on a Friday").await;
     browser.click("#answer-reject").await;
     browser.find("#step-approve.failed").await;
@@ -98,7 +119,11 @@ async fn a_question_is_answered_with_no() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_phone_everything_can_be_done() {
     const PHONE: u32 = 390;
-    let (site, browser) = world(Kind { phone: true, ..Kind::default() }).await;
+    let (site, browser) = world(Kind {
+        phone: true,
+        ..Kind::default()
+    })
+    .await;
     browser.go(&site.url("/new?workflow=change")).await;
     browser.fits(PHONE).await;
     browser.fill("#p-ticket", "OPS-3").await;

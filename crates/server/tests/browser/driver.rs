@@ -49,29 +49,50 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // The driver leaves its browsers behind when it is told to stop: they are ended by their session.
         self.end_session();
-        let _ = Command::new("kill").arg(self.driver.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.driver.id().to_string())
+            .status();
         let _ = self.driver.wait();
     }
 }
 
 impl Browser {
     pub(crate) async fn open(kind: Kind) -> Self {
-        let (driver, port) = (0..STARTS).find_map(|_| start_driver()).expect("chromedriver says its port");
+        let (driver, port) = (0..STARTS)
+            .find_map(|_| start_driver())
+            .expect("chromedriver says its port");
         let http = reqwest::Client::new();
-        let answer = send(&http, "POST", &format!("http://127.0.0.1:{port}/session"), Some(wanted(kind))).await;
+        let answer = send(
+            &http,
+            "POST",
+            &format!("http://127.0.0.1:{port}/session"),
+            Some(wanted(kind)),
+        )
+        .await;
         let answer = answer.unwrap_or_else(|error| panic!("no browser: {error}"));
         let id = answer["sessionId"].as_str().expect("a session").to_owned();
-        Self { driver, http, session: format!("http://127.0.0.1:{port}/session/{id}") }
+        Self {
+            driver,
+            http,
+            session: format!("http://127.0.0.1:{port}/session/{id}"),
+        }
     }
 
     /// By hand, because nothing can be awaited where this is called.
     fn end_session(&self) {
-        let Some((host, path)) = self.session.trim_start_matches("http://").split_once('/') else { return };
-        let Ok(mut stream) = TcpStream::connect(host) else { return };
-        let request = format!("DELETE /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let Some((host, path)) = self.session.trim_start_matches("http://").split_once('/') else {
+            return;
+        };
+        let Ok(mut stream) = TcpStream::connect(host) else {
+            return;
+        };
+        let request =
+            format!("DELETE /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         // It answers when the browser has gone.
         let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-        let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut [0; 512]).map(drop));
+        let _ = stream
+            .write_all(request.as_bytes())
+            .and_then(|()| stream.read(&mut [0; 512]).map(drop));
     }
 
     /// What the driver answers, or the error that it answers.
@@ -80,7 +101,9 @@ impl Browser {
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Value {
-        self.ask(method, path, body).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        self.ask(method, path, body)
+            .await
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// Asks for as long as the answer is an error: what was there may be gone, because the page puts in fresh parts or loads
@@ -102,17 +125,29 @@ impl Browser {
     }
 
     pub(crate) async fn url(&self) -> String {
-        self.call("GET", "/url", None).await.as_str().unwrap().to_owned()
+        self.call("GET", "/url", None)
+            .await
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub(crate) async fn script(&self, script: &str) -> Value {
-        self.call("POST", "/execute/sync", Some(json!({ "script": script, "args": [] }))).await
+        self.call(
+            "POST",
+            "/execute/sync",
+            Some(json!({ "script": script, "args": [] })),
+        )
+        .await
     }
 
     /// What a script gives that changes nothing, on a page that may load itself anew meanwhile.
     pub(crate) async fn read(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
-        self.again(script, async || self.ask("POST", "/execute/sync", Some(body.clone())).await).await
+        self.again(script, async || {
+            self.ask("POST", "/execute/sync", Some(body.clone())).await
+        })
+        .await
     }
 
     /// The first that a selector finds. None is there while a page is being loaded.
@@ -148,7 +183,11 @@ impl Browser {
             if self.has(selector).await {
                 return;
             }
-            assert!(Instant::now() < deadline, "there is no {selector} on {url}:\n{}", self.text().await);
+            assert!(
+                Instant::now() < deadline,
+                "there is no {selector} on {url}:\n{}",
+                self.text().await
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -159,12 +198,20 @@ impl Browser {
 
     async fn try_click(&self, selector: &str) -> Result<Value, Value> {
         let element = self.find(selector).await;
-        self.ask("POST", &format!("/element/{element}/click"), Some(json!({}))).await
+        self.ask(
+            "POST",
+            &format!("/element/{element}/click"),
+            Some(json!({})),
+        )
+        .await
     }
 
     /// Clicks. A page that puts in fresh parts may take the element away meanwhile: it is looked for again.
     pub(crate) async fn click(&self, selector: &str) {
-        self.again(&format!("{selector} cannot be clicked"), async || self.try_click(selector).await).await;
+        self.again(&format!("{selector} cannot be clicked"), async || {
+            self.try_click(selector).await
+        })
+        .await;
     }
 
     /// Opens what is folded away and clicks a button in it. A page that loads itself anew between the two folds it up again.
@@ -181,16 +228,31 @@ impl Browser {
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
         self.again(&format!("{selector} cannot be filled in"), async || {
             let element = self.find(selector).await;
-            self.ask("POST", &format!("/element/{element}/clear"), Some(json!({}))).await?;
-            self.ask("POST", &format!("/element/{element}/value"), Some(json!({ "text": text }))).await
+            self.ask(
+                "POST",
+                &format!("/element/{element}/clear"),
+                Some(json!({})),
+            )
+            .await?;
+            self.ask(
+                "POST",
+                &format!("/element/{element}/value"),
+                Some(json!({ "text": text })),
+            )
+            .await
         })
         .await;
     }
 
     /// All that the page says; nothing while it is being loaded.
     pub(crate) async fn text(&self) -> String {
-        let Some(body) = self.look("body").await else { return String::new() };
-        let text = self.ask("GET", &format!("/element/{body}/text"), None).await.unwrap_or_default();
+        let Some(body) = self.look("body").await else {
+            return String::new();
+        };
+        let text = self
+            .ask("GET", &format!("/element/{body}/text"), None)
+            .await
+            .unwrap_or_default();
         text.as_str().unwrap_or_default().to_owned()
     }
 
@@ -202,7 +264,11 @@ impl Browser {
             if text.contains(wanted) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{} never said {wanted:?}:\n{text}", self.url().await);
+            assert!(
+                Instant::now() < deadline,
+                "{} never said {wanted:?}:\n{text}",
+                self.url().await
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -211,7 +277,12 @@ impl Browser {
     /// shows it no longer.
     pub(crate) async fn told_once(&self, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.received().await.iter().any(|told| told.contains(wanted)) {
+        while !self
+            .received()
+            .await
+            .iter()
+            .any(|told| told.contains(wanted))
+        {
             assert!(Instant::now() < deadline, "{wanted:?} was never told");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -219,15 +290,26 @@ impl Browser {
 
     /// What was to be said once by answers that came since this was asked last, each with its tone.
     async fn received(&self) -> Vec<String> {
-        let entries = self.call("POST", "/se/log", Some(json!({ "type": "performance" }))).await;
-        let entries = entries.as_array().unwrap().iter().filter_map(|entry| entry["message"].as_str());
-        let heads = entries.map(|entry| serde_json::from_str::<Value>(entry).unwrap()["message"]["params"].take());
-        let heads: Vec<Value> = heads.map(|mut answer| answer["headers"]["set-cookie"].take()).collect();
+        let entries = self
+            .call("POST", "/se/log", Some(json!({ "type": "performance" })))
+            .await;
+        let entries = entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|entry| entry["message"].as_str());
+        let heads = entries
+            .map(|entry| serde_json::from_str::<Value>(entry).unwrap()["message"]["params"].take());
+        let heads: Vec<Value> = heads
+            .map(|mut answer| answer["headers"]["set-cookie"].take())
+            .collect();
         let cookies = heads.iter().filter_map(Value::as_str).flat_map(str::lines);
         let once = cookies.filter(|cookie| cookie.starts_with("surefoot_flash="));
-        once.filter_map(|cookie| form_urlencoded::parse(cookie.split(';').next()?.as_bytes()).next())
-            .map(|(_, told)| told.into_owned())
-            .collect()
+        once.filter_map(|cookie| {
+            form_urlencoded::parse(cookie.split(';').next()?.as_bytes()).next()
+        })
+        .map(|(_, told)| told.into_owned())
+        .collect()
     }
 
     /// From now on a page looks again only when it is told of something, and not by itself every 15 s.
@@ -245,7 +327,8 @@ impl Browser {
     pub(crate) async fn enter(&self, frame: &str) {
         let element = self.find(frame).await;
         let frame = json!({ "element-6066-11e4-a52e-4f735466cecf": element });
-        self.call("POST", "/frame", Some(json!({ "id": frame }))).await;
+        self.call("POST", "/frame", Some(json!({ "id": frame })))
+            .await;
     }
 
     /// Back to the page around the frame.
@@ -256,8 +339,10 @@ impl Browser {
     /// Presses a key and lets it go, wherever the focus is.
     pub(crate) async fn press(&self, key: Key) {
         let one = |kind: &str| json!({ "type": kind, "value": key.code() });
-        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": [one("keyDown"), one("keyUp")] });
-        self.call("POST", "/actions", Some(json!({ "actions": [keyboard] }))).await;
+        let keyboard =
+            json!({ "type": "key", "id": "keyboard", "actions": [one("keyDown"), one("keyUp")] });
+        self.call("POST", "/actions", Some(json!({ "actions": [keyboard] })))
+            .await;
     }
 
     /// Goes from one element to the next, as a keyboard does, until the focus is on this one.
@@ -274,14 +359,16 @@ impl Browser {
 
     pub(crate) async fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
+        let command =
+            json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
     }
 
     /// As wide as a phone, or as a desk's screen.
     pub(crate) async fn width(&self, width: u32) {
         let phone = width < 600;
-        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": phone });
+        let metrics =
+            json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": phone });
         let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
     }
@@ -303,27 +390,49 @@ impl Browser {
                  return [Math.max(document.documentElement.scrollWidth, document.body.scrollWidth), innerWidth, out];"
             ))
             .await;
-        assert_eq!(found, json!([width, width, []]), "{} does not fit", self.url().await);
+        assert_eq!(
+            found,
+            json!([width, width, []]),
+            "{} does not fit",
+            self.url().await
+        );
     }
 
     /// Nothing was complained about on the console since this was asked last.
     pub(crate) async fn quiet(&self) {
         let said = self.console().await;
-        assert!(said.is_empty(), "the console of {}: {said:#?}", self.url().await);
+        assert!(
+            said.is_empty(),
+            "the console of {}: {said:#?}",
+            self.url().await
+        );
     }
 
     /// What was complained about on the console since this was asked last.
     pub(crate) async fn console(&self) -> Vec<Value> {
-        let entries = self.call("POST", "/se/log", Some(json!({ "type": "browser" }))).await;
+        let entries = self
+            .call("POST", "/se/log", Some(json!({ "type": "browser" })))
+            .await;
         let wrong = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
-        entries.as_array().unwrap().iter().filter(wrong).cloned().collect()
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(wrong)
+            .cloned()
+            .collect()
     }
 
     /// Keeps what the whole page looks like.
     pub(crate) async fn picture(&self, name: &str) {
-        let command = json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
+        let command =
+            json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
         let answer = self.call("POST", "/goog/cdp/execute", Some(command)).await;
-        let png = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, answer["data"].as_str().unwrap()).unwrap();
+        let png = base64::Engine::decode(
+            &base64::prelude::BASE64_STANDARD,
+            answer["data"].as_str().unwrap(),
+        )
+        .unwrap();
         let folder = target().join("browser");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
@@ -333,17 +442,27 @@ impl Browser {
     /// against them once more.
     pub(crate) async fn axe(&self) {
         let path = target().join("browser/node_modules/axe-core/axe.min.js");
-        let source = std::fs::read_to_string(&path).expect("axe-core is needed: ./dev test installs it");
+        let source =
+            std::fs::read_to_string(&path).expect("axe-core is needed: ./dev test installs it");
         let run = "const done = arguments[arguments.length - 1]; axe.run().then((found) => done(found.violations
             .filter((one) => one.impact === 'serious' || one.impact === 'critical')
             .map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(' | ')}`)));";
         let body = json!({ "script": format!("{source};{run}"), "args": [] });
-        let found = self.again("axe", async || self.ask("POST", "/execute/async", Some(body.clone())).await).await;
+        let found = self
+            .again("axe", async || {
+                self.ask("POST", "/execute/async", Some(body.clone())).await
+            })
+            .await;
         assert_eq!(found, json!([]), "axe on {}", self.url().await);
     }
 }
 
-async fn send(http: &reqwest::Client, method: &str, url: &str, body: Option<Value>) -> Result<Value, Value> {
+async fn send(
+    http: &reqwest::Client,
+    method: &str,
+    url: &str,
+    body: Option<Value>,
+) -> Result<Value, Value> {
     let method = method.parse().unwrap();
     let mut request = http.request(method, url);
     if let Some(body) = body {
@@ -368,13 +487,18 @@ fn wanted(kind: Kind) -> Value {
         "--hide-scrollbars",
         "--window-size=1360,1200",
     ];
-    flags.push(if kind.chinese { "--accept-lang=zh-CN" } else { "--accept-lang=en-GB" });
+    flags.push(if kind.chinese {
+        "--accept-lang=zh-CN"
+    } else {
+        "--accept-lang=en-GB"
+    });
     let mut chrome = json!({ "args": flags });
     if kind.chinese {
         chrome["prefs"]["intl.accept_languages"] = "zh-CN,zh".into();
     }
     if kind.phone {
-        chrome["mobileEmulation"] = json!({ "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 1.0 } });
+        chrome["mobileEmulation"] =
+            json!({ "deviceMetrics": { "width": 390, "height": 844, "pixelRatio": 1.0 } });
     }
     if kind.without_script {
         chrome["prefs"]["profile.managed_default_content_settings.javascript"] = 2.into();
@@ -411,7 +535,11 @@ fn start_driver() -> Option<(Child, u16)> {
 
 fn port(output: impl std::io::Read) -> Option<u16> {
     let lines = BufReader::new(output).lines().map_while(Result::ok);
-    let mut announced = lines.filter_map(|line| line.split("successfully on port ").nth(1).map(str::to_owned));
+    let mut announced = lines.filter_map(|line| {
+        line.split("successfully on port ")
+            .nth(1)
+            .map(str::to_owned)
+    });
     announced.next()?.trim_end_matches('.').parse().ok()
 }
 

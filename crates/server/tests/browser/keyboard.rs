@@ -11,7 +11,9 @@ async fn a_run_is_started_and_cancelled_with_keys_alone() {
     let (site, browser) = world(Kind::default()).await;
     browser.go(&site.url("/new?workflow=slow")).await;
     browser.press(Key::Tab).await;
-    let skip = browser.script("return document.activeElement.className").await;
+    let skip = browser
+        .script("return document.activeElement.className")
+        .await;
     assert_eq!(skip, "skip", "the first stop leads past the navigation");
     browser.press(Key::Enter).await;
     browser.tab_to("button[value=start]").await;
@@ -24,7 +26,11 @@ async fn a_run_is_started_and_cancelled_with_keys_alone() {
     browser.press(Key::Escape).await;
     browser.find("#ask-cancel:not([open])").await;
     let focus = "return document.activeElement.matches('#ask-cancel > summary')";
-    assert_eq!(browser.script(focus).await, true, "the focus is where the sheet was opened");
+    assert_eq!(
+        browser.script(focus).await,
+        true,
+        "the focus is where the sheet was opened"
+    );
     browser.press(Key::Enter).await;
     browser.tab_to("#b-cancel").await;
     browser.press(Key::Enter).await;
@@ -35,7 +41,13 @@ async fn a_run_is_started_and_cancelled_with_keys_alone() {
 async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date() {
     let (site, browser) = world(Kind::default()).await;
     browser.only_when_told().await;
-    let run = site.submit("project-initialization", "kiln-web", json!({ "name": "kiln-web" })).await;
+    let run = site
+        .submit(
+            "project-initialization",
+            "kiln-web",
+            json!({ "name": "kiln-web" }),
+        )
+        .await;
     browser.go(&run).await;
     browser.tab_to("#ask-share > summary").await;
     browser.press(Key::Enter).await;
@@ -43,7 +55,11 @@ async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date
     for step in HELD {
         browser.find(&format!("#step-{step}.running")).await;
         let kept = "return [document.activeElement.id, document.querySelector('#ask-share').open]";
-        assert_eq!(browser.script(kept).await, json!(["b-share", true]), "while {step} runs");
+        assert_eq!(
+            browser.script(kept).await,
+            json!(["b-share", true]),
+            "while {step} runs"
+        );
         site.pass("kiln-web", step);
     }
     browser.press(Key::Escape).await;
@@ -55,6 +71,11 @@ async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date
     browser.tab_to("#f-text").await;
     let broken = site.submit("fails", "broken", json!({})).await;
     let box_of_it = format!("input[value='{}']", broken.rsplit('/').next().unwrap());
-    browser.find(&format!("tr:has({box_of_it}) .status.failed")).await;
-    assert_eq!(browser.script("return document.activeElement.id").await, "f-text");
+    browser
+        .find(&format!("tr:has({box_of_it}) .status.failed"))
+        .await;
+    assert_eq!(
+        browser.script("return document.activeElement.id").await,
+        "f-text"
+    );
 }

@@ -21,7 +21,10 @@ async fn until(browser: &Browser, script: &str, expect: Value) {
         if seen == expect {
             return;
         }
-        assert!(Instant::now() < deadline, "{script} gives {seen} and not {expect}");
+        assert!(
+            Instant::now() < deadline,
+            "{script} gives {seen} and not {expect}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -47,8 +50,18 @@ async fn what_was_chosen_stays_chosen_when_another_run_comes() {
     // What is to be done goes by the reader's last word.
     browser.click("input[value=matching]").await;
     let third = site.submit("slow", "third", json!({})).await;
-    browser.find(&format!("input[value='{}']", third.rsplit('/').next().unwrap())).await;
-    assert_eq!(browser.script("return document.querySelector('input[value=matching]').checked").await, true);
+    browser
+        .find(&format!(
+            "input[value='{}']",
+            third.rsplit('/').next().unwrap()
+        ))
+        .await;
+    assert_eq!(
+        browser
+            .script("return document.querySelector('input[value=matching]').checked")
+            .await,
+        true
+    );
     assert_eq!(browser.script(chosen).await, json!([[id], "(1)", false]));
     browser.quiet().await;
 }
@@ -57,14 +70,21 @@ async fn what_was_chosen_stays_chosen_when_another_run_comes() {
 async fn the_output_of_a_run_appears_where_there_was_none() {
     let (site, browser) = world(Kind::default()).await;
     browser.only_when_told().await;
-    let run = site.submit("change", "with-output", json!({ "ticket": "OPS-9" })).await;
+    let run = site
+        .submit("change", "with-output", json!({ "ticket": "OPS-9" }))
+        .await;
     browser.go(&run).await;
     browser.find("#answer-approve").await;
     assert!(!browser.has("#h-output").await);
     browser.script("window.same = true").await;
     let answer = format!("/api/v1/runs/{}/answer", run.rsplit('/').next().unwrap());
     let approve = json!({ "step": "approve", "answer": "approve" });
-    let sent = reqwest::Client::new().post(site.url(&answer)).json(&approve).send().await.unwrap();
+    let sent = reqwest::Client::new()
+        .post(site.url(&answer))
+        .json(&approve)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(sent.status(), 200);
     browser.find("#h-output").await;
     browser.wait_text("done for OPS-9").await;
@@ -77,7 +97,12 @@ async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
     let (site, browser) = world(Kind::default()).await;
     browser.on_every_page(STREAMS).await;
     browser.go(&site.url("/queues")).await;
-    until(&browser, "return streams.map((one) => one.readyState)", json!([1])).await;
+    until(
+        &browser,
+        "return streams.map((one) => one.readyState)",
+        json!([1]),
+    )
+    .await;
     // As when the server ends a stream: nothing is said while the browser comes back, and something when it does not.
     let breaks =
         "Object.defineProperty(streams[0], 'readyState', { value: EventSource.CONNECTING, configurable: true });
@@ -85,12 +110,31 @@ async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
         return !!document.querySelector('.away')";
     assert_eq!(browser.script(breaks).await, false);
     browser.find(".away").await;
-    browser.script("delete streams[0].readyState; streams[0].dispatchEvent(new Event('open'))").await;
-    until(&browser, "return !!document.querySelector('.away')", json!(false)).await;
+    browser
+        .script("delete streams[0].readyState; streams[0].dispatchEvent(new Event('open'))")
+        .await;
+    until(
+        &browser,
+        "return !!document.querySelector('.away')",
+        json!(false),
+    )
+    .await;
     // As when a proxy answers in the server's place: the browser gives up, and the page does not.
-    browser.script("streams[0].close(); streams[0].dispatchEvent(new Event('error'))").await;
-    until(&browser, "return streams.map((one) => one.readyState)", json!([2, 1])).await;
-    until(&browser, "return !!document.querySelector('.away')", json!(false)).await;
+    browser
+        .script("streams[0].close(); streams[0].dispatchEvent(new Event('error'))")
+        .await;
+    until(
+        &browser,
+        "return streams.map((one) => one.readyState)",
+        json!([2, 1]),
+    )
+    .await;
+    until(
+        &browser,
+        "return !!document.querySelector('.away')",
+        json!(false),
+    )
+    .await;
     browser.quiet().await;
 }
 
@@ -115,7 +159,12 @@ async fn one_fetch_that_fails_is_tried_again_before_anything_is_said() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         browser.go(&site.url("/queues")).await;
-        until(&browser, "return streams.map((one) => one.readyState)", json!([1])).await;
+        until(
+            &browser,
+            "return streams.map((one) => one.readyState)",
+            json!([1]),
+        )
+        .await;
         assert_eq!(browser.script(fails).await, 1);
         until(&browser, "return window.asked > 1", json!(true)).await;
         // Whether it was said when the second fetch began. A browser that stood still for seconds does both at once.
@@ -133,7 +182,12 @@ async fn a_tab_that_nobody_sees_has_no_stream() {
     browser.only_when_told().await;
     browser.on_every_page(STREAMS).await;
     browser.go(&site.url("/queues")).await;
-    until(&browser, "return streams.map((one) => one.readyState)", json!([1])).await;
+    until(
+        &browser,
+        "return streams.map((one) => one.readyState)",
+        json!([1]),
+    )
+    .await;
     let turn = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});
@@ -141,10 +195,20 @@ async fn a_tab_that_nobody_sees_has_no_stream() {
         )
     };
     browser.script(&turn(true)).await;
-    until(&browser, "return streams.map((one) => one.readyState)", json!([2])).await;
+    until(
+        &browser,
+        "return streams.map((one) => one.readyState)",
+        json!([2]),
+    )
+    .await;
     site.submit("slow", "meanwhile", json!({})).await;
     browser.script(&turn(false)).await;
-    until(&browser, "return streams.map((one) => one.readyState)", json!([2, 1])).await;
+    until(
+        &browser,
+        "return streams.map((one) => one.readyState)",
+        json!([2, 1]),
+    )
+    .await;
     browser.find("#pause-slow").await;
     browser.find("#limits-slow").await;
     browser.quiet().await;
@@ -157,7 +221,12 @@ async fn the_widget_looks_once_and_says_once_that_the_run_has_ended() {
     browser.go(&run).await;
     browser.find("#b-retry").await;
     let link = format!("/api/v1/runs/{}/link", run.rsplit('/').next().unwrap());
-    let made = reqwest::Client::new().post(site.url(&link)).json(&json!({})).send().await.unwrap();
+    let made = reqwest::Client::new()
+        .post(site.url(&link))
+        .json(&json!({}))
+        .send()
+        .await
+        .unwrap();
     let made: Value = made.json().await.unwrap();
     let src = made["progress_url"].as_str().unwrap();
     browser

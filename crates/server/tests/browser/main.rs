@@ -25,7 +25,9 @@ async fn world(kind: Kind) -> (Site, Browser) {
 
 /// Starts a run of a workflow whose form needs nothing.
 async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
-    browser.go(&site.url(&format!("/new?workflow={workflow}"))).await;
+    browser
+        .go(&site.url(&format!("/new?workflow={workflow}")))
+        .await;
     browser.click("button[value=start]").await;
     browser.find("#h-steps").await;
     browser.url().await
@@ -34,7 +36,9 @@ async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed() {
     let (mut site, browser) = world(Kind::default()).await;
-    browser.go(&site.url("/new?workflow=project-initialization")).await;
+    browser
+        .go(&site.url("/new?workflow=project-initialization"))
+        .await;
     browser.axe().await;
     // What does not fit is said before anything is sent.
     browser.fill("#p-name", "No Good").await;
@@ -56,8 +60,16 @@ async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed
     browser.wait_text("Recovered from worker").await;
     browser.wait_text("7 of 7 steps done").await;
     browser.wait_text("kiln-api/production").await;
-    let said = browser.script("return document.querySelector('#top .note.running strong').textContent").await;
-    let after = said.as_str().unwrap().rsplit_once(" after ").expect("it says after how long").1.to_owned();
+    let said = browser
+        .script("return document.querySelector('#top .note.running strong').textContent")
+        .await;
+    let after = said
+        .as_str()
+        .unwrap()
+        .rsplit_once(" after ")
+        .expect("it says after how long")
+        .1
+        .to_owned();
     let words: Vec<&str> = after.split(' ').collect();
     let is_time = |words: &[&str]| matches!(words, [number, "ms" | "s" | "m"] if number.parse::<f64>().is_ok());
     assert!(words.chunks(2).all(is_time), "{said}");
@@ -69,8 +81,13 @@ async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed
     let cells = browser.script(cells).await;
     let cell = |at: usize| cells[at].as_str().unwrap_or_default();
     assert_eq!((cell(0), cell(1)), ("kiln-api", "Completed"), "{cells}");
-    let (template, version) = cell(2).split_once('\n').expect("a template and its version");
-    assert!(!template.is_empty() && !version.trim().is_empty(), "{cells}");
+    let (template, version) = cell(2)
+        .split_once('\n')
+        .expect("a template and its version");
+    assert!(
+        !template.is_empty() && !version.trim().is_empty(),
+        "{cells}"
+    );
     assert!(cell(3).contains("kiln-api.git"), "the repository: {cells}");
     assert!(cell(4).contains("production"), "the environments: {cells}");
     browser.axe().await;
@@ -90,8 +107,13 @@ async fn runs_are_answered_retried_cancelled_and_secrets_are_not_shown() {
     browser.fill("#note-approve", "looked at it").await;
     browser.click("#answer-approve").await;
     browser.wait_text("3 of 3 steps done").await;
-    let page = browser.script("return document.documentElement.outerHTML").await;
-    assert!(!page.as_str().unwrap().contains("hunter22"), "a secret is on the page");
+    let page = browser
+        .script("return document.documentElement.outerHTML")
+        .await;
+    assert!(
+        !page.as_str().unwrap().contains("hunter22"),
+        "a secret is on the page"
+    );
     start(&site, &browser, "fails").await;
     browser.wait_text("about to fail").await;
     browser.find("#b-retry").await;
@@ -120,7 +142,9 @@ async fn many_runs_are_cancelled_after_a_preview() {
     browser.picture("runs").await;
     browser.click("input[value=matching]").await;
     browser.click("button[name=action][value=cancel]").await;
-    browser.wait_text("3 unfinished runs will be cancelled.").await;
+    browser
+        .wait_text("3 unfinished runs will be cancelled.")
+        .await;
     browser.axe().await;
     browser.picture("bulk").await;
     browser.click("main form button.danger").await;
@@ -134,7 +158,11 @@ async fn many_runs_are_cancelled_after_a_preview() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chinese_is_for_those_whose_browser_says_so() {
-    let (site, browser) = world(Kind { chinese: true, ..Kind::default() }).await;
+    let (site, browser) = world(Kind {
+        chinese: true,
+        ..Kind::default()
+    })
+    .await;
     start(&site, &browser, "fails").await;
     browser.wait_text("\u{5931}\u{8d25}\u{539f}\u{56e0}").await;
     browser.axe().await;
@@ -150,16 +178,27 @@ async fn chinese_is_for_those_whose_browser_says_so() {
 async fn what_happens_is_seen_at_once_and_nothing_is_loaded_again() {
     let (site, browser) = world(Kind::default()).await;
     browser.only_when_told().await;
-    let run = site.submit("project-initialization", "kiln-web", serde_json::json!({ "name": "kiln-web" })).await;
+    let run = site
+        .submit(
+            "project-initialization",
+            "kiln-web",
+            serde_json::json!({ "name": "kiln-web" }),
+        )
+        .await;
     browser.go(&run).await;
-    browser.script("window.same = true; document.querySelector('#step-finalize > summary').focus()").await;
+    browser
+        .script("window.same = true; document.querySelector('#step-finalize > summary').focus()")
+        .await;
     for step in &HELD[..2] {
         browser.find(&format!("#step-{step}.running")).await;
         site.pass("kiln-web", step);
     }
     browser.find(&format!("#step-{}.running", HELD[2])).await;
     let same = "return [window.same, document.activeElement.parentElement.id]";
-    assert_eq!(browser.script(same).await, serde_json::json!([true, "step-finalize"]));
+    assert_eq!(
+        browser.script(same).await,
+        serde_json::json!([true, "step-finalize"])
+    );
     browser.go(&site.url("/runs")).await;
     browser.script("window.same = true").await;
     browser.find(".status.running").await;

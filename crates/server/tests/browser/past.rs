@@ -48,7 +48,10 @@ struct Past {
 pub(crate) async fn play(file: &Path, plans: &[Arc<Workflow>]) {
     let end = SystemClock.now();
     let clock = Arc::new(ManualClock::new(before(end, BEGINS)));
-    let store = SqliteStore::options().clock(clock.clone()).open(file).unwrap();
+    let store = SqliteStore::options()
+        .clock(clock.clone())
+        .open(file)
+        .unwrap();
     let worker = WorkerId::new();
     let lease = Duration::from_secs(2 * 86_400);
     let worker_row = NewWorker {
@@ -60,10 +63,20 @@ pub(crate) async fn play(file: &Path, plans: &[Arc<Workflow>]) {
         resources: Arc::default(),
     };
     store.register_worker(worker_row).await.unwrap();
-    let mut past = Past { store, clock, worker, random: 88_172_645_463_325_252, made: 100 };
+    let mut past = Past {
+        store,
+        clock,
+        worker,
+        random: 88_172_645_463_325_252,
+        made: 100,
+    };
     while past.clock.now() < before(end, 20) {
         let often = past.clock.now() > before(end, OFTEN);
-        let pause = if often { past.below(70) + 12 } else { past.below(1500) + 500 };
+        let pause = if often {
+            past.below(70) + 12
+        } else {
+            past.below(1500) + 500
+        };
         past.clock.advance(Duration::from_secs(pause));
         let plan = plans[usize::from(past.below(10) >= 7)].clone();
         past.run(plan).await;
@@ -84,7 +97,10 @@ impl Past {
     }
 
     fn name(&mut self) -> String {
-        let (word, kind) = (self.below(WORDS.len() as u64) as usize, self.below(KINDS.len() as u64) as usize);
+        let (word, kind) = (
+            self.below(WORDS.len() as u64) as usize,
+            self.below(KINDS.len() as u64) as usize,
+        );
         self.made += 1;
         format!("{}-{}-{}", WORDS[word], KINDS[kind], self.made)
     }
@@ -101,27 +117,35 @@ impl Past {
             }
             edit.finish()
         };
-        let submission = Submission { queued: first(None), started: Some(first(Some(self.worker))) };
+        let submission = Submission {
+            queued: first(None),
+            started: Some(first(Some(self.worker))),
+        };
         self.store.submit(submission).await.unwrap();
         let mut run = self.store.run(run.id).await.unwrap().unwrap();
         let outcome = self.below(100);
         let fails_at = (outcome < 6).then(|| self.below(run.steps.len() as u64) as usize);
         for position in 0..run.steps.len() {
-            run = self.write(run, |edit| edit.start_step(position).unwrap()).await;
+            run = self
+                .write(run, |edit| edit.start_step(position).unwrap())
+                .await;
             let took = 150 + self.below(2200);
             self.clock.advance(Duration::from_millis(took));
             if fails_at == Some(position) {
                 let error = ERRORS[self.below(ERRORS.len() as u64) as usize];
-                self.write(run, |edit| edit.fail_step(position, error).unwrap()).await;
+                self.write(run, |edit| edit.fail_step(position, error).unwrap())
+                    .await;
                 return;
             }
             if outcome == 99 && position == 1 {
-                self.write(run, |edit| edit.cancelled("cancelled by ann")).await;
+                self.write(run, |edit| edit.cancelled("cancelled by ann"))
+                    .await;
                 return;
             }
             run = self
                 .write(run, |edit| {
-                    edit.complete_step(position, Value::Null, Vec::new(), None).unwrap();
+                    edit.complete_step(position, Value::Null, Vec::new(), None)
+                        .unwrap();
                     if edit.run().next_step().is_none() {
                         edit.complete_run().unwrap();
                     }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use surefoot::{
-    Handlers, Outcome, StepContext, StepError, StepHandler, Store, Undone, Worker, WorkerOptions, Workflow,
+    Handlers, Outcome, StepContext, StepError, StepHandler, Store, Undone, Worker, WorkerOptions,
+    Workflow,
 };
 use surefoot_initializer::forge::{self, StoreForge};
 use surefoot_initializer::project::{self, ProjectConfig};
@@ -53,8 +54,12 @@ impl Site {
     pub(crate) async fn with_token(role: Role) -> (Self, String) {
         let mut site = Self::closed();
         let store = SqliteStore::open(&site.file()).unwrap();
-        token::create(&store, "first", Role::Admin, None, "test").await.unwrap();
-        let made = token::create(&store, "ann", role, None, "test").await.unwrap();
+        token::create(&store, "first", Role::Admin, None, "test")
+            .await
+            .unwrap();
+        let made = token::create(&store, "ann", role, None, "test")
+            .await
+            .unwrap();
         drop(store);
         site.start().await;
         (site, made.secret.expose().to_owned())
@@ -63,7 +68,10 @@ impl Site {
     /// A server with a day behind it.
     pub(crate) async fn with_past() -> Self {
         let mut site = Self::closed();
-        let plans = [Arc::new(project::workflow()), Arc::new(Workflow::from_yaml(PREVIEW).unwrap())];
+        let plans = [
+            Arc::new(project::workflow()),
+            Arc::new(Workflow::from_yaml(PREVIEW).unwrap()),
+        ];
         past::play(&site.file(), &plans).await;
         site.start().await;
         site
@@ -77,13 +85,22 @@ impl Site {
         let port = TcpSocket::new_v4().unwrap();
         port.set_reuseaddr(true).unwrap();
         port.bind(([127, 0, 0, 1], 0).into()).unwrap();
-        Self { dir: TempDir::new().unwrap(), port, process: None }
+        Self {
+            dir: TempDir::new().unwrap(),
+            port,
+            process: None,
+        }
     }
 
     /// Submits a run as a program does, and gives the address of its page.
     pub(crate) async fn submit(&self, workflow: &str, key: &str, parameters: Value) -> String {
         let request = json!({ "workflow": workflow, "key": key, "parameters": parameters });
-        let sent = reqwest::Client::new().post(self.url("/api/v1/runs")).json(&request).send().await.unwrap();
+        let sent = reqwest::Client::new()
+            .post(self.url("/api/v1/runs"))
+            .json(&request)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(sent.status(), 201);
         let run: Value = sent.json().await.unwrap();
         self.url(&format!("/runs/{}", run["id"].as_str().unwrap()))
@@ -91,7 +108,12 @@ impl Site {
 
     /// Sends JSON to the API, and gives what it answers.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
-        let sent = reqwest::Client::new().post(self.url(path)).json(&body).send().await.unwrap();
+        let sent = reqwest::Client::new()
+            .post(self.url(path))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         assert!(sent.status().is_success(), "{path}: {}", sent.status());
         sent.json().await.unwrap()
     }
@@ -115,7 +137,12 @@ impl Site {
 
     pub(crate) async fn start(&mut self) {
         let process = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "site::server_process", "--nocapture"])
+            .args([
+                "--ignored",
+                "--exact",
+                "site::server_process",
+                "--nocapture",
+            ])
             .env(DIR, self.dir.path())
             .env(PORT, self.port().to_string())
             .stdout(Stdio::null())
@@ -123,7 +150,10 @@ impl Site {
             .unwrap();
         self.process = Some(process);
         let deadline = Instant::now() + PATIENCE;
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port())).await.is_err() {
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port()))
+            .await
+            .is_err()
+        {
             assert!(Instant::now() < deadline, "the server does not start");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -209,7 +239,10 @@ impl StepHandler for Held {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let (input, step) = (context.raw_input().clone(), context.step_id().to_owned());
         let outcome = self.work.run(context).await;
-        let project = input["project"].as_str().or(input["name"].as_str()).ok_or("it is of no project")?;
+        let project = input["project"]
+            .as_str()
+            .or(input["name"].as_str())
+            .ok_or("it is of no project")?;
         while !gate(&self.dir, project, &step).exists() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -231,12 +264,22 @@ fn gate(dir: &Path, project: &str, step: &str) -> PathBuf {
 }
 
 fn handlers(dir: &Path) -> Handlers {
-    let handlers = surefoot_initializer::actions::handlers().merge(project::handlers(ProjectConfig::new(dir)));
+    let handlers =
+        surefoot_initializer::actions::handlers().merge(project::handlers(ProjectConfig::new(dir)));
     let plan = project::workflow();
-    let held = plan.steps().iter().filter(|step| HELD.contains(&step.id.as_str()));
+    let held = plan
+        .steps()
+        .iter()
+        .filter(|step| HELD.contains(&step.id.as_str()));
     held.fold(handlers.clone(), |all, step| {
         let work = handlers.get(&step.action).unwrap().clone();
-        all.with(step.action.clone(), Held { work, dir: dir.to_owned() })
+        all.with(
+            step.action.clone(),
+            Held {
+                work,
+                dir: dir.to_owned(),
+            },
+        )
     })
 }
 
@@ -244,25 +287,46 @@ fn handlers(dir: &Path) -> Handlers {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests"]
 async fn server_process() {
-    let (Ok(dir), Ok(port)) = (std::env::var(DIR), std::env::var(PORT)) else { return };
+    let (Ok(dir), Ok(port)) = (std::env::var(DIR), std::env::var(PORT)) else {
+        return;
+    };
     let dir = Path::new(&dir);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join("surefoot.db")).unwrap());
     let mark = ProjectConfig::new(dir).forge().establish().unwrap();
-    let of_store = StoreForge::of_or_else(store.as_ref(), &mark.id, "here").await.unwrap();
+    let of_store = StoreForge::of_or_else(store.as_ref(), &mark.id, "here")
+        .await
+        .unwrap();
     let options = WorkerOptions {
         workspaces: dir.join("workspaces"),
         resources: Arc::new(forge::resources(&mark, &of_store)),
         keys: Some(surefoot::SecretKeys::random().unwrap()),
         ..WorkerOptions::default()
     };
-    let worker = Worker::start(store.clone(), handlers(dir), options).await.unwrap();
-    store.set_queue("project-initialization", project::queue_limits(), true).await.unwrap();
+    let worker = Worker::start(store.clone(), handlers(dir), options)
+        .await
+        .unwrap();
+    store
+        .set_queue("project-initialization", project::queue_limits(), true)
+        .await
+        .unwrap();
     let mut workflows = vec![Arc::new(project::workflow())];
-    workflows
-        .extend([APPROVAL, FAILS, SLOW, PREVIEW, STEPS, PAYS].map(|text| Arc::new(Workflow::from_yaml(text).unwrap())));
+    workflows.extend(
+        [APPROVAL, FAILS, SLOW, PREVIEW, STEPS, PAYS]
+            .map(|text| Arc::new(Workflow::from_yaml(text).unwrap())),
+    );
     let secret = ServerSecret::from_file(&dir.join("server.key")).unwrap();
-    let alerts = AlertOptions { every: Duration::from_millis(500), ..AlertOptions::default() };
-    let options = ServerOptions { alerts, ..ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows)) };
-    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
-    surefoot_server::serve(listener, worker.client(), options, Default::default()).await.unwrap();
+    let alerts = AlertOptions {
+        every: Duration::from_millis(500),
+        ..AlertOptions::default()
+    };
+    let options = ServerOptions {
+        alerts,
+        ..ServerOptions::new(AuthOptions::new(secret), Workflows::new(workflows))
+    };
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    surefoot_server::serve(listener, worker.client(), options, Default::default())
+        .await
+        .unwrap();
 }

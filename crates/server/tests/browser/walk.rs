@@ -16,10 +16,28 @@ type Page = (&'static str, String);
 /// A server with a day behind it and something of everything under way.
 async fn busy(browser: &Browser) -> (Site, Vec<Page>) {
     let mut site = Site::with_past().await;
-    let asking = site.submit("change", "Raise the connection limit", json!({ "ticket": "OPS-7" })).await;
-    let running = site.submit("preview-environment", "checkout-web-pr-418", json!({ "name": "pr-418" })).await;
+    let asking = site
+        .submit(
+            "change",
+            "Raise the connection limit",
+            json!({ "ticket": "OPS-7" }),
+        )
+        .await;
+    let running = site
+        .submit(
+            "preview-environment",
+            "checkout-web-pr-418",
+            json!({ "name": "pr-418" }),
+        )
+        .await;
     let failed = site.submit("two-steps", "import-ledger", json!({})).await;
-    let recovered = site.submit("project-initialization", "kiln-api", json!({ "name": "kiln-api" })).await;
+    let recovered = site
+        .submit(
+            "project-initialization",
+            "kiln-api",
+            json!({ "name": "kiln-api" }),
+        )
+        .await;
     browser.go(&recovered).await;
     browser.find("#step-create_repository.running").await;
     site.kill();
@@ -28,13 +46,23 @@ async fn busy(browser: &Browser) -> (Site, Vec<Page>) {
     browser.go(&recovered).await;
     browser.wait_text("7 of 7 steps done").await;
     // This one stays on its way.
-    site.submit("project-initialization", "shop-web", json!({ "name": "shop-web" })).await;
+    site.submit(
+        "project-initialization",
+        "shop-web",
+        json!({ "name": "shop-web" }),
+    )
+    .await;
     site.pass("shop-web", "create_repository");
     browser.go(&asking).await;
     browser.find("#answer-approve").await;
     browser.go(&site.url("/alerts")).await;
     browser.find("form[action='/alerts/acknowledge']").await;
-    let pages = vec![("asking", asking), ("running", running), ("failed", failed), ("recovered", recovered)];
+    let pages = vec![
+        ("asking", asking),
+        ("running", running),
+        ("failed", failed),
+        ("recovered", recovered),
+    ];
     (site, pages)
 }
 
@@ -67,7 +95,9 @@ async fn look(browser: &Browser, language: &str, (name, url): &Page) {
         for scheme in ["light", "dark"] {
             browser.prefer(scheme).await;
             browser.axe().await;
-            browser.picture(&format!("{name}-{language}-{size}-{scheme}")).await;
+            browser
+                .picture(&format!("{name}-{language}-{size}-{scheme}"))
+                .await;
         }
         browser.fits(width).await;
     }
@@ -82,7 +112,11 @@ async fn every_page_of_a_busy_server_is_accessible_fits_and_is_quiet() {
     // What complained while the server was away is of no interest.
     english.console().await;
     all.extend(pages(&site));
-    let chinese = Browser::open(Kind { chinese: true, ..Kind::default() }).await;
+    let chinese = Browser::open(Kind {
+        chinese: true,
+        ..Kind::default()
+    })
+    .await;
     for page in &all {
         tokio::join!(look(&english, "en", page), look(&chinese, "zh", page));
     }

@@ -34,7 +34,10 @@ impl Platform {
 
     /// What a platform writes into its page, as the dashboard says it.
     async fn showing(site: &Site, link: &serde_json::Value) -> Self {
-        let (url, progress) = (link["url"].as_str().unwrap(), link["progress_url"].as_str().unwrap());
+        let (url, progress) = (
+            link["url"].as_str().unwrap(),
+            link["progress_url"].as_str().unwrap(),
+        );
         let module = site.url("/assets/widget.js");
         Self::with(format!(
             "<!doctype html><html lang=en><title>Your project</title><h1>We create your project</h1>
@@ -49,10 +52,17 @@ impl Platform {
 
 /// Answers one request. A browser opens connections that it does not use, or not yet: each waits by itself.
 async fn answer(mut stream: TcpStream, page: String) {
-    if stream.read(&mut [0; 4096]).await.is_ok_and(|length| length > 0) {
+    if stream
+        .read(&mut [0; 4096])
+        .await
+        .is_ok_and(|length| length > 0)
+    {
         let length = page.len();
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n");
-        let _ = stream.write_all(format!("{head}connection: close\r\n\r\n{page}").as_bytes()).await;
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n");
+        let _ = stream
+            .write_all(format!("{head}connection: close\r\n\r\n{page}").as_bytes())
+            .await;
     }
 }
 
@@ -65,16 +75,23 @@ async fn element_says(browser: &Browser, wanted: &str) {
         if seen.as_str().unwrap().contains(wanted) {
             return;
         }
-        assert!(Instant::now() < deadline, "the element says {seen}, never {wanted}");
+        assert!(
+            Instant::now() < deadline,
+            "the element says {seen}, never {wanted}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 /// All that the element shows, and all that the page in the frame is made of.
 async fn all(browser: &Browser) -> String {
-    let shown = browser.script("return document.querySelector('#element').shadowRoot.innerHTML").await;
+    let shown = browser
+        .script("return document.querySelector('#element').shadowRoot.innerHTML")
+        .await;
     browser.enter("#frame").await;
-    let framed = browser.read("return document.documentElement.outerHTML").await;
+    let framed = browser
+        .read("return document.documentElement.outerHTML")
+        .await;
     browser.leave().await;
     format!("{shown}{framed}")
 }
@@ -85,7 +102,9 @@ async fn a_page_of_another_origin_shows_the_progress_live_and_nothing_else() {
     let parameters = json!({ "ticket": "OPS-777", "password": "hunter22" });
     let run = site.submit("change", "release-7", parameters).await;
     let api = run.replace(&site.url("/runs/"), "/api/v1/runs/");
-    let link = site.post(&format!("{api}/link"), json!({ "seconds": 3600 })).await;
+    let link = site
+        .post(&format!("{api}/link"), json!({ "seconds": 3600 }))
+        .await;
     let platform = Platform::showing(&site, &link).await;
     browser.go(&platform.url).await;
     browser.script("window.same = true").await;
@@ -93,18 +112,32 @@ async fn a_page_of_another_origin_shows_the_progress_live_and_nothing_else() {
     browser.enter("#frame").await;
     browser.wait_text("33 %").await;
     browser.wait_text("release-7").await;
-    assert_eq!(browser.read("return document.scripts.length").await, 0, "the frame has no script");
+    assert_eq!(
+        browser.read("return document.scripts.length").await,
+        0,
+        "the frame has no script"
+    );
     browser.axe().await;
     browser.leave().await;
     browser.picture("widget").await;
     for secret in ["OPS-777", "hunter22", "Roll it out?"] {
-        assert!(!all(&browser).await.contains(secret), "{secret} is told to strangers");
+        assert!(
+            !all(&browser).await.contains(secret),
+            "{secret} is told to strangers"
+        );
     }
 
-    site.post(&format!("{api}/answer"), json!({ "step": "approve", "answer": "approve" })).await;
+    site.post(
+        &format!("{api}/answer"),
+        json!({ "step": "approve", "answer": "approve" }),
+    )
+    .await;
     element_says(&browser, "100 %").await;
     browser.find("title").await;
-    assert_eq!(browser.script("return [document.title, window.same]").await, json!(["ended: completed", true]));
+    assert_eq!(
+        browser.script("return [document.title, window.same]").await,
+        json!(["ended: completed", true])
+    );
     browser.enter("#frame").await;
     browser.wait_text("100 %").await;
     browser.leave().await;
@@ -117,7 +150,9 @@ async fn a_link_that_has_expired_shows_nothing() {
     let (site, browser) = world(Kind::default()).await;
     let run = site.submit("slow", "release-8", json!({})).await;
     let api = run.replace(&site.url("/runs/"), "/api/v1/runs/");
-    let link = site.post(&format!("{api}/link"), json!({ "seconds": 1 })).await;
+    let link = site
+        .post(&format!("{api}/link"), json!({ "seconds": 1 }))
+        .await;
     let progress = link["progress_url"].as_str().unwrap();
     let deadline = Instant::now() + PATIENCE;
     while reqwest::get(progress).await.unwrap().status() != 403 {

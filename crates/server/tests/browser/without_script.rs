@@ -5,7 +5,11 @@ use surefoot_server::auth::Role;
 use crate::driver::{Browser, Kind};
 use crate::site::Site;
 
-const PLAIN: Kind = Kind { phone: false, chinese: false, without_script: true };
+const PLAIN: Kind = Kind {
+    phone: false,
+    chinese: false,
+    without_script: true,
+};
 
 /// A browser without script, in which a person has signed in.
 async fn signed_in() -> (Site, Browser) {
@@ -20,13 +24,19 @@ async fn signed_in() -> (Site, Browser) {
     browser.click("main form button").await;
     // Where the person wanted to go.
     browser.wait_text("Queues").await;
-    assert!(browser.url().await.ends_with("/queues"), "{}", browser.url().await);
+    assert!(
+        browser.url().await.ends_with("/queues"),
+        "{}",
+        browser.url().await
+    );
     (site, browser)
 }
 
 /// Starts a run of a workflow whose form needs nothing.
 async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
-    browser.go(&site.url(&format!("/new?workflow={workflow}"))).await;
+    browser
+        .go(&site.url(&format!("/new?workflow={workflow}")))
+        .await;
     browser.click("button[value=start]").await;
     browser.find("#h-steps").await;
     browser.url().await
@@ -52,7 +62,9 @@ async fn one_signs_in_chooses_a_language_and_signs_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_says_what_does_not_fit_plans_and_starts() {
     let (site, browser) = signed_in().await;
-    browser.go(&site.url("/new?workflow=project-initialization")).await;
+    browser
+        .go(&site.url("/new?workflow=project-initialization"))
+        .await;
     browser.fill("#p-name", "kiln-api").await;
     browser.fill("#p-values", "{ no json").await;
     browser.click("button[value=start]").await;
@@ -79,7 +91,9 @@ async fn a_run_is_retried_answered_and_cancelled() {
     let run = start(&site, &browser, "two-steps").await;
     browser.find("#b-retry").await;
     browser.click("#b-retry").await;
-    browser.told_once("Retried: it runs as soon as there is room.").await;
+    browser
+        .told_once("Retried: it runs as soon as there is room.")
+        .await;
     browser.find("#b-retry").await;
     browser.go(&run).await;
     browser.wait_text("retried by ann").await;
@@ -99,7 +113,9 @@ async fn a_run_is_retried_answered_and_cancelled() {
     browser.told_once("Cancel asked for.").await;
     browser.find(".status.cancelled").await;
     browser.click_in("#ask-share", "#b-share").await;
-    browser.wait_text("A link to the progress of this run").await;
+    browser
+        .wait_text("A link to the progress of this run")
+        .await;
     browser.find("#share-url").await;
 }
 
@@ -118,7 +134,9 @@ async fn queues_alerts_and_many_runs_are_dealt_with() {
     browser.fill("#limit-concurrency-slow", "7").await;
     browser.fill("#limit-rate-slow", "5/1s").await;
     browser.click("#limits-slow button").await;
-    browser.wait_text("The limits of queue slow were changed.").await;
+    browser
+        .wait_text("The limits of queue slow were changed.")
+        .await;
     browser.wait_text("7 at once").await;
     // Nothing chosen, some chosen, all that match.
     browser.go(&site.url("/runs?workflow=slow")).await;
@@ -126,20 +144,31 @@ async fn queues_alerts_and_many_runs_are_dealt_with() {
     browser.wait_text("Nothing was chosen.").await;
     browser.click("input[name=run]").await;
     browser.click("button[name=action][value=cancel]").await;
-    browser.wait_text("1 unfinished run will be cancelled.").await;
+    browser
+        .wait_text("1 unfinished run will be cancelled.")
+        .await;
     browser.click("main form button.danger").await;
     browser.wait_text("1 run is cancelled.").await;
     browser.click("input[value=matching]").await;
     browser.click("button[name=action][value=cancel]").await;
-    browser.wait_text("1 unfinished run will be cancelled.").await;
+    browser
+        .wait_text("1 unfinished run will be cancelled.")
+        .await;
     browser.click("main form button.danger").await;
     browser.wait_text("1 run is cancelled.").await;
     browser.go(&site.url("/new?workflow=change")).await;
     browser.fill("#p-ticket", "OPS-1").await;
     browser.click("button[value=start]").await;
     browser.find("#answer-approve").await;
-    browser.until(&site.url("/alerts"), "form[action='/alerts/acknowledge'] button").await;
-    browser.click("form[action='/alerts/acknowledge'] button").await;
+    browser
+        .until(
+            &site.url("/alerts"),
+            "form[action='/alerts/acknowledge'] button",
+        )
+        .await;
+    browser
+        .click("form[action='/alerts/acknowledge'] button")
+        .await;
     browser.wait_text("Acknowledged.").await;
     browser.find(".status.waiting").await;
 }

@@ -57,7 +57,12 @@ impl Address {
             _ => return Err(wrong("sslcert and sslkey go together")),
         };
         let authorities = ssl.authorities.filter(|path| path.as_os_str() != "system");
-        Ok(Self { config, trust, authorities, identity })
+        Ok(Self {
+            config,
+            trust,
+            authorities,
+            identity,
+        })
     }
 }
 
@@ -70,14 +75,22 @@ fn wrong(what: &str) -> StoreError {
 
 /// Refuses what would be taken for something else, such as the end of a password for a host.
 fn check_form(url: &str) -> Result<(), &'static str> {
-    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let rest = ["postgres://", "postgresql://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
     let rest = rest.ok_or("it does not begin with postgres://")?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
-    let host = authority.split_once('@').map_or(authority, |(_, host)| host);
-    let cut = query.split('&').any(|pair| !pair.is_empty() && !pair.contains('='));
+    let host = authority
+        .split_once('@')
+        .map_or(authority, |(_, host)| host);
+    let cut = query
+        .split('&')
+        .any(|pair| !pair.is_empty() && !pair.contains('='));
     if host.contains('@') || path.contains(['@', '/']) || cut || url.contains(['#', ' ']) {
-        return Err("a user, password or name with @ : / ? # or % in it is written with percent escapes (@ is %40)");
+        return Err(
+            "a user, password or name with @ : / ? # or % in it is written with percent escapes (@ is %40)",
+        );
     }
     Ok(())
 }
@@ -96,7 +109,11 @@ fn take_ssl(url: &str) -> (String, Ssl) {
             _ => rest.push(pair),
         }
     }
-    let plain = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+    let plain = if rest.is_empty() {
+        base.to_owned()
+    } else {
+        format!("{base}?{}", rest.join("&"))
+    };
     (plain, ssl)
 }
 
@@ -109,7 +126,9 @@ impl Ssl {
             Some("require") if self.authorities.is_none() => (SslMode::Require, Trust::Anyone),
             Some("require" | "verify-ca") => (SslMode::Require, Trust::Authority),
             Some("verify-full") => (SslMode::Require, Trust::Name),
-            Some(_) => return Err("sslmode is none of disable, prefer, require, verify-ca, verify-full"),
+            Some(_) => {
+                return Err("sslmode is none of disable, prefer, require, verify-ca, verify-full");
+            }
         })
     }
 }
@@ -124,7 +143,9 @@ fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let escaped = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let escaped = tail
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         match escaped.filter(|_| *first == b'%') {
             Some(byte) => {
                 bytes.push(byte);
@@ -148,10 +169,24 @@ impl fmt::Display for Address {
         });
         let addresses = self.config.get_hostaddrs().iter().map(ToString::to_string);
         let hosts = hosts.chain(addresses).collect::<Vec<_>>().join(",");
-        let ports = self.config.get_ports().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let ports = if ports.is_empty() { "5432".to_owned() } else { ports };
+        let ports = self
+            .config
+            .get_ports()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        let ports = if ports.is_empty() {
+            "5432".to_owned()
+        } else {
+            ports
+        };
         let user = self.config.get_user().unwrap_or_default();
-        write!(f, "postgres://{hosts}:{ports}/{}", self.config.get_dbname().unwrap_or(user))
+        write!(
+            f,
+            "postgres://{hosts}:{ports}/{}",
+            self.config.get_dbname().unwrap_or(user)
+        )
     }
 }
 
@@ -168,16 +203,37 @@ mod tests {
     #[test]
     fn an_address_is_understood_as_libpq_does() {
         let check = |query: &str, ssl, trust| {
-            let address = Address::parse(&format!("postgres://ann@db.example:6432/shop{query}")).unwrap();
-            assert_eq!((address.config.get_ssl_mode(), address.trust), (ssl, trust), "{query}");
+            let address =
+                Address::parse(&format!("postgres://ann@db.example:6432/shop{query}")).unwrap();
+            assert_eq!(
+                (address.config.get_ssl_mode(), address.trust),
+                (ssl, trust),
+                "{query}"
+            );
             assert_eq!(address.to_string(), "postgres://db.example:6432/shop");
         };
         check("", SslMode::Prefer, Trust::Anyone);
         check("?sslmode=disable", SslMode::Disable, Trust::Anyone);
-        check("?sslmode=require&connect_timeout=3", SslMode::Require, Trust::Anyone);
-        check("?connect_timeout=3&sslmode=verify-ca", SslMode::Require, Trust::Authority);
-        check("?sslmode=require&sslrootcert=/ca.pem", SslMode::Require, Trust::Authority);
-        check("?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem", SslMode::Require, Trust::Name);
+        check(
+            "?sslmode=require&connect_timeout=3",
+            SslMode::Require,
+            Trust::Anyone,
+        );
+        check(
+            "?connect_timeout=3&sslmode=verify-ca",
+            SslMode::Require,
+            Trust::Authority,
+        );
+        check(
+            "?sslmode=require&sslrootcert=/ca.pem",
+            SslMode::Require,
+            Trust::Authority,
+        );
+        check(
+            "?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem",
+            SslMode::Require,
+            Trust::Name,
+        );
         let address = Address::parse("postgresql://ann@h/shop?sslrootcert=/a%20b.pem").unwrap();
         assert_eq!(address.authorities, Some(PathBuf::from("/a b.pem")));
     }
@@ -210,7 +266,12 @@ mod tests {
 
     #[test]
     fn what_needs_escapes_is_refused_with_how_to_write_it() {
-        for url in ["postgres://u:a@b@h/d", "postgres://u:a/b@h/d", "postgres://u:a?b@h/d", "postgres://u:a#b@h/d"] {
+        for url in [
+            "postgres://u:a@b@h/d",
+            "postgres://u:a/b@h/d",
+            "postgres://u:a?b@h/d",
+            "postgres://u:a#b@h/d",
+        ] {
             let error = Address::parse(url).unwrap_err().to_string();
             assert!(error.contains("%40"), "{url}: {error}");
         }

@@ -54,7 +54,11 @@ const MEANINGS: &[(&str, Meaning)] = &[
 /// Meaning of an error of the database.
 pub(crate) fn meaning(said: &DbError) -> Meaning {
     // A session that ends says nothing about the statement that it was at.
-    if matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) && !is_of_the_start(said.code()) {
+    if matches!(
+        said.parsed_severity(),
+        Some(Severity::Fatal | Severity::Panic)
+    ) && !is_of_the_start(said.code())
+    {
         return Meaning::Passing;
     }
     meaning_of(said.code().code())
@@ -62,12 +66,18 @@ pub(crate) fn meaning(said: &DbError) -> Meaning {
 
 /// A new session is refused with FATAL as well, whatever the reason is.
 fn is_of_the_start(code: &SqlState) -> bool {
-    ["28", "3D", "3F", "42"].iter().any(|class| code.code().starts_with(class))
+    ["28", "3D", "3F", "42"]
+        .iter()
+        .any(|class| code.code().starts_with(class))
 }
 
 fn meaning_of(code: &str) -> Meaning {
-    let fitting = MEANINGS.iter().filter(|(prefix, _)| code.starts_with(prefix));
-    fitting.max_by_key(|(prefix, _)| prefix.len()).map_or(Meaning::Passing, |(_, meaning)| *meaning)
+    let fitting = MEANINGS
+        .iter()
+        .filter(|(prefix, _)| code.starts_with(prefix));
+    fitting
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map_or(Meaning::Passing, |(_, meaning)| *meaning)
 }
 
 fn of_the_database(said: &DbError) -> StoreError {
@@ -107,14 +117,24 @@ fn advice(said: &DbError) -> String {
     }
 }
 
-const KEEPS_OUT: [&SqlState; 2] = [&SqlState::INVALID_PASSWORD, &SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+const KEEPS_OUT: [&SqlState; 2] = [
+    &SqlState::INVALID_PASSWORD,
+    &SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+];
 
 /// The client tells its own errors apart in its text only.
 fn of_the_client(error: &Error) -> StoreError {
     let kind = error.to_string();
-    let text = std::error::Error::source(error).map_or_else(|| kind.clone(), |source| format!("{kind}: {source}"));
+    let text = std::error::Error::source(error)
+        .map_or_else(|| kind.clone(), |source| format!("{kind}: {source}"));
     let is = |words: &[&str]| words.iter().any(|word| kind.starts_with(word));
-    if is(&["error serializing", "error deserializing", "invalid column", "query returned", "expected "]) {
+    if is(&[
+        "error serializing",
+        "error deserializing",
+        "invalid column",
+        "query returned",
+        "expected ",
+    ]) {
         return StoreError::Fault(text);
     }
     if is(&["invalid configuration", "authentication error"]) {

@@ -12,7 +12,13 @@ async fn session() -> Session {
 }
 
 async fn connect(url: &str) -> Result<Session, StoreError> {
-    Connector::new(Address::parse(url)?, "surefoot", std::time::Duration::from_secs(5))?.connect().await
+    Connector::new(
+        Address::parse(url)?,
+        "surefoot",
+        std::time::Duration::from_secs(5),
+    )?
+    .connect()
+    .await
 }
 
 /// What the statements fail with.
@@ -38,8 +44,18 @@ async fn what_passes_is_told_from_what_a_person_mends_and_from_our_faults() {
         assert!(error.to_string().contains(words), "{statements}: {error}");
         session.batch_execute("ROLLBACK").await.unwrap();
     };
-    check("BEGIN; SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)", "unavailable", "statement timeout").await;
-    check("BEGIN READ ONLY; CREATE TABLE x ()", "unavailable", "primary").await;
+    check(
+        "BEGIN; SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)",
+        "unavailable",
+        "statement timeout",
+    )
+    .await;
+    check(
+        "BEGIN READ ONLY; CREATE TABLE x ()",
+        "unavailable",
+        "primary",
+    )
+    .await;
     check("SELECT * FROM nowhere.runs", "unusable", "nowhere.runs").await;
     check("SELECT no_such_function()", "unusable", "no_such_function").await;
     check("SELECT 1/0", "fault", "division by zero (22012)").await;
@@ -75,7 +91,12 @@ async fn what_passes_is_told_from_what_a_person_mends_and_from_our_faults() {
         ("54011", "fault"),
         ("P0001", "fault"),
     ] {
-        check(&format!("DO $$ BEGIN RAISE 'so it is' USING ERRCODE = '{code}'; END $$"), expect, "so it is").await;
+        check(
+            &format!("DO $$ BEGIN RAISE 'so it is' USING ERRCODE = '{code}'; END $$"),
+            expect,
+            "so it is",
+        )
+        .await;
     }
 }
 
@@ -84,23 +105,38 @@ async fn sessions_that_are_ended_or_not_let_in() {
     let cluster = ScratchPostgres::start().unwrap();
     let psql = |statement: &str| cluster.psql("postgres", statement).unwrap();
     let session = connect(&cluster.url()).await.unwrap();
-    assert_eq!(kind(&error_of(&session, "SELECT pg_terminate_backend(pg_backend_pid())").await), "unavailable");
+    assert_eq!(
+        kind(&error_of(&session, "SELECT pg_terminate_backend(pg_backend_pid())").await),
+        "unavailable"
+    );
     assert_eq!(kind(&error_of(&session, "SELECT 1").await), "unavailable");
 
     psql("CREATE ROLE one_only LOGIN CONNECTION LIMIT 1");
     let url = cluster.url_with("postgres", "one_only", None);
     let _first = connect(&url).await.unwrap();
     let error = connect(&url).await.unwrap_err();
-    assert!(kind(&error) == "unavailable" && error.to_string().contains("connection left"), "{error}");
+    assert!(
+        kind(&error) == "unavailable" && error.to_string().contains("connection left"),
+        "{error}"
+    );
 
     psql("CREATE DATABASE closed ALLOW_CONNECTIONS false");
     let error = connect(&cluster.url_of("closed")).await.unwrap_err();
-    assert!(kind(&error) == "unavailable" && error.to_string().contains("not currently accepting"), "{error}");
+    assert!(
+        kind(&error) == "unavailable" && error.to_string().contains("not currently accepting"),
+        "{error}"
+    );
 
     let error = connect(&cluster.url_of("nowhere")).await.unwrap_err();
-    assert!(kind(&error) == "unusable" && error.to_string().contains("\"nowhere\" does not exist"), "{error}");
+    assert!(
+        kind(&error) == "unusable" && error.to_string().contains("\"nowhere\" does not exist"),
+        "{error}"
+    );
 
     cluster.refuse().unwrap();
     let error = connect(&cluster.url()).await.unwrap_err();
-    assert!(kind(&error) == "unavailable" && error.to_string().contains("let us in"), "{error}");
+    assert!(
+        kind(&error) == "unavailable" && error.to_string().contains("let us in"),
+        "{error}"
+    );
 }

@@ -34,13 +34,19 @@ pub(crate) async fn listen(connector: Connector, channel: String, heard: impl Fn
     let (mut wait, mut deaf) = (FIRST, DEAF_FIRST);
     loop {
         match begin(&connector, &channel, &heard).await {
-            Some(Ear { session, payloads, echoes: true }) => {
+            Some(Ear {
+                session,
+                payloads,
+                echoes: true,
+            }) => {
                 (wait, deaf) = (FIRST, DEAF_FIRST);
                 stay(&session, payloads, &heard).await;
             }
             Some(Ear { echoes: false, .. }) => {
                 if deaf == DEAF_FIRST {
-                    tracing::info!("NOTIFY does not come through, for a pooler probably: work is found by polling");
+                    tracing::info!(
+                        "NOTIFY does not come through, for a pooler probably: work is found by polling"
+                    );
                 }
                 wait = deaf;
                 deaf = (deaf * 2).min(DEAF_MOST);
@@ -69,12 +75,18 @@ async fn begin(connector: &Connector, channel: &str, heard: &impl Fn(Option<&str
         }
     };
     let session = connector.connect_with(unasked).await.ok()?;
-    session.batch_execute(&format!("LISTEN \"{channel}\"")).await.ok()?;
+    session
+        .batch_execute(&format!("LISTEN \"{channel}\""))
+        .await
+        .ok()?;
     heard(None);
     let hello = format!("{HELLO}{}", Uuid::new_v4().simple());
     let other = connector.connect().await.ok()?;
     let told = [(&channel as _, Type::TEXT), (&hello as _, Type::TEXT)];
-    other.query_typed("SELECT pg_notify($1, $2)", &told).await.ok()?;
+    other
+        .query_typed("SELECT pg_notify($1, $2)", &told)
+        .await
+        .ok()?;
     let echo = async {
         while let Some(payload) = payloads.recv().await {
             if payload == hello {
@@ -85,11 +97,19 @@ async fn begin(connector: &Connector, channel: &str, heard: &impl Fn(Option<&str
         false
     };
     let echoes = tokio::time::timeout(ECHO, echo).await.unwrap_or(false);
-    Some(Ear { session, payloads, echoes })
+    Some(Ear {
+        session,
+        payloads,
+        echoes,
+    })
 }
 
 /// Hears until the session ends.
-async fn stay(session: &Session, mut payloads: UnboundedReceiver<String>, heard: &impl Fn(Option<&str>)) {
+async fn stay(
+    session: &Session,
+    mut payloads: UnboundedReceiver<String>,
+    heard: &impl Fn(Option<&str>),
+) {
     loop {
         match tokio::time::timeout(QUIET, payloads.recv()).await {
             Ok(Some(payload)) => hear(&payload, heard),

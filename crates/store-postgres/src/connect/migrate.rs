@@ -21,11 +21,26 @@ struct Migration {
 }
 
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "first", tolerates: 1, sql: include_str!("../../migrations/0001_first.sql") },
+    Migration {
+        version: 1,
+        name: "first",
+        tolerates: 1,
+        sql: include_str!("../../migrations/0001_first.sql"),
+    },
     // Tables and functions that older workers do not look at.
-    Migration { version: 2, name: "submit", tolerates: 1, sql: include_str!("../../migrations/0002_submit.sql") },
+    Migration {
+        version: 2,
+        name: "submit",
+        tolerates: 1,
+        sql: include_str!("../../migrations/0002_submit.sql"),
+    },
     // A column that older workers leave as it is.
-    Migration { version: 3, name: "deferrals", tolerates: 1, sql: include_str!("../../migrations/0003_deferrals.sql") },
+    Migration {
+        version: 3,
+        name: "deferrals",
+        tolerates: 1,
+        sql: include_str!("../../migrations/0003_deferrals.sql"),
+    },
     // Settings of the functions of 2.
     Migration {
         version: 4,
@@ -48,9 +63,19 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../migrations/0006_undo_notes.sql"),
     },
     // A column of runs that older workers never take, for they offer no key.
-    Migration { version: 7, name: "secrets", tolerates: 6, sql: include_str!("../../migrations/0007_secrets.sql") },
+    Migration {
+        version: 7,
+        name: "secrets",
+        tolerates: 6,
+        sql: include_str!("../../migrations/0007_secrets.sql"),
+    },
     // A function of 2 refuses more.
-    Migration { version: 8, name: "keys", tolerates: 6, sql: include_str!("../../migrations/0008_keys.sql") },
+    Migration {
+        version: 8,
+        name: "keys",
+        tolerates: 6,
+        sql: include_str!("../../migrations/0008_keys.sql"),
+    },
     // Older workers do not look at the format.
     Migration {
         version: 9,
@@ -89,12 +114,19 @@ struct Found {
 
 /// Looks at `schema`, and changes nothing. What people are told when it is as this build needs it; `None` when migrations are
 /// missing and may be run.
-pub(crate) async fn survey(session: &Session, schema: &str, automatic: bool) -> Result<Option<String>, StoreError> {
+pub(crate) async fn survey(
+    session: &Session,
+    schema: &str,
+    automatic: bool,
+) -> Result<Option<String>, StoreError> {
     check_server(&**session).await?;
     let found = look(&**session, schema).await?;
     check(&found, schema, MIGRATIONS)?;
     if found.version >= KNOWN {
-        return Ok(Some(format!("the schema {schema} is at version {} already", found.version)));
+        return Ok(Some(format!(
+            "the schema {schema} is at version {} already",
+            found.version
+        )));
     }
     if !automatic && found.version == 0 {
         return Err(StoreError::Unusable(format!(
@@ -117,25 +149,46 @@ pub(crate) async fn run_missing(session: &Session, schema: &str) -> Result<Strin
 
 /// In one transaction, and one process at a time: the second finds it done. A future that is dropped half-way leaves the
 /// session in the transaction: it is to be dropped too.
-async fn run_missing_of(all: &[Migration], session: &Session, schema: &str) -> Result<String, StoreError> {
+async fn run_missing_of(
+    all: &[Migration],
+    session: &Session,
+    schema: &str,
+) -> Result<String, StoreError> {
     let client: &Client = session;
     run(client, &session.begin()).await?;
     let migrated = migrate(all, client, schema).await;
-    run(client, if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+    run(
+        client,
+        if migrated.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        },
+    )
+    .await?;
     let from = migrated?;
-    Ok(format!("the schema {schema} went from version {from} to {}", newest(all)))
+    Ok(format!(
+        "the schema {schema} went from version {from} to {}",
+        newest(all)
+    ))
 }
 
 /// The version that it was at.
 async fn migrate(all: &[Migration], client: &Client, schema: &str) -> Result<i32, StoreError> {
-    let lock = format!("SELECT pg_advisory_xact_lock(hashtextextended('surefoot migrate {schema}', 0))");
+    let lock =
+        format!("SELECT pg_advisory_xact_lock(hashtextextended('surefoot migrate {schema}', 0))");
     run(client, &lock).await?;
     let found = look(client, schema).await?;
     check(&found, schema, all)?;
-    let missing = all.iter().filter(|migration| migration.version > found.version);
+    let missing = all
+        .iter()
+        .filter(|migration| migration.version > found.version);
     if found.version == 0 {
         make_schema(client, schema).await?;
-    } else if missing.clone().any(|migration| migration.tolerates > found.version) {
+    } else if missing
+        .clone()
+        .any(|migration| migration.tolerates > found.version)
+    {
         end_workers(client, schema, &found, newest(all)).await?;
     }
     for migration in missing {
@@ -151,7 +204,8 @@ fn newest(all: &[Migration]) -> i32 {
 
 /// The schema may be there already: made for us by somebody who may, while we may not.
 async fn make_schema(client: &(impl GenericClient + Sync), schema: &str) -> Result<(), StoreError> {
-    let there = format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}')");
+    let there =
+        format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}')");
     if ask(client, &there).await?.as_deref() != Some("t") {
         run(client, &sql("CREATE SCHEMA {schema}", schema)).await?;
     }
@@ -169,9 +223,9 @@ const MIGRATIONS_TABLE: &str = "CREATE TABLE {schema}.migrations (
 
 fn check_version(number: &str, version: &str) -> Result<(), StoreError> {
     match number.parse::<u32>() {
-        Ok(..130_000) => {
-            Err(StoreError::Unusable(format!("the database is PostgreSQL {version}: 13 or later is needed")))
-        }
+        Ok(..130_000) => Err(StoreError::Unusable(format!(
+            "the database is PostgreSQL {version}: 13 or later is needed"
+        ))),
         _ => Ok(()),
     }
 }
@@ -180,7 +234,10 @@ fn check_version(number: &str, version: &str) -> Result<(), StoreError> {
 async fn check_server(client: &(impl GenericClient + Sync)) -> Result<(), StoreError> {
     let number = ask(client, "SHOW server_version_num").await?;
     let version = ask(client, "SHOW server_version").await?;
-    check_version(number.as_deref().unwrap_or_default(), version.as_deref().unwrap_or_default())?;
+    check_version(
+        number.as_deref().unwrap_or_default(),
+        version.as_deref().unwrap_or_default(),
+    )?;
     match ask(client, "SHOW server_encoding").await?.as_deref() {
         None | Some("UTF8") => Ok(()),
         Some(encoding) => Err(StoreError::Unusable(format!(
@@ -197,7 +254,14 @@ async fn end_workers(
     found: &Found,
     newest: i32,
 ) -> Result<(), StoreError> {
-    run(client, &sql("LOCK TABLE {schema}.workers IN SHARE ROW EXCLUSIVE MODE", schema)).await?;
+    run(
+        client,
+        &sql(
+            "LOCK TABLE {schema}.workers IN SHARE ROW EXCLUSIVE MODE",
+            schema,
+        ),
+    )
+    .await?;
     let living = sql(
         "SELECT string_agg(name || ' (' || version || ')', ', ' ORDER BY name) FROM {schema}.workers
          WHERE expires_at > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
@@ -222,11 +286,24 @@ async fn look(client: &(impl GenericClient + Sync), schema: &str) -> Result<Foun
     if ask(client, &there).await?.as_deref() != Some("t") {
         return Ok(Found::default());
     }
-    let list = sql("SELECT version, tolerates, sha256 FROM {schema}.migrations ORDER BY version", schema);
+    let list = sql(
+        "SELECT version, tolerates, sha256 FROM {schema}.migrations ORDER BY version",
+        schema,
+    );
     let mut found = Found::default();
-    for message in client.simple_query(&list).await.map_err(|error| store_error(&error))? {
-        let SimpleQueryMessage::Row(row) = message else { continue };
-        let number = |index| row.get(index).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0);
+    for message in client
+        .simple_query(&list)
+        .await
+        .map_err(|error| store_error(&error))?
+    {
+        let SimpleQueryMessage::Row(row) = message else {
+            continue;
+        };
+        let number = |index| {
+            row.get(index)
+                .and_then(|text| text.parse::<i32>().ok())
+                .unwrap_or(0)
+        };
         found.version = number(0);
         found.tolerates = found.tolerates.max(number(1));
         found.sums.push(row.get(2).unwrap_or_default().to_owned());
@@ -235,12 +312,21 @@ async fn look(client: &(impl GenericClient + Sync), schema: &str) -> Result<Foun
 }
 
 async fn run(client: &(impl GenericClient + Sync), statements: &str) -> Result<(), StoreError> {
-    client.batch_execute(statements).await.map_err(|error| store_error(&error))
+    client
+        .batch_execute(statements)
+        .await
+        .map_err(|error| store_error(&error))
 }
 
 /// The first column of the first row; none when there is no row, or null.
-async fn ask(client: &(impl GenericClient + Sync), query: &str) -> Result<Option<String>, StoreError> {
-    let messages = client.simple_query(query).await.map_err(|error| store_error(&error))?;
+async fn ask(
+    client: &(impl GenericClient + Sync),
+    query: &str,
+) -> Result<Option<String>, StoreError> {
+    let messages = client
+        .simple_query(query)
+        .await
+        .map_err(|error| store_error(&error))?;
     Ok(messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
@@ -272,7 +358,12 @@ impl Migration {
 
     /// The statement that notes that it has run.
     fn note(&self, schema: &str) -> String {
-        let Self { version, name, tolerates, .. } = self;
+        let Self {
+            version,
+            name,
+            tolerates,
+            ..
+        } = self;
         let note = format!(
             "INSERT INTO {{schema}}.migrations (version, name, tolerates, sha256) \
              VALUES ({version}, '{name}', {tolerates}, '{}')",
@@ -296,7 +387,14 @@ mod tests {
 
     fn worker(name: &str, lease: Duration) -> NewWorker {
         let (name, version) = (name.to_owned(), "1.0".to_owned());
-        NewWorker { id: WorkerId::new(), name, lease, version, actions: Arc::default(), resources: Arc::default() }
+        NewWorker {
+            id: WorkerId::new(),
+            name,
+            lease,
+            version,
+            actions: Arc::default(),
+            resources: Arc::default(),
+        }
     }
 
     /// A migration that this build's workers would break on waits for those that live. One that is frozen, whose lease is over,
@@ -306,50 +404,97 @@ mod tests {
         let url = ScratchPostgres::shared().fresh_database().unwrap();
         let store = PostgresOptions::of(&url).open().await.unwrap();
         let sql = "ALTER TABLE {schema}.runs ADD COLUMN later integer";
-        let later = Migration { version: KNOWN + 1, name: "later", tolerates: KNOWN + 1, sql };
+        let later = Migration {
+            version: KNOWN + 1,
+            name: "later",
+            tolerates: KNOWN + 1,
+            sql,
+        };
         let all: Vec<Migration> = MIGRATIONS.iter().cloned().chain([later]).collect();
-        let session = PostgresOptions::of(&url).connector().unwrap().connect().await.unwrap();
+        let session = PostgresOptions::of(&url)
+            .connector()
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
 
-        let (lives, frozen) = (worker("lives", Duration::from_secs(600)), worker("frozen", Duration::ZERO));
+        let (lives, frozen) = (
+            worker("lives", Duration::from_secs(600)),
+            worker("frozen", Duration::ZERO),
+        );
         store.register_worker(lives.clone()).await.unwrap();
         store.register_worker(frozen.clone()).await.unwrap();
-        let error = run_missing_of(&all, &session, "surefoot").await.unwrap_err().to_string();
+        let error = run_missing_of(&all, &session, "surefoot")
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("stop them first: lives (1.0)"), "{error}");
         store.deregister_worker(lives.id).await.unwrap();
         let done = run_missing_of(&all, &session, "surefoot").await.unwrap();
         assert!(done.contains(&format!("to {}", KNOWN + 1)), "{done}");
 
-        assert!(matches!(store.heartbeat(frozen.id).await, Err(StoreError::LeaseLost)));
-        let error = store.register_worker(worker("again", Duration::from_secs(5))).await.unwrap_err();
-        assert!(matches!(&error, StoreError::Unusable(why) if why.contains("upgrade it")), "{error}");
+        assert!(matches!(
+            store.heartbeat(frozen.id).await,
+            Err(StoreError::LeaseLost)
+        ));
+        let error = store
+            .register_worker(worker("again", Duration::from_secs(5)))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Unusable(why) if why.contains("upgrade it")),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_server_that_is_too_old_is_refused() {
         let error = check_version("120022", "12.22").unwrap_err().to_string();
-        assert_eq!(error, "the database is PostgreSQL 12.22: 13 or later is needed");
+        assert_eq!(
+            error,
+            "the database is PostgreSQL 12.22: 13 or later is needed"
+        );
         assert!(check_version("130000", "13.0").is_ok() && check_version("", "").is_ok());
     }
 
     #[test]
     fn an_older_worker_goes_on_as_long_as_it_is_tolerated() {
-        let newer = |tolerates| Found { version: KNOWN + 1, tolerates, sums: Vec::new() };
+        let newer = |tolerates| Found {
+            version: KNOWN + 1,
+            tolerates,
+            sums: Vec::new(),
+        };
         assert!(check(&newer(KNOWN), "s", MIGRATIONS).is_ok());
-        let refused = check(&newer(KNOWN + 1), "s", MIGRATIONS).unwrap_err().to_string();
+        let refused = check(&newer(KNOWN + 1), "s", MIGRATIONS)
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("upgrade it"), "{refused}");
     }
 
     #[test]
     fn a_schema_of_another_build_is_refused() {
-        let found = Found { version: 1, tolerates: 1, sums: vec!["00".to_owned()] };
-        assert!(check(&found, "s", MIGRATIONS).unwrap_err().to_string().contains("another build"));
+        let found = Found {
+            version: 1,
+            tolerates: 1,
+            sums: vec!["00".to_owned()],
+        };
+        assert!(
+            check(&found, "s", MIGRATIONS)
+                .unwrap_err()
+                .to_string()
+                .contains("another build")
+        );
     }
 
     #[test]
     fn migrations_are_numbered_and_tolerate_what_came_before() {
         for (index, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version as usize, index + 1, "{}", migration.name);
-            assert!((1..=migration.version).contains(&migration.tolerates), "{}", migration.name);
+            assert!(
+                (1..=migration.version).contains(&migration.tolerates),
+                "{}",
+                migration.name
+            );
         }
     }
 }

@@ -35,12 +35,20 @@ pub(super) struct Named {
 #[derive(Debug)]
 enum Known {
     Once,
-    Named { statement: Statement, until: Instant },
+    Named {
+        statement: Statement,
+        until: Instant,
+    },
 }
 
 impl Named {
     pub(super) fn new(allowed: bool) -> Self {
-        Self { allowed, opened: Instant::now(), generic: false, known: Mutex::default() }
+        Self {
+            allowed,
+            opened: Instant::now(),
+            generic: false,
+            known: Mutex::default(),
+        }
     }
 
     /// Has statements planned once for all parameters, where the server would plan anew each time: it thinks that arrays are
@@ -50,7 +58,12 @@ impl Named {
     }
 
     /// The statement under its name, if it has one or is to get one now.
-    pub(super) async fn get(&self, client: &Client, text: &str, args: &Args<'_>) -> Result<Option<Statement>, Error> {
+    pub(super) async fn get(
+        &self,
+        client: &Client,
+        text: &str,
+        args: &Args<'_>,
+    ) -> Result<Option<Statement>, Error> {
         if !self.allowed || self.is_first_use(text) {
             return Ok(None);
         }
@@ -58,11 +71,19 @@ impl Named {
             return Ok(Some(statement));
         }
         if self.generic {
-            client.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
+            client
+                .batch_execute("SET plan_cache_mode = force_generic_plan")
+                .await?;
         }
         let statement = client.prepare_typed(text, &args.types()).await?;
         let until = Instant::now() + self.opened.elapsed().clamp(LEAST, MOST);
-        self.known().insert(text.to_owned(), Known::Named { statement: statement.clone(), until });
+        self.known().insert(
+            text.to_owned(),
+            Known::Named {
+                statement: statement.clone(),
+                until,
+            },
+        );
         Ok(Some(statement))
     }
 
@@ -100,7 +121,10 @@ mod tests {
     const TEXT: &str = "SELECT $1::bigint + 1";
 
     async fn names(session: &Session) -> String {
-        let rows = session.simple_query("SELECT count(*) FROM pg_prepared_statements").await.unwrap();
+        let rows = session
+            .simple_query("SELECT count(*) FROM pg_prepared_statements")
+            .await
+            .unwrap();
         let count = rows.iter().find_map(|message| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,
@@ -112,9 +136,19 @@ mod tests {
     async fn a_statement_gets_a_name_at_its_second_use_and_only_without_a_pooler() {
         let server = ScratchPostgres::shared();
         let bouncer = ScratchBouncer::start(server, 2).unwrap();
-        let connect = async |url: &str| PostgresOptions::of(url).connector().unwrap().connect().await.unwrap();
+        let connect = async |url: &str| {
+            PostgresOptions::of(url)
+                .connector()
+                .unwrap()
+                .connect()
+                .await
+                .unwrap()
+        };
         let ask = async |session: &Session| {
-            let rows = session.rows((TEXT, Args::none().with(41_i64))).await.unwrap();
+            let rows = session
+                .rows((TEXT, Args::none().with(41_i64)))
+                .await
+                .unwrap();
             assert_eq!(rows[0].get::<_, i64>(0), 42);
         };
         let pooled = connect(&bouncer.url_of("postgres")).await.planning_once();

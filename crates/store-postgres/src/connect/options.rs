@@ -91,7 +91,9 @@ impl PostgresOptions {
 
     /// Where the database is, without its password, as people may read it.
     pub fn shown(&self) -> String {
-        self.address.as_ref().map_or_else(|_| "postgres://?".to_owned(), ToString::to_string)
+        self.address
+            .as_ref()
+            .map_or_else(|_| "postgres://?".to_owned(), ToString::to_string)
     }
 
     /// Whether the address and the schema's name can be understood. Nothing is connected to.
@@ -113,14 +115,25 @@ impl PostgresOptions {
         let session = connector.connect().await?;
         let surveyed = migrate::survey(&session, connector.schema(), self.migrates);
         if bounded(self.operation_timeout, surveyed).await?.is_none() {
-            bounded(self.operation_timeout * 6, migrate::run_missing(&session, connector.schema())).await?;
+            bounded(
+                self.operation_timeout * 6,
+                migrate::run_missing(&session, connector.schema()),
+            )
+            .await?;
         }
         let warnings = bounded(self.operation_timeout, verify(&session)).await?;
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
         drop(session);
-        PostgresStore::start(connector, self.clock, self.operation_timeout, self.notify, warnings).await
+        PostgresStore::start(
+            connector,
+            self.clock,
+            self.operation_timeout,
+            self.notify,
+            warnings,
+        )
+        .await
     }
 
     /// Makes or upgrades the schema, and does nothing else. What it did, for people.
@@ -133,7 +146,13 @@ impl PostgresOptions {
         let surveyed = migrate::survey(&session, connector.schema(), true);
         match bounded(self.operation_timeout, surveyed).await? {
             Some(already) => Ok(already),
-            None => bounded(self.operation_timeout * 60, migrate::run_missing(&session, connector.schema())).await,
+            None => {
+                bounded(
+                    self.operation_timeout * 60,
+                    migrate::run_missing(&session, connector.schema()),
+                )
+                .await
+            }
         }
     }
 
@@ -143,15 +162,20 @@ impl PostgresOptions {
     }
 }
 
-async fn bounded<T>(time: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+async fn bounded<T>(
+    time: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
     let late = |_| StoreError::Unavailable(format!("the database did not answer within {time:?}"));
     tokio::time::timeout(time, work).await.map_err(late)?
 }
 
 /// The name goes into statements as it is.
 fn check_schema(name: &str) -> Result<(), StoreError> {
-    let letters = |letter: char| letter.is_ascii_lowercase() || letter == '_' || letter.is_ascii_digit();
-    let fits = name.len() <= 48 && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let letters =
+        |letter: char| letter.is_ascii_lowercase() || letter == '_' || letter.is_ascii_digit();
+    let fits = name.len() <= 48
+        && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
     if fits && name.chars().all(letters) && !name.starts_with("pg_") {
         return Ok(());
     }
@@ -170,7 +194,16 @@ mod tests {
         for name in ["surefoot", "_x9", "a"] {
             assert!(check_schema(name).is_ok(), "{name}");
         }
-        for name in ["", "Surefoot", "a b", "a\"; DROP", "9a", "pg_x", "größe", &"a".repeat(49)] {
+        for name in [
+            "",
+            "Surefoot",
+            "a b",
+            "a\"; DROP",
+            "9a",
+            "pg_x",
+            "größe",
+            &"a".repeat(49),
+        ] {
             assert!(check_schema(name).is_err(), "{name}");
         }
     }

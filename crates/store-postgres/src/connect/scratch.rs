@@ -14,6 +14,9 @@ impl PostgresOptions {
         let session = connector.connect().await?;
         let drop = sql("DROP SCHEMA IF EXISTS {schema} CASCADE", connector.schema());
         let statements = format!("{}; {drop}; COMMIT", session.begin());
-        session.batch_execute(&statements).await.map_err(|error| store_error(&error))
+        session
+            .batch_execute(&statements)
+            .await
+            .map_err(|error| store_error(&error))
     }
 }

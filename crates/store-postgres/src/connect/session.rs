@@ -8,7 +8,9 @@ use surefoot::StoreError;
 use tokio::task::JoinSet;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Row, SimpleQueryMessage, Socket, Statement};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, Error, Row, SimpleQueryMessage, Socket, Statement,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
@@ -59,7 +61,11 @@ struct State {
 
 impl Connector {
     /// For sessions with the database at `address`, where the store is in `schema`.
-    pub(crate) fn new(mut address: Address, schema: &str, timeout: Duration) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        mut address: Address,
+        schema: &str,
+        timeout: Duration,
+    ) -> Result<Self, StoreError> {
         let tls = tls::connect(&address)?;
         let config = &mut address.config;
         if config.get_application_name().is_none() {
@@ -82,7 +88,14 @@ impl Connector {
             config.tcp_user_timeout(Duration::from_secs(25));
         }
         let (version, bare) = (AtomicU32::new(0), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { address, tls, schema: schema.to_owned(), timeout, version, bare })))
+        Ok(Self(Arc::new(Inner {
+            address,
+            tls,
+            schema: schema.to_owned(),
+            timeout,
+            version,
+            bare,
+        })))
     }
 
     /// Opens a session.
@@ -95,12 +108,25 @@ impl Connector {
         &self,
         heard: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Session, StoreError> {
-        let Inner { address, timeout, .. } = &*self.0;
+        let Inner {
+            address, timeout, ..
+        } = &*self.0;
         // The time that the crate is told bounds the connecting to one host; this one bounds the talk after it as well.
-        let hosts = address.config.get_hosts().len().max(address.config.get_hostaddrs().len()).max(1);
+        let hosts = address
+            .config
+            .get_hosts()
+            .len()
+            .max(address.config.get_hostaddrs().len())
+            .max(1);
         let most = *timeout * u32::try_from(hosts).unwrap_or(u32::MAX);
-        let late = |_| StoreError::Unavailable(format!("{address}: the database did not answer within {most:?}"));
-        let opened = tokio::time::timeout(most, self.open(heard)).await.map_err(late)?;
+        let late = |_| {
+            StoreError::Unavailable(format!(
+                "{address}: the database did not answer within {most:?}"
+            ))
+        };
+        let opened = tokio::time::timeout(most, self.open(heard))
+            .await
+            .map_err(late)?;
         opened.map_err(|error| match store_error(&error) {
             StoreError::Unavailable(why) => StoreError::Unavailable(format!("{address}: {why}")),
             StoreError::Unusable(why) => StoreError::Unusable(format!("{address}: {why}")),
@@ -108,22 +134,40 @@ impl Connector {
         })
     }
 
-    async fn open(&self, heard: impl FnMut(AsyncMessage) + Send + 'static) -> Result<Session, Error> {
+    async fn open(
+        &self,
+        heard: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Session, Error> {
         let mark = Uuid::new_v4().simple().to_string();
         let (client, connection) = self.open_connection(&mark).await?;
         let mut driver = JoinSet::new();
         driver.spawn(drive(connection, heard));
         let state = self.prepare(&client, &mark).await?;
-        Ok(Session { client, named: Named::new(state.direct), state, _driver: driver })
+        Ok(Session {
+            client,
+            named: Named::new(state.direct),
+            state,
+            _driver: driver,
+        })
     }
 
     /// Sends the settings in the startup packet. A pooler that refuses them gets one without.
     async fn open_connection(&self, mark: &str) -> Result<(Client, Opened), Error> {
-        let Inner { address, tls, version, bare, .. } = &*self.0;
+        let Inner {
+            address,
+            tls,
+            version,
+            bare,
+            ..
+        } = &*self.0;
         if !bare.load(Ordering::Relaxed) {
             let ours = settings::startup_options(version.load(Ordering::Relaxed), mark);
             let mut config = address.config.clone();
-            config.options(config.get_options().map_or(ours.clone(), |given| format!("{given} {ours}")));
+            config.options(
+                config
+                    .get_options()
+                    .map_or(ours.clone(), |given| format!("{given} {ours}")),
+            );
             match config.connect(tls.clone()).await {
                 Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {}
                 done => return done,
@@ -147,7 +191,11 @@ impl Connector {
         let (direct, synchronous_commit) = (get(0) == "t", get(2).to_owned());
         let is_weak = synchronous_commit == "off";
         let mut set_local = settings::set_local(version);
-        let mut set = if known { String::new() } else { settings::set_newer_than_oldest(version) };
+        let mut set = if known {
+            String::new()
+        } else {
+            settings::set_newer_than_oldest(version)
+        };
         if is_weak {
             set_local += "; SET LOCAL synchronous_commit = on";
             set += "SET synchronous_commit = on";
@@ -155,7 +203,11 @@ impl Connector {
         if direct && !set.is_empty() {
             client.batch_execute(&set).await?;
         }
-        Ok(State { direct, set_local, synchronous_commit })
+        Ok(State {
+            direct,
+            set_local,
+            synchronous_commit,
+        })
     }
 
     /// The name of the store's schema.
@@ -200,19 +252,31 @@ impl Session {
         if self.is_direct() {
             return "BEGIN".to_owned();
         }
-        format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{}", self.state.set_local)
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{}",
+            self.state.set_local
+        )
     }
 
     /// The words that begin a transaction which reads: all its statements see the same moment.
     pub(crate) fn begin_reading(&self) -> String {
-        let rest = if self.is_direct() { "" } else { &self.state.set_local };
+        let rest = if self.is_direct() {
+            ""
+        } else {
+            &self.state.set_local
+        };
         format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{rest}")
     }
 
     /// A statement as it is to be sent: under its name, when it has one.
     pub(crate) async fn ready<'a>(&'a self, (text, args): Call<'a>) -> Result<Ready<'a>, Error> {
         let named = self.named.get(&self.client, text, &args).await?;
-        Ok(Ready { client: &self.client, text, named, args })
+        Ok(Ready {
+            client: &self.client,
+            text,
+            named,
+            args,
+        })
     }
 
     /// The rows of one statement, a transaction by itself.
@@ -255,18 +319,26 @@ impl Ready<'_> {
     pub(crate) async fn rows(self) -> Result<Vec<Row>, Error> {
         match &self.named {
             Some(statement) => self.client.query(statement, &self.args.values()).await,
-            None => self.client.query_typed(self.text, &self.args.as_slice()).await,
+            None => {
+                self.client
+                    .query_typed(self.text, &self.args.as_slice())
+                    .await
+            }
         }
     }
 }
 
 /// Reads what comes until the session ends. Its end is seen by whoever uses it next.
-async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: impl FnMut(AsyncMessage))
-where
+async fn drive<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    mut heard: impl FnMut(AsyncMessage),
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+    while let Some(Ok(message)) =
+        std::future::poll_fn(|context| connection.poll_message(context)).await
+    {
         heard(message);
     }
 }
@@ -284,7 +356,11 @@ mod tests {
         ("lock_timeout", "'5s'", "0"),
         ("search_path", "nowhere", "pg_catalog,pg_temp"),
         ("default_transaction_read_only", "on", "off"),
-        ("default_transaction_isolation", "'serializable'", "read committed"),
+        (
+            "default_transaction_isolation",
+            "'serializable'",
+            "read committed",
+        ),
         ("row_security", "on", "off"),
         ("synchronous_commit", "off", "on"),
     ];
@@ -308,12 +384,18 @@ mod tests {
             server.psql("postgres", &alter).unwrap();
         }
         let bouncer = ScratchBouncer::start(server, 2).unwrap();
-        for (url, direct) in [(server.url_of(database), true), (bouncer.url_of(database), false)] {
+        for (url, direct) in [
+            (server.url_of(database), true),
+            (bouncer.url_of(database), false),
+        ] {
             let connector = PostgresOptions::of(&url).connector().unwrap();
             // The second session knows the server's version before it connects.
             for _ in 0..2 {
                 let session = connector.connect().await.unwrap();
-                assert_eq!((session.is_direct(), session.synchronous_commit()), (direct, "off"));
+                assert_eq!(
+                    (session.is_direct(), session.synchronous_commit()),
+                    (direct, "off")
+                );
                 for (name, _, expect) in SETTINGS {
                     let statement = format!("SELECT current_setting('{}')", shown_by(name));
                     let rows = session.rows((&statement, Args::none())).await.unwrap();

@@ -19,11 +19,21 @@ struct Setting {
 }
 
 const fn everywhere(name: &'static str, value: &'static str) -> Setting {
-    Setting { name, value, since: 13, each_transaction: true }
+    Setting {
+        name,
+        value,
+        since: 13,
+        each_transaction: true,
+    }
 }
 
 const fn at_startup(name: &'static str, value: &'static str) -> Setting {
-    Setting { name, value, since: 13, each_transaction: false }
+    Setting {
+        name,
+        value,
+        since: 13,
+        each_transaction: false,
+    }
 }
 
 const SETTINGS: &[Setting] = &[
@@ -34,8 +44,18 @@ const SETTINGS: &[Setting] = &[
     everywhere("statement_timeout", "0"),
     everywhere("lock_timeout", "0"),
     everywhere("idle_in_transaction_session_timeout", "60000"),
-    Setting { name: "transaction_timeout", value: "0", since: 17, each_transaction: true },
-    Setting { name: "idle_session_timeout", value: "0", since: 14, each_transaction: false },
+    Setting {
+        name: "transaction_timeout",
+        value: "0",
+        since: 17,
+        each_transaction: true,
+    },
+    Setting {
+        name: "idle_session_timeout",
+        value: "0",
+        since: 14,
+        each_transaction: false,
+    },
     // Functions and operators are the server's own.
     everywhere("search_path", "pg_catalog,pg_temp"),
     // A policy that would hide rows is an error.
@@ -72,17 +92,23 @@ pub(super) fn startup_options(version: u32, mark: &str) -> String {
 /// Sets what a startup packet did not, because the server's version was not known when it was sent.
 pub(super) fn set_newer_than_oldest(version: u32) -> String {
     let newer = known_to(version).filter(|setting| setting.since > OLDEST);
-    newer.map(|setting| format!("SET {} = {};", setting.name, setting.value)).collect()
+    newer
+        .map(|setting| format!("SET {} = {};", setting.name, setting.value))
+        .collect()
 }
 
 /// The settings of one transaction through a pooler; they follow its BEGIN.
 pub(super) fn set_local(version: u32) -> String {
     let settings = known_to(version).filter(|setting| setting.each_transaction);
-    settings.map(|setting| format!("; SET LOCAL {} = {}", setting.name, setting.value)).collect()
+    settings
+        .map(|setting| format!("; SET LOCAL {} = {}", setting.name, setting.value))
+        .collect()
 }
 
 fn known_to(version: u32) -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(move |setting| setting.since <= version)
+    SETTINGS
+        .iter()
+        .filter(move |setting| setting.since <= version)
 }
 
 /// Asks whether the startup packet came through, and what cannot be judged from outside. One row of text.
@@ -101,9 +127,14 @@ mod tests {
     fn a_server_gets_only_settings_that_its_version_knows() {
         assert!(!startup_options(0, "x").contains("idle_session_timeout"));
         assert!(startup_options(14, "x").contains("-c idle_session_timeout=0"));
-        assert!(startup_options(0, "x").contains("-c default_transaction_isolation=read\\ committed"));
+        assert!(
+            startup_options(0, "x").contains("-c default_transaction_isolation=read\\ committed")
+        );
         assert_eq!(set_newer_than_oldest(13), "");
-        assert_eq!(set_newer_than_oldest(17), "SET transaction_timeout = 0;SET idle_session_timeout = 0;");
+        assert_eq!(
+            set_newer_than_oldest(17),
+            "SET transaction_timeout = 0;SET idle_session_timeout = 0;"
+        );
         assert!(set_local(17).contains("; SET LOCAL transaction_timeout = 0"));
         assert!(!set_local(16).contains("transaction_timeout"));
     }

@@ -8,7 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use surefoot::StoreError;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -17,29 +19,44 @@ use super::address::{Address, Trust};
 /// What makes connections to this address secret, and as trusted as it asks for.
 pub(crate) fn connect(address: &Address) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let wrong = |error: &dyn std::fmt::Display| StoreError::Unusable(format!("TLS to the database: {error}"));
+    let wrong = |error: &dyn std::fmt::Display| {
+        StoreError::Unusable(format!("TLS to the database: {error}"))
+    };
     let verifier: Arc<dyn ServerCertVerifier> = match address.trust {
-        Trust::Anyone => Arc::new(Lenient { provider: provider.clone(), authority: None }),
+        Trust::Anyone => Arc::new(Lenient {
+            provider: provider.clone(),
+            authority: None,
+        }),
         Trust::Authority | Trust::Name => {
             let roots = Arc::new(roots(address.authorities.as_deref())?);
-            let strict = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+            let strict =
+                WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
             let strict = strict.map_err(|error| wrong(&error))?;
             if address.trust == Trust::Name {
                 strict
             } else {
-                Arc::new(Lenient { provider: provider.clone(), authority: Some(strict) })
+                Arc::new(Lenient {
+                    provider: provider.clone(),
+                    authority: Some(strict),
+                })
             }
         }
     };
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.map_err(|error| wrong(&error))?;
-    let config = config.dangerous().with_custom_certificate_verifier(verifier);
+    let config = config
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let config = match &address.identity {
         None => config.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates("sslcert", certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong_file("sslkey", key, &error))?;
-            config.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))?
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| wrong_file("sslkey", key, &error))?;
+            config
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| wrong(&error))?
         }
     };
     Ok(MakeRustlsConnect::new(config))
@@ -63,7 +80,9 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, StoreError> {
     match file {
         Some(file) => {
             for certificate in certificates("sslrootcert", file)? {
-                roots.add(certificate).map_err(|error| wrong_file("sslrootcert", file, &error))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| wrong_file("sslrootcert", file, &error))?;
             }
         }
         None => {
@@ -95,7 +114,9 @@ impl ServerCertVerifier for Lenient {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
+        let Some(authority) = &self.authority else {
+            return Ok(ServerCertVerified::assertion());
+        };
         match authority.verify_server_cert(certificate, chain, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -125,6 +146,8 @@ impl ServerCertVerifier for Lenient {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

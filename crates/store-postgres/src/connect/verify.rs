@@ -12,7 +12,10 @@ const QUESTION: &str = "SELECT current_setting('session_replication_role'), curr
 /// Looks at the settings that the server, the database or the role imposes. Sentences for people about those that weaken a
 /// promise.
 pub(super) async fn verify(session: &Session) -> Result<Vec<String>, StoreError> {
-    let messages = session.simple_query(QUESTION).await.map_err(|error| store_error(&error))?;
+    let messages = session
+        .simple_query(QUESTION)
+        .await
+        .map_err(|error| store_error(&error))?;
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
@@ -27,8 +30,7 @@ pub(super) async fn verify(session: &Session) -> Result<Vec<String>, StoreError>
     }
     let mut warnings = Vec::new();
     if get(1) == "off" {
-        let means =
-            "fsync is off: a crash of the machine loses acknowledged runs and can destroy the database; set fsync = on";
+        let means = "fsync is off: a crash of the machine loses acknowledged runs and can destroy the database; set fsync = on";
         warnings.push(means.to_owned());
     }
     if get(2) == "off" {

@@ -22,7 +22,11 @@ pub(super) async fn round_trip(session: &Session) -> Result<Duration, StoreError
 
 /// A message in the log, in a transaction of its own: it changes no table, but its commit has to reach the disk.
 pub(super) async fn commit(session: &Session) -> Result<Duration, StoreError> {
-    median(session, "SELECT pg_logical_emit_message(true, 'surefoot doctor', '')").await
+    median(
+        session,
+        "SELECT pg_logical_emit_message(true, 'surefoot doctor', '')",
+    )
+    .await
 }
 
 async fn median(session: &Session, statement: &str) -> Result<Duration, StoreError> {
@@ -38,11 +42,14 @@ async fn median(session: &Session, statement: &str) -> Result<Duration, StoreErr
 
 /// How far the database's clock is ahead, as of the middle of the shortest of a few questions; and half of how long that took.
 pub(super) async fn clock(session: &Session) -> Result<(i64, Duration), StoreError> {
-    const STATEMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros";
+    const STATEMENT: &str =
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros";
     let mut best: Option<(i64, Duration)> = None;
     for _ in 0..TIMES {
         let (before, start) = (SystemClock.now().as_micros(), Instant::now());
-        let there = first(ask(session, STATEMENT).await?)?.number("micros").unwrap_or_default();
+        let there = first(ask(session, STATEMENT).await?)?
+            .number("micros")
+            .unwrap_or_default();
         let half = start.elapsed() / 2;
         let ahead = there - before - i64::try_from(half.as_micros()).unwrap_or(0);
         if best.is_none_or(|(_, shortest)| half < shortest) {

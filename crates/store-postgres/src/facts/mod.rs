@@ -79,12 +79,25 @@ async fn ask(session: &Session, statement: &str) -> Result<Vec<rows::Row>, Store
 
 /// The last migration that was run, and the last that this build knows.
 async fn schema_version(session: &Session, schema: &str) -> Result<(i32, i32), StoreError> {
-    let there = sql("SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there", schema);
+    let there = sql(
+        "SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there",
+        schema,
+    );
     if !rows::first(ask(session, &there).await?)?.flag("there") {
         return Ok((0, KNOWN_SCHEMA));
     }
-    let row =
-        rows::first(ask(session, &sql("SELECT max(version) AS version FROM {schema}.migrations", schema)).await?)?;
-    let found = row.number("version").and_then(|number| i32::try_from(number).ok());
+    let row = rows::first(
+        ask(
+            session,
+            &sql(
+                "SELECT max(version) AS version FROM {schema}.migrations",
+                schema,
+            ),
+        )
+        .await?,
+    )?;
+    let found = row
+        .number("version")
+        .and_then(|number| i32::try_from(number).ok());
     Ok((found.unwrap_or(0), KNOWN_SCHEMA))
 }

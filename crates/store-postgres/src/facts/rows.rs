@@ -10,7 +10,10 @@ pub(super) struct Row(SimpleQueryRow);
 
 /// Asks a statement.
 pub(super) async fn read(session: &Session, statement: &str) -> Result<Vec<Row>, StoreError> {
-    let messages = session.simple_query(statement).await.map_err(|error| store_error(&error))?;
+    let messages = session
+        .simple_query(statement)
+        .await
+        .map_err(|error| store_error(&error))?;
     let row = |message| match message {
         SimpleQueryMessage::Row(row) => Some(Row(row)),
         _ => None,
@@ -31,7 +34,8 @@ impl Row {
 
     /// At least 0.
     pub(super) fn size(&self, name: &str) -> Option<u64> {
-        self.number(name).map(|number| u64::try_from(number).unwrap_or(0))
+        self.number(name)
+            .map(|number| u64::try_from(number).unwrap_or(0))
     }
 
     /// `on` and `t`.
@@ -42,5 +46,7 @@ impl Row {
 
 /// The row that there must be.
 pub(super) fn first(rows: Vec<Row>) -> Result<Row, StoreError> {
-    rows.into_iter().next().ok_or_else(|| StoreError::Fault("the database gave no row".to_owned()))
+    rows.into_iter()
+        .next()
+        .ok_or_else(|| StoreError::Fault("the database gave no row".to_owned()))
 }

@@ -58,7 +58,10 @@ pub(super) async fn settings(session: &Session) -> Result<Settings, StoreError> 
     let text = |name: &str| row.text(name).unwrap_or_default();
     let taken_away = row.size("reserved_connections").unwrap_or(0);
     Ok(Settings {
-        version: row.number("version").and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
+        version: row
+            .number("version")
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(0),
         fsync: row.flag("fsync"),
         synchronous_commit: session.synchronous_commit().to_owned(),
         full_page_writes: row.flag("full_page_writes"),
@@ -66,7 +69,10 @@ pub(super) async fn settings(session: &Session) -> Result<Settings, StoreError> 
         synchronous_standby_names: text("synchronous_standby_names"),
         data_checksums: row.flag("data_checksums"),
         autovacuum: row.flag("autovacuum"),
-        max_connections: row.size("max_connections").unwrap_or(0).saturating_sub(taken_away),
+        max_connections: row
+            .size("max_connections")
+            .unwrap_or(0)
+            .saturating_sub(taken_away),
         in_recovery: row.flag("in_recovery"),
     })
 }
@@ -84,6 +90,13 @@ pub(super) async fn standbys(session: &Session) -> Result<Vec<Standby>, StoreErr
 
 /// A folder of that name on this host is the server's only when the server is on this host.
 pub(super) async fn folder(session: &Session) -> Option<PathBuf> {
-    let row = first(ask(session, include_str!("../../sql/facts/folder.sql")).await.ok()?).ok()?;
-    row.text("folder").filter(|_| row.flag("here")).map(PathBuf::from)
+    let row = first(
+        ask(session, include_str!("../../sql/facts/folder.sql"))
+            .await
+            .ok()?,
+    )
+    .ok()?;
+    row.text("folder")
+        .filter(|_| row.flag("here"))
+        .map(PathBuf::from)
 }

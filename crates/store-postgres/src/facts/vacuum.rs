@@ -74,7 +74,11 @@ pub(super) async fn holders(session: &Session) -> Result<Vec<Holder>, StoreError
 }
 
 pub(super) async fn tables(session: &Session, schema: &str) -> Result<Vec<TableFacts>, StoreError> {
-    let rows = ask(session, &sql(include_str!("../../sql/facts/tables.sql"), schema)).await?;
+    let rows = ask(
+        session,
+        &sql(include_str!("../../sql/facts/tables.sql"), schema),
+    )
+    .await?;
     let table = |row: Row| TableFacts {
         name: row.text("name").unwrap_or_default(),
         live: row.size("live").unwrap_or(0),
@@ -88,5 +92,9 @@ pub(super) async fn tables(session: &Session, schema: &str) -> Result<Vec<TableF
 pub(super) async fn usage(session: &Session) -> Result<Usage, StoreError> {
     let row = first(ask(session, include_str!("../../sql/facts/usage.sql")).await?)?;
     let size = |name: &str| row.size(name).unwrap_or(0);
-    Ok(Usage { connections: size("connections"), oldest: size("oldest"), bytes: size("bytes") })
+    Ok(Usage {
+        connections: size("connections"),
+        oldest: size("oldest"),
+        bytes: size("bytes"),
+    })
 }

@@ -33,20 +33,32 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Locks one queue and looks. `start` is the time of the start that is asked for: a moment ago.
-    pub(super) async fn of(tx: &mut Tx<'_>, queue: &str, start: Option<Timestamp>) -> Result<Self, Failure> {
+    pub(super) async fn of(
+        tx: &mut Tx<'_>,
+        queue: &str,
+        start: Option<Timestamp>,
+    ) -> Result<Self, Failure> {
         let mut gates = gates(tx, &[queue], start).await?;
         Ok(gates.remove(queue).unwrap_or_default())
     }
 
     /// How many more runs its concurrency allows; none while it is paused.
     pub(super) fn places(&self) -> usize {
-        let left = |limit: u32| usize::try_from(u64::from(limit).saturating_sub(self.running)).unwrap_or(usize::MAX);
-        if self.paused { 0 } else { self.limits.concurrency.map_or(usize::MAX, left) }
+        let left = |limit: u32| {
+            usize::try_from(u64::from(limit).saturating_sub(self.running)).unwrap_or(usize::MAX)
+        };
+        if self.paused {
+            0
+        } else {
+            self.limits.concurrency.map_or(usize::MAX, left)
+        }
     }
 
     /// How many more first starts its rate allows now.
     pub(super) fn starts(&self) -> usize {
-        let left = |max: u32| usize::try_from(u64::from(max).saturating_sub(self.started)).unwrap_or(usize::MAX);
+        let left = |max: u32| {
+            usize::try_from(u64::from(max).saturating_sub(self.started)).unwrap_or(usize::MAX)
+        };
         self.limits.rate.map_or(usize::MAX, |rate| left(rate.max))
     }
 
@@ -68,7 +80,9 @@ impl Gate {
     /// Whether as many runs of this concurrency key run as may.
     pub(super) fn is_full(&self, key: &str) -> bool {
         let running = self.keys.get(key).copied().unwrap_or(0);
-        self.limits.concurrency_per_key.is_some_and(|limit| running >= u64::from(limit))
+        self.limits
+            .concurrency_per_key
+            .is_some_and(|limit| running >= u64::from(limit))
     }
 
     /// One more runs, whatever the limits.
@@ -81,7 +95,9 @@ impl Gate {
 
     /// Takes a place for a run with this key, if one is left.
     pub(super) fn take(&mut self, key: &str) -> bool {
-        let Some(limit) = self.limits.concurrency_per_key else { return true };
+        let Some(limit) = self.limits.concurrency_per_key else {
+            return true;
+        };
         let running = self.keys.entry(key.to_owned()).or_default();
         let free = *running < u64::from(limit);
         *running += u64::from(free);
@@ -90,7 +106,11 @@ impl Gate {
 
     /// The concurrency keys of which no more may run, as far as they were met.
     pub(super) fn full_keys(&self) -> Vec<String> {
-        self.keys.keys().filter(|key| self.is_full(key)).cloned().collect()
+        self.keys
+            .keys()
+            .filter(|key| self.is_full(key))
+            .cloned()
+            .collect()
     }
 
     /// When the rate allows a start, if only the rate holds one back.
@@ -110,17 +130,30 @@ pub(super) async fn gates(
     start: Option<Timestamp>,
 ) -> Result<HashMap<String, Gate>, Failure> {
     let shared = tx.shared;
-    let lock = (shared.sql.lock_queues.as_str(), Args::none().with_all(queues.to_vec()));
+    let lock = (
+        shared.sql.lock_queues.as_str(),
+        Args::none().with_all(queues.to_vec()),
+    );
     let [look, keys] = questions(shared, queues, start);
     let answers = tx.queries(vec![lock, look, keys]).await?;
     Ok(read(&answers[1], &answers[2])?)
 }
 
 /// The statements that look at queues that are locked. Each sees what others committed before they let go of the lock.
-pub(super) fn questions<'a>(shared: &'a Shared, queues: &[&'a str], start: Option<Timestamp>) -> [Call<'a>; 2] {
+pub(super) fn questions<'a>(
+    shared: &'a Shared,
+    queues: &[&'a str],
+    start: Option<Timestamp>,
+) -> [Call<'a>; 2] {
     let names = || Args::none().with_all(queues.to_vec());
     let start = start.map(Timestamp::as_micros);
-    [(&shared.sql.admit, names().with(shared.clock.told()).with(start)), (&shared.sql.count_running_of_keys, names())]
+    [
+        (
+            &shared.sql.admit,
+            names().with(shared.clock.told()).with(start),
+        ),
+        (&shared.sql.count_running_of_keys, names()),
+    ]
 }
 
 /// The answers to [`questions`].

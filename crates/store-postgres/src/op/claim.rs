@@ -31,7 +31,10 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Cla
             return Ok(claimed);
         }
     }
-    Ok(Claimed { held_back: true, ..Claimed::default() })
+    Ok(Claimed {
+        held_back: true,
+        ..Claimed::default()
+    })
 }
 
 /// Passes over the queues in one claim. Another one follows only a pass that found nothing but unreadable runs.
@@ -77,12 +80,18 @@ struct Look {
 impl Look {
     /// What a claim comes to that takes no run.
     fn nothing(&self) -> Claimed {
-        Claimed { runs: Vec::new(), next_at: self.next_due, held_back: !self.queues.is_empty() }
+        Claimed {
+            runs: Vec::new(),
+            next_at: self.next_due,
+            held_back: !self.queues.is_empty(),
+        }
     }
 
     async fn take(shared: &Shared, request: &ClaimRequest) -> Result<Self, Failure> {
         let asked = Instant::now();
-        let args = Args::none().with(uuid(request.worker.as_bytes())).with(shared.clock.told());
+        let args = Args::none()
+            .with(uuid(request.worker.as_bytes()))
+            .with(shared.clock.told());
         let rows = shared.query((&shared.sql.look, args)).await?;
         let row = rows.first().ok_or_else(|| fault("a look gives one row"))?;
         if !get::<bool>(row, 1)? {
@@ -139,20 +148,41 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
         picks = cancelling(tx, &foreign, request).await?;
     }
     let room = request.limit - picks.len();
-    let names: Vec<&str> = look.queues.iter().filter(|(_, limited)| *limited).map(|(name, _)| name.as_str()).collect();
-    let mut gates = if names.is_empty() { HashMap::new() } else { admit::gates(tx, &names, None).await? };
+    let names: Vec<&str> = look
+        .queues
+        .iter()
+        .filter(|(_, limited)| *limited)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let mut gates = if names.is_empty() {
+        HashMap::new()
+    } else {
+        admit::gates(tx, &names, None).await?
+    };
     // Those take places too, though nothing holds them back.
     for pick in &picks {
         if let Some(gate) = gates.get_mut(pick.row.queue()) {
             gate.occupy(pick.row.concurrency_key.as_deref());
         }
     }
-    let now = gates.values().find_map(|gate| gate.now).unwrap_or_else(|| shared.now());
+    let now = gates
+        .values()
+        .find_map(|gate| gate.now)
+        .unwrap_or_else(|| shared.now());
     let mut rest = Vec::new();
     for (name, _) in &look.queues {
         let mut gate = gates.remove(name).unwrap_or_default();
         rest.extend(
-            Walk { tx, name, foreign: &foreign, request, gate: &mut gate, picks: Vec::new() }.picks(room).await?,
+            Walk {
+                tx,
+                name,
+                foreign: &foreign,
+                request,
+                gate: &mut gate,
+                picks: Vec::new(),
+            }
+            .picks(room)
+            .await?,
         );
     }
     rest.sort_unstable_by_key(Pick::turn);
@@ -162,13 +192,25 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
     let picked = picks.len();
     let changes = changes(tx, request, picks, now).await?;
     let skipped = changes.len() < picked;
-    Ok(Taken { changes, now, limited: names.into_iter().map(str::to_owned).collect(), skipped })
+    Ok(Taken {
+        changes,
+        now,
+        limited: names.into_iter().map(str::to_owned).collect(),
+        skipped,
+    })
 }
 
 /// The plans that the worker cannot run, or this build not read.
 fn foreign_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32> {
-    let is_known = |plan: &Plan| plan.as_ref().is_ok_and(|plan| plan.is_known_by(&request.actions));
-    plans.iter().filter(|(_, plan)| !is_known(plan)).map(|(id, _)| *id).collect()
+    let is_known = |plan: &Plan| {
+        plan.as_ref()
+            .is_ok_and(|plan| plan.is_known_by(&request.actions))
+    };
+    plans
+        .iter()
+        .filter(|(_, plan)| !is_known(plan))
+        .map(|(id, _)| *id)
+        .collect()
 }
 
 /// The resources that the worker offers.
@@ -176,12 +218,28 @@ fn offered(request: &ClaimRequest) -> Vec<String> {
     request.resources.iter().cloned().collect()
 }
 
-async fn cancelling(tx: &mut Tx<'_>, foreign: &[i32], request: &ClaimRequest) -> Result<Vec<Pick>, Failure> {
-    let noted: Vec<Uuid> = tx.shared.plans.unreadable.ids().iter().map(|id| uuid(id.as_bytes())).collect();
-    let args = Args::none().with_all(foreign.to_vec()).with_all(offered(request));
+async fn cancelling(
+    tx: &mut Tx<'_>,
+    foreign: &[i32],
+    request: &ClaimRequest,
+) -> Result<Vec<Pick>, Failure> {
+    let noted: Vec<Uuid> = tx
+        .shared
+        .plans
+        .unreadable
+        .ids()
+        .iter()
+        .map(|id| uuid(id.as_bytes()))
+        .collect();
+    let args = Args::none()
+        .with_all(foreign.to_vec())
+        .with_all(offered(request));
     let args = args.with(bound(request.limit)).with_all(noted);
     let rows = tx.query((&tx.sql().claim_cancelling, args)).await?;
-    Ok(of_runs(&rows)?.into_iter().map(|row| Pick { row, counts: false }).collect())
+    Ok(of_runs(&rows)?
+        .into_iter()
+        .map(|row| Pick { row, counts: false })
+        .collect())
 }
 
 /// Picks the runs of one queue whose turn it is.
@@ -217,7 +275,10 @@ impl Walk<'_, '_> {
         let noted = self.tx.shared.plans.unreadable.ids();
         let args = |limit: usize| {
             let picked = self.picks.iter().map(|pick| pick.row.id);
-            let known: Vec<Uuid> = picked.chain(noted.iter().copied()).map(|id| uuid(id.as_bytes())).collect();
+            let known: Vec<Uuid> = picked
+                .chain(noted.iter().copied())
+                .map(|id| uuid(id.as_bytes()))
+                .collect();
             let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
             args.with_all(self.gate.full_keys())
                 .with_all(known)
@@ -271,10 +332,16 @@ struct Page {
 
 impl Page {
     /// Adds one of the two kinds, of which `limit` were asked for. Where it ends, if there may be more.
-    fn add(&mut self, rows: &[Row], counts: bool, limit: usize) -> Result<Option<Turn>, StoreError> {
+    fn add(
+        &mut self,
+        rows: &[Row],
+        counts: bool,
+        limit: usize,
+    ) -> Result<Option<Turn>, StoreError> {
         let rows = of_runs(rows)?;
         let is_full = rows.len() == limit;
-        self.picks.extend(rows.into_iter().map(|row| Pick { row, counts }));
+        self.picks
+            .extend(rows.into_iter().map(|row| Pick { row, counts }));
         Ok(self.picks.last().map(Pick::turn).filter(|_| is_full))
     }
 }
@@ -286,12 +353,19 @@ async fn changes(
     picks: Vec<Pick>,
     now: Timestamp,
 ) -> Result<Vec<Change>, Failure> {
-    let plans = tx.shared.plans.get(tx, picks.iter().map(|pick| pick.row.plan)).await?;
+    let plans = tx
+        .shared
+        .plans
+        .get(tx, picks.iter().map(|pick| pick.row.plan))
+        .await?;
     let touched = picks.iter().filter(|pick| !pick.row.is_untouched());
     let touched: Vec<Uuid> = touched.map(|pick| uuid(pick.row.id.as_bytes())).collect();
     let mut steps = HashMap::new();
     if !touched.is_empty() {
-        steps = steps_of(&tx.query((&tx.sql().steps, Args::none().with_all(touched))).await?)?;
+        steps = steps_of(
+            &tx.query((&tx.sql().steps, Args::none().with_all(touched)))
+                .await?,
+        )?;
     }
     let mut changes = Vec::with_capacity(picks.len());
     for pick in picks {
@@ -307,7 +381,11 @@ async fn changes(
         let mut edit = Edit::new(run, now);
         edit.claim(request.worker)?;
         let (run, transition) = edit.finish();
-        changes.push(Change { run, written: Written::of(transition)?, rate_at: pick.counts.then_some(now) });
+        changes.push(Change {
+            run,
+            written: Written::of(transition)?,
+            rate_at: pick.counts.then_some(now),
+        });
     }
     Ok(changes)
 }
@@ -315,7 +393,12 @@ async fn changes(
 /// Writes what was taken, and finds out when there is more.
 async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failure> {
     let shared = tx.shared;
-    let Taken { changes, now, limited, .. } = taken;
+    let Taken {
+        changes,
+        now,
+        limited,
+        ..
+    } = taken;
     if changes.is_empty() && limited.is_empty() {
         tx.roll_back().await;
         return Ok(look.nothing());
@@ -331,11 +414,17 @@ async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failur
     }
     let mut next_at = look.next_due;
     if let [_, rows, keys] = answers.as_slice() {
-        let opening = admit::read(rows, keys)?.into_values().filter_map(|gate| gate.next_start());
+        let opening = admit::read(rows, keys)?
+            .into_values()
+            .filter_map(|gate| gate.next_start());
         next_at = opening.filter(|at| *at > now).chain(next_at).min();
     }
     let runs: Vec<Run> = changes.into_iter().map(|change| change.run).collect();
-    Ok(Claimed { runs, next_at, ..look.nothing() })
+    Ok(Claimed {
+        runs,
+        next_at,
+        ..look.nothing()
+    })
 }
 
 fn bound(count: usize) -> i64 {

@@ -13,7 +13,9 @@ use tokio_postgres::Row;
 use super::write;
 use crate::args::Args;
 use crate::failure::Failure;
-use crate::row::{Heads, Steps, Written, count, optional_word, run_id, signed, uuid, word, worker_id};
+use crate::row::{
+    Heads, Steps, Written, count, optional_word, run_id, signed, uuid, word, worker_id,
+};
 use crate::shared::Shared;
 use crate::tx::Tx;
 use crate::writer::{Grouped, Lane, Name, Place};
@@ -35,7 +37,9 @@ pub(crate) async fn commit(
     let commit = Commit { lease, written };
     if commit.written.is_heavy() {
         let begun = Instant::now();
-        let done = shared.retried_with(time_for(&commit.written), || alone(shared, &commit)).await;
+        let done = shared
+            .retried_with(time_for(&commit.written), || alone(shared, &commit))
+            .await;
         if done.is_ok() {
             shared.measures.committed(1, begun.elapsed());
         }
@@ -48,7 +52,10 @@ pub(crate) async fn commit(
 /// How much longer a commit may take for the contents that it brings: a second for each MiB, which any way to a database
 /// carries. A snapshot that could not be written in the time would be sent again for ever.
 fn time_for(written: &Written) -> Duration {
-    let contents = written.snapshot.iter().flat_map(|snapshot| &snapshot.contents);
+    let contents = written
+        .snapshot
+        .iter()
+        .flat_map(|snapshot| &snapshot.contents);
     let bytes: usize = contents.map(|(_, content)| content.len()).sum();
     Duration::from_secs((bytes >> 20) as u64)
 }
@@ -68,7 +75,10 @@ impl Grouped for Commit {
             heads.add(commit.lease.run, Some(commit.lease), &commit.written, None);
             steps.add(commit.lease.run, &commit.written.steps);
         }
-        let args = Args::none().with(true).with(shared.now().as_micros()).with(place.writer);
+        let args = Args::none()
+            .with(true)
+            .with(shared.now().as_micros())
+            .with(place.writer);
         let args = steps.put(heads.put(args));
         let rows = place.session.rows((&shared.sql.write_runs, args)).await?;
         let mut held = cancels(&rows)?;
@@ -90,30 +100,65 @@ impl Grouped for Commit {
 
 /// The cancels that were asked for of the runs that are still held.
 fn cancels(rows: &[Row]) -> Result<HashMap<RunId, Option<CancelMode>>, StoreError> {
-    rows.iter().map(|row| Ok((run_id(row, 0)?, optional_word(row, 1)?))).collect()
+    rows.iter()
+        .map(|row| Ok((run_id(row, 0)?, optional_word(row, 1)?)))
+        .collect()
 }
 
 /// Those of these commits that were written before, and whose answers got lost.
-async fn took_place(place: &Place<'_>, commits: &[&Commit]) -> Result<HashMap<RunId, Option<CancelMode>>, Failure> {
-    let runs = commits.iter().map(|commit| uuid(commit.lease.run.as_bytes())).collect();
-    let epochs = commits.iter().map(|commit| signed(commit.lease.epoch)).collect();
-    let numbers = commits.iter().map(|commit| signed(commit.written.head.commits)).collect();
-    let args = Args::none().with_all(runs).with_all::<i64>(epochs).with_all::<i64>(numbers);
-    Ok(cancels(&place.session.rows((&place.shared.sql.took_place, args)).await?)?)
+async fn took_place(
+    place: &Place<'_>,
+    commits: &[&Commit],
+) -> Result<HashMap<RunId, Option<CancelMode>>, Failure> {
+    let runs = commits
+        .iter()
+        .map(|commit| uuid(commit.lease.run.as_bytes()))
+        .collect();
+    let epochs = commits
+        .iter()
+        .map(|commit| signed(commit.lease.epoch))
+        .collect();
+    let numbers = commits
+        .iter()
+        .map(|commit| signed(commit.written.head.commits))
+        .collect();
+    let args = Args::none()
+        .with_all(runs)
+        .with_all::<i64>(epochs)
+        .with_all::<i64>(numbers);
+    Ok(cancels(
+        &place
+            .session
+            .rows((&place.shared.sql.took_place, args))
+            .await?,
+    )?)
 }
 
 /// Whether there may be work after these: a run was given back, or left a place for which others may wait.
-fn make_work(shared: &Shared, written: &[&Commit], held: &HashMap<RunId, Option<CancelMode>>) -> bool {
+fn make_work(
+    shared: &Shared,
+    written: &[&Commit],
+    held: &HashMap<RunId, Option<CancelMode>>,
+) -> bool {
     let given_back = written.iter().any(|commit| {
-        let yielded = commit.written.yields_to_undo && held[&commit.lease.run] == Some(CancelMode::Undo);
-        let waits_for_a_person = commit.written.head.available_at.is_none() && held[&commit.lease.run].is_none();
-        let waits = matches!(commit.written.head.status, RunStatus::Queued | RunStatus::Waiting);
+        let yielded =
+            commit.written.yields_to_undo && held[&commit.lease.run] == Some(CancelMode::Undo);
+        let waits_for_a_person =
+            commit.written.head.available_at.is_none() && held[&commit.lease.run].is_none();
+        let waits = matches!(
+            commit.written.head.status,
+            RunStatus::Queued | RunStatus::Waiting
+        );
         yielded || waits && !waits_for_a_person
     });
     if given_back {
         shared.set_backlog(true);
     }
-    given_back || shared.has_backlog() && written.iter().any(|commit| commit.written.head.worker.is_none())
+    given_back
+        || shared.has_backlog()
+            && written
+                .iter()
+                .any(|commit| commit.written.head.worker.is_none())
 }
 
 /// Writes a commit that brings records or a snapshot.
@@ -145,11 +190,18 @@ async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
     let (mut heads, mut steps) = (Heads::default(), Steps::default());
     heads.add(lease.run, Some(lease), written, None);
     steps.add(lease.run, &written.steps);
-    let args = Args::none().with(true).with(now.as_micros()).with(write::NOBODY);
-    let answers = tx.commit(vec![(&shared.sql.write_runs, steps.put(heads.put(args)))]).await?;
+    let args = Args::none()
+        .with(true)
+        .with(now.as_micros())
+        .with(write::NOBODY);
+    let answers = tx
+        .commit(vec![(&shared.sql.write_runs, steps.put(heads.put(args)))])
+        .await?;
     let held = cancels(answers.first().map_or(&[], Vec::as_slice))?;
     shared.marks.changed(make_work(shared, &[commit], &held));
-    Ok(Committed { cancel: held.get(&lease.run).copied().flatten() })
+    Ok(Committed {
+        cancel: held.get(&lease.run).copied().flatten(),
+    })
 }
 
 /// How a run, whose row is locked, stands to a commit.
@@ -161,7 +213,9 @@ enum Standing {
 }
 
 fn standing(row: Option<&Row>, commit: &Commit) -> Result<Standing, StoreError> {
-    let Some(row) = row else { return Ok(Standing::Lost) };
+    let Some(row) = row else {
+        return Ok(Standing::Lost);
+    };
     let (epoch, last) = (count(row, 2)?, count(row, 3)?);
     let (lease, number) = (commit.lease, commit.written.head.commits);
     if epoch == lease.epoch && last == number {
@@ -188,12 +242,23 @@ mod tests {
         let check = |bytes: usize, expect: u64| {
             let plan = Arc::new(Workflow::builder("a").step("one", "work").build().unwrap());
             let now = Timestamp::from_micros(0);
-            let (_, mut transition) =
-                Edit::new(Run::new(RunId::at(now), plan, serde_json::Value::Null, now, now), now).finish();
+            let (_, mut transition) = Edit::new(
+                Run::new(RunId::at(now), plan, serde_json::Value::Null, now, now),
+                now,
+            )
+            .finish();
             let digest = Digest::of(b"x");
             let contents = vec![(digest, vec![0; bytes])];
-            transition.snapshot = Some(Arc::new(Snapshot { digest, needs: vec![digest], contents }));
-            assert_eq!(time_for(&Written::of(transition).unwrap()), Duration::from_secs(expect), "{bytes}");
+            transition.snapshot = Some(Arc::new(Snapshot {
+                digest,
+                needs: vec![digest],
+                contents,
+            }));
+            assert_eq!(
+                time_for(&Written::of(transition).unwrap()),
+                Duration::from_secs(expect),
+                "{bytes}"
+            );
         };
         check(1_000, 0);
         check(200 << 20, 200);

@@ -32,11 +32,22 @@ pub(crate) async fn put_document(
 }
 
 /// Whether there was one that had not expired.
-pub(crate) async fn delete_document(shared: &Shared, kind: &str, id: &str) -> Result<bool, Failure> {
+pub(crate) async fn delete_document(
+    shared: &Shared,
+    kind: &str,
+    id: &str,
+) -> Result<bool, Failure> {
     if kind.contains('\0') || id.contains('\0') {
         return Ok(false);
     }
-    let args = Args::none().with(kind).with(id).with(shared.now().as_micros());
+    let args = Args::none()
+        .with(kind)
+        .with(id)
+        .with(shared.now().as_micros());
     let rows = shared.query((&shared.sql.delete_document, args)).await?;
-    Ok(rows.first().map(|row| get(row, 0)).transpose()?.unwrap_or(false))
+    Ok(rows
+        .first()
+        .map(|row| get(row, 0))
+        .transpose()?
+        .unwrap_or(false))
 }

@@ -27,8 +27,16 @@ pub(crate) async fn edit(
 }
 
 /// A person's cancel, which a run that this build cannot read takes too.
-pub(crate) async fn cancel(shared: &Shared, id: RunId, mode: CancelMode, by: &str) -> Result<Run, Failure> {
-    let run = write_edit(shared, id, |edit, is_held| Ok(edit.cancel_even_unreadable(mode, by, is_held)?)).await?;
+pub(crate) async fn cancel(
+    shared: &Shared,
+    id: RunId,
+    mode: CancelMode,
+    by: &str,
+) -> Result<Run, Failure> {
+    let run = write_edit(shared, id, |edit, is_held| {
+        Ok(edit.cancel_even_unreadable(mode, by, is_held)?)
+    })
+    .await?;
     if run.head.status.is_ended() {
         shared.plans.unreadable.forget(id);
     }
@@ -46,7 +54,8 @@ async fn write_edit(
     match ruled(&mut tx, id, now, rule).await {
         Ok(change) => {
             let changes = [change];
-            tx.commit(vec![write::changes(shared, &changes, now)]).await?;
+            tx.commit(vec![write::changes(shared, &changes, now)])
+                .await?;
             shared.marks.changed(write::make_work(shared, &changes));
             let [change] = changes;
             Ok(change.run)
@@ -66,7 +75,10 @@ async fn ruled(
 ) -> Result<Change, Failure> {
     let key = uuid(id.as_bytes());
     let sql = tx.sql();
-    let calls = vec![(sql.lock_run.as_str(), Args::none().with(key)), (&sql.steps, Args::none().with_all(vec![key]))];
+    let calls = vec![
+        (sql.lock_run.as_str(), Args::none().with(key)),
+        (&sql.steps, Args::none().with_all(vec![key])),
+    ];
     let answers = tx.queries(calls).await?;
     let row = answers[0].first().ok_or(StoreError::NoRun(id))?;
     let row = RunRow::read(row)?;
@@ -90,7 +102,11 @@ async fn ruled(
         write::check(id, &written, &answers)?;
         write::extras(tx, id, &written, now).await?;
     }
-    Ok(Change { run, written, rate_at: None })
+    Ok(Change {
+        run,
+        written,
+        rate_at: None,
+    })
 }
 
 /// What becomes of runs, whose rows are locked, when their worker is gone.
@@ -103,9 +119,16 @@ pub(super) async fn interrupt(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let plans = tx.shared.plans.get(tx, rows.iter().map(|row| row.plan)).await?;
+    let plans = tx
+        .shared
+        .plans
+        .get(tx, rows.iter().map(|row| row.plan))
+        .await?;
     let ids = rows.iter().map(|row| uuid(row.id.as_bytes())).collect();
-    let mut steps: HashMap<_, _> = steps_of(&tx.query((&tx.sql().steps, Args::none().with_all(ids))).await?)?;
+    let mut steps: HashMap<_, _> = steps_of(
+        &tx.query((&tx.sql().steps, Args::none().with_all(ids)))
+            .await?,
+    )?;
     let mut changes = Vec::with_capacity(rows.len());
     for row in rows {
         let (cause, reason) = cause(&row);
@@ -119,7 +142,11 @@ pub(super) async fn interrupt(
         let mut edit = Edit::new(run, now);
         edit.interrupt(cause, &reason)?;
         let (run, transition) = edit.finish();
-        changes.push(Change { run, written: Written::of(transition)?, rate_at: None });
+        changes.push(Change {
+            run,
+            written: Written::of(transition)?,
+            rate_at: None,
+        });
     }
     Ok(changes)
 }

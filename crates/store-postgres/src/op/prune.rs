@@ -19,12 +19,20 @@ pub(crate) async fn prune(shared: &Shared, limit: usize) -> Result<usize, Failur
     let now = shared.now().as_micros();
     let mut tx = Tx::begin(shared).await?;
     let queues = tx.query((&shared.sql.queues, Args::none())).await?;
-    let queues = queues.iter().map(|row| queue_row(row).map(|(name, _, limits)| (name, limits)));
+    let queues = queues
+        .iter()
+        .map(|row| queue_row(row).map(|(name, _, limits)| (name, limits)));
     let queues: Vec<(String, QueueLimits)> = queues.collect::<Result<_, _>>()?;
-    let mut calls: Vec<Call<'_>> =
-        queues.iter().flat_map(|(name, limits)| old(shared, name, limits, now, limit)).collect();
+    let mut calls: Vec<Call<'_>> = queues
+        .iter()
+        .flat_map(|(name, limits)| old(shared, name, limits, now, limit))
+        .collect();
     let finds = calls.len();
-    calls.extend(queues.iter().filter_map(|(name, limits)| forget_starts(shared, name, limits, now, limit)));
+    calls.extend(
+        queues
+            .iter()
+            .filter_map(|(name, limits)| forget_starts(shared, name, limits, now, limit)),
+    );
     calls.extend(forget_expired(shared, now, limit));
     let answers = tx.queries(calls).await?;
     let old = ids(&answers[..finds], limit)?;
@@ -37,7 +45,13 @@ pub(crate) async fn prune(shared: &Shared, limit: usize) -> Result<usize, Failur
 }
 
 /// The statements that find what a queue lets go.
-fn old<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits, now: i64, limit: i64) -> Vec<Call<'a>> {
+fn old<'a>(
+    shared: &'a Shared,
+    name: &'a str,
+    limits: &QueueLimits,
+    now: i64,
+    limit: i64,
+) -> Vec<Call<'a>> {
     let kept = &limits.retention;
     let outcomes = [
         (RunStatus::Completed, kept.completed),
@@ -45,16 +59,33 @@ fn old<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits, now: i64, li
         (RunStatus::Cancelled, kept.cancelled),
     ];
     let calls = |(status, keep): (RunStatus, Keep)| {
-        let args = move |bound: i64| Args::none().with(name).with(status.as_str()).with(bound).with(limit);
-        let by_age = keep.age.map(|age| (shared.sql.old_by_age.as_str(), args(now.saturating_sub(length(age)))));
-        let by_count = keep.count.map(|count| (shared.sql.old_by_count.as_str(), args(signed(count))));
+        let args = move |bound: i64| {
+            Args::none()
+                .with(name)
+                .with(status.as_str())
+                .with(bound)
+                .with(limit)
+        };
+        let by_age = keep.age.map(|age| {
+            (
+                shared.sql.old_by_age.as_str(),
+                args(now.saturating_sub(length(age))),
+            )
+        });
+        let by_count = keep
+            .count
+            .map(|count| (shared.sql.old_by_count.as_str(), args(signed(count))));
         by_age.into_iter().chain(by_count)
     };
     outcomes.into_iter().flat_map(calls).collect()
 }
 
 fn ids(answers: &[Vec<Row>], limit: i64) -> Result<Vec<Uuid>, Failure> {
-    let mut ids = answers.iter().flatten().map(|row| get(row, 0)).collect::<Result<Vec<Uuid>, _>>()?;
+    let mut ids = answers
+        .iter()
+        .flatten()
+        .map(|row| get(row, 0))
+        .collect::<Result<Vec<Uuid>, _>>()?;
     ids.sort_unstable();
     ids.dedup();
     ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -64,9 +95,15 @@ fn ids(answers: &[Vec<Row>], limit: i64) -> Result<Vec<Uuid>, Failure> {
 async fn forget(mut tx: Tx<'_>, runs: &[Uuid]) -> Result<(), Failure> {
     let sql = tx.sql();
     let of_runs = || Args::none().with_all(runs.to_vec());
-    let calls = vec![(sql.delete_snapshot_blobs.as_str(), of_runs()), (&sql.delete_events, of_runs())];
+    let calls = vec![
+        (sql.delete_snapshot_blobs.as_str(), of_runs()),
+        (&sql.delete_events, of_runs()),
+    ];
     let answers = tx.queries(calls).await?;
-    let mut digests = answers[0].iter().map(|row| get(row, 0)).collect::<Result<Vec<Vec<u8>>, _>>()?;
+    let mut digests = answers[0]
+        .iter()
+        .map(|row| get(row, 0))
+        .collect::<Result<Vec<Vec<u8>>, _>>()?;
     digests.sort_unstable();
     digests.dedup();
     let mut last = vec![(sql.forget_details.as_str(), of_runs())];
@@ -85,15 +122,25 @@ fn forget_starts<'a>(
     limit: i64,
 ) -> Option<Call<'a>> {
     let window = limits.rate.map_or(0, |rate| length(rate.per));
-    let args = Args::none().with(name).with(now.saturating_sub(window)).with(limit);
+    let args = Args::none()
+        .with(name)
+        .with(now.saturating_sub(window))
+        .with(limit);
     Some((shared.sql.forget_starts.as_str(), args))
 }
 
 /// What counts as removed already, and tallies that no chart shows any more.
 fn forget_expired(shared: &Shared, now: i64, limit: i64) -> Vec<Call<'_>> {
     let before = |span: Span| span.kept().map(|kept| now.saturating_sub(length(kept)));
-    let mut calls = vec![(shared.sql.delete_expired_documents.as_str(), Args::none().with(now).with(limit))];
-    calls.extend(before(Span::Minute).map(|at| (shared.sql.roll_tallies.as_str(), Args::none().with(at))));
-    calls.extend(before(Span::Hour).map(|at| (shared.sql.delete_tallies.as_str(), Args::none().with(at))));
+    let mut calls = vec![(
+        shared.sql.delete_expired_documents.as_str(),
+        Args::none().with(now).with(limit),
+    )];
+    calls.extend(
+        before(Span::Minute).map(|at| (shared.sql.roll_tallies.as_str(), Args::none().with(at))),
+    );
+    calls.extend(
+        before(Span::Hour).map(|at| (shared.sql.delete_tallies.as_str(), Args::none().with(at))),
+    );
     calls
 }

@@ -25,14 +25,24 @@ pub(crate) async fn set_queue(
     only_if_new: bool,
 ) -> Result<(), Failure> {
     let mut tx = Tx::begin(shared).await?;
-    let rows = tx.query((&shared.sql.lock_queue, Args::none().with(name))).await?;
+    let rows = tx
+        .query((&shared.sql.lock_queue, Args::none().with(name)))
+        .await?;
     if only_if_new && !rows.is_empty() {
         tx.roll_back().await;
         return Ok(());
     }
-    let rate = |index| rows.first().map(|row| get::<Option<i64>>(row, index)).transpose().map(Option::flatten);
+    let rate = |index| {
+        rows.first()
+            .map(|row| get::<Option<i64>>(row, index))
+            .transpose()
+            .map(Option::flatten)
+    };
     let before = (rate(0)?, rate(1)?);
-    let after = (limits.rate.map(|rate| i64::from(rate.max)), limits.rate.map(|rate| length(rate.per)));
+    let after = (
+        limits.rate.map(|rate| i64::from(rate.max)),
+        limits.rate.map(|rate| length(rate.per)),
+    );
     let Some(rate) = limits.rate.filter(|_| before != after) else {
         tx.commit(vec![set(shared, name, limits)]).await?;
         told(shared);
@@ -49,13 +59,23 @@ fn told(shared: &Shared) {
 
 /// Gives a queue a rate that it had not: it counts what has started before. No lock is held meanwhile on any run, nor on the
 /// queue but for the moment in which its row is written.
-async fn limit_anew(shared: &Shared, name: &str, limits: &QueueLimits, rate: Rate) -> Result<(), Failure> {
+async fn limit_anew(
+    shared: &Shared,
+    name: &str,
+    limits: &QueueLimits,
+    rate: Rate,
+) -> Result<(), Failure> {
     recall_starts(shared, name, rate).await?;
     let tx = Tx::begin(shared).await?;
-    let calls = vec![set(shared, name, limits), (shared.sql.transaction.as_str(), Args::none())];
+    let calls = vec![
+        set(shared, name, limits),
+        (shared.sql.transaction.as_str(), Args::none()),
+    ];
     let answers = tx.commit(calls).await?;
     told(shared);
-    let row = answers[1].first().ok_or_else(|| fault("a transaction has a number"))?;
+    let row = answers[1]
+        .first()
+        .ok_or_else(|| fault("a transaction has a number"))?;
     settle(shared, get(row, 0)?).await?;
     recall_starts(shared, name, rate).await
 }
@@ -65,7 +85,9 @@ async fn limit_anew(shared: &Shared, name: &str, limits: &QueueLimits, rate: Rat
 async fn settle(shared: &Shared, transaction: &str) -> Result<(), Failure> {
     let until = Instant::now() + SETTLE;
     while Instant::now() < until {
-        let rows = shared.query((&shared.sql.is_over, Args::none().with(transaction))).await?;
+        let rows = shared
+            .query((&shared.sql.is_over, Args::none().with(transaction)))
+            .await?;
         if rows.first().map(|row| get(row, 0)).transpose()? == Some(true) {
             break;
         }
@@ -78,7 +100,11 @@ async fn settle(shared: &Shared, transaction: &str) -> Result<(), Failure> {
 async fn recall_starts(shared: &Shared, name: &str, rate: Rate) -> Result<(), Failure> {
     let from = shared.now().as_micros().saturating_sub(length(rate.per));
     for _ in 0..=rate.max.div_ceil(BATCH) {
-        let args = Args::none().with(name).with(from).with(i64::from(rate.max)).with(i64::from(BATCH));
+        let args = Args::none()
+            .with(name)
+            .with(from)
+            .with(i64::from(rate.max))
+            .with(i64::from(BATCH));
         let mut session = shared.session().await?;
         if session.execute((&shared.sql.recall_starts, args)).await? < u64::from(BATCH) {
             break;
@@ -107,7 +133,12 @@ fn set<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits) -> Call<'a> 
 }
 
 pub(crate) async fn pause_queue(shared: &Shared, name: &str, paused: bool) -> Result<(), Failure> {
-    shared.query((&shared.sql.pause_queue, Args::none().with(name).with(paused))).await?;
+    shared
+        .query((
+            &shared.sql.pause_queue,
+            Args::none().with(name).with(paused),
+        ))
+        .await?;
     told(shared);
     Ok(())
 }

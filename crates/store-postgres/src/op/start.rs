@@ -15,14 +15,27 @@ use crate::row::{signed, uuid};
 use crate::shared::Shared;
 
 /// Whether the run was added, and started.
-pub(super) async fn starts(shared: &Shared, session: &Session, submit: &Submit) -> Result<bool, Failure> {
-    let Some(start) = submit.started.as_ref() else { return Ok(false) };
-    let Some(position) = first_step(start) else { return Ok(false) };
+pub(super) async fn starts(
+    shared: &Shared,
+    session: &Session,
+    submit: &Submit,
+) -> Result<bool, Failure> {
+    let Some(start) = submit.started.as_ref() else {
+        return Ok(false);
+    };
+    let Some(position) = first_step(start) else {
+        return Ok(false);
+    };
     // Others that wait would go first: the statement for groups sees to that, and this one would be in vain.
     if !submit.is_plain() || shared.has_backlog() || !shared.plans.is_used(submit.plan_id) {
         return Ok(false);
     }
-    let steps: Vec<&str> = submit.plan.steps().iter().map(|step| step.id.as_str()).collect();
+    let steps: Vec<&str> = submit
+        .plan
+        .steps()
+        .iter()
+        .map(|step| step.id.as_str())
+        .collect();
     let args = Args::none()
         .with(uuid(submit.id.as_bytes()))
         .with(submit.plan_id)
@@ -42,13 +55,22 @@ pub(super) async fn starts(shared: &Shared, session: &Session, submit: &Submit) 
         .with(start.written.events.body.as_str())
         .with_all(steps)
         .with(position);
-    Ok(!session.rows((&shared.sql.start_run, args)).await?.is_empty())
+    Ok(!session
+        .rows((&shared.sql.start_run, args))
+        .await?
+        .is_empty())
 }
 
 /// The step that begins, when that is all that happens to the steps.
 fn first_step(start: &Start) -> Option<i16> {
-    let [row] = &start.written.steps[..] else { return None };
-    let begun =
-        StepState { status: StepStatus::Running, attempt: 1, started_at: Some(start.at), ..StepState::pending() };
+    let [row] = &start.written.steps[..] else {
+        return None;
+    };
+    let begun = StepState {
+        status: StepStatus::Running,
+        attempt: 1,
+        started_at: Some(start.at),
+        ..StepState::pending()
+    };
     (*row.state() == begun).then(|| row.position())
 }

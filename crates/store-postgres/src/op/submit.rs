@@ -70,12 +70,26 @@ pub(crate) struct Lanes {
 }
 
 /// Adds the run as `started` if its queue allows, else as `queued`; or finds the run that it would be the second of.
-pub(crate) async fn submit(shared: &Shared, lanes: &Lanes, submission: Submission) -> Result<Submitted, StoreError> {
-    let plan_id = shared.within(shared.plans.put(shared, &submission.queued.0.plan)).await?;
+pub(crate) async fn submit(
+    shared: &Shared,
+    lanes: &Lanes,
+    submission: Submission,
+) -> Result<Submitted, StoreError> {
+    let plan_id = shared
+        .within(shared.plans.put(shared, &submission.queued.0.plan))
+        .await?;
     let submit = Arc::new(Submit::of(plan_id, submission)?);
-    let lane = if submit.is_keyed() { &lanes.keyed } else { &lanes.plain };
+    let lane = if submit.is_keyed() {
+        &lanes.keyed
+    } else {
+        &lanes.plain
+    };
     let limited = submit.started.is_some() && shared.limited.has(submit.plan.queue());
-    let outcome = if limited { Outcome::Limited } else { lane.run(submit.clone()).await? };
+    let outcome = if limited {
+        Outcome::Limited
+    } else {
+        lane.run(submit.clone()).await?
+    };
     let outcome = match outcome {
         Outcome::Limited => {
             shared.limited.note(submit.plan.queue());
@@ -89,21 +103,30 @@ pub(crate) async fn submit(shared: &Shared, lanes: &Lanes, submission: Submissio
 async fn became(shared: &Shared, outcome: Outcome) -> Result<Submitted, StoreError> {
     let twin = async |id: RunId| {
         let run = shared.within(read::run(shared, id)).await?;
-        run.map(Box::new).ok_or_else(|| fault(format_args!("run {id} is gone")))
+        run.map(Box::new)
+            .ok_or_else(|| fault(format_args!("run {id} is gone")))
     };
     Ok(match outcome {
         Outcome::Queued => Submitted::Queued,
         Outcome::Started => Submitted::Started,
         Outcome::SameKey(id) => Submitted::SameKey(twin(id).await?),
         Outcome::SameUnique(id) => Submitted::SameUnique(twin(id).await?),
-        Outcome::Limited => return Err(fault("limits that were looked at are not looked at again")),
+        Outcome::Limited => {
+            return Err(fault("limits that were looked at are not looked at again"));
+        }
     })
 }
 
 impl Submit {
     fn of(plan_id: i32, submission: Submission) -> Result<Self, StoreError> {
-        let Submission { queued: (run, transition), started } = submission;
-        let available_at = run.head.available_at.ok_or_else(|| fault("a new run waits for no time"))?;
+        let Submission {
+            queued: (run, transition),
+            started,
+        } = submission;
+        let available_at = run
+            .head
+            .available_at
+            .ok_or_else(|| fault("a new run waits for no time"))?;
         Ok(Self {
             id: run.id,
             plan_id,
@@ -134,15 +157,20 @@ impl Submit {
     /// What it must be alone to look for, and then to take: its key and its unique value.
     fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let key = self.key.as_deref().map(|key| ("key", key));
-        key.into_iter().chain(self.unique.as_deref().map(|unique| ("unique", unique)))
+        key.into_iter()
+            .chain(self.unique.as_deref().map(|unique| ("unique", unique)))
     }
 }
 
 impl Start {
     /// None when it is not simply a run under way: it is queued then.
     fn of((run, transition): (Run, Transition)) -> Result<Option<Self>, StoreError> {
-        let (Some(lease), Some(at)) = (run.lease(), run.head.started_at) else { return Ok(None) };
-        let simple = run.head.status == RunStatus::Running && run.head.cancel.is_none() && run.head.error.is_none();
+        let (Some(lease), Some(at)) = (run.lease(), run.head.started_at) else {
+            return Ok(None);
+        };
+        let simple = run.head.status == RunStatus::Running
+            && run.head.cancel.is_none()
+            && run.head.error.is_none();
         let written = Written::of(transition)?;
         Ok(Some(Self { lease, at, written }).filter(|start| simple && !start.written.is_heavy()))
     }
@@ -151,8 +179,10 @@ impl Start {
 /// Somebody's transaction that has submitted a key and is not committed holds that key's lock for as long as it likes. A group
 /// waits for it only a moment, and is then sent one by one; who wants that very key is told to come again.
 /// And nobody waits for a process that is frozen before it has sent all of it.
-const TOGETHER: &str = "SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
-const ALONE: &str = "SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
+const TOGETHER: &str =
+    "SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
+const ALONE: &str =
+    "SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
 
 /// The same in a transaction that goes on to lock other things.
 const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
@@ -216,7 +246,9 @@ fn allowed(group: &[&Submit]) -> Vec<bool> {
     let mut waits: HashMap<&str, i32> = HashMap::new();
     let mut allowed = Vec::with_capacity(group.len());
     for submit in group {
-        let ahead = waits.get(submit.plan.queue()).is_some_and(|priority| *priority >= submit.priority);
+        let ahead = waits
+            .get(submit.plan.queue())
+            .is_some_and(|priority| *priority >= submit.priority);
         let starts = submit.started.is_some() && !ahead;
         if !starts {
             let highest = waits.entry(submit.plan.queue()).or_insert(submit.priority);
@@ -235,10 +267,20 @@ fn insert<'a>(
     starts: &[bool],
     admitted: Option<Option<Timestamp>>,
 ) -> Call<'a> {
-    let all = |column: &dyn Fn(&'a Submit) -> Option<&'a str>| group.iter().map(|submit| column(submit)).collect();
-    let numbers = |column: &dyn Fn(&Submit) -> i64| group.iter().map(|submit| column(submit)).collect::<Vec<i64>>();
-    let starting: Vec<Option<&'a Start>> =
-        group.iter().zip(starts).map(|(submit, starts)| submit.started.as_ref().filter(|_| *starts)).collect();
+    let all = |column: &dyn Fn(&'a Submit) -> Option<&'a str>| {
+        group.iter().map(|submit| column(submit)).collect()
+    };
+    let numbers = |column: &dyn Fn(&Submit) -> i64| {
+        group
+            .iter()
+            .map(|submit| column(submit))
+            .collect::<Vec<i64>>()
+    };
+    let starting: Vec<Option<&'a Start>> = group
+        .iter()
+        .zip(starts)
+        .map(|(submit, starts)| submit.started.as_ref().filter(|_| *starts))
+        .collect();
     let of_start = |column: &dyn Fn(&Start) -> i64| -> Vec<Option<i64>> {
         starting.iter().map(|start| start.map(column)).collect()
     };
@@ -252,27 +294,76 @@ fn insert<'a>(
     let args = Args::none()
         .with(admitted.is_some())
         .with(shared.now().as_micros())
-        .with_all(group.iter().map(|submit| uuid(submit.id.as_bytes())).collect())
+        .with_all(
+            group
+                .iter()
+                .map(|submit| uuid(submit.id.as_bytes()))
+                .collect(),
+        )
         .with_all(group.iter().map(|submit| submit.plan_id).collect())
         .with_all::<Option<&str>>(all(&|submit| submit.key.as_deref()))
         .with_all::<Option<&str>>(all(&|submit| submit.unique.as_deref()))
         .with_all(group.iter().map(|submit| submit.priority).collect())
         .with_all::<Option<&str>>(all(&|submit| submit.concurrency_key.as_deref()))
         .with_all(numbers(&|submit| submit.created_at.as_micros()))
-        .with_all(group.iter().map(|submit| submit.parameters.as_str()).collect())
+        .with_all(
+            group
+                .iter()
+                .map(|submit| submit.parameters.as_str())
+                .collect(),
+        )
         .with_all(numbers(&|submit| submit.available_at.as_micros()))
-        .with_all(group.iter().map(|submit| submit.queued.events.count).collect())
-        .with_all(group.iter().map(|submit| submit.queued.events.body.as_str()).collect())
-        .with_all(starting.iter().map(|start| start.map(|start| uuid(start.lease.worker.as_bytes()))).collect())
+        .with_all(
+            group
+                .iter()
+                .map(|submit| submit.queued.events.count)
+                .collect(),
+        )
+        .with_all(
+            group
+                .iter()
+                .map(|submit| submit.queued.events.body.as_str())
+                .collect(),
+        )
+        .with_all(
+            starting
+                .iter()
+                .map(|start| start.map(|start| uuid(start.lease.worker.as_bytes())))
+                .collect(),
+        )
         .with_all(of_start(&|start| signed(start.lease.epoch)))
-        .with_all(starting.iter().map(|start| start.map(|start| i16::from(start.written.head.progress))).collect())
+        .with_all(
+            starting
+                .iter()
+                .map(|start| start.map(|start| i16::from(start.written.head.progress)))
+                .collect(),
+        )
         .with_all(of_start(&|start| start.at.as_micros()))
         .with_all(starting.iter().map(|start| start.and(rate_at)).collect())
-        .with_all(starting.iter().map(|start| start.map(|start| start.written.events.count)).collect())
-        .with_all(starting.iter().map(|start| start.map(|start| start.written.events.body.as_str())).collect());
-    let requires = group.iter().map(|submit| submit.requires.as_str()).collect();
+        .with_all(
+            starting
+                .iter()
+                .map(|start| start.map(|start| start.written.events.count))
+                .collect(),
+        )
+        .with_all(
+            starting
+                .iter()
+                .map(|start| start.map(|start| start.written.events.body.as_str()))
+                .collect(),
+        );
+    let requires = group
+        .iter()
+        .map(|submit| submit.requires.as_str())
+        .collect();
     let sealed = all(&|submit| submit.sealed.as_ref().map(Sealed::as_str));
-    (&shared.sql.submit_runs, steps.put(args).with_all::<&str>(requires).with_all::<Option<&str>>(sealed))
+    (
+        &shared.sql.submit_runs,
+        steps
+            .put(args)
+            .with_all::<&str>(requires)
+            .with_all::<Option<&str>>(sealed),
+    )
 }
 
 /// The statement that locks what the group looks for and takes.
@@ -298,11 +389,20 @@ fn outcomes(rows: &[Row], group: &[&Submit]) -> Result<Vec<Outcome>, StoreError>
             "limited" => Outcome::Limited,
             "same_key" => Outcome::SameKey(run_id(row, 2)?),
             "same_unique" => Outcome::SameUnique(run_id(row, 2)?),
-            word => return Err(fault(format_args!("`{word}` is no outcome of a submission"))),
+            word => {
+                return Err(fault(format_args!(
+                    "`{word}` is no outcome of a submission"
+                )));
+            }
         };
         known.insert(run_id(row, 0)?, outcome);
     }
-    let outcome = |submit: &&Submit| known.get(&submit.id).copied().ok_or_else(|| fault("a plan is gone"));
+    let outcome = |submit: &&Submit| {
+        known
+            .get(&submit.id)
+            .copied()
+            .ok_or_else(|| fault("a plan is gone"))
+    };
     group.iter().map(outcome).collect()
 }
 
@@ -320,7 +420,12 @@ fn tell(shared: &Shared, outcomes: &[Outcome]) {
 async fn alone(shared: &Shared, submit: &Submit) -> Result<Outcome, Failure> {
     let mut tx = Tx::begin(shared).await?;
     if let Some(lock) = lock(shared, &[submit]) {
-        tx.queries(vec![(PATIENCE, Args::none()), lock, (PATIENCE_ENDS, Args::none())]).await?;
+        tx.queries(vec![
+            (PATIENCE, Args::none()),
+            lock,
+            (PATIENCE_ENDS, Args::none()),
+        ])
+        .await?;
     }
     let start = submit.started.as_ref();
     let gate = Gate::of(&mut tx, submit.plan.queue(), start.map(|start| start.at)).await?;
@@ -332,5 +437,8 @@ async fn alone(shared: &Shared, submit: &Submit) -> Result<Outcome, Failure> {
     let rows = tx.commit(vec![call]).await?.pop().unwrap_or_default();
     let outcomes = outcomes(&rows, &group)?;
     tell(shared, &outcomes);
-    outcomes.into_iter().next().ok_or_else(|| fault("no outcome of a submission").into())
+    outcomes
+        .into_iter()
+        .next()
+        .ok_or_else(|| fault("no outcome of a submission").into())
 }

@@ -32,7 +32,11 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         .with(shared.clock.told())
         .with(KNOWN_SCHEMA)
         .with(crate::row::json(&json!(*worker.resources))?);
-    if shared.query((&shared.sql.insert_worker, args)).await?.is_empty() {
+    if shared
+        .query((&shared.sql.insert_worker, args))
+        .await?
+        .is_empty()
+    {
         return Err(StoreError::Unusable(format!(
             "the store's schema no longer works with this surefoot, which knows version {KNOWN_SCHEMA} of it: upgrade it"
         ))
@@ -45,19 +49,27 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
 /// Renews a lease, by the database's clock. It waits for no other operation.
 pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heartbeat, Failure> {
     let asked = Instant::now();
-    let args = Args::none().with(uuid(worker.as_bytes())).with(shared.clock.told());
+    let args = Args::none()
+        .with(uuid(worker.as_bytes()))
+        .with(shared.clock.told());
     let rows = shared.beat((&shared.sql.heartbeat, args)).await?;
-    let Some(first) = rows.first() else { return Err(StoreError::LeaseLost.into()) };
+    let Some(first) = rows.first() else {
+        return Err(StoreError::LeaseLost.into());
+    };
     shared.clock.saw(asked, time(first, 0)?);
     let mut heartbeat = Heartbeat::default();
     for row in &rows {
         // A worker that holds nothing has one row all the same.
-        let Some(run) = get::<Option<Uuid>>(row, 1)? else { continue };
+        let Some(run) = get::<Option<Uuid>>(row, 1)? else {
+            continue;
+        };
         let run = RunId::from_bytes(run.into_bytes());
         if !shared.plans.unreadable.has(run) {
             heartbeat.held.push(run);
         }
-        heartbeat.cancels.extend(optional_word::<CancelMode>(row, 2)?.map(|cancel| (run, cancel)));
+        heartbeat
+            .cancels
+            .extend(optional_word::<CancelMode>(row, 2)?.map(|cancel| (run, cancel)));
     }
     Ok(heartbeat)
 }
@@ -75,39 +87,74 @@ pub(crate) async fn reclaim_worker(shared: &Shared, worker: WorkerId) -> Result<
 async fn end_one(shared: &Shared, worker: WorkerId, crashed: bool) -> Result<(), Failure> {
     let mut tx = Tx::begin(shared).await?;
     let key = uuid(worker.as_bytes());
-    let rows = tx.query((&shared.sql.lock_worker, Args::none().with(key))).await?;
+    let rows = tx
+        .query((&shared.sql.lock_worker, Args::none().with(key)))
+        .await?;
     let Some(row) = rows.first() else {
         tx.roll_back().await;
         return Ok(());
     };
-    let reason = format!("worker {} {}", get::<&str>(row, 1)?, if crashed { "died" } else { "stopped" });
+    let reason = format!(
+        "worker {} {}",
+        get::<&str>(row, 1)?,
+        if crashed { "died" } else { "stopped" }
+    );
     let one = || Args::none().with_all(vec![key]);
-    let calls = vec![(shared.sql.lock_runs_of_workers.as_str(), one()), (&shared.sql.count_in_flight, one())];
+    let calls = vec![
+        (shared.sql.lock_runs_of_workers.as_str(), one()),
+        (&shared.sql.count_in_flight, one()),
+    ];
     let answers = tx.queries(calls).await?;
     let in_flight = in_flight(&answers[1])?;
-    let cause = |row: &RunRow| if crashed { crash_of(row, &in_flight) } else { Interruption::HandedBack };
+    let cause = |row: &RunRow| {
+        if crashed {
+            crash_of(row, &in_flight)
+        } else {
+            Interruption::HandedBack
+        }
+    };
     let now = shared.now();
-    let changes = person::interrupt(&mut tx, of_runs(&answers[0])?, now, |row| (cause(row), reason.clone())).await?;
+    let changes = person::interrupt(&mut tx, of_runs(&answers[0])?, now, |row| {
+        (cause(row), reason.clone())
+    })
+    .await?;
     end(tx, &changes, vec![key], now).await
 }
 
 /// Ends those of these workers that have sent no heartbeat since, and takes the runs that they held, and those of workers of
 /// which nothing is known.
-pub(crate) async fn reclaim(shared: &Shared, silent: &[LastHeartbeat]) -> Result<Vec<Run>, Failure> {
+pub(crate) async fn reclaim(
+    shared: &Shared,
+    silent: &[LastHeartbeat],
+) -> Result<Vec<Run>, Failure> {
     // The clock may have stepped since it was last seen: a run that is interrupted waits for no time that is to come.
     shared.look_at_clock().await?;
     let now = shared.now();
     let mut tx = Tx::begin(shared).await?;
-    let workers = silent.iter().map(|last| uuid(last.worker.as_bytes())).collect();
+    let workers = silent
+        .iter()
+        .map(|last| uuid(last.worker.as_bytes()))
+        .collect();
     let times = silent.iter().map(|last| last.at.as_micros()).collect();
-    let args = Args::none().with_all::<Uuid>(workers).with_all::<i64>(times);
+    let args = Args::none()
+        .with_all::<Uuid>(workers)
+        .with_all::<i64>(times);
     let dead = tx.query((&shared.sql.lock_silent_workers, args)).await?;
-    let names = dead.iter().map(named).collect::<Result<HashMap<WorkerId, String>, _>>()?;
+    let names = dead
+        .iter()
+        .map(named)
+        .collect::<Result<HashMap<WorkerId, String>, _>>()?;
     let dead: Vec<Uuid> = names.keys().map(|id| uuid(id.as_bytes())).collect();
     let calls = vec![
-        (shared.sql.lock_runs_of_workers.as_str(), Args::none().with_all(dead.clone())),
+        (
+            shared.sql.lock_runs_of_workers.as_str(),
+            Args::none().with_all(dead.clone()),
+        ),
         (&shared.sql.lock_runs_of_nobody, Args::none()),
-        (&shared.sql.count_in_flight, Args::none().with_all(dead.clone())),
+        (
+            &shared.sql.count_in_flight,
+            Args::none().with_all(dead.clone()),
+        ),
     ];
     let answers = tx.queries(calls).await?;
     let mut held = of_runs(&answers[0])?;
@@ -126,7 +173,12 @@ pub(crate) async fn reclaim(shared: &Shared, silent: &[LastHeartbeat]) -> Result
 
 /// Number of runs of each worker that have a step or an undo in flight.
 fn in_flight(rows: &[Row]) -> Result<HashMap<WorkerId, u32>, StoreError> {
-    let read = |row| Ok((worker_id(row, 0)?, u32::try_from(get::<i64>(row, 1)?).unwrap_or(u32::MAX)));
+    let read = |row| {
+        Ok((
+            worker_id(row, 0)?,
+            u32::try_from(get::<i64>(row, 1)?).unwrap_or(u32::MAX),
+        ))
+    };
     rows.iter().map(read).collect()
 }
 
@@ -134,7 +186,9 @@ fn in_flight(rows: &[Row]) -> Result<HashMap<WorkerId, u32>, StoreError> {
 /// was alone.
 fn crash_of(row: &RunRow, in_flight: &HashMap<WorkerId, u32>) -> Interruption {
     let known = row.head.worker.and_then(|worker| in_flight.get(&worker));
-    Interruption::Crashed { in_flight: known.copied().unwrap_or(2) }
+    Interruption::Crashed {
+        in_flight: known.copied().unwrap_or(2),
+    }
 }
 
 fn named(row: &Row) -> Result<(WorkerId, String), StoreError> {
@@ -142,9 +196,17 @@ fn named(row: &Row) -> Result<(WorkerId, String), StoreError> {
 }
 
 /// Writes the end of workers and what becomes of their runs.
-async fn end(tx: Tx<'_>, changes: &[Change], workers: Vec<Uuid>, now: Timestamp) -> Result<(), Failure> {
+async fn end(
+    tx: Tx<'_>,
+    changes: &[Change],
+    workers: Vec<Uuid>,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let shared = tx.shared;
-    let mut calls = vec![(shared.sql.delete_workers.as_str(), Args::none().with_all(workers))];
+    let mut calls = vec![(
+        shared.sql.delete_workers.as_str(),
+        Args::none().with_all(workers),
+    )];
     if !changes.is_empty() {
         calls.push(write::changes(shared, changes, now));
         calls.push(recovered(shared, changes, now));
@@ -158,7 +220,9 @@ async fn end(tx: Tx<'_>, changes: &[Change], workers: Vec<Uuid>, now: Timestamp)
 /// Counts the runs that were taken from the dead.
 fn recovered<'a>(shared: &'a Shared, changes: &'a [Change], now: Timestamp) -> Call<'a> {
     let mut queues: BTreeMap<&str, i64> = BTreeMap::new();
-    changes.iter().for_each(|change| *queues.entry(change.run.queue()).or_default() += 1);
+    changes
+        .iter()
+        .for_each(|change| *queues.entry(change.run.queue()).or_default() += 1);
     let each = queues.len();
     let (queues, counts): (Vec<&str>, Vec<i64>) = queues.into_iter().unzip();
     let args = Args::none()

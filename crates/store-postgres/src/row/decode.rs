@@ -8,8 +8,8 @@ use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::unreadable::{Faults, parse_content, parse_events};
 use surefoot::{
-    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
-    Workflow,
+    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError,
+    Timestamp, WorkerId, Workflow,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -57,7 +57,8 @@ impl RunRow {
                 started_at: optional_time(row, 11)?,
                 completed_at: optional_time(row, 12)?,
                 available_at: optional_time(row, 13)?,
-                worker: get::<Option<Uuid>>(row, 14)?.map(|id| WorkerId::from_bytes(id.into_bytes())),
+                worker: get::<Option<Uuid>>(row, 14)?
+                    .map(|id| WorkerId::from_bytes(id.into_bytes())),
                 epoch: count(row, 15)?,
                 commits: count(row, 18)?,
                 cancel: optional_word(row, 16)?,
@@ -80,9 +81,18 @@ impl RunRow {
 
     /// The run, with its plan and steps. One that cannot be read in whole comes with [`Run::unreadable`], and is noted.
     pub(crate) fn whole(self, plans: &Plans, plan: &Plan, steps: StepStates) -> Run {
-        let StepStates { ids, states, mut faults } = steps;
+        let StepStates {
+            ids,
+            states,
+            mut faults,
+        } = steps;
         let parameters = faults.read(&self.parameters);
-        let sealed = self.sealed.and_then(|sealed| sealed.parse().map_err(|error: SealError| faults.note(error)).ok());
+        let sealed = self.sealed.and_then(|sealed| {
+            sealed
+                .parse()
+                .map_err(|error: SealError| faults.note(error))
+                .ok()
+        });
         let plan = faults.plan(plan.clone(), &self.workflow, &self.queue, ids);
         let run = Run {
             id: self.id,
@@ -119,7 +129,11 @@ impl StepStates {
     /// The steps of a run to which nothing but its submission has happened.
     pub(crate) fn pending(plan: &Workflow) -> Self {
         let ids = plan.steps().iter().map(|step| step.id.clone()).collect();
-        Self { ids, states: vec![StepState::pending(); plan.steps().len()], faults: Faults::default() }
+        Self {
+            ids,
+            states: vec![StepState::pending(); plan.steps().len()],
+            faults: Faults::default(),
+        }
     }
 }
 
@@ -161,7 +175,10 @@ fn step(row: &Row, faults: &mut Faults) -> Result<StepState, StoreError> {
         undo: optional_word(row, 14)?,
         deferrals: small(row, 15)?,
         undo_note: get(row, 17)?,
-        isolation: get::<Option<i64>>(row, 19)?.map(u32::try_from).transpose().map_err(fault)?,
+        isolation: get::<Option<i64>>(row, 19)?
+            .map(u32::try_from)
+            .transpose()
+            .map_err(fault)?,
         crashes: small(row, 20)?,
     })
 }
@@ -180,7 +197,10 @@ pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
 /// The first twelve columns of `sql/queues.sql`: a queue's name, whether it is paused, its limits.
 pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreError> {
     let keep = |index| -> Result<Keep, StoreError> {
-        Ok(Keep { age: length(row, index)?, count: get::<Option<i64>>(row, index + 1)?.map(i64::unsigned_abs) })
+        Ok(Keep {
+            age: length(row, index)?,
+            count: get::<Option<i64>>(row, index + 1)?.map(i64::unsigned_abs),
+        })
     };
     let rate = match (limit(row, 4)?, length(row, 5)?) {
         (Some(max), Some(per)) => Some(Rate { max, per }),
@@ -190,13 +210,19 @@ pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreE
         concurrency: limit(row, 2)?,
         concurrency_per_key: limit(row, 3)?,
         rate,
-        retention: Retention { completed: keep(6)?, failed: keep(8)?, cancelled: keep(10)? },
+        retention: Retention {
+            completed: keep(6)?,
+            failed: keep(8)?,
+            cancelled: keep(10)?,
+        },
     };
     Ok((get(row, 0)?, get(row, 1)?, limits))
 }
 
 fn limit(row: &Row, index: usize) -> Result<Option<u32>, StoreError> {
-    get::<Option<i64>>(row, index)?.map(|limit| u32::try_from(limit).map_err(fault)).transpose()
+    get::<Option<i64>>(row, index)?
+        .map(|limit| u32::try_from(limit).map_err(fault))
+        .transpose()
 }
 
 fn length(row: &Row, index: usize) -> Result<Option<Duration>, StoreError> {
@@ -207,7 +233,14 @@ fn length(row: &Row, index: usize) -> Result<Option<Duration>, StoreError> {
 pub(crate) fn record(row: &Row) -> Result<Record, StoreError> {
     let (kind, name): (String, String) = (get(row, 0)?, get(row, 1)?);
     let data = parse_content(get(row, 3)?);
-    Ok(Record { kind, name, run: run_id(row, 2)?, data, created_at: time(row, 4)?, updated_at: time(row, 5)? })
+    Ok(Record {
+        kind,
+        name,
+        run: run_id(row, 2)?,
+        data,
+        created_at: time(row, 4)?,
+        updated_at: time(row, 5)?,
+    })
 }
 
 /// A column. That it is of another type than ours is a fault.
@@ -224,7 +257,10 @@ pub(crate) fn worker_id(row: &Row, index: usize) -> Result<WorkerId, StoreError>
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, StoreError> {
-    bytes.try_into().map(Digest::from_bytes).map_err(|_| fault("a digest is not of 32 bytes"))
+    bytes
+        .try_into()
+        .map(Digest::from_bytes)
+        .map_err(|_| fault("a digest is not of 32 bytes"))
 }
 
 pub(crate) fn time(row: &Row, index: usize) -> Result<Timestamp, StoreError> {
@@ -253,6 +289,11 @@ pub(crate) fn word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<
     get::<&str>(row, index)?.parse().map_err(fault)
 }
 
-pub(crate) fn optional_word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<Option<T>, StoreError> {
-    get::<Option<&str>>(row, index)?.map(|text| text.parse().map_err(fault)).transpose()
+pub(crate) fn optional_word<T: FromStr<Err = String>>(
+    row: &Row,
+    index: usize,
+) -> Result<Option<T>, StoreError> {
+    get::<Option<&str>>(row, index)?
+        .map(|text| text.parse().map_err(fault))
+        .transpose()
 }

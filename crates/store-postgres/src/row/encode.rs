@@ -47,19 +47,47 @@ pub(crate) struct EventRows {
 /// One change of a record.
 #[derive(Debug, PartialEq)]
 pub(crate) enum RecordRow {
-    Put { kind: String, name: String, data: String },
-    Remove { kind: String, name: String },
+    Put {
+        kind: String,
+        name: String,
+        data: String,
+    },
+    Remove {
+        kind: String,
+        name: String,
+    },
 }
 
 impl Written {
     pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
-        let Transition { mut head, yields_to_undo, steps, events, records, snapshot, requires } = transition;
+        let Transition {
+            mut head,
+            yields_to_undo,
+            steps,
+            events,
+            records,
+            snapshot,
+            requires,
+        } = transition;
         head.error = head.error.map(clean);
-        let steps =
-            steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
-        let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
+        let steps = steps
+            .into_iter()
+            .map(|(position, state)| StepRow::of(position, state))
+            .collect::<Result<_, _>>()?;
+        let records = records
+            .into_iter()
+            .map(RecordRow::of)
+            .collect::<Result<_, _>>()?;
         let requires = requires.map(|requires| requires.into_iter().collect());
-        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot, requires })
+        Ok(Self {
+            head,
+            yields_to_undo,
+            steps,
+            events: EventRows::of(events)?,
+            records,
+            snapshot,
+            requires,
+        })
     }
 
     /// Whether it is more than rows of its run: it is then written by itself, and not in a group.
@@ -98,8 +126,14 @@ impl StepRow {
 impl EventRows {
     fn of(events: Vec<NewEvent>) -> Result<Self, StoreError> {
         let count = i32::try_from(events.len()).map_err(fault)?;
-        let arrays: Vec<_> = events.iter().map(|event| (&event.kind, &event.step, &event.data)).collect();
-        Ok(Self { count, body: serde_json::to_string(&arrays).map_err(fault)? })
+        let arrays: Vec<_> = events
+            .iter()
+            .map(|event| (&event.kind, &event.step, &event.data))
+            .collect();
+        Ok(Self {
+            count,
+            body: serde_json::to_string(&arrays).map_err(fault)?,
+        })
     }
 }
 
@@ -113,7 +147,11 @@ impl RecordRow {
 
     fn of(change: RecordChange) -> Result<Self, StoreError> {
         Ok(match change {
-            RecordChange::Put { kind, name, data } => Self::Put { kind, name, data: json(&data)? },
+            RecordChange::Put { kind, name, data } => Self::Put {
+                kind,
+                name,
+                data: json(&data)?,
+            },
             RecordChange::Remove { kind, name } => Self::Remove { kind, name },
         })
     }
@@ -144,11 +182,19 @@ pub(crate) struct Heads<'a> {
 
 impl<'a> Heads<'a> {
     /// Adds what was done to a run: under a lease, or to a row that is locked.
-    pub(crate) fn add(&mut self, run: RunId, lease: Option<Lease>, written: &'a Written, rate_at: Option<Timestamp>) {
+    pub(crate) fn add(
+        &mut self,
+        run: RunId,
+        lease: Option<Lease>,
+        written: &'a Written,
+        rate_at: Option<Timestamp>,
+    ) {
         let head = &written.head;
         self.run.push(uuid(run.as_bytes()));
-        self.lease_worker.push(lease.map(|lease| uuid(lease.worker.as_bytes())));
-        self.lease_epoch.push(lease.map(|lease| signed(lease.epoch)));
+        self.lease_worker
+            .push(lease.map(|lease| uuid(lease.worker.as_bytes())));
+        self.lease_epoch
+            .push(lease.map(|lease| signed(lease.epoch)));
         self.commits.push(signed(head.commits));
         self.events.push(written.events.count);
         self.body.push(&written.events.body);
@@ -158,12 +204,18 @@ impl<'a> Heads<'a> {
         self.started_at.push(micros(head.started_at));
         self.completed_at.push(micros(head.completed_at));
         self.available_at.push(micros(head.available_at));
-        self.worker.push(head.worker.as_ref().map(|worker| uuid(worker.as_bytes())));
+        self.worker
+            .push(head.worker.as_ref().map(|worker| uuid(worker.as_bytes())));
         self.epoch.push(signed(head.epoch));
-        self.cancel.push(head.cancel.map(surefoot::state::CancelMode::as_str));
+        self.cancel
+            .push(head.cancel.map(surefoot::state::CancelMode::as_str));
         self.rate_at.push(micros(rate_at));
-        let took = head.started_at.zip(head.completed_at).map(|(from, to)| to.since(from));
-        self.slot.push(i16::try_from(slot_of(took.unwrap_or_default())).unwrap_or(i16::MAX));
+        let took = head
+            .started_at
+            .zip(head.completed_at)
+            .map(|(from, to)| to.since(from));
+        self.slot
+            .push(i16::try_from(slot_of(took.unwrap_or_default())).unwrap_or(i16::MAX));
         self.yields.push(lease.is_some() && written.yields_to_undo);
     }
 
@@ -233,7 +285,12 @@ impl<'a> Steps<'a> {
             self.wait.push(state.wait.map(|wait| wait.as_str()));
             self.checkpoint.push(row.checkpoint.as_deref());
             self.answer.push(row.answer.as_deref());
-            self.snapshot.push(state.snapshot.as_ref().map(|digest| digest.as_bytes().as_slice()));
+            self.snapshot.push(
+                state
+                    .snapshot
+                    .as_ref()
+                    .map(|digest| digest.as_bytes().as_slice()),
+            );
             self.undo.push(state.undo.map(|undo| undo.as_str()));
             self.deferrals.push(i64::from(state.deferrals));
             self.decision.push(row.decision.as_deref());
@@ -270,7 +327,11 @@ impl<'a> Steps<'a> {
 
 /// PostgreSQL keeps no NUL in a text. In what a handler says it is no loss.
 pub(crate) fn clean(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
 }
 
 pub(crate) fn json(value: &Value) -> Result<String, StoreError> {

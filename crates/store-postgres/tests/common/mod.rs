@@ -35,7 +35,9 @@ const FUNCTIONS: &str = "
 
 /// Makes a database of this name that is hostile, and a statement limit of its own.
 pub(crate) fn hostile_database(cluster: &ScratchPostgres, name: &str, statement_timeout: &str) {
-    cluster.psql("postgres", &format!("CREATE DATABASE {name}")).expect("a database");
+    cluster
+        .psql("postgres", &format!("CREATE DATABASE {name}"))
+        .expect("a database");
     cluster.psql(name, FUNCTIONS).expect("functions");
     let timeout = [("statement_timeout", statement_timeout)];
     for (setting, value) in HOSTILE.iter().chain(&timeout) {

@@ -21,9 +21,17 @@ fn assert_away<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
 #[tokio::test]
 async fn a_listener_that_never_speaks_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("postgres://postgres@127.0.0.1:{}/x", silent.local_addr().unwrap().port());
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{}/x",
+        silent.local_addr().unwrap().port()
+    );
     let took = best_of_three(async || {
-        let error = assert_away(options(&url).connect_timeout(Duration::from_millis(300)).open().await);
+        let error = assert_away(
+            options(&url)
+                .connect_timeout(Duration::from_millis(300))
+                .open()
+                .await,
+        );
         assert!(error.contains("did not answer within 300ms"), "{error}");
     });
     let took = took.await;
@@ -48,8 +56,15 @@ async fn nobody_there_is_said_at_once() {
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = bound.local_addr().unwrap().port();
     let took = best_of_three(async || {
-        let error = assert_away(options(&format!("postgres://ann@127.0.0.1:{port}/shop")).open().await);
-        assert!(error.contains(&format!("127.0.0.1:{port}/shop")) && error.contains("refused"), "{error}");
+        let error = assert_away(
+            options(&format!("postgres://ann@127.0.0.1:{port}/shop"))
+                .open()
+                .await,
+        );
+        assert!(
+            error.contains(&format!("127.0.0.1:{port}/shop")) && error.contains("refused"),
+            "{error}"
+        );
     });
     let took = took.await;
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -69,8 +84,13 @@ async fn a_store_outlives_its_database() {
         until("queues are read again", async || store.queues().await.ok()).await;
     }
     cluster.refuse().unwrap();
-    let error = until("sessions have ended", async || store.queues().await.err()).await.to_string();
-    assert!(error.contains("pg_hba.conf") || error.contains("terminat") || error.contains("closed"), "{error}");
+    let error = until("sessions have ended", async || store.queues().await.err())
+        .await
+        .to_string();
+    assert!(
+        error.contains("pg_hba.conf") || error.contains("terminat") || error.contains("closed"),
+        "{error}"
+    );
     cluster.accept().unwrap();
     let queues = until("queues are read again", async || store.queues().await.ok()).await;
     assert!(queues.iter().any(|queue| queue.paused), "{queues:?}");
@@ -95,23 +115,50 @@ async fn a_schema_that_is_elsewhere_for_a_while_fails_no_step() {
             Ok(())
         }
     });
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
-    let worker = Worker::start(store.clone(), Handlers::new().with("test.work", work), options).await.unwrap();
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        ..WorkerOptions::default()
+    };
+    let worker = Worker::start(
+        store.clone(),
+        Handlers::new().with("test.work", work),
+        options,
+    )
+    .await
+    .unwrap();
     let run = worker.client().submit(two_steps()).await.unwrap().run.id;
     begun.notified().await;
     let psql = |statement: &str| ScratchPostgres::shared().psql(&name, statement).unwrap();
     psql("ALTER SCHEMA surefoot RENAME TO elsewhere");
     goes_on.notify_one();
     let mut trouble = worker.trouble();
-    let told = |trouble: &Option<String>| trouble.as_ref().is_some_and(|why| why.contains("cannot be used"));
+    let told = |trouble: &Option<String>| {
+        trouble
+            .as_ref()
+            .is_some_and(|why| why.contains("cannot be used"))
+    };
     assert!(trouble.wait_for(told).await.is_ok());
     // Long enough for the failure to be written as well, if it was one.
     let begin = Instant::now();
-    until("it is tried again", async || (begin.elapsed() > Duration::from_secs(2)).then_some(())).await;
+    until("it is tried again", async || {
+        (begin.elapsed() > Duration::from_secs(2)).then_some(())
+    })
+    .await;
     psql("ALTER SCHEMA elsewhere RENAME TO surefoot");
     let run = ended(&store, run).await;
-    assert_eq!(run.head.status, RunStatus::Completed, "{:?}", run.head.error);
-    assert!(run.steps.iter().all(|step| step.attempt == 1 && step.interruptions == 0), "{:?}", run.steps);
+    assert_eq!(
+        run.head.status,
+        RunStatus::Completed,
+        "{:?}",
+        run.head.error
+    );
+    assert!(
+        run.steps
+            .iter()
+            .all(|step| step.attempt == 1 && step.interruptions == 0),
+        "{:?}",
+        run.steps
+    );
     worker.stop().await;
 }
 
@@ -125,10 +172,18 @@ async fn a_database_that_stands_still_is_given_up() {
     until("queues are read", async || store.queues().await.ok()).await;
     let server = std::fs::read_to_string(cluster.data().join("postmaster.pid")).unwrap();
     let server = server.lines().next().unwrap().to_owned();
-    let signal = |signal: &str, pids: &[&str]| Command::new("kill").arg(signal).args(pids).output().unwrap().status;
+    let signal = |signal: &str, pids: &[&str]| {
+        Command::new("kill")
+            .arg(signal)
+            .args(pids)
+            .output()
+            .unwrap()
+            .status
+    };
     // First the one that starts others. Of those some end just now, and cannot be told anything.
     assert!(signal("-STOP", &[&server]).success());
-    let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
+    let children =
+        std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
     let children: Vec<&str> = children.split_whitespace().collect();
     signal("-STOP", &children);
     let begin = Instant::now();

@@ -15,24 +15,39 @@ async fn hears(listens: &PostgresStore, tells: &PostgresStore, paused: bool) -> 
     let mut hints = listens.hints();
     hints.any.mark_unchanged();
     tells.pause_queue("q", paused).await.unwrap();
-    timeout(Duration::from_millis(700), hints.any.changed()).await.is_ok()
+    timeout(Duration::from_millis(700), hints.any.changed())
+        .await
+        .is_ok()
 }
 
 #[tokio::test]
 async fn one_hears_of_the_other_and_again_after_its_session_broke() {
     let cluster = ScratchPostgres::start().unwrap();
     let (one, other) = (open(&cluster.url()).await, open(&cluster.url()).await);
-    until("one hears of the other", async || hears(&one, &other, true).await.then_some(())).await;
+    until("one hears of the other", async || {
+        hears(&one, &other, true).await.then_some(())
+    })
+    .await;
     cluster.end_sessions().unwrap();
     until("the database is back", async || other.queues().await.ok()).await;
-    until("one hears of the other again", async || hears(&one, &other, false).await.then_some(())).await;
+    until("one hears of the other again", async || {
+        hears(&one, &other, false).await.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn without_notify_nothing_is_told() {
     let (_, url) = database();
-    let (one, third, other) = (open(&url).await, open(&url).await, options(&url).notify(false).open().await.unwrap());
-    until("the listener listens", async || hears(&one, &third, true).await.then_some(())).await;
+    let (one, third, other) = (
+        open(&url).await,
+        open(&url).await,
+        options(&url).notify(false).open().await.unwrap(),
+    );
+    until("the listener listens", async || {
+        hears(&one, &third, true).await.then_some(())
+    })
+    .await;
     assert!(once_silent(&one, &other).await);
     assert!(once_silent(&other, &one).await);
 }
@@ -54,17 +69,32 @@ async fn through_a_pooler_workers_share_the_work_by_polling() {
     let url = bouncer.url_of(&name);
     let folder = tempfile::tempdir().unwrap();
     let (one, other, submits) = (open(&url).await, open(&url).await, open(&url).await);
-    let workers = [worker(&one, &folder.path().join("1")).await, worker(&other, &folder.path().join("2")).await];
+    let workers = [
+        worker(&one, &folder.path().join("1")).await,
+        worker(&other, &folder.path().join("2")).await,
+    ];
     let client = Client::new(submits.clone() as Arc<dyn Store>);
     let mut runs = Vec::new();
     for number in 0..40 {
-        runs.push(client.submit(two_steps().key(format!("run-{number}"))).await.unwrap().run.id);
+        runs.push(
+            client
+                .submit(two_steps().key(format!("run-{number}")))
+                .await
+                .unwrap()
+                .run
+                .id,
+        );
     }
     for run in runs {
         assert_eq!(ended(&submits, run).await.head.status, RunStatus::Completed);
     }
-    let unfinished =
-        submits.runs(RunFilter { status: Some(RunStatus::Running), ..RunFilter::default() }).await.unwrap();
+    let unfinished = submits
+        .runs(RunFilter {
+            status: Some(RunStatus::Running),
+            ..RunFilter::default()
+        })
+        .await
+        .unwrap();
     assert_eq!(unfinished.len(), 0);
     for worker in workers {
         worker.stop().await;

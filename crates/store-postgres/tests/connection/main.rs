@@ -1,7 +1,10 @@
 //! How the database is reached: URLs, TLS, rights, the schema's versions, poolers, and databases that do not answer.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by its panic")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
 
 mod away;
 mod hints;

@@ -20,7 +20,10 @@ async fn open_at_once(many: usize, url: &str) {
 async fn of_many_that_open_a_new_database_at_once_one_makes_the_schema() {
     let (name, url) = database();
     open_at_once(8, &url).await;
-    let versions = psql(&name, "SELECT count(*), max(version), min(length(sha256)) FROM surefoot.migrations");
+    let versions = psql(
+        &name,
+        "SELECT count(*), max(version), min(length(sha256)) FROM surefoot.migrations",
+    );
     let (count, rest) = versions.split_once('|').unwrap();
     assert_eq!(rest, format!("{count}|64"));
 }
@@ -42,15 +45,28 @@ async fn schemas_stand_side_by_side() {
     for schema in ["one", "user", "_2"] {
         options(&url).schema(schema).open().await.unwrap();
     }
-    assert_eq!(psql(&name, "SELECT count(*) FROM pg_tables WHERE tablename = 'runs'"), "3");
-    assert!(refused(options(&url).schema("Big")).await.contains("cannot be the store's schema"));
+    assert_eq!(
+        psql(
+            &name,
+            "SELECT count(*) FROM pg_tables WHERE tablename = 'runs'"
+        ),
+        "3"
+    );
+    assert!(
+        refused(options(&url).schema("Big"))
+            .await
+            .contains("cannot be the store's schema")
+    );
 }
 
 #[tokio::test]
 async fn without_leave_to_migrate_an_older_schema_is_refused() {
     let (_, url) = database();
     let error = refused(options(&url).migrate(false)).await;
-    assert!(error.contains("no store") && error.contains("surefoot migrate"), "{error}");
+    assert!(
+        error.contains("no store") && error.contains("surefoot migrate"),
+        "{error}"
+    );
     let done = options(&url).upgrade().await.unwrap();
     assert!(done.contains("from version 0"), "{done}");
     assert!(options(&url).upgrade().await.unwrap().contains("already"));
@@ -61,23 +77,36 @@ async fn without_leave_to_migrate_an_older_schema_is_refused() {
 async fn a_newer_schema_is_used_if_it_tolerates_us_and_else_refused() {
     let (name, url) = database();
     options(&url).open().await.unwrap();
-    let newest: i32 = psql(&name, "SELECT max(version) FROM surefoot.migrations").parse().unwrap();
+    let newest: i32 = psql(&name, "SELECT max(version) FROM surefoot.migrations")
+        .parse()
+        .unwrap();
     let add = |version: i32, tolerates: i32| {
         let row = format!("({version}, 'later', {tolerates}, 'x')");
-        psql(&name, &format!("INSERT INTO surefoot.migrations (version, name, tolerates, sha256) VALUES {row}"))
+        psql(
+            &name,
+            &format!(
+                "INSERT INTO surefoot.migrations (version, name, tolerates, sha256) VALUES {row}"
+            ),
+        )
     };
     add(newest + 1, newest);
     options(&url).open().await.unwrap();
     add(newest + 2, newest + 1);
     let error = refused(options(&url)).await;
-    assert!(error.contains(&format!("version {}", newest + 2)) && error.contains("upgrade it"), "{error}");
+    assert!(
+        error.contains(&format!("version {}", newest + 2)) && error.contains("upgrade it"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_schema_of_another_build_is_refused() {
     let (name, url) = database();
     options(&url).open().await.unwrap();
-    psql(&name, "UPDATE surefoot.migrations SET sha256 = repeat('0', 64) WHERE version = 1");
+    psql(
+        &name,
+        "UPDATE surefoot.migrations SET sha256 = repeat('0', 64) WHERE version = 1",
+    );
     assert!(refused(options(&url)).await.contains("another build"));
 }
 
@@ -89,14 +118,20 @@ async fn somebody_who_may_not_make_schemas_uses_one_that_was_made_for_them() {
     let url = url.replace("postgres@", &format!("{role}@"));
     let error = refused(options(&url)).await;
     assert!(error.contains("permission denied"), "{error}");
-    psql(&name, &format!("CREATE SCHEMA surefoot AUTHORIZATION {role}"));
+    psql(
+        &name,
+        &format!("CREATE SCHEMA surefoot AUTHORIZATION {role}"),
+    );
     options(&url).open().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_database_that_is_not_utf8_is_refused() {
     let (name, url) = database();
-    psql("postgres", &format!("CREATE DATABASE ascii_{name} ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"));
+    psql(
+        "postgres",
+        &format!("CREATE DATABASE ascii_{name} ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'"),
+    );
     let error = refused(options(&url.replace(&name, &format!("ascii_{name}")))).await;
     assert!(error.contains("SQL_ASCII"), "{error}");
 }

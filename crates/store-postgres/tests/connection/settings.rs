@@ -17,20 +17,31 @@ fn psql(database: &str, statement: &str) -> String {
 /// A database for whose role this is set, and its URL.
 fn database_with(setting: &str) -> String {
     let (name, url) = database();
-    psql("postgres", &format!("ALTER ROLE postgres IN DATABASE {name} SET {setting}"));
+    psql(
+        "postgres",
+        &format!("ALTER ROLE postgres IN DATABASE {name} SET {setting}"),
+    );
     url
 }
 
 #[tokio::test]
 async fn a_role_without_constraints_is_refused() {
-    let error = refused(options(&database_with("session_replication_role = replica"))).await;
-    assert!(error.contains("ALTER ROLE") && error.contains("session_replication_role is replica"), "{error}");
+    let error = refused(options(&database_with(
+        "session_replication_role = replica",
+    )))
+    .await;
+    assert!(
+        error.contains("ALTER ROLE") && error.contains("session_replication_role is replica"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_setting_that_weakens_a_promise_is_reported() {
     let store = open(&database_with("synchronous_commit = off")).await;
-    let [warning] = store.warnings() else { panic!("{:?}", store.warnings()) };
+    let [warning] = store.warnings() else {
+        panic!("{:?}", store.warnings())
+    };
     assert!(warning.contains("synchronous_commit is off"), "{warning}");
     assert!(open(&database().1).await.warnings().is_empty());
 }
@@ -48,11 +59,20 @@ async fn one_key_makes_one_run_whatever_the_isolation_of_the_role() {
             let mut submitting = JoinSet::new();
             for store in stores.iter().cycle().take(12).cloned() {
                 let submit = two_steps().key(format!("key {round}"));
-                submitting
-                    .spawn(async move { Client::new(store as Arc<dyn Store>).submit(submit).await.unwrap().run.id });
+                submitting.spawn(async move {
+                    Client::new(store as Arc<dyn Store>)
+                        .submit(submit)
+                        .await
+                        .unwrap()
+                        .run
+                        .id
+                });
             }
             let runs = submitting.join_all().await;
-            assert!(runs.iter().all(|run| *run == runs[0]), "{isolation}: {runs:?}");
+            assert!(
+                runs.iter().all(|run| *run == runs[0]),
+                "{isolation}: {runs:?}"
+            );
         }
         assert_eq!(stores[0].runs(RunFilter::default()).await.unwrap().len(), 6);
     }
@@ -68,10 +88,20 @@ async fn one_session_of_a_pool_is_enough_to_start() {
         for _ in 0..stores {
             opening.spawn(options(&bouncer.url_of(&name)).open());
         }
-        let opened: Vec<_> = opening.join_all().await.into_iter().map(|store| Arc::new(store.unwrap())).collect();
+        let opened: Vec<_> = opening
+            .join_all()
+            .await
+            .into_iter()
+            .map(|store| Arc::new(store.unwrap()))
+            .collect();
         let folder = tempfile::tempdir().unwrap();
         let worker = worker(&opened[0], folder.path()).await;
-        let run = Client::new(opened[1].clone() as Arc<dyn Store>).submit(two_steps()).await.unwrap().run.id;
+        let run = Client::new(opened[1].clone() as Arc<dyn Store>)
+            .submit(two_steps())
+            .await
+            .unwrap()
+            .run
+            .id;
         assert!(ended(&opened[2], run).await.head.status.is_ended());
         worker.stop().await;
     }
@@ -84,7 +114,12 @@ async fn a_submission_by_sql_means_the_same_in_any_session() {
     let statement = "SELECT string_agg(setting, ' ') FROM pg_proc, unnest(proconfig) AS setting
         WHERE proname = 'submit' AND pronamespace = 'surefoot'::regnamespace";
     let settings = psql(&name, statement);
-    for expect in ["standard_conforming_strings=on", "row_security=off", "transform_null_equals=off", "search_path="] {
+    for expect in [
+        "standard_conforming_strings=on",
+        "row_security=off",
+        "transform_null_equals=off",
+        "search_path=",
+    ] {
         assert!(settings.contains(expect), "{settings}");
     }
 }

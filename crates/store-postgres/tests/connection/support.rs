@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use surefoot::{Handlers, Run, Store, Submit, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn};
+use surefoot::{
+    Handlers, Run, Store, Submit, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn,
+};
 use surefoot_postgres::{PostgresOptions, PostgresStore};
 use surefoot_scratch_postgres::ScratchPostgres;
 
@@ -16,7 +18,9 @@ pub(crate) fn database() -> (String, String) {
 
 /// Long enough for those who wait for others to make the schema, on a slow disk. What is about being quick says its own.
 pub(crate) fn options(url: &str) -> PostgresOptions {
-    PostgresStore::options(url).connect_timeout(Duration::from_secs(30)).operation_timeout(Duration::from_secs(30))
+    PostgresStore::options(url)
+        .connect_timeout(Duration::from_secs(30))
+        .operation_timeout(Duration::from_secs(30))
 }
 
 pub(crate) async fn open(url: &str) -> Arc<PostgresStore> {
@@ -42,20 +46,38 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 
 /// A worker that knows `test.work`.
 pub(crate) async fn worker(store: &Arc<PostgresStore>, folder: &Path) -> WorkerHandle {
-    let work = handler_fn(async |_: surefoot::StepContext, (): ()| Ok(serde_json::json!({ "done": true })));
+    let work = handler_fn(async |_: surefoot::StepContext, (): ()| {
+        Ok(serde_json::json!({ "done": true }))
+    });
     let workspaces: PathBuf = folder.to_owned();
-    let options = WorkerOptions { workspaces, ..WorkerOptions::default() };
-    Worker::start(store.clone(), Handlers::new().with("test.work", work), options).await.unwrap()
+    let options = WorkerOptions {
+        workspaces,
+        ..WorkerOptions::default()
+    };
+    Worker::start(
+        store.clone(),
+        Handlers::new().with("test.work", work),
+        options,
+    )
+    .await
+    .unwrap()
 }
 
 /// A run of two steps to submit.
 pub(crate) fn two_steps() -> Submit {
-    let plan = Workflow::builder("two-steps").step("one", "test.work").step("two", "test.work").build().unwrap();
+    let plan = Workflow::builder("two-steps")
+        .step("one", "test.work")
+        .step("two", "test.work")
+        .build()
+        .unwrap();
     Submit::new(Arc::new(plan))
 }
 
 /// Waits for the end of a run.
 pub(crate) async fn ended(store: &Arc<PostgresStore>, run: surefoot::RunId) -> Run {
     let client = surefoot::Client::new(store.clone() as Arc<dyn Store>);
-    tokio::time::timeout(Duration::from_secs(60), client.wait(run)).await.unwrap().unwrap()
+    tokio::time::timeout(Duration::from_secs(60), client.wait(run))
+        .await
+        .unwrap()
+        .unwrap()
 }

@@ -21,7 +21,10 @@ fn authority(name: &str) -> Authority {
 /// A server whose certificate is for `localhost`, and wants a password.
 fn server(authority: &Authority) -> ScratchPostgres {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, authority).unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, authority)
+        .unwrap();
     let options = ScratchOptions {
         certificate: Some((certificate.pem(), key.serialize_pem())),
         password: Some("sesame".to_owned()),
@@ -31,14 +34,18 @@ fn server(authority: &Authority) -> ScratchPostgres {
 }
 
 fn url(cluster: &ScratchPostgres, host: &str, mode: &str, authority: Option<&Path>) -> String {
-    let authority = authority.map(|path| format!("&sslrootcert={}", path.display())).unwrap_or_default();
+    let authority = authority
+        .map(|path| format!("&sslrootcert={}", path.display()))
+        .unwrap_or_default();
     cluster.url().replace("127.0.0.1", host) + &format!("?sslmode={mode}{authority}")
 }
 
 /// How many of the store's sessions are encrypted, and how many are not.
 async fn sessions(cluster: &ScratchPostgres, url: &str) -> (usize, usize) {
     // The server may let in a session now that a store before this one has long given up: it is not counted.
-    let before = cluster.psql("postgres", "SELECT clock_timestamp()").unwrap();
+    let before = cluster
+        .psql("postgres", "SELECT clock_timestamp()")
+        .unwrap();
     let store = options(url).open().await.unwrap();
     store.queues().await.unwrap();
     let statement = format!(
@@ -70,32 +77,52 @@ async fn each_mode_trusts_as_libpq_does() {
 
     let secret = async |host: &str, mode: &str, authority: Option<&Path>| {
         let (encrypted, plain) = sessions(&cluster, &url(&cluster, host, mode, authority)).await;
-        assert!(encrypted > 0 && plain == 0, "{mode} at {host}: {encrypted} encrypted, {plain} not");
+        assert!(
+            encrypted > 0 && plain == 0,
+            "{mode} at {host}: {encrypted} encrypted, {plain} not"
+        );
     };
     secret("localhost", "prefer", None).await;
     secret("127.0.0.1", "require", None).await;
     secret("127.0.0.1", "verify-ca", Some(&ours_file)).await;
     secret("localhost", "verify-full", Some(&ours_file)).await;
     // SCRAM is then bound to this very channel.
-    secret("localhost", "verify-full&channel_binding=require", Some(&ours_file)).await;
+    secret(
+        "localhost",
+        "verify-full&channel_binding=require",
+        Some(&ours_file),
+    )
+    .await;
     let (encrypted, plain) = sessions(&cluster, &url(&cluster, "localhost", "disable", None)).await;
     assert!(encrypted == 0 && plain > 0, "{encrypted} {plain}");
 
     let no = async |host: &str, mode: &str, authority: &Path, why: &str| {
         let error = refused(options(&url(&cluster, host, mode, Some(authority)))).await;
-        assert!(error.contains(why) && !error.contains("sesame"), "{mode} at {host}: {error}");
+        assert!(
+            error.contains(why) && !error.contains("sesame"),
+            "{mode} at {host}: {error}"
+        );
     };
     no("127.0.0.1", "verify-full", &ours_file, "not valid for").await;
     no("localhost", "verify-full", &other_file, "UnknownIssuer").await;
     no("localhost", "verify-ca", &other_file, "UnknownIssuer").await;
     no("localhost", "require", &other_file, "UnknownIssuer").await;
-    no("localhost", "verify-full", Path::new("/nowhere.pem"), "/nowhere.pem").await;
+    no(
+        "localhost",
+        "verify-full",
+        Path::new("/nowhere.pem"),
+        "/nowhere.pem",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn without_tls_require_refuses_and_prefer_goes_on() {
     let (_, plain) = database();
-    options(&format!("{plain}?sslmode=prefer")).open().await.unwrap();
+    options(&format!("{plain}?sslmode=prefer"))
+        .open()
+        .await
+        .unwrap();
     let error = refused(options(&format!("{plain}?sslmode=require"))).await;
     assert!(error.contains("does not support TLS"), "{error}");
 }

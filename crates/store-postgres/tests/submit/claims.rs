@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use surefoot::{
-    Handlers, Run, RunStatus, StepContext, StepStatus, Store, Worker, WorkerHandle, WorkerOptions, handler_fn,
+    Handlers, Run, RunStatus, StepContext, StepStatus, Store, Worker, WorkerHandle, WorkerOptions,
+    handler_fn,
 };
 
 use crate::support::{Scene, shop, submit};
@@ -19,8 +20,17 @@ async fn worker(scene: &Scene, workspaces: PathBuf) -> WorkerHandle {
         CALLS.fetch_add(1, Ordering::Relaxed);
         Ok(json!({ "done": true }))
     });
-    let options = WorkerOptions { workspaces, ..WorkerOptions::default() };
-    Worker::start(scene.store.clone(), Handlers::new().with("test.work", work), options).await.unwrap()
+    let options = WorkerOptions {
+        workspaces,
+        ..WorkerOptions::default()
+    };
+    Worker::start(
+        scene.store.clone(),
+        Handlers::new().with("test.work", work),
+        options,
+    )
+    .await
+    .unwrap()
 }
 
 /// One for each number, of letters.
@@ -31,7 +41,10 @@ fn name(number: usize) -> String {
 /// From a run's submission to its start, by the database's clock.
 async fn wait(scene: &Scene, run: &Run) -> Duration {
     let events = scene.store.events(run.id, 0, 100).await.unwrap();
-    let started = events.iter().find(|event| event.kind == "run.started").unwrap();
+    let started = events
+        .iter()
+        .find(|event| event.kind == "run.started")
+        .unwrap();
     started.at.since(run.created_at)
 }
 
@@ -47,8 +60,14 @@ async fn a_worker_runs_it_at_once_and_fails_what_does_not_fit() {
     let ended = scene.client().wait(bad).await.unwrap();
     assert_eq!(ended.head.status, RunStatus::Failed);
     let error = ended.head.error.unwrap();
-    assert!(error.contains("parameter name") && error.contains("BAD"), "{error}");
-    assert_eq!((ended.steps[0].attempt, ended.steps[1].status), (0, StepStatus::Pending));
+    assert!(
+        error.contains("parameter name") && error.contains("BAD"),
+        "{error}"
+    );
+    assert_eq!(
+        (ended.steps[0].attempt, ended.steps[1].status),
+        (0, StepStatus::Pending)
+    );
     assert_eq!(CALLS.load(Ordering::Relaxed), 0);
 
     // A worker that has just claimed polls three quarters of a second later at the earliest.
@@ -57,8 +76,16 @@ async fn a_worker_runs_it_at_once_and_fails_what_does_not_fit() {
     while waits.iter().filter(is_told).count() < 5 {
         assert!(waits.len() < 50, "NOTIFY brings it to a worker: {waits:?}");
         let made = submit(&sql, &shop(&name(waits.len())), "").await.unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(60), scene.client().wait(made)).await.unwrap().unwrap();
-        assert_eq!(ended.head.status, RunStatus::Completed, "{:?}", ended.head.error);
+        let ended = tokio::time::timeout(Duration::from_secs(60), scene.client().wait(made))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            ended.head.status,
+            RunStatus::Completed,
+            "{:?}",
+            ended.head.error
+        );
         waits.push(wait(&scene, &ended).await);
     }
     assert_eq!(CALLS.load(Ordering::Relaxed), 2 * waits.len());

@@ -16,9 +16,16 @@ async fn the_same_key_is_the_same_run_until_it_is_cancelled() {
     let first = submit(&sql, &shop("abc"), ", 'k'").await.unwrap();
     assert_eq!(submit(&sql, &shop("abc"), ", 'k'").await.unwrap(), first);
     let error = submit(&sql, &shop("xyz"), ", 'k'").await.unwrap_err();
-    assert!(error.starts_with("23505 the key `k` belongs to run") && error.contains(&first.to_string()), "{error}");
+    assert!(
+        error.starts_with("23505 the key `k` belongs to run") && error.contains(&first.to_string()),
+        "{error}"
+    );
 
-    scene.store.cancel(first, CancelMode::Stop, "ann").await.unwrap();
+    scene
+        .store
+        .cancel(first, CancelMode::Stop, "ann")
+        .await
+        .unwrap();
     assert_ne!(submit(&sql, &shop("abc"), ", 'k'").await.unwrap(), first);
 }
 
@@ -27,10 +34,24 @@ async fn what_must_be_unique_is() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let first = submit(&sql, &shop("abc"), ", 'k'").await.unwrap();
-    assert_eq!(submit(&sql, &shop("abc"), "").await.unwrap(), first, "without a key it is the same request");
+    assert_eq!(
+        submit(&sql, &shop("abc"), "").await.unwrap(),
+        first,
+        "without a key it is the same request"
+    );
     let error = submit(&sql, &shop("abc"), ", 'another'").await.unwrap_err();
-    assert_eq!(error, format!("23505 `shop abc in 1` is taken by run {first} (queued)"));
-    let client = scene.client().submit(Submit::new(workflow()).parameters(shop("abc")).key("another")).await;
+    assert_eq!(
+        error,
+        format!("23505 `shop abc in 1` is taken by run {first} (queued)")
+    );
+    let client = scene
+        .client()
+        .submit(
+            Submit::new(workflow())
+                .parameters(shop("abc"))
+                .key("another"),
+        )
+        .await;
     assert!(matches!(client, Err(SubmitError::Taken { run, .. }) if run.id == first));
 }
 
@@ -55,7 +76,10 @@ async fn of_many_at_once_one_makes_the_run() {
 /// Whoever holds the key may be so slow to commit, on a slow disk, that a client is told to come again.
 async fn submit_at_last(client: &Client) -> RunId {
     loop {
-        match client.submit(Submit::new(workflow()).parameters(shop("abc")).key("k")).await {
+        match client
+            .submit(Submit::new(workflow()).parameters(shop("abc")).key("k"))
+            .await
+        {
             Err(SubmitError::Store(error)) if error.is_retryable() => {}
             done => return done.unwrap().run.id,
         }
@@ -78,11 +102,16 @@ async fn a_key_that_is_held_holds_up_no_other() {
             let client = scene.client();
             async move { (client.submit(request(&name)).await, name, began.elapsed()) }
         };
-        let names = ["held".to_owned()].into_iter().chain(["x", "y", "z"].map(|name| format!("{round}{name}")));
+        let names = ["held".to_owned()]
+            .into_iter()
+            .chain(["x", "y", "z"].map(|name| format!("{round}{name}")));
         for (submitted, name, took) in names.map(send).collect::<JoinSet<_>>().join_all().await {
             match submitted {
                 Ok(_) => assert!(name != "held", "it is not committed"),
-                Err(error) => assert!(name == "held" && error.to_string().contains("not committed"), "{name}: {error}"),
+                Err(error) => assert!(
+                    name == "held" && error.to_string().contains("not committed"),
+                    "{name}: {error}"
+                ),
             }
             slowest = slowest.max(took);
         }
@@ -93,16 +122,24 @@ async fn a_key_that_is_held_holds_up_no_other() {
     // waited for it would wait for ever.
     assert!(quickest < Duration::from_secs(5), "{quickest:?}");
     sql.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(scene.client().submit(request("held")).await.unwrap().run.id, held);
+    assert_eq!(
+        scene.client().submit(request("held")).await.unwrap().run.id,
+        held
+    );
 }
 
 #[tokio::test]
 async fn a_transaction_that_would_not_see_others_is_refused_a_key() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
-    sql.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.unwrap();
+    sql.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        .await
+        .unwrap();
     let error = submit(&sql, &shop("abc"), ", 'k'").await.unwrap_err();
-    assert!(error.starts_with("0A000") && error.contains("READ COMMITTED"), "{error}");
+    assert!(
+        error.starts_with("0A000") && error.contains("READ COMMITTED"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -110,20 +147,42 @@ async fn a_key_that_no_client_may_give_is_refused_in_the_same_words() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let long = "x".repeat(256);
-    for (field, key) in
-        [("key", ""), ("key", &*long), ("key", "a\nb"), ("concurrency_key", ""), ("concurrency_key", &*long)]
-    {
+    for (field, key) in [
+        ("key", ""),
+        ("key", &*long),
+        ("key", "a\nb"),
+        ("concurrency_key", ""),
+        ("concurrency_key", &*long),
+    ] {
         let call = format!(", {field} => E'{}'", key.escape_default());
         let error = submit(&sql, &shop("abc"), &call).await.unwrap_err();
         let by_client = Submit::new(workflow()).parameters(shop("abc"));
-        let by_client = if field == "key" { by_client.key(key) } else { by_client.concurrency_key(key) };
-        let expect = scene.client().submit(by_client).await.unwrap_err().to_string();
-        let kind =
-            |text: &str| ["empty", "256 characters", "control character"].into_iter().find(|word| text.contains(word));
+        let by_client = if field == "key" {
+            by_client.key(key)
+        } else {
+            by_client.concurrency_key(key)
+        };
+        let expect = scene
+            .client()
+            .submit(by_client)
+            .await
+            .unwrap_err()
+            .to_string();
+        let kind = |text: &str| {
+            ["empty", "256 characters", "control character"]
+                .into_iter()
+                .find(|word| text.contains(word))
+        };
         assert!(error.starts_with("22023 the "), "{error}");
         assert_eq!(kind(&error), kind(&expect), "{error} / {expect}");
         assert!(kind(&error).is_some(), "{error}");
     }
     assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "0");
-    submit(&sql, &shop("abc"), &format!(", key => '{}'", "日".repeat(255))).await.unwrap();
+    submit(
+        &sql,
+        &shop("abc"),
+        &format!(", key => '{}'", "日".repeat(255)),
+    )
+    .await
+    .unwrap();
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use surefoot::{Handlers, QueueLimits, Rate, StepContext, Store, Submit, Worker, WorkerOptions, handler_fn};
+use surefoot::{
+    Handlers, QueueLimits, Rate, StepContext, Store, Submit, Worker, WorkerOptions, handler_fn,
+};
 
 use crate::support::{Scene, shop, workflow};
 
@@ -14,33 +16,64 @@ async fn a_rate_for_a_busy_queue_locks_nobody_out() {
     let mut scene = Scene::new().await;
     let folder = tempfile::tempdir().unwrap();
     let work = handler_fn(async |_: StepContext, _: Value| Ok(json!({})));
-    let options = WorkerOptions { workspaces: folder.path().to_owned(), ..WorkerOptions::default() };
+    let options = WorkerOptions {
+        workspaces: folder.path().to_owned(),
+        ..WorkerOptions::default()
+    };
     let store: Arc<dyn Store> = scene.store.clone();
-    let worker = Worker::start(store.clone(), Handlers::new().with("test.work", work), options).await.unwrap();
+    let worker = Worker::start(
+        store.clone(),
+        Handlers::new().with("test.work", work),
+        options,
+    )
+    .await
+    .unwrap();
     let client = worker.client();
     let mut runs = Vec::new();
     for name in "abcdefghijkl".chars() {
         let parameters = json!({ "name": name.to_string() });
-        let run = client.submit(Submit::new(workflow()).parameters(parameters)).await.unwrap().run;
+        let run = client
+            .submit(Submit::new(workflow()).parameters(parameters))
+            .await
+            .unwrap()
+            .run;
         client.wait(run.id).await.unwrap();
         runs.push(run.id);
     }
     // Somebody has submitted and not committed, and looks long at the oldest run.
     let somebody = scene.sql().await;
     somebody.batch_execute("BEGIN").await.unwrap();
-    crate::support::submit(&somebody, &shop("mm"), "").await.unwrap();
-    let lock = format!("SELECT FROM surefoot.runs WHERE id = '{}' FOR UPDATE", runs[0]);
+    crate::support::submit(&somebody, &shop("mm"), "")
+        .await
+        .unwrap();
+    let lock = format!(
+        "SELECT FROM surefoot.runs WHERE id = '{}' FOR UPDATE",
+        runs[0]
+    );
     somebody.batch_execute(&lock).await.unwrap();
 
     let set = async |seconds| {
-        let rate = Rate { max: 5, per: Duration::from_secs(seconds) };
-        let limits = QueueLimits { rate: Some(rate), ..QueueLimits::default() };
+        let rate = Rate {
+            max: 5,
+            per: Duration::from_secs(seconds),
+        };
+        let limits = QueueLimits {
+            rate: Some(rate),
+            ..QueueLimits::default()
+        };
         store.set_queue("shops", limits, false).await.unwrap();
         Instant::now()
     };
     let beside = async || {
-        let other = surefoot::Workflow::builder("other").step("a", "test.work").build().unwrap();
-        let run = client.submit(Submit::new(Arc::new(other))).await.unwrap().run;
+        let other = surefoot::Workflow::builder("other")
+            .step("a", "test.work")
+            .build()
+            .unwrap();
+        let run = client
+            .submit(Submit::new(Arc::new(other)))
+            .await
+            .unwrap()
+            .run;
         client.wait(run.id).await.unwrap();
         Instant::now()
     };
@@ -54,8 +87,9 @@ async fn a_rate_for_a_busy_queue_locks_nobody_out() {
         }
     }
     assert!(went_on, "a run of another queue waits for the rate of this");
-    let counted =
-        scene.psql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM surefoot.runs WHERE rate_at IS NOT NULL");
+    let counted = scene.psql(
+        "SELECT string_agg(id::text, ' ' ORDER BY id) FROM surefoot.runs WHERE rate_at IS NOT NULL",
+    );
     let newest: Vec<String> = runs[7..].iter().map(ToString::to_string).collect();
     assert_eq!(counted, newest.join(" "));
     somebody.batch_execute("ROLLBACK").await.unwrap();

@@ -23,21 +23,40 @@ async fn mistakes_are_named_as_a_client_names_them() {
         json!("abc"),
     ] {
         let error = submit(&sql, &parameters, "").await.unwrap_err();
-        let Err(SubmitError::Parameters(expect)) =
-            scene.client().submit(Submit::new(workflow()).parameters(parameters.clone())).await
+        let Err(SubmitError::Parameters(expect)) = scene
+            .client()
+            .submit(Submit::new(workflow()).parameters(parameters.clone()))
+            .await
         else {
             panic!("{parameters} fits")
         };
         assert!(error.starts_with("22023 "), "{parameters}: {error}");
         for mistake in expect.iter().filter(|mistake| mistake.parameter != "(all)") {
-            assert!(error.contains(&format!("parameter {}: ", mistake.parameter)), "{parameters}: {error} / {mistake}");
+            assert!(
+                error.contains(&format!("parameter {}: ", mistake.parameter)),
+                "{parameters}: {error} / {mistake}"
+            );
         }
     }
-    assert!(scene.store.runs(surefoot::store::RunFilter::default()).await.unwrap().is_empty());
+    assert!(
+        scene
+            .store
+            .runs(surefoot::store::RunFilter::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     // These fit: a whole number that is written as 4.0, and a null where one may be.
-    for (name, more) in [("aa", json!({ "size": 4.0 })), ("bb", json!({ "tags": null })), ("cc", Value::Null)] {
+    for (name, more) in [
+        ("aa", json!({ "size": 4.0 })),
+        ("bb", json!({ "tags": null })),
+        ("cc", Value::Null),
+    ] {
         let mut parameters = json!({ "name": name });
-        more.as_object().into_iter().flatten().for_each(|(key, value)| parameters[key] = value.clone());
+        more.as_object()
+            .into_iter()
+            .flatten()
+            .for_each(|(key, value)| parameters[key] = value.clone());
         submit(&sql, &parameters, "").await.unwrap();
     }
 }
@@ -46,9 +65,15 @@ async fn mistakes_are_named_as_a_client_names_them() {
 async fn an_unknown_workflow_is_named() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
-    let error = sql.query_one("SELECT surefoot.submit('nowhere')", &[]).await.unwrap_err();
+    let error = sql
+        .query_one("SELECT surefoot.submit('nowhere')", &[])
+        .await
+        .unwrap_err();
     let said = error.as_db_error().unwrap();
-    assert_eq!((said.code().code(), said.message()), ("42704", "workflow `nowhere` is not known"));
+    assert_eq!(
+        (said.code().code(), said.message()),
+        ("42704", "workflow `nowhere` is not known")
+    );
     assert!(said.hint().unwrap().contains("publishes it"));
 }
 
@@ -57,10 +82,21 @@ async fn a_workflow_that_was_published_anew_is_taken_from_then_on() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let old = submit(&sql, &json!({ "name": "abc" }), "").await.unwrap();
-    let newer = Workflow::builder("shop").step("only", "test.work").build().unwrap();
+    let newer = Workflow::builder("shop")
+        .step("only", "test.work")
+        .build()
+        .unwrap();
     scene.store.publish(&Arc::new(newer)).await.unwrap();
-    let new = submit(&sql, &json!({ "anything": "goes" }), "").await.unwrap();
-    assert_eq!((scene.run(old).await.steps.len(), scene.run(new).await.steps.len()), (2, 1));
+    let new = submit(&sql, &json!({ "anything": "goes" }), "")
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            scene.run(old).await.steps.len(),
+            scene.run(new).await.steps.len()
+        ),
+        (2, 1)
+    );
     assert_eq!(scene.psql("SELECT count(*) FROM surefoot.workflows"), "1");
 }
 
@@ -70,22 +106,43 @@ async fn a_unique_that_only_the_engine_can_tell_is_refused() {
     let sql = scene.sql().await;
     let publish = async |unique: &str| {
         let yaml = format!("workflow: shop\nunique: '{unique}'\nsteps: [{{ id: a, action: b }}]");
-        scene.store.publish(&Arc::new(Workflow::from_yaml(&yaml).unwrap())).await.unwrap();
+        scene
+            .store
+            .publish(&Arc::new(Workflow::from_yaml(&yaml).unwrap()))
+            .await
+            .unwrap();
     };
     publish("${{ parameters.name | upper }}").await;
-    let error = submit(&sql, &json!({ "name": "abc" }), "").await.unwrap_err();
-    assert!(error.starts_with("0A000") && error.contains("parameters.name | upper"), "{error}");
+    let error = submit(&sql, &json!({ "name": "abc" }), "")
+        .await
+        .unwrap_err();
+    assert!(
+        error.starts_with("0A000") && error.contains("parameters.name | upper"),
+        "{error}"
+    );
     publish("${{ parameters.name }}").await;
     let error = submit(&sql, &json!({}), "").await.unwrap_err();
-    assert!(error.starts_with("22023") && error.contains("parameters.name"), "{error}");
+    assert!(
+        error.starts_with("22023") && error.contains("parameters.name"),
+        "{error}"
+    );
 
     // What both can tell, both tell alike.
     publish("<${{parameters.a}}-${{ parameters.b.c }}-${{ parameters.d }}> $").await;
     let parameters = json!({ "a": "x y", "b": { "c": 12 }, "d": true });
     let made = submit(&sql, &parameters, "").await.unwrap();
     let run = scene.run(made).await;
-    let again = scene.client().submit(Submit::new(run.plan.clone()).parameters(parameters)).await.unwrap();
-    assert!(again.existing && again.run.id == made, "{:?} / {:?}", run.unique, again.run.unique);
+    let again = scene
+        .client()
+        .submit(Submit::new(run.plan.clone()).parameters(parameters))
+        .await
+        .unwrap();
+    assert!(
+        again.existing && again.run.id == made,
+        "{:?} / {:?}",
+        run.unique,
+        again.run.unique
+    );
 }
 
 #[tokio::test]
@@ -103,8 +160,16 @@ steps: [{ id: only, action: test.work }]
     for parameters in [json!({}), json!({ "forge": "b", "also": "key:1" })] {
         let run = submit(&sql, &parameters, "").await.unwrap();
         let requires = scene.run(run).await.requires;
-        let by_client = scene.client().submit(Submit::new(workflow.clone()).parameters(parameters)).await.unwrap().run;
-        assert_eq!((requires.len() >= 2, &requires), (true, &by_client.requires));
+        let by_client = scene
+            .client()
+            .submit(Submit::new(workflow.clone()).parameters(parameters))
+            .await
+            .unwrap()
+            .run;
+        assert_eq!(
+            (requires.len() >= 2, &requires),
+            (true, &by_client.requires)
+        );
     }
 }
 
@@ -122,13 +187,20 @@ async fn a_secret_parameter_is_refused_and_not_repeated() {
     } });
     let named = json!({ "$defs": { "s": secret }, "properties": { "any": { "$ref": "#/$defs/s" }, "name": {} } });
     let publish = async |schema: &Value| {
-        let workflow = Workflow::builder("shop").parameters(schema.clone()).step("one", "test.work").build().unwrap();
+        let workflow = Workflow::builder("shop")
+            .parameters(schema.clone())
+            .step("one", "test.work")
+            .build()
+            .unwrap();
         scene.store.publish(&Arc::new(workflow)).await.unwrap();
     };
     let refused = async |given: Value, name: &str| {
         let error = submit(&sql, &given, "").await.unwrap_err();
         let expect = format!("parameter {name}: is or may be secret");
-        assert!(error.contains(&expect) && !error.contains("hunter22"), "{given}: {error}");
+        assert!(
+            error.contains(&expect) && !error.contains("hunter22"),
+            "{given}: {error}"
+        );
     };
     publish(&own).await;
     refused(json!({ "password": "hunter22" }), "password").await;

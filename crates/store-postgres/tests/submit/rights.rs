@@ -9,15 +9,29 @@ async fn who_may_submit_need_not_see_the_tables() {
     scene.psql(&format!("CREATE ROLE {role} LOGIN"));
     let url = scene.url.replace("postgres@", &format!("{role}@"));
     let sql = scene.sql_at(&url).await;
-    assert!(submit(&sql, &shop("abc"), "").await.unwrap_err().contains("permission denied"));
+    assert!(
+        submit(&sql, &shop("abc"), "")
+            .await
+            .unwrap_err()
+            .contains("permission denied")
+    );
     scene.psql(&format!("GRANT USAGE ON SCHEMA surefoot TO {role}"));
-    assert!(submit(&sql, &shop("abc"), "").await.unwrap_err().contains("permission denied"));
-    scene.psql(&format!("GRANT EXECUTE ON FUNCTION surefoot.submit TO {role}"));
+    assert!(
+        submit(&sql, &shop("abc"), "")
+            .await
+            .unwrap_err()
+            .contains("permission denied")
+    );
+    scene.psql(&format!(
+        "GRANT EXECUTE ON FUNCTION surefoot.submit TO {role}"
+    ));
     submit(&sql, &shop("abc"), "").await.unwrap();
     assert!(sql.query("SELECT FROM surefoot.runs", &[]).await.is_err());
 
     // A table of the caller's that is named like one of the function's is not taken for it.
-    sql.batch_execute("CREATE TEMP TABLE runs (id int); CREATE TEMP TABLE jsonb_each (id int)").await.unwrap();
+    sql.batch_execute("CREATE TEMP TABLE runs (id int); CREATE TEMP TABLE jsonb_each (id int)")
+        .await
+        .unwrap();
     submit(&sql, &shop("xyz"), ", 'k'").await.unwrap();
     assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "2");
 }

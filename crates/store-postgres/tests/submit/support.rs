@@ -53,11 +53,19 @@ steps:
 impl Scene {
     pub(crate) async fn new() -> Self {
         let url = ScratchPostgres::shared().fresh_database().unwrap();
-        let patient = PostgresStore::options(&url).operation_timeout(PATIENCE).connect_timeout(PATIENCE);
+        let patient = PostgresStore::options(&url)
+            .operation_timeout(PATIENCE)
+            .connect_timeout(PATIENCE);
         let store = Arc::new(patient.open().await.unwrap());
         store.publish(&workflow()).await.unwrap();
         let database = url.rsplit('/').next().unwrap().to_owned();
-        Self { store, url, database, told: Arc::default(), _sessions: JoinSet::new() }
+        Self {
+            store,
+            url,
+            database,
+            told: Arc::default(),
+            _sessions: JoinSet::new(),
+        }
     }
 
     /// What the sessions were told by NOTIFY since this was last asked for.
@@ -80,7 +88,8 @@ impl Scene {
         let told = self.told.clone();
         self._sessions.spawn(async move {
             // Until the session ends.
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
+            {
                 if let AsyncMessage::Notification(notification) = message {
                     told.lock().unwrap().push(notification.payload().to_owned());
                 }
@@ -94,7 +103,9 @@ impl Scene {
     }
 
     pub(crate) fn psql(&self, statement: &str) -> String {
-        ScratchPostgres::shared().psql(&self.database, statement).unwrap()
+        ScratchPostgres::shared()
+            .psql(&self.database, statement)
+            .unwrap()
     }
 }
 
@@ -102,7 +113,11 @@ impl Scene {
 pub(crate) async fn submit(sql: &Sql, parameters: &Value, more: &str) -> Result<RunId, String> {
     let call = format!("SELECT surefoot.submit('shop', $1::text::jsonb{more})");
     let rows = sql.query(&call, &[&parameters.to_string()]).await;
-    let rows = rows.map_err(|error| error.as_db_error().map_or_else(|| error.to_string(), code_and_message))?;
+    let rows = rows.map_err(|error| {
+        error
+            .as_db_error()
+            .map_or_else(|| error.to_string(), code_and_message)
+    })?;
     Ok(RunId::from_bytes(*rows[0].get::<_, Uuid>(0).as_bytes()))
 }
 

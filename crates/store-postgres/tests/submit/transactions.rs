@@ -28,15 +28,32 @@ async fn it_is_what_a_client_would_have_submitted() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    let same = Submit::new(workflow()).parameters(parameters.clone()).key("key-1");
-    let found = scene.client().submit(same.priority(4).concurrency_key("tenant")).await.unwrap();
-    assert!(found.existing && found.run.id == made, "the client finds the very run");
+    let same = Submit::new(workflow())
+        .parameters(parameters.clone())
+        .key("key-1");
+    let found = scene
+        .client()
+        .submit(same.priority(4).concurrency_key("tenant"))
+        .await
+        .unwrap();
+    assert!(
+        found.existing && found.run.id == made,
+        "the client finds the very run"
+    );
 
     let other = json!({ "name": "other", "region": { "id": 7 }, "tags": ["x", "y"] });
-    let request = Submit::new(workflow()).parameters(other).key("key-2").priority(4).concurrency_key("tenant");
+    let request = Submit::new(workflow())
+        .parameters(other)
+        .key("key-2")
+        .priority(4)
+        .concurrency_key("tenant");
     let by_client = scene.client().submit(request).await.unwrap().run;
     let mut run = scene.run(made).await;
-    assert!(run.created_at >= before && run.created_at <= after, "{}", run.created_at);
+    assert!(
+        run.created_at >= before && run.created_at <= after,
+        "{}",
+        run.created_at
+    );
     assert!(run.id < by_client.id, "ids are in the order of submission");
     assert_eq!(run.unique.as_deref(), Some("shop abc in 7"));
     assert_eq!(
@@ -59,21 +76,35 @@ async fn it_is_what_a_client_would_have_submitted() {
     };
     let (ours, theirs) = (told(made).await, told(by_client.id).await);
     assert_eq!(ours.len(), 1);
-    assert_eq!((ours[0].seq, &ours[0].kind, &ours[0].data), (theirs[0].seq, &theirs[0].kind, &theirs[0].data));
+    assert_eq!(
+        (ours[0].seq, &ours[0].kind, &ours[0].data),
+        (theirs[0].seq, &theirs[0].kind, &theirs[0].data)
+    );
 }
 
 #[tokio::test]
 async fn a_rollback_leaves_nothing_and_a_commit_all() {
     let mut scene = Scene::new().await;
     let mut sql = scene.sql().await;
-    sql.batch_execute("CREATE TABLE orders (id int PRIMARY KEY, run uuid)").await.unwrap();
+    sql.batch_execute("CREATE TABLE orders (id int PRIMARY KEY, run uuid)")
+        .await
+        .unwrap();
     let insert = "INSERT INTO orders SELECT 1, surefoot.submit('shop', '{\"name\": \"abc\"}', 'k')";
 
     let transaction = sql.transaction().await.unwrap();
     transaction.execute(insert, &[]).await.unwrap();
-    assert_eq!(scene.store.runs(RunFilter::default()).await.unwrap().len(), 0, "not before it is committed");
+    assert_eq!(
+        scene.store.runs(RunFilter::default()).await.unwrap().len(),
+        0,
+        "not before it is committed"
+    );
     transaction.rollback().await.unwrap();
-    let tables = ["orders", "surefoot.runs", "surefoot.steps", "surefoot.events"];
+    let tables = [
+        "orders",
+        "surefoot.runs",
+        "surefoot.steps",
+        "surefoot.events",
+    ];
     let counts = || tables.map(|table| scene.psql(&format!("SELECT count(*) FROM {table}")));
     assert_eq!(counts(), ["0", "0", "0", "0"]);
 
@@ -81,7 +112,10 @@ async fn a_rollback_leaves_nothing_and_a_commit_all() {
     transaction.execute(insert, &[]).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(counts(), ["1", "1", "2", "1"]);
-    assert_eq!(scene.psql("SELECT r.key FROM orders AS o JOIN surefoot.runs AS r ON r.id = o.run"), "k");
+    assert_eq!(
+        scene.psql("SELECT r.key FROM orders AS o JOIN surefoot.runs AS r ON r.id = o.run"),
+        "k"
+    );
 }
 
 /// Whoever can wait for the workers' polls turns the notification off, which makes commits wait for each other.
@@ -91,10 +125,16 @@ async fn a_submission_tells_of_itself_unless_that_is_turned_off() {
     let sql = scene.sql().await;
     // A session is told of its own notifications before its next answer.
     let told = async |name: &str, setting: &str| {
-        sql.batch_execute(&format!("LISTEN surefoot; SET surefoot.notify = {setting}")).await.unwrap();
+        sql.batch_execute(&format!("LISTEN surefoot; SET surefoot.notify = {setting}"))
+            .await
+            .unwrap();
         submit(&sql, &shop(name), "").await.unwrap();
         // What the store tells has its name as well.
-        scene.told().into_iter().filter(|payload| payload == "work").count()
+        scene
+            .told()
+            .into_iter()
+            .filter(|payload| payload == "work")
+            .count()
     };
     assert_eq!(told("abc", "on").await, 1);
     assert_eq!(told("bcd", "off").await, 0);
@@ -106,13 +146,25 @@ async fn a_later_time_is_kept() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let at: Timestamp = "2099-05-04T09:30:00.120000Z".parse().unwrap();
-    let made = submit(&sql, &shop("abc"), ", available_at => '2099-05-04 11:30:00.12+02'").await.unwrap();
+    let made = submit(
+        &sql,
+        &shop("abc"),
+        ", available_at => '2099-05-04 11:30:00.12+02'",
+    )
+    .await
+    .unwrap();
     assert_eq!(scene.run(made).await.head.available_at, Some(at));
     let events = scene.store.events(made, 0, 10).await.unwrap();
     assert_eq!(events[0].data, json!({ "available_at": at.to_string() }));
-    let past = submit(&sql, &shop("xyz"), ", available_at => '2001-01-01'").await.unwrap();
+    let past = submit(&sql, &shop("xyz"), ", available_at => '2001-01-01'")
+        .await
+        .unwrap();
     let run = scene.run(past).await;
-    assert_eq!(run.head.available_at, Some(run.created_at), "a time that has been is now");
+    assert_eq!(
+        run.head.available_at,
+        Some(run.created_at),
+        "a time that has been is now"
+    );
 }
 
 #[tokio::test]
@@ -121,6 +173,13 @@ async fn it_works_through_a_pooler() {
     let bouncer = ScratchBouncer::start(ScratchPostgres::shared(), 2).unwrap();
     let url = bouncer.url_of(&scene.database);
     let sql = scene.sql_at(&url).await;
-    sql.batch_execute("BEGIN; SELECT surefoot.submit('shop', '{\"name\": \"abc\"}', 'k'); COMMIT").await.unwrap();
-    assert_eq!(scene.store.runs(RunFilter::default()).await.unwrap()[0].key.as_deref(), Some("k"));
+    sql.batch_execute("BEGIN; SELECT surefoot.submit('shop', '{\"name\": \"abc\"}', 'k'); COMMIT")
+        .await
+        .unwrap();
+    assert_eq!(
+        scene.store.runs(RunFilter::default()).await.unwrap()[0]
+            .key
+            .as_deref(),
+        Some("k")
+    );
 }

@@ -18,7 +18,11 @@ use crate::sql;
 use crate::writer::Tx;
 
 pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, Failure> {
-    if !tx.conn.prepare_cached(sql::WORKER_EXISTS)?.exists([request.worker.as_bytes()])? {
+    if !tx
+        .conn
+        .prepare_cached(sql::WORKER_EXISTS)?
+        .exists([request.worker.as_bytes()])?
+    {
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
     admit::promote_due(tx)?;
@@ -34,7 +38,11 @@ pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, 
     runs.sort_unstable_by_key(|run| (Reverse(run.priority), run.id));
     *tx.backlog = !queues.is_empty();
     let next_at = next_at(tx, &queues, &foreign)?;
-    Ok(Claimed { runs, next_at, held_back: *tx.backlog })
+    Ok(Claimed {
+        runs,
+        next_at,
+        held_back: *tx.backlog,
+    })
 }
 
 /// Passes over the queues in one claim. Another one follows only a pass that found a run unreadable.
@@ -74,7 +82,12 @@ struct Pick {
 impl Pick {
     fn read(row: &Row<'_>, counts: bool) -> rusqlite::Result<Self> {
         let id = RunId::from_bytes(row.get(0)?);
-        Ok(Self { id, priority: row.get(1)?, concurrency_key: row.get(3)?, counts })
+        Ok(Self {
+            id,
+            priority: row.get(1)?,
+            concurrency_key: row.get(3)?,
+            counts,
+        })
     }
 
     fn turn(&self) -> (Reverse<i32>, RunId) {
@@ -110,18 +123,24 @@ impl Foreign {
     }
 
     fn has(&self, plan: i64, requires: Option<&str>) -> bool {
-        self.plans.contains(&plan) || requires.is_some_and(|requires| self.requirements.contains(requires))
+        self.plans.contains(&plan)
+            || requires.is_some_and(|requires| self.requirements.contains(requires))
     }
 }
 
 /// Every plan is looked at, but read from the database only once: see [`crate::plans::Plans`].
 fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, Failure> {
     let mut statement = tx.conn.prepare_cached(sql::LIVE_PLANS)?;
-    let ids = statement.query_map([], |row| row.get::<_, i64>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let ids = statement
+        .query_map([], |row| row.get::<_, i64>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut plans = BTreeSet::new();
     for id in ids {
         // A plan that this build cannot read is left to a build that can.
-        let is_known = tx.plans.get(tx.conn, id)?.is_ok_and(|plan| plan.is_known_by(&request.actions));
+        let is_known = tx
+            .plans
+            .get(tx.conn, id)?
+            .is_ok_and(|plan| plan.is_known_by(&request.actions));
         if !is_known {
             plans.insert(id);
         }
@@ -132,11 +151,14 @@ fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, F
 /// The sets of resources that some run requires and this worker does not offer.
 fn foreign_requirements(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<String>, Failure> {
     let mut statement = tx.conn.prepare_cached(sql::LIVE_REQUIREMENTS)?;
-    let live = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let live = statement
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut foreign = BTreeSet::new();
     for requires in live {
         // Requirements that cannot be read match no worker, and hold up no other run.
-        let is_offered = parse_required(Some(&requires)).is_ok_and(|required| required.is_subset(&request.resources));
+        let is_offered = parse_required(Some(&requires))
+            .is_ok_and(|required| required.is_subset(&request.resources));
         if !is_offered {
             foreign.insert(requires);
         }
@@ -159,8 +181,11 @@ fn queues(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
 
 fn cancelling(tx: &Tx<'_>, foreign: &Foreign, limit: usize) -> rusqlite::Result<Vec<Pick>> {
     let mut statement = tx.conn.prepare_cached(sql::CLAIM_CANCELLING)?;
-    let picks = statement.query_map([&foreign.plan_list, &foreign.requirement_list], |row| Pick::read(row, false))?;
-    let is_readable = |pick: &rusqlite::Result<Pick>| pick.as_ref().map_or(true, |pick| !pick.is_unreadable(tx));
+    let picks = statement.query_map([&foreign.plan_list, &foreign.requirement_list], |row| {
+        Pick::read(row, false)
+    })?;
+    let is_readable =
+        |pick: &rusqlite::Result<Pick>| pick.as_ref().map_or(true, |pick| !pick.is_unreadable(tx));
     picks.filter(is_readable).take(limit).collect()
 }
 
@@ -172,16 +197,30 @@ fn pick(tx: &Tx<'_>, name: &str, foreign: &Foreign, limit: usize) -> rusqlite::R
         return Ok(Vec::new());
     }
     let mut starts = admit::starts(tx, name, &limits)?;
-    let (mut fresh, mut resumed) =
-        (tx.conn.prepare_cached(sql::CLAIM_FRESH)?, tx.conn.prepare_cached(sql::CLAIM_RESUMED)?);
+    let (mut fresh, mut resumed) = (
+        tx.conn.prepare_cached(sql::CLAIM_FRESH)?,
+        tx.conn.prepare_cached(sql::CLAIM_RESUMED)?,
+    );
     let mut fresh = Walk::begin(&mut fresh, name, foreign, limits.rate.is_some())?;
     let mut resumed = Walk::begin(&mut resumed, name, foreign, false)?;
-    let mut keys = Keys { tx, name, limits: &limits, places: HashMap::new() };
+    let mut keys = Keys {
+        tx,
+        name,
+        limits: &limits,
+        places: HashMap::new(),
+    };
     let mut picks = Vec::new();
     while picks.len() < places {
         let fresh_turn = fresh.turn().filter(|_| starts > 0);
-        let fresh_next = fresh_turn.is_some() && resumed.turn().is_none_or(|turn| fresh_turn < Some(turn));
-        let Some(pick) = (if fresh_next { fresh.next()? } else { resumed.next()? }) else { break };
+        let fresh_next =
+            fresh_turn.is_some() && resumed.turn().is_none_or(|turn| fresh_turn < Some(turn));
+        let Some(pick) = (if fresh_next {
+            fresh.next()?
+        } else {
+            resumed.next()?
+        }) else {
+            break;
+        };
         if !pick.is_unreadable(tx) && keys.take(pick.concurrency_key.as_deref())? {
             starts -= usize::from(fresh_next);
             picks.push(pick);
@@ -205,7 +244,11 @@ impl<'s> Walk<'s> {
         counts: bool,
     ) -> rusqlite::Result<Self> {
         let rows = statement.query([name, &foreign.plan_list, &foreign.requirement_list])?;
-        let mut walk = Self { rows, counts, next: None };
+        let mut walk = Self {
+            rows,
+            counts,
+            next: None,
+        };
         walk.next()?;
         Ok(walk)
     }
@@ -215,7 +258,11 @@ impl<'s> Walk<'s> {
     }
 
     fn next(&mut self) -> rusqlite::Result<Option<Pick>> {
-        let after = self.rows.next()?.map(|row| Pick::read(row, self.counts)).transpose()?;
+        let after = self
+            .rows
+            .next()?
+            .map(|row| Pick::read(row, self.counts))
+            .transpose()?;
         Ok(std::mem::replace(&mut self.next, after))
     }
 }
@@ -231,12 +278,16 @@ struct Keys<'a, 'tx> {
 impl Keys<'_, '_> {
     /// Takes a place for a run with this key, if one is left.
     fn take(&mut self, key: Option<&str>) -> rusqlite::Result<bool> {
-        let Some(key) = key.filter(|_| self.limits.concurrency_per_key.is_some()) else { return Ok(true) };
+        let Some(key) = key.filter(|_| self.limits.concurrency_per_key.is_some()) else {
+            return Ok(true);
+        };
         if !self.places.contains_key(key) {
             let places = admit::places_of_key(self.tx, self.name, self.limits, key)?;
             self.places.insert(key.to_owned(), places);
         }
-        let Some(places) = self.places.get_mut(key).filter(|places| **places > 0) else { return Ok(false) };
+        let Some(places) = self.places.get_mut(key).filter(|places| **places > 0) else {
+            return Ok(false);
+        };
         *places -= 1;
         Ok(true)
     }
@@ -262,11 +313,18 @@ fn take(
 }
 
 /// When the next run becomes claimable by time alone: its own, or that of its queue's rate.
-fn next_at(tx: &Tx<'_>, queues: &[String], foreign: &Foreign) -> rusqlite::Result<Option<Timestamp>> {
+fn next_at(
+    tx: &Tx<'_>,
+    queues: &[String],
+    foreign: &Foreign,
+) -> rusqlite::Result<Option<Timestamp>> {
     let mut next = None;
     for name in queues {
         let opens = Opens::of(tx, name)?;
-        if !opens.shut && opens.start.is_some_and(|at| at > tx.now) && has_fresh(tx, name, foreign, &opens)? {
+        if !opens.shut
+            && opens.start.is_some_and(|at| at > tx.now)
+            && has_fresh(tx, name, foreign, &opens)?
+        {
             next = earliest(next, opens.start);
         }
     }
@@ -277,7 +335,12 @@ fn next_at(tx: &Tx<'_>, queues: &[String], foreign: &Foreign) -> rusqlite::Resul
 fn has_fresh(tx: &Tx<'_>, name: &str, foreign: &Foreign, opens: &Opens) -> rusqlite::Result<bool> {
     let mut statement = tx.conn.prepare_cached(sql::CLAIM_FRESH)?;
     let mut walk = Walk::begin(&mut statement, name, foreign, true)?;
-    let mut keys = Keys { tx, name, limits: &opens.limits, places: HashMap::new() };
+    let mut keys = Keys {
+        tx,
+        name,
+        limits: &opens.limits,
+        places: HashMap::new(),
+    };
     while let Some(pick) = walk.next()? {
         if !pick.is_unreadable(tx) && keys.take(pick.concurrency_key.as_deref())? {
             return Ok(true);
@@ -287,7 +350,11 @@ fn has_fresh(tx: &Tx<'_>, name: &str, foreign: &Foreign, opens: &Opens) -> rusql
 }
 
 /// The same for runs that wait for a time of their own.
-fn next_due(tx: &Tx<'_>, foreign: &Foreign, mut next: Option<Timestamp>) -> rusqlite::Result<Option<Timestamp>> {
+fn next_due(
+    tx: &Tx<'_>,
+    foreign: &Foreign,
+    mut next: Option<Timestamp>,
+) -> rusqlite::Result<Option<Timestamp>> {
     let mut statement = tx.conn.prepare_cached(sql::DUE_RUNS)?;
     let mut rows = statement.query([])?;
     let mut queues: HashMap<String, Opens> = HashMap::new();
@@ -304,7 +371,11 @@ fn next_due(tx: &Tx<'_>, foreign: &Foreign, mut next: Option<Timestamp>) -> rusq
         if !queues.contains_key(&name) {
             queues.insert(name.clone(), Opens::of(tx, &name)?);
         }
-        let opens = if cancelling { Some(at) } else { queues[&name].at(tx, &name, key.as_deref(), fresh)? };
+        let opens = if cancelling {
+            Some(at)
+        } else {
+            queues[&name].at(tx, &name, key.as_deref(), fresh)?
+        };
         next = earliest(next, opens.map(|opens| opens.max(at)));
     }
     Ok(next)
@@ -327,11 +398,23 @@ impl Opens {
     fn of(tx: &Tx<'_>, name: &str) -> rusqlite::Result<Self> {
         let (paused, limits) = admit::queue(tx, name)?;
         let shut = paused || admit::places(tx, name, &limits)? == 0;
-        let start = limits.rate.map_or(Ok(Some(tx.now)), |rate| admit::next_start(tx, name, rate))?;
-        Ok(Self { limits, shut, start })
+        let start = limits
+            .rate
+            .map_or(Ok(Some(tx.now)), |rate| admit::next_start(tx, name, rate))?;
+        Ok(Self {
+            limits,
+            shut,
+            start,
+        })
     }
 
-    fn at(&self, tx: &Tx<'_>, name: &str, key: Option<&str>, fresh: bool) -> rusqlite::Result<Option<Timestamp>> {
+    fn at(
+        &self,
+        tx: &Tx<'_>,
+        name: &str,
+        key: Option<&str>,
+        fresh: bool,
+    ) -> rusqlite::Result<Option<Timestamp>> {
         let of_key = |key| admit::places_of_key(tx, name, &self.limits, key);
         if self.shut || key.map(of_key).transpose()? == Some(0) {
             return Ok(None);

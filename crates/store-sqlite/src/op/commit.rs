@@ -12,8 +12,18 @@ use crate::row::{Written, count, optional_word};
 use crate::sql;
 use crate::writer::Tx;
 
-pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result<Committed, Failure> {
-    let Some(Held { event_seq, asked, queue, commits }) = held(tx, lease, &written.head)? else {
+pub(crate) fn commit(
+    tx: &mut Tx<'_>,
+    lease: Lease,
+    written: &Written,
+) -> Result<Committed, Failure> {
+    let Some(Held {
+        event_seq,
+        asked,
+        queue,
+        commits,
+    }) = held(tx, lease, &written.head)?
+    else {
         return Err(Failure::Refused(StoreError::LeaseLost));
     };
     if commits == written.head.commits {
@@ -23,7 +33,10 @@ pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result
     write::check(tx, lease.run, written)?;
     let event_seq = write::details(tx, lease.run, event_seq, written)?;
     let head = &written.head;
-    if head.status == RunStatus::Running && head.worker == Some(lease.worker) && head.epoch == lease.epoch {
+    if head.status == RunStatus::Running
+        && head.worker == Some(lease.worker)
+        && head.epoch == lease.epoch
+    {
         let mut statement = tx.conn.prepare_cached(sql::ADVANCE_RUN)?;
         statement.execute(params![
             lease.run.as_bytes(),
@@ -40,9 +53,17 @@ pub(crate) fn commit(tx: &mut Tx<'_>, lease: Lease, written: &Written) -> Result
         head
     });
     let head = yielded.as_ref().unwrap_or(head);
-    let cancel = if head.status.is_ended() { head.cancel } else { asked };
+    let cancel = if head.status.is_ended() {
+        head.cancel
+    } else {
+        asked
+    };
     let given_back = matches!(head.status, RunStatus::Queued | RunStatus::Waiting);
-    let available_at = if given_back && cancel.is_some() { Some(tx.now) } else { head.available_at };
+    let available_at = if given_back && cancel.is_some() {
+        Some(tx.now)
+    } else {
+        head.available_at
+    };
     HeadRow {
         run: lease.run,
         queue: queue.as_deref().unwrap_or_default(),
@@ -72,10 +93,24 @@ struct Held {
 /// `None` when the lease does not hold, or the commit does not follow the last.
 fn held(tx: &Tx<'_>, lease: Lease, head: &Head) -> rusqlite::Result<Option<Held>> {
     let read = |row: &Row<'_>| {
-        let queue = if head.status.is_ended() { row.get(2)? } else { None };
-        Ok(Held { event_seq: count(row, 0)?, asked: optional_word(row, 1)?, queue, commits: count(row, 3)? })
+        let queue = if head.status.is_ended() {
+            row.get(2)?
+        } else {
+            None
+        };
+        Ok(Held {
+            event_seq: count(row, 0)?,
+            asked: optional_word(row, 1)?,
+            queue,
+            commits: count(row, 3)?,
+        })
     };
     let mut statement = tx.conn.prepare_cached(sql::HELD_RUN)?;
     let (run, worker) = (lease.run.as_bytes(), lease.worker.as_bytes());
-    statement.query_row(params![run, worker, signed(lease.epoch), signed(head.commits)], read).optional()
+    statement
+        .query_row(
+            params![run, worker, signed(lease.epoch), signed(head.commits)],
+            read,
+        )
+        .optional()
 }

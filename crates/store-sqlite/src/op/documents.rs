@@ -15,9 +15,16 @@ pub(crate) fn put_document(
     data: &str,
     expect: Expect,
 ) -> Result<Option<u64>, Failure> {
-    let NewDocument { kind, id, expires_at, .. } = document;
+    let NewDocument {
+        kind,
+        id,
+        expires_at,
+        ..
+    } = document;
     let mut known = tx.conn.prepare_cached(sql::DOCUMENT_VERSION)?;
-    let known = known.query_row(params![kind, id, tx.now.as_micros()], |row| count(row, 0)).optional()?;
+    let known = known
+        .query_row(params![kind, id, tx.now.as_micros()], |row| count(row, 0))
+        .optional()?;
     let fits = match expect {
         Expect::Anything => true,
         Expect::Nothing => known.is_none(),
@@ -28,13 +35,22 @@ pub(crate) fn put_document(
     }
     let version = known.unwrap_or(0) + 1;
     let mut put = tx.conn.prepare_cached(sql::PUT_DOCUMENT)?;
-    put.execute(params![kind, id, signed(version), tx.now.as_micros(), micros(*expires_at), data])?;
+    put.execute(params![
+        kind,
+        id,
+        signed(version),
+        tx.now.as_micros(),
+        micros(*expires_at),
+        data
+    ])?;
     Ok(Some(version))
 }
 
 pub(crate) fn delete_document(tx: &Tx<'_>, kind: &str, id: &str) -> Result<bool, Failure> {
     let mut known = tx.conn.prepare_cached(sql::DOCUMENT_VERSION)?;
     let lived = known.exists(params![kind, id, tx.now.as_micros()])?;
-    tx.conn.prepare_cached(sql::DELETE_DOCUMENT)?.execute([kind, id])?;
+    tx.conn
+        .prepare_cached(sql::DELETE_DOCUMENT)?
+        .execute([kind, id])?;
     Ok(lived)
 }

@@ -32,13 +32,23 @@ pub(super) fn edit_start(
 }
 
 /// A person's cancel, which a run that this build cannot read takes too.
-pub(crate) fn cancel(tx: &mut Tx<'_>, id: RunId, mode: CancelMode, by: &str) -> Result<Run, Failure> {
+pub(crate) fn cancel(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    mode: CancelMode,
+    by: &str,
+) -> Result<Run, Failure> {
     let (run, event_seq) = load(tx, id)?;
     let held = match run.head.worker {
-        Some(worker) => tx.conn.prepare_cached(sql::WORKER_EXISTS)?.exists([worker.as_bytes()])?,
+        Some(worker) => tx
+            .conn
+            .prepare_cached(sql::WORKER_EXISTS)?
+            .exists([worker.as_bytes()])?,
         None => false,
     };
-    let run = write_edit(tx, run, event_seq, None, |edit| edit.cancel_even_unreadable(mode, by, held))?;
+    let run = write_edit(tx, run, event_seq, None, |edit| {
+        edit.cancel_even_unreadable(mode, by, held)
+    })?;
     if run.head.status.is_ended() {
         tx.plans.unreadable.forget(id);
     }
@@ -65,8 +75,16 @@ fn write_edit(
     let event_seq = write::details(tx, id, event_seq, &written)?;
     let head = &written.head;
     let queue = run.queue();
-    HeadRow { run: id, queue, head, cancel: head.cancel, available_at: head.available_at, event_seq, rate_at }
-        .update(tx)?;
+    HeadRow {
+        run: id,
+        queue,
+        head,
+        cancel: head.cancel,
+        available_at: head.available_at,
+        event_seq,
+        rate_at,
+    }
+    .update(tx)?;
     *tx.work |= head.cancel.is_some() || *tx.backlog && head.status.is_ended();
     Ok(run)
 }

@@ -33,31 +33,58 @@ pub(crate) fn prune(tx: &Tx<'_>, limit: usize) -> Result<usize, Failure> {
 
 fn queues(tx: &Tx<'_>) -> rusqlite::Result<Vec<(String, QueueLimits)>> {
     let mut statement = tx.conn.prepare_cached(sql::QUEUES)?;
-    statement.query_map([], |row| queue_row(row).map(|(name, _, limits)| (name, limits)))?.collect()
+    statement
+        .query_map([], |row| {
+            queue_row(row).map(|(name, _, limits)| (name, limits))
+        })?
+        .collect()
 }
 
-fn find_old(tx: &Tx<'_>, queue: &str, status: RunStatus, keep: Keep, limit: usize) -> rusqlite::Result<Vec<RunId>> {
+fn find_old(
+    tx: &Tx<'_>,
+    queue: &str,
+    status: RunStatus,
+    keep: Keep,
+    limit: usize,
+) -> rusqlite::Result<Vec<RunId>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut old = Vec::new();
     if let Some(age) = keep.age {
         let before = tx.now.as_micros().saturating_sub(length(age));
-        old.extend(ids(tx, sql::OLD_BY_AGE, &[&queue, &status.as_str(), &before, &limit])?);
+        old.extend(ids(
+            tx,
+            sql::OLD_BY_AGE,
+            &[&queue, &status.as_str(), &before, &limit],
+        )?);
     }
     if let Some(count) = keep.count {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        old.extend(ids(tx, sql::OLD_BY_COUNT, &[&queue, &status.as_str(), &count, &limit])?);
+        old.extend(ids(
+            tx,
+            sql::OLD_BY_COUNT,
+            &[&queue, &status.as_str(), &count, &limit],
+        )?);
     }
     Ok(old)
 }
 
 fn ids(tx: &Tx<'_>, statement: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<Vec<RunId>> {
     let mut statement = tx.conn.prepare_cached(statement)?;
-    statement.query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?.collect()
+    statement
+        .query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?
+        .collect()
 }
 
 fn forget(tx: &Tx<'_>, run: RunId) -> rusqlite::Result<()> {
-    for statement in [sql::DELETE_EVENTS, sql::DELETE_ORPHAN_BLOBS, sql::DELETE_SNAPSHOT_BLOBS, sql::FORGET_DETAILS] {
-        tx.conn.prepare_cached(statement)?.execute([run.as_bytes()])?;
+    for statement in [
+        sql::DELETE_EVENTS,
+        sql::DELETE_ORPHAN_BLOBS,
+        sql::DELETE_SNAPSHOT_BLOBS,
+        sql::FORGET_DETAILS,
+    ] {
+        tx.conn
+            .prepare_cached(statement)?
+            .execute([run.as_bytes()])?;
     }
     Ok(())
 }
@@ -65,20 +92,32 @@ fn forget(tx: &Tx<'_>, run: RunId) -> rusqlite::Result<()> {
 /// What counts as removed already, and tallies that no chart shows any more.
 fn forget_expired(tx: &Tx<'_>, limit: usize) -> rusqlite::Result<()> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    tx.conn.prepare_cached(sql::DELETE_EXPIRED_DOCUMENTS)?.execute([tx.now.as_micros(), limit])?;
+    tx.conn
+        .prepare_cached(sql::DELETE_EXPIRED_DOCUMENTS)?
+        .execute([tx.now.as_micros(), limit])?;
     for span in Span::EVERY {
         if let Some(kept) = span.kept() {
             let before = tx.now.as_micros().saturating_sub(length(kept));
-            tx.conn.prepare_cached(sql::DELETE_TALLIES)?.execute([span.seconds(), before])?;
+            tx.conn
+                .prepare_cached(sql::DELETE_TALLIES)?
+                .execute([span.seconds(), before])?;
         }
     }
     Ok(())
 }
 
 /// Starts that count no more leave the index that the rate is read from.
-fn forget_starts(tx: &Tx<'_>, queue: &str, limits: &QueueLimits, limit: usize) -> rusqlite::Result<()> {
+fn forget_starts(
+    tx: &Tx<'_>,
+    queue: &str,
+    limits: &QueueLimits,
+    limit: usize,
+) -> rusqlite::Result<()> {
     let window = limits.rate.map_or(0, |rate| length(rate.per));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let until = tx.now.as_micros().saturating_sub(window);
-    tx.conn.prepare_cached(sql::FORGET_STARTS)?.execute(params![queue, until, limit]).map(drop)
+    tx.conn
+        .prepare_cached(sql::FORGET_STARTS)?
+        .execute(params![queue, until, limit])
+        .map(drop)
 }

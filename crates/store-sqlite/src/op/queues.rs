@@ -9,7 +9,12 @@ use crate::row::length;
 use crate::sql;
 use crate::writer::Tx;
 
-pub(crate) fn set_queue(tx: &mut Tx<'_>, name: &str, limits: &QueueLimits, only_if_new: bool) -> Result<(), Failure> {
+pub(crate) fn set_queue(
+    tx: &mut Tx<'_>,
+    name: &str,
+    limits: &QueueLimits,
+    only_if_new: bool,
+) -> Result<(), Failure> {
     if only_if_new && tx.conn.prepare_cached(sql::QUEUE)?.exists([name])? {
         return Ok(());
     }
@@ -17,14 +22,19 @@ pub(crate) fn set_queue(tx: &mut Tx<'_>, name: &str, limits: &QueueLimits, only_
     write(tx, name, limits)?;
     if let Some(rate) = limits.rate.filter(|rate| Some(*rate) != before.rate) {
         let from = tx.now.as_micros().saturating_sub(length(rate.per));
-        tx.conn.prepare_cached(sql::RECALL_STARTS)?.execute(params![name, from, rate.max])?;
+        tx.conn
+            .prepare_cached(sql::RECALL_STARTS)?
+            .execute(params![name, from, rate.max])?;
     }
     (*tx.work, *tx.backlog) = (true, true);
     Ok(())
 }
 
 fn write(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<()> {
-    let count = |keep: &Keep| keep.count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    let count = |keep: &Keep| {
+        keep.count
+            .map(|count| i64::try_from(count).unwrap_or(i64::MAX))
+    };
     let age = |keep: &Keep| keep.age.map(length);
     let kept = &limits.retention;
     tx.conn.prepare_cached(sql::SET_QUEUE)?.execute(params![
@@ -44,7 +54,9 @@ fn write(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<()> 
 }
 
 pub(crate) fn pause_queue(tx: &mut Tx<'_>, name: &str, paused: bool) -> Result<(), Failure> {
-    tx.conn.prepare_cached(sql::PAUSE_QUEUE)?.execute(params![name, paused])?;
+    tx.conn
+        .prepare_cached(sql::PAUSE_QUEUE)?
+        .execute(params![name, paused])?;
     (*tx.work, *tx.backlog) = (true, true);
     Ok(())
 }

@@ -49,7 +49,11 @@ impl Insert {
 }
 
 /// Adds the run as `started` if its queue allows, else as `queued`; or finds the run that it would be the second of.
-pub(crate) fn submit(tx: &mut Tx<'_>, queued: &Insert, started: Option<&Insert>) -> Result<Submitted, Failure> {
+pub(crate) fn submit(
+    tx: &mut Tx<'_>,
+    queued: &Insert,
+    started: Option<&Insert>,
+) -> Result<Submitted, Failure> {
     if let Some(twin) = twin(tx, sql::RUN_BY_KEY, queued, queued.key.as_deref())? {
         return Ok(Submitted::SameKey(twin));
     }
@@ -68,21 +72,42 @@ pub(crate) fn submit(tx: &mut Tx<'_>, queued: &Insert, started: Option<&Insert>)
     Ok(Submitted::Queued)
 }
 
-fn twin(tx: &Tx<'_>, statement: &str, run: &Insert, value: Option<&str>) -> Result<Option<Box<Run>>, Failure> {
+fn twin(
+    tx: &Tx<'_>,
+    statement: &str,
+    run: &Insert,
+    value: Option<&str>,
+) -> Result<Option<Box<Run>>, Failure> {
     let Some(value) = value else { return Ok(None) };
     let mut statement = tx.conn.prepare_cached(statement)?;
-    let id = statement.query_row([run.plan.name(), value], |row| row.get(0)).optional()?;
-    let Some(id) = id.map(RunId::from_bytes) else { return Ok(None) };
-    let (twin, _) = load_run(tx.conn, tx.plans, id)?.ok_or_else(|| fault(format_args!("run {id} is gone")))?;
+    let id = statement
+        .query_row([run.plan.name(), value], |row| row.get(0))
+        .optional()?;
+    let Some(id) = id.map(RunId::from_bytes) else {
+        return Ok(None);
+    };
+    let (twin, _) =
+        load_run(tx.conn, tx.plans, id)?.ok_or_else(|| fault(format_args!("run {id} is gone")))?;
     Ok(Some(Box::new(twin)))
 }
 
 /// Whether a new run may start at once: its worker lives, nobody who came before it waits, and the queue has room.
 /// Gives then what its row has for `rate_at`.
-fn may_start(tx: &Tx<'_>, run: &Insert, started: &Head) -> rusqlite::Result<Option<Option<Timestamp>>> {
-    let Some(worker) = started.worker else { return Ok(None) };
+fn may_start(
+    tx: &Tx<'_>,
+    run: &Insert,
+    started: &Head,
+) -> rusqlite::Result<Option<Option<Timestamp>>> {
+    let Some(worker) = started.worker else {
+        return Ok(None);
+    };
     let due = run.written.head.available_at.is_some_and(|at| at <= tx.now);
-    if !due || !tx.conn.prepare_cached(sql::WORKER_EXISTS)?.exists([worker.as_bytes()])? {
+    if !due
+        || !tx
+            .conn
+            .prepare_cached(sql::WORKER_EXISTS)?
+            .exists([worker.as_bytes()])?
+    {
         return Ok(None);
     }
     let name = run.plan.queue();
@@ -92,7 +117,10 @@ fn may_start(tx: &Tx<'_>, run: &Insert, started: &Head) -> rusqlite::Result<Opti
     if paused || statement.query_row(params![name, run.priority], |row| row.get(0))? {
         return Ok(None);
     }
-    let of_key = run.concurrency_key.as_deref().map(|key| admit::places_of_key(tx, name, &limits, key));
+    let of_key = run
+        .concurrency_key
+        .as_deref()
+        .map(|key| admit::places_of_key(tx, name, &limits, key));
     let room = of_key.transpose()? != Some(0)
         && admit::places(tx, name, &limits)? > 0
         && admit::starts(tx, name, &limits)? > 0;
@@ -134,6 +162,7 @@ fn insert(tx: &Tx<'_>, run: &Insert, rate_at: Option<Timestamp>) -> Result<(), F
     for (position, step) in (0_i64..).zip(run.plan.steps()) {
         statement.execute(params![run.id.as_bytes(), position, step.id])?;
     }
-    write::check(tx, run.id, &run.written).map_err(|failure| Failure::Aborted(failure.into_error()))?;
+    write::check(tx, run.id, &run.written)
+        .map_err(|failure| Failure::Aborted(failure.into_error()))?;
     write::details(tx, run.id, 0, &run.written).map(drop)
 }

@@ -22,36 +22,56 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
         bury(tx, &dead)?;
         let orphans = ids(tx, sql::RUNS_OF_NOBODY, &[])?;
         // Others that its worker ran may have been taken from it before: none of them was alone.
-        interrupt(tx, &orphans, Interruption::Crashed { in_flight: 2 }, "its worker died")?;
+        interrupt(
+            tx,
+            &orphans,
+            Interruption::Crashed { in_flight: 2 },
+            "its worker died",
+        )?;
     }
     let expires_at = tx.now + worker.lease;
     let actions = json(&serde_json::json!(*worker.actions))?;
     let resources = json(&serde_json::json!(*worker.resources))?;
-    tx.conn.prepare_cached(sql::INSERT_WORKER)?.execute(params![
-        worker.id.as_bytes(),
-        worker.name,
-        length(worker.lease),
-        tx.now.as_micros(),
-        expires_at.as_micros(),
-        worker.version,
-        actions,
-        resources,
-    ])?;
+    tx.conn
+        .prepare_cached(sql::INSERT_WORKER)?
+        .execute(params![
+            worker.id.as_bytes(),
+            worker.name,
+            length(worker.lease),
+            tx.now.as_micros(),
+            expires_at.as_micros(),
+            worker.version,
+            actions,
+            resources,
+        ])?;
     *tx.work = true;
     Ok(())
 }
 
 pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, Failure> {
-    let renewed = tx.conn.prepare_cached(sql::HEARTBEAT)?.execute(params![worker.as_bytes(), tx.now.as_micros()])?;
+    let renewed = tx
+        .conn
+        .prepare_cached(sql::HEARTBEAT)?
+        .execute(params![worker.as_bytes(), tx.now.as_micros()])?;
     if renewed == 0 {
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
     // Every open page would be made anew for it.
     *tx.quiet += renewed as u64;
     let mut statement = tx.conn.prepare_cached(sql::CANCELS_OF_WORKER)?;
-    let told = |row: &Row<'_>| Ok((RunId::from_bytes(row.get(0)?), optional_word::<CancelMode>(row, 1)?));
-    let cancels = statement.query_map([worker.as_bytes()], told)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let cancels = cancels.into_iter().filter_map(|(run, cancel)| Some((run, cancel?))).collect();
+    let told = |row: &Row<'_>| {
+        Ok((
+            RunId::from_bytes(row.get(0)?),
+            optional_word::<CancelMode>(row, 1)?,
+        ))
+    };
+    let cancels = statement
+        .query_map([worker.as_bytes()], told)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let cancels = cancels
+        .into_iter()
+        .filter_map(|(run, cancel)| Some((run, cancel?)))
+        .collect();
     let mut held = ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])?;
     held.retain(|run| !tx.plans.unreadable.has(*run));
     Ok(Heartbeat { cancels, held })
@@ -61,7 +81,12 @@ pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, 
 pub(crate) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Result<bool, Failure> {
     let known = named(tx, sql::ALL_WORKERS, &[])?;
     if let Some((id, name)) = known.iter().find(|(id, _)| *id == worker) {
-        end(tx, *id, Interruption::HandedBack, &format!("worker {name} stopped"))?;
+        end(
+            tx,
+            *id,
+            Interruption::HandedBack,
+            &format!("worker {name} stopped"),
+        )?;
         *tx.work = true;
     }
     Ok(known.iter().any(|(id, _)| *id != worker))
@@ -79,7 +104,10 @@ pub(crate) fn reclaim(tx: &mut Tx<'_>, silent: &[LastHeartbeat]) -> Result<Vec<R
     let mut dead = Vec::new();
     for last in silent {
         let mut statement = tx.conn.prepare_cached(sql::SILENT_WORKER)?;
-        let rows = statement.query_map(params![last.worker.as_bytes(), last.at.as_micros()], name_of)?;
+        let rows = statement.query_map(
+            params![last.worker.as_bytes(), last.at.as_micros()],
+            name_of,
+        )?;
         dead.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
     }
     let mut runs = bury(tx, &dead)?;
@@ -93,19 +121,36 @@ fn bury(tx: &mut Tx<'_>, dead: &[(WorkerId, String)]) -> Result<Vec<Run>, Failur
         let mut statement = tx.conn.prepare_cached(sql::COUNT_IN_FLIGHT)?;
         let in_flight = statement.query_row([id.as_bytes()], |row| row.get(0))?;
         drop(statement);
-        runs.extend(end(tx, *id, Interruption::Crashed { in_flight }, &format!("worker {name} died"))?);
+        runs.extend(end(
+            tx,
+            *id,
+            Interruption::Crashed { in_flight },
+            &format!("worker {name} died"),
+        )?);
         *tx.work = true;
     }
     Ok(runs)
 }
 
-fn end(tx: &mut Tx<'_>, worker: WorkerId, cause: Interruption, reason: &str) -> Result<Vec<Run>, Failure> {
+fn end(
+    tx: &mut Tx<'_>,
+    worker: WorkerId,
+    cause: Interruption,
+    reason: &str,
+) -> Result<Vec<Run>, Failure> {
     let held = ids(tx, sql::RUNS_OF_WORKER, &[worker.as_bytes()])?;
-    tx.conn.prepare_cached(sql::DELETE_WORKER)?.execute([worker.as_bytes()])?;
+    tx.conn
+        .prepare_cached(sql::DELETE_WORKER)?
+        .execute([worker.as_bytes()])?;
     interrupt(tx, &held, cause, reason)
 }
 
-fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], cause: Interruption, reason: &str) -> Result<Vec<Run>, Failure> {
+fn interrupt(
+    tx: &mut Tx<'_>,
+    runs: &[RunId],
+    cause: Interruption,
+    reason: &str,
+) -> Result<Vec<Run>, Failure> {
     let mut interrupted = Vec::with_capacity(runs.len());
     for id in runs {
         let run = person::edit(tx, *id, |edit| edit.interrupt(cause, reason));
@@ -121,7 +166,11 @@ fn interrupt(tx: &mut Tx<'_>, runs: &[RunId], cause: Interruption, reason: &str)
     Ok(interrupted)
 }
 
-fn named(tx: &Tx<'_>, statement: &str, parameters: &[i64]) -> rusqlite::Result<Vec<(WorkerId, String)>> {
+fn named(
+    tx: &Tx<'_>,
+    statement: &str,
+    parameters: &[i64],
+) -> rusqlite::Result<Vec<(WorkerId, String)>> {
     let mut statement = tx.conn.prepare_cached(statement)?;
     let parameters = rusqlite::params_from_iter(parameters);
     let rows = statement.query_map(parameters, name_of)?;

@@ -15,16 +15,28 @@ use crate::writer::Tx;
 /// Refuses what the records or the snapshot do not allow, before anything is written.
 pub(super) fn check(tx: &Tx<'_>, run: RunId, written: &Written) -> Result<(), Failure> {
     check_records(tx, run, &written.records)?;
-    written.snapshot.as_ref().map_or(Ok(()), |snapshot| check_snapshot(tx, snapshot))
+    written
+        .snapshot
+        .as_ref()
+        .map_or(Ok(()), |snapshot| check_snapshot(tx, snapshot))
 }
 
 fn check_records(tx: &Tx<'_>, run: RunId, records: &[RecordRow]) -> Result<(), Failure> {
     for record in records {
-        let RecordRow::Put { kind, name, .. } = record else { continue };
+        let RecordRow::Put { kind, name, .. } = record else {
+            continue;
+        };
         let mut statement = tx.conn.prepare_cached(sql::RECORD_OWNER)?;
-        let owner = statement.query_row([kind, name], |row| row.get(0)).optional()?.map(RunId::from_bytes);
+        let owner = statement
+            .query_row([kind, name], |row| row.get(0))
+            .optional()?
+            .map(RunId::from_bytes);
         if let Some(owner) = owner.filter(|owner| *owner != run) {
-            let taken = StoreError::RecordTaken { kind: kind.clone(), name: name.clone(), owner };
+            let taken = StoreError::RecordTaken {
+                kind: kind.clone(),
+                name: name.clone(),
+                owner,
+            };
             return Err(Failure::Refused(taken));
         }
     }
@@ -34,16 +46,31 @@ fn check_records(tx: &Tx<'_>, run: RunId, records: &[RecordRow]) -> Result<(), F
 /// What a snapshot needs has to be here when it is written: a step that cannot be restored is not completed.
 fn check_snapshot(tx: &Tx<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
     let brought: HashSet<&Digest> = snapshot.contents.iter().map(|(digest, _)| digest).collect();
-    for digest in snapshot.needs.iter().filter(|digest| !brought.contains(digest)) {
-        if !tx.conn.prepare_cached(sql::BLOB_EXISTS)?.exists([digest.as_bytes()])? {
-            return Err(Failure::Refused(fault(format_args!("a snapshot needs {digest}, which the store has not"))));
+    for digest in snapshot
+        .needs
+        .iter()
+        .filter(|digest| !brought.contains(digest))
+    {
+        if !tx
+            .conn
+            .prepare_cached(sql::BLOB_EXISTS)?
+            .exists([digest.as_bytes()])?
+        {
+            return Err(Failure::Refused(fault(format_args!(
+                "a snapshot needs {digest}, which the store has not"
+            ))));
         }
     }
     Ok(())
 }
 
 /// The steps, events, records and snapshot; the run's own row is the caller's. Returns the number of the last event.
-pub(super) fn details(tx: &Tx<'_>, run: RunId, event_seq: u64, written: &Written) -> Result<u64, Failure> {
+pub(super) fn details(
+    tx: &Tx<'_>,
+    run: RunId,
+    event_seq: u64,
+    written: &Written,
+) -> Result<u64, Failure> {
     if !written.steps.is_empty() {
         let mut statement = tx.conn.prepare_cached(sql::UPDATE_STEP)?;
         for step in &written.steps {
@@ -54,7 +81,9 @@ pub(super) fn details(tx: &Tx<'_>, run: RunId, event_seq: u64, written: &Written
     }
     records(tx, run, &written.records)?;
     if let Some(requires) = &written.requires {
-        tx.conn.prepare_cached(sql::SET_REQUIRES)?.execute(params![run.as_bytes(), requires])?;
+        tx.conn
+            .prepare_cached(sql::SET_REQUIRES)?
+            .execute(params![run.as_bytes(), requires])?;
     }
     if let Some(snapshot) = &written.snapshot {
         store_snapshot(tx, run, snapshot)?;
@@ -62,7 +91,12 @@ pub(super) fn details(tx: &Tx<'_>, run: RunId, event_seq: u64, written: &Written
     let last = event_seq + written.events.count;
     if written.events.count > 0 {
         let mut statement = tx.conn.prepare_cached(sql::INSERT_EVENTS)?;
-        statement.execute(params![run.as_bytes(), signed(last), tx.now.as_micros(), written.events.body])?;
+        statement.execute(params![
+            run.as_bytes(),
+            signed(last),
+            tx.now.as_micros(),
+            written.events.body
+        ])?;
     }
     Ok(last)
 }
@@ -72,10 +106,18 @@ fn records(tx: &Tx<'_>, run: RunId, records: &[RecordRow]) -> rusqlite::Result<(
         match record {
             RecordRow::Put { kind, name, data } => {
                 let mut statement = tx.conn.prepare_cached(sql::PUT_RECORD)?;
-                statement.execute(params![kind, name, run.as_bytes(), data, tx.now.as_micros()])?;
+                statement.execute(params![
+                    kind,
+                    name,
+                    run.as_bytes(),
+                    data,
+                    tx.now.as_micros()
+                ])?;
             }
             RecordRow::Remove { kind, name } => {
-                tx.conn.prepare_cached(sql::REMOVE_RECORD)?.execute(params![kind, name, run.as_bytes()])?;
+                tx.conn
+                    .prepare_cached(sql::REMOVE_RECORD)?
+                    .execute(params![kind, name, run.as_bytes()])?;
             }
         }
     }
@@ -84,7 +126,9 @@ fn records(tx: &Tx<'_>, run: RunId, records: &[RecordRow]) -> rusqlite::Result<(
 
 fn store_snapshot(tx: &Tx<'_>, run: RunId, snapshot: &Snapshot) -> rusqlite::Result<()> {
     for (digest, content) in &snapshot.contents {
-        tx.conn.prepare_cached(sql::INSERT_BLOB)?.execute(params![digest.as_bytes(), content])?;
+        tx.conn
+            .prepare_cached(sql::INSERT_BLOB)?
+            .execute(params![digest.as_bytes(), content])?;
     }
     let mut statement = tx.conn.prepare_cached(sql::INSERT_SNAPSHOT_BLOB)?;
     for digest in &snapshot.needs {
@@ -133,7 +177,11 @@ impl HeadRow<'_> {
         if let (Some(outcome), Some(end)) = (Outcome::of(head.status), head.completed_at) {
             tx.ends.add(self.queue, outcome, head.started_at, end);
         }
-        if rows == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(rows)) }
+        if rows == 1 {
+            Ok(())
+        } else {
+            Err(rusqlite::Error::StatementChangedRows(rows))
+        }
     }
 }
 

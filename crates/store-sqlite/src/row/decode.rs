@@ -8,7 +8,8 @@ use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::unreadable::{Faults, parse_content};
 use surefoot::{
-    Digest, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError, Timestamp, WorkerId,
+    Digest, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError,
+    Timestamp, WorkerId,
 };
 
 use crate::error::store_error;
@@ -16,9 +17,18 @@ use crate::plans::Plans;
 use crate::sql;
 
 /// A run and the number of its last event. One that cannot be read in whole comes with [`Run::unreadable`].
-pub(crate) fn load_run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Option<(Run, u64)>, StoreError> {
-    let mut statement = conn.prepare_cached(sql::RUN).map_err(|error| store_error(&error))?;
-    let row = statement.query_row([id.as_bytes()], RunRow::read).optional().map_err(|error| store_error(&error))?;
+pub(crate) fn load_run(
+    conn: &Connection,
+    plans: &Plans,
+    id: RunId,
+) -> Result<Option<(Run, u64)>, StoreError> {
+    let mut statement = conn
+        .prepare_cached(sql::RUN)
+        .map_err(|error| store_error(&error))?;
+    let row = statement
+        .query_row([id.as_bytes()], RunRow::read)
+        .optional()
+        .map_err(|error| store_error(&error))?;
     let Some(row) = row else { return Ok(None) };
     let (ids, steps, mut faults) = load_steps(conn, id).map_err(|error| store_error(&error))?;
     let parameters = faults.read(&row.parameters);
@@ -26,7 +36,12 @@ pub(crate) fn load_run(conn: &Connection, plans: &Plans, id: RunId) -> Result<Op
         faults.note(error);
         BTreeSet::new()
     });
-    let sealed = row.sealed.and_then(|sealed| sealed.parse().map_err(|error: SealError| faults.note(error)).ok());
+    let sealed = row.sealed.and_then(|sealed| {
+        sealed
+            .parse()
+            .map_err(|error: SealError| faults.note(error))
+            .ok()
+    });
     let plan = faults.plan(plans.get(conn, row.plan)?, &row.workflow, &row.queue, ids);
     let run = Run {
         id,
@@ -86,7 +101,9 @@ impl RunRow {
                 started_at: optional_time(row, 11)?,
                 completed_at: optional_time(row, 12)?,
                 available_at: optional_time(row, 13)?,
-                worker: row.get::<_, Option<[u8; 16]>>(14)?.map(WorkerId::from_bytes),
+                worker: row
+                    .get::<_, Option<[u8; 16]>>(14)?
+                    .map(WorkerId::from_bytes),
                 epoch: count(row, 15)?,
                 commits: count(row, 18)?,
                 cancel: optional_word(row, 16)?,
@@ -100,11 +117,16 @@ impl RunRow {
 
 /// A set of resources; none is null.
 pub(crate) fn parse_required(json: Option<&str>) -> Result<BTreeSet<String>, String> {
-    json.map_or(Ok(BTreeSet::new()), |json| serde_json::from_str(json).map_err(|error| error.to_string()))
+    json.map_or(Ok(BTreeSet::new()), |json| {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    })
 }
 
 /// The names and states of a run's steps, and what could not be read of them.
-fn load_steps(conn: &Connection, run: RunId) -> rusqlite::Result<(Vec<String>, Vec<StepState>, Faults)> {
+fn load_steps(
+    conn: &Connection,
+    run: RunId,
+) -> rusqlite::Result<(Vec<String>, Vec<StepState>, Faults)> {
     let mut faults = Faults::default();
     let (mut ids, mut steps) = (Vec::new(), Vec::new());
     let mut statement = conn.prepare_cached(sql::STEPS)?;
@@ -118,7 +140,9 @@ fn load_steps(conn: &Connection, run: RunId) -> rusqlite::Result<(Vec<String>, V
 
 fn step(row: &Row<'_>, faults: &mut Faults) -> rusqlite::Result<StepState> {
     let mut json = |index| -> rusqlite::Result<Option<Value>> {
-        Ok(row.get::<_, Option<String>>(index)?.map(|text| faults.read(&text)))
+        Ok(row
+            .get::<_, Option<String>>(index)?
+            .map(|text| faults.read(&text)))
     };
     Ok(StepState {
         output: json(8)?,
@@ -147,7 +171,10 @@ fn step(row: &Row<'_>, faults: &mut Faults) -> rusqlite::Result<StepState> {
 pub(crate) fn queue_row(row: &Row<'_>) -> rusqlite::Result<(String, bool, QueueLimits)> {
     let keep = |index| -> rusqlite::Result<Keep> {
         let count: Option<i64> = row.get(index + 1)?;
-        Ok(Keep { age: length(row, index)?, count: count.map(i64::unsigned_abs) })
+        Ok(Keep {
+            age: length(row, index)?,
+            count: count.map(i64::unsigned_abs),
+        })
     };
     let rate = match (row.get(4)?, length(row, 5)?) {
         (Some(max), Some(per)) => Some(Rate { max, per }),
@@ -157,13 +184,19 @@ pub(crate) fn queue_row(row: &Row<'_>) -> rusqlite::Result<(String, bool, QueueL
         concurrency: row.get(2)?,
         concurrency_per_key: row.get(3)?,
         rate,
-        retention: Retention { completed: keep(6)?, failed: keep(8)?, cancelled: keep(10)? },
+        retention: Retention {
+            completed: keep(6)?,
+            failed: keep(8)?,
+            cancelled: keep(10)?,
+        },
     };
     Ok((row.get(0)?, row.get(1)?, limits))
 }
 
 fn length(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Duration>> {
-    Ok(row.get::<_, Option<i64>>(index)?.map(|micros| Duration::from_micros(micros.unsigned_abs())))
+    Ok(row
+        .get::<_, Option<i64>>(index)?
+        .map(|micros| Duration::from_micros(micros.unsigned_abs())))
 }
 
 /// The columns of `sql/records.sql`.
@@ -183,7 +216,9 @@ pub(crate) fn time(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
 }
 
 fn optional_time(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Timestamp>> {
-    Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_micros))
+    Ok(row
+        .get::<_, Option<i64>>(index)?
+        .map(Timestamp::from_micros))
 }
 
 /// A number that is never negative, as the schema's checks say.
@@ -200,7 +235,10 @@ pub(crate) fn optional_word<T: std::str::FromStr<Err = String>>(
     row: &Row<'_>,
     index: usize,
 ) -> rusqlite::Result<Option<T>> {
-    row.get_ref(index)?.as_str_or_null()?.map(|text| parse_word(index, text)).transpose()
+    row.get_ref(index)?
+        .as_str_or_null()?
+        .map(|text| parse_word(index, text))
+        .transpose()
 }
 
 fn parse_word<T: std::str::FromStr<Err = String>>(index: usize, text: &str) -> rusqlite::Result<T> {

@@ -46,18 +46,46 @@ pub(crate) struct EventRows {
 /// One change of a record.
 #[derive(Debug)]
 pub(crate) enum RecordRow {
-    Put { kind: String, name: String, data: String },
-    Remove { kind: String, name: String },
+    Put {
+        kind: String,
+        name: String,
+        data: String,
+    },
+    Remove {
+        kind: String,
+        name: String,
+    },
 }
 
 impl Written {
     pub(crate) fn of(transition: Transition) -> Result<Self, StoreError> {
-        let Transition { head, yields_to_undo, steps, events, records, snapshot, requires } = transition;
-        let steps =
-            steps.into_iter().map(|(position, state)| StepRow::of(position, state)).collect::<Result<_, _>>()?;
-        let records = records.into_iter().map(RecordRow::of).collect::<Result<_, _>>()?;
+        let Transition {
+            head,
+            yields_to_undo,
+            steps,
+            events,
+            records,
+            snapshot,
+            requires,
+        } = transition;
+        let steps = steps
+            .into_iter()
+            .map(|(position, state)| StepRow::of(position, state))
+            .collect::<Result<_, _>>()?;
+        let records = records
+            .into_iter()
+            .map(RecordRow::of)
+            .collect::<Result<_, _>>()?;
         let requires = requires.as_ref().map(required).transpose()?;
-        Ok(Self { head, yields_to_undo, steps, events: EventRows::of(events)?, records, snapshot, requires })
+        Ok(Self {
+            head,
+            yields_to_undo,
+            steps,
+            events: EventRows::of(events)?,
+            records,
+            snapshot,
+            requires,
+        })
     }
 }
 
@@ -75,7 +103,11 @@ impl StepRow {
     }
 
     /// Runs `sql/update_step.sql`. How many rows it found.
-    pub(crate) fn update(&self, statement: &mut CachedStatement<'_>, run: RunId) -> rusqlite::Result<usize> {
+    pub(crate) fn update(
+        &self,
+        statement: &mut CachedStatement<'_>,
+        run: RunId,
+    ) -> rusqlite::Result<usize> {
         let state = &self.state;
         statement.execute(params![
             run.as_bytes(),
@@ -106,15 +138,25 @@ impl StepRow {
 impl EventRows {
     fn of(events: Vec<NewEvent>) -> Result<Self, StoreError> {
         let count = events.len() as u64;
-        let arrays: Vec<_> = events.iter().map(|event| (&event.kind, &event.step, &event.data)).collect();
-        Ok(Self { count, body: serde_json::to_string(&arrays).map_err(fault)? })
+        let arrays: Vec<_> = events
+            .iter()
+            .map(|event| (&event.kind, &event.step, &event.data))
+            .collect();
+        Ok(Self {
+            count,
+            body: serde_json::to_string(&arrays).map_err(fault)?,
+        })
     }
 }
 
 impl RecordRow {
     fn of(change: RecordChange) -> Result<Self, StoreError> {
         Ok(match change {
-            RecordChange::Put { kind, name, data } => Self::Put { kind, name, data: json(&data)? },
+            RecordChange::Put { kind, name, data } => Self::Put {
+                kind,
+                name,
+                data: json(&data)?,
+            },
             RecordChange::Remove { kind, name } => Self::Remove { kind, name },
         })
     }

@@ -16,7 +16,12 @@ async fn the_writing_connection_syncs_each_commit() {
     let facts = store.facts().await.unwrap();
     assert_eq!((facts.journal_mode.as_str(), facts.synchronous), ("wal", 2));
     assert!(facts.schema >= 1, "{facts:?}");
-    assert_eq!(facts.log, std::fs::metadata(path.with_extension("db-wal")).unwrap().len());
+    assert_eq!(
+        facts.log,
+        std::fs::metadata(path.with_extension("db-wal"))
+            .unwrap()
+            .len()
+    );
     assert!(facts.size > 0 && facts.checkpoint > 1 << 20, "{facts:?}");
 }
 
@@ -36,9 +41,17 @@ async fn damage_is_found() {
             file.write_all(&[0xa5; 64]).unwrap();
         }
     }
-    let Ok(store) = SqliteStore::open(&path) else { panic!("the schema is whole") };
+    let Ok(store) = SqliteStore::open(&path) else {
+        panic!("the schema is whole")
+    };
     let found = store.quick_check(PLENTY).await;
-    assert!(matches!(found, Ok(Integrity::Damaged(_)) | Err(StoreError::Unusable(_))), "{found:?}");
+    assert!(
+        matches!(
+            found,
+            Ok(Integrity::Damaged(_)) | Err(StoreError::Unusable(_))
+        ),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]
@@ -49,7 +62,10 @@ async fn a_check_that_takes_long_is_given_up_and_harms_nothing() {
     }
     // A file of this size may be read before the time is over; either way the store goes on.
     let found = store.quick_check(Duration::ZERO).await.unwrap();
-    assert!(matches!(found, Integrity::Unfinished | Integrity::Whole), "{found:?}");
+    assert!(
+        matches!(found, Integrity::Unfinished | Integrity::Whole),
+        "{found:?}"
+    );
     assert_eq!(store.quick_check(PLENTY).await.unwrap(), Integrity::Whole);
 }
 
@@ -58,7 +74,10 @@ async fn the_holder_of_the_lock_is_named() {
     let (_folder, _path, store) = new_store();
     assert_eq!(store.lock_holder().unwrap(), LockHolder::Nobody);
     let id = register(&store, "w").await;
-    assert_eq!(store.lock_holder().unwrap(), LockHolder::Process(std::process::id().to_string()));
+    assert_eq!(
+        store.lock_holder().unwrap(),
+        LockHolder::Process(std::process::id().to_string())
+    );
     store.deregister_worker(id).await.unwrap();
     nobody_holds_the_lock(&store);
 }

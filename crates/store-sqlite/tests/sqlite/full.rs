@@ -30,16 +30,40 @@ async fn what_was_accepted_stays_and_the_store_goes_on_when_there_is_room() {
     let (_folder, path) = file();
     let store = SqliteStore::options().max_size(SIZE).open(&path).unwrap();
     let (error, accepted) = fill(&store).await;
-    assert!(error.is_retryable() && error.to_string().contains("disk is full"), "{error}");
+    assert!(
+        error.is_retryable() && error.to_string().contains("disk is full"),
+        "{error}"
+    );
     assert!(accepted.len() > 5, "{}", accepted.len());
     assert!(std::fs::metadata(&path).unwrap().len() <= SIZE);
-    let all = RunFilter { limit: 10_000, ..RunFilter::default() };
-    assert_eq!(store.runs(all.clone()).await.unwrap().into_iter().rev().collect::<Vec<_>>(), accepted);
-    assert!(store.submit(queued(&store, &accepted[0])).await.is_err(), "it is full still");
+    let all = RunFilter {
+        limit: 10_000,
+        ..RunFilter::default()
+    };
+    assert_eq!(
+        store
+            .runs(all.clone())
+            .await
+            .unwrap()
+            .into_iter()
+            .rev()
+            .collect::<Vec<_>>(),
+        accepted
+    );
+    assert!(
+        store.submit(queued(&store, &accepted[0])).await.is_err(),
+        "it is full still"
+    );
     drop(store);
 
-    let store = SqliteStore::options().max_size(2 * SIZE).open(&path).unwrap();
-    assert_eq!(store.submit(queued(&store, &draft(&store))).await.unwrap(), Submitted::Queued);
+    let store = SqliteStore::options()
+        .max_size(2 * SIZE)
+        .open(&path)
+        .unwrap();
+    assert_eq!(
+        store.submit(queued(&store, &draft(&store))).await.unwrap(),
+        Submitted::Queued
+    );
     assert_eq!(store.runs(all).await.unwrap().len(), accepted.len() + 1);
 }
 
@@ -49,20 +73,48 @@ async fn a_full_store_makes_room_by_pruning() {
     let (_folder, path) = file();
     let store = SqliteStore::options().max_size(SIZE).open(&path).unwrap();
     let worker = register(&store, "w").await;
-    let keep = Keep { age: None, count: Some(0) };
-    let retention = Retention { completed: keep, ..Retention::default() };
-    store.set_queue("build", QueueLimits { retention, ..QueueLimits::default() }, false).await.unwrap();
+    let keep = Keep {
+        age: None,
+        count: Some(0),
+    };
+    let retention = Retention {
+        completed: keep,
+        ..Retention::default()
+    };
+    store
+        .set_queue(
+            "build",
+            QueueLimits {
+                retention,
+                ..QueueLimits::default()
+            },
+            false,
+        )
+        .await
+        .unwrap();
     let mut ended = 0;
     for _ in 0..100 {
         let run = draft(&store);
-        let Submitted::Started = store.submit(started(&store, &run, worker)).await.unwrap() else { panic!() };
+        let Submitted::Started = store.submit(started(&store, &run, worker)).await.unwrap() else {
+            panic!()
+        };
         complete(&store, &store.run(run.id).await.unwrap().unwrap()).await;
         ended += 1;
     }
     let (_, accepted) = fill(&store).await;
-    tokio::time::timeout(Duration::from_secs(60), store.prune(1000)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), store.prune(1000))
+        .await
+        .unwrap()
+        .unwrap();
     let (_, more) = fill(&store).await;
-    assert!(!accepted.is_empty() && !more.is_empty(), "pruning made no room");
-    let completed = RunFilter { status: Some(RunStatus::Completed), limit: 1000, ..RunFilter::default() };
+    assert!(
+        !accepted.is_empty() && !more.is_empty(),
+        "pruning made no room"
+    );
+    let completed = RunFilter {
+        status: Some(RunStatus::Completed),
+        limit: 1000,
+        ..RunFilter::default()
+    };
     assert_eq!(store.runs(completed).await.unwrap().len(), ended);
 }

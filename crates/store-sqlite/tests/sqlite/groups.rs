@@ -54,7 +54,10 @@ async fn one_that_fails_does_not_fail_its_neighbours() {
         }
     }
     assert_eq!((queued, faults), (101, 1));
-    let filter = RunFilter { limit: 1000, ..RunFilter::default() };
+    let filter = RunFilter {
+        limit: 1000,
+        ..RunFilter::default()
+    };
     assert_eq!(store.runs(filter).await.unwrap().len(), 101);
     assert_eq!(store.events(twice.id, 0, 10).await.unwrap().len(), 1);
 }
@@ -83,7 +86,10 @@ async fn a_plan_of_a_group_that_was_rolled_back_is_written_again() {
 async fn what_a_caller_dropped_takes_place() {
     let (_folder, path, store) = new_store();
     let run = draft(&store);
-    while_locked(&path, async || poll_once(&mut store.submit(queued(&store, &run))).await).await;
+    while_locked(&path, async || {
+        poll_once(&mut store.submit(queued(&store, &run))).await
+    })
+    .await;
     // The writer answers in order, so what was sent before is done.
     store.pause_queue("other", true).await.unwrap();
     assert_eq!(store.run(run.id).await.unwrap(), Some(run));
@@ -93,7 +99,12 @@ async fn what_a_caller_dropped_takes_place() {
 async fn all_who_wait_for_a_locked_file_are_told_together() {
     let (_folder, path) = file();
     let timeout = Duration::from_millis(200);
-    let store = Arc::new(SqliteStore::options().busy_timeout(timeout).open(&path).unwrap());
+    let store = Arc::new(
+        SqliteStore::options()
+            .busy_timeout(timeout)
+            .open(&path)
+            .unwrap(),
+    );
     let other = raw(&path);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     // The best of three, because other tests run at the same time.
@@ -104,7 +115,10 @@ async fn all_who_wait_for_a_locked_file_are_told_together() {
             break;
         }
     }
-    assert!(took < timeout * 10, "twenty waits came one after the other: {took:?}");
+    assert!(
+        took < timeout * 10,
+        "twenty waits came one after the other: {took:?}"
+    );
     other.execute_batch("COMMIT").unwrap();
     store.submit(queued(&store, &draft(&store))).await.unwrap();
 }
@@ -119,7 +133,10 @@ async fn twenty_are_told(store: &Arc<SqliteStore>) -> Duration {
     }
     for outcome in tasks.join_all().await {
         let error = outcome.unwrap_err();
-        assert!(error.is_retryable() && error.to_string().contains("locked by another process"), "{error}");
+        assert!(
+            error.is_retryable() && error.to_string().contains("locked by another process"),
+            "{error}"
+        );
     }
     begin.elapsed()
 }

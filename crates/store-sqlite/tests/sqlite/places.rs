@@ -14,7 +14,10 @@ use surefoot_sqlite::SqliteStore;
 fn unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>, what: &str) {
     match result {
         Err(StoreError::Unavailable(message)) => {
-            assert!(message.contains(what) && message.contains("start again"), "{message}");
+            assert!(
+                message.contains(what) && message.contains("start again"),
+                "{message}"
+            );
         }
         other => panic!("expected an unavailable store that says `{what}`, got {other:?}"),
     }
@@ -69,7 +72,10 @@ async fn a_store_whose_file_was_replaced_refuses_and_leaves_the_other_alone() {
     unavailable(old.run(run.id).await, "was replaced");
     // The last connection to a file removes its log by the path, which is the other's by now.
     drop(old);
-    assert!(files(&path).iter().all(|file| file.exists()), "the log of the other store was removed");
+    assert!(
+        files(&path).iter().all(|file| file.exists()),
+        "the log of the other store was removed"
+    );
     let next = draft(&new);
     new.submit(queued(&new, &next)).await.unwrap();
     let reader = SqliteStore::open(&path).unwrap();
@@ -95,7 +101,10 @@ async fn a_commit_is_not_acknowledged_when_its_file_is_removed_before_it_ends() 
     for which in 0..3 {
         let (_folder, path) = file();
         let clock = Arc::new(Remover::default());
-        let store = SqliteStore::options().clock(clock.clone()).open(&path).unwrap();
+        let store = SqliteStore::options()
+            .clock(clock.clone())
+            .open(&path)
+            .unwrap();
         let submission = queued(&store, &draft(&store));
         *clock.0.lock().unwrap() = Some(files(&path)[which].clone());
         unavailable(store.submit(submission).await, "was removed");

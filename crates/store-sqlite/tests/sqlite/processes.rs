@@ -34,8 +34,15 @@ async fn noticed(store: &SqliteStore, other: &SqliteStore) -> Duration {
     let run = draft(other);
     other.submit(queued(other, &run)).await.unwrap();
     let written = Instant::now();
-    let both = async { (hints.work.changed().await.unwrap(), hints.any.changed().await.unwrap()) };
-    tokio::time::timeout(Duration::from_secs(60), both).await.expect("the change is noticed");
+    let both = async {
+        (
+            hints.work.changed().await.unwrap(),
+            hints.any.changed().await.unwrap(),
+        )
+    };
+    tokio::time::timeout(Duration::from_secs(60), both)
+        .await
+        .expect("the change is noticed");
     let wait = written.elapsed();
     assert_eq!(store.run(run.id).await.unwrap(), Some(run));
     wait
@@ -48,7 +55,10 @@ async fn nobody_is_woken_while_nothing_changes() {
     let mut hints = store.hints();
     store.reclaim(Vec::new()).await.unwrap();
     let quiet = tokio::time::timeout(Duration::from_millis(200), hints.any.changed()).await;
-    assert!(quiet.is_err(), "an operation that changed nothing woke those who watch");
+    assert!(
+        quiet.is_err(),
+        "an operation that changed nothing woke those who watch"
+    );
 }
 
 #[tokio::test]
@@ -57,6 +67,8 @@ async fn readers_go_on_while_another_writes() {
     let run = draft(&store);
     store.submit(queued(&store, &run)).await.unwrap();
     let other = crate::support::raw(&path);
-    other.execute_batch("BEGIN IMMEDIATE; UPDATE runs SET priority = 7").unwrap();
+    other
+        .execute_batch("BEGIN IMMEDIATE; UPDATE runs SET priority = 7")
+        .unwrap();
     assert_eq!(store.run(run.id).await.unwrap(), Some(run));
 }

@@ -6,8 +6,14 @@ use surefoot::Store;
 /// Asserts that a statement is refused by the constraint, or the column's check, that `expect` names.
 #[track_caller]
 fn refused(conn: &rusqlite::Connection, statement: &str, expect: &str) {
-    let error = conn.execute(statement, []).expect_err(statement).to_string();
-    assert!(error.contains("CHECK constraint failed") && error.contains(expect), "{statement}: {error}");
+    let error = conn
+        .execute(statement, [])
+        .expect_err(statement)
+        .to_string();
+    assert!(
+        error.contains("CHECK constraint failed") && error.contains(expect),
+        "{statement}: {error}"
+    );
 }
 
 #[tokio::test]
@@ -20,19 +26,41 @@ async fn a_run_that_contradicts_itself_is_refused() {
     check("status = 'resting'", "status = 'queued'");
     check("progress = 101", "progress BETWEEN");
     check("cancel = 'maybe'", "cancel = 'cancel'");
-    check("status = 'running', available_at = NULL, ready = NULL", "running_has_worker");
+    check(
+        "status = 'running', available_at = NULL, ready = NULL",
+        "running_has_worker",
+    );
     check("worker = zeroblob(16)", "running_has_worker");
-    check("status = 'running', worker = zeroblob(16), available_at = NULL, ready = NULL", "running_is_under_a_lease");
+    check(
+        "status = 'running', worker = zeroblob(16), available_at = NULL, ready = NULL",
+        "running_is_under_a_lease",
+    );
     check("completed_at = 1", "ended_has_completed_at");
-    check("status = 'completed', available_at = NULL, ready = NULL", "ended_has_completed_at");
-    check("status = 'failed', completed_at = 1", "available_when_waiting");
-    check("available_at = NULL, ready = NULL", "available_when_waiting");
+    check(
+        "status = 'completed', available_at = NULL, ready = NULL",
+        "ended_has_completed_at",
+    );
+    check(
+        "status = 'failed', completed_at = 1",
+        "available_when_waiting",
+    );
+    check(
+        "available_at = NULL, ready = NULL",
+        "available_when_waiting",
+    );
     check("ready = NULL", "ready_with_available_at");
     check("ready = 2", "ready = 0");
     // What the rules do make is not.
-    conn.execute("UPDATE runs SET status = 'waiting', available_at = NULL, ready = NULL", []).unwrap();
+    conn.execute(
+        "UPDATE runs SET status = 'waiting', available_at = NULL, ready = NULL",
+        [],
+    )
+    .unwrap();
     drop(conn);
-    store.submit(started(&store, &draft(&store), worker)).await.unwrap();
+    store
+        .submit(started(&store, &draft(&store), worker))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -51,5 +79,6 @@ async fn a_step_that_contradicts_itself_is_refused() {
     check("undo = 'perhaps'", "undo = 'running'");
     check("progress = -1", "progress BETWEEN");
     check("snapshot = x'00'", "length(snapshot)");
-    conn.execute("UPDATE steps SET status = 'skipped', completed_at = 1", []).unwrap();
+    conn.execute("UPDATE steps SET status = 'skipped', completed_at = 1", [])
+        .unwrap();
 }

@@ -26,16 +26,31 @@ pub(crate) fn new_store() -> (TempDir, PathBuf, SqliteStore) {
 }
 
 pub(crate) fn plan() -> Arc<Workflow> {
-    Arc::new(Workflow::builder("build").step("one", "test.work").step("two", "test.work").build().unwrap())
+    Arc::new(
+        Workflow::builder("build")
+            .step("one", "test.work")
+            .step("two", "test.work")
+            .build()
+            .unwrap(),
+    )
 }
 
 pub(crate) fn draft(store: &SqliteStore) -> Run {
-    Run::new(RunId::at(store.now()), plan(), json!({ "name": "x" }), store.now(), store.now())
+    Run::new(
+        RunId::at(store.now()),
+        plan(),
+        json!({ "name": "x" }),
+        store.now(),
+        store.now(),
+    )
 }
 
 /// The run as it is queued.
 pub(crate) fn queued(store: &SqliteStore, run: &Run) -> Submission {
-    Submission { queued: edited(store, run, |edit| edit.submitted()), started: None }
+    Submission {
+        queued: edited(store, run, |edit| edit.submitted()),
+        started: None,
+    }
 }
 
 /// The run as `worker` takes it at once, with its first step begun.
@@ -45,13 +60,24 @@ pub(crate) fn started(store: &SqliteStore, run: &Run, worker: WorkerId) -> Submi
         edit.claim(worker).unwrap();
         edit.start_step(0).unwrap();
     });
-    Submission { started: Some(started), ..queued(store, run) }
+    Submission {
+        started: Some(started),
+        ..queued(store, run)
+    }
 }
 
-pub(crate) fn edited(store: &SqliteStore, run: &Run, change: impl FnOnce(&mut Edit)) -> (Run, Transition) {
+pub(crate) fn edited(
+    store: &SqliteStore,
+    run: &Run,
+    change: impl FnOnce(&mut Edit),
+) -> (Run, Transition) {
     let mut edit = Edit::new(run.clone(), store.now());
     change(&mut edit);
-    if run.lease().is_some() { edit.finish_as_holder() } else { edit.finish() }
+    if run.lease().is_some() {
+        edit.finish_as_holder()
+    } else {
+        edit.finish()
+    }
 }
 
 /// Ends a run that stands at its first step.
@@ -61,11 +87,15 @@ pub(crate) async fn complete(store: &SqliteStore, run: &Run) {
             if position > 0 {
                 edit.start_step(position).unwrap();
             }
-            edit.complete_step(position, Value::Null, Vec::new(), None).unwrap();
+            edit.complete_step(position, Value::Null, Vec::new(), None)
+                .unwrap();
         }
         edit.complete_run().unwrap();
     });
-    store.commit(run.lease().unwrap(), transition).await.unwrap();
+    store
+        .commit(run.lease().unwrap(), transition)
+        .await
+        .unwrap();
 }
 
 /// A process that this one has started, and that is not yet the program it will be, holds all that is open here: a lock that
@@ -73,7 +103,10 @@ pub(crate) async fn complete(store: &SqliteStore, run: &Run) {
 pub(crate) fn nobody_holds_the_lock(store: &SqliteStore) {
     let begin = Instant::now();
     while store.lock_holder().unwrap() != LockHolder::Nobody {
-        assert!(begin.elapsed() < Duration::from_secs(60), "the lock is not given back");
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "the lock is not given back"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -4,17 +4,26 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::store::RecordFilter;
-use surefoot::{Digest, Keep, QueueLimits, Record, RecordChange, Retention, Run, Snapshot, StoreError, WorkerId};
+use surefoot::{
+    Digest, Keep, QueueLimits, Record, RecordChange, Retention, Run, Snapshot, StoreError, WorkerId,
+};
 
 use crate::Scene;
 use crate::scene::{SECOND, begin, plan};
 
 fn put(kind: &str, name: &str, data: Value) -> RecordChange {
-    RecordChange::Put { kind: kind.to_owned(), name: name.to_owned(), data }
+    RecordChange::Put {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        data,
+    }
 }
 
 fn remove(kind: &str, name: &str) -> RecordChange {
-    RecordChange::Remove { kind: kind.to_owned(), name: name.to_owned() }
+    RecordChange::Remove {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 fn publish(
@@ -28,7 +37,10 @@ fn publish(
 
 async fn names(scene: &Scene, filter: RecordFilter) -> Vec<(String, String)> {
     let records = scene.store.records(filter).await.unwrap();
-    records.into_iter().map(|record| (record.kind, record.name)).collect()
+    records
+        .into_iter()
+        .map(|record| (record.kind, record.name))
+        .collect()
 }
 
 /// A record is owned by the run that published it first: that one may change and remove it, no other.
@@ -37,32 +49,93 @@ pub async fn a_record_has_an_owner(scene: Scene) {
     let plan = plan("a", &["one", "two", "three"]);
     let owner = scene.start(worker, &plan).await;
     let created_at = scene.now();
-    let owner = scene.commit(&owner, publish(vec![put("project", "größe", json!({ "v": 1 }))])).await;
+    let owner = scene
+        .commit(
+            &owner,
+            publish(vec![put("project", "größe", json!({ "v": 1 }))]),
+        )
+        .await;
     scene.clock.advance(SECOND);
-    let owner = scene.commit(&owner, publish(vec![put("project", "größe", json!(null))])).await;
+    let owner = scene
+        .commit(&owner, publish(vec![put("project", "größe", json!(null))]))
+        .await;
     let (kind, name) = ("project".to_owned(), "größe".to_owned());
-    let record = Record { kind, name, run: owner.id, data: json!(null), created_at, updated_at: scene.now() };
-    assert_eq!(scene.store.records(RecordFilter::default()).await.unwrap(), std::slice::from_ref(&record));
+    let record = Record {
+        kind,
+        name,
+        run: owner.id,
+        data: json!(null),
+        created_at,
+        updated_at: scene.now(),
+    };
+    assert_eq!(
+        scene.store.records(RecordFilter::default()).await.unwrap(),
+        std::slice::from_ref(&record)
+    );
 
     let other = scene.start(worker, &plan).await;
-    let error = scene.refused(&other, publish(vec![put("x", "y", json!(1)), put("project", "größe", json!(2))])).await;
+    let error = scene
+        .refused(
+            &other,
+            publish(vec![
+                put("x", "y", json!(1)),
+                put("project", "größe", json!(2)),
+            ]),
+        )
+        .await;
     match error {
-        StoreError::RecordTaken { kind, name, owner: by } => {
+        StoreError::RecordTaken {
+            kind,
+            name,
+            owner: by,
+        } => {
             assert_eq!((&*kind, &*name, by), ("project", "größe", owner.id));
         }
         error => panic!("{error:?}"),
     }
-    let other =
-        scene.commit(&other, publish(vec![remove("project", "größe"), put("repository", "größe", json!(3))])).await;
+    let other = scene
+        .commit(
+            &other,
+            publish(vec![
+                remove("project", "größe"),
+                put("repository", "größe", json!(3)),
+            ]),
+        )
+        .await;
     assert_eq!(
-        scene.store.records(RecordFilter { run: Some(owner.id), ..Default::default() }).await.unwrap(),
+        scene
+            .store
+            .records(RecordFilter {
+                run: Some(owner.id),
+                ..Default::default()
+            })
+            .await
+            .unwrap(),
         [record]
     );
 
-    scene.commit(&owner, publish(vec![remove("project", "größe"), remove("none", "such")])).await;
-    scene.commit(&other, publish(vec![put("project", "größe", json!(4))])).await;
-    let all = [("project", "größe"), ("repository", "größe")].map(|(kind, name)| (kind.to_owned(), name.to_owned()));
-    assert_eq!(names(&scene, RecordFilter { run: Some(other.id), ..Default::default() }).await, all);
+    scene
+        .commit(
+            &owner,
+            publish(vec![remove("project", "größe"), remove("none", "such")]),
+        )
+        .await;
+    scene
+        .commit(&other, publish(vec![put("project", "größe", json!(4))]))
+        .await;
+    let all = [("project", "größe"), ("repository", "größe")]
+        .map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+    assert_eq!(
+        names(
+            &scene,
+            RecordFilter {
+                run: Some(other.id),
+                ..Default::default()
+            }
+        )
+        .await,
+        all
+    );
 }
 
 /// Records are listed by kind and name, whatever the order in which they were published.
@@ -70,9 +143,17 @@ pub async fn records_are_listed(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let pairs = [("b", "2"), ("a", "9"), ("b", "1"), ("a", "10"), ("B", "0")];
-    scene.commit(&run, publish(pairs.map(|(kind, name)| put(kind, name, json!(1))).to_vec())).await;
+    scene
+        .commit(
+            &run,
+            publish(pairs.map(|(kind, name)| put(kind, name, json!(1))).to_vec()),
+        )
+        .await;
     let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-        pairs.iter().map(|(kind, name)| ((*kind).to_owned(), (*name).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(kind, name)| ((*kind).to_owned(), (*name).to_owned()))
+            .collect()
     };
     let of = |kind: Option<&str>, name: Option<&str>| RecordFilter {
         kind: kind.map(str::to_owned),
@@ -83,8 +164,14 @@ pub async fn records_are_listed(scene: Scene) {
         names(&scene, of(None, None)).await,
         owned(&[("B", "0"), ("a", "10"), ("a", "9"), ("b", "1"), ("b", "2")])
     );
-    assert_eq!(names(&scene, of(Some("b"), None)).await, owned(&[("b", "1"), ("b", "2")]));
-    assert_eq!(names(&scene, of(None, Some("9"))).await, owned(&[("a", "9")]));
+    assert_eq!(
+        names(&scene, of(Some("b"), None)).await,
+        owned(&[("b", "1"), ("b", "2")])
+    );
+    assert_eq!(
+        names(&scene, of(None, Some("9"))).await,
+        owned(&[("a", "9")])
+    );
     assert_eq!(names(&scene, of(Some("a"), Some("1"))).await, owned(&[]));
 }
 
@@ -92,12 +179,33 @@ pub async fn records_are_listed(scene: Scene) {
 pub async fn records_are_listed_in_pages(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
-    let pairs = [("a", "x1"), ("a", "x2"), ("a", "x3"), ("a", "y"), ("b", "x")];
-    scene.commit(&run, publish(pairs.map(|(kind, name)| put(kind, name, json!(1))).to_vec())).await;
+    let pairs = [
+        ("a", "x1"),
+        ("a", "x2"),
+        ("a", "x3"),
+        ("a", "y"),
+        ("b", "x"),
+    ];
+    scene
+        .commit(
+            &run,
+            publish(pairs.map(|(kind, name)| put(kind, name, json!(1))).to_vec()),
+        )
+        .await;
     let found = async |after: Option<&str>, prefix: Option<&str>, limit| {
         let (after, prefix) = (after.map(str::to_owned), prefix.map(str::to_owned));
-        let filter = RecordFilter { kind: Some("a".to_owned()), after, prefix, limit, ..RecordFilter::default() };
-        names(&scene, filter).await.into_iter().map(|(_, name)| name).collect::<Vec<_>>()
+        let filter = RecordFilter {
+            kind: Some("a".to_owned()),
+            after,
+            prefix,
+            limit,
+            ..RecordFilter::default()
+        };
+        names(&scene, filter)
+            .await
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect::<Vec<_>>()
     };
     assert_eq!(found(None, None, Some(2)).await, ["x1", "x2"]);
     assert_eq!(found(Some("x2"), None, Some(2)).await, ["x3", "y"]);
@@ -109,8 +217,15 @@ pub async fn records_are_listed_in_pages(scene: Scene) {
 
 fn snapshot(files: &[&[u8]]) -> Snapshot {
     let needs: Vec<Digest> = files.iter().map(|content| Digest::of(content)).collect();
-    let contents = files.iter().map(|content| (Digest::of(content), content.to_vec())).collect();
-    Snapshot { digest: needs[0], needs, contents }
+    let contents = files
+        .iter()
+        .map(|content| (Digest::of(content), content.to_vec()))
+        .collect();
+    Snapshot {
+        digest: needs[0],
+        needs,
+        contents,
+    }
 }
 
 /// Completes a run whose step leaves these contents, the manifest first.
@@ -127,7 +242,10 @@ async fn leave(scene: &Scene, worker: WorkerId, queue: &str, files: &[&[u8]]) ->
 
 async fn kept(scene: &Scene, content: &[u8]) -> bool {
     let blob = scene.store.blob(Digest::of(content)).await.unwrap();
-    assert!(blob.as_deref().is_none_or(|blob| blob == content), "what is kept is what was given");
+    assert!(
+        blob.as_deref().is_none_or(|blob| blob == content),
+        "what is kept is what was given"
+    );
     blob.is_some()
 }
 
@@ -136,7 +254,10 @@ pub async fn contents_are_kept(scene: Scene) {
     let worker = scene.worker("w").await;
     let large = vec![0xFF; 3_000_000];
     let run = leave(&scene, worker, "a", &[b"manifest", b"", &large]).await;
-    assert_eq!(scene.get(run.id).await.steps[0].snapshot, Some(Digest::of(b"manifest")));
+    assert_eq!(
+        scene.get(run.id).await.steps[0].snapshot,
+        Some(Digest::of(b"manifest"))
+    );
     for content in [b"manifest".as_slice(), b"", &large] {
         assert!(kept(&scene, content).await);
     }
@@ -148,19 +269,32 @@ pub async fn contents_are_kept(scene: Scene) {
 pub async fn a_refused_commit_leaves_no_content(scene: Scene) {
     let worker = scene.worker("w").await;
     let owner = scene.start(worker, &plan("a", &["one", "two"])).await;
-    scene.commit(&owner, publish(vec![put("k", "n", json!(1))])).await;
+    scene
+        .commit(&owner, publish(vec![put("k", "n", json!(1))]))
+        .await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     scene
         .refused(&run, |edit| {
             let position = begin(edit)?;
-            edit.complete_step(position, json!(1), vec![put("k", "n", json!(2))], Some(snapshot(&[b"lost"])))
+            edit.complete_step(
+                position,
+                json!(1),
+                vec![put("k", "n", json!(2))],
+                Some(snapshot(&[b"lost"])),
+            )
         })
         .await;
     assert!(!kept(&scene, b"lost").await);
 }
 
 fn keep(completed: Keep) -> QueueLimits {
-    QueueLimits { retention: Retention { completed, ..Retention::default() }, ..QueueLimits::default() }
+    QueueLimits {
+        retention: Retention {
+            completed,
+            ..Retention::default()
+        },
+        ..QueueLimits::default()
+    }
 }
 
 /// Which of the runs have their details still.
@@ -176,7 +310,15 @@ async fn detailed(scene: &Scene, runs: &[Run]) -> Vec<bool> {
 /// Details older than the age go; runs, steps and records stay, and so do contents that another run needs.
 pub async fn details_go_by_age(scene: Scene) {
     let worker = scene.worker("w").await;
-    scene.limits("a", keep(Keep { age: Some(SECOND * 10), count: None })).await;
+    scene
+        .limits(
+            "a",
+            keep(Keep {
+                age: Some(SECOND * 10),
+                count: None,
+            }),
+        )
+        .await;
     let old = leave(&scene, worker, "a", &[b"m1", b"shared"]).await;
     scene.clock.advance(SECOND * 5);
     scene.heartbeat(worker).await;
@@ -199,7 +341,15 @@ pub async fn details_go_by_age(scene: Scene) {
 /// The newest so many keep their details, each outcome for itself; a call prunes no more than it is asked to.
 pub async fn details_go_by_count(scene: Scene) {
     let worker = scene.worker("w").await;
-    scene.limits("a", keep(Keep { age: None, count: Some(2) })).await;
+    scene
+        .limits(
+            "a",
+            keep(Keep {
+                age: None,
+                count: Some(2),
+            }),
+        )
+        .await;
     let mut runs = Vec::new();
     for _ in 0..5 {
         runs.push(leave(&scene, worker, "a", &[b"manifest"]).await);
@@ -210,19 +360,46 @@ pub async fn details_go_by_count(scene: Scene) {
     let live = scene.start(worker, &plan("a", &["one"])).await;
     runs.push(live.clone());
     assert_eq!(scene.store.prune(2).await.unwrap(), 2);
-    assert_eq!(detailed(&scene, &runs).await.iter().filter(|detailed| **detailed).count(), 5);
+    assert_eq!(
+        detailed(&scene, &runs)
+            .await
+            .iter()
+            .filter(|detailed| **detailed)
+            .count(),
+        5
+    );
     assert_eq!(scene.store.prune(10).await.unwrap(), 1);
-    assert_eq!(detailed(&scene, &runs).await, [false, false, false, true, true, true, true]);
+    assert_eq!(
+        detailed(&scene, &runs).await,
+        [false, false, false, true, true, true, true]
+    );
     runs[6] = scene.complete(&live).await;
     assert_eq!(scene.store.prune(10).await.unwrap(), 1);
-    assert_eq!(detailed(&scene, &runs).await, [false, false, false, false, true, true, true]);
+    assert_eq!(
+        detailed(&scene, &runs).await,
+        [false, false, false, false, true, true, true]
+    );
 }
 
 /// A run whose details are gone and that is retried goes on counting its events, and has details again.
 pub async fn a_pruned_run_goes_on(scene: Scene) {
     let worker = scene.worker("w").await;
-    let retention = Retention { failed: Keep { age: Some(Duration::ZERO), count: None }, ..Retention::default() };
-    scene.limits("a", QueueLimits { retention, ..QueueLimits::default() }).await;
+    let retention = Retention {
+        failed: Keep {
+            age: Some(Duration::ZERO),
+            count: None,
+        },
+        ..Retention::default()
+    };
+    scene
+        .limits(
+            "a",
+            QueueLimits {
+                retention,
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     scene.fail(&run).await;
     let last = scene.events(run.id).await.pop().unwrap().seq;
@@ -230,7 +407,12 @@ pub async fn a_pruned_run_goes_on(scene: Scene) {
     assert_eq!(scene.store.prune(10).await.unwrap(), 1);
     assert_eq!(scene.events(run.id).await, []);
     scene.store.retry(run.id, None, "ann").await.unwrap();
-    let seqs: Vec<u64> = scene.events(run.id).await.iter().map(|event| event.seq).collect();
+    let seqs: Vec<u64> = scene
+        .events(run.id)
+        .await
+        .iter()
+        .map(|event| event.seq)
+        .collect();
     assert_eq!(seqs, [last + 1]);
     let held = scene.claim_one(worker).await;
     scene.fail(&held).await;

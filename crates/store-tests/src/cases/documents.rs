@@ -7,7 +7,12 @@ use crate::Scene;
 use crate::scene::SECOND;
 
 fn note(id: &str, data: Value) -> NewDocument {
-    NewDocument { kind: "note".to_owned(), id: id.to_owned(), expires_at: None, data }
+    NewDocument {
+        kind: "note".to_owned(),
+        id: id.to_owned(),
+        expires_at: None,
+        data,
+    }
 }
 
 async fn put(scene: &Scene, document: NewDocument, expect: Expect) -> Option<u64> {
@@ -21,14 +26,32 @@ async fn get(scene: &Scene, id: &str) -> Option<Document> {
 /// What is written is what is read, and each write counts.
 pub async fn a_document_is_kept(scene: Scene) {
     assert_eq!(get(&scene, "größe").await, None);
-    for (version, data) in [(1, json!({"a": [1, null, "ü"]})), (2, json!("other")), (3, Value::Null)] {
+    for (version, data) in [
+        (1, json!({"a": [1, null, "ü"]})),
+        (2, json!("other")),
+        (3, Value::Null),
+    ] {
         scene.clock.advance(SECOND);
-        assert_eq!(put(&scene, note("größe", data.clone()), Expect::Anything).await, Some(version));
+        assert_eq!(
+            put(&scene, note("größe", data.clone()), Expect::Anything).await,
+            Some(version)
+        );
         let (kind, id, updated_at) = ("note".to_owned(), "größe".to_owned(), scene.now());
-        let kept = Document { kind, id, version, updated_at, expires_at: None, data };
+        let kept = Document {
+            kind,
+            id,
+            version,
+            updated_at,
+            expires_at: None,
+            data,
+        };
         assert_eq!(get(&scene, "größe").await, Some(kept));
     }
-    assert_eq!(scene.store.document("other", "größe").await.unwrap(), None, "kinds are apart");
+    assert_eq!(
+        scene.store.document("other", "größe").await.unwrap(),
+        None,
+        "kinds are apart"
+    );
     assert!(scene.store.delete_document("note", "größe").await.unwrap());
     assert!(!scene.store.delete_document("note", "größe").await.unwrap());
     assert_eq!(get(&scene, "größe").await, None);
@@ -36,12 +59,31 @@ pub async fn a_document_is_kept(scene: Scene) {
 
 /// Of those who expect the same, one writes.
 pub async fn a_document_is_written_as_expected(scene: Scene) {
-    assert_eq!(put(&scene, note("a", json!(0)), Expect::Version(1)).await, None);
-    assert_eq!(put(&scene, note("a", json!(1)), Expect::Nothing).await, Some(1));
-    assert_eq!(put(&scene, note("a", json!(2)), Expect::Nothing).await, None);
-    assert_eq!(put(&scene, note("a", json!(3)), Expect::Version(2)).await, None);
-    assert_eq!(get(&scene, "a").await.unwrap().data, json!(1), "what was refused changed nothing");
-    assert_eq!(put(&scene, note("a", json!(4)), Expect::Version(1)).await, Some(2));
+    assert_eq!(
+        put(&scene, note("a", json!(0)), Expect::Version(1)).await,
+        None
+    );
+    assert_eq!(
+        put(&scene, note("a", json!(1)), Expect::Nothing).await,
+        Some(1)
+    );
+    assert_eq!(
+        put(&scene, note("a", json!(2)), Expect::Nothing).await,
+        None
+    );
+    assert_eq!(
+        put(&scene, note("a", json!(3)), Expect::Version(2)).await,
+        None
+    );
+    assert_eq!(
+        get(&scene, "a").await.unwrap().data,
+        json!(1),
+        "what was refused changed nothing"
+    );
+    assert_eq!(
+        put(&scene, note("a", json!(4)), Expect::Version(1)).await,
+        Some(2)
+    );
     for expect in [Expect::Version(2), Expect::Nothing] {
         let id = format!("{expect:?}");
         put(&scene, note(&id, json!("first")), Expect::Anything).await;
@@ -49,25 +91,40 @@ pub async fn a_document_is_written_as_expected(scene: Scene) {
         if expect == Expect::Nothing {
             scene.store.delete_document("note", &id).await.unwrap();
         }
-        let writers = (0..8).map(|writer| scene.store.put_document(note(&id, json!(writer)), expect));
+        let writers =
+            (0..8).map(|writer| scene.store.put_document(note(&id, json!(writer)), expect));
         let written = futures_of(writers).await;
-        assert_eq!(written.iter().filter(|version| version.is_some()).count(), 1, "{expect:?}: {written:?}");
+        assert_eq!(
+            written.iter().filter(|version| version.is_some()).count(),
+            1,
+            "{expect:?}: {written:?}"
+        );
         let winner = written.iter().position(Option::is_some);
         assert_eq!(get(&scene, &id).await.unwrap().data, json!(winner));
     }
 }
 
 /// All of them at once.
-async fn futures_of<T>(futures: impl Iterator<Item = impl Future<Output = Result<T, surefoot::StoreError>>>) -> Vec<T> {
+async fn futures_of<T>(
+    futures: impl Iterator<Item = impl Future<Output = Result<T, surefoot::StoreError>>>,
+) -> Vec<T> {
     let mut pending: Vec<_> = futures.map(Box::pin).collect();
     let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
-        for (future, done) in pending.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+        for (future, done) in pending
+            .iter_mut()
+            .zip(&mut done)
+            .filter(|(_, done)| done.is_none())
+        {
             if let std::task::Poll::Ready(value) = future.as_mut().poll(context) {
                 *done = Some(value.expect("the store is sound"));
             }
         }
-        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     done.into_iter().flatten().collect()
@@ -75,8 +132,14 @@ async fn futures_of<T>(futures: impl Iterator<Item = impl Future<Output = Result
 
 /// An expired document is as none, for every method, and is gone after a prune.
 pub async fn a_document_expires(scene: Scene) {
-    let session = |data| NewDocument { expires_at: Some(scene.now() + SECOND), ..note("a", data) };
-    assert_eq!(put(&scene, session(json!(1)), Expect::Nothing).await, Some(1));
+    let session = |data| NewDocument {
+        expires_at: Some(scene.now() + SECOND),
+        ..note("a", data)
+    };
+    assert_eq!(
+        put(&scene, session(json!(1)), Expect::Nothing).await,
+        Some(1)
+    );
     scene.clock.advance(SECOND / 2);
     assert_eq!(get(&scene, "a").await.unwrap().data, json!(1));
     assert_eq!(put(&scene, session(json!(2)), Expect::Nothing).await, None);
@@ -84,8 +147,14 @@ pub async fn a_document_expires(scene: Scene) {
     assert_eq!(get(&scene, "a").await, None);
     assert_eq!(list(&scene, None, false, 10).await, [""; 0]);
     assert!(!scene.store.delete_document("note", "a").await.unwrap());
-    assert_eq!(put(&scene, session(json!(3)), Expect::Version(1)).await, None);
-    assert_eq!(put(&scene, session(json!(4)), Expect::Nothing).await, Some(1));
+    assert_eq!(
+        put(&scene, session(json!(3)), Expect::Version(1)).await,
+        None
+    );
+    assert_eq!(
+        put(&scene, session(json!(4)), Expect::Nothing).await,
+        Some(1)
+    );
     scene.clock.advance(SECOND);
     put(&scene, note("b", json!(5)), Expect::Nothing).await;
     scene.store.prune(10).await.unwrap();
@@ -93,8 +162,20 @@ pub async fn a_document_expires(scene: Scene) {
 }
 
 async fn list(scene: &Scene, after: Option<&str>, descending: bool, limit: usize) -> Vec<String> {
-    let filter = DocumentFilter { kind: "note".to_owned(), after: after.map(str::to_owned), descending, limit };
-    scene.store.documents(filter).await.unwrap().into_iter().map(|document| document.id).collect()
+    let filter = DocumentFilter {
+        kind: "note".to_owned(),
+        after: after.map(str::to_owned),
+        descending,
+        limit,
+    };
+    scene
+        .store
+        .documents(filter)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|document| document.id)
+        .collect()
 }
 
 /// Lists go by the bytes of the id, in pages, both ways.
@@ -102,10 +183,19 @@ pub async fn documents_are_listed(scene: Scene) {
     for id in ["b", "B", "10", "9", "ä"] {
         put(&scene, note(id, json!({})), Expect::Nothing).await;
     }
-    let other = NewDocument { kind: "other".to_owned(), ..note("c", json!({})) };
+    let other = NewDocument {
+        kind: "other".to_owned(),
+        ..note("c", json!({}))
+    };
     put(&scene, other, Expect::Nothing).await;
-    assert_eq!(list(&scene, None, false, 10).await, ["10", "9", "B", "b", "ä"]);
-    assert_eq!(list(&scene, None, true, 10).await, ["ä", "b", "B", "9", "10"]);
+    assert_eq!(
+        list(&scene, None, false, 10).await,
+        ["10", "9", "B", "b", "ä"]
+    );
+    assert_eq!(
+        list(&scene, None, true, 10).await,
+        ["ä", "b", "B", "9", "10"]
+    );
     assert_eq!(list(&scene, Some("9"), false, 2).await, ["B", "b"]);
     assert_eq!(list(&scene, Some("B"), true, 1).await, ["9"]);
     assert_eq!(list(&scene, Some("ä"), false, 1).await, [""; 0]);

@@ -34,7 +34,10 @@ pub async fn a_history_is_kept_in_order(scene: Scene) {
 
     let events = scene.events(run.id).await;
     gapless(&events);
-    let story: Vec<(&str, Option<&str>)> = events.iter().map(|event| (&*event.kind, event.step.as_deref())).collect();
+    let story: Vec<(&str, Option<&str>)> = events
+        .iter()
+        .map(|event| (&*event.kind, event.step.as_deref()))
+        .collect();
     let expected = [
         ("run.submitted", None),
         ("run.started", None),
@@ -46,8 +49,14 @@ pub async fn a_history_is_kept_in_order(scene: Scene) {
     ];
     assert_eq!(story, expected);
     assert_eq!(events[0].data, json!(null));
-    assert_eq!(events[4].data, json!({ "attempt": 1, "lines": ["größe", ""] }));
-    let at: Vec<u64> = events.iter().map(|event| event.at.since(submitted_at).as_secs()).collect();
+    assert_eq!(
+        events[4].data,
+        json!({ "attempt": 1, "lines": ["größe", ""] })
+    );
+    let at: Vec<u64> = events
+        .iter()
+        .map(|event| event.at.since(submitted_at).as_secs())
+        .collect();
     assert_eq!(at, [0, 1, 1, 2, 2, 2, 2]);
 }
 
@@ -70,12 +79,19 @@ pub async fn a_history_is_read_in_pages(scene: Scene) {
     assert_eq!(all.len(), 3 + 15);
     for after in 0..=all.len() + 1 {
         for limit in [0, 1, 2, 5, 100] {
-            let page = scene.store.events(run.id, after as u64, limit).await.unwrap();
+            let page = scene
+                .store
+                .events(run.id, after as u64, limit)
+                .await
+                .unwrap();
             let expected: Vec<Event> = all.iter().skip(after).take(limit).cloned().collect();
             assert_eq!(page, expected, "after {after}, {limit} at most");
         }
     }
-    assert_eq!(scene.store.events(run.id, u64::MAX >> 1, 5).await.unwrap(), []);
+    assert_eq!(
+        scene.store.events(run.id, u64::MAX >> 1, 5).await.unwrap(),
+        []
+    );
     assert_eq!(scene.store.events(RunId::new(), 0, 5).await.unwrap(), []);
 }
 
@@ -83,7 +99,13 @@ pub async fn a_history_is_read_in_pages(scene: Scene) {
 pub async fn a_refused_commit_leaves_no_gap(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
-    let put = || vec![RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: json!(1) }];
+    let put = || {
+        vec![RecordChange::Put {
+            kind: "k".to_owned(),
+            name: "n".to_owned(),
+            data: json!(1),
+        }]
+    };
     let owner = scene.start(worker, &plan).await;
     let publish = |edit: &mut surefoot::state::Edit| {
         let position = begin(edit)?;
@@ -118,7 +140,17 @@ pub async fn many_writers_leave_no_gap(scene: Scene) {
     let events = scene.events(run.id).await;
     gapless(&events);
     assert_eq!(events.len(), 3 + 20 + 50);
-    let lines: Vec<_> =
-        events.iter().filter(|event| event.kind == "step.log").map(|event| &event.data["lines"]).collect();
-    assert_eq!(lines, (0..50).map(|line| json!([line.to_string()])).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    let lines: Vec<_> = events
+        .iter()
+        .filter(|event| event.kind == "step.log")
+        .map(|event| &event.data["lines"])
+        .collect();
+    assert_eq!(
+        lines,
+        (0..50)
+            .map(|line| json!([line.to_string()]))
+            .collect::<Vec<_>>()
+            .iter()
+            .collect::<Vec<_>>()
+    );
 }

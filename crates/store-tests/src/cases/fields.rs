@@ -19,8 +19,7 @@ const LINE: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ 'quoted'; -- %_";
 /// All that a submitter says of a run.
 pub async fn a_submission_keeps_every_field(scene: Scene) {
     let mut run = scene.draft(&plan("a", &["one", "two"]));
-    run.parameters =
-        json!({ "text": TEXT, "null": null, "list": [1, -1, u64::MAX, i64::MIN, 1.5e300, true, {}], "": [] });
+    run.parameters = json!({ "text": TEXT, "null": null, "list": [1, -1, u64::MAX, i64::MIN, 1.5e300, true, {}], "": [] });
     run.key = Some(LINE.to_owned());
     run.unique = Some(String::new());
     run.priority = i32::MIN;
@@ -34,12 +33,21 @@ pub async fn a_submission_keeps_every_field(scene: Scene) {
     (bare.parameters, bare.priority) = (Value::Null, i32::MAX);
     bare.head.available_at = Some(scene.now() + Duration::from_micros(1));
     scene.submit(&bare).await;
-    assert_eq!(scene.get(bare.id).await, bare, "what is absent stays absent");
+    assert_eq!(
+        scene.get(bare.id).await,
+        bare,
+        "what is absent stays absent"
+    );
 }
 
 /// A run carries its workflow with it, whole.
 pub async fn a_plan_is_kept_whole(scene: Scene) {
-    let backoff = Backoff { initial: SECOND, factor: 3, max: SECOND * 40, jitter: 0.25 };
+    let backoff = Backoff {
+        initial: SECOND,
+        factor: 3,
+        max: SECOND * 40,
+        jitter: 0.25,
+    };
     let workflow = Workflow::builder("whole")
         .title(TEXT)
         .queue("elsewhere")
@@ -58,7 +66,9 @@ pub async fn a_plan_is_kept_whole(scene: Scene) {
         })
         .step_with("two", "test.other", |step| step.condition("${{ parameters.name == 'x' }}"))
         .build();
-    let run = scene.queue(&Arc::new(workflow.expect("the plan is well formed"))).await;
+    let run = scene
+        .queue(&Arc::new(workflow.expect("the plan is well formed")))
+        .await;
     let read = scene.get(run.id).await;
     assert_eq!(read.plan, run.plan);
     assert_eq!(read.queue(), "elsewhere");
@@ -67,11 +77,14 @@ pub async fn a_plan_is_kept_whole(scene: Scene) {
 /// All that a step's row holds, with a large output and JSON nulls inside.
 pub async fn a_step_keeps_every_field(scene: Scene) {
     let worker = scene.worker("w").await;
-    let run = scene.start(worker, &plan("a", &["one", "two", "three"])).await;
+    let run = scene
+        .start(worker, &plan("a", &["one", "two", "three"]))
+        .await;
     let mut edit = Edit::new(run.clone(), scene.now());
     begin(&mut edit).unwrap();
     let output = json!({ "large": "é".repeat(500_000), "null": null });
-    edit.complete_step(0, output.clone(), Vec::new(), None).unwrap();
+    edit.complete_step(0, output.clone(), Vec::new(), None)
+        .unwrap();
     let (mut expected, mut transition) = edit.finish_as_holder();
 
     let step = &mut expected.steps[1];
@@ -88,7 +101,11 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
     (step.snapshot, step.undo) = (Some(Digest::of(b"manifest")), Some(Undo::Kept));
     step.undo_note = Some(TEXT.to_owned());
     transition.steps.push((1, expected.steps[1].clone()));
-    scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
+    scene
+        .store
+        .commit(run.lease().unwrap(), transition)
+        .await
+        .unwrap();
 
     let read = scene.get(run.id).await;
     assert_eq!(read.steps[0].output, Some(output));
@@ -106,7 +123,11 @@ pub async fn a_head_keeps_every_field(scene: Scene) {
     head.started_at = Some(scene.now());
     head.available_at = Some(scene.now() + Duration::from_micros(86_400_000_001));
     transition.head = head.clone();
-    scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
+    scene
+        .store
+        .commit(run.lease().unwrap(), transition)
+        .await
+        .unwrap();
     assert_eq!(scene.get(run.id).await, expected);
 }
 
@@ -114,14 +135,21 @@ pub async fn a_head_keeps_every_field(scene: Scene) {
 pub async fn every_word_is_kept(scene: Scene) {
     let worker = scene.worker("w").await;
     let undos = || std::iter::once(None).chain(Undo::ALL.iter().copied().map(Some));
-    for (wait, undo) in Wait::ALL.iter().flat_map(|wait| undos().map(|undo| (*wait, undo))) {
+    for (wait, undo) in Wait::ALL
+        .iter()
+        .flat_map(|wait| undos().map(|undo| (*wait, undo)))
+    {
         let run = scene.start(worker, &plan("a", &["one"])).await;
         let run = scene.commit(&run, crate::scene::step).await;
         let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish_as_holder();
         (expected.steps[0].status, expected.steps[0].wait) = (StepStatus::Waiting, Some(wait));
         expected.steps[0].undo = undo;
         transition.steps.push((0, expected.steps[0].clone()));
-        scene.store.commit(run.lease().unwrap(), transition).await.unwrap();
+        scene
+            .store
+            .commit(run.lease().unwrap(), transition)
+            .await
+            .unwrap();
         assert_eq!(scene.get(run.id).await, expected);
     }
 }
@@ -133,8 +161,14 @@ pub async fn what_is_returned_is_what_is_kept(scene: Scene) {
     scene.clock.advance(SECOND);
     let claimed = scene.claim_one(worker).await;
     assert_eq!(claimed, scene.get(run.id).await);
-    assert_eq!(claimed.lease().map(|lease| (lease.worker, lease.epoch)), Some((worker, 1)));
-    assert_eq!((claimed.head.started_at, claimed.head.available_at), (Some(scene.now()), None));
+    assert_eq!(
+        claimed.lease().map(|lease| (lease.worker, lease.epoch)),
+        Some((worker, 1))
+    );
+    assert_eq!(
+        (claimed.head.started_at, claimed.head.available_at),
+        (Some(scene.now()), None)
+    );
 
     let failed = scene.fail(&claimed).await;
     assert_eq!(failed, scene.get(run.id).await);

@@ -20,10 +20,22 @@ pub async fn a_write_needs_the_very_lease(scene: Scene) {
     let (_, transition) = surefoot::state::Edit::new(run.clone(), scene.now()).finish_as_holder();
     let lease = run.lease().unwrap();
     let wrong = [
-        Lease { epoch: lease.epoch - 1, ..lease },
-        Lease { epoch: lease.epoch + 1, ..lease },
-        Lease { worker: WorkerId::new(), ..lease },
-        Lease { run: RunId::new(), ..lease },
+        Lease {
+            epoch: lease.epoch - 1,
+            ..lease
+        },
+        Lease {
+            epoch: lease.epoch + 1,
+            ..lease
+        },
+        Lease {
+            worker: WorkerId::new(),
+            ..lease
+        },
+        Lease {
+            run: RunId::new(),
+            ..lease
+        },
     ];
     for wrong in wrong {
         lost(scene.store.commit(wrong, transition.clone()).await);
@@ -45,22 +57,41 @@ pub async fn a_commit_follows_the_last(scene: Scene) {
     };
     let begun = scene.commit(&run, step).await;
     let later = scene.commit(&begun, say("later")).await;
-    assert!(matches!(scene.refused(&run, say("late")).await, surefoot::StoreError::LeaseLost));
+    assert!(matches!(
+        scene.refused(&run, say("late")).await,
+        surefoot::StoreError::LeaseLost
+    ));
     let last = scene.commit(&later, say("last")).await;
-    assert!(matches!(scene.refused(&begun, say("late")).await, surefoot::StoreError::LeaseLost));
+    assert!(matches!(
+        scene.refused(&begun, say("late")).await,
+        surefoot::StoreError::LeaseLost
+    ));
     let mut ahead = last.clone();
     ahead.head.commits += 1;
-    assert!(matches!(scene.refused(&ahead, say("early")).await, surefoot::StoreError::LeaseLost));
+    assert!(matches!(
+        scene.refused(&ahead, say("early")).await,
+        surefoot::StoreError::LeaseLost
+    ));
     // One that is heavy goes another way in some stores.
     let record = |edit: &mut surefoot::state::Edit| {
-        let put = surefoot::RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: 1.into() };
+        let put = surefoot::RecordChange::Put {
+            kind: "k".to_owned(),
+            name: "n".to_owned(),
+            data: 1.into(),
+        };
         edit.complete_step(0, serde_json::Value::Null, vec![put], None)
     };
-    assert!(matches!(scene.refused(&begun, record).await, surefoot::StoreError::LeaseLost));
+    assert!(matches!(
+        scene.refused(&begun, record).await,
+        surefoot::StoreError::LeaseLost
+    ));
     // A person's word comes between without a number of its own.
     scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
     let done = scene.commit(&last, record).await;
-    assert_eq!((done.head.commits, scene.get(run.id).await.head.commits), (4, 4));
+    assert_eq!(
+        (done.head.commits, scene.get(run.id).await.head.commits),
+        (4, 4)
+    );
 }
 
 type Rule = fn(&mut surefoot::state::Edit) -> Result<(), surefoot::state::RuleError>;
@@ -71,10 +102,19 @@ pub async fn a_commit_is_written_once(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     let record = |edit: &mut surefoot::state::Edit| {
         let position = crate::scene::begin(edit)?;
-        let put = surefoot::RecordChange::Put { kind: "k".to_owned(), name: "n".to_owned(), data: 1.into() };
+        let put = surefoot::RecordChange::Put {
+            kind: "k".to_owned(),
+            name: "n".to_owned(),
+            data: 1.into(),
+        };
         edit.complete_step(position, serde_json::Value::Null, vec![put], None)
     };
-    let rules: [Rule; 4] = [step, record, |edit| edit.interrupt(Interruption::HandedBack, "it stops"), complete];
+    let rules: [Rule; 4] = [
+        step,
+        record,
+        |edit| edit.interrupt(Interruption::HandedBack, "it stops"),
+        complete,
+    ];
     let mut run = run;
     for (index, rule) in rules.into_iter().enumerate() {
         if run.lease().is_none() {
@@ -82,27 +122,45 @@ pub async fn a_commit_is_written_once(scene: Scene) {
         }
         let after = scene.commit(&run, rule).await;
         let before = scene.picture().await;
-        scene.try_commit(&run, rule).await.unwrap_or_else(|error| panic!("rule {index}: {error}"));
-        assert_eq!(scene.picture().await, before, "rule {index} is written once");
+        scene
+            .try_commit(&run, rule)
+            .await
+            .unwrap_or_else(|error| panic!("rule {index}: {error}"));
+        assert_eq!(
+            scene.picture().await,
+            before,
+            "rule {index} is written once"
+        );
         run = after;
     }
     // What did not take place is not taken for it: the worker was taken for dead first.
     let run = scene.start(worker, &plan("b", &["one"])).await;
     scene.store.deregister_worker(worker).await.unwrap();
-    assert!(matches!(scene.refused(&run, step).await, surefoot::StoreError::LeaseLost));
+    assert!(matches!(
+        scene.refused(&run, step).await,
+        surefoot::StoreError::LeaseLost
+    ));
 }
 
 /// A heartbeat brings every run that the worker holds: it may know of none.
 pub async fn a_heartbeat_tells_what_is_held(scene: Scene) {
     let worker = scene.worker("w").await;
     assert_eq!(scene.heartbeat(worker).await.held, []);
-    let runs = [scene.start(worker, &plan("a", &["one"])).await, scene.start(worker, &plan("b", &["one"])).await];
+    let runs = [
+        scene.start(worker, &plan("a", &["one"])).await,
+        scene.start(worker, &plan("b", &["one"])).await,
+    ];
     scene.queue(&plan("a", &["one"])).await;
-    scene.cancel(&runs[1], surefoot::state::CancelMode::Stop).await;
+    scene
+        .cancel(&runs[1], surefoot::state::CancelMode::Stop)
+        .await;
     let mut heartbeat = scene.heartbeat(worker).await;
     heartbeat.held.sort_unstable();
     assert_eq!(heartbeat.held, runs.clone().map(|run| run.id));
-    assert_eq!(heartbeat.cancels, [(runs[1].id, surefoot::state::CancelMode::Stop)]);
+    assert_eq!(
+        heartbeat.cancels,
+        [(runs[1].id, surefoot::state::CancelMode::Stop)]
+    );
     scene.complete(&runs[0]).await;
     assert_eq!(scene.heartbeat(worker).await.held, [runs[1].id]);
 }
@@ -121,7 +179,11 @@ pub async fn a_lease_ends_with_its_run(scene: Scene) {
     let run = scene.start(worker, &plan).await;
     let next = under_the_same_lease(
         &run,
-        &scene.commit(&run, |edit| edit.interrupt(Interruption::HandedBack, "it stops")).await,
+        &scene
+            .commit(&run, |edit| {
+                edit.interrupt(Interruption::HandedBack, "it stops")
+            })
+            .await,
     );
     lost(scene.try_commit(&next, complete).await);
     let again = scene.claim_one(worker).await;
@@ -149,19 +211,28 @@ pub async fn a_lease_ends_on_time(scene: Scene) {
     scene.clock.advance(MICRO);
     assert_eq!(scene.store.workers().await.unwrap(), []);
     let reclaimed = scene.reclaim().await.unwrap();
-    assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
+    assert_eq!(
+        reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [run.id]
+    );
     assert_eq!(reclaimed[0].head.status, RunStatus::Queued);
     assert_eq!(reclaimed[0].head.available_at, Some(scene.now()));
     assert_eq!(reclaimed[0].steps[0].wait, Some(Wait::Worker));
     assert_eq!(scene.reclaim().await.unwrap(), []);
     let last = scene.events(run.id).await.pop().unwrap();
-    assert_eq!((&*last.kind, &last.data["reason"]), ("step.interrupted", &"worker w died".into()));
+    assert_eq!(
+        (&*last.kind, &last.data["reason"]),
+        ("step.interrupted", &"worker w died".into())
+    );
 }
 
 /// A heartbeat moves the end of every lease of the worker.
 pub async fn a_heartbeat_renews(scene: Scene) {
     let worker = scene.worker("w").await;
-    let runs = [scene.start(worker, &plan("a", &["one"])).await, scene.start(worker, &plan("b", &["one"])).await];
+    let runs = [
+        scene.start(worker, &plan("a", &["one"])).await,
+        scene.start(worker, &plan("b", &["one"])).await,
+    ];
     let registered = scene.now();
     for _ in 0..3 {
         scene.clock.advance(LEASE - MICRO);
@@ -170,7 +241,10 @@ pub async fn a_heartbeat_renews(scene: Scene) {
     }
     let info = scene.store.workers().await.unwrap().remove(0);
     assert_eq!((info.id, &*info.name, info.running), (worker, "w", 2));
-    assert_eq!((info.started_at, info.heartbeat_at, info.expires_at), (registered, scene.now(), scene.now() + LEASE));
+    assert_eq!(
+        (info.started_at, info.heartbeat_at, info.expires_at),
+        (registered, scene.now(), scene.now() + LEASE)
+    );
     for run in runs {
         scene.complete(&run).await;
     }
@@ -182,21 +256,41 @@ pub async fn a_heartbeat_that_came_meanwhile_counts(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let mut seen = vec![scene.store.heartbeats().await.unwrap()];
-    assert_eq!(seen[0].workers.iter().map(|last| (last.worker, last.lease)).collect::<Vec<_>>(), [(worker, LEASE)]);
+    assert_eq!(
+        seen[0]
+            .workers
+            .iter()
+            .map(|last| (last.worker, last.lease))
+            .collect::<Vec<_>>(),
+        [(worker, LEASE)]
+    );
     assert!(!seen[0].has_orphans);
     for _ in 0..3 {
         scene.heartbeat(worker).await;
         let now = scene.store.heartbeats().await.unwrap();
         for before in &seen {
-            assert_ne!(before.workers, now.workers, "heartbeats at one time are told apart");
-            assert_eq!(scene.store.reclaim(before.workers.clone()).await.unwrap(), []);
+            assert_ne!(
+                before.workers, now.workers,
+                "heartbeats at one time are told apart"
+            );
+            assert_eq!(
+                scene.store.reclaim(before.workers.clone()).await.unwrap(),
+                []
+            );
         }
         seen.push(now);
     }
     let last = seen.pop().unwrap();
     let reclaimed = scene.store.reclaim(last.workers.clone()).await.unwrap();
-    assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
-    assert_eq!(scene.store.reclaim(last.workers).await.unwrap(), [], "it is gone");
+    assert_eq!(
+        reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [run.id]
+    );
+    assert_eq!(
+        scene.store.reclaim(last.workers).await.unwrap(),
+        [],
+        "it is gone"
+    );
     fenced_off(&scene, worker, &run).await;
 }
 
@@ -216,7 +310,10 @@ pub async fn a_worker_taken_for_dead_is_fenced_off(scene: Scene) {
 
 async fn fenced_off(scene: &Scene, worker: WorkerId, run: &Run) {
     lost(scene.store.heartbeat(worker).await);
-    assert!(matches!(scene.refused(run, complete).await, surefoot::StoreError::LeaseLost));
+    assert!(matches!(
+        scene.refused(run, complete).await,
+        surefoot::StoreError::LeaseLost
+    ));
 }
 
 /// A worker of which the store knows nothing is given no run: nobody would ever take it back from it.
@@ -224,12 +321,20 @@ pub async fn an_unknown_worker_is_given_nothing(scene: Scene) {
     let stranger = WorkerId::new();
     lost(scene.store.heartbeat(stranger).await);
     let run = scene.draft(&plan("a", &["one"]));
-    assert_eq!(scene.submit_on(stranger, &run).await, surefoot::store::Submitted::Queued);
+    assert_eq!(
+        scene.submit_on(stranger, &run).await,
+        surefoot::store::Submitted::Queued
+    );
     let actions = Arc::new(std::collections::BTreeSet::from([WORK.to_owned()]));
     lost(
         scene
             .store
-            .claim(surefoot::store::ClaimRequest { worker: stranger, limit: 1, actions, resources: Arc::default() })
+            .claim(surefoot::store::ClaimRequest {
+                worker: stranger,
+                limit: 1,
+                actions,
+                resources: Arc::default(),
+            })
             .await,
     );
     assert_eq!(scene.get(run.id).await, run);
@@ -251,9 +356,14 @@ pub async fn a_worker_that_goes_gives_back(scene: Scene) {
     assert_eq!(taken, [run.id, idle.id]);
     for id in [run.id, idle.id] {
         let events = scene.events(id).await;
-        let given_back = events.iter().find(|event| event.data["reason"] == "worker w stopped");
+        let given_back = events
+            .iter()
+            .find(|event| event.data["reason"] == "worker w stopped");
         let kind = given_back.map(|event| &*event.kind);
-        assert!(matches!(kind, Some("step.interrupted" | "run.released")), "{events:#?}");
+        assert!(
+            matches!(kind, Some("step.interrupted" | "run.released")),
+            "{events:#?}"
+        );
     }
 }
 
@@ -262,7 +372,14 @@ pub async fn a_second_worker(scene: Scene) {
     let first = scene.worker("first").await;
     let run = scene.start(first, &plan("a", &["one"])).await;
     let second = scene.worker("second").await;
-    let alive: Vec<WorkerId> = scene.store.workers().await.unwrap().iter().map(|worker| worker.id).collect();
+    let alive: Vec<WorkerId> = scene
+        .store
+        .workers()
+        .await
+        .unwrap()
+        .iter()
+        .map(|worker| worker.id)
+        .collect();
     if scene.many_workers {
         assert_eq!(alive, [first, second]);
         assert_eq!(scene.claim_ids(second, 10).await, []);
@@ -297,21 +414,35 @@ pub async fn two_workers_of_one_name(scene: Scene) {
         scene.heartbeat(second).await;
         scene.clock.advance(SECOND);
         let reclaimed = scene.reclaim().await.unwrap();
-        assert_eq!(reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id]);
+        assert_eq!(
+            reclaimed.iter().map(|run| run.id).collect::<Vec<_>>(),
+            [run.id]
+        );
         assert_eq!(scene.heartbeat(second).await.held, [other.id]);
         scene.complete(&other).await;
     }
     let alive = scene.store.workers().await.unwrap();
-    assert_eq!(alive.iter().map(|worker| (worker.id, &*worker.name)).collect::<Vec<_>>(), [(second, "twin")]);
+    assert_eq!(
+        alive
+            .iter()
+            .map(|worker| (worker.id, &*worker.name))
+            .collect::<Vec<_>>(),
+        [(second, "twin")]
+    );
     fenced_off(&scene, first, &run).await;
     let again = scene.claim_one(second).await;
-    assert_eq!((again.id, again.head.worker, again.head.epoch), (run.id, Some(second), run.head.epoch + 1));
+    assert_eq!(
+        (again.id, again.head.worker, again.head.epoch),
+        (run.id, Some(second), run.head.epoch + 1)
+    );
     scene.complete(&again).await;
 }
 
 fn policy(policy: OnInterrupt, cap: u32) -> Arc<Workflow> {
     let workflow = Workflow::builder("a")
-        .step_with("one", WORK, |step| step.on_interrupt(policy).max_interruptions(cap))
+        .step_with("one", WORK, |step| {
+            step.on_interrupt(policy).max_interruptions(cap)
+        })
         .step("two", WORK);
     Arc::new(workflow.build().expect("the plan is well formed"))
 }
@@ -334,24 +465,43 @@ pub async fn an_interrupted_step_runs_again_up_to_its_cap(scene: Scene) {
     for interruptions in 1..=2 {
         let run = die(&scene, &run).await;
         let step = &run.steps[0];
-        assert_eq!((run.head.status, step.status), (RunStatus::Queued, StepStatus::Waiting));
-        assert_eq!((step.wait, step.attempt, step.interruptions), (Some(Wait::Worker), 1, interruptions));
+        assert_eq!(
+            (run.head.status, step.status),
+            (RunStatus::Queued, StepStatus::Waiting)
+        );
+        assert_eq!(
+            (step.wait, step.attempt, step.interruptions),
+            (Some(Wait::Worker), 1, interruptions)
+        );
     }
     let run = die(&scene, &run).await;
-    assert_eq!((run.head.status, run.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
+    assert_eq!(
+        (run.head.status, run.steps[0].status),
+        (RunStatus::Failed, StepStatus::Failed)
+    );
     let error = run.head.error.unwrap();
-    assert!(error.contains("interrupted 3 times") && error.contains("worker w died"), "{error}");
+    assert!(
+        error.contains("interrupted 3 times") && error.contains("worker w died"),
+        "{error}"
+    );
 }
 
 /// `ask`: nobody takes the run until a person has answered.
 pub async fn an_interrupted_step_may_ask(scene: Scene) {
     let run = scene.queue(&policy(OnInterrupt::Ask, 5)).await;
     let asked = die(&scene, &run).await;
-    assert_eq!((asked.head.status, asked.head.available_at), (RunStatus::Waiting, None));
+    assert_eq!(
+        (asked.head.status, asked.head.available_at),
+        (RunStatus::Waiting, None)
+    );
     assert_eq!(asked.steps[0].wait, Some(Wait::Interrupted));
     let worker = scene.worker("w").await;
     assert_eq!(scene.claim_ids(worker, 10).await, []);
-    scene.store.answer(run.id, "one", surefoot::state::Answer::Rerun, "ann", None).await.unwrap();
+    scene
+        .store
+        .answer(run.id, "one", surefoot::state::Answer::Rerun, "ann", None)
+        .await
+        .unwrap();
     assert_eq!(scene.claim_ids(worker, 10).await, [run.id]);
 }
 
@@ -359,8 +509,14 @@ pub async fn an_interrupted_step_may_ask(scene: Scene) {
 pub async fn an_interrupted_step_may_fail(scene: Scene) {
     let run = scene.queue(&policy(OnInterrupt::Fail, 5)).await;
     let failed = die(&scene, &run).await;
-    assert_eq!((failed.head.status, failed.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
-    assert_eq!(failed.head.error.as_deref(), Some("step one: interrupted: worker w died"));
+    assert_eq!(
+        (failed.head.status, failed.steps[0].status),
+        (RunStatus::Failed, StepStatus::Failed)
+    );
+    assert_eq!(
+        failed.head.error.as_deref(),
+        Some("step one: interrupted: worker w died")
+    );
 }
 
 /// Registers a worker that claims these runs, begins their steps, and is gone.
@@ -382,11 +538,18 @@ async fn die_with(scene: &Scene, runs: &[Run]) -> Vec<Run> {
 /// A crash with several steps in flight counts against none of them; each runs beside fewer others then, and at last alone.
 pub async fn a_crash_beside_others_isolates(scene: Scene) {
     let plan = policy(OnInterrupt::Rerun, 0);
-    let runs = [scene.queue(&plan).await, scene.queue(&plan).await, scene.queue(&plan).await];
+    let runs = [
+        scene.queue(&plan).await,
+        scene.queue(&plan).await,
+        scene.queue(&plan).await,
+    ];
     for isolation in [StepState::SUSPECT, 2, 1, 1] {
         for run in die_with(&scene, &runs).await {
             let step = &run.steps[0];
-            assert_eq!((run.head.status, step.wait), (RunStatus::Queued, Some(Wait::Worker)));
+            assert_eq!(
+                (run.head.status, step.wait),
+                (RunStatus::Queued, Some(Wait::Worker))
+            );
             assert_eq!((step.crashes, step.isolation), (0, Some(isolation)));
         }
     }
@@ -394,7 +557,11 @@ pub async fn a_crash_beside_others_isolates(scene: Scene) {
         scene.cancel(run, surefoot::state::CancelMode::Stop).await;
     }
     let alone = die_with(&scene, &runs[..1]).await;
-    assert_eq!((alone[0].head.status, alone[0].steps[0].crashes), (RunStatus::Failed, 1), "past its cap of none");
+    assert_eq!(
+        (alone[0].head.status, alone[0].steps[0].crashes),
+        (RunStatus::Failed, 1),
+        "past its cap of none"
+    );
 }
 
 /// A worker that stops hands back what it holds: nothing is counted, however often.
@@ -407,9 +574,15 @@ pub async fn a_planned_stop_counts_nothing(scene: Scene) {
         scene.store.deregister_worker(worker).await.unwrap();
         let handed_back = scene.get(run.id).await;
         let state = &handed_back.steps[0];
-        assert_eq!((handed_back.head.status, state.crashes, state.isolation), (RunStatus::Queued, 0, None));
+        assert_eq!(
+            (handed_back.head.status, state.crashes, state.isolation),
+            (RunStatus::Queued, 0, None)
+        );
     }
-    assert!(matches!(scene.store.reclaim_worker(WorkerId::new()).await, Ok(())), "an unknown worker holds nothing");
+    assert!(
+        matches!(scene.store.reclaim_worker(WorkerId::new()).await, Ok(())),
+        "an unknown worker holds nothing"
+    );
 }
 
 /// An undo that loses its worker again and again fails: it does not crash every worker for ever.
@@ -419,7 +592,10 @@ pub async fn interruptions_of_an_undo_count(scene: Scene) {
     scene.fail(&run).await;
     scene.cancel(&run, surefoot::state::CancelMode::Undo).await;
     scene.store.deregister_worker(worker).await.unwrap();
-    for (status, undo) in [(RunStatus::Queued, Undo::Interrupted), (RunStatus::Failed, Undo::Failed)] {
+    for (status, undo) in [
+        (RunStatus::Queued, Undo::Interrupted),
+        (RunStatus::Failed, Undo::Failed),
+    ] {
         let worker = scene.worker("w").await;
         let held = scene.claim_one(worker).await;
         let undoing = |edit: &mut surefoot::state::Edit| {
@@ -433,7 +609,16 @@ pub async fn interruptions_of_an_undo_count(scene: Scene) {
         assert_eq!((left.head.status, left.steps[0].undo), (status, Some(undo)));
     }
     let left = scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
-    assert_eq!((left.head.status, left.head.cancel), (RunStatus::Cancelled, None));
+    assert_eq!(
+        (left.head.status, left.head.cancel),
+        (RunStatus::Cancelled, None)
+    );
     assert_eq!(scene.get(run.id).await, left);
-    forbidden(scene.store.cancel(run.id, surefoot::state::CancelMode::Stop, "ann").await, "already cancelled");
+    forbidden(
+        scene
+            .store
+            .cancel(run.id, surefoot::state::CancelMode::Stop, "ann")
+            .await,
+        "already cancelled",
+    );
 }

@@ -47,7 +47,10 @@ pub(super) async fn zoo(scene: &Scene) -> Vec<Run> {
 /// Every filter, alone and together with others, gives what fits it, the newest first.
 pub async fn runs_are_listed_by_filter(scene: Scene) {
     let zoo = zoo(&scene).await;
-    let statuses = RunStatus::ALL.iter().map(|status| Some(*status)).chain([None]);
+    let statuses = RunStatus::ALL
+        .iter()
+        .map(|status| Some(*status))
+        .chain([None]);
     for status in statuses {
         for (workflow, queue, key) in [
             (None, None, None),
@@ -71,7 +74,11 @@ pub async fn runs_are_listed_by_filter(scene: Scene) {
                     && key.is_none_or(|key| run.key.as_deref() == Some(key))
             };
             let expected: Vec<Run> = zoo.iter().rev().filter(fits).cloned().collect();
-            assert_eq!(scene.store.runs(filter.clone()).await.unwrap(), expected, "{filter:?}");
+            assert_eq!(
+                scene.store.runs(filter.clone()).await.unwrap(),
+                expected,
+                "{filter:?}"
+            );
         }
     }
 }
@@ -81,21 +88,46 @@ pub async fn runs_are_listed_in_pages(scene: Scene) {
     let zoo = zoo(&scene).await;
     for workflow in [None, Some("a".to_owned())] {
         for limit in [1, 2, 3, 100] {
-            let mut filter = RunFilter { workflow: workflow.clone(), limit, ..RunFilter::default() };
+            let mut filter = RunFilter {
+                workflow: workflow.clone(),
+                limit,
+                ..RunFilter::default()
+            };
             let mut ids: Vec<RunId> = Vec::new();
             loop {
                 let page = scene.store.runs(filter.clone()).await.unwrap();
                 assert!(page.len() <= limit);
                 let Some(last) = page.last() else { break };
-                assert!(!ids.contains(&last.id), "a page goes on where the one before ended");
+                assert!(
+                    !ids.contains(&last.id),
+                    "a page goes on where the one before ended"
+                );
                 filter.before = Some(last.id);
                 ids.extend(page.iter().map(|run| run.id));
             }
-            let fits = |run: &&Run| workflow.as_deref().is_none_or(|workflow| run.plan.name() == workflow);
-            assert_eq!(ids, zoo.iter().rev().filter(fits).map(|run| run.id).collect::<Vec<_>>());
+            let fits = |run: &&Run| {
+                workflow
+                    .as_deref()
+                    .is_none_or(|workflow| run.plan.name() == workflow)
+            };
+            assert_eq!(
+                ids,
+                zoo.iter()
+                    .rev()
+                    .filter(fits)
+                    .map(|run| run.id)
+                    .collect::<Vec<_>>()
+            );
         }
     }
-    let none = scene.store.runs(RunFilter { limit: 0, ..RunFilter::default() }).await.unwrap();
+    let none = scene
+        .store
+        .runs(RunFilter {
+            limit: 0,
+            ..RunFilter::default()
+        })
+        .await
+        .unwrap();
     assert_eq!(none, []);
 }
 
@@ -103,16 +135,33 @@ pub async fn runs_are_listed_in_pages(scene: Scene) {
 pub async fn queues_count(scene: Scene) {
     zoo(&scene).await;
     scene.store.pause_queue("paused", true).await.unwrap();
-    scene.limits("limited", QueueLimits { concurrency: Some(7), ..QueueLimits::default() }).await;
+    scene
+        .limits(
+            "limited",
+            QueueLimits {
+                concurrency: Some(7),
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let gone = scene.queue(&plan("gone", &["one"])).await;
     scene.cancel(&gone, CancelMode::Stop).await;
     let shown = async || {
         let queues = scene.store.queues().await.unwrap();
-        queues.into_iter().map(|queue| (queue.name, queue.queued, queue.waiting, queue.running)).collect::<Vec<_>>()
+        queues
+            .into_iter()
+            .map(|queue| (queue.name, queue.queued, queue.waiting, queue.running))
+            .collect::<Vec<_>>()
     };
     let expected = |a: (u64, u64, u64)| {
-        [("a", a.0, a.1, a.2), ("b", 1, 1, 0), ("gone", 0, 0, 0), ("limited", 0, 0, 0), ("paused", 0, 0, 0)]
-            .map(|(name, queued, waiting, running)| (name.to_owned(), queued, waiting, running))
+        [
+            ("a", a.0, a.1, a.2),
+            ("b", 1, 1, 0),
+            ("gone", 0, 0, 0),
+            ("limited", 0, 0, 0),
+            ("paused", 0, 0, 0),
+        ]
+        .map(|(name, queued, waiting, running)| (name.to_owned(), queued, waiting, running))
     };
     assert_eq!(shown().await, expected((1, 1, 1)));
     // A time that has come changes no count: what waits, waits until it is taken.
@@ -124,15 +173,24 @@ pub async fn queues_count(scene: Scene) {
 pub async fn queues_keep_their_limits(scene: Scene) {
     use std::time::Duration;
     use surefoot::{Keep, Rate, Retention};
-    let keep = |age: u64, count: u64| Keep { age: Some(Duration::from_micros(age)), count: Some(count) };
+    let keep = |age: u64, count: u64| Keep {
+        age: Some(Duration::from_micros(age)),
+        count: Some(count),
+    };
     let limits = QueueLimits {
         concurrency: Some(u32::MAX),
         concurrency_per_key: Some(0),
-        rate: Some(Rate { max: 5, per: Duration::from_micros(1_000_001) }),
+        rate: Some(Rate {
+            max: 5,
+            per: Duration::from_micros(1_000_001),
+        }),
         retention: Retention {
             completed: keep(1, 2),
             failed: keep(3, 4),
-            cancelled: Keep { age: None, count: Some(0) },
+            cancelled: Keep {
+                age: None,
+                count: Some(0),
+            },
         },
     };
     scene.limits("größe", limits.clone()).await;
@@ -144,14 +202,24 @@ pub async fn queues_keep_their_limits(scene: Scene) {
 pub async fn a_run_is_added_once(scene: Scene) {
     let run = scene.queue(&plan("a", &["one"])).await;
     let before = scene.picture().await;
-    let again = surefoot::store::Submission { queued: crate::scene::first(&run, scene.now()), started: None };
+    let again = surefoot::store::Submission {
+        queued: crate::scene::first(&run, scene.now()),
+        started: None,
+    };
     let result = scene.store.submit(again).await;
     assert!(matches!(result, Err(StoreError::Fault(_))), "{result:?}");
     assert_eq!(scene.picture().await, before);
 }
 
 async fn listed(scene: &Scene, filter: RunFilter) -> Vec<RunId> {
-    scene.store.runs(filter).await.unwrap().into_iter().map(|run| run.id).collect()
+    scene
+        .store
+        .runs(filter)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|run| run.id)
+        .collect()
 }
 
 /// By when they were submitted, to the millisecond; and by who holds them.
@@ -174,17 +242,38 @@ pub async fn runs_are_listed_by_time_and_holder(scene: Scene) {
         (Some(1), Some(3), &ids[1..3]),
     ] {
         let at = |seconds: Option<u32>| seconds.map(|seconds| begin + SECOND * seconds);
-        let filter = RunFilter { since: at(since), until: at(until), ..RunFilter::default() };
+        let filter = RunFilter {
+            since: at(since),
+            until: at(until),
+            ..RunFilter::default()
+        };
         let newest_first: Vec<RunId> = expected.iter().rev().copied().collect();
-        assert_eq!(listed(&scene, filter.clone()).await, newest_first, "{filter:?}");
-        let filter = RunFilter { oldest_first: true, ..filter };
+        assert_eq!(
+            listed(&scene, filter.clone()).await,
+            newest_first,
+            "{filter:?}"
+        );
+        let filter = RunFilter {
+            oldest_first: true,
+            ..filter
+        };
         assert_eq!(listed(&scene, filter.clone()).await, expected, "{filter:?}");
     }
-    let held = |worker, status| RunFilter { worker: Some(worker), status, ..RunFilter::default() };
+    let held = |worker, status| RunFilter {
+        worker: Some(worker),
+        status,
+        ..RunFilter::default()
+    };
     scene.complete(&scene.get(ids[1]).await).await;
     assert_eq!(listed(&scene, held(worker, None)).await, [ids[2], ids[0]]);
-    assert_eq!(listed(&scene, held(worker, Some(RunStatus::Running))).await, [ids[2], ids[0]]);
-    assert_eq!(listed(&scene, held(worker, Some(RunStatus::Queued))).await, []);
+    assert_eq!(
+        listed(&scene, held(worker, Some(RunStatus::Running))).await,
+        [ids[2], ids[0]]
+    );
+    assert_eq!(
+        listed(&scene, held(worker, Some(RunStatus::Queued))).await,
+        []
+    );
     assert_eq!(listed(&scene, held(WorkerId::new(), None)).await, []);
 }
 
@@ -204,21 +293,120 @@ pub async fn failed_runs_are_listed_by_when_they_failed(scene: Scene) {
     }
     scene.complete(&runs[3]).await;
     let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
-    let since = |seconds: u32| RunFilter { failed_since: Some(begin + SECOND * seconds), ..RunFilter::default() };
+    let since = |seconds: u32| RunFilter {
+        failed_since: Some(begin + SECOND * seconds),
+        ..RunFilter::default()
+    };
     assert_eq!(listed(&scene, since(0)).await, [ids[2], ids[1], ids[0]]);
     assert_eq!(listed(&scene, since(2)).await, [ids[1], ids[0]]);
     assert_eq!(listed(&scene, since(4)).await, []);
-    assert_eq!(listed(&scene, RunFilter { oldest_first: true, limit: 1, ..since(2) }).await, [ids[0]]);
-    assert_eq!(listed(&scene, RunFilter { oldest_first: true, before: Some(ids[0]), ..since(2) }).await, [ids[1]]);
-    assert_eq!(listed(&scene, RunFilter { queue: Some("b".to_owned()), ..since(0) }).await, [ids[2]]);
-    assert_eq!(listed(&scene, RunFilter { workflow: Some("a".to_owned()), ..since(0) }).await, [ids[1], ids[0]]);
-    assert_eq!(listed(&scene, RunFilter { status: Some(RunStatus::Failed), ..since(3) }).await, [ids[0]]);
-    assert_eq!(listed(&scene, RunFilter { status: Some(RunStatus::Completed), ..since(0) }).await, []);
-    assert_eq!(listed(&scene, RunFilter { worker: Some(worker), ..since(0) }).await, []);
-    assert_eq!(listed(&scene, RunFilter { text: Some(ids[1].to_string()), ..since(0) }).await, [ids[1]]);
-    assert_eq!(listed(&scene, RunFilter { text: Some("none".to_owned()), ..since(0) }).await, []);
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                oldest_first: true,
+                limit: 1,
+                ..since(2)
+            }
+        )
+        .await,
+        [ids[0]]
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                oldest_first: true,
+                before: Some(ids[0]),
+                ..since(2)
+            }
+        )
+        .await,
+        [ids[1]]
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                queue: Some("b".to_owned()),
+                ..since(0)
+            }
+        )
+        .await,
+        [ids[2]]
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                workflow: Some("a".to_owned()),
+                ..since(0)
+            }
+        )
+        .await,
+        [ids[1], ids[0]]
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                status: Some(RunStatus::Failed),
+                ..since(3)
+            }
+        )
+        .await,
+        [ids[0]]
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                status: Some(RunStatus::Completed),
+                ..since(0)
+            }
+        )
+        .await,
+        []
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                worker: Some(worker),
+                ..since(0)
+            }
+        )
+        .await,
+        []
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                text: Some(ids[1].to_string()),
+                ..since(0)
+            }
+        )
+        .await,
+        [ids[1]]
+    );
+    assert_eq!(
+        listed(
+            &scene,
+            RunFilter {
+                text: Some("none".to_owned()),
+                ..since(0)
+            }
+        )
+        .await,
+        []
+    );
     scene.store.retry(ids[0], None, "ann").await.unwrap();
-    assert_eq!(listed(&scene, since(0)).await, [ids[2], ids[1]], "it is queued again");
+    assert_eq!(
+        listed(&scene, since(0)).await,
+        [ids[2], ids[1]],
+        "it is queued again"
+    );
 }
 
 /// By the beginning of the key or of the unique value, or by the whole id.
@@ -251,8 +439,15 @@ pub async fn runs_are_found_by_text(scene: Scene) {
         ("hop", None, &[]),
         (whole.as_str(), None, &[4]),
     ] {
-        let filter = RunFilter { text: Some(text.to_owned()), status, ..RunFilter::default() };
-        let expected: Vec<RunId> = expected.iter().map(|index: &usize| runs[*index].id).collect();
+        let filter = RunFilter {
+            text: Some(text.to_owned()),
+            status,
+            ..RunFilter::default()
+        };
+        let expected: Vec<RunId> = expected
+            .iter()
+            .map(|index: &usize| runs[*index].id)
+            .collect();
         assert_eq!(listed(&scene, filter).await, expected, "{text} {status:?}");
     }
 }
@@ -260,13 +455,24 @@ pub async fn runs_are_found_by_text(scene: Scene) {
 /// Any listing goes the other way round, in pages too.
 pub async fn the_oldest_come_first(scene: Scene) {
     zoo(&scene).await;
-    let statuses = RunStatus::ALL.iter().map(|status| Some(*status)).chain([None]);
+    let statuses = RunStatus::ALL
+        .iter()
+        .map(|status| Some(*status))
+        .chain([None]);
     for status in statuses {
         for key in [None, Some("k".to_owned())] {
-            let newest = RunFilter { status, key, ..RunFilter::default() };
+            let newest = RunFilter {
+                status,
+                key,
+                ..RunFilter::default()
+            };
             let mut expected = listed(&scene, newest.clone()).await;
             expected.reverse();
-            let mut page = RunFilter { oldest_first: true, limit: 1, ..newest };
+            let mut page = RunFilter {
+                oldest_first: true,
+                limit: 1,
+                ..newest
+            };
             let mut found = Vec::new();
             while let [id] = listed(&scene, page.clone()).await[..] {
                 found.push(id);

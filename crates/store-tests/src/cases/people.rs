@@ -15,10 +15,16 @@ pub async fn an_unknown_run(scene: Scene) {
     let results = [
         scene.store.cancel(id, CancelMode::Stop, "ann").await,
         scene.store.retry(id, None, "ann").await,
-        scene.store.answer(id, "one", Answer::Skip, "ann", None).await,
+        scene
+            .store
+            .answer(id, "one", Answer::Skip, "ann", None)
+            .await,
     ];
     for result in results {
-        assert!(matches!(result, Err(StoreError::NoRun(missing)) if missing == id), "{result:?}");
+        assert!(
+            matches!(result, Err(StoreError::NoRun(missing)) if missing == id),
+            "{result:?}"
+        );
     }
     assert_eq!(scene.store.run(id).await.unwrap(), None);
 }
@@ -29,11 +35,22 @@ pub async fn a_waiting_run_is_cancelled_at_once(scene: Scene) {
     let cancelled = scene.cancel(&run, CancelMode::Stop).await;
     assert_eq!(cancelled.head.status, RunStatus::Cancelled);
     assert_eq!(cancelled.head.completed_at, Some(scene.now()));
-    assert!(cancelled.steps.iter().all(|step| step.status == StepStatus::Skipped));
-    assert_eq!(scene.story(run.id).await, ["run.submitted", "run.cancel_requested", "run.cancelled"]);
+    assert!(
+        cancelled
+            .steps
+            .iter()
+            .all(|step| step.status == StepStatus::Skipped)
+    );
+    assert_eq!(
+        scene.story(run.id).await,
+        ["run.submitted", "run.cancel_requested", "run.cancelled"]
+    );
     let worker = scene.worker("w").await;
     assert_eq!(scene.claim_ids(worker, 10).await, []);
-    forbidden(scene.store.cancel(run.id, CancelMode::Stop, "ann").await, "already cancelled");
+    forbidden(
+        scene.store.cancel(run.id, CancelMode::Stop, "ann").await,
+        "already cancelled",
+    );
 }
 
 /// A run that a worker holds is cancelled by that worker, which learns of it by heartbeat and by commit.
@@ -42,8 +59,14 @@ pub async fn a_running_run_is_cancelled_by_its_worker(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let other = scene.start(worker, &plan("b", &["one"])).await;
     let told = scene.cancel(&run, CancelMode::Stop).await;
-    assert_eq!((told.head.status, told.head.cancel), (RunStatus::Running, Some(CancelMode::Stop)));
-    assert_eq!(scene.heartbeat(worker).await.cancels, [(run.id, CancelMode::Stop)]);
+    assert_eq!(
+        (told.head.status, told.head.cancel),
+        (RunStatus::Running, Some(CancelMode::Stop))
+    );
+    assert_eq!(
+        scene.heartbeat(worker).await.cancels,
+        [(run.id, CancelMode::Stop)]
+    );
 
     // The worker does not know yet: what it writes takes nothing back of what the person asked.
     let (run, committed) = scene.try_commit(&run, step).await.unwrap();
@@ -83,8 +106,14 @@ pub async fn a_cancel_that_comes_too_late(scene: Scene) {
     scene.cancel(&run, CancelMode::Stop).await;
     let ended = scene.complete(&run).await;
     assert_eq!(scene.get(run.id).await, ended);
-    assert_eq!((ended.head.status, ended.head.cancel), (RunStatus::Completed, None));
-    forbidden(scene.store.cancel(run.id, CancelMode::Stop, "ann").await, "completed");
+    assert_eq!(
+        (ended.head.status, ended.head.cancel),
+        (RunStatus::Completed, None)
+    );
+    forbidden(
+        scene.store.cancel(run.id, CancelMode::Stop, "ann").await,
+        "completed",
+    );
 }
 
 /// The worker ends the run before it hears that a person asked for its undo: the end yields to the undo, which was promised.
@@ -106,23 +135,43 @@ pub async fn an_undo_that_was_asked_for_in_time_is_done(scene: Scene) {
         let mut expected = ended.clone();
         expected.head.yield_to_undo(scene.now());
         assert_eq!(queued, expected);
-        assert_eq!((queued.head.status, queued.head.completed_at), (RunStatus::Queued, None));
+        assert_eq!(
+            (queued.head.status, queued.head.completed_at),
+            (RunStatus::Queued, None)
+        );
         assert!(queued.head.progress < 100);
 
         // Sent again, the end changes nothing.
-        assert_eq!(scene.try_commit(&run, rule).await.unwrap().1.cancel, Some(CancelMode::Undo));
+        assert_eq!(
+            scene.try_commit(&run, rule).await.unwrap().1.cancel,
+            Some(CancelMode::Undo)
+        );
         assert_eq!(scene.get(run.id).await, queued);
 
         let held = scene.claim_one(worker).await;
-        assert_eq!((held.id, held.head.cancel), (run.id, Some(CancelMode::Undo)));
+        assert_eq!(
+            (held.id, held.head.cancel),
+            (run.id, Some(CancelMode::Undo))
+        );
         let undone = scene.commit(&held, undo_all).await;
         assert_eq!(scene.get(run.id).await, undone);
-        assert_eq!((undone.head.status, undone.head.cancel), (RunStatus::Cancelled, None));
+        assert_eq!(
+            (undone.head.status, undone.head.cancel),
+            (RunStatus::Cancelled, None)
+        );
         scene.store.pause_queue("a", false).await.unwrap();
     }
-    let tallies = scene.store.tallies(Span::All, Timestamp::from_micros(0)).await.unwrap();
+    let tallies = scene
+        .store
+        .tallies(Span::All, Timestamp::from_micros(0))
+        .await
+        .unwrap();
     let ends: u64 = tallies.iter().map(|tally| tally.count).sum();
-    assert_eq!((tallies[0].outcome, ends), (Outcome::Cancelled, 3), "only the undo is an end: {tallies:?}");
+    assert_eq!(
+        (tallies[0].outcome, ends),
+        (Outcome::Cancelled, 3),
+        "only the undo is an end: {tallies:?}"
+    );
 }
 
 /// The worker gives the run back to wait for an hour, not knowing of the cancel: the run is to be had at once, in a paused
@@ -147,11 +196,20 @@ pub async fn a_cancel_races_with_a_commit_that_waits(scene: Scene) {
         let run = scene.start(worker, &plan).await;
         scene.store.pause_queue("a", true).await.unwrap();
         scene.cancel(&run, CancelMode::Stop).await;
-        assert_eq!(scene.try_commit(&run, rule).await.unwrap().1.cancel, Some(CancelMode::Stop));
+        assert_eq!(
+            scene.try_commit(&run, rule).await.unwrap().1.cancel,
+            Some(CancelMode::Stop)
+        );
         let waits = scene.get(run.id).await;
-        assert_eq!((waits.head.status, waits.head.available_at), (RunStatus::Waiting, Some(scene.now())));
+        assert_eq!(
+            (waits.head.status, waits.head.available_at),
+            (RunStatus::Waiting, Some(scene.now()))
+        );
         let claimed = scene.claim_one(worker).await;
-        assert_eq!((claimed.id, claimed.head.cancel), (run.id, Some(CancelMode::Stop)));
+        assert_eq!(
+            (claimed.id, claimed.head.cancel),
+            (run.id, Some(CancelMode::Stop))
+        );
         scene
             .commit(&claimed, |edit| {
                 edit.cancelled("cancelled");
@@ -177,7 +235,9 @@ pub async fn a_cancel_outlives_its_worker(scene: Scene) {
 /// A failed run goes on from the step that failed; what is completed stays completed.
 pub async fn a_retry_goes_on_where_it_failed(scene: Scene) {
     let worker = scene.worker("w").await;
-    let run = scene.start(worker, &plan("a", &["one", "two", "three"])).await;
+    let run = scene
+        .start(worker, &plan("a", &["one", "two", "three"]))
+        .await;
     let run = scene
         .commit(&run, |edit| {
             let position = begin(edit)?;
@@ -185,20 +245,43 @@ pub async fn a_retry_goes_on_where_it_failed(scene: Scene) {
         })
         .await;
     scene.fail(&run).await;
-    forbidden(scene.store.retry(run.id, Some("three"), "ann").await, "got only as far as two");
-    forbidden(scene.store.retry(run.id, Some("four"), "ann").await, "has no step four");
+    forbidden(
+        scene.store.retry(run.id, Some("three"), "ann").await,
+        "got only as far as two",
+    );
+    forbidden(
+        scene.store.retry(run.id, Some("four"), "ann").await,
+        "has no step four",
+    );
     let retried = scene.store.retry(run.id, None, "ann").await.unwrap();
-    assert_eq!((retried.head.status, &retried.head.error), (RunStatus::Queued, &None));
     assert_eq!(
-        retried.steps.iter().map(|step| step.status).collect::<Vec<_>>(),
-        [StepStatus::Completed, StepStatus::Pending, StepStatus::Pending]
+        (retried.head.status, &retried.head.error),
+        (RunStatus::Queued, &None)
+    );
+    assert_eq!(
+        retried
+            .steps
+            .iter()
+            .map(|step| step.status)
+            .collect::<Vec<_>>(),
+        [
+            StepStatus::Completed,
+            StepStatus::Pending,
+            StepStatus::Pending
+        ]
     );
     assert_eq!(retried.steps[0].output, Some(json!("made")));
     forbidden(scene.store.retry(run.id, None, "ann").await, "it is queued");
     let run = scene.claim_one(worker).await;
-    forbidden(scene.store.retry(run.id, None, "ann").await, "it is running");
+    forbidden(
+        scene.store.retry(run.id, None, "ann").await,
+        "it is running",
+    );
     scene.complete(&run).await;
-    forbidden(scene.store.retry(run.id, None, "ann").await, "it is completed");
+    forbidden(
+        scene.store.retry(run.id, None, "ann").await,
+        "it is completed",
+    );
 }
 
 /// A person may have earlier steps run again.
@@ -213,8 +296,16 @@ pub async fn a_retry_from_an_earlier_step(scene: Scene) {
         })
         .await;
     let retried = scene.store.retry(run.id, Some("one"), "ann").await.unwrap();
-    assert!(retried.steps.iter().all(|step| step.status == StepStatus::Pending && step.output.is_none()));
-    assert_eq!(retried.steps[0].started_at, run.steps[0].started_at, "an undo still knows that it began");
+    assert!(
+        retried
+            .steps
+            .iter()
+            .all(|step| step.status == StepStatus::Pending && step.output.is_none())
+    );
+    assert_eq!(
+        retried.steps[0].started_at, run.steps[0].started_at,
+        "an undo still knows that it began"
+    );
     assert_eq!(scene.get(run.id).await, retried);
 }
 
@@ -228,22 +319,52 @@ pub async fn a_question_is_answered(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     scene.commit(&run, ask).await;
     assert_eq!(scene.claim_ids(worker, 10).await, []);
-    forbidden(scene.store.answer(run.id, "one", Answer::Skip, "ann", None).await, "approve or reject");
-    forbidden(scene.store.answer(run.id, "two", Answer::Approve, "ann", None).await, "waits for no answer");
-    let answered = scene.store.answer(run.id, "one", Answer::Approve, "ann", Some("ok")).await.unwrap();
-    assert_eq!(answered.steps[0].answer, Some(json!({ "answer": "approve", "by": "ann", "note": "ok" })));
+    forbidden(
+        scene
+            .store
+            .answer(run.id, "one", Answer::Skip, "ann", None)
+            .await,
+        "approve or reject",
+    );
+    forbidden(
+        scene
+            .store
+            .answer(run.id, "two", Answer::Approve, "ann", None)
+            .await,
+        "waits for no answer",
+    );
+    let answered = scene
+        .store
+        .answer(run.id, "one", Answer::Approve, "ann", Some("ok"))
+        .await
+        .unwrap();
+    assert_eq!(
+        answered.steps[0].answer,
+        Some(json!({ "answer": "approve", "by": "ann", "note": "ok" }))
+    );
     assert_eq!(
         (answered.steps[0].wait, &answered.steps[0].checkpoint),
         (Some(Wait::Approval), &Some(json!({ "seen": 1 })))
     );
     assert_eq!(answered, scene.get(run.id).await);
     let run = scene.claim_one(worker).await;
-    assert_eq!(scene.commit(&run, step).await.steps[0].attempt, 1, "the same attempt goes on");
+    assert_eq!(
+        scene.commit(&run, step).await.steps[0].attempt,
+        1,
+        "the same attempt goes on"
+    );
 
     let other = scene.start(worker, &plan("b", &["one"])).await;
     scene.commit(&other, ask).await;
-    let rejected = scene.store.answer(other.id, "one", Answer::Reject, "ann", None).await.unwrap();
-    assert_eq!((rejected.head.status, rejected.steps[0].status), (RunStatus::Failed, StepStatus::Failed));
+    let rejected = scene
+        .store
+        .answer(other.id, "one", Answer::Reject, "ann", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        (rejected.head.status, rejected.steps[0].status),
+        (RunStatus::Failed, StepStatus::Failed)
+    );
 }
 
 /// An answer that was acknowledged holds: a second one is refused, whether or not a worker has taken the run up since.
@@ -256,7 +377,11 @@ pub async fn a_question_is_answered_once(scene: Scene) {
             edit.ask_step(position, "go on?", json!(1))
         })
         .await;
-    let answered = scene.store.answer(run.id, "one", Answer::Approve, "ann", None).await.unwrap();
+    let answered = scene
+        .store
+        .answer(run.id, "one", Answer::Approve, "ann", None)
+        .await
+        .unwrap();
     scene.clock.advance(SECOND);
     for again in [Answer::Approve, Answer::Reject] {
         forbidden(
@@ -266,9 +391,21 @@ pub async fn a_question_is_answered_once(scene: Scene) {
     }
     assert_eq!(answered, scene.get(run.id).await);
     let held = scene.claim_one(worker).await;
-    forbidden(scene.store.answer(run.id, "one", Answer::Reject, "bob", None).await, "answered already");
+    forbidden(
+        scene
+            .store
+            .answer(run.id, "one", Answer::Reject, "bob", None)
+            .await,
+        "answered already",
+    );
     scene.complete(&held).await;
-    forbidden(scene.store.answer(run.id, "one", Answer::Reject, "bob", None).await, "answered already");
+    forbidden(
+        scene
+            .store
+            .answer(run.id, "one", Answer::Reject, "bob", None)
+            .await,
+        "answered already",
+    );
 }
 
 /// Of many answers at once, one holds.
@@ -284,20 +421,40 @@ pub async fn one_of_many_answers_holds(scene: Scene) {
     let mut answers = tokio::task::JoinSet::new();
     for number in 0..8 {
         let store = scene.store.clone();
-        let answer = if number % 2 == 0 { Answer::Approve } else { Answer::Reject };
-        answers.spawn(async move { (answer, store.answer(run.id, "one", answer, &format!("p{number}"), None).await) });
+        let answer = if number % 2 == 0 {
+            Answer::Approve
+        } else {
+            Answer::Reject
+        };
+        answers.spawn(async move {
+            (
+                answer,
+                store
+                    .answer(run.id, "one", answer, &format!("p{number}"), None)
+                    .await,
+            )
+        });
     }
     let answers = answers.join_all().await;
-    let accepted: Vec<Answer> = answers.iter().filter(|(_, done)| done.is_ok()).map(|(answer, _)| *answer).collect();
+    let accepted: Vec<Answer> = answers
+        .iter()
+        .filter(|(_, done)| done.is_ok())
+        .map(|(answer, _)| *answer)
+        .collect();
     assert_eq!(accepted.len(), 1, "{answers:?}");
-    let kept = scene.get(run.id).await.steps[0].answer.clone().expect("it is answered");
+    let kept = scene.get(run.id).await.steps[0]
+        .answer
+        .clone()
+        .expect("it is answered");
     assert_eq!(kept["answer"], accepted[0].to_string());
 }
 
 /// An interrupted attempt may be skipped or failed by a person.
 pub async fn an_interruption_is_answered(scene: Scene) {
     let workflow = surefoot::Workflow::builder("a")
-        .step_with("one", crate::scene::WORK, |step| step.on_interrupt(surefoot::workflow::OnInterrupt::Ask))
+        .step_with("one", crate::scene::WORK, |step| {
+            step.on_interrupt(surefoot::workflow::OnInterrupt::Ask)
+        })
         .step("two", crate::scene::WORK);
     let plan = std::sync::Arc::new(workflow.build().expect("the plan is well formed"));
     for (answer, status, step_status) in [
@@ -309,11 +466,34 @@ pub async fn an_interruption_is_answered(scene: Scene) {
         let run = scene.start(worker, &plan).await;
         scene.commit(&run, step).await;
         scene.store.deregister_worker(worker).await.unwrap();
-        forbidden(scene.store.answer(run.id, "one", Answer::Approve, "ann", None).await, "rerun, skip or fail");
-        let answered = scene.store.answer(run.id, "one", answer, "ann", None).await.unwrap();
-        assert_eq!((answered.head.status, answered.steps[0].status), (status, step_status), "{answer}");
-        assert_eq!(answered.steps[0].answer, None, "the answer to an interruption is no approval");
-        forbidden(scene.store.answer(run.id, "one", Answer::Fail, "bob", None).await, "answered already");
+        forbidden(
+            scene
+                .store
+                .answer(run.id, "one", Answer::Approve, "ann", None)
+                .await,
+            "rerun, skip or fail",
+        );
+        let answered = scene
+            .store
+            .answer(run.id, "one", answer, "ann", None)
+            .await
+            .unwrap();
+        assert_eq!(
+            (answered.head.status, answered.steps[0].status),
+            (status, step_status),
+            "{answer}"
+        );
+        assert_eq!(
+            answered.steps[0].answer, None,
+            "the answer to an interruption is no approval"
+        );
+        forbidden(
+            scene
+                .store
+                .answer(run.id, "one", Answer::Fail, "bob", None)
+                .await,
+            "answered already",
+        );
         // Out of the way of the next round.
         if status == RunStatus::Queued {
             scene.cancel(&run, CancelMode::Stop).await;

@@ -19,7 +19,13 @@ async fn queue(scene: &Scene, requires: &[&str], priority: i32) -> Run {
 }
 
 async fn given(scene: &Scene, worker: WorkerId, resources: &[&str]) -> Vec<RunId> {
-    scene.claim_with(worker, resources, 10).await.runs.iter().map(|run| run.id).collect()
+    scene
+        .claim_with(worker, resources, 10)
+        .await
+        .runs
+        .iter()
+        .map(|run| run.id)
+        .collect()
 }
 
 /// Runs that require what a worker lacks wait, however many and urgent they are, and hold up no other.
@@ -33,25 +39,42 @@ pub async fn a_run_waits_for_a_worker_that_offers_all(scene: Scene) {
     let plain = queue(&scene, &[], 0).await;
     assert_eq!(scene.claim_with(worker, &[], 1).await.runs[0].id, plain.id);
     assert_eq!(given(&scene, worker, &["forge:2", "key:2"]).await, []);
-    assert_eq!(given(&scene, worker, &["forge:1", "forge:2"]).await, [forge.id]);
+    assert_eq!(
+        given(&scene, worker, &["forge:1", "forge:2"]).await,
+        [forge.id]
+    );
     assert_eq!(given(&scene, worker, &["key:1"]).await, []);
-    assert_eq!(given(&scene, worker, &["forge:1", "key:1", "more"]).await, both);
+    assert_eq!(
+        given(&scene, worker, &["forge:1", "key:1", "more"]).await,
+        both
+    );
 }
 
 /// A run that is taken up again, and one whose cancel is to be carried out, are given to no other worker either.
 pub async fn every_claim_looks_at_what_is_required(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = queue(&scene, &["forge:1"], 0).await;
-    let taken = scene.claim_with(worker, &["forge:1"], 10).await.runs.remove(0);
+    let taken = scene
+        .claim_with(worker, &["forge:1"], 10)
+        .await
+        .runs
+        .remove(0);
     let slept = scene.commit(&taken, |edit| {
         begin(edit)?;
         edit.sleep_step(0, SECOND, Value::Null)
     });
     slept.await;
-    assert_eq!(scene.claim_with(worker, &["forge:1"], 10).await.next_at, Some(scene.now() + SECOND));
+    assert_eq!(
+        scene.claim_with(worker, &["forge:1"], 10).await.next_at,
+        Some(scene.now() + SECOND)
+    );
     scene.clock.advance(SECOND);
     assert_eq!(given(&scene, worker, &[]).await, []);
-    let taken = scene.claim_with(worker, &["forge:1"], 10).await.runs.remove(0);
+    let taken = scene
+        .claim_with(worker, &["forge:1"], 10)
+        .await
+        .runs
+        .remove(0);
     scene.fail(&taken).await;
     scene.cancel(&run, CancelMode::Undo).await;
     assert_eq!(given(&scene, worker, &["forge:2"]).await, []);
@@ -62,7 +85,11 @@ pub async fn every_claim_looks_at_what_is_required(scene: Scene) {
 pub async fn a_commit_changes_what_is_required(scene: Scene) {
     let worker = scene.worker("w").await;
     queue(&scene, &["forge:local", "key:1"], 0).await;
-    let run = scene.claim_with(worker, &["forge:local", "key:1"], 1).await.runs.remove(0);
+    let run = scene
+        .claim_with(worker, &["forge:local", "key:1"], 1)
+        .await
+        .runs
+        .remove(0);
     let run = scene.commit(&run, |edit| {
         let position = begin(edit)?;
         edit.complete_step(position, Value::Null, Vec::new(), None)?;
@@ -71,13 +98,26 @@ pub async fn a_commit_changes_what_is_required(scene: Scene) {
     });
     let run = run.await;
     let bound = names(&["forge:1", "key:1"]);
-    assert_eq!((&run.requires, scene.get(run.id).await), (&bound, run.clone()));
-    assert_eq!(scene.story(run.id).await.last_chunk(), Some(&["run.requires".to_owned(), "step.started".to_owned()]));
+    assert_eq!(
+        (&run.requires, scene.get(run.id).await),
+        (&bound, run.clone())
+    );
+    assert_eq!(
+        scene.story(run.id).await.last_chunk(),
+        Some(&["run.requires".to_owned(), "step.started".to_owned()])
+    );
     let run = scene.fail(&run).await;
     let retried = scene.store.retry(run.id, None, "ann").await.unwrap();
-    assert_eq!((retried.head.status, &retried.requires), (RunStatus::Queued, &bound));
+    assert_eq!(
+        (retried.head.status, &retried.requires),
+        (RunStatus::Queued, &bound)
+    );
     assert_eq!(given(&scene, worker, &["forge:local", "key:1"]).await, []);
-    let taken = scene.claim_with(worker, &["forge:1", "key:1"], 10).await.runs.remove(0);
+    let taken = scene
+        .claim_with(worker, &["forge:1", "key:1"], 10)
+        .await
+        .runs
+        .remove(0);
     assert_eq!(scene.commit(&taken, complete).await.requires, bound);
 
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -86,7 +126,11 @@ pub async fn a_commit_changes_what_is_required(scene: Scene) {
         edit.require(&[], &["forge:1".to_owned()]);
         Ok(())
     });
-    assert_eq!(run.await.requires, names(&[]), "the last word counts, and it may be nothing");
+    assert_eq!(
+        run.await.requires,
+        names(&[]),
+        "the last word counts, and it may be nothing"
+    );
 }
 
 /// An attempt that needs what its worker lacks goes on where that is.
@@ -94,11 +138,20 @@ pub async fn a_run_is_handed_over(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let run = scene.commit(&run, step).await;
-    let run = scene.commit(&run, |edit| edit.hand_over(0, "forge:1")).await;
-    assert_eq!((run.head.status, run.requires.clone()), (RunStatus::Queued, names(&["forge:1"])));
+    let run = scene
+        .commit(&run, |edit| edit.hand_over(0, "forge:1"))
+        .await;
+    assert_eq!(
+        (run.head.status, run.requires.clone()),
+        (RunStatus::Queued, names(&["forge:1"]))
+    );
     assert_eq!(scene.get(run.id).await, run);
     assert_eq!(given(&scene, worker, &[]).await, []);
-    let taken = scene.claim_with(worker, &["forge:1"], 10).await.runs.remove(0);
+    let taken = scene
+        .claim_with(worker, &["forge:1"], 10)
+        .await
+        .runs
+        .remove(0);
     let attempt = scene.commit(&taken, step).await.steps[0].attempt;
     assert_eq!(attempt, 1, "no attempt is spent");
 }
@@ -110,7 +163,13 @@ pub async fn a_takeover_needs_the_same(scene: Scene) {
     assert_eq!(given(&scene, worker, &["forge:1"]).await, [run.id]);
     scene.clock.advance(LEASE + Duration::from_micros(1));
     let reclaimed = scene.reclaim().await.unwrap();
-    assert_eq!(reclaimed.iter().map(|run| run.requires.clone()).collect::<Vec<_>>(), [names(&["forge:1"])]);
+    assert_eq!(
+        reclaimed
+            .iter()
+            .map(|run| run.requires.clone())
+            .collect::<Vec<_>>(),
+        [names(&["forge:1"])]
+    );
     let next = scene.worker("x").await;
     assert_eq!(given(&scene, next, &["forge:2"]).await, []);
     assert_eq!(given(&scene, next, &["forge:1"]).await, [run.id]);
@@ -119,17 +178,41 @@ pub async fn a_takeover_needs_the_same(scene: Scene) {
 /// A worker says what it offers; names without sense are refused wherever they come in.
 pub async fn resources_have_names(scene: Scene) {
     let offered = std::sync::Arc::new(names(&["forge:1", "key:1"]));
-    let (id, name, version, actions) = (WorkerId::new(), "w".to_owned(), "1".to_owned(), std::sync::Arc::default());
-    let worker = NewWorker { id, name, lease: LEASE, version, actions, resources: offered.clone() };
+    let (id, name, version, actions) = (
+        WorkerId::new(),
+        "w".to_owned(),
+        "1".to_owned(),
+        std::sync::Arc::default(),
+    );
+    let worker = NewWorker {
+        id,
+        name,
+        lease: LEASE,
+        version,
+        actions,
+        resources: offered.clone(),
+    };
     scene.store.register_worker(worker.clone()).await.unwrap();
     assert_eq!(scene.store.workers().await.unwrap()[0].resources, offered);
     let part = "is not the name of a resource";
     let odd = std::sync::Arc::new(names(&["a b"]));
-    forbidden(scene.store.register_worker(NewWorker { resources: odd, ..worker }).await, part);
+    forbidden(
+        scene
+            .store
+            .register_worker(NewWorker {
+                resources: odd,
+                ..worker
+            })
+            .await,
+        part,
+    );
     for odd in ["", "a b", "a\0b", &"x".repeat(201)] {
         let mut run = scene.draft(&plan("a", &["one"]));
         run.requires = names(&[odd]);
-        let submission = Submission { queued: first(&run, scene.now()), started: None };
+        let submission = Submission {
+            queued: first(&run, scene.now()),
+            started: None,
+        };
         forbidden(scene.store.submit(submission).await, part);
     }
     let run = scene.start(id, &plan("a", &["one"])).await;

@@ -24,11 +24,21 @@ async fn queue_at(scene: &Scene, queue: &str, priority: i32, wait: Duration) -> 
 /// The highest priority first, then the oldest, over all queues.
 pub async fn the_order_of_starts(scene: Scene) {
     let mut runs: Vec<Run> = Vec::new();
-    for (queue, priority) in [("a", 0), ("b", 5), ("a", -3), ("b", 0), ("a", 5), ("c", 0), ("a", i32::MAX)] {
+    for (queue, priority) in [
+        ("a", 0),
+        ("b", 5),
+        ("a", -3),
+        ("b", 0),
+        ("a", 5),
+        ("c", 0),
+        ("a", i32::MAX),
+    ] {
         runs.push(queue_at(&scene, queue, priority, Duration::ZERO).await);
     }
     let worker = scene.worker("w").await;
-    let expected: Vec<RunId> = [6, 1, 4, 0, 3, 5, 2].map(|index: usize| runs[index].id).to_vec();
+    let expected: Vec<RunId> = [6, 1, 4, 0, 3, 5, 2]
+        .map(|index: usize| runs[index].id)
+        .to_vec();
     let mut given = scene.claim_ids(worker, 3).await;
     given.extend(scene.claim_ids(worker, 1).await);
     given.extend(scene.claim_ids(worker, 0).await);
@@ -42,12 +52,18 @@ pub async fn a_delayed_start(scene: Scene) {
     let late = queue_at(&scene, "a", 9, SECOND * 2).await;
     let soon = queue_at(&scene, "a", 0, SECOND).await;
     let claimed = scene.claim(worker, 10).await;
-    assert_eq!((claimed.runs, claimed.next_at), (vec![], soon.head.available_at));
+    assert_eq!(
+        (claimed.runs, claimed.next_at),
+        (vec![], soon.head.available_at)
+    );
     scene.clock.advance(SECOND - MICRO);
     assert_eq!(scene.claim_ids(worker, 10).await, []);
     scene.clock.advance(MICRO);
     let claimed = scene.claim(worker, 10).await;
-    assert_eq!(claimed.runs.iter().map(|run| run.id).collect::<Vec<_>>(), [soon.id]);
+    assert_eq!(
+        claimed.runs.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [soon.id]
+    );
     assert_eq!(claimed.next_at, late.head.available_at);
     scene.clock.advance(SECOND * 5);
     let claimed = scene.claim(worker, 10).await;
@@ -64,21 +80,32 @@ pub async fn a_waiting_run_is_taken_up_again(scene: Scene) {
             edit.retry_step(position, "it broke", SECOND)
         })
         .await;
-    assert_eq!(scene.claim(worker, 10).await.next_at, Some(scene.now() + SECOND));
+    assert_eq!(
+        scene.claim(worker, 10).await.next_at,
+        Some(scene.now() + SECOND)
+    );
     scene.clock.advance(SECOND);
     let again = scene.claim_one(worker).await;
     assert_eq!((again.id, again.head.epoch), (run.id, 2));
     let again = scene.commit(&again, step).await;
     assert_eq!(again.steps[0].attempt, 2);
-    scene.commit(&again, |edit| edit.sleep_step(0, SECOND, Value::Null)).await;
+    scene
+        .commit(&again, |edit| edit.sleep_step(0, SECOND, Value::Null))
+        .await;
     assert_eq!(scene.claim_ids(worker, 10).await, []);
     scene.clock.advance(SECOND);
     let again = scene.claim_one(worker).await;
-    assert_eq!(scene.commit(&again, step).await.steps[0].attempt, 2, "waking spends no attempt");
+    assert_eq!(
+        scene.commit(&again, step).await.steps[0].attempt,
+        2,
+        "waking spends no attempt"
+    );
 }
 
 fn two_actions(queue: &str, second: &str) -> Arc<Workflow> {
-    let workflow = Workflow::builder(queue).step("one", WORK).step("two", second);
+    let workflow = Workflow::builder(queue)
+        .step("one", WORK)
+        .step("two", second);
     Arc::new(workflow.build().expect("the plan is well formed"))
 }
 
@@ -97,13 +124,36 @@ pub async fn unknown_actions_are_left_alone(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, []);
 
     let actions = Arc::new(BTreeSet::from(["test.strange".to_owned()]));
-    let claimed =
-        scene.store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
+    let claimed = scene
+        .store
+        .claim(ClaimRequest {
+            worker,
+            limit: 10,
+            actions,
+            resources: Arc::default(),
+        })
+        .await
+        .unwrap();
     assert_eq!(claimed.runs, [], "some of its actions are not enough");
-    let actions = Arc::new(BTreeSet::from(["test.strange".to_owned(), WORK.to_owned(), "test.more".to_owned()]));
-    let claimed =
-        scene.store.claim(ClaimRequest { worker, limit: 10, actions, resources: Arc::default() }).await.unwrap();
-    assert_eq!(claimed.runs.iter().map(|run| run.id).collect::<Vec<_>>(), strange);
+    let actions = Arc::new(BTreeSet::from([
+        "test.strange".to_owned(),
+        WORK.to_owned(),
+        "test.more".to_owned(),
+    ]));
+    let claimed = scene
+        .store
+        .claim(ClaimRequest {
+            worker,
+            limit: 10,
+            actions,
+            resources: Arc::default(),
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        claimed.runs.iter().map(|run| run.id).collect::<Vec<_>>(),
+        strange
+    );
 }
 
 /// A run is given once.

@@ -16,7 +16,9 @@ type Counts = BTreeMap<(i64, String, Outcome, u16), u64>;
 async fn counts(scene: &Scene, span: Span, since: Timestamp) -> Counts {
     let mut counts = Counts::new();
     for tally in scene.store.tallies(span, since).await.unwrap() {
-        *counts.entry((tally.at.as_micros(), tally.queue, tally.outcome, tally.slot)).or_default() += tally.count;
+        *counts
+            .entry((tally.at.as_micros(), tally.queue, tally.outcome, tally.slot))
+            .or_default() += tally.count;
     }
     counts
 }
@@ -29,12 +31,19 @@ pub async fn commits_are_counted(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     let run = scene.commit(&run, step).await;
     let published = |edit: &mut Edit| {
-        let record = RecordChange::Put { kind: "thing".to_owned(), name: "one".to_owned(), data: 1.into() };
+        let record = RecordChange::Put {
+            kind: "thing".to_owned(),
+            name: "one".to_owned(),
+            data: 1.into(),
+        };
         edit.complete_step(0, Value::Null, vec![record], None)
     };
     scene.commit(&run, published).await;
     let after = (measures.group().sum(), measures.commit().count());
-    assert!(after.0 - before.0 >= 3.0 && after.1 > before.1, "three operations: {before:?} {after:?}");
+    assert!(
+        after.0 - before.0 >= 3.0 && after.1 > before.1,
+        "three operations: {before:?} {after:?}"
+    );
     assert_eq!(measures.commit().count(), measures.group().count());
 }
 
@@ -53,7 +62,12 @@ pub async fn ends_are_counted(scene: Scene) {
     let never = scene.queue(&b).await;
     scene.cancel(&never, CancelMode::Stop).await;
     let of = |span: Span, at: Timestamp, queue: &str, outcome, took: Duration| {
-        (span.beginning(at).as_micros(), queue.to_owned(), outcome, slot_of(took))
+        (
+            span.beginning(at).as_micros(),
+            queue.to_owned(),
+            outcome,
+            slot_of(took),
+        )
     };
     for span in Span::EVERY {
         let mut expected = Counts::new();
@@ -63,9 +77,15 @@ pub async fn ends_are_counted(scene: Scene) {
             (scene.now(), "b", Outcome::Failed, Duration::ZERO, 1),
             (scene.now(), "b", Outcome::Cancelled, Duration::ZERO, 1),
         ] {
-            *expected.entry(of(span, at, queue, outcome, took)).or_default() += times;
+            *expected
+                .entry(of(span, at, queue, outcome, took))
+                .or_default() += times;
         }
-        assert_eq!(counts(&scene, span, Timestamp::from_micros(0)).await, expected, "{span:?}");
+        assert_eq!(
+            counts(&scene, span, Timestamp::from_micros(0)).await,
+            expected,
+            "{span:?}"
+        );
     }
     // A retried run ends once more.
     scene.store.retry(failed.id, None, "ann").await.unwrap();
@@ -75,7 +95,13 @@ pub async fn ends_are_counted(scene: Scene) {
     scene.complete(&again).await;
     let hour = counts(&scene, Span::Hour, Span::Hour.beginning(scene.now())).await;
     assert_eq!(hour.values().sum::<u64>(), 1, "{hour:?}");
-    assert_eq!(counts(&scene, Span::All, Timestamp::from_micros(0)).await.values().sum::<u64>(), 7);
+    assert_eq!(
+        counts(&scene, Span::All, Timestamp::from_micros(0))
+            .await
+            .values()
+            .sum::<u64>(),
+        7
+    );
 }
 
 /// A run taken from a dead worker counts as recovered; one that is given back does not.
@@ -85,7 +111,10 @@ pub async fn recoveries_are_counted(scene: Scene) {
     scene.clock.advance(LEASE * 2);
     assert_eq!(scene.reclaim().await.unwrap().len(), 1);
     let found = counts(&scene, Span::All, Timestamp::from_micros(0)).await;
-    assert_eq!(found, Counts::from([((0, "a".to_owned(), Outcome::Recovered, 0), 1)]));
+    assert_eq!(
+        found,
+        Counts::from([((0, "a".to_owned(), Outcome::Recovered, 0), 1)])
+    );
 }
 
 /// What a refused write would have counted is not counted.
@@ -95,7 +124,13 @@ pub async fn what_was_refused_is_not_counted(scene: Scene) {
     let mut next = run.clone();
     next.head.commits = scene.complete(&run).await.head.commits;
     scene.refused(&next, crate::scene::complete).await;
-    assert_eq!(counts(&scene, Span::All, Timestamp::from_micros(0)).await.values().sum::<u64>(), 1);
+    assert_eq!(
+        counts(&scene, Span::All, Timestamp::from_micros(0))
+            .await
+            .values()
+            .sum::<u64>(),
+        1
+    );
 }
 
 /// Runs are counted by status, up to a limit.
@@ -105,7 +140,11 @@ pub async fn runs_are_counted(scene: Scene) {
         let there = zoo.iter().filter(|run| run.head.status == status).count() as u64;
         assert!(there > 0, "the zoo has one of each");
         for limit in [0, 1, 2, 100] {
-            assert_eq!(scene.store.count_runs(status, limit).await.unwrap(), there.min(limit), "{status} {limit}");
+            assert_eq!(
+                scene.store.count_runs(status, limit).await.unwrap(),
+                there.min(limit),
+                "{status} {limit}"
+            );
         }
     }
 }

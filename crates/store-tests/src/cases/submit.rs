@@ -22,19 +22,42 @@ pub async fn a_key_gives_the_same_run(scene: Scene) {
     let run = keyed(&scene, "a", Some("k"), None);
     assert_eq!(scene.submit(&run).await, Submitted::Queued);
     let same = |run: Run| Submitted::SameKey(Box::new(run));
-    assert_eq!(scene.submit(&keyed(&scene, "a", Some("k"), None)).await, same(run.clone()));
-    assert_eq!(scene.submit(&keyed(&scene, "a", Some("K"), None)).await, Submitted::Queued);
-    assert_eq!(scene.submit(&keyed(&scene, "b", Some("k"), None)).await, Submitted::Queued);
-    assert_eq!(scene.submit(&keyed(&scene, "a", None, Some("k"))).await, Submitted::Queued);
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", Some("k"), None)).await,
+        same(run.clone())
+    );
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", Some("K"), None)).await,
+        Submitted::Queued
+    );
+    assert_eq!(
+        scene.submit(&keyed(&scene, "b", Some("k"), None)).await,
+        Submitted::Queued
+    );
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", None, Some("k"))).await,
+        Submitted::Queued
+    );
 
     let held = scene.claim(worker, 1).await.runs.remove(0);
     let failed = scene.fail(&held).await;
-    assert_eq!(scene.submit(&keyed(&scene, "a", Some("k"), None)).await, same(failed.clone()));
-    assert_eq!(scene.submit_on(worker, &keyed(&scene, "a", Some("k"), None)).await, same(failed));
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", Some("k"), None)).await,
+        same(failed.clone())
+    );
+    assert_eq!(
+        scene
+            .submit_on(worker, &keyed(&scene, "a", Some("k"), None))
+            .await,
+        same(failed)
+    );
     let cancelled = scene.cancel(&run, CancelMode::Stop).await;
     let next = keyed(&scene, "a", Some("k"), None);
     assert_eq!(scene.submit(&next).await, Submitted::Queued);
-    assert_eq!(scene.submit(&keyed(&scene, "a", Some("k"), None)).await, same(next));
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", Some("k"), None)).await,
+        same(next)
+    );
     assert_eq!(scene.get(run.id).await, cancelled);
 }
 
@@ -43,13 +66,33 @@ pub async fn a_unique_value_is_taken_once(scene: Scene) {
     let run = keyed(&scene, "a", Some("k"), Some("u"));
     assert_eq!(scene.submit(&run).await, Submitted::Queued);
     let taken = Submitted::SameUnique(Box::new(run.clone()));
-    assert_eq!(scene.submit(&keyed(&scene, "a", None, Some("u"))).await, taken);
-    assert_eq!(scene.submit(&keyed(&scene, "a", Some("other"), Some("u"))).await, taken);
-    assert_eq!(scene.submit(&keyed(&scene, "b", None, Some("u"))).await, Submitted::Queued);
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", None, Some("u"))).await,
+        taken
+    );
+    assert_eq!(
+        scene
+            .submit(&keyed(&scene, "a", Some("other"), Some("u")))
+            .await,
+        taken
+    );
+    assert_eq!(
+        scene.submit(&keyed(&scene, "b", None, Some("u"))).await,
+        Submitted::Queued
+    );
     let same = Submitted::SameKey(Box::new(run.clone()));
-    assert_eq!(scene.submit(&keyed(&scene, "a", Some("k"), Some("u"))).await, same, "the key comes first");
+    assert_eq!(
+        scene
+            .submit(&keyed(&scene, "a", Some("k"), Some("u")))
+            .await,
+        same,
+        "the key comes first"
+    );
     scene.cancel(&run, CancelMode::Stop).await;
-    assert_eq!(scene.submit(&keyed(&scene, "a", None, Some("u"))).await, Submitted::Queued);
+    assert_eq!(
+        scene.submit(&keyed(&scene, "a", None, Some("u"))).await,
+        Submitted::Queued
+    );
 }
 
 /// Of many submissions with one key, at the same time, one is added.
@@ -58,11 +101,26 @@ pub async fn a_race_for_a_key_has_one_winner(scene: Scene) {
     for _ in 0..20 {
         let (store, run) = (scene.store.clone(), keyed(&scene, "a", Some("k"), None));
         let queued = first(&run, scene.now());
-        race.spawn(async move { (run, submit_at_last(&*store, Submission { queued, started: None }).await) });
+        race.spawn(async move {
+            (
+                run,
+                submit_at_last(
+                    &*store,
+                    Submission {
+                        queued,
+                        started: None,
+                    },
+                )
+                .await,
+            )
+        });
     }
     let all = race.join_all().await;
-    let winners: Vec<&Run> =
-        all.iter().filter(|(_, became)| *became == Submitted::Queued).map(|(run, _)| run).collect();
+    let winners: Vec<&Run> = all
+        .iter()
+        .filter(|(_, became)| *became == Submitted::Queued)
+        .map(|(run, _)| run)
+        .collect();
     assert_eq!(winners.len(), 1);
     for (run, became) in &all {
         if run.id != winners[0].id {
@@ -86,7 +144,10 @@ async fn submit_at_last(store: &dyn Store, submission: Submission) -> Submitted 
 pub async fn a_run_starts_at_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
-    assert_eq!(run.lease().map(|lease| (lease.worker, lease.epoch)), Some((worker, 1)));
+    assert_eq!(
+        run.lease().map(|lease| (lease.worker, lease.epoch)),
+        Some((worker, 1))
+    );
     assert_eq!(scene.story(run.id).await, ["run.submitted", "run.started"]);
     assert_eq!(scene.claim_ids(worker, 10).await, []);
     scene.complete(&run).await;
@@ -103,9 +164,15 @@ pub async fn nobody_overtakes(scene: Scene) {
     urgent.priority = 1;
     assert_eq!(scene.submit_on(worker, &urgent).await, Submitted::Started);
     let elsewhere = scene.draft(&crate::scene::plan("b", &["one"]));
-    assert_eq!(scene.submit_on(worker, &elsewhere).await, Submitted::Started);
+    assert_eq!(
+        scene.submit_on(worker, &elsewhere).await,
+        Submitted::Started
+    );
     assert_eq!(scene.claim_ids(worker, 10).await, [waiting.id, run.id]);
-    assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, Submitted::Started);
+    assert_eq!(
+        scene.submit_on(worker, &scene.draft(&plan)).await,
+        Submitted::Started
+    );
 }
 
 /// Those who wait for a later time are in nobody's way, until it has come.
@@ -114,10 +181,20 @@ pub async fn those_who_wait_for_a_time_are_overtaken(scene: Scene) {
     let plan = plan("a", &["one"]);
     let mut later = scene.draft(&plan);
     later.head.available_at = Some(scene.now() + SECOND);
-    assert_eq!(scene.submit_on(worker, &later).await, Submitted::Queued, "its own time has not come");
-    assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, Submitted::Started);
+    assert_eq!(
+        scene.submit_on(worker, &later).await,
+        Submitted::Queued,
+        "its own time has not come"
+    );
+    assert_eq!(
+        scene.submit_on(worker, &scene.draft(&plan)).await,
+        Submitted::Started
+    );
     scene.clock.advance(SECOND);
-    assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, Submitted::Queued);
+    assert_eq!(
+        scene.submit_on(worker, &scene.draft(&plan)).await,
+        Submitted::Queued
+    );
 }
 
 /// A pause and each limit hold a new run back just as they hold back one that waits.
@@ -126,32 +203,76 @@ pub async fn limits_hold_for_starts_at_once(scene: Scene) {
     scene.store.pause_queue("paused", true).await.unwrap();
     let paused = scene.draft(&plan("paused", &["one"]));
     assert_eq!(scene.submit_on(worker, &paused).await, Submitted::Queued);
-    assert_eq!(scene.get(paused.id).await, paused, "it is added as it was to be queued");
+    assert_eq!(
+        scene.get(paused.id).await,
+        paused,
+        "it is added as it was to be queued"
+    );
 
-    scene.limits("full", QueueLimits { concurrency: Some(2), ..QueueLimits::default() }).await;
+    scene
+        .limits(
+            "full",
+            QueueLimits {
+                concurrency: Some(2),
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let full = plan("full", &["one"]);
     let became = [scene.draft(&full), scene.draft(&full), scene.draft(&full)];
-    assert_eq!(scene.submit_on(worker, &became[0]).await, Submitted::Started);
-    assert_eq!(scene.submit_on(worker, &became[1]).await, Submitted::Started);
+    assert_eq!(
+        scene.submit_on(worker, &became[0]).await,
+        Submitted::Started
+    );
+    assert_eq!(
+        scene.submit_on(worker, &became[1]).await,
+        Submitted::Started
+    );
     assert_eq!(scene.submit_on(worker, &became[2]).await, Submitted::Queued);
 
-    scene.limits("keyed", QueueLimits { concurrency_per_key: Some(1), ..QueueLimits::default() }).await;
+    scene
+        .limits(
+            "keyed",
+            QueueLimits {
+                concurrency_per_key: Some(1),
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let tenant = |key: Option<&str>| {
         let mut run = scene.draft(&plan("keyed", &["one"]));
         run.concurrency_key = key.map(str::to_owned);
         run
     };
     for key in [Some("x"), Some("y"), None, None] {
-        assert_eq!(scene.submit_on(worker, &tenant(key)).await, Submitted::Started, "{key:?}");
+        assert_eq!(
+            scene.submit_on(worker, &tenant(key)).await,
+            Submitted::Started,
+            "{key:?}"
+        );
     }
-    assert_eq!(scene.submit_on(worker, &tenant(Some("x"))).await, Submitted::Queued);
+    assert_eq!(
+        scene.submit_on(worker, &tenant(Some("x"))).await,
+        Submitted::Queued
+    );
 }
 
 /// The rate counts starts at once like any other.
 pub async fn the_rate_holds_for_starts_at_once(scene: Scene) {
     let worker = scene.worker("w").await;
-    let rate = Some(surefoot::Rate { max: 2, per: SECOND });
-    scene.limits("a", QueueLimits { rate, ..QueueLimits::default() }).await;
+    let rate = Some(surefoot::Rate {
+        max: 2,
+        per: SECOND,
+    });
+    scene
+        .limits(
+            "a",
+            QueueLimits {
+                rate,
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let plan = plan("a", &["one"]);
     scene.start(worker, &plan).await;
     scene.clock.advance(SECOND / 2);
@@ -162,23 +283,44 @@ pub async fn the_rate_holds_for_starts_at_once(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, []);
     scene.clock.advance(Duration::from_micros(1));
     assert_eq!(scene.claim_ids(worker, 10).await, [held_back.id]);
-    assert_eq!(scene.submit_on(worker, &scene.draft(&plan)).await, Submitted::Queued);
+    assert_eq!(
+        scene.submit_on(worker, &scene.draft(&plan)).await,
+        Submitted::Queued
+    );
     scene.store.pause_queue("a", true).await.unwrap();
     a_late_start_counts_when_it_is_written(&scene, worker).await;
 }
 
 /// A submission that was long on its way starts when it arrives, not when it was made.
 async fn a_late_start_counts_when_it_is_written(scene: &Scene, worker: WorkerId) {
-    let rate = Some(surefoot::Rate { max: 1, per: SECOND });
-    scene.limits("late", QueueLimits { rate, ..QueueLimits::default() }).await;
+    let rate = Some(surefoot::Rate {
+        max: 1,
+        per: SECOND,
+    });
+    scene
+        .limits(
+            "late",
+            QueueLimits {
+                rate,
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let plan = plan("late", &["one"]);
     let run = scene.draft(&plan);
-    let made = Submission { queued: first(&run, scene.now()), started: Some(taken(&run, worker, scene.now())) };
+    let made = Submission {
+        queued: first(&run, scene.now()),
+        started: Some(taken(&run, worker, scene.now())),
+    };
     scene.clock.advance(SECOND / 2);
     assert_eq!(scene.store.submit(made).await.unwrap(), Submitted::Started);
     let next = scene.queue(&plan).await;
     scene.clock.advance(SECOND - Duration::from_micros(1));
-    assert_eq!(scene.claim_ids(worker, 1).await, [], "the first start is less than a second old");
+    assert_eq!(
+        scene.claim_ids(worker, 1).await,
+        [],
+        "the first start is less than a second old"
+    );
     scene.clock.advance(Duration::from_micros(1));
     assert_eq!(scene.claim_ids(worker, 1).await, [next.id]);
 }
@@ -197,16 +339,35 @@ pub async fn a_key_has_a_length(scene: Scene) {
     type Field = fn(&mut Run) -> &mut Option<String>;
     let cases: [(&str, Field, &str); 6] = [
         ("", |run| &mut run.key, "the key is empty"),
-        (&too_long, |run| &mut run.key, "the key has 256 characters: 255 are allowed"),
+        (
+            &too_long,
+            |run| &mut run.key,
+            "the key has 256 characters: 255 are allowed",
+        ),
         ("a\nb", |run| &mut run.key, "holds a control character"),
-        ("", |run| &mut run.concurrency_key, "the concurrency key is empty"),
-        (&too_long, |run| &mut run.concurrency_key, "the concurrency key has 256 characters"),
-        (&too_long, |run| &mut run.unique, "the value of `unique` has 256 characters"),
+        (
+            "",
+            |run| &mut run.concurrency_key,
+            "the concurrency key is empty",
+        ),
+        (
+            &too_long,
+            |run| &mut run.concurrency_key,
+            "the concurrency key has 256 characters",
+        ),
+        (
+            &too_long,
+            |run| &mut run.unique,
+            "the value of `unique` has 256 characters",
+        ),
     ];
     for (text, field, part) in cases {
         let mut run = scene.draft(&plan);
         *field(&mut run) = Some(text.to_owned());
-        let submission = Submission { queued: first(&run, scene.now()), started: None };
+        let submission = Submission {
+            queued: first(&run, scene.now()),
+            started: None,
+        };
         forbidden(scene.store.submit(submission).await, part);
     }
     assert_eq!(scene.picture().await, before);

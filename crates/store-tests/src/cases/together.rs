@@ -13,7 +13,12 @@ use tokio::task::JoinSet;
 use crate::Scene;
 use crate::scene::{WORK, complete, plan, taken};
 
-async fn claim_at_once(scene: &Scene, worker: surefoot::WorkerId, limit: usize, tasks: usize) -> Vec<RunId> {
+async fn claim_at_once(
+    scene: &Scene,
+    worker: surefoot::WorkerId,
+    limit: usize,
+    tasks: usize,
+) -> Vec<RunId> {
     let mut claims = JoinSet::new();
     for _ in 0..tasks {
         let store = scene.store.clone();
@@ -25,7 +30,13 @@ async fn claim_at_once(scene: &Scene, worker: surefoot::WorkerId, limit: usize, 
         };
         claims.spawn(async move { store.claim(request).await.unwrap().runs });
     }
-    claims.join_all().await.into_iter().flatten().map(|run| run.id).collect()
+    claims
+        .join_all()
+        .await
+        .into_iter()
+        .flatten()
+        .map(|run| run.id)
+        .collect()
 }
 
 /// Many claims at once give every run, and each once.
@@ -44,17 +55,35 @@ pub async fn no_run_is_given_twice(scene: Scene) {
 /// Many claims and starts at once stay within the queue's concurrency.
 pub async fn no_limit_is_passed(scene: Scene) {
     let worker = scene.worker("w").await;
-    scene.limits("a", QueueLimits { concurrency: Some(5), ..QueueLimits::default() }).await;
+    scene
+        .limits(
+            "a",
+            QueueLimits {
+                concurrency: Some(5),
+                ..QueueLimits::default()
+            },
+        )
+        .await;
     let plan = plan("a", &["one"]);
     let mut starts = JoinSet::new();
     for _ in 0..20 {
         let (store, run) = (scene.store.clone(), scene.draft(&plan));
         let queued = crate::scene::first(&run, scene.now());
         let started = Some(taken(&run, worker, scene.now()));
-        starts.spawn(async move { store.submit(surefoot::store::Submission { queued, started }).await.unwrap() });
+        starts.spawn(async move {
+            store
+                .submit(surefoot::store::Submission { queued, started })
+                .await
+                .unwrap()
+        });
     }
     let claimed = claim_at_once(&scene, worker, 2, 10).await.len();
-    let started = starts.join_all().await.iter().filter(|became| **became == Submitted::Started).count();
+    let started = starts
+        .join_all()
+        .await
+        .iter()
+        .filter(|became| **became == Submitted::Started)
+        .count();
     let rest = claim_at_once(&scene, worker, 2, 10).await.len();
     assert_eq!(claimed + started + rest, 5);
     assert_eq!(scene.store.queues().await.unwrap()[0].running, 5);
@@ -84,7 +113,9 @@ async fn heard(hint: &mut watch::Receiver<()>, what: &str, doing: impl Future) {
     hint.mark_unchanged();
     doing.await;
     let changed = tokio::time::timeout(Duration::from_secs(60), hint.changed()).await;
-    changed.unwrap_or_else(|_| panic!("no hint came of {what}")).unwrap();
+    changed
+        .unwrap_or_else(|_| panic!("no hint came of {what}"))
+        .unwrap();
 }
 
 /// Whoever listens hears that there may be work, and that a run changed.
@@ -95,10 +126,30 @@ pub async fn hints_come(scene: Scene) {
     heard(&mut hints.work, "a submission", scene.queue(&plan)).await;
     heard(&mut hints.any, "a submission", scene.queue(&plan)).await;
     let held: Vec<Run> = scene.claim(worker, 10).await.runs;
-    heard(&mut hints.any, "a step that begins", scene.commit(&held[1], crate::scene::step)).await;
-    heard(&mut hints.work, "a cancel", scene.cancel(&held[0], CancelMode::Stop)).await;
-    heard(&mut hints.work, "a place that is free", scene.complete(&held[0])).await;
-    heard(&mut hints.work, "a queue that goes on", scene.store.pause_queue("a", false)).await;
+    heard(
+        &mut hints.any,
+        "a step that begins",
+        scene.commit(&held[1], crate::scene::step),
+    )
+    .await;
+    heard(
+        &mut hints.work,
+        "a cancel",
+        scene.cancel(&held[0], CancelMode::Stop),
+    )
+    .await;
+    heard(
+        &mut hints.work,
+        "a place that is free",
+        scene.complete(&held[0]),
+    )
+    .await;
+    heard(
+        &mut hints.work,
+        "a queue that goes on",
+        scene.store.pause_queue("a", false),
+    )
+    .await;
     let changed = async |hint: &mut watch::Receiver<()>| {
         hint.mark_unchanged();
         scene.store.heartbeat(worker).await.unwrap();

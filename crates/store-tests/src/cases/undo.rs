@@ -29,17 +29,29 @@ async fn failed(scene: &Scene, key: Option<&str>) -> Run {
 /// A worker takes the run, though its queue is paused and full, and takes back what was made.
 pub async fn a_failed_run_is_undone(scene: Scene) {
     let run = failed(&scene, None).await;
-    let limits = surefoot::QueueLimits { concurrency: Some(0), ..Default::default() };
+    let limits = surefoot::QueueLimits {
+        concurrency: Some(0),
+        ..Default::default()
+    };
     scene.limits("a", limits).await;
     scene.store.pause_queue("a", true).await.unwrap();
     let told = scene.cancel(&run, CancelMode::Undo).await;
-    assert_eq!((told.head.status, told.head.cancel), (RunStatus::Queued, Some(CancelMode::Undo)));
+    assert_eq!(
+        (told.head.status, told.head.cancel),
+        (RunStatus::Queued, Some(CancelMode::Undo))
+    );
     let worker = scene.worker("w").await;
     let held = scene.claim_one(worker).await;
     let ended = scene.commit(&held, undo_all).await;
     assert_eq!(scene.get(run.id).await, ended);
-    assert_eq!((ended.head.status, ended.steps[0].undo), (RunStatus::Cancelled, Some(Undo::Done)));
-    forbidden(scene.store.cancel(run.id, CancelMode::Undo, "ann").await, "nothing to undo");
+    assert_eq!(
+        (ended.head.status, ended.steps[0].undo),
+        (RunStatus::Cancelled, Some(Undo::Done))
+    );
+    forbidden(
+        scene.store.cancel(run.id, CancelMode::Undo, "ann").await,
+        "nothing to undo",
+    );
 }
 
 /// An undo that fails leaves a failed run; a retry goes on with the undoing.
@@ -55,25 +67,46 @@ pub async fn a_failed_undo_is_retried(scene: Scene) {
         })
         .await;
     assert_eq!(scene.get(run.id).await, stuck);
-    assert_eq!((stuck.head.status, stuck.head.cancel), (RunStatus::Failed, Some(CancelMode::Undo)));
+    assert_eq!(
+        (stuck.head.status, stuck.head.cancel),
+        (RunStatus::Failed, Some(CancelMode::Undo))
+    );
     let retried = scene.store.retry(run.id, None, "ann").await.unwrap();
-    assert_eq!((retried.head.status, retried.head.cancel), (RunStatus::Queued, Some(CancelMode::Undo)));
+    assert_eq!(
+        (retried.head.status, retried.head.cancel),
+        (RunStatus::Queued, Some(CancelMode::Undo))
+    );
     let held = scene.claim_one(worker).await;
-    assert_eq!(scene.commit(&held, undo_all).await.head.status, RunStatus::Cancelled);
+    assert_eq!(
+        scene.commit(&held, undo_all).await.head.status,
+        RunStatus::Cancelled
+    );
 }
 
 /// A cancelled run is undone later, although its key and its unique value went to another run meanwhile.
 pub async fn a_cancelled_run_is_undone_after_its_key_went(scene: Scene) {
     let run = failed(&scene, Some("mine")).await;
-    assert_eq!(scene.cancel(&run, CancelMode::Stop).await.head.status, RunStatus::Cancelled);
+    assert_eq!(
+        scene.cancel(&run, CancelMode::Stop).await.head.status,
+        RunStatus::Cancelled
+    );
     let mut other = scene.draft(&plan("a", &["one", "two"]));
     (other.key, other.unique) = (Some("mine".to_owned()), Some("mine".to_owned()));
     assert_eq!(scene.submit(&other).await, Submitted::Queued);
 
     let told = scene.cancel(&run, CancelMode::Undo).await;
-    assert_eq!((told.head.status, told.head.cancel), (RunStatus::Queued, Some(CancelMode::Undo)));
+    assert_eq!(
+        (told.head.status, told.head.cancel),
+        (RunStatus::Queued, Some(CancelMode::Undo))
+    );
     let worker = scene.worker("w").await;
-    let held = scene.claim(worker, 10).await.runs.into_iter().find(|held| held.id == run.id).unwrap();
+    let held = scene
+        .claim(worker, 10)
+        .await
+        .runs
+        .into_iter()
+        .find(|held| held.id == run.id)
+        .unwrap();
     scene.commit(&held, undo_all).await;
     assert_eq!(scene.get(run.id).await.head.status, RunStatus::Cancelled);
 }

@@ -18,7 +18,8 @@ const PLAN: &str = "INSERT INTO {schema}plans ({kept}, digest, format, json)
 const NEWER: &str = r#"{"workflow": "a", "sandbox": true, "steps": [{"id": "one", "action": "test.work"}, {"id": "two", "action": "test.work"}]}"#;
 
 fn with_plan(format: u32, json: &str) -> String {
-    PLAN.replace("<format>", &format.to_string()).replace("<json>", json)
+    PLAN.replace("<format>", &format.to_string())
+        .replace("<json>", json)
 }
 
 /// Every kind of damage to a run, and a part of what is reported.
@@ -33,12 +34,31 @@ fn damages() -> Vec<(String, &'static str)> {
         (with_plan(1, NEWER), "sandbox"),
         (with_plan(1, "{\"workflow"), "plan"),
         (with_plan(1, &chain), "split it"),
-        (format!("UPDATE {{schema}}runs SET parameters = '{deep}' WHERE id = {{id}}"), "recursion limit"),
-        ("UPDATE {schema}runs SET parameters = '{\"a' WHERE id = {id}".to_owned(), "damaged"),
-        (format!("UPDATE {{schema}}steps SET output = '{deep}' WHERE run = {{id}}"), "recursion limit"),
-        ("UPDATE {schema}steps SET checkpoint = 'x' WHERE run = {id} AND position = 1".to_owned(), "damaged"),
-        ("UPDATE {schema}steps SET answer = '' WHERE run = {id}".to_owned(), "damaged"),
-        ("DELETE FROM {schema}steps WHERE run = {id} AND position = 1".to_owned(), "1 steps and its plan 2"),
+        (
+            format!("UPDATE {{schema}}runs SET parameters = '{deep}' WHERE id = {{id}}"),
+            "recursion limit",
+        ),
+        (
+            "UPDATE {schema}runs SET parameters = '{\"a' WHERE id = {id}".to_owned(),
+            "damaged",
+        ),
+        (
+            format!("UPDATE {{schema}}steps SET output = '{deep}' WHERE run = {{id}}"),
+            "recursion limit",
+        ),
+        (
+            "UPDATE {schema}steps SET checkpoint = 'x' WHERE run = {id} AND position = 1"
+                .to_owned(),
+            "damaged",
+        ),
+        (
+            "UPDATE {schema}steps SET answer = '' WHERE run = {id}".to_owned(),
+            "damaged",
+        ),
+        (
+            "DELETE FROM {schema}steps WHERE run = {id} AND position = 1".to_owned(),
+            "1 steps and its plan 2",
+        ),
     ]
 }
 
@@ -68,7 +88,14 @@ pub async fn an_unreadable_run_stops_no_other(scene: Scene) {
         assert_eq!(scene.claim_ids(worker, 10).await, [good.id], "{damage}");
         assert_eq!(scene.claim_ids(worker, 10).await, [], "{damage}");
         scene.complete(&scene.get(good.id).await).await;
-        let listed = scene.store.runs(RunFilter { limit: 2, ..RunFilter::default() }).await.unwrap();
+        let listed = scene
+            .store
+            .runs(RunFilter {
+                limit: 2,
+                ..RunFilter::default()
+            })
+            .await
+            .unwrap();
         assert_eq!(ids(&listed), [good.id, bad.id], "{damage}");
         assert_eq!(listed[0].unreadable, None);
         let said = listed[1].unreadable.clone().unwrap_or_default();
@@ -98,16 +125,37 @@ pub async fn an_unreadable_run_is_only_cancelled(scene: Scene) {
             );
         };
         is_unreadable(scene.store.retry(bad.id, None, "ann").await);
-        is_unreadable(scene.store.answer(bad.id, "one", Answer::Rerun, "ann", None).await);
-        forbidden(scene.store.cancel(bad.id, CancelMode::Undo, "ann").await, "cannot be undone");
+        is_unreadable(
+            scene
+                .store
+                .answer(bad.id, "one", Answer::Rerun, "ann", None)
+                .await,
+        );
+        forbidden(
+            scene.store.cancel(bad.id, CancelMode::Undo, "ann").await,
+            "cannot be undone",
+        );
         let cancelled = scene.cancel(&bad, CancelMode::Stop).await;
         assert_eq!(cancelled.head.status, RunStatus::Cancelled, "{damage}");
         let now = scene.get(bad.id).await;
-        assert_eq!((now.head.status, now.head.completed_at), (RunStatus::Cancelled, Some(scene.now())));
+        assert_eq!(
+            (now.head.status, now.head.completed_at),
+            (RunStatus::Cancelled, Some(scene.now()))
+        );
         assert_eq!(now.head.error.as_deref(), Some("cancelled by ann"));
-        assert!(now.steps.iter().all(|step| matches!(step.status, StepStatus::Failed | StepStatus::Skipped)));
-        assert_eq!(scene.story(bad.id).await.last().map(String::as_str), Some("run.cancelled"));
-        forbidden(scene.store.cancel(bad.id, CancelMode::Stop, "ann").await, "already cancelled");
+        assert!(
+            now.steps
+                .iter()
+                .all(|step| matches!(step.status, StepStatus::Failed | StepStatus::Skipped))
+        );
+        assert_eq!(
+            scene.story(bad.id).await.last().map(String::as_str),
+            Some("run.cancelled")
+        );
+        forbidden(
+            scene.store.cancel(bad.id, CancelMode::Stop, "ann").await,
+            "already cancelled",
+        );
     }
 }
 
@@ -119,10 +167,16 @@ pub async fn many_unreadable_runs_hold_no_other_back(scene: Scene) {
     let worker = scene.worker("w").await;
     for _ in 0..7 {
         let bad = scene.queue(&plan("a", &["one"])).await;
-        scene.damage("UPDATE {schema}runs SET parameters = 'x' WHERE id = {id}", bad.id);
+        scene.damage(
+            "UPDATE {schema}runs SET parameters = 'x' WHERE id = {id}",
+            bad.id,
+        );
         scene.clock.advance(SECOND);
     }
-    let good = [scene.queue(&plan("a", &["one"])).await, scene.queue(&plan("b", &["one"])).await];
+    let good = [
+        scene.queue(&plan("a", &["one"])).await,
+        scene.queue(&plan("b", &["one"])).await,
+    ];
     // A claim may bring fewer than it could when it came upon unreadable ones; the next one brings the rest.
     let mut taken = scene.claim_ids(worker, 2).await;
     taken.extend(scene.claim_ids(worker, 2).await);
@@ -139,7 +193,10 @@ pub async fn an_unreadable_run_of_a_dead_worker_is_left(scene: Scene) {
     let lost = scene.worker("lost").await;
     let bad = scene.start(lost, &plan("a", &["one", "two"])).await;
     let good = scene.start(lost, &plan("a", &["one", "two"])).await;
-    scene.damage("UPDATE {schema}runs SET parameters = 'x' WHERE id = {id}", bad.id);
+    scene.damage(
+        "UPDATE {schema}runs SET parameters = 'x' WHERE id = {id}",
+        bad.id,
+    );
     scene.clock.advance(LEASE + SECOND);
     assert_eq!(ids(&scene.reclaim().await.unwrap()), [good.id]);
     assert_eq!(scene.reclaim().await.unwrap(), []);
@@ -147,7 +204,10 @@ pub async fn an_unreadable_run_of_a_dead_worker_is_left(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [good.id]);
     assert_eq!(scene.heartbeat(worker).await.held, [good.id]);
     assert_eq!(scene.get(bad.id).await.head.status, RunStatus::Running);
-    assert_eq!(scene.cancel(&bad, CancelMode::Stop).await.head.status, RunStatus::Cancelled);
+    assert_eq!(
+        scene.cancel(&bad, CancelMode::Stop).await.head.status,
+        RunStatus::Cancelled
+    );
     assert_eq!(scene.get(bad.id).await.head.worker, None);
 }
 
@@ -160,8 +220,14 @@ pub async fn a_cancel_reaches_the_worker_that_can_read_the_run(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     scene.damage(&with_plan(2, NEWER), run.id);
     let asked = scene.cancel(&run, CancelMode::Stop).await;
-    assert_eq!((asked.head.status, asked.head.cancel), (RunStatus::Running, Some(CancelMode::Stop)));
-    assert_eq!(scene.heartbeat(worker).await.cancels, [(run.id, CancelMode::Stop)]);
+    assert_eq!(
+        (asked.head.status, asked.head.cancel),
+        (RunStatus::Running, Some(CancelMode::Stop))
+    );
+    assert_eq!(
+        scene.heartbeat(worker).await.cancels,
+        [(run.id, CancelMode::Stop)]
+    );
     let ended = scene.commit(&run, |edit| {
         edit.cancelled("cancelled");
         Ok(())
@@ -178,9 +244,15 @@ pub async fn an_unreadable_run_keeps_its_key(scene: Scene) {
     bad.key = Some("k".to_owned());
     assert_eq!(scene.submit(&bad).await, Submitted::Queued);
     scene.damage(&with_plan(2, NEWER), bad.id);
-    let again = Run { id: RunId::at(scene.now()), ..bad.clone() };
+    let again = Run {
+        id: RunId::at(scene.now()),
+        ..bad.clone()
+    };
     match scene.submit(&again).await {
-        Submitted::SameKey(other) => assert!(other.id == bad.id && other.unreadable.is_some(), "{other:?}"),
+        Submitted::SameKey(other) => assert!(
+            other.id == bad.id && other.unreadable.is_some(),
+            "{other:?}"
+        ),
         other => panic!("expected the run that has the key, got {other:?}"),
     }
 }
@@ -196,7 +268,10 @@ pub async fn a_plan_of_a_newer_format_waits_for_its_build(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, []);
     let direct = scene.start(worker, &plan("b", &["one"])).await;
     scene.complete(&direct).await;
-    scene.damage(&with_plan(1, &NEWER.replace(r#""sandbox": true, "#, "")), run.id);
+    scene.damage(
+        &with_plan(1, &NEWER.replace(r#""sandbox": true, "#, "")),
+        run.id,
+    );
     assert_eq!(scene.claim_ids(worker, 10).await, [run.id]);
     assert_eq!(scene.get(run.id).await.unreadable, None);
 }
@@ -208,8 +283,11 @@ pub async fn damaged_events_records_and_documents_stand_alone(scene: Scene) {
     }
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
-    let put =
-        |name: &str| RecordChange::Put { kind: "thing".to_owned(), name: name.to_owned(), data: json!({ "n": name }) };
+    let put = |name: &str| RecordChange::Put {
+        kind: "thing".to_owned(),
+        name: name.to_owned(),
+        data: json!({ "n": name }),
+    };
     let run = scene.commit(&run, |edit| {
         let position = begin(edit)?;
         edit.complete_step(position, json!(1), vec![put("a"), put("b"), put("c")], None)?;
@@ -218,28 +296,56 @@ pub async fn damaged_events_records_and_documents_stand_alone(scene: Scene) {
     let run = run.await;
     let before = scene.events(run.id).await;
     let last = before.last().unwrap().seq;
-    scene.damage(&format!("UPDATE {{schema}}events SET body = '[[' WHERE run = {{id}} AND seq = {last}"), run.id);
+    scene.damage(
+        &format!("UPDATE {{schema}}events SET body = '[[' WHERE run = {{id}} AND seq = {last}"),
+        run.id,
+    );
     let after = scene.events(run.id).await;
     let end = after.last().unwrap();
     assert_eq!((end.seq, end.kind.as_str()), (last, "event.unreadable"));
     assert_eq!(after[..after.len() - 1], before[..after.len() - 1]);
     assert_eq!(scene.store.events(run.id, last, 10).await.unwrap(), []);
 
-    scene.damage("UPDATE {schema}records SET data = '{' WHERE name = 'b'", run.id);
+    scene.damage(
+        "UPDATE {schema}records SET data = '{' WHERE name = 'b'",
+        run.id,
+    );
     let records = scene.store.records(RecordFilter::default()).await.unwrap();
     assert_eq!(records.len(), 3);
-    assert_eq!((&records[0].data, &records[2].data), (&json!({ "n": "a" }), &json!({ "n": "c" })));
+    assert_eq!(
+        (&records[0].data, &records[2].data),
+        (&json!({ "n": "a" }), &json!({ "n": "c" }))
+    );
     assert!(records[1].data["unreadable"].is_string());
 
     for id in ["1", "2", "3"] {
-        let document =
-            NewDocument { kind: "k".to_owned(), id: id.to_owned(), expires_at: None, data: json!({ "id": id }) };
-        scene.store.put_document(document, Expect::Nothing).await.unwrap();
+        let document = NewDocument {
+            kind: "k".to_owned(),
+            id: id.to_owned(),
+            expires_at: None,
+            data: json!({ "id": id }),
+        };
+        scene
+            .store
+            .put_document(document, Expect::Nothing)
+            .await
+            .unwrap();
     }
-    scene.damage("UPDATE {schema}documents SET data = '' WHERE id = '2'", run.id);
-    let filter = DocumentFilter { kind: "k".to_owned(), after: None, descending: false, limit: 9 };
+    scene.damage(
+        "UPDATE {schema}documents SET data = '' WHERE id = '2'",
+        run.id,
+    );
+    let filter = DocumentFilter {
+        kind: "k".to_owned(),
+        after: None,
+        descending: false,
+        limit: 9,
+    };
     let documents = scene.store.documents(filter).await.unwrap();
-    assert_eq!((documents.len(), &documents[0].data), (3, &json!({ "id": "1" })));
+    assert_eq!(
+        (documents.len(), &documents[0].data),
+        (3, &json!({ "id": "1" }))
+    );
     let damaged = scene.store.document("k", "2").await.unwrap().unwrap();
     assert!(damaged.data["unreadable"].is_string());
     assert_eq!(damaged, documents[1]);

@@ -21,11 +21,12 @@ use surefoot::measures::StoreMeasures;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
-    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker, RecordFilter, RunFilter,
-    Submission, Submitted, WorkerInfo, refuse_nul,
+    ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, refuse_nul,
 };
 use surefoot::{
-    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId,
+    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    Timestamp, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -46,13 +47,23 @@ impl MemoryStore {
     /// An empty store that goes by `clock`. Several workers live on it together, as on PostgreSQL.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
-        Self { clock, one_worker: false, state: Mutex::default(), measures: Arc::default(), work, any }
+        Self {
+            clock,
+            one_worker: false,
+            state: Mutex::default(),
+            measures: Arc::default(),
+            work,
+            any,
+        }
     }
 
     /// The same, but one worker lives at a time, as on SQLite: a new one ends the leases of all before it.
     #[must_use]
     pub fn one_worker(self) -> Self {
-        Self { one_worker: true, ..self }
+        Self {
+            one_worker: true,
+            ..self
+        }
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
@@ -60,7 +71,10 @@ impl MemoryStore {
     }
 
     /// A change after which no run can be taken that could not before.
-    fn change<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut state = self.lock();
         // Under the lock: whoever writes later reads a later time.
         let done = change(&mut state, self.clock.now())?;
@@ -71,7 +85,10 @@ impl MemoryStore {
     }
 
     /// A change after which there may be work.
-    fn free<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn free<T>(
+        &self,
+        change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let done = self.change(change)?;
         self.work.send_replace(());
         Ok(done)
@@ -90,7 +107,10 @@ impl Store for MemoryStore {
     }
 
     fn hints(&self) -> Hints {
-        Hints { work: self.work.subscribe(), any: self.any.subscribe() }
+        Hints {
+            work: self.work.subscribe(),
+            any: self.any.subscribe(),
+        }
     }
 
     fn measures(&self) -> Option<Arc<StoreMeasures>> {
@@ -174,7 +194,12 @@ impl Store for MemoryStore {
         self.free(|state, now| state.answer(run, step, answer, by, note, now))
     }
 
-    async fn set_queue(&self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+    async fn set_queue(
+        &self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
         refuse_nul("the queue's name", name)?;
         self.free(|state, _| state.set_queue(name, limits, only_if_new))
     }
@@ -212,7 +237,11 @@ impl Store for MemoryStore {
         Ok(self.read(|state| state.count(status, limit)))
     }
 
-    async fn put_document(&self, document: NewDocument, expect: Expect) -> Result<Option<u64>, StoreError> {
+    async fn put_document(
+        &self,
+        document: NewDocument,
+        expect: Expect,
+    ) -> Result<Option<u64>, StoreError> {
         document.check()?;
         self.change(|state, now| Ok(state.put_document(document, expect, now)))
     }

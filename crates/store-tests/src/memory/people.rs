@@ -6,11 +6,23 @@ use surefoot::{Run, RunId, StoreError, Timestamp};
 use super::state::State;
 
 impl State {
-    pub(super) fn cancel(&mut self, id: RunId, mode: CancelMode, by: &str, now: Timestamp) -> Result<Run, StoreError> {
+    pub(super) fn cancel(
+        &mut self,
+        id: RunId,
+        mode: CancelMode,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Run, StoreError> {
         self.edit(id, now, |edit| edit.request_cancel(mode, by))
     }
 
-    pub(super) fn retry(&mut self, id: RunId, from: Option<&str>, by: &str, now: Timestamp) -> Result<Run, StoreError> {
+    pub(super) fn retry(
+        &mut self,
+        id: RunId,
+        from: Option<&str>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<Run, StoreError> {
         self.edit(id, now, |edit| edit.retry(from, by))
     }
 

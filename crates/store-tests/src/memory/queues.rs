@@ -7,7 +7,12 @@ use surefoot::{QueueInfo, QueueLimits, Rate, Run, RunStatus, StoreError, Timesta
 use super::state::{Queue, State};
 
 impl State {
-    pub(super) fn set_queue(&mut self, name: &str, limits: QueueLimits, only_if_new: bool) -> Result<(), StoreError> {
+    pub(super) fn set_queue(
+        &mut self,
+        name: &str,
+        limits: QueueLimits,
+        only_if_new: bool,
+    ) -> Result<(), StoreError> {
         if !(only_if_new && self.queues.contains_key(name)) {
             self.queues.entry(name.to_owned()).or_default().limits = limits;
         }
@@ -20,12 +25,24 @@ impl State {
     }
 
     pub(super) fn queues(&self) -> Vec<QueueInfo> {
-        let names: BTreeSet<&str> = self.queues.keys().map(String::as_str).chain(self.all().map(Run::queue)).collect();
-        names.into_iter().map(|name| self.queue_info(name)).collect()
+        let names: BTreeSet<&str> = self
+            .queues
+            .keys()
+            .map(String::as_str)
+            .chain(self.all().map(Run::queue))
+            .collect();
+        names
+            .into_iter()
+            .map(|name| self.queue_info(name))
+            .collect()
     }
 
     fn queue_info(&self, name: &str) -> QueueInfo {
-        let count = |status| self.in_queue(name).filter(|run| run.head.status == status).count() as u64;
+        let count = |status| {
+            self.in_queue(name)
+                .filter(|run| run.head.status == status)
+                .count() as u64
+        };
         let known = self.queues.get(name);
         QueueInfo {
             name: name.to_owned(),
@@ -40,7 +57,9 @@ impl State {
     /// From when on the run may be taken as things are now; `None` when no time alone makes it so.
     pub(super) fn claimable_at(&self, run: &Run, now: Timestamp) -> Option<Timestamp> {
         let available_at = run.head.available_at?;
-        let Some(queue) = self.queues.get(run.queue()) else { return Some(available_at) };
+        let Some(queue) = self.queues.get(run.queue()) else {
+            return Some(available_at);
+        };
         // A cancel is carried out whatever the queue's state: it is a person who waits.
         if run.head.cancel.is_some() {
             return Some(available_at);
@@ -58,9 +77,12 @@ impl State {
 
     fn is_full(&self, run: &Run, queue: &Queue) -> bool {
         let running = |same: &dyn Fn(&Run) -> bool| {
-            self.in_queue(run.queue()).filter(|other| other.head.status == RunStatus::Running && same(other)).count()
+            self.in_queue(run.queue())
+                .filter(|other| other.head.status == RunStatus::Running && same(other))
+                .count()
         };
-        let full = |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count >= limit as usize);
+        let full =
+            |limit: Option<u32>, count: usize| limit.is_some_and(|limit| count >= limit as usize);
         full(queue.limits.concurrency, running(&|_| true))
             || run.concurrency_key.is_some()
                 && full(
@@ -72,12 +94,21 @@ impl State {
     /// One more start is allowed once the `max`-th start from the end is a window's length ago. A start that is further ahead
     /// than that was written before the clock was set back: it would stop the queue until then.
     fn rate_allows_at(&self, queue: &str, rate: Rate, now: Timestamp) -> Option<Timestamp> {
-        let of_queue = self.runs.values().filter(|entry| entry.run.queue() == queue);
-        let mut starts: Vec<Timestamp> =
-            of_queue.filter_map(|entry| entry.first_start).filter(|start| *start <= now + rate.per).collect();
+        let of_queue = self
+            .runs
+            .values()
+            .filter(|entry| entry.run.queue() == queue);
+        let mut starts: Vec<Timestamp> = of_queue
+            .filter_map(|entry| entry.first_start)
+            .filter(|start| *start <= now + rate.per)
+            .collect();
         starts.sort_unstable_by(|a, b| b.cmp(a));
         let last_of_window = (rate.max as usize).checked_sub(1)?;
-        Some(starts.get(last_of_window).map_or(Timestamp::from_micros(i64::MIN), |start| *start + rate.per))
+        Some(
+            starts
+                .get(last_of_window)
+                .map_or(Timestamp::from_micros(i64::MIN), |start| *start + rate.per),
+        )
     }
 
     fn in_queue(&self, name: &str) -> impl Iterator<Item = &Run> {

@@ -9,7 +9,11 @@ use surefoot::{Run, RunId, RunStatus, StoreError, Timestamp};
 use super::state::State;
 
 impl State {
-    pub(super) fn submit(&mut self, submission: Submission, now: Timestamp) -> Result<Submitted, StoreError> {
+    pub(super) fn submit(
+        &mut self,
+        submission: Submission,
+        now: Timestamp,
+    ) -> Result<Submitted, StoreError> {
         let Submission { queued, started } = submission;
         if let Some(twin) = self.twin(&queued.0, |run| run.key.as_deref()) {
             return Ok(Submitted::SameKey(Box::new(twin)));
@@ -18,44 +22,73 @@ impl State {
             return Ok(Submitted::SameUnique(Box::new(twin)));
         }
         match started.filter(|(run, _)| self.may_start(&queued.0, run, now)) {
-            Some((run, transition)) => self.insert(run, transition, now).map(|()| Submitted::Started),
-            None => self.insert(queued.0, queued.1, now).map(|()| Submitted::Queued),
+            Some((run, transition)) => self
+                .insert(run, transition, now)
+                .map(|()| Submitted::Started),
+            None => self
+                .insert(queued.0, queued.1, now)
+                .map(|()| Submitted::Queued),
         }
     }
 
     /// The newest run of the same workflow that has the same value and is not cancelled.
     fn twin(&self, run: &Run, value: impl Fn(&Run) -> Option<&str>) -> Option<Run> {
         let wanted = value(run)?;
-        let same = |other: &&Run| other.plan.name() == run.plan.name() && value(other) == Some(wanted);
-        self.all().filter(same).rfind(|other| other.head.status != RunStatus::Cancelled).cloned()
+        let same =
+            |other: &&Run| other.plan.name() == run.plan.name() && value(other) == Some(wanted);
+        self.all()
+            .filter(same)
+            .rfind(|other| other.head.status != RunStatus::Cancelled)
+            .cloned()
     }
 
     /// Whether a new run may start at once, on a worker that lives: nobody who came before it waits.
     fn may_start(&self, queued: &Run, started: &Run, now: Timestamp) -> bool {
-        let lives = started.head.worker.is_some_and(|worker| self.workers.contains_key(&worker));
+        let lives = started
+            .head
+            .worker
+            .is_some_and(|worker| self.workers.contains_key(&worker));
         let waits = |other: &Run| {
             other.queue() == queued.queue()
                 && other.priority >= queued.priority
                 && other.head.available_at.is_some_and(|at| at <= now)
         };
-        lives && !self.all().any(waits) && self.claimable_at(queued, now).is_some_and(|at| at <= now)
+        lives
+            && !self.all().any(waits)
+            && self.claimable_at(queued, now).is_some_and(|at| at <= now)
     }
 
-    pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Result<Claimed, StoreError> {
+    pub(super) fn claim(
+        &mut self,
+        request: &ClaimRequest,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
         if !self.workers.contains_key(&request.worker) {
             return Err(StoreError::LeaseLost);
         }
         let mut claimed = Claimed::default();
         for id in self.candidates(request) {
-            let ready = self.claimable_at(&self.runs[&id].run, now).is_some_and(|at| at <= now);
+            let ready = self
+                .claimable_at(&self.runs[&id].run, now)
+                .is_some_and(|at| at <= now);
             if ready && claimed.runs.len() < request.limit {
-                claimed.runs.push(self.edit(id, now, |edit| edit.claim(request.worker))?);
+                claimed
+                    .runs
+                    .push(self.edit(id, now, |edit| edit.claim(request.worker))?);
             }
         }
         let left = self.candidates(request);
-        let times = left.iter().filter_map(|id| self.claimable_at(&self.runs[id].run, now));
+        let times = left
+            .iter()
+            .filter_map(|id| self.claimable_at(&self.runs[id].run, now));
         claimed.next_at = times.filter(|at| *at > now).min();
-        claimed.held_back = left.iter().any(|id| self.runs[id].run.head.available_at.is_some_and(|at| at <= now));
+        claimed.held_back = left.iter().any(|id| {
+            self.runs[id]
+                .run
+                .head
+                .available_at
+                .is_some_and(|at| at <= now)
+        });
         Ok(claimed)
     }
 
@@ -63,10 +96,22 @@ impl State {
     /// in the order of their turns: first those whose cancel a person waits for.
     fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
         let known = |run: &&Run| {
-            let offered = run.requires.iter().all(|name| request.resources.contains(name));
-            offered && run.plan.steps().iter().all(|step| request.actions.contains(&step.action))
+            let offered = run
+                .requires
+                .iter()
+                .all(|name| request.resources.contains(name));
+            offered
+                && run
+                    .plan
+                    .steps()
+                    .iter()
+                    .all(|step| request.actions.contains(&step.action))
         };
-        let mut runs: Vec<&Run> = self.all().filter(|run| run.head.available_at.is_some()).filter(known).collect();
+        let mut runs: Vec<&Run> = self
+            .all()
+            .filter(|run| run.head.available_at.is_some())
+            .filter(known)
+            .collect();
         runs.sort_by_key(|run| (run.head.cancel.is_none(), Reverse(run.priority), run.id));
         runs.iter().map(|run| run.id).collect()
     }
@@ -77,11 +122,17 @@ impl State {
         mut transition: Transition,
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
-        let run = self.runs.get(&lease.run).map(|entry| &entry.run).ok_or(StoreError::LeaseLost)?;
+        let run = self
+            .runs
+            .get(&lease.run)
+            .map(|entry| &entry.run)
+            .ok_or(StoreError::LeaseLost)?;
         let number = transition.head.commits;
         if run.head.epoch == lease.epoch && run.head.commits == number {
             // It took place, and its answer got lost.
-            return Ok(Committed { cancel: run.head.cancel });
+            return Ok(Committed {
+                cancel: run.head.cancel,
+            });
         }
         let follows = run.head.commits + 1 == number;
         if run.head.status != RunStatus::Running || run.lease() != Some(lease) || !follows {

@@ -7,7 +7,9 @@ use surefoot::document::Document;
 use surefoot::state::{Edit, RuleError, Transition};
 use surefoot::statistics::{Outcome, slot_of};
 use surefoot::store::WorkerInfo;
-use surefoot::{Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, StoreError, Timestamp, WorkerId};
+use surefoot::{
+    Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, StoreError, Timestamp, WorkerId,
+};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -51,12 +53,26 @@ pub(super) struct Worker {
 
 impl State {
     /// Adds a run that is not there yet.
-    pub(super) fn insert(&mut self, run: Run, transition: Transition, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn insert(
+        &mut self,
+        run: Run,
+        transition: Transition,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         if self.runs.contains_key(&run.id) {
             return Err(StoreError::Fault(format!("run {} exists already", run.id)));
         }
         let id = run.id;
-        self.runs.insert(id, Entry { run, seq: 0, events: Vec::new(), needs: BTreeSet::new(), first_start: None });
+        self.runs.insert(
+            id,
+            Entry {
+                run,
+                seq: 0,
+                events: Vec::new(),
+                needs: BTreeSet::new(),
+                first_start: None,
+            },
+        );
         self.write(id, transition, now)
     }
 
@@ -76,7 +92,12 @@ impl State {
     }
 
     /// Writes a transition: all of it, or nothing when another run owns a record.
-    pub(super) fn write(&mut self, id: RunId, transition: Transition, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn write(
+        &mut self,
+        id: RunId,
+        transition: Transition,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.check_records(id, &transition.records)?;
         let entry = self.runs.get_mut(&id).ok_or(StoreError::NoRun(id))?;
         entry.run.apply(&transition);
@@ -93,8 +114,12 @@ impl State {
         }
         let head = &entry.run.head;
         if let (Some(outcome), Some(end)) = (Outcome::of(head.status), head.completed_at) {
-            let slot = slot_of(head.started_at.map_or(Duration::ZERO, |start| end.since(start)));
-            self.outcomes.push((now, entry.run.queue().to_owned(), outcome, slot));
+            let slot = slot_of(
+                head.started_at
+                    .map_or(Duration::ZERO, |start| end.since(start)),
+            );
+            self.outcomes
+                .push((now, entry.run.queue().to_owned(), outcome, slot));
         }
         for change in transition.records {
             self.change_record(id, change, now);
@@ -104,9 +129,15 @@ impl State {
 
     fn check_records(&self, run: RunId, changes: &[RecordChange]) -> Result<(), StoreError> {
         for change in changes {
-            let RecordChange::Put { kind, name, .. } = change else { continue };
+            let RecordChange::Put { kind, name, .. } = change else {
+                continue;
+            };
             if let Some(owner) = self.owner(kind, name).filter(|owner| *owner != run) {
-                return Err(StoreError::RecordTaken { kind: kind.clone(), name: name.clone(), owner });
+                return Err(StoreError::RecordTaken {
+                    kind: kind.clone(),
+                    name: name.clone(),
+                    owner,
+                });
             }
         }
         Ok(())
@@ -117,7 +148,14 @@ impl State {
             RecordChange::Put { kind, name, data } => {
                 let known = self.records.get(&(kind.clone(), name.clone()));
                 let created_at = known.map_or(now, |record| record.created_at);
-                let record = Record { kind: kind.clone(), name: name.clone(), run, data, created_at, updated_at: now };
+                let record = Record {
+                    kind: kind.clone(),
+                    name: name.clone(),
+                    run,
+                    data,
+                    created_at,
+                    updated_at: now,
+                };
                 self.records.insert((kind, name), record);
             }
             RecordChange::Remove { kind, name } => {
@@ -129,6 +167,8 @@ impl State {
     }
 
     fn owner(&self, kind: &str, name: &str) -> Option<RunId> {
-        self.records.get(&(kind.to_owned(), name.to_owned())).map(|record| record.run)
+        self.records
+            .get(&(kind.to_owned(), name.to_owned()))
+            .map(|record| record.run)
     }
 }

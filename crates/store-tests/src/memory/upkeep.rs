@@ -10,14 +10,21 @@ impl State {
     pub(super) fn prune(&mut self, limit: usize, now: Timestamp) -> usize {
         let mut due: Vec<RunId> = Vec::new();
         for (name, queue) in &self.queues {
-            for status in [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled] {
+            for status in [
+                RunStatus::Completed,
+                RunStatus::Failed,
+                RunStatus::Cancelled,
+            ] {
                 due.extend(self.due(name, status, keep(&queue.limits.retention, status), now));
             }
         }
         due.sort_unstable();
         due.truncate(limit);
         for id in &due {
-            let entry = self.runs.get_mut(id).expect("a run that is due was found a moment ago");
+            let entry = self
+                .runs
+                .get_mut(id)
+                .expect("a run that is due was found a moment ago");
             entry.events.clear();
             entry.needs.clear();
         }
@@ -37,14 +44,24 @@ impl State {
             .collect();
         ended.sort_unstable_by(|a, b| b.cmp(a));
         let goes = |newer: usize, end: Timestamp| {
-            keep.age.is_some_and(|age| now.since(end) > age) || keep.count.is_some_and(|count| newer as u64 >= count)
+            keep.age.is_some_and(|age| now.since(end) > age)
+                || keep.count.is_some_and(|count| newer as u64 >= count)
         };
-        ended.iter().enumerate().filter(|(newer, (end, _))| goes(*newer, *end)).map(|(_, (_, id))| *id).collect()
+        ended
+            .iter()
+            .enumerate()
+            .filter(|(newer, (end, _))| goes(*newer, *end))
+            .map(|(_, (_, id))| *id)
+            .collect()
     }
 
     /// Contents stay as long as one run needs them.
     fn drop_blobs(&mut self) {
-        let needed: BTreeSet<Digest> = self.runs.values().flat_map(|entry| entry.needs.iter().copied()).collect();
+        let needed: BTreeSet<Digest> = self
+            .runs
+            .values()
+            .flat_map(|entry| entry.needs.iter().copied())
+            .collect();
         self.blobs.retain(|digest, _| needed.contains(digest));
     }
 }

@@ -8,37 +8,77 @@ use surefoot::{Run, RunId, StoreError, Timestamp, WorkerId};
 use super::state::{State, Worker};
 
 impl State {
-    pub(super) fn register(&mut self, worker: NewWorker, alone: bool, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn register(
+        &mut self,
+        worker: NewWorker,
+        alone: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         if alone {
             self.bury(self.workers.keys().copied().collect(), now)?;
         }
-        let NewWorker { id, name, lease, version, actions, resources } = worker;
+        let NewWorker {
+            id,
+            name,
+            lease,
+            version,
+            actions,
+            resources,
+        } = worker;
         let (started_at, heartbeat_at, expires_at) = (now, now, now + lease);
         let running = 0;
-        let info = WorkerInfo { id, name, started_at, heartbeat_at, expires_at, running, version, actions, resources };
+        let info = WorkerInfo {
+            id,
+            name,
+            started_at,
+            heartbeat_at,
+            expires_at,
+            running,
+            version,
+            actions,
+            resources,
+        };
         self.workers.insert(id, Worker { info, lease });
         Ok(())
     }
 
-    pub(super) fn heartbeat(&mut self, id: WorkerId, now: Timestamp) -> Result<Heartbeat, StoreError> {
+    pub(super) fn heartbeat(
+        &mut self,
+        id: WorkerId,
+        now: Timestamp,
+    ) -> Result<Heartbeat, StoreError> {
         let worker = self.workers.get_mut(&id).ok_or(StoreError::LeaseLost)?;
         worker.info.heartbeat_at = LastHeartbeat::time_after(worker.info.heartbeat_at, now);
         worker.info.expires_at = now + worker.lease;
-        let cancels = self.held_by(id).filter_map(|run| Some((run.id, run.head.cancel?))).collect();
+        let cancels = self
+            .held_by(id)
+            .filter_map(|run| Some((run.id, run.head.cancel?)))
+            .collect();
         let held = self.held_by(id).map(|run| run.id).collect();
         Ok(Heartbeat { cancels, held })
     }
 
     pub(super) fn deregister(&mut self, id: WorkerId, now: Timestamp) -> Result<(), StoreError> {
-        match self.workers.get(&id).map(|worker| format!("worker {} stopped", worker.info.name)) {
-            Some(reason) => self.end_worker(id, Interruption::HandedBack, &reason, now).map(drop),
+        match self
+            .workers
+            .get(&id)
+            .map(|worker| format!("worker {} stopped", worker.info.name))
+        {
+            Some(reason) => self
+                .end_worker(id, Interruption::HandedBack, &reason, now)
+                .map(drop),
             None => Ok(()),
         }
     }
 
-    pub(super) fn reclaim_worker(&mut self, id: WorkerId, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn reclaim_worker(
+        &mut self,
+        id: WorkerId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let known = self.workers.contains_key(&id);
-        self.bury(if known { vec![id] } else { Vec::new() }, now).map(drop)
+        self.bury(if known { vec![id] } else { Vec::new() }, now)
+            .map(drop)
     }
 
     pub(super) fn heartbeats(&self) -> Heartbeats {
@@ -48,28 +88,47 @@ impl State {
             lease: worker.lease,
         };
         // A worker's end interrupts its runs in the same moment.
-        Heartbeats { workers: self.workers.values().map(last).collect(), has_orphans: false }
+        Heartbeats {
+            workers: self.workers.values().map(last).collect(),
+            has_orphans: false,
+        }
     }
 
-    pub(super) fn reclaim(&mut self, silent: &[LastHeartbeat], now: Timestamp) -> Result<Vec<Run>, StoreError> {
+    pub(super) fn reclaim(
+        &mut self,
+        silent: &[LastHeartbeat],
+        now: Timestamp,
+    ) -> Result<Vec<Run>, StoreError> {
         self.bury(self.still_silent(silent), now)
     }
 
     /// The workers among these that have sent no heartbeat since.
     pub(super) fn still_silent(&self, silent: &[LastHeartbeat]) -> Vec<WorkerId> {
         let is_silent = |last: &&LastHeartbeat| {
-            self.workers.get(&last.worker).is_some_and(|worker| worker.info.heartbeat_at == last.at)
+            self.workers
+                .get(&last.worker)
+                .is_some_and(|worker| worker.info.heartbeat_at == last.at)
         };
-        silent.iter().filter(is_silent).map(|last| last.worker).collect()
+        silent
+            .iter()
+            .filter(is_silent)
+            .map(|last| last.worker)
+            .collect()
     }
 
     /// Those whose lease holds, the one that has lived longest first.
     pub(super) fn workers(&self, now: Timestamp) -> Vec<WorkerInfo> {
         let info = |worker: &Worker| {
             let running = self.held_by(worker.info.id).count() as u64;
-            WorkerInfo { running, ..worker.info.clone() }
+            WorkerInfo {
+                running,
+                ..worker.info.clone()
+            }
         };
-        let alive = self.workers.values().filter(|worker| worker.info.expires_at > now);
+        let alive = self
+            .workers
+            .values()
+            .filter(|worker| worker.info.expires_at > now);
         let mut workers: Vec<WorkerInfo> = alive.map(info).collect();
         workers.sort_by_key(|worker| (worker.started_at, worker.id));
         workers
@@ -79,8 +138,13 @@ impl State {
         let mut taken = Vec::new();
         for id in dead {
             let reason = format!("worker {} died", self.workers[&id].info.name);
-            let in_flight = self.held_by(id).filter(|run| run.in_flight().is_some()).count();
-            let cause = Interruption::Crashed { in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX) };
+            let in_flight = self
+                .held_by(id)
+                .filter(|run| run.in_flight().is_some())
+                .count();
+            let cause = Interruption::Crashed {
+                in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            };
             taken.extend(self.end_worker(id, cause, &reason, now)?);
         }
         taken.sort_by_key(|run| run.id);
@@ -100,10 +164,13 @@ impl State {
             let queue = self.runs[id].run.queue().to_owned();
             self.outcomes.push((now, queue, Outcome::Recovered, 0));
         }
-        held.into_iter().map(|run| self.edit(run, now, |edit| edit.interrupt(cause, reason))).collect()
+        held.into_iter()
+            .map(|run| self.edit(run, now, |edit| edit.interrupt(cause, reason)))
+            .collect()
     }
 
     fn held_by(&self, worker: WorkerId) -> impl Iterator<Item = &Run> {
-        self.all().filter(move |run| run.head.worker == Some(worker))
+        self.all()
+            .filter(move |run| run.head.worker == Some(worker))
     }
 }

@@ -21,9 +21,15 @@ pub fn agrees_with_the_model<F: Future<Output = Scene>>(cases: u32, make: impl F
         block_on(async {
             let mut world = World::new(make().await).await;
             for op in &ops {
-                world.play(op).await.map_err(|why| TestCaseError::fail(format!("at {op:?}: {why}")))?;
+                world
+                    .play(op)
+                    .await
+                    .map_err(|why| TestCaseError::fail(format!("at {op:?}: {why}")))?;
             }
-            world.compare().await.map_err(|why| TestCaseError::fail(format!("in the end: {why}")))
+            world
+                .compare()
+                .await
+                .map_err(|why| TestCaseError::fail(format!("in the end: {why}")))
         })
     });
 }

@@ -79,7 +79,10 @@ pub(super) struct Draft {
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Start,
-    Complete { record: Option<(bool, u8)>, files: Vec<u8> },
+    Complete {
+        record: Option<(bool, u8)>,
+        files: Vec<u8>,
+    },
     CompleteRun,
     Skip,
     Fail,
@@ -149,20 +152,28 @@ fn draft() -> impl Strategy<Value = Draft> {
         weighted(0.5, any::<u8>()),
         weighted(0.2, Just(())),
     )
-        .prop_map(|(workflow, key, unique, priority, tenant, wait, start_on, forge)| Draft {
-            workflow,
-            key,
-            unique,
-            priority,
-            tenant,
-            needs_forge: forge.is_some(),
-            wait,
-            start_on,
-        })
+        .prop_map(
+            |(workflow, key, unique, priority, tenant, wait, start_on, forge)| Draft {
+                workflow,
+                key,
+                unique,
+                priority,
+                tenant,
+                needs_forge: forge.is_some(),
+                wait,
+                start_on,
+            },
+        )
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let record = weighted(0.4, (weighted(0.7, Just(())).prop_map(|put| put.is_some()), 0..2u8));
+    let record = weighted(
+        0.4,
+        (
+            weighted(0.7, Just(())).prop_map(|put| put.is_some()),
+            0..2u8,
+        ),
+    );
     prop_oneof![
         3 => Just(Act::Start),
         7 => (record, vec(0..5u8, 0..3)).prop_map(|(record, files)| Act::Complete { record, files }),

@@ -10,8 +10,8 @@ use surefoot::state::{Edit, Interruption, RuleError, Transition, Undo};
 use surefoot::store::{ClaimRequest, Claimed, NewWorker, Submission, Submitted};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{
-    Digest, Keep, QueueLimits, Rate, RecordChange, Retention, Run, RunId, Snapshot, Store, StoreError, WorkerId,
-    Workflow,
+    Digest, Keep, QueueLimits, Rate, RecordChange, Retention, Run, RunId, Snapshot, Store,
+    StoreError, WorkerId, Workflow,
 };
 
 use super::op::{Act, Draft, Op};
@@ -39,12 +39,34 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new(scene: Scene) -> Self {
         let model = MemoryStore::new(scene.clock.clone());
-        let model = Arc::new(if scene.many_workers { model } else { model.one_worker() });
+        let model = Arc::new(if scene.many_workers {
+            model
+        } else {
+            model.one_worker()
+        });
         let model = Scene::new(model, scene.clock.clone(), ());
         let (runs, workers, held) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = Self { scene, model, plans: plans(), runs, workers, held };
-        for op in [Op::Limit { queue: 1, concurrency: None, per_key: None, only_if_new: false }, Op::Register] {
-            world.play(&op).await.expect("two empty stores are the same");
+        let mut world = Self {
+            scene,
+            model,
+            plans: plans(),
+            runs,
+            workers,
+            held,
+        };
+        for op in [
+            Op::Limit {
+                queue: 1,
+                concurrency: None,
+                per_key: None,
+                only_if_new: false,
+            },
+            Op::Register,
+        ] {
+            world
+                .play(&op)
+                .await
+                .expect("two empty stores are the same");
         }
         world
     }
@@ -53,24 +75,34 @@ impl World {
         match op {
             Op::Advance(by) => self.scene.clock.advance(*by),
             Op::Submit(draft) => self.submit(draft).await?,
-            Op::Claim { worker, limit, knows_all, has_forge } => {
+            Op::Claim {
+                worker,
+                limit,
+                knows_all,
+                has_forge,
+            } => {
                 self.claim(*worker, *limit, *knows_all, *has_forge).await?;
             }
             Op::Work { lease, act } => self.work(*lease, act).await?,
             Op::Register => self.register().await?,
             Op::Heartbeat { worker } => {
                 let worker = self.worker(*worker);
-                self.same(async |store| store.heartbeat(worker).await).await?;
+                self.same(async |store| store.heartbeat(worker).await)
+                    .await?;
             }
             Op::Deregister { worker } => {
                 let worker = self.worker(*worker);
-                self.same(async |store| store.deregister_worker(worker).await).await?;
+                self.same(async |store| store.deregister_worker(worker).await)
+                    .await?;
             }
             Op::Reclaim => {
-                self.same(async |store| reclaim_expired(store).await).await?;
+                self.same(async |store| reclaim_expired(store).await)
+                    .await?;
             }
             Op::Cancel { .. } | Op::Retry { .. } | Op::Answer { .. } => self.person(op).await?,
-            Op::Pause { .. } | Op::Limit { .. } | Op::Retain { .. } | Op::Prune => self.upkeep(op).await?,
+            Op::Pause { .. } | Op::Limit { .. } | Op::Retain { .. } | Op::Prune => {
+                self.upkeep(op).await?
+            }
         }
         Ok(())
     }
@@ -82,7 +114,8 @@ impl World {
             return Err(differ(&shown, &expected));
         }
         for file in 0..5 {
-            self.same(async |store| store.blob(Digest::of(&[file])).await).await?;
+            self.same(async |store| store.blob(Digest::of(&[file])).await)
+                .await?;
         }
         Ok(())
     }
@@ -92,10 +125,15 @@ impl World {
         &self,
         call: impl AsyncFn(&dyn Store) -> Result<T, StoreError>,
     ) -> Result<Option<T>, Why> {
-        let (answer, expected) = (call(self.scene.store.as_ref()).await, call(self.model.store.as_ref()).await);
+        let (answer, expected) = (
+            call(self.scene.store.as_ref()).await,
+            call(self.model.store.as_ref()).await,
+        );
         match (answer, expected) {
             (Ok(answer), Ok(expected)) if answer == expected => Ok(Some(answer)),
-            (Err(answer), Err(expected)) if format!("{answer:?}") == format!("{expected:?}") => Ok(None),
+            (Err(answer), Err(expected)) if format!("{answer:?}") == format!("{expected:?}") => {
+                Ok(None)
+            }
             (answer, expected) => Err(differ(&answer, &expected)),
         }
     }
@@ -103,28 +141,49 @@ impl World {
     /// Mostly the newest, for it is alive.
     fn worker(&self, number: u8) -> WorkerId {
         let newest = self.workers.last().filter(|_| number < 200).copied();
-        newest.or_else(|| pick(&self.workers, number)).expect("a worker was registered at the start")
+        newest
+            .or_else(|| pick(&self.workers, number))
+            .expect("a worker was registered at the start")
     }
 
     async fn register(&mut self) -> Result<(), Why> {
         let name = format!("worker {}", self.workers.len());
         let (version, actions) = ("1".to_owned(), std::sync::Arc::default());
-        let worker = NewWorker { id: WorkerId::new(), name, lease: LEASE, version, actions, resources: Arc::default() };
+        let worker = NewWorker {
+            id: WorkerId::new(),
+            name,
+            lease: LEASE,
+            version,
+            actions,
+            resources: Arc::default(),
+        };
         self.workers.push(worker.id);
-        self.same(async |store| store.register_worker(worker.clone()).await).await.map(drop)
+        self.same(async |store| store.register_worker(worker.clone()).await)
+            .await
+            .map(drop)
     }
 
     async fn submit(&mut self, draft: &Draft) -> Result<(), Why> {
         let run = self.draft(draft);
         let now = self.scene.now();
-        let started = draft.start_on.map(|worker| self.worker(worker)).map(|worker| {
-            let mut edit = Edit::new(run.clone(), now);
-            edit.submitted();
-            edit.claim(worker).and_then(|()| begin(&mut edit)).expect("a new run can be started");
-            edit.finish()
-        });
-        let submission = Submission { queued: first(&run, now), started };
-        let became = self.same(async |store| store.submit(submission.clone()).await).await?;
+        let started = draft
+            .start_on
+            .map(|worker| self.worker(worker))
+            .map(|worker| {
+                let mut edit = Edit::new(run.clone(), now);
+                edit.submitted();
+                edit.claim(worker)
+                    .and_then(|()| begin(&mut edit))
+                    .expect("a new run can be started");
+                edit.finish()
+            });
+        let submission = Submission {
+            queued: first(&run, now),
+            started,
+        };
+        let became = self
+            .same(async |store| store.submit(submission.clone()).await)
+            .await?;
         if let Some(Submitted::Queued | Submitted::Started) = became {
             self.runs.push(run.id);
         }
@@ -148,12 +207,28 @@ impl World {
         run
     }
 
-    async fn claim(&mut self, worker: u8, limit: usize, knows_all: bool, has_forge: bool) -> Result<(), Why> {
+    async fn claim(
+        &mut self,
+        worker: u8,
+        limit: usize,
+        knows_all: bool,
+        has_forge: bool,
+    ) -> Result<(), Why> {
         let worker = self.worker(worker);
-        let known = if knows_all { vec![WORK, OTHER_WORK] } else { vec![WORK] };
-        let actions: Arc<BTreeSet<String>> = Arc::new(known.into_iter().map(str::to_owned).collect());
+        let known = if knows_all {
+            vec![WORK, OTHER_WORK]
+        } else {
+            vec![WORK]
+        };
+        let actions: Arc<BTreeSet<String>> =
+            Arc::new(known.into_iter().map(str::to_owned).collect());
         let resources = Arc::new(names(if has_forge { &[FORGE] } else { &[] }));
-        let request = || ClaimRequest { worker, limit, actions: actions.clone(), resources: resources.clone() };
+        let request = || ClaimRequest {
+            worker,
+            limit,
+            actions: actions.clone(),
+            resources: resources.clone(),
+        };
         let expected = self.model.store.claim(request()).await;
         let claimed = self.scene.store.claim(request()).await;
         match (claimed, expected) {
@@ -163,7 +238,12 @@ impl World {
         }
     }
 
-    fn compare_claims(&mut self, mut claimed: Claimed, mut expected: Claimed, limit: usize) -> Result<(), Why> {
+    fn compare_claims(
+        &mut self,
+        mut claimed: Claimed,
+        mut expected: Claimed,
+        limit: usize,
+    ) -> Result<(), Why> {
         // Which runs it is says in what order they were taken.
         claimed.runs.sort_by_key(|run| run.id);
         expected.runs.sort_by_key(|run| run.id);
@@ -171,10 +251,15 @@ impl World {
             return Err(differ(&claimed.runs, &expected.runs));
         }
         // A store may name a time at which there turns out to be nothing to take, but none that is past, or too late.
-        let in_time = expected.next_at.is_none_or(|at| claimed.next_at.is_some_and(|named| named <= at));
+        let in_time = expected
+            .next_at
+            .is_none_or(|at| claimed.next_at.is_some_and(|named| named <= at));
         let ahead = claimed.next_at.is_none_or(|at| at > self.scene.now());
         if claimed.runs.len() < limit && !(in_time && ahead) {
-            return Err(format!("next at {:?}, in the model {:?}", claimed.next_at, expected.next_at));
+            return Err(format!(
+                "next at {:?}, in the model {:?}",
+                claimed.next_at, expected.next_at
+            ));
         }
         self.held.extend(claimed.runs);
         Ok(())
@@ -182,12 +267,22 @@ impl World {
 
     async fn work(&mut self, lease: u8, act: &Act) -> Result<(), Why> {
         // The newest first.
-        let Some(index) = self.held.len().checked_sub(1).map(|last| last - usize::from(lease) % self.held.len()) else {
+        let Some(index) = self
+            .held
+            .len()
+            .checked_sub(1)
+            .map(|last| last - usize::from(lease) % self.held.len())
+        else {
             return Ok(());
         };
         let run = self.held[index].clone();
-        let Some((lease, (after, transition))) = run.lease().zip(self.written(run, act)) else { return Ok(()) };
-        if let Some(committed) = self.same(async |store| store.commit(lease, transition.clone()).await).await? {
+        let Some((lease, (after, transition))) = run.lease().zip(self.written(run, act)) else {
+            return Ok(());
+        };
+        if let Some(committed) = self
+            .same(async |store| store.commit(lease, transition.clone()).await)
+            .await?
+        {
             if after.lease().is_some() {
                 self.held[index] = after;
                 self.held[index].head.cancel = committed.cancel;
@@ -202,19 +297,34 @@ impl World {
     /// What the holder writes, if the rules let it.
     fn written(&self, run: Run, act: &Act) -> Option<(Run, Transition)> {
         let mut edit = Edit::new(run, self.scene.now());
-        perform(&mut edit, act).ok().map(|()| edit.finish_as_holder())
+        perform(&mut edit, act)
+            .ok()
+            .map(|()| edit.finish_as_holder())
     }
 
     async fn person(&self, op: &Op) -> Result<(), Why> {
         let named = |run: &u8| pick(&self.runs, *run).unwrap_or_else(|| RunId::from_bytes([7; 16]));
         let step = |step: u8| *STEPS.get(usize::from(step)).unwrap_or(&"nowhere");
         match op {
-            Op::Cancel { run, mode } => self.same(async |store| store.cancel(named(run), *mode, "ann").await).await,
-            Op::Retry { run, from } => {
-                self.same(async |store| store.retry(named(run), from.map(step), "ann").await).await
+            Op::Cancel { run, mode } => {
+                self.same(async |store| store.cancel(named(run), *mode, "ann").await)
+                    .await
             }
-            Op::Answer { run, step: at, answer } => {
-                self.same(async |store| store.answer(named(run), step(*at), *answer, "ann", Some("so")).await).await
+            Op::Retry { run, from } => {
+                self.same(async |store| store.retry(named(run), from.map(step), "ann").await)
+                    .await
+            }
+            Op::Answer {
+                run,
+                step: at,
+                answer,
+            } => {
+                self.same(async |store| {
+                    store
+                        .answer(named(run), step(*at), *answer, "ann", Some("so"))
+                        .await
+                })
+                .await
             }
             _ => Ok(None),
         }
@@ -224,26 +334,68 @@ impl World {
     async fn upkeep(&self, op: &Op) -> Result<(), Why> {
         let queue = |queue: &u8| QUEUES[usize::from(*queue) % QUEUES.len()];
         // What a rate counts of the time before it was set is left open: each queue keeps the one it has.
-        let rate = |name: &str| (name == "rated").then_some(Rate { max: 2, per: Duration::from_millis(1500) });
+        let rate = |name: &str| {
+            (name == "rated").then_some(Rate {
+                max: 2,
+                per: Duration::from_millis(1500),
+            })
+        };
         let set = async |name: &str, limits: QueueLimits, only_if_new: bool| {
-            let limits = QueueLimits { rate: rate(name), ..limits };
-            self.same(async |store| store.set_queue(name, limits.clone(), only_if_new).await).await.map(drop)
+            let limits = QueueLimits {
+                rate: rate(name),
+                ..limits
+            };
+            self.same(async |store| store.set_queue(name, limits.clone(), only_if_new).await)
+                .await
+                .map(drop)
         };
         match op {
-            Op::Pause { queue: at, paused } => {
-                self.same(async |store| store.pause_queue(queue(at), *paused).await).await.map(drop)
-            }
-            Op::Limit { queue: at, concurrency, per_key, only_if_new } => {
+            Op::Pause { queue: at, paused } => self
+                .same(async |store| store.pause_queue(queue(at), *paused).await)
+                .await
+                .map(drop),
+            Op::Limit {
+                queue: at,
+                concurrency,
+                per_key,
+                only_if_new,
+            } => {
                 let (concurrency, concurrency_per_key) = (*concurrency, *per_key);
-                let limits = QueueLimits { concurrency, concurrency_per_key, ..QueueLimits::default() };
+                let limits = QueueLimits {
+                    concurrency,
+                    concurrency_per_key,
+                    ..QueueLimits::default()
+                };
                 set(queue(at), limits, *only_if_new).await
             }
-            Op::Retain { queue: at, age, count } => {
-                let keep = Keep { age: *age, count: *count };
-                let retention = Retention { completed: keep, failed: keep, cancelled: keep };
-                set(queue(at), QueueLimits { retention, ..QueueLimits::default() }, false).await
+            Op::Retain {
+                queue: at,
+                age,
+                count,
+            } => {
+                let keep = Keep {
+                    age: *age,
+                    count: *count,
+                };
+                let retention = Retention {
+                    completed: keep,
+                    failed: keep,
+                    cancelled: keep,
+                };
+                set(
+                    queue(at),
+                    QueueLimits {
+                        retention,
+                        ..QueueLimits::default()
+                    },
+                    false,
+                )
+                .await
             }
-            _ => self.same(async |store| store.prune(1000).await).await.map(drop),
+            _ => self
+                .same(async |store| store.prune(1000).await)
+                .await
+                .map(drop),
         }
     }
 }
@@ -251,27 +403,46 @@ impl World {
 /// Shows the two from the first line that differs to the last.
 fn differ(answer: &impl Debug, expected: &impl Debug) -> Why {
     let (answer, expected) = (format!("{answer:#?}"), format!("{expected:#?}"));
-    let (answer, expected) = (Vec::from_iter(answer.lines()), Vec::from_iter(expected.lines()));
+    let (answer, expected) = (
+        Vec::from_iter(answer.lines()),
+        Vec::from_iter(expected.lines()),
+    );
     let same = |(one, other): &(&&str, &&str)| one == other;
     let before = answer.iter().zip(&expected).take_while(same).count();
-    let after = answer[before..].iter().rev().zip(expected[before..].iter().rev()).take_while(same).count();
+    let after = answer[before..]
+        .iter()
+        .rev()
+        .zip(expected[before..].iter().rev())
+        .take_while(same)
+        .count();
     let part = |lines: &[&str]| lines[before.saturating_sub(8)..lines.len() - after].join("\n");
-    format!("the store says\n{}\nthe model\n{}", part(&answer), part(&expected))
+    format!(
+        "the store says\n{}\nthe model\n{}",
+        part(&answer),
+        part(&expected)
+    )
 }
 
 fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
     match act {
         Act::Start => begun(edit).map(drop),
         Act::Complete { record, files } => {
-            let records = record.map(|(put, name)| change(put, name)).into_iter().collect();
+            let records = record
+                .map(|(put, name)| change(put, name))
+                .into_iter()
+                .collect();
             let snapshot = (!files.is_empty()).then(|| snapshot(files));
-            begun(edit).and_then(|step| edit.complete_step(step, json!({ "made": files.len() }), records, snapshot))
+            begun(edit).and_then(|step| {
+                edit.complete_step(step, json!({ "made": files.len() }), records, snapshot)
+            })
         }
         Act::CompleteRun => edit.complete_run(),
         Act::Skip => next(edit).and_then(|step| edit.skip_step(step, "its condition gave false")),
         Act::Fail => begun(edit).and_then(|step| edit.fail_step(step, "it broke")),
         Act::Retry(delay) => begun(edit).and_then(|step| edit.retry_step(step, "it broke", *delay)),
-        Act::Sleep(delay) => begun(edit).and_then(|step| edit.sleep_step(step, *delay, json!({ "slept": null }))),
+        Act::Sleep(delay) => {
+            begun(edit).and_then(|step| edit.sleep_step(step, *delay, json!({ "slept": null })))
+        }
         Act::Ask => begun(edit).and_then(|step| edit.ask_step(step, "go on?", json!(null))),
         Act::Report(lines) => {
             let lines = (0..*lines).map(|line| format!("line {line}")).collect();
@@ -294,7 +465,9 @@ fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
 }
 
 fn next(edit: &Edit) -> Result<usize, RuleError> {
-    edit.run().next_step().ok_or_else(|| RuleError("no step is left".to_owned()))
+    edit.run()
+        .next_step()
+        .ok_or_else(|| RuleError("no step is left".to_owned()))
 }
 
 /// The next step, which begins if it has not: most acts need one that runs.
@@ -315,20 +488,42 @@ fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
 
 fn change(put: bool, name: u8) -> RecordChange {
     let (kind, name) = ("thing".to_owned(), format!("thing {name}"));
-    if put { RecordChange::Put { kind, name, data: json!(1) } } else { RecordChange::Remove { kind, name } }
+    if put {
+        RecordChange::Put {
+            kind,
+            name,
+            data: json!(1),
+        }
+    } else {
+        RecordChange::Remove { kind, name }
+    }
 }
 
 fn snapshot(files: &[u8]) -> Snapshot {
-    let contents: Vec<(Digest, Vec<u8>)> = files.iter().map(|file| (Digest::of(&[*file]), vec![*file])).collect();
-    Snapshot { digest: contents[0].0, needs: contents.iter().map(|(digest, _)| *digest).collect(), contents }
+    let contents: Vec<(Digest, Vec<u8>)> = files
+        .iter()
+        .map(|file| (Digest::of(&[*file]), vec![*file]))
+        .collect();
+    Snapshot {
+        digest: contents[0].0,
+        needs: contents.iter().map(|(digest, _)| *digest).collect(),
+        contents,
+    }
 }
 
 fn plans() -> Vec<Arc<Workflow>> {
-    let policies = [OnInterrupt::Rerun, OnInterrupt::Ask, OnInterrupt::Fail, OnInterrupt::Rerun];
+    let policies = [
+        OnInterrupt::Rerun,
+        OnInterrupt::Ask,
+        OnInterrupt::Fail,
+        OnInterrupt::Rerun,
+    ];
     let plan = |(index, policy): (usize, OnInterrupt)| {
         let workflow = Workflow::builder(format!("workflow-{}", index / 2))
             .queue(QUEUES[index % 2])
-            .step_with("one", WORK, |step| step.on_interrupt(policy).max_interruptions(1))
+            .step_with("one", WORK, |step| {
+                step.on_interrupt(policy).max_interruptions(1)
+            })
             .step("two", if index == 3 { OTHER_WORK } else { WORK })
             .step("three", WORK);
         Arc::new(workflow.build().expect("the plan is well formed"))
@@ -337,5 +532,6 @@ fn plans() -> Vec<Arc<Workflow>> {
 }
 
 fn pick<T: Clone>(all: &[T], number: u8) -> Option<T> {
-    all.get(usize::from(number).checked_rem(all.len())?).cloned()
+    all.get(usize::from(number).checked_rem(all.len())?)
+        .cloned()
 }

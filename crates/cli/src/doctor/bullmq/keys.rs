@@ -49,11 +49,17 @@ pub(super) fn key(prefix: &str, queue: &str, kind: &str) -> String {
 }
 
 /// The queues with this prefix: each has a key `meta` from its first job on.
-pub(super) async fn queues(connection: &mut MultiplexedConnection, prefix: &str) -> Result<Vec<String>, RedisError> {
+pub(super) async fn queues(
+    connection: &mut MultiplexedConnection,
+    prefix: &str,
+) -> Result<Vec<String>, RedisError> {
     let pattern = format!("{}:*:meta", escaped(prefix));
     let (keys, _) = walk(connection, &pattern, "hash", Some).await?;
     let (start, end) = (prefix.len() + 1, ":meta".len());
-    let mut names = keys.iter().map(|key| key[start..key.len() - end].to_owned()).collect::<Vec<_>>();
+    let mut names = keys
+        .iter()
+        .map(|key| key[start..key.len() - end].to_owned())
+        .collect::<Vec<_>>();
     names.sort_unstable();
     Ok(names)
 }
@@ -65,7 +71,11 @@ pub(super) async fn jobs(
     queue: &str,
 ) -> Result<(Vec<String>, bool), RedisError> {
     let start = key(prefix, queue, "");
-    let id = |key: String| key.strip_prefix(&start).filter(|id| is_id(id)).map(str::to_owned);
+    let id = |key: String| {
+        key.strip_prefix(&start)
+            .filter(|id| is_id(id))
+            .map(str::to_owned)
+    };
     walk(connection, &format!("{}*", escaped(&start)), "hash", id).await
 }
 
@@ -84,7 +94,13 @@ async fn walk(
     let (start, mut cursor, mut found) = (Instant::now(), 0_u64, Vec::new());
     loop {
         let mut scan = cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000).arg("TYPE").arg(kind);
+        scan.arg(cursor)
+            .arg("MATCH")
+            .arg(pattern)
+            .arg("COUNT")
+            .arg(1000)
+            .arg("TYPE")
+            .arg(kind);
         let (next, keys): (u64, Vec<String>) = scan.query_async(connection).await?;
         found.extend(keys.into_iter().filter_map(&wanted));
         cursor = next;
@@ -99,7 +115,9 @@ async fn walk(
 /// What SCAN takes for a pattern is meant as it is.
 fn escaped(text: &str) -> String {
     let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\');
-    text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
+    text.chars()
+        .flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -111,7 +129,15 @@ mod tests {
         for id in ["1", "0198a2b3", "my-job"] {
             assert!(is_id(id), "{id}");
         }
-        for other in ["meta", "wait", "1:lock", "1:logs", "repeat:x:17", "de:x", "metrics:failed"] {
+        for other in [
+            "meta",
+            "wait",
+            "1:lock",
+            "1:logs",
+            "repeat:x:17",
+            "de:x",
+            "metrics:failed",
+        ] {
             assert!(!is_id(other), "{other}");
         }
     }

@@ -26,19 +26,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was looked at, by its address without a password, and what was found.
 pub(super) async fn examine(url: &str, args: &Doctor) -> Result<(String, Vec<Finding>), Failure> {
-    let client = client(url, args.redis_password.as_ref().map(Secret::expose)).map_err(|error| wrong_url(&error))?;
+    let client = client(url, args.redis_password.as_ref().map(Secret::expose))
+        .map_err(|error| wrong_url(&error))?;
     let address = format!("redis {}", client.get_connection_info().addr());
     let away = |error: RedisError| unreachable(&address, &error);
     let mut connection = connect(&client).await.map_err(away)?;
     let server = Server::read(&mut connection).await.map_err(away)?;
     let mut findings = durability::judge(&server);
     let names = match args.queue.as_slice() {
-        [] => keys::queues(&mut connection, &args.prefix).await.map_err(away)?,
+        [] => keys::queues(&mut connection, &args.prefix)
+            .await
+            .map_err(away)?,
         named => named.to_vec(),
     };
     let mut unfinished = loss::Unfinished::default();
     for name in &names {
-        let facts = queue::read(&mut connection, &args.prefix, name, server.last_save).await.map_err(away)?;
+        let facts = queue::read(&mut connection, &args.prefix, name, server.last_save)
+            .await
+            .map_err(away)?;
         unfinished.add(&facts);
         findings.extend(verdict::judge(&facts));
     }
@@ -62,9 +67,12 @@ fn client(url: &str, password: Option<&str>) -> Result<Client, RedisError> {
 }
 
 async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
-    client.get_multiplexed_async_connection_with_config(&config).await
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
 }
 
 /// The client's own words may repeat the address, and with it the password.

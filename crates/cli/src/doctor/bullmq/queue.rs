@@ -37,14 +37,25 @@ pub(super) async fn read(
     name: &str,
     last_save: i64,
 ) -> Result<Queue, RedisError> {
-    let reader = &mut Reader { connection, prefix, name };
+    let reader = &mut Reader {
+        connection,
+        prefix,
+        name,
+    };
     let counts = reader.counts().await?;
     let listed = reader.listed().await?;
     let (orphaned, since_save) = reader.data(&listed, last_save).await?;
     let (unlisted, all_scanned) = reader.unlisted(&listed).await?;
-    let meta: (Option<String>, Option<String>) =
-        ask(reader.connection, &["HMGET", &reader.key("meta"), "version", "paused"]).await?;
-    let exists: u64 = ask(reader.connection, &["EXISTS", &reader.key("meta"), &reader.key("id")]).await?;
+    let meta: (Option<String>, Option<String>) = ask(
+        reader.connection,
+        &["HMGET", &reader.key("meta"), "version", "paused"],
+    )
+    .await?;
+    let exists: u64 = ask(
+        reader.connection,
+        &["EXISTS", &reader.key("meta"), &reader.key("id")],
+    )
+    .await?;
     Ok(Queue {
         name: name.to_owned(),
         exists: exists > 0 || listed.ids().next().is_some(),
@@ -52,7 +63,9 @@ pub(super) async fn read(
         paused: meta.1.is_some(),
         counts,
         workers: reader.workers().await?,
-        checks_stalled: ask::<u64>(reader.connection, &["EXISTS", &reader.key("stalled-check")]).await? > 0,
+        checks_stalled: ask::<u64>(reader.connection, &["EXISTS", &reader.key("stalled-check")])
+            .await?
+            > 0,
         stalled: reader.stalled(&listed).await?,
         orphaned,
         unlisted,
@@ -82,25 +95,56 @@ impl Reader<'_> {
             all.cmd("ZCARD").arg(self.key(set));
         });
         let numbers: [u64; 8] = all.query_async(self.connection).await?;
-        let [wait, paused, active, prioritized, delayed, parents, completed, failed] = numbers;
-        Ok(Counts { waiting: wait + paused, prioritized, delayed, parents, active, failed, completed })
+        let [
+            wait,
+            paused,
+            active,
+            prioritized,
+            delayed,
+            parents,
+            completed,
+            failed,
+        ] = numbers;
+        Ok(Counts {
+            waiting: wait + paused,
+            prioritized,
+            delayed,
+            parents,
+            active,
+            failed,
+            completed,
+        })
     }
 
     async fn listed(&mut self) -> Result<Listed, RedisError> {
         let mut all = pipe();
         LISTS.iter().for_each(|list| {
-            all.cmd("LRANGE").arg(self.key(list)).arg(0).arg(LOOKED_AT - 1);
+            all.cmd("LRANGE")
+                .arg(self.key(list))
+                .arg(0)
+                .arg(LOOKED_AT - 1);
         });
         SETS.iter().for_each(|set| {
-            all.cmd("ZRANGE").arg(self.key(set)).arg(0).arg(LOOKED_AT - 1);
+            all.cmd("ZRANGE")
+                .arg(self.key(set))
+                .arg(0)
+                .arg(LOOKED_AT - 1);
         });
         // In one transaction: a job that moves from one list to another is on one of them.
         let mut lists: Vec<Vec<String>> = all.atomic().query_async(self.connection).await?;
-        let all = lists.iter().all(|list| list.len() < LOOKED_AT.unsigned_abs());
+        let all = lists
+            .iter()
+            .all(|list| list.len() < LOOKED_AT.unsigned_abs());
         // Markers that older versions put among the ids.
-        lists.iter_mut().for_each(|list| list.retain(|id| !id.starts_with("0:")));
+        lists
+            .iter_mut()
+            .for_each(|list| list.retain(|id| !id.starts_with("0:")));
         let active = lists.remove(2);
-        Ok(Listed { active, others: lists.concat(), all })
+        Ok(Listed {
+            active,
+            others: lists.concat(),
+            all,
+        })
     }
 
     /// Active jobs without a lock. One that was just completed has no lock either, but is no longer active.
@@ -108,20 +152,38 @@ impl Reader<'_> {
         let locks = self.exist(&listed.active, ":lock").await?;
         let mut unlocked = pick(&listed.active, locks, |locked| !locked);
         if !unlocked.is_empty() {
-            let still = self.listed().await?.active.into_iter().collect::<HashSet<_>>();
+            let still = self
+                .listed()
+                .await?
+                .active
+                .into_iter()
+                .collect::<HashSet<_>>();
             unlocked.retain(|id| still.contains(id));
         }
         Ok(unlocked)
     }
 
     /// Ids whose job is gone, and how many jobs were added after the last snapshot.
-    async fn data(&mut self, listed: &Listed, last_save: i64) -> Result<(Vec<String>, u64), RedisError> {
+    async fn data(
+        &mut self,
+        listed: &Listed,
+        last_save: i64,
+    ) -> Result<(Vec<String>, u64), RedisError> {
         let ids = listed.ids().cloned().collect::<Vec<_>>();
-        let times: Vec<Option<String>> = self.each(&ids, |all, key| all.cmd("HGET").arg(key).arg("timestamp")).await?;
-        let millis = |time: &Option<String>| time.as_ref().and_then(|time| time.parse::<i64>().ok());
-        let newer = times.iter().filter_map(millis).filter(|&time| time / 1000 >= last_save).count() as u64;
+        let times: Vec<Option<String>> = self
+            .each(&ids, |all, key| all.cmd("HGET").arg(key).arg("timestamp"))
+            .await?;
+        let millis =
+            |time: &Option<String>| time.as_ref().and_then(|time| time.parse::<i64>().ok());
+        let newer = times
+            .iter()
+            .filter_map(millis)
+            .filter(|&time| time / 1000 >= last_save)
+            .count() as u64;
         let suspects = pick(&ids, times, |time| time.is_none());
-        let mut gone = pick(&suspects, self.exist(&suspects, "").await?, |exists| !exists);
+        let mut gone = pick(&suspects, self.exist(&suspects, "").await?, |exists| {
+            !exists
+        });
         if !gone.is_empty() {
             let still = self.listed().await?;
             let still = still.ids().collect::<HashSet<_>>();
@@ -140,7 +202,9 @@ impl Reader<'_> {
         jobs.retain(|id| !on_a_list.contains(id));
         for set in FINISHED {
             let set = self.key(set);
-            let scores: Vec<Option<f64>> = self.of(&jobs, |all, id| all.cmd("ZSCORE").arg(&set).arg(id)).await?;
+            let scores: Vec<Option<f64>> = self
+                .of(&jobs, |all, id| all.cmd("ZSCORE").arg(&set).arg(id))
+                .await?;
             jobs = pick(&jobs, scores, |score| score.is_none());
         }
         if !jobs.is_empty() {
@@ -149,9 +213,14 @@ impl Reader<'_> {
             let now = now.ids().collect::<HashSet<_>>();
             jobs.retain(|id| !now.contains(id));
             // A job has a time and, once finished, the time of that; other hashes have none.
-            let times: Vec<(Option<String>, Option<String>)> =
-                self.each(&jobs, |all, key| all.cmd("HMGET").arg(key).arg("timestamp").arg("finishedOn")).await?;
-            jobs = pick(&jobs, times, |(added, finished)| added.is_some() && finished.is_none());
+            let times: Vec<(Option<String>, Option<String>)> = self
+                .each(&jobs, |all, key| {
+                    all.cmd("HMGET").arg(key).arg("timestamp").arg("finishedOn")
+                })
+                .await?;
+            jobs = pick(&jobs, times, |(added, finished)| {
+                added.is_some() && finished.is_none()
+            });
         }
         Ok((jobs, all))
     }
@@ -162,14 +231,28 @@ impl Reader<'_> {
             Err(error) if !error.is_io_error() && !error.is_timeout() => return Ok(None),
             other => other?,
         };
-        let unnamed = format!("{}:{}", self.prefix, base64::engine::general_purpose::STANDARD.encode(self.name));
+        let unnamed = format!(
+            "{}:{}",
+            self.prefix,
+            base64::engine::general_purpose::STANDARD.encode(self.name)
+        );
         let named = format!("{unnamed}:w:");
-        let names = list.lines().filter_map(|line| line.split(' ').find_map(|field| field.strip_prefix("name=")));
-        Ok(Some(names.filter(|&name| name == unnamed || name.starts_with(&named)).count() as u64))
+        let names = list.lines().filter_map(|line| {
+            line.split(' ')
+                .find_map(|field| field.strip_prefix("name="))
+        });
+        Ok(Some(
+            names
+                .filter(|&name| name == unnamed || name.starts_with(&named))
+                .count() as u64,
+        ))
     }
 
     async fn exist(&mut self, ids: &[String], suffix: &str) -> Result<Vec<bool>, RedisError> {
-        self.each(ids, |all, key| all.cmd("EXISTS").arg(format!("{key}{suffix}"))).await
+        self.each(ids, |all, key| {
+            all.cmd("EXISTS").arg(format!("{key}{suffix}"))
+        })
+        .await
     }
 
     /// One command for the job of each id.
@@ -179,7 +262,8 @@ impl Reader<'_> {
         command: impl for<'p> Fn(&'p mut Pipeline, &str) -> &'p mut Pipeline,
     ) -> Result<Vec<T>, RedisError> {
         let start = self.key("");
-        self.of(ids, |all, id| command(all, &format!("{start}{id}"))).await
+        self.of(ids, |all, id| command(all, &format!("{start}{id}")))
+            .await
     }
 
     /// One command for each id.
@@ -201,5 +285,8 @@ impl Reader<'_> {
 }
 
 fn pick<T>(ids: &[String], answers: Vec<T>, wanted: impl Fn(T) -> bool) -> Vec<String> {
-    ids.iter().zip(answers).filter_map(|(id, answer)| wanted(answer).then(|| id.clone())).collect()
+    ids.iter()
+        .zip(answers)
+        .filter_map(|(id, answer)| wanted(answer).then(|| id.clone()))
+        .collect()
 }

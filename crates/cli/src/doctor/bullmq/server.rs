@@ -80,7 +80,9 @@ impl Server {
             save_failed: info.text("rdb_last_bgsave_status") == "err",
             changes: info.number("rdb_changes_since_last_save"),
             now,
-            saves: info.known("rdb_saves").and_then(|number| number.parse().ok()),
+            saves: info
+                .known("rdb_saves")
+                .and_then(|number| number.parse().ok()),
             uptime: info.number("uptime_in_seconds"),
             policy: setting("maxmemory-policy").or_else(|| info.known("maxmemory_policy")),
             max_memory: number("maxmemory").unwrap_or_else(|| info.number("maxmemory")),
@@ -94,9 +96,17 @@ impl Server {
     }
 }
 
-async fn config(connection: &mut MultiplexedConnection) -> Result<HashMap<String, String>, RedisError> {
+async fn config(
+    connection: &mut MultiplexedConnection,
+) -> Result<HashMap<String, String>, RedisError> {
     let mut all = HashMap::new();
-    for pattern in ["append*", "no-appendfsync-on-rewrite", "save", "maxmemory*", "min-replicas-to-write"] {
+    for pattern in [
+        "append*",
+        "no-appendfsync-on-rewrite",
+        "save",
+        "maxmemory*",
+        "min-replicas-to-write",
+    ] {
         all.extend(ask::<HashMap<String, String>>(connection, &["CONFIG", "GET", pattern]).await?);
     }
     Ok(all)
@@ -120,8 +130,14 @@ struct Fields(HashMap<String, String>);
 
 impl Fields {
     fn parse(info: &str) -> Self {
-        let lines = info.lines().filter_map(|line| line.trim_end().split_once(':'));
-        Self(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        let lines = info
+            .lines()
+            .filter_map(|line| line.trim_end().split_once(':'));
+        Self(
+            lines
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
     }
 
     fn known(&self, name: &str) -> Option<String> {
@@ -139,13 +155,20 @@ impl Fields {
     /// `slave0:ip=10.0.0.2,port=6379,state=online,offset=420,lag=0`.
     fn replicas(&self) -> Vec<Replica> {
         let offset = self.number("master_repl_offset");
-        let lines = (0..self.number("connected_slaves")).map(|index| self.text(&format!("slave{index}")));
-        lines.filter(|line| !line.is_empty()).map(|line| replica(line, offset)).collect()
+        let lines =
+            (0..self.number("connected_slaves")).map(|index| self.text(&format!("slave{index}")));
+        lines
+            .filter(|line| !line.is_empty())
+            .map(|line| replica(line, offset))
+            .collect()
     }
 }
 
 fn replica(line: &str, offset: u64) -> Replica {
-    let fields: HashMap<&str, &str> = line.split(',').filter_map(|field| field.split_once('=')).collect();
+    let fields: HashMap<&str, &str> = line
+        .split(',')
+        .filter_map(|field| field.split_once('='))
+        .collect();
     let text = |name: &str| fields.get(name).copied().unwrap_or_default();
     Replica {
         address: format!("{}:{}", text("ip"), text("port")),
@@ -164,7 +187,11 @@ mod tests {
                     connected_slaves:1\r\nslave0:ip=10.0.0.2,port=6379,state=online,offset=400,lag=0\r\n\
                     master_repl_offset:420\r\nrole:master\r\nrdb_last_save_time:1700000000\r\n";
         let server = Server::of(&Fields::parse(info), None, 1_700_000_060);
-        let replica = Replica { address: "10.0.0.2:6379".to_owned(), online: true, behind: 20 };
+        let replica = Replica {
+            address: "10.0.0.2:6379".to_owned(),
+            online: true,
+            behind: 20,
+        };
         let expect = Server {
             version: "7.0.15".to_owned(),
             config_refused: true,

@@ -7,8 +7,12 @@ use super::facts::Queue;
 
 /// A server without queues.
 pub(super) fn no_queue(prefix: &str) -> Finding {
-    Finding::note("queues", format!("no queue with the prefix `{prefix}`"), "there are no jobs to look at")
-        .advice("--prefix names another prefix, --queue a queue")
+    Finding::note(
+        "queues",
+        format!("no queue with the prefix `{prefix}`"),
+        "there are no jobs to look at",
+    )
+    .advice("--prefix names another prefix, --queue a queue")
 }
 
 /// One queue.
@@ -16,7 +20,10 @@ pub(super) fn judge(queue: &Queue) -> Vec<Finding> {
     let subject = format!("queue {}", queue.name);
     if !queue.exists {
         let found = "there is no key of it";
-        return vec![Finding::warn(&subject, found, "no job was ever added, or all were lost").advice("see its name")];
+        return vec![
+            Finding::warn(&subject, found, "no job was ever added, or all were lost")
+                .advice("see its name"),
+        ];
     }
     let mut findings = vec![state(&subject, queue), recovery(&subject, queue)];
     findings.extend(stalled(&subject, queue));
@@ -40,26 +47,44 @@ fn state(subject: &str, queue: &Queue) -> Finding {
     if counts.parents > 0 {
         parts.insert(3, format!("{} waiting for children", counts.parents));
     }
-    let version = queue.version.as_deref().map(|version| format!(" ({version})")).unwrap_or_default();
+    let version = queue
+        .version
+        .as_deref()
+        .map(|version| format!(" ({version})"))
+        .unwrap_or_default();
     let found = format!("{}{version}", parts.join(", "));
     if queue.paused {
-        return Finding::note(subject, format!("{found}; paused"), "nothing starts until somebody resumes it")
-            .advice("resume it, if that is not meant");
+        return Finding::note(
+            subject,
+            format!("{found}; paused"),
+            "nothing starts until somebody resumes it",
+        )
+        .advice("resume it, if that is not meant");
     }
     Finding::ok(subject, found, "the jobs as they are listed")
 }
 
 /// Who is there, and what happens to a dead worker's jobs.
 fn recovery(subject: &str, queue: &Queue) -> Finding {
-    let unfinished = queue.counts.active + queue.counts.waiting + queue.counts.prioritized + queue.counts.delayed;
+    let unfinished = queue.counts.active
+        + queue.counts.waiting
+        + queue.counts.prioritized
+        + queue.counts.delayed;
     let means = "a dead worker's jobs begin again from their start once their lock (30 s by default) has run out and a stalled \
                  check (each 30 s by default) has seen it; the second time they fail for good, by default";
     match queue.workers {
-        Some(0) if unfinished > 0 => {
-            Finding::warn(subject, "no worker is connected", "nothing moves until one is").advice("start a worker")
-        }
-        Some(workers) => Finding::note(subject, format!("{} connected", count(workers, "worker")), means)
-            .advice("steps that were done are done again: each must bear it"),
+        Some(0) if unfinished > 0 => Finding::warn(
+            subject,
+            "no worker is connected",
+            "nothing moves until one is",
+        )
+        .advice("start a worker"),
+        Some(workers) => Finding::note(
+            subject,
+            format!("{} connected", count(workers, "worker")),
+            means,
+        )
+        .advice("steps that were done are done again: each must bear it"),
         None => Finding::note(subject, "the server does not list its clients", means)
             .advice("steps that were done are done again: each must bear it"),
     }
@@ -73,11 +98,17 @@ fn stalled(subject: &str, queue: &Queue) -> Option<Finding> {
     let found = format!("{jobs} without a lock: {}", some(&queue.stalled));
     if queue.checks_stalled {
         let means = "their worker is gone or starved; the next stalled check moves them back, and they begin again";
-        return Some(Finding::warn(subject, found, means).advice("see the workers; nothing needs to be done by hand"));
+        return Some(
+            Finding::warn(subject, found, means)
+                .advice("see the workers; nothing needs to be done by hand"),
+        );
     }
     let means = "their worker is gone, and nobody has looked for stalled jobs within an interval: they stand still until a \
                  worker with a stalled check comes (promise 4 does not hold)";
-    Some(Finding::broken(subject, found, means).advice("start a worker that has not set skipStalledCheck"))
+    Some(
+        Finding::broken(subject, found, means)
+            .advice("start a worker that has not set skipStalledCheck"),
+    )
 }
 
 fn orphaned(subject: &str, queue: &Queue) -> Option<Finding> {
@@ -100,7 +131,11 @@ fn unlisted(subject: &str, queue: &Queue) -> Option<Finding> {
 
 fn consistent(subject: &str, queue: &Queue) -> Finding {
     match queue.all_seen {
-        true => Finding::ok(subject, "every listed job has its data, and every job is listed", "no job is stuck now"),
+        true => Finding::ok(
+            subject,
+            "every listed job has its data, and every job is listed",
+            "no job is stuck now",
+        ),
         false => Finding::note(
             subject,
             "too many jobs to look at all of them; those looked at are as they should be",

@@ -31,7 +31,8 @@ pub(super) async fn examine(options: PostgresOptions) -> (Vec<Finding>, Option<A
         let found = "the database holds no store yet";
         findings.insert(
             0,
-            Finding::note(super::STORE, found, "there is nothing to lose yet").advice("the first command makes it"),
+            Finding::note(super::STORE, found, "there is nothing to lose yet")
+                .advice("the first command makes it"),
         );
         return (findings, None);
     }
@@ -55,7 +56,10 @@ fn judge(facts: &PostgresFacts) -> Vec<Finding> {
 
 fn server(facts: &PostgresFacts) -> Finding {
     const SUBJECT: &str = "server";
-    let (major, minor) = (facts.settings.version / 10_000, facts.settings.version % 10_000);
+    let (major, minor) = (
+        facts.settings.version / 10_000,
+        facts.settings.version % 10_000,
+    );
     let schema = match &facts.schema {
         Ok((0, _)) => String::new(),
         Ok((found, known)) if found == known => format!(", schema {found}"),
@@ -72,10 +76,16 @@ fn server(facts: &PostgresFacts) -> Finding {
         return Finding::broken(SUBJECT, found, means).advice("name the primary in --store");
     }
     match &facts.schema {
-        Ok((found_version, known)) if *found_version > 0 && found_version < known => {
-            Finding::warn(SUBJECT, found, "workers of this build refuse it, or bring it up to date when they may")
-                .advice("`surefoot migrate`, once workers of older builds tolerate it")
-        }
-        _ => Finding::ok(SUBJECT, found, "a version that the statements are written for"),
+        Ok((found_version, known)) if *found_version > 0 && found_version < known => Finding::warn(
+            SUBJECT,
+            found,
+            "workers of this build refuse it, or bring it up to date when they may",
+        )
+        .advice("`surefoot migrate`, once workers of older builds tolerate it"),
+        _ => Finding::ok(
+            SUBJECT,
+            found,
+            "a version that the statements are written for",
+        ),
     }
 }

@@ -8,18 +8,30 @@ use surefoot_postgres::PostgresFacts;
 
 /// What lies between this host and the server.
 pub(super) fn judge(facts: &PostgresFacts) -> Vec<Finding> {
-    vec![pooler(facts), notify(facts), clock(facts), connections(facts)]
+    vec![
+        pooler(facts),
+        notify(facts),
+        clock(facts),
+        connections(facts),
+    ]
 }
 
 fn pooler(facts: &PostgresFacts) -> Finding {
     const SUBJECT: &str = "pooler";
     if facts.pooled {
-        let means =
-            "nothing is lost by it; a pooler by transaction lets no notification through, so work is found by polling";
-        return Finding::note(SUBJECT, "one that may give each transaction to another session of the server", means)
-            .advice("a direct address lets work begin sooner");
+        let means = "nothing is lost by it; a pooler by transaction lets no notification through, so work is found by polling";
+        return Finding::note(
+            SUBJECT,
+            "one that may give each transaction to another session of the server",
+            means,
+        )
+        .advice("a direct address lets work begin sooner");
     }
-    Finding::ok(SUBJECT, "none: a session stays a session", "notifications come through")
+    Finding::ok(
+        SUBJECT,
+        "none: a session stays a session",
+        "notifications come through",
+    )
 }
 
 /// A notification that takes this long is no help over polling.
@@ -38,14 +50,22 @@ fn notify(facts: &PostgresFacts) -> Finding {
         }
         Ok(Some(took)) => {
             let found = format!("heard by another session after {} (median)", time(*took));
-            Finding::note(SUBJECT, found, "nothing is lost, but work on other workers begins later than it could")
-                .advice("see how busy the server and the network are")
+            Finding::note(
+                SUBJECT,
+                found,
+                "nothing is lost, but work on other workers begins later than it could",
+            )
+            .advice("see how busy the server and the network are")
         }
         Ok(None) => {
             let found = "none was heard within 2 s";
-            let means = "nothing is lost: workers find work by polling, about a second later at most";
-            let advice =
-                if facts.pooled { "that is the pooler's doing" } else { "see whether something swallows NOTIFY" };
+            let means =
+                "nothing is lost: workers find work by polling, about a second later at most";
+            let advice = if facts.pooled {
+                "that is the pooler's doing"
+            } else {
+                "see whether something swallows NOTIFY"
+            };
             Finding::note(SUBJECT, found, means).advice(advice)
         }
         Err(error) => Finding::unknown(SUBJECT, error),
@@ -63,11 +83,19 @@ fn clock(facts: &PostgresFacts) -> Finding {
     };
     let difference = Duration::from_micros(ahead.unsigned_abs());
     let word = if ahead >= 0 { "ahead of" } else { "behind" };
-    let found = format!("the database's is {} {word} this host's (within {})", time(difference), time(uncertain));
+    let found = format!(
+        "the database's is {} {word} this host's (within {})",
+        time(difference),
+        time(uncertain)
+    );
     let means = "leases, waits and limits go by the database's clock alone, so that no worker's clock can harm them";
     if difference > MISLEADING + uncertain {
-        return Finding::note(SUBJECT, found, format!("{means}; logs and `--at` will seem wrong"))
-            .advice("NTP on both");
+        return Finding::note(
+            SUBJECT,
+            found,
+            format!("{means}; logs and `--at` will seem wrong"),
+        )
+        .advice("NTP on both");
     }
     Finding::ok(SUBJECT, found, means)
 }
@@ -81,8 +109,15 @@ fn connections(facts: &PostgresFacts) -> Finding {
         Ok(usage) => usage,
         Err(error) => return Finding::unknown(SUBJECT, error),
     };
-    let left = facts.settings.max_connections.saturating_sub(usage.connections);
-    let found = format!("{} of {} are left", left, count(facts.settings.max_connections, "connection"));
+    let left = facts
+        .settings
+        .max_connections
+        .saturating_sub(usage.connections);
+    let found = format!(
+        "{} of {} are left",
+        left,
+        count(facts.settings.max_connections, "connection")
+    );
     if left < FEW {
         let means = "a worker that cannot connect moves nothing, and one that must reconnect may lose its lease meanwhile; its \
                      runs then go on elsewhere";

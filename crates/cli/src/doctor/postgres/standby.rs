@@ -14,10 +14,15 @@ pub(super) fn judge(settings: &Settings, standbys: &Result<Vec<Standby>, StoreEr
         Err(error) => return Finding::unknown(SUBJECT, error),
     };
     if !standbys.is_empty() && standbys.iter().all(|standby| standby.state.is_none()) {
-        let why = format!("{}, of which this user may see no more (pg_read_all_stats)", names(standbys));
+        let why = format!(
+            "{}, of which this user may see no more (pg_read_all_stats)",
+            names(standbys)
+        );
         return Finding::unknown(SUBJECT, why);
     }
-    let in_step = standbys.iter().any(|standby| matches!(standby.sync_state.as_deref(), Some("sync" | "quorum")));
+    let in_step = standbys
+        .iter()
+        .any(|standby| matches!(standby.sync_state.as_deref(), Some("sync" | "quorum")));
     match (settings.waits_for_standby(), in_step, standbys.is_empty()) {
         (true, true, _) => {
             Finding::ok(SUBJECT, names(standbys), "a failover to one in step loses nothing that was acknowledged")
@@ -39,11 +44,20 @@ pub(super) fn judge(settings: &Settings, standbys: &Result<Vec<Standby>, StoreEr
 }
 
 fn behind(standbys: &[Standby]) -> Finding {
-    let behind = standbys.iter().filter_map(|standby| standby.behind).max().unwrap_or(0);
-    let found = format!("{}, none in step, up to {} behind", names(standbys), bytes(behind));
+    let behind = standbys
+        .iter()
+        .filter_map(|standby| standby.behind)
+        .max()
+        .unwrap_or(0);
+    let found = format!(
+        "{}, none in step, up to {} behind",
+        names(standbys),
+        bytes(behind)
+    );
     let means = "a crash of the server loses nothing; a failover loses the commits that the standby has not received, although \
                  they were acknowledged";
-    Finding::warn(SUBJECT, found, means).advice("synchronous_standby_names makes commits wait for one")
+    Finding::warn(SUBJECT, found, means)
+        .advice("synchronous_standby_names makes commits wait for one")
 }
 
 fn names(standbys: &[Standby]) -> String {
@@ -72,14 +86,36 @@ mod tests {
     #[test]
     fn what_a_failover_loses_is_told() {
         let check = |names: &str, standbys: &[Standby], level: Level, found: &str| {
-            let settings = Settings { synchronous_standby_names: names.to_owned(), ..Settings::default() };
+            let settings = Settings {
+                synchronous_standby_names: names.to_owned(),
+                ..Settings::default()
+            };
             let finding = judge(&settings, &Ok(standbys.to_vec()));
-            assert_eq!((finding.level, finding.found.as_str()), (level, found), "{finding:?}");
+            assert_eq!(
+                (finding.level, finding.found.as_str()),
+                (level, found),
+                "{finding:?}"
+            );
         };
         check("", &[], Level::Note, "none");
-        check("", &[standby("async")], Level::Warn, "b (async), none in step, up to 2.0 KiB behind");
+        check(
+            "",
+            &[standby("async")],
+            Level::Warn,
+            "b (async), none in step, up to 2.0 KiB behind",
+        );
         check("b", &[standby("sync")], Level::Ok, "b (sync)");
-        check("ANY 1 (b, c)", &[standby("quorum")], Level::Ok, "b (quorum)");
-        check("b", &[], Level::Warn, "commits wait for `b`, and no standby is in step");
+        check(
+            "ANY 1 (b, c)",
+            &[standby("quorum")],
+            Level::Ok,
+            "b (quorum)",
+        );
+        check(
+            "b",
+            &[],
+            Level::Warn,
+            "commits wait for `b`, and no standby is in step",
+        );
     }
 }

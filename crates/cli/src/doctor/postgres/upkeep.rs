@@ -23,7 +23,10 @@ pub(super) fn judge(facts: &PostgresFacts) -> Vec<Finding> {
 const HELD: &str = "vacuum";
 
 fn held(holder: &Holder) -> Finding {
-    let age = holder.age.map(|age| format!(" for {}", time(age))).unwrap_or_default();
+    let age = holder
+        .age
+        .map(|age| format!(" for {}", time(age)))
+        .unwrap_or_default();
     let slower = "nothing is lost, but no row that died since can be removed: tables grow, and claims slow down";
     match holder.kind {
         HolderKind::Transaction => Finding::warn(HELD, format!("a transaction is open{age}: {}", holder.name), slower)
@@ -53,20 +56,41 @@ fn dead_rows(facts: &PostgresFacts) -> Finding {
         Err(error) => return Finding::unknown(SUBJECT, error),
     };
     let many = |table: &&TableFacts| table.dead > SOME && table.dead > table.live;
-    let worst = tables.iter().filter(many).map(described).collect::<Vec<_>>();
+    let worst = tables
+        .iter()
+        .filter(many)
+        .map(described)
+        .collect::<Vec<_>>();
     if worst.is_empty() {
-        let (live, dead) = tables.iter().fold((0, 0), |(live, dead), table| (live + table.live, dead + table.dead));
+        let (live, dead) = tables.iter().fold((0, 0), |(live, dead), table| {
+            (live + table.live, dead + table.dead)
+        });
         let size = bytes(tables.iter().map(|table| table.bytes).sum());
-        let found = format!("{} beside {}, {size}", count(dead, "dead row"), count(live, "live one"));
+        let found = format!(
+            "{} beside {}, {size}",
+            count(dead, "dead row"),
+            count(live, "live one")
+        );
         return Finding::ok(SUBJECT, found, "claims read what they need and little else");
     }
-    Finding::warn(SUBJECT, some(&worst), "nothing is lost, but claims read dead rows too, and slow down")
-        .advice("see what holds vacuum back above; otherwise give autovacuum more workers and less delay")
+    Finding::warn(
+        SUBJECT,
+        some(&worst),
+        "nothing is lost, but claims read dead rows too, and slow down",
+    )
+    .advice(
+        "see what holds vacuum back above; otherwise give autovacuum more workers and less delay",
+    )
 }
 
 fn described(table: &TableFacts) -> String {
-    let vacuumed = table.vacuumed.map_or("never".to_owned(), |ago| format!("{} ago", time(ago)));
-    format!("{}: {} dead beside {}, vacuumed {vacuumed}", table.name, table.dead, table.live)
+    let vacuumed = table
+        .vacuumed
+        .map_or("never".to_owned(), |ago| format!("{} ago", time(ago)));
+    format!(
+        "{}: {} dead beside {}, vacuumed {vacuumed}",
+        table.name, table.dead, table.live
+    )
 }
 
 /// Autovacuum sets to work at 200 million; far beyond, it cannot keep up.
@@ -93,8 +117,11 @@ fn age(facts: &PostgresFacts) -> Finding {
 /// Only a server on this host shows its disk.
 fn disk(facts: &PostgresFacts) -> Finding {
     const SUBJECT: &str = "free disk";
-    let size =
-        facts.usage.as_ref().map(|usage| format!("; the database takes {}", bytes(usage.bytes))).unwrap_or_default();
+    let size = facts
+        .usage
+        .as_ref()
+        .map(|usage| format!("; the database takes {}", bytes(usage.bytes)))
+        .unwrap_or_default();
     match &facts.folder {
         Some(folder) if folder.exists() && !facts.pooled => {
             let mut finding = free_space(SUBJECT, folder);
@@ -125,8 +152,17 @@ mod tests {
             keeps: Some(1 << 30),
         };
         let check = |kind, found: &str| assert_eq!(held(&holder(kind, "x")).found, found);
-        check(HolderKind::Transaction, "a transaction is open for 2 h 0 min: x");
-        check(HolderKind::Prepared, "a transaction is prepared for 2 h 0 min: x");
-        check(HolderKind::Slot, "nobody reads the replication slot x, which keeps 1.0 GiB of log");
+        check(
+            HolderKind::Transaction,
+            "a transaction is open for 2 h 0 min: x",
+        );
+        check(
+            HolderKind::Prepared,
+            "a transaction is prepared for 2 h 0 min: x",
+        );
+        check(
+            HolderKind::Slot,
+            "nobody reads the replication slot x, which keeps 1.0 GiB of log",
+        );
     }
 }

@@ -28,11 +28,16 @@ pub(super) async fn away(scene: &mut Scene, how: Stop, time: Duration) -> Result
     let server = match ground.as_ref() {
         Ground::Own(server) => server,
         Ground::Sqlite => {
-            return Ok(Came::Skipped("SQLite is a file: there is no server that could go away".to_owned()));
+            return Ok(Came::Skipped(
+                "SQLite is a file: there is no server that could go away".to_owned(),
+            ));
         }
         Ground::Theirs(_) => return Ok(not_ours()),
     };
-    let mut injected = Injected { crew: scene.crew().await?, ..Injected::default() };
+    let mut injected = Injected {
+        crew: scene.crew().await?,
+        ..Injected::default()
+    };
     let running = running(scene).await;
     blocking(|| server.stop(how))?;
     tokio::time::sleep(time).await;
@@ -62,7 +67,12 @@ pub(super) async fn refuses(scene: &mut Scene) -> Result<Came, Failure> {
             unlock(scene, lock, running)
         }
     };
-    Ok(Injected { crew, breaks: vec![broken], ..Injected::default() }.into())
+    Ok(Injected {
+        crew,
+        breaks: vec![broken],
+        ..Injected::default()
+    }
+    .into())
 }
 
 /// Submits while it is away, and again when it is back.
@@ -71,7 +81,10 @@ pub(super) async fn submit(scene: &mut Scene) -> Result<Came, Failure> {
     if let Ground::Theirs(_) = ground.as_ref() {
         return Ok(not_ours());
     }
-    let mut injected = Injected { crew: scene.crew().await?, ..Injected::default() };
+    let mut injected = Injected {
+        crew: scene.crew().await?,
+        ..Injected::default()
+    };
     let running = running(scene).await;
     let broken = match ground.as_ref() {
         Ground::Own(server) => {
@@ -91,7 +104,9 @@ pub(super) async fn submit(scene: &mut Scene) -> Result<Came, Failure> {
 }
 
 fn not_ours() -> Came {
-    Came::Skipped("the database's process is not the drill's: --postgres starts one that is".to_owned())
+    Came::Skipped(
+        "the database's process is not the drill's: --postgres starts one that is".to_owned(),
+    )
 }
 
 async fn running(scene: &Scene) -> Vec<RunId> {
@@ -100,7 +115,10 @@ async fn running(scene: &Scene) -> Vec<RunId> {
 
 fn start(scene: &Scene, server: &ScratchPostgres, running: Vec<RunId>) -> Result<Break, Failure> {
     blocking(|| server.start_again())?;
-    Ok(Break { back: scene.now(), running })
+    Ok(Break {
+        back: scene.now(),
+        running,
+    })
 }
 
 /// A submission that must be refused at once, with a reason, so that its sender can try again.
@@ -108,11 +126,19 @@ pub(super) async fn refused(scene: &Scene, injected: &mut Injected) -> Result<()
     let (output, took) = scene.submit_late("late").await?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if output.status.code() != Some(AWAY) || !said.contains("try again") {
-        injected.wrong.push(format!("`surefoot submit` meanwhile ended with {}: {said}", output.status));
+        injected.wrong.push(format!(
+            "`surefoot submit` meanwhile ended with {}: {said}",
+            output.status
+        ));
     } else if took > ANSWER {
-        injected.wrong.push(format!("`surefoot submit` meanwhile took {took:.1?} to be refused"));
+        injected.wrong.push(format!(
+            "`surefoot submit` meanwhile took {took:.1?} to be refused"
+        ));
     } else {
-        injected.notes.push(format!("`surefoot submit` meanwhile: exit status 3 after {:.1} s", took.as_secs_f64()));
+        injected.notes.push(format!(
+            "`surefoot submit` meanwhile: exit status 3 after {:.1} s",
+            took.as_secs_f64()
+        ));
     }
     Ok(())
 }
@@ -121,15 +147,22 @@ pub(super) async fn refused(scene: &Scene, injected: &mut Injected) -> Result<()
 pub(super) async fn accepted(scene: &mut Scene, injected: &mut Injected) -> Result<(), Failure> {
     let (output, _) = scene.submit_late("late").await?;
     match String::from_utf8_lossy(&output.stdout).trim().parse() {
-        Ok(run) if output.status.success() => scene.projects.push(Submitted { name: "late".to_owned(), run }),
-        _ => injected.wrong.push(format!("the same submission again ended with {}", output.status)),
+        Ok(run) if output.status.success() => scene.projects.push(Submitted {
+            name: "late".to_owned(),
+            run,
+        }),
+        _ => injected.wrong.push(format!(
+            "the same submission again ended with {}",
+            output.status
+        )),
     }
     Ok(())
 }
 
 /// Takes the write lock, as a backup or a forgotten shell does.
 fn lock(scene: &Scene) -> Result<Connection, Failure> {
-    let locked = |error: rusqlite::Error| Failure::store(format!("cannot lock the database: {error}"));
+    let locked =
+        |error: rusqlite::Error| Failure::store(format!("cannot lock the database: {error}"));
     let path = scene.address.expose().trim_start_matches("sqlite:");
     let lock = Connection::open(Path::new(path)).map_err(locked)?;
     lock.busy_timeout(Duration::from_secs(10)).map_err(locked)?;

@@ -25,7 +25,11 @@ const SCRIPT: &str = r#"mount -t tmpfs -o "size=$1m" tmpfs "$2" || exit 77; shif
 const NO_MOUNT: i32 = 77;
 
 /// Runs the drill of this one fault with its store on a small disk, and gives its row.
-pub(in super::super) async fn small_disk(projects: u32, folder: &Path, ground: &Ground) -> Result<Row, Failure> {
+pub(in super::super) async fn small_disk(
+    projects: u32,
+    folder: &Path,
+    ground: &Ground,
+) -> Result<Row, Failure> {
     if !ground.is_embedded() {
         let why = "the disk is the server's and not the worker's: to a worker it is a database that refuses";
         return Ok(Row::skipped(super::Fault::DiskFull, why));
@@ -33,22 +37,51 @@ pub(in super::super) async fn small_disk(projects: u32, folder: &Path, ground: &
     let disk = folder.join("disk");
     std::fs::create_dir_all(&disk).map_err(|error| unusable("make the folder", &disk, &error))?;
     let group = surefoot_initializer::process::Group::start();
-    let mut group = group.map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
+    let mut group =
+        group.map_err(|error| Failure::usage(format!("cannot start a process: {error}")))?;
     let mut command = tokio::process::Command::new("unshare");
     // Room for all projects and a write-ahead log: what is left over is filled.
     let megabytes = (16 + projects).to_string();
-    command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", &megabytes]).arg(&disk);
+    command
+        .args([
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            SCRIPT,
+            "sh",
+            &megabytes,
+        ])
+        .arg(&disk);
     command.arg(workers::executable()?.as_std().get_program());
-    command.args(["drill", "--json", "--fault", "disk-full", "--projects", &projects.to_string(), "--keep"]);
+    command.args([
+        "drill",
+        "--json",
+        "--fault",
+        "disk-full",
+        "--projects",
+        &projects.to_string(),
+        "--keep",
+    ]);
     command.arg(folder).arg("--small-disk").arg(&disk);
-    command.env_remove("SUREFOOT_STORE").stdin(Stdio::null()).process_group(group.id()).kill_on_drop(true);
+    command
+        .env_remove("SUREFOOT_STORE")
+        .stdin(Stdio::null())
+        .process_group(group.id())
+        .kill_on_drop(true);
     let output = command.output().await;
     group.end().await;
     match output {
-        Err(error) => Ok(Row::skipped(super::Fault::DiskFull, &format!("`unshare` cannot be run: {error}"))),
+        Err(error) => Ok(Row::skipped(
+            super::Fault::DiskFull,
+            &format!("`unshare` cannot be run: {error}"),
+        )),
         Ok(output) if output.status.code() == Some(NO_MOUNT) || output.stdout.is_empty() => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Ok(Row::skipped(super::Fault::DiskFull, &format!("no file system can be mounted here: {said}")))
+            Ok(Row::skipped(
+                super::Fault::DiskFull,
+                &format!("no file system can be mounted here: {said}"),
+            ))
         }
         Ok(output) => Row::of_json(&output.stdout),
     }
@@ -56,7 +89,10 @@ pub(in super::super) async fn small_disk(projects: u32, folder: &Path, ground: &
 
 /// Fills the disk until the worker says that it cannot write, submits, waits for longer than a lease, and makes room.
 pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
-    let mut injected = Injected { crew: scene.crew().await?, ..Injected::default() };
+    let mut injected = Injected {
+        crew: scene.crew().await?,
+        ..Injected::default()
+    };
     let store = PathBuf::from(scene.address.expose().trim_start_matches("sqlite:"));
     let filler = store.with_file_name("filler");
     let mut bytes = fill(&filler).map_err(|error| unusable("fill", &filler, &error))?;
@@ -64,7 +100,11 @@ pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
         .until("the worker to find the disk full", SOON, async || {
             // What is freed meanwhile, as by a checkpoint, is taken too.
             bytes += fill(&filler).map_err(|error| unusable("fill", &filler, &error))?;
-            Ok(injected.crew.iter().any(|worker| worker.said().contains("cannot be written")).then_some(()))
+            Ok(injected
+                .crew
+                .iter()
+                .any(|worker| worker.said().contains("cannot be written"))
+                .then_some(()))
         })
         .await?;
     tokio::time::sleep(FULL).await;
@@ -83,7 +123,10 @@ pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
 
 /// Writes until there is no room for another byte.
 fn fill(path: &Path) -> std::io::Result<usize> {
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?;
     let (mut bytes, mut piece) = (0, 4096);
     while piece > 0 {
         match file.write(&vec![b'x'; piece]) {

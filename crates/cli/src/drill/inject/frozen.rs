@@ -45,13 +45,29 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
     }
     let woken_at = scene.now();
     zombie.signal(Signal::CONT)?;
-    let back = if scene.is_embedded() { woken_at } else { frozen_at };
+    let back = if scene.is_embedded() {
+        woken_at
+    } else {
+        frozen_at
+    };
     injected.breaks.push(Break { back, running });
     if errors {
-        let late = Late { pid: zombie.id(), error: ERROR.to_owned(), counts: scene.is_embedded() };
-        let reported = async || Ok(scene.lines()?.iter().any(|line| late.is_told_by(line)).then_some(()));
+        let late = Late {
+            pid: zombie.id(),
+            error: ERROR.to_owned(),
+            counts: scene.is_embedded(),
+        };
+        let reported = async || {
+            Ok(scene
+                .lines()?
+                .iter()
+                .any(|line| late.is_told_by(line))
+                .then_some(()))
+        };
         // That none was reported is seen when all is over.
-        let _judged_later = scene.until("an error to be reported", REPORTS, reported).await;
+        let _judged_later = scene
+            .until("an error to be reported", REPORTS, reported)
+            .await;
         injected.late = Some(late);
     }
     crew.push(zombie);
@@ -61,12 +77,18 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
 /// Waits until every run of a worker stands in a step that has done its work, and fails as soon as it is let.
 async fn about_to_fail(scene: &Scene, pid: u32) -> Result<(), Failure> {
     let fails = Act::late(ERROR);
-    scene.sabotage(&[Sabotage { step: None, pid: Some(pid), ..Sabotage::of("", fails) }])?;
+    scene.sabotage(&[Sabotage {
+        step: None,
+        pid: Some(pid),
+        ..Sabotage::of("", fails)
+    }])?;
     let all = async || {
         let (held, runs) = (sabotage::held(&scene.folder), scene.held(pid).await.len());
         Ok((held > 0 && held >= runs).then_some(()))
     };
-    scene.until("every step of the worker to be about to fail", SOON, all).await
+    scene
+        .until("every step of the worker to be about to fail", SOON, all)
+        .await
 }
 
 /// On an embedded store nobody else can take the runs: the frozen worker may wake at any moment, and holds the lock.
@@ -74,9 +96,14 @@ async fn second_is_refused(scene: &mut Scene, injected: &mut Injected) -> Result
     let mut second: Worker = scene.worker()?;
     let status = second.ended(SOON).await?;
     if status.code() == Some(IN_USE) {
-        injected.notes.push("a second worker was refused meanwhile, with exit status 3".to_owned());
+        injected
+            .notes
+            .push("a second worker was refused meanwhile, with exit status 3".to_owned());
     } else {
-        injected.wrong.push(format!("a second worker beside the frozen one ended with {status}: {}", second.said()));
+        injected.wrong.push(format!(
+            "a second worker beside the frozen one ended with {status}: {}",
+            second.said()
+        ));
     }
     Ok(())
 }

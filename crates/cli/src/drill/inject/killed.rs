@@ -37,8 +37,17 @@ pub(super) async fn restarted(scene: &mut Scene) -> Result<Came, Failure> {
     victim.kill().await?;
     let running = scene.held(pid).await;
     crew.push(scene.worker_on(host)?);
-    let breaks = vec![Break { back: scene.now(), running }];
-    Ok(Injected { crew, breaks, limit: Some(ON_THE_SAME_HOST), ..Injected::default() }.into())
+    let breaks = vec![Break {
+        back: scene.now(),
+        running,
+    }];
+    Ok(Injected {
+        crew,
+        breaks,
+        limit: Some(ON_THE_SAME_HOST),
+        ..Injected::default()
+    }
+    .into())
 }
 
 /// And so is the next one as soon as it has begun a step. Where another worker lives, that is who has taken over, as soon as
@@ -50,9 +59,15 @@ pub(super) async fn twice(scene: &mut Scene) -> Result<Injected, Failure> {
     kill_and_leave(scene, victim, &mut crew, &mut injected).await?;
     let next = crew.last().map_or(0, Worker::id);
     if scene.is_embedded() {
-        scene.until_line("the next worker to begin", 0, |line| line.pid == next).await?;
+        scene
+            .until_line("the next worker to begin", 0, |line| line.pid == next)
+            .await?;
     } else {
-        scene.until("the next worker to be there", SOON, async || Ok(scene.knows(next).await.then_some(()))).await?;
+        scene
+            .until("the next worker to be there", SOON, async || {
+                Ok(scene.knows(next).await.then_some(()))
+            })
+            .await?;
     }
     let victim = scene.busiest(&mut crew).await?;
     kill_and_leave(scene, victim, &mut crew, &mut injected).await?;
@@ -66,10 +81,16 @@ pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Fail
         return Ok(Came::Skipped("one host at a time has the store".to_owned()));
     }
     let mut having = scene.worker()?;
-    scene.until("the first host to be there", SOON, async || Ok(scene.knows(having.id()).await.then_some(()))).await?;
+    scene
+        .until("the first host to be there", SOON, async || {
+            Ok(scene.knows(having.id()).await.then_some(()))
+        })
+        .await?;
     let lacking = scene.worker_without_forge()?;
     scene
-        .until("the second host to be there", SOON, async || Ok(scene.knows(lacking.id()).await.then_some(())))
+        .until("the second host to be there", SOON, async || {
+            Ok(scene.knows(lacking.id()).await.then_some(()))
+        })
         .await?;
     let mut injected = Injected::default();
     let workflow = shipped::workflow();
@@ -77,7 +98,8 @@ pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Fail
     for step in workflow.steps() {
         let pid = having.id();
         let host = having.host();
-        let begins = |line: &Line| line.what == What::Begin && line.step == step.id && line.pid == pid;
+        let begins =
+            |line: &Line| line.what == What::Begin && line.step == step.id && line.pid == pid;
         scene.until_line(&step.id, seen, begins).await?;
         having.kill().await?;
         let running = scene.held(pid).await;
@@ -87,15 +109,27 @@ pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Fail
         // Each gets a step done before the next kill: a step that is interrupted too often fails, as it should.
         for run in &running {
             let is_done = |line: &Line| line.what == What::End && line.run == run.to_string();
-            scene.until_line("an interrupted step to be done", seen, is_done).await?;
+            scene
+                .until_line("an interrupted step to be done", seen, is_done)
+                .await?;
         }
         injected.breaks.push(Break { back, running });
     }
-    let strayed = scene.lines()?.iter().filter(|line| line.what == What::Begin && line.pid == lacking.id()).count();
+    let strayed = scene
+        .lines()?
+        .iter()
+        .filter(|line| line.what == What::Begin && line.pid == lacking.id())
+        .count();
     if strayed > 0 {
-        injected.wrong.push(format!("{strayed} steps began on the host without the forge"));
+        injected.wrong.push(format!(
+            "{strayed} steps began on the host without the forge"
+        ));
     }
-    Ok(Injected { crew: vec![having, lacking], ..injected }.into())
+    Ok(Injected {
+        crew: vec![having, lacking],
+        ..injected
+    }
+    .into())
 }
 
 /// When a worker is killed.
@@ -141,7 +175,10 @@ async fn at(
     let seen = scene.lines()?.len();
     let hit = match moment {
         Moment::Done(step) => {
-            scene.sabotage(&[Sabotage { once: Some((*step).to_owned()), ..Sabotage::of(step, Act::Die) }])?;
+            scene.sabotage(&[Sabotage {
+                once: Some((*step).to_owned()),
+                ..Sabotage::of(step, Act::Die)
+            }])?;
             let (pid, gone) = died(scene, crew).await?;
             let running = scene.held(pid).await;
             injected.breaks.push(scene.replace(crew, gone, running)?);
@@ -158,19 +195,29 @@ async fn at(
             tokio::time::sleep(*delay).await;
             hit
         }
-        Moment::Between => scene.until_line("a step to end", seen, |line| line.what == What::End).await?,
+        Moment::Between => {
+            scene
+                .until_line("a step to end", seen, |line| line.what == What::End)
+                .await?
+        }
     };
     // The one that was seen at it, and not the other.
     let Some(index) = crew.iter().position(|worker| worker.id() == hit.pid) else {
-        return Err(Failure::store(format!("worker {}, which was to be killed, is gone", hit.pid)));
+        return Err(Failure::store(format!(
+            "worker {}, which was to be killed, is gone",
+            hit.pid
+        )));
     };
     kill_and_replace(scene, crew.remove(index), crew, injected).await
 }
 
 /// Waits until one of the crew has killed itself.
 async fn died(scene: &Scene, crew: &mut Vec<Worker>) -> Result<(u32, Timestamp), Failure> {
-    let index =
-        scene.until("a worker to kill itself", SOON, async || Ok(crew.iter_mut().position(Worker::has_ended))).await?;
+    let index = scene
+        .until("a worker to kill itself", SOON, async || {
+            Ok(crew.iter_mut().position(Worker::has_ended))
+        })
+        .await?;
     let gone = scene.now();
     Ok((crew.remove(index).id(), gone))
 }
@@ -187,7 +234,10 @@ async fn kill_and_leave(
     }
     let (pid, back) = (victim.id(), scene.now());
     victim.kill().await?;
-    let stopped = Break { back, running: scene.held(pid).await };
+    let stopped = Break {
+        back,
+        running: scene.held(pid).await,
+    };
     scene.until_moved(&stopped).await?;
     injected.breaks.push(stopped);
     crew.push(scene.worker()?);
@@ -218,13 +268,20 @@ pub(super) async fn terminated(scene: &mut Scene) -> Result<Injected, Failure> {
     told.signal(Signal::TERM)?;
     let status = told.ended(SOON).await?;
     let took = scene.now().since(at);
-    injected.notes.push(format!("it took {:.1} s to hand back what it held", took.as_secs_f64()));
+    injected.notes.push(format!(
+        "it took {:.1} s to hand back what it held",
+        took.as_secs_f64()
+    ));
     if !status.success() {
-        injected.wrong.push(format!("a worker that was told to stop ended with {status}"));
+        injected.wrong.push(format!(
+            "a worker that was told to stop ended with {status}"
+        ));
     }
     let left = scene.held(told.id()).await.len();
     if left > 0 {
-        injected.wrong.push(format!("{left} runs were left to their lease"));
+        injected
+            .wrong
+            .push(format!("{left} runs were left to their lease"));
     }
     injected.breaks.push(scene.replace(&mut crew, at, running)?);
     Ok(Injected { crew, ..injected })

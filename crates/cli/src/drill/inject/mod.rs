@@ -48,7 +48,11 @@ pub(super) async fn inject(scene: &mut Scene, fault: Fault) -> Result<Came, Fail
         Fault::SubmitWhileAway => database::submit(scene).await?,
         Fault::DatabaseRestarted => database::away(scene, Stop::Fast, Duration::ZERO).await?,
         Fault::DatabaseKilled => database::away(scene, Stop::Kill, Duration::ZERO).await?,
-        Fault::DatabaseAway30s => database::away(scene, Stop::Fast, Duration::from_secs(30)).await?,
-        Fault::DatabaseAway120s => database::away(scene, Stop::Fast, Duration::from_secs(120)).await?,
+        Fault::DatabaseAway30s => {
+            database::away(scene, Stop::Fast, Duration::from_secs(30)).await?
+        }
+        Fault::DatabaseAway120s => {
+            database::away(scene, Stop::Fast, Duration::from_secs(120)).await?
+        }
     })
 }

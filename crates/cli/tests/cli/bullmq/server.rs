@@ -16,10 +16,22 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let arguments = arguments.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-        let password = arguments.iter().position(|word| word == "--requirepass").map(|at| arguments[at + 1].clone());
+        let arguments = arguments
+            .iter()
+            .map(|&word| word.to_owned())
+            .collect::<Vec<_>>();
+        let password = arguments
+            .iter()
+            .position(|word| word == "--requirepass")
+            .map(|at| arguments[at + 1].clone());
         let port = free_port();
-        Self { process: Process::start(&folder, port, &arguments), port, arguments, folder, password }
+        Self {
+            process: Process::start(&folder, port, &arguments),
+            port,
+            arguments,
+            folder,
+            password,
+        }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -32,8 +44,13 @@ impl Server {
 
     /// Lists are given one element a line.
     pub(super) fn command(&self, words: &[&str]) -> String {
-        let password = self.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
-        let client = redis::Client::open(format!("redis://{password}127.0.0.1:{}", self.port)).unwrap();
+        let password = self
+            .password
+            .as_ref()
+            .map(|password| format!(":{password}@"))
+            .unwrap_or_default();
+        let client =
+            redis::Client::open(format!("redis://{password}127.0.0.1:{}", self.port)).unwrap();
         let mut connection = client.get_connection().unwrap();
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| {
@@ -45,7 +62,9 @@ impl Server {
     /// One line of INFO.
     pub(super) fn info(&self, name: &str) -> String {
         let info = self.command(&["INFO"]);
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_default().trim_end().to_owned()
     }
 
@@ -63,11 +82,24 @@ impl Process {
     /// Returns once it takes connections.
     fn start(folder: &tempfile::TempDir, port: u16, arguments: &[String]) -> Self {
         let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder.path()).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = Self(command.spawn().expect("redis-server is here: ./dev test installs it"));
+        command
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(folder.path())
+            .args(arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut process = Self(
+            command
+                .spawn()
+                .expect("redis-server is here: ./dev test installs it"),
+        );
         eventually("an answer of redis-server", || {
-            assert!(process.0.try_wait().unwrap().is_none(), "redis-server ends at once");
+            assert!(
+                process.0.try_wait().unwrap().is_none(),
+                "redis-server ends at once"
+            );
             loaded(port).then_some(())
         });
         process
@@ -89,7 +121,10 @@ impl Drop for Process {
 /// A server that wants a password, or still loads, answers with an error; only the last is worth waiting for.
 fn loaded(port: u16) -> bool {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-    match client.get_connection().and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection)) {
+    match client
+        .get_connection()
+        .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection))
+    {
         Ok(_) => true,
         Err(error) => error.code() == Some("NOAUTH"),
     }

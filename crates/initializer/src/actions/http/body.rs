@@ -26,12 +26,20 @@ pub(super) struct Content {
 pub(super) async fn read(mut response: Response, request: &str) -> Result<Content, StepError> {
     let headers = response.headers().clone();
     let too_large = || StepError::fatal("the response is larger than 1 MiB");
-    if response.content_length().is_some_and(|length| length > LARGEST_BODY as u64) && !has_no_body(&response) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > LARGEST_BODY as u64)
+        && !has_no_body(&response)
+    {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    let broken =
-        |error: reqwest::Error| StepError::from(format!("the answer to {request} broke off: {}", error.without_url()));
+    let broken = |error: reqwest::Error| {
+        StepError::from(format!(
+            "the answer to {request} broke off: {}",
+            error.without_url()
+        ))
+    };
     while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if bytes.len() + chunk.len() > LARGEST_BODY {
             return Err(too_large());
@@ -55,7 +63,9 @@ pub(super) async fn beginning(mut response: Response) -> String {
     {
         bytes.extend_from_slice(&chunk[..chunk.len().min(LARGEST_REFUSAL - bytes.len())]);
     }
-    let encoding = charset(&headers).and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
+    let encoding = charset(&headers)
+        .and_then(|label| Encoding::for_label(label.as_bytes()))
+        .unwrap_or(UTF_8);
     encoding.decode(&bytes).0.into_owned()
 }
 
@@ -63,10 +73,20 @@ fn content(headers: &HeaderMap, bytes: &[u8]) -> Content {
     match decoded(headers, bytes) {
         // No store keeps a NUL, and no text has one.
         Some(text) if !text.contains('\0') => {
-            let parsed = if is_json(headers) { serde_json::from_str(&text).ok() } else { None };
-            Content { value: parsed.unwrap_or(Value::String(text)), is_base64: false }
+            let parsed = if is_json(headers) {
+                serde_json::from_str(&text).ok()
+            } else {
+                None
+            };
+            Content {
+                value: parsed.unwrap_or(Value::String(text)),
+                is_base64: false,
+            }
         }
-        _ => Content { value: STANDARD.encode(bytes).into(), is_base64: true },
+        _ => Content {
+            value: STANDARD.encode(bytes).into(),
+            is_base64: true,
+        },
     }
 }
 
@@ -81,20 +101,33 @@ fn decoded(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = content_type(headers).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = content_type(headers)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     kind == "application/json" || kind.ends_with("+json")
 }
 
 /// `utf-8` in `text/plain; charset="utf-8"`.
 fn charset(headers: &HeaderMap) -> Option<String> {
-    content_type(headers).split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches(['"', '\'']).to_owned())
-    })
+    content_type(headers)
+        .split(';')
+        .skip(1)
+        .find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("charset")
+                .then(|| value.trim().trim_matches(['"', '\'']).to_owned())
+        })
 }
 
 fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default()
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -107,20 +140,60 @@ mod tests {
     #[test]
     fn a_body_is_decoded_by_its_charset_or_kept_as_base64() {
         let check = |kind: &str, bytes: &[u8], value: Value, is_base64: bool| {
-            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap())]);
-            assert_eq!(content(&headers, bytes), Content { value, is_base64 }, "{kind} {bytes:?}");
+            let headers =
+                HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap())]);
+            assert_eq!(
+                content(&headers, bytes),
+                Content { value, is_base64 },
+                "{kind} {bytes:?}"
+            );
         };
-        check("text/plain; charset=iso-8859-1", b"Gr\xfc\xdfe", json!("Gr\u{fc}\u{df}e"), false);
-        check("text/plain; Charset=\"Shift_JIS\"", b"\x93\xfa\x96{", json!("\u{65e5}\u{672c}"), false);
-        check("text/plain; charset=utf-16le", b"a\0b\0", json!("ab"), false);
-        check("text/plain", "Gr\u{fc}\u{df}e".as_bytes(), json!("Gr\u{fc}\u{df}e"), false);
+        check(
+            "text/plain; charset=iso-8859-1",
+            b"Gr\xfc\xdfe",
+            json!("Gr\u{fc}\u{df}e"),
+            false,
+        );
+        check(
+            "text/plain; Charset=\"Shift_JIS\"",
+            b"\x93\xfa\x96{",
+            json!("\u{65e5}\u{672c}"),
+            false,
+        );
+        check(
+            "text/plain; charset=utf-16le",
+            b"a\0b\0",
+            json!("ab"),
+            false,
+        );
+        check(
+            "text/plain",
+            "Gr\u{fc}\u{df}e".as_bytes(),
+            json!("Gr\u{fc}\u{df}e"),
+            false,
+        );
         check("text/plain; charset=utf-8", b"Gr\xfc", json!("R3L8"), true);
         check("text/plain; charset=klingon", b"abc", json!("YWJj"), true);
         check("image/png", b"\x89PNG\r\n", json!("iVBORw0K"), true);
         check("text/plain", b"a\0b", json!("YQBi"), true);
-        check("application/json", b"\xef\xbb\xbf{\"a\": 1}", json!({ "a": 1 }), false);
-        check("application/problem+json; charset=utf-8", b"[1]", json!([1]), false);
-        check("application/json", b"{ not json", json!("{ not json"), false);
+        check(
+            "application/json",
+            b"\xef\xbb\xbf{\"a\": 1}",
+            json!({ "a": 1 }),
+            false,
+        );
+        check(
+            "application/problem+json; charset=utf-8",
+            b"[1]",
+            json!([1]),
+            false,
+        );
+        check(
+            "application/json",
+            b"{ not json",
+            json!("{ not json"),
+            false,
+        );
         check("application/json", b"", json!(""), false);
     }
 }

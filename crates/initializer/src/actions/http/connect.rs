@@ -28,7 +28,10 @@ impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = self.0.clone();
         Box::pin(async move {
-            let found = policy.resolve(name.as_str(), 0).await.map_err(BoxError::from)?;
+            let found = policy
+                .resolve(name.as_str(), 0)
+                .await
+                .map_err(BoxError::from)?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -45,7 +48,11 @@ pub(super) fn check_literal(addresses: &AddressPolicy, url: &Url) -> Result<(), 
 
 /// The host of a URL, an IPv6 address without its brackets.
 pub(super) fn host(url: &Url) -> String {
-    url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned()
+    url.host_str()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned()
 }
 
 /// Returns whether the policy is why a request was not sent.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::{Map, Value, json};
 use surefoot::{AddressPolicy, StepContext, StepError, cut, parse_duration};
@@ -38,7 +40,12 @@ impl<'a> Exchange<'a> {
         context: &StepContext,
         input: &'a Input,
     ) -> Result<Self, StepError> {
-        let timeout = input.timeout.as_deref().map(parse_duration).transpose().map_err(StepError::fatal)?;
+        let timeout = input
+            .timeout
+            .as_deref()
+            .map(parse_duration)
+            .transpose()
+            .map_err(StepError::fatal)?;
         let method = Method::from_bytes(input.method.to_ascii_uppercase().as_bytes())
             .map_err(|_| StepError::fatal(format!("`{}` is no method of HTTP", input.method)))?;
         let url = address(&input.url)?;
@@ -50,7 +57,16 @@ impl<'a> Exchange<'a> {
         };
         let headers = headers(context, input, &connect::host(&url))?;
         let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_TIMEOUT);
-        Ok(Self { client, addresses, method, url, headers, body, expect: &input.expect, deadline })
+        Ok(Self {
+            client,
+            addresses,
+            method,
+            url,
+            headers,
+            body,
+            expect: &input.expect,
+            deadline,
+        })
     }
 
     /// Sends the request, and again to where redirects lead.
@@ -62,7 +78,10 @@ impl<'a> Exchange<'a> {
                 Some(target) => self.go_to(target)?,
             }
         }
-        Err(StepError::fatal(format!("{} was redirected more than {MOST_REDIRECTS} times", self.name())))
+        Err(StepError::fatal(format!(
+            "{} was redirected more than {MOST_REDIRECTS} times",
+            self.name()
+        )))
     }
 
     async fn send(&self) -> Result<Response, StepError> {
@@ -82,18 +101,31 @@ impl<'a> Exchange<'a> {
     /// The place that a redirect leads to; none when the answer is no redirect, or one that the step expects.
     fn redirect(&self, response: &Response) -> Result<Option<Url>, StepError> {
         let status = response.status();
-        if self.expect.contains(&status.as_u16()) || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        if self.expect.contains(&status.as_u16())
+            || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+        {
             return Ok(None);
         }
-        let Some(location) = response.headers().get(LOCATION) else { return Ok(None) };
+        let Some(location) = response.headers().get(LOCATION) else {
+            return Ok(None);
+        };
         let location = String::from_utf8_lossy(location.as_bytes());
-        let target = self.url.join(&location).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let target = self
+            .url
+            .join(&location)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         let target = target.ok_or_else(|| {
-            StepError::fatal(format!("{} answered {status} to a place that is not http or https", self.name()))
+            StepError::fatal(format!(
+                "{} answered {status} to a place that is not http or https",
+                self.name()
+            ))
         })?;
         let is_read_only = matches!(self.method, Method::GET | Method::HEAD);
         let keeps_method = matches!(status.as_u16(), 307 | 308) && same_origin(&self.url, &target);
-        if keeps_method || (is_read_only && (self.body.is_none() || same_origin(&self.url, &target))) {
+        if keeps_method
+            || (is_read_only && (self.body.is_none() || same_origin(&self.url, &target)))
+        {
             return Ok(Some(target));
         }
         Err(StepError::fatal(format!(
@@ -138,7 +170,11 @@ impl<'a> Exchange<'a> {
             let reason = format!("{} (rate limit: {refusal})", connect::host(&self.url));
             return Err(StepError::unavailable(reason, delay));
         }
-        if passes(status) { Err(StepError::from(refusal)) } else { Err(StepError::fatal(refusal)) }
+        if passes(status) {
+            Err(StepError::from(refusal))
+        } else {
+            Err(StepError::fatal(refusal))
+        }
     }
 
     async fn refusal(&self, status: StatusCode, response: Response) -> String {
@@ -154,8 +190,15 @@ impl<'a> Exchange<'a> {
 
     fn not_sent(&self, error: reqwest::Error) -> StepError {
         let is_hopeless = error.is_builder() || connect::is_denied(&error);
-        let error = Unanswered { request: self.name(), error: error.without_url() };
-        if is_hopeless { StepError::fatal(error) } else { StepError::from(error) }
+        let error = Unanswered {
+            request: self.name(),
+            error: error.without_url(),
+        };
+        if is_hopeless {
+            StepError::fatal(error)
+        } else {
+            StepError::from(error)
+        }
     }
 }
 
@@ -179,10 +222,14 @@ fn same_origin(one: &Url, other: &Url) -> bool {
 
 fn address(text: &str) -> Result<Url, StepError> {
     // The text may hold a password, and is not repeated.
-    let url = Url::parse(text).map_err(|error| StepError::fatal(format!("`url` is no URL: {error}")))?;
+    let url =
+        Url::parse(text).map_err(|error| StepError::fatal(format!("`url` is no URL: {error}")))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        scheme => Err(StepError::fatal(format!("`{}` is not http or https but {scheme}", shown(&url)))),
+        scheme => Err(StepError::fatal(format!(
+            "`{}` is not http or https but {scheme}",
+            shown(&url)
+        ))),
     }
 }
 
@@ -205,15 +252,24 @@ fn headers(context: &StepContext, input: &Input, host: &str) -> Result<HeaderMap
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     for (name, value) in &input.headers {
-        let bad = || StepError::fatal(format!("the header `{name}` has a name or value that HTTP does not allow"));
+        let bad = || {
+            StepError::fatal(format!(
+                "the header `{name}` has a name or value that HTTP does not allow"
+            ))
+        };
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
         let value = text(|| format!("the header `{name}`"), value)?;
         headers.insert(name, HeaderValue::from_str(&value).map_err(|_| bad())?);
     }
     if let Some(name) = &input.credential {
         let secret = context.credential_for(name, host)?;
-        let bad = |_| StepError::fatal(format!("the credential `{name}` holds characters that HTTP does not allow"));
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", secret.expose())).map_err(bad)?;
+        let bad = |_| {
+            StepError::fatal(format!(
+                "the credential `{name}` holds characters that HTTP does not allow"
+            ))
+        };
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", secret.expose())).map_err(bad)?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
     }
@@ -224,7 +280,11 @@ fn headers(context: &StepContext, input: &Input, host: &str) -> Result<HeaderMap
 fn readable(headers: &HeaderMap) -> Map<String, Value> {
     let mut readable = Map::new();
     for name in headers.keys().filter(|name| *name != SET_COOKIE) {
-        let values: Vec<String> = headers.get_all(name).iter().map(|value| header_text(value.as_bytes())).collect();
+        let values: Vec<String> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| header_text(value.as_bytes()))
+            .collect();
         readable.insert(name.to_string(), values.join(", ").into());
     }
     readable
@@ -232,5 +292,8 @@ fn readable(headers: &HeaderMap) -> Map<String, Value> {
 
 /// UTF-8, or what HTTP had before it: Latin-1.
 fn header_text(bytes: &[u8]) -> String {
-    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned)
+    std::str::from_utf8(bytes).map_or_else(
+        |_| bytes.iter().copied().map(char::from).collect(),
+        str::to_owned,
+    )
 }

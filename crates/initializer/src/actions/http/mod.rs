@@ -22,7 +22,15 @@ use exchange::Exchange;
 const FIELDS: Fields = Fields {
     required: &["url"],
     one_of: &[],
-    optional: &["method", "headers", "json", "body", "expect", "timeout", "credential"],
+    optional: &[
+        "method",
+        "headers",
+        "json",
+        "body",
+        "expect",
+        "timeout",
+        "credential",
+    ],
 };
 
 #[derive(Deserialize)]
@@ -65,7 +73,9 @@ impl StepHandler for HttpRequest {
     fn check(&self, with: &Value) -> Result<(), String> {
         FIELDS.check(with)?;
         match (with.get("json"), with.get("body")) {
-            (Some(_), Some(_)) => Err("only one of the fields `json`, `body` may be given".to_owned()),
+            (Some(_), Some(_)) => {
+                Err("only one of the fields `json`, `body` may be given".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -73,7 +83,10 @@ impl StepHandler for HttpRequest {
 
 impl HttpRequest {
     pub(super) fn new(addresses: &AddressPolicy) -> Self {
-        Self { addresses: addresses.clone(), client: OnceLock::new() }
+        Self {
+            addresses: addresses.clone(),
+            client: OnceLock::new(),
+        }
     }
 
     /// Made at the first request: reading the machine's certificates takes longer than all else at start-up.

@@ -15,7 +15,9 @@ pub(super) fn parse(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
     // Fractions are no form of the standard, and some servers write them.
     let is_number = header.starts_with(|letter: char| letter.is_ascii_digit())
-        && header.chars().all(|letter| letter.is_ascii_digit() || letter == '.');
+        && header
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || letter == '.');
     match is_number {
         true => header.parse().ok().map(at_most),
         false => Some(date(header)?.since(now).min(LONGEST)),
@@ -24,13 +26,23 @@ pub(super) fn parse(header: &str, now: Timestamp) -> Option<Duration> {
 
 /// A number of seconds, within the limit. `seconds` is not negative.
 pub(super) fn at_most(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST)
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(LONGEST)
+        .min(LONGEST)
 }
 
 /// Reads a date of HTTP: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(super) fn date(text: &str) -> Option<Timestamp> {
-    let usual = || jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
-    let old = || OLD_DATES.iter().find_map(|form| jiff::civil::DateTime::strptime(form, text).ok());
+    let usual = || {
+        jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(text)
+            .ok()
+    };
+    let old = || {
+        OLD_DATES
+            .iter()
+            .find_map(|form| jiff::civil::DateTime::strptime(form, text).ok())
+    };
     let time = usual().or_else(|| jiff::tz::TimeZone::UTC.to_timestamp(old()?).ok())?;
     Some(Timestamp::from_micros(time.as_microsecond()))
 }
@@ -44,7 +56,11 @@ mod tests {
         let now = date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(now.to_string(), "1994-11-06T08:49:37.000000Z");
         let check = |header: &str, expect: Option<u64>| {
-            assert_eq!(parse(header, now), expect.map(Duration::from_secs), "{header}");
+            assert_eq!(
+                parse(header, now),
+                expect.map(Duration::from_secs),
+                "{header}"
+            );
         };
         check("120", Some(120));
         check(" 0 ", Some(0));

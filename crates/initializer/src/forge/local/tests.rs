@@ -5,11 +5,20 @@ use surefoot::Timestamp;
 use super::*;
 
 fn mark(run: &str) -> Mark {
-    Mark { project: "shop".to_owned(), run: run.to_owned() }
+    Mark {
+        project: "shop".to_owned(),
+        run: run.to_owned(),
+    }
 }
 
 fn new(run: &str) -> NewRepository<'_> {
-    NewRepository { name: "shop", mark: mark(run), by: run, description: "A\nshop", visibility: Visibility::Private }
+    NewRepository {
+        name: "shop",
+        mark: mark(run),
+        by: run,
+        description: "A\nshop",
+        visibility: Visibility::Private,
+    }
 }
 
 fn forge() -> (tempfile::TempDir, LocalForge) {
@@ -35,10 +44,18 @@ fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 async fn commit(forge: &LocalForge, branch: &str, by: &str) -> String {
-    let git = Git::new(forge.path("shop")).identity(by, "ada@example.org", Timestamp::from_micros(0));
+    let git =
+        Git::new(forge.path("shop")).identity(by, "ada@example.org", Timestamp::from_micros(0));
     let tree = git.run_with_input(&["mktree"], b"").await.unwrap();
-    let id = git.run(&["commit-tree", "-m", "work", tree.trim()]).await.unwrap().trim().to_owned();
-    git.run(&["update-ref", &format!("refs/heads/{branch}"), &id]).await.unwrap();
+    let id = git
+        .run(&["commit-tree", "-m", "work", tree.trim()])
+        .await
+        .unwrap()
+        .trim()
+        .to_owned();
+    git.run(&["update-ref", &format!("refs/heads/{branch}"), &id])
+        .await
+        .unwrap();
     id
 }
 
@@ -50,8 +67,14 @@ async fn a_repository_is_created_once_and_adopted_by_its_own_run() {
     assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Before);
     assert_eq!(everything(&forge.folder), before);
     let path = forge.path("shop");
-    assert_eq!(fs::read_to_string(path.join("HEAD")).unwrap(), "ref: refs/heads/main\n");
-    assert_eq!(fs::read_to_string(path.join("description")).unwrap(), "A shop\n");
+    assert_eq!(
+        fs::read_to_string(path.join("HEAD")).unwrap(),
+        "ref: refs/heads/main\n"
+    );
+    assert_eq!(
+        fs::read_to_string(path.join("description")).unwrap(),
+        "A shop\n"
+    );
     assert!(!path.join("hooks").exists(), "no sample hooks");
     assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1);
 }
@@ -60,13 +83,24 @@ async fn a_repository_is_created_once_and_adopted_by_its_own_run() {
 #[tokio::test]
 async fn visibility_is_the_folders_mode() {
     use std::os::unix::fs::PermissionsExt;
-    for (visibility, mode, exported) in
-        [(Visibility::Private, 0o700, false), (Visibility::Internal, 0o750, false), (Visibility::Public, 0o755, true)]
-    {
+    for (visibility, mode, exported) in [
+        (Visibility::Private, 0o700, false),
+        (Visibility::Internal, 0o750, false),
+        (Visibility::Public, 0o755, true),
+    ] {
         let (_folder, forge) = forge();
-        forge.create(&NewRepository { visibility, ..new("r1") }).await.unwrap();
+        forge
+            .create(&NewRepository {
+                visibility,
+                ..new("r1")
+            })
+            .await
+            .unwrap();
         let path = forge.path("shop");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            mode
+        );
         assert_eq!(path.join("git-daemon-export-ok").exists(), exported);
     }
 }
@@ -76,8 +110,17 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let check = async |forge: &LocalForge, expect: &str| {
         let before = everything(&forge.folder);
         let error = forge.create(&new("r2")).await.unwrap_err();
-        assert!(error.is_fatal() && error.to_string().contains(expect), "{error}");
-        assert!(forge.remove("shop", &mark("r2")).await.unwrap_err().is_fatal());
+        assert!(
+            error.is_fatal() && error.to_string().contains(expect),
+            "{error}"
+        );
+        assert!(
+            forge
+                .remove("shop", &mark("r2"))
+                .await
+                .unwrap_err()
+                .is_fatal()
+        );
         assert_eq!(everything(&forge.folder), before);
     };
     let (_one, forge_one) = forge();
@@ -91,7 +134,10 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let (_two, unmarked) = forge();
     fs::create_dir_all(unmarked.path("shop")).unwrap();
     check(&unmarked, "no Git repository").await;
-    Git::new(unmarked.path("shop")).run(&["init", "--quiet", "--bare"]).await.unwrap();
+    Git::new(unmarked.path("shop"))
+        .run(&["init", "--quiet", "--bare"])
+        .await
+        .unwrap();
     check(&unmarked, "it is empty").await;
     commit(&unmarked, "main", "Ada").await;
     check(&unmarked, "by Ada <ada@example.org> of 1970-01-01").await;
@@ -110,11 +156,21 @@ async fn what_a_killed_attempt_left_is_cleaned_up() {
     assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Now);
     assert!(!left.exists());
     // Killed before it had decided, then after: the first comes back and is looked at again, the second goes.
-    let (undecided, decided) = (forge.folder.join(".shop.r1.old"), forge.folder.join(".shop.r1.gone"));
+    let (undecided, decided) = (
+        forge.folder.join(".shop.r1.old"),
+        forge.folder.join(".shop.r1.gone"),
+    );
     commit(&forge, "main", "Ada").await;
     fs::rename(forge.path("shop"), &undecided).unwrap();
     fs::create_dir_all(decided.join("objects/half")).unwrap();
-    assert!(forge.remove("shop", &mark("r1")).await.unwrap_err().to_string().contains("people's commits"));
+    assert!(
+        forge
+            .remove("shop", &mark("r1"))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("people's commits")
+    );
     assert!(forge.path("shop").join("HEAD").exists() && !undecided.exists() && !decided.exists());
     assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1);
 }
@@ -125,12 +181,30 @@ async fn of_many_attempts_at_once_one_creates() {
     fs::create_dir_all(&forge.folder).unwrap();
     let runs = ["r1", "r2", "r3", "r4"];
     let new = runs.map(new);
-    let (a, b, c, d) =
-        tokio::join!(forge.create(&new[0]), forge.create(&new[1]), forge.create(&new[2]), forge.create(&new[3]));
+    let (a, b, c, d) = tokio::join!(
+        forge.create(&new[0]),
+        forge.create(&new[1]),
+        forge.create(&new[2]),
+        forge.create(&new[3])
+    );
     let all = [a, b, c, d];
-    assert_eq!(all.iter().filter(|made| matches!(made, Ok(Created::Now))).count(), 1);
-    assert_eq!(all.iter().filter(|made| matches!(made, Err(ForgeError::Taken(_)))).count(), 3);
-    assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1, "the others left nothing");
+    assert_eq!(
+        all.iter()
+            .filter(|made| matches!(made, Ok(Created::Now)))
+            .count(),
+        1
+    );
+    assert_eq!(
+        all.iter()
+            .filter(|made| matches!(made, Err(ForgeError::Taken(_))))
+            .count(),
+        3
+    );
+    assert_eq!(
+        fs::read_dir(&forge.folder).unwrap().count(),
+        1,
+        "the others left nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,19 +215,40 @@ async fn attempts_with_the_same_mark_at_once_make_one_whole_repository() {
         for number in 0..8 {
             let forge = forge.clone();
             all.spawn(async move {
-                let by = if same_run { "r1".to_owned() } else { format!("r{number}") };
-                forge.create(&NewRepository { by: &by, ..new("r1") }).await
+                let by = if same_run {
+                    "r1".to_owned()
+                } else {
+                    format!("r{number}")
+                };
+                forge
+                    .create(&NewRepository {
+                        by: &by,
+                        ..new("r1")
+                    })
+                    .await
             });
         }
         // Of one run, an attempt may find its folder taken away by its successor: an error that passes, and no harm done.
         let all = all.join_all().await;
-        let made = all.iter().filter(|made| matches!(made, Ok(Created::Now))).count();
+        let made = all
+            .iter()
+            .filter(|made| matches!(made, Ok(Created::Now)))
+            .count();
         let failed = all.iter().filter(|made| made.is_err()).count();
         assert!(made == 1 && (same_run || failed == 0), "{all:?}");
-        assert!(all.iter().flat_map(|made| made.as_ref().err()).all(|error| !error.is_fatal()), "{all:?}");
+        assert!(
+            all.iter()
+                .flat_map(|made| made.as_ref().err())
+                .all(|error| !error.is_fatal()),
+            "{all:?}"
+        );
         assert!(forge.is_ours("shop", &mark("r1")).await.unwrap());
         Git::new(forge.path("shop")).run(&["fsck"]).await.unwrap();
-        assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(&forge.folder).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 }
 
@@ -162,22 +257,46 @@ async fn only_what_holds_nothing_but_ours_is_removed() {
     let (_folder, forge) = forge();
     let mark = mark("r1");
     assert!(!forge.remove("shop", &mark).await.unwrap(), "there is none");
-    forge.remove_branch("shop", &mark, "main", "0123").await.unwrap();
+    forge
+        .remove_branch("shop", &mark, "main", "0123")
+        .await
+        .unwrap();
     forge.create(&new("r1")).await.unwrap();
     let ours = commit(&forge, "main", "Surefoot").await;
     let theirs = commit(&forge, "main", "Ada").await;
     let refused = |result: Result<(), ForgeError>, reference: &str| {
         let error = result.unwrap_err().to_string();
-        assert!(error.contains("people's commits") && error.contains(reference), "{error}");
+        assert!(
+            error.contains("people's commits") && error.contains(reference),
+            "{error}"
+        );
         assert!(forge.path("shop").join("HEAD").exists());
     };
-    refused(forge.remove_branch("shop", &mark, "main", &ours).await, "refs/heads/main");
-    refused(forge.remove("shop", &mark).await.map(drop), "refs/heads/main");
-    forge.remove_branch("shop", &mark, "main", &theirs).await.unwrap();
-    forge.remove_branch("shop", &mark, "main", &theirs).await.unwrap();
+    refused(
+        forge.remove_branch("shop", &mark, "main", &ours).await,
+        "refs/heads/main",
+    );
+    refused(
+        forge.remove("shop", &mark).await.map(drop),
+        "refs/heads/main",
+    );
+    forge
+        .remove_branch("shop", &mark, "main", &theirs)
+        .await
+        .unwrap();
+    forge
+        .remove_branch("shop", &mark, "main", &theirs)
+        .await
+        .unwrap();
     commit(&forge, "feature", "Ada").await;
-    refused(forge.remove("shop", &mark).await.map(drop), "refs/heads/feature");
-    Git::new(forge.path("shop")).run(&["update-ref", "-d", "refs/heads/feature"]).await.unwrap();
+    refused(
+        forge.remove("shop", &mark).await.map(drop),
+        "refs/heads/feature",
+    );
+    Git::new(forge.path("shop"))
+        .run(&["update-ref", "-d", "refs/heads/feature"])
+        .await
+        .unwrap();
     assert!(forge.remove("shop", &mark).await.unwrap());
     assert_eq!(fs::read_dir(&forge.folder).unwrap().count(), 0);
 }

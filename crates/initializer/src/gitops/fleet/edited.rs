@@ -20,14 +20,20 @@ pub(super) async fn split(
             Some(commit) => blob(git, commit, &path).await,
             None => wanted(change, &path),
         };
-        let list = if found.is_some() && found == expected { &mut same } else { &mut edited };
+        let list = if found.is_some() && found == expected {
+            &mut same
+        } else {
+            &mut edited
+        };
         list.push(path);
     }
     (same, edited)
 }
 
 async fn blob(git: &Git, commit: &str, path: &str) -> Option<Vec<u8>> {
-    git.run_bytes(&["cat-file", "blob", &format!("{commit}:{path}")]).await.ok()
+    git.run_bytes(&["cat-file", "blob", &format!("{commit}:{path}")])
+        .await
+        .ok()
 }
 
 fn wanted(change: &Change<'_>, path: &str) -> Option<Vec<u8>> {

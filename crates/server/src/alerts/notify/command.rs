@@ -47,8 +47,14 @@ impl fmt::Debug for RunCommand {
     }
 }
 
-pub(super) async fn run(command: &Command, message: &Message, tools: &Tools<'_>) -> Result<String, BoxError> {
-    let run = tools.run_command.ok_or("this program cannot run commands")?;
+pub(super) async fn run(
+    command: &Command,
+    message: &Message,
+    tools: &Tools<'_>,
+) -> Result<String, BoxError> {
+    let run = tools
+        .run_command
+        .ok_or("this program cannot run commands")?;
     let call = CommandCall {
         command: command.command.clone(),
         environment: environment(message),
@@ -71,5 +77,8 @@ fn environment(message: &Message) -> Vec<(String, String)> {
     ];
     // A NUL cannot be in an environment.
     let clean = |text: &str| text.replace('\0', "");
-    pairs.into_iter().filter_map(|(name, text)| Some((format!("SUREFOOT_ALERT_{name}"), clean(text?)))).collect()
+    pairs
+        .into_iter()
+        .filter_map(|(name, text)| Some((format!("SUREFOOT_ALERT_{name}"), clean(text?))))
+        .collect()
 }

@@ -30,7 +30,10 @@ pub(super) async fn send(
         SmtpSecurity::Tls => 465,
         SmtpSecurity::None => 25,
     });
-    let addresses = addresses.resolve(&mail.host, port).await.map_err(unreachable)?;
+    let addresses = addresses
+        .resolve(&mail.host, port)
+        .await
+        .map_err(unreachable)?;
     let mut failure: BoxError = "no address".into();
     for address in addresses {
         match deliver(mail, address, &letter, tools).await {
@@ -41,21 +44,32 @@ pub(super) async fn send(
     Err(failure)
 }
 
-async fn deliver(mail: &Email, address: SocketAddr, letter: &Mail, tools: &Tools<'_>) -> Result<String, BoxError> {
+async fn deliver(
+    mail: &Email,
+    address: SocketAddr,
+    letter: &Mail,
+    tools: &Tools<'_>,
+) -> Result<String, BoxError> {
     // To the address that was judged, while the certificate must be that of the name.
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())
-        .port(address.port())
-        .tls(tls(mail)?)
-        .timeout(Some(TIMEOUT));
+    let mut builder =
+        AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())
+            .port(address.port())
+            .tls(tls(mail)?)
+            .timeout(Some(TIMEOUT));
     if let Some((user, password)) = &mail.login {
         let password = (tools.credential)(password)?;
         builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
     }
     let transport: AsyncSmtpTransport<Tokio1Executor> = builder.build();
     let sending = tokio::time::timeout(TIMEOUT, transport.send(letter.clone()));
-    let response = sending.await.map_err(|_| format!("{} did not answer in time", mail.host))??;
+    let response = sending
+        .await
+        .map_err(|_| format!("{} did not answer in time", mail.host))??;
     let said: Vec<&str> = response.message().collect();
-    Ok(format!("{} {}", response.code(), said.join(" ")).chars().take(200).collect())
+    Ok(format!("{} {}", response.code(), said.join(" "))
+        .chars()
+        .take(200)
+        .collect())
 }
 
 fn tls(mail: &Email) -> Result<Tls, BoxError> {
@@ -70,12 +84,17 @@ fn tls(mail: &Email) -> Result<Tls, BoxError> {
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem)?);
     }
     let parameters = parameters.build_rustls()?;
-    Ok(if mail.security == SmtpSecurity::Tls { Tls::Wrapper(parameters) } else { Tls::Required(parameters) })
+    Ok(if mail.security == SmtpSecurity::Tls {
+        Tls::Wrapper(parameters)
+    } else {
+        Tls::Required(parameters)
+    })
 }
 
 fn letter(mail: &Email, message: &Message, id: &str) -> Result<Mail, BoxError> {
     let mailbox = |text: &str| {
-        text.parse::<Mailbox>().map_err(|error| BoxError::from(format!("`{text}` is no e-mail address: {error}")))
+        text.parse::<Mailbox>()
+            .map_err(|error| BoxError::from(format!("`{text}` is no e-mail address: {error}")))
     };
     let from = mailbox(&mail.from)?;
     let domain = from.email.domain().to_owned();

@@ -25,7 +25,9 @@ pub(in crate::alerts) struct Message {
 impl Message {
     pub(in crate::alerts) fn of(alert: &Alert, public_url: Option<&str>) -> Self {
         let run = alert.run.map(|run| run.to_string());
-        let page = run.as_ref().map_or_else(|| "alerts".to_owned(), |run| format!("runs/{run}"));
+        let page = run
+            .as_ref()
+            .map_or_else(|| "alerts".to_owned(), |run| format!("runs/{run}"));
         Self {
             alert: alert.id.clone(),
             rule: alert.rule.to_string(),
@@ -101,14 +103,25 @@ impl Message {
             Some(at) => format!("Fired {}, resolved {at}.", self.fired_at),
             None => format!("Fired {}.", self.fired_at),
         };
-        let link = self.url.as_ref().map(|url| format!("\n{url}")).unwrap_or_default();
-        format!("{}\n\n{when} Alert {}.{link}\n", sentence(&self.text), self.alert)
+        let link = self
+            .url
+            .as_ref()
+            .map(|url| format!("\n{url}"))
+            .unwrap_or_default();
+        format!(
+            "{}\n\n{when} Alert {}.{link}\n",
+            sentence(&self.text),
+            self.alert
+        )
     }
 }
 
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    let first = letters
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>())
+        .unwrap_or_default();
     format!("{first}{}.", letters.as_str())
 }
 
@@ -120,7 +133,10 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_was_written() {
-        let message = Message::test(Timestamp::from_micros(1_800_000_000_000_000), Some("https://a.example/"));
+        let message = Message::test(
+            Timestamp::from_micros(1_800_000_000_000_000),
+            Some("https://a.example/"),
+        );
         assert_eq!(Message::from_json(&message.json()), Some(message.clone()));
         assert_eq!(message.url.as_deref(), Some("https://a.example/alerts"));
         let over = Message {

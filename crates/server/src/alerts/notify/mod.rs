@@ -113,14 +113,27 @@ impl Tools<'_> {
 }
 
 /// Delivers a message, and gives what the other side said.
-pub(super) async fn deliver(notifier: &Notifier, message: &Message, tools: &Tools<'_>) -> Result<String, BoxError> {
+pub(super) async fn deliver(
+    notifier: &Notifier,
+    message: &Message,
+    tools: &Tools<'_>,
+) -> Result<String, BoxError> {
     let addresses = &notifier.addresses;
     match &notifier.kind {
         NotifierKind::Webhook { url, secret } => {
             let secret = secret.as_deref().map(tools.credential).transpose()?;
-            webhook::send(tools.read(url)?.expose(), secret.as_ref(), addresses, message, &tools.id).await
+            webhook::send(
+                tools.read(url)?.expose(),
+                secret.as_ref(),
+                addresses,
+                message,
+                &tools.id,
+            )
+            .await
         }
-        NotifierKind::Slack { url } => webhook::send_slack(tools.read(url)?.expose(), addresses, message).await,
+        NotifierKind::Slack { url } => {
+            webhook::send_slack(tools.read(url)?.expose(), addresses, message).await
+        }
         NotifierKind::Email(mail) => email::send(mail, addresses, message, tools).await,
         NotifierKind::Command(command) => command::run(command, message, tools).await,
     }
@@ -152,6 +165,16 @@ pub async fn test(
     let credential = |name: &str| credentials.get(name).map_err(|error| error.to_string());
     let cancellation = CancellationToken::new();
     let id = format!("msg_{}", surefoot::RunId::new());
-    let tools = Tools { id, credential: &credential, run_command, cancellation: &cancellation };
-    deliver(notifier, &Message::test(now, options.public_url.as_deref()), &tools).await
+    let tools = Tools {
+        id,
+        credential: &credential,
+        run_command,
+        cancellation: &cancellation,
+    };
+    deliver(
+        notifier,
+        &Message::test(now, options.public_url.as_deref()),
+        &tools,
+    )
+    .await
 }

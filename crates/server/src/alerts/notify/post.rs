@@ -38,8 +38,17 @@ pub(super) async fn post(
         .build()
         .map_err(|error| format!("cannot make an HTTP client: {error}"))?;
     // The address may be a secret: it stands in no error.
-    let sent = client.post(url).headers(headers).header("content-type", "application/json").body(body).send().await;
-    let response = sent.map_err(|error| Unanswered { host: host.clone(), error: error.without_url() })?;
+    let sent = client
+        .post(url)
+        .headers(headers)
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await;
+    let response = sent.map_err(|error| Unanswered {
+        host: host.clone(),
+        error: error.without_url(),
+    })?;
     let status = response.status();
     let said = excerpt(response).await;
     if status.is_success() {
@@ -50,7 +59,8 @@ pub(super) async fn post(
 }
 
 fn parse(url: &str) -> Result<Url, BoxError> {
-    let parsed = Url::parse(url.trim()).map_err(|error| format!("the notifier's address is no URL: {error}"))?;
+    let parsed = Url::parse(url.trim())
+        .map_err(|error| format!("the notifier's address is no URL: {error}"))?;
     match (parsed.scheme(), parsed.host_str()) {
         ("http" | "https", Some(_)) => Ok(parsed),
         _ => Err("the notifier's address is not http or https".into()),
@@ -73,5 +83,9 @@ async fn excerpt(mut response: reqwest::Response) -> String {
         body.extend_from_slice(&chunk);
     }
     let text = String::from_utf8_lossy(&body);
-    text.trim().chars().filter(|letter| !letter.is_control()).take(EXCERPT).collect()
+    text.trim()
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(EXCERPT)
+        .collect()
 }

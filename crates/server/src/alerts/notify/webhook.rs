@@ -32,7 +32,10 @@ pub(super) async fn send(
     headers.insert(ID, HeaderValue::from_str(id)?);
     headers.insert(TIMESTAMP, seconds.into());
     if let Some(secret) = secret {
-        headers.insert(SIGNATURE, HeaderValue::from_str(&sign(&key(secret)?, id, seconds, &body))?);
+        headers.insert(
+            SIGNATURE,
+            HeaderValue::from_str(&sign(&key(secret)?, id, seconds, &body))?,
+        );
     }
     post(url, addresses, headers, body).await
 }
@@ -41,7 +44,8 @@ fn key(secret: &Secret) -> Result<Vec<u8>, BoxError> {
     let text = secret.expose();
     match text.strip_prefix(PREFIX) {
         None => Ok(text.as_bytes().to_vec()),
-        Some(rest) => from_base64(rest).ok_or_else(|| "the webhook's secret is not base64 after `whsec_`".into()),
+        Some(rest) => from_base64(rest)
+            .ok_or_else(|| "the webhook's secret is not base64 after `whsec_`".into()),
     }
 }
 
@@ -51,19 +55,33 @@ fn sign(key: &[u8], id: &str, seconds: i64, body: &str) -> String {
     format!("v1,{}", base64(signature.as_ref()))
 }
 
-pub(super) async fn send_slack(url: &str, addresses: &AddressPolicy, message: &Message) -> Result<String, BoxError> {
+pub(super) async fn send_slack(
+    url: &str,
+    addresses: &AddressPolicy,
+    message: &Message,
+) -> Result<String, BoxError> {
     let body = json!({ "text": slack_text(message) }).to_string();
     post(url, addresses, HeaderMap::new(), body).await
 }
 
 fn slack_text(message: &Message) -> String {
-    let link = message.url.as_ref().map(|url| format!("\n<{url}|Open in Surefoot>")).unwrap_or_default();
-    format!("*{}*\n{}{link}", escaped(&message.headline()), escaped(&message.text))
+    let link = message
+        .url
+        .as_ref()
+        .map(|url| format!("\n<{url}|Open in Surefoot>"))
+        .unwrap_or_default();
+    format!(
+        "*{}*\n{}{link}",
+        escaped(&message.headline()),
+        escaped(&message.text)
+    )
 }
 
 /// What people name their runs must not ping a channel.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -77,7 +95,12 @@ mod tests {
         // Made with the reference library for JavaScript (npm's standardwebhooks).
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let body = r#"{"test": 2432232314}"#;
-        let signature = sign(&key(&secret).unwrap(), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        let signature = sign(
+            &key(&secret).unwrap(),
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            body,
+        );
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         assert_eq!(key(&Secret::new("plain")).unwrap(), b"plain");
         assert!(key(&Secret::new("whsec_***")).is_err());
@@ -88,7 +111,13 @@ mod tests {
         let mut message = Message::test(Timestamp::from_micros(0), Some("https://a.example"));
         message.text = "run <!channel> waits & waits".to_owned();
         let text = slack_text(&message);
-        assert!(text.contains("run &lt;!channel&gt; waits &amp; waits"), "{text}");
-        assert!(text.ends_with("\n<https://a.example/alerts|Open in Surefoot>"), "{text}");
+        assert!(
+            text.contains("run &lt;!channel&gt; waits &amp; waits"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\n<https://a.example/alerts|Open in Surefoot>"),
+            "{text}"
+        );
     }
 }

@@ -53,8 +53,17 @@ async fn expect_step(app: &App, id: RunId, parameter: &str, step: &str) -> Resul
     if run.plan.position(step).is_some() {
         return Ok(());
     }
-    let known = run.plan.steps().iter().map(|plan| plan.id.as_str()).collect::<Vec<_>>().join(", ");
-    Err(Problem::unprocessable(parameter, format!("run {id} has no step `{step}`: it has {known}")))
+    let known = run
+        .plan
+        .steps()
+        .iter()
+        .map(|plan| plan.id.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(Problem::unprocessable(
+        parameter,
+        format!("run {id} has no step `{step}`: it has {known}"),
+    ))
 }
 
 /// How to cancel.
@@ -78,7 +87,11 @@ pub(crate) async fn cancel(
     Segment(id): Segment<Id>,
     OptionalBody(cancel): OptionalBody<Cancel>,
 ) -> Result<Json<RunDetail>, Problem> {
-    let mode = if cancel.undo { CancelMode::Undo } else { CancelMode::Stop };
+    let mode = if cancel.undo {
+        CancelMode::Undo
+    } else {
+        CancelMode::Stop
+    };
     let run = actions::cancel(&app, &actor, id.0, mode).await?;
     Ok(Json(RunDetail::of(&run, None)))
 }
@@ -108,7 +121,15 @@ pub(crate) async fn answer(
 ) -> Result<Json<RunDetail>, Problem> {
     expect_step(&app, id.0, "step", &answer.step.0).await?;
     let note = answer.note.as_ref().map(|note| note.0.as_str());
-    let run = actions::answer(&app, &actor, id.0, &answer.step.0, answer.answer.into(), note).await?;
+    let run = actions::answer(
+        &app,
+        &actor,
+        id.0,
+        &answer.step.0,
+        answer.answer.into(),
+        note,
+    )
+    .await?;
     Ok(Json(RunDetail::of(&run, None)))
 }
 
@@ -148,7 +169,10 @@ pub(crate) async fn link(
 ) -> Result<(StatusCode, Json<Link>), Problem> {
     let seconds = new.seconds.unwrap_or(DAY);
     if !(1..=LONGEST_LINK).contains(&seconds) {
-        return Err(Problem::invalid("seconds", format!("{seconds} is not between 1 and {LONGEST_LINK}")));
+        return Err(Problem::invalid(
+            "seconds",
+            format!("{seconds} is not between 1 and {LONGEST_LINK}"),
+        ));
     }
     let run = app.client().run(id.0).await?;
     let expires_at = app.store().now() + Duration::from_secs(seconds);
@@ -157,5 +181,12 @@ pub(crate) async fn link(
     let link = links::sign(app.auth().secret(), run.id, expires_at);
     let url = format!("{}/widget/{link}", app.public_url());
     let progress_url = format!("{url}/progress");
-    Ok((StatusCode::CREATED, Json(Link { url, progress_url, expires_at: Time(expires_at) })))
+    Ok((
+        StatusCode::CREATED,
+        Json(Link {
+            url,
+            progress_url,
+            expires_at: Time(expires_at),
+        }),
+    ))
 }

@@ -120,8 +120,15 @@ impl BulkRequest {
             ..RunFilter::default()
         };
         let limit = super::list::limit(self.limit, USUAL, MOST)?;
-        let which = Which::Matching { filter, before: self.cursor.map(|id| id.0) };
-        Ok(Bulk { action, which, limit })
+        let which = Which::Matching {
+            filter,
+            before: self.cursor.map(|id| id.0),
+        };
+        Ok(Bulk {
+            action,
+            which,
+            limit,
+        })
     }
 }
 
@@ -137,7 +144,12 @@ pub(crate) async fn bulk_preview(
     let until = Time(app.store().now());
     let found = request.bulk()?.preview(&app, COUNTED).await?;
     let sample = found.first.iter().map(|run| Id(run.id)).collect();
-    Ok(Json(BulkPreview { count: found.count, more: found.more, sample, until }))
+    Ok(Json(BulkPreview {
+        count: found.count,
+        more: found.more,
+        sample,
+        until,
+    }))
 }
 
 /// Retry or cancel every run that a filter finds.
@@ -157,7 +169,12 @@ pub(crate) async fn bulk(
     let refused = result.refused.into_iter().take(NAMED);
     Ok(Json(BulkOutcome {
         done: result.done,
-        refused: refused.map(|(run, detail)| BulkRefusal { run: Id(run), detail }).collect(),
+        refused: refused
+            .map(|(run, detail)| BulkRefusal {
+                run: Id(run),
+                detail,
+            })
+            .collect(),
         refused_count,
         next: result.next.map(Id),
     }))

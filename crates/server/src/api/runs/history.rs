@@ -52,11 +52,17 @@ pub(crate) async fn history(
 ) -> Result<Json<HistoryPage>, Problem> {
     let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
     app.client().run(id.0).await?;
-    let mut events = app.store().events(id.0, query.after.unwrap_or(0), limit + 1).await?;
+    let mut events = app
+        .store()
+        .events(id.0, query.after.unwrap_or(0), limit + 1)
+        .await?;
     let more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().filter(|_| more).map(|event| event.seq);
-    Ok(Json(HistoryPage { events: events.iter().map(EventView::of).collect(), next }))
+    Ok(Json(HistoryPage {
+        events: events.iter().map(EventView::of).collect(),
+        next,
+    }))
 }
 
 /// Which lines.
@@ -119,10 +125,17 @@ pub(crate) async fn logs(
         let events = app.store().events(id.0, after, READ).await?;
         for event in &events {
             if lines.len() >= limit {
-                return Ok(Json(LogPage { lines, next: Some(after) }));
+                return Ok(Json(LogPage {
+                    lines,
+                    next: Some(after),
+                }));
             }
             after = event.seq;
-            if query.step.as_ref().is_none_or(|step| event.step.as_deref() == Some(&step.0)) {
+            if query
+                .step
+                .as_ref()
+                .is_none_or(|step| event.step.as_deref() == Some(&step.0))
+            {
                 lines.extend(logged(event).map(|text| LogLine::of(event, text.to_owned())));
             }
         }
@@ -135,13 +148,21 @@ pub(crate) async fn logs(
 }
 
 fn logged(event: &Event) -> impl Iterator<Item = &str> {
-    let lines = event.data["lines"].as_array().filter(|_| event.kind == "step.log");
+    let lines = event.data["lines"]
+        .as_array()
+        .filter(|_| event.kind == "step.log");
     lines.into_iter().flatten().filter_map(Value::as_str)
 }
 
 impl LogLine {
     fn of(event: &Event, line: String) -> Self {
         let attempt = event.data["attempt"].as_u64().unwrap_or(0);
-        Self { seq: event.seq, at: Time(event.at), step: event.step.clone(), attempt, line }
+        Self {
+            seq: event.seq,
+            at: Time(event.at),
+            step: event.step.clone(),
+            attempt,
+            line,
+        }
     }
 }

@@ -89,13 +89,19 @@ impl RunQuery {
 pub(crate) fn limit(asked: Option<u16>, usual: u16, largest: u16) -> Result<usize, Problem> {
     match asked.unwrap_or(usual) {
         limit if (1..=largest).contains(&limit) => Ok(usize::from(limit)),
-        limit => Err(Problem::invalid("limit", format!("{limit} is not between 1 and {largest}"))),
+        limit => Err(Problem::invalid(
+            "limit",
+            format!("{limit} is not between 1 and {largest}"),
+        )),
     }
 }
 
 /// List runs, the newest first.
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunQuery), responses((status = 200, body = RunPage)))]
-pub(crate) async fn list(State(app): State<App>, Query(query): Query<RunQuery>) -> Result<Json<RunPage>, Problem> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Query(query): Query<RunQuery>,
+) -> Result<Json<RunPage>, Problem> {
     let mut filter = query.filter()?;
     let limit = filter.limit;
     filter.limit += 1;
@@ -103,5 +109,8 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<RunQuery>) 
     let more = runs.len() > limit;
     runs.truncate(limit);
     let next = runs.last().filter(|_| more).map(|run| Id(run.id));
-    Ok(Json(RunPage { runs: runs.iter().map(RunSummary::of).collect(), next }))
+    Ok(Json(RunPage {
+        runs: runs.iter().map(RunSummary::of).collect(),
+        next,
+    }))
 }

@@ -21,7 +21,10 @@ use crate::state::App;
     params(("id" = Id, Path, description = "The run")),
     responses((status = 200, body = RunDetail))
 )]
-pub(crate) async fn show(State(app): State<App>, Segment(id): Segment<Id>) -> Result<Json<RunDetail>, Problem> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    Segment(id): Segment<Id>,
+) -> Result<Json<RunDetail>, Problem> {
     let run = app.client().run(id.0).await?;
     let waiting = app.client().waiting(&run).await?;
     Ok(Json(RunDetail::of(&run, waiting.as_ref())))
@@ -67,7 +70,14 @@ pub(crate) async fn watch(
 }
 
 fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    number.map(Some).ok_or_else(|| Problem::invalid("Last-Event-ID", "the number of an event was expected"))
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let number = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    number
+        .map(Some)
+        .ok_or_else(|| Problem::invalid("Last-Event-ID", "the number of an event was expected"))
 }

@@ -61,7 +61,9 @@ pub(crate) async fn submit(
     let name = submission.workflow.0.as_str();
     let unknown = || Problem::unprocessable("workflow", format!("there is no workflow `{name}`"));
     let workflow = app.workflows().get(name).ok_or_else(unknown)?;
-    let mut submit = Submit::new(workflow).parameters(submission.parameters.into()).priority(submission.priority);
+    let mut submit = Submit::new(workflow)
+        .parameters(submission.parameters.into())
+        .priority(submission.priority);
     if let Some(key) = key(&headers, submission.key)? {
         submit = submit.key(key.0);
     }
@@ -72,18 +74,33 @@ pub(crate) async fn submit(
         submit = submit.at(at.0);
     }
     let submitted = actions::submit(&app, &actor, submit).await?;
-    let status = if submitted.existing { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if submitted.existing {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     let location = format!("/api/v1/runs/{}", submitted.run.id);
-    Ok((status, [(LOCATION, location)], Json(RunDetail::of(&submitted.run, None))).into_response())
+    Ok((
+        status,
+        [(LOCATION, location)],
+        Json(RunDetail::of(&submitted.run, None)),
+    )
+        .into_response())
 }
 
 fn key(headers: &HeaderMap, key: Option<Line>) -> Result<Option<Line>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(key) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(key);
+    };
     let wrong = |detail: String| Problem::invalid("Idempotency-Key", detail);
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| wrong("is not UTF-8".to_owned()))?;
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| wrong("is not UTF-8".to_owned()))?;
     let header = Line::parse(text.to_owned()).map_err(wrong)?;
     match key {
-        Some(key) if key != header => Err(wrong(format!("is not the key of the body, `{}`: give one of them", key.0))),
+        Some(key) if key != header => Err(wrong(format!(
+            "is not the key of the body, `{}`: give one of them",
+            key.0
+        ))),
         _ => Ok(Some(header)),
     }
 }

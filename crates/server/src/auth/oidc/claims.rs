@@ -36,20 +36,48 @@ impl RoleMapping {
         find(claims, &self.claim).is_some()
     }
 
-    pub(super) fn identify(&self, claims: &Value, name_claim: Option<&str>) -> Result<Identity, OidcError> {
-        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let name = name(claims, name_claim).unwrap_or(&subject).chars().filter(|letter| !letter.is_control()).collect();
+    pub(super) fn identify(
+        &self,
+        claims: &Value,
+        name_claim: Option<&str>,
+    ) -> Result<Identity, OidcError> {
+        let subject = claims
+            .get("sub")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let name = name(claims, name_claim)
+            .unwrap_or(&subject)
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .collect();
         match self.role(claims) {
-            Some(role) => Ok(Identity { name, role, subject }),
+            Some(role) => Ok(Identity {
+                name,
+                role,
+                subject,
+            }),
             None => Err(OidcError::NoRole(name, self.claim.clone())),
         }
     }
 
     fn role(&self, claims: &Value) -> Option<Role> {
         let words = words(find(claims, &self.claim));
-        let has = |list: &[String]| words.iter().any(|word| list.iter().any(|listed| listed == word));
-        let lists = [(Role::Admin, &self.admin), (Role::Operator, &self.operator), (Role::Viewer, &self.viewer)];
-        lists.into_iter().find(|(_, list)| has(list)).map(|(role, _)| role).or(self.everybody)
+        let has = |list: &[String]| {
+            words
+                .iter()
+                .any(|word| list.iter().any(|listed| listed == word))
+        };
+        let lists = [
+            (Role::Admin, &self.admin),
+            (Role::Operator, &self.operator),
+            (Role::Viewer, &self.viewer),
+        ];
+        lists
+            .into_iter()
+            .find(|(_, list)| has(list))
+            .map(|(role, _)| role)
+            .or(self.everybody)
     }
 }
 
@@ -59,7 +87,11 @@ fn find<'a>(claims: &'a Value, claim: &str) -> Option<&'a Value> {
     if claim == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
         return None;
     }
-    claims.get(claim).or_else(|| claim.split('.').try_fold(claims, |value, part| value.get(part)))
+    claims.get(claim).or_else(|| {
+        claim
+            .split('.')
+            .try_fold(claims, |value, part| value.get(part))
+    })
 }
 
 fn words(value: Option<&Value>) -> Vec<&str> {
@@ -71,7 +103,11 @@ fn words(value: Option<&Value>) -> Vec<&str> {
 }
 
 fn name<'a>(claims: &'a Value, wanted: Option<&str>) -> Option<&'a str> {
-    let text = |name: &str| find(claims, name).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+    let text = |name: &str| {
+        find(claims, name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.trim().is_empty())
+    };
     if let Some(wanted) = wanted {
         return text(wanted);
     }
@@ -92,16 +128,30 @@ mod tests {
 
     fn mapping(claim: &str) -> RoleMapping {
         let list = |word: &str| vec![word.to_owned()];
-        let (admin, operator, viewer) = (list("sf-admins"), list("sf-operators"), list("sf-viewers"));
-        RoleMapping { claim: claim.to_owned(), admin, operator, viewer, everybody: None }
+        let (admin, operator, viewer) =
+            (list("sf-admins"), list("sf-operators"), list("sf-viewers"));
+        RoleMapping {
+            claim: claim.to_owned(),
+            admin,
+            operator,
+            viewer,
+            everybody: None,
+        }
     }
 
     #[test]
     fn the_highest_role_counts() {
         let check = |groups: Value, expect: Option<Role>| {
-            assert_eq!(mapping("groups").role(&json!({ "groups": groups })), expect, "{groups}");
+            assert_eq!(
+                mapping("groups").role(&json!({ "groups": groups })),
+                expect,
+                "{groups}"
+            );
         };
-        check(json!(["x", "sf-viewers", "sf-operators"]), Some(Role::Operator));
+        check(
+            json!(["x", "sf-viewers", "sf-operators"]),
+            Some(Role::Operator),
+        );
         check(json!("sf-admins"), Some(Role::Admin));
         check(json!(["SF-ADMINS", "sf-admins2", ""]), None);
         check(json!([]), None);
@@ -111,9 +161,15 @@ mod tests {
 
     #[test]
     fn a_claim_may_lie_deeper_or_have_dots_in_its_name() {
-        assert_eq!(mapping("a.b").role(&json!({ "a": { "b": ["sf-admins"] } })), Some(Role::Admin));
+        assert_eq!(
+            mapping("a.b").role(&json!({ "a": { "b": ["sf-admins"] } })),
+            Some(Role::Admin)
+        );
         let name = "https://example.com/roles";
-        assert_eq!(mapping(name).role(&json!({ name: ["sf-viewers"] })), Some(Role::Viewer));
+        assert_eq!(
+            mapping(name).role(&json!({ name: ["sf-viewers"] })),
+            Some(Role::Viewer)
+        );
         assert!(!mapping("groups").is_in(&json!({ "sub": "x" })));
     }
 
@@ -121,10 +177,23 @@ mod tests {
     fn who_has_no_role_is_kept_out_unless_everybody_has_one() {
         let claims = json!({ "sub": "7", "preferred_username": "eve" });
         let error = mapping("groups").identify(&claims, None).unwrap_err();
-        assert_eq!(error.to_string(), "eve has no role here: the claim `groups` gives none");
-        let open = RoleMapping { everybody: Some(Role::Viewer), ..mapping("groups") };
+        assert_eq!(
+            error.to_string(),
+            "eve has no role here: the claim `groups` gives none"
+        );
+        let open = RoleMapping {
+            everybody: Some(Role::Viewer),
+            ..mapping("groups")
+        };
         let identity = open.identify(&claims, None).unwrap();
-        assert_eq!((identity.name.as_str(), identity.role, identity.subject.as_str()), ("eve", Role::Viewer, "7"));
+        assert_eq!(
+            (
+                identity.name.as_str(),
+                identity.role,
+                identity.subject.as_str()
+            ),
+            ("eve", Role::Viewer, "7")
+        );
     }
 
     #[test]
@@ -133,20 +202,44 @@ mod tests {
             assert_eq!(name(&claims, wanted), expect, "{claims}");
         };
         check(json!({ "email": "ann@example.com" }), None, None);
-        check(json!({ "email": "ann@example.com", "email_verified": true }), None, Some("ann@example.com"));
-        check(json!({ "email": "a", "name": "Ann" }), Some("name"), Some("Ann"));
+        check(
+            json!({ "email": "ann@example.com", "email_verified": true }),
+            None,
+            Some("ann@example.com"),
+        );
+        check(
+            json!({ "email": "a", "name": "Ann" }),
+            Some("name"),
+            Some("Ann"),
+        );
         check(json!({ "email": "ann@example.com" }), Some("email"), None);
-        check(json!({ "email": "ann@example.com", "email_verified": "yes" }), Some("email"), None);
-        check(json!({ "email": "ann@example.com", "email_verified": true }), Some("email"), Some("ann@example.com"));
+        check(
+            json!({ "email": "ann@example.com", "email_verified": "yes" }),
+            Some("email"),
+            None,
+        );
+        check(
+            json!({ "email": "ann@example.com", "email_verified": true }),
+            Some("email"),
+            Some("ann@example.com"),
+        );
         check(json!({ "preferred_username": " " }), None, None);
     }
 
     #[test]
     fn an_address_that_is_not_verified_gives_no_role() {
-        let mapping = RoleMapping { admin: vec!["ann@example.com".to_owned()], ..mapping("email") };
+        let mapping = RoleMapping {
+            admin: vec!["ann@example.com".to_owned()],
+            ..mapping("email")
+        };
         for verified in [Value::Null, false.into(), "true".into()] {
-            let claims = json!({ "sub": "7", "email": "ann@example.com", "email_verified": verified });
-            assert_eq!((mapping.role(&claims), mapping.is_in(&claims)), (None, false), "{claims}");
+            let claims =
+                json!({ "sub": "7", "email": "ann@example.com", "email_verified": verified });
+            assert_eq!(
+                (mapping.role(&claims), mapping.is_in(&claims)),
+                (None, false),
+                "{claims}"
+            );
         }
         let claims = json!({ "sub": "7", "email": "ann@example.com", "email_verified": true });
         assert_eq!(mapping.role(&claims), Some(Role::Admin));

@@ -34,13 +34,22 @@ impl Http {
         // An error means that the program has chosen a provider of cryptography already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // An address that sends us elsewhere could send us into the private network.
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build();
-        client.map(Self).map_err(|error| format!("cannot make an HTTP client: {error}"))
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build();
+        client
+            .map(Self)
+            .map_err(|error| format!("cannot make an HTTP client: {error}"))
     }
 
     /// What is there for whoever has this token.
     pub(super) async fn get_json(&self, address: &Url, token: &str) -> Result<Value, String> {
-        let request = self.0.get(address.clone()).bearer_auth(token).header("accept", "application/json");
+        let request = self
+            .0
+            .get(address.clone())
+            .bearer_auth(token)
+            .header("accept", "application/json");
         let response = request.send().await.map_err(|error| error.to_string())?;
         if !response.status().is_success() {
             return Err(format!("{address} answered {}", response.status()));

@@ -9,10 +9,13 @@ mod state;
 
 use std::time::Duration;
 
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreProviderMetadata};
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreProviderMetadata,
+};
 use openidconnect::{
-    AccessToken, AccessTokenHash, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, IssuerUrl, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, TokenResponse as _,
+    AccessToken, AccessTokenHash, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
+    IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    Scope, TokenResponse as _,
 };
 use reqwest::Url;
 use serde::Deserialize;
@@ -109,9 +112,12 @@ pub(super) struct Oidc {
 
 impl Oidc {
     pub(super) fn new(options: OidcOptions, public_url: Option<&str>) -> Result<Self, String> {
-        let public_url = public_url.ok_or("set server.public_url: the provider sends people back to it")?;
+        let public_url =
+            public_url.ok_or("set server.public_url: the provider sends people back to it")?;
         let base = format!("{}/", public_url.trim_end_matches('/'));
-        let redirect = Url::parse(&base).and_then(|base| base.join(CALLBACK)).map_err(|error| error.to_string())?;
+        let redirect = Url::parse(&base)
+            .and_then(|base| base.join(CALLBACK))
+            .map_err(|error| error.to_string())?;
         let issuer = IssuerUrl::new(options.issuer.clone());
         Ok(Self {
             issuer: issuer.map_err(|error| format!("issuer: `{}`: {error}", options.issuer))?,
@@ -134,77 +140,134 @@ impl Oidc {
     }
 
     /// Where to send a person who wants to sign in, and what to remember until they come back.
-    pub(super) async fn start(&self, next: &str, now: Timestamp) -> Result<(Url, State), OidcError> {
+    pub(super) async fn start(
+        &self,
+        next: &str,
+        now: Timestamp,
+    ) -> Result<(Url, State), OidcError> {
         let provider = self.provider(false).await?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let state = State::new(verifier.into_secret(), next, now);
-        let (csrf, nonce) = (CsrfToken::new(state.state.clone()), Nonce::new(state.nonce.clone()));
-        let client = CoreClient::from_provider_metadata(provider, self.client_id(), self.client_secret())
-            .set_redirect_uri(self.redirect.clone());
+        let (csrf, nonce) = (
+            CsrfToken::new(state.state.clone()),
+            Nonce::new(state.nonce.clone()),
+        );
+        let client =
+            CoreClient::from_provider_metadata(provider, self.client_id(), self.client_secret())
+                .set_redirect_uri(self.redirect.clone());
         let flow = CoreAuthenticationFlow::AuthorizationCode;
-        let request = client.authorize_url(flow, || csrf, || nonce).set_pkce_challenge(challenge);
-        let scopes = self.options.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new);
+        let request = client
+            .authorize_url(flow, || csrf, || nonce)
+            .set_pkce_challenge(challenge);
+        let scopes = self
+            .options
+            .scopes
+            .iter()
+            .filter(|scope| *scope != "openid")
+            .cloned()
+            .map(Scope::new);
         let (url, ..) = request.add_scopes(scopes).url();
         Ok((url, state))
     }
 
     /// Who came back.
-    pub(super) async fn finish(&self, state: &State, answer: Answer) -> Result<Identity, OidcError> {
+    pub(super) async fn finish(
+        &self,
+        state: &State,
+        answer: Answer,
+    ) -> Result<Identity, OidcError> {
         if answer.state.as_deref() != Some(&state.state) {
             return Err(OidcError::TooOld);
         }
         if let Some(error) = answer.error {
             return Err(OidcError::Denied(answer.error_description.unwrap_or(error)));
         }
-        let code = answer.code.ok_or_else(|| OidcError::Untrusted("it gives no code".to_owned()))?;
+        let code = answer
+            .code
+            .ok_or_else(|| OidcError::Untrusted("it gives no code".to_owned()))?;
         let (mut claims, access) = self.exchange(state, code).await?;
         if !self.options.roles.is_in(&claims) {
             self.add_user_info(&mut claims, &access).await?;
         }
-        self.options.roles.identify(&claims, self.options.name_claim.as_deref())
+        self.options
+            .roles
+            .identify(&claims, self.options.name_claim.as_deref())
     }
 
     /// Gives the code back for what it stands for: the claims of a token that the provider has signed for us, for this
     /// sign-in.
-    async fn exchange(&self, state: &State, code: String) -> Result<(Value, AccessToken), OidcError> {
+    async fn exchange(
+        &self,
+        state: &State,
+        code: String,
+    ) -> Result<(Value, AccessToken), OidcError> {
         let provider = self.provider(false).await?;
         let by_body = prefers_body(&provider);
-        let client = CoreClient::from_provider_metadata(provider, self.client_id(), self.client_secret())
-            .set_redirect_uri(self.redirect.clone())
-            .set_auth_type(if by_body { AuthType::RequestBody } else { AuthType::BasicAuth });
-        let request = client.exchange_code(AuthorizationCode::new(code)).map_err(broken)?;
+        let client =
+            CoreClient::from_provider_metadata(provider, self.client_id(), self.client_secret())
+                .set_redirect_uri(self.redirect.clone())
+                .set_auth_type(if by_body {
+                    AuthType::RequestBody
+                } else {
+                    AuthType::BasicAuth
+                });
+        let request = client
+            .exchange_code(AuthorizationCode::new(code))
+            .map_err(broken)?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(state.verifier.clone()));
         let tokens = request.request_async(&self.http).await.map_err(broken)?;
-        let signed = tokens.id_token().ok_or_else(|| OidcError::Provider("it gives no ID token".to_owned()))?;
+        let signed = tokens
+            .id_token()
+            .ok_or_else(|| OidcError::Provider("it gives no ID token".to_owned()))?;
         let nonce = Nonce::new(state.nonce.clone());
         let mut fresh = client;
         if signed.claims(&fresh.id_token_verifier(), &nonce).is_err() {
             // It may have been signed with a key that is newer than what we know.
             let provider = self.provider(true).await?;
-            fresh = CoreClient::from_provider_metadata(provider, self.client_id(), self.client_secret())
-                .set_redirect_uri(self.redirect.clone());
+            fresh = CoreClient::from_provider_metadata(
+                provider,
+                self.client_id(),
+                self.client_secret(),
+            )
+            .set_redirect_uri(self.redirect.clone());
         }
         let verifier = fresh.id_token_verifier();
         let claims = signed.claims(&verifier, &nonce).map_err(untrusted)?;
         if let Some(expected) = claims.access_token_hash() {
             let key = signed.signing_key(&verifier).map_err(untrusted)?;
             let algorithm = signed.signing_alg().map_err(untrusted)?;
-            let found = AccessTokenHash::from_token(tokens.access_token(), algorithm, key).map_err(untrusted)?;
+            let found = AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
+                .map_err(untrusted)?;
             if found != *expected {
-                return Err(OidcError::Untrusted("the access token belongs to another sign-in".to_owned()));
+                return Err(OidcError::Untrusted(
+                    "the access token belongs to another sign-in".to_owned(),
+                ));
             }
         }
-        let claims = claims::of_token(&signed.to_string()).ok_or_else(|| untrusted("it has no claims"))?;
+        let claims =
+            claims::of_token(&signed.to_string()).ok_or_else(|| untrusted("it has no claims"))?;
         Ok((claims, tokens.access_token().clone()))
     }
 
     /// Many providers keep an ID token small, and tell the rest when asked.
-    async fn add_user_info(&self, claims: &mut Value, access: &AccessToken) -> Result<(), OidcError> {
+    async fn add_user_info(
+        &self,
+        claims: &mut Value,
+        access: &AccessToken,
+    ) -> Result<(), OidcError> {
         let provider = self.provider(false).await?;
-        let Some(address) = provider.userinfo_endpoint() else { return Ok(()) };
-        let more = self.http.get_json(address.url(), access.secret()).await.map_err(OidcError::Provider)?;
+        let Some(address) = provider.userinfo_endpoint() else {
+            return Ok(());
+        };
+        let more = self
+            .http
+            .get_json(address.url(), access.secret())
+            .await
+            .map_err(OidcError::Provider)?;
         if more.get("sub") != claims.get("sub") {
-            return Err(OidcError::Untrusted("the user info is of somebody else".to_owned()));
+            return Err(OidcError::Untrusted(
+                "the user info is of somebody else".to_owned(),
+            ));
         }
         if let (Value::Object(claims), Value::Object(more)) = (claims, more) {
             // What was signed has precedence.
@@ -233,7 +296,10 @@ impl Oidc {
     }
 
     fn client_secret(&self) -> Option<ClientSecret> {
-        self.options.client_secret.as_ref().map(|secret| ClientSecret::new(secret.expose().to_owned()))
+        self.options
+            .client_secret
+            .as_ref()
+            .map(|secret| ClientSecret::new(secret.expose().to_owned()))
     }
 }
 
@@ -243,7 +309,13 @@ fn fingerprint(options: &OidcOptions) -> String {
     let parts = json!([
         options.issuer,
         options.client_id,
-        [json!(roles.claim), json!(roles.admin), json!(roles.operator), json!(roles.viewer), json!(everybody)],
+        [
+            json!(roles.claim),
+            json!(roles.admin),
+            json!(roles.operator),
+            json!(roles.viewer),
+            json!(everybody)
+        ],
     ]);
     random::digest(&parts.to_string())
 }

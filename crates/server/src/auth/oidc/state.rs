@@ -30,7 +30,13 @@ impl State {
     pub(super) fn new(verifier: String, next: &str, now: Timestamp) -> Self {
         let next = if next.len() > LONGEST_NEXT { "/" } else { next };
         let (state, nonce) = (random::text(), random::text());
-        Self { state, nonce, verifier, next: next.to_owned(), began_at: now.as_micros() }
+        Self {
+            state,
+            nonce,
+            verifier,
+            next: next.to_owned(),
+            began_at: now.as_micros(),
+        }
     }
 
     /// As the browser keeps it: signed. That it can be read there hurts nobody; it is that browser's own sign-in.
@@ -41,11 +47,16 @@ impl State {
     }
 
     /// What [`Self::seal`] gave, unless it is not ours or too old.
-    pub(in crate::auth) fn open(secret: &ServerSecret, sealed: &str, now: Timestamp) -> Option<Self> {
+    pub(in crate::auth) fn open(
+        secret: &ServerSecret,
+        sealed: &str,
+        now: Timestamp,
+    ) -> Option<Self> {
         let (bytes, signature) = sealed.split_once('.')?;
         let (bytes, signature) = (from_base64url(bytes)?, from_base64url(signature)?);
-        let state: Self =
-            secret.verify(Purpose::SignIn, &bytes, &signature).then(|| serde_json::from_slice(&bytes).ok())??;
+        let state: Self = secret
+            .verify(Purpose::SignIn, &bytes, &signature)
+            .then(|| serde_json::from_slice(&bytes).ok())??;
         (now.since(Timestamp::from_micros(state.began_at)) < LONGEST).then_some(state)
     }
 }

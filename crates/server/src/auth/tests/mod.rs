@@ -46,7 +46,15 @@ impl Server {
         let server = Self::start(options(), &Role::ALL).await;
         let mut tokens = Vec::new();
         for role in Role::ALL {
-            let made = token::create(server.store.as_ref(), &format!("{role} 2"), role, None, "test").await.unwrap();
+            let made = token::create(
+                server.store.as_ref(),
+                &format!("{role} 2"),
+                role,
+                None,
+                "test",
+            )
+            .await
+            .unwrap();
             tokens.push((role, made.secret.expose().to_owned()));
         }
         (server, tokens)
@@ -59,9 +67,12 @@ impl Server {
 
     pub(super) async fn on(listener: TcpListener, options: ServerOptions, roles: &[Role]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
         for role in roles {
-            token::create(store.as_ref(), role.as_str(), *role, None, "test").await.unwrap();
+            token::create(store.as_ref(), role.as_str(), *role, None, "test")
+                .await
+                .unwrap();
         }
         Self::over(listener, store, options, folder)
     }
@@ -75,10 +86,25 @@ impl Server {
     ) -> Self {
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, Client::new(store.clone()), options, CancellationToken::new()));
+        tasks.spawn(serve(
+            listener,
+            Client::new(store.clone()),
+            options,
+            CancellationToken::new(),
+        ));
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Http::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-        Self { address, store, http, _folder: folder, tasks }
+        let http = Http::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap();
+        Self {
+            address,
+            store,
+            http,
+            _folder: folder,
+            tasks,
+        }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
@@ -103,26 +129,53 @@ impl Server {
     /// Signs in with a token, and gives the cookie that a browser would send from then on.
     pub(super) async fn sign_in(&self, token: &str) -> String {
         let (browser, csrf) = self.sign_in_form().await;
-        let request = self.ask(Method::POST, "/sign-in").body(format!("token={token}&next=/runs&csrf={csrf}"));
-        let response = request.header(COOKIE, browser).header("content-type", FORM).send().await.unwrap();
-        assert_eq!((response.status().as_u16(), location(&response)), (303, "/runs"));
+        let request = self
+            .ask(Method::POST, "/sign-in")
+            .body(format!("token={token}&next=/runs&csrf={csrf}"));
+        let response = request
+            .header(COOKIE, browser)
+            .header("content-type", FORM)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            (response.status().as_u16(), location(&response)),
+            (303, "/runs")
+        );
         cookie_of(&response).expect("a session")
     }
 
     /// The token that the forms of this session's pages carry.
     pub(super) async fn form_token(&self, cookie: &str) -> String {
-        let page = self.ask(Method::GET, "/runs").header(COOKIE, cookie).send().await.unwrap().text().await.unwrap();
+        let page = self
+            .ask(Method::GET, "/runs")
+            .header(COOKIE, cookie)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         token_on(&page)
     }
 
     /// Pauses a queue, as a form does.
     pub(super) fn pause(&self, cookie: &str, csrf: &str) -> RequestBuilder {
-        let request = self.ask(Method::POST, "/queues/q/pause").header(COOKIE, cookie);
-        request.header("content-type", FORM).body(format!("csrf={csrf}"))
+        let request = self
+            .ask(Method::POST, "/queues/q/pause")
+            .header(COOKIE, cookie);
+        request
+            .header("content-type", FORM)
+            .body(format!("csrf={csrf}"))
     }
 
     pub(super) async fn paused(&self) -> bool {
-        self.store.queues().await.unwrap().iter().any(|queue| queue.name == "q" && queue.paused)
+        self.store
+            .queues()
+            .await
+            .unwrap()
+            .iter()
+            .any(|queue| queue.name == "q" && queue.paused)
     }
 
     /// How the server ended, if it did.
@@ -148,7 +201,10 @@ pub(super) async fn until_refused(
         tries += 1;
         assert_eq!(answer.status(), 303, "try {tries}");
         let came_back = began.elapsed().as_secs_f64() * f64::from(limit) / 60.0;
-        assert!(f64::from(tries) <= f64::from(limit) + came_back, "{tries} tries, of which {came_back} came back");
+        assert!(
+            f64::from(tries) <= f64::from(limit) + came_back,
+            "{tries} tries, of which {came_back} came back"
+        );
     }
 }
 
@@ -156,16 +212,24 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The token of the forms on a page.
 fn token_on(page: &str) -> String {
-    let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form on the page");
+    let (_, rest) = page
+        .split_once("name=\"csrf\" value=\"")
+        .expect("a form on the page");
     rest.split('"').next().unwrap().to_owned()
 }
 
 pub(super) fn location(response: &Response) -> &str {
-    response.headers().get(LOCATION).map_or("", |value| value.to_str().unwrap())
+    response
+        .headers()
+        .get(LOCATION)
+        .map_or("", |value| value.to_str().unwrap())
 }
 
 /// The cookie that a response sets, as the browser sends it back.
 pub(super) fn cookie_of(response: &Response) -> Option<String> {
     let set = response.headers().get(SET_COOKIE)?.to_str().unwrap();
-    set.split(';').next().map(str::to_owned).filter(|pair| !pair.ends_with('='))
+    set.split(';')
+        .next()
+        .map(str::to_owned)
+        .filter(|pair| !pair.ends_with('='))
 }

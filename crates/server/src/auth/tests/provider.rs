@@ -27,12 +27,22 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let public_url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let redirect = format!("{public_url}/sign-in/oidc/callback");
-        let environment: Vec<_> = environment.iter().copied().chain([("REDIRECT", redirect.as_str())]).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .copied()
+            .chain([("REDIRECT", redirect.as_str())])
+            .collect();
         let provider = Node::start("provider.mjs", &environment).await;
-        let mut options = ServerOptions { public_url: Some(public_url), ..options() };
+        let mut options = ServerOptions {
+            public_url: Some(public_url),
+            ..options()
+        };
         options.auth.oidc = Some(oidc(&provider.said));
         options.auth.sign_in = sign_in;
-        Self { server: Server::on(listener, options, &[]).await, provider }
+        Self {
+            server: Server::on(listener, options, &[]).await,
+            provider,
+        }
     }
 
     async fn is(&self, user: &str) {
@@ -70,10 +80,27 @@ struct Browser {
 impl Browser {
     async fn step(&mut self, server: &Server, url: &Url) -> Response {
         let jar = self.jar.entry(url.authority().to_owned()).or_default();
-        let cookies = jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
-        let response = server.http.get(url.clone()).header(COOKIE, cookies).send().await.unwrap();
+        let cookies = jar
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+        let response = server
+            .http
+            .get(url.clone())
+            .header(COOKIE, cookies)
+            .send()
+            .await
+            .unwrap();
         for set in response.headers().get_all(SET_COOKIE) {
-            let (name, value) = set.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+            let (name, value) = set
+                .to_str()
+                .unwrap()
+                .split(';')
+                .next()
+                .unwrap()
+                .split_once('=')
+                .unwrap();
             jar.insert(name.to_owned(), value.to_owned());
         }
         self.went.push(url.clone());
@@ -94,13 +121,20 @@ impl Browser {
     }
 
     fn callback(&self) -> Url {
-        self.went.iter().find(|url| url.path() == "/sign-in/oidc/callback").expect("it came back").clone()
+        self.went
+            .iter()
+            .find(|url| url.path() == "/sign-in/oidc/callback")
+            .expect("it came back")
+            .clone()
     }
 }
 
 impl World {
     fn begin(&self) -> String {
-        format!("http://localhost:{}/sign-in/oidc?next=/runs%3Fstatus%3Dfailed", self.server.address.port())
+        format!(
+            "http://localhost:{}/sign-in/oidc?next=/runs%3Fstatus%3Dfailed",
+            self.server.address.port()
+        )
     }
 
     async fn sign_in(&self, browser: &mut Browser) -> (Url, Response) {
@@ -110,14 +144,32 @@ impl World {
 
 #[tokio::test]
 async fn people_get_the_role_of_their_group() {
-    for environment in [&[][..], &[("CLAIMS", "id_token")], &[("METHOD", "client_secret_post")]] {
+    for environment in [
+        &[][..],
+        &[("CLAIMS", "id_token")],
+        &[("METHOD", "client_secret_post")],
+    ] {
         let world = World::start(environment).await;
-        for (user, role) in [("ann", Role::Admin), ("bob", Role::Operator), ("vic", Role::Viewer)] {
+        for (user, role) in [
+            ("ann", Role::Admin),
+            ("bob", Role::Operator),
+            ("vic", Role::Viewer),
+        ] {
             world.is(user).await;
             let (url, response) = world.sign_in(&mut Browser::default()).await;
-            assert_eq!((url.path(), url.query(), response.status().as_u16()), ("/runs", Some("status=failed"), 200));
-            let entry = audit::list(world.server.store.as_ref(), None, 1).await.unwrap().remove(0);
-            assert_eq!((entry.actor.as_str(), entry.role.as_str()), (user, role.as_str()), "{environment:?}");
+            assert_eq!(
+                (url.path(), url.query(), response.status().as_u16()),
+                ("/runs", Some("status=failed"), 200)
+            );
+            let entry = audit::list(world.server.store.as_ref(), None, 1)
+                .await
+                .unwrap()
+                .remove(0);
+            assert_eq!(
+                (entry.actor.as_str(), entry.role.as_str()),
+                (user, role.as_str()),
+                "{environment:?}"
+            );
             assert_eq!(entry.detail["by"]["subject"], user);
         }
     }
@@ -131,9 +183,19 @@ async fn who_has_no_role_or_refuses_is_not_signed_in() {
         let mut browser = Browser::default();
         let (url, _) = world.sign_in(&mut browser).await;
         assert_eq!(url.path(), "/sign-in");
-        assert!(url.query().unwrap().starts_with(&format!("error={word}&next=")), "{url}");
+        assert!(
+            url.query()
+                .unwrap()
+                .starts_with(&format!("error={word}&next=")),
+            "{url}"
+        );
         let (url, _) = browser
-            .go(&world.server, &world.begin().replace("/sign-in/oidc?next=/runs%3Fstatus%3Dfailed", "/runs"))
+            .go(
+                &world.server,
+                &world
+                    .begin()
+                    .replace("/sign-in/oidc?next=/runs%3Fstatus%3Dfailed", "/runs"),
+            )
             .await;
         assert_eq!(url.path(), "/sign-in", "there is no session");
     }
@@ -149,11 +211,17 @@ async fn the_request_has_what_the_flow_wants() {
     let query: BTreeMap<_, _> = sent.query_pairs().collect();
     assert_eq!(query["response_type"], "code");
     assert_eq!(query["code_challenge_method"], "S256");
-    assert!(query["code_challenge"].len() == 43 && query["state"].len() == 43 && query["nonce"].len() == 43);
+    assert!(
+        query["code_challenge"].len() == 43
+            && query["state"].len() == 43
+            && query["nonce"].len() == 43
+    );
     assert_eq!(query["scope"], "openid profile groups");
     let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
     assert!(
-        cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Max-Age=600"),
+        cookie.contains("HttpOnly")
+            && cookie.contains("SameSite=Lax")
+            && cookie.contains("Max-Age=600"),
         "{cookie}"
     );
 }
@@ -165,20 +233,35 @@ async fn an_answer_counts_once_and_only_where_it_was_asked_for() {
     world.sign_in(&mut browser).await;
     let callback = browser.callback();
 
-    let (url, _) = Browser::default().go(&world.server, callback.as_str()).await;
-    assert!(url.query().unwrap_or_default().contains("error=state"), "another browser did not ask: {url}");
+    let (url, _) = Browser::default()
+        .go(&world.server, callback.as_str())
+        .await;
+    assert!(
+        url.query().unwrap_or_default().contains("error=state"),
+        "another browser did not ask: {url}"
+    );
 
     let mut victim = Browser::default();
-    victim.step(&world.server, &Url::parse(&world.begin()).unwrap()).await;
+    victim
+        .step(&world.server, &Url::parse(&world.begin()).unwrap())
+        .await;
     let (url, _) = victim.go(&world.server, callback.as_str()).await;
-    assert!(url.query().unwrap_or_default().contains("error=state"), "it asked for another: {url}");
+    assert!(
+        url.query().unwrap_or_default().contains("error=state"),
+        "it asked for another: {url}"
+    );
 
     let mut again = Browser::default();
-    again.step(&world.server, &Url::parse(&world.begin()).unwrap()).await;
+    again
+        .step(&world.server, &Url::parse(&world.begin()).unwrap())
+        .await;
     let state = again.jar.clone();
     world.sign_in(&mut browser).await;
     let (url, _) = again.go(&world.server, callback.as_str()).await;
-    assert!(url.query().unwrap_or_default().contains("error="), "{url}, {state:?}");
+    assert!(
+        url.query().unwrap_or_default().contains("error="),
+        "{url}, {state:?}"
+    );
 }
 
 #[tokio::test]
@@ -193,7 +276,14 @@ async fn a_provider_that_is_away_is_said_and_stops_nothing() {
 
 #[tokio::test]
 async fn a_made_up_code_costs_the_provider_little_and_keeps_nobody_out() {
-    let world = World::with(&[], SignInLimits { per_address: 4, ..SignInLimits::default() }).await;
+    let world = World::with(
+        &[],
+        SignInLimits {
+            per_address: 4,
+            ..SignInLimits::default()
+        },
+    )
+    .await;
     for _ in 0..10 {
         let (url, _) = world.sign_in(&mut Browser::default()).await;
         assert_eq!(url.path(), "/runs", "who signs in spends nothing");
@@ -202,9 +292,18 @@ async fn a_made_up_code_costs_the_provider_little_and_keeps_nobody_out() {
     let begin = Url::parse(&world.begin()).unwrap();
     let sent = browser.step(&world.server, &begin).await;
     let sent = Url::parse(sent.headers()[LOCATION].to_str().unwrap()).unwrap();
-    let state = sent.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let state = sent
+        .query_pairs()
+        .find(|(name, _)| name == "state")
+        .unwrap()
+        .1
+        .into_owned();
     let kept = browser.jar.clone();
-    let callback = begin.join(&format!("/sign-in/oidc/callback?code=made-up&state={state}")).unwrap();
+    let callback = begin
+        .join(&format!(
+            "/sign-in/oidc/callback?code=made-up&state={state}"
+        ))
+        .unwrap();
     until_refused(4, (began, 1), async |_| {
         browser.jar = kept.clone();
         browser.step(&world.server, &callback).await
@@ -219,19 +318,47 @@ async fn a_session_ends_when_the_roles_are_given_otherwise() {
     let mut browser = Browser::default();
     world.sign_in(&mut browser).await;
     let cookies = &browser.jar[&format!("localhost:{}", world.server.address.port())];
-    let cookies = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+    let cookies = cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join("; ");
     let headers = axum::http::HeaderMap::from_iter([(COOKIE, cookies.parse().unwrap())]);
     let who = async |change: &dyn Fn(&mut OidcOptions)| {
         let mut oidc = oidc(&world.provider.said);
         change(&mut oidc);
-        let auth = crate::auth::AuthOptions { oidc: Some(oidc), ..options().auth };
+        let auth = crate::auth::AuthOptions {
+            oidc: Some(oidc),
+            ..options().auth
+        };
         let public_url = Some("http://localhost:1");
-        let auth = Auth::new(world.server.store.clone(), auth, world.server.address, public_url).await.unwrap();
-        auth.actor(axum::http::Version::HTTP_11, &headers).await.unwrap().map(|actor| actor.name)
+        let auth = Auth::new(
+            world.server.store.clone(),
+            auth,
+            world.server.address,
+            public_url,
+        )
+        .await
+        .unwrap();
+        auth.actor(axum::http::Version::HTTP_11, &headers)
+            .await
+            .unwrap()
+            .map(|actor| actor.name)
     };
     assert_eq!(who(&|_| {}).await.as_deref(), Some("ann"));
-    assert_eq!(who(&|oidc| oidc.name = "Another name".to_owned()).await.as_deref(), Some("ann"));
+    assert_eq!(
+        who(&|oidc| oidc.name = "Another name".to_owned())
+            .await
+            .as_deref(),
+        Some("ann")
+    );
     assert_eq!(who(&|oidc| oidc.roles.admin.clear()).await, None);
-    assert_eq!(who(&|oidc| oidc.roles.everybody = Some(Role::Viewer)).await, None);
-    assert_eq!(who(&|oidc| oidc.client_id = "another".to_owned()).await, None);
+    assert_eq!(
+        who(&|oidc| oidc.roles.everybody = Some(Role::Viewer)).await,
+        None
+    );
+    assert_eq!(
+        who(&|oidc| oidc.client_id = "another".to_owned()).await,
+        None
+    );
 }

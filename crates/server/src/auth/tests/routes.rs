@@ -47,7 +47,11 @@ fn path(route: &Route) -> String {
         .map(|part| match part {
             "{id}" => id.to_owned(),
             // A link lets in whoever has it: one that holds, or nobody would be.
-            "{link}" => links::sign(&options().auth.secret, id.parse().unwrap(), Timestamp::from_micros(i64::MAX)),
+            "{link}" => links::sign(
+                &options().auth.secret,
+                id.parse().unwrap(),
+                Timestamp::from_micros(i64::MAX),
+            ),
             part if part.starts_with('{') => "nobody".to_owned(),
             part => part.to_owned(),
         })
@@ -68,7 +72,9 @@ fn request(server: &Server, route: &Route) -> RequestBuilder {
     let method = Method::from_bytes(route.method.as_bytes()).unwrap();
     let request = server.ask(method, &path(route));
     match changes(route) {
-        true if is_for_programs(route.path) => request.header(CONTENT_TYPE, "application/json").body("{}"),
+        true if is_for_programs(route.path) => {
+            request.header(CONTENT_TYPE, "application/json").body("{}")
+        }
         true => request.header(CONTENT_TYPE, FORM),
         false => request,
     }
@@ -89,7 +95,11 @@ async fn ask(server: &Server, route: &Route, caller: &Caller) -> Response {
         cookies.push(cookie);
         request = request.header("x-csrf-token", csrf);
     }
-    request.header(COOKIE, cookies.join("; ")).send().await.unwrap()
+    request
+        .header(COOKIE, cookies.join("; "))
+        .send()
+        .await
+        .unwrap()
 }
 
 fn declared(route: &Route, caller: &Caller) -> Verdict {
@@ -103,7 +113,8 @@ fn declared(route: &Route, caller: &Caller) -> Verdict {
 
 fn verdict(route: &Route, response: &Response) -> Verdict {
     let page = !changes(route) && !is_for_programs(route.path);
-    let sent = response.status() == StatusCode::SEE_OTHER && location(response).split('?').next() == Some("/sign-in");
+    let sent = response.status() == StatusCode::SEE_OTHER
+        && location(response).split('?').next() == Some("/sign-in");
     match response.status().as_u16() {
         401 => Verdict::SignIn,
         _ if page && sent && route.need != Need::Public => Verdict::SignIn,
@@ -114,17 +125,27 @@ fn verdict(route: &Route, response: &Response) -> Verdict {
 
 /// Nobody, every role by token and by session, and those whose token has ended, by token and by session.
 async fn callers(server: &Server, tokens: Vec<(Role, String)>) -> Vec<Caller> {
-    let mut callers = vec![Caller { name: "nobody".to_owned(), role: None, way: Way::Nothing }];
+    let mut callers = vec![Caller {
+        name: "nobody".to_owned(),
+        role: None,
+        way: Way::Nothing,
+    }];
     for (role, token) in tokens {
         callers.push(Caller {
             name: format!("{role} by session"),
             role: Some(role),
             way: session(server, &token).await,
         });
-        callers.push(Caller { name: format!("{role} by token"), role: Some(role), way: Way::Token(token) });
+        callers.push(Caller {
+            name: format!("{role} by token"),
+            role: Some(role),
+            way: Way::Token(token),
+        });
     }
     for name in ["expired", "revoked"] {
-        let made = token::create(server.store.as_ref(), name, Role::Admin, None, "test").await.unwrap();
+        let made = token::create(server.store.as_ref(), name, Role::Admin, None, "test")
+            .await
+            .unwrap();
         let secret = made.secret.expose().to_owned();
         let way = session(server, &secret).await;
         match name {
@@ -132,8 +153,16 @@ async fn callers(server: &Server, tokens: Vec<(Role, String)>) -> Vec<Caller> {
             _ => drop(token::revoke(server.store.as_ref(), name).await.unwrap()),
         }
         until_ended(server, &secret).await;
-        callers.push(Caller { name: format!("{name} session"), role: None, way });
-        callers.push(Caller { name: format!("{name} token"), role: None, way: Way::Token(secret) });
+        callers.push(Caller {
+            name: format!("{name} session"),
+            role: None,
+            way,
+        });
+        callers.push(Caller {
+            name: format!("{name} token"),
+            role: None,
+            way: Way::Token(secret),
+        });
     }
     callers
 }
@@ -146,17 +175,45 @@ async fn session(server: &Server, token: &str) -> Way {
 
 /// Lets the token of this name be one whose time is up.
 async fn expire(server: &Server, name: &str) {
-    let filter = DocumentFilter { kind: "token".to_owned(), after: None, descending: false, limit: 100 };
+    let filter = DocumentFilter {
+        kind: "token".to_owned(),
+        after: None,
+        descending: false,
+        limit: 100,
+    };
     let tokens = server.store.documents(filter).await.unwrap();
-    let Document { id, version, data, .. } = tokens.into_iter().find(|token| token.data["name"] == name).unwrap();
+    let Document {
+        id, version, data, ..
+    } = tokens
+        .into_iter()
+        .find(|token| token.data["name"] == name)
+        .unwrap();
     let expires_at = Some(Timestamp::from_micros(server.store.now().as_micros() - 1));
-    let expired = NewDocument { kind: "token".to_owned(), id, expires_at, data };
-    server.store.put_document(expired, Expect::Version(version)).await.unwrap().expect("nobody else wrote it");
+    let expired = NewDocument {
+        kind: "token".to_owned(),
+        id,
+        expires_at,
+        data,
+    };
+    server
+        .store
+        .put_document(expired, Expect::Version(version))
+        .await
+        .unwrap()
+        .expect("nobody else wrote it");
 }
 
 async fn until_ended(server: &Server, token: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
-    while server.ask(Method::GET, "/api/v1/me").bearer_auth(token).send().await.unwrap().status() != 401 {
+    while server
+        .ask(Method::GET, "/api/v1/me")
+        .bearer_auth(token)
+        .send()
+        .await
+        .unwrap()
+        .status()
+        != 401
+    {
         assert!(Instant::now() < deadline, "a token does not end");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -171,9 +228,15 @@ async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
     for route in TABLE {
         // Ends the session that asks, so that those after it would be nobody's: `sessions.rs` walks it.
         let ends = route.path == "/sign-out";
-        for caller in callers.iter().filter(|caller| !ends || !matches!(caller.way, Way::Session { .. })) {
+        for caller in callers
+            .iter()
+            .filter(|caller| !ends || !matches!(caller.way, Way::Session { .. }))
+        {
             // Who is signed in has another form token than the sign-in page: `sessions.rs` has it.
-            if route.path == "/sign-in" && changes(route) && matches!(caller.way, Way::Session { .. }) {
+            if route.path == "/sign-in"
+                && changes(route)
+                && matches!(caller.way, Way::Session { .. })
+            {
                 continue;
             }
             let response = ask(&server, route, caller).await;
@@ -182,7 +245,11 @@ async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
                 wrong.push(format!("{} as {}: {status}", named(route), caller.name));
             }
             if status == 405 || status.is_server_error() {
-                wrong.push(format!("{} as {}: broken: {status}", named(route), caller.name));
+                wrong.push(format!(
+                    "{} as {}: broken: {status}",
+                    named(route),
+                    caller.name
+                ));
             }
         }
     }
@@ -193,28 +260,60 @@ async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
 #[tokio::test]
 async fn what_changes_something_comes_from_our_own_pages() {
     let (server, tokens) = Server::with_tokens().await;
-    let admin = &tokens.iter().find(|(role, _)| *role == Role::Admin).unwrap().1;
+    let admin = &tokens
+        .iter()
+        .find(|(role, _)| *role == Role::Admin)
+        .unwrap()
+        .1;
     let mut walked = 0;
     for route in TABLE.iter().filter(|route| changes(route)) {
-        let Way::Session { cookie, csrf } = session(&server, admin).await else { unreachable!() };
-        let (cookie, csrf) = if route.path == "/sign-in" { server.sign_in_form().await } else { (cookie, csrf) };
+        let Way::Session { cookie, csrf } = session(&server, admin).await else {
+            unreachable!()
+        };
+        let (cookie, csrf) = if route.path == "/sign-in" {
+            server.sign_in_form().await
+        } else {
+            (cookie, csrf)
+        };
         let signed = || request(&server, route).header(COOKIE, &cookie);
         let with_token = || signed().header("x-csrf-token", &csrf);
         for (what, request) in [
             ("no token", signed()),
             ("an empty token", signed().header("x-csrf-token", "")),
-            ("another site", with_token().header(ORIGIN, "https://evil.example")),
+            (
+                "another site",
+                with_token().header(ORIGIN, "https://evil.example"),
+            ),
             ("no site", with_token().header(ORIGIN, "null")),
-            ("another port", with_token().header(ORIGIN, "http://127.0.0.1:1")),
-            ("cross-site", with_token().header("sec-fetch-site", "cross-site")),
-            ("same-site", with_token().header("sec-fetch-site", "same-site")),
-            ("nobody, of another site", request(&server, route).header(ORIGIN, "https://evil.example")),
+            (
+                "another port",
+                with_token().header(ORIGIN, "http://127.0.0.1:1"),
+            ),
+            (
+                "cross-site",
+                with_token().header("sec-fetch-site", "cross-site"),
+            ),
+            (
+                "same-site",
+                with_token().header("sec-fetch-site", "same-site"),
+            ),
+            (
+                "nobody, of another site",
+                request(&server, route).header(ORIGIN, "https://evil.example"),
+            ),
         ] {
             let status = request.send().await.unwrap().status();
             let nobody = what.starts_with("nobody") && route.need != Need::Public;
-            assert_eq!(status, if nobody { 401 } else { 403 }, "{}: {what}", named(route));
+            assert_eq!(
+                status,
+                if nobody { 401 } else { 403 },
+                "{}: {what}",
+                named(route)
+            );
         }
-        let ours = with_token().header(ORIGIN, server.url("")).header("sec-fetch-site", "same-origin");
+        let ours = with_token()
+            .header(ORIGIN, server.url(""))
+            .header("sec-fetch-site", "same-origin");
         let status = ours.send().await.unwrap().status();
         assert!(status != 401 && status != 403, "{}: {status}", named(route));
         walked += 1;
@@ -228,10 +327,22 @@ async fn an_open_server_is_not_open_to_other_sites() {
     let server = Server::open().await;
     for route in TABLE.iter().filter(|route| changes(route)) {
         let from = |origin: &str| request(&server, route).header(ORIGIN, origin).send();
-        assert_eq!(from("https://evil.example").await.unwrap().status(), 403, "{}", named(route));
-        let form = server.ask(Method::POST, &path(route)).header(CONTENT_TYPE, FORM);
+        assert_eq!(
+            from("https://evil.example").await.unwrap().status(),
+            403,
+            "{}",
+            named(route)
+        );
+        let form = server
+            .ask(Method::POST, &path(route))
+            .header(CONTENT_TYPE, FORM);
         if route.method == "POST" {
-            assert_eq!(form.send().await.unwrap().status(), 403, "{}: a form without its token", named(route));
+            assert_eq!(
+                form.send().await.unwrap().status(),
+                403,
+                "{}: a form without its token",
+                named(route)
+            );
         }
     }
 }
@@ -255,15 +366,26 @@ fn routed() -> BTreeSet<String> {
 
 fn routes_of(source: &str, found: &mut BTreeSet<String>) {
     for call in source.split(".route(").skip(1) {
-        let path = call.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
-        let (path, rest) = path.unwrap_or_else(|| panic!("a route whose path is no plain text: {call:.40}"));
+        let path = call
+            .trim_start()
+            .strip_prefix('"')
+            .and_then(|rest| rest.split_once('"'));
+        let (path, rest) =
+            path.unwrap_or_else(|| panic!("a route whose path is no plain text: {call:.40}"));
         let handlers = rest.lines().next().unwrap();
-        let methods = ["get", "post", "put", "patch", "delete"].map(|word| (word, format!("{word}(")));
+        let methods =
+            ["get", "post", "put", "patch", "delete"].map(|word| (word, format!("{word}(")));
         let before = found.len();
-        for (word, _) in methods.iter().filter(|(_, call)| handlers.contains(call.as_str())) {
+        for (word, _) in methods
+            .iter()
+            .filter(|(_, call)| handlers.contains(call.as_str()))
+        {
             found.insert(format!("{} {path}", word.to_uppercase()));
         }
-        assert!(found.len() > before, "{path}: no method is known, or the route is there twice");
+        assert!(
+            found.len() > before,
+            "{path}: no method is known, or the route is there twice"
+        );
     }
 }
 
@@ -279,14 +401,20 @@ async fn the_table_the_routers_and_the_document_have_the_same_routes() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let name = format!("{} {path}", method.to_uppercase());
-            let route =
-                TABLE.iter().find(|route| named(route) == name).unwrap_or_else(|| panic!("{name} is not served"));
+            let route = TABLE
+                .iter()
+                .find(|route| named(route) == name)
+                .unwrap_or_else(|| panic!("{name} is not served"));
             let role = route.need.role().map(Role::as_str);
             assert_eq!(operation["x-required-role"].as_str(), role, "{name}");
             documented.insert(name);
         }
     }
-    let api = table.iter().filter(|name| name.contains(" /api/v1/")).cloned().collect::<BTreeSet<_>>();
+    let api = table
+        .iter()
+        .filter(|name| name.contains(" /api/v1/"))
+        .cloned()
+        .collect::<BTreeSet<_>>();
     assert_eq!(documented, api);
 }
 
@@ -295,18 +423,28 @@ async fn the_table_the_routers_and_the_document_have_the_same_routes() {
 async fn what_is_not_in_the_table_is_not_served() {
     use axum::routing::get;
     let (server, tokens) = Server::with_tokens().await;
-    let auth = crate::auth::Auth::new(server.store.clone(), options().auth, server.address, None).await.unwrap();
+    let auth = crate::auth::Auth::new(server.store.clone(), options().auth, server.address, None)
+        .await
+        .unwrap();
     let router = axum::Router::new()
         .route("/forgotten", get(async || "secret"))
         .route("/healthz", axum::routing::delete(async || "secret"))
-        .layer(axum::middleware::from_fn_with_state(auth, crate::auth::guard));
+        .layer(axum::middleware::from_fn_with_state(
+            auth,
+            crate::auth::guard,
+        ));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(axum::serve(listener, router).into_future());
     let http = reqwest::Client::new();
-    for (method, path, expect) in [(Method::GET, "/forgotten", 404), (Method::DELETE, "/healthz", 405)] {
-        let request = http.request(method, format!("http://{address}{path}")).bearer_auth(&tokens[2].1);
+    for (method, path, expect) in [
+        (Method::GET, "/forgotten", 404),
+        (Method::DELETE, "/healthz", 405),
+    ] {
+        let request = http
+            .request(method, format!("http://{address}{path}"))
+            .bearer_auth(&tokens[2].1);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), expect, "{path}");
         assert_ne!(response.text().await.unwrap(), "secret");

@@ -18,14 +18,22 @@ async fn a_stream_ends_when_its_token_is_revoked_and_no_other_does() {
     let (server, tokens) = Server::with_tokens().await;
     let open = async |role: Role| {
         let (_, secret) = tokens.iter().find(|(other, _)| *other == role).unwrap();
-        let request = server.ask(Method::GET, "/api/v1/events").header(AUTHORIZATION, format!("Bearer {secret}"));
+        let request = server
+            .ask(Method::GET, "/api/v1/events")
+            .header(AUTHORIZATION, format!("Bearer {secret}"));
         let stream = request.send().await.unwrap();
         assert_eq!(stream.status(), 200);
         stream
     };
     let (revoked, kept) = (open(Role::Viewer).await, open(Role::Admin).await);
-    token::revoke(server.store.as_ref(), &format!("{} 2", Role::Viewer)).await.unwrap();
+    token::revoke(server.store.as_ref(), &format!("{} 2", Role::Viewer))
+        .await
+        .unwrap();
     // The promise is one of seconds.
-    tokio::time::timeout(Duration::from_secs(30), to_the_end(revoked)).await.expect("it ends");
-    tokio::time::timeout(Duration::from_secs(6), to_the_end(kept)).await.expect_err("it goes on");
+    tokio::time::timeout(Duration::from_secs(30), to_the_end(revoked))
+        .await
+        .expect("it ends");
+    tokio::time::timeout(Duration::from_secs(6), to_the_end(kept))
+        .await
+        .expect_err("it goes on");
 }

@@ -18,7 +18,10 @@ pub(in crate::dashboard) struct Answers {
 
 impl FromIterator<(String, String)> for Answers {
     fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Self {
-        Self { fields: pairs.into_iter().collect(), secrets: BTreeSet::new() }
+        Self {
+            fields: pairs.into_iter().collect(),
+            secrets: BTreeSet::new(),
+        }
     }
 }
 
@@ -49,12 +52,17 @@ impl Answers {
 
     /// The text of a field, without the space around it; `None` when nothing is in it.
     pub(super) fn filled(&self, name: &str) -> Option<&str> {
-        self.get(name).map(str::trim).filter(|text| !text.is_empty())
+        self.get(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
     }
 
     /// Whether any field at or under a place was filled in; a box that was not ticked says nothing.
     pub(super) fn any_under(&self, place: &str) -> bool {
-        let under = |name: &str| name.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let under = |name: &str| {
+            name.strip_prefix(place)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         let said = |(name, text): (&String, &String)| {
             !name.ends_with("/?") && !name.ends_with("/#") && !text.trim().is_empty()
         };
@@ -66,7 +74,10 @@ impl Answers {
 
     /// Rows of a table.
     pub(super) fn rows(&self, name: &str) -> usize {
-        self.get(&format!("{name}/#")).and_then(|count| count.parse().ok()).unwrap_or(0).min(super::MOST_ROWS)
+        self.get(&format!("{name}/#"))
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0)
+            .min(super::MOST_ROWS)
     }
 
     /// Adds an empty row.
@@ -84,7 +95,8 @@ impl Answers {
             return self.fill(schema, name, default, true);
         }
         if shape(schema, true) == Shape::Group {
-            properties(schema).for_each(|(field, schema)| self.fill_defaults(schema, &format!("{name}/{field}")));
+            properties(schema)
+                .for_each(|(field, schema)| self.fill_defaults(schema, &format!("{name}/{field}")));
         }
     }
 
@@ -100,7 +112,12 @@ impl Answers {
             (Shape::Group, Value::Object(fields)) => {
                 for (field, inner) in properties(schema) {
                     if let Some(value) = fields.get(field) {
-                        self.fill(inner, &format!("{name}/{field}"), value, requires(schema, field));
+                        self.fill(
+                            inner,
+                            &format!("{name}/{field}"),
+                            value,
+                            requires(schema, field),
+                        );
                     }
                 }
             }
@@ -109,19 +126,32 @@ impl Answers {
                 for (index, row) in rows.iter().enumerate() {
                     let items = &schema["items"];
                     properties(items).for_each(|(field, inner)| {
-                        self.fill(inner, &format!("{name}/{index}/{field}"), &row[field], requires(items, field));
+                        self.fill(
+                            inner,
+                            &format!("{name}/{index}/{field}"),
+                            &row[field],
+                            requires(items, field),
+                        );
                     });
                 }
             }
             (Shape::Lines, Value::Array(_)) => {
                 let lines = self.told(name, value);
-                let lines = lines.as_array().into_iter().flatten().map(plain).collect::<Vec<_>>();
+                let lines = lines
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(plain)
+                    .collect::<Vec<_>>();
                 self.set(name.to_owned(), lines.join("\n"));
             }
             (Shape::Json, Value::String(_)) => self.set(name.to_owned(), value.to_string()),
             (Shape::Json | Shape::Lines | Shape::Group | Shape::Items, value) => {
                 let value = self.told(name, value);
-                self.set(name.to_owned(), serde_json::to_string_pretty(&value).unwrap_or_default());
+                self.set(
+                    name.to_owned(),
+                    serde_json::to_string_pretty(&value).unwrap_or_default(),
+                );
             }
             (_, value) => self.set(name.to_owned(), plain(value)),
         }

@@ -76,12 +76,25 @@ pub(in crate::dashboard) fn fields(
     fault: &FaultAt<'_>,
 ) -> Vec<Field> {
     let told = without_secrets(written, &read::every(schema, answers));
-    let maker = Maker { answers, fault, marked: any_mark(written) };
+    let maker = Maker {
+        answers,
+        fault,
+        marked: any_mark(written),
+    };
     match shape(schema, true) {
         Shape::Group => maker.group(schema, ROOT, &told),
         // A workflow that says nothing of its parameters, and has them all the same.
         _ if schema.as_object().is_some_and(|schema| !schema.is_empty()) => {
-            vec![maker.field(schema, ROOT, ROOT, Ties { told: &told, required: false, depends: None })]
+            vec![maker.field(
+                schema,
+                ROOT,
+                ROOT,
+                Ties {
+                    told: &told,
+                    required: false,
+                    depends: None,
+                },
+            )]
         }
         _ => Vec::new(),
     }
@@ -107,7 +120,16 @@ impl Maker<'_> {
         let one = |(field, inner): (&String, &Value)| {
             let (required, depends) = (requires(schema, field), depends(schema, name, field));
             let told = if *told == MASK { told } else { &told[field] };
-            self.field(inner, &format!("{name}/{field}"), field, Ties { required, depends, told })
+            self.field(
+                inner,
+                &format!("{name}/{field}"),
+                field,
+                Ties {
+                    required,
+                    depends,
+                    told,
+                },
+            )
         };
         properties(schema).map(one).collect()
     }
@@ -116,12 +138,22 @@ impl Maker<'_> {
         let id = id(name);
         let (value, again) = self.shown(schema, name, &ties);
         let hint = schema["description"].as_str().map(str::to_owned);
-        let error = (self.fault)(name.strip_prefix(ROOT).unwrap_or(name).trim_start_matches('/'));
-        let said = [("hint", hint.is_some()), ("again", again), ("error", error.is_some())];
+        let error = (self.fault)(
+            name.strip_prefix(ROOT)
+                .unwrap_or(name)
+                .trim_start_matches('/'),
+        );
+        let said = [
+            ("hint", hint.is_some()),
+            ("again", again),
+            ("error", error.is_some()),
+        ];
         let named = said.map(|(what, said)| said.then(|| format!("{id}-{what}")));
         let describedby = named.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let mut field = Field {
-            title: schema["title"].as_str().map_or_else(|| title_of(bare), str::to_owned),
+            title: schema["title"]
+                .as_str()
+                .map_or_else(|| title_of(bare), str::to_owned),
             describedby: Some(describedby).filter(|ids| !ids.is_empty()),
             value,
             again,
@@ -151,9 +183,10 @@ impl Maker<'_> {
         match without_masked(ties.told) {
             _ if unreadable && self.marked => (String::new(), true),
             (_, false) => (text.to_owned(), held),
-            (Some(rest), true) if shape == Shape::Json => {
-                (serde_json::to_string_pretty(&rest).unwrap_or_default(), true)
-            }
+            (Some(rest), true) if shape == Shape::Json => (
+                serde_json::to_string_pretty(&rest).unwrap_or_default(),
+                true,
+            ),
             (_, true) => (String::new(), true),
         }
     }
@@ -162,7 +195,9 @@ impl Maker<'_> {
         match shape(schema, field.required) {
             Shape::Choice => choice(schema, field),
             Shape::TickOrNot => yes_or_no(field),
-            Shape::Tick => (field.kind, field.on) = ("checkbox", !matches!(field.value.as_str(), "" | "false")),
+            Shape::Tick => {
+                (field.kind, field.on) = ("checkbox", !matches!(field.value.as_str(), "" | "false"))
+            }
             Shape::Integer => number(schema, field, "1"),
             Shape::Number => number(schema, field, "any"),
             Shape::Text => text(schema, field),
@@ -174,7 +209,8 @@ impl Maker<'_> {
             // A word will do.
             Shape::Json if field.secret && schema.get("type").is_none() => field.kind = "password",
             Shape::Json => {
-                (field.kind, field.rows, field.code) = ("text", field.value.lines().count().clamp(3, 16), true)
+                (field.kind, field.rows, field.code) =
+                    ("text", field.value.lines().count().clamp(3, 16), true)
             }
         }
     }
@@ -192,13 +228,19 @@ impl Maker<'_> {
                     yes_or_no(cell);
                 }
             });
-            Row { number: index + 1, cells }
+            Row {
+                number: index + 1,
+                cells,
+            }
         };
         field.rows_of = (0..rows).map(row).collect();
         field.heads = self
             .group(schema, &field.name, &Value::Null)
             .into_iter()
-            .map(|head| Head { required: head.required, title: head.title })
+            .map(|head| Head {
+                required: head.required,
+                title: head.title,
+            })
             .collect();
     }
 }
@@ -206,21 +248,38 @@ impl Maker<'_> {
 fn choice(schema: &Value, field: &mut Field) {
     field.kind = "select";
     // What is none of the choices must not look like the first of them.
-    let known = choices(schema).into_iter().any(|value| plain(value) == field.value);
+    let known = choices(schema)
+        .into_iter()
+        .any(|value| plain(value) == field.value);
     let none = (!field.required || !known).then(|| (String::new(), String::new()));
-    let all = choices(schema).into_iter().map(|value| (plain(value), plain(value)));
-    let option = |(value, title): (String, String)| Choice { on: value == field.value, value, title };
+    let all = choices(schema)
+        .into_iter()
+        .map(|value| (plain(value), plain(value)));
+    let option = |(value, title): (String, String)| Choice {
+        on: value == field.value,
+        value,
+        title,
+    };
     field.options = none.into_iter().chain(all).map(option).collect();
 }
 
 fn yes_or_no(field: &mut Field) {
     field.kind = "select";
-    let option = |value: &str| Choice { on: value == field.value, value: value.to_owned(), title: value.to_owned() };
+    let option = |value: &str| Choice {
+        on: value == field.value,
+        value: value.to_owned(),
+        title: value.to_owned(),
+    };
     field.options = ["", "true", "false"].map(option).to_vec();
 }
 
 fn number(schema: &Value, field: &mut Field, step: &'static str) {
-    let bound = |name: &str| schema.get(name).filter(|bound| bound.is_number()).map(Value::to_string);
+    let bound = |name: &str| {
+        schema
+            .get(name)
+            .filter(|bound| bound.is_number())
+            .map(Value::to_string)
+    };
     field.kind = "number";
     // A browser knows no exclusive bounds; the server's check does.
     field.min = bound("minimum").or_else(|| bound("exclusiveMinimum"));
@@ -231,13 +290,20 @@ fn number(schema: &Value, field: &mut Field, step: &'static str) {
 fn text(schema: &Value, field: &mut Field) {
     field.min_length = schema["minLength"].as_u64().filter(|least| *least > 0);
     field.max_length = schema["maxLength"].as_u64();
-    field.list = schema["examples"].as_array().into_iter().flatten().map(plain).collect();
+    field.list = schema["examples"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(plain)
+        .collect();
     field.kind = match schema["format"].as_str() {
         _ if field.secret => "password",
         Some("email") => "email",
         Some("uri" | "url") => "url",
         Some("date") => "date",
-        _ if field.max_length.is_some_and(|most| most > 200) || field.value.contains('\n') => "textarea",
+        _ if field.max_length.is_some_and(|most| most > 200) || field.value.contains('\n') => {
+            "textarea"
+        }
         _ => "text-line",
     };
     (field.kind, field.rows) = match field.kind {
@@ -245,7 +311,10 @@ fn text(schema: &Value, field: &mut Field) {
         "text-line" => ("line", 0),
         other => (other, 0),
     };
-    field.pattern = schema["pattern"].as_str().and_then(for_browser).filter(|_| field.kind != "text");
+    field.pattern = schema["pattern"]
+        .as_str()
+        .and_then(for_browser)
+        .filter(|_| field.kind != "text");
 }
 
 /// A browser's `pattern` is held against the whole text, a schema's against any part of it.
@@ -254,20 +323,39 @@ fn for_browser(pattern: &str) -> Option<String> {
     if pattern.contains("(?") && !pattern.contains("(?:") {
         return None;
     }
-    let (begins, pattern) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
+    let (begins, pattern) = pattern
+        .strip_prefix('^')
+        .map_or((false, pattern), |rest| (true, rest));
     let ends = pattern.ends_with('$') && !pattern.ends_with("\\$");
-    let inner = if ends { &pattern[..pattern.len() - 1] } else { pattern };
+    let inner = if ends {
+        &pattern[..pattern.len() - 1]
+    } else {
+        pattern
+    };
     if begins && ends && !inner.contains('|') {
         return Some(inner.to_owned());
     }
-    Some(format!("{}(?:{inner}){}", if begins { "" } else { ".*" }, if ends { "" } else { ".*" }))
+    Some(format!(
+        "{}(?:{inner}){}",
+        if begins { "" } else { ".*" },
+        if ends { "" } else { ".*" }
+    ))
 }
 
 /// The fields that this one goes with: `dependentRequired`, and `dependencies` of older schemas.
 fn depends(schema: &Value, name: &str, field: &str) -> Option<String> {
-    let lists = ["dependentRequired", "dependencies"].into_iter().filter_map(|word| schema[word].as_object()).flatten();
-    let needs = lists.filter(|(_, needed)| needed.as_array().is_some_and(|names| names.iter().any(|it| it == field)));
-    let names = needs.map(|(other, _)| format!("{name}/{other}")).collect::<Vec<_>>();
+    let lists = ["dependentRequired", "dependencies"]
+        .into_iter()
+        .filter_map(|word| schema[word].as_object())
+        .flatten();
+    let needs = lists.filter(|(_, needed)| {
+        needed
+            .as_array()
+            .is_some_and(|names| names.iter().any(|it| it == field))
+    });
+    let names = needs
+        .map(|(other, _)| format!("{name}/{other}"))
+        .collect::<Vec<_>>();
     (!names.is_empty()).then(|| names.join(" "))
 }
 
@@ -289,5 +377,8 @@ pub(in crate::dashboard) fn id(name: &str) -> String {
 fn title_of(name: &str) -> String {
     let words = name.replace(['_', '-'], " ");
     let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }

@@ -56,7 +56,10 @@ fn shape(schema: &Value, required: bool) -> Shape {
         Some("integer") => Shape::Integer,
         Some("number") => Shape::Number,
         Some("string") => Shape::Text,
-        Some("array") if type_of(&schema["items"]) == Some("string") && schema["items"].get("enum").is_none() => {
+        Some("array")
+            if type_of(&schema["items"]) == Some("string")
+                && schema["items"].get("enum").is_none() =>
+        {
             Shape::Lines
         }
         Some("array") if is_flat(&schema["items"]) => Shape::Items,
@@ -70,7 +73,10 @@ fn type_of(schema: &Value) -> Option<&str> {
     match &schema["type"] {
         Value::String(one) => Some(one),
         Value::Array(several) => {
-            let mut others = several.iter().filter_map(Value::as_str).filter(|name| *name != "null");
+            let mut others = several
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|name| *name != "null");
             others.next().filter(|_| others.next().is_none())
         }
         _ if schema["properties"].is_object() => Some("object"),
@@ -83,7 +89,9 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 fn requires(schema: &Value, name: &str) -> bool {
-    schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name))
+    schema["required"]
+        .as_array()
+        .is_some_and(|names| names.iter().any(|required| required == name))
 }
 
 /// An object of which each field fits a cell of a table.
@@ -101,14 +109,17 @@ fn is_flat(schema: &Value) -> bool {
 
 /// The choices of an `enum` or `const`.
 fn choices(schema: &Value) -> Vec<&Value> {
-    schema["enum"]
-        .as_array()
-        .map_or_else(|| schema.get("const").into_iter().collect(), |values| values.iter().collect())
+    schema["enum"].as_array().map_or_else(
+        || schema.get("const").into_iter().collect(),
+        |values| values.iter().collect(),
+    )
 }
 
 /// A value as a field shows it: a text as it is, anything else as JSON.
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -141,7 +152,10 @@ mod tests {
     }
 
     fn posted(pairs: &[(&str, &str)]) -> Answers {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -151,7 +165,10 @@ mod tests {
             "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3, "on": false }, { "a": "two", "n": 0, "on": true }],
             "place": { "host": "h", "tls": true }, "free": { "deep": [1, { "er": null }] }, "any": [true],
         });
-        let (read, faults) = read(&plain_schema(), &Answers::of(&plain_schema(), &plain_schema(), &given));
+        let (read, faults) = read(
+            &plain_schema(),
+            &Answers::of(&plain_schema(), &plain_schema(), &given),
+        );
         assert_eq!((read, faults), (given, Vec::new()));
     }
 
@@ -176,18 +193,35 @@ mod tests {
             ("p/any", ""),
         ]);
         let (read, faults) = read(&plain_schema(), &answers);
-        assert_eq!((read, faults), (json!({ "name": "shop", "size": "small", "public": false }), Vec::new()));
+        assert_eq!(
+            (read, faults),
+            (
+                json!({ "name": "shop", "size": "small", "public": false }),
+                Vec::new()
+            )
+        );
     }
 
     #[test]
     fn what_cannot_be_read_names_its_field() {
-        let answers =
-            posted(&[("p/name", ""), ("p/size", "huge"), ("p/port", "many"), ("p/free", "{oops"), ("p/any", "word")]);
+        let answers = posted(&[
+            ("p/name", ""),
+            ("p/size", "huge"),
+            ("p/port", "many"),
+            ("p/free", "{oops"),
+            ("p/any", "word"),
+        ]);
         let (read, faults) = read(&plain_schema(), &answers);
-        let names = faults.iter().map(|fault| fault.place.as_str()).collect::<Vec<_>>();
+        let names = faults
+            .iter()
+            .map(|fault| fault.place.as_str())
+            .collect::<Vec<_>>();
         assert_eq!(names, ["name", "free"]);
         // The engine's own check has the better words for these.
-        assert_eq!((&read["port"], &read["size"], &read["any"]), (&json!("many"), &json!("huge"), &json!("word")));
+        assert_eq!(
+            (&read["port"], &read["size"], &read["any"]),
+            (&json!("many"), &json!("huge"), &json!("word"))
+        );
     }
 
     #[test]
@@ -201,10 +235,20 @@ mod tests {
         let schema = schema(&written);
         let fields = fields(&written, &schema, &Answers::default(), &|_| None);
         let json = serde_json::to_value(&fields).unwrap();
-        assert_eq!((json[0]["required"].as_bool(), json[2]["required"].as_bool()), (Some(false), Some(false)));
-        assert_eq!((&json[2]["name"], &json[2]["depends"]), (&json!("p/holder"), &json!("p/card")));
+        assert_eq!(
+            (json[0]["required"].as_bool(), json[2]["required"].as_bool()),
+            (Some(false), Some(false))
+        );
+        assert_eq!(
+            (&json[2]["name"], &json[2]["depends"]),
+            (&json!("p/holder"), &json!("p/card"))
+        );
         assert_eq!(json[1]["fields"][0]["name"], "p/address/street");
-        let answers = posted(&[("p/card", "1"), ("p/holder", "ada"), ("p/address/street", "x")]);
+        let answers = posted(&[
+            ("p/card", "1"),
+            ("p/holder", "ada"),
+            ("p/address/street", "x"),
+        ]);
         let (read, faults) = read(&schema, &answers);
         let expect = json!({ "card": "1", "address": { "street": "x" }, "holder": "ada" });
         assert_eq!((read, faults), (expect, Vec::new()));
@@ -232,9 +276,14 @@ mod tests {
             ("p/login/user", "s3cret-3"),
             ("p/lines", "s3cret-4"),
         ]);
-        let unreadable = posted(&[("p/name", "shop"), ("p/key", "s3cret-1"), ("p/free/deep", &deep[1..])]);
+        let unreadable = posted(&[
+            ("p/name", "shop"),
+            ("p/key", "s3cret-1"),
+            ("p/free/deep", &deep[1..]),
+        ]);
         for (answers, least) in [(of_run, 4), (sent, 4), (unreadable, 2)] {
-            let shown = serde_json::to_string(&fields(&written, &schema, &answers, &|_| None)).unwrap();
+            let shown =
+                serde_json::to_string(&fields(&written, &schema, &answers, &|_| None)).unwrap();
             assert!(!shown.contains("s3cret"), "{shown}");
             assert!(shown.contains("shop"), "{shown}");
             assert!(shown.matches(r#""again":true"#).count() >= least, "{shown}");
@@ -261,14 +310,19 @@ mod tests {
             (map.clone(), &[("p/k", r#"{"A":"s3cret"}"#)], "text"),
             (map, &[("p/k", r#"{"A":"s3cret""#)], "text"),
             (twice, &[("p/k", "s3cret")], "password"),
-            (tree, &[("p/k/child", r#"{"child":{"x-a":"s3cret","b":7}}"#)], "group"),
+            (
+                tree,
+                &[("p/k/child", r#"{"child":{"x-a":"s3cret","b":7}}"#)],
+                "group",
+            ),
             (table, &row, "items"),
         ];
         for (written, sent, kind) in cases {
             let schema = schema(&written);
             let empty = fields(&written, &schema, &Answers::default(), &|_| None);
             assert_eq!(empty[0].kind, kind, "asked so from the first: {written}");
-            let shown = serde_json::to_string(&fields(&written, &schema, &posted(sent), &|_| None)).unwrap();
+            let shown = serde_json::to_string(&fields(&written, &schema, &posted(sent), &|_| None))
+                .unwrap();
             assert!(!shown.contains("s3cret"), "{shown}");
             assert!(shown.contains(r#""again":true"#), "{shown}");
         }
@@ -276,21 +330,49 @@ mod tests {
 
     #[test]
     fn no_two_names_have_one_id() {
-        let names = ["p/a-b", "p/a/b", "p/a b", "p/\u{4e2d}", "p/\u{6587}", "p/a_b"];
-        let ids = names.iter().map(|name| id(name)).collect::<std::collections::BTreeSet<_>>();
+        let names = [
+            "p/a-b",
+            "p/a/b",
+            "p/a b",
+            "p/\u{4e2d}",
+            "p/\u{6587}",
+            "p/a_b",
+        ];
+        let ids = names
+            .iter()
+            .map(|name| id(name))
+            .collect::<std::collections::BTreeSet<_>>();
         assert_eq!(ids.len(), names.len(), "{ids:?}");
         assert_eq!(id("p/a_b/0"), "p-a_b-0");
     }
 
     #[test]
     fn fields_carry_what_a_browser_can_check() {
-        let fields = fields(&plain_schema(), &plain_schema(), &Answers::default(), &|_| None);
+        let fields = fields(
+            &plain_schema(),
+            &plain_schema(),
+            &Answers::default(),
+            &|_| None,
+        );
         let of = |name: &str| fields.iter().find(|field| field.name == name).unwrap();
-        assert_eq!((of("p/name").pattern.as_deref(), of("p/name").required), (Some("[a-z]+"), true));
-        assert_eq!((of("p/port").kind, of("p/port").min.as_deref()), ("number", Some("1")));
-        assert_eq!(of("p/size").options.len(), 3, "a choice that must be made begins with none");
+        assert_eq!(
+            (of("p/name").pattern.as_deref(), of("p/name").required),
+            (Some("[a-z]+"), true)
+        );
+        assert_eq!(
+            (of("p/port").kind, of("p/port").min.as_deref()),
+            ("number", Some("1"))
+        );
+        assert_eq!(
+            of("p/size").options.len(),
+            3,
+            "a choice that must be made begins with none"
+        );
         assert_eq!((of("p/rows").kind, of("p/rows").heads.len()), ("items", 3));
-        assert_eq!((of("p/place").kind, of("p/place").fields.len()), ("group", 2));
+        assert_eq!(
+            (of("p/place").kind, of("p/place").fields.len()),
+            ("group", 2)
+        );
         assert_eq!((of("p/free").kind, of("p/free").code), ("text", true));
     }
 }

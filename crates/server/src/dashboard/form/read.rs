@@ -18,14 +18,23 @@ pub(in crate::dashboard) struct Fault {
 
 /// The parameters that a form says, and what of it cannot be read.
 pub(in crate::dashboard) fn read(schema: &Value, answers: &Answers) -> (Value, Vec<Fault>) {
-    let mut reader = Reader { answers, faults: Vec::new() };
-    let value = reader.value(schema, ROOT, true).unwrap_or_else(|| Map::new().into());
+    let mut reader = Reader {
+        answers,
+        faults: Vec::new(),
+    };
+    let value = reader
+        .value(schema, ROOT, true)
+        .unwrap_or_else(|| Map::new().into());
     (value, reader.faults)
 }
 
 /// All that a form asks, with what was filled in: what is empty, or cannot be read, is an empty text, and each row is there.
 pub(super) fn every(schema: &Value, answers: &Answers) -> Value {
-    Reader { answers, faults: Vec::new() }.every(schema, ROOT, true)
+    Reader {
+        answers,
+        faults: Vec::new(),
+    }
+    .every(schema, ROOT, true)
 }
 
 struct Reader<'a> {
@@ -38,15 +47,21 @@ impl Reader<'_> {
         match shape(schema, required) {
             Shape::Group => {
                 let field = |(field, inner): (&String, &Value)| {
-                    (field.clone(), self.every(inner, &format!("{name}/{field}"), requires(schema, field)))
+                    (
+                        field.clone(),
+                        self.every(inner, &format!("{name}/{field}"), requires(schema, field)),
+                    )
                 };
                 properties(schema).map(field).collect::<Map<_, _>>().into()
             }
             Shape::Items => {
                 let rows = 0..self.answers.rows(name).max(1);
-                rows.map(|index| self.every(&schema["items"], &format!("{name}/{index}"), true)).collect()
+                rows.map(|index| self.every(&schema["items"], &format!("{name}/{index}"), true))
+                    .collect()
             }
-            _ => self.value(schema, name, required).unwrap_or_else(|| "".into()),
+            _ => self
+                .value(schema, name, required)
+                .unwrap_or_else(|| "".into()),
         }
     }
 
@@ -58,7 +73,10 @@ impl Reader<'_> {
             Shape::Lines => self.lines(name),
             Shape::Json => self.json(schema, name),
             Shape::Text => self.text(schema, name, required),
-            kind => self.answers.filled(name).map(|text| simple(kind, schema, text)),
+            kind => self
+                .answers
+                .filled(name)
+                .map(|text| simple(kind, schema, text)),
         }
     }
 
@@ -68,7 +86,9 @@ impl Reader<'_> {
         }
         let mut fields = Map::new();
         for (field, inner) in properties(schema) {
-            if let Some(value) = self.value(inner, &format!("{name}/{field}"), requires(schema, field)) {
+            if let Some(value) =
+                self.value(inner, &format!("{name}/{field}"), requires(schema, field))
+            {
                 fields.insert(field.clone(), value);
             }
         }
@@ -79,11 +99,18 @@ impl Reader<'_> {
     fn items(&mut self, schema: &Value, name: &str) -> Option<Value> {
         self.answers.get(&format!("{name}/#"))?;
         let rows = (0..self.answers.rows(name)).map(|index| format!("{name}/{index}"));
-        let rows = rows.filter(|row| self.answers.any_under(row)).collect::<Vec<_>>();
+        let rows = rows
+            .filter(|row| self.answers.any_under(row))
+            .collect::<Vec<_>>();
         // A list that was emptied is empty; one that never had a row is left to its default.
-        let emptied = schema["default"].as_array().is_some_and(|rows| !rows.is_empty());
-        (!rows.is_empty() || emptied)
-            .then(|| rows.iter().filter_map(|row| self.group(&schema["items"], row, true)).collect())
+        let emptied = schema["default"]
+            .as_array()
+            .is_some_and(|rows| !rows.is_empty());
+        (!rows.is_empty() || emptied).then(|| {
+            rows.iter()
+                .filter_map(|row| self.group(&schema["items"], row, true))
+                .collect()
+        })
     }
 
     /// In a table it is no box, and says no in so many letters.
@@ -95,7 +122,13 @@ impl Reader<'_> {
 
     fn lines(&self, name: &str) -> Option<Value> {
         let text = self.answers.filled(name)?;
-        Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Value::from).collect())
+        Some(
+            text.lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(Value::from)
+                .collect(),
+        )
     }
 
     fn text(&mut self, schema: &Value, name: &str, required: bool) -> Option<Value> {
@@ -112,7 +145,9 @@ impl Reader<'_> {
         let text = self.answers.filled(name)?;
         match serde_json::from_str(text) {
             Ok(value) => Some(value),
-            Err(_) if schema.get("type").is_none() && !text.starts_with(['{', '[', '"']) => Some(text.into()),
+            Err(_) if schema.get("type").is_none() && !text.starts_with(['{', '[', '"']) => {
+                Some(text.into())
+            }
             Err(error) => {
                 self.fault(name, "form.no_json", error.to_string());
                 None
@@ -121,14 +156,26 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, name: &str, message: &'static str, detail: String) {
-        let place = name.strip_prefix(ROOT).unwrap_or(name).trim_start_matches('/').to_owned();
-        self.faults.push(Fault { place, message, detail });
+        let place = name
+            .strip_prefix(ROOT)
+            .unwrap_or(name)
+            .trim_start_matches('/')
+            .to_owned();
+        self.faults.push(Fault {
+            place,
+            message,
+            detail,
+        });
     }
 }
 
 fn simple(kind: Shape, schema: &Value, text: &str) -> Value {
     match kind {
-        Shape::Choice => choices(schema).into_iter().find(|value| plain(value) == text).cloned().unwrap_or(text.into()),
+        Shape::Choice => choices(schema)
+            .into_iter()
+            .find(|value| plain(value) == text)
+            .cloned()
+            .unwrap_or(text.into()),
         Shape::TickOrNot => match text {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),

@@ -17,7 +17,11 @@ const MOST: usize = 4000;
 
 /// The schema as a form asks it.
 pub(in crate::dashboard) fn schema(schema: &Value) -> Value {
-    Expander { root: schema, left: Cell::new(MOST) }.expand(schema, &[])
+    Expander {
+        root: schema,
+        left: Cell::new(MOST),
+    }
+    .expand(schema, &[])
 }
 
 struct Expander<'a> {
@@ -28,14 +32,18 @@ struct Expander<'a> {
 impl Expander<'_> {
     /// `inside` are the references that led here.
     fn expand(&self, schema: &Value, inside: &[&str]) -> Value {
-        let Some(object) = schema.as_object().filter(|_| self.left.get() > 0) else { return schema.clone() };
+        let Some(object) = schema.as_object().filter(|_| self.left.get() > 0) else {
+            return schema.clone();
+        };
         self.left.set(self.left.get() - 1);
         let mut whole = object.clone();
         self.expand_within(&mut whole, inside);
         if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
             let known = !inside.contains(&reference) && inside.len() < DEEPEST;
             // What cannot be found is left as it is, and asked as JSON.
-            let Some(target) = self.find(reference).filter(|_| known) else { return whole.into() };
+            let Some(target) = self.find(reference).filter(|_| known) else {
+                return whole.into();
+            };
             let inside = [inside, &[reference]].concat();
             whole.remove("$ref");
             merge(&mut whole, self.expand(target, &inside));
@@ -50,7 +58,9 @@ impl Expander<'_> {
 
     fn expand_within(&self, whole: &mut Map<String, Value>, inside: &[&str]) {
         if let Some(fields) = whole.get_mut("properties").and_then(Value::as_object_mut) {
-            fields.values_mut().for_each(|field| *field = self.expand(field, inside));
+            fields
+                .values_mut()
+                .for_each(|field| *field = self.expand(field, inside));
         }
         if let Some(items) = whole.get_mut("items") {
             *items = self.expand(items, inside);
@@ -63,7 +73,9 @@ impl Expander<'_> {
 
     fn conditions(&self, whole: &mut Map<String, Value>, inside: &[&str]) {
         for word in ["dependentSchemas", "dependencies"] {
-            let Some(Value::Object(parts)) = whole.get(word).cloned() else { continue };
+            let Some(Value::Object(parts)) = whole.get(word).cloned() else {
+                continue;
+            };
             for (field, part) in parts.iter().filter(|(_, part)| part.is_object()) {
                 adopt(whole, self.expand(part, inside), Some(field));
             }
@@ -76,10 +88,18 @@ impl Expander<'_> {
     }
 
     fn choices(&self, whole: &mut Map<String, Value>, inside: &[&str]) {
-        let parts = ["oneOf", "anyOf"].into_iter().flat_map(|word| array(whole.get(word).cloned()));
-        let parts = parts.map(|part| self.expand(&part, inside)).collect::<Vec<_>>();
+        let parts = ["oneOf", "anyOf"]
+            .into_iter()
+            .flat_map(|word| array(whole.get(word).cloned()));
+        let parts = parts
+            .map(|part| self.expand(&part, inside))
+            .collect::<Vec<_>>();
         let brings = |part: &Value| {
-            let known = |name: &String| whole.get("properties").is_some_and(|fields| fields.get(name).is_some());
+            let known = |name: &String| {
+                whole
+                    .get("properties")
+                    .is_some_and(|fields| fields.get(name).is_some())
+            };
             part.get(AS_JSON).is_some() || super::properties(part).any(|(name, _)| !known(name))
         };
         if parts.iter().any(brings) {
@@ -101,7 +121,9 @@ fn merge(whole: &mut Map<String, Value>, part: Value) {
     for (word, value) in part {
         match (word.as_str(), whole.get_mut(&word)) {
             (_, None) => drop(whole.insert(word, value)),
-            ("properties" | "dependentRequired", Some(Value::Object(known))) => fields(known, value),
+            ("properties" | "dependentRequired", Some(Value::Object(known))) => {
+                fields(known, value)
+            }
             ("required", Some(Value::Array(known))) => names(known, value),
             (_, Some(_)) => {}
         }
@@ -121,7 +143,10 @@ fn fields(known: &mut Map<String, Value>, more: Value) {
 }
 
 fn names(known: &mut Vec<Value>, more: Value) {
-    let more = array(Some(more)).into_iter().filter(|name| !known.contains(name)).collect::<Vec<_>>();
+    let more = array(Some(more))
+        .into_iter()
+        .filter(|name| !known.contains(name))
+        .collect::<Vec<_>>();
     known.extend(more);
 }
 
@@ -129,7 +154,10 @@ fn names(known: &mut Vec<Value>, more: Value) {
 fn adopt(whole: &mut Map<String, Value>, part: Value, field: Option<&str>) {
     let Value::Object(part) = part else { return };
     let mut needs = part.get("required").cloned().unwrap_or_default();
-    if let (Some(needed), Some(always)) = (needs.as_array_mut(), whole.get("required").and_then(Value::as_array)) {
+    if let (Some(needed), Some(always)) = (
+        needs.as_array_mut(),
+        whole.get("required").and_then(Value::as_array),
+    ) {
         needed.retain(|name| !always.contains(name));
     }
     let mut taken = Map::new();
@@ -137,17 +165,31 @@ fn adopt(whole: &mut Map<String, Value>, part: Value, field: Option<&str>) {
         taken.extend(part.get(word).map(|value| (word.to_owned(), value.clone())));
     }
     // A default would fill the field in, and so say something that holds only under the condition.
-    taken.get_mut("properties").into_iter().for_each(without_defaults);
+    taken
+        .get_mut("properties")
+        .into_iter()
+        .for_each(without_defaults);
     if let Some(field) = field.filter(|_| needs.as_array().is_some_and(|needs| !needs.is_empty())) {
-        merge(&mut taken, serde_json::json!({ "dependentRequired": { field: needs } }));
+        merge(
+            &mut taken,
+            serde_json::json!({ "dependentRequired": { field: needs } }),
+        );
     }
     merge(whole, taken.into());
 }
 
 fn without_defaults(fields: &mut Value) {
-    for field in fields.as_object_mut().into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+    for field in fields
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+    {
         field.remove("default");
-        field.get_mut("properties").into_iter().for_each(without_defaults);
+        field
+            .get_mut("properties")
+            .into_iter()
+            .for_each(without_defaults);
     }
 }
 
@@ -179,7 +221,11 @@ mod tests {
             "why": { "type": "string" },
         });
         assert_eq!(asked["properties"], expect);
-        assert_eq!(asked["required"], json!(["name", "size"]), "and no field that is there only under a condition");
+        assert_eq!(
+            asked["required"],
+            json!(["name", "size"]),
+            "and no field that is there only under a condition"
+        );
         assert_eq!(asked["dependentRequired"], json!({ "port": ["tls"] }));
     }
 
@@ -187,12 +233,17 @@ mod tests {
     fn what_cannot_be_laid_out_is_asked_as_json() {
         let tree = json!({ "properties": { "kids": { "items": { "$ref": "#" } }, "far": { "$ref": "https://x/y" } } });
         let asked = schema(&tree);
-        assert!(asked["properties"]["kids"]["items"].to_string().contains("\"$ref\":\"#\""), "{asked}");
+        assert!(
+            asked["properties"]["kids"]["items"]
+                .to_string()
+                .contains("\"$ref\":\"#\""),
+            "{asked}"
+        );
         assert_eq!(asked["properties"]["far"]["$ref"], "https://x/y");
-        let brings = json!({ "properties": { "a": {} }, "oneOf": [{ "properties": { "b": {} } }, {}] });
+        let brings =
+            json!({ "properties": { "a": {} }, "oneOf": [{ "properties": { "b": {} } }, {}] });
         assert_eq!(schema(&brings)[AS_JSON], true);
-        let only_says_which =
-            json!({ "properties": { "a": {}, "b": {} }, "anyOf": [{ "required": ["a"] }, { "required": ["b"] }] });
+        let only_says_which = json!({ "properties": { "a": {}, "b": {} }, "anyOf": [{ "required": ["a"] }, { "required": ["b"] }] });
         assert_eq!(schema(&only_says_which).get(AS_JSON), None);
     }
 
@@ -202,7 +253,14 @@ mod tests {
             json!({ "properties": {
             "a": { "$ref": format!("#/$defs/{next}") }, "b": { "$ref": format!("#/$defs/{next}") } } })
         };
-        let defs = (0..40).map(|at| (at.to_string(), doubling(at + 1))).collect::<Map<_, _>>();
-        assert!(schema(&json!({ "$ref": "#/$defs/0", "$defs": defs })).to_string().len() < 2_000_000);
+        let defs = (0..40)
+            .map(|at| (at.to_string(), doubling(at + 1)))
+            .collect::<Map<_, _>>();
+        assert!(
+            schema(&json!({ "$ref": "#/$defs/0", "$defs": defs }))
+                .to_string()
+                .len()
+                < 2_000_000
+        );
     }
 }

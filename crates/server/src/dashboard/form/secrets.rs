@@ -15,7 +15,9 @@ pub(super) fn without_masked(value: &Value) -> (Option<Value>, bool) {
         Value::String(text) if text == MASK => return (None, true),
         Value::Array(items) => items.iter().filter_map(kept).collect::<Vec<_>>().into(),
         Value::Object(fields) => {
-            let fields = fields.iter().filter_map(|(name, field)| Some((name.clone(), kept(field)?)));
+            let fields = fields
+                .iter()
+                .filter_map(|(name, field)| Some((name.clone(), kept(field)?)));
             fields.collect::<serde_json::Map<_, _>>().into()
         }
         other => other.clone(),
@@ -40,7 +42,8 @@ mod tests {
 
     #[test]
     fn what_is_masked_is_left_out() {
-        let (rest, less) = without_masked(&json!({ "a": MASK, "b": [MASK, 1], "c": { "d": MASK } }));
+        let (rest, less) =
+            without_masked(&json!({ "a": MASK, "b": [MASK, 1], "c": { "d": MASK } }));
         assert_eq!((rest, less), (Some(json!({ "b": [1], "c": {} })), true));
         assert_eq!(without_masked(&json!(MASK)), (None, true));
         assert_eq!(without_masked(&json!([null])), (Some(json!([null])), false));

@@ -48,10 +48,18 @@ pub(super) async fn alerts(visitor: Visitor, State(app): State<App>) -> Result<R
     let all = app.known().alerts_anew(app.store()).await?;
     let group = |name, state, most| {
         let those = all.iter().filter(|alert| alert.state == state).take(most);
-        Group { name, rows: those.map(|alert| AlertView::new(&visitor, alert)).collect() }
+        Group {
+            name,
+            rows: those.map(|alert| AlertView::new(&visitor, alert)).collect(),
+        }
     };
-    let groups = vec![group("open", AlertState::Firing, SHOWN), group("past", AlertState::Resolved, PAST)];
-    visitor.page("alerts.html", Live::any(), View { groups }).await
+    let groups = vec![
+        group("open", AlertState::Firing, SHOWN),
+        group("past", AlertState::Resolved, PAST),
+    ];
+    visitor
+        .page("alerts.html", Live::any(), View { groups })
+        .await
 }
 
 pub(super) async fn acknowledge(
@@ -70,12 +78,22 @@ pub(super) async fn acknowledge(
 /// The alerts that fire, the newest first.
 pub(super) async fn open(app: &App) -> Result<Vec<Alert>, StoreError> {
     let alerts = app.known().alerts(app.store()).await?;
-    Ok(alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect())
+    Ok(alerts
+        .iter()
+        .filter(|alert| alert.state == AlertState::Firing)
+        .cloned()
+        .collect())
 }
 
 /// How many of them nobody has acknowledged.
 pub(super) async fn unseen(app: &App) -> Result<usize, StoreError> {
-    Ok(app.known().alerts(app.store()).await?.iter().filter(|alert| alert.is_open()).count())
+    Ok(app
+        .known()
+        .alerts(app.store())
+        .await?
+        .iter()
+        .filter(|alert| alert.is_open())
+        .count())
 }
 
 impl AlertView {
@@ -103,12 +121,22 @@ impl AlertView {
 
 /// Rules that speak of one thing in other words in each language; of the others the rule's own words are shown.
 fn title(visitor: &Visitor, alert: &Alert) -> String {
-    let known = visitor.lang().try_text(&format!("alert.rule.{}", alert.rule), &[]);
-    known.map_or_else(|| alert.title.clone(), |rule| format!("{rule} \u{b7} {}", alert.title))
+    let known = visitor
+        .lang()
+        .try_text(&format!("alert.rule.{}", alert.rule), &[]);
+    known.map_or_else(
+        || alert.title.clone(),
+        |rule| format!("{rule} \u{b7} {}", alert.title),
+    )
 }
 
 /// What an alert is about: a run, or a queue.
 fn href(alert: &Alert) -> Option<String> {
     let run = alert.run.map(|id| format!("/runs/{id}"));
-    run.or_else(|| alert.queue.as_ref().map(|name| format!("/runs?queue={}", url(name))))
+    run.or_else(|| {
+        alert
+            .queue
+            .as_ref()
+            .map(|name| format!("/runs?queue={}", url(name)))
+    })
 }

@@ -49,11 +49,30 @@ pub(super) async fn page(
     let mut entries = audit::list(app.store(), asked.after.clone(), PAGE + 1).await?;
     let more = entries.len() > PAGE;
     entries.truncate(PAGE);
-    let next = entries.last().filter(|_| more).map(|last| format!("/audit?after={}", url(&last.id)));
+    let next = entries
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("/audit?after={}", url(&last.id)));
     let first = asked.after.is_some().then(|| "/audit".to_owned());
-    let live = if first.is_none() { Live::any() } else { Live::default() };
-    let rows = entries.iter().map(|entry| Row::new(&visitor, entry)).collect();
-    visitor.page("audit.html", live, View { rows, pages: Pages { first, next } }).await
+    let live = if first.is_none() {
+        Live::any()
+    } else {
+        Live::default()
+    };
+    let rows = entries
+        .iter()
+        .map(|entry| Row::new(&visitor, entry))
+        .collect();
+    visitor
+        .page(
+            "audit.html",
+            live,
+            View {
+                rows,
+                pages: Pages { first, next },
+            },
+        )
+        .await
 }
 
 impl Row {
@@ -82,12 +101,18 @@ impl Row {
 }
 
 fn detail(detail: &Value) -> String {
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let plain = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     let text = match detail {
         Value::Null => String::new(),
         Value::Object(fields) => {
             let said = fields.iter().filter(|(_, value)| !value.is_null());
-            said.map(|(name, value)| format!("{name}: {}", plain(value))).collect::<Vec<_>>().join(", ")
+            said.map(|(name, value)| format!("{name}: {}", plain(value)))
+                .collect::<Vec<_>>()
+                .join(", ")
         }
         other => plain(other),
     };

@@ -53,21 +53,36 @@ pub(super) async fn preview(
         Which::Matching { .. } => None,
     };
     if chosen.is_some_and(<[RunId]>::is_empty) {
-        return Ok(redirect(&back, Some(("failed", &visitor.t("done.bulk.nothing", &[])))));
+        return Ok(redirect(
+            &back,
+            Some(("failed", &visitor.t("done.bulk.nothing", &[]))),
+        ));
     }
     let found = order.bulk.preview(&app, LIMIT).await?;
     let view = View {
         action: order.word(),
-        scope: if chosen.is_some() { "chosen" } else { "matching" },
+        scope: if chosen.is_some() {
+            "chosen"
+        } else {
+            "matching"
+        },
         filter: order.asked.query(None),
         until: order.until.as_micros(),
         back,
-        ids: chosen.unwrap_or_default().iter().map(RunId::to_string).collect(),
+        ids: chosen
+            .unwrap_or_default()
+            .iter()
+            .map(RunId::to_string)
+            .collect(),
         fits: found.count,
         others: found.others,
         more: found.more,
         limit: LIMIT,
-        rows: found.first.iter().map(|run| RunRow::new(&visitor, run)).collect(),
+        rows: found
+            .first
+            .iter()
+            .map(|run| RunRow::new(&visitor, run))
+            .collect(),
     };
     visitor.page("bulk.html", Live::default(), view).await
 }
@@ -79,13 +94,20 @@ pub(super) async fn apply(
 ) -> Result<Response, Problem> {
     let order = Order::read(&fields, &visitor);
     let result = order.bulk.apply(&app, &visitor.actor).await?;
-    let mut text = visitor.t(&format!("done.bulk.{}", order.word()), &[("count", &result.done.to_string())]);
+    let mut text = visitor.t(
+        &format!("done.bulk.{}", order.word()),
+        &[("count", &result.done.to_string())],
+    );
     if let Some((_, reason)) = result.refused.last() {
         let count = result.refused.len().to_string();
         text.push(' ');
         text.push_str(&visitor.t("done.bulk.failed", &[("count", &count), ("reason", reason)]));
     }
-    let tone = if result.refused.is_empty() { "completed" } else { "failed" };
+    let tone = if result.refused.is_empty() {
+        "completed"
+    } else {
+        "failed"
+    };
     Ok(redirect(&order.asked.address(None), Some((tone, &text))))
 }
 
@@ -93,20 +115,39 @@ impl Order {
     fn read(fields: &Fields, visitor: &Visitor) -> Self {
         let asked = Asked::parse(fields.get("filter").unwrap_or_default());
         // What was confirmed is what was shown, however long the person looked at it.
-        let shown = fields.get("until").and_then(|micros| micros.parse().ok()).map(Timestamp::from_micros);
+        let shown = fields
+            .get("until")
+            .and_then(|micros| micros.parse().ok())
+            .map(Timestamp::from_micros);
         let until = shown.map_or(visitor.now, |shown| shown.min(visitor.now));
         let action = match fields.get("action") {
-            Some("cancel") => BulkAction::Cancel { undo: fields.get("undo") == Some("yes") },
+            Some("cancel") => BulkAction::Cancel {
+                undo: fields.get("undo") == Some("yes"),
+            },
             _ => BulkAction::Retry,
         };
         let which = match fields.get("scope") {
             Some("matching") => {
-                let filter = RunFilter { until: Some(until), ..asked.filter(until, visitor.zone()) };
-                Which::Matching { filter, before: None }
+                let filter = RunFilter {
+                    until: Some(until),
+                    ..asked.filter(until, visitor.zone())
+                };
+                Which::Matching {
+                    filter,
+                    before: None,
+                }
             }
             _ => Which::These(parse_ids(&fields.all("run"))),
         };
-        Self { bulk: Bulk { action, which, limit: LIMIT }, asked, until }
+        Self {
+            bulk: Bulk {
+                action,
+                which,
+                limit: LIMIT,
+            },
+            asked,
+            until,
+        }
     }
 
     const fn word(&self) -> &'static str {

@@ -80,17 +80,31 @@ pub(super) async fn form(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let Some(name) = &asked.workflow else {
-        let workflows = app.workflows().iter().map(|workflow| Choice::new(&workflow)).collect();
-        return visitor.page("new.html", Live::default(), Listing { workflows }).await;
+        let workflows = app
+            .workflows()
+            .iter()
+            .map(|workflow| Choice::new(&workflow))
+            .collect();
+        return visitor
+            .page("new.html", Live::default(), Listing { workflows })
+            .await;
     };
-    let workflow =
-        app.workflows().get(name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    let workflow = app
+        .workflows()
+        .get(name)
+        .ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
     let schema = form::schema(workflow.parameters());
     let answers = match asked.from.as_deref() {
-        Some(from) => Answers::of(workflow.parameters(), &schema, &parameters_of(&app, from, name).await?),
+        Some(from) => Answers::of(
+            workflow.parameters(),
+            &schema,
+            &parameters_of(&app, from, name).await?,
+        ),
         None => Answers::defaults(&schema),
     };
-    Filled::new(&visitor, &workflow, schema, answers).page(StatusCode::OK, Vec::new()).await
+    Filled::new(&visitor, &workflow, schema, answers)
+        .page(StatusCode::OK, Vec::new())
+        .await
 }
 
 /// The parameters of a run of the workflow, without what the run's own plan marks as secret: what the workflow of today says
@@ -99,7 +113,9 @@ async fn parameters_of(app: &App, id: &str, workflow: &str) -> Result<Value, Pro
     let id = id.parse().map_err(|_| super::no_run(id))?;
     let run = app.client().run(id).await?;
     if run.plan.name() != workflow {
-        return Err(Problem::not_found(format!("run {id} is not one of workflow {workflow}")));
+        return Err(Problem::not_found(format!(
+            "run {id} is not one of workflow {workflow}"
+        )));
     }
     Ok(run.shown_parameters())
 }
@@ -111,20 +127,30 @@ pub(super) async fn submit(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let name = asked.workflow.unwrap_or_default();
-    let workflow =
-        app.workflows().get(&name).ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    let workflow = app
+        .workflows()
+        .get(&name)
+        .ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
     let what = fields.get("do").unwrap_or("start").to_owned();
     let option = |name: &str| fields.get(name).unwrap_or_default().trim().to_owned();
-    let options = Options { key: option("o/key"), priority: option("o/priority") };
+    let options = Options {
+        key: option("o/key"),
+        priority: option("o/priority"),
+    };
     let answers: Answers = fields.0.into_iter().collect();
     let schema = form::schema(workflow.parameters());
-    let mut filled = Filled { options, ..Filled::new(&visitor, &workflow, schema, answers) };
+    let mut filled = Filled {
+        options,
+        ..Filled::new(&visitor, &workflow, schema, answers)
+    };
     if let Some(name) = what.strip_prefix("more:") {
         filled.answers.add_row(name);
         return filled.page(StatusCode::OK, Vec::new()).await;
     }
     let Some(parameters) = filled.read() else {
-        return filled.page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new()).await;
+        return filled
+            .page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new())
+            .await;
     };
     match what.as_str() {
         "dry" => filled.dry_run(parameters).await,
@@ -145,8 +171,20 @@ struct Filled<'a> {
 }
 
 impl<'a> Filled<'a> {
-    fn new(visitor: &'a Visitor, workflow: &'a std::sync::Arc<Workflow>, schema: Value, answers: Answers) -> Self {
-        Self { visitor, workflow, schema, answers, options: Options::default(), faults: BTreeMap::new() }
+    fn new(
+        visitor: &'a Visitor,
+        workflow: &'a std::sync::Arc<Workflow>,
+        schema: Value,
+        answers: Answers,
+    ) -> Self {
+        Self {
+            visitor,
+            workflow,
+            schema,
+            answers,
+            options: Options::default(),
+            faults: BTreeMap::new(),
+        }
     }
 
     /// The parameters, when they hold against the schema.
@@ -157,7 +195,8 @@ impl<'a> Filled<'a> {
             self.faults.insert(fault.place, text);
         }
         if !self.options.priority.is_empty() && self.options.priority.parse::<i32>().is_err() {
-            self.faults.insert(String::new(), self.visitor.t("form.priority_wrong", &[]));
+            self.faults
+                .insert(String::new(), self.visitor.t("form.priority_wrong", &[]));
         }
         match self.workflow.check_parameters(parameters) {
             Ok(parameters) if self.faults.is_empty() => return Some(parameters),
@@ -175,7 +214,11 @@ impl<'a> Filled<'a> {
 
     /// What was found first at a place is said.
     fn fault(&mut self, place: String, message: String) {
-        let place = if place == "(all)" { String::new() } else { place };
+        let place = if place == "(all)" {
+            String::new()
+        } else {
+            place
+        };
         self.faults.entry(place).or_insert(message);
     }
 
@@ -187,8 +230,14 @@ impl<'a> Filled<'a> {
         submit = submit.priority(self.options.priority.parse().unwrap_or(0));
         match actions::submit(app, &self.visitor.actor, submit).await {
             Ok(submitted) => {
-                let key = if submitted.existing { "done.existing" } else { "done.submitted" };
-                return Ok(self.visitor.done(&format!("/runs/{}", submitted.run.id), key, &[]));
+                let key = if submitted.existing {
+                    "done.existing"
+                } else {
+                    "done.submitted"
+                };
+                return Ok(self
+                    .visitor
+                    .done(&format!("/runs/{}", submitted.run.id), key, &[]));
             }
             Err(SubmitError::Parameters(errors)) => self.wrong(errors),
             Err(SubmitError::Store(error)) => return Err(error.into()),
@@ -206,23 +255,40 @@ impl<'a> Filled<'a> {
             }
             Err(error) => {
                 self.fault(String::new(), error.to_string());
-                self.page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new()).await
+                self.page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new())
+                    .await
             }
         }
     }
 
     async fn page(self, status: StatusCode, plan: Vec<Step>) -> Result<Response, Problem> {
-        let fault = |place: &str| self.faults.get(place).filter(|_| !place.is_empty()).cloned();
+        let fault = |place: &str| {
+            self.faults
+                .get(place)
+                .filter(|_| !place.is_empty())
+                .cloned()
+        };
         let view = View {
-            fields: form::fields(self.workflow.parameters(), &self.schema, &self.answers, &fault),
+            fields: form::fields(
+                self.workflow.parameters(),
+                &self.schema,
+                &self.answers,
+                &fault,
+            ),
             errors: self.errors(),
             options_open: !self.options.key.is_empty() || !self.options.priority.is_empty(),
             options: self.options.clone(),
-            steps: if plan.is_empty() { self.workflow.steps().iter().map(Step::planned).collect() } else { Vec::new() },
+            steps: if plan.is_empty() {
+                self.workflow.steps().iter().map(Step::planned).collect()
+            } else {
+                Vec::new()
+            },
             plan,
             workflow: Choice::new(self.workflow),
         };
-        self.visitor.page_with(status, "form.html", Live::default(), view).await
+        self.visitor
+            .page_with(status, "form.html", Live::default(), view)
+            .await
     }
 
     fn errors(&self) -> Vec<Wrong> {

@@ -56,7 +56,9 @@ pub(super) async fn overview(
 ) -> Result<Response, Problem> {
     let (store, now) = (app.store(), visitor.now);
     let window = Window::parse(asked.span.as_deref());
-    let day = surefoot::Timestamp::from_micros(now.as_micros() - i64::try_from(DAY.as_micros()).unwrap_or(0));
+    let day = surefoot::Timestamp::from_micros(
+        now.as_micros() - i64::try_from(DAY.as_micros()).unwrap_or(0),
+    );
     let midnight = visitor.zone().midnight(now);
     let (queues, workers, held, waiting, tallies, hours, alerts) = tokio::try_join!(
         store.queues(),
@@ -70,22 +72,54 @@ pub(super) async fn overview(
     let since = app.known().held_since(store, &held).await?;
     let under_way = held.iter().chain(&waiting).take(LISTED);
     let view = View {
-        alerts: alerts.iter().map(|alert| AlertView::new(&visitor, alert)).collect(),
+        alerts: alerts
+            .iter()
+            .map(|alert| AlertView::new(&visitor, alert))
+            .collect(),
         tiles: tiles(&visitor, &queues, workers.len(), &hours),
         spans: Window::ALL
-            .map(|one| Choice { value: one.word(), title: String::new(), on: one == window })
+            .map(|one| Choice {
+                value: one.word(),
+                title: String::new(),
+                on: one == window,
+            })
             .into_iter()
             .collect(),
         charts: Draw::new(visitor.lang(), visitor.zone(), window, now, tallies).all(),
         live_runs: under_way.map(|run| RunRow::new(&visitor, run)).collect(),
-        queues: queues.iter().map(|queue| QueueView::new(&visitor, queue)).collect(),
-        workers: workers.iter().map(|worker| WorkerView::new(&visitor, worker, &held, &since, HELD_EACH)).collect(),
+        queues: queues
+            .iter()
+            .map(|queue| QueueView::new(&visitor, queue))
+            .collect(),
+        workers: workers
+            .iter()
+            .map(|worker| WorkerView::new(&visitor, worker, &held, &since, HELD_EACH))
+            .collect(),
     };
-    visitor.page("overview.html", Live { without_script: Some(10), ..Live::any() }, view).await
+    visitor
+        .page(
+            "overview.html",
+            Live {
+                without_script: Some(10),
+                ..Live::any()
+            },
+            view,
+        )
+        .await
 }
 
-async fn listed(store: &dyn Store, status: RunStatus, limit: usize) -> Result<Vec<Run>, StoreError> {
-    store.runs(RunFilter { status: Some(status), limit, ..RunFilter::default() }).await
+async fn listed(
+    store: &dyn Store,
+    status: RunStatus,
+    limit: usize,
+) -> Result<Vec<Run>, StoreError> {
+    store
+        .runs(RunFilter {
+            status: Some(status),
+            limit,
+            ..RunFilter::default()
+        })
+        .await
 }
 
 async fn held_back(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
@@ -96,14 +130,26 @@ async fn held_back(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
 
 fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally]) -> Vec<Tile> {
     let sum = |of: fn(&QueueInfo) -> u64| queues.iter().map(of).sum::<u64>();
-    let (queued, waiting, running) =
-        (sum(|queue| queue.queued), sum(|queue| queue.waiting), sum(|queue| queue.running));
+    let (queued, waiting, running) = (
+        sum(|queue| queue.queued),
+        sum(|queue| queue.waiting),
+        sum(|queue| queue.running),
+    );
     let midnight = Span::Hour.beginning(visitor.zone().midnight(visitor.now));
-    let day = Span::Hour.beginning(surefoot::Timestamp::from_micros(visitor.now.as_micros() - 23 * 3_600_000_000));
+    let day = Span::Hour.beginning(surefoot::Timestamp::from_micros(
+        visitor.now.as_micros() - 23 * 3_600_000_000,
+    ));
     let count = |outcome, since| -> u64 {
-        hours.iter().filter(|tally| tally.outcome == outcome && tally.at >= since).map(|tally| tally.count).sum()
+        hours
+            .iter()
+            .filter(|tally| tally.outcome == outcome && tally.at >= since)
+            .map(|tally| tally.count)
+            .sum()
     };
-    let (failed, completed) = (count(Outcome::Failed, midnight), count(Outcome::Completed, midnight));
+    let (failed, completed) = (
+        count(Outcome::Failed, midnight),
+        count(Outcome::Completed, midnight),
+    );
     let (well, ill) = (count(Outcome::Completed, day), count(Outcome::Failed, day));
     let tile = |name: &str, value: String, href: String, values: &[(&str, &str)]| Tile {
         title: format!("tile.{name}"),
@@ -114,7 +160,12 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
     };
     let since = url("24h");
     vec![
-        tile("running", number(running), "/runs?status=running".into(), &[("count", &workers.to_string())]),
+        tile(
+            "running",
+            number(running),
+            "/runs?status=running".into(),
+            &[("count", &workers.to_string())],
+        ),
         tile(
             "waiting",
             number(queued + waiting),
@@ -130,8 +181,18 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
                 &[("count", &number(completed))],
             )
         },
-        tile("success", rate(well, ill, visitor), format!("/runs?since={since}"), &[("count", &number(well + ill))]),
-        tile("recovered", number(count(Outcome::Recovered, day)), "/workers".into(), &[]),
+        tile(
+            "success",
+            rate(well, ill, visitor),
+            format!("/runs?since={since}"),
+            &[("count", &number(well + ill))],
+        ),
+        tile(
+            "recovered",
+            number(count(Outcome::Recovered, day)),
+            "/workers".into(),
+            &[],
+        ),
     ]
 }
 

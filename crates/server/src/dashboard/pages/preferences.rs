@@ -15,9 +15,11 @@ pub(super) async fn choose(Form(fields): Form<Fields>) -> Response {
     if let Some(lang) = fields.get("lang").and_then(Lang::of_tag) {
         headers.append(SET_COOKIE, keep(LANG, lang.code()));
     }
-    if let Some(theme) =
-        fields.get("theme").and_then(|theme| ["auto", "light", "dark"].into_iter().find(|it| *it == theme))
-    {
+    if let Some(theme) = fields.get("theme").and_then(|theme| {
+        ["auto", "light", "dark"]
+            .into_iter()
+            .find(|it| *it == theme)
+    }) {
         headers.append(SET_COOKIE, keep(THEME, theme));
     }
     response

@@ -63,7 +63,11 @@ pub(super) async fn projects(
     State(app): State<App>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let kind = if asked.kind.is_empty() { "project".to_owned() } else { asked.kind.clone() };
+    let kind = if asked.kind.is_empty() {
+        "project".to_owned()
+    } else {
+        asked.kind.clone()
+    };
     let filter = RecordFilter {
         kind: Some(kind.clone()),
         prefix: Some(asked.prefix.trim().to_owned()).filter(|prefix| !prefix.is_empty()),
@@ -80,12 +84,21 @@ pub(super) async fn projects(
         rows.push(Row::new(&visitor, record, run.as_ref()));
     }
     let address = |after: Option<&str>| {
-        let after = after.map(|after| format!("&after={}", url(after))).unwrap_or_default();
-        format!("/projects?kind={}&prefix={}{after}", url(&kind), url(&asked.prefix))
+        let after = after
+            .map(|after| format!("&after={}", url(after)))
+            .unwrap_or_default();
+        format!(
+            "/projects?kind={}&prefix={}{after}",
+            url(&kind),
+            url(&asked.prefix)
+        )
     };
     let pages = Pages {
         first: (!asked.after.is_empty()).then(|| address(None)),
-        next: records.last().filter(|_| more).map(|last| address(Some(&last.name))),
+        next: records
+            .last()
+            .filter(|_| more)
+            .map(|last| address(Some(&last.name))),
     };
     let makes = visitor.may(Role::Operator) && app.workflows().get(PROJECTS).is_some();
     let view = View {
@@ -101,8 +114,15 @@ pub(super) async fn projects(
 
 fn kinds(visitor: &Visitor, on: &str) -> Vec<Tab> {
     let tab = |kind: &str| Tab {
-        href: if kind == "project" { "/projects".to_owned() } else { format!("/projects?kind={}", url(kind)) },
-        title: visitor.lang().try_text(&format!("kind.{kind}"), &[]).unwrap_or_else(|| kind.to_owned()),
+        href: if kind == "project" {
+            "/projects".to_owned()
+        } else {
+            format!("/projects?kind={}", url(kind))
+        },
+        title: visitor
+            .lang()
+            .try_text(&format!("kind.{kind}"), &[])
+            .unwrap_or_else(|| kind.to_owned()),
         on: kind == on,
         count: None,
     };
@@ -121,7 +141,9 @@ impl Row {
             state: run.map(|run| tone(visitor, run)),
             description: text(&data["description"]),
             owner: text(&data["owner"]),
-            template: data["template"]["name"].as_str().map_or_else(|| text(&data["template"]), str::to_owned),
+            template: data["template"]["name"]
+                .as_str()
+                .map_or_else(|| text(&data["template"]), str::to_owned),
             version: version(&data["template"]),
             link: safe_link(&repository),
             repository,
@@ -135,12 +157,18 @@ impl Row {
 
 /// Which version of the template it was: what it calls itself, or the beginning of its digest.
 fn version(template: &Value) -> String {
-    let said = ["version", "commit", "ref", "digest"].into_iter().find_map(|name| template[name].as_str());
-    said.filter(|said| !said.is_empty()).map(|said| said.chars().take(12).collect()).unwrap_or_default()
+    let said = ["version", "commit", "ref", "digest"]
+        .into_iter()
+        .find_map(|name| template[name].as_str());
+    said.filter(|said| !said.is_empty())
+        .map(|said| said.chars().take(12).collect())
+        .unwrap_or_default()
 }
 
 fn words(list: &Value) -> String {
-    list.as_array().map(|list| list.iter().map(text).collect::<Vec<_>>().join(", ")).unwrap_or_default()
+    list.as_array()
+        .map(|list| list.iter().map(text).collect::<Vec<_>>().join(", "))
+        .unwrap_or_default()
 }
 
 fn pairs(data: &Value) -> Vec<Pair> {
@@ -150,7 +178,12 @@ fn pairs(data: &Value) -> Vec<Pair> {
         code: !value.is_string(),
         masked: false,
     };
-    data.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(pair).collect()
+    data.as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(pair)
+        .collect()
 }
 
 fn text(value: &Value) -> String {

@@ -26,7 +26,12 @@ pub(super) struct Back {
 
 pub(super) async fn queues(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
     let queues = app.store().queues().await?;
-    let view = View { queues: queues.iter().map(|queue| QueueView::new(&visitor, queue)).collect() };
+    let view = View {
+        queues: queues
+            .iter()
+            .map(|queue| QueueView::new(&visitor, queue))
+            .collect(),
+    };
     visitor.page("queues.html", Live::any(), view).await
 }
 
@@ -37,7 +42,11 @@ pub(super) async fn pause(
     Form(back): Form<Back>,
 ) -> Result<Response, Problem> {
     actions::pause(&app, &visitor.actor, &name).await?;
-    Ok(visitor.done(local_path(back.to.as_deref()), "done.paused", &[("name", &name)]))
+    Ok(visitor.done(
+        local_path(back.to.as_deref()),
+        "done.paused",
+        &[("name", &name)],
+    ))
 }
 
 pub(super) async fn resume(
@@ -47,7 +56,11 @@ pub(super) async fn resume(
     Form(back): Form<Back>,
 ) -> Result<Response, Problem> {
     actions::resume(&app, &visitor.actor, &name).await?;
-    Ok(visitor.done(local_path(back.to.as_deref()), "done.resumed", &[("name", &name)]))
+    Ok(visitor.done(
+        local_path(back.to.as_deref()),
+        "done.resumed",
+        &[("name", &name)],
+    ))
 }
 
 pub(super) async fn limits(
@@ -64,7 +77,10 @@ pub(super) async fn limits(
         }
         Err((field, text)) => {
             let field = visitor.t(&format!("queue.field.{field}"), &[]);
-            Ok(visitor.refused("/queues", &visitor.t("queue.wrong", &[("field", &field), ("reason", &text)])))
+            Ok(visitor.refused(
+                "/queues",
+                &visitor.t("queue.wrong", &[("field", &field), ("reason", &text)]),
+            ))
         }
     }
 }

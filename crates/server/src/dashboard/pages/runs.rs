@@ -70,12 +70,22 @@ pub(super) async fn runs(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let store = app.store();
-    let filter = RunFilter { limit: PAGE + 1, ..asked.filter(visitor.now, visitor.zone()) };
-    let (mut found, counts, queues) =
-        tokio::try_join!(store.runs(filter), counts(store, asked.is_narrow()), store.queues())?;
+    let filter = RunFilter {
+        limit: PAGE + 1,
+        ..asked.filter(visitor.now, visitor.zone())
+    };
+    let (mut found, counts, queues) = tokio::try_join!(
+        store.runs(filter),
+        counts(store, asked.is_narrow()),
+        store.queues()
+    )?;
     let next = (found.len() > PAGE).then(|| found[PAGE - 1].id);
     found.truncate(PAGE);
-    let mut workflows = app.workflows().iter().map(|workflow| workflow.name().to_owned()).collect::<Vec<_>>();
+    let mut workflows = app
+        .workflows()
+        .iter()
+        .map(|workflow| workflow.name().to_owned())
+        .collect::<Vec<_>>();
     if !asked.workflow.is_empty() && !workflows.contains(&asked.workflow) {
         workflows.push(asked.workflow.clone());
     }
@@ -100,15 +110,26 @@ pub(super) async fn runs(
         },
     };
     // Further pages stand still: what is on them would move under the reader's hands.
-    let live = if asked.before.is_empty() { Live::any() } else { Live::default() };
+    let live = if asked.before.is_empty() {
+        Live::any()
+    } else {
+        Live::default()
+    };
     visitor.page("runs.html", live, view).await
 }
 
 /// A store counts all runs of a status. Under a filter no number is better than one of other runs.
-async fn counts(store: &dyn Store, narrow: bool) -> Result<Vec<(RunStatus, Option<u64>)>, StoreError> {
+async fn counts(
+    store: &dyn Store,
+    narrow: bool,
+) -> Result<Vec<(RunStatus, Option<u64>)>, StoreError> {
     let mut counts = Vec::new();
     for status in RunStatus::ALL {
-        let count = if narrow { None } else { Some(store.count_runs(*status, COUNTED).await?) };
+        let count = if narrow {
+            None
+        } else {
+            Some(store.count_runs(*status, COUNTED).await?)
+        };
         counts.push((*status, count));
     }
     Ok(counts)
@@ -116,7 +137,11 @@ async fn counts(store: &dyn Store, narrow: bool) -> Result<Vec<(RunStatus, Optio
 
 /// `10,000+` where counting stopped.
 fn counted(count: u64) -> String {
-    if count >= COUNTED { format!("{}+", number(COUNTED)) } else { number(count) }
+    if count >= COUNTED {
+        format!("{}+", number(COUNTED))
+    } else {
+        number(count)
+    }
 }
 
 impl Asked {
@@ -127,15 +152,27 @@ impl Asked {
 
     /// Whether something but the status is asked for.
     fn is_narrow(&self) -> bool {
-        [&self.workflow, &self.queue, &self.text, &self.since, &self.worker].iter().any(|word| !word.trim().is_empty())
+        [
+            &self.workflow,
+            &self.queue,
+            &self.text,
+            &self.since,
+            &self.worker,
+        ]
+        .iter()
+        .any(|word| !word.trim().is_empty())
     }
 
     fn since(&self, now: Timestamp, zone: Zone) -> Option<Timestamp> {
         if self.since == TODAY {
             return Some(zone.midnight(now));
         }
-        let ago = parse_duration(&self.since).ok().filter(|ago| *ago < Duration::from_secs(100 * 365 * 86_400))?;
-        Some(Timestamp::from_micros(now.as_micros() - i64::try_from(ago.as_micros()).unwrap_or(0)))
+        let ago = parse_duration(&self.since)
+            .ok()
+            .filter(|ago| *ago < Duration::from_secs(100 * 365 * 86_400))?;
+        Some(Timestamp::from_micros(
+            now.as_micros() - i64::try_from(ago.as_micros()).unwrap_or(0),
+        ))
     }
 
     /// As the store is asked.
@@ -170,28 +207,53 @@ impl Asked {
             ("before", &before),
         ];
         let said = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-        said.map(|(name, value)| format!("{name}={}", url(value))).collect::<Vec<_>>().join("&")
+        said.map(|(name, value)| format!("{name}={}", url(value)))
+            .collect::<Vec<_>>()
+            .join("&")
     }
 
     pub(super) fn address(&self, before: Option<RunId>) -> String {
         let query = self.query(before);
-        if query.is_empty() { "/runs".to_owned() } else { format!("/runs?{query}") }
+        if query.is_empty() {
+            "/runs".to_owned()
+        } else {
+            format!("/runs?{query}")
+        }
     }
 
     fn tabs(&self, counts: &[(RunStatus, Option<u64>)]) -> Vec<Tab> {
         let tab = |status: &str, count: Option<u64>| Tab {
-            href: Self { status: status.to_owned(), before: String::new(), ..self.clone() }.address(None),
+            href: Self {
+                status: status.to_owned(),
+                before: String::new(),
+                ..self.clone()
+            }
+            .address(None),
             title: format!("status.{}", if status.is_empty() { "all" } else { status }),
             on: self.status == status,
             count: count.map(counted),
         };
-        let each = counts.iter().map(|(status, count)| tab(status.as_str(), *count));
+        let each = counts
+            .iter()
+            .map(|(status, count)| tab(status.as_str(), *count));
         std::iter::once(tab("", None)).chain(each).collect()
     }
 
     fn times(&self, visitor: &Visitor) -> Vec<Choice> {
-        let title = |time: &str| visitor.t(&format!("runs.time.{}", if time.is_empty() { "any" } else { time }), &[]);
-        TIMES.map(|value| Choice { value, title: title(value), on: self.since == value }).into_iter().collect()
+        let title = |time: &str| {
+            visitor.t(
+                &format!("runs.time.{}", if time.is_empty() { "any" } else { time }),
+                &[],
+            )
+        };
+        TIMES
+            .map(|value| Choice {
+                value,
+                title: title(value),
+                on: self.since == value,
+            })
+            .into_iter()
+            .collect()
     }
 }
 
@@ -201,17 +263,34 @@ mod tests {
 
     #[test]
     fn what_is_looked_for_survives_its_address() {
-        let asked = Asked { status: "failed".into(), text: "a b&c=d".into(), since: "24h".into(), ..Asked::default() };
+        let asked = Asked {
+            status: "failed".into(),
+            text: "a b&c=d".into(),
+            since: "24h".into(),
+            ..Asked::default()
+        };
         let again = Asked::parse(&asked.query(None));
-        assert_eq!((again.status, again.text, again.since), (asked.status, asked.text, asked.since));
+        assert_eq!(
+            (again.status, again.text, again.since),
+            (asked.status, asked.text, asked.since)
+        );
         assert_eq!(Asked::default().address(None), "/runs");
     }
 
     #[test]
     fn today_begins_at_the_readers_midnight() {
         let now = "2026-05-04T20:00:00Z".parse().unwrap();
-        let since = |zone: i32| Asked::parse("since=today").filter(now, Zone(zone)).since.unwrap().to_string();
-        assert_eq!((&since(0)[..13], &since(480)[..13]), ("2026-05-04T00", "2026-05-04T16"));
+        let since = |zone: i32| {
+            Asked::parse("since=today")
+                .filter(now, Zone(zone))
+                .since
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            (&since(0)[..13], &since(480)[..13]),
+            ("2026-05-04T00", "2026-05-04T16")
+        );
     }
 
     #[test]
@@ -219,7 +298,13 @@ mod tests {
         let asked = Asked::parse("status=odd&since=soon&before=x&worker=y&text=%20");
         let filter = asked.filter(Timestamp::from_micros(0), Zone(0));
         assert_eq!(
-            (filter.status, filter.since, filter.before, filter.worker, filter.text),
+            (
+                filter.status,
+                filter.since,
+                filter.before,
+                filter.worker,
+                filter.text
+            ),
             (None, None, None, None, None)
         );
         assert!(asked.is_narrow() && !Asked::parse("status=failed&text=%20&before=x").is_narrow());

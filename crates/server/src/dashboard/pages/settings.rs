@@ -40,7 +40,10 @@ struct WorkflowView {
     digest: String,
 }
 
-pub(super) async fn settings(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn settings(
+    visitor: Visitor,
+    State(app): State<App>,
+) -> Result<Response, Problem> {
     let pair = |(name, value): &(String, String)| Pair {
         name: name.clone(),
         value: value.clone(),
@@ -48,7 +51,12 @@ pub(super) async fn settings(visitor: Visitor, State(app): State<App>) -> Result
         masked: false,
     };
     let seen = app.checkups().seen().await;
-    let mut findings: Vec<FindingView> = app.workflows().wrong().into_iter().map(FindingView::of_file).collect();
+    let mut findings: Vec<FindingView> = app
+        .workflows()
+        .wrong()
+        .into_iter()
+        .map(FindingView::of_file)
+        .collect();
     if let Seen::Findings(found) = &seen {
         findings.extend(found.iter().map(FindingView::of));
     }
@@ -80,7 +88,15 @@ impl FindingView {
             FindingLevel::Broken => ("error", "failed", "error"),
         };
         let (means, advice) = (Some(finding.means.clone()), finding.advice.clone());
-        Self { tone, icon, level, title: finding.subject.clone(), text: finding.found.clone(), means, advice }
+        Self {
+            tone,
+            icon,
+            level,
+            title: finding.subject.clone(),
+            text: finding.found.clone(),
+            means,
+            advice,
+        }
     }
 
     /// A workflow file that does not count as it is.

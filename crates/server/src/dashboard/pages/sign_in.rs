@@ -54,15 +54,18 @@ pub(super) async fn page(
     let view = View {
         lang: taste.lang.code(),
         theme: taste.theme(),
-        hidden: safe(format!(r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#)),
+        hidden: safe(format!(
+            r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#
+        )),
         error: asked.error.filter(|word| !word.is_empty()).map(said),
-        oidc: app
-            .auth()
-            .provider()
-            .map(|name| Provider { href: format!("/sign-in/oidc?next={}", url(&next)), name: name.to_owned() }),
+        oidc: app.auth().provider().map(|name| Provider {
+            href: format!("/sign-in/oidc?next={}", url(&next)),
+            name: name.to_owned(),
+        }),
         next,
     };
-    let html = render(taste.lang, "sign_in.html", view).map_err(crate::dashboard::template_fault)?;
+    let html =
+        render(taste.lang, "sign_in.html", view).map_err(crate::dashboard::template_fault)?;
     let cookie = AppendHeaders(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok(([(CACHE_CONTROL, "no-store")], cookie, Html(html)).into_response())
 }

@@ -3,7 +3,9 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{Html, IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
@@ -81,8 +83,7 @@ struct Step {
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
 /// Any page may hold the frame: the link is what lets in. It runs nothing and sends nothing.
-const POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *";
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
 /// `GET /widget/{link}`
 pub(super) async fn page(
@@ -100,7 +101,9 @@ pub(super) async fn page(
         let passes = problem.status().is_server_error();
         let mut response = problem.into_response();
         if passes {
-            response.headers_mut().insert(REFRESH, HeaderValue::from_static("5"));
+            response
+                .headers_mut()
+                .insert(REFRESH, HeaderValue::from_static("5"));
         }
         response
     })
@@ -108,8 +111,15 @@ pub(super) async fn page(
 
 fn drawn(run: &Run, asked: &Asked, headers: &HeaderMap) -> Result<Response, Problem> {
     let taste = Taste::of(headers);
-    let lang = asked.lang.as_deref().and_then(Lang::of_tag).unwrap_or(taste.lang);
-    let theme = asked.theme.as_deref().and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme));
+    let lang = asked
+        .lang
+        .as_deref()
+        .and_then(Lang::of_tag)
+        .unwrap_or(taste.lang);
+    let theme = asked
+        .theme
+        .as_deref()
+        .and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme));
     let (mut progress, mut steps) = told(lang, run);
     let asking = asks(run);
     let status = run.head.status.as_str();
@@ -117,9 +127,18 @@ fn drawn(run: &Run, asked: &Asked, headers: &HeaderMap) -> Result<Response, Prob
     progress.icon = Some(if asking { "ask" } else { status });
     progress.word = Some(progress.text.clone());
     for step in &mut steps {
-        (step.tone, step.icon, step.word) = (Some(step.status), Some(step.status), Some(step.text.clone()));
+        (step.tone, step.icon, step.word) = (
+            Some(step.status),
+            Some(step.status),
+            Some(step.text.clone()),
+        );
     }
-    let page = Page { lang: lang.code(), theme, run: progress, steps };
+    let page = Page {
+        lang: lang.code(),
+        theme,
+        run: progress,
+        steps,
+    };
     let html = render(lang, "widget.html", page).map_err(crate::dashboard::template_fault)?;
     let mut response = Html(html).into_response();
     let set = response.headers_mut();
@@ -140,9 +159,16 @@ pub(super) async fn progress(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let run = linked(&app, &link).await?;
-    let lang = asked.lang.as_deref().and_then(Lang::of_tag).unwrap_or(Taste::of(&headers).lang);
+    let lang = asked
+        .lang
+        .as_deref()
+        .and_then(Lang::of_tag)
+        .unwrap_or(Taste::of(&headers).lang);
     let (run, steps) = told(lang, &run);
-    let headers = [(CACHE_CONTROL, "no-store"), (ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
     Ok((headers, Json(Told { run, steps })).into_response())
 }
 
@@ -153,7 +179,11 @@ async fn linked(app: &App, link: &str) -> Result<Run, Problem> {
 }
 
 fn told(lang: Lang, run: &Run) -> (Progress, Vec<Step>) {
-    let word = if asks(run) { "asking" } else { run.head.status.as_str() };
+    let word = if asks(run) {
+        "asking"
+    } else {
+        run.head.status.as_str()
+    };
     let progress = Progress {
         name: name_of(run),
         status: run.head.status.as_str(),
@@ -173,13 +203,20 @@ fn told(lang: Lang, run: &Run) -> (Progress, Vec<Step>) {
         icon: None,
         word: None,
     };
-    let steps = run.plan.steps().iter().zip(run.steps.iter().map(|state| state.status)).map(step).collect();
+    let steps = run
+        .plan
+        .steps()
+        .iter()
+        .zip(run.steps.iter().map(|state| state.status))
+        .map(step)
+        .collect();
     (progress, steps)
 }
 
 /// A link as the page of its run shows it, when it is one of that run's.
 pub(super) fn shown(app: &App, visitor: &Visitor, run: RunId, link: &str) -> Option<LinkView> {
-    let (of, until) = links::verify(app.auth().secret(), link, visitor.now).filter(|(of, _)| *of == run)?;
+    let (of, until) =
+        links::verify(app.auth().secret(), link, visitor.now).filter(|(of, _)| *of == run)?;
     let base = app.public_url();
     let url = format!("{base}/widget/{link}");
     debug_assert_eq!(of, run);

@@ -29,9 +29,15 @@ pub(super) async fn workers(visitor: Visitor, State(app): State<App>) -> Result<
             limit: SHOWN,
             ..RunFilter::default()
         };
-        let runs = if worker.running > 0 { app.store().runs(filter).await? } else { Vec::new() };
+        let runs = if worker.running > 0 {
+            app.store().runs(filter).await?
+        } else {
+            Vec::new()
+        };
         let since = app.known().held_since(app.store(), &runs).await?;
         views.push(WorkerView::new(&visitor, worker, &runs, &since, SHOWN));
     }
-    visitor.page("workers.html", Live::any(), View { workers: views }).await
+    visitor
+        .page("workers.html", Live::any(), View { workers: views })
+        .await
 }

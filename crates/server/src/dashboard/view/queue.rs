@@ -51,9 +51,17 @@ impl QueueView {
 }
 
 fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
-    let count = |key: &str, limit: Option<u32>| limit.map(|limit| visitor.t(key, &[("count", &limit.to_string())]));
+    let count = |key: &str, limit: Option<u32>| {
+        limit.map(|limit| visitor.t(key, &[("count", &limit.to_string())]))
+    };
     let rate = limits.rate.map(|rate| {
-        visitor.t("queue.limit.rate", &[("max", &rate.max.to_string()), ("per", &format_duration(rate.per))])
+        visitor.t(
+            "queue.limit.rate",
+            &[
+                ("max", &rate.max.to_string()),
+                ("per", &format_duration(rate.per)),
+            ],
+        )
     });
     let all = [
         count("queue.limit.concurrency", limits.concurrency),
@@ -65,11 +73,18 @@ fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
 
 fn keeps(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
     let retention = &limits.retention;
-    let of = [("completed", retention.completed), ("failed", retention.failed), ("cancelled", retention.cancelled)];
+    let of = [
+        ("completed", retention.completed),
+        ("failed", retention.failed),
+        ("cancelled", retention.cancelled),
+    ];
     of.into_iter()
         .filter_map(|(status, keep)| {
             let status = visitor.t(&format!("status.{status}"), &[]);
-            Some(visitor.t("queue.kept", &[("status", &status), ("keep", &keep_text(keep)?)]))
+            Some(visitor.t(
+                "queue.kept",
+                &[("status", &status), ("keep", &keep_text(keep)?)],
+            ))
         })
         .collect()
 }
@@ -84,32 +99,63 @@ fn fields(queue: &QueueInfo) -> Vec<LimitField> {
         example,
     };
     let count = |limit: Option<u32>| limit.map(|limit| limit.to_string());
-    let rate = limits.rate.map(|rate| format!("{}/{}", rate.max, format_duration(rate.per)));
+    let rate = limits
+        .rate
+        .map(|rate| format!("{}/{}", rate.max, format_duration(rate.per)));
     vec![
         field("concurrency", count(limits.concurrency), COUNT, "3"),
-        field("concurrency_per_key", count(limits.concurrency_per_key), COUNT, "1"),
+        field(
+            "concurrency_per_key",
+            count(limits.concurrency_per_key),
+            COUNT,
+            "1",
+        ),
         field("rate", rate, RATE, "5/1s"),
-        field("keep_completed", keep_text(limits.retention.completed), ".*", "30d,1000"),
-        field("keep_failed", keep_text(limits.retention.failed), ".*", "90d"),
-        field("keep_cancelled", keep_text(limits.retention.cancelled), ".*", "30d"),
+        field(
+            "keep_completed",
+            keep_text(limits.retention.completed),
+            ".*",
+            "30d,1000",
+        ),
+        field(
+            "keep_failed",
+            keep_text(limits.retention.failed),
+            ".*",
+            "90d",
+        ),
+        field(
+            "keep_cancelled",
+            keep_text(limits.retention.cancelled),
+            ".*",
+            "30d",
+        ),
     ]
 }
 
 /// People say how many days something is kept, not how many hours.
 fn in_days(age: Duration) -> String {
     let days = age.as_secs() / DAY;
-    if days > 0 && age == Duration::from_secs(days * DAY) { format!("{days}d") } else { format_duration(age) }
+    if days > 0 && age == Duration::from_secs(days * DAY) {
+        format!("{days}d")
+    } else {
+        format_duration(age)
+    }
 }
 
 /// `30d,1000`; `None` when everything is kept.
 fn keep_text(keep: Keep) -> Option<String> {
-    let parts = [keep.age.map(in_days), keep.count.map(|count| count.to_string())];
+    let parts = [
+        keep.age.map(in_days),
+        keep.count.map(|count| count.to_string()),
+    ];
     let parts = parts.into_iter().flatten().collect::<Vec<_>>();
     (!parts.is_empty()).then(|| parts.join(","))
 }
 
 /// The limits that a form says; what is empty is no limit. Names the field that cannot be read, and its text.
-pub(in crate::dashboard) fn limit_fields(text: impl Fn(&str) -> String) -> Result<QueueLimits, (&'static str, String)> {
+pub(in crate::dashboard) fn limit_fields(
+    text: impl Fn(&str) -> String,
+) -> Result<QueueLimits, (&'static str, String)> {
     fn read<T>(
         name: &'static str,
         text: String,
@@ -128,16 +174,24 @@ pub(in crate::dashboard) fn limit_fields(text: impl Fn(&str) -> String) -> Resul
         rate: read("rate", text("rate"), read_rate)?,
         ..QueueLimits::default()
     };
-    limits.retention.completed = read("keep_completed", text("keep_completed"), read_keep)?.unwrap_or_default();
-    limits.retention.failed = read("keep_failed", text("keep_failed"), read_keep)?.unwrap_or_default();
-    limits.retention.cancelled = read("keep_cancelled", text("keep_cancelled"), read_keep)?.unwrap_or_default();
+    limits.retention.completed =
+        read("keep_completed", text("keep_completed"), read_keep)?.unwrap_or_default();
+    limits.retention.failed =
+        read("keep_failed", text("keep_failed"), read_keep)?.unwrap_or_default();
+    limits.retention.cancelled =
+        read("keep_cancelled", text("keep_cancelled"), read_keep)?.unwrap_or_default();
     Ok(limits)
 }
 
 fn read_rate(text: &str) -> Option<Rate> {
     let (max, per) = text.split_once('/')?;
-    let per = parse_duration(per.trim()).ok().filter(|per| !per.is_zero())?;
-    Some(Rate { max: max.trim().parse().ok().filter(|max| *max > 0)?, per })
+    let per = parse_duration(per.trim())
+        .ok()
+        .filter(|per| !per.is_zero())?;
+    Some(Rate {
+        max: max.trim().parse().ok().filter(|max| *max > 0)?,
+        per,
+    })
 }
 
 fn read_keep(text: &str) -> Option<Keep> {
@@ -161,16 +215,35 @@ mod tests {
         let limits = QueueLimits {
             concurrency: Some(3),
             concurrency_per_key: None,
-            rate: Some(Rate { max: 5, per: Duration::from_secs(1) }),
+            rate: Some(Rate {
+                max: 5,
+                per: Duration::from_secs(1),
+            }),
             retention: surefoot::Retention {
-                completed: Keep { age: Some(Duration::from_secs(86_400)), count: Some(10) },
+                completed: Keep {
+                    age: Some(Duration::from_secs(86_400)),
+                    count: Some(10),
+                },
                 ..Default::default()
             },
         };
         let (queued, waiting, running) = (0, 0, 0);
-        let shown =
-            fields(&QueueInfo { name: "q".into(), limits: limits.clone(), paused: false, queued, waiting, running });
-        let text = |name: &str| shown.iter().find(|field| field.name == name).unwrap().value.clone();
+        let shown = fields(&QueueInfo {
+            name: "q".into(),
+            limits: limits.clone(),
+            paused: false,
+            queued,
+            waiting,
+            running,
+        });
+        let text = |name: &str| {
+            shown
+                .iter()
+                .find(|field| field.name == name)
+                .unwrap()
+                .value
+                .clone()
+        };
         assert_eq!(text("keep_completed"), "1d,10");
         assert_eq!(limit_fields(text), Ok(limits));
     }
@@ -178,11 +251,23 @@ mod tests {
     #[test]
     fn a_field_that_cannot_be_read_is_named() {
         let with = |wrong: &'static str, value: &'static str| {
-            limit_fields(move |name| if name == wrong { value.to_owned() } else { String::new() })
+            limit_fields(move |name| {
+                if name == wrong {
+                    value.to_owned()
+                } else {
+                    String::new()
+                }
+            })
         };
-        assert_eq!(with("concurrency", "0"), Err(("concurrency", "0".to_owned())));
+        assert_eq!(
+            with("concurrency", "0"),
+            Err(("concurrency", "0".to_owned()))
+        );
         assert_eq!(with("rate", "5"), Err(("rate", "5".to_owned())));
-        assert_eq!(with("keep_failed", "soon"), Err(("keep_failed", "soon".to_owned())));
+        assert_eq!(
+            with("keep_failed", "soon"),
+            Err(("keep_failed", "soon".to_owned()))
+        );
         assert_eq!(with("concurrency", " "), Ok(QueueLimits::default()));
     }
 }

@@ -34,7 +34,10 @@ pub(in crate::dashboard) struct RunRow {
 
 /// Name of the run for people: its key, or what is unique about it, or the beginning of its id.
 pub(in crate::dashboard) fn name_of(run: &Run) -> String {
-    run.key.clone().or_else(|| run.unique.clone()).unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
+    run.key
+        .clone()
+        .or_else(|| run.unique.clone())
+        .unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
 }
 
 /// As much of an id as tells it from others of its day.
@@ -50,16 +53,28 @@ pub(in crate::dashboard) fn asks(run: &Run) -> bool {
 /// How the run's status looks.
 pub(in crate::dashboard) fn tone(visitor: &Visitor, run: &Run) -> Tone {
     if asks(run) {
-        return Tone { tone: "asking", icon: "ask", word: visitor.t("status.asking", &[]) };
+        return Tone {
+            tone: "asking",
+            icon: "ask",
+            word: visitor.t("status.asking", &[]),
+        };
     }
     let word = run.head.status.as_str();
-    Tone { tone: word, icon: word, word: visitor.t(&format!("status.{word}"), &[]) }
+    Tone {
+        tone: word,
+        icon: word,
+        word: visitor.t(&format!("status.{word}"), &[]),
+    }
 }
 
 impl RunRow {
     pub(in crate::dashboard) fn new(visitor: &Visitor, run: &Run) -> Self {
-        let at = (!run.head.status.is_ended()).then(|| run.next_step()).flatten();
-        let message = at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(text, 120));
+        let at = (!run.head.status.is_ended())
+            .then(|| run.next_step())
+            .flatten();
+        let message = at
+            .and_then(|at| run.steps[at].message.as_deref())
+            .map(|text| first_line(text, 120));
         Self {
             id: run.id.to_string(),
             name: name_of(run),
@@ -76,14 +91,25 @@ impl RunRow {
     }
 
     /// One that a worker holds since then.
-    pub(in crate::dashboard) fn held(visitor: &Visitor, run: &Run, since: Option<Timestamp>) -> Self {
-        Self { held: Took::between(since, None, visitor.now), ..Self::new(visitor, run) }
+    pub(in crate::dashboard) fn held(
+        visitor: &Visitor,
+        run: &Run,
+        since: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            held: Took::between(since, None, visitor.now),
+            ..Self::new(visitor, run)
+        }
     }
 }
 
 fn step_title(run: &Run, at: usize) -> String {
     let begun = run.steps[at].status != StepStatus::Pending || run.head.started_at.is_some();
-    if begun { run.plan.steps()[at].title.clone() } else { String::new() }
+    if begun {
+        run.plan.steps()[at].title.clone()
+    } else {
+        String::new()
+    }
 }
 
 /// For addresses and forms.

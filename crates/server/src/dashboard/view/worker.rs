@@ -46,7 +46,11 @@ impl WorkerView {
         since: &HashMap<RunId, Timestamp>,
         most: usize,
     ) -> Self {
-        let held = runs.iter().filter(|run| run.head.worker == Some(worker.id)).take(most).collect::<Vec<_>>();
+        let held = runs
+            .iter()
+            .filter(|run| run.head.worker == Some(worker.id))
+            .take(most)
+            .collect::<Vec<_>>();
         Self {
             id: worker.id.to_string(),
             short: short_id(&worker.id.to_string()).to_owned(),
@@ -57,8 +61,14 @@ impl WorkerView {
             expires: visitor.moment(worker.expires_at),
             running: worker.running,
             more: worker.running.saturating_sub(held.len() as u64),
-            holds: held.iter().map(|run| Held::new(visitor, run, since.get(&run.id).copied())).collect(),
-            runs: held.iter().map(|run| RunRow::held(visitor, run, since.get(&run.id).copied())).collect(),
+            holds: held
+                .iter()
+                .map(|run| Held::new(visitor, run, since.get(&run.id).copied()))
+                .collect(),
+            runs: held
+                .iter()
+                .map(|run| RunRow::held(visitor, run, since.get(&run.id).copied()))
+                .collect(),
             actions: worker.actions.iter().cloned().collect(),
         }
     }
@@ -66,11 +76,16 @@ impl WorkerView {
 
 impl Held {
     fn new(visitor: &Visitor, run: &Run, since: Option<Timestamp>) -> Self {
-        let at = run.steps.iter().position(|step| step.status == StepStatus::Running);
+        let at = run
+            .steps
+            .iter()
+            .position(|step| step.status == StepStatus::Running);
         Self {
             id: run.id.to_string(),
             name: name_of(run),
-            step: at.map(|at| run.plan.steps()[at].title.clone()).unwrap_or_default(),
+            step: at
+                .map(|at| run.plan.steps()[at].title.clone())
+                .unwrap_or_default(),
             held: Took::between(since, None, visitor.now),
         }
     }

@@ -38,9 +38,22 @@ pub(in crate::dashboard::pages) async fn cancel(
 ) -> Result<Response, Problem> {
     let id = id.parse().map_err(|_| no_run(&id))?;
     let undo = fields.get("undo") == Some("yes");
-    let mode = if undo { CancelMode::Undo } else { CancelMode::Stop };
+    let mode = if undo {
+        CancelMode::Undo
+    } else {
+        CancelMode::Stop
+    };
     let done = actions::cancel(&app, &visitor.actor, id, mode).await;
-    Ok(said(&visitor, id, if undo { "done.undone" } else { "done.cancelled" }, done.map(drop)))
+    Ok(said(
+        &visitor,
+        id,
+        if undo {
+            "done.undone"
+        } else {
+            "done.cancelled"
+        },
+        done.map(drop),
+    ))
 }
 
 pub(in crate::dashboard::pages) async fn answer(
@@ -55,7 +68,10 @@ pub(in crate::dashboard::pages) async fn answer(
         Ok(answer) => answer,
         Err(reason) => return Ok(visitor.refused(&place, &reason)),
     };
-    let note = fields.get("note").map(str::trim).filter(|note| !note.is_empty());
+    let note = fields
+        .get("note")
+        .map(str::trim)
+        .filter(|note| !note.is_empty());
     let step = fields.get("step").unwrap_or_default();
     let done = actions::answer(&app, &visitor.actor, id, step, answer, note).await;
     Ok(said(&visitor, id, "done.answered", done.map(drop)))
@@ -70,8 +86,16 @@ pub(in crate::dashboard::pages) async fn link(
 ) -> Result<Response, Problem> {
     let id = id.parse().map_err(|_| no_run(&id))?;
     app.client().run(id).await?;
-    let hours = fields.get("hours").and_then(|hours| hours.parse().ok()).unwrap_or(24).clamp(1, LONGEST);
-    let link = links::sign(app.auth().secret(), id, visitor.now + Duration::from_secs(hours * 3600));
+    let hours = fields
+        .get("hours")
+        .and_then(|hours| hours.parse().ok())
+        .unwrap_or(24)
+        .clamp(1, LONGEST);
+    let link = links::sign(
+        app.auth().secret(),
+        id,
+        visitor.now + Duration::from_secs(hours * 3600),
+    );
     let detail = serde_json::json!({ "hours": hours });
     crate::audit::record(&app, &visitor.actor, "run.link", &id.to_string(), detail).await?;
     Ok(redirect(&format!("/runs/{id}?link={link}"), None))

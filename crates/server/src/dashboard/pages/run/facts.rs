@@ -55,8 +55,15 @@ impl Subject<'_> {
         let (run, visitor) = (self.run, self.visitor);
         let head = &run.head;
         let at = (!head.status.is_ended()).then(|| run.next_step()).flatten();
-        let done = run.steps.iter().filter(|step| step.status.is_passed()).count();
-        let failure = head.error.as_deref().filter(|_| head.status == RunStatus::Failed);
+        let done = run
+            .steps
+            .iter()
+            .filter(|step| step.status.is_passed())
+            .count();
+        let failure = head
+            .error
+            .as_deref()
+            .filter(|_| head.status == RunStatus::Failed);
         RunView {
             id: run.id.to_string(),
             name: name_of(run),
@@ -65,18 +72,33 @@ impl Subject<'_> {
             workflow_title: run.plan.title().to_owned(),
             queue: run.queue().to_owned(),
             key: run.key.clone(),
-            unique: run.unique.as_deref().filter(|unique| Some(*unique) != run.key.as_deref()).map(str::to_owned),
+            unique: run
+                .unique
+                .as_deref()
+                .filter(|unique| Some(*unique) != run.key.as_deref())
+                .map(str::to_owned),
             tone: tone(visitor, run),
             progress: head.progress,
             steps: run.steps.len(),
-            passed: visitor.t("run.passed", &[("done", &done.to_string()), ("all", &run.steps.len().to_string())]),
+            passed: visitor.t(
+                "run.passed",
+                &[
+                    ("done", &done.to_string()),
+                    ("all", &run.steps.len().to_string()),
+                ],
+            ),
             step: at.map(|at| run.plan.steps()[at].title.clone()),
-            say: at.and_then(|at| run.steps[at].message.as_deref()).map(|text| first_line(text, 160)),
+            say: at
+                .and_then(|at| run.steps[at].message.as_deref())
+                .map(|text| first_line(text, 160)),
             failure: failure.map(|text| room.fit_in(FAILURE, text.to_owned(), super::LONGEST)),
             created: visitor.moment(run.created_at),
             started: head.started_at.map(|at| visitor.moment(at)),
             ended: head.completed_at.map(|at| visitor.moment(at)),
-            available: head.available_at.filter(|at| *at > visitor.now).map(|at| visitor.moment(at)),
+            available: head
+                .available_at
+                .filter(|at| *at > visitor.now)
+                .map(|at| visitor.moment(at)),
             took: Took::between(head.started_at, head.completed_at, visitor.now),
             worker: head.worker.map(|worker| self.worker(&worker.to_string())),
             priority: Some(run.priority).filter(|priority| *priority != 0),
@@ -88,7 +110,8 @@ impl Subject<'_> {
         let run = self.run;
         let asked = run.head.cancel.is_some() && !run.head.status.is_ended();
         // Its cancel gives the undo up.
-        let undo_failed = run.head.status == RunStatus::Failed && run.head.cancel == Some(CancelMode::Undo);
+        let undo_failed =
+            run.head.status == RunStatus::Failed && run.head.cancel == Some(CancelMode::Undo);
         Actions {
             retry: run.head.status == RunStatus::Failed,
             cancel: !run.head.status.is_ended() && !asked || undo_failed,

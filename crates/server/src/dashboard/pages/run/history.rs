@@ -20,39 +20,64 @@ const SHOWN: usize = 100;
 
 impl Subject<'_> {
     /// The last entries, and a word on those before them that are left out.
-    pub(super) fn history(&self, events: &[Event], room: &mut Room) -> (Vec<EventView>, Option<String>) {
-        let told = events.iter().filter(|event| !matches!(event.kind.as_str(), "step.progress" | "step.log"));
+    pub(super) fn history(
+        &self,
+        events: &[Event],
+        room: &mut Room,
+    ) -> (Vec<EventView>, Option<String>) {
+        let told = events
+            .iter()
+            .filter(|event| !matches!(event.kind.as_str(), "step.progress" | "step.log"));
         let told = told.collect::<Vec<_>>();
-        let view =
-            |event: &&Event| EventView { seq: event.seq, at: self.visitor.moment(event.at), text: self.event(event) };
+        let view = |event: &&Event| EventView {
+            seq: event.seq,
+            at: self.visitor.moment(event.at),
+            text: self.event(event),
+        };
         let mut part = room.part(room.left() / 2);
         let last = told.iter().rev().take(SHOWN).map(view);
-        let mut shown = last.take_while(|view| part.take(ROW + size(&view.text))).collect::<Vec<_>>();
+        let mut shown = last
+            .take_while(|view| part.take(ROW + size(&view.text)))
+            .collect::<Vec<_>>();
         shown.reverse();
         room.give(&part);
         let left_out = told.len() - shown.len();
         let note = match left_out {
             _ if self.cut => Some(self.visitor.t("run.history_cut", &[])),
             0 => None,
-            count => Some(self.visitor.t("run.history_more", &[("count", &count.to_string())])),
+            count => Some(
+                self.visitor
+                    .t("run.history_more", &[("count", &count.to_string())]),
+            ),
         };
         (shown, note)
     }
 
     fn event(&self, event: &Event) -> String {
-        let step = event.step.as_deref().and_then(|step| self.run.plan.position(step));
+        let step = event
+            .step
+            .as_deref()
+            .and_then(|step| self.run.plan.position(step));
         let title = step.map_or_else(
             || event.step.clone().unwrap_or_default(),
             |position| self.run.plan.steps()[position].title.clone(),
         );
         let mut values = vec![("step", title)];
-        for name in ["reason", "error", "by", "from", "question", "answer", "note", "until", "attempt", "worker"] {
+        for name in [
+            "reason", "error", "by", "from", "question", "answer", "note", "until", "attempt",
+            "worker",
+        ] {
             values.push((name, self.value(name, &event.data[name])));
         }
-        let pairs = values.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>();
+        let pairs = values
+            .iter()
+            .map(|(name, text)| (*name, text.as_str()))
+            .collect::<Vec<_>>();
         // Why a person answered so was asked for to be kept here.
         let key = match event.kind.as_str() {
-            "step.answered" if event.data["note"].is_string() => "step.answered_in_history".to_owned(),
+            "step.answered" if event.data["note"].is_string() => {
+                "step.answered_in_history".to_owned()
+            }
             kind => format!("event.{kind}"),
         };
         let known = self.visitor.lang().try_text(&key, &pairs);
@@ -68,7 +93,11 @@ impl Subject<'_> {
         match name {
             "worker" => self.worker(&text),
             "until" => text.parse().map_or(text, |at| self.visitor.moment(at).text),
-            "answer" => self.visitor.lang().try_text(&format!("answer.{text}"), &[]).unwrap_or(text),
+            "answer" => self
+                .visitor
+                .lang()
+                .try_text(&format!("answer.{text}"), &[])
+                .unwrap_or(text),
             _ => first_line(&text, 240),
         }
     }

@@ -102,8 +102,13 @@ pub(super) async fn run(
 ) -> Result<Response, Problem> {
     let id: RunId = id.parse().map_err(|_| super::no_run(&id))?;
     let store = app.store();
-    let records = RecordFilter { run: Some(id), limit: Some(RECORDS + 1), ..RecordFilter::default() };
-    let (history, records, workers) = tokio::try_join!(tail(store, id), store.records(records), store.workers())?;
+    let records = RecordFilter {
+        run: Some(id),
+        limit: Some(RECORDS + 1),
+        ..RecordFilter::default()
+    };
+    let (history, records, workers) =
+        tokio::try_join!(tail(store, id), store.records(records), store.workers())?;
     // After its events, so that whoever looks again after the last of them misses nothing.
     let run = app.client().run(id).await?;
     let waiting = app.client().waiting(&run).await?;
@@ -114,14 +119,32 @@ pub(super) async fn run(
         run: &run,
         course,
         cut: history.cut,
-        workers: workers.into_iter().map(|WorkerInfo { id, name, .. }| (id.to_string(), name)).collect(),
+        workers: workers
+            .into_iter()
+            .map(|WorkerInfo { id, name, .. }| (id.to_string(), name))
+            .collect(),
     };
-    let link = asked.link.as_deref().and_then(|link| widget::shown(&app, &visitor, id, link));
-    let asked = asked.step.as_deref().and_then(|step| run.plan.position(step));
+    let link = asked
+        .link
+        .as_deref()
+        .and_then(|link| widget::shown(&app, &visitor, id, link));
+    let asked = asked
+        .step
+        .as_deref()
+        .and_then(|step| run.plan.position(step));
     let view = subject.view(&app, &history, &records, waiting.as_ref(), link, asked);
     // A page that the browser loads again by itself would take away what is being typed.
     let without_script = (!run.head.status.is_ended() && !asks(&run)).then_some(3);
-    visitor.page("run.html", Live { events: Some(live), without_script }, view).await
+    visitor
+        .page(
+            "run.html",
+            Live {
+                events: Some(live),
+                without_script,
+            },
+            view,
+        )
+        .await
 }
 
 impl Subject<'_> {
@@ -174,7 +197,9 @@ impl Subject<'_> {
 
     /// The run's output is said by its workflow, from what its steps gave.
     fn output(&self, room: &mut Room) -> Option<String> {
-        if self.run.head.status != surefoot::RunStatus::Completed || self.run.plan.output().is_null() {
+        if self.run.head.status != surefoot::RunStatus::Completed
+            || self.run.plan.output().is_null()
+        {
             return None;
         }
         Some(room.fit(written(&self.run.output()), LONGEST))
@@ -192,7 +217,12 @@ impl Subject<'_> {
                 masked: *shown == MASK,
             })
         };
-        let pairs = shown.as_object().into_iter().flatten().filter_map(&mut pair).collect();
+        let pairs = shown
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(&mut pair)
+            .collect();
         room.give(&part);
         pairs
     }
@@ -200,7 +230,9 @@ impl Subject<'_> {
     fn records(&self, records: &[Record], room: &mut Room) -> Vec<RecordView> {
         let mut part = room.part(room.left() / 3);
         let views = records.iter().take(RECORDS).map(record);
-        let views = views.take_while(|view| part.take(ROW + size(&view.href) + 2 * size(&view.place))).collect();
+        let views = views
+            .take_while(|view| part.take(ROW + size(&view.href) + 2 * size(&view.place)))
+            .collect();
         room.give(&part);
         views
     }
@@ -213,11 +245,18 @@ fn written(value: &Value) -> String {
 
 fn record(record: &Record) -> RecordView {
     let text = |name: &str| record.data[name].as_str().map(str::to_owned);
-    let place = ["url", "repository", "cluster_url", "path"].into_iter().find_map(text).unwrap_or_default();
+    let place = ["url", "repository", "cluster_url", "path"]
+        .into_iter()
+        .find_map(text)
+        .unwrap_or_default();
     RecordView {
         kind: record.kind.clone(),
         name: first_line(&record.name, 200),
-        href: format!("/projects?kind={}&prefix={}", url(&record.kind), url(&record.name)),
+        href: format!(
+            "/projects?kind={}&prefix={}",
+            url(&record.kind),
+            url(&record.name)
+        ),
         link: safe_link(&place),
         place: first_line(&place, 300),
     }

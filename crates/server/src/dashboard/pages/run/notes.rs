@@ -40,14 +40,26 @@ impl Subject<'_> {
             .filter_map(|(position, wait)| {
                 let (plan, state) = (&self.run.plan.steps()[position], &self.run.steps[position]);
                 let (kind, text, choices): (_, _, &[&str]) = match wait {
-                    Wait::Approval => ("approval", state.message.clone().unwrap_or_default(), &["approve", "reject"]),
-                    Wait::Interrupted => {
-                        ("interrupted", self.visitor.t("answer.interrupted", &[]), &["rerun", "skip", "fail"])
-                    }
+                    Wait::Approval => (
+                        "approval",
+                        state.message.clone().unwrap_or_default(),
+                        &["approve", "reject"],
+                    ),
+                    Wait::Interrupted => (
+                        "interrupted",
+                        self.visitor.t("answer.interrupted", &[]),
+                        &["rerun", "skip", "fail"],
+                    ),
                     _ => return None,
                 };
                 let text = room.fit_in(QUESTION, text, super::LONGEST);
-                Some(Question { step: plan.id.clone(), title: plan.title.clone(), kind, text, choices })
+                Some(Question {
+                    step: plan.id.clone(),
+                    title: plan.title.clone(),
+                    kind,
+                    text,
+                    choices,
+                })
             })
             .collect()
     }
@@ -55,20 +67,33 @@ impl Subject<'_> {
     /// The last recoveries, and how many there were before them.
     pub(super) fn recoveries(&self) -> (Vec<RecoveryView>, usize) {
         let all = &self.course.recoveries;
-        let told = all.iter().rev().take(TOLD).map(|recovery| self.recovery(recovery));
+        let told = all
+            .iter()
+            .rev()
+            .take(TOLD)
+            .map(|recovery| self.recovery(recovery));
         (told.collect(), all.len().saturating_sub(TOLD))
     }
 
     fn recovery(&self, recovery: &Recovery) -> RecoveryView {
-        let step = recovery
-            .step
-            .map_or_else(|| self.visitor.t("recovery.run", &[]), |step| self.run.plan.steps()[step].title.clone());
+        let step = recovery.step.map_or_else(
+            || self.visitor.t("recovery.run", &[]),
+            |step| self.run.plan.steps()[step].title.clone(),
+        );
         let (from, to) = (self.worker(&recovery.from), self.worker(&recovery.to));
-        let (heard, at) = (self.visitor.moment(recovery.heard).text, self.visitor.moment(recovery.lost).text);
+        let (heard, at) = (
+            self.visitor.moment(recovery.heard).text,
+            self.visitor.moment(recovery.lost).text,
+        );
         let reason = first_line(&recovery.reason, 200);
         // What took long was the person, and not Surefoot.
         let (kind, until, by, answered) = match &recovery.answered {
-            Some((answered, by)) => ("answered", *answered, by.clone(), self.visitor.moment(*answered).text),
+            Some((answered, by)) => (
+                "answered",
+                *answered,
+                by.clone(),
+                self.visitor.moment(*answered).text,
+            ),
             None => ("recovered", recovery.resumed, String::new(), String::new()),
         };
         let after = duration(until.since(recovery.heard));
@@ -84,7 +109,10 @@ impl Subject<'_> {
             ("answered", &answered),
         ];
         let title = self.visitor.t(&format!("recovery.title.{kind}"), &values);
-        RecoveryView { title, detail: self.visitor.t(&format!("recovery.detail.{kind}"), &values) }
+        RecoveryView {
+            title,
+            detail: self.visitor.t(&format!("recovery.detail.{kind}"), &values),
+        }
     }
 
     /// What a run that stands still waits for; its questions say it themselves.
@@ -93,27 +121,59 @@ impl Subject<'_> {
         match waiting {
             Waiting::Answer { .. } => None,
             Waiting::Paused { queue } => t("waits.paused", &[("queue", queue)]),
-            Waiting::Unreadable { reason } => t("waits.unreadable", &[("reason", &first_line(reason, 300))]),
+            Waiting::Unreadable { reason } => {
+                t("waits.unreadable", &[("reason", &first_line(reason, 300))])
+            }
             Waiting::NoWorker => t("waits.no_worker", &[]),
-            Waiting::UnknownActions { actions } if actions.is_empty() => t("waits.no_single_worker", &[]),
-            Waiting::UnknownActions { actions } => t("waits.unknown", &[("actions", &actions.join(", "))]),
-            Waiting::MissingResources { resources } if resources.is_empty() => t("waits.no_single_host", &[]),
-            Waiting::MissingResources { resources } => t("waits.missing", &[("resources", &resources.join(", "))]),
+            Waiting::UnknownActions { actions } if actions.is_empty() => {
+                t("waits.no_single_worker", &[])
+            }
+            Waiting::UnknownActions { actions } => {
+                t("waits.unknown", &[("actions", &actions.join(", "))])
+            }
+            Waiting::MissingResources { resources } if resources.is_empty() => {
+                t("waits.no_single_host", &[])
+            }
+            Waiting::MissingResources { resources } => {
+                t("waits.missing", &[("resources", &resources.join(", "))])
+            }
             Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
-            Waiting::Unavailable { step, reason, until } => {
+            Waiting::Unavailable {
+                step,
+                reason,
+                until,
+            } => {
                 let (until, reason) = (self.visitor.moment(*until).text, first_line(reason, 200));
-                t("waits.unavailable", &[("step", step), ("reason", &reason), ("until", &until)])
+                t(
+                    "waits.unavailable",
+                    &[("step", step), ("reason", &reason), ("until", &until)],
+                )
             }
-            Waiting::Concurrency { queue, limit } => {
-                t("waits.concurrency", &[("queue", queue), ("limit", &limit.to_string())])
-            }
-            Waiting::ConcurrencyOfKey { queue, key, limit } => {
-                t("waits.per_key", &[("queue", queue), ("key", key), ("limit", &limit.to_string())])
-            }
-            Waiting::Turn { queue, queued, rate: None } => {
-                t("waits.turn", &[("queue", queue), ("queued", &queued.to_string())])
-            }
-            Waiting::Turn { queue, queued, rate: Some(rate) } => t(
+            Waiting::Concurrency { queue, limit } => t(
+                "waits.concurrency",
+                &[("queue", queue), ("limit", &limit.to_string())],
+            ),
+            Waiting::ConcurrencyOfKey { queue, key, limit } => t(
+                "waits.per_key",
+                &[
+                    ("queue", queue),
+                    ("key", key),
+                    ("limit", &limit.to_string()),
+                ],
+            ),
+            Waiting::Turn {
+                queue,
+                queued,
+                rate: None,
+            } => t(
+                "waits.turn",
+                &[("queue", queue), ("queued", &queued.to_string())],
+            ),
+            Waiting::Turn {
+                queue,
+                queued,
+                rate: Some(rate),
+            } => t(
                 "waits.rate",
                 &[
                     ("queue", queue),

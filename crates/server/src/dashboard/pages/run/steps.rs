@@ -3,7 +3,9 @@
 use serde::Serialize;
 use surefoot::state::{CancelMode, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
-use surefoot::{RunStatus, Scope, StepPlan, StepState, StepStatus, Timestamp, format_duration, render_value};
+use surefoot::{
+    RunStatus, Scope, StepPlan, StepState, StepStatus, Timestamp, format_duration, render_value,
+};
 
 use super::{LONGEST, Subject};
 use crate::dashboard::axis::{Axis, WIDTH};
@@ -85,18 +87,32 @@ impl Subject<'_> {
         room: &mut Room,
         looked_at: bool,
     ) -> StepView {
-        let (plan, state, course) =
-            (&self.run.plan.steps()[position], &self.run.steps[position], &self.course.steps[position]);
+        let (plan, state, course) = (
+            &self.run.plan.steps()[position],
+            &self.run.steps[position],
+            &self.course.steps[position],
+        );
         let (tone, icon, word) = self.look(position, state);
         let says = self.says(plan, state, room);
         let last = self.last_spans(course, room);
         let body = room.take(FACTS);
-        let error = state.error.as_deref().map(|error| room.fit_in(room.left() / 3, error.to_owned(), LONGEST));
+        let error = state
+            .error
+            .as_deref()
+            .map(|error| room.fit_in(room.left() / 3, error.to_owned(), LONGEST));
         let (log, log_note) = self.log(course, looked_at, room);
-        let output = state.output.as_ref().map(|output| room.fit(super::written(output), LONGEST));
-        let input = self.input(plan, state, scope).map(|input| room.fit(input, LONGEST));
+        let output = state
+            .output
+            .as_ref()
+            .map(|output| room.fit(super::written(output), LONGEST));
+        let input = self
+            .input(plan, state, scope)
+            .map(|input| room.fit(input, LONGEST));
         let answer = self.answer(state).map(|answer| room.fit(answer, LONGEST));
-        let condition = plan.condition.as_ref().map(|condition| room.fit(condition.clone(), 500));
+        let condition = plan
+            .condition
+            .as_ref()
+            .map(|condition| room.fit(condition.clone(), 500));
         StepView {
             id: plan.id.clone(),
             number: position + 1,
@@ -115,12 +131,19 @@ impl Subject<'_> {
             action: plan.action.clone(),
             attempts: (state.attempt > 0).then(|| {
                 let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
-                self.visitor.t("step.attempts_of", &[("attempt", &attempt), ("all", &all)])
+                self.visitor
+                    .t("step.attempts_of", &[("attempt", &attempt), ("all", &all)])
             }),
             interruptions: (state.interruptions > 0).then(|| {
-                let (count, most) = (state.interruptions.to_string(), plan.max_interruptions.to_string());
+                let (count, most) = (
+                    state.interruptions.to_string(),
+                    plan.max_interruptions.to_string(),
+                );
                 let crashes = state.crashes.to_string();
-                self.visitor.t("step.interruptions_of", &[("count", &count), ("crashes", &crashes), ("most", &most)])
+                self.visitor.t(
+                    "step.interruptions_of",
+                    &[("count", &count), ("crashes", &crashes), ("most", &most)],
+                )
             }),
             started: state.started_at.map(|at| self.visitor.moment(at)),
             ended: state.completed_at.map(|at| self.visitor.moment(at)),
@@ -141,13 +164,24 @@ impl Subject<'_> {
     /// Where more of a step is told: on the page that looks at it, and where even that has too little room, as a document.
     fn whole(&self, plan: &StepPlan, looked_at: bool) -> String {
         let id = self.run.id;
-        if looked_at { format!("/api/v1/runs/{id}") } else { format!("/runs/{id}?step={0}#step-{0}", url(&plan.id)) }
+        if looked_at {
+            format!("/api/v1/runs/{id}")
+        } else {
+            format!("/runs/{id}?step={0}#step-{0}", url(&plan.id))
+        }
     }
 
     /// The last stretches, one at least.
     fn last_spans<'a>(&self, course: &'a StepCourse, room: &mut Room) -> &'a [Span] {
         let fits = |span: &&Span| room.take(SPAN + 2 * size(&self.said(span)));
-        let count = course.spans.iter().rev().take(SPANS).take_while(fits).count().max(1);
+        let count = course
+            .spans
+            .iter()
+            .rev()
+            .take(SPANS)
+            .take_while(fits)
+            .count()
+            .max(1);
         &course.spans[course.spans.len().saturating_sub(count)..]
     }
 
@@ -155,7 +189,8 @@ impl Subject<'_> {
     pub(super) fn is_current(&self, position: usize) -> bool {
         let state = &self.run.steps[position];
         let under_way = matches!(state.status, StepStatus::Running | StepStatus::Waiting);
-        let failed = state.status == StepStatus::Failed && self.run.head.status == RunStatus::Failed;
+        let failed =
+            state.status == StepStatus::Failed && self.run.head.status == RunStatus::Failed;
         under_way || failed
     }
 
@@ -183,33 +218,66 @@ impl Subject<'_> {
     /// What stands under a step's title.
     fn says(&self, plan: &StepPlan, state: &StepState, room: &mut Room) -> Vec<Say> {
         let mut says = Vec::new();
-        let mut say = |text: String, bad: bool| says.push(Say { text: room.fit(text, 240), bad });
+        let mut say = |text: String, bad: bool| {
+            says.push(Say {
+                text: room.fit(text, 240),
+                bad,
+            })
+        };
         let t = |key: &str, values: &[(&str, &str)]| self.visitor.t(key, values);
         if state.status == StepStatus::Failed || state.wait == Some(Wait::Retry) {
-            say(first_line(state.error.as_deref().unwrap_or_default(), 200), true);
+            say(
+                first_line(state.error.as_deref().unwrap_or_default(), 200),
+                true,
+            );
         } else if let Some(reason) = state.deferred_for() {
             say(first_line(reason, 200), false);
-        } else if let Some(message) = state.message.as_deref().filter(|_| state.status != StepStatus::Completed) {
+        } else if let Some(message) = state
+            .message
+            .as_deref()
+            .filter(|_| state.status != StepStatus::Completed)
+        {
             say(first_line(message, 200), false);
         }
         if let Some(note) = &state.undo_note {
-            let key = if state.undo == Some(Undo::Kept) { "step.say.kept" } else { "step.say.removed" };
+            let key = if state.undo == Some(Undo::Kept) {
+                "step.say.kept"
+            } else {
+                "step.say.removed"
+            };
             say(t(key, &[("note", &first_line(note, 200))]), false);
         }
         if let Some(wait) = state.wait {
-            let at = self.run.head.available_at.map(|at| self.visitor.moment(at).text).unwrap_or_default();
+            let at = self
+                .run
+                .head
+                .available_at
+                .map(|at| self.visitor.moment(at).text)
+                .unwrap_or_default();
             say(t(&format!("step.wait.{wait}"), &[("at", &at)]), false);
         }
         if state.attempt > 1 {
             let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
-            say(t("step.say.attempt", &[("attempt", &attempt), ("all", &all)]), false);
+            say(
+                t("step.say.attempt", &[("attempt", &attempt), ("all", &all)]),
+                false,
+            );
         }
         if state.interruptions > 0 {
-            say(t("step.say.interrupted", &[("count", &state.interruptions.to_string())]), false);
+            say(
+                t(
+                    "step.say.interrupted",
+                    &[("count", &state.interruptions.to_string())],
+                ),
+                false,
+            );
         }
         match state.isolation_limit() {
             Some(1) => say(t("step.say.alone", &[]), false),
-            Some(limit) => say(t("step.say.isolated", &[("limit", &limit.to_string())]), false),
+            Some(limit) => say(
+                t("step.say.isolated", &[("limit", &limit.to_string())]),
+                false,
+            ),
             None => {}
         }
         says
@@ -229,8 +297,15 @@ impl Subject<'_> {
         let text = |name: &str| answer[name].as_str().map(str::to_owned).unwrap_or_default();
         let word = self.visitor.t(&format!("answer.{}", text("answer")), &[]);
         let note = text("note");
-        let key = if note.is_empty() { "step.answered" } else { "step.answered_note" };
-        Some(self.visitor.t(key, &[("answer", &word), ("by", &text("by")), ("note", &note)]))
+        let key = if note.is_empty() {
+            "step.answered"
+        } else {
+            "step.answered_note"
+        };
+        Some(self.visitor.t(
+            key,
+            &[("answer", &word), ("by", &text("by")), ("note", &note)],
+        ))
     }
 
     /// What the step was given; for one that has not begun, as far as it is known.
@@ -238,32 +313,58 @@ impl Subject<'_> {
         if plan.with.is_null() {
             return None;
         }
-        let given = if state.started_at.is_some() { render_value(&plan.with, scope).ok() } else { None };
+        let given = if state.started_at.is_some() {
+            render_value(&plan.with, scope).ok()
+        } else {
+            None
+        };
         Some(super::written(given.as_ref().unwrap_or(&plan.with)))
     }
 
     /// The end of the log, and a word on the lines before it that are left out.
-    fn log(&self, course: &StepCourse, looked_at: bool, room: &mut Room) -> (Option<String>, Option<String>) {
+    fn log(
+        &self,
+        course: &StepCourse,
+        looked_at: bool,
+        room: &mut Room,
+    ) -> (Option<String>, Option<String>) {
         let mut part = room.part(if looked_at { LOG_LOOKED_AT } else { LOG });
         let line = |(attempt, line): &(u64, String)| {
             let line = first_line(line, 400);
-            if *attempt > 1 { format!("[{attempt}] {line}") } else { line }
+            if *attempt > 1 {
+                format!("[{attempt}] {line}")
+            } else {
+                line
+            }
         };
-        let last = course.log.iter().rev().map(line).take_while(|line| part.take(size(line) + 1));
+        let last = course
+            .log
+            .iter()
+            .rev()
+            .map(line)
+            .take_while(|line| part.take(size(line) + 1));
         let mut lines = last.collect::<Vec<_>>();
         room.give(&part);
         lines.reverse();
         let note = match course.lines - lines.len() {
             // Nobody has counted those of the history that was not read.
-            _ if self.cut && (looked_at || !lines.is_empty()) => Some(self.visitor.t("step.log_cut", &[])),
+            _ if self.cut && (looked_at || !lines.is_empty()) => {
+                Some(self.visitor.t("step.log_cut", &[]))
+            }
             0 => None,
-            count => Some(self.visitor.t("step.log_more", &[("count", &count.to_string())])),
+            count => Some(
+                self.visitor
+                    .t("step.log_more", &[("count", &count.to_string())]),
+            ),
         };
         ((!lines.is_empty()).then(|| lines.join("\n")), note)
     }
 
     fn segment(&self, span: &Span, axis: &Axis) -> Segment {
-        let (from, to) = (axis.x(span.from), axis.x(span.to.unwrap_or_else(|| self.end())));
+        let (from, to) = (
+            axis.x(span.from),
+            axis.x(span.to.unwrap_or_else(|| self.end())),
+        );
         let width = (to - from).max(NARROWEST);
         Segment {
             class: class(span.kind),
@@ -276,24 +377,40 @@ impl Subject<'_> {
 
     fn said(&self, span: &Span) -> String {
         let took = duration(span.to.unwrap_or_else(|| self.end()).since(span.from));
-        let what = self
-            .visitor
-            .t(&format!("span.{}", class(span.kind)), &[("attempt", &span.attempt.to_string()), ("took", &took)]);
+        let what = self.visitor.t(
+            &format!("span.{}", class(span.kind)),
+            &[("attempt", &span.attempt.to_string()), ("took", &took)],
+        );
         match &span.text {
-            Some(text) => self.visitor.t("span.because", &[("what", &what), ("text", &first_line(text, 200))]),
+            Some(text) => self.visitor.t(
+                "span.because",
+                &[("what", &what), ("text", &first_line(text, 200))],
+            ),
             None => what,
         }
     }
 
     fn told(&self, span: &Span) -> String {
         let at = self.visitor.moment(span.from).text;
-        self.visitor.t("span.said", &[("at", &at), ("what", &self.said(span))])
+        self.visitor
+            .t("span.said", &[("at", &at), ("what", &self.said(span))])
     }
 
     /// What a screen reader says of the drawing.
     fn fall_label(&self, plan: &StepPlan, spans: &[Span]) -> String {
-        let said = spans.iter().rev().take(5).rev().map(|span| self.said(span)).collect::<Vec<_>>().join("; ");
-        let said = if said.is_empty() { self.visitor.t("span.nothing", &[]) } else { said };
+        let said = spans
+            .iter()
+            .rev()
+            .take(5)
+            .rev()
+            .map(|span| self.said(span))
+            .collect::<Vec<_>>()
+            .join("; ");
+        let said = if said.is_empty() {
+            self.visitor.t("span.nothing", &[])
+        } else {
+            said
+        };
         first_line(&format!("{}: {said}", plan.title), 240)
     }
 }
@@ -308,8 +425,12 @@ fn took(state: &StepState, now: Timestamp) -> Option<Took> {
 
 /// Where attempts were cut off.
 fn cuts(spans: &[Span], axis: &Axis) -> Vec<String> {
-    let cut = spans.iter().filter(|span| span.kind == SpanKind::Interrupted).filter_map(|span| span.to);
-    cut.map(|at| format!("{:.1}", axis.x(at).clamp(1.0, WIDTH - 1.0))).collect()
+    let cut = spans
+        .iter()
+        .filter(|span| span.kind == SpanKind::Interrupted)
+        .filter_map(|span| span.to);
+    cut.map(|at| format!("{:.1}", axis.x(at).clamp(1.0, WIDTH - 1.0)))
+        .collect()
 }
 
 const fn class(kind: SpanKind) -> &'static str {

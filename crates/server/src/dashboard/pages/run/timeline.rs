@@ -53,13 +53,18 @@ pub(super) struct Timeline<'a> {
 impl<'a> Subject<'a> {
     pub(super) fn timeline(&'a self, asked: Option<usize>, room: &mut Room) -> Timeline<'a> {
         let count = self.run.steps.len();
-        let looked_at = (0..count).filter(|at| asked == Some(*at) || self.is_current(*at)).collect::<Vec<_>>();
+        let looked_at = (0..count)
+            .filter(|at| asked == Some(*at) || self.is_current(*at))
+            .collect::<Vec<_>>();
         let drawn = window(count, asked.or(looked_at.first().copied()).unwrap_or(0));
         room.part(drawn.len() * LINE);
         Timeline {
             axis: self.axis(),
             scope: self.run.shown_scope(self.run.steps.len()),
-            looked_at: looked_at.into_iter().filter(|at| drawn.contains(at)).collect(),
+            looked_at: looked_at
+                .into_iter()
+                .filter(|at| drawn.contains(at))
+                .collect(),
             drawn,
             views: BTreeMap::new(),
             subject: self,
@@ -71,9 +76,14 @@ impl<'a> Subject<'a> {
     }
 
     fn axis(&self) -> Axis {
-        let active = self.course.active().map(|span| (span.from, span.to.unwrap_or(self.visitor.now)));
+        let active = self
+            .course
+            .active()
+            .map(|span| (span.from, span.to.unwrap_or(self.visitor.now)));
         let first = self.course.active().map(|span| span.from).min();
-        let from = first.or(self.run.head.started_at).unwrap_or(self.run.created_at);
+        let from = first
+            .or(self.run.head.started_at)
+            .unwrap_or(self.run.created_at);
         Axis::new(from, self.end(), active)
     }
 }
@@ -86,7 +96,11 @@ impl Timeline<'_> {
     }
 
     pub(super) fn draw_others(&mut self, room: &mut Room) {
-        let others = self.drawn.clone().filter(|at| !self.looked_at.contains(at)).collect::<Vec<_>>();
+        let others = self
+            .drawn
+            .clone()
+            .filter(|at| !self.looked_at.contains(at))
+            .collect::<Vec<_>>();
         for (index, position) in others.iter().enumerate() {
             let share = room.left() / (others.len() - index);
             self.draw(*position, share.max(LEAST), room, false);
@@ -95,23 +109,41 @@ impl Timeline<'_> {
 
     fn draw(&mut self, position: usize, most: usize, room: &mut Room, looked_at: bool) {
         let mut part = room.part(most);
-        let view = self.subject.step(position, &self.axis, &self.scope, &mut part, looked_at);
+        let view = self
+            .subject
+            .step(position, &self.axis, &self.scope, &mut part, looked_at);
         room.give(&part);
         self.views.insert(position, view);
     }
 
     pub(super) fn finish(self) -> TimelineView {
         let steps = self.subject.run.plan.steps();
-        let others = |count: usize, at: usize| (count > 0).then(|| Others { count, step: steps[at].id.clone() });
+        let others = |count: usize, at: usize| {
+            (count > 0).then(|| Others {
+                count,
+                step: steps[at].id.clone(),
+            })
+        };
         let note = |key: &str, is_so: bool| is_so.then(|| self.subject.visitor.t(key, &[]));
         TimelineView {
-            scale: [0.0, 0.25, 0.5, 0.75, 1.0].map(|share| duration(self.axis.after(share * WIDTH))).to_vec(),
-            notes: [note("run.shortened", self.axis.shortened), note("run.cut", self.subject.cut)]
-                .into_iter()
-                .flatten()
-                .collect(),
-            earlier: others(self.drawn.start, self.drawn.start.saturating_sub(WINDOW - BEFORE)),
-            later: others(steps.len() - self.drawn.end, (self.drawn.end + BEFORE).min(steps.len() - 1)),
+            scale: [0.0, 0.25, 0.5, 0.75, 1.0]
+                .map(|share| duration(self.axis.after(share * WIDTH)))
+                .to_vec(),
+            notes: [
+                note("run.shortened", self.axis.shortened),
+                note("run.cut", self.subject.cut),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            earlier: others(
+                self.drawn.start,
+                self.drawn.start.saturating_sub(WINDOW - BEFORE),
+            ),
+            later: others(
+                steps.len() - self.drawn.end,
+                (self.drawn.end + BEFORE).min(steps.len() - 1),
+            ),
             steps: self.views.into_values().collect(),
         }
     }
@@ -119,7 +151,9 @@ impl Timeline<'_> {
 
 /// The steps that are drawn around one.
 fn window(count: usize, around: usize) -> Range<usize> {
-    let from = around.saturating_sub(BEFORE).min(count.saturating_sub(WINDOW));
+    let from = around
+        .saturating_sub(BEFORE)
+        .min(count.saturating_sub(WINDOW));
     from..(from + WINDOW).min(count)
 }
 
@@ -129,11 +163,17 @@ mod tests {
 
     #[test]
     fn a_stretch_of_a_long_plan_is_drawn_and_the_others_are_reached_from_it() {
-        assert_eq!((window(7, 3), window(40, 39), window(41, 0)), (0..7, 0..40, 0..40));
+        assert_eq!(
+            (window(7, 3), window(40, 39), window(41, 0)),
+            (0..7, 0..40, 0..40)
+        );
         assert_eq!((window(100, 50), window(100, 99)), (40..80, 60..100));
         // Where the links of a stretch lead to.
         let drawn = window(200, 50);
         assert_eq!(window(200, drawn.end + BEFORE).start, drawn.end);
-        assert_eq!(window(200, drawn.start - (WINDOW - BEFORE)).end, drawn.start);
+        assert_eq!(
+            window(200, drawn.start - (WINDOW - BEFORE)).end,
+            drawn.start
+        );
     }
 }
