@@ -1,4 +1,4 @@
-//! Puts finished runs into a store file, as if Surefoot had run them long ago.
+//! Fills a store file with finished runs, as if Surefoot had executed them long ago.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -11,10 +11,10 @@ use crate::report::Figures;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The store file; made when there is none.
+    /// Store file; created if absent.
     #[arg(long)]
     file: PathBuf,
-    /// Finished runs.
+    /// Number of finished runs.
     #[arg(long)]
     runs: u64,
 }
@@ -23,7 +23,7 @@ const BATCH: u64 = 10_000;
 
 pub(crate) fn fill(args: &Args) -> anyhow::Result<Figures> {
     let conn = raw::open(&args.file)?;
-    // Nobody measures how fast this is; a crash here costs a bench run.
+    // The speed of this step is not measured, and a crash here costs one benchmark run.
     conn.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000;")?;
     let plan = raw::plan(&conn)?;
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! What the machine itself can do.
+//! Baselines: the figures of the machine without Surefoot.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,17 +11,19 @@ use crate::report::Figures;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder to write in.
+    /// Directory to write in.
     #[arg(long)]
     folder: PathBuf,
     #[arg(long)]
     seconds: u64,
 }
 
-/// 4 KiB appends, each made durable (fdatasync) before the next.
+/// Appends of 4 KiB, each made durable (fdatasync) before the next.
 pub(crate) fn appends(args: &Args) -> anyhow::Result<Figures> {
     let mut file = File::create(args.folder.join("appends"))?;
-    let (block, began, mut count) = ([7_u8; 4096], Instant::now(), 0_u64);
+    let block = [7_u8; 4096];
+    let began = Instant::now();
+    let mut count = 0_u64;
     while began.elapsed() < Duration::from_secs(args.seconds) {
         file.write_all(&block)?;
         file.sync_data()?;
@@ -33,13 +35,14 @@ pub(crate) fn appends(args: &Args) -> anyhow::Result<Figures> {
     })
 }
 
-/// Rows of 100 bytes into a table with an integer key, 100 a transaction.
+/// Inserts rows of 100 bytes into a table with an integer key, 100 a transaction.
 pub(crate) fn rows(args: &Args) -> anyhow::Result<Figures> {
     let conn = Connection::open(args.folder.join("rows"))?;
     durable(&conn)?;
     conn.execute_batch("CREATE TABLE plain (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")?;
     let body = "x".repeat(100);
-    let (began, mut count) = (Instant::now(), 0_u64);
+    let began = Instant::now();
+    let mut count = 0_u64;
     while began.elapsed() < Duration::from_secs(args.seconds) {
         conn.execute_batch("BEGIN IMMEDIATE")?;
         for _ in 0..100 {
@@ -55,7 +58,7 @@ pub(crate) fn rows(args: &Args) -> anyhow::Result<Figures> {
     })
 }
 
-/// The settings under which the store writes.
+/// Applies the store's durability settings.
 pub(crate) fn durable(conn: &Connection) -> anyhow::Result<()> {
     conn.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;

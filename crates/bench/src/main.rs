@@ -1,7 +1,8 @@
-//! Measures Surefoot beside the machine's own limits, in one run, and prints a table.
+//! Measures Surefoot beside the machine's own limits, in one invocation, and prints a table.
 //!
-//! Every measurement is a process of its own, so that its memory is its own; the kinds take turns, round after round, so
-//! that a machine whose speed drifts drifts for all; what is printed is the median of the rounds.
+//! Each measurement is a separate process, so that its memory figure is its own. The kinds
+//! alternate round by round, so that a drift in the machine's speed affects all of them. The table
+//! shows the median of the rounds.
 
 #![expect(
     clippy::disallowed_methods,
@@ -26,30 +27,30 @@ use clap::{Parser, Subcommand};
 struct Args {
     #[command(subcommand)]
     command: Option<Measure>,
-    /// Rounds; the median counts.
+    /// Rounds; the median is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds that each measurement takes.
+    /// Seconds of each measurement.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// Finished runs that the file holds, each a table of its own.
+    /// Finished runs in the file; each value gets a table of its own.
     #[arg(long, value_delimiter = ',', default_value = "0,100000,1000000")]
     history: Vec<u64>,
-    /// Where the files go: on the disk that is to be measured. The default is a folder that is removed at the end.
+    /// Directory of the files, on the disk to measure. By default a temporary directory.
     #[arg(long)]
     folder: Option<PathBuf>,
 }
 
-/// One measurement; prints its figures as JSON.
+/// A single measurement; prints its figures as JSON.
 #[derive(Subcommand)]
 enum Measure {
     /// Durable appends of 4 KiB, one after the other.
     Appends(machine::Args),
-    /// One-row inserts into a plain SQLite table, 100 a transaction, synchronous=FULL.
+    /// Single-row inserts into a plain SQLite table, 100 a transaction, synchronous=FULL.
     Rows(machine::Args),
     /// The rows of seven-step runs, written by plain SQLite in batches.
     Raw(raw::Args),
-    /// The rows of one submission, written by plain SQLite, a durable commit for each.
+    /// The rows of one submission, written by plain SQLite, with a durable commit each.
     Commits(raw::CommitArgs),
     /// No-op workflows on Surefoot.
     Workload(workload::Args),
@@ -57,11 +58,12 @@ enum Measure {
     PostgresWorkload(postgres::WorkloadArgs),
     /// A worker on PostgreSQL, until its input ends.
     PostgresWorker(postgres::WorkerArgs),
-    /// The PostgreSQL table: a cluster of its own, pgbench beside Surefoot with one, two and four workers.
+    /// The PostgreSQL table: a fresh cluster, pgbench beside Surefoot with one, two and four
+    /// workers.
     Postgres(postgres::Suite),
-    /// The server's table: pages over a long history, a thousand watchers, requests beside running work.
+    /// The server's table: pages over a long history, a thousand watchers, requests under load.
     Serve(serve::Suite),
-    /// Puts finished runs into a store file.
+    /// Fills a store file with finished runs.
     Fill(history::Args),
 }
 

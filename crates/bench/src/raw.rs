@@ -1,5 +1,5 @@
-//! The rows of seven-step runs, written by plain SQLite: the same tables, indexes, checks and row writes as Surefoot makes
-//! for them, in batches of 100 commits a transaction, with no engine, no queue and no thread between.
+//! The rows of seven-step runs, written by plain SQLite: the same tables, indexes, checks and row
+//! writes as Surefoot's, in batches of 100 commits a transaction, without engine, queue or thread.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::report::{Figures, percentile};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The store file; made when there is none.
+    /// Store file; created if absent.
     #[arg(long)]
     file: PathBuf,
     #[arg(long)]
     seconds: u64,
-    /// Runs that are under way at once, as in the workload it is held against.
+    /// Concurrent runs, as in the workload that it is compared with.
     #[arg(long, default_value_t = 256)]
     at_once: usize,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct CommitArgs {
-    /// The store file; made when there is none.
+    /// Store file; created if absent.
     #[arg(long)]
     file: PathBuf,
     #[arg(long)]
@@ -36,17 +36,18 @@ pub(crate) struct CommitArgs {
 
 /// Steps of a run.
 pub(crate) const STEPS: i64 = 7;
-/// What Surefoot's commits are here: one for the submit and one for each step's end.
+/// Surefoot's commits for such a run: one for the submission and one for each step's end.
 const COMMITS: i64 = STEPS + 1;
 const BATCH: usize = 100;
 
-/// As long as the events of such a run are.
+/// As long as the events of such a run.
 const BODY: &str = r#"[["step.completed","step_1",null],["step.started","step_2",{"attempt":1}]]"#;
 
 pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
     let conn = open(&args.file)?;
     let plan = plan(&conn)?;
-    let (began, mut runs) = (Instant::now(), 0_u64);
+    let began = Instant::now();
+    let mut runs = 0_u64;
     while began.elapsed() < Duration::from_secs(args.seconds) {
         wave(&conn, plan, args.at_once)?;
         runs += args.at_once as u64;
@@ -59,11 +60,12 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
     })
 }
 
-/// One durable commit of the database: the rows of one submission, a transaction for each, and how long each takes.
+/// Times single durable commits: one transaction for the rows of each submission.
 pub(crate) fn commits(args: &CommitArgs) -> anyhow::Result<Figures> {
     let conn = open(&args.file)?;
     let plan = plan(&conn)?;
-    let (began, mut took) = (Instant::now(), Vec::new());
+    let began = Instant::now();
+    let mut took = Vec::new();
     while began.elapsed() < Duration::from_secs(args.seconds) {
         let id = Uuid::now_v7();
         let one = Instant::now();
@@ -71,7 +73,8 @@ pub(crate) fn commits(args: &CommitArgs) -> anyhow::Result<Figures> {
         submit(&conn, plan, &id, args.steps)?;
         conn.execute_batch("COMMIT")?;
         took.push(one.elapsed().as_secs_f64() * 1e6);
-        // So that the file is as full of running runs as that of a worker with one run at a time.
+        // Ends the run, so that the file has as few running runs as that of a worker with one run
+        // at a time.
         conn.prepare_cached(END)?
             .execute([id.as_bytes().as_slice()])?;
     }
@@ -87,7 +90,7 @@ pub(crate) fn commits(args: &CommitArgs) -> anyhow::Result<Figures> {
 
 const END: &str = "UPDATE runs SET status = 'completed', progress = 100, worker = NULL, completed_at = 2 WHERE id = ?1";
 
-/// A store file with Surefoot's schema, opened by plain SQLite.
+/// Opens a store file with Surefoot's schema by plain SQLite.
 pub(crate) fn open(file: &Path) -> anyhow::Result<Connection> {
     drop(SqliteStore::open(file)?);
     let conn = Connection::open(file)?;
@@ -108,7 +111,7 @@ pub(crate) fn plan(conn: &Connection) -> anyhow::Result<i64> {
     )?)
 }
 
-/// Runs side by side: the first commit of each, then the second of each, and so on.
+/// Advances many runs together: the first commit of each, then the second of each, and so on.
 fn wave(conn: &Connection, plan: i64, at_once: usize) -> anyhow::Result<()> {
     let ids = (0..at_once).map(|_| Uuid::now_v7()).collect::<Vec<_>>();
     for commit in 0..COMMITS {
@@ -127,7 +130,8 @@ fn wave(conn: &Connection, plan: i64, at_once: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The run, its steps, the first of them running, and the first events: with seven steps nine rows, ten writes.
+/// Writes the run, its steps with the first of them running, and the first events: with seven steps
+/// nine rows, ten writes.
 fn submit(conn: &Connection, plan: i64, id: &Uuid, steps: i64) -> anyhow::Result<()> {
     let bytes = id.as_bytes().as_slice();
     conn.prepare_cached(
@@ -147,7 +151,7 @@ fn submit(conn: &Connection, plan: i64, id: &Uuid, steps: i64) -> anyhow::Result
     event(conn, bytes, 3)
 }
 
-/// One step ends and the next begins, or the run ends.
+/// Ends one step and starts the next, or ends the run.
 fn advance(conn: &Connection, id: &Uuid, commit: i64) -> anyhow::Result<()> {
     let bytes = id.as_bytes().as_slice();
     if commit == STEPS {

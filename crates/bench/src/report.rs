@@ -1,18 +1,18 @@
-//! Figures on their way from a measuring process to the table.
+//! Figures sent from a measuring process to the one that prints the table.
 
 use serde::{Deserialize, Serialize};
 
-/// What one measurement came to. Fields that mean nothing for it stay at zero.
+/// Figures of one measurement. Fields without a meaning for it stay at zero.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// Appends, rows or runs in a second.
     pub(crate) per_second: f64,
-    /// Submit to handler start, microseconds.
+    /// Time from submission to the start of the handler, in microseconds.
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// The most memory that the process had, MiB.
+    /// Peak memory of the process, MiB.
     pub(crate) memory_mib: f64,
-    /// The store file with its log at the end, MiB.
+    /// Size of the store file and its log at the end, MiB.
     pub(crate) file_mib: f64,
 }
 
@@ -37,12 +37,12 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
         .unwrap_or_default()
 }
 
-/// The most memory that this process has had, MiB, as Linux counts it.
+/// Peak memory of this process, MiB, as Linux counts it.
 pub(crate) fn peak_memory() -> f64 {
     peak_memory_of("self")
 }
 
-/// The same of another process, by its id.
+/// Peak memory of another process, by its id.
 pub(crate) fn peak_memory_of(process: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status

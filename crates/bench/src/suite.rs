@@ -10,7 +10,7 @@ use crate::report::{Figures, median};
 const AT_ONCE: [usize; 3] = [1, 32, 256];
 const STEPS: [usize; 2] = [1, 7];
 
-/// Everything that one round measures over one history.
+/// All figures of one history.
 #[derive(Default)]
 struct Rounds {
     appends: Vec<Figures>,
@@ -18,7 +18,7 @@ struct Rounds {
     raw: Vec<Figures>,
     /// By steps, in the order of the constant.
     commits: Vec<Vec<Figures>>,
-    /// By steps and runs at once, in the order of the constants.
+    /// By steps and concurrent runs, in the order of the constants.
     workloads: Vec<Vec<Figures>>,
 }
 
@@ -101,7 +101,8 @@ fn measure(base: &Path, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
         ])?);
     }
     for (index, (steps, at_once)) in kinds().enumerate() {
-        let (steps, at_once) = (steps.to_string(), at_once.to_string());
+        let steps = steps.to_string();
+        let at_once = at_once.to_string();
         let args = [
             "workload",
             "--file",
@@ -118,7 +119,7 @@ fn measure(base: &Path, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a durable commit of the rows of one submission takes in plain SQLite, in the middle.
+/// Median time of a durable commit of the rows of one submission in plain SQLite.
 fn commit_us(all: &Rounds, steps: usize) -> f64 {
     let of_steps = STEPS
         .iter()
@@ -142,7 +143,7 @@ fn text(path: &Path) -> anyhow::Result<String> {
         .to_owned())
 }
 
-/// This program again, for one measurement.
+/// Starts this program again for one measurement.
 fn child(args: &[&str]) -> anyhow::Result<Figures> {
     let output = Command::new(std::env::current_exe()?).args(args).output()?;
     anyhow::ensure!(
@@ -153,10 +154,12 @@ fn child(args: &[&str]) -> anyhow::Result<Figures> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("{args:?}"))
 }
 
-/// Prints one history's table; gives its seven-step rate at 256 at once, by which the next is held against the first.
+/// Prints one history's table; returns its seven-step rate with 256 runs at once, which the next
+/// history is compared with.
 fn print(finished: u64, all: &Rounds, first: Option<f64>) -> f64 {
     let rate = |rounds: &[Figures]| median(rounds, |figures| figures.per_second);
-    let (appends, raw) = (rate(&all.appends), rate(&all.raw));
+    let appends = rate(&all.appends);
+    let raw = rate(&all.raw);
     println!("## {finished} finished runs in the file\n");
     println!(
         "machine: {appends:.0} durable 4 KiB appends/s, {:.0} plain batched rows/s;",

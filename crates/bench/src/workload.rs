@@ -1,4 +1,5 @@
-//! No-op workflows on Surefoot: a number of submitters, each with one run at a time, for some seconds.
+//! No-op workflows on Surefoot: a number of submitters, each with one run at a time, for some
+//! seconds.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,20 +17,20 @@ use crate::report::{Figures, peak_memory, percentile};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The store file; made when there is none.
+    /// Store file; created if absent.
     #[arg(long)]
     file: PathBuf,
     #[arg(long)]
     seconds: u64,
     #[arg(long)]
     steps: usize,
-    /// Runs under way at once.
+    /// Concurrent runs.
     #[arg(long)]
     at_once: usize,
 }
 
-/// Does nothing; the first step notes how long ago its run was submitted: from the call to the handler's first line, by the
-/// machine's clock, which the processes of a measurement share.
+/// A step that does nothing. The first step of a run records the time since the call that submitted
+/// it, by the machine's clock, which all processes of a measurement share.
 #[derive(Clone, Default)]
 pub(crate) struct Nothing {
     waits: Arc<Mutex<Vec<f64>>>,
@@ -39,9 +40,8 @@ impl Nothing {
     pub(crate) fn handlers(&self) -> Handlers {
         let this = self.clone();
         let nothing = handler_fn(move |context: StepContext, _: Value| {
-            if let Some(submitted) = context.parameters()["at"]
-                .as_i64()
-                .filter(|_| context.step_id() == "step_0")
+            if context.step_id() == "step_0"
+                && let Some(submitted) = context.parameters()["at"].as_i64()
             {
                 let wait = SystemClock.now().since(Timestamp::from_micros(submitted));
                 this.waits
@@ -54,12 +54,13 @@ impl Nothing {
         Handlers::new().with("nothing", nothing)
     }
 
-    /// The waits that were noted, in the middle and of the slowest hundredth.
+    /// Median and 99th percentile of the recorded times.
     pub(crate) fn figures(&self) -> Figures {
         let mut waits =
             std::mem::take(&mut *self.waits.lock().unwrap_or_else(PoisonError::into_inner));
         waits.sort_by(f64::total_cmp);
-        let (p50_us, p99_us) = (percentile(&waits, 0.5), percentile(&waits, 0.99));
+        let p50_us = percentile(&waits, 0.5);
+        let p99_us = percentile(&waits, 0.99);
         Figures {
             p50_us,
             p99_us,
@@ -86,11 +87,11 @@ pub(crate) fn measure(args: &Args) -> anyhow::Result<Figures> {
     })
 }
 
-/// What is to be done, on whatever store.
+/// Work to submit, on any store.
 pub(crate) struct Work {
     pub(crate) seconds: u64,
     pub(crate) steps: usize,
-    /// Runs under way at once.
+    /// Concurrent runs.
     pub(crate) at_once: usize,
 }
 
@@ -105,7 +106,7 @@ pub(crate) async fn run(store: Arc<dyn Store>, work: &Work) -> anyhow::Result<Fi
     })
 }
 
-/// Submits runs, `at_once` at a time, and waits for each; how many ended in a second.
+/// Submits runs, `at_once` at a time, and waits for each; returns the runs finished in a second.
 pub(crate) async fn submit_all(client: &Client, work: &Work) -> anyhow::Result<f64> {
     let workflow = Arc::new(workflow(work.steps)?);
     let began = Instant::now();

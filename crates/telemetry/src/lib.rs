@@ -1,9 +1,12 @@
-//! Traces for OpenTelemetry collectors, over OTLP (HTTP, protobuf): one trace a run, one span an attempt of a step.
+//! Traces for OpenTelemetry collectors, over OTLP (HTTP, protobuf): one trace for each run, one
+//! span for each attempt of a step.
 //!
-//! The trace's id is the run's id, so that all workers that a run passes through agree on it without a word, and whoever has
-//! the one finds the other. The root span is sent when the run ends, by the worker that ended it.
+//! The trace's id is the run's id. All workers that a run passes through agree on it without
+//! communication, and either can be found from the other. The root span is sent when the run ends,
+//! by the worker that ended it.
 //!
-//! Sending holds up no run: spans wait in memory, and when the collector is away for long they are dropped, with a warning.
+//! Sending never delays a run: spans wait in memory, and while the collector is away for long they
+//! are dropped with a warning.
 
 mod sender;
 mod span;
@@ -25,35 +28,35 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Spans that wait to be sent; one more is dropped.
+/// Capacity of the queue of unsent spans; further ones are dropped.
 const WAITING: usize = 8192;
 
-/// How long one request to the collector may take.
+/// Timeout of one request to the collector.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the end waits for what is not sent yet.
+/// Time limit for sending the remaining spans at shutdown.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Where traces go, and whose they are.
+/// Destination and source of the traces.
 #[derive(Clone, Debug)]
 pub struct TelemetryOptions {
-    /// The whole address, such as `http://127.0.0.1:4318/v1/traces`.
+    /// Full URL, such as `http://127.0.0.1:4318/v1/traces`.
     pub endpoint: String,
-    /// What is sent with each request, such as the key of an account.
+    /// Headers of each request, such as the key of an account.
     pub headers: HashMap<String, String>,
-    /// Which service this is, as the collector sees it.
+    /// Name of this service in the collector.
     pub service: String,
-    /// Which of its processes.
+    /// Name of this process among those of the service.
     pub instance: String,
 }
 
-/// Why no traces are sent.
+/// Reason for which no traces are sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The address cannot be used.
     #[error("`{0}` is not an address such as http://127.0.0.1:4318")]
     Endpoint(String),
-    /// No client can be made.
+    /// No HTTP client can be created.
     #[error("cannot make an HTTP client: {0}")]
     Client(#[from] reqwest::Error),
     /// The options cannot be used.
@@ -70,14 +73,15 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Makes ready to send; nothing is sent before something happens. Needs a running tokio runtime.
+    /// Prepares to send; nothing is sent before the first event. Needs a running tokio runtime.
     ///
     /// # Errors
-    /// See [`TelemetryError`]. A collector that cannot be reached is no error here.
+    /// See [`TelemetryError`]. An unreachable collector is not an error here.
     pub fn start(options: TelemetryOptions) -> Result<Self, TelemetryError> {
         let exporter = exporter(options)?;
         let (queue, waiting) = mpsc::channel(WAITING);
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
         tasks.spawn(sender::run(exporter, waiting, stop.clone()));
         Ok(Self {
             observer: Arc::new(Tracer {
@@ -89,12 +93,12 @@ impl Telemetry {
         })
     }
 
-    /// What the worker is to tell: [`surefoot::WorkerOptions::observer`].
+    /// The observer to register: [`surefoot::WorkerOptions::observer`].
     pub fn observer(&self) -> Arc<dyn Observer> {
         self.observer.clone()
     }
 
-    /// Sends what waits, and ends. Gives up after a few seconds.
+    /// Sends the queued spans and ends. Gives up after a few seconds.
     pub async fn stop(mut self) {
         self.stop.cancel();
         if tokio::time::timeout(LAST, self.tasks.join_next())
@@ -113,7 +117,7 @@ fn exporter(options: TelemetryOptions) -> Result<SpanExporter, TelemetryError> {
     }
     // Another part of the process may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // The headers may hold the key of an account: a collector that sends us elsewhere is not followed.
+    // The headers may hold the key of an account, so redirects of a collector are not followed.
     let elsewhere = reqwest::redirect::Policy::none();
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -143,7 +147,7 @@ fn resource(service: String, instance: String) -> Resource {
         .build()
 }
 
-/// Makes spans of what the worker tells.
+/// Converts the worker's reports into spans.
 #[derive(Debug)]
 struct Tracer {
     queue: mpsc::Sender<SpanData>,

@@ -1,4 +1,4 @@
-//! Takes spans from the queue and sends them, many at a time.
+//! Takes spans from the queue and sends them in batches.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 /// Spans in one request.
 const MOST: usize = 512;
 
-/// How long the first span of a request waits for others.
+/// Time that the first span of a request waits for others.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Sends until it is told to stop, and then what still waits.
+/// Sends until it is stopped, then sends the spans still queued.
 pub(crate) async fn run(
     exporter: SpanExporter,
     mut waiting: Receiver<SpanData>,
@@ -31,7 +31,7 @@ pub(crate) async fn run(
     }
 }
 
-/// The next spans; none at the end.
+/// Collects the next batch; empty at the end.
 async fn gather(waiting: &mut Receiver<SpanData>, stop: &CancellationToken) -> Vec<SpanData> {
     let mut batch = Vec::new();
     tokio::select! {

@@ -1,4 +1,4 @@
-//! What a run and an attempt are as spans.
+//! Conversion of runs and attempts into spans.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -13,19 +13,20 @@ use opentelemetry_sdk::trace::{
 use surefoot::measures::{AttemptOutcome, AttemptReport};
 use surefoot::{Run, RunId, RunStatus, Timestamp};
 
-/// The run's id is a UUID of version 7, of which 74 bits are random: as good as a trace's own.
+/// The run's id is a UUID of version 7 with 74 random bits, as good as a random trace id.
 fn trace_of(run: RunId) -> TraceId {
     TraceId::from_bytes(*run.as_bytes())
 }
 
-/// The root span of a run: every worker knows it before it is sent. The bits of the UUID's variant keep it from being zero.
+/// Id of a run's root span: every worker can compute it before the span is sent. The variant bits
+/// of the UUID keep it from being zero.
 fn root_of(run: RunId) -> SpanId {
     let mut half = [0; 8];
     half.copy_from_slice(&run.as_bytes()[8..]);
     SpanId::from_bytes(half)
 }
 
-/// The whole run, from its submission to its end.
+/// Span of the whole run, from its submission to its end.
 pub(crate) fn of_run(run: &Run) -> SpanData {
     let end = run.head.completed_at.unwrap_or(run.created_at);
     let mut attributes = attributes_of(run);
@@ -61,10 +62,12 @@ pub(crate) fn of_run(run: &Run) -> SpanData {
     }
 }
 
-/// One attempt of a step.
+/// Span of one attempt of a step.
 pub(crate) fn of_attempt(report: &AttemptReport<'_>) -> SpanData {
-    let (run, position) = (report.run, report.position);
-    let (plan, state) = (&run.plan.steps()[position], &run.steps[position]);
+    let run = report.run;
+    let position = report.position;
+    let plan = &run.plan.steps()[position];
+    let state = &run.steps[position];
     let mut attributes = attributes_of(run);
     attributes.extend([
         KeyValue::new("surefoot.step.id", plan.id.clone()),

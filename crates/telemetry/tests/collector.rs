@@ -1,4 +1,5 @@
-//! What a collector receives: a real worker, OTLP over a real socket, decoded by OpenTelemetry's own types.
+//! Traces as a collector receives them: a real worker, OTLP over a real socket, decoded by
+//! OpenTelemetry's own types.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,10 +28,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The head of each request, and what it brought.
+/// Head and body of each request.
 type Received = Vec<(String, ExportTraceServiceRequest)>;
 
-/// A collector that takes what it is sent. The first request is answered by 503, as by one that is only just starting.
+/// A collector that records requests. It answers the first one with 503, as a collector that is
+/// still starting does.
 struct Collector {
     address: String,
     received: Arc<Mutex<Received>>,
@@ -41,8 +43,10 @@ impl Collector {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let (received, mut tasks) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
-        let (seen, requests) = (received.clone(), Arc::new(AtomicU32::new(0)));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = JoinSet::new();
+        let seen = received.clone();
+        let requests = Arc::new(AtomicU32::new(0));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -103,7 +107,7 @@ async fn answer(mut stream: TcpStream, received: Arc<Mutex<Received>>, requests:
     }
 }
 
-/// The next request's head and body; `None` when the client has gone.
+/// Reads the next request's head and body; `None` if the client has disconnected.
 async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -308,7 +312,8 @@ async fn a_run_is_one_trace_with_a_span_for_each_attempt() {
 #[tokio::test]
 async fn an_address_that_is_none_is_refused() {
     for endpoint in ["", "collector:4318/v1/traces", "ftp://collector/v1/traces"] {
-        let (service, instance) = ("s".to_owned(), "i".to_owned());
+        let service = "s".to_owned();
+        let instance = "i".to_owned();
         let options = TelemetryOptions {
             endpoint: endpoint.to_owned(),
             headers: HashMap::new(),

@@ -1,4 +1,4 @@
-//! How long a claim takes: of one run of a thousand that wait, and of none, over whatever history the database has.
+//! Latency of a claim, of one run out of a thousand queued ones and of none, over any history.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::Rounds;
 use crate::report::{Figures, median, percentile};
 use crate::workload::Nothing;
 
-/// Runs that wait.
+/// Queued runs.
 const WAITING: usize = 1000;
 
-/// Claims that are timed, of each kind.
+/// Timed claims of each kind.
 const CLAIMS: usize = 200;
 
-/// The latency of claims of one run each, and of claims that find nothing.
+/// Measures the latency of claims of one run each, and of claims that find nothing.
 pub(super) fn measure(url: &str) -> anyhow::Result<(Figures, Figures)> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -45,13 +45,14 @@ pub(super) fn measure(url: &str) -> anyhow::Result<(Figures, Figures)> {
     })
 }
 
-/// Claims by a worker of its own; each has to bring so many runs.
+/// Times claims by a newly registered worker; each must return `runs` runs.
 async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
     let (id, actions) = (
         WorkerId::new(),
         Arc::new(BTreeSet::from(["nothing".to_owned()])),
     );
-    let (name, version) = ("claims".to_owned(), "bench".to_owned());
+    let name = "claims".to_owned();
+    let version = "bench".to_owned();
     let lease = Duration::from_secs(60);
     store
         .register_worker(NewWorker {
@@ -81,10 +82,11 @@ async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
             claimed.runs.len()
         );
     }
-    // Gives back what it holds.
+    // Hands back the claimed runs.
     store.deregister_worker(id).await?;
     times.sort_by(f64::total_cmp);
-    let (p50_us, p99_us) = (percentile(&times, 0.5), percentile(&times, 0.99));
+    let p50_us = percentile(&times, 0.5);
+    let p99_us = percentile(&times, 0.99);
     Ok(Figures {
         p50_us,
         p99_us,
@@ -92,7 +94,7 @@ async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
     })
 }
 
-/// Does what waits, so that the next measurement finds nothing.
+/// Executes the queued runs, so that the next measurement finds none.
 async fn finish(store: Arc<dyn Store>) -> anyhow::Result<()> {
     let worker = Worker::start(
         store.clone(),

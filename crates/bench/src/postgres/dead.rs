@@ -1,4 +1,5 @@
-//! Dead rows while a load goes on: what vacuum has to keep up with. When the load is over it has caught up, which says nothing.
+//! Dead rows during a load: the backlog of vacuum. Afterwards vacuum has caught up, and a count
+//! would mean nothing.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -6,17 +7,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-/// Between two looks. The server's statistics are up to a second behind.
+/// Sampling interval. The server's statistics lag by up to a second.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Dead rows of `runs` and `steps` while a load went on.
+/// Dead rows of `runs` and `steps` during a load.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dead {
     runs: Vec<u64>,
     steps: Vec<u64>,
 }
 
-/// Does the work, and looks at the dead rows meanwhile.
+/// Runs `work` and samples the dead rows meanwhile.
 pub(super) fn sampled<T>(
     cluster: &ScratchPostgres,
     work: impl FnOnce() -> anyhow::Result<T>,

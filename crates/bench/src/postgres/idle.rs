@@ -1,4 +1,4 @@
-//! One worker that has nothing to do: what it asks the database, by the database's own count.
+//! Transactions of an idle worker, as counted by the database.
 
 use std::time::Duration;
 
@@ -8,10 +8,12 @@ use surefoot_scratch_postgres::ScratchPostgres;
 use super::processes;
 use crate::report::Figures;
 
-/// Long enough that a count of whole transactions is no rounded one. Polls, sweeps and heartbeats have periods of about a second.
+/// Long enough that rounding to whole transactions does not matter: polls, sweeps and heartbeats
+/// have intervals of about a second.
 const SECONDS: u64 = 20;
 
-/// Autovacuum rests meanwhile: the database counts its transactions with the worker's.
+/// Autovacuum is off meanwhile, since the database counts its transactions together with the
+/// worker's.
 pub(super) fn measure(cluster: &ScratchPostgres) -> anyhow::Result<Figures> {
     autovacuum(cluster, "SET autovacuum = off")?;
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'";
@@ -29,7 +31,8 @@ fn autovacuum(cluster: &ScratchPostgres, change: &str) -> anyhow::Result<()> {
 
 fn count(cluster: &ScratchPostgres) -> anyhow::Result<Figures> {
     let worker = processes::idle_worker(&cluster.url(), false)?;
-    // It starts, and looks around; the database counts a session's transactions up to a second late.
+    // Startup queries are left out, and the database counts a session's transactions up to a second
+    // late.
     std::thread::sleep(Duration::from_secs(3));
     let before = transactions(cluster)?;
     std::thread::sleep(Duration::from_secs(SECONDS));
@@ -42,7 +45,7 @@ fn count(cluster: &ScratchPostgres) -> anyhow::Result<Figures> {
     })
 }
 
-/// Over another database than the one that is counted.
+/// Reads the count through a connection to another database than the counted one.
 fn transactions(cluster: &ScratchPostgres) -> anyhow::Result<f64> {
     let counted =
         "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'postgres'";

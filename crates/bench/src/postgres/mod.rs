@@ -1,5 +1,5 @@
-//! Surefoot on PostgreSQL: a cluster of its own with fsync on, workers that are processes, and pgbench on the same machine in
-//! the same run.
+//! Surefoot on PostgreSQL: a fresh cluster with fsync on, workers in processes of their own, and
+//! pgbench on the same machine in the same invocation.
 
 mod claims;
 mod dead;
@@ -18,18 +18,19 @@ use crate::report::Figures;
 
 #[derive(clap::Args)]
 pub(crate) struct Suite {
-    /// Rounds; the median counts.
+    /// Rounds; the median is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds that each measurement takes.
+    /// Seconds of each measurement.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Finished runs in the database, each a cluster and a table of its own; they take turns in each round.
+    /// Finished runs in the database. Each value gets its own cluster and table; they alternate in
+    /// each round.
     #[arg(long, value_delimiter = ',', default_value = "0,1000000")]
     history: Vec<u64>,
 }
 
-/// In the order in which they are measured, from few to many.
+/// Loads in the order of measurement, from few runs at once to many.
 const LOADS: [Load; 9] = [
     Load {
         steps: 1,
@@ -78,41 +79,42 @@ const LOADS: [Load; 9] = [
     },
 ];
 
-/// Turns in which the histories are held against each other. Many, for an autovacuum that happens to be under way in one of them
-/// costs more than a history does.
+/// Turns of the comparison between histories. There are many, because one autovacuum that happens
+/// to be active in one of them costs more than a history does.
 const TURNS: usize = 9;
 
-/// The load by which one history is held against another, and by which a claim is judged.
+/// The load that compares histories and that claims are judged by.
 const BUSIEST: Load = Load {
     steps: 7,
     workers: 2,
     at_once: 256,
 };
 
-/// What the rounds over one history came to.
+/// Figures of all rounds over one history.
 #[derive(Default)]
 struct Rounds {
     commits: Vec<Figures>,
     one_commit: Vec<Figures>,
-    /// The rows of a submission in one commit, with one step and with seven.
+    /// Rows of a submission in one commit, with one step and with seven.
     one_submission: [Vec<Figures>; 2],
-    /// The same with as many single-row commits between as such a run has steps.
+    /// The same with as many single-row commits in between as such a run has steps.
     among_others: [Vec<Figures>; 2],
     rows: Vec<Figures>,
     runs: Vec<Figures>,
     /// In the order of the loads.
     loads: [Vec<Figures>; LOADS.len()],
-    /// Submitted here, run there: woken by NOTIFY, and by polling alone.
+    /// Runs submitted in one process and executed in another: woken by NOTIFY, and by polling
+    /// alone.
     notified: Vec<Figures>,
     polled: Vec<Figures>,
-    /// Claims of one run of many that wait, and claims that find nothing.
+    /// Claims of one run out of many queued ones, and claims that find nothing.
     claims: Vec<Figures>,
     empty_claims: Vec<Figures>,
-    /// Dead rows in the midst of the busiest load.
+    /// Dead rows during the busiest load.
     dead: Vec<dead::Dead>,
-    /// The busiest load, in turns with the other histories.
+    /// The busiest load, alternating with the other histories.
     turns: Vec<Figures>,
-    /// Transactions that one worker makes while there is nothing to do.
+    /// Transactions of one idle worker.
     idle: Vec<Figures>,
 }
 
@@ -144,7 +146,7 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
     let grounds = suite.history.iter().map(|finished| Ground::new(*finished));
     let mut grounds = grounds.collect::<anyhow::Result<Vec<_>>>()?;
     for round in 0..suite.rounds {
-        // In turns: a machine that grows slower does so for all histories alike.
+        // The histories alternate, so that a machine that becomes slower does so for all of them.
         for ground in &mut grounds {
             eprintln!(
                 "round {} of {}, {} finished runs ...",
@@ -157,7 +159,7 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
     }
     take_turns(&mut grounds, suite.seconds)?;
     for ground in &mut grounds {
-        // When all else is done: autovacuum has to rest for it.
+        // Last, because it needs autovacuum switched off.
         for _ in 0..suite.rounds {
             ground.all.idle.push(idle::measure(&ground.cluster)?);
         }
@@ -172,7 +174,7 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The busiest load over each history, and each comes first in every other turn.
+/// Measures the busiest load over each history; each comes first in every other turn.
 fn take_turns(grounds: &mut [Ground], seconds: u64) -> anyhow::Result<()> {
     let turns = if grounds.len() > 1 { TURNS } else { 0 };
     for _ in 0..turns {
@@ -228,7 +230,7 @@ fn measure(cluster: &ScratchPostgres, seconds: u64, all: &mut Rounds) -> anyhow:
     Ok(())
 }
 
-/// What the load left to autovacuum, and what autovacuum did about it.
+/// Reports the dead rows that the load left and the autovacuum runs that followed.
 fn vacuum(cluster: &ScratchPostgres) -> anyhow::Result<String> {
     let asked =
         "SELECT string_agg(relname || ': ' || n_dead_tup || ' dead of ' || n_live_tup + n_dead_tup || ', vacuumed '

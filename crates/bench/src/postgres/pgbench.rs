@@ -1,4 +1,4 @@
-//! What PostgreSQL itself does on this machine, by its own `pgbench`.
+//! Throughput of plain PostgreSQL on this machine, measured by `pgbench`.
 
 use std::process::Command;
 
@@ -7,10 +7,10 @@ use surefoot_scratch_postgres::ScratchPostgres;
 
 use crate::report::Figures;
 
-/// A script; `:n` is another number in each of its rounds.
+/// A script; `:n` is a different number in each iteration.
 pub(super) struct Script {
     clients: u32,
-    /// What one round of it counts for.
+    /// Weight of one iteration in the rate.
     weight: f64,
     text: &'static str,
 }
@@ -39,21 +39,22 @@ macro_rules! submission {
     };
 }
 
-/// One row a commit, by 32 clients.
+/// Single-row commits, with 32 clients.
 pub(super) const COMMITS: Script = Script {
     clients: 32,
     weight: 1.0,
     text: "INSERT INTO raw.one (id, body) VALUES (:client_id, 'step.completed');",
 };
 
-/// One row a commit, by one client: how long a commit takes.
+/// Single-row commits, with one client: the latency of a commit.
 pub(super) const ONE_COMMIT: Script = Script {
     clients: 1,
     ..COMMITS
 };
 
-/// The rows of one submission that starts at once - a run, its steps, the first events - in one statement and one commit, by
-/// one client: the same tables, indexes and checks, with ids that sort by when they were made, as Surefoot's do.
+/// The rows of one submission that starts at once (a run, its steps, the first events) in one
+/// statement and one commit, by one client. Tables, indexes and checks are Surefoot's, and the ids
+/// sort by creation time as Surefoot's do.
 pub(super) const ONE_SUBMISSION: [Script; 2] = [
     Script {
         clients: 1,
@@ -67,22 +68,22 @@ pub(super) const ONE_SUBMISSION: [Script; 2] = [
     },
 ];
 
-/// A hundred rows a commit, by one client.
+/// A hundred rows a commit, with one client.
 pub(super) const ROWS: Script = Script {
     clients: 1,
     weight: 100.0,
     text: "INSERT INTO raw.one (id, body) SELECT n, 'step.completed' FROM generate_series(1, 100) AS n;",
 };
 
-/// The row writes of a hundred seven-step runs, in eight commits as Surefoot has them: each adds or changes the rows of all
-/// hundred. The same tables, indexes and checks.
+/// The row writes of a hundred seven-step runs in eight commits, as Surefoot makes them: each
+/// commit adds or changes the rows of all hundred. Tables, indexes and checks are Surefoot's.
 pub(super) const RUNS: Script = Script {
     clients: 1,
     weight: 100.0,
     text: include_str!("runs.sql"),
 };
 
-/// Rounds of a script in a second, by weight, over so many seconds.
+/// Weighted iterations of a script in a second.
 pub(super) fn run(
     cluster: &ScratchPostgres,
     script: &Script,
@@ -103,9 +104,9 @@ pub(super) fn run(
     })
 }
 
-/// How many of a script's commits fit into a second when single-row commits come between, `others` each time, and only the
-/// script's own are timed: a run's first commit comes after the last of the run before, and a server that does the same again
-/// and again does it faster.
+/// Commits of a script in a second, timed alone, with `others` single-row commits between two of
+/// them. A run's first commit follows the last commit of the previous run, and a server that
+/// repeats one statement does it faster.
 pub(super) fn among_others(
     cluster: &ScratchPostgres,
     script: &Script,
@@ -118,7 +119,8 @@ pub(super) fn among_others(
         format!("{}\n", COMMITS.text).repeat(others)
     );
     let text = output(cluster, script.clients, &text, seconds, &["-r"])?;
-    // Of each line of the script its latency in milliseconds: first of `\set`, then of the first statement.
+    // Each line of the script is listed with its latency in milliseconds: first `\set`, then the
+    // first statement.
     let mut latencies = text
         .lines()
         .skip_while(|line| !line.contains("latencies in milliseconds"))
@@ -143,7 +145,8 @@ fn output(
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("script.sql");
     std::fs::write(&file, format!("\\set n random(1, 1000000000)\n{text}\n"))?;
-    let (clients, seconds) = (clients.to_string(), seconds.to_string());
+    let clients = clients.to_string();
+    let seconds = seconds.to_string();
     let mut command = Command::new(cluster.program("pgbench").get_program());
     let output = command
         .args(more)

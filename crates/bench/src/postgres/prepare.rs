@@ -1,9 +1,9 @@
-//! The databases that are measured.
+//! Databases to measure.
 
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-/// Surefoot's schema, with runs that ended long ago, and a copy of its tables for pgbench.
+/// Creates Surefoot's schema, with runs that ended long ago, and a copy of its tables for pgbench.
 pub(super) fn prepare(cluster: &ScratchPostgres, finished: u64) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

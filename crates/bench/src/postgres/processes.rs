@@ -1,4 +1,5 @@
-//! The processes of a measurement: workers that submit to themselves, and a worker with a submitter apart from it.
+//! Processes of a measurement: workers that submit to themselves, and a worker with a separate
+//! submitter.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
@@ -19,10 +20,10 @@ pub(crate) struct WorkloadArgs {
     seconds: u64,
     #[arg(long)]
     steps: usize,
-    /// Runs under way at once.
+    /// Concurrent runs.
     #[arg(long)]
     at_once: usize,
-    /// Only submit: the runs are for a worker elsewhere.
+    /// Only submit; a worker elsewhere executes the runs.
     #[arg(long)]
     submit_only: bool,
 }
@@ -36,7 +37,7 @@ pub(crate) struct WorkerArgs {
     poll: bool,
 }
 
-/// Submits for some seconds, to a worker in this process or to one elsewhere.
+/// Submits for some seconds, to a worker in this process or elsewhere.
 pub(crate) fn workload(args: &WorkloadArgs) -> anyhow::Result<Figures> {
     runtime()?.block_on(async {
         let store = Arc::new(PostgresStore::options(&args.url).open().await?);
@@ -56,7 +57,7 @@ pub(crate) fn workload(args: &WorkloadArgs) -> anyhow::Result<Figures> {
     })
 }
 
-/// Works until its input ends.
+/// Works until its standard input ends.
 pub(crate) fn worker(args: &WorkerArgs) -> anyhow::Result<Figures> {
     runtime()?.block_on(async {
         let store = PostgresStore::options(&args.url)
@@ -83,16 +84,16 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// What several workers are to do together.
+/// A load for several workers together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Load {
     pub(super) steps: usize,
     pub(super) workers: usize,
-    /// Runs at once over all workers.
+    /// Concurrent runs over all workers.
     pub(super) at_once: usize,
 }
 
-/// Several workers together: their rates added up, the latency of the slowest.
+/// Runs several workers together: the sum of their rates, the latency of the slowest.
 pub(super) fn together(url: &str, seconds: u64, load: Load) -> anyhow::Result<Figures> {
     let at_once = load.at_once / load.workers;
     let children = (0..load.workers).map(|_| submitter(url, seconds, load.steps, at_once, &[]));
@@ -108,7 +109,7 @@ pub(super) fn together(url: &str, seconds: u64, load: Load) -> anyhow::Result<Fi
     Ok(all)
 }
 
-/// One process submits one run after another, another does the work: the latency is the worker's.
+/// A process submits run after run and another executes them; the latency is the worker's.
 pub(super) fn hand_over(url: &str, seconds: u64, poll: bool) -> anyhow::Result<Figures> {
     let worker = idle_worker(url, poll)?;
     let submitted = figures(submitter(url, seconds, 1, 1, &["--submit-only"])?)?;
@@ -118,7 +119,7 @@ pub(super) fn hand_over(url: &str, seconds: u64, poll: bool) -> anyhow::Result<F
     })
 }
 
-/// A worker with nothing to do. It ends with its input: [`stop`].
+/// Starts an idle worker. It ends with its input; see [`stop`].
 pub(super) fn idle_worker(url: &str, poll: bool) -> anyhow::Result<Child> {
     let mut command = this(&["postgres-worker", "--url", url])?;
     if poll {
@@ -127,7 +128,7 @@ pub(super) fn idle_worker(url: &str, poll: bool) -> anyhow::Result<Child> {
     Ok(command.stdin(Stdio::piped()).spawn()?)
 }
 
-/// Ends a worker, and tells what it measured.
+/// Ends a worker and returns its figures.
 pub(super) fn stop(mut worker: Child) -> anyhow::Result<Figures> {
     drop(worker.stdin.take());
     figures(worker)
@@ -140,7 +141,9 @@ fn submitter(
     at_once: usize,
     more: &[&str],
 ) -> anyhow::Result<Child> {
-    let (seconds, steps, at_once) = (seconds.to_string(), steps.to_string(), at_once.to_string());
+    let seconds = seconds.to_string();
+    let steps = steps.to_string();
+    let at_once = at_once.to_string();
     let args = [
         "postgres-workload",
         "--url",
@@ -155,7 +158,7 @@ fn submitter(
     Ok(this(&args)?.args(more).spawn()?)
 }
 
-/// This program again.
+/// A command that starts this program again.
 fn this(args: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command

@@ -1,4 +1,4 @@
--- The first commit: a hundred runs, their steps with the first of them running, the first events.
+-- First commit: a hundred runs, their steps with the first of them running, the first events.
 BEGIN;
 INSERT INTO raw.runs (id, plan, workflow, queue, parameters, priority, created_at, status, progress, started_at, worker, epoch, event_seq)
 SELECT (lpad(to_hex(:n::int), 10, '0') || lpad(to_hex(n), 22, '0'))::uuid, 1, 'raw', 'raw', '{"at":1234567890123456}', 0, 1, 'running', 0, 1, '00000000-0000-0000-0000-000000000001', 1, 3 FROM generate_series(1, 100) AS n;

@@ -3,7 +3,7 @@
 use super::{LOADS, Rounds};
 use crate::report::{Figures, median};
 
-/// What was measured with so many finished runs; [`super::wanted`] holds it against what is wanted.
+/// Prints the measured figures for one history; [`super::wanted`] compares them with the targets.
 pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
     let raw = rate(&all.runs);
     let commit_us = 1e6 / rate(&all.one_commit);
@@ -31,7 +31,8 @@ pub(super) fn print(finished: u64, all: &Rounds, vacuum: &str) {
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for (load, rounds) in LOADS.into_iter().zip(&all.loads) {
-        let (runs, wait) = (rate(rounds), median(rounds, |figures| figures.p50_us));
+        let runs = rate(rounds);
+        let wait = median(rounds, |figures| figures.p50_us);
         let of_raw = if load.steps == 7 {
             format!("{:.2}", runs / raw)
         } else {

@@ -1,22 +1,25 @@
-//! What is wanted, as it would be on this machine: the figures were set for one on which pgbench makes so many commits.
+//! Targets, scaled to this machine: they were set for one where pgbench reaches the rates below.
 
 use super::{BUSIEST, Ground, LOADS, Rounds};
 use crate::report::{Figures, median};
 
-/// Single-row commits a second with 32 clients, and batched rows a second with one, of the machine that the figures are for.
+/// Single-row commits a second with 32 clients, and batched rows a second with one, on the
+/// reference machine.
 const COMMITS: f64 = 12_000.0;
 const ROWS: f64 = 55_000.0;
 
-/// Seven-step runs a second that are wanted there of two workers.
+/// Target there: seven-step runs a second with two workers.
 const RUNS: f64 = 1200.0;
 
-/// Of the raw batches of the same rows.
+/// Target as a share of the raw batches of the same rows.
 const OF_RAW: f64 = 0.5;
 
-/// Holds what was found against what is wanted.
+/// Prints the figures beside the targets.
 pub(super) fn print(all: &Rounds) {
-    let (by_commits, by_rows) = (rate(&all.commits) / COMMITS, rate(&all.rows) / ROWS);
-    let (found, raw) = (busiest(all), rate(&all.runs));
+    let by_commits = rate(&all.commits) / COMMITS;
+    let by_rows = rate(&all.rows) / ROWS;
+    let found = busiest(all);
+    let raw = rate(&all.runs);
     println!("\n| wanted | there | here | found |");
     println!("|---|---|---|---|");
     println!(
@@ -48,13 +51,14 @@ pub(super) fn print(all: &Rounds) {
     );
 }
 
-/// What a history costs beside the shortest, in the turns that they took.
+/// Prints the cost of each history relative to the shortest, from the alternating turns.
 pub(super) fn print_cost(grounds: &[Ground]) {
     let Some((first, others)) = grounds.split_first() else {
         return;
     };
     for other in others {
-        let (with, without) = (rate(&other.all.turns), rate(&first.all.turns));
+        let with = rate(&other.all.turns);
+        let without = rate(&first.all.turns);
         println!(
             "{} finished runs beside {}, {} turns of two workers (7 steps, 256 at once): {with:.0} and {without:.0} runs/s, a cost of \
              {:.1} %; wanted: under 10 %",

@@ -1,17 +1,18 @@
-//! A long history, made by copying a run that Surefoot ran: its row, its steps, its events. The copies were submitted one after the
-//! other over the last thirty days, have keys, and one in fifty failed.
+//! A long history, made by copying one run that Surefoot executed: its row, its steps, its events.
+//! The copies have keys and submission times spread over the last thirty days; one in fifty failed.
 
 use std::path::Path;
 
 use rusqlite::Connection;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-/// What a copy has in place of the original's, in both dialects: {n} is its number, {ms} when it was submitted.
+/// Columns that differ between a copy and the original, in both dialects: `{n}` is the copy's
+/// number, `{ms}` its submission time.
 const RUN_COLUMNS: &str =
     "progress, event_seq, epoch, commits, plan, workflow, queue, priority, parameters";
 const STEP_COLUMNS: &str = "position, id, status, progress, attempt, interruptions, started_at, completed_at, message, output";
 
-/// Puts `copies` copies into a file that nobody has open.
+/// Inserts `copies` copies into a file that no process has open.
 pub(super) fn sqlite(file: &Path, copies: u64) -> anyhow::Result<()> {
     let conn = Connection::open(file)?;
     conn.execute_batch(&format!(
@@ -40,7 +41,7 @@ pub(super) fn sqlite(file: &Path, copies: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts `copies` copies into the database.
+/// Inserts `copies` copies into the database.
 pub(super) fn postgres(cluster: &ScratchPostgres, copies: u64) -> anyhow::Result<()> {
     let script = format!(
         "CREATE UNLOGGED TABLE copies AS
@@ -71,7 +72,8 @@ pub(super) fn postgres(cluster: &ScratchPostgres, copies: u64) -> anyhow::Result
 const STATUS: &str = "CASE c.n % 50 WHEN 0 THEN 'failed' ELSE 'completed' END";
 const ERROR: &str = "CASE c.n % 50 WHEN 0 THEN 'step four: exit status 1' END";
 
-/// When copy `n` was submitted, in milliseconds: evenly over thirty days, the last an hour ago.
+/// Submission time of copy `n` in milliseconds: spread evenly over thirty days, the last an hour
+/// ago.
 fn moment(copies: u64, now: &str, by: &str) -> String {
     const HOUR: u64 = 3_600_000;
     format!(

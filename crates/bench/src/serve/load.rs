@@ -1,4 +1,5 @@
-//! A thousand watchers of one run, and requests at an even rate, while other runs are submitted and worked on.
+//! A thousand watchers of one run, and requests at an even rate, while other runs are submitted and
+//! executed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ steps:
   - { id: seven, action: command.run, with: { shell: "echo seven" } }
 "#;
 
-/// Says ten times a second what time it is, for some seconds.
+/// A workflow that prints the time ten times a second, for some seconds.
 pub(super) fn watched(seconds: u32) -> String {
     let lines = seconds * 10;
     format!(
@@ -33,12 +34,12 @@ pub(super) fn watched(seconds: u32) -> String {
     )
 }
 
-/// Runs of [`WORK`] that are submitted in a second.
+/// Runs of [`WORK`] submitted in a second.
 const WORKED_ON: u32 = 3;
 
 const PATHS: [&str; 5] = ["/", "/runs", "/api/v1/runs", "/api/v1/queues", "/metrics"];
 
-/// Runs one to its end; its id.
+/// Submits a run, waits for its end and returns its id.
 pub(super) async fn finished(server: &Server) -> anyhow::Result<String> {
     let run = server.submit("work").await?;
     while server.json(&format!("/api/v1/runs/{run}")).await?["status"] != "completed" {
@@ -68,11 +69,12 @@ pub(super) async fn measure(server: &Arc<Server>, suite: &Suite) -> anyhow::Resu
         .transpose()?
         .transpose()?
         .unwrap_or_default();
-    let (mut late, mut events) = (Vec::new(), Vec::new());
-    while let Some(told) = watchers.join_next().await {
-        let told = told??;
-        events.push(told.events);
-        late.extend(told.late_ms);
+    let mut late = Vec::new();
+    let mut events = Vec::new();
+    while let Some(watched) = watchers.join_next().await {
+        let watched = watched??;
+        events.push(watched.events);
+        late.extend(watched.late_ms);
     }
     late.sort_by(f64::total_cmp);
     events.sort_unstable();
@@ -82,13 +84,13 @@ pub(super) async fn measure(server: &Arc<Server>, suite: &Suite) -> anyhow::Resu
     );
     anyhow::ensure!(
         ends.0 == ends.1,
-        "watchers were told of {} to {} events",
+        "watchers received {} to {} events",
         ends.0,
         ends.1
     );
     println!(
         "{} watchers of one run, {:.0} requests/s and {:.1} seven-step runs/s beside them: requests p50 {:.1} ms, p99 {:.1} ms, \
-         slowest {:.0} ms; a line is told p50 {:.0} ms, p99 {:.0} ms after it was said; each watcher had all {} events; {:.0} MiB at most\n",
+         slowest {:.0} ms; a line arrives p50 {:.0} ms, p99 {:.0} ms after it was printed; each watcher received all {} events; {:.0} MiB at most\n",
         suite.watchers,
         took.len() as f64 / lasted,
         worked_on as f64 / lasted,
@@ -103,26 +105,28 @@ pub(super) async fn measure(server: &Arc<Server>, suite: &Suite) -> anyhow::Resu
     Ok(())
 }
 
-/// What one watcher was told.
-struct Told {
+/// Messages received by one watcher.
+struct Watched {
     events: usize,
-    /// How long after each line was said, in milliseconds, by the clock that both share.
+    /// Delay of each line in milliseconds, by the clock that both processes share.
     late_ms: Vec<f64>,
 }
 
-/// Watches to the end of the run. How late a line came counts for what was said once all were there.
+/// Watches until the end of the run. Delays count only for lines printed once all watchers were
+/// connected.
 async fn watch(
     server: Arc<Server>,
     run: String,
     watching: Arc<tokio::sync::Barrier>,
-) -> anyhow::Result<Told> {
+) -> anyhow::Result<Watched> {
     let mut stream = server.watch(&run).await?;
-    let mut told = Told {
+    let mut watched = Watched {
         events: 0,
         late_ms: Vec::new(),
     };
     let mut text = String::new();
-    let (mut all_there, mut since_ms) = (Some(watching), 0.0);
+    let mut all_there = Some(watching);
+    let mut since_ms = 0.0;
     while let Some(chunk) = stream.chunk().await? {
         if let Some(watching) = all_there.take() {
             watching.wait().await;
@@ -131,32 +135,32 @@ async fn watch(
         text.push_str(std::str::from_utf8(&chunk)?);
         while let Some((message, rest)) = text.split_once("\n\n") {
             if message.contains("event: change") {
-                told.events += 1;
+                watched.events += 1;
             }
-            told.late_ms.extend(
-                said_at_ms(message)
+            watched.late_ms.extend(
+                printed_at_ms(message)
                     .filter(|at| *at > since_ms)
                     .map(|at| now_ms() - at),
             );
             text = rest.to_owned();
         }
     }
-    Ok(told)
+    Ok(watched)
 }
 
 fn now_ms() -> f64 {
     SystemClock.now().as_micros() as f64 / 1000.0
 }
 
-/// When the line in a message was said, if one is.
-fn said_at_ms(message: &str) -> Option<f64> {
+/// Time at which the line in a message was printed, if it has one.
+fn printed_at_ms(message: &str) -> Option<f64> {
     let said = message.split_once("at 1").map(|(_, rest)| rest)?;
     let digits = said.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
     let at: f64 = format!("1{}", &said[..digits]).parse().ok()?;
     Some(at * 1000.0)
 }
 
-/// Asks for pages and API at an even rate; how long each answer took, in milliseconds, in order.
+/// Requests pages and API at an even rate; returns the latencies in milliseconds, sorted.
 async fn ask(server: &Arc<Server>, suite: &Suite) -> anyhow::Result<Vec<f64>> {
     let mut asked = JoinSet::new();
     let mut even = tokio::time::interval(Duration::from_secs(1) / suite.rate);
@@ -177,7 +181,7 @@ async fn ask(server: &Arc<Server>, suite: &Suite) -> anyhow::Result<Vec<f64>> {
     Ok(took)
 }
 
-/// Submits runs at an even rate; how many.
+/// Submits runs at an even rate; returns their number.
 async fn work(server: Arc<Server>, done: Arc<AtomicBool>) -> anyhow::Result<u32> {
     let mut even = tokio::time::interval(Duration::from_secs(1) / WORKED_ON);
     let mut submitted = 0;

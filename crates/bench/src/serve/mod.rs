@@ -1,5 +1,6 @@
-//! `surefoot serve` over a million runs: how long each page takes and how large it is, and a thousand watchers of one run with
-//! 200 requests a second beside running work. The real binary, over real HTTP, on both stores.
+//! `surefoot serve` over a million runs: latency and size of each page, and a thousand watchers of
+//! one run with 200 requests a second beside running work. The real binary, over real HTTP, on both
+//! stores.
 
 mod history;
 mod load;
@@ -19,19 +20,19 @@ pub(crate) struct Suite {
     /// Finished runs in the store.
     #[arg(long, default_value_t = 1_000_000)]
     history: u64,
-    /// How often each page is asked for.
+    /// Requests of each page.
     #[arg(long, default_value_t = 50)]
     asked: usize,
     /// Watchers of one run.
     #[arg(long, default_value_t = 1000)]
     watchers: usize,
-    /// Requests a second beside them.
+    /// Requests a second beside the watchers.
     #[arg(long, default_value_t = 200)]
     rate: u32,
     /// Seconds of such requests.
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// The program; the default is the one beside this.
+    /// Program to measure; by default the one beside this program.
     #[arg(long)]
     surefoot: Option<PathBuf>,
 }
@@ -54,7 +55,8 @@ pub(crate) fn run(suite: &Suite) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         println!("### SQLite\n");
         measure(suite, &program, folder.path(), None).await?;
-        let (folder, cluster) = (tempfile::tempdir()?, ScratchPostgres::start()?);
+        let folder = tempfile::tempdir()?;
+        let cluster = ScratchPostgres::start()?;
         println!("### PostgreSQL\n");
         measure(suite, &program, folder.path(), Some(&cluster)).await
     })
@@ -84,7 +86,7 @@ async fn measure(
     pages::measure(&server, &pattern, suite.asked).await?;
     load::measure(&server, suite).await?;
     Arc::into_inner(server)
-        .context("somebody still asks the server")?
+        .context("a request to the server is still running")?
         .stop()
         .await
 }

@@ -2,7 +2,8 @@
 
 use super::server::Server;
 
-/// What is measured, `{run}` being a finished run; the first is the server's own floor: HTTP, and no store.
+/// Measured paths; `{run}` is a finished run. The first is the server's floor: HTTP without the
+/// store.
 const PATHS: &[&str] = &[
     "/healthz",
     "/",
@@ -32,7 +33,8 @@ pub(super) async fn measure(server: &Server, run: &str, asked: usize) -> anyhow:
     for path in PATHS {
         let path = path.replace("{run}", run);
         server.get(&path).await?;
-        let (mut took, mut bytes) = (Vec::with_capacity(asked), 0);
+        let mut took = Vec::with_capacity(asked);
+        let mut bytes = 0;
         for _ in 0..asked {
             let (time, size) = server.get(&path).await?;
             took.push(time.as_secs_f64() * 1000.0);

@@ -1,4 +1,4 @@
-//! The server: the real binary on a port of its own.
+//! The server under test: the real binary on a free port.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Server {
                 format!("sqlite:{}", folder.join("surefoot.db").display()),
             ),
         };
-        // The client wants one, though nothing here is encrypted.
+        // The HTTP client needs a provider, though nothing here is encrypted.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = Self {
             process: command.spawn()?,
@@ -76,7 +76,7 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    /// Asks for a page as a browser does; how long it took, and its bytes.
+    /// Requests a page as a browser does; returns the latency and the size.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<(Duration, usize)> {
         let began = Instant::now();
         let answer = self
@@ -102,7 +102,7 @@ impl Server {
             .await?)
     }
 
-    /// Submits a run; its id.
+    /// Submits a run; returns its id.
     pub(super) async fn submit(&self, workflow: &str) -> anyhow::Result<String> {
         let body = json!({ "workflow": workflow });
         let answer = self
@@ -116,9 +116,9 @@ impl Server {
         Ok(run["id"].as_str().context("a run has an id")?.to_owned())
     }
 
-    /// A run's stream of events, from the first.
+    /// Opens a run's event stream from its first event.
     pub(super) async fn watch(&self, run: &str) -> anyhow::Result<reqwest::Response> {
-        // A connection of its own, as a watcher elsewhere has.
+        // A separate connection, as a remote watcher has.
         let client = Client::builder().pool_max_idle_per_host(0).build()?;
         let request = client
             .get(self.at(&format!("/api/v1/runs/{run}/events")))
@@ -126,7 +126,7 @@ impl Server {
         Ok(request.send().await?.error_for_status()?)
     }
 
-    /// The most memory that the process has had, MiB, as Linux counts it.
+    /// Peak memory of the process, MiB, as Linux counts it.
     pub(super) fn memory_mib(&self) -> anyhow::Result<f64> {
         let id = self.process.id().context("the server has ended")?;
         Ok(crate::report::peak_memory_of(&id.to_string()))
