@@ -1,4 +1,5 @@
-//! Runs that wait for an action that nobody knows: a worker claims only what it can carry through.
+//! Runs that wait for an action unknown to every worker: a worker claims only runs whose actions it
+//! has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +11,12 @@ use crate::text::{count, some};
 
 const SUBJECT: &str = "actions";
 
-/// Runs of each status that are looked at, the oldest first: those that nobody takes are among them.
+/// Limit of examined runs of each status, oldest first, so that runs that are never claimed are
+/// among them.
 const LOOKED_AT: usize = 500;
 
-/// Looks for unfinished runs that no live worker takes for want of an action. While none lives, `known` is what a worker of
-/// this program would know.
+/// Checks for unfinished runs that no live worker claims because it lacks an action. Without a live
+/// worker, `known` is the set of actions that a worker of this program would have.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -33,10 +35,10 @@ pub async fn unknown_actions(
         };
         runs.extend(store.runs(filter).await?);
     }
-    Ok(judge(&runs, &workers, known))
+    Ok(report(&runs, &workers, known))
 }
 
-fn judge(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec<Finding> {
+fn report(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec<Finding> {
     let mut stuck: BTreeMap<(&str, Vec<String>), u64> = BTreeMap::new();
     for run in runs {
         if let Some(missing) = missing(run, workers, known) {
@@ -44,31 +46,31 @@ fn judge(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec<
         }
     }
     if stuck.is_empty() {
-        let who = if workers.is_empty() {
+        let claimant = if workers.is_empty() {
             "this program"
         } else {
             "a live worker"
         };
-        let found = format!("{who} knows every action that the waiting runs need");
+        let found = format!("{claimant} knows every action that the waiting runs need");
         return vec![Finding::ok(
             SUBJECT,
             found,
             "no run waits for a worker that does not come",
         )];
     }
-    let who = if workers.is_empty() {
+    let unaware = if workers.is_empty() {
         "this program does not know"
     } else {
         "no live worker knows"
     };
     stuck
         .into_iter()
-        .map(|((workflow, missing), runs)| finding(workflow, &missing, runs, who))
+        .map(|((workflow, missing), runs)| finding(workflow, &missing, runs, unaware))
         .collect()
 }
 
-/// The actions for want of which nobody takes the run; `None` when somebody does. Of several workers that each lack
-/// something, what the best of them lacks.
+/// Actions that keep every worker from claiming the run; `None` when some worker has them all. If
+/// all lack something, those that the best-equipped worker lacks.
 fn missing(run: &Run, workers: &[WorkerInfo], known: &BTreeSet<String>) -> Option<Vec<String>> {
     let lacks = |actions: &BTreeSet<String>| {
         run.plan
@@ -88,15 +90,19 @@ fn missing(run: &Run, workers: &[WorkerInfo], known: &BTreeSet<String>) -> Optio
     (!best.is_empty()).then_some(best)
 }
 
-fn finding(workflow: &str, missing: &[String], runs: u64, who: &str) -> Finding {
+fn finding(workflow: &str, missing: &[String], runs: u64, unaware: &str) -> Finding {
     let missing = missing
         .iter()
         .map(|action| format!("`{action}`"))
         .collect::<Vec<_>>();
     Finding::warn(
         SUBJECT,
-        format!("{} of {workflow} held back by {}, which {who}", count(runs, "run"), some(&missing)),
-        "they are safe and wait, through any crash, until a worker comes that knows all their actions",
+        format!(
+            "{} of {workflow} held back by {}, which {unaware}",
+            count(runs, "run"),
+            some(&missing)
+        ),
+        "they are safe, and wait through any crash for a worker that knows all their actions",
     )
     .advice("start a worker of a version that knows them, or cancel the runs")
 }

@@ -1,4 +1,4 @@
-//! Credentials that workflows name: that they are here. Nothing shows one.
+//! Credentials that workflows name: checks that they exist. No value is ever shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use crate::text::some;
 
 const SUBJECT: &str = "credentials";
 
-/// Unfinished runs of each status whose workflows are looked at, the oldest first.
+/// Limit of unfinished runs of each status whose workflows are examined, oldest first.
 const LOOKED_AT: usize = 200;
 
-/// The credentials that a workflow's steps name: in a field `credential`, or as the values of a field `credentials`. One that
-/// an expression chooses is not known before the run.
+/// Credentials named by a workflow's steps, in a field `credential` or as the values of a field
+/// `credentials`. A name computed by an expression is unknown before the run.
 pub fn named_credentials(workflow: &Workflow) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for step in workflow.steps() {
@@ -37,8 +37,8 @@ pub fn named_credentials(workflow: &Workflow) -> BTreeSet<String> {
     names
 }
 
-/// Looks whether `source` has the credentials that the configuration and known workflows (`wanted`: name, and who wants it)
-/// and the unfinished runs of the store need.
+/// Checks that `source` has every credential that the configuration, known workflows (`wanted`:
+/// name and user of it) and the unfinished runs of the store need.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -84,7 +84,8 @@ fn judge(
     by_name: &BTreeMap<String, BTreeSet<String>>,
     source: &dyn CredentialSource,
 ) -> Vec<Finding> {
-    let (mut findings, mut here) = (Vec::new(), Vec::new());
+    let mut findings = Vec::new();
+    let mut here = Vec::new();
     for (name, who) in by_name {
         match source.get(name) {
             Ok(_) => here.push(name.clone()),
@@ -103,7 +104,7 @@ fn judge(
     findings
 }
 
-/// The source's own words say what to set: `no credential x: set ..., or write ...`.
+/// The source's error already says what to set: `no credential x: set ..., or write ...`.
 fn missing(error: &str, who: &BTreeSet<String>) -> Finding {
     let who = some(&who.iter().cloned().collect::<Vec<_>>());
     let (found, advice) = error

@@ -1,6 +1,6 @@
-//! The file system under a path: whether what is written there survives a power cut, and whether locks mean anything.
+//! The file system under a path: does its content survive a power cut, and do locks work?
 //!
-//! The kernel's own type number says what it is; the table of mounts only gives it a name and its options.
+//! The kernel's type number decides the kind; the mount table only supplies name and options.
 
 #![expect(
     clippy::disallowed_methods,
@@ -13,7 +13,7 @@ use crate::Finding;
 
 const SUBJECT: &str = "file system";
 
-/// What a file system is, as far as a crash goes.
+/// Kind of a file system, as far as a crash is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A disk of this machine.
@@ -22,19 +22,20 @@ enum Kind {
     Plain,
     /// Memory.
     Memory,
-    /// Another machine's disk.
+    /// A disk of another machine.
     Network,
-    /// A container's own layer.
+    /// A container's writable layer.
     Layer,
-    /// The host's folder, seen through a protocol.
+    /// A directory of the host, shared through a protocol.
     Shared,
-    /// A program behind it.
+    /// A file system implemented by a program.
     Program,
-    /// None of those known here.
+    /// None of the known kinds.
     Other,
 }
 
-/// `f_type` of statfs(2), and what it stands for. The numbers are those of the Linux manual page and `linux/magic.h`.
+/// `f_type` of statfs(2) and its kind. The numbers are those of the Linux manual page and
+/// `linux/magic.h`.
 const KINDS: &[(u32, &str, Kind)] = &[
     (0xef53, "ext4", Kind::Disk),
     (0x5846_5342, "xfs", Kind::Disk),
@@ -67,7 +68,7 @@ const KINDS: &[(u32, &str, Kind)] = &[
     (0x6573_5546, "fuse", Kind::Program),
 ];
 
-/// Programs behind FUSE that keep files on another machine.
+/// FUSE programs that keep files on another machine.
 const REMOTE: &[&str] = &[
     "sshfs",
     "s3fs",
@@ -85,7 +86,7 @@ const REMOTE: &[&str] = &[
     "ossfs",
 ];
 
-/// One file system as it is mounted.
+/// A mounted file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Mount {
     point: PathBuf,
@@ -94,7 +95,8 @@ struct Mount {
     options: String,
 }
 
-/// Looks at the file system under `path`, which need not be there yet. `holds` says what is kept there: `the store`.
+/// Checks the file system under `path`, which need not exist yet. `holds` names the content:
+/// `the store`.
 pub fn file_system(path: &Path, holds: &str) -> Finding {
     let Some(path) = nearest(path) else {
         return Finding::unknown(SUBJECT, "no folder above it can be read");
@@ -105,14 +107,14 @@ pub fn file_system(path: &Path, holds: &str) -> Finding {
     }
 }
 
-/// The path itself, or the nearest folder above it that is there; without links.
+/// The path itself or its nearest existing ancestor, with symlinks resolved.
 pub(crate) fn nearest(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|path| path.canonicalize().ok())
 }
 
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> std::io::Result<u32> {
-    // The type of the field differs between architectures; every number is of 32 bits.
+    // The type of the field differs between architectures; every number has 32 bits.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the numbers are of 32 bits"
@@ -132,7 +134,7 @@ fn mount_of(path: &Path) -> Mount {
     find_mount(&table, path).unwrap_or_default()
 }
 
-/// The mount with the longest point above `path`; of several on one point, the last.
+/// The mount with the longest mount point above `path`; among several on one point, the last.
 fn find_mount(table: &str, path: &Path) -> Option<Mount> {
     let above = table
         .lines()
@@ -141,7 +143,8 @@ fn find_mount(table: &str, path: &Path) -> Option<Mount> {
     above.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
-/// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/vda rw,errors=continue`, as proc_pid_mountinfo(5) has it.
+/// Parses a line of proc_pid_mountinfo(5):
+/// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/vda rw,errors=continue`.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (before, after) = line.split_once(" - ")?;
     let (before, after): (Vec<_>, Vec<_>) =
@@ -233,7 +236,7 @@ fn unusual(kind: Kind, found: String, holds: &str) -> Finding {
     }
 }
 
-/// FUSE says who is behind it only by name.
+/// FUSE reveals the program only by the name of the file system.
 fn refine(kind: Kind, name: &str) -> Kind {
     match kind {
         Kind::Program if name == "virtiofs" => Kind::Shared,

@@ -1,23 +1,23 @@
-//! A finding: what was seen, what it means for a crash, what to do.
+//! A finding: the observation, its meaning for a crash, and the advice.
 
 use serde::Serialize;
 
-/// How a finding is to be taken. In order: the worst is the greatest.
+/// Severity of a finding, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// As it should be.
     Ok,
-    /// Good to know, or something that could not be looked at.
+    /// Good to know, or a check that could not be made.
     Note,
-    /// A promise holds, but not comfortably; or runs will fail or wait.
+    /// A promise holds with little margin, or runs will fail or wait.
     Warn,
-    /// A promise does not hold here, or nobody can vouch for it.
+    /// A promise does not hold here, or cannot be verified.
     Broken,
 }
 
 impl Level {
-    /// The word that people and scripts read.
+    /// The word printed for people and scripts.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -28,38 +28,38 @@ impl Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How it is to be taken.
+    /// Severity.
     pub level: Level,
-    /// What was looked at, in a word or two: `file system`.
+    /// Subject of the check in a word or two: `file system`.
     pub subject: String,
-    /// What was found.
+    /// The observation.
     pub found: String,
-    /// What that means when something crashes.
+    /// Its meaning when something crashes.
     pub means: String,
-    /// What to do about it, if anything.
+    /// Advice, if there is something to do.
     pub advice: Option<String>,
 }
 
 impl Finding {
-    /// As it should be.
+    /// A finding without fault.
     pub fn ok(subject: &str, found: impl Into<String>, means: impl Into<String>) -> Self {
         Self::new(Level::Ok, subject, found, means)
     }
 
-    /// Good to know.
+    /// A finding that is good to know.
     pub fn note(subject: &str, found: impl Into<String>, means: impl Into<String>) -> Self {
         Self::new(Level::Note, subject, found, means)
     }
 
-    /// Not comfortable.
+    /// A finding with little margin.
     pub fn warn(subject: &str, found: impl Into<String>, means: impl Into<String>) -> Self {
         Self::new(Level::Warn, subject, found, means)
     }
 
-    /// A promise does not hold.
+    /// A finding of a broken promise.
     pub fn broken(subject: &str, found: impl Into<String>, means: impl Into<String>) -> Self {
         Self::new(Level::Broken, subject, found, means)
     }
@@ -80,14 +80,14 @@ impl Finding {
         }
     }
 
-    /// Says what to do.
+    /// Adds advice.
     #[must_use]
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
-    /// What could not be looked at, and why.
+    /// A check that could not be made, and the reason.
     pub fn unknown(subject: &str, why: impl std::fmt::Display) -> Self {
         Self::note(
             subject,

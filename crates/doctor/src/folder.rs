@@ -1,4 +1,4 @@
-//! Folders that must be writable.
+//! Directories that must be writable.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,7 +10,8 @@ use std::path::Path;
 
 use crate::Finding;
 
-/// Looks whether files can be made in `folder`. One that is not there is made by the first command that needs it.
+/// Checks that files can be created in `folder`. A missing directory is created by the first
+/// command that needs it.
 pub fn writable(subject: &str, folder: &Path) -> Finding {
     let path = folder.join(format!(".surefoot-doctor-{}", std::process::id()));
     let shown = folder.display();
@@ -21,7 +22,7 @@ pub fn writable(subject: &str, folder: &Path) -> Finding {
         .open(&path)
     {
         Ok(_) => {
-            // What cannot be removed is an empty file with our name on it.
+            // If it cannot be removed, an empty file with our name remains.
             let _ = std::fs::remove_file(&path);
             Finding::ok(
                 subject,

@@ -1,6 +1,7 @@
-//! How long the disk takes to say that something is on it, measured beside the store.
+//! Latency of fsync, measured beside the store.
 //!
-//! A disk that answers sooner than any can is caching: the measure cannot prove that it keeps its word, only that it does not.
+//! A disk that answers faster than any disk can is caching. The measurement cannot prove that a
+//! disk keeps its word, only that it does not.
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,19 +18,20 @@ use crate::text::time;
 
 const SUBJECT: &str = "fsync";
 
-/// Syncs that the median is of.
+/// Syncs that the median is taken of.
 const SYNCS: usize = 40;
 
-/// A slow disk gets fewer.
+/// Time limit of the measurement: a slow disk gets fewer syncs.
 const LONGEST: Duration = Duration::from_millis(800);
 
-/// No disk is this quick without a cache that forgets. Drives whose cache survives a power cut take 20 us and more.
+/// No disk is this fast without a volatile cache. Drives whose cache survives a power cut take 20
+/// us and more.
 const NOT_BELIEVABLE: Duration = Duration::from_micros(20);
 
-/// A disk this slow makes every step wait.
+/// A disk this slow delays every step.
 const SLOW: Duration = Duration::from_millis(30);
 
-/// Measures in `folder`, which must be there, and judges.
+/// Measures in `folder`, which must exist, and judges the result.
 pub fn fsync(folder: &Path) -> Finding {
     match measure_fsync(folder) {
         Ok(median) => judge_fsync(median),
@@ -42,7 +44,7 @@ pub fn fsync(folder: &Path) -> Finding {
     }
 }
 
-/// The median time of a write of 4 KiB with its fsync, in a file of our own that is removed afterwards.
+/// Median time of a 4 KiB write with its fsync, in a temporary file in `folder`.
 ///
 /// # Errors
 /// When the file cannot be made, written or synced.
@@ -57,7 +59,7 @@ pub fn measure_fsync(folder: &Path) -> std::io::Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-/// A file that is gone when the measure is over.
+/// A file that is removed after the measurement.
 struct Probe {
     path: PathBuf,
     file: File,
@@ -72,12 +74,12 @@ impl Probe {
             .truncate(true)
             .open(&path)?;
         let mut probe = Self { path, file };
-        // The first one also makes the file and its block.
+        // The first write also creates the file and its block.
         probe.sync()?;
         Ok(probe)
     }
 
-    /// Writes the same place again, as a write-ahead log that begins anew does.
+    /// Overwrites the same block, as a write-ahead log does after a restart from its beginning.
     fn sync(&mut self) -> std::io::Result<Duration> {
         let start = Instant::now();
         self.file.rewind()?;
@@ -89,7 +91,7 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // What cannot be removed is one small file with our name on it.
+        // If it cannot be removed, a small file with our name remains.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -142,7 +144,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn memory_is_not_believable_and_nothing_is_left_behind() {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-        // One in five is enough: a machine that does other things meanwhile is slow, not believable.
+        // One plausible result in five is enough: a busy machine makes some slow, never too fast.
         let mut findings = (0..5).map(|_| fsync(dir.path()));
         assert!(findings.any(|finding| finding.means.starts_with("not believable")));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

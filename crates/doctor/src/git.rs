@@ -1,4 +1,4 @@
-//! Git: that it is there, and new enough.
+//! Git: it must be installed and recent enough.
 
 use std::io::ErrorKind;
 use std::process::Command;
@@ -7,10 +7,10 @@ use crate::Finding;
 
 const SUBJECT: &str = "git";
 
-/// The oldest that the actions are written for: older ones ignore `GIT_CONFIG_GLOBAL`.
+/// Oldest version that the actions support: older ones ignore `GIT_CONFIG_GLOBAL`.
 const OLDEST: (u32, u32) = (2, 32);
 
-/// Looks for git on the path.
+/// Looks for git on the `PATH`.
 pub fn git() -> Finding {
     match Command::new("git").arg("--version").output() {
         Ok(output) if output.status.success() => judge(&String::from_utf8_lossy(&output.stdout)),
@@ -35,7 +35,7 @@ fn judge(line: &str) -> Finding {
             Finding::ok(SUBJECT, version, "new enough for every action")
         }
         Some(_) => {
-            let means = "older than 2.32: it would read the settings of the person it runs as, and may act on them";
+            let means = "older than 2.32: it would read and apply the settings of its user";
             Finding::broken(SUBJECT, version, means).advice("install git 2.32 or newer")
         }
         None => Finding::unknown(SUBJECT, format!("`{version}` is no version")),

@@ -1,8 +1,9 @@
-//! What a deployment of Surefoot really guarantees, not what it should: one [`Finding`] for each thing that was looked at.
+//! Checks what a deployment of Surefoot really guarantees: one [`Finding`] for each check.
 //!
-//! Here is what needs a [`surefoot::Store`], paths and the host alone, so that the command line and a dashboard can share
-//! it. What must know which database it speaks to is with the program that names the database.
-//! Nothing here changes a run. Each check says what it saw; `docs/doctor.md` says where the claims come from.
+//! This crate has the checks that need only a [`surefoot::Store`], paths and the host, so that the
+//! command line and a dashboard can share them. Checks that depend on the kind of database are in
+//! the program that opens the database. No check changes a run. Each says what it saw;
+//! `docs/doctor.md` gives the sources of the claims.
 
 mod actions;
 mod credentials;

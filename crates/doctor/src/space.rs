@@ -1,4 +1,5 @@
-//! Free disk. A full disk loses nothing that was accepted, but nothing more is accepted and nothing moves.
+//! Free disk space. A full disk loses nothing that was accepted, but nothing more is accepted and
+//! no run moves.
 
 use std::path::Path;
 
@@ -9,13 +10,13 @@ use crate::text::bytes;
 /// Below this, work is about to stop.
 const LITTLE: u64 = 256 << 20;
 
-/// Below this share of the disk, it is time to look.
+/// Below one part in this many of the disk, a warning is due.
 const SHARE: u64 = 20;
 
-/// A disk with this much left is not near its end, however large it is.
+/// With this much free, a disk is not near its end, however large it is.
 const PLENTY: u64 = 10 << 30;
 
-/// Looks at the space that is left where `path` is, or will be. `subject` is what the finding is named.
+/// Checks the free space under `path`, which need not exist yet. `subject` names the finding.
 pub fn free_space(subject: &str, path: &Path) -> Finding {
     let Some(path) = nearest(path) else {
         return Finding::unknown(subject, "no folder above it can be read");
@@ -23,7 +24,7 @@ pub fn free_space(subject: &str, path: &Path) -> Finding {
     match rustix::fs::statvfs(&path) {
         Ok(disk) => {
             let size = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-            // Some file systems have no fixed number of files: then both are 0.
+            // File systems without a fixed number of files report 0 for both.
             let files = (disk.f_files > 0).then_some(disk.f_favail);
             judge_space(subject, size(disk.f_bavail), size(disk.f_blocks), files)
         }
@@ -31,7 +32,8 @@ pub fn free_space(subject: &str, path: &Path) -> Finding {
     }
 }
 
-/// Judges free bytes of a disk of `total` bytes, and the files that can still be made, where that is limited.
+/// Judges the free bytes of a disk of `total` bytes, and the files that can still be created where
+/// that is limited.
 pub fn judge_space(subject: &str, free: u64, total: u64, files: Option<u64>) -> Finding {
     let found = format!("{} of {} free", bytes(free), bytes(total));
     const STOPS: &str = "on a full disk nothing accepted is lost, but nothing more is accepted and runs stand still";

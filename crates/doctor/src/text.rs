@@ -1,4 +1,4 @@
-//! Sizes, times and counts as people read them.
+//! Sizes, times and counts for people.
 
 use std::time::Duration;
 

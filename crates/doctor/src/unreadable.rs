@@ -1,4 +1,4 @@
-//! Runs that this build cannot read: of a plan that a newer build wrote, or with a damaged row.
+//! Runs that this build cannot read: those with a plan of a newer build, or with a damaged row.
 
 use surefoot::store::RunFilter;
 use surefoot::{RunStatus, Store, StoreError};
@@ -8,10 +8,10 @@ use crate::text::{count, some};
 
 const SUBJECT: &str = "unreadable";
 
-/// Runs of each status that are looked at, the oldest first.
+/// Limit of examined runs of each status, oldest first.
 const LOOKED_AT: usize = 1000;
 
-/// Looks at the runs that have not ended.
+/// Checks the unfinished runs.
 ///
 /// # Errors
 /// When the store cannot be read.

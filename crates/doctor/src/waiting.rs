@@ -1,4 +1,4 @@
-//! Runs that have waited long, and for what: a worker, a paused queue, its limits, a person.
+//! Runs that have waited long, and their reason: no worker, a paused queue, its limits, a person.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,18 +11,19 @@ use crate::text::{count, some, time};
 
 const SUBJECT: &str = "waiting";
 
-/// A run that could have started this long ago waits long.
+/// A run waits long if it could have started this long ago.
 pub const WAITING_LONG: Duration = Duration::from_secs(10 * 60);
 
-/// Runs of each status that are looked at, the oldest first.
+/// Limit of examined runs of each status, oldest first.
 const LOOKED_AT: usize = 200;
 
-/// Looks at the oldest queued and waiting runs.
+/// Checks the oldest queued and waiting runs.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn waiting(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
-    let (now, queues) = (store.now(), store.queues().await?);
+    let now = store.now();
+    let queues = store.queues().await?;
     let mut findings = Vec::new();
     let held_back = [
         oldest(store, RunStatus::Queued).await?,
@@ -30,7 +31,7 @@ pub async fn waiting(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
     ]
     .concat();
     findings.extend(due(&held_back, &queues, now));
-    findings.extend(missing(&held_back, &store.workers().await?));
+    findings.extend(missing_requirement(&held_back, &store.workers().await?));
     findings.extend(asking(&held_back, now));
     findings.extend(
         queues
@@ -56,12 +57,12 @@ async fn oldest(store: &dyn Store, status: RunStatus) -> Result<Vec<Run>, StoreE
         .await
 }
 
-/// How long a worker could have had the run.
+/// Time since the run could have been claimed.
 fn overdue(run: &Run, now: Timestamp) -> Option<Duration> {
     run.head.available_at.map(|at| now.since(at))
 }
 
-/// Runs that a worker could have taken long ago, by queue. Paused queues are told apart.
+/// Runs that could have been claimed long ago, by queue. Paused queues are reported separately.
 fn due(runs: &[Run], queues: &[QueueInfo], now: Timestamp) -> Vec<Finding> {
     let mut late: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     for run in runs {
@@ -97,16 +98,17 @@ fn late_queue(name: &str, waits: &[Duration], queues: &[QueueInfo]) -> Finding {
         time(longest),
         full.as_deref().unwrap_or_default()
     );
-    Finding::warn(SUBJECT, found, "nothing is lost, and no crash makes it worse; they wait for room or for a worker")
+    Finding::warn(SUBJECT, found, "nothing is lost, and no crash makes it worse; they wait for a slot or for a worker")
         .advice(if full.is_some() {
-            "see what runs with `surefoot runs --status running`, or raise the limit with `surefoot queue set`"
+            "list the running ones with `surefoot runs --status running`, or raise the limit with `surefoot queue set`"
         } else {
-            "start a worker, or see why the live ones do not take them: unknown actions, a rate limit, a full worker"
+            "start a worker, or find out why the live ones do not claim them: unknown actions, a rate limit, a full worker"
         })
 }
 
-/// Runs that no live worker may take, for it lacks what they require. They need not have waited for long to be told of.
-fn missing(runs: &[Run], workers: &[WorkerInfo]) -> Option<Finding> {
+/// Runs that no live worker may claim because it lacks a requirement. They are reported even if
+/// they have not waited long.
+fn missing_requirement(runs: &[Run], workers: &[WorkerInfo]) -> Option<Finding> {
     let able = |run: &&Run| {
         workers
             .iter()
@@ -177,7 +179,7 @@ fn paused(queue: &QueueInfo) -> Option<Finding> {
         Finding::note(
             SUBJECT,
             found,
-            "nothing in it starts until somebody resumes it; a crash changes nothing about that",
+            "nothing in it starts until it is resumed; a crash does not change that",
         )
         .advice(format!("`surefoot queue resume {}`", queue.name))
     })

@@ -1,4 +1,5 @@
-//! Leases: who lives, who was last heard of when, and whether anybody takes up what the dead left behind.
+//! Leases: the live workers, the age of their heartbeats, and runs of dead workers that are not
+//! reclaimed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,20 +10,21 @@ use surefoot::{Run, RunId, RunStatus, Store, StoreError, Timestamp, WorkerId};
 use crate::Finding;
 use crate::text::{are, count, some, time};
 
-/// Runs that are looked at; beyond, numbers are "at least".
+/// Limit of examined runs; beyond it, numbers read "at least".
 const MANY: usize = 1000;
 
-/// Workers sweep every 750 ms at least: what is left after this was not swept.
+/// Workers sweep at least every 750 ms: runs still orphaned after this were not swept.
 const SWEEP: Duration = Duration::from_millis(2500);
 
-/// Looks at the workers that are alive. The time is the store's.
+/// Checks the live workers, by the store's clock.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub async fn workers(store: &dyn Store) -> Result<Vec<Finding>, StoreError> {
-    let (workers, now) = (store.workers().await?, store.now());
+    let workers = store.workers().await?;
+    let now = store.now();
     if workers.is_empty() {
-        return Ok(vec![nobody(unfinished(store).await?)]);
+        return Ok(vec![no_workers(unfinished(store).await?)]);
     }
     let mut findings = workers
         .iter()
@@ -40,44 +42,48 @@ async fn unfinished(store: &dyn Store) -> Result<u64, StoreError> {
     Ok(sum)
 }
 
-fn nobody(unfinished: u64) -> Finding {
+fn no_workers(unfinished: u64) -> Finding {
     const SUBJECT: &str = "workers";
     match unfinished {
-        0 => Finding::ok(SUBJECT, "none is alive, and no run is unfinished", "nothing waits"),
+        0 => Finding::ok(
+            SUBJECT,
+            "none is alive, and no run is unfinished",
+            "nothing waits",
+        ),
         runs => Finding::warn(
             SUBJECT,
             format!("none is alive, and {} unfinished", are(runs, "run")),
-            "nothing is lost: they stand where they are, and move within a second of a worker's start",
+            "nothing is lost: they keep their state, and move within a second of a worker's start",
         )
         .advice("start one with `surefoot worker`"),
     }
 }
 
-/// A worker renews its lease three times in the time that it holds.
+/// A worker renews its lease three times within its duration.
 fn alive(worker: &WorkerInfo, now: Timestamp) -> Finding {
     let lease = worker.expires_at.since(worker.heartbeat_at);
     let silence = now.since(worker.heartbeat_at);
     let found = format!(
-        "{} is alive: heard of {} ago, lease {}, {}",
+        "{} is alive: last heartbeat {} ago, lease {}, {}",
         worker.name,
         time(silence),
         time(lease),
         count(worker.running, "run")
     );
     if silence > lease * 2 / 3 {
-        let means = "its heartbeats are late: when the lease runs out, others take its runs and its writes are refused";
+        let means = "its heartbeats are late: when the lease expires, other workers take over its runs and its writes are refused";
         return Finding::warn("worker", found, means).advice(
             "see whether it is frozen, starved of processor time, or cut off from the store",
         );
     }
     let means = format!(
-        "should it die, others know within {} and carry its runs on",
+        "if it dies, other workers notice within {} and take over its runs",
         time(lease)
     );
     Finding::ok("worker", found, means)
 }
 
-/// Workers of several versions live together during a deploy, and should not for long.
+/// Several versions live together during a deploy, but should not for long.
 fn versions(workers: &[WorkerInfo]) -> Option<Finding> {
     let versions = workers
         .iter()
@@ -88,13 +94,14 @@ fn versions(workers: &[WorkerInfo]) -> Option<Finding> {
         Finding::note(
             "versions",
             format!("workers of {} versions are alive: {}", list.len(), some(&list)),
-            "a run is taken only by a worker that knows all its actions; a crash changes nothing about that",
+            "a run is claimed only by a worker that knows all its actions; a crash does not change that",
         )
         .advice("finish the deploy")
     })
 }
 
-/// Looks for runs that a dead worker holds and nobody took. While a worker lives it is given the time to do so.
+/// Looks for runs of dead workers that were not reclaimed. If a worker is alive, it is given the
+/// time to reclaim them.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -112,7 +119,7 @@ pub async fn orphans(store: &dyn Store) -> Result<Finding, StoreError> {
         return Ok(Finding::note(
             SUBJECT,
             format!("{} held by a worker that is gone: {}", runs_are(first.len()), ids(&first)),
-            "nothing is lost: the next worker interrupts the step that it was in, and the run carries on",
+            "nothing is lost: the next worker marks the running step as interrupted, and the run carries on",
         )
         .advice("start one with `surefoot worker`"));
     }
@@ -131,18 +138,22 @@ pub async fn orphans(store: &dyn Store) -> Result<Finding, StoreError> {
         return Ok(Finding::ok(
             SUBJECT,
             found,
-            "recovery works here: that was one",
+            "recovery works here: this was one",
         ));
     }
     Ok(Finding::broken(
         SUBJECT,
-        format!("{} held by a dead worker although others live: {}", runs_are(left.len()), ids(&left)),
-        "nobody sweeps: these runs stand still until somebody does (promise 4 does not hold)",
+        format!(
+            "{} held by a dead worker although others live: {}",
+            runs_are(left.len()),
+            ids(&left)
+        ),
+        "no worker reclaims them: these runs stand still until one does (promise 4 does not hold)",
     )
-    .advice("see the log of the live workers for why they cannot look for the runs of dead ones; restart one"))
+    .advice("see the logs of the live workers for why they cannot reclaim runs; restart one"))
 }
 
-/// Running runs whose worker's lease has ended.
+/// Running runs whose worker's lease has expired.
 async fn orphaned(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
     let filter = RunFilter {
         status: Some(RunStatus::Running),
@@ -150,7 +161,7 @@ async fn orphaned(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
         oldest_first: true,
         ..RunFilter::default()
     };
-    // In this order: a worker that comes to life in between is in the second.
+    // In this order, so that a worker that registers in between is in the second result.
     let runs = store.runs(filter).await?;
     let alive = store
         .workers()

@@ -1,4 +1,4 @@
-//! The checks of a store, each finding made true first.
+//! Checks of a store. Each test first creates the fault that the finding reports.
 
 #![expect(
     clippy::unwrap_used,
@@ -47,7 +47,9 @@ impl Scene {
                 .map(|&action| action.to_owned())
                 .collect::<BTreeSet<_>>(),
         );
-        let (name, version, lease) = (name.to_owned(), version.to_owned(), Duration::from_secs(5));
+        let name = name.to_owned();
+        let version = version.to_owned();
+        let lease = Duration::from_secs(5);
         self.store
             .register_worker(NewWorker {
                 id,
@@ -108,7 +110,7 @@ fn sole(findings: &[Finding]) -> &Finding {
 }
 
 #[tokio::test]
-async fn workers_are_told_with_their_heartbeats() {
+async fn workers_are_reported_with_their_heartbeats() {
     let scene = Scene::new();
     let store = scene.store.as_ref();
     check(
@@ -128,14 +130,14 @@ async fn workers_are_told_with_their_heartbeats() {
     check(
         sole(&found),
         Level::Ok,
-        "pid 7 is alive: heard of 1.5 s ago, lease 5.0 s, 0 runs",
+        "pid 7 is alive: last heartbeat 1.5 s ago, lease 5.0 s, 0 runs",
     );
     scene.clock.advance(Duration::from_secs(2));
     let found = workers(store).await.unwrap();
     check(
         sole(&found),
         Level::Warn,
-        "pid 7 is alive: heard of 3.5 s ago, lease 5.0 s, 0 runs",
+        "pid 7 is alive: last heartbeat 3.5 s ago, lease 5.0 s, 0 runs",
     );
     scene.worker("pid 8", "2.0", &["x"]).await;
     let found = workers(store).await.unwrap();
@@ -147,7 +149,7 @@ async fn workers_are_told_with_their_heartbeats() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_of_the_dead_are_told_and_are_broken_when_nobody_sweeps() {
+async fn runs_of_dead_workers_are_reported_and_broken_if_not_reclaimed() {
     let scene = Scene::new();
     let store = scene.store.as_ref();
     check(
@@ -189,7 +191,7 @@ async fn runs_of_the_dead_are_told_and_are_broken_when_nobody_sweeps() {
 }
 
 #[tokio::test]
-async fn readable_runs_are_no_trouble() {
+async fn readable_runs_are_fine() {
     let scene = Scene::new();
     scene.submit("a", "x").await;
     check(
@@ -200,7 +202,7 @@ async fn readable_runs_are_no_trouble() {
 }
 
 #[tokio::test]
-async fn runs_that_wait_long_are_told_with_the_reason() {
+async fn runs_that_wait_long_are_reported_with_the_reason() {
     let scene = Scene::new();
     let store = scene.store.as_ref();
     scene.submit("a", "x").await;
@@ -238,7 +240,7 @@ async fn runs_that_wait_long_are_told_with_the_reason() {
 }
 
 #[tokio::test]
-async fn runs_that_nobody_can_take_are_told() {
+async fn runs_that_no_worker_can_claim_are_reported() {
     let scene = Scene::new();
     let store = scene.store.as_ref();
     let known = BTreeSet::from(["x".to_owned()]);
@@ -286,7 +288,7 @@ impl CredentialSource for Only {
 }
 
 #[tokio::test]
-async fn credentials_of_workflows_and_unfinished_runs_are_looked_for() {
+async fn credentials_of_workflows_and_unfinished_runs_are_checked() {
     let scene = Scene::new();
     let with =
         json!({ "shell": "x", "credentials": { "TOKEN": "api", "OTHER": "${{ parameters.c }}" } });

@@ -10,7 +10,7 @@ use crate::ground::{Ground, free_port};
 use crate::programs;
 use crate::watcher::Watcher;
 
-/// A pooler of its own. Dropped, it is killed.
+/// A connection pooler in front of a cluster. Killed on drop.
 #[derive(Debug)]
 pub struct ScratchBouncer {
     server: Child,
@@ -23,10 +23,13 @@ impl ScratchBouncer {
     /// Starts it in front of a cluster, with `pool` connections to each database.
     ///
     /// # Errors
-    /// When PgBouncer is not installed, or does not come up.
+    /// If PgBouncer is not installed or does not start.
     pub fn start(cluster: &ScratchPostgres, pool: u32) -> Result<Self, ScratchError> {
-        let (program, ground, port) = (programs::pgbouncer()?, Ground::new()?, free_port()?);
-        let (folder, server) = (ground.path().display(), cluster.port());
+        let program = programs::pgbouncer()?;
+        let ground = Ground::new()?;
+        let port = free_port()?;
+        let folder = ground.path().display();
+        let server = cluster.port();
         let conf = format!(
             "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir = {folder}\npool_mode = transaction\nauth_type = any\ndefault_pool_size = {pool}\n\
@@ -64,7 +67,7 @@ impl ScratchBouncer {
         Ok(())
     }
 
-    /// How a database of the cluster is reached through it.
+    /// URL of a database of the cluster through the pooler.
     pub fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }

@@ -1,4 +1,4 @@
-//! One cluster: its life, and what can be done to it.
+//! A cluster: start, stop, crash, and the other things that tests do to it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -13,62 +13,63 @@ use crate::ground::{Ground, free_port};
 use crate::programs;
 use crate::watcher::Watcher;
 
-/// How long a server may take to come up, recovery after a crash included, or to go.
+/// Time limit for a server to start, crash recovery included, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long what is left of a server that was killed, or of sessions that have ended, may be in the way.
+/// Time limit for remains of a killed server, or of closed sessions, to disappear.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Ports that are tried: each may be somebody else's by the time the server binds it.
+/// Ports to try: another process may take a port before the server binds it.
 const PORTS: usize = 5;
 
-/// A cluster of its own. Dropped, it is killed and its folder removed.
+/// A cluster. Killed on drop, and its directory removed.
 #[derive(Debug)]
 pub struct ScratchPostgres {
-    // In the order in which they must go.
+    // Fields are dropped in this order.
     server: Mutex<Option<Child>>,
     _watcher: Watcher,
     ground: Ground,
     programs: PathBuf,
     port: u16,
-    /// The superuser's password, when TCP connections need one.
+    /// Password of the superuser, if TCP connections need one.
     password: Option<String>,
     databases: AtomicU32,
 }
 
-/// What a cluster is like. By default as Debian makes them, but that anybody on the loopback is let in.
+/// Options of a cluster. The defaults are Debian's, except that connections from the loopback need
+/// no password.
 #[derive(Clone, Debug, Default)]
 pub struct ScratchOptions {
-    /// Lines for `postgresql.conf`, `fsync = off` say.
+    /// Lines for `postgresql.conf`, such as `fsync = off`.
     pub settings: Vec<String>,
-    /// The superuser's password, without which (SCRAM) TCP connections are refused.
+    /// Password of the superuser; TCP connections without it are refused (SCRAM).
     pub password: Option<String>,
-    /// A certificate and its key as PEM: the server offers TLS.
+    /// Certificate and key as PEM; the server offers TLS.
     pub certificate: Option<(String, String)>,
 }
 
-/// How a server is stopped.
+/// Way of stopping a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// `pg_ctl stop -m fast`: sessions are ended, a checkpoint is made.
+    /// `pg_ctl stop -m fast`: sessions end, a checkpoint is written.
     Fast,
     /// `kill -9` of the server and every backend: a crash.
     Kill,
 }
 
 impl ScratchPostgres {
-    /// Makes a cluster and starts it.
+    /// Creates a cluster and starts it.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed, or does not come up.
+    /// If PostgreSQL is not installed or does not start.
     pub fn start() -> Result<Self, ScratchError> {
         Self::with_settings(&[])
     }
 
-    /// The same with lines for `postgresql.conf`, `fsync = off` say.
+    /// Like [`Self::start`], with lines for `postgresql.conf` such as `fsync = off`.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed, or does not come up.
+    /// If PostgreSQL is not installed or does not start.
     pub fn with_settings(settings: &[&str]) -> Result<Self, ScratchError> {
         let settings = settings.iter().map(|line| (*line).to_owned()).collect();
         Self::with(ScratchOptions {
@@ -77,12 +78,14 @@ impl ScratchPostgres {
         })
     }
 
-    /// Makes a cluster such as this and starts it.
+    /// Creates a cluster with these options and starts it.
     ///
     /// # Errors
-    /// When PostgreSQL is not installed, or does not come up.
+    /// If PostgreSQL is not installed or does not start.
     pub fn with(options: ScratchOptions) -> Result<Self, ScratchError> {
-        let (programs, ground, port) = (programs::postgres()?, Ground::new()?, free_port()?);
+        let programs = programs::postgres()?;
+        let ground = Ground::new()?;
+        let port = free_port()?;
         let data = ground.path().join("data");
         data_directory::create(&ground, &programs, &data)?;
         configure(&ground, &options)?;
@@ -112,12 +115,13 @@ impl ScratchPostgres {
         Ok(cluster)
     }
 
-    /// A standby of this cluster, for which each of its commits waits from now on.
+    /// Creates a synchronous standby: every later commit of this cluster waits for it.
     ///
     /// # Errors
-    /// When it cannot be made, or does not follow.
+    /// If it cannot be created or does not follow.
     pub fn synchronous_standby(&self, name: &str) -> Result<Self, ScratchError> {
-        let (ground, port) = (Ground::new()?, free_port()?);
+        let ground = Ground::new()?;
+        let port = free_port()?;
         let data = ground.path().join("data");
         let mut backup = ground.command(&self.programs.join("pg_basebackup"));
         let primary = format!(
@@ -143,7 +147,8 @@ impl ScratchPostgres {
         let own = format!("unix_socket_directories = '{socket}'\nsynchronous_standby_names = ''\n");
         ground.write(&conf, &format!("{given}\n{own}"))?;
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
-        let (programs, password) = (self.programs.clone(), self.password.clone());
+        let programs = self.programs.clone();
+        let password = self.password.clone();
         let databases = AtomicU32::new(0);
         let mut standby = Self {
             server: Mutex::new(None),
@@ -171,10 +176,10 @@ impl ScratchPostgres {
         Ok(standby)
     }
 
-    /// Makes a primary of a standby. Returns once it takes writes.
+    /// Promotes a standby. Returns once it accepts writes.
     ///
     /// # Errors
-    /// When it is none, or does not become one.
+    /// If it is not a standby, or is not promoted.
     pub fn promote(&self) -> Result<(), ScratchError> {
         match self
             .psql("postgres", "SELECT pg_promote(true, 60)")?
@@ -185,7 +190,7 @@ impl ScratchPostgres {
         }
     }
 
-    /// The port was free before `initdb`, which takes seconds.
+    /// Retries with another port: this one was free before `initdb`, which takes seconds.
     fn start_somewhere(&mut self) -> Result<(), ScratchError> {
         for _ in 1..PORTS {
             match self.start_again() {
@@ -198,10 +203,10 @@ impl ScratchPostgres {
         self.start_again()
     }
 
-    /// A cluster that all tests of a process share; each takes a [`Self::fresh_database`].
+    /// A cluster shared by all tests of a process; each test uses a [`Self::fresh_database`].
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<ScratchPostgres> = OnceLock::new();
         SHARED.get_or_init(|| {
@@ -209,27 +214,27 @@ impl ScratchPostgres {
         })
     }
 
-    /// The port on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The folder with the data.
+    /// Data directory.
     pub fn data(&self) -> PathBuf {
         self.ground.path().join("data")
     }
 
-    /// How the superuser reaches the database `postgres`.
+    /// URL of the database `postgres` for the superuser.
     pub fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// How the superuser reaches a database.
+    /// URL of a database for the superuser.
     pub fn url_of(&self, database: &str) -> String {
         self.url_with(database, "postgres", self.password.as_deref())
     }
 
-    /// How a user reaches a database. The words stand in the URL as they are given.
+    /// URL of a database for a user. The parts are inserted without escaping.
     pub fn url_with(&self, database: &str, user: &str, password: Option<&str>) -> String {
         let password = password
             .map(|password| format!(":{password}"))
@@ -240,24 +245,24 @@ impl ScratchPostgres {
         )
     }
 
-    /// Makes an empty database and tells its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
-    /// When the server is not up.
+    /// If the server is not running.
     pub fn fresh_database(&self) -> Result<String, ScratchError> {
         let name = format!("scratch_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        // Autovacuum, or a session that has just ended, may be in the database that is copied.
+        // Autovacuum, or a session that has just ended, may still be in the copied database.
         lingering("is being accessed by other users", || {
             self.psql("postgres", &format!("CREATE DATABASE {name}"))
                 .map(|_| self.url_of(&name))
         })
     }
 
-    /// Runs a statement as the superuser, over the Unix socket, which stays open when TCP is refused. Rows come as lines,
-    /// columns apart by `|`.
+    /// Executes a statement as the superuser, over the Unix socket, which works while TCP is
+    /// refused. Returns rows as lines with columns separated by `|`.
     ///
     /// # Errors
-    /// When the server is not up or refuses the statement.
+    /// If the server is not running or refuses the statement.
     pub fn psql(&self, database: &str, statement: &str) -> Result<String, ScratchError> {
         let mut psql = self.ground.command(&self.programs.join("psql"));
         psql.args([
@@ -280,7 +285,7 @@ impl ScratchPostgres {
             .map(|rows| rows.trim_end().to_owned())
     }
 
-    /// A program of PostgreSQL's, `pgbench` say, ready to run as the cluster's user against the cluster.
+    /// A program of PostgreSQL, such as `pgbench`, ready to run as the cluster's user.
     pub fn program(&self, name: &str) -> Command {
         let mut command = self.ground.command(&self.programs.join(name));
         command
@@ -290,12 +295,13 @@ impl ScratchPostgres {
         command
     }
 
-    /// Starts the server that was stopped or killed: the same data, the same port. Returns once it takes connections.
+    /// Starts a stopped or killed server again, with the same data and port. Returns once it
+    /// accepts connections.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// If it does not start.
     pub fn start_again(&self) -> Result<(), ScratchError> {
-        // A backend that was only just born when its server was killed goes on for a moment.
+        // A backend forked just before its server was killed lives on for a moment.
         lingering("is still in use", || self.try_start())
     }
 
@@ -322,7 +328,8 @@ impl ScratchPostgres {
         self.wait_until_up(before)
     }
 
-    /// Says why it does not come up with the words that are in the log since then.
+    /// Waits until the server accepts connections. The error quotes the log written since the
+    /// start.
     fn wait_until_up(&self, log_before: u64) -> Result<(), ScratchError> {
         let begin = Instant::now();
         loop {
@@ -346,10 +353,10 @@ impl ScratchPostgres {
         }
     }
 
-    /// Ends the server.
+    /// Stops the server.
     ///
     /// # Errors
-    /// When it is not running, or does not end.
+    /// If it is not running or does not stop.
     pub fn stop(&self, how: Stop) -> Result<(), ScratchError> {
         let Some(mut child) = self.server().take() else {
             return Err(ScratchError("the server is not running".to_owned()));
@@ -364,7 +371,8 @@ impl ScratchPostgres {
         Ok(())
     }
 
-    /// The backends too: they would go on for a moment without their server, and one that started anew would refuse to.
+    /// Kills the backends too: they would live on for a moment, and a new server refuses to start
+    /// beside them.
     fn kill(&self, server: u32) -> Result<(), ScratchError> {
         let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"))
             .unwrap_or_default();
@@ -380,33 +388,34 @@ impl ScratchPostgres {
         while children.iter().any(lives) && begin.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(5));
         }
-        // What a crash leaves behind: without this the next start could take a stranger with the same id for the old server.
+        // A crash leaves the pid file. Without this the next start could mistake another process
+        // with the same id for the old server.
         let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
         Ok(())
     }
 
-    /// Ends the server and starts it again.
+    /// Stops the server and starts it again.
     ///
     /// # Errors
-    /// When it does not end, or does not come up.
+    /// If it does not stop or start.
     pub fn restart(&self, how: Stop) -> Result<(), ScratchError> {
         self.stop(how)?;
         self.start_again()
     }
 
-    /// From now on TCP connections are refused, and those that there are are ended.
+    /// Refuses TCP connections from now on, and ends the existing ones.
     ///
     /// # Errors
-    /// When the server is not up.
+    /// If the server is not running.
     pub fn refuse(&self) -> Result<(), ScratchError> {
         self.allow("reject")?;
         self.end_sessions()
     }
 
-    /// Takes TCP connections again.
+    /// Accepts TCP connections again.
     ///
     /// # Errors
-    /// When the server is not up.
+    /// If the server is not running.
     pub fn accept(&self) -> Result<(), ScratchError> {
         self.allow(if self.password.is_some() {
             "scram-sha-256"
@@ -425,7 +434,7 @@ impl ScratchPostgres {
     /// Ends every session but this one (`pg_terminate_backend`).
     ///
     /// # Errors
-    /// When the server is not up.
+    /// If the server is not running.
     pub fn end_sessions(&self) -> Result<(), ScratchError> {
         let statement = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                          WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -440,13 +449,13 @@ impl ScratchPostgres {
 impl Drop for ScratchPostgres {
     fn drop(&mut self) {
         if self.server().is_some() {
-            // The watcher ends what this leaves.
+            // The watcher kills what this leaves.
             let _ = self.stop(Stop::Kill);
         }
     }
 }
 
-/// Does something again while it fails for this reason, which passes.
+/// Repeats an operation while it fails for the given transient reason.
 fn lingering<T>(
     why: &str,
     mut attempt: impl FnMut() -> Result<T, ScratchError>,
@@ -462,14 +471,14 @@ fn lingering<T>(
     }
 }
 
-/// The last lines of a log, which say why.
+/// Last lines of a log, which hold the reason of a failure.
 fn end_of(log: &str) -> String {
     const SHOWN: usize = 10;
     let lines = log.trim().lines().collect::<Vec<_>>();
     lines[lines.len().saturating_sub(SHOWN)..].join("\n")
 }
 
-/// Writes the server's settings; its port is told when it starts.
+/// Writes the server's settings. The port is passed at start.
 fn configure(ground: &Ground, options: &ScratchOptions) -> Result<(), ScratchError> {
     let conf = ground.path().join("data/postgresql.conf");
     let socket = ground.path().display();
@@ -519,7 +528,7 @@ mod tests {
         let mut cluster = ScratchPostgres::start().unwrap();
         cluster.stop(Stop::Fast).unwrap();
         let taken = cluster.port;
-        // Should it fail, somebody else has taken it.
+        // If this fails, another process holds the port, which serves as well.
         let _somebody = std::net::TcpListener::bind(("127.0.0.1", taken));
         cluster.start_somewhere().unwrap();
         assert_ne!(cluster.port, taken);

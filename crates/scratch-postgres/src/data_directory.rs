@@ -1,4 +1,4 @@
-//! Data directory of a new cluster: made by `initdb`, or copied from one that `initdb` made earlier.
+//! Data directory of a new cluster: made by `initdb`, or copied from one made earlier.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{ScratchError, while_doing};
 use crate::ground::Ground;
 
-/// Environment variable with a folder that keeps one initialised data directory for each PostgreSQL.
+/// Environment variable with a folder that keeps one initialised data directory for each
+/// PostgreSQL.
 ///
-/// `initdb` takes seconds and a copy takes milliseconds, which counts when each test is a process with a cluster of its own.
-/// The folder must be writable by the user that runs the server. Without the variable every cluster runs `initdb`.
+/// `initdb` takes seconds and a copy takes milliseconds, which counts when each test is a process
+/// with a cluster of its own. The folder must be writable by the user that runs the server. Without
+/// the variable every cluster runs `initdb`.
 const TEMPLATES: &str = "SUREFOOT_SCRATCH_TEMPLATES";
 
 /// Makes the data directory `data` with the programs in the folder `programs`.
@@ -36,7 +38,8 @@ fn initdb(ground: &Ground, programs: &Path, data: &Path) -> Result<(), ScratchEr
     ground.run(initdb.arg("--pgdata").arg(data)).map(drop)
 }
 
-/// Initialises a data directory under a name of its own and renames it, so that no process ever copies half of one.
+/// Initialises a data directory under a name of its own and renames it, so that no process ever
+/// copies half of one.
 fn initialise_template(
     ground: &Ground,
     programs: &Path,

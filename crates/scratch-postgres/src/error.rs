@@ -1,6 +1,6 @@
-//! What can go wrong: text for whoever runs the tests.
+//! Errors: text for the person that runs the tests.
 
-/// Why there is no scratch cluster, or why it did not do as told.
+/// Reason for which a scratch cluster could not be created or did not obey.
 #[derive(Debug)]
 pub struct ScratchError(pub(crate) String);
 
@@ -12,7 +12,7 @@ impl std::fmt::Display for ScratchError {
 
 impl std::error::Error for ScratchError {}
 
-/// Says what was being done.
+/// Adds what was being done.
 pub(crate) fn while_doing<E: std::fmt::Display>(
     what: impl std::fmt::Display,
 ) -> impl FnOnce(E) -> ScratchError {

@@ -1,4 +1,4 @@
-//! What a scratch server stands on: a folder, a free port, and a user that is not root.
+//! Base of a scratch server: a directory, a free port, and a user that is not root.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
@@ -11,17 +11,17 @@ use tempfile::TempDir;
 
 use crate::error::{ScratchError, while_doing};
 
-/// A folder that is gone with this, owned by whoever runs the server.
+/// A directory that is removed on drop, owned by the user that runs the server.
 #[derive(Debug)]
 pub(crate) struct Ground {
     folder: TempDir,
-    /// The user and group to run as, when this process is root.
+    /// User and group to run as, if this process is root.
     user: Option<(u32, u32)>,
 }
 
 impl Ground {
     pub(crate) fn new() -> Result<Self, ScratchError> {
-        // Not under TMPDIR's own subfolders: the path of a Unix socket is at most some hundred bytes long.
+        // Not under TMPDIR: the path of a Unix socket is limited to about 100 bytes.
         let folder = tempfile::Builder::new()
             .prefix("surefoot-pg-")
             .tempdir_in("/tmp");
@@ -50,7 +50,7 @@ impl Ground {
         self.give(path)
     }
 
-    /// A file of this name in the folder, given to the server's user.
+    /// Creates a file of this name in the directory, owned by the server's user.
     pub(crate) fn file(&self, name: &str, text: &str) -> Result<PathBuf, ScratchError> {
         let path = self.path().join(name);
         self.write(&path, text)?;
@@ -65,7 +65,8 @@ impl Ground {
             .map_err(while_doing(format!("cannot give away {}", path.display())))
     }
 
-    /// A command that runs as the server's user, in the folder, in a process group of its own: Ctrl-C is for us to handle.
+    /// A command that runs as the server's user, in the directory, in its own process group so that
+    /// Ctrl-C reaches only this process.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -87,7 +88,7 @@ impl Ground {
         command
     }
 
-    /// Runs a command to its end, which must be a good one. Its output.
+    /// Runs a command, which must succeed, and returns its output.
     pub(crate) fn run(&self, command: &mut Command) -> Result<String, ScratchError> {
         let Output {
             status,
@@ -127,11 +128,12 @@ fn someone() -> Result<(u32, u32), ScratchError> {
     })
 }
 
-/// From here on nothing of a usual system listens.
+/// No usual system service listens above this port.
 const LOWEST: u16 = 20_000;
 
-/// A port that was free a moment ago, and that the kernel gives to nobody: one of those that it hands out to whoever connects
-/// somewhere would be taken while a server is away for two minutes, and the server could not come back.
+/// A port that was free a moment ago and that the kernel does not hand out to outgoing connections.
+/// A port from the kernel's range could be taken while a server is down for two minutes, and the
+/// server could not start again.
 pub(crate) fn free_port() -> Result<u16, ScratchError> {
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     if let Some(port) = (0..100).filter_map(|_| quiet_port()).find(is_free) {
@@ -145,7 +147,7 @@ pub(crate) fn free_port() -> Result<u16, ScratchError> {
         .port())
 }
 
-/// A random one below those that the kernel hands out, if there are such.
+/// A random port below the kernel's range, if there is one.
 fn quiet_port() -> Option<u16> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let end = range
@@ -167,7 +169,7 @@ mod tests {
         if quiet_port().is_none() {
             return;
         }
-        // Whoever binds to port 0 gets what whoever connects gets.
+        // Binding to port 0 gives a port from the range that outgoing connections use.
         let handed_out = || {
             TcpListener::bind("127.0.0.1:0")
                 .unwrap()

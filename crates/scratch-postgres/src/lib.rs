@@ -1,8 +1,10 @@
-//! PostgreSQL clusters of their own, for tests, drills and benchmarks: real servers in a temporary folder, on a free port of
-//! the loopback, with fsync on, that can be stopped, killed, refused and started again.
+//! Temporary PostgreSQL clusters for tests, drills and benchmarks: real servers in a temporary
+//! directory, on a free port of the loopback, with fsync on, that can be stopped, killed, made to
+//! refuse connections and started again.
 //!
-//! PostgreSQL does not run as root: then the cluster belongs to the user `postgres`, or `nobody`. Nothing outlives the
-//! process that started it, however it ends: a small shell waits for its end beside every server.
+//! PostgreSQL refuses to run as root; for root the cluster runs as the user `postgres`, or
+//! `nobody`. No server outlives the process that started it, however that ends: a small shell
+//! beside every server waits for its end.
 
 #![expect(
     clippy::disallowed_methods,

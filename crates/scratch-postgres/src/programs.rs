@@ -1,11 +1,12 @@
-//! Where PostgreSQL's programs are.
+//! Location of PostgreSQL's programs.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::error::ScratchError;
 
-/// The folder that has `initdb`, `postgres` and `psql`: `SUREFOOT_PG_BIN`, or on the `PATH`, or where Debian puts it; the newest there.
+/// Directory of `initdb`, `postgres` and `psql`: `SUREFOOT_PG_BIN`, else from the `PATH`, else the
+/// newest in Debian's location.
 pub(crate) fn postgres() -> Result<PathBuf, ScratchError> {
     let named = env::var_os("SUREFOOT_PG_BIN").map(PathBuf::from);
     let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
@@ -49,7 +50,7 @@ fn on_path() -> impl Iterator<Item = PathBuf> {
         .into_iter()
 }
 
-/// Debian's folders are named by version: 15, 9.6.
+/// Version in the name of a Debian directory: 15, 9.6.
 fn version(bin: &Path) -> u32 {
     let name = bin
         .parent()

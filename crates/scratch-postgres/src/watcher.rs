@@ -1,4 +1,5 @@
-//! Ends a server when the process that started it ends, however that ends: a shell waits for the other end of a pipe to close.
+//! Ends a server when the process that started it ends, however it ends: a shell waits until the
+//! other end of a pipe is closed.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -6,12 +7,13 @@ use std::process::{Child, Command, Stdio};
 
 use crate::error::{ScratchError, while_doing};
 
-/// The shell. Once this is dropped, or this process is gone, every process whose id is in the pid file is killed, with those
-/// that it started, and the folder removed.
+/// The shell. Once this is dropped, or this process is gone, it kills every process whose id is in
+/// the pid file, with their children, and removes the directory.
 #[derive(Debug)]
 pub(crate) struct Watcher(Child);
 
-/// `$1` is the pid file, `$2` the folder. A server's children end when it does; those that are busy are killed by session.
+/// `$1` is the pid file, `$2` the directory. A server's children end with it; busy ones are killed
+/// by session.
 const SCRIPT: &str = r#"
 read -r _
 if [ -f "$1" ]; then
@@ -46,7 +48,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // What it could not end it leaves; there is nobody left to tell.
+        // Remains are left: there is no way to report them.
         let _ = self.0.wait();
     }
 }

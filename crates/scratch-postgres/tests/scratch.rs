@@ -25,7 +25,7 @@ fn ask(cluster: &ScratchPostgres, url: &str, statement: &str) -> Result<String, 
 }
 
 #[test]
-fn a_cluster_lives_dies_and_leaves_nothing() {
+fn a_cluster_starts_crashes_and_leaves_nothing() {
     let cluster = ScratchPostgres::start().unwrap();
     let url = cluster.fresh_database().unwrap();
     assert_eq!(ask(&cluster, &url, "SHOW fsync").unwrap(), "on");
@@ -70,7 +70,7 @@ fn a_cluster_lives_dies_and_leaves_nothing() {
         !Path::new(&format!("/proc/{server}")).exists(),
         "the server is gone"
     );
-    // Whoever listens there by now is another.
+    // Another process may listen there by now.
     let there = ask(ScratchPostgres::shared(), &url, "SHOW data_directory");
     assert_ne!(there, Ok(data.display().to_string()));
 }
@@ -98,7 +98,7 @@ fn a_bouncer_pools_by_transaction() {
 }
 
 #[test]
-fn a_password_can_be_asked_for() {
+fn a_password_can_be_required() {
     let options = ScratchOptions {
         password: Some("sesame".to_owned()),
         ..ScratchOptions::default()
@@ -113,7 +113,7 @@ fn a_password_can_be_asked_for() {
     );
 }
 
-/// The test starts itself once more as a process that starts a cluster, and kills that.
+/// The test starts itself again as a process that starts a cluster, and kills that.
 #[test]
 fn nothing_outlives_a_process_that_is_killed() {
     if let Some(answer) = std::env::var_os("SCRATCH_POSTGRES_CHILD") {
