@@ -1,12 +1,14 @@
-//! A store whose n-th write goes wrong: it fails, or the process "dies" there, before or after the write took place.
+//! A store whose n-th write goes wrong: it fails, or the process "dies" there, before or after the
+//! write took place.
 //!
-//! A test runs a workflow over it with n = 1, 2, 3 and so on until a round in which nothing went wrong any more, and so
-//! has met a fault at every write. What counts as a write is what may change a run: submit, claim, commit, cancel, retry,
-//! answer, register, deregister, reclaim. Claims and reclaims that find nothing, heartbeats, prunes and what is done to queues do not
-//! count, for how many there are is a matter of time.
+//! A test runs a workflow over it with n = 1, 2, 3 and so on until nothing goes wrong any more, and
+//! so has met a fault at every write. Counted writes are those that may change a run: submit,
+//! claim, commit, cancel, retry, answer, register, deregister, reclaim. Claims and reclaims that
+//! find nothing, heartbeats, prunes and operations on queues do not count, because their number
+//! depends on timing.
 //!
-//! Apart from that it can be away, or not as it has to be: then nothing takes place, and every call says so. It can be slow to
-//! read and to prune, and knows when its calls were made.
+//! It can also be unavailable or unusable: then nothing takes place, and every call returns that
+//! error. It can delay reads and prunes, and records the times of its calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,16 +30,16 @@ use surefoot::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What goes wrong at one write.
+/// Fault of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The write does not take place, and says so: [`StoreError::Unavailable`].
+    /// The write does not take place and returns [`StoreError::Unavailable`].
     Refused,
-    /// The write takes place and the answer is lost: [`StoreError::Unavailable`] all the same.
+    /// The write takes place, but its answer is lost: it also returns [`StoreError::Unavailable`].
     AnswerLost,
     /// The process dies before the write: this call and every later one never return.
     CrashBefore,
-    /// The process dies after the write took place: this call and every later one never return.
+    /// The process dies after the write: this call and every later one never return.
     CrashAfter,
 }
 
@@ -59,7 +61,8 @@ impl Fault {
     }
 }
 
-/// A store over another, with a fault at one write. After a crash, wrap the store below anew: that is the restart.
+/// A store around another, with a fault at one write. To restart after a crash, wrap the inner
+/// store again.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
@@ -69,17 +72,17 @@ pub struct FaultyStore {
     met: watch::Sender<bool>,
     away: AtomicBool,
     unusable: AtomicBool,
-    /// Documents are not written.
+    /// Writes of documents fail.
     full: AtomicBool,
-    /// Milliseconds that every reading takes.
+    /// Delay of every read, in milliseconds.
     slow: AtomicU64,
-    /// Milliseconds that every prune takes.
+    /// Delay of every prune, in milliseconds.
     slow_prune: AtomicU64,
     calls: Mutex<Vec<(&'static str, Instant)>>,
 }
 
 impl FaultyStore {
-    /// `fault` happens at write number `at`, counted from 1.
+    /// Injects `fault` at write number `at`, counted from 1.
     pub fn new(inner: Arc<dyn Store>, at: u64, fault: Fault) -> Self {
         Self {
             inner,
@@ -96,38 +99,38 @@ impl FaultyStore {
         }
     }
 
-    /// A store at which nothing goes wrong, that counts the writes.
+    /// A store without faults that counts the writes.
     pub fn sound(inner: Arc<dyn Store>) -> Self {
         Self::new(inner, 0, Fault::Refused)
     }
 
-    /// From now on the store is away, or is back.
+    /// Makes the store unavailable, or available again.
     pub fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
 
-    /// From now on the store is not as it has to be, or is again: a schema that was renamed, a right that was taken.
+    /// Makes the store unusable, as after a renamed schema or a revoked right, or usable again.
     pub fn set_unusable(&self, unusable: bool) {
         self.unusable.store(unusable, Ordering::SeqCst);
     }
 
-    /// From now on documents can be read and not written, as on a disk that is full.
+    /// Refuses writes of documents, as on a full disk, or accepts them again; reads keep working.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// From now on every reading takes this long.
+    /// Delays every read from now on.
     pub fn set_slow(&self, time: Duration) {
         self.slow.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// From now on every prune takes this long.
+    /// Delays every prune from now on.
     pub fn set_slow_prune(&self, time: Duration) {
         self.slow_prune
             .store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// When each `heartbeat`, `heartbeats`, `claim` or `prune` so far was asked for.
+    /// Times of all `heartbeat`, `heartbeats`, `claim` or `prune` calls so far.
     pub fn times_of(&self, call: &str) -> Vec<Instant> {
         let calls = self.calls.lock().unwrap();
         calls
@@ -141,19 +144,20 @@ impl FaultyStore {
         self.calls.lock().unwrap().push((call, Instant::now()));
     }
 
-    /// Writes so far, the faulty one included.
+    /// Writes so far, including the faulty one.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::SeqCst)
     }
 
-    /// Whether the fault has happened.
+    /// Returns whether the fault has happened.
     pub fn met(&self) -> bool {
         *self.met.borrow()
     }
 
-    /// Returns once the fault has happened. After a crash, that is the moment to drop everything that uses this store.
+    /// Returns once the fault has happened. After a crash fault, drop everything that uses this
+    /// store then.
     pub async fn until_met(&self) {
-        // This store holds the sender: the wait cannot fail.
+        // This store holds the sender, so the wait cannot fail.
         let _ = self.met.subscribe().wait_for(|met| *met).await;
     }
 
@@ -170,7 +174,7 @@ impl FaultyStore {
             return done;
         }
         if self.fault.takes_place() {
-            // The store below may refuse it; that answer is lost as well.
+            // The inner store may refuse it; that answer is lost as well.
             let _ = write.await;
         }
         self.met.send_replace(true);
@@ -219,7 +223,7 @@ impl FaultyStore {
         }
     }
 
-    /// Whether a claim could find anything.
+    /// Returns whether a claim could find anything.
     async fn has_work(&self) -> Result<bool, StoreError> {
         let now = self.inner.now();
         for status in [RunStatus::Queued, RunStatus::Waiting] {
@@ -241,7 +245,8 @@ impl FaultyStore {
         Ok(false)
     }
 
-    /// Returns whether a reclaim could find anything: one of these workers has sent no heartbeat since, and holds a run.
+    /// Returns whether a reclaim could find anything: one of these workers has sent no heartbeat
+    /// since, and holds a run.
     async fn has_dead(&self, silent: &[LastHeartbeat]) -> Result<bool, StoreError> {
         let filter = RunFilter {
             status: Some(RunStatus::Running),

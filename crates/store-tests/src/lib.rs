@@ -1,12 +1,14 @@
-//! What every store is held against: an in-memory model, one conformance suite, and random operation sequences.
+//! Tests for stores: an in-memory model, a conformance suite, and random operation sequences.
 //!
-//! - [`MemoryStore`] is the model: maps under a lock, and the rules of [`surefoot::state`]. Not durable, not fast.
-//! - [`conformance!`] makes one test of each case of the suite, in the crate of the store.
-//! - [`agrees_with_the_model`] plays random operations on a store and on the model. The suite has it as a test of its own.
-//! - [`search()`] is a random search that tells how it can be repeated.
+//! - [`MemoryStore`] is the model: maps under a lock, and the rules of [`surefoot::state`]. Not
+//!   durable, not fast.
+//! - [`conformance!`] generates one test for each case of the suite, in the crate of the store.
+//! - [`agrees_with_the_model`] runs random operations on a store and on the model. The suite
+//!   includes it as one test.
+//! - [`search()`] is a random search that prints how to repeat it.
 //! - [`FaultyStore`] wraps a store and fails, or crashes, at a write that the test chooses.
 
-// All of this is test code: what cannot be unwrapped is a failed test.
+// All of this is test code: a failed unwrap is a failed test.
 #![expect(
     clippy::unwrap_used,
     reason = "a panic is how a case says that the store errs"

@@ -1,4 +1,5 @@
-//! The scene of a case: a fresh store, a clock that the case moves, and short words for what workers and people do.
+//! Environment of a case: a fresh store, a clock that the case moves, and short methods for the
+//! operations of workers and people.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -17,21 +18,22 @@ use surefoot::{
     WorkerId, Workflow,
 };
 
-/// A fresh store and the clock it goes by.
+/// A fresh store and its clock.
 pub struct Scene {
     /// The store under test.
     pub store: Arc<dyn Store>,
     /// Its clock.
     pub clock: Arc<ManualClock>,
-    /// Whether several workers live on it together.
+    /// `true` if several workers can be alive on it at once.
     pub many_workers: bool,
     damage: Option<Damage>,
     _guard: Box<dyn Any + Send + Sync>,
 }
 
-/// Runs a statement on the store's database behind the store's back. In the statement, `{schema}` stands for what comes before a
-/// table's name, `{id}` for the id of the run, `{digest}` for a digest that no plan has, and `{kept}` for the columns of a plan
-/// besides its `digest`, `format` and `json`.
+/// Executes a statement on the store's database behind the store's back. In the statement,
+/// `{schema}` stands for the prefix of table names, `{id}` for the id of the run, `{digest}` for a
+/// digest that no plan has, and `{kept}` for the columns of a plan besides its `digest`, `format`
+/// and `json`.
 type Damage = Box<dyn Fn(&str, RunId) + Send + Sync>;
 
 /// Everything that a store shows.
@@ -44,16 +46,17 @@ pub(crate) struct Picture {
     pub(crate) workers: Vec<WorkerInfo>,
 }
 
-/// How long a worker of a scene lives without a heartbeat.
+/// Lease of a scene's workers.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
-/// The action that the workers of a scene know.
+/// The action that a scene's workers have.
 pub(crate) const WORK: &str = "test.work";
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 impl Scene {
-    /// A scene on a store where several workers live together. `guard` is dropped with it: the folder of the store's file.
+    /// A scene on a store on which several workers can be alive. `guard` is dropped with it, for
+    /// example the directory of the store's file.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<ManualClock>,
@@ -68,7 +71,7 @@ impl Scene {
         }
     }
 
-    /// The same on a store where one worker lives at a time.
+    /// Declares that only one worker can be alive on the store.
     #[must_use]
     pub fn one_worker(self) -> Self {
         Self {
@@ -77,7 +80,7 @@ impl Scene {
         }
     }
 
-    /// The same on a store whose rows the cases can damage with statements.
+    /// Lets the cases damage rows of the store with SQL statements.
     #[must_use]
     pub fn with_damage(self, damage: impl Fn(&str, RunId) + Send + Sync + 'static) -> Self {
         Self {
@@ -98,7 +101,7 @@ impl Scene {
             .expect("the store's rows can be damaged")(statement, run);
     }
 
-    /// A clock for a scene, at a time that is no round number.
+    /// A clock for a scene, at a time that is not a round number.
     pub fn clock() -> Arc<ManualClock> {
         Arc::new(ManualClock::new(Timestamp::from_micros(
             1_777_888_999_123_457,
@@ -116,7 +119,8 @@ impl Scene {
     pub(crate) async fn worker(&self, name: &str) -> WorkerId {
         let id = WorkerId::new();
         let actions = Arc::new(BTreeSet::from([WORK.to_owned()]));
-        let (name, version) = (name.to_owned(), "1.2.3".to_owned());
+        let name = name.to_owned();
+        let version = "1.2.3".to_owned();
         self.store
             .register_worker(NewWorker {
                 id,
@@ -152,14 +156,14 @@ impl Scene {
             .unwrap()
     }
 
-    /// Submits a new run, which has to be queued.
+    /// Submits a new run, which must be queued.
     pub(crate) async fn queue(&self, plan: &Arc<Workflow>) -> Run {
         let run = self.draft(plan);
         assert_eq!(self.submit(&run).await, Submitted::Queued);
         run
     }
 
-    /// Submits a run that `worker` takes at once, if the store lets it.
+    /// Submits a run that `worker` starts at once if the store allows it.
     pub(crate) async fn submit_on(&self, worker: WorkerId, run: &Run) -> Submitted {
         let submission = Submission {
             queued: first(run, self.now()),
@@ -168,7 +172,7 @@ impl Scene {
         self.store.submit(submission).await.unwrap()
     }
 
-    /// Submits a new run, which has to start at once.
+    /// Submits a new run, which must start at once.
     pub(crate) async fn start(&self, worker: WorkerId, plan: &Arc<Workflow>) -> Run {
         let run = self.draft(plan);
         assert_eq!(self.submit_on(worker, &run).await, Submitted::Started);
@@ -179,7 +183,7 @@ impl Scene {
         self.claim_with(worker, &[], limit).await
     }
 
-    /// The same for a worker that offers resources.
+    /// Claims for a worker that offers resources.
     pub(crate) async fn claim_with(
         &self,
         worker: WorkerId,
@@ -208,14 +212,14 @@ impl Scene {
             .collect()
     }
 
-    /// Claims the one run that there is to claim.
+    /// Claims the only claimable run.
     pub(crate) async fn claim_one(&self, worker: WorkerId) -> Run {
         let mut runs = self.claim(worker, 10).await.runs;
         assert_eq!(runs.len(), 1, "one run to claim, in {runs:#?}");
         runs.remove(0)
     }
 
-    /// What the holder of `run`, as it knows the run, writes.
+    /// Commits for the holder of `run`, based on the run as that holder knows it.
     pub(crate) async fn try_commit(
         &self,
         run: &Run,
@@ -231,7 +235,7 @@ impl Scene {
             .map(|committed| (run, committed))
     }
 
-    /// The same when it has to be accepted: the run as its holder knows it then.
+    /// Commits, which must succeed; returns the run as its holder then knows it.
     pub(crate) async fn commit(
         &self,
         run: &Run,
@@ -240,7 +244,7 @@ impl Scene {
         self.try_commit(run, rule).await.unwrap().0
     }
 
-    /// The same when it has to be refused.
+    /// Commits, which must be refused.
     pub(crate) async fn refused(
         &self,
         run: &Run,
@@ -354,7 +358,7 @@ pub(crate) fn first(run: &Run, now: Timestamp) -> (Run, surefoot::state::Transit
     edit.finish()
 }
 
-/// The run as it is when `worker` takes it at once.
+/// The run as it is when `worker` starts it at once.
 pub(crate) fn taken(
     run: &Run,
     worker: WorkerId,
@@ -366,7 +370,7 @@ pub(crate) fn taken(
     edit.finish()
 }
 
-/// Starts the next step, if none is running, and gives its position.
+/// Starts the next step, if none is running, and returns its position.
 pub(crate) fn begin(edit: &mut Edit) -> Result<usize, RuleError> {
     let position = edit.run().next_step().expect("a step is left");
     if edit.run().steps[position].status != surefoot::StepStatus::Running {
@@ -402,7 +406,7 @@ pub(crate) fn lost<T: fmt::Debug>(result: Result<T, StoreError>) {
     );
 }
 
-/// Asserts that the rules forbid something, in words that hold `part`.
+/// Asserts that the rules forbid something, with an error that contains `part`.
 #[track_caller]
 pub(crate) fn forbidden<T: fmt::Debug>(result: Result<T, StoreError>, part: &str) {
     match result {
@@ -411,7 +415,8 @@ pub(crate) fn forbidden<T: fmt::Debug>(result: Result<T, StoreError>, part: &str
     }
 }
 
-/// Reclaims from the workers whose lease is over by the store's clock, as an observer would who had seen every heartbeat come.
+/// Reclaims from the workers whose lease has expired by the store's clock, as an observer of every
+/// heartbeat would.
 ///
 /// # Errors
 /// As [`Store::reclaim`].

@@ -6,11 +6,11 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestRunner};
 
-/// Tries what `strategy` draws, `cases` times. Each search is another, and tells its seed when it finds something:
-/// `PROPTEST_RNG_SEED` in the environment repeats it.
+/// Tests `cases` values of `strategy`. Each search has a new seed and prints it when it finds a
+/// failure: `PROPTEST_RNG_SEED` in the environment repeats it.
 ///
 /// # Panics
-/// When one of them fails: shows the shortest one found.
+/// If a value fails: prints the shortest one found.
 pub fn search<S: Strategy>(cases: u32, strategy: &S, attempt: impl Fn(S::Value) -> TestCaseResult)
 where
     S::Value: Debug,

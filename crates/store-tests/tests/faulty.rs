@@ -1,4 +1,4 @@
-//! What a faulty store does at its write, and after.
+//! Behaviour of a faulty store at its faulty write, and afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use surefoot::{Store, StoreError, WorkerId};
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore, Scene, block_on};
 
-/// Registers a worker three times; the fault is at the second. What each call came to, `None` when it never returned, and
-/// how many workers there are below in the end.
+/// Registers a worker three times with a fault at the second. Returns the result of each call
+/// (`None` if it never returned), and the final number of workers in the inner store.
 async fn three_writes(fault: Fault) -> (Vec<Option<Result<(), StoreError>>>, usize) {
     let below: Arc<dyn Store> = Arc::new(MemoryStore::new(Scene::clock()));
     let faulty = FaultyStore::new(below.clone(), 2, fault);
@@ -22,7 +22,7 @@ async fn three_writes(fault: Fault) -> (Vec<Option<Result<(), StoreError>>>, usi
             actions: std::sync::Arc::default(),
             resources: std::sync::Arc::default(),
         };
-        // A call that never returns lets the fault be known all the same.
+        // The fault is signalled even if the call never returns.
         results.push(tokio::select! {
             biased;
             result = faulty.register_worker(worker) => Some(result),

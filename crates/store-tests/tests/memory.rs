@@ -1,5 +1,5 @@
-//! The suite on the model itself, with many workers and with one at a time: the cases are held against the model, and the
-//! model against the cases.
+//! The suite on the model itself, with several workers and with one: this checks the cases against
+//! the model, and the model against the cases.
 
 use std::sync::Arc;
 

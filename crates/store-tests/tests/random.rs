@@ -1,4 +1,4 @@
-//! The search for a difference finds one where there is one.
+//! The search for differences finds an existing one.
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use surefoot_store_tests::{MemoryStore, Scene, agrees_with_the_model};
 
 #[test]
-fn two_stores_that_differ_are_told_apart() {
+fn a_difference_between_two_stores_is_found() {
     let searched = catch_unwind(|| {
         agrees_with_the_model(200, async || {
             let clock = Scene::clock();
-            // It lets several workers live, and is held against a model that lets one.
+            // It allows several live workers, and is compared with a model that allows one.
             Scene::new(Arc::new(MemoryStore::new(clock.clone())), clock, ()).one_worker()
         });
     });

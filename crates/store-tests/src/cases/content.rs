@@ -1,4 +1,4 @@
-//! What a completed step leaves: records, the contents of its workspace; and how long the details are kept.
+//! Traces of a completed step: records, workspace contents, and their retention.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn names(scene: &Scene, filter: RecordFilter) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A record is owned by the run that published it first: that one may change and remove it, no other.
+/// A record is owned by the run that published it first: only that run may change or remove it.
 pub async fn a_record_has_an_owner(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one", "two", "three"]);
@@ -59,7 +59,8 @@ pub async fn a_record_has_an_owner(scene: Scene) {
     let owner = scene
         .commit(&owner, publish(vec![put("project", "größe", json!(null))]))
         .await;
-    let (kind, name) = ("project".to_owned(), "größe".to_owned());
+    let kind = "project".to_owned();
+    let name = "größe".to_owned();
     let record = Record {
         kind,
         name,
@@ -138,7 +139,7 @@ pub async fn a_record_has_an_owner(scene: Scene) {
     );
 }
 
-/// Records are listed by kind and name, whatever the order in which they were published.
+/// Records are listed by kind and name, in whatever order they were published.
 pub async fn records_are_listed(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -175,7 +176,7 @@ pub async fn records_are_listed(scene: Scene) {
     assert_eq!(names(&scene, of(Some("a"), Some("1"))).await, owned(&[]));
 }
 
-/// Records of a kind come in pages, and by the beginning of their name.
+/// Records of one kind are listed in pages, and by a prefix of their name.
 pub async fn records_are_listed_in_pages(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -193,7 +194,8 @@ pub async fn records_are_listed_in_pages(scene: Scene) {
         )
         .await;
     let found = async |after: Option<&str>, prefix: Option<&str>, limit| {
-        let (after, prefix) = (after.map(str::to_owned), prefix.map(str::to_owned));
+        let after = after.map(str::to_owned);
+        let prefix = prefix.map(str::to_owned);
         let filter = RecordFilter {
             kind: Some("a".to_owned()),
             after,
@@ -249,7 +251,7 @@ async fn kept(scene: &Scene, content: &[u8]) -> bool {
     blob.is_some()
 }
 
-/// What a workspace holds comes with the commit, each content once.
+/// The contents of a workspace are written with the commit, each content once.
 pub async fn contents_are_kept(scene: Scene) {
     let worker = scene.worker("w").await;
     let large = vec![0xFF; 3_000_000];
@@ -297,7 +299,7 @@ fn keep(completed: Keep) -> QueueLimits {
     }
 }
 
-/// Which of the runs have their details still.
+/// Returns which of the runs still have their details.
 async fn detailed(scene: &Scene, runs: &[Run]) -> Vec<bool> {
     let mut detailed = Vec::new();
     for run in runs {
@@ -307,7 +309,8 @@ async fn detailed(scene: &Scene, runs: &[Run]) -> Vec<bool> {
     detailed
 }
 
-/// Details older than the age go; runs, steps and records stay, and so do contents that another run needs.
+/// Details beyond the maximum age are deleted. Runs, steps and records stay, and so do contents
+/// that another run needs.
 pub async fn details_go_by_age(scene: Scene) {
     let worker = scene.worker("w").await;
     scene
@@ -338,7 +341,8 @@ pub async fn details_go_by_age(scene: Scene) {
     assert!(!kept(&scene, b"shared").await && kept(&scene, b"m3").await);
 }
 
-/// The newest so many keep their details, each outcome for itself; a call prunes no more than it is asked to.
+/// The newest runs of each outcome keep their details. One call prunes at most the requested
+/// number.
 pub async fn details_go_by_count(scene: Scene) {
     let worker = scene.worker("w").await;
     scene
@@ -381,7 +385,7 @@ pub async fn details_go_by_count(scene: Scene) {
     );
 }
 
-/// A run whose details are gone and that is retried goes on counting its events, and has details again.
+/// A pruned run that is retried continues its event sequence, and has details again.
 pub async fn a_pruned_run_goes_on(scene: Scene) {
     let worker = scene.worker("w").await;
     let retention = Retention {

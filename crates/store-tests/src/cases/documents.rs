@@ -23,7 +23,7 @@ async fn get(scene: &Scene, id: &str) -> Option<Document> {
     scene.store.document("note", id).await.unwrap()
 }
 
-/// What is written is what is read, and each write counts.
+/// A document is read as it was written, and each write increments its version.
 pub async fn a_document_is_kept(scene: Scene) {
     assert_eq!(get(&scene, "größe").await, None);
     for (version, data) in [
@@ -36,7 +36,9 @@ pub async fn a_document_is_kept(scene: Scene) {
             put(&scene, note("größe", data.clone()), Expect::Anything).await,
             Some(version)
         );
-        let (kind, id, updated_at) = ("note".to_owned(), "größe".to_owned(), scene.now());
+        let kind = "note".to_owned();
+        let id = "größe".to_owned();
+        let updated_at = scene.now();
         let kept = Document {
             kind,
             id,
@@ -57,7 +59,7 @@ pub async fn a_document_is_kept(scene: Scene) {
     assert_eq!(get(&scene, "größe").await, None);
 }
 
-/// Of those who expect the same, one writes.
+/// Of several writers that expect the same version, exactly one succeeds.
 pub async fn a_document_is_written_as_expected(scene: Scene) {
     assert_eq!(
         put(&scene, note("a", json!(0)), Expect::Version(1)).await,
@@ -104,7 +106,7 @@ pub async fn a_document_is_written_as_expected(scene: Scene) {
     }
 }
 
-/// All of them at once.
+/// Runs all futures concurrently.
 async fn futures_of<T>(
     futures: impl Iterator<Item = impl Future<Output = Result<T, surefoot::StoreError>>>,
 ) -> Vec<T> {
@@ -130,7 +132,7 @@ async fn futures_of<T>(
     done.into_iter().flatten().collect()
 }
 
-/// An expired document is as none, for every method, and is gone after a prune.
+/// Every method treats an expired document as absent, and a prune deletes it.
 pub async fn a_document_expires(scene: Scene) {
     let session = |data| NewDocument {
         expires_at: Some(scene.now() + SECOND),
@@ -178,7 +180,7 @@ async fn list(scene: &Scene, after: Option<&str>, descending: bool, limit: usize
         .collect()
 }
 
-/// Lists go by the bytes of the id, in pages, both ways.
+/// Lists are ordered by the bytes of the id, in pages, in both directions.
 pub async fn documents_are_listed(scene: Scene) {
     for id in ["b", "B", "10", "9", "ä"] {
         put(&scene, note(id, json!({})), Expect::Nothing).await;

@@ -1,4 +1,5 @@
-//! The history of a run: 1, 2, 3 without a gap, whoever writes, and in pages.
+//! The history of a run: numbered 1, 2, 3 without a gap, whichever process writes, and read in
+//! pages.
 
 use serde_json::json;
 use surefoot::state::CancelMode;
@@ -14,7 +15,7 @@ fn gapless(events: &[Event]) {
     assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
 }
 
-/// Every event of every commit, in order, with the time at which it was written.
+/// Every event of every commit is kept, in order, with the time of the write.
 pub async fn a_history_is_kept_in_order(scene: Scene) {
     let worker = scene.worker("w").await;
     scene.queue(&plan("a", &["one"])).await;
@@ -60,16 +61,18 @@ pub async fn a_history_is_kept_in_order(scene: Scene) {
     assert_eq!(at, [0, 1, 1, 2, 2, 2, 2]);
 }
 
-/// Any page, from any place, is that part of the whole.
+/// Any page, from any position, is that part of the whole.
 pub async fn a_history_is_read_in_pages(scene: Scene) {
     let worker = scene.worker("w").await;
     let mut run = scene.start(worker, &plan("a", &["one"])).await;
     run = scene.commit(&run, step).await;
     for count in 1..6 {
-        // Commits of one event, of two, of many: pages begin and end within them.
+        // Commits of one event, of two and of many, so that pages begin and end within them.
         run = scene
             .commit(&run, |edit| {
-                (0..count).for_each(|line| edit.report(0, None, vec![format!("line {line}")]));
+                for line in 0..count {
+                    edit.report(0, None, vec![format!("line {line}")]);
+                }
                 Ok(())
             })
             .await;
@@ -95,7 +98,7 @@ pub async fn a_history_is_read_in_pages(scene: Scene) {
     assert_eq!(scene.store.events(RunId::new(), 0, 5).await.unwrap(), []);
 }
 
-/// A commit that is refused takes no place in the history.
+/// A refused commit uses no sequence number.
 pub async fn a_refused_commit_leaves_no_gap(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
@@ -118,14 +121,15 @@ pub async fn a_refused_commit_leaves_no_gap(scene: Scene) {
     gapless(&scene.events(run.id).await);
 }
 
-/// A worker that reports and people who cancel write to one run at once.
+/// A worker that reports and people who cancel write to one run concurrently.
 pub async fn many_writers_leave_no_gap(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let mut run = scene.commit(&run, step).await;
     let mut people = JoinSet::new();
     for _ in 0..20 {
-        let (store, id) = (scene.store.clone(), run.id);
+        let store = scene.store.clone();
+        let id = run.id;
         people.spawn(async move { store.cancel(id, CancelMode::Stop, "ann").await.unwrap() });
     }
     for line in 0..50 {

@@ -1,4 +1,5 @@
-//! What is written is read back as it was: every field, every word, text and numbers at their ends.
+//! Values are read back as they were written: every field, every enum value, text and numbers at
+//! their limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use crate::scene::{SECOND, WORK, begin, names, plan};
 
 const TEXT: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ \n\t 'quoted'; -- %_";
 
-/// A key with everything that it may hold: all but control characters.
+/// A key with everything that it may contain: all but control characters.
 const LINE: &str = "Zoë's \"naïve\" 日本語 \u{1f680} \\ 'quoted'; -- %_";
 
-/// All that a submitter says of a run.
+/// Every field of a submission.
 pub async fn a_submission_keeps_every_field(scene: Scene) {
     let mut run = scene.draft(&plan("a", &["one", "two"]));
     run.parameters = json!({ "text": TEXT, "null": null, "list": [1, -1, u64::MAX, i64::MIN, 1.5e300, true, {}], "": [] });
@@ -40,7 +41,7 @@ pub async fn a_submission_keeps_every_field(scene: Scene) {
     );
 }
 
-/// A run carries its workflow with it, whole.
+/// A run keeps its whole workflow.
 pub async fn a_plan_is_kept_whole(scene: Scene) {
     let backoff = Backoff {
         initial: SECOND,
@@ -74,7 +75,7 @@ pub async fn a_plan_is_kept_whole(scene: Scene) {
     assert_eq!(read.queue(), "elsewhere");
 }
 
-/// All that a step's row holds, with a large output and JSON nulls inside.
+/// Every field of a step's row, with a large output and JSON nulls inside.
 pub async fn a_step_keeps_every_field(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene
@@ -112,7 +113,7 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
     assert_eq!(read, expected);
 }
 
-/// All that a run's row holds.
+/// Every field of a run's row.
 pub async fn a_head_keeps_every_field(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -131,8 +132,8 @@ pub async fn a_head_keeps_every_field(scene: Scene) {
     assert_eq!(scene.get(run.id).await, expected);
 }
 
-/// Each thing that a step can wait for, and each stage of its undoing.
-pub async fn every_word_is_kept(scene: Scene) {
+/// Each kind of wait of a step, and each stage of its undo.
+pub async fn every_wait_and_undo_stage_is_kept(scene: Scene) {
     let worker = scene.worker("w").await;
     let undos = || std::iter::once(None).chain(Undo::ALL.iter().copied().map(Some));
     for (wait, undo) in Wait::ALL
@@ -154,8 +155,9 @@ pub async fn every_word_is_kept(scene: Scene) {
     }
 }
 
-/// A claim gives the run as it is from then on, and so does everything that returns a run.
-pub async fn what_is_returned_is_what_is_kept(scene: Scene) {
+/// A claim returns the run exactly as it is stored, and so does every other operation that returns
+/// one.
+pub async fn every_returned_run_equals_the_stored_one(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.queue(&plan("a", &["one"])).await;
     scene.clock.advance(SECOND);

@@ -1,4 +1,4 @@
-//! Leases: who may write, until when, and what becomes of the runs of those who are gone.
+//! Leases: write permission, expiry, and the runs of workers that are gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::scene::{LEASE, SECOND, WORK, complete, forbidden, lost, plan, step};
 
 const MICRO: Duration = Duration::from_micros(1);
 
-/// A write counts only under the very lease: this worker, this epoch, while the run runs.
-pub async fn a_write_needs_the_very_lease(scene: Scene) {
+/// A write succeeds only under the exact lease: this worker, this epoch, while the run is running.
+pub async fn a_write_needs_the_exact_lease(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let before = scene.picture().await;
@@ -44,8 +44,9 @@ pub async fn a_write_needs_the_very_lease(scene: Scene) {
     scene.store.commit(lease, transition).await.unwrap();
 }
 
-/// A commit that was overtaken on its way by a later one of the same lease changes nothing; nor does one that comes too early.
-pub async fn a_commit_follows_the_last(scene: Scene) {
+/// A commit that was overtaken by a later one of the same lease changes nothing; nor does one that
+/// arrives too early.
+pub async fn an_overtaken_or_early_commit_is_refused(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     let say = |line: &str| {
@@ -72,7 +73,7 @@ pub async fn a_commit_follows_the_last(scene: Scene) {
         scene.refused(&ahead, say("early")).await,
         surefoot::StoreError::LeaseLost
     ));
-    // One that is heavy goes another way in some stores.
+    // Some stores write a heavy commit by another path.
     let record = |edit: &mut surefoot::state::Edit| {
         let put = surefoot::RecordChange::Put {
             kind: "k".to_owned(),
@@ -85,7 +86,7 @@ pub async fn a_commit_follows_the_last(scene: Scene) {
         scene.refused(&begun, record).await,
         surefoot::StoreError::LeaseLost
     ));
-    // A person's word comes between without a number of its own.
+    // A person's action in between does not use a commit number.
     scene.cancel(&run, surefoot::state::CancelMode::Stop).await;
     let done = scene.commit(&last, record).await;
     assert_eq!(
@@ -96,7 +97,8 @@ pub async fn a_commit_follows_the_last(scene: Scene) {
 
 type Rule = fn(&mut surefoot::state::Edit) -> Result<(), surefoot::state::RuleError>;
 
-/// A commit whose answer got lost is sent again: it is recognised, and written once. Also when it gave the lease back.
+/// A commit whose answer was lost is sent again: it is recognised, and written once. The same holds
+/// for one that handed the lease back.
 pub async fn a_commit_is_written_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
@@ -133,7 +135,7 @@ pub async fn a_commit_is_written_once(scene: Scene) {
         );
         run = after;
     }
-    // What did not take place is not taken for it: the worker was taken for dead first.
+    // A commit that was not written is not mistaken for one: here the worker lost its lease first.
     let run = scene.start(worker, &plan("b", &["one"])).await;
     scene.store.deregister_worker(worker).await.unwrap();
     assert!(matches!(
@@ -142,8 +144,8 @@ pub async fn a_commit_is_written_once(scene: Scene) {
     ));
 }
 
-/// A heartbeat brings every run that the worker holds: it may know of none.
-pub async fn a_heartbeat_tells_what_is_held(scene: Scene) {
+/// A heartbeat returns every run that the worker holds, since the worker may not know all of them.
+pub async fn a_heartbeat_returns_the_held_runs(scene: Scene) {
     let worker = scene.worker("w").await;
     assert_eq!(scene.heartbeat(worker).await.held, []);
     let runs = [
@@ -165,8 +167,8 @@ pub async fn a_heartbeat_tells_what_is_held(scene: Scene) {
     assert_eq!(scene.heartbeat(worker).await.held, [runs[1].id]);
 }
 
-/// A lease ends with the commit that gives the run back, fails it or completes it.
-pub async fn a_lease_ends_with_its_run(scene: Scene) {
+/// A lease ends with the commit that hands the run back, fails it or completes it.
+pub async fn a_lease_ends_with_its_last_commit(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     let run = scene.start(worker, &plan).await;
@@ -193,15 +195,15 @@ pub async fn a_lease_ends_with_its_run(scene: Scene) {
     scene.complete(&again).await;
 }
 
-/// The run as its holder would see it who takes no notice of the end of its lease.
+/// The run as a holder sees it that ignores the end of its lease.
 fn under_the_same_lease(run: &Run, after: &Run) -> Run {
     let mut next = run.clone();
     next.head.commits = after.head.commits;
     next
 }
 
-/// A lease holds up to the microsecond in which it ends.
-pub async fn a_lease_ends_on_time(scene: Scene) {
+/// A lease is valid up to the microsecond of its expiry.
+pub async fn a_lease_expires_to_the_microsecond(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let run = scene.commit(&run, step).await;
@@ -226,8 +228,8 @@ pub async fn a_lease_ends_on_time(scene: Scene) {
     );
 }
 
-/// A heartbeat moves the end of every lease of the worker.
-pub async fn a_heartbeat_renews(scene: Scene) {
+/// A heartbeat extends every lease of the worker.
+pub async fn a_heartbeat_extends_every_lease(scene: Scene) {
     let worker = scene.worker("w").await;
     let runs = [
         scene.start(worker, &plan("a", &["one"])).await,
@@ -251,8 +253,9 @@ pub async fn a_heartbeat_renews(scene: Scene) {
     assert_eq!(scene.store.workers().await.unwrap()[0].running, 0);
 }
 
-/// Only what was seen is reclaimed: a worker that has sent a heartbeat since keeps its runs, though the clock stands still.
-pub async fn a_heartbeat_that_came_meanwhile_counts(scene: Scene) {
+/// Reclaim applies only to the observed heartbeat: a worker that has sent a newer one keeps its
+/// runs, even if the clock stands still.
+pub async fn a_newer_heartbeat_prevents_a_reclaim(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let mut seen = vec![scene.store.heartbeats().await.unwrap()];
@@ -271,7 +274,7 @@ pub async fn a_heartbeat_that_came_meanwhile_counts(scene: Scene) {
         for before in &seen {
             assert_ne!(
                 before.workers, now.workers,
-                "heartbeats at one time are told apart"
+                "heartbeats at one time are distinguished"
             );
             assert_eq!(
                 scene.store.reclaim(before.workers.clone()).await.unwrap(),
@@ -294,8 +297,8 @@ pub async fn a_heartbeat_that_came_meanwhile_counts(scene: Scene) {
     fenced_off(&scene, worker, &run).await;
 }
 
-/// A worker that was taken for dead can do nothing more, and its old writes are refused.
-pub async fn a_worker_taken_for_dead_is_fenced_off(scene: Scene) {
+/// A worker that lost its lease can do nothing more, and its old writes are refused.
+pub async fn a_worker_that_lost_its_lease_is_fenced_off(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     scene.clock.advance(LEASE);
@@ -316,8 +319,8 @@ async fn fenced_off(scene: &Scene, worker: WorkerId, run: &Run) {
     ));
 }
 
-/// A worker of which the store knows nothing is given no run: nobody would ever take it back from it.
-pub async fn an_unknown_worker_is_given_nothing(scene: Scene) {
+/// An unregistered worker receives no run: the run could never be reclaimed from it.
+pub async fn an_unregistered_worker_receives_no_run(scene: Scene) {
     let stranger = WorkerId::new();
     lost(scene.store.heartbeat(stranger).await);
     let run = scene.draft(&plan("a", &["one"]));
@@ -341,8 +344,8 @@ pub async fn an_unknown_worker_is_given_nothing(scene: Scene) {
     scene.store.deregister_worker(stranger).await.unwrap();
 }
 
-/// A worker that goes gives back what it holds, at once.
-pub async fn a_worker_that_goes_gives_back(scene: Scene) {
+/// A worker that deregisters hands back its runs at once.
+pub async fn a_worker_that_deregisters_hands_back_its_runs(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let run = scene.commit(&run, step).await;
@@ -367,8 +370,9 @@ pub async fn a_worker_that_goes_gives_back(scene: Scene) {
     }
 }
 
-/// Where one worker lives at a time, a new one ends the leases of the one before; elsewhere both live on.
-pub async fn a_second_worker(scene: Scene) {
+/// On a store with one live worker, a new one ends the leases of the previous one; otherwise both
+/// live on.
+pub async fn a_second_worker_ends_the_first_or_lives_beside_it(scene: Scene) {
     let first = scene.worker("first").await;
     let run = scene.start(first, &plan("a", &["one"])).await;
     let second = scene.worker("second").await;
@@ -383,10 +387,12 @@ pub async fn a_second_worker(scene: Scene) {
     if scene.many_workers {
         assert_eq!(alive, [first, second]);
         assert_eq!(scene.claim_ids(second, 10).await, []);
-        let told = scene.start(second, &plan("b", &["one"])).await;
-        scene.cancel(&told, surefoot::state::CancelMode::Stop).await;
+        let cancelled = scene.start(second, &plan("b", &["one"])).await;
+        scene
+            .cancel(&cancelled, surefoot::state::CancelMode::Stop)
+            .await;
         assert_eq!(scene.heartbeat(first).await.cancels, []);
-        scene.complete(&told).await;
+        scene.complete(&cancelled).await;
         scene.clock.advance(LEASE - SECOND);
         scene.heartbeat(second).await;
         scene.clock.advance(SECOND);
@@ -399,8 +405,9 @@ pub async fn a_second_worker(scene: Scene) {
     assert_eq!(scene.claim_ids(second, 10).await, [run.id]);
 }
 
-/// Names need not be unique: of two workers with one name each holds its own, and one takes over from the other.
-pub async fn two_workers_of_one_name(scene: Scene) {
+/// Names need not be unique: two workers with one name hold their own runs, and one takes over from
+/// the other.
+pub async fn workers_may_share_a_name(scene: Scene) {
     let first = scene.worker("twin").await;
     let run = scene.start(first, &plan("a", &["one", "two"])).await;
     let run = scene.commit(&run, step).await;
@@ -447,7 +454,7 @@ fn policy(policy: OnInterrupt, cap: u32) -> Arc<Workflow> {
     Arc::new(workflow.build().expect("the plan is well formed"))
 }
 
-/// Registers a worker that takes the run, begins its step and dies.
+/// Registers a worker that claims the run, starts its step and dies.
 async fn die(scene: &Scene, run: &Run) -> Run {
     let worker = scene.worker("w").await;
     let held = scene.claim_one(worker).await;
@@ -459,7 +466,7 @@ async fn die(scene: &Scene, run: &Run) -> Run {
     reclaimed.remove(0)
 }
 
-/// `rerun`: the same attempt again, until the cap is passed; then the run fails and says why.
+/// `rerun`: the same attempt is repeated up to the cap; then the run fails with the reason.
 pub async fn an_interrupted_step_runs_again_up_to_its_cap(scene: Scene) {
     let run = scene.queue(&policy(OnInterrupt::Rerun, 2)).await;
     for interruptions in 1..=2 {
@@ -486,7 +493,7 @@ pub async fn an_interrupted_step_runs_again_up_to_its_cap(scene: Scene) {
     );
 }
 
-/// `ask`: nobody takes the run until a person has answered.
+/// `ask`: no worker claims the run until a person has answered.
 pub async fn an_interrupted_step_may_ask(scene: Scene) {
     let run = scene.queue(&policy(OnInterrupt::Ask, 5)).await;
     let asked = die(&scene, &run).await;
@@ -519,7 +526,7 @@ pub async fn an_interrupted_step_may_fail(scene: Scene) {
     );
 }
 
-/// Registers a worker that claims these runs, begins their steps, and is gone.
+/// Registers a worker that claims these runs, starts their steps and dies.
 async fn die_with(scene: &Scene, runs: &[Run]) -> Vec<Run> {
     let worker = scene.worker("w").await;
     let claimed = scene.claim(worker, 10).await.runs;
@@ -535,8 +542,9 @@ async fn die_with(scene: &Scene, runs: &[Run]) -> Vec<Run> {
     left
 }
 
-/// A crash with several steps in flight counts against none of them; each runs beside fewer others then, and at last alone.
-pub async fn a_crash_beside_others_isolates(scene: Scene) {
+/// A crash with several steps in flight counts against none of them. Each then runs beside fewer
+/// others, and finally alone.
+pub async fn a_crash_with_several_steps_isolates_them(scene: Scene) {
     let plan = policy(OnInterrupt::Rerun, 0);
     let runs = [
         scene.queue(&plan).await,
@@ -564,8 +572,8 @@ pub async fn a_crash_beside_others_isolates(scene: Scene) {
     );
 }
 
-/// A worker that stops hands back what it holds: nothing is counted, however often.
-pub async fn a_planned_stop_counts_nothing(scene: Scene) {
+/// A worker that shuts down hands back its runs: nothing is counted, however often it happens.
+pub async fn a_shutdown_counts_as_no_interruption(scene: Scene) {
     let run = scene.queue(&policy(OnInterrupt::Rerun, 0)).await;
     for _ in 0..3 {
         let worker = scene.worker("w").await;
@@ -585,7 +593,7 @@ pub async fn a_planned_stop_counts_nothing(scene: Scene) {
     );
 }
 
-/// An undo that loses its worker again and again fails: it does not crash every worker for ever.
+/// An undo that loses its worker repeatedly fails: it does not crash every worker for ever.
 pub async fn interruptions_of_an_undo_count(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &policy(OnInterrupt::Rerun, 1)).await;

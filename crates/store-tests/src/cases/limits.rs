@@ -1,4 +1,4 @@
-//! The limits of queues, over all that is claimed.
+//! Limits of queues, over all claims.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ fn rate(max: u32, per: Duration) -> QueueLimits {
     }
 }
 
-/// So many run at once and no more, one queue apart from the other, and a place that is free is filled.
-pub async fn concurrency_holds(scene: Scene) {
+/// The concurrency limit of each queue holds separately, and a free slot is filled.
+pub async fn the_concurrency_limit_holds(scene: Scene) {
     let worker = scene.worker("w").await;
     scene.limits("a", concurrency(2)).await;
     let ids = queue_many(&scene, "a", 4).await;
@@ -48,7 +48,7 @@ pub async fn concurrency_holds(scene: Scene) {
     scene.complete(&claimed.runs[1]).await;
     assert_eq!(scene.claim_ids(worker, 10).await, [ids[2]]);
 
-    // A run that waits for its next attempt leaves its place to others.
+    // A run that waits for its next attempt frees its slot.
     scene
         .commit(&claimed.runs[0], |edit| {
             let position = begin(edit)?;
@@ -64,8 +64,8 @@ pub async fn concurrency_holds(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [ids[3]]);
 }
 
-/// So many of one key run at once; the others, and those without a key, go past.
-pub async fn concurrency_per_key_holds(scene: Scene) {
+/// The concurrency limit per key holds; other runs of the queue pass those that wait for it.
+pub async fn the_concurrency_limit_per_key_holds(scene: Scene) {
     let worker = scene.worker("w").await;
     scene
         .limits(
@@ -97,9 +97,11 @@ pub async fn concurrency_per_key_holds(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [runs[1].id]);
 }
 
-/// The place of one whose key is full goes to the next in turn, not to one after it that ran before.
-pub async fn a_full_key_changes_no_turn(scene: Scene) {
-    let (worker, plan) = (scene.worker("w").await, plan("a", &["one"]));
+/// If a run's key is full, its turn goes to the next run in order, not to a later one that ran
+/// before.
+pub async fn a_full_key_does_not_change_the_order(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
     scene
         .limits(
             "a",
@@ -128,14 +130,15 @@ pub async fn a_full_key_changes_no_turn(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 2).await, [resumed]);
 }
 
-/// Never more than `max` starts in any window, whenever the worker asks; and no start later than it need be.
+/// Never more than `max` starts in any window, whenever the worker claims, and no start later than
+/// necessary.
 pub async fn the_rate_holds_in_every_window(scene: Scene) {
     let worker = scene.worker("w").await;
     let per = SECOND;
     scene.limits("a", rate(3, per)).await;
     queue_many(&scene, "a", 40).await;
     let mut starts: Vec<Timestamp> = Vec::new();
-    // Steps that share no measure with the window, so that it is met at many places.
+    // Intervals without a common divisor with the window, so that it is tested at many offsets.
     for round in 0..200u32 {
         let claimed = scene.claim(worker, 1 + (round as usize % 4)).await;
         starts.extend(claimed.runs.iter().map(|run| run.head.started_at.unwrap()));
@@ -162,8 +165,8 @@ pub async fn the_rate_holds_in_every_window(scene: Scene) {
     );
 }
 
-/// The claim says when the rate allows the next start, and then it does.
-pub async fn the_rate_says_when(scene: Scene) {
+/// The claim returns the time at which the rate allows the next start, and then it succeeds.
+pub async fn a_claim_returns_when_the_rate_allows_the_next_start(scene: Scene) {
     let worker = scene.worker("w").await;
     scene.limits("a", rate(2, SECOND)).await;
     let ids = queue_many(&scene, "a", 4).await;
@@ -184,9 +187,9 @@ pub async fn the_rate_says_when(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [ids[3]]);
 }
 
-/// The clock is set back by an hour: starts that are ahead by then do not stop the queue until it has caught up. Set back by less
-/// than the window, they count as ever.
-pub async fn a_clock_that_is_set_back_stops_no_queue(scene: Scene) {
+/// The clock is set back by an hour: starts in the future do not block the queue until the clock
+/// has caught up. Set back by less than the window, they still count.
+pub async fn a_clock_set_back_does_not_block_a_queue(scene: Scene) {
     let worker = scene.worker("w").await;
     let per = SECOND * 10;
     scene.limits("a", rate(2, per)).await;
@@ -219,7 +222,7 @@ pub async fn a_clock_that_is_set_back_stops_no_queue(scene: Scene) {
     assert_eq!(scene.claim(worker, 10).await.runs.len(), 1);
 }
 
-/// The rate counts first starts: what is taken up again passes, and takes no start from the others.
+/// The rate counts first starts: a resumed run passes, and takes no start from the others.
 pub async fn the_rate_counts_first_starts(scene: Scene) {
     let worker = scene.worker("w").await;
     scene.limits("a", rate(1, SECOND * 10)).await;
@@ -236,8 +239,8 @@ pub async fn the_rate_counts_first_starts(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, ids[1..]);
 }
 
-/// A paused queue gives nothing and takes in everything; what runs, runs on.
-pub async fn a_paused_queue_gives_nothing(scene: Scene) {
+/// A paused queue accepts submissions and hands out nothing; running runs continue.
+pub async fn a_paused_queue_hands_out_nothing(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     let held = scene.start(worker, &plan).await;
@@ -255,8 +258,8 @@ pub async fn a_paused_queue_gives_nothing(scene: Scene) {
     assert_eq!(scene.claim_ids(worker, 10).await, [again.id, waiting.id]);
 }
 
-/// Limits that are there stay when others are given only to a new queue; a pause is no limit's business.
-pub async fn limits_are_given_to_new_queues(scene: Scene) {
+/// Default limits apply only to a new queue and never change existing ones; a pause is not a limit.
+pub async fn default_limits_apply_only_to_new_queues(scene: Scene) {
     let shown = async || {
         let queues = scene.store.queues().await.unwrap();
         queues
@@ -292,7 +295,7 @@ pub async fn limits_are_given_to_new_queues(scene: Scene) {
     scene.store.pause_queue("a", false).await.unwrap();
     assert_eq!(shown().await, [("a".to_owned(), None, false)]);
 
-    // A queue that has had runs and was never given limits is new in this sense.
+    // A queue that has had runs but was never given limits is new in this sense.
     scene.queue(&plan("b", &["one"])).await;
     scene
         .store

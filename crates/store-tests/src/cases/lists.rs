@@ -7,10 +7,11 @@ use surefoot::{QueueLimits, Run, RunId, RunStatus, StoreError, WorkerId};
 use crate::Scene;
 use crate::scene::{SECOND, begin, plan};
 
-/// One run of each status, in two workflows.
+/// A run of each status, in two workflows.
 pub(super) async fn zoo(scene: &Scene) -> Vec<Run> {
     let worker = scene.worker("w").await;
-    let (a, b) = (plan("a", &["one"]), plan("b", &["one"]));
+    let a = plan("a", &["one"]);
+    let b = plan("b", &["one"]);
     let mut ids = Vec::new();
     ids.push(scene.complete(&scene.start(worker, &a).await).await.id);
     ids.push(scene.fail(&scene.start(worker, &b).await).await.id);
@@ -44,7 +45,7 @@ pub(super) async fn zoo(scene: &Scene) -> Vec<Run> {
     runs
 }
 
-/// Every filter, alone and together with others, gives what fits it, the newest first.
+/// Every filter, alone and combined, returns the matching runs, newest first.
 pub async fn runs_are_listed_by_filter(scene: Scene) {
     let zoo = zoo(&scene).await;
     let statuses = RunStatus::ALL
@@ -83,7 +84,7 @@ pub async fn runs_are_listed_by_filter(scene: Scene) {
     }
 }
 
-/// Pages follow one another without a gap and without a run twice, under a filter too.
+/// Pages follow one another without a gap or a duplicate, with filters too.
 pub async fn runs_are_listed_in_pages(scene: Scene) {
     let zoo = zoo(&scene).await;
     for workflow in [None, Some("a".to_owned())] {
@@ -131,8 +132,8 @@ pub async fn runs_are_listed_in_pages(scene: Scene) {
     assert_eq!(none, []);
 }
 
-/// Queues count what waits and what runs in them, and a queue that had only ended runs is there still.
-pub async fn queues_count(scene: Scene) {
+/// Queues count their waiting and running runs. A queue with only ended runs is still listed.
+pub async fn queues_count_their_runs(scene: Scene) {
     zoo(&scene).await;
     scene.store.pause_queue("paused", true).await.unwrap();
     scene
@@ -164,12 +165,12 @@ pub async fn queues_count(scene: Scene) {
         .map(|(name, queued, waiting, running)| (name.to_owned(), queued, waiting, running))
     };
     assert_eq!(shown().await, expected((1, 1, 1)));
-    // A time that has come changes no count: what waits, waits until it is taken.
+    // Reaching a run's time changes no count: it waits until it is claimed.
     scene.clock.advance(SECOND * 2);
     assert_eq!(shown().await, expected((1, 1, 1)));
 }
 
-/// All limits of a queue are shown as they were given.
+/// All limits of a queue are shown as they were set.
 pub async fn queues_keep_their_limits(scene: Scene) {
     use std::time::Duration;
     use surefoot::{Keep, Rate, Retention};
@@ -198,7 +199,7 @@ pub async fn queues_keep_their_limits(scene: Scene) {
     assert_eq!(scene.store.queues().await.unwrap()[0].name, "größe");
 }
 
-/// A run that is added twice is refused: nothing is written over.
+/// Adding a run twice is refused, and overwrites nothing.
 pub async fn a_run_is_added_once(scene: Scene) {
     let run = scene.queue(&plan("a", &["one"])).await;
     let before = scene.picture().await;
@@ -222,7 +223,7 @@ async fn listed(scene: &Scene, filter: RunFilter) -> Vec<RunId> {
         .collect()
 }
 
-/// By when they were submitted, to the millisecond; and by who holds them.
+/// By submission time, to the millisecond, and by the holder of the lease.
 pub async fn runs_are_listed_by_time_and_holder(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
@@ -277,7 +278,7 @@ pub async fn runs_are_listed_by_time_and_holder(scene: Scene) {
     assert_eq!(listed(&scene, held(WorkerId::new(), None)).await, []);
 }
 
-/// However long ago they were submitted, and together with other filters.
+/// However long ago they were submitted, and combined with other filters.
 pub async fn failed_runs_are_listed_by_when_they_failed(scene: Scene) {
     let worker = scene.worker("w").await;
     let plans = ["a", "a", "b", "a"].map(|name| plan(name, &["one"]));
@@ -286,7 +287,7 @@ pub async fn failed_runs_are_listed_by_when_they_failed(scene: Scene) {
         runs.push(scene.start(worker, plan).await);
     }
     let begin = scene.now();
-    // The oldest fails last; the last of them does not fail.
+    // The oldest fails last; the newest does not fail.
     for run in runs[..3].iter().rev() {
         scene.clock.advance(SECOND);
         scene.fail(run).await;
@@ -409,7 +410,7 @@ pub async fn failed_runs_are_listed_by_when_they_failed(scene: Scene) {
     );
 }
 
-/// By the beginning of the key or of the unique value, or by the whole id.
+/// By a prefix of the key or of the unique value, or by the whole id.
 pub async fn runs_are_found_by_text(scene: Scene) {
     let plan = plan("a", &["one"]);
     let mut runs = Vec::new();
@@ -452,8 +453,8 @@ pub async fn runs_are_found_by_text(scene: Scene) {
     }
 }
 
-/// Any listing goes the other way round, in pages too.
-pub async fn the_oldest_come_first(scene: Scene) {
+/// Every listing can be reversed, in pages too.
+pub async fn every_listing_can_be_reversed(scene: Scene) {
     zoo(&scene).await;
     let statuses = RunStatus::ALL
         .iter()

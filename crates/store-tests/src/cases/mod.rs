@@ -1,4 +1,5 @@
-//! The cases of the conformance suite, by topic. Each takes a fresh [`crate::Scene`] and panics when the store errs.
+//! The cases of the conformance suite, by topic. Each takes a fresh [`crate::Scene`] and panics if
+//! the store fails it.
 
 pub mod content;
 pub mod documents;

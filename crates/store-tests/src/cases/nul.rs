@@ -1,4 +1,5 @@
-//! Values that every store refuses with the same words: a NUL in a name, and a value beyond the limits.
+//! Values that every store refuses with the same error: a NUL in a name, and a value beyond the
+//! limits.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use surefoot::{QueueLimits, RecordChange, WorkerId};
 use crate::Scene;
 use crate::scene::{LEASE, begin, first, forbidden, plan};
 
-/// A NUL in a name or a key is refused by every store alike, and looked for in vain.
+/// A NUL in a name or a key is refused by every store with the same error; a search for one finds
+/// nothing.
 pub async fn a_nul_is_refused(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
@@ -28,7 +30,9 @@ pub async fn a_nul_is_refused(scene: Scene) {
         };
         forbidden(scene.store.submit(submission).await, "holds a NUL");
     }
-    let (name, version, actions) = ("w\0".to_owned(), "1".to_owned(), Arc::default());
+    let name = "w\0".to_owned();
+    let version = "1".to_owned();
+    let actions = Arc::default();
     let nameless = NewWorker {
         id: WorkerId::new(),
         name,
@@ -46,7 +50,8 @@ pub async fn a_nul_is_refused(scene: Scene) {
         "holds a NUL",
     );
     forbidden(scene.store.pause_queue("q\0", true).await, "holds a NUL");
-    let (kind, id) = ("token".to_owned(), "\0".to_owned());
+    let kind = "token".to_owned();
+    let id = "\0".to_owned();
     let document = NewDocument {
         kind,
         id,
@@ -101,7 +106,7 @@ pub async fn a_nul_is_refused(scene: Scene) {
     assert_eq!(scene.store.documents(after).await.unwrap(), []);
 }
 
-/// A value that could be written and never be read again is refused, and nothing is written.
+/// A value that could be written but never read again is refused, and nothing is written.
 pub async fn values_beyond_the_limits_are_refused(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);

@@ -1,4 +1,5 @@
-//! What people do to a run: cancel, retry, answer - and what the worker that holds it does meanwhile.
+//! Actions of people on a run (cancel, retry, answer), and concurrent writes of the worker that
+//! holds it.
 
 use serde_json::{Value, json};
 use surefoot::state::{Answer, CancelMode, Edit, Wait};
@@ -9,8 +10,8 @@ use crate::Scene;
 use crate::cases::undo::undo_all;
 use crate::scene::{SECOND, begin, complete, fail, forbidden, plan, step};
 
-/// There is no doing anything to a run that is not there.
-pub async fn an_unknown_run(scene: Scene) {
+/// An action on an unknown run is refused.
+pub async fn an_action_on_an_unknown_run_is_refused(scene: Scene) {
     let id = RunId::new();
     let results = [
         scene.store.cancel(id, CancelMode::Stop, "ann").await,
@@ -29,7 +30,7 @@ pub async fn an_unknown_run(scene: Scene) {
     assert_eq!(scene.store.run(id).await.unwrap(), None);
 }
 
-/// A run that nobody holds ends with the cancel; a second cancel is refused.
+/// A run without a holder ends with the cancel; a second cancel is refused.
 pub async fn a_waiting_run_is_cancelled_at_once(scene: Scene) {
     let run = scene.queue(&plan("a", &["one", "two"])).await;
     let cancelled = scene.cancel(&run, CancelMode::Stop).await;
@@ -53,14 +54,14 @@ pub async fn a_waiting_run_is_cancelled_at_once(scene: Scene) {
     );
 }
 
-/// A run that a worker holds is cancelled by that worker, which learns of it by heartbeat and by commit.
+/// A held run is cancelled by its worker, which learns of it by heartbeat and by commit.
 pub async fn a_running_run_is_cancelled_by_its_worker(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let other = scene.start(worker, &plan("b", &["one"])).await;
-    let told = scene.cancel(&run, CancelMode::Stop).await;
+    let cancelled = scene.cancel(&run, CancelMode::Stop).await;
     assert_eq!(
-        (told.head.status, told.head.cancel),
+        (cancelled.head.status, cancelled.head.cancel),
         (RunStatus::Running, Some(CancelMode::Stop))
     );
     assert_eq!(
@@ -68,7 +69,7 @@ pub async fn a_running_run_is_cancelled_by_its_worker(scene: Scene) {
         [(run.id, CancelMode::Stop)]
     );
 
-    // The worker does not know yet: what it writes takes nothing back of what the person asked.
+    // The worker does not know yet; its write does not take back the person's request.
     let (run, committed) = scene.try_commit(&run, step).await.unwrap();
     assert_eq!(committed.cancel, Some(CancelMode::Stop));
     assert_eq!(scene.get(run.id).await.head.cancel, Some(CancelMode::Stop));
@@ -85,7 +86,7 @@ pub async fn a_running_run_is_cancelled_by_its_worker(scene: Scene) {
     assert_eq!(scene.heartbeat(worker).await.cancels, []);
 }
 
-/// A cancel only ever becomes more: a stop may become an undo, not the other way round.
+/// A cancel can only be extended: a stop may become an undo, but not the reverse.
 pub async fn an_undo_outweighs_a_stop(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -99,8 +100,9 @@ pub async fn an_undo_outweighs_a_stop(scene: Scene) {
     }
 }
 
-/// The worker finishes before it hears of the cancel: the run stays completed, and nothing of the cancel is left.
-pub async fn a_cancel_that_comes_too_late(scene: Scene) {
+/// The worker finishes before it learns of the cancel: the run stays completed, and the cancel
+/// leaves no trace.
+pub async fn a_cancel_after_completion_leaves_no_trace(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     scene.cancel(&run, CancelMode::Stop).await;
@@ -116,8 +118,9 @@ pub async fn a_cancel_that_comes_too_late(scene: Scene) {
     );
 }
 
-/// The worker ends the run before it hears that a person asked for its undo: the end yields to the undo, which was promised.
-pub async fn an_undo_that_was_asked_for_in_time_is_done(scene: Scene) {
+/// The worker ends the run before it learns of a requested undo: the undo was promised, so it is
+/// carried out.
+pub async fn an_undo_requested_before_the_end_is_carried_out(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one", "two"]);
     let stop = |edit: &mut Edit| {
@@ -141,7 +144,7 @@ pub async fn an_undo_that_was_asked_for_in_time_is_done(scene: Scene) {
         );
         assert!(queued.head.progress < 100);
 
-        // Sent again, the end changes nothing.
+        // Sending the end again changes nothing.
         assert_eq!(
             scene.try_commit(&run, rule).await.unwrap().1.cancel,
             Some(CancelMode::Undo)
@@ -174,9 +177,9 @@ pub async fn an_undo_that_was_asked_for_in_time_is_done(scene: Scene) {
     );
 }
 
-/// The worker gives the run back to wait for an hour, not knowing of the cancel: the run is to be had at once, in a paused
-/// queue too, for a worker to carry out the cancel.
-pub async fn a_cancel_races_with_a_commit_that_waits(scene: Scene) {
+/// The worker, unaware of the cancel, hands the run back to wait for an hour: the run is claimable
+/// at once, even in a paused queue, so that a worker carries out the cancel.
+pub async fn a_cancelled_run_that_is_handed_back_to_wait_is_claimable(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     for rule in [
@@ -220,7 +223,7 @@ pub async fn a_cancel_races_with_a_commit_that_waits(scene: Scene) {
     }
 }
 
-/// The worker dies with a cancel open: the run is cancelled, and no step runs again.
+/// The worker dies with a pending cancel: the run is cancelled, and no step runs again.
 pub async fn a_cancel_outlives_its_worker(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -232,8 +235,8 @@ pub async fn a_cancel_outlives_its_worker(scene: Scene) {
     assert_eq!(reclaimed[0].head.cancel, None);
 }
 
-/// A failed run goes on from the step that failed; what is completed stays completed.
-pub async fn a_retry_goes_on_where_it_failed(scene: Scene) {
+/// A failed run resumes at the step that failed; completed steps stay completed.
+pub async fn a_retry_resumes_at_the_failed_step(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene
         .start(worker, &plan("a", &["one", "two", "three"]))
@@ -284,8 +287,8 @@ pub async fn a_retry_goes_on_where_it_failed(scene: Scene) {
     );
 }
 
-/// A person may have earlier steps run again.
-pub async fn a_retry_from_an_earlier_step(scene: Scene) {
+/// A retry may start at an earlier step.
+pub async fn a_retry_may_start_at_an_earlier_step(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     let run = scene
@@ -309,7 +312,7 @@ pub async fn a_retry_from_an_earlier_step(scene: Scene) {
     assert_eq!(scene.get(run.id).await, retried);
 }
 
-/// A question waits for approve or reject, and nothing else.
+/// A question accepts approve or reject, and nothing else.
 pub async fn a_question_is_answered(scene: Scene) {
     let worker = scene.worker("w").await;
     let ask = |edit: &mut surefoot::state::Edit| {
@@ -367,7 +370,8 @@ pub async fn a_question_is_answered(scene: Scene) {
     );
 }
 
-/// An answer that was acknowledged holds: a second one is refused, whether or not a worker has taken the run up since.
+/// An acknowledged answer is final: a second one is refused, whether or not a worker has resumed
+/// the run since.
 pub async fn a_question_is_answered_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -408,7 +412,7 @@ pub async fn a_question_is_answered_once(scene: Scene) {
     );
 }
 
-/// Of many answers at once, one holds.
+/// Of many concurrent answers, exactly one is accepted.
 pub async fn one_of_many_answers_holds(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -449,7 +453,7 @@ pub async fn one_of_many_answers_holds(scene: Scene) {
     assert_eq!(kept["answer"], accepted[0].to_string());
 }
 
-/// An interrupted attempt may be skipped or failed by a person.
+/// A person may skip or fail an interrupted attempt.
 pub async fn an_interruption_is_answered(scene: Scene) {
     let workflow = surefoot::Workflow::builder("a")
         .step_with("one", crate::scene::WORK, |step| {
@@ -494,7 +498,7 @@ pub async fn an_interruption_is_answered(scene: Scene) {
                 .await,
             "answered already",
         );
-        // Out of the way of the next round.
+        // Keeps the run out of the next round.
         if status == RunStatus::Queued {
             scene.cancel(&run, CancelMode::Stop).await;
         }

@@ -1,4 +1,4 @@
-//! Runs go only to workers that offer what they require.
+//! Runs are claimed only by workers that offer what they require.
 
 use std::time::Duration;
 
@@ -28,8 +28,9 @@ async fn given(scene: &Scene, worker: WorkerId, resources: &[&str]) -> Vec<RunId
         .collect()
 }
 
-/// Runs that require what a worker lacks wait, however many and urgent they are, and hold up no other.
-pub async fn a_run_waits_for_a_worker_that_offers_all(scene: Scene) {
+/// Runs with requirements that no worker offers wait, however many and urgent they are, and delay
+/// no other run.
+pub async fn a_run_waits_for_a_worker_that_offers_its_requirements(scene: Scene) {
     let worker = scene.worker("w").await;
     let mut both = Vec::new();
     for _ in 0..5 {
@@ -50,8 +51,8 @@ pub async fn a_run_waits_for_a_worker_that_offers_all(scene: Scene) {
     );
 }
 
-/// A run that is taken up again, and one whose cancel is to be carried out, are given to no other worker either.
-pub async fn every_claim_looks_at_what_is_required(scene: Scene) {
+/// A resumed run, and one with a cancel to carry out, also require a worker that offers everything.
+pub async fn every_claim_checks_requirements(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = queue(&scene, &["forge:1"], 0).await;
     let taken = scene
@@ -81,8 +82,9 @@ pub async fn every_claim_looks_at_what_is_required(scene: Scene) {
     assert_eq!(given(&scene, worker, &["forge:1"]).await, [run.id]);
 }
 
-/// The requirements of a run change in the commit of a step, and stay through all that happens to the run afterwards.
-pub async fn a_commit_changes_what_is_required(scene: Scene) {
+/// The requirements of a run change in the commit of a step, and survive everything that happens to
+/// the run afterwards.
+pub async fn a_commit_changes_requirements(scene: Scene) {
     let worker = scene.worker("w").await;
     queue(&scene, &["forge:local", "key:1"], 0).await;
     let run = scene
@@ -133,8 +135,8 @@ pub async fn a_commit_changes_what_is_required(scene: Scene) {
     );
 }
 
-/// An attempt that needs what its worker lacks goes on where that is.
-pub async fn a_run_is_handed_over(scene: Scene) {
+/// An attempt that needs something its worker lacks continues on a worker that has it.
+pub async fn an_attempt_that_needs_another_worker_is_handed_over(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let run = scene.commit(&run, step).await;
@@ -157,7 +159,7 @@ pub async fn a_run_is_handed_over(scene: Scene) {
 }
 
 /// The runs of a dead worker go to one that offers the same.
-pub async fn a_takeover_needs_the_same(scene: Scene) {
+pub async fn a_takeover_needs_the_same_resources(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = queue(&scene, &["forge:1"], 0).await;
     assert_eq!(given(&scene, worker, &["forge:1"]).await, [run.id]);
@@ -175,8 +177,8 @@ pub async fn a_takeover_needs_the_same(scene: Scene) {
     assert_eq!(given(&scene, next, &["forge:1"]).await, [run.id]);
 }
 
-/// A worker says what it offers; names without sense are refused wherever they come in.
-pub async fn resources_have_names(scene: Scene) {
+/// A worker lists what it offers; invalid names are refused wherever they come in.
+pub async fn invalid_resource_names_are_refused(scene: Scene) {
     let offered = std::sync::Arc::new(names(&["forge:1", "key:1"]));
     let (id, name, version, actions) = (
         WorkerId::new(),

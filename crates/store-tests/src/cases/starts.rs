@@ -1,4 +1,4 @@
-//! Which runs a claim gives, and in what order.
+//! Selection and order of claimed runs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn queue_at(scene: &Scene, queue: &str, priority: i32, wait: Duration) -> 
 }
 
 /// The highest priority first, then the oldest, over all queues.
-pub async fn the_order_of_starts(scene: Scene) {
+pub async fn starts_are_ordered_by_priority_and_age(scene: Scene) {
     let mut runs: Vec<Run> = Vec::new();
     for (queue, priority) in [
         ("a", 0),
@@ -46,8 +46,8 @@ pub async fn the_order_of_starts(scene: Scene) {
     assert_eq!(given, expected);
 }
 
-/// A run that waits for a time is taken from that time on, and the claim before says when.
-pub async fn a_delayed_start(scene: Scene) {
+/// A delayed run can be claimed from its time on; earlier claims return that time.
+pub async fn a_delayed_run_starts_at_its_time(scene: Scene) {
     let worker = scene.worker("w").await;
     let late = queue_at(&scene, "a", 9, SECOND * 2).await;
     let soon = queue_at(&scene, "a", 0, SECOND).await;
@@ -70,8 +70,8 @@ pub async fn a_delayed_start(scene: Scene) {
     assert_eq!((claimed.runs.len(), claimed.next_at), (1, None));
 }
 
-/// A run that waits for its next attempt, or for a time that its handler named, is taken up again then.
-pub async fn a_waiting_run_is_taken_up_again(scene: Scene) {
+/// A run that waits for its next attempt, or for a time set by its handler, is resumed then.
+pub async fn a_waiting_run_is_resumed_at_its_time(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let run = scene
@@ -109,8 +109,8 @@ fn two_actions(queue: &str, second: &str) -> Arc<Workflow> {
     Arc::new(workflow.build().expect("the plan is well formed"))
 }
 
-/// A worker takes only runs whose every action it knows. The others wait, and are in nobody's way.
-pub async fn unknown_actions_are_left_alone(scene: Scene) {
+/// A worker claims only runs whose actions it all has. The others wait, and block no run.
+pub async fn runs_with_unknown_actions_are_not_claimed(scene: Scene) {
     let worker = scene.worker("w").await;
     let mut strange = Vec::new();
     for _ in 0..5 {
@@ -156,15 +156,15 @@ pub async fn unknown_actions_are_left_alone(scene: Scene) {
     );
 }
 
-/// A run is given once.
-pub async fn a_run_is_given_once(scene: Scene) {
+/// A run is claimed once.
+pub async fn a_run_is_claimed_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.queue(&plan("a", &["one"])).await;
     assert_eq!(scene.claim_ids(worker, 10).await, [run.id]);
     assert_eq!(scene.claim_ids(worker, 10).await, []);
 }
 
-/// A run whose cancel is to be carried out goes before all others: a person waits for it.
+/// A run with a cancel to carry out comes before all others: a person waits for it.
 pub async fn a_cancel_goes_first(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;

@@ -1,4 +1,4 @@
-//! Counts of how runs ended, and of how many there are.
+//! Counts of ended runs and of existing runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,8 @@ async fn counts(scene: &Scene, span: Span, since: Timestamp) -> Counts {
     counts
 }
 
-/// Every commit of a worker and every submission is counted, in groups or alone: alerts go by how long they take.
+/// Every commit of a worker and every submission is counted, in batches or alone: alerts depend on
+/// their latency.
 pub async fn commits_are_counted(scene: Scene) {
     let measures = scene.store.measures().expect("a store counts its commits");
     let before = (measures.group().sum(), measures.commit().count());
@@ -47,10 +48,11 @@ pub async fn commits_are_counted(scene: Scene) {
     assert_eq!(measures.commit().count(), measures.group().count());
 }
 
-/// Every end is counted once, where and when it was, with how long the run took.
+/// Every end is counted once, with its queue, time and the run's duration.
 pub async fn ends_are_counted(scene: Scene) {
     let worker = scene.worker("w").await;
-    let (a, b) = (plan("a", &["one"]), plan("b", &["one"]));
+    let a = plan("a", &["one"]);
+    let b = plan("b", &["one"]);
     let began = scene.now();
     for _ in 0..3 {
         scene.complete(&scene.start(worker, &a).await).await;
@@ -87,7 +89,7 @@ pub async fn ends_are_counted(scene: Scene) {
             "{span:?}"
         );
     }
-    // A retried run ends once more.
+    // A retried run ends a second time.
     scene.store.retry(failed.id, None, "ann").await.unwrap();
     let again = scene.claim_one(worker).await;
     scene.clock.advance(SECOND * 3600);
@@ -104,7 +106,7 @@ pub async fn ends_are_counted(scene: Scene) {
     );
 }
 
-/// A run taken from a dead worker counts as recovered; one that is given back does not.
+/// A run reclaimed from a dead worker counts as recovered; one that is handed back does not.
 pub async fn recoveries_are_counted(scene: Scene) {
     let dies = scene.worker("dies").await;
     scene.start(dies, &plan("a", &["one"])).await;
@@ -117,8 +119,8 @@ pub async fn recoveries_are_counted(scene: Scene) {
     );
 }
 
-/// What a refused write would have counted is not counted.
-pub async fn what_was_refused_is_not_counted(scene: Scene) {
+/// A refused write counts nothing.
+pub async fn refused_writes_are_not_counted(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let mut next = run.clone();

@@ -1,4 +1,4 @@
-//! Submitting: keys and unique values, and starting at once.
+//! Submission: keys and unique values, and immediate starts.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn keyed(scene: &Scene, workflow: &str, key: Option<&str>, unique: Option<&str>)
     run
 }
 
-/// A key belongs to one run of the workflow, until that is cancelled.
+/// A key belongs to one run of the workflow until that run is cancelled.
 pub async fn a_key_gives_the_same_run(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = keyed(&scene, "a", Some("k"), None);
@@ -95,11 +95,12 @@ pub async fn a_unique_value_is_taken_once(scene: Scene) {
     );
 }
 
-/// Of many submissions with one key, at the same time, one is added.
+/// Of many concurrent submissions with one key, one is added.
 pub async fn a_race_for_a_key_has_one_winner(scene: Scene) {
     let mut race = JoinSet::new();
     for _ in 0..20 {
-        let (store, run) = (scene.store.clone(), keyed(&scene, "a", Some("k"), None));
+        let store = scene.store.clone();
+        let run = keyed(&scene, "a", Some("k"), None);
         let queued = first(&run, scene.now());
         race.spawn(async move {
             (
@@ -130,7 +131,8 @@ pub async fn a_race_for_a_key_has_one_winner(scene: Scene) {
     assert_eq!(scene.picture().await.runs.len(), 1);
 }
 
-/// Whoever has the key may be slow to let go of it: a store may say then that the others shall come again.
+/// Submits with retries: while another submission holds the key, a store may answer that the others
+/// should try again.
 async fn submit_at_last(store: &dyn Store, submission: Submission) -> Submitted {
     loop {
         match store.submit(submission.clone()).await {
@@ -140,7 +142,7 @@ async fn submit_at_last(store: &dyn Store, submission: Submission) -> Submitted 
     }
 }
 
-/// A run that its submitter starts is held at once: one commit.
+/// A run that its submitter starts is held at once, in one commit.
 pub async fn a_run_starts_at_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
@@ -153,8 +155,8 @@ pub async fn a_run_starts_at_once(scene: Scene) {
     scene.complete(&run).await;
 }
 
-/// Nobody overtakes those who wait: a new run starts at once only before runs of a lower priority.
-pub async fn nobody_overtakes(scene: Scene) {
+/// No run is overtaken: a new run starts at once only before runs of a lower priority.
+pub async fn no_queued_run_is_overtaken(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     let waiting = scene.queue(&plan).await;
@@ -175,8 +177,8 @@ pub async fn nobody_overtakes(scene: Scene) {
     );
 }
 
-/// Those who wait for a later time are in nobody's way, until it has come.
-pub async fn those_who_wait_for_a_time_are_overtaken(scene: Scene) {
+/// Runs that wait for a later time block no other run before that time.
+pub async fn delayed_runs_may_be_overtaken(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     let mut later = scene.draft(&plan);
@@ -197,8 +199,8 @@ pub async fn those_who_wait_for_a_time_are_overtaken(scene: Scene) {
     );
 }
 
-/// A pause and each limit hold a new run back just as they hold back one that waits.
-pub async fn limits_hold_for_starts_at_once(scene: Scene) {
+/// A pause and each limit hold back a new run just as they hold back a queued one.
+pub async fn limits_hold_for_immediate_starts(scene: Scene) {
     let worker = scene.worker("w").await;
     scene.store.pause_queue("paused", true).await.unwrap();
     let paused = scene.draft(&plan("paused", &["one"]));
@@ -257,8 +259,8 @@ pub async fn limits_hold_for_starts_at_once(scene: Scene) {
     );
 }
 
-/// The rate counts starts at once like any other.
-pub async fn the_rate_holds_for_starts_at_once(scene: Scene) {
+/// The rate counts immediate starts like any other.
+pub async fn the_rate_holds_for_immediate_starts(scene: Scene) {
     let worker = scene.worker("w").await;
     let rate = Some(surefoot::Rate {
         max: 2,
@@ -291,7 +293,7 @@ pub async fn the_rate_holds_for_starts_at_once(scene: Scene) {
     a_late_start_counts_when_it_is_written(&scene, worker).await;
 }
 
-/// A submission that was long on its way starts when it arrives, not when it was made.
+/// A delayed submission starts when it arrives, not when it was made.
 async fn a_late_start_counts_when_it_is_written(scene: &Scene, worker: WorkerId) {
     let rate = Some(surefoot::Rate {
         max: 1,
@@ -325,8 +327,9 @@ async fn a_late_start_counts_when_it_is_written(scene: &Scene, worker: WorkerId)
     assert_eq!(scene.claim_ids(worker, 1).await, [next.id]);
 }
 
-/// A key is a line of 1 to 255 characters; every store says so alike, and adds nothing.
-pub async fn a_key_has_a_length(scene: Scene) {
+/// A key is one line of 1 to 255 characters; every store refuses others with the same error and
+/// adds nothing.
+pub async fn invalid_keys_are_refused(scene: Scene) {
     let plan = plan("a", &["one"]);
     let longest = "日".repeat(255);
     let mut run = scene.draft(&plan);

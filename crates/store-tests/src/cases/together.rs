@@ -1,4 +1,4 @@
-//! Many at once: no run is given twice, no limit is passed, and whoever listens hears of it.
+//! Concurrency: no run is claimed twice, no limit is exceeded, and subscribers receive hints.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ async fn claim_at_once(
         .collect()
 }
 
-/// Many claims at once give every run, and each once.
-pub async fn no_run_is_given_twice(scene: Scene) {
+/// Many concurrent claims return every run, each once.
+pub async fn concurrent_claims_return_each_run_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);
     let mut ids = Vec::new();
@@ -52,8 +52,8 @@ pub async fn no_run_is_given_twice(scene: Scene) {
     assert_eq!(given, ids);
 }
 
-/// Many claims and starts at once stay within the queue's concurrency.
-pub async fn no_limit_is_passed(scene: Scene) {
+/// Many concurrent claims and starts stay within the queue's concurrency.
+pub async fn concurrent_starts_stay_within_the_limit(scene: Scene) {
     let worker = scene.worker("w").await;
     scene
         .limits(
@@ -67,7 +67,8 @@ pub async fn no_limit_is_passed(scene: Scene) {
     let plan = plan("a", &["one"]);
     let mut starts = JoinSet::new();
     for _ in 0..20 {
-        let (store, run) = (scene.store.clone(), scene.draft(&plan));
+        let store = scene.store.clone();
+        let run = scene.draft(&plan);
         let queued = crate::scene::first(&run, scene.now());
         let started = Some(taken(&run, worker, scene.now()));
         starts.spawn(async move {
@@ -89,13 +90,15 @@ pub async fn no_limit_is_passed(scene: Scene) {
     assert_eq!(scene.store.queues().await.unwrap()[0].running, 5);
 }
 
-/// A commit that is sent many times at once is written once.
-pub async fn one_end_is_written(scene: Scene) {
+/// A commit that is sent many times concurrently is written once.
+pub async fn concurrent_copies_of_a_commit_are_written_once(scene: Scene) {
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let mut ends = JoinSet::new();
     for _ in 0..10 {
-        let (store, run, now) = (scene.store.clone(), run.clone(), scene.now());
+        let store = scene.store.clone();
+        let run = run.clone();
+        let now = scene.now();
         ends.spawn(async move {
             let lease = run.lease().unwrap();
             let mut edit = surefoot::state::Edit::new(run, now);
@@ -108,7 +111,7 @@ pub async fn one_end_is_written(scene: Scene) {
     assert_eq!(scene.story(run.id).await.len(), 2 + 3);
 }
 
-/// Does something and waits for the hint of it.
+/// Performs an operation and waits for its hint.
 async fn heard(hint: &mut watch::Receiver<()>, what: &str, doing: impl Future) {
     hint.mark_unchanged();
     doing.await;
@@ -118,8 +121,8 @@ async fn heard(hint: &mut watch::Receiver<()>, what: &str, doing: impl Future) {
         .unwrap();
 }
 
-/// Whoever listens hears that there may be work, and that a run changed.
-pub async fn hints_come(scene: Scene) {
+/// Subscribers receive hints that there may be work, and that a run changed.
+pub async fn subscribers_receive_hints(scene: Scene) {
     let worker = scene.worker("w").await;
     let mut hints = scene.store.hints();
     let plan = plan("a", &["one"]);
@@ -155,7 +158,8 @@ pub async fn hints_come(scene: Scene) {
         scene.store.heartbeat(worker).await.unwrap();
         hint.has_changed().unwrap()
     };
-    // A store that begins to listen to others hints by itself, some time after it was opened.
+    // A store that starts listening to other processes sends a hint by itself, some time after it
+    // was opened.
     let mut tries = 20;
     while changed(&mut hints.any).await {
         tries -= 1;

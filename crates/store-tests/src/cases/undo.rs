@@ -1,4 +1,4 @@
-//! A cancel that takes back what the run made.
+//! Cancels with an undo of what the run made.
 
 use surefoot::state::{CancelMode, Edit, RuleError, Undo};
 use surefoot::store::Submitted;
@@ -26,7 +26,7 @@ async fn failed(scene: &Scene, key: Option<&str>) -> Run {
     scene.fail(&run).await
 }
 
-/// A worker takes the run, though its queue is paused and full, and takes back what was made.
+/// A worker claims the run, even if its queue is paused and full, and undoes its steps.
 pub async fn a_failed_run_is_undone(scene: Scene) {
     let run = failed(&scene, None).await;
     let limits = surefoot::QueueLimits {
@@ -35,9 +35,9 @@ pub async fn a_failed_run_is_undone(scene: Scene) {
     };
     scene.limits("a", limits).await;
     scene.store.pause_queue("a", true).await.unwrap();
-    let told = scene.cancel(&run, CancelMode::Undo).await;
+    let cancelled = scene.cancel(&run, CancelMode::Undo).await;
     assert_eq!(
-        (told.head.status, told.head.cancel),
+        (cancelled.head.status, cancelled.head.cancel),
         (RunStatus::Queued, Some(CancelMode::Undo))
     );
     let worker = scene.worker("w").await;
@@ -54,7 +54,7 @@ pub async fn a_failed_run_is_undone(scene: Scene) {
     );
 }
 
-/// An undo that fails leaves a failed run; a retry goes on with the undoing.
+/// A failed undo leaves a failed run; a retry resumes the undo.
 pub async fn a_failed_undo_is_retried(scene: Scene) {
     let run = failed(&scene, None).await;
     scene.cancel(&run, CancelMode::Undo).await;
@@ -83,8 +83,9 @@ pub async fn a_failed_undo_is_retried(scene: Scene) {
     );
 }
 
-/// A cancelled run is undone later, although its key and its unique value went to another run meanwhile.
-pub async fn a_cancelled_run_is_undone_after_its_key_went(scene: Scene) {
+/// A cancelled run is undone later, although its key and its unique value belong to another run by
+/// then.
+pub async fn a_cancelled_run_is_undone_after_its_key_was_reused(scene: Scene) {
     let run = failed(&scene, Some("mine")).await;
     assert_eq!(
         scene.cancel(&run, CancelMode::Stop).await.head.status,
@@ -94,9 +95,9 @@ pub async fn a_cancelled_run_is_undone_after_its_key_went(scene: Scene) {
     (other.key, other.unique) = (Some("mine".to_owned()), Some("mine".to_owned()));
     assert_eq!(scene.submit(&other).await, Submitted::Queued);
 
-    let told = scene.cancel(&run, CancelMode::Undo).await;
+    let cancelled = scene.cancel(&run, CancelMode::Undo).await;
     assert_eq!(
-        (told.head.status, told.head.cancel),
+        (cancelled.head.status, cancelled.head.cancel),
         (RunStatus::Queued, Some(CancelMode::Undo))
     );
     let worker = scene.worker("w").await;

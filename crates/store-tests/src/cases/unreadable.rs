@@ -1,4 +1,5 @@
-//! Runs that this build cannot read, and damaged rows beside them: they affect nothing else, and can be cancelled.
+//! Runs that this build cannot read, and damaged rows beside them: they affect no other run, and
+//! can be cancelled.
 
 use serde_json::json;
 use surefoot::document::{DocumentFilter, Expect, NewDocument};
@@ -9,12 +10,12 @@ use surefoot::{RecordChange, Run, RunId, RunStatus, StepStatus, StoreError};
 use crate::Scene;
 use crate::scene::{LEASE, SECOND, begin, forbidden, plan, step};
 
-/// Gives the run a plan of its own, which the store has not read yet.
+/// Gives the run a separate plan that the store has not read yet.
 const PLAN: &str = "INSERT INTO {schema}plans ({kept}, digest, format, json)
     SELECT {kept}, {digest}, <format>, '<json>' FROM {schema}plans WHERE id = (SELECT plan FROM {schema}runs WHERE id = {id});
     UPDATE {schema}runs SET plan = (SELECT max(id) FROM {schema}plans) WHERE id = {id}";
 
-/// A plan with a field that a newer build added.
+/// A plan with a field of a newer build.
 const NEWER: &str = r#"{"workflow": "a", "sandbox": true, "steps": [{"id": "one", "action": "test.work"}, {"id": "two", "action": "test.work"}]}"#;
 
 fn with_plan(format: u32, json: &str) -> String {
@@ -22,7 +23,7 @@ fn with_plan(format: u32, json: &str) -> String {
         .replace("<json>", json)
 }
 
-/// Every kind of damage to a run, and a part of what is reported.
+/// Every kind of damage to a run, and a part of its error.
 fn damages() -> Vec<(String, &'static str)> {
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let chain = format!(
@@ -66,7 +67,7 @@ fn ids(runs: &[Run]) -> Vec<RunId> {
     runs.iter().map(|run| run.id).collect()
 }
 
-/// A queued run that was worked on before, so that all of its rows are read.
+/// A queued run that has run before, so that all of its rows are read.
 async fn worked_on(scene: &Scene) -> Run {
     let worker = scene.worker("first").await;
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
@@ -75,8 +76,9 @@ async fn worked_on(scene: &Scene) -> Run {
     scene.get(run.id).await
 }
 
-/// Whatever is damaged, all other runs are listed, claimed and ended, and the damaged one says what is wrong.
-pub async fn an_unreadable_run_stops_no_other(scene: Scene) {
+/// Whatever is damaged, all other runs are listed, claimed and ended, and the damaged one reports
+/// the fault.
+pub async fn an_unreadable_run_blocks_no_other(scene: Scene) {
     if !scene.can_damage() {
         return;
     }
@@ -110,8 +112,8 @@ pub async fn an_unreadable_run_stops_no_other(scene: Scene) {
     }
 }
 
-/// An unreadable run is neither retried, nor answered, nor undone. A cancel ends it, as it ends any other.
-pub async fn an_unreadable_run_is_only_cancelled(scene: Scene) {
+/// An unreadable run cannot be retried, answered or undone. A cancel ends it, as it ends any other.
+pub async fn an_unreadable_run_can_only_be_cancelled(scene: Scene) {
     if !scene.can_damage() {
         return;
     }
@@ -159,8 +161,8 @@ pub async fn an_unreadable_run_is_only_cancelled(scene: Scene) {
     }
 }
 
-/// More unreadable runs than a claim takes, all before a good one, leave it its turn.
-pub async fn many_unreadable_runs_hold_no_other_back(scene: Scene) {
+/// More unreadable runs than one claim takes, all before a good one, do not starve it.
+pub async fn many_unreadable_runs_starve_no_other(scene: Scene) {
     if !scene.can_damage() {
         return;
     }
@@ -177,15 +179,16 @@ pub async fn many_unreadable_runs_hold_no_other_back(scene: Scene) {
         scene.queue(&plan("a", &["one"])).await,
         scene.queue(&plan("b", &["one"])).await,
     ];
-    // A claim may bring fewer than it could when it came upon unreadable ones; the next one brings the rest.
+    // A claim that met unreadable runs may return fewer than requested; the next one returns the
+    // rest.
     let mut taken = scene.claim_ids(worker, 2).await;
     taken.extend(scene.claim_ids(worker, 2).await);
     assert_eq!(taken, ids(&good));
     assert_eq!(scene.claim_ids(worker, 2).await, []);
 }
 
-/// A worker died with an unreadable run: its other runs are taken up. That one waits, is no trouble to workers that register, and can
-/// be cancelled.
+/// A worker died with an unreadable run: its other runs are reclaimed. That run waits, does not
+/// disturb workers that register, and can be cancelled.
 pub async fn an_unreadable_run_of_a_dead_worker_is_left(scene: Scene) {
     if !scene.can_damage() {
         return;
@@ -211,7 +214,8 @@ pub async fn an_unreadable_run_of_a_dead_worker_is_left(scene: Scene) {
     assert_eq!(scene.get(bad.id).await.head.worker, None);
 }
 
-/// The worker that holds a run may read what another build cannot: a cancel is left to it.
+/// The worker that holds a run may be able to read what this build cannot, so a cancel is left to
+/// that worker.
 pub async fn a_cancel_reaches_the_worker_that_can_read_the_run(scene: Scene) {
     if !scene.can_damage() {
         return;
@@ -235,7 +239,7 @@ pub async fn a_cancel_reaches_the_worker_that_can_read_the_run(scene: Scene) {
     assert_eq!(ended.await.head.status, RunStatus::Cancelled);
 }
 
-/// The key of an unreadable run is taken, and the answer says by what.
+/// The key of an unreadable run stays taken, and the error names that run.
 pub async fn an_unreadable_run_keeps_its_key(scene: Scene) {
     if !scene.can_damage() {
         return;
@@ -257,7 +261,8 @@ pub async fn an_unreadable_run_keeps_its_key(scene: Scene) {
     }
 }
 
-/// A rolling deploy, and its rollback: a run of a newer format waits, unclaimed, until it is one of a format that can be read.
+/// A rolling deploy and its rollback: a run of a newer format waits unclaimed until its format can
+/// be read.
 pub async fn a_plan_of_a_newer_format_waits_for_its_build(scene: Scene) {
     if !scene.can_damage() {
         return;
@@ -276,8 +281,8 @@ pub async fn a_plan_of_a_newer_format_waits_for_its_build(scene: Scene) {
     assert_eq!(scene.get(run.id).await.unreadable, None);
 }
 
-/// A damaged row of the history, a record or a document says so itself, and all others are as they were.
-pub async fn damaged_events_records_and_documents_stand_alone(scene: Scene) {
+/// A damaged row of the history, a record or a document reports itself; all others are intact.
+pub async fn damaged_events_records_and_documents_affect_no_other(scene: Scene) {
     if !scene.can_damage() {
         return;
     }

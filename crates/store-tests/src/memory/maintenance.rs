@@ -1,4 +1,4 @@
-//! Upkeep: the details of ended runs go when their queue's retention says so.
+//! Maintenance: deletes the details of ended runs according to their queue's retention.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ impl State {
         due.len()
     }
 
-    /// Runs of one queue and outcome whose details go.
+    /// Runs of one queue and outcome whose details are to be deleted.
     fn due(&self, queue: &str, status: RunStatus, keep: Keep, now: Timestamp) -> Vec<RunId> {
         let ended = |entry: &&Entry| entry.run.queue() == queue && entry.run.head.status == status;
         let mut ended: Vec<(Timestamp, RunId)> = self

@@ -1,15 +1,16 @@
 //! The model: a store that keeps everything in maps under one lock.
 //!
-//! It is the definition of what a store does, so it is written to be obviously right: every question is answered by
-//! looking at all runs. What it does is in the files beside; here is only the lock, the clock and the hints.
+//! It defines the behaviour of a store, so it is written to be obviously right: every query
+//! examines all runs. The operations are in the neighbouring files; this one has the lock, the
+//! clock and the hints.
 
 mod documents;
+mod maintenance;
 mod people;
 mod queues;
 mod reading;
 mod runs;
 mod state;
-mod upkeep;
 mod workers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +33,7 @@ use tokio::sync::watch;
 
 use self::state::State;
 
-/// A store in memory, for tests. What it holds is gone with it.
+/// A store in memory, for tests. Its content is lost when it is dropped.
 #[derive(Debug)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
@@ -44,9 +45,10 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store that goes by `clock`. Several workers live on it together, as on PostgreSQL.
+    /// An empty store on `clock`. Several workers can be alive on it at once, as on PostgreSQL.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
+        let work = watch::Sender::new(());
+        let any = watch::Sender::new(());
         Self {
             clock,
             one_worker: false,
@@ -57,7 +59,7 @@ impl MemoryStore {
         }
     }
 
-    /// The same, but one worker lives at a time, as on SQLite: a new one ends the leases of all before it.
+    /// Lets only one worker be alive, as on SQLite: a new one ends the leases of all previous ones.
     #[must_use]
     pub fn one_worker(self) -> Self {
         Self {
@@ -70,13 +72,13 @@ impl MemoryStore {
         read(&self.lock())
     }
 
-    /// A change after which no run can be taken that could not before.
+    /// Applies a change that makes no run claimable.
     fn change<T>(
         &self,
         change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut state = self.lock();
-        // Under the lock: whoever writes later reads a later time.
+        // Under the lock, so that a later write reads a later time.
         let done = change(&mut state, self.clock.now())?;
         drop(state);
         self.measures.committed(1, Duration::ZERO);
@@ -84,7 +86,7 @@ impl MemoryStore {
         Ok(done)
     }
 
-    /// A change after which there may be work.
+    /// Applies a change that may make runs claimable.
     fn free<T>(
         &self,
         change: impl FnOnce(&mut State, Timestamp) -> Result<T, StoreError>,
@@ -94,7 +96,8 @@ impl MemoryStore {
         Ok(done)
     }
 
-    /// Every change checks first and writes then, so a panic between leaves nothing half done.
+    /// Every change checks first and writes afterwards, so a panic in between leaves nothing half
+    /// done.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What a person does to a run: cancel, retry, answer.
+//! Actions of people on a run: cancel, retry, answer.
 
 use surefoot::state::{Answer, CancelMode};
 use surefoot::{Run, RunId, StoreError, Timestamp};

@@ -1,4 +1,4 @@
-//! Queues: their limits, and when a run of theirs may be taken.
+//! Queues: their limits, and the times at which their runs can be claimed.
 
 use std::collections::BTreeSet;
 
@@ -54,13 +54,14 @@ impl State {
         }
     }
 
-    /// From when on the run may be taken as things are now; `None` when no time alone makes it so.
+    /// Time from which the run can be claimed, as things are now; `None` if time alone does not
+    /// make it claimable.
     pub(super) fn claimable_at(&self, run: &Run, now: Timestamp) -> Option<Timestamp> {
         let available_at = run.head.available_at?;
         let Some(queue) = self.queues.get(run.queue()) else {
             return Some(available_at);
         };
-        // A cancel is carried out whatever the queue's state: it is a person who waits.
+        // A cancel is carried out whatever the queue's state: a person waits for it.
         if run.head.cancel.is_some() {
             return Some(available_at);
         }
@@ -91,8 +92,9 @@ impl State {
                 )
     }
 
-    /// One more start is allowed once the `max`-th start from the end is a window's length ago. A start that is further ahead
-    /// than that was written before the clock was set back: it would stop the queue until then.
+    /// Another start is allowed once the `max`-th last start is a window's length ago. A start
+    /// further in the future than that was written before the clock was set back, and would block
+    /// the queue until then.
     fn rate_allows_at(&self, queue: &str, rate: Rate, now: Timestamp) -> Option<Timestamp> {
         let of_queue = self
             .runs

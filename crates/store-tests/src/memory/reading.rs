@@ -1,4 +1,4 @@
-//! Reading: runs, events, records.
+//! Reads: runs, events, records.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use surefoot::{Event, Record, Run, RunId, RunStatus, Timestamp};
 use super::state::State;
 
 impl State {
-    /// Every run, the oldest first.
+    /// Every run, oldest first.
     pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = &Run> {
         self.runs.values().map(|entry| &entry.run)
     }

@@ -1,4 +1,4 @@
-//! What workers and submitters do to runs: submit, claim, commit.
+//! Operations of workers and submitters on runs: submit, claim, commit.
 
 use std::cmp::Reverse;
 
@@ -15,11 +15,11 @@ impl State {
         now: Timestamp,
     ) -> Result<Submitted, StoreError> {
         let Submission { queued, started } = submission;
-        if let Some(twin) = self.twin(&queued.0, |run| run.key.as_deref()) {
-            return Ok(Submitted::SameKey(Box::new(twin)));
+        if let Some(existing) = self.existing_run(&queued.0, |run| run.key.as_deref()) {
+            return Ok(Submitted::SameKey(Box::new(existing)));
         }
-        if let Some(twin) = self.twin(&queued.0, |run| run.unique.as_deref()) {
-            return Ok(Submitted::SameUnique(Box::new(twin)));
+        if let Some(existing) = self.existing_run(&queued.0, |run| run.unique.as_deref()) {
+            return Ok(Submitted::SameUnique(Box::new(existing)));
         }
         match started.filter(|(run, _)| self.may_start(&queued.0, run, now)) {
             Some((run, transition)) => self
@@ -31,8 +31,8 @@ impl State {
         }
     }
 
-    /// The newest run of the same workflow that has the same value and is not cancelled.
-    fn twin(&self, run: &Run, value: impl Fn(&Run) -> Option<&str>) -> Option<Run> {
+    /// The newest run of the same workflow with the same value that is not cancelled.
+    fn existing_run(&self, run: &Run, value: impl Fn(&Run) -> Option<&str>) -> Option<Run> {
         let wanted = value(run)?;
         let same =
             |other: &&Run| other.plan.name() == run.plan.name() && value(other) == Some(wanted);
@@ -42,7 +42,7 @@ impl State {
             .cloned()
     }
 
-    /// Whether a new run may start at once, on a worker that lives: nobody who came before it waits.
+    /// Returns whether a new run may start at once on a live worker: no earlier run waits.
     fn may_start(&self, queued: &Run, started: &Run, now: Timestamp) -> bool {
         let lives = started
             .head
@@ -92,8 +92,8 @@ impl State {
         Ok(claimed)
     }
 
-    /// Runs that wait for a worker or for a time, that this worker knows how to run and for which it has all that they require,
-    /// in the order of their turns: first those whose cancel a person waits for.
+    /// Waiting runs that this worker can claim, because it has their actions and requirements, in
+    /// order: first those with a cancel that a person waits for.
     fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
         let known = |run: &&Run| {
             let offered = run
@@ -129,7 +129,7 @@ impl State {
             .ok_or(StoreError::LeaseLost)?;
         let number = transition.head.commits;
         if run.head.epoch == lease.epoch && run.head.commits == number {
-            // It took place, and its answer got lost.
+            // It was written, and its answer was lost.
             return Ok(Committed {
                 cancel: run.head.cancel,
             });

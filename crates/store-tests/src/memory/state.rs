@@ -1,4 +1,4 @@
-//! What the model keeps, and the one function that writes a transition.
+//! State of the model, and the one function that writes a transition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use surefoot::{
     Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, StoreError, Timestamp, WorkerId,
 };
 
-/// Everything.
+/// The whole state.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) runs: BTreeMap<RunId, Entry>,
@@ -20,7 +20,7 @@ pub(super) struct State {
     pub(super) queues: BTreeMap<String, Queue>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
-    /// How runs ended: when, in which queue, how, and the slot of their duration.
+    /// Ends of runs: time, queue, outcome, and the bucket of the duration.
     pub(super) outcomes: Vec<(Timestamp, String, Outcome, u16)>,
     pub(super) documents: BTreeMap<(String, String), Document>,
 }
@@ -29,13 +29,14 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) run: Run,
-    /// The sequence of its last event. It stays when the events are pruned.
+    /// Sequence of its last event. It stays when the events are pruned.
     pub(super) seq: u64,
     pub(super) events: Vec<Event>,
-    /// The contents that its snapshots need.
+    /// Contents needed by its snapshots.
     pub(super) needs: BTreeSet<Digest>,
-    /// When its first start was written. It is later than [`surefoot::state::Head::started_at`] when a submission that
-    /// starts at once was long on its way; a queue's rate counts what really happened.
+    /// Time at which its first start was written. It is later than
+    /// [`surefoot::state::Head::started_at`] if a submission that starts at once was delayed; a
+    /// queue's rate counts actual starts.
     pub(super) first_start: Option<Timestamp>,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Worker {
 }
 
 impl State {
-    /// Adds a run that is not there yet.
+    /// Adds a run that does not exist yet.
     pub(super) fn insert(
         &mut self,
         run: Run,
@@ -76,7 +77,7 @@ impl State {
         self.write(id, transition, now)
     }
 
-    /// Applies one rule to a run and writes what it gives. The run as it is then.
+    /// Applies one rule to a run and writes the transition. Returns the new run.
     pub(super) fn edit(
         &mut self,
         id: RunId,
@@ -91,7 +92,7 @@ impl State {
         Ok(run)
     }
 
-    /// Writes a transition: all of it, or nothing when another run owns a record.
+    /// Writes a transition: all of it, or nothing if another run owns a record.
     pub(super) fn write(
         &mut self,
         id: RunId,

@@ -1,4 +1,4 @@
-//! Workers: their lives and their leases.
+//! Workers: registration, heartbeats and leases.
 
 use surefoot::state::Interruption;
 use surefoot::statistics::Outcome;
@@ -25,7 +25,9 @@ impl State {
             actions,
             resources,
         } = worker;
-        let (started_at, heartbeat_at, expires_at) = (now, now, now + lease);
+        let started_at = now;
+        let heartbeat_at = now;
+        let expires_at = now + lease;
         let running = 0;
         let info = WorkerInfo {
             id,
@@ -87,7 +89,7 @@ impl State {
             at: worker.info.heartbeat_at,
             lease: worker.lease,
         };
-        // A worker's end interrupts its runs in the same moment.
+        // A worker's end interrupts its runs in the same operation.
         Heartbeats {
             workers: self.workers.values().map(last).collect(),
             has_orphans: false,
@@ -102,7 +104,7 @@ impl State {
         self.bury(self.still_silent(silent), now)
     }
 
-    /// The workers among these that have sent no heartbeat since.
+    /// The given workers that have sent no heartbeat since.
     pub(super) fn still_silent(&self, silent: &[LastHeartbeat]) -> Vec<WorkerId> {
         let is_silent = |last: &&LastHeartbeat| {
             self.workers
@@ -116,7 +118,7 @@ impl State {
             .collect()
     }
 
-    /// Those whose lease holds, the one that has lived longest first.
+    /// Workers with a valid lease, the longest registered first.
     pub(super) fn workers(&self, now: Timestamp) -> Vec<WorkerInfo> {
         let info = |worker: &Worker| {
             let running = self.held_by(worker.info.id).count() as u64;

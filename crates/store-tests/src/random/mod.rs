@@ -1,7 +1,8 @@
-//! Random operation sequences: a store and the model are told the same, and have to say the same.
+//! Random operation sequences, executed on a store and on the model; both must return the same.
 //!
-//! One clock drives both, and ids are made once for both. Every answer is compared, and in the end everything that the
-//! stores show. A sequence that tells them apart is made as short as can be before it is shown.
+//! Both share one clock, and ids are generated once for both. Every answer is compared, and at the
+//! end everything that the stores show. A sequence that reveals a difference is shrunk before it is
+//! printed.
 
 mod op;
 mod world;
@@ -11,11 +12,11 @@ use proptest::test_runner::TestCaseError;
 use self::world::World;
 use crate::{Scene, block_on, search};
 
-/// Holds a store against the model, over `cases` sequences; [`crate::conformance!`] makes a test of this as well.
-/// `PROPTEST_RNG_SEED` in the environment repeats a search ([`search()`]).
+/// Compares a store with the model over `cases` sequences; [`crate::conformance!`] generates a test
+/// of this as well. `PROPTEST_RNG_SEED` in the environment repeats a search ([`search()`]).
 ///
 /// # Panics
-/// When a sequence tells the two apart: shows the shortest one found.
+/// If a sequence reveals a difference: prints the shortest one found.
 pub fn agrees_with_the_model<F: Future<Output = Scene>>(cases: u32, make: impl Fn() -> F) {
     search(cases, &op::sequences(), |ops| {
         block_on(async {

@@ -1,4 +1,4 @@
-//! The operations, and how they are drawn.
+//! The operations, and their random strategies.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use surefoot::state::{Answer, CancelMode};
 
-/// One operation. Runs, workers and leases are named by a number, of which the remainder counts.
+/// An operation. Runs, workers and leases are chosen by a number, modulo how many there are.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Advance(Duration),
@@ -62,7 +62,7 @@ pub(super) enum Op {
     Prune,
 }
 
-/// What a submitter says of a run.
+/// Random fields of a submission.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) workflow: u8,
@@ -75,7 +75,7 @@ pub(super) struct Draft {
     pub(super) start_on: Option<u8>,
 }
 
-/// What the holder of a lease does. What its rules forbid it does not try.
+/// An act of the holder of a lease. Acts that its rules forbid are skipped.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Start,
@@ -99,7 +99,7 @@ pub(super) enum Act {
     UndoFailed,
 }
 
-/// Sequences that are long enough for a few runs to go through a good part of their lives.
+/// Sequences long enough for a few runs to go through most of their life cycle.
 pub(super) fn sequences() -> impl Strategy<Value = Vec<Op>> {
     vec(op(), 1..150)
 }
@@ -110,7 +110,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => draft().prop_map(Op::Submit),
         6 => (any::<u8>(), 0..4usize, any::<[bool; 4]>())
             .prop_map(|(worker, limit, [a, b, c, d])| Op::Claim { worker, limit, knows_all: a || b, has_forge: c || d }),
-        // Newer leases are drawn more often: they hold.
+        // Newer leases are drawn more often, since they are valid.
         12 => (prop_oneof![3 => 0..2u8, 1 => any::<u8>()], act()).prop_map(|(lease, act)| Op::Work { lease, act }),
         2 => Just(Op::Register),
         1 => any::<u8>().prop_map(|worker| Op::Heartbeat { worker }),
@@ -118,11 +118,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<u8>(), mode()).prop_map(|(run, mode)| Op::Cancel { run, mode }),
         2 => (any::<u8>(), weighted(0.4, 0..4u8)).prop_map(|(run, from)| Op::Retry { run, from }),
         2 => (any::<u8>(), 0..4u8, answer()).prop_map(|(run, step, answer)| Op::Answer { run, step, answer }),
-        2 => upkeep(),
+        2 => maintenance(),
     ]
 }
 
-fn upkeep() -> impl Strategy<Value = Op> {
+fn maintenance() -> impl Strategy<Value = Op> {
     let few = || weighted(0.6, 0..3u32);
     prop_oneof![
         2 => (any::<u8>(), weighted(0.3, Just(()))).prop_map(|(queue, paused)| Op::Pause { queue, paused: paused.is_some() }),
@@ -132,7 +132,7 @@ fn upkeep() -> impl Strategy<Value = Op> {
             per_key,
             only_if_new
         }),
-        // Ages that no run has to the microsecond: "older than" is left open there.
+        // Ages that no run has to the microsecond: "older than" is unspecified there.
         1 => (any::<u8>(), weighted(0.5, (0..8u64).prop_map(|half| Duration::from_millis(half * 500 + 250))),
               weighted(0.5, 0..3u64)).prop_map(|(queue, age, count)| Op::Retain { queue, age, count }),
         2 => Just(Op::Prune),
@@ -194,7 +194,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Times that often meet: half seconds, and the length of a lease.
+/// Times that often coincide: half seconds, and the length of a lease.
 fn pause() -> impl Strategy<Value = Duration> {
     prop_oneof![4 => (0..7u64).prop_map(|half| Duration::from_millis(half * 500)), 1 => Just(crate::scene::LEASE)]
 }

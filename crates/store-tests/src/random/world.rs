@@ -1,4 +1,4 @@
-//! The two stores, what is known of them, and how an operation is told to both.
+//! Both stores, the entities known in them, and the execution of an operation on both.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -23,7 +23,7 @@ const FORGE: &str = "forge:1";
 const QUEUES: [&str; 2] = ["plain", "rated"];
 const STEPS: [&str; 3] = ["one", "two", "three"];
 
-/// Why the two are not the same.
+/// Difference between the two.
 type Why = String;
 
 pub(super) struct World {
@@ -32,7 +32,7 @@ pub(super) struct World {
     plans: Vec<Arc<Workflow>>,
     runs: Vec<RunId>,
     workers: Vec<WorkerId>,
-    /// Held runs as their holders know them; a holder does not know when it has lost one.
+    /// Held runs as their holders know them; a holder does not know that it has lost one.
     held: Vec<Run>,
 }
 
@@ -45,7 +45,9 @@ impl World {
             model.one_worker()
         });
         let model = Scene::new(model, scene.clock.clone(), ());
-        let (runs, workers, held) = (Vec::new(), Vec::new(), Vec::new());
+        let runs = Vec::new();
+        let workers = Vec::new();
+        let held = Vec::new();
         let mut world = Self {
             scene,
             model,
@@ -101,15 +103,16 @@ impl World {
             }
             Op::Cancel { .. } | Op::Retry { .. } | Op::Answer { .. } => self.person(op).await?,
             Op::Pause { .. } | Op::Limit { .. } | Op::Retain { .. } | Op::Prune => {
-                self.upkeep(op).await?
+                self.maintain(op).await?
             }
         }
         Ok(())
     }
 
-    /// Everything that the two show.
+    /// Compares everything that the two stores show.
     pub(super) async fn compare(&self) -> Result<(), Why> {
-        let (shown, expected) = (self.scene.picture().await, self.model.picture().await);
+        let shown = self.scene.picture().await;
+        let expected = self.model.picture().await;
         if shown != expected {
             return Err(differ(&shown, &expected));
         }
@@ -120,7 +123,7 @@ impl World {
         Ok(())
     }
 
-    /// Tells both, and gives what both answered.
+    /// Performs an operation on both and returns the common answer.
     async fn same<T: PartialEq + Debug>(
         &self,
         call: impl AsyncFn(&dyn Store) -> Result<T, StoreError>,
@@ -138,17 +141,21 @@ impl World {
         }
     }
 
-    /// Mostly the newest, for it is alive.
+    /// Usually the newest, which is alive.
     fn worker(&self, number: u8) -> WorkerId {
-        let newest = self.workers.last().filter(|_| number < 200).copied();
-        newest
-            .or_else(|| pick(&self.workers, number))
-            .expect("a worker was registered at the start")
+        let newest = self.workers.last().copied();
+        let chosen = if number < 200 {
+            newest
+        } else {
+            pick(&self.workers, number)
+        };
+        chosen.expect("a worker was registered at the start")
     }
 
     async fn register(&mut self) -> Result<(), Why> {
         let name = format!("worker {}", self.workers.len());
-        let (version, actions) = ("1".to_owned(), std::sync::Arc::default());
+        let version = "1".to_owned();
+        let actions = std::sync::Arc::default();
         let worker = NewWorker {
             id: WorkerId::new(),
             name,
@@ -244,13 +251,14 @@ impl World {
         mut expected: Claimed,
         limit: usize,
     ) -> Result<(), Why> {
-        // Which runs it is says in what order they were taken.
+        // The set of runs determines their order, so only the set is compared.
         claimed.runs.sort_by_key(|run| run.id);
         expected.runs.sort_by_key(|run| run.id);
         if claimed.runs != expected.runs {
             return Err(differ(&claimed.runs, &expected.runs));
         }
-        // A store may name a time at which there turns out to be nothing to take, but none that is past, or too late.
+        // A store may return a time at which nothing turns out to be claimable, but not one that is
+        // past or too late.
         let in_time = expected
             .next_at
             .is_none_or(|at| claimed.next_at.is_some_and(|named| named <= at));
@@ -266,7 +274,7 @@ impl World {
     }
 
     async fn work(&mut self, lease: u8, act: &Act) -> Result<(), Why> {
-        // The newest first.
+        // The newest lease first.
         let Some(index) = self
             .held
             .len()
@@ -287,14 +295,14 @@ impl World {
                 self.held[index] = after;
                 self.held[index].head.cancel = committed.cancel;
             } else {
-                // The lease has ended. It stays, behind those that hold, to be tried again.
+                // The lease has ended. It stays, behind the valid ones, to be tried again.
                 self.held[..=index].rotate_right(1);
             }
         }
         Ok(())
     }
 
-    /// What the holder writes, if the rules let it.
+    /// The transition that the holder writes, if the rules allow it.
     fn written(&self, run: Run, act: &Act) -> Option<(Run, Transition)> {
         let mut edit = Edit::new(run, self.scene.now());
         perform(&mut edit, act)
@@ -331,9 +339,9 @@ impl World {
         .map(drop)
     }
 
-    async fn upkeep(&self, op: &Op) -> Result<(), Why> {
+    async fn maintain(&self, op: &Op) -> Result<(), Why> {
         let queue = |queue: &u8| QUEUES[usize::from(*queue) % QUEUES.len()];
-        // What a rate counts of the time before it was set is left open: each queue keeps the one it has.
+        // The count of a rate before it was set is unspecified, so each queue keeps its rate.
         let rate = |name: &str| {
             (name == "rated").then_some(Rate {
                 max: 2,
@@ -360,7 +368,8 @@ impl World {
                 per_key,
                 only_if_new,
             } => {
-                let (concurrency, concurrency_per_key) = (*concurrency, *per_key);
+                let concurrency = *concurrency;
+                let concurrency_per_key = *per_key;
                 let limits = QueueLimits {
                     concurrency,
                     concurrency_per_key,
@@ -400,9 +409,10 @@ impl World {
     }
 }
 
-/// Shows the two from the first line that differs to the last.
+/// Shows both from the first line that differs to the last.
 fn differ(answer: &impl Debug, expected: &impl Debug) -> Why {
-    let (answer, expected) = (format!("{answer:#?}"), format!("{expected:#?}"));
+    let answer = format!("{answer:#?}");
+    let expected = format!("{expected:#?}");
     let (answer, expected) = (
         Vec::from_iter(answer.lines()),
         Vec::from_iter(expected.lines()),
@@ -470,12 +480,12 @@ fn next(edit: &Edit) -> Result<usize, RuleError> {
         .ok_or_else(|| RuleError("no step is left".to_owned()))
 }
 
-/// The next step, which begins if it has not: most acts need one that runs.
+/// Position of the next step, started if it was not: most acts need a running one.
 fn begun(edit: &mut Edit) -> Result<usize, RuleError> {
     next(edit).and_then(|_| begin(edit))
 }
 
-/// Undoes the next step there is to undo, and cancels the run when that was the last.
+/// Undoes the next step to undo, and cancels the run after the last.
 fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
     edit.begin_undo()?;
     match (Edit::next_undo(edit.run()), error) {
@@ -487,7 +497,8 @@ fn undo(edit: &mut Edit, error: Option<&str>) -> Result<(), RuleError> {
 }
 
 fn change(put: bool, name: u8) -> RecordChange {
-    let (kind, name) = ("thing".to_owned(), format!("thing {name}"));
+    let kind = "thing".to_owned();
+    let name = format!("thing {name}");
     if put {
         RecordChange::Put {
             kind,
