@@ -1,6 +1,6 @@
-//! The drills of `surefoot drill` as tests, with fewer projects: each is named by the promise that it attacks. The counting is
-//! in the program (`crates/cli/src/drill`), and is itself put to the test here: books that are forged meanwhile must be seen
-//! through, and nothing that a drill started may outlive it.
+//! The drills of `surefoot drill` as tests, with fewer projects: each is named after the promise
+//! that it attacks. The program itself does the counting (`crates/cli/src/drill`), and these tests
+//! check it too: forged records must be detected, and no process of a drill may outlive it.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 
@@ -18,15 +18,16 @@ use common::{Place, Started, git, is_alive, lines, text, until};
 use serde_json::Value;
 use surefoot_scratch_postgres::ScratchPostgres;
 
-/// On a PostgreSQL cluster of the drill's own; SQLite is what it takes otherwise.
+/// On a PostgreSQL cluster of the drill's own; the default is SQLite.
 const POSTGRES: &[&str] = &["--postgres"];
 const SQLITE: &[&str] = &[];
 
-/// How often a fault is brought about before its time counts as too long.
+/// Tries of a fault before its time counts as too long.
 const TRIES: usize = 3;
 
-/// Runs these faults one after the other; every one must take place and be clean. A machine that has other things to do can
-/// spoil a time and nothing else: what was only late is tried again, and the counts must be right in every try.
+/// Runs these faults one after the other; every one must take place without a broken promise. A
+/// busy machine can only spoil a time: a fault that was only late is tried again, and the counts
+/// must be right in every try.
 fn clean(store: &[&str], projects: u32, faults: &[&str]) {
     let mut left = faults.to_vec();
     for _ in 0..TRIES {
@@ -51,7 +52,7 @@ fn clean(store: &[&str], projects: u32, faults: &[&str]) {
     panic!("{left:?}: too late {TRIES} times");
 }
 
-/// All that is wrong with this row is how long it took.
+/// Asserts that the only fault of this row is its time.
 fn expect_late(row: &Value) {
     let is_late = |wrong: &str| {
         let slow = wrong.starts_with("it took ")
@@ -77,14 +78,14 @@ fn expect_late(row: &Value) {
     eprintln!("once more: {wrong:?}");
 }
 
-/// What the drill prints, with the exit status that it must have.
+/// Output of the drill, which must have this exit status.
 fn report(place: &Place, projects: u32, faults: &[&str], more: &[&str], status: i32) -> Value {
     let (seen, report) = drilled(place, projects, faults, more);
     assert_eq!(seen, Some(status), "{report:#}");
     report
 }
 
-/// The drill's exit status, and what it prints.
+/// Exit status and output of the drill.
 fn drilled(place: &Place, projects: u32, faults: &[&str], more: &[&str]) -> (Option<i32>, Value) {
     let output = place
         .command(&arguments(projects, faults, more))
@@ -98,12 +99,12 @@ fn drilled(place: &Place, projects: u32, faults: &[&str], more: &[&str]) -> (Opt
 }
 
 fn arguments<'a>(projects: u32, faults: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
-    // The number as text that lives long enough.
+    // The number as text with a static lifetime.
     let projects = ["4", "5", "6", "7", "8"][projects as usize - 4];
     let mut args = vec!["drill", "--json", "--projects", projects];
-    faults
-        .iter()
-        .for_each(|fault| args.extend(["--fault", *fault]));
+    for fault in faults {
+        args.extend(["--fault", *fault]);
+    }
     args.extend(more);
     args
 }
@@ -112,7 +113,7 @@ mod sqlite {
     use super::{SQLITE, clean};
 
     #[test]
-    fn p1_a_submission_that_cannot_be_kept_is_refused_and_the_same_again_is_kept() {
+    fn p1_a_submission_that_cannot_be_stored_is_refused_and_its_repetition_is_stored() {
         clean(SQLITE, 6, &["submit-while-away"]);
     }
 
@@ -122,7 +123,7 @@ mod sqlite {
     }
 
     #[test]
-    fn p2_what_was_made_before_an_attempt_failed_is_not_made_twice() {
+    fn p2_effects_of_a_failed_attempt_are_not_repeated() {
         clean(SQLITE, 4, &["step-fails-twice"]);
     }
 
@@ -137,12 +138,12 @@ mod sqlite {
     }
 
     #[test]
-    fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
+    fn p5_a_worker_that_shuts_down_hands_back_its_runs() {
         clean(SQLITE, 6, &["worker-terminated"]);
     }
 
     #[test]
-    fn p6_a_run_whose_step_always_fails_is_failed_with_the_reason_and_holds_nobody_up() {
+    fn p6_a_run_whose_step_always_fails_ends_with_the_reason_and_delays_no_other() {
         clean(SQLITE, 6, &["step-fails"]);
     }
 
@@ -156,7 +157,7 @@ mod postgres {
     use super::{POSTGRES, clean};
 
     #[test]
-    fn p1_a_submission_that_cannot_be_kept_is_refused_and_the_same_again_is_kept() {
+    fn p1_a_submission_that_cannot_be_stored_is_refused_and_its_repetition_is_stored() {
         clean(POSTGRES, 6, &["submit-while-away"]);
     }
 
@@ -166,7 +167,7 @@ mod postgres {
     }
 
     #[test]
-    fn p2_what_was_made_before_an_attempt_failed_is_not_made_twice() {
+    fn p2_effects_of_a_failed_attempt_are_not_repeated() {
         clean(POSTGRES, 4, &["step-fails-twice"]);
     }
 
@@ -186,17 +187,17 @@ mod postgres {
     }
 
     #[test]
-    fn p4_a_second_host_without_the_forge_takes_nothing_and_holds_up_nothing() {
+    fn p4_a_second_host_without_the_forge_claims_nothing_and_delays_nothing() {
         clean(POSTGRES, 6, &["second-host"]);
     }
 
     #[test]
-    fn p5_a_worker_that_is_told_to_stop_hands_back_what_it_holds() {
+    fn p5_a_worker_that_shuts_down_hands_back_its_runs() {
         clean(POSTGRES, 6, &["worker-terminated"]);
     }
 
     #[test]
-    fn p6_a_run_whose_step_always_fails_is_failed_with_the_reason_and_holds_nobody_up() {
+    fn p6_a_run_whose_step_always_fails_ends_with_the_reason_and_delays_no_other() {
         clean(POSTGRES, 6, &["step-fails"]);
     }
 
@@ -209,17 +210,18 @@ mod postgres {
         );
     }
 
-    /// The shortened form of `database-away-120s`, which is in no test: to a worker both are an outage of many leases.
+    /// A shorter form of `database-away-120s`, which no test runs: for a worker both are an outage
+    /// of many leases.
     #[test]
-    fn p7_a_database_that_is_away_for_many_leases_costs_nothing_either() {
+    fn p7_an_outage_of_many_leases_costs_neither_a_result_nor_an_attempt() {
         clean(POSTGRES, 6, &["database-away-30s"]);
     }
 }
 
-/// Where the server is not the drill's: it says which faults it cannot bring about, and takes its schemas away again, also
-/// when it is stopped half-way.
+/// On a server that is not the drill's: it reports which faults it cannot inject, and removes its
+/// schemas, even if it is stopped halfway.
 #[test]
-fn in_somebodys_database_a_drill_says_what_it_cannot_do_and_leaves_nothing() {
+fn in_a_foreign_database_a_drill_skips_faults_with_a_reason_and_leaves_nothing() {
     let server = ScratchPostgres::start().expect("PostgreSQL");
     let url = server.fresh_database().expect("a database");
     let schemas = || {
@@ -245,7 +247,8 @@ fn in_somebodys_database_a_drill_says_what_it_cannot_do_and_leaves_nothing() {
     assert_eq!(schemas(), "0");
 }
 
-/// Runs a fault that can be brought about in somebody's database, and one that cannot. Gives whether the first was in time.
+/// Runs one fault that can be injected in a foreign database and one that cannot. Returns whether
+/// the first was in time.
 fn clean_and_skipped(url: &str) -> bool {
     let (status, report) = drilled(
         &Place::new(),
@@ -267,7 +270,7 @@ fn clean_and_skipped(url: &str) -> bool {
 }
 
 #[test]
-fn a_drill_that_proves_nothing_does_not_say_that_all_is_well() {
+fn a_drill_that_skips_every_fault_is_not_clean() {
     let place = Place::new();
     let report = report(
         &place,
@@ -290,12 +293,12 @@ fn a_drill_that_proves_nothing_does_not_say_that_all_is_well() {
 }
 
 #[test]
-fn a_drill_is_told_of_one_place() {
+fn a_drill_refuses_a_store_beside_its_own_cluster() {
     let place = Place::new();
     for before in [true, false] {
         let (drill, store) = (
             ["drill", "--postgres"],
-            ["--store", "postgres://nobody@127.0.0.1:9/x"],
+            ["--store", "postgres://absent@127.0.0.1:9/x"],
         );
         let args = if before {
             [store, drill].concat()
@@ -311,7 +314,7 @@ fn a_drill_is_told_of_one_place() {
     }
 }
 
-/// A drill that goes on, and the folder in which it keeps its scene.
+/// A running drill, and the directory of its scenario.
 fn started(place: &Place, fault: &str) -> (Started, PathBuf) {
     let args = arguments(4, &[fault], &["--keep", "kept"]);
     (
@@ -327,7 +330,7 @@ fn ledger(scene: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// The worker that wrote a line.
+/// Id of the worker that wrote a line.
 fn pid(line: &Value) -> u32 {
     line["pid"]
         .as_u64()
@@ -336,7 +339,7 @@ fn pid(line: &Value) -> u32 {
 }
 
 #[test]
-fn a_forged_line_and_a_second_commit_are_seen() {
+fn a_forged_line_and_a_second_commit_are_detected() {
     let place = Place::new();
     let (drill, scene) = started(&place, "worker-killed");
     let done = |line: &Value| {
@@ -357,16 +360,16 @@ fn a_forged_line_and_a_second_commit_are_seen() {
         forged["project"].as_str().expect("a name")
     ));
     let tree = git(&repository, &["rev-parse", "main^{tree}"]);
-    let who = [
+    let author = [
         "-c",
-        "user.name=nobody",
+        "user.name=forger",
         "-c",
-        "user.email=nobody@localhost",
+        "user.email=forger@localhost",
     ];
     let second = git(
         &repository,
         &[
-            &who[..],
+            &author[..],
             &["commit-tree", "-m", "a second", "-p", "main", &tree],
         ]
         .concat(),
@@ -386,9 +389,10 @@ fn a_forged_line_and_a_second_commit_are_seen() {
     assert_eq!(row["stuck"], 0, "{row:#}");
 }
 
-/// The worker that is to take over is frozen from outside: nothing moves again, and the drill must say so.
+/// The worker that should take over is frozen from outside: nothing moves again, and the drill must
+/// report it.
 #[test]
-fn projects_that_nobody_carries_on_are_seen() {
+fn projects_that_no_worker_resumes_are_detected() {
     let place = Place::new();
     let (drill, scene) = started(&place, "worker-killed");
     let second = until("another worker takes over", || {

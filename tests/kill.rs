@@ -1,5 +1,5 @@
-//! Promises 1 to 5 with the real binary, the real git and kill -9: killed at random moments, many times over, and started
-//! again with the same command, a run ends as if nothing had happened.
+//! Promises 1 to 5 with the real binary, the real git and kill -9: killed at random moments, many
+//! times over, and started again with the same command, a run ends as if nothing had happened.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 
@@ -18,7 +18,7 @@ use common::{Place, Random, git, is_alive, lines, median, now, stamped, text, un
 use serde_json::Value;
 use surefoot::Timestamp;
 
-/// Steps of a run by id, as `show --json` tells them.
+/// Steps of a run by id, from `show --json`.
 fn steps(shown: &Value) -> BTreeMap<String, Value> {
     let steps = shown["steps"].as_array().expect("steps");
     steps
@@ -27,7 +27,7 @@ fn steps(shown: &Value) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// A run as it stands, if it was submitted.
+/// A run as it is stored, if it was submitted.
 fn shown(place: &Place, run: &str) -> Option<Value> {
     let output = place.run(&["show", run, "--json"]);
     output
@@ -105,11 +105,12 @@ fn check_project(place: &Place, name: &str, what: &str) {
     );
 }
 
-/// Start, kill, start again ... each life a little longer, so that every project ends.
+/// Starts and kills repeatedly; each life lasts a little longer, so that every project ends.
 #[test]
 fn init_killed_at_random_moments() {
     for seed in 1..=12 {
-        let (place, mut random) = (Place::new(), Random::new(seed));
+        let place = Place::new();
+        let mut random = Random::new(seed);
         let mut lives = 0;
         loop {
             lives += 1;
@@ -133,7 +134,7 @@ parameters: { properties: { ledger: { type: string } } }
 steps:
 "#;
 
-/// Seven steps that each write a line before their effect and one after, with a moment between.
+/// Seven steps that each write a line before their effect and one after, with a moment in between.
 fn ledger_workflow() -> String {
     (1..=7).fold(LEDGER.to_owned(), |file, n| {
         let shell = format!(
@@ -143,7 +144,8 @@ fn ledger_workflow() -> String {
     })
 }
 
-/// Lines of steps that begin. One that ends may be the last word of a command whose worker was killed.
+/// Lines of steps that start. A line of a step that ends may be the last output of a command whose
+/// worker was killed.
 fn begins(ledger: &Path) -> Vec<String> {
     lines(ledger)
         .into_iter()
@@ -151,10 +153,10 @@ fn begins(ledger: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Waits until the run moves: the time from `start` until a step begins, by its own stamp; `None` when all it had to do was to
-/// end.
+/// Waits until the run moves: the time from `start` until a step starts, by its own stamp; `None`
+/// if the run only had to end.
 fn moved(place: &Place, ledger: &Path, before: usize, start: Timestamp) -> Option<Duration> {
-    // To ask the store takes a process, which the run would have to wait for on a small machine.
+    // Polling the store starts a process, which would delay the run on a small machine.
     let mut asked_at = Instant::now();
     until("the run moves", || {
         if let Some(line) = begins(ledger).get(before) {
@@ -175,7 +177,8 @@ fn moved(place: &Place, ledger: &Path, before: usize, start: Timestamp) -> Optio
 fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
     let mut delays = Vec::new();
     for seed in 100..108 {
-        let (place, mut random) = (Place::new(), Random::new(seed));
+        let place = Place::new();
+        let mut random = Random::new(seed);
         std::fs::write(place.path("ledger.yaml"), ledger_workflow()).expect("written");
         let ledger = place.path("ledger");
         let parameter = format!("ledger={}", ledger.display());
@@ -183,17 +186,18 @@ fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for life in 0.. {
             assert!(life < 200, "seed {seed}: never ends");
-            let (before, start) = (begins(&ledger).len(), now());
+            let before = begins(&ledger).len();
+            let start = now();
             let process = place.start(&mut place.command(&args));
             if life > 0 {
                 delays.extend(moved(&place, &ledger, before, start));
             }
-            // What takes many lives gets longer ones, so that a slow machine comes to an end too.
+            // A run that needs many lives gets longer ones, so that it ends on a slow machine too.
             std::thread::sleep(Duration::from_millis(
                 random.below(120 + 20 * u64::saturating_sub(life, 40)),
             ));
             process.kill();
-            // None: killed before the run was submitted.
+            // Absent: the process was killed before the run was submitted.
             let Some(shown) = shown(&place, "one") else {
                 continue;
             };
@@ -232,7 +236,7 @@ fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
         }
     }
     assert!(!delays.is_empty(), "no life had a step to begin");
-    // The median over all seeds: some lives in which the machine did something else are no broken promise.
+    // The median over all seeds: a few lives in which the machine was busy are no broken promise.
     let delay = median(delays.clone());
     assert!(
         delay < Duration::from_secs(1),
@@ -240,7 +244,7 @@ fn a_completed_step_never_runs_again_and_the_run_moves_within_a_second() {
     );
 }
 
-/// What a step wrote when it began, but for when that was.
+/// Lines that a step wrote at its starts, without their times.
 fn begins_of(written: &[String], step: usize) -> Vec<&str> {
     let begin = format!("begin s{step} ");
     let lines = written.iter().filter(|line| line.starts_with(&begin));
@@ -249,7 +253,7 @@ fn begins_of(written: &[String], step: usize) -> Vec<&str> {
         .collect()
 }
 
-/// The commands that a killed worker had started die with it.
+/// Commands started by a killed worker die with it.
 #[test]
 fn commands_die_with_their_worker() {
     let place = Place::new();
@@ -269,7 +273,7 @@ fn commands_die_with_their_worker() {
     let folder = std::path::PathBuf::from(format!("/proc/{grandchild}"));
     assert!(folder.exists());
     process.kill();
-    // A zombie that nobody has collected yet is no longer running.
+    // A zombie that was not reaped yet is no longer running.
     let gone = || {
         let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
         (status.is_empty() || status.contains("State:\tZ")).then_some(())
@@ -277,7 +281,8 @@ fn commands_die_with_their_worker() {
     until("the grandchild is gone", gone);
 }
 
-/// SIGTERM: the step under way is interrupted when its grace is over, spends no attempt, and the next start carries on.
+/// SIGTERM: the running step is interrupted when its grace period is over, uses no attempt, and the
+/// next start resumes the run.
 #[test]
 fn sigterm_hands_back_and_spends_no_attempt() {
     let place = Place::new();
@@ -323,7 +328,8 @@ fn sigterm_hands_back_and_spends_no_attempt() {
     );
 }
 
-/// A step that kills its worker at every try fails; the runs beside it complete, however often they died with it.
+/// A step that kills its worker at every attempt fails; its neighbours complete, however often they
+/// died with it.
 #[test]
 fn a_step_that_kills_its_worker_fails_and_its_neighbours_complete() {
     let place = Place::new();

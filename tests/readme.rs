@@ -1,4 +1,4 @@
-//! What the README shows is what there is: its workflow runs, and its Rust example is the one that is built.
+//! The README is true: its workflow runs, and its Rust example is the one that is built.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 

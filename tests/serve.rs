@@ -35,7 +35,7 @@ fn ended(place: &Place, run: &str) -> Value {
     })
 }
 
-/// What would be written to the removed file would be lost, so it is refused, and the server says why.
+/// A write to the removed file would be lost, so it is refused, and the server says why.
 #[test]
 fn a_store_that_is_removed_under_the_server_accepts_nothing_and_is_unready() {
     let place = Place::new();
@@ -67,7 +67,8 @@ steps:
   - { id: nap, action: command.run, retry: { attempts: 1 }, with: { argv: [sleep, '0.05'] } }
 ";
 
-/// Each command needs descriptors of the worker: with a slot for every run it could start no more than a few.
+/// Each command uses descriptors of the worker: with a slot for every run it could start only a
+/// few.
 #[test]
 fn a_worker_that_may_open_few_files_fails_no_run_and_spends_no_attempt() {
     let place = Place::new();
@@ -95,7 +96,7 @@ fn a_worker_that_may_open_few_files_fails_no_run_and_spends_no_attempt() {
     }
 }
 
-/// Two steps that write lines, the second of which waits until the test lets it go on.
+/// Two steps that write lines; the second waits until the test releases it.
 const SLOW: &str = r#"
 workflow: slow
 steps:
@@ -121,19 +122,19 @@ fn a_project_is_initialised_over_http_and_seen_on_the_page() {
     );
     let (status, _) = server.ask("GET", "/api/openapi.json", None, "");
     assert_eq!(status, 200);
-    // What the doctor finds, and the configuration.
+    // The doctor's findings, and the configuration.
     let settings = until("the doctor has looked", || {
         let (_, page) = server.ask("GET", "/settings", None, "");
         page.contains("synchronous=full").then_some(page)
     });
     assert!(settings.contains("server.listen") && settings.contains(&server.port.to_string()));
-    // SIGTERM ends it in order.
+    // SIGTERM shuts it down in order.
     server.process.signal("-TERM");
     let output = server.process.finish();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
-/// The run and what its template step came to, once it has ended.
+/// The run and the result of its template step, once it has ended.
 fn with_template(place: &Place, server: &Server, name: &str, template: &str) -> (String, String) {
     let run = server.submit(
         "project-initialization",
@@ -156,7 +157,7 @@ fn with_template(place: &Place, server: &Server, name: &str, template: &str) -> 
 }
 
 #[test]
-fn who_submits_over_http_reads_no_folder_but_those_that_the_configuration_names() {
+fn a_submission_over_http_reads_only_configured_template_folders() {
     let place = Place::new();
     for folder in ["data/credentials", "closed", "open/own"] {
         std::fs::create_dir_all(place.path(folder)).unwrap();
@@ -198,7 +199,7 @@ fn who_submits_over_http_reads_no_folder_but_those_that_the_configuration_names(
 }
 
 #[test]
-fn killed_and_started_again_it_carries_on() {
+fn a_killed_and_restarted_server_resumes_its_runs() {
     let place = Place::new();
     std::fs::create_dir(place.path("flows")).unwrap();
     std::fs::write(place.path("flows/slow.yaml"), SLOW).unwrap();
@@ -226,7 +227,7 @@ fn killed_and_started_again_it_carries_on() {
 }
 
 #[test]
-fn nobody_from_elsewhere_finds_it_open() {
+fn serve_refuses_to_listen_on_all_interfaces_without_a_token() {
     let place = Place::new();
     let listen = format!("0.0.0.0:{}", free_port());
     let output = place.expect(2, &["serve", "--listen", &listen]);
@@ -255,7 +256,7 @@ fn nobody_from_elsewhere_finds_it_open() {
 }
 
 #[test]
-fn tokens_made_and_revoked_beside_it_hold_at_once() {
+fn tokens_created_and_revoked_beside_a_server_take_effect_at_once() {
     let place = Place::new();
     place.expect(0, &["token", "create", "root", "--role", "admin"]);
     let server = Server::start(&place, &[]);
@@ -297,7 +298,7 @@ fn tokens_made_and_revoked_beside_it_hold_at_once() {
 }
 
 #[test]
-fn what_stands_in_its_way_is_said_before_anything_starts() {
+fn obstacles_are_reported_before_anything_starts() {
     let place = Place::new();
     let check = |status: i32, args: &[&str], expect: &str| {
         let output = place.expect(status, args);
@@ -344,7 +345,7 @@ fn what_stands_in_its_way_is_said_before_anything_starts() {
         &["serve", "--listen", &format!("127.0.0.1:{}", free_port())],
         "another worker process lives",
     );
-    // The same command once more, in the same place; whoever holds the store is known by its lease.
+    // The same command again, in the same directory; the holder of the store is known by its lease.
     let heartbeat = || server.json("/api/v1/workers")["workers"][0]["heartbeat_at"].clone();
     let before = heartbeat();
     until("a fresh lease", || (heartbeat() != before).then_some(()));
@@ -357,10 +358,10 @@ fn what_stands_in_its_way_is_said_before_anything_starts() {
 }
 
 #[test]
-fn a_notifier_is_tried_without_a_server() {
+fn a_notifier_can_be_tested_without_a_server() {
     let place = Place::new();
     std::fs::create_dir_all(place.data()).unwrap();
-    let file = place.path("told");
+    let file = place.path("notified");
     let config = format!(
         "[alerts.notifiers.pager]\nkind = 'command'\ncommand = ['sh', '-c', 'echo \"$SUREFOOT_ALERT_TITLE\" > {}']\n",
         file.display()
@@ -368,16 +369,16 @@ fn a_notifier_is_tried_without_a_server() {
     std::fs::write(place.data().join("surefoot.toml"), config).unwrap();
     place.expect(0, &["alerts", "test"]);
     assert_eq!(lines(&file).len(), 1);
-    let unknown = place.expect(2, &["alerts", "test", "nobody"]);
+    let unknown = place.expect(2, &["alerts", "test", "absent"]);
     assert!(
-        text(&unknown).contains("there is no notifier `nobody`"),
+        text(&unknown).contains("there is no notifier `absent`"),
         "{}",
         text(&unknown)
     );
 }
 
 #[test]
-fn what_the_command_line_does_stands_in_the_audit_log() {
+fn actions_of_the_command_line_are_in_the_audit_log() {
     let place = Place::new();
     std::fs::write(place.path("fail.yaml"), FAILS).unwrap();
     std::fs::write(place.path("ask.yaml"), ASKS).unwrap();
@@ -405,7 +406,7 @@ fn what_the_command_line_does_stands_in_the_audit_log() {
             .eq("waiting")
             .then_some(())
     });
-    // What is refused is not done.
+    // A refused action has no effect.
     place.expect(2, &["answer", "a", "ask", "rerun"]);
     place.expect(0, &["answer", "a", "ask", "approve", "--note", "fine"]);
     let (status, log) = server.ask("GET", "/api/v1/audit", None, "");
@@ -450,7 +451,7 @@ steps: [{ id: ask, action: approval, with: { question: 'May we?' } }]
 ";
 
 #[test]
-fn it_says_how_people_get_in() {
+fn serve_prints_how_to_sign_in() {
     let place = Place::new();
     let says = |expect: &str| {
         let server = Server::start(&place, &[]);

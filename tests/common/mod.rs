@@ -1,4 +1,4 @@
-//! A data directory, the real binary on it, and what it left behind.
+//! A data directory, the real binary on it, and the traces that it leaves.
 
 pub(crate) mod node;
 pub(crate) mod port;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use surefoot::{Clock as _, SystemClock, Timestamp};
 
-/// The longest that anything here may take before the test says that it hangs.
+/// Timeout after which a test reports that something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One user's folder: the data directory, and whatever else a test puts there.
+/// A user's directory: the data directory, and other files of a test.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
@@ -34,7 +34,7 @@ impl Place {
         self.path("data")
     }
 
-    /// The binary, with nothing of the tester's own settings.
+    /// The binary, without the settings of the person running the tests.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_surefoot"));
         command
@@ -42,7 +42,7 @@ impl Place {
             .current_dir(self.folder.path())
             .env_clear()
             .stdin(Stdio::null());
-        // Where the programs are that it starts is the machine's matter.
+        // The location of programs that it starts depends on the machine.
         command.envs(
             ["PATH", "SUREFOOT_PG_BIN"]
                 .into_iter()
@@ -64,7 +64,7 @@ impl Place {
         output
     }
 
-    /// Runs it to its end, which must be exit status `status`.
+    /// Runs it to its end, which must have exit status `status`.
     pub(crate) fn expect(&self, status: i32, args: &[&str]) -> Output {
         let output = self.run(args);
         assert_eq!(
@@ -76,14 +76,14 @@ impl Place {
         output
     }
 
-    /// What it prints as JSON.
+    /// Runs it and parses its output as JSON.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.expect(0, args);
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
     }
 
-    /// Starts it and lets it go on.
+    /// Starts it without waiting for its end.
     pub(crate) fn start(&self, command: &mut Command) -> Started {
         let child = command
             .stdout(Stdio::piped())
@@ -95,7 +95,7 @@ impl Place {
 }
 
 impl Place {
-    /// Starts it with the error output that the command has already.
+    /// Starts it with the command's own standard error.
     pub(crate) fn start_quietly(&self, command: &mut Command) -> Started {
         Started(Some(
             command
@@ -106,7 +106,7 @@ impl Place {
     }
 }
 
-/// A process that is killed when the test forgets it.
+/// A process that is killed on drop.
 pub(crate) struct Started(Option<Child>);
 
 impl Started {
@@ -139,7 +139,7 @@ impl Started {
             .expect("it ends")
     }
 
-    /// Fails when it has ended, with what it said.
+    /// Fails if the process has ended, with its output.
     pub(crate) fn expect_alive(&mut self) {
         let ended = self
             .0
@@ -167,7 +167,7 @@ impl Drop for Started {
     }
 }
 
-/// Waits for a thing.
+/// Waits until `look` returns a value.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -187,7 +187,7 @@ pub(crate) fn text(output: &Output) -> String {
     )
 }
 
-/// The lines of a file that may not be there yet. One that has no end is being written.
+/// The lines of a file that may not exist yet. An unfinished last line is left out.
 pub(crate) fn lines(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.split_inclusive('\n')
@@ -196,24 +196,25 @@ pub(crate) fn lines(path: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Now, by the clock that `date` in a step tells.
+/// Current time, by the clock that `date` in a step prints.
 pub(crate) fn now() -> Timestamp {
     SystemClock.now()
 }
 
-/// What `date +%s%N` said.
+/// Parses the output of `date +%s%N`.
 pub(crate) fn stamped(nanoseconds: &str) -> Timestamp {
     let nanoseconds: i64 = nanoseconds.parse().expect("nanoseconds");
     Timestamp::from_micros(nanoseconds / 1000)
 }
 
-/// The middle of what was measured several times: a moment in which the machine did something else spoils one at most.
+/// Median of several measurements, so that a moment in which the machine was busy spoils at most
+/// one.
 pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }
 
-/// A zombie that nobody has collected yet is no longer alive.
+/// A zombie that was not reaped yet counts as dead.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     !status.is_empty() && !status.contains("State:\tZ")
@@ -236,7 +237,7 @@ pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Numbers that look random and come again with the same seed.
+/// Pseudo-random numbers, repeatable by their seed.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -244,7 +245,7 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Less than `limit`.
+    /// A number below `limit`.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

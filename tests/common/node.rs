@@ -1,4 +1,5 @@
-//! Starts the servers of other makes that tests talk to (`crates/server/tests/node/`). `./dev test` installs what they need.
+//! Starts servers of other vendors for the tests (`crates/server/tests/node/`). `./dev test`
+//! installs what they need.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -16,7 +17,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Returns when it listens.
+    /// Starts a script; returns once it listens.
     pub(crate) fn start(script: &str, environment: &[(&str, &str)]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let folder = root.join("target/node");
@@ -25,7 +26,8 @@ impl Node {
             "run `./dev test`, which installs {}",
             folder.display()
         );
-        // A script finds its packages in the folder that it is in, and another test may start the same: each has its own.
+        // A script finds its packages in its own directory, and another test may start the same
+        // script, so each gets a copy there.
         let placed = folder.join(format!("{}-{script}", std::process::id()));
         std::fs::copy(root.join("crates/server/tests/node").join(script), &placed).expect("copied");
         let mut command = Command::new("node");
@@ -62,7 +64,7 @@ impl Node {
         serde_json::from_str(&self.line()).expect("JSON")
     }
 
-    /// Whether it has printed nothing more.
+    /// Returns whether it has printed nothing more.
     pub(crate) fn is_silent(&self) -> bool {
         self.lines.try_recv().is_err()
     }

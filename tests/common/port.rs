@@ -2,8 +2,8 @@
 
 use tokio::net::TcpSocket;
 
-/// One that nobody else is given before this process ends. Who listens on it is not disturbed: a socket that is bound and does
-/// not listen stands in the way only of those who take any port.
+/// A port that no other process is given before this one ends. A listener on it is not disturbed: a
+/// socket that is bound and does not listen only keeps the port from being assigned.
 pub(crate) fn free_port() -> u16 {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("it is not bound yet");

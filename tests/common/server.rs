@@ -1,4 +1,4 @@
-//! `surefoot serve` in a process of its own, and a client that knows no more of HTTP than these tests need.
+//! `surefoot serve` in a separate process, and a minimal HTTP client.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
@@ -10,19 +10,19 @@ use serde_json::{Value, json};
 pub(crate) use super::port::free_port;
 use super::{PATIENCE, Place, Started, until};
 
-/// A server that answers.
+/// A server that has started.
 pub(crate) struct Server {
     pub(crate) process: Started,
     pub(crate) port: u16,
-    /// Sent with every request that names no other.
+    /// Sent with every request that has no other token.
     pub(crate) token: Option<String>,
 }
 
-/// The status and the body of an answer.
+/// Status and body of a response.
 pub(crate) type Answer = (u16, String);
 
 impl Server {
-    /// On a free port.
+    /// Starts a server on a free port.
     pub(crate) fn start(place: &Place, more: &[&str]) -> Self {
         Self::start_at(place, free_port(), more)
     }
@@ -37,7 +37,7 @@ impl Server {
         })
     }
 
-    /// By a command of the caller's making, which is given its arguments.
+    /// Starts a server by the caller's command, to which the arguments are added.
     pub(crate) fn run(
         place: &Place,
         port: u16,
@@ -89,7 +89,7 @@ impl Server {
         Some((status, body))
     }
 
-    /// A request with these lines in its head: status, head and body of the answer.
+    /// Sends a request with these header lines: status, head and body of the response.
     pub(crate) fn exchange(
         &self,
         method: &str,
@@ -111,21 +111,21 @@ impl Server {
         Some((status, head.to_owned(), body.to_owned()))
     }
 
-    /// What is there, as JSON.
+    /// GET of a path, as JSON.
     pub(crate) fn json(&self, path: &str) -> Value {
         let (status, body) = self.ask("GET", path, None, "");
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).expect("it is JSON")
     }
 
-    /// Sends JSON; the answer must be of this status.
+    /// Posts JSON; the response must have this status.
     pub(crate) fn post(&self, status: u16, path: &str, body: &Value) -> Value {
         let (seen, answer) = self.ask("POST", path, None, &body.to_string());
         assert_eq!(seen, status, "{path}: {answer}");
         serde_json::from_str(&answer).expect("it is JSON")
     }
 
-    /// Submits by the API, and gives the run's id.
+    /// Submits through the API; returns the run's id.
     pub(crate) fn submit(&self, workflow: &str, parameters: &Value) -> String {
         let request = json!({ "workflow": workflow, "parameters": parameters });
         self.post(201, "/api/v1/runs", &request)["id"]
@@ -134,7 +134,7 @@ impl Server {
             .to_owned()
     }
 
-    /// The run, once it is of this status.
+    /// Waits until the run has this status.
     pub(crate) fn until_status(&self, run: &str, status: &str) -> Value {
         until(&format!("{run} is {status}"), || {
             let seen = self.json(&format!("/api/v1/runs/{run}"));
@@ -142,14 +142,14 @@ impl Server {
         })
     }
 
-    /// How many events a run has.
+    /// Sequence number of a run's last event.
     pub(crate) fn last_event(&self, run: &str) -> u64 {
         let history = self.json(&format!("/api/v1/runs/{run}/history?limit=1000"));
         assert!(history["next"].is_null(), "there are more");
         history["events"].as_array().expect("events").len() as u64
     }
 
-    /// The value of a metric, by its name and labels as they are written; 0 when there is none yet.
+    /// Value of a metric, by its name and labels as printed; 0 if absent.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let (status, page) = self.ask("GET", "/metrics", None, "");
         assert_eq!(status, 200, "{page}");
@@ -165,17 +165,17 @@ pub(crate) struct Events {
     reader: BufReader<Chunks>,
 }
 
-/// What an answer in chunks says.
+/// Decoder of a chunked response.
 struct Chunks {
     stream: BufReader<TcpStream>,
-    /// Bytes of the present chunk that are still to come.
+    /// Bytes left of the current chunk.
     left: u64,
 }
 
 impl Read for Chunks {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let mut size = String::new();
-        // The line before a size is the end of the chunk before.
+        // The line before a size is the end of the previous chunk.
         while self.left == 0 && size.trim().is_empty() {
             size.clear();
             if self.stream.read_line(&mut size)? == 0 {
@@ -191,7 +191,7 @@ impl Read for Chunks {
     }
 }
 
-/// One message.
+/// A message.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: Option<u64>,
@@ -200,7 +200,7 @@ pub(crate) struct Message {
 }
 
 impl Events {
-    /// Goes on after the event `seen`, as whoever comes back does.
+    /// Resumes after the event `seen`, as a reconnecting client does.
     pub(crate) fn after(server: &Server, run: &str, seen: u64) -> Self {
         let mut stream =
             TcpStream::connect(("127.0.0.1", server.port)).expect("the server is there");
@@ -234,9 +234,11 @@ impl Events {
         (length > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// The next message; `None` when the stream has ended or was cut off.
+    /// The next message; `None` if the stream has ended or was cut off.
     pub(crate) fn next(&mut self) -> Option<Message> {
-        let (mut id, mut event, began) = (None, String::new(), Instant::now());
+        let mut id = None;
+        let mut event = String::new();
+        let began = Instant::now();
         loop {
             assert!(began.elapsed() < PATIENCE, "nothing was said");
             let line = self.line()?;
@@ -254,7 +256,7 @@ impl Events {
         }
     }
 
-    /// Up to and with the first message that the test looks for.
+    /// Messages up to and including the first that matches.
     pub(crate) fn until(&mut self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
         let mut seen = Vec::new();
         loop {
@@ -269,13 +271,13 @@ impl Events {
         }
     }
 
-    /// Until the stream is at its end.
+    /// All messages until the stream ends.
     pub(crate) fn rest(mut self) -> Vec<Message> {
         std::iter::from_fn(|| self.next()).collect()
     }
 }
 
-/// The number of the last event that was seen.
+/// Sequence number of the last event seen.
 pub(crate) fn last(seen: &[Message]) -> u64 {
     seen.iter()
         .filter_map(|message| message.id)
@@ -283,23 +285,23 @@ pub(crate) fn last(seen: &[Message]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Every event of the run was told once and in order, and then its end.
+/// Asserts that every event of the run came once and in order, followed by its end.
 pub(crate) fn check_whole(server: &Server, run: &str, seen: &[Message]) {
-    let told: Vec<u64> = seen
+    let received: Vec<u64> = seen
         .iter()
         .filter(|message| message.event == "change")
         .filter_map(|one| one.id)
         .collect();
     let all: Vec<u64> = (1..=server.last_event(run)).collect();
-    assert_eq!(told, all, "nothing lost, nothing twice, in order");
-    let last = seen.last().expect("something was told");
+    assert_eq!(received, all, "nothing lost, nothing twice, in order");
+    let last = seen.last().expect("at least one message");
     assert_eq!(
         (last.event.as_str(), &last.data["status"]),
         ("end", &"completed".into())
     );
 }
 
-/// Whether a message says that the step logged this line.
+/// Returns whether a message says that the step logged this line.
 pub(crate) fn logged(message: &Message, line: &str) -> bool {
     let data = &message.data;
     data["kind"] == "step.log"

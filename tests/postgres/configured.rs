@@ -1,4 +1,4 @@
-//! What `[postgres]` in `surefoot.toml` says is what the processes do.
+//! The processes obey `[postgres]` in `surefoot.toml`.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,8 @@ fn migrate_false_makes_no_schema_until_it_is_asked_to() {
             "SELECT count(*) FROM pg_namespace WHERE nspname = 'surefoot'",
         )
     };
-    let (file, listen) = (ledger.seven("0"), format!("127.0.0.1:{}", free_port()));
+    let file = ledger.seven("0");
+    let listen = format!("127.0.0.1:{}", free_port());
     let serve = ["serve", "--listen", &listen];
     for args in [
         &["submit", &file, "--key", "one"][..],
@@ -51,14 +52,14 @@ fn migrate_false_makes_no_schema_until_it_is_asked_to() {
 }
 
 #[test]
-fn notify_false_listens_to_nobody_and_the_work_is_found() {
+fn without_notify_no_session_listens_and_work_is_found_by_polling() {
     let cluster = ScratchPostgres::shared();
-    let somebody_listens = |name: &str| {
-        let who = format!("datname = '{name}' AND query LIKE 'LISTEN %'");
+    let is_listening = |name: &str| {
+        let listeners = format!("datname = '{name}' AND query LIKE 'LISTEN %'");
         cluster
             .psql(
                 name,
-                &format!("SELECT count(*) FROM pg_stat_activity WHERE {who}"),
+                &format!("SELECT count(*) FROM pg_stat_activity WHERE {listeners}"),
             )
             .expect("an answer")
             != "0"
@@ -67,26 +68,26 @@ fn notify_false_listens_to_nobody_and_the_work_is_found() {
         let (ledger, name) = on(cluster, config);
         let file = ledger.seven("0");
         let _worker = ledger.start(&["worker"]);
-        // The session that says LISTEN says nothing else.
+        // The session that executes LISTEN executes nothing else.
         until("the worker is there", || {
             let there = cluster
                 .psql(&name, "SELECT count(*) FROM surefoot.workers")
                 .ok()?
                 == "1";
-            (there && somebody_listens(&name) == listens).then_some(())
+            (there && is_listening(&name) == listens).then_some(())
         });
         let run = ledger.submit(&file, "one");
         assert_eq!(ledger.check(&ledger.until_completed(&run), config), 0);
         if listens {
-            // A session that was lost is replaced a moment later.
-            until("somebody listens", || somebody_listens(&name).then_some(()));
+            // A lost session is replaced a moment later.
+            until("a session listens", || is_listening(&name).then_some(()));
         } else {
-            assert!(!somebody_listens(&name), "{config}");
+            assert!(!is_listening(&name), "{config}");
         }
     }
 }
 
-/// Stops every process of a cluster, as a machine does that hangs, until this is dropped.
+/// Stops every process of a cluster, as on a machine that hangs, until this is dropped.
 struct Frozen(Vec<String>);
 
 impl Frozen {
@@ -123,7 +124,7 @@ fn signal(signal: &str, pids: &[String]) {
         .status();
 }
 
-/// Who submits hears in time that the database does not answer, and what to do.
+/// Asserts that a submission fails in time, with an error that names the timeout and the advice.
 fn refused_in_time(ledger: &Ledger, store: &str, within: Duration) {
     let began = Instant::now();
     let mut command = ledger.command(&["submit", &ledger.seven("0"), "--key", "one"]);
@@ -141,11 +142,11 @@ fn refused_in_time(ledger: &Ledger, store: &str, within: Duration) {
     assert!(took < within, "{took:?}: {}", text(&output));
 }
 
-/// Less than the timeouts are when nothing is said of them: 5 s and 10 s.
+/// Less than the default timeouts of 5 s and 10 s.
 const IN_TIME: Duration = Duration::from_secs(4);
 
 #[test]
-fn a_server_that_hangs_is_given_up_within_the_timeouts() {
+fn a_connection_to_a_hanging_server_fails_within_the_timeouts() {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
     let (ledger, _) = on(&cluster, "[postgres]\nconnect_timeout = '1s'\n");
     ledger.until_submitted(&ledger.seven("0"), "before");
@@ -156,12 +157,13 @@ fn a_server_that_hangs_is_given_up_within_the_timeouts() {
 }
 
 #[test]
-fn a_server_that_hangs_in_mid_operation_is_given_up_within_the_timeout() {
+fn an_operation_on_a_hanging_server_fails_within_the_timeout() {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
     let (ledger, name) = on(&cluster, "[postgres]\noperation_timeout = '1s'\n");
     ledger.until_submitted(&ledger.seven("0"), "before");
-    let (data, (keep, kept)) = (cluster.data(), std::sync::mpsc::channel());
-    // As the first write comes, the whole server hangs.
+    let data = cluster.data();
+    let (keep, kept) = std::sync::mpsc::channel();
+    // The whole server hangs when the first write arrives.
     let proxy = Proxy::start(cluster.port(), 1, When::Meanwhile, move |_| {
         keep.send(Frozen::freeze(&data)).expect("the test waits");
     });
@@ -171,7 +173,7 @@ fn a_server_that_hangs_in_mid_operation_is_given_up_within_the_timeout() {
         IN_TIME + Duration::from_secs(1),
     );
     drop(kept.recv().expect("it was frozen"));
-    // The same again, whatever became of the first.
+    // Submits again, whatever became of the first submission.
     ledger.until_submitted(&ledger.seven("0"), "one");
     let runs = cluster
         .psql(

@@ -1,5 +1,6 @@
-//! A crash at every write of a run of seven steps: of the process, and of the session's process on the server. Effects are
-//! counted in a file outside the store. Promises 1, 2, 3, 4 and 7 of the design.
+//! A crash at every write of a run of seven steps: of the process, and of the session's backend on
+//! the server. Effects are counted in a file outside the store. Promises 1, 2, 3, 4 and 7 of the
+//! design.
 
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ enum Worst {
     BackendKilled,
 }
 
-/// One crash, at one write.
+/// A crash at one write.
 struct Crash<'c> {
     cluster: &'c ScratchPostgres,
     database: String,
@@ -35,7 +36,7 @@ impl std::fmt::Display for Crash<'_> {
     }
 }
 
-/// A process whose database is behind a proxy that does the worst.
+/// A process whose database is behind a proxy that injects the crash.
 struct Victim {
     proxy: Proxy,
     process: Started,
@@ -85,14 +86,14 @@ impl Crash<'_> {
         Victim { proxy, process }
     }
 
-    /// A server whose process was killed starts all of them again.
+    /// A server whose backend was killed restarts all of them.
     fn until_up(&self) {
         until("the server is up", || {
             self.cluster.psql("postgres", "SELECT 1").ok()
         });
     }
 
-    /// A server that is coming up again answers later.
+    /// Executes a statement, with retries while the server restarts.
     fn ask(&self, statement: &str) -> String {
         until(statement, || {
             self.cluster.psql(&self.database, statement).ok()
@@ -107,14 +108,14 @@ impl Crash<'_> {
 }
 
 fn kill(pid: u32) {
-    // It may have gone by itself.
+    // It may have ended by itself.
     let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
 }
 
-/// What can be lived through; gives the write at which it went wrong, if there was such a one.
+/// A scenario; returns the write at which the crash happened, if that write was reached.
 type Story = fn(&Crash<'_>) -> Option<Write>;
 
-/// What must be among the writes of a story.
+/// Expected writes of a scenario.
 #[derive(Debug, PartialEq, Eq)]
 struct Writes {
     submissions: usize,
@@ -123,18 +124,19 @@ struct Writes {
     groups: usize,
 }
 
-/// Lives through it with a crash at one write after the other, until there is no further one.
+/// Repeats a scenario with a crash at each write in turn, until it has no further write.
 fn at_every_write(worst: Worst, when: When, story: Story, expect: &Writes) {
-    // What a process has written is safe with the kernel when it is killed: only a power cut needs the disk, which is slow.
+    // Without fsync: written data survives a killed process in the kernel. Only a power cut needs
+    // the disk, which is slow.
     let cluster = ScratchPostgres::with_settings(&["fsync = off"]).expect("PostgreSQL");
-    // The schema is made apart: it is not what is put to the test here.
+    // The schema is created separately: it is not under test here.
     let model = cluster.fresh_database().expect("a database");
     assert!(Ledger::new(&model, "").run(&["migrate"]).status.success());
     let model = model.rsplit('/').next().expect("a name");
     let mut met = Vec::new();
     for at in 1.. {
         let database = format!("at_{at}");
-        // The server may be coming up again: what it did not acknowledge may be there all the same, or in part.
+        // The server may be restarting: an unacknowledged write may exist all the same, or in part.
         until("the server is up", || {
             cluster
                 .psql("postgres", &format!("DROP DATABASE IF EXISTS {database}"))
@@ -174,10 +176,12 @@ fn at_every_write(worst: Worst, when: When, story: Story, expect: &Writes) {
     );
 }
 
-/// `surefoot run` of a new project, which is submitted and done by one process; the same command carries on.
+/// `surefoot run` of a new project, submitted and executed by one process; the same command resumes
+/// it.
 fn by_one_process(crash: &Crash<'_>) -> Option<Write> {
     let ledger = crash.ledger();
-    let (what, file) = (crash.to_string(), ledger.light(&Teller::of(&ledger)));
+    let what = crash.to_string();
+    let file = ledger.light(&Teller::of(&ledger));
     let run = ["run", &file, "--key", "the-one"];
     let Victim { proxy, process } = crash.victim(&ledger, &run);
     let first = process.finish();
@@ -191,7 +195,7 @@ fn by_one_process(crash: &Crash<'_>) -> Option<Write> {
             text(&first)
         );
     }
-    // It carries on, or finds that all is done. A database that is being restarted says so.
+    // It resumes, or finds everything done. A database that is recovering reports that.
     let done = until(&what, || {
         let output = ledger.run(&run);
         assert!(
@@ -207,11 +211,12 @@ fn by_one_process(crash: &Crash<'_>) -> Option<Write> {
     met
 }
 
-/// A run that `surefoot submit` handed over is claimed and done by `surefoot worker`; another worker carries on.
-fn by_a_worker_apart(crash: &Crash<'_>) -> Option<Write> {
+/// A run that `surefoot submit` handed over is claimed and executed by `surefoot worker`; another
+/// worker resumes it.
+fn by_a_separate_worker(crash: &Crash<'_>) -> Option<Write> {
     let ledger = crash.ledger();
     let file = ledger.light(&Teller::of(&ledger));
-    // The server may be coming up again.
+    // The server may be restarting.
     let run = ledger.until_submitted(&file, "the-one");
     let Victim { proxy, process } = crash.victim(&ledger, &["worker"]);
     let is_completed = || ledger.status(&run).as_deref() == Some("completed");
@@ -243,7 +248,8 @@ fn by_a_worker_apart(crash: &Crash<'_>) -> Option<Write> {
     met
 }
 
-/// Nothing waits for as long as a database is waited for that does not answer: this one does, or ends the session.
+/// Asserts that a process did not wait as long as for a database that is silent: this one answers,
+/// or ends the session.
 fn in_time(crash: &Crash<'_>, said: &Output) {
     assert!(
         !text(said).contains("did not answer within"),
@@ -256,7 +262,7 @@ fn check(crash: &Crash<'_>, ledger: &Ledger, shown: &Value, lived: bool, said: &
     let again = ledger.check(shown, &format!("{crash}: {}", text(said)));
     assert!(again <= 1, "{crash}: one step was under way at most");
     if crash.worst != Worst::Killed && lived {
-        // The worker outlived its session: it holds its lease still, and nothing is done twice.
+        // The worker outlived its session: it still holds its lease, and nothing runs twice.
         assert_eq!(again, 0, "{crash}");
         let steps = shown["steps"].as_array().expect("steps");
         assert!(
@@ -266,7 +272,7 @@ fn check(crash: &Crash<'_>, ledger: &Ledger, shown: &Value, lived: bool, said: &
     }
 }
 
-/// `surefoot submit` without a key: what was acknowledged is there, once; what was not is there once or not at all.
+/// `surefoot submit` without a key: an acknowledged run exists once; any other exists at most once.
 fn submitted_without_a_key(crash: &Crash<'_>) -> Option<Write> {
     let ledger = crash.ledger();
     let Victim { proxy, process } = crash.victim(&ledger, &["submit", &ledger.seven("0")]);
@@ -289,7 +295,7 @@ fn submitted_without_a_key(crash: &Crash<'_>) -> Option<Write> {
         text(&output)
     );
     if proxy.met() == Some(Write::Submission) {
-        // Whether it took place is what the moment says.
+        // The time of the crash decides whether the write took place.
         assert_eq!(
             runs,
             u64::from(crash.when == When::After || code == Some(0)),
@@ -308,8 +314,9 @@ fn submitted_without_a_key(crash: &Crash<'_>) -> Option<Write> {
     proxy.met()
 }
 
-/// Its key makes the submission a transaction; a claim and the ends of two steps that leave a snapshot are three; the start of the
-/// first step and the ends of the other five go in groups.
+/// A key makes the submission a transaction. A claim and the ends of two steps that leave a
+/// snapshot are three more; the start of the first step and the ends of the other five are written
+/// in batches.
 const BY_ONE: Writes = Writes {
     submissions: 1,
     changes: 3,
@@ -358,39 +365,44 @@ fn the_session_is_ended_after_every_write() {
 }
 
 #[test]
-fn the_server_process_is_killed_before_every_write() {
+fn the_backend_is_killed_before_every_write() {
     at_every_write(Worst::BackendKilled, When::Before, by_one_process, &BY_ONE);
 }
 
 #[test]
-fn the_server_process_is_killed_after_every_write() {
+fn the_backend_is_killed_after_every_write() {
     at_every_write(Worst::BackendKilled, When::After, by_one_process, &BY_ONE);
 }
 
 #[test]
-fn a_worker_apart_is_killed_before_every_write() {
-    at_every_write(Worst::Killed, When::Before, by_a_worker_apart, &APART);
+fn a_separate_worker_is_killed_before_every_write() {
+    at_every_write(Worst::Killed, When::Before, by_a_separate_worker, &APART);
 }
 
 #[test]
-fn a_worker_apart_is_killed_after_every_write() {
-    at_every_write(Worst::Killed, When::After, by_a_worker_apart, &APART);
+fn a_separate_worker_is_killed_after_every_write() {
+    at_every_write(Worst::Killed, When::After, by_a_separate_worker, &APART);
 }
 
 #[test]
-fn the_server_process_of_a_worker_apart_is_killed_after_every_write() {
-    at_every_write(Worst::BackendKilled, When::After, by_a_worker_apart, &APART);
+fn the_backend_of_a_separate_worker_is_killed_after_every_write() {
+    at_every_write(
+        Worst::BackendKilled,
+        When::After,
+        by_a_separate_worker,
+        &APART,
+    );
 }
 
 #[test]
-fn who_submits_without_a_key_is_killed_before_and_after_every_write() {
+fn a_submitter_without_a_key_is_killed_before_and_after_every_write() {
     for when in [When::Before, When::After] {
         at_every_write(Worst::Killed, when, submitted_without_a_key, &WITHOUT_A_KEY);
     }
 }
 
 #[test]
-fn the_session_of_who_submits_without_a_key_is_ended_before_and_after_every_write() {
+fn the_session_of_a_submitter_without_a_key_ends_before_and_after_every_write() {
     for when in [When::Before, When::After] {
         at_every_write(
             Worst::SessionTerminated,
@@ -401,12 +413,13 @@ fn the_session_of_who_submits_without_a_key_is_ended_before_and_after_every_writ
     }
 }
 
-/// The same host starts its worker again: what the dead one held moves within a second, whatever the lease.
+/// A worker restarts on the same host: the dead one's runs move within a second, whatever the
+/// lease.
 #[test]
 fn a_restart_on_the_same_host_does_not_wait_for_the_lease() {
     let limit = Duration::from_secs(if cfg!(debug_assertions) { 2 } else { 1 });
     let mut took: Vec<Duration> = Vec::new();
-    // Other tests share the machine: one set of three tells whether it can be so soon.
+    // Other tests share the machine: one good set of three shows that this speed is possible.
     let is_in_time = (0..3).any(|set: usize| {
         took.extend((0..3).map(|_| restarted()));
         median(took[3 * set..].to_vec()) < limit
@@ -415,7 +428,7 @@ fn a_restart_on_the_same_host_does_not_wait_for_the_lease() {
     assert!(is_in_time, "moved again after {took:?}");
 }
 
-/// Kills a worker in the midst of a step and starts it again: how long it takes until the step runs, by its own stamp.
+/// Kills a worker during a step and restarts it: the time until the step runs, by its own stamp.
 fn restarted() -> Duration {
     let ledger = Ledger::new(
         &ScratchPostgres::shared()

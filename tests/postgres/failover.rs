@@ -1,5 +1,6 @@
-//! A primary that dies in the midst of runs, and its synchronous standby that takes its place: what was acknowledged is there, what
-//! was completed does not run again, and workers find the new primary among the hosts of their address.
+//! A primary that dies during runs, and its synchronous standby that replaces it: acknowledged runs
+//! exist, completed steps do not run again, and workers find the new primary among the hosts of
+//! their address.
 
 use surefoot_scratch_postgres::{ScratchPostgres, Stop};
 

@@ -1,4 +1,5 @@
-//! Hosts with folders of their own: a run stays with the forge that holds its repository, and every host sees why it waits.
+//! Hosts with separate directories: a run stays with the forge that holds its repository, and every
+//! host shows why it waits.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use surefoot_scratch_postgres::ScratchPostgres;
 
 use crate::common::{Place, Started, lines, text, until};
 
-/// One database, and a data directory for each host.
+/// A database, and a data directory for each host.
 struct Hosts {
     place: Place,
     store: String,
@@ -61,7 +62,7 @@ impl Hosts {
         said
     }
 
-    /// A worker whose steps take a while, and which has said that it works.
+    /// A worker whose steps take a while, once it is registered.
     fn worker(&self, host: &str, pace: &str) -> (Started, PathBuf) {
         let log = self.place.path(&format!("{host}.log"));
         let mut command = self.command(host, &["worker"]);
@@ -134,8 +135,8 @@ fn repositories(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The worker dies after it made the repository; another lives on a host that has not got it. The run waits and says for what,
-/// so does its undo, and the name gets no second repository.
+/// The worker dies after it created the repository; another lives on a host without it. The run
+/// waits and shows for what, so does its undo, and the name gets no second repository.
 #[test]
 fn a_run_waits_for_the_host_that_has_its_repository() {
     let hosts = Hosts::new();
@@ -174,7 +175,7 @@ fn a_run_waits_for_the_host_that_has_its_repository() {
         doctor.contains("1 run waits for a worker that has what it requires"),
         "{doctor}"
     );
-    // Something else goes on here.
+    // Other runs continue here.
     let echo = hosts.place.path("echo.yaml");
     std::fs::write(
         &echo,
@@ -182,7 +183,7 @@ fn a_run_waits_for_the_host_that_has_its_repository() {
     )
     .expect("written");
     hosts.done("b", &["run", &echo.to_string_lossy()]);
-    // A new project is for the host with the forge too.
+    // A new project also needs the host with the forge.
     let other = hosts.submit("b", "blog");
     assert!(
         hosts
@@ -219,7 +220,7 @@ fn a_run_waits_for_the_host_that_has_its_repository() {
     );
 }
 
-/// A folder that both hosts have, whatever each calls it: the other takes over.
+/// A directory that both hosts share, under different paths: the other takes over.
 #[test]
 fn a_host_that_shares_the_folder_takes_over() {
     let hosts = Hosts::new();
@@ -240,7 +241,8 @@ fn a_host_that_shares_the_folder_takes_over() {
     assert_eq!(repositories(&shared), ["shop.git"]);
 }
 
-/// `init` on a host without the forge hands the run over, and a host with the forge works though another worker lives.
+/// `init` on a host without the forge hands the run over, and a host with the forge executes it
+/// though another worker lives.
 #[test]
 fn init_works_beside_a_worker_that_lacks_the_forge() {
     let hosts = Hosts::new();
@@ -268,9 +270,9 @@ fn init_works_beside_a_worker_that_lacks_the_forge() {
     );
 }
 
-/// The store's forge is moved by a person alone, and not under workers that have it.
+/// The store's forge is moved only by a person, and not under live workers that have it.
 #[test]
-fn another_forge_is_adopted_on_request() {
+fn another_forge_is_adopted_only_on_request() {
     let hosts = Hosts::new();
     hosts.done("a", &["init", "shop", "-p", "gitops=false"]);
     let shown = hosts.done("b", &["forge"]);
@@ -296,7 +298,7 @@ fn another_forge_is_adopted_on_request() {
     assert_eq!(shown["is_here"], true, "{shown}");
 }
 
-/// A copy of the folder beside the original does not pass as the same forge without a word.
+/// A copy of the directory beside the original is not accepted silently as the same forge.
 #[test]
 fn a_copy_of_the_folder_is_named_as_one() {
     let hosts = Hosts::new();
@@ -317,9 +319,10 @@ fn a_copy_of_the_folder_is_named_as_one() {
     assert!(hosts.done("b", &["forge"]).contains("is a copy"));
 }
 
-/// A key of one host alone: the run that needs it goes on there, though a worker of another host lives.
+/// A key on one host only: the run that needs it continues there, though a worker of another host
+/// lives.
 #[test]
-fn a_run_with_a_secret_goes_on_where_its_key_is() {
+fn a_run_with_a_secret_continues_on_the_host_that_has_its_key() {
     let hosts = Hosts::new();
     let (_lacking, _) = hosts.worker("b", "0s");
     let secret = hosts.place.path("secret.yaml");

@@ -1,4 +1,5 @@
-//! A workflow whose steps write into a file outside the store, and what that file says of a run.
+//! A workflow whose steps write into a file outside the store, and queries of that file about a
+//! run.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,7 +11,8 @@ use surefoot::Timestamp;
 
 use crate::common::{Place, Started, lines, stamped, text, until};
 
-/// Listens to steps that ask by HTTP, and writes the lines that the others write themselves. It goes on until the process ends.
+/// An HTTP server for steps that make a request instead of writing their line themselves; it writes
+/// the line. Runs until the process ends.
 pub(crate) struct Teller {
     port: u16,
 }
@@ -24,7 +26,7 @@ impl Teller {
         );
         std::thread::spawn(move || {
             for asked in listener.incoming().flatten() {
-                // Who asks may be killed meanwhile.
+                // The client may be killed meanwhile.
                 let _gone = answer(asked, &file);
             }
         });
@@ -32,7 +34,7 @@ impl Teller {
     }
 }
 
-/// Answers one request; the idempotency key is the run and the step.
+/// Answers one request; its idempotency key holds the run and the step.
 fn answer(mut asked: TcpStream, file: &Path) -> std::io::Result<()> {
     let mut key = None;
     for line in BufReader::new(asked.try_clone()?).lines() {
@@ -57,14 +59,14 @@ fn answer(mut asked: TcpStream, file: &Path) -> std::io::Result<()> {
     asked.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
-/// A user's folder, and the store that its commands work on.
+/// A user's directory, and the store of its commands.
 pub(crate) struct Ledger {
     pub(crate) place: Place,
     pub(crate) store: String,
 }
 
 impl Ledger {
-    /// With these lines in `surefoot.toml`.
+    /// A ledger with these lines in `surefoot.toml`.
     pub(crate) fn new(store: &str, config: &str) -> Self {
         let ledger = Self {
             place: Place::new(),
@@ -79,13 +81,13 @@ impl Ledger {
         self.place.path("ledger")
     }
 
-    /// A workflow of seven steps, each of which writes its line and then takes this many seconds. One leaves a file in its
-    /// workspace, which makes its commit a transaction of its own.
+    /// A workflow of seven steps, each of which writes its line and then takes this many seconds.
+    /// One leaves a file in its workspace, which makes its commit a transaction of its own.
     pub(crate) fn seven(&self, seconds: &str) -> String {
         self.steps(&format!("sleep {seconds}"))
     }
 
-    /// The same, but that the second takes until it is let go on.
+    /// The same, but the second step waits for [`Self::open`].
     pub(crate) fn gated(&self) -> String {
         let gate = self.gate();
         self.steps(&format!(
@@ -94,7 +96,7 @@ impl Ledger {
         ))
     }
 
-    /// Lets go on what waits at the gate.
+    /// Releases the step that waits at the gate.
     pub(crate) fn open(&self) {
         std::fs::write(self.gate(), "").expect("written");
     }
@@ -130,7 +132,8 @@ impl Ledger {
         path.to_string_lossy().into_owned()
     }
 
-    /// The same, but that all steps but two ask a teller by HTTP: they leave no snapshot, so that their commits go in groups.
+    /// The same, but all steps except two send their line by HTTP: they leave no snapshot, so their
+    /// commits are written in batches.
     pub(crate) fn light(&self, teller: &Teller) -> String {
         let heavy = std::fs::read_to_string(self.seven("0")).expect("written");
         let step = |(number, line): (usize, &str)| match number {
@@ -175,14 +178,15 @@ impl Ledger {
             .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", text(&output)))
     }
 
-    /// Submits a run by its key; its id.
+    /// Submits a run by its key; returns its id.
     pub(crate) fn submit(&self, file: &str, key: &str) -> String {
         let output = self.run(&["submit", file, "--key", key]);
         assert!(output.status.success(), "{}", text(&output));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// The same on a store that may not answer in time, or not yet: whoever submits is told to try again, and does.
+    /// The same on a store that may not answer in time, or not yet: the submission fails with the
+    /// advice to try again, and is repeated.
     pub(crate) fn until_submitted(&self, file: &str, key: &str) -> String {
         until(&format!("{key} is submitted"), || {
             let output = self.run(&["submit", file, "--key", key]);
@@ -198,7 +202,7 @@ impl Ledger {
         })
     }
 
-    /// How often each step of a run began.
+    /// Number of starts of each step of a run.
     pub(crate) fn calls(&self, run: &str) -> BTreeMap<String, u64> {
         let mut calls = BTreeMap::new();
         for line in lines(&self.file()) {
@@ -212,14 +216,14 @@ impl Ledger {
         calls
     }
 
-    /// Waits until so many lines of this kind are there.
+    /// Waits until there are so many lines of this kind.
     pub(crate) fn until_lines(&self, word: &str, count: usize) {
         until(&format!("{count} lines of {word}"), || {
             (self.lines(word).len() >= count).then_some(())
         });
     }
 
-    /// When the line of this kind with this number was written, which is waited for.
+    /// Waits for the line of this kind with this number and returns its time.
     pub(crate) fn until_line(&self, word: &str, number: usize) -> Timestamp {
         self.until_lines(word, number);
         stamped(
@@ -238,14 +242,14 @@ impl Ledger {
             .collect()
     }
 
-    /// A run's status; `None` while the store does not answer.
+    /// Status of a run; `None` while the store does not answer.
     pub(crate) fn status(&self, run: &str) -> Option<String> {
         let shown =
             serde_json::from_slice::<Value>(&self.run(&["show", run, "--json"]).stdout).ok()?;
         shown["status"].as_str().map(str::to_owned)
     }
 
-    /// A store that does not answer says nothing of the run.
+    /// Waits for completion, also through times in which the store does not answer.
     pub(crate) fn until_completed(&self, run: &str) -> Value {
         until(&format!("{run} is completed"), || {
             let shown: Value =
@@ -255,8 +259,8 @@ impl Ledger {
         })
     }
 
-    /// Checks a completed run: every step has one effect by its key, was begun once and once more for each interruption at
-    /// most, and no attempt was spent. Gives how many steps began again.
+    /// Checks a completed run: every step has one effect by its key, started once plus at most once
+    /// for each interruption, and used no attempt. Returns the number of steps that started again.
     pub(crate) fn check(&self, shown: &Value, what: &str) -> u64 {
         let run = shown["id"].as_str().expect("an id");
         assert_eq!(shown["status"], "completed", "{what}: {shown:#}");

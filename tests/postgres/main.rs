@@ -1,5 +1,6 @@
-//! Many workers on a real PostgreSQL: the real binary, killed at every write it makes; its database killed, refusing and away;
-//! a pooler between; several processes under the limits of one queue; servers.
+//! Many workers on a real PostgreSQL: the real binary, killed at every write; its database killed,
+//! refusing and away; a pooler in between; several processes under the limits of one queue;
+//! servers.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 

@@ -1,5 +1,6 @@
-//! A database that refuses, is stopped, or is away for longer than a lease: what a worker has in hand is kept and written when
-//! the database is back, no attempt is spent, and who submits meanwhile hears of it in bounded time. Promise 7 of the design.
+//! A database that refuses connections, is stopped, or is away for longer than a lease: finished
+//! work is kept and written when the database is back, no attempt is used, and a submission fails
+//! in bounded time. Promise 7 of the design.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::ledger::Ledger;
 
 const CONFIG: &str = "[postgres]\nconnect_timeout = '1s'\noperation_timeout = '2s'\n";
 
-/// One worker and three runs, in the midst of which the database goes away and comes back.
+/// Runs three runs on one worker, during which the database goes away and comes back.
 fn outage(away: impl FnOnce(&ScratchPostgres, &Ledger)) {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
     let ledger = Ledger::new(&cluster.url(), CONFIG);
@@ -39,7 +40,7 @@ fn outage(away: impl FnOnce(&ScratchPostgres, &Ledger)) {
     assert!(worker.finish().status.success());
 }
 
-/// `surefoot submit` while the database is away says so, and in time.
+/// `surefoot submit` during the outage fails with the reason, in time.
 fn refused(ledger: &Ledger) {
     let begin = Instant::now();
     let output = ledger.run(&["submit", &ledger.seven("0.3"), "--key", "meanwhile"]);
@@ -53,7 +54,7 @@ fn refused(ledger: &Ledger) {
 }
 
 #[test]
-fn a_database_that_refuses_for_a_while() {
+fn a_database_that_refuses_connections_for_a_while_costs_no_attempt() {
     outage(|cluster, ledger| {
         cluster.refuse().expect("it refuses");
         let begin = Instant::now();
@@ -64,7 +65,7 @@ fn a_database_that_refuses_for_a_while() {
 }
 
 #[test]
-fn a_database_that_is_stopped_and_started() {
+fn a_database_that_is_restarted_costs_no_attempt() {
     outage(|cluster, ledger| {
         cluster.stop(Stop::Fast).expect("it stops");
         refused(ledger);
@@ -74,9 +75,9 @@ fn a_database_that_is_stopped_and_started() {
     });
 }
 
-/// Nobody else is there to take the runs: the worker renews its lease before it looks for the dead, and goes on.
+/// There is no other worker: the worker renews its lease before it reclaims, and continues.
 #[test]
-fn a_database_that_is_away_for_longer_than_the_lease() {
+fn an_outage_longer_than_the_lease_costs_no_attempt() {
     outage(|cluster, ledger| {
         cluster.stop(Stop::Fast).expect("it stops");
         let begin = Instant::now();
@@ -86,9 +87,10 @@ fn a_database_that_is_away_for_longer_than_the_lease() {
     });
 }
 
-/// Two workers of different hosts, each of which could take the other's runs: neither does, however long the database was away.
+/// Two workers of different hosts, each of which could take over the other's runs: neither does,
+/// however long the database was away.
 #[test]
-fn an_outage_makes_no_worker_take_the_runs_of_another() {
+fn after_an_outage_no_worker_takes_over_the_runs_of_another() {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
     let ledger = Ledger::new(&cluster.url(), CONFIG);
     let file = ledger.seven("0.5");

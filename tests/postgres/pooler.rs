@@ -1,4 +1,5 @@
-//! Through PgBouncer in transaction mode: two workers, submissions, and nobody that holds on to a session.
+//! Through PgBouncer in transaction mode: two workers, submissions, and no process that keeps a
+//! session.
 
 use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
 
@@ -13,7 +14,8 @@ fn two_workers_through_a_pooler_in_transaction_mode() {
     // Fewer connections than the two workers have sessions.
     let bouncer = ScratchBouncer::start(cluster, 4).expect("pgbouncer");
     let ledger = Ledger::new(&bouncer.url_of(name), "");
-    // So long that the one worker is not done with its four before the other looks for work, as each does once a second.
+    // Long enough that the first worker has not finished its four runs before the second claims, as
+    // each does once a second.
     let file = ledger.seven("0.3");
     let _workers = [
         ledger.start(&["worker", "--concurrency", "4"]),

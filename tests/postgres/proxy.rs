@@ -1,5 +1,6 @@
-//! Stands between a process and its database and counts what is written: at the n-th write it lets a test do its worst, before
-//! the database has heard of it or when it has taken place and the process has not heard.
+//! A proxy between a process and its database that counts writes: at the n-th write it lets a test
+//! inject a fault, before the database has received the write or after it took place and before the
+//! process has the answer.
 
 use std::collections::HashMap;
 use std::io::{Read, Write as _};
@@ -8,28 +9,28 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
-/// When the worst is done to a write.
+/// Time of the fault relative to the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Before,
     After,
-    /// Before, and then the write is passed on all the same.
+    /// Before, but the write is then passed on.
     Meanwhile,
 }
 
-/// What a write is to runs. Of a transaction, the most that it does.
+/// Effect of a write on runs. Of a transaction, the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Write {
-    /// Of plans, queues or workers.
+    /// On plans, queues or workers.
     Other,
-    /// A claim, or what the holder of a lease did, in a transaction.
+    /// A claim, or a commit of a lease holder, in a transaction.
     Change,
-    /// What holders of leases did, in a group: one statement by itself.
+    /// Commits of lease holders in a batch: one statement without a transaction.
     Group,
     Submission,
 }
 
-/// What is done; it is given the process id of the session's backend.
+/// The fault; its argument is the process id of the session's backend.
 type Worst = Box<dyn FnOnce(i32) + Send>;
 
 struct Plan {
@@ -41,14 +42,14 @@ struct Plan {
     met: AtomicBool,
 }
 
-/// It goes on until the process ends.
+/// Runs until the process ends.
 pub(crate) struct Proxy {
     plan: Arc<Plan>,
     port: u16,
 }
 
 impl Proxy {
-    /// In front of the server at `port`; does its worst at write number `at`.
+    /// Starts in front of the server at `port`; injects the fault at write number `at`.
     pub(crate) fn start(
         port: u16,
         at: u64,
@@ -58,7 +59,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let here = listener.local_addr().expect("an address").port();
         let worst: Worst = Box::new(worst);
-        let (writes, met) = (AtomicU64::new(0), AtomicBool::new(false));
+        let writes = AtomicU64::new(0);
+        let met = AtomicBool::new(false);
         let plan = Plan {
             at,
             when,
@@ -71,7 +73,7 @@ impl Proxy {
         let shared = plan.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // A server that is down ends the session, as it would without this.
+                // A server that is down ends the session, as it would without the proxy.
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", port)) {
                     serve(client, server, shared.clone());
                 }
@@ -80,7 +82,7 @@ impl Proxy {
         Self { plan, port: here }
     }
 
-    /// How a database of the server is reached through this.
+    /// URL of a database of the server through the proxy.
     pub(crate) fn url_of(&self, database: &str) -> String {
         format!(
             "postgres://postgres@127.0.0.1:{}/{database}?sslmode=disable",
@@ -88,37 +90,37 @@ impl Proxy {
         )
     }
 
-    /// The write at which the worst was done, if there was such a one.
+    /// The write at which the fault was injected, if there was one.
     pub(crate) fn met(&self) -> Option<Write> {
-        self.plan
-            .which
-            .get()
-            .copied()
-            .filter(|_| self.plan.met.load(Ordering::SeqCst))
+        if !self.plan.met.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.plan.which.get().copied()
     }
 }
 
 impl Plan {
-    /// Whether this write is the one.
-    fn is_it(&self, write: Write) -> bool {
-        let is_it = self.writes.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
-        is_it && self.which.set(write).is_ok()
+    /// Counts a write; returns whether it is the chosen one.
+    fn is_chosen(&self, write: Write) -> bool {
+        let is_chosen = self.writes.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
+        is_chosen && self.which.set(write).is_ok()
     }
 
     fn do_worst(&self, session: &Session) {
-        let worst = self.worst.lock().expect("nobody panicked").take();
+        let worst = self.worst.lock().expect("no panic").take();
         if let Some(worst) = worst {
-            // First: a process that is killed here may be seen to end at once.
+            // First, because a process that is killed here may be seen to end at once.
             self.met.store(true, Ordering::SeqCst);
             worst(session.backend.load(Ordering::SeqCst));
         }
     }
 }
 
-/// What the two directions of a session tell each other.
+/// State shared by the two directions of a session.
 struct Session {
     backend: AtomicI32,
-    /// Which of the server's "ready" answers the write; neither it nor what belongs to it is passed on.
+    /// Number of the server's "ready" message that answers the write; neither it nor the rest of
+    /// its answer is passed on.
     hushed: AtomicU64,
 }
 
@@ -127,7 +129,7 @@ fn serve(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
         backend: AtomicI32::new(0),
         hushed: AtomicU64::new(u64::MAX),
     });
-    // Messages are passed on one by one: none is to wait for an acknowledgement of the one before.
+    // Without Nagle's algorithm: no message waits for the acknowledgement of the previous one.
     let _quick = (client.set_nodelay(true), server.set_nodelay(true));
     let pair = || {
         (
@@ -135,7 +137,9 @@ fn serve(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
             server.try_clone().expect("a socket"),
         )
     };
-    let ((from, to), (shared, known)) = (pair(), (plan.clone(), session.clone()));
+    let (from, to) = pair();
+    let shared = plan.clone();
+    let known = session.clone();
     thread::spawn(move || {
         let _ended = forth(&from, &to, &shared, &known);
         let _gone = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
@@ -147,7 +151,7 @@ fn serve(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
     });
 }
 
-/// One message: its kind, and the whole of it.
+/// Reads one message: its kind, and the whole of it.
 fn message(from: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     from.read_exact(&mut head)?;
@@ -158,20 +162,20 @@ fn message(from: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
     Ok((head[0], whole))
 }
 
-/// What a session has asked for so far.
+/// Requests of a session so far.
 #[derive(Default)]
 struct Asked {
-    /// What statements write, by their names. One that is sent for once has the empty name.
+    /// Kinds of writes of statements, by name. A one-off statement has the empty name.
     statements: HashMap<Vec<u8>, Option<Write>>,
-    /// What the transaction that is open has written.
+    /// Write of the open transaction.
     transaction: Option<Option<Write>>,
     /// Requests that the server answers with "ready".
     requests: u64,
 }
 
 impl Asked {
-    /// The write that takes place with this message, if one does: that of a statement by itself, or that of a transaction
-    /// with its COMMIT.
+    /// The write that takes place with this message, if any: that of a statement without a
+    /// transaction, or that of a transaction with its COMMIT.
     fn hear(&mut self, kind: u8, message: &[u8]) -> Option<Write> {
         let mut words = message[5..].split(|byte| *byte == 0);
         let (first, second) = (
@@ -183,7 +187,7 @@ impl Asked {
                 self.statements.insert(first.to_vec(), of_statement(second));
                 None
             }
-            // A portal, and the statement that it is of.
+            // A portal and its statement.
             b'B' => {
                 let write = self
                     .statements
@@ -213,8 +217,8 @@ impl Asked {
     }
 }
 
-/// What a statement writes. Heartbeats and upkeep come when they come: how many there are before another write is a matter
-/// of time, so they are none here.
+/// Kind of write of a statement. Heartbeats and maintenance do not count here, because their number
+/// between two writes depends on timing.
 fn of_statement(text: &[u8]) -> Option<Write> {
     let text = String::from_utf8_lossy(text);
     let has = |part: &str| text.contains(part);
@@ -253,14 +257,14 @@ fn forth(
     loop {
         let (kind, whole) = message(&mut from)?;
         let write = asked.hear(kind, &whole);
-        if write.is_some_and(|write| plan.is_it(write)) {
+        if write.is_some_and(|write| plan.is_chosen(write)) {
             match plan.when {
                 When::Before => {
                     plan.do_worst(session);
-                    // Nothing more of this gets through, whatever the worst was.
+                    // Nothing more of this gets through, whatever the fault was.
                     return Ok(());
                 }
-                // The first "ready" comes before anything was asked.
+                // The first "ready" precedes any request.
                 When::After => session
                     .hushed
                     .store(1 + asked.requests + 1, Ordering::SeqCst),

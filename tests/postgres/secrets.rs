@@ -1,4 +1,5 @@
-//! A password in the store's address is shown to nobody: not by a page, the API, a command, an error or a log.
+//! A password in the store's address is never shown: not by a page, the API, a command, an error or
+//! a log.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,18 +10,18 @@ use crate::common::port::free_port;
 use crate::common::{text, until};
 use crate::ledger::Ledger;
 
-/// With letters that an address writes otherwise than they are.
+/// With characters that are escaped in an address.
 const SECRET: &str = "hunter2/s3cr3t";
 const WRITTEN: &str = "hunter2%2Fs3cr3t";
 
-/// What no part of is to be seen.
+/// Asserts that no part of the secret is in the output.
 fn check(what: &str, said: &str) {
     for part in ["hunter2", "s3cr3t"] {
         assert!(!said.contains(part), "{what} shows the password: {said}");
     }
 }
 
-/// The whole answer to a GET.
+/// The whole response to a GET.
 fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
@@ -42,7 +43,7 @@ fn the_password_of_the_database_is_shown_nowhere() {
     };
     let cluster = ScratchPostgres::with(options).expect("PostgreSQL");
     let ledger = Ledger::new(&cluster.url_with("postgres", "postgres", Some(WRITTEN)), "");
-    // Which it says, so that there is something in the log.
+    // Without it the server logs a line, so that the log is not empty.
     std::fs::remove_file(ledger.place.data().join("surefoot.toml")).expect("removed");
     let port = free_port();
     let mut serve = ledger.command(&["serve", "--listen", &format!("127.0.0.1:{port}")]);
@@ -125,7 +126,7 @@ fn the_password_of_the_database_is_in_no_answer_of_a_command() {
     ] {
         said(&ledger.store, args, 0);
     }
-    // A wrong one, a server that is not there, and addresses that are none.
+    // A wrong password, a missing server, and invalid addresses.
     let refused = said(
         &ledger
             .store

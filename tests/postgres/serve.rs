@@ -1,4 +1,5 @@
-//! `surefoot serve` on PostgreSQL does what it does on the embedded store; several on one database are one.
+//! `surefoot serve` on PostgreSQL behaves as on the embedded store; several servers on one database
+//! behave as one.
 
 use std::path::PathBuf;
 
@@ -9,7 +10,8 @@ use crate::common::server::{Events, Server, check_whole, free_port, last, logged
 use crate::common::{lines, text, until};
 use crate::ledger::Ledger;
 
-/// One secret for all servers, and an alert that is seen as soon as it fires; none tells of how fast the machine is.
+/// A secret shared by all servers, and alerts that fire at once; none depends on the speed of the
+/// machine.
 const CONFIG: &str = "
 [auth]
 secret = 'server-secret'
@@ -22,7 +24,7 @@ kind = 'command'
 command = ['sh', '-c', 'echo \"$SUREFOOT_ALERT_STATE $SUREFOOT_ALERT_RULE\" >> \"$LEDGER.pager\"']
 ";
 
-/// Waits until the test lets it go on.
+/// Waits until the test releases it.
 const WATCHED: &str = r#"
 workflow: watched
 steps:
@@ -34,7 +36,7 @@ steps:
     with: { shell: 'echo two begins; until [ -e "$LEDGER.go" ]; do sleep 0.02; done; echo two >> "$LEDGER"' }
 "#;
 
-/// Its second step fails until the test says otherwise.
+/// Its second step fails until the test lets it pass.
 const HALTING: &str = r#"
 workflow: halting
 parameters:
@@ -51,7 +53,7 @@ steps:
   - { id: go, action: approval, with: { question: 'go on?' } }
 ";
 
-/// A new database, with workflows beside it and a configuration for who runs there.
+/// A new database, with workflows beside it and the configuration.
 fn ledger() -> Ledger {
     let ledger = Ledger::new(
         &ScratchPostgres::shared()
@@ -66,7 +68,7 @@ fn ledger() -> Ledger {
     ledger
 }
 
-/// A server with this data directory: one of its own is as good as a host of its own.
+/// A server with this data directory: a separate one stands for a separate host.
 fn serve(ledger: &Ledger, data: PathBuf) -> Server {
     std::fs::create_dir_all(&data).expect("a folder");
     std::fs::write(data.join("surefoot.toml"), CONFIG).expect("written");
@@ -89,7 +91,7 @@ fn serve(ledger: &Ledger, data: PathBuf) -> Server {
     )
 }
 
-/// Signs in as a person does, and gives the cookie of the session.
+/// Signs in as a person does; returns the session cookie.
 fn sign_in(server: &Server, token: &str) -> String {
     let cookie = |head: &str| {
         let set = head
@@ -134,9 +136,9 @@ fn page(server: &Server, cookie: &str, path: &str) -> String {
 }
 
 #[test]
-fn it_serves_as_the_embedded_store_does() {
+fn serve_behaves_as_on_the_embedded_store() {
     let ledger = ledger();
-    // Without one that stays, the server would be open again at the end.
+    // Without a remaining token the server would be open again at the end.
     ledger.json(&["token", "create", "root", "--role", "admin", "--json"]);
     let made = ledger.json(&["token", "create", "ann", "--role", "admin", "--json"]);
     let token = made["token"].as_str().unwrap().to_owned();
@@ -144,7 +146,8 @@ fn it_serves_as_the_embedded_store_does() {
     assert_eq!(server.ask("GET", "/api/v1/runs", None, "").0, 401);
     server.token = Some(token.clone());
 
-    // Submitted once under its key, failed, retried from the step that failed, and watched to its end.
+    // Submitted once under its key, failed, retried from the step that failed, and watched to its
+    // end.
     let request = json!({ "workflow": "halting", "key": "k1", "parameters": { "name": "shop", "password": "hunter22" } });
     let run = server.post(201, "/api/v1/runs", &request)["id"]
         .as_str()
@@ -168,7 +171,7 @@ fn it_serves_as_the_embedded_store_does() {
         "a completed step did not run again"
     );
 
-    // One cancelled while it waits for an answer, one answered.
+    // A run cancelled while it waits for an answer, and an answered one.
     let cancelled = server.submit("asks", &json!({}));
     server.until_status(&cancelled, "waiting");
     server.post(200, &format!("/api/v1/runs/{cancelled}/cancel"), &json!({}));
@@ -182,7 +185,7 @@ fn it_serves_as_the_embedded_store_does() {
     );
     server.until_status(&answered, "completed");
 
-    // Pages, for whoever has signed in.
+    // Pages, with a session.
     let cookie = sign_in(&server, &token);
     let shown = page(&server, &cookie, &format!("/runs/{run}"));
     assert!(
@@ -222,7 +225,7 @@ fn it_serves_as_the_embedded_store_does() {
         1.0
     );
 
-    // A token that is revoked beside it ends with its sessions, at once.
+    // Revoking a token elsewhere ends its sessions at once.
     let output = ledger.run(&["token", "revoke", "ann"]);
     assert!(output.status.success(), "{}", text(&output));
     assert_ne!(server.ask("GET", "/api/v1/runs", None, "").0, 200);
@@ -233,11 +236,11 @@ fn it_serves_as_the_embedded_store_does() {
 }
 
 #[test]
-fn two_servers_on_one_database_are_one() {
+fn two_servers_on_one_database_behave_as_one() {
     let ledger = ledger();
     let first = serve(&ledger, ledger.place.path("first"));
     let second = serve(&ledger, ledger.place.path("second"));
-    // What is asked of one is seen, and can be answered, at the other at once.
+    // A question from a run on one server is visible, and can be answered, on the other at once.
     let asks = first.submit("asks", &json!({}));
     second.until_status(&asks, "waiting");
     let pager = ledger.file().with_extension("pager");
@@ -269,10 +272,10 @@ fn two_servers_on_one_database_are_one() {
     assert_eq!(
         lines(&pager),
         ["firing answer", "resolved answer"],
-        "told once, not once each"
+        "notified once, not once by each server"
     );
 
-    // A link that one has signed is good at the other.
+    // A link signed by one server is valid on the other.
     let link = first.post(201, &format!("/api/v1/runs/{asks}/link"), &json!({}));
     let path = link["progress_url"]
         .as_str()
@@ -288,10 +291,10 @@ fn two_servers_on_one_database_are_one() {
     moves_from(&ledger, &first, &second);
 }
 
-/// Who watches a run at a server that freezes goes on at the other, which takes the run over. The first, once it is itself
-/// again, has lost its lease and says so, and has spoilt nothing.
+/// A watcher of a run on a server that freezes continues on the other, which takes over the run.
+/// The first, once it is thawed, has lost its lease, logs that, and has spoiled nothing.
 fn moves_from(ledger: &Ledger, first: &Server, second: &Server) {
-    // What the first holds besides would be recovered as well.
+    // The first server's other runs would be recovered as well.
     until("every alert is delivered", || {
         let sent = first.json("/api/v1/runs?queue=alerts");
         sent["runs"]

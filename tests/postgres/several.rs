@@ -1,5 +1,5 @@
-//! Several worker processes on one database: the limits of a queue hold over all of them, one takes over from another, and
-//! what one does not know is left to who does.
+//! Several worker processes on one database: the limits of a queue hold over all of them, one takes
+//! over from another, and runs with unknown actions are left to workers that have them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Runs of one step, which says when it begins and when it ends.
+/// Runs of one step, which logs when it starts and when it ends.
 fn limited(ledger: &Ledger) -> Arc<Workflow> {
     let say = |word: &str| {
         format!(
@@ -42,7 +42,7 @@ fn limited(ledger: &Ledger) -> Arc<Workflow> {
     )
 }
 
-/// The most that were under way at once, of all and of one key, by the ledger.
+/// Maximum of concurrent runs, of all keys and of one key, by the ledger.
 fn most_at_once(ledger: &Ledger) -> (usize, usize) {
     let mut moments: Vec<(u128, i32, String)> = lines(&ledger.file())
         .iter()
@@ -56,7 +56,10 @@ fn most_at_once(ledger: &Ledger) -> (usize, usize) {
         })
         .collect();
     moments.sort();
-    let (mut now, mut keys, mut most, mut most_of_key) = (0, BTreeMap::new(), 0, 0);
+    let mut now = 0;
+    let mut keys = BTreeMap::new();
+    let mut most = 0;
+    let mut most_of_key = 0;
     for (_, change, key) in moments {
         now += change;
         let of_key = keys.entry(key).or_insert(0);
@@ -69,7 +72,7 @@ fn most_at_once(ledger: &Ledger) -> (usize, usize) {
     )
 }
 
-/// The most first starts in any window of that length, by the database.
+/// Maximum of first starts in any window of that length, by the database.
 fn worst_window(starts: &[i64], per: Duration) -> usize {
     let per = per.as_micros() as i64;
     let in_window = |first: &i64| {
@@ -89,7 +92,9 @@ async fn thirty(ledger: &Ledger) -> usize {
             .await
             .expect("a store"),
     );
-    let (client, workflow, mut runs) = (Client::new(store), limited(ledger), Vec::new());
+    let client = Client::new(store);
+    let workflow = limited(ledger);
+    let mut runs = Vec::new();
     for number in 0..30 {
         let key = format!("tenant-{}", number % 3);
         let submit = Submit::new(workflow.clone())
@@ -103,7 +108,7 @@ async fn thirty(ledger: &Ledger) -> usize {
     runs.len()
 }
 
-/// How many workers have started runs.
+/// Number of workers that have started runs.
 fn took_part(database: &str) -> usize {
     let started = "SELECT count(DISTINCT body::json -> 0 -> 2 ->> 'worker') FROM surefoot.events WHERE body LIKE '%run.started%'";
     ScratchPostgres::shared()
@@ -113,7 +118,7 @@ fn took_part(database: &str) -> usize {
         .expect("a number")
 }
 
-/// That many workers on one queue with a concurrency, a rate and a limit per key.
+/// Runs so many workers on one queue with a concurrency, a rate and a limit per key.
 fn limits_hold_over(workers: usize) {
     let cluster = ScratchPostgres::shared();
     let database = cluster.fresh_database().expect("a database");
@@ -140,7 +145,7 @@ fn limits_hold_over(workers: usize) {
             .ok()?;
         (there == workers.to_string()).then_some(())
     });
-    // A worker that has no luck gets more to be quick at.
+    // A worker without a run so far gets more chances.
     let mut runs = 0;
     let all_worked = (0..4).any(|_| {
         runs += block_on(thirty(&ledger));
@@ -186,11 +191,12 @@ fn limits_hold_over_three_workers() {
     limits_hold_over(3);
 }
 
-/// `kill -9` of one worker while another, of another host, lives: the other takes its runs over by their lease.
+/// `kill -9` of one worker while one of another host lives: the latter takes over the runs when the
+/// lease has expired.
 #[test]
 fn another_worker_takes_over_within_six_seconds() {
     let mut took: Vec<Duration> = Vec::new();
-    // Other tests share the machine: one set of three tells whether it can be so soon.
+    // Other tests share the machine: one good set of three shows that this speed is possible.
     let is_in_time = (0..3).any(|set: usize| {
         took.extend((0..3).map(|_| taken_over()));
         median(took[3 * set..].to_vec()) < Duration::from_secs(6)
@@ -199,7 +205,7 @@ fn another_worker_takes_over_within_six_seconds() {
     assert!(is_in_time, "{took:?}");
 }
 
-/// How long it takes from the kill to the step that runs again, by its own stamp.
+/// Time from the kill to the start of the repeated step, by its own stamp.
 fn taken_over() -> Duration {
     let ledger = Ledger::new(
         &ScratchPostgres::shared()
@@ -237,15 +243,16 @@ fn taken_over() -> Duration {
     moved.since(killed)
 }
 
-/// A deploy that rolls: a worker of an older version leaves alone what it does not know, which is seen as such, until one comes
-/// that knows.
+/// A rolling deploy: a worker of an older version leaves alone runs with actions that it does not
+/// have, which is visible, until a worker has them.
 #[test]
-fn what_a_worker_does_not_know_is_left_to_one_who_does() {
+fn runs_with_unknown_actions_are_left_to_a_worker_that_has_them() {
     let database = ScratchPostgres::shared()
         .fresh_database()
         .expect("a database");
     let ledger = Ledger::new(&database, "");
-    let (file, folder) = (ledger.seven("0"), ledger.place.path("workspaces"));
+    let file = ledger.seven("0");
+    let folder = ledger.place.path("workspaces");
     let _old = ledger.start(&["worker"]);
     block_on(async {
         let store: Arc<dyn Store> = Arc::new(
@@ -266,7 +273,8 @@ fn what_a_worker_does_not_know_is_left_to_one_who_does() {
             .run;
         let run = ledger.submit(&file, "known");
         ledger.check(&ledger.until_completed(&run), "what is known goes on");
-        // What it waits for is known from the workers that live, as one does again after a moment without a heartbeat.
+        // The missing action is derived from the live workers, which are known again a moment after
+        // a missed heartbeat.
         let said = async {
             loop {
                 let waiting = client
@@ -283,7 +291,7 @@ fn what_a_worker_does_not_know_is_left_to_one_who_does() {
         };
         tokio::time::timeout(PATIENCE, said)
             .await
-            .expect("it is said which action nobody knows");
+            .expect("the missing action is shown");
 
         let handler = handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| Ok("done"));
         let options = WorkerOptions {

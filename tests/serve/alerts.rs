@@ -1,4 +1,4 @@
-//! `surefoot alerts` beside a live server: what fires is listed, and somebody has seen it.
+//! `surefoot alerts` beside a live server: firing alerts are listed and can be acknowledged.
 
 use serde_json::json;
 
@@ -45,9 +45,9 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
     let table = text(&place.expect(0, &["alerts"]));
     assert!(table.contains(&id) && table.contains("firing"), "{table}");
 
-    let unknown = place.expect(2, &["alerts", "ack", "answer/nobody"]);
+    let unknown = place.expect(2, &["alerts", "ack", "answer/absent"]);
     assert!(
-        text(&unknown).contains("there is no alert `answer/nobody`"),
+        text(&unknown).contains("there is no alert `answer/absent`"),
         "{}",
         text(&unknown)
     );
@@ -57,10 +57,7 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
         text(&unknown)
     );
     let seen = place.json(&["alerts", "ack", &id, "--json"]);
-    let by = seen["acknowledged_by"]
-        .as_str()
-        .expect("somebody")
-        .to_owned();
+    let by = seen["acknowledged_by"].as_str().expect("a name").to_owned();
     let shown = server.json("/api/v1/alerts?state=firing");
     assert_eq!(
         shown["alerts"][0]["acknowledged_by"],
@@ -79,7 +76,7 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
         "{audit:#}"
     );
 
-    until("the pager is told", || {
+    until("the pager is notified", || {
         (lines(&pager) == ["firing answer"]).then_some(())
     });
     server.post(
@@ -92,7 +89,7 @@ fn alerts_are_listed_and_acknowledged_on_the_command_line() {
     });
     let over = place.expect(2, &["alerts", "ack", &id]);
     assert!(text(&over).contains("is resolved"), "{}", text(&over));
-    until("the pager is told of the end", || {
+    until("the pager is notified of the end", || {
         (lines(&pager).len() >= 2).then_some(())
     });
     assert_eq!(

@@ -1,11 +1,12 @@
-//! A step that may not run twice by itself, whose worker was lost: a person says over HTTP what becomes of it.
+//! A step that must not be repeated automatically, whose worker was lost: a person decides its
+//! outcome over HTTP.
 
 use serde_json::{Value, json};
 
 use crate::common::server::Server;
 use crate::common::{Place, lines, until};
 
-/// One effect that nobody can look up, and a step after it.
+/// An effect that cannot be looked up, and a step after it.
 const ASKS: &str = r#"
 workflow: asks
 parameters: { type: object, properties: { name: { type: string } } }
@@ -27,7 +28,7 @@ fn step(run: &Value, position: usize) -> (&Value, &Value) {
 }
 
 #[test]
-fn an_interrupted_step_is_run_again_skipped_or_failed_as_a_person_says() {
+fn an_interrupted_step_is_repeated_skipped_or_failed_by_a_persons_answer() {
     let place = Place::new();
     std::fs::create_dir(place.path("flows")).unwrap();
     std::fs::write(place.path("flows/asks.yaml"), ASKS).unwrap();

@@ -1,11 +1,11 @@
-//! Who watches a run misses nothing, whatever becomes of the server meanwhile.
+//! A watcher of a run misses nothing, whatever happens to the server meanwhile.
 
 use serde_json::json;
 
 use crate::common::Place;
 use crate::common::server::{Events, Server, check_whole, free_port, last, logged};
 
-/// Two steps, the second of which waits until the test lets it go on.
+/// Two steps; the second waits until the test releases it.
 const WATCHED: &str = r#"
 workflow: watched
 steps:
@@ -18,7 +18,7 @@ steps:
 "#;
 
 #[test]
-fn a_stream_goes_on_where_it_was_after_its_server_was_killed_twice() {
+fn a_stream_resumes_where_it_was_after_its_server_was_killed_twice() {
     let place = Place::new();
     std::fs::create_dir(place.path("flows")).unwrap();
     std::fs::write(place.path("flows/watched.yaml"), WATCHED).unwrap();
@@ -31,7 +31,7 @@ fn a_stream_goes_on_where_it_was_after_its_server_was_killed_twice() {
         let mut events = Events::after(&server, &run, last(&seen));
         seen.extend(events.until(|message| logged(message, "two begins")));
         server.process.kill();
-        // What was on its way still comes; then the stream is cut off, and nobody says that the run has ended.
+        // Messages in transit still arrive; then the stream is cut off without an end of the run.
         let rest = events.rest();
         assert!(
             rest.iter().all(|message| message.event == "change"),
@@ -54,7 +54,7 @@ fn a_stream_goes_on_where_it_was_after_its_server_was_killed_twice() {
         server.metric("surefoot_recoveries_total{queue=\"watched\"}"),
         2.0
     );
-    // A browser that comes back once more is told that there is nothing left.
+    // A browser that reconnects once more learns that nothing is left.
     let (status, ..) = server
         .exchange(
             "GET",

@@ -1,5 +1,5 @@
-//! Notifications on their way from a real server to receivers that are away at first: each kind is told once they are back,
-//! and told once.
+//! Notifications from a real server to receivers that are away at first: once they are back, each
+//! kind is delivered exactly once.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,8 @@ use crate::common::{Place, lines, text, until};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A certificate for a mail server on this machine, by an authority of our own: `ca.pem`, `key.pem`, `cert.pem`.
+/// A certificate for a mail server on this machine, issued by our own authority: `ca.pem`,
+/// `key.pem`, `cert.pem`.
 fn certificate(folder: &Path) {
     let openssl = |line: &str| {
         let done = Command::new("openssl")
@@ -41,7 +42,8 @@ fn certificate(folder: &Path) {
 
 /// Four notifiers, one of each kind.
 fn config(place: &Place, hook: u16, mail: u16) -> String {
-    let (pager, ca) = (place.path("pager"), place.path("ca.pem"));
+    let pager = place.path("pager");
+    let ca = place.path("ca.pem");
     format!(
         "[alerts]
 every = '100ms'
@@ -94,7 +96,7 @@ fn deliveries(server: &Server) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn receivers_that_come_back_are_told_what_they_missed_once() {
+fn receivers_that_come_back_get_each_missed_notification_once() {
     let place = Place::new();
     std::fs::create_dir_all(place.data()).unwrap();
     std::fs::create_dir(place.path("flows")).unwrap();
@@ -129,7 +131,7 @@ fn receivers_that_come_back_are_told_what_they_missed_once() {
             .filter(|(_, run)| run["status"] == "waiting" && run["steps"][0]["error"].is_string());
         (failed.count() == 4).then_some(())
     });
-    // The server dies as well, and what it was to send does not.
+    // The server dies too, and its undelivered notifications survive.
     server.process.kill();
     let (key, cert) = (
         place.path("key.pem").display().to_string(),
@@ -172,19 +174,19 @@ fn receivers_that_come_back_are_told_what_they_missed_once() {
             .contains("Subject: [surefoot] firing"),
         "{letter}"
     );
-    until("the pager is told", || {
+    until("the pager is notified", || {
         (lines(&place.path("pager")) == ["firing"]).then_some(())
     });
     let all = until("all are delivered", || {
         Some(deliveries(&server))
             .filter(|all| all.iter().all(|(_, run)| run["status"] == "completed"))
     });
-    let mut told: Vec<&str> = all.iter().map(|(notifier, _)| notifier.as_str()).collect();
-    told.sort_unstable();
-    assert_eq!(told, ["chat", "hook", "mail", "pager"], "one run each");
+    let mut notified: Vec<&str> = all.iter().map(|(notifier, _)| notifier.as_str()).collect();
+    notified.sort_unstable();
+    assert_eq!(notified, ["chat", "hook", "mail", "pager"], "one run each");
     assert!(
         hook.is_silent() && chat.is_silent() && mail.is_silent(),
-        "each was told once"
+        "each was notified once"
     );
     let kept = format!("{all:?}");
     assert!(

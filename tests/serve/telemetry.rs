@@ -1,5 +1,5 @@
-//! `[telemetry]` and OpenTelemetry's own variables: the server's worker sends its traces there. What stands in them is
-//! tested where they are made, in `crates/telemetry`.
+//! `[telemetry]` and OpenTelemetry's own variables direct the traces of the server's worker. Their
+//! content is tested in `crates/telemetry`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::common::server::{Server, free_port};
 use crate::common::{PATIENCE, Place, text};
 
-/// A collector that takes what it is sent: head and body of each request. The first is refused, as by one that only just
-/// starts.
+/// A collector that records head and body of each request. It refuses the first, as a collector
+/// that is still starting does.
 struct Collector {
     address: String,
     received: Receiver<(String, Vec<u8>)>,
@@ -23,21 +23,25 @@ impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let ((send, received), is_first) = (channel(), Arc::new(AtomicBool::new(true)));
+        let (send, received) = channel();
+        let is_first = Arc::new(AtomicBool::new(true));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (send, is_first) = (send.clone(), is_first.clone());
+                let send = send.clone();
+                let is_first = is_first.clone();
                 std::thread::spawn(move || answer(stream, &send, &is_first));
             }
         });
         Self { address, received }
     }
 
-    /// The heads of what it is sent until it was told all these.
-    fn until_told(&self, wanted: &[&[u8]]) -> Vec<String> {
-        let (mut all, mut heads) = (Vec::new(), Vec::new());
-        let told = |all: &[u8], part: &[u8]| all.windows(part.len()).any(|window| window == part);
-        while !wanted.iter().all(|part| told(&all, part)) {
+    /// Heads of the requests, until all these parts were received.
+    fn until_received(&self, wanted: &[&[u8]]) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut heads = Vec::new();
+        let contains =
+            |all: &[u8], part: &[u8]| all.windows(part.len()).any(|window| window == part);
+        while !wanted.iter().all(|part| contains(&all, part)) {
             let (head, body) = self
                 .received
                 .recv_timeout(PATIENCE)
@@ -55,7 +59,8 @@ fn answer(mut stream: TcpStream, send: &Sender<(String, Vec<u8>)>, is_first: &At
         let mut status = "503 Service Unavailable";
         if !is_first.swap(false, Ordering::SeqCst) {
             status = "200 OK";
-            // Before the answer: when the client ends, all that was taken has been told. Nobody listens once the test has ended.
+            // Before the answer, so that everything accepted was sent on when the client ends. The
+            // receiver is gone once the test has ended.
             let _ended = send.send(request);
         }
         let _gone = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
@@ -81,7 +86,7 @@ fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     Some((head, body))
 }
 
-/// Runs a run on a server that was started so, and waits for the collector to be told of it.
+/// Executes a run on a server that was started so, and waits for the collector to receive it.
 fn traced(
     place: &Place,
     collector: &Collector,
@@ -97,12 +102,12 @@ fn traced(
     });
     let run = server.submit("short", &json!({}));
     server.until_status(&run, "completed");
-    // A process at its end sends what it has.
+    // A process that ends sends what it has.
     server.process.signal("-TERM");
     let output = server.process.finish();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let trace = trace_of(&run);
-    collector.until_told(&[
+    collector.until_received(&[
         &trace,
         service.as_bytes(),
         b"surefoot.run.status",
@@ -126,7 +131,8 @@ fn traces_go_where_the_configuration_or_the_environment_says() {
     let short =
         "workflow: short\nsteps: [{ id: one, action: command.run, with: { shell: 'true' } }]\n";
     std::fs::write(place.path("flows/short.yaml"), short).unwrap();
-    let (first, second) = (Collector::start(), Collector::start());
+    let first = Collector::start();
+    let second = Collector::start();
     let config = format!(
         "[telemetry]\nendpoint = '{}'\nservice = 'of-the-file'\nheaders = 'otlp-headers'\n",
         first.address
@@ -152,7 +158,7 @@ fn traces_go_where_the_configuration_or_the_environment_says() {
 }
 
 #[test]
-fn a_collector_that_is_away_holds_nobody_up() {
+fn an_unreachable_collector_delays_no_run() {
     let place = Place::new();
     let nowhere = format!("http://127.0.0.1:{}", free_port());
     let server = Server::run(&place, free_port(), &[], |args| {

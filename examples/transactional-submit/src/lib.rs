@@ -1,16 +1,17 @@
-//! An order and the run that ships it, in one transaction: neither is ever there without the other.
+//! An order and the run that ships it, in one transaction: neither ever exists without the other.
 //!
-//! Nothing of Surefoot is needed for it but its schema in the database: `surefoot.submit` is a function that any client in any
-//! language calls. The workflow is known there since a worker, or `surefoot submit FILE`, has published it.
+//! This needs only Surefoot's schema in the database: `surefoot.submit` is a function that any
+//! client in any language can call. The workflow is known there once a worker, or
+//! `surefoot submit FILE`, has published it.
 
 use tokio_postgres::{Client, Error};
 use uuid::Uuid;
 
-/// Writes an order and submits the run that ships it. The order's number is the run's key: the same order again, after an
-/// answer that got lost, gives the same run.
+/// Writes an order and submits the run that ships it. The order's number is the run's key:
+/// repeating the order after a lost answer returns the same run.
 ///
 /// # Errors
-/// What the database says; nothing was written then, neither the order nor the run.
+/// Returns the database's error; then neither the order nor the run was written.
 pub async fn place_order(client: &mut Client, order: i64, item: &str) -> Result<Uuid, Error> {
     let transaction = client.transaction().await?;
     transaction

@@ -1,4 +1,5 @@
-//! `cargo run -p transactional-submit -- postgres://user@host/database 42 boots`: places an order and prints its run.
+//! `cargo run -p transactional-submit -- postgres://user@host/database 42 boots`: places an order
+//! and prints its run.
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;

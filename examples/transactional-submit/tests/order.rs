@@ -1,4 +1,4 @@
-//! The example on a real server, with a real worker: committed, rolled back, and asked for twice.
+//! The example on a real server, with a real worker: committed, rolled back, and repeated.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ steps: [{ id: ship, action: ship, with: '${{ parameters.item }}' }]
             .expect("the same"),
         run
     );
-    // What the workflow does not take is refused, and the order with it.
+    // Parameters that the workflow refuses also undo the order.
     assert!(place_order(&mut client, 2, "umbrella").await.is_err());
     let orders = client
         .query_one("SELECT count(*) FROM orders", &[])

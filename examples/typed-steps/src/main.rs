@@ -1,6 +1,6 @@
 //! Typed steps as plain async functions, durable on one SQLite file.
 //!
-//! `cargo run -p typed-steps`, and again after a kill: it carries on.
+//! Run `cargo run -p typed-steps`, and again after a kill: it continues where it stopped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ struct Reserved {
 
 async fn reserve(context: StepContext, order: Order) -> Result<Reserved, StepError> {
     context.log(format!("reserving {} {}", order.count, order.item));
-    // The same key on every attempt of this step: hand it to whatever must not happen twice.
+    // The same key on every attempt of this step: pass it to any system where the effect must not
+    // happen twice.
     let key = context.idempotency_key();
     Ok(Reserved {
         shelf: format!("B-{}", key.len()),
