@@ -142,7 +142,8 @@ mod tests {
             symlink("run", "bin/run"),
             file("empty", ""),
         ];
-        let ((_one, first), (_two, second)) = (bare().await, bare().await);
+        let (_one, first) = bare().await;
+        let (_two, second) = bare().await;
         let id = commit(&files, &[], None).make(&first).await.unwrap();
         assert_eq!(id, commit(&files, &[], None).make(&second).await.unwrap());
         assert_eq!(

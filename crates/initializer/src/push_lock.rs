@@ -143,7 +143,8 @@ mod tests {
     impl Scene {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let (remote, scratch) = (folder.path().join("remote"), folder.path().join("scratch"));
+            let remote = folder.path().join("remote");
+            let scratch = folder.path().join("scratch");
             fs::create_dir(&remote).unwrap();
             fs::create_dir(&scratch).unwrap();
             Git::new(&remote)

@@ -122,15 +122,17 @@ mod tests {
     }
 
     #[test]
-    fn time_goes_on_from_what_the_database_showed() {
-        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+    fn time_advances_from_the_last_database_time() {
+        let clock = DatabaseClock::new(None);
+        let start = Instant::now();
         clock.note(start, start + 2 * MILLISECOND, micros(5_000_000));
         assert_eq!(clock.at(start + 11 * MILLISECOND), micros(5_010_000));
     }
 
     #[test]
-    fn time_does_not_go_back_by_a_better_look_and_follows_a_clock_that_was_set() {
-        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+    fn a_better_sample_never_sets_time_back_but_a_set_clock_does() {
+        let clock = DatabaseClock::new(None);
+        let start = Instant::now();
         let later = start + 200 * MILLISECOND;
         clock.note(start, later, micros(50_000_000));
         assert_eq!(clock.at(later), micros(50_100_000));
@@ -146,8 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_took_long_does_not_spoil_a_good_one() {
-        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+    fn a_slow_answer_does_not_replace_a_good_sample() {
+        let clock = DatabaseClock::new(None);
+        let start = Instant::now();
         clock.note(start, start + MILLISECOND, micros(5_000_000));
         let late = start + 3000 * MILLISECOND;
         clock.note(start, late, micros(8_000_000));
@@ -157,18 +160,21 @@ mod tests {
     #[test]
     fn a_step_of_the_clock_is_followed_at_once() {
         for step in [3_600_000_000, -3_600_000_000] {
-            let (clock, start) = (DatabaseClock::new(None), Instant::now());
+            let clock = DatabaseClock::new(None);
+            let start = Instant::now();
             clock.note(start, start + MILLISECOND, micros(5_000_000_000));
             // An answer that took longer than the one before, as most do on a busy machine.
-            let (asked, answered) = (start + 100 * MILLISECOND, start + 110 * MILLISECOND);
+            let asked = start + 100 * MILLISECOND;
+            let answered = start + 110 * MILLISECOND;
             clock.note(asked, answered, micros(5_000_000_000 + step));
             assert_eq!(clock.at(answered), micros(5_000_005_000 + step));
         }
     }
 
     #[test]
-    fn a_look_that_is_old_gives_way_to_any() {
-        let (clock, start) = (DatabaseClock::new(None), Instant::now());
+    fn an_old_sample_is_replaced_by_any() {
+        let clock = DatabaseClock::new(None);
+        let start = Instant::now();
         clock.note(start, start, micros(5_000_000));
         let asked = start + STALE;
         clock.note(asked, asked + 1000 * MILLISECOND, micros(90_000_000));

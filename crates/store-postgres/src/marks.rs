@@ -42,8 +42,10 @@ const IDLE: Duration = Duration::from_secs(10);
 impl Default for Marks {
     fn default() -> Self {
         let name = Uuid::new_v4().simple().to_string();
-        let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
-        let (tell_work, tell_any) = (AtomicBool::new(false), AtomicBool::new(false));
+        let work = watch::Sender::new(());
+        let any = watch::Sender::new(());
+        let tell_work = AtomicBool::new(false);
+        let tell_any = AtomicBool::new(false);
         Self(Arc::new(Inner {
             work,
             any,
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn news_of_work_cuts_a_pause_short_and_other_news_is_told_after_it() {
+    async fn a_hint_of_work_ends_a_pause_early_and_other_hints_follow_it() {
         let marks = Marks::default();
         assert_eq!(paused(&marks, false).await, WORK_PAUSE + ANY_PAUSE);
         let told = tokio::time::timeout(Duration::ZERO, marks.0.tell.notified()).await;

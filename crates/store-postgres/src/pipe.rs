@@ -87,7 +87,7 @@ mod tests {
 
     /// An answer that comes in many pieces, before a statement that gets its name meanwhile.
     #[tokio::test]
-    async fn nobody_waits_for_a_name_behind_an_answer_that_nobody_takes() {
+    async fn no_statement_is_prepared_behind_an_unread_response() {
         const LARGE: &str = "SELECT repeat('x', 100000) FROM generate_series(1, 50)";
         let connector = PostgresOptions::of(&ScratchPostgres::shared().url())
             .connector()

@@ -63,7 +63,8 @@ async fn load(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<Vec<Run>, Failure> {
         .await?;
     let mut runs = HashMap::new();
     for row in rows {
-        let (plan, steps) = (&plans[&row.plan], steps.remove(&row.id).unwrap_or_default());
+        let plan = &plans[&row.plan];
+        let steps = steps.remove(&row.id).unwrap_or_default();
         runs.insert(
             uuid(row.id.as_bytes()),
             row.whole(&tx.shared.plans, plan, steps),
@@ -278,7 +279,8 @@ pub(crate) async fn queues(shared: &Shared) -> Result<Vec<QueueInfo>, Failure> {
     let info = |row: &Row| -> Result<QueueInfo, StoreError> {
         let (name, paused, limits) = queue_row(row)?;
         let count = |status| counts.get(&(name.clone(), status)).copied().unwrap_or(0);
-        let (queued, waiting) = (count(RunStatus::Queued), count(RunStatus::Waiting));
+        let queued = count(RunStatus::Queued);
+        let waiting = count(RunStatus::Waiting);
         Ok(QueueInfo {
             limits,
             paused,

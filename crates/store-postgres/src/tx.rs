@@ -122,7 +122,7 @@ mod tests {
     use crate::args::Args;
 
     #[tokio::test]
-    async fn who_stands_still_in_a_transaction_loses_it() {
+    async fn an_idle_transaction_is_ended() {
         let url = ScratchPostgres::shared().fresh_database().unwrap();
         let store = PostgresStore::options(&url).open().await.unwrap();
         // The best of three, because other tests run at the same time.

@@ -45,7 +45,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn a_server_as_it_comes_is_seen_as_it_is() {
+async fn facts_of_a_default_server_are_correct() {
     let url = ScratchPostgres::shared().fresh_database().unwrap();
     let found = facts(&url).await;
     let settings = &found.settings;
@@ -82,7 +82,7 @@ async fn a_server_as_it_comes_is_seen_as_it_is() {
 
 /// Other tests take the time of a single look; of several, one is undisturbed.
 #[tokio::test]
-async fn what_is_measured_is_what_it_takes() {
+async fn measurements_are_plausible() {
     let url = ScratchPostgres::shared().fresh_database().unwrap();
     let mut measured = Measured::default();
     for _ in 0..10 {
@@ -128,7 +128,7 @@ impl Measured {
 }
 
 #[tokio::test]
-async fn settings_that_lose_commits_are_seen() {
+async fn settings_that_lose_commits_are_reported() {
     let lines = [
         "fsync = off",
         "synchronous_commit = off",
@@ -160,7 +160,7 @@ async fn settings_that_lose_commits_are_seen() {
 }
 
 #[tokio::test]
-async fn what_holds_vacuum_back_is_seen() {
+async fn obstacles_of_vacuum_are_reported() {
     let server = ScratchPostgres::with_settings(&["max_prepared_transactions = 5"]).unwrap();
     let url = server.url();
     assert_eq!(facts(&url).await.holders.unwrap(), []);
@@ -216,7 +216,7 @@ async fn what_holds_vacuum_back_is_seen() {
 }
 
 #[tokio::test]
-async fn a_pooler_by_transaction_is_found_out() {
+async fn a_pooler_in_transaction_mode_is_detected() {
     let server = ScratchPostgres::shared();
     let bouncer = ScratchBouncer::start(server, 5).unwrap();
     let found = facts(&bouncer.url_of("postgres")).await;
@@ -230,7 +230,7 @@ async fn a_pooler_by_transaction_is_found_out() {
 }
 
 #[tokio::test]
-async fn who_follows_is_seen_with_how_far_behind() {
+async fn standbys_are_reported_with_their_lag() {
     let server =
         ScratchPostgres::with_settings(&["synchronous_standby_names = 'in_step'"]).unwrap();
     let url = server.url();

@@ -225,7 +225,8 @@ impl Store for SqliteStore {
     }
 
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
-        let (from, by) = (from.map(str::to_owned), by.to_owned());
+        let from = from.map(str::to_owned);
+        let by = by.to_owned();
         self.writer
             .run(move |tx| op::edit(tx, run, |edit| edit.retry(from.as_deref(), &by)))
             .await
@@ -239,7 +240,9 @@ impl Store for SqliteStore {
         by: &str,
         note: Option<&str>,
     ) -> Result<Run, StoreError> {
-        let (step, by, note) = (step.to_owned(), by.to_owned(), note.map(str::to_owned));
+        let step = step.to_owned();
+        let by = by.to_owned();
+        let note = note.map(str::to_owned);
         self.writer
             .run(move |tx| {
                 op::edit(tx, run, |edit| {
@@ -325,7 +328,9 @@ impl Store for SqliteStore {
     }
 
     async fn document(&self, kind: &str, id: &str) -> Result<Option<Document>, StoreError> {
-        let (kind, id, now) = (kind.to_owned(), id.to_owned(), self.clock.now());
+        let kind = kind.to_owned();
+        let id = id.to_owned();
+        let now = self.clock.now();
         self.readers
             .read(move |conn| documents::get(conn, &kind, &id, now))
             .await
@@ -339,7 +344,8 @@ impl Store for SqliteStore {
     }
 
     async fn delete_document(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
-        let (kind, id) = (kind.to_owned(), id.to_owned());
+        let kind = kind.to_owned();
+        let id = id.to_owned();
         self.writer
             .run(move |tx| op::delete_document(tx, &kind, &id))
             .await

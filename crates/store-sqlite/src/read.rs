@@ -222,7 +222,8 @@ pub(crate) fn queues(conn: &Connection) -> Result<Vec<QueueInfo>, StoreError> {
         let info = |row: &Row<'_>| {
             let (name, paused, limits) = queue_row(row)?;
             let count = |status| counts.get(&(name.clone(), status)).copied().unwrap_or(0);
-            let (queued, waiting) = (count(RunStatus::Queued), count(RunStatus::Waiting));
+            let queued = count(RunStatus::Queued);
+            let waiting = count(RunStatus::Waiting);
             Ok(QueueInfo {
                 limits,
                 paused,

@@ -80,7 +80,7 @@ fn every_file_is_a_statement() {
 }
 
 #[test]
-fn a_claim_walks_what_can_be_taken_and_nothing_else() {
+fn a_claim_reads_only_claimable_runs() {
     let conn = schema();
     let check = |statement: &str, expect: &str| {
         assert_eq!(plan(&conn, statement).split("; ").next(), Some(expect))
@@ -146,7 +146,7 @@ fn a_commit_finds_its_rows_by_their_keys() {
 
 /// SQLite fills a table in memory for `IN` and for some updates: too dear for what is done at each step.
 #[test]
-fn what_every_step_writes_needs_no_table_in_memory() {
+fn frequent_writes_need_no_temporary_table() {
     let conn = schema();
     for statement in [
         sql::INSERT_RUN,

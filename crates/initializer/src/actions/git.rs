@@ -84,7 +84,8 @@ impl StepHandler for GitClone {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let input: CloneInput = context.input()?;
         let workspace = context.workspace().await?;
-        let (inside, path) = (workspace.clone(), input.path.clone());
+        let inside = workspace.clone();
+        let path = input.path.clone();
         let folder = blocking(move || empty_folder(&inside, &path)).await?;
         let url = argument("repository address", &input.url).map_err(failed)?;
         let git = git(&context, &workspace, &folder)?

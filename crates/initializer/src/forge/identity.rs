@@ -222,7 +222,8 @@ mod tests {
     #[test]
     fn a_mark_survives_restarts_and_moves_of_its_folder() {
         let place = tempfile::tempdir().unwrap();
-        let (here, there) = (place.path().join("here"), place.path().join("there"));
+        let here = place.path().join("here");
+        let there = place.path().join("there");
         assert_eq!(
             LocalForge::new(&here).mark().unwrap(),
             None,
@@ -278,7 +279,8 @@ mod tests {
     #[test]
     fn a_copy_is_noticed_and_may_be_settled() {
         let place = tempfile::tempdir().unwrap();
-        let (original, copy) = (place.path().join("original"), place.path().join("copy"));
+        let original = place.path().join("original");
+        let copy = place.path().join("copy");
         let made = LocalForge::new(&original).establish().unwrap();
         fs::create_dir(&copy).unwrap();
         fs::copy(original.join(MARK_FILE), copy.join(MARK_FILE)).unwrap();

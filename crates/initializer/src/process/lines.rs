@@ -55,7 +55,8 @@ mod tests {
     use super::*;
 
     fn lines(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut lines, mut seen) = (Lines::default(), Vec::new());
+        let mut lines = Lines::default();
+        let mut seen = Vec::new();
         for piece in pieces {
             lines.push(piece, |line| seen.push(line));
         }

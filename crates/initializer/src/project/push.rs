@@ -144,7 +144,8 @@ impl Push {
             .await?;
         let mut lines = shown.lines();
         let mut line = || lines.next().unwrap_or_default().trim().to_owned();
-        let (tree, template) = (line(), line());
+        let tree = line();
+        let template = line();
         let listing = self
             .git
             .run(&["ls-tree", "-r", "-z", "--name-only", commit])
@@ -216,7 +217,8 @@ mod tests {
 
     #[tokio::test]
     async fn two_attempts_make_the_same_commit() {
-        let (one, two) = (Scene::new().await, Scene::new().await);
+        let one = Scene::new().await;
+        let two = Scene::new().await;
         let files = [file("a", "1"), file("b/c", "2")];
         let mut commits = Vec::new();
         for scene in [&one, &two] {

@@ -27,7 +27,8 @@ fn parts(pattern: &[&str], path: &[&str]) -> bool {
 
 /// Remembers the last `*` instead of trying every one: linear in practice, whatever the pattern.
 fn part(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut at_pattern, mut at_name) = (0, 0);
+    let mut at_pattern = 0;
+    let mut at_name = 0;
     let mut star = None;
     while at_name < name.len() {
         match pattern.get(at_pattern) {

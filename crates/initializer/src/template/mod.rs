@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn the_digest_changes_with_path_mode_and_bytes_but_not_with_the_order() {
         let version = |entries: &[Entry]| template(entries.iter().cloned()).version;
-        let (a, b) = (file("a", "1"), file("b", "2"));
+        let a = file("a", "1");
+        let b = file("b", "2");
         let base = version(&[a.clone(), b.clone()]);
         assert_eq!(base, version(&[b.clone(), a.clone()]));
         let executable = Entry {

@@ -25,7 +25,8 @@ async fn a_command_leaves_an_output_and_a_log() {
 "#,
         )
         .await;
-    let (id, key) = (run.id.to_string(), format!("{}/build", run.id));
+    let id = run.id.to_string();
+    let key = format!("{}/build", run.id);
     assert_eq!(
         run.steps[0].output,
         Some(json!({ "run": id, "key": key, "port": 8080 }))

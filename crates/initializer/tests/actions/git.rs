@@ -9,7 +9,8 @@ use crate::world::World;
 
 /// A bare repository with one commit on `main` and another on `next`; gives the first one's id.
 async fn repository(world: &World) -> String {
-    let (bare, work) = (world.path("shop.git"), world.path("work"));
+    let bare = world.path("shop.git");
+    let work = world.path("work");
     std::fs::create_dir_all(&work).unwrap();
     let git = Git::new(&work).identity(
         "Ada",

@@ -20,10 +20,12 @@ impl HttpBackend {
     pub(crate) fn start(root: &Path, user: &str, password: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (root, expect) = (root.to_owned(), format!("{user}:{password}"));
+        let root = root.to_owned();
+        let expect = format!("{user}:{password}");
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (root, expect) = (root.clone(), expect.clone());
+                let root = root.clone();
+                let expect = expect.clone();
                 std::thread::spawn(move || serve(stream, &root, &expect));
             }
         });
@@ -65,7 +67,8 @@ impl Request {
             }
         }
         let mut words = lines.first()?.split(' ');
-        let (method, target) = (words.next()?.to_owned(), words.next()?);
+        let method = words.next()?.to_owned();
+        let target = words.next()?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let headers = lines[1..].iter().filter_map(|line| line.split_once(": "));
         let headers = headers

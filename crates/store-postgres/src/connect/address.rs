@@ -98,7 +98,8 @@ fn check_form(url: &str) -> Result<(), &'static str> {
 /// The URL without the parameters of TLS, and those.
 fn take_ssl(url: &str) -> (String, Ssl) {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut rest, mut ssl) = (Vec::new(), Ssl::default());
+    let mut rest = Vec::new();
+    let mut ssl = Ssl::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let path = |value| Some(PathBuf::from(unescaped(value)));
         match pair.split_once('=') {

@@ -91,7 +91,8 @@ fn of_the_database(said: &DbError) -> StoreError {
 
 /// Advice about an error that passes.
 fn advice(said: &DbError) -> String {
-    let (code, text) = (said.code(), said.message());
+    let code = said.code();
+    let text = said.message();
     match code {
         code if *code == SqlState::DISK_FULL => {
             format!("the database's disk is full: free some space there ({text})")

@@ -36,7 +36,7 @@ fn kind(error: &StoreError) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_passes_is_told_from_what_a_person_mends_and_from_our_faults() {
+async fn transient_errors_configuration_errors_and_bugs_are_distinguished() {
     let session = session().await;
     let check = async |statements: &str, expect: &str, words: &str| {
         let error = error_of(&session, statements).await;
@@ -101,7 +101,7 @@ async fn what_passes_is_told_from_what_a_person_mends_and_from_our_faults() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_ended_or_not_let_in() {
+async fn ended_and_rejected_sessions_are_transient_errors() {
     let cluster = ScratchPostgres::start().unwrap();
     let psql = |statement: &str| cluster.psql("postgres", statement).unwrap();
     let session = connect(&cluster.url()).await.unwrap();

@@ -31,7 +31,8 @@ const HELLO: &str = "hello ";
 /// Gives every payload told on `channel` to `heard`, and tells `heard` of nothing in particular (`None`) each time it begins to
 /// listen: what was told before it did is lost. Never returns.
 pub(crate) async fn listen(connector: Connector, channel: String, heard: impl Fn(Option<&str>)) {
-    let (mut wait, mut deaf) = (FIRST, DEAF_FIRST);
+    let mut wait = FIRST;
+    let mut deaf = DEAF_FIRST;
     loop {
         match begin(&connector, &channel, &heard).await {
             Some(Ear {

@@ -386,7 +386,8 @@ mod tests {
     use crate::connect::PostgresOptions;
 
     fn worker(name: &str, lease: Duration) -> NewWorker {
-        let (name, version) = (name.to_owned(), "1.0".to_owned());
+        let name = name.to_owned();
+        let version = "1.0".to_owned();
         NewWorker {
             id: WorkerId::new(),
             name,

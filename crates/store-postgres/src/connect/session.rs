@@ -87,7 +87,8 @@ impl Connector {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(25));
         }
-        let (version, bare) = (AtomicU32::new(0), AtomicBool::new(false));
+        let version = AtomicU32::new(0);
+        let bare = AtomicBool::new(false);
         Ok(Self(Arc::new(Inner {
             address,
             tls,
@@ -188,7 +189,8 @@ impl Connector {
         let get = |index| row.and_then(|row| row.get(index)).unwrap_or_default();
         let version = get(1).parse::<u32>().map_or(0, |number| number / 10_000);
         let known = self.0.version.swap(version, Ordering::Relaxed) == version;
-        let (direct, synchronous_commit) = (get(0) == "t", get(2).to_owned());
+        let direct = get(0) == "t";
+        let synchronous_commit = get(2).to_owned();
         let is_weak = synchronous_commit == "off";
         let mut set_local = settings::set_local(version);
         let mut set = if known {

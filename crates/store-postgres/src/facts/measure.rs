@@ -46,7 +46,8 @@ pub(super) async fn clock(session: &Session) -> Result<(i64, Duration), StoreErr
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros";
     let mut best: Option<(i64, Duration)> = None;
     for _ in 0..TIMES {
-        let (before, start) = (SystemClock.now().as_micros(), Instant::now());
+        let before = SystemClock.now().as_micros();
+        let start = Instant::now();
         let there = first(ask(session, STATEMENT).await?)?
             .number("micros")
             .unwrap_or_default();
@@ -68,7 +69,8 @@ pub(super) async fn notify(connector: &Connector) -> Result<Option<Duration>, St
             let _ = sender.send(notification.payload().to_owned());
         }
     });
-    let (listener, teller) = (listener.await?, connector.connect().await?);
+    let listener = listener.await?;
+    let teller = connector.connect().await?;
     let channel = format!("surefoot_doctor_{}", std::process::id());
     ask(&listener, &format!("LISTEN {channel}")).await?;
     let mut times = Vec::new();

@@ -100,7 +100,8 @@ impl Look {
         let now = time(row, 0)?;
         shared.clock.saw(asked, now);
         let next_due = optional_time(row, 3)?;
-        let (names, limited): (Vec<String>, Vec<bool>) = (get(row, 5)?, get(row, 6)?);
+        let names: Vec<String> = get(row, 5)?;
+        let limited: Vec<bool> = get(row, 6)?;
         Ok(Self {
             now,
             is_cancelling: get(row, 2)?,

@@ -70,7 +70,8 @@ impl Grouped for Commit {
 
     async fn write(place: &Place<'_>, group: &[&Self]) -> Result<Vec<Self::Outcome>, Failure> {
         let shared = place.shared;
-        let (mut heads, mut steps) = (Heads::default(), Steps::default());
+        let mut heads = Heads::default();
+        let mut steps = Steps::default();
         for commit in group {
             heads.add(commit.lease.run, Some(commit.lease), &commit.written, None);
             steps.add(commit.lease.run, &commit.written.steps);
@@ -163,7 +164,8 @@ fn make_work(
 
 /// Writes a commit that brings records or a snapshot.
 async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
-    let (lease, written) = (commit.lease, &commit.written);
+    let lease = commit.lease;
+    let written = &commit.written;
     let run = Args::none().with(uuid(lease.run.as_bytes()));
     let mut tx = Tx::begin_for(shared, time_for(written)).await?;
     let mut calls = vec![(shared.sql.held_run.as_str(), run)];
@@ -187,7 +189,8 @@ async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
         tx.roll_back().await;
         return Err(failure);
     }
-    let (mut heads, mut steps) = (Heads::default(), Steps::default());
+    let mut heads = Heads::default();
+    let mut steps = Steps::default();
     heads.add(lease.run, Some(lease), written, None);
     steps.add(lease.run, &written.steps);
     let args = Args::none()
@@ -216,8 +219,10 @@ fn standing(row: Option<&Row>, commit: &Commit) -> Result<Standing, StoreError> 
     let Some(row) = row else {
         return Ok(Standing::Lost);
     };
-    let (epoch, last) = (count(row, 2)?, count(row, 3)?);
-    let (lease, number) = (commit.lease, commit.written.head.commits);
+    let epoch = count(row, 2)?;
+    let last = count(row, 3)?;
+    let lease = commit.lease;
+    let number = commit.written.head.commits;
     if epoch == lease.epoch && last == number {
         return Ok(Standing::Done(optional_word(row, 4)?));
     }
@@ -238,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_contents_have_time() {
+    fn large_contents_get_a_longer_timeout() {
         let check = |bytes: usize, expect: u64| {
             let plan = Arc::new(Workflow::builder("a").step("one", "work").build().unwrap());
             let now = Timestamp::from_micros(0);

@@ -202,7 +202,8 @@ impl Grouped for Arc<Submit> {
     }
 
     async fn write(place: &Place<'_>, group: &[&Self]) -> Result<Vec<Outcome>, Failure> {
-        let (shared, session) = (place.shared, place.session);
+        let shared = place.shared;
+        let session = place.session;
         let group: Vec<&Submit> = group.iter().map(|submit| &***submit).collect();
         if let [one] = group[..]
             && start::starts(shared, session, one).await?
@@ -368,7 +369,9 @@ fn insert<'a>(
 
 /// The statement that locks what the group looks for and takes.
 fn lock<'a>(shared: &'a Shared, group: &[&'a Submit]) -> Option<Call<'a>> {
-    let (mut kinds, mut workflows, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let mut kinds = Vec::new();
+    let mut workflows = Vec::new();
+    let mut values = Vec::new();
     for submit in group {
         for (kind, value) in submit.names() {
             kinds.push(kind);

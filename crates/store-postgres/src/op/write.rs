@@ -27,7 +27,8 @@ pub(super) const NOBODY: i32 = 1;
 
 /// The statement that writes changes.
 pub(super) fn changes<'a>(shared: &'a Shared, changes: &'a [Change], now: Timestamp) -> Call<'a> {
-    let (mut heads, mut steps) = (Heads::default(), Steps::default());
+    let mut heads = Heads::default();
+    let mut steps = Steps::default();
     for change in changes {
         heads.add(change.run.id, None, &change.written, change.rate_at);
         steps.add(change.run.id, &change.written.steps);

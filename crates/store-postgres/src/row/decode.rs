@@ -188,7 +188,9 @@ fn step(row: &Row, faults: &mut Faults) -> Result<StepState, StoreError> {
 pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
     let mut found = Vec::new();
     for row in rows {
-        let (last, at, body) = (count(row, 0)?, time(row, 1)?, get::<&str>(row, 2)?);
+        let last = count(row, 0)?;
+        let at = time(row, 1)?;
+        let body = get::<&str>(row, 2)?;
         found.extend(parse_events(last, at, body));
     }
     Ok(found)
@@ -231,7 +233,8 @@ fn length(row: &Row, index: usize) -> Result<Option<Duration>, StoreError> {
 
 /// The columns of `sql/records.sql`.
 pub(crate) fn record(row: &Row) -> Result<Record, StoreError> {
-    let (kind, name): (String, String) = (get(row, 0)?, get(row, 1)?);
+    let kind: String = get(row, 0)?;
+    let name: String = get(row, 1)?;
     let data = parse_content(get(row, 3)?);
     Ok(Record {
         kind,

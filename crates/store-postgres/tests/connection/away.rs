@@ -19,7 +19,7 @@ fn assert_away<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
 }
 
 #[tokio::test]
-async fn a_listener_that_never_speaks_is_given_up() {
+async fn a_silent_server_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!(
         "postgres://postgres@127.0.0.1:{}/x",
@@ -50,7 +50,7 @@ async fn best_of_three(mut attempt: impl AsyncFnMut()) -> Duration {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_at_once() {
+async fn an_unreachable_server_is_reported_at_once() {
     // Nobody else gets the port meanwhile, and nobody listens.
     let bound = TcpSocket::new_v4().unwrap();
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -100,10 +100,12 @@ async fn a_store_outlives_its_database() {
 
 /// The schema is renamed while a step runs, and back some tries later: its result is kept, and no attempt is spent.
 #[tokio::test]
-async fn a_schema_that_is_elsewhere_for_a_while_fails_no_step() {
+async fn a_renamed_schema_fails_no_step() {
     let (name, url) = database();
-    let (store, folder) = (open(&url).await, tempfile::tempdir().unwrap());
-    let (begun, goes_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let store = open(&url).await;
+    let folder = tempfile::tempdir().unwrap();
+    let begun = Arc::new(Notify::new());
+    let goes_on = Arc::new(Notify::new());
     let told = (begun.clone(), goes_on.clone());
     let work = handler_fn(move |context: surefoot::StepContext, (): ()| {
         let (begun, goes_on) = told.clone();
@@ -163,7 +165,7 @@ async fn a_schema_that_is_elsewhere_for_a_while_fails_no_step() {
 }
 
 #[tokio::test]
-async fn a_database_that_stands_still_is_given_up() {
+async fn a_frozen_database_is_given_up() {
     let cluster = ScratchPostgres::start().unwrap();
     // So that what is short is only what is put to the test.
     open(&cluster.url()).await;

@@ -21,9 +21,10 @@ async fn hears(listens: &PostgresStore, tells: &PostgresStore, paused: bool) -> 
 }
 
 #[tokio::test]
-async fn one_hears_of_the_other_and_again_after_its_session_broke() {
+async fn stores_notify_each_other_also_after_a_lost_session() {
     let cluster = ScratchPostgres::start().unwrap();
-    let (one, other) = (open(&cluster.url()).await, open(&cluster.url()).await);
+    let one = open(&cluster.url()).await;
+    let other = open(&cluster.url()).await;
     until("one hears of the other", async || {
         hears(&one, &other, true).await.then_some(())
     })
@@ -37,7 +38,7 @@ async fn one_hears_of_the_other_and_again_after_its_session_broke() {
 }
 
 #[tokio::test]
-async fn without_notify_nothing_is_told() {
+async fn without_notify_there_are_no_hints() {
     let (_, url) = database();
     let (one, third, other) = (
         open(&url).await,
@@ -68,7 +69,9 @@ async fn through_a_pooler_workers_share_the_work_by_polling() {
     let bouncer = ScratchBouncer::start(ScratchPostgres::shared(), 4).unwrap();
     let url = bouncer.url_of(&name);
     let folder = tempfile::tempdir().unwrap();
-    let (one, other, submits) = (open(&url).await, open(&url).await, open(&url).await);
+    let one = open(&url).await;
+    let other = open(&url).await;
+    let submits = open(&url).await;
     let workers = [
         worker(&one, &folder.path().join("1")).await,
         worker(&other, &folder.path().join("2")).await,

@@ -17,7 +17,7 @@ async fn open_at_once(many: usize, url: &str) {
 }
 
 #[tokio::test]
-async fn of_many_that_open_a_new_database_at_once_one_makes_the_schema() {
+async fn of_many_concurrent_opens_one_creates_the_schema() {
     let (name, url) = database();
     open_at_once(8, &url).await;
     let versions = psql(
@@ -30,7 +30,7 @@ async fn of_many_that_open_a_new_database_at_once_one_makes_the_schema() {
 
 /// The defaults wait for a fifth of a table's rows to change, which is late on every one of these.
 #[tokio::test]
-async fn every_table_says_when_it_is_vacuumed() {
+async fn every_table_has_vacuum_settings() {
     let (name, url) = database();
     options(&url).open().await.unwrap();
     let without = "SELECT string_agg(relname, ', ') FROM pg_class
@@ -60,7 +60,7 @@ async fn schemas_stand_side_by_side() {
 }
 
 #[tokio::test]
-async fn without_leave_to_migrate_an_older_schema_is_refused() {
+async fn an_older_schema_is_refused_if_migration_is_disabled() {
     let (_, url) = database();
     let error = refused(options(&url).migrate(false)).await;
     assert!(
@@ -111,7 +111,7 @@ async fn a_schema_of_another_build_is_refused() {
 }
 
 #[tokio::test]
-async fn somebody_who_may_not_make_schemas_uses_one_that_was_made_for_them() {
+async fn a_role_without_create_rights_uses_an_existing_schema() {
     let (name, url) = database();
     let role = format!("role_{name}");
     psql(&name, &format!("CREATE ROLE {role} LOGIN"));

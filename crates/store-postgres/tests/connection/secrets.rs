@@ -7,7 +7,7 @@ use crate::support::{options, refused};
 const PASSWORD: &str = "s3cr3t";
 
 #[tokio::test]
-async fn a_password_lets_us_in_and_is_never_shown() {
+async fn a_password_authenticates_and_is_never_shown() {
     let wanted = ScratchOptions {
         password: Some(PASSWORD.to_owned()),
         ..ScratchOptions::default()

@@ -71,8 +71,10 @@ async fn each_mode_trusts_as_libpq_does() {
         std::fs::write(&path, authority.pem()).unwrap();
         path
     };
-    let (ours, other) = (authority("ours"), authority("another"));
-    let (ours_file, other_file) = (file("ours.pem", &ours), file("other.pem", &other));
+    let ours = authority("ours");
+    let other = authority("another");
+    let ours_file = file("ours.pem", &ours);
+    let other_file = file("other.pem", &other);
     let cluster = server(&ours);
 
     let secret = async |host: &str, mode: &str, authority: Option<&Path>| {

@@ -49,7 +49,7 @@ async fn wait(scene: &Scene, run: &Run) -> Duration {
 }
 
 #[tokio::test]
-async fn a_worker_runs_it_at_once_and_fails_what_does_not_fit() {
+async fn a_worker_runs_a_submission_by_sql_at_once_and_fails_an_invalid_one() {
     let mut scene = Scene::new().await;
     let folder = tempfile::tempdir().unwrap();
     let worker = worker(&scene, folder.path().to_owned()).await;

@@ -30,7 +30,7 @@ async fn the_same_key_is_the_same_run_until_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_must_be_unique_is() {
+async fn unique_values_are_enforced() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let first = submit(&sql, &shop("abc"), ", 'k'").await.unwrap();
@@ -56,7 +56,7 @@ async fn what_must_be_unique_is() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_makes_the_run() {
+async fn of_many_concurrent_submissions_one_adds_the_run() {
     let mut scene = Scene::new().await;
     let mut asked = JoinSet::new();
     for number in 0..16 {
@@ -88,7 +88,7 @@ async fn submit_at_last(client: &Client) -> RunId {
 
 /// Somebody submits a key and does not commit: who submits another key is not kept waiting, and who submits that one is told so.
 #[tokio::test]
-async fn a_key_that_is_held_holds_up_no_other() {
+async fn a_locked_key_delays_no_other() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     sql.batch_execute("BEGIN").await.unwrap();
@@ -129,7 +129,7 @@ async fn a_key_that_is_held_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_would_not_see_others_is_refused_a_key() {
+async fn a_snapshot_transaction_cannot_submit_a_key() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     sql.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -143,7 +143,7 @@ async fn a_transaction_that_would_not_see_others_is_refused_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_that_no_client_may_give_is_refused_in_the_same_words() {
+async fn sql_refuses_invalid_keys_with_the_clients_error() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let long = "x".repeat(256);

@@ -12,7 +12,7 @@ use crate::support::{Scene, shop, workflow};
 
 /// It waits for nobody's transaction, and touches no more runs than the rate allows starts.
 #[tokio::test]
-async fn a_rate_for_a_busy_queue_locks_nobody_out() {
+async fn setting_a_rate_on_a_busy_queue_does_not_deadlock() {
     let mut scene = Scene::new().await;
     let folder = tempfile::tempdir().unwrap();
     let work = handler_fn(async |_: StepContext, _: Value| Ok(json!({})));

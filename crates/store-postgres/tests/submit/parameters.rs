@@ -8,7 +8,7 @@ use surefoot::{Store, Submit, SubmitError, Workflow};
 use crate::support::{Scene, submit, workflow};
 
 #[tokio::test]
-async fn mistakes_are_named_as_a_client_names_them() {
+async fn sql_reports_parameter_errors_as_a_client_does() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     for parameters in [
@@ -78,7 +78,7 @@ async fn an_unknown_workflow_is_named() {
 }
 
 #[tokio::test]
-async fn a_workflow_that_was_published_anew_is_taken_from_then_on() {
+async fn the_latest_published_workflow_is_used() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let old = submit(&sql, &json!({ "name": "abc" }), "").await.unwrap();
@@ -101,7 +101,7 @@ async fn a_workflow_that_was_published_anew_is_taken_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_unique_that_only_the_engine_can_tell_is_refused() {
+async fn a_unique_expression_only_the_engine_can_evaluate_is_refused() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let publish = async |unique: &str| {

@@ -3,7 +3,7 @@
 use crate::support::{Scene, shop, submit};
 
 #[tokio::test]
-async fn who_may_submit_need_not_see_the_tables() {
+async fn submission_needs_no_rights_on_the_tables() {
     let mut scene = Scene::new().await;
     let role = format!("app_{}", scene.database);
     scene.psql(&format!("CREATE ROLE {role} LOGIN"));

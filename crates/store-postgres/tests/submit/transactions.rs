@@ -15,7 +15,7 @@ async fn clock(sql: &tokio_postgres::Client) -> Timestamp {
 }
 
 #[tokio::test]
-async fn it_is_what_a_client_would_have_submitted() {
+async fn a_submission_by_sql_equals_a_clients() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     let parameters = json!({ "name": "abc", "region": { "id": 7 }, "tags": ["x", "y"] });
@@ -74,7 +74,8 @@ async fn it_is_what_a_client_would_have_submitted() {
         let store = scene.store.clone();
         async move { store.events(id, 0, 10).await.unwrap() }
     };
-    let (ours, theirs) = (told(made).await, told(by_client.id).await);
+    let ours = told(made).await;
+    let theirs = told(by_client.id).await;
     assert_eq!(ours.len(), 1);
     assert_eq!(
         (ours[0].seq, &ours[0].kind, &ours[0].data),
@@ -120,7 +121,7 @@ async fn a_rollback_leaves_nothing_and_a_commit_all() {
 
 /// Whoever can wait for the workers' polls turns the notification off, which makes commits wait for each other.
 #[tokio::test]
-async fn a_submission_tells_of_itself_unless_that_is_turned_off() {
+async fn a_submission_notifies_unless_disabled() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
     // A session is told of its own notifications before its next answer.

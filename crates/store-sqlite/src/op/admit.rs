@@ -52,7 +52,8 @@ pub(super) fn starts(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite:
     let Some(rate) = limits.rate else {
         return Ok(usize::MAX);
     };
-    let (now, per) = (tx.now.as_micros(), length(rate.per));
+    let now = tx.now.as_micros();
+    let per = length(rate.per);
     let bounds = params![name, now.saturating_sub(per), now.saturating_add(per)];
     let counted = tx
         .conn

@@ -359,7 +359,8 @@ fn next_due(
     let mut rows = statement.query([])?;
     let mut queues: HashMap<String, Opens> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let (at, name) = (time(row, 0)?, row.get::<_, String>(1)?);
+        let at = time(row, 0)?;
+        let name = row.get::<_, String>(1)?;
         if next.is_some_and(|next| next <= at) {
             break;
         }
@@ -367,7 +368,8 @@ fn next_due(
             continue;
         }
         let key: Option<String> = row.get(3)?;
-        let (fresh, cancelling): (bool, bool) = (row.get(4)?, row.get(5)?);
+        let fresh: bool = row.get(4)?;
+        let cancelling: bool = row.get(5)?;
         if !queues.contains_key(&name) {
             queues.insert(name.clone(), Opens::of(tx, &name)?);
         }

@@ -106,7 +106,8 @@ fn held(tx: &Tx<'_>, lease: Lease, head: &Head) -> rusqlite::Result<Option<Held>
         })
     };
     let mut statement = tx.conn.prepare_cached(sql::HELD_RUN)?;
-    let (run, worker) = (lease.run.as_bytes(), lease.worker.as_bytes());
+    let run = lease.run.as_bytes();
+    let worker = lease.worker.as_bytes();
     statement
         .query_row(
             params![run, worker, signed(lease.epoch), signed(head.commits)],

@@ -128,7 +128,8 @@ fn load_steps(
     run: RunId,
 ) -> rusqlite::Result<(Vec<String>, Vec<StepState>, Faults)> {
     let mut faults = Faults::default();
-    let (mut ids, mut steps) = (Vec::new(), Vec::new());
+    let mut ids = Vec::new();
+    let mut steps = Vec::new();
     let mut statement = conn.prepare_cached(sql::STEPS)?;
     let mut rows = statement.query([run.as_bytes()])?;
     while let Some(row) = rows.next()? {

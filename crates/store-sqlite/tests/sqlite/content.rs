@@ -18,7 +18,8 @@ async fn a_snapshot_whose_contents_are_not_all_here_is_refused() {
     let run = draft(&store);
     store.submit(started(&store, &run, worker)).await.unwrap();
     let run = store.run(run.id).await.unwrap().unwrap();
-    let (manifest, file) = (Digest::of(b"manifest"), Digest::of(b"file"));
+    let manifest = Digest::of(b"manifest");
+    let file = Digest::of(b"file");
     let commit = async |contents: Vec<(Digest, Vec<u8>)>| {
         let snapshot = Snapshot {
             digest: manifest,
@@ -96,10 +97,11 @@ async fn a_rate_that_is_given_later_counts_the_starts_before() {
 
 /// A set of requirements that is damaged holds back its own run and no other.
 #[tokio::test]
-async fn requirements_that_cannot_be_read_hold_up_no_other_run() {
+async fn unreadable_requirements_delay_no_other_run() {
     let (_folder, path, store) = new_store();
     let worker = register(&store, "w").await;
-    let (damaged, sound) = (draft(&store), draft(&store));
+    let damaged = draft(&store);
+    let sound = draft(&store);
     store.submit(queued(&store, &damaged)).await.unwrap();
     store.submit(queued(&store, &sound)).await.unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();

@@ -244,7 +244,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_when_the_file_is_opened_again() {
+async fn written_data_is_there_after_reopening() {
     let (_folder, path, store) = new_store();
     let run = draft(&store);
     store.submit(queued(&store, &run)).await.unwrap();
@@ -267,7 +267,8 @@ fn opening_takes_less_than_ten_milliseconds() {
         let store = SqliteStore::open(&path).unwrap();
         (start.elapsed(), store).0
     };
-    let (begin, mut best) = (Instant::now(), Duration::MAX);
+    let begin = Instant::now();
+    let mut best = Duration::MAX;
     for _ in 0..300 {
         best = best.min(open());
         if best < Duration::from_millis(10) || begin.elapsed() > Duration::from_secs(30) {
@@ -278,7 +279,7 @@ fn opening_takes_less_than_ten_milliseconds() {
 }
 
 #[test]
-fn two_that_open_a_new_file_at_once_both_get_it() {
+fn two_processes_can_create_a_store_concurrently() {
     for _ in 0..20 {
         let (_folder, path) = file();
         std::thread::scope(|scope| {

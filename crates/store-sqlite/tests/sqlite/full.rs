@@ -26,7 +26,7 @@ async fn fill(store: &SqliteStore) -> (StoreError, Vec<Run>) {
 }
 
 #[tokio::test]
-async fn what_was_accepted_stays_and_the_store_goes_on_when_there_is_room() {
+async fn a_full_disk_loses_no_accepted_run_and_the_store_recovers() {
     let (_folder, path) = file();
     let store = SqliteStore::options().max_size(SIZE).open(&path).unwrap();
     let (error, accepted) = fill(&store).await;
@@ -69,7 +69,7 @@ async fn what_was_accepted_stays_and_the_store_goes_on_when_there_is_room() {
 
 /// A step that ends while the disk is full is committed later, under the same lease.
 #[tokio::test]
-async fn a_full_store_makes_room_by_pruning() {
+async fn pruning_frees_space_in_a_full_store() {
     let (_folder, path) = file();
     let store = SqliteStore::options().max_size(SIZE).open(&path).unwrap();
     let worker = register(&store, "w").await;

@@ -28,7 +28,7 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) {
 }
 
 #[tokio::test]
-async fn one_that_fails_does_not_fail_its_neighbours() {
+async fn a_failing_write_does_not_fail_its_batch() {
     let (_folder, path, store) = new_store();
     let store = Arc::new(store);
     let twice = draft(&store);
@@ -45,7 +45,8 @@ async fn one_that_fails_does_not_fail_its_neighbours() {
         tasks
     })
     .await;
-    let (mut queued, mut faults) = (0, 0);
+    let mut queued = 0;
+    let mut faults = 0;
     while let Some(outcome) = tasks.join_next().await {
         match outcome.unwrap() {
             Ok(Submitted::Queued) => queued += 1,
@@ -63,9 +64,10 @@ async fn one_that_fails_does_not_fail_its_neighbours() {
 }
 
 #[tokio::test]
-async fn a_plan_of_a_group_that_was_rolled_back_is_written_again() {
+async fn a_plan_of_a_rolled_back_batch_is_written_again() {
     let (_folder, path, store) = new_store();
-    let (one, two) = (draft(&store), draft(&store));
+    let one = draft(&store);
+    let two = draft(&store);
     {
         let [first, again, second] = while_locked(&path, async || {
             let mut submits = [&one, &one, &two].map(|run| store.submit(queued(&store, run)));
@@ -83,7 +85,7 @@ async fn a_plan_of_a_group_that_was_rolled_back_is_written_again() {
 }
 
 #[tokio::test]
-async fn what_a_caller_dropped_takes_place() {
+async fn a_write_whose_caller_was_dropped_takes_place() {
     let (_folder, path, store) = new_store();
     let run = draft(&store);
     while_locked(&path, async || {
@@ -96,7 +98,7 @@ async fn what_a_caller_dropped_takes_place() {
 }
 
 #[tokio::test]
-async fn all_who_wait_for_a_locked_file_are_told_together() {
+async fn writes_that_wait_for_a_locked_file_fail_together() {
     let (_folder, path) = file();
     let timeout = Duration::from_millis(200);
     let store = Arc::new(

@@ -43,7 +43,7 @@ async fn a_store_whose_file_was_removed_accepts_and_shows_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_moved_goes_on_when_it_is_back_and_has_nothing_that_was_refused() {
+async fn a_store_that_was_moved_away_and_back_has_no_refused_write() {
     let (folder, path, store) = new_store();
     let kept = draft(&store);
     store.submit(queued(&store, &kept)).await.unwrap();

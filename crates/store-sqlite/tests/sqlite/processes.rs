@@ -7,7 +7,7 @@ use surefoot::Store;
 use surefoot_sqlite::SqliteStore;
 
 #[tokio::test]
-async fn a_change_by_another_is_noticed_within_a_tenth_of_a_second() {
+async fn a_change_by_another_process_is_noticed_within_100_ms() {
     let (_folder, path, store) = new_store();
     let other = SqliteStore::open(&path).unwrap();
     // Once the first look is behind it.
@@ -49,7 +49,7 @@ async fn noticed(store: &SqliteStore, other: &SqliteStore) -> Duration {
 }
 
 #[tokio::test]
-async fn nobody_is_woken_while_nothing_changes() {
+async fn no_subscriber_is_woken_without_a_change() {
     let (_folder, _path, store) = new_store();
     store.pause_queue("other", false).await.unwrap();
     let mut hints = store.hints();
@@ -62,7 +62,7 @@ async fn nobody_is_woken_while_nothing_changes() {
 }
 
 #[tokio::test]
-async fn readers_go_on_while_another_writes() {
+async fn readers_are_not_blocked_by_a_writer() {
     let (_folder, path, store) = new_store();
     let run = draft(&store);
     store.submit(queued(&store, &run)).await.unwrap();

@@ -38,7 +38,7 @@ async fn a_second_store_on_the_file_gets_no_worker() {
 }
 
 #[tokio::test]
-async fn workers_of_one_store_live_together() {
+async fn workers_of_one_store_are_alive_together() {
     let (_folder, path, store) = new_store();
     let one = register(&store, "one").await;
     let run = draft(&store);

@@ -63,7 +63,8 @@ fn answer(stream: &TcpStream) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let head = read_head(stream)?;
     let mut words = head.split_whitespace();
-    let (method, target) = (words.next().unwrap_or_default(), words.next());
+    let method = words.next().unwrap_or_default();
+    let target = words.next();
     let response = match target {
         Some(target) => route(method, target.split('?').next().unwrap_or(target)),
         None => Response::new(400, "bad request\n"),
