@@ -1,6 +1,7 @@
--- What queues allow just now: their limits, how many of their runs run, how many first starts their rate counts, and which
--- start has to leave the window before the next. $3 is the time of a start that is asked for, when it is not now. A start that
--- is further ahead than the window is long was written before the clock was set back: it would stop the queue until then.
+-- Admission of queues: their limits, the number of running runs, the number of first starts that
+-- their rate counts, and the start that must leave the window before the next. $3 is the time of a
+-- requested start, if it is not now. A start further in the future than the window is long was
+-- written before the clock was set back, and would block the queue until then.
 SELECT name, paused, concurrency, concurrency_per_key, rate_max, rate_per, completed_age, completed_count, failed_age,
        failed_count, cancelled_age, cancelled_count,
        clock.now,

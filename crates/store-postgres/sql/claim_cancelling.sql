@@ -1,4 +1,4 @@
--- Runs whose cancel a person waits for: neither a pause nor a limit holds them back.
+-- Runs with a cancel that a person waits for: neither a pause nor a limit holds them back.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
        sealed, workflow, queue

@@ -1,6 +1,7 @@
--- Runs of a queue that ran before, in the order of starting, without those whose plan the worker cannot run, those that require
--- what it does not offer ($7), and those whose key is full. When the queue was not found to hold back
--- starts ($6 says that it was, and is locked), it may do so by now: then there are none.
+-- Runs of a queue that ran before, in claim order, without those whose plan the worker cannot run,
+-- those that require something it does not offer ($7), and those whose key is full. If the queue
+-- was seen without limits, it may have some by now: then no row is returned. $6 says that its
+-- limits were seen, and that it is locked.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
        sealed, workflow, queue

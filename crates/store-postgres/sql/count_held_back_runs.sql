@@ -1,4 +1,4 @@
--- Queued or waiting runs, from the partial indexes that hold them.
+-- Queued or waiting runs, from their partial indexes.
 SELECT count(*) FROM (
     SELECT 1 FROM (
         SELECT status FROM {schema}.runs WHERE ready AND started_at IS NULL

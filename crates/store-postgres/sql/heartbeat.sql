@@ -1,10 +1,10 @@
--- Renews a worker's lease, by the database's clock, and brings back its runs and what people asked of them. No row when the
--- worker was taken for dead.
+-- Renews a worker's lease, by the database's clock, and returns its runs with their requested
+-- cancels. No row if the worker has lost its lease.
 WITH clock AS (
     SELECT coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ),
 renewed AS (
-    -- No two heartbeats of a worker in a row have the same time, whatever the clock does.
+    -- Two successive heartbeats of a worker never have the same time, whatever the clock does.
     UPDATE {schema}.workers SET
         heartbeat_at = CASE
             WHEN clock.now > heartbeat_at - 1000000 AND clock.now <= heartbeat_at THEN heartbeat_at + 1 ELSE clock.now

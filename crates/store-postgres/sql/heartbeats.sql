@@ -1,4 +1,5 @@
--- The last heartbeat of every worker, and whether a run is held by a worker of which nothing is known. One row at least.
+-- The last heartbeat of every worker, and whether a run is held by a worker without a row. Returns
+-- at least one row.
 SELECT orphans.found, w.id, w.heartbeat_at, w.lease
 FROM (
     SELECT EXISTS (

@@ -1,2 +1,2 @@
--- What a commit that is written by itself has to know of its run, locked.
+-- Facts that a commit in its own transaction needs of its run, which is locked.
 SELECT status, worker, epoch, commits, cancel FROM {schema}.runs WHERE id = $1::uuid FOR UPDATE;

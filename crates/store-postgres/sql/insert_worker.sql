@@ -1,5 +1,6 @@
--- Makes a worker known, unless the schema was brought to a version that no longer tolerates what it knows ($7): then there is
--- no row. Asked here and not only when the store is opened: a process may have been frozen for long.
+-- Registers a worker, unless the schema was migrated to a version that no longer tolerates this
+-- build's ($7): then no row is returned. This is checked here and not only at open, because a
+-- process may have been frozen for long.
 INSERT INTO {schema}.workers AS w (id, name, lease, version, actions, resources, started_at, heartbeat_at, expires_at)
 SELECT $1::uuid, $2::text, $3::bigint, $4::text, $5::text, $8::text, now, now, now + $3
 FROM (SELECT coalesce($6::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now) AS clock

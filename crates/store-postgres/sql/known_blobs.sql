@@ -1,2 +1,2 @@
--- Which of these contents are there; they stay until the end of the transaction.
+-- The given contents that exist; they stay until the end of the transaction.
 SELECT digest FROM {schema}.blobs WHERE digest = ANY ($1::bytea[]) ORDER BY digest FOR KEY SHARE;

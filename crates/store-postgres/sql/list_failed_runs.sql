@@ -1,4 +1,4 @@
--- Runs that failed at $9 or later, the newest first.
+-- Runs that failed at $9 or later, newest first.
 SELECT id FROM {schema}.runs
 WHERE status = 'failed' AND completed_at >= $9::bigint AND ($1::text IS NULL OR status = $1)
   AND ($2::text IS NULL OR workflow = $2) AND ($3::text IS NULL OR queue = $3)

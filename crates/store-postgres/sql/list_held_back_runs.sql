@@ -1,4 +1,4 @@
--- Queued or waiting runs, the newest first, from the partial indexes that hold them.
+-- Queued or waiting runs, newest first, from their partial indexes.
 SELECT id FROM (
     SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE ready AND started_at IS NULL
     UNION ALL

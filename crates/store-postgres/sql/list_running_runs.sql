@@ -1,4 +1,4 @@
--- Running runs, the newest first: all are found by their index, and then sorted.
+-- Running runs, newest first: all are found by their index, and then sorted.
 SELECT id FROM (
     SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE status = 'running' OFFSET 0
 ) AS running

@@ -1,4 +1,4 @@
--- Runs between two ids, the newest first: walks the table itself.
+-- Runs between two ids, newest first: scans the table itself.
 SELECT id FROM {schema}.runs
 WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR workflow = $2) AND ($3::text IS NULL OR queue = $3)
   AND ($4::text IS NULL OR key = $4) AND id BETWEEN $5::uuid AND $6::uuid AND ($7::uuid IS NULL OR worker = $7)

@@ -1,4 +1,4 @@
--- The runs of a queue between two ids, the newest first.
+-- Runs of a queue between two ids, newest first.
 SELECT id FROM {schema}.runs
 WHERE queue = $3::text AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR workflow = $2)
   AND ($4::text IS NULL OR key = $4) AND id BETWEEN $5::uuid AND $6::uuid AND ($7::uuid IS NULL OR worker = $7)

@@ -1,4 +1,4 @@
--- Runs with a key, the newest first.
+-- Runs with a key, newest first.
 SELECT id FROM (
     SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE key = $4::text OFFSET 0
 ) AS keyed

@@ -1,4 +1,5 @@
--- Runs whose key or unique value begins with a text (from $9 up to $10), or whose id is $11, the newest first.
+-- Runs whose key or unique value begins with a text (from $9 up to $10), or whose id is $11, newest
+-- first.
 SELECT id FROM (
     SELECT id, status, workflow, queue, key, worker FROM {schema}.runs WHERE key >= $9::text AND key < $10::text
     UNION

@@ -1,3 +1,3 @@
--- The queues among these that hold back starts, locked: until the end of the transaction nobody else starts a run in them,
--- so that what is counted holds. In the order of their names, so that two claims do not wait for each other.
+-- Locks the given queues that have limits: until the end of the transaction no other one starts a
+-- run in them, so the counts stay valid. The order by name keeps two claims from deadlocking.
 SELECT name FROM {schema}.queues WHERE name = ANY ($1::text[]) AND limited ORDER BY name FOR UPDATE;

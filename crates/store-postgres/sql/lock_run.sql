@@ -1,4 +1,4 @@
--- The same of one run that is about to be changed.
+-- A run's own row, locked for a change.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
        sealed, workflow, queue

@@ -1,4 +1,4 @@
--- Ended runs of a queue and outcome that have details still, but for the $3 newest.
+-- Ended runs of a queue and outcome that still have details, except the $3 newest.
 SELECT id FROM {schema}.runs WHERE id IN (
     SELECT id FROM {schema}.runs
     WHERE details AND completed_at IS NOT NULL AND queue = $1::text AND status = $2::text

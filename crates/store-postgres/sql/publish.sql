@@ -1,4 +1,5 @@
--- Lets a workflow be submitted from within the database by its name. Nothing is written when it is known as it is.
+-- Publishes a workflow, so that it can be submitted by name from within the database. An unchanged
+-- one writes nothing.
 INSERT INTO {schema}.workflows (name, plan, parameters, uniq, requires)
 VALUES ($1::text, $2::integer, $3::text::jsonb, $4::text, $5::text[])
 ON CONFLICT (name) DO UPDATE SET

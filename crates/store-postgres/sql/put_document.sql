@@ -1,5 +1,5 @@
--- Writes a document if what is there is as expected: $6 is null for whatever there is, 0 for none, else a version. One that
--- has expired is as none.
+-- Writes a document if the current one is as expected: $6 is null for any, 0 for none, else a
+-- version. An expired document counts as none.
 INSERT INTO {schema}.documents AS d (kind, id, version, updated_at, expires_at, data)
 SELECT $1::text, $2::text, 1, $3::bigint, $4::bigint, $5::text
 WHERE coalesce($6::bigint, 0) = 0 OR EXISTS (SELECT 1 FROM {schema}.documents WHERE kind = $1 AND id = $2)

@@ -1,4 +1,4 @@
--- How many live runs each queue has, by status. Each part reads one partial index.
+-- Number of live runs of each queue, by status. Each part reads one partial index.
 SELECT queue, status, count(*) FROM (
     SELECT queue, status FROM {schema}.runs WHERE ready AND started_at IS NULL
     UNION ALL SELECT queue, status FROM {schema}.runs WHERE ready AND started_at IS NOT NULL

@@ -1,6 +1,7 @@
--- Recent first starts of a queue that has just been given a rate count for it: the newest $3, for more than the rate allows
--- say nothing more. A run that started after $2 is live, or ended after $2. $4 of them at a time, and none that somebody
--- else is writing just now: this is called again.
+-- Counts recent first starts of a queue for the rate that it was just given: the newest $3, since
+-- more than the rate allows make no difference. A run that started after $2 is live, or ended after
+-- $2. Each call handles $4 of them and skips rows that are being written; it is called again for
+-- those.
 UPDATE {schema}.runs SET rate_at = started_at
 WHERE id IN (
     SELECT id FROM {schema}.runs WHERE rate_at IS NULL AND id IN (

@@ -1,4 +1,4 @@
--- Minutes that no chart shows any more become part of their hour, and of what is kept for ever.
+-- Adds minutes that no chart shows any more to their hour, and to the total that is kept for ever.
 WITH gone AS (
     DELETE FROM {schema}.tallies WHERE span = 60 AND at < $1::bigint RETURNING at, queue, outcome, slot, count
 )

@@ -1,2 +1,2 @@
--- Changes what a run requires of a worker; its row is locked.
+-- Changes the requirements of a run; its row is locked.
 UPDATE {schema}.runs SET requires = $2::text[] WHERE id = $1::uuid;

@@ -1,6 +1,7 @@
--- Adds one run that starts at once, without key or unique value, whose plan is known to be in use: what `submit_runs.sql` does,
--- said so plainly that its commit takes 0.50 ms where the other's takes 0.64 ms (pgbench, one step). When anything holds the
--- run back, nothing is added and no row comes; `submit_runs.sql` then finds out what.
+-- Adds one run that starts at once, without key or unique value, whose plan is known to be in use.
+-- It does what `submit_runs.sql` does in a simpler form: a commit takes 0.50 ms instead of 0.64 ms
+-- (pgbench, one step). If anything holds the run back, nothing is added and no row is returned;
+-- `submit_runs.sql` then finds the reason.
 WITH added AS (
     INSERT INTO {schema}.runs (
         id, plan, workflow, queue, priority, concurrency_key, created_at, parameters,

@@ -1,6 +1,7 @@
--- Adds many runs with their steps and first events: started, for those that bring a worker and that nothing holds back; the
--- others queued. One whose key or unique value is taken, and one that would start in a queue with limits, is not added, and
--- the result says so: the limits have to be looked at under a lock first ($1 says that they were).
+-- Adds many runs with their steps and first events: started, if they bring a worker and nothing
+-- holds them back; otherwise queued. A run whose key or unique value is taken is not added, nor is
+-- one that would start in a queue with limits; the result says so. Those limits must be checked
+-- under a lock first ($1 says that they were).
 WITH input AS MATERIALIZED (
     SELECT i.*, p.workflow, p.queue, p.steps, p.used
     FROM unnest(
@@ -15,7 +16,7 @@ WITH input AS MATERIALIZED (
     )
     JOIN {schema}.plans AS p ON p.id = i.plan
 ),
--- Whether a new run of a queue and priority may start before all that wait there.
+-- Decides whether a new run of a queue and priority may start before all that wait there.
 gates AS MATERIALIZED (
     SELECT g.queue, g.priority, coalesce(q.limited, false) AND NOT $1::boolean AS limited,
         NOT EXISTS (

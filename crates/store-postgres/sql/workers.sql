@@ -1,4 +1,4 @@
--- The workers that are alive, and how many runs each holds.
+-- Live workers, with the number of runs that each holds.
 SELECT id, name, started_at, heartbeat_at, expires_at,
        (SELECT count(*) FROM {schema}.runs WHERE status = 'running' AND worker = w.id),
        version, actions, resources

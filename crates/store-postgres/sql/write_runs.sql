@@ -1,11 +1,12 @@
--- Writes what was done to many runs: their heads, the steps that changed, one row of events each, and the counts of those
--- that ended. Fenced ($1), a run that is not held under the very lease is left as it is, with all that belongs to it, and
--- is not in the result; nor is one whose last commit is another than the one that this follows: this was overtaken, or its
--- answer got lost and it was sent again. A fenced write takes back nothing of what a person asked: an end that `yields`
--- leaves the run to the undo that was asked for meanwhile, as `Head::yield_to_undo` says. Not fenced, the caller has locked
--- the rows.
+-- Writes the changes of many runs: their heads, the changed steps, one row of events each, and the
+-- counts of those that ended. With a fence ($1), two kinds of runs are left unchanged, with
+-- everything that belongs to them, and are not in the result: a run that is not held under the
+-- exact lease, and a run whose last commit is not the one that this follows. The latter commit was
+-- overtaken, or its answer was lost and it was sent again. A fenced write never takes back a
+-- person's request: an end that `yields` leaves the run to the undo requested meanwhile, as
+-- `Head::yield_to_undo` says. Without a fence, the caller has locked the rows.
 --
--- One statement, so that a group is one round trip and one transaction without BEGIN and COMMIT.
+-- A single statement, so that a batch is one round trip and one transaction without BEGIN and COMMIT.
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
         $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::text[], $11::smallint[],

@@ -1,9 +1,9 @@
-//! The parameters of a statement, each with its type: a statement without a name is told the types each time.
+//! Parameters of a statement, each with its type: an unnamed statement needs the types each time.
 
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-/// A value that is a parameter by itself or as an element of an array.
+/// A value that is a parameter by itself or an element of an array.
 pub(crate) trait Element: ToSql + Sync + Send {
     const TYPE: Type;
     const ARRAY: Type;
@@ -44,13 +44,13 @@ impl<'a> Args<'a> {
         Self::default()
     }
 
-    /// One parameter more.
+    /// Adds a parameter.
     pub(crate) fn with<T: Element + 'a>(mut self, value: T) -> Self {
         self.0.push((Box::new(value), T::TYPE));
         self
     }
 
-    /// One parameter more: an array.
+    /// Adds a parameter that is an array.
     pub(crate) fn with_all<T: Element + 'a>(mut self, values: Vec<T>) -> Self {
         self.0.push((Box::new(values), T::ARRAY));
         self
@@ -61,7 +61,7 @@ impl<'a> Args<'a> {
         self.0.iter().map(|(_, kind)| kind.clone()).collect()
     }
 
-    /// The values alone, for a statement that has a name.
+    /// The values alone, for a prepared statement.
     pub(crate) fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.0
             .iter()
@@ -69,7 +69,7 @@ impl<'a> Args<'a> {
             .collect()
     }
 
-    /// As the client takes them with a statement that has no name.
+    /// Values with types, for an unnamed statement.
     pub(crate) fn as_slice(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         self.0
             .iter()

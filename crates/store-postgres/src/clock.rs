@@ -1,4 +1,5 @@
-//! The store's time: the database's clock, known from its last answer and the time that went by since.
+//! The store's time: the database's clock, extrapolated from its last answer by the time elapsed
+//! since.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,28 +7,29 @@ use std::time::{Duration, Instant};
 
 use surefoot::{Clock, Timestamp};
 
-/// Tells the database's time without asking it. This machine's own clock is asked only how much time went by.
+/// Returns the database's time without a query. This machine's clock only measures elapsed time.
 #[derive(Debug)]
 pub(crate) struct DatabaseClock {
-    /// A test's clock, instead of the database's.
+    /// A test's clock that replaces the database's.
     test: Option<Arc<dyn Clock>>,
-    last: Mutex<Sight>,
-    /// What was told last, in microseconds.
-    told: AtomicI64,
+    last: Mutex<Sample>,
+    /// Last returned time, in microseconds.
+    last_returned: AtomicI64,
 }
 
-/// A look at the database's clock.
+/// A sample of the database's clock.
 #[derive(Clone, Copy, Debug)]
-struct Sight {
-    /// The middle of the time between question and answer.
+struct Sample {
+    /// Midpoint between question and answer.
     at: Instant,
     shown: Timestamp,
-    /// The answer may be wrong by half of this.
+    /// Round-trip time; the sample may be wrong by half of this.
     took: Duration,
 }
 
-impl Sight {
-    /// Returns whether the clock has stepped since: what it shows is further off than two uncertain looks can be.
+impl Sample {
+    /// Returns whether the clock has stepped since: the new sample differs by more than the
+    /// uncertainty of both.
     fn is_contradicted_by(self, at: Instant, shown: Timestamp, took: Duration) -> bool {
         let expected = self.shown + at.saturating_duration_since(self.at);
         let off = expected.since(shown).max(shown.since(expected));
@@ -35,24 +37,25 @@ impl Sight {
     }
 }
 
-/// A better look may show that the one before was some milliseconds ahead. That much is waited out: ids sort by time, and
-/// nothing ends before it began. A clock that was set back by more is followed.
+/// A better sample may show that the previous one was some milliseconds ahead. Time then stands
+/// still until the clock has caught up, because ids sort by time and nothing may end before it
+/// began. A clock that was set back by more is followed.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// A look that took long gives way to any that is newer than this.
+/// A slow sample is replaced by any that is newer than this.
 const STALE: Duration = Duration::from_secs(20);
 
 impl DatabaseClock {
     pub(crate) fn new(test: Option<Arc<dyn Clock>>) -> Self {
-        let sight = Sight {
+        let sample = Sample {
             at: Instant::now(),
             shown: Timestamp::from_micros(0),
             took: Duration::MAX,
         };
         Self {
             test,
-            last: Mutex::new(sight),
-            told: AtomicI64::new(0),
+            last: Mutex::new(sample),
+            last_returned: AtomicI64::new(0),
         }
     }
 
@@ -64,26 +67,29 @@ impl DatabaseClock {
     }
 
     fn at(&self, instant: Instant) -> Timestamp {
-        let sight = self.sight();
-        let now = sight.shown + instant.saturating_duration_since(sight.at);
-        let told = Timestamp::from_micros(self.told.fetch_max(now.as_micros(), Ordering::Relaxed));
-        if told <= now {
+        let sample = self.sample();
+        let now = sample.shown + instant.saturating_duration_since(sample.at);
+        let previous = Timestamp::from_micros(
+            self.last_returned
+                .fetch_max(now.as_micros(), Ordering::Relaxed),
+        );
+        if previous <= now {
             return now;
         }
-        if told.since(now) < AHEAD {
-            return told;
+        if previous.since(now) < AHEAD {
+            return previous;
         }
-        self.told.store(now.as_micros(), Ordering::Relaxed);
+        self.last_returned.store(now.as_micros(), Ordering::Relaxed);
         now
     }
 
-    /// What a statement that tells time takes: null for the database's own.
-    pub(crate) fn told(&self) -> Option<i64> {
+    /// The time parameter of a statement: null to use the database's own clock.
+    pub(crate) fn time_parameter(&self) -> Option<i64> {
         self.test.as_ref().map(|test| test.now().as_micros())
     }
 
-    /// Notes what the database's clock showed in an answer to a question of `asked`.
-    pub(crate) fn saw(&self, asked: Instant, shown: Timestamp) {
+    /// Records the database's clock from the answer to a question sent at `asked`.
+    pub(crate) fn record(&self, asked: Instant, shown: Timestamp) {
         self.note(asked, Instant::now(), shown);
     }
 
@@ -93,7 +99,7 @@ impl DatabaseClock {
         let good = took <= last.took.saturating_mul(2);
         let stale = answered.saturating_duration_since(last.at) > STALE;
         if good || stale || last.is_contradicted_by(asked + took / 2, shown, took) {
-            *last = Sight {
+            *last = Sample {
                 at: asked + took / 2,
                 shown,
                 took,
@@ -101,12 +107,12 @@ impl DatabaseClock {
         }
     }
 
-    /// Whether it is time for another look.
+    /// Returns whether a new sample is due.
     pub(crate) fn is_stale(&self) -> bool {
-        self.test.is_none() && self.sight().at.elapsed() > STALE
+        self.test.is_none() && self.sample().at.elapsed() > STALE
     }
 
-    fn sight(&self) -> Sight {
+    fn sample(&self) -> Sample {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -163,7 +169,7 @@ mod tests {
             let clock = DatabaseClock::new(None);
             let start = Instant::now();
             clock.note(start, start + MILLISECOND, micros(5_000_000_000));
-            // An answer that took longer than the one before, as most do on a busy machine.
+            // An answer that was slower than the previous one, as is common on a busy machine.
             let asked = start + 100 * MILLISECOND;
             let answered = start + 110 * MILLISECOND;
             clock.note(asked, answered, micros(5_000_000_000 + step));

@@ -1,4 +1,4 @@
-//! Documents, as readers see them.
+//! Reads of documents.
 
 use surefoot::StoreError;
 use surefoot::document::{Document, DocumentFilter};

@@ -1,4 +1,4 @@
-//! Why an operation came to nothing, before it is told in the words of the store.
+//! Failure of an operation, before it is converted into the store's error.
 
 use surefoot::StoreError;
 use surefoot::state::RuleError;
@@ -6,12 +6,12 @@ use tokio_postgres::error::SqlState;
 
 use crate::connect::{Meaning, meaning, store_error};
 
-/// Why an operation came to nothing. Whatever it had written is rolled back.
+/// Reason for which an operation failed. Everything it had written is rolled back.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The store says no.
+    /// The store refuses it.
     Store(StoreError),
-    /// The database does, or is away.
+    /// The database refuses it, or is away.
     Database(tokio_postgres::Error),
 }
 
@@ -23,20 +23,22 @@ impl Failure {
         }
     }
 
-    /// Whether the database understood the statement and refused it, and goes on: another may succeed.
+    /// Returns whether the database processed the statement and refused it, so that another one may
+    /// succeed.
     pub(crate) fn is_of_the_statement(&self) -> bool {
         match self {
             Self::Store(_) => true,
             Self::Database(error) => match error.as_db_error() {
                 Some(said) => {
-                    meaning(said) != Meaning::Passing || is_of_one_transaction(said.code())
+                    meaning(said) != Meaning::Transient || is_of_one_transaction(said.code())
                 }
                 None => false,
             },
         }
     }
 
-    /// Whether another transaction came between, so that the same operation is worth another look at once.
+    /// Returns whether another transaction interfered, so that the same operation should be retried
+    /// at once.
     pub(crate) fn is_collision(&self) -> bool {
         let collisions = [
             &SqlState::T_R_DEADLOCK_DETECTED,
@@ -47,8 +49,9 @@ impl Failure {
     }
 }
 
-/// Returns whether an error that passes is of one operation and its locks, so that another beside it may succeed: collisions (40), a
-/// lock that somebody holds (55), a statement that was cancelled.
+/// Returns whether a transient error concerns only one operation and its locks, so that another
+/// beside it may succeed: collisions (40), a lock held by another transaction (55), a cancelled
+/// statement.
 fn is_of_one_transaction(code: &SqlState) -> bool {
     *code == SqlState::QUERY_CANCELED
         || ["40", "55P03"]
@@ -74,7 +77,7 @@ impl From<RuleError> for Failure {
     }
 }
 
-/// A row that says what no row of ours says.
+/// A row with content that this program never writes.
 pub(crate) fn fault(what: impl std::fmt::Display) -> StoreError {
     StoreError::Fault(what.to_string())
 }

@@ -1,12 +1,14 @@
 //! The store of Surefoot for many workers: one PostgreSQL database.
 //!
-//! Any number of processes work on it at once. What they write they write in groups, each group one statement (`writer`);
-//! what has to be looked at first is a transaction of its own (`tx`). The database's clock is the only one (`clock`). The
-//! statements are in `sql/`, the schema in `migrations/`.
+//! Any number of processes work on it concurrently. Most writes are made in batches, each batch one
+//! statement (`writer`); a write that must read first is a transaction of its own (`tx`). The
+//! database's clock is the only one (`clock`). The statements are in `sql/`, the schema is in
+//! `migrations/`.
 //!
-//! Statements name their schema, and nothing that matters but LISTEN outlives a transaction: it works through PgBouncer in
-//! transaction mode. Where no pooler is, sessions name the statements that they use again (`connect/named.rs`). No setting of
-//! the server, the database or the role changes what a statement does (`connect/settings.rs`).
+//! Statements name their schema, and nothing essential except LISTEN outlives a transaction, so the
+//! store works through PgBouncer in transaction mode. Without a pooler, sessions prepare the
+//! statements that they repeat (`connect/prepared.rs`). No setting of the server, the database or
+//! the role changes the effect of a statement (`connect/settings.rs`).
 
 mod args;
 mod clock;
@@ -14,10 +16,10 @@ mod connect;
 mod documents;
 mod facts;
 mod failure;
-mod limited;
-mod marks;
+mod limited_queues;
+mod notifier;
 mod op;
-mod pipe;
+mod pipeline;
 mod plans;
 mod pool;
 mod publish;
@@ -52,35 +54,35 @@ pub use facts::{Holder, HolderKind, PostgresFacts, Settings, Standby, TableFacts
 
 use crate::clock::DatabaseClock;
 use crate::connect::Connector;
-use crate::marks::Marks;
-use crate::op::{Commit, Lanes};
+use crate::notifier::Notifier;
+use crate::op::{Commit, SubmitBatchers};
 use crate::row::Written;
 use crate::shared::{COMMITS, KEYED, Shared};
-use crate::writer::Lane;
+use crate::writer::Batcher;
 
-/// Runs in one PostgreSQL database, of which many processes take and give. Dropping it closes its sessions.
+/// Runs in one PostgreSQL database, shared by many processes. Drop closes its sessions.
 #[derive(Debug)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
-    commits: Lane<Commit>,
-    submits: Lanes,
+    commits: Batcher<Commit>,
+    submits: SubmitBatchers,
     warnings: Vec<String>,
     _tasks: JoinSet<()>,
 }
 
 impl PostgresStore {
-    /// Options to open a store with.
+    /// Options for opening a store.
     pub fn options(url: &str) -> PostgresOptions {
         PostgresOptions::of(url)
     }
 
-    /// Settings of the server, the database or the role that weaken a promise and that the store cannot override, each a
-    /// sentence for people.
+    /// Settings of the server, the database or the role that weaken a promise and that the store
+    /// cannot override, each a sentence for people.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// The store in a schema that is as this build wants it.
+    /// Starts the store on a schema that is ready for this build.
     pub(crate) async fn start(
         connector: Connector,
         clock: Option<Arc<dyn Clock>>,
@@ -94,28 +96,28 @@ impl PostgresStore {
             connector,
             DatabaseClock::new(clock),
             timeout,
-            Marks::default(),
+            Notifier::default(),
         ));
-        shared.within(shared.look_at_clock()).await?;
+        shared.within(shared.sample_clock()).await?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(marks::run(shared.clone(), channel));
+        tasks.spawn(notifier::run(shared.clone(), channel));
         if let Some((connector, channel)) = listens {
-            let marks = shared.marks.clone();
+            let notifier = shared.notifier.clone();
             tasks.spawn(connect::listen(
                 connector,
                 channel,
                 move |payload| match payload {
-                    Some(payload) => marks.heard(payload),
-                    None => marks.mark(true),
+                    Some(payload) => notifier.receive(payload),
+                    None => notifier.signal(true),
                 },
             ));
         }
-        let submits = Lanes {
-            plain: Lane::start(&shared, 1),
-            keyed: Lane::start(&shared, KEYED),
+        let submits = SubmitBatchers {
+            plain: Batcher::start(&shared, 1),
+            keyed: Batcher::start(&shared, KEYED),
         };
         Ok(Self {
-            commits: Lane::start(&shared, COMMITS),
+            commits: Batcher::start(&shared, COMMITS),
             submits,
             shared,
             warnings,
@@ -132,8 +134,8 @@ impl Store for PostgresStore {
 
     fn hints(&self) -> Hints {
         Hints {
-            work: self.shared.marks.work(),
-            any: self.shared.marks.any(),
+            work: self.shared.notifier.work(),
+            any: self.shared.notifier.any(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The plans that were read or written lately: most runs share a few.
+//! A cache of recently used plans: most runs share a few.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,26 @@ use crate::row::get;
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// Plans by the number that the database gave them. A plan that was written is never changed or removed.
+/// Plans by their number in the database. A written plan is never changed or removed.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     known: Mutex<Known>,
-    /// The runs whose plans or rows could not be read.
+    /// Runs whose plans or rows could not be read.
     pub(crate) unreadable: UnreadableRuns,
 }
 
-/// A plan, or why this build cannot read it.
+/// A plan, or the reason why this build cannot read it.
 pub(crate) type Plan = Result<Arc<Workflow>, Arc<UnreadablePlan>>;
 
 #[derive(Debug, Default)]
 struct Known {
     by_id: HashMap<i32, Arc<Workflow>>,
     by_digest: HashMap<Digest, i32>,
-    /// Those of which a run was added: that does not change any more.
+    /// Plans of which a run was added, which stays true.
     used: HashSet<i32>,
 }
 
-/// Plans kept in memory at most; past that all are forgotten, which costs a few reads.
+/// Capacity. When it is full, all plans are dropped, which costs a few reads.
 const KEPT: usize = 1024;
 
 impl Plans {
@@ -49,17 +49,17 @@ impl Plans {
         known.by_digest.insert(plan.digest(), id);
     }
 
-    /// A run of it was added.
+    /// Records that a run of the plan was added.
     pub(crate) fn note_used(&self, id: i32) {
         self.known().used.insert(id);
     }
 
-    /// Whether a run of it is known to have been added.
+    /// Returns whether a run of the plan is known to have been added.
     pub(crate) fn is_used(&self, id: i32) -> bool {
         self.known().used.contains(&id)
     }
 
-    /// The plans with these numbers.
+    /// Returns the plans with these numbers.
     pub(crate) async fn get(
         &self,
         tx: &mut Tx<'_>,
@@ -99,7 +99,7 @@ impl Plans {
         (found, missing)
     }
 
-    /// The number of a plan, which is written when it is new.
+    /// Returns the number of a plan, which is written if it is new.
     pub(crate) async fn put(&self, shared: &Shared, plan: &Arc<Workflow>) -> Result<i32, Failure> {
         let digest = plan.digest();
         if let Some(id) = self.known().by_digest.get(&digest) {

@@ -8,11 +8,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::{Error, Row};
 
 use crate::connect::{Connector, Session, spread};
-use crate::pipe::Call;
+use crate::pipeline::Call;
 
-/// Connects, and while the database is away says so at once instead of trying each time anew.
+/// Opens sessions. While the database is away it fails at once instead of trying each time.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct BackoffConnector {
     connector: Connector,
     away: Mutex<Option<Away>>,
 }
@@ -24,12 +24,13 @@ struct Away {
     why: StoreError,
 }
 
-/// Between two tries to connect, each spread by half so that many workers do not come back at once. A run is to move within a
-/// second of the database's being back, and whoever asks for a session waits between two tries as well.
+/// Interval between two attempts to connect, jittered by half so that many workers do not return at
+/// once. It is short, because a run must move within a second of the database's return, and a
+/// caller that needs a session waits between two attempts as well.
 const FIRST: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_millis(250);
 
-impl Door {
+impl BackoffConnector {
     pub(crate) fn new(connector: Connector) -> Self {
         Self {
             connector,
@@ -59,8 +60,8 @@ impl Door {
     }
 }
 
-/// Sessions that are kept open between uses. The one that was used last is used next: the server's process behind it has all
-/// that it needs at hand, where one that has slept for a while would have to fetch it.
+/// Sessions kept open between uses. The most recently used one is reused first, because the caches
+/// of its server process are warm.
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<Vec<Session>>,
@@ -77,7 +78,7 @@ impl Pool {
         }
     }
 
-    /// Of sessions for statements that are the same whatever their parameters are.
+    /// A pool of sessions for statements whose best plan does not depend on their parameters.
     pub(crate) fn planning_once(size: usize) -> Self {
         Self {
             plans_once: true,
@@ -85,15 +86,18 @@ impl Pool {
         }
     }
 
-    /// A session that nobody else uses meanwhile.
-    pub(crate) async fn get<'a>(&'a self, door: &Door) -> Result<Pooled<'a>, StoreError> {
+    /// A session for exclusive use.
+    pub(crate) async fn get<'a>(
+        &'a self,
+        connector: &BackoffConnector,
+    ) -> Result<Pooled<'a>, StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let permit = self.room.acquire().await.map_err(|_| closed())?;
         let known = self.take();
         let session = match known {
             Some(session) => session,
-            None if self.plans_once => door.connect().await?.planning_once(),
-            None => door.connect().await?,
+            None if self.plans_once => connector.connect().await?.planning_once(),
+            None => connector.connect().await?,
         };
         Ok(Pooled {
             session: Some(session),
@@ -114,19 +118,19 @@ impl Pool {
     }
 }
 
-/// A session of the pool. It goes back when this is dropped, unless it is in the midst of something: then it is closed, and
-/// the database rolls back what was not committed.
+/// A session of the pool. On drop it returns to the pool, unless a request is unfinished: then it
+/// is closed, and the database rolls back uncommitted changes.
 #[derive(Debug)]
 pub(crate) struct Pooled<'a> {
     session: Option<Session>,
     pool: &'a Pool,
-    /// A transaction is open, or an answer is to come.
+    /// A transaction is open, or a response is pending.
     pub(crate) busy: bool,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Pooled<'_> {
-    /// Runs one statement, a transaction by itself.
+    /// Executes one statement in its own transaction.
     pub(crate) async fn query(&mut self, call: Call<'_>) -> Result<Vec<Row>, Error> {
         self.busy = true;
         let rows = self.rows(call).await;
@@ -136,7 +140,7 @@ impl Pooled<'_> {
 }
 
 impl Pooled<'_> {
-    /// The same for a statement that gives no rows: how many it changed.
+    /// Executes a statement without rows; returns the number of changed rows.
     pub(crate) async fn execute(&mut self, (statement, args): Call<'_>) -> Result<u64, Error> {
         self.busy = true;
         let changed = self

@@ -1,4 +1,5 @@
-//! Workflows that may be submitted from within the database, by `submit` in the store's schema: see `migrations/0002_submit.sql`.
+//! Workflows that can be submitted from within the database, by `submit` in the store's schema; see
+//! `migrations/0002_submit.sql`.
 
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use crate::args::Args;
 use crate::failure::{Failure, fault};
 
 impl PostgresStore {
-    /// Lets `workflow` be submitted from within the database by its name, as it is here; see `docs/postgresql.md`. Of two
-    /// processes that know it in different versions, the one that said so last prevails; runs go on as they were submitted.
+    /// Publishes `workflow`, so that it can be submitted by name from within the database; see
+    /// `docs/postgresql.md`. If two processes publish different versions, the later one prevails;
+    /// existing runs keep their version.
     ///
     /// # Errors
-    /// When the database cannot be reached.
+    /// If the database cannot be reached.
     pub async fn publish(&self, workflow: &Arc<Workflow>) -> Result<(), StoreError> {
         let rules = serde_json::to_string(workflow.parameters()).map_err(fault)?;
         self.shared

@@ -1,4 +1,4 @@
-//! What readers ask: runs, events, records, contents, queues, workers.
+//! Reads: runs, events, records, contents, queues, workers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub(crate) async fn runs(shared: &Shared, filter: &RunFilter) -> Result<Vec<Run>
     };
     let mut tx = Tx::begin_reading(shared).await?;
     if is_common(&mut tx, filter).await? {
-        statement = in_order(filter, &shared.sql.list_runs_walking_for_text);
+        statement = in_order(filter, &shared.sql.list_runs_scanning_for_text);
     }
     let rows = tx.query((&statement, args)).await?;
     let ids = rows
@@ -73,10 +73,10 @@ async fn load(tx: &mut Tx<'_>, ids: Vec<Uuid>) -> Result<Vec<Run>, Failure> {
     Ok(ids.iter().filter_map(|id| runs.remove(id)).collect())
 }
 
-/// The statement that lists what the filter wants; `None` when nothing can fit.
+/// The statement for the filter; `None` if no run can match.
 fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str>, Args<'a>)> {
     let (first, last) = bounds(filter)?;
-    if nobody_has(&[&filter.workflow, &filter.queue, &filter.key, &filter.text]) {
+    if is_impossible(&[&filter.workflow, &filter.queue, &filter.key, &filter.text]) {
         return None;
     }
     let status = filter
@@ -105,14 +105,14 @@ fn listing<'a>(shared: &'a Shared, filter: &'a RunFilter) -> Option<(Cow<'a, str
             .with(None::<Uuid>),
         None => args,
         Some(text) => {
-            let named = text.parse::<RunId>().ok().map(|id| uuid(id.as_bytes()));
-            args.with(text).with(end_of_prefix(text)).with(named)
+            let id = text.parse::<RunId>().ok().map(|id| uuid(id.as_bytes()));
+            args.with(text).with(end_of_prefix(text)).with(id)
         }
     };
     Some((in_order(filter, statement(shared, filter, status)), args))
 }
 
-/// A statement that lists the newest first, in the order that is wanted.
+/// Reverses the order of a statement that lists the newest first, if the filter wants that.
 fn in_order<'a>(filter: &RunFilter, newest_first: &'a str) -> Cow<'a, str> {
     if filter.oldest_first {
         newest_first.replace("DESC LIMIT", "ASC LIMIT").into()
@@ -121,16 +121,16 @@ fn in_order<'a>(filter: &RunFilter, newest_first: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// So many runs are still fetched and sorted by id within 50 ms.
+/// Up to this many runs are fetched and sorted by id within 50 ms.
 const COMMON: i64 = 2_000;
 
-/// Whether very many runs have the text that is looked for. A day on which something failed is looked at in its own order.
+/// Returns whether very many runs have the wanted text. A listing by time of failure keeps its own
+/// order.
 async fn is_common(tx: &mut Tx<'_>, filter: &RunFilter) -> Result<bool, Failure> {
-    let Some(text) = filter
-        .text
-        .as_deref()
-        .filter(|_| filter.failed_since.is_none())
-    else {
+    if filter.failed_since.is_some() {
+        return Ok(false);
+    }
+    let Some(text) = filter.text.as_deref() else {
         return Ok(false);
     };
     let sql = tx.sql();
@@ -147,16 +147,16 @@ async fn is_common(tx: &mut Tx<'_>, filter: &RunFilter) -> Result<bool, Failure>
     Ok(found >= COMMON)
 }
 
-/// The first and the last id that the filter's runs can have; `None` when there is none between.
+/// First and last id of the runs that can match the filter; `None` if there is none in between.
 fn bounds(filter: &RunFilter) -> Option<(Uuid, Uuid)> {
     let number = |id: RunId| u128::from_be_bytes(*id.as_bytes());
-    let page = filter.before.map(number);
-    let after = page
-        .filter(|_| filter.oldest_first)
-        .map(|id| id.checked_add(1));
-    let before = page
-        .filter(|_| !filter.oldest_first)
-        .map(|id| id.checked_sub(1));
+    let (after_page, before_page) = if filter.oldest_first {
+        (filter.before, None)
+    } else {
+        (None, filter.before)
+    };
+    let after = after_page.map(|id| number(id).checked_add(1));
+    let before = before_page.map(|id| number(id).checked_sub(1));
     let since = filter
         .since
         .map(|since| Some(number(RunId::first_at(since))));
@@ -174,24 +174,26 @@ fn bounds(filter: &RunFilter) -> Option<(Uuid, Uuid)> {
     (first <= last).then_some((Uuid::from_u128(first), Uuid::from_u128(last)))
 }
 
-/// Not before any text that begins with this one. (Nobody begins a key with the last of all characters.)
+/// Upper bound of the texts with this prefix. (No key begins with the last Unicode character.)
 fn end_of_prefix(text: &str) -> String {
     format!("{text}{}", char::MAX)
 }
 
-/// Whether one of these is a text that no row can have: the database would refuse to look for it.
-pub(crate) fn nobody_has(texts: &[&Option<String>]) -> bool {
+/// Returns whether one of these texts cannot be in any row: the database would refuse to search for
+/// it.
+pub(crate) fn is_impossible(texts: &[&Option<String>]) -> bool {
     texts
         .iter()
         .any(|text| text.as_deref().is_some_and(|text| text.contains('\0')))
 }
 
-/// What comes after a text without a NUL is what comes after the text with it: no row has one.
+/// A text with a NUL is in no row, so a listing after it equals a listing after its part before the
+/// NUL.
 pub(crate) fn before_nul(text: &str) -> &str {
     text.split('\0').next().unwrap_or(text)
 }
 
-/// The statement whose index has the fewest runs that the filter does not want.
+/// The statement whose index has the fewest rows that the filter rejects.
 fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatus>) -> &'a str {
     let sql = &shared.sql;
     match status {
@@ -200,7 +202,7 @@ fn statement<'a>(shared: &'a Shared, filter: &RunFilter, status: Option<RunStatu
         _ if filter.key.is_some() => &sql.list_runs_with_key,
         Some(RunStatus::Running) => &sql.list_running_runs,
         Some(RunStatus::Queued | RunStatus::Waiting) => &sql.list_held_back_runs,
-        Some(RunStatus::Failed | RunStatus::Cancelled) => &sql.list_unhappy_runs,
+        Some(RunStatus::Failed | RunStatus::Cancelled) => &sql.list_failed_or_cancelled_runs,
         Some(RunStatus::Completed) | None if filter.workflow.is_some() => {
             &sql.list_runs_of_workflow
         }
@@ -215,7 +217,7 @@ pub(crate) async fn events(
     after: u64,
     limit: usize,
 ) -> Result<Vec<Event>, Failure> {
-    // Each row has an event at least; the first may have others that are not wanted.
+    // Each row has at least one event; the first may have others that are not wanted.
     let rows = i64::try_from(limit).unwrap_or(i64::MAX);
     let args = Args::none()
         .with(uuid(run.as_bytes()))
@@ -232,7 +234,7 @@ pub(crate) async fn records(
     shared: &Shared,
     filter: &RecordFilter,
 ) -> Result<Vec<Record>, Failure> {
-    if nobody_has(&[&filter.kind, &filter.name, &filter.prefix]) {
+    if is_impossible(&[&filter.kind, &filter.name, &filter.prefix]) {
         return Ok(Vec::new());
     }
     let prefix = filter.prefix.as_deref().filter(|prefix| !prefix.is_empty());
@@ -302,7 +304,7 @@ pub(crate) async fn heartbeats(shared: &Shared) -> Result<Heartbeats, Failure> {
     let mut heartbeats = Heartbeats::default();
     for row in &rows {
         heartbeats.has_orphans = get(row, 0)?;
-        // Without any worker there is one row all the same.
+        // Without any worker there is still one row.
         let Some(worker) = get::<Option<Uuid>>(row, 1)? else {
             continue;
         };
@@ -319,7 +321,10 @@ pub(crate) async fn heartbeats(shared: &Shared) -> Result<Heartbeats, Failure> {
 
 pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure> {
     let rows = shared
-        .query((&shared.sql.workers, Args::none().with(shared.clock.told())))
+        .query((
+            &shared.sql.workers,
+            Args::none().with(shared.clock.time_parameter()),
+        ))
         .await?;
     let info = |row: &Row| -> Result<WorkerInfo, StoreError> {
         Ok(WorkerInfo {
@@ -345,7 +350,8 @@ mod tests {
     use super::*;
     use crate::PostgresStore;
 
-    /// A text that very many runs begin with is looked for along the table, and gives what the indexes of keys would.
+    /// A prefix that very many runs share is searched in the table, and must give the same result
+    /// as the indexes of keys.
     #[tokio::test]
     async fn a_common_text_gives_the_same_runs() {
         let url = ScratchPostgres::shared().fresh_database().unwrap();

@@ -1,4 +1,4 @@
-//! What the parts of a store share.
+//! State shared by the parts of a store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,43 +11,44 @@ use tokio_postgres::Row;
 use crate::clock::DatabaseClock;
 use crate::connect::Connector;
 use crate::failure::Failure;
-use crate::limited::Limited;
-use crate::marks::Marks;
-use crate::pipe::Call;
+use crate::limited_queues::LimitedQueues;
+use crate::notifier::Notifier;
+use crate::pipeline::Call;
 use crate::plans::Plans;
-use crate::pool::{Door, Pool, Pooled};
+use crate::pool::{BackoffConnector, Pool, Pooled};
 use crate::sql::Statements;
 
-/// Sessions for operations that are no group, and for reading.
+/// Sessions for operations outside batches, and for reads.
 const SESSIONS: usize = 4;
 
-/// Groups of commits on their way at once: one is made ready while another waits for the disk.
+/// Batches of commits in flight: one is prepared while another waits for the disk.
 pub(crate) const COMMITS: usize = 2;
 
-/// Groups of submissions with a key on their way at once: some wait for whoever has a key, the others go on.
+/// Batches of submissions with a key in flight: some wait for the holder of a key, the others go
+/// on.
 pub(crate) const KEYED: usize = 3;
 
-/// Groups on their way at once; submissions without a key have one.
-const GROUPS: usize = COMMITS + KEYED + 1;
+/// Batches in flight; submissions without a key have one.
+const BATCHES: usize = COMMITS + KEYED + 1;
 
-/// What the parts of a store share.
+/// State shared by the parts of a store.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) sql: Statements,
     pub(crate) clock: DatabaseClock,
     pub(crate) plans: Plans,
-    pub(crate) marks: Marks,
-    pub(crate) limited: Limited,
+    pub(crate) notifier: Notifier,
+    pub(crate) limited_queues: LimitedQueues,
     pub(crate) measures: Arc<StoreMeasures>,
-    /// Whether runs may be waiting that a worker could take as soon as another run ends.
+    /// Set while runs may be waiting that can be claimed as soon as another run ends.
     pub(crate) backlog: AtomicBool,
     timeout: Duration,
-    door: Door,
+    connector: BackoffConnector,
     pool: Pool,
-    /// One more session: a heartbeat waits for nobody.
-    pulse: Pool,
-    /// For groups: one for each that may be on its way at once.
-    groups: Pool,
+    /// A separate session: a heartbeat never waits.
+    heartbeat_pool: Pool,
+    /// For batches: one for each that may be in flight.
+    batch_pool: Pool,
 }
 
 impl Shared {
@@ -55,61 +56,66 @@ impl Shared {
         connector: Connector,
         clock: DatabaseClock,
         timeout: Duration,
-        marks: Marks,
+        notifier: Notifier,
     ) -> Self {
         Self {
             sql: Statements::of(connector.schema()),
             clock,
             plans: Plans::default(),
-            marks,
-            limited: Limited::default(),
+            notifier,
+            limited_queues: LimitedQueues::default(),
             measures: Arc::default(),
             backlog: AtomicBool::new(true),
             timeout,
-            door: Door::new(connector),
+            connector: BackoffConnector::new(connector),
             pool: Pool::new(SESSIONS),
-            pulse: Pool::new(1),
-            groups: Pool::planning_once(GROUPS),
+            heartbeat_pool: Pool::new(1),
+            batch_pool: Pool::planning_once(BATCHES),
         }
     }
 
-    /// A session for a group of operations.
-    pub(crate) async fn group_session(&self) -> Result<Pooled<'_>, StoreError> {
-        self.groups.get(&self.door).await
+    /// A session for a batch.
+    pub(crate) async fn batch_session(&self) -> Result<Pooled<'_>, StoreError> {
+        self.batch_pool.get(&self.connector).await
     }
 
     pub(crate) async fn session(&self) -> Result<Pooled<'_>, StoreError> {
-        self.pool.get(&self.door).await
+        self.pool.get(&self.connector).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// One statement, a transaction by itself.
+    /// Executes one statement in its own transaction.
     pub(crate) async fn query(&self, call: Call<'_>) -> Result<Vec<Row>, Failure> {
         Ok(self.session().await?.query(call).await?)
     }
 
-    /// The same, on the session that is kept for heartbeats.
-    pub(crate) async fn beat(&self, call: Call<'_>) -> Result<Vec<Row>, Failure> {
-        Ok(self.pulse.get(&self.door).await?.query(call).await?)
+    /// Executes one on the session reserved for heartbeats.
+    pub(crate) async fn query_for_heartbeat(&self, call: Call<'_>) -> Result<Vec<Row>, Failure> {
+        Ok(self
+            .heartbeat_pool
+            .get(&self.connector)
+            .await?
+            .query(call)
+            .await?)
     }
 
-    /// Looks at the database's clock.
-    pub(crate) async fn look_at_clock(&self) -> Result<(), Failure> {
+    /// Samples the database's clock.
+    pub(crate) async fn sample_clock(&self) -> Result<(), Failure> {
         let mut session = self.session().await?;
         let asked = Instant::now();
         let rows = session
             .query((&self.sql.now, crate::args::Args::none()))
             .await?;
         if let Some(row) = rows.first() {
-            self.clock.saw(asked, crate::row::time(row, 0)?);
+            self.clock.record(asked, crate::row::time(row, 0)?);
         }
         Ok(())
     }
 
-    /// Bounds an operation: a database that does not answer is as good as away.
+    /// Applies the time limit to an operation: a database that does not answer counts as away.
     pub(crate) async fn within<T>(
         &self,
         operation: impl Future<Output = Result<T, Failure>>,
@@ -117,7 +123,7 @@ impl Shared {
         bounded(self.timeout, operation).await
     }
 
-    /// The same for an operation that is worth another look when another transaction comes between.
+    /// Also retries the operation if another transaction interferes.
     pub(crate) async fn retried<T, F>(&self, operation: impl FnMut() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Failure>>,
@@ -125,7 +131,7 @@ impl Shared {
         self.retried_with(Duration::ZERO, operation).await
     }
 
-    /// The same for one that may take so much longer.
+    /// The same with additional time.
     pub(crate) async fn retried_with<T, F>(
         &self,
         more: Duration,
@@ -177,5 +183,5 @@ fn late(time: Duration) -> StoreError {
     StoreError::Unavailable(format!("the database did not answer within {time:?}"))
 }
 
-/// How often an operation is tried when others come between.
+/// Limit of attempts when other transactions interfere.
 const TRIES: usize = 5;

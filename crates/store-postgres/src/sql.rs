@@ -1,4 +1,4 @@
-//! The statements, one file each under `sql/`, as they are for one schema.
+//! The statements, one file each under `sql/`, prepared for one schema.
 
 use crate::connect::sql;
 
@@ -11,7 +11,7 @@ macro_rules! statements {
         }
 
         impl Statements {
-            /// The statements for the store in `schema`.
+            /// Statements for the store in `schema`.
             pub(crate) fn of(schema: &str) -> Self {
                 Self { $($name: sql(&bare(include_str!(concat!("../sql/", stringify!($name), ".sql"))), schema),)+ }
             }
@@ -32,7 +32,7 @@ statements! {
     count_running_runs,
     count_runs,
     count_runs_with_text,
-    count_unhappy_runs,
+    count_failed_or_cancelled_runs,
     delete_document,
     delete_events,
     delete_expired_documents,
@@ -60,18 +60,18 @@ statements! {
     list_runs_of_queue,
     list_runs_of_workflow,
     list_runs_with_key,
-    list_runs_walking_for_text,
+    list_runs_scanning_for_text,
     list_runs_with_text,
-    list_unhappy_runs,
+    list_failed_or_cancelled_runs,
     lock_keys,
     lock_queue,
     lock_queues,
     lock_run,
-    lock_runs_of_nobody,
+    lock_runs_of_unknown_workers,
     lock_runs_of_workers,
     lock_silent_workers,
     lock_worker,
-    look,
+    claim_overview,
     now,
     old_by_age,
     old_by_count,
@@ -99,13 +99,13 @@ statements! {
     start_run,
     submit_runs,
     tallies,
-    took_place,
+    written_commits,
     worker_exists,
     workers,
     write_runs,
 }
 
-/// A statement without its comments and its layout: it is sent each time it is used.
+/// Strips comments and layout from a statement, which is sent each time it is used.
 fn bare(text: &str) -> String {
     let lines = text
         .lines()

@@ -1,4 +1,4 @@
-//! Counts: how runs ended, and how many there are of a status.
+//! Counts of ended runs, and of the runs of a status.
 
 use surefoot::statistics::{Span, Tally};
 use surefoot::{RunStatus, StoreError, Timestamp};
@@ -38,7 +38,7 @@ pub(crate) async fn count_runs(
     let statement = match status {
         RunStatus::Queued | RunStatus::Waiting => &shared.sql.count_held_back_runs,
         RunStatus::Running => &shared.sql.count_running_runs,
-        RunStatus::Failed | RunStatus::Cancelled => &shared.sql.count_unhappy_runs,
+        RunStatus::Failed | RunStatus::Cancelled => &shared.sql.count_failed_or_cancelled_runs,
         RunStatus::Completed => &shared.sql.count_runs,
     };
     let rows = shared

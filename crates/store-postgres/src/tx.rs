@@ -1,5 +1,5 @@
-//! A transaction of several statements on a session of the pool. BEGIN goes with the first of them and COMMIT with the last:
-//! neither costs a round trip.
+//! A transaction of several statements on a session of the pool. BEGIN is sent with the first and
+//! COMMIT with the last, so neither costs a round trip.
 
 use std::time::Duration;
 
@@ -7,13 +7,14 @@ use surefoot::StoreError;
 use tokio_postgres::Row;
 
 use crate::failure::Failure;
-use crate::pipe::{self, Call};
+use crate::pipeline::{self, Call};
 use crate::pool::Pooled;
 use crate::shared::Shared;
 use crate::sql::Statements;
 
-/// A process that is frozen between two statements would hold its locks, of a queue say, for as long as it is frozen, and nobody
-/// could take over from it. So the server ends such a transaction, well before the lease is over.
+/// A process that is frozen between two statements would hold its locks, of a queue for example, as
+/// long as it is frozen, and no other could take over. So the server ends such a transaction well
+/// before the lease expires.
 const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// A transaction. Dropping it before [`Self::commit`] or [`Self::roll_back`] closes its session.
@@ -29,8 +30,8 @@ impl<'c> Tx<'c> {
         Self::begin_for(shared, Duration::ZERO).await
     }
 
-    /// One that sends so much that the sending alone may take this long: until all of a statement has come, the server takes its
-    /// session for idle.
+    /// Begins a transaction that may need this long to send its data: the server considers a
+    /// session idle until a statement has arrived completely.
     pub(crate) async fn begin_for(
         shared: &'c Shared,
         sending: Duration,
@@ -48,7 +49,7 @@ impl<'c> Tx<'c> {
         })
     }
 
-    /// One that reads: all of its statements see the same moment.
+    /// Begins a reading transaction: all of its statements see one snapshot.
     pub(crate) async fn begin_reading(shared: &'c Shared) -> Result<Self, StoreError> {
         let session = shared.session().await?;
         let begin = session.begin_reading();
@@ -67,22 +68,22 @@ impl<'c> Tx<'c> {
         Ok(self.queries(vec![call]).await?.pop().unwrap_or_default())
     }
 
-    /// Several statements in one round trip.
+    /// Executes several statements in one round trip.
     pub(crate) async fn queries(&mut self, calls: Vec<Call<'_>>) -> Result<Vec<Vec<Row>>, Failure> {
         let first = !std::mem::replace(&mut self.session.busy, true);
         let session = &self.session;
-        let ready = pipe::ready(session, calls).await?;
+        let ready = pipeline::ready(session, calls).await?;
         let begin = if first {
-            Some(pipe::word(session, &self.begin).await)
+            Some(pipeline::word(session, &self.begin).await)
         } else {
             None
         };
-        let sent = pipe::send(ready).await;
+        let sent = pipeline::send(ready).await;
         let begun = match begin {
             Some(begin) => begin.answer().await,
             None => Ok(()),
         };
-        let answers = pipe::answers(sent).await;
+        let answers = pipeline::answers(sent).await;
         begun?;
         Ok(answers?)
     }
@@ -93,9 +94,9 @@ impl<'c> Tx<'c> {
             self.queries(Vec::new()).await?;
         }
         let session = &self.session;
-        let sent = pipe::send(pipe::ready(session, calls).await?).await;
-        let commit = pipe::word(session, "COMMIT").await;
-        let answers = pipe::answers(sent).await;
+        let sent = pipeline::send(pipeline::ready(session, calls).await?).await;
+        let commit = pipeline::word(session, "COMMIT").await;
+        let answers = pipeline::answers(sent).await;
         let committed = commit.answer().await;
         self.session.busy = committed.is_err();
         let answers = answers?;
@@ -103,7 +104,7 @@ impl<'c> Tx<'c> {
         Ok(answers)
     }
 
-    /// Undoes what was written; the session can be used again.
+    /// Undoes the changes; the session can be used again.
     pub(crate) async fn roll_back(mut self) {
         if self.session.busy && self.session.batch_execute("ROLLBACK").await.is_ok() {
             self.session.busy = false;
@@ -142,7 +143,7 @@ mod tests {
         panic!("a lease is over before: {kept:?}");
     }
 
-    /// How long somebody keeps a lock who does nothing any more.
+    /// Time for which an inactive transaction keeps a lock.
     async fn keeps_a_lock(shared: &Shared) -> Duration {
         let mut tx = Tx::begin(shared).await.unwrap();
         tx.query(("SELECT pg_advisory_xact_lock(1)", Args::none()))

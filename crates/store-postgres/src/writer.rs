@@ -1,11 +1,13 @@
-//! Group commit: operations of all tasks come through a channel to a task that writes them.
+//! Group commit: operations of all tasks go through a channel to a task that writes them.
 //!
-//! It takes what has gathered while the group before was under way, and writes it as one statement: one round trip and one
-//! wait for the disk for all. So the disk sets the pace and nobody waits for a timer. A lane carries one kind of operation.
-//! It may have several tasks: one group is made ready while another commits.
+//! The task takes the operations that have gathered while the previous batch was in flight, and
+//! writes them as one statement: one round trip and one wait for the disk for all. So the disk sets
+//! the pace and no operation waits for a timer. A batcher carries one kind of operation. It may
+//! have several tasks: one batch is prepared while another commits.
 //!
-//! What an operation has to check is in the statement, so one that is refused harms no other. When the database refuses
-//! the whole statement, each operation of the group is sent once more, alone: none fails for its neighbour's sake.
+//! The checks of an operation are part of the statement, so a refused operation does not affect the
+//! others. If the database refuses the whole statement, each operation of the batch is sent once
+//! more, alone, so that none fails because of another.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,52 +23,55 @@ use crate::connect::Session;
 use crate::failure::Failure;
 use crate::shared::Shared;
 
-/// Operations in one group at most.
-const GROUP: usize = 256;
+/// Limit of operations in one batch.
+const MAX_BATCH: usize = 256;
 
-/// An operation that is written in groups.
+/// An operation that is written in batches.
 #[async_trait]
-pub(crate) trait Grouped: Send + Sync + Sized + 'static {
-    /// What became of it.
+pub(crate) trait Batched: Send + Sync + Sized + 'static {
+    /// Result of the operation.
     type Outcome: Send + 'static;
 
-    /// What no other operation of its group may be about.
-    fn about(&self) -> Vec<Name>;
+    /// Keys that no other operation of its batch may have.
+    fn conflict_keys(&self) -> Vec<ConflictKey>;
 
-    /// Writes a group. What became of each, in order.
-    async fn write(place: &Place<'_>, group: &[&Self]) -> Result<Vec<Self::Outcome>, Failure>;
+    /// Writes a batch. Returns the outcome of each operation, in order.
+    async fn write(
+        target: &BatchTarget<'_>,
+        batch: &[&Self],
+    ) -> Result<Vec<Self::Outcome>, Failure>;
 }
 
-/// What an operation is about.
+/// The subject of an operation. Two operations on one subject cannot share a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Name {
+pub(crate) enum ConflictKey {
     Run(RunId),
     Key(String, String),
     Unique(String, String),
 }
 
-/// Where a group is written.
-pub(crate) struct Place<'a> {
+/// The session and state with which a batch is written.
+pub(crate) struct BatchTarget<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) session: &'a Session,
-    /// Names the rows in which this task counts.
+    /// Identifies the rows in which this task counts.
     pub(crate) writer: i32,
 }
 
 /// Sends operations to the tasks. They end when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Lane<O: Grouped> {
+pub(crate) struct Batcher<O: Batched> {
     sender: mpsc::UnboundedSender<Pending<O>>,
     _tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
-struct Pending<O: Grouped> {
+struct Pending<O: Batched> {
     operation: O,
     caller: oneshot::Sender<Result<O::Outcome, StoreError>>,
 }
 
-impl<O: Grouped> Lane<O> {
+impl<O: Batched> Batcher<O> {
     pub(crate) fn start(shared: &Arc<Shared>, tasks: usize) -> Self {
         let (sender, operations) = mpsc::unbounded_channel();
         let operations = Arc::new(Mutex::new(operations));
@@ -76,7 +81,7 @@ impl<O: Grouped> Lane<O> {
             let task = Task {
                 shared: shared.clone(),
                 operations: operations.clone(),
-                later: Vec::new(),
+                deferred: Vec::new(),
                 writer,
             };
             running.spawn(task.run());
@@ -87,8 +92,8 @@ impl<O: Grouped> Lane<O> {
         }
     }
 
-    /// Has the operation done, and waits until it is durable. Once this was polled it takes place, whether or not the caller
-    /// waits.
+    /// Executes the operation, and waits until it is durable. Once this was polled it takes place,
+    /// whether or not the caller waits.
     pub(crate) async fn run(&self, operation: O) -> Result<O::Outcome, StoreError> {
         let gone = || StoreError::Unavailable("the store is being closed".to_owned());
         let (caller, outcome) = oneshot::channel();
@@ -99,94 +104,98 @@ impl<O: Grouped> Lane<O> {
     }
 }
 
-struct Task<O: Grouped> {
+struct Task<O: Batched> {
     shared: Arc<Shared>,
     operations: Arc<Mutex<mpsc::UnboundedReceiver<Pending<O>>>>,
-    /// What was about the same as another operation of the group that it came with.
-    later: Vec<Pending<O>>,
+    /// Operations that conflict with another one of the batch that they came with.
+    deferred: Vec<Pending<O>>,
     writer: i32,
 }
 
-impl<O: Grouped> Task<O> {
+impl<O: Batched> Task<O> {
     async fn run(mut self) {
-        while let Some(group) = self.gather().await {
-            match self.together(&group).await {
-                Ok(outcomes) => group
-                    .into_iter()
-                    .zip(outcomes)
-                    .for_each(|(one, outcome)| one.answer(Ok(outcome))),
-                Err(Broken::Away(error)) => {
-                    // Those who wait behind would wait as long for the same.
-                    let behind = self.behind().await;
-                    group
-                        .into_iter()
-                        .chain(behind)
-                        .for_each(|one| one.answer(Err(error.clone())));
+        while let Some(batch) = self.gather().await {
+            match self.write_batch(&batch).await {
+                Ok(outcomes) => {
+                    for (operation, outcome) in batch.into_iter().zip(outcomes) {
+                        operation.answer(Ok(outcome));
+                    }
                 }
-                Err(Broken::Refused(error)) if group.len() == 1 => {
-                    group
-                        .into_iter()
-                        .for_each(|one| one.answer(Err(error.clone())));
+                Err(BatchError::Away(error)) => {
+                    // The operations behind it would wait as long for the same.
+                    let queued = self.drain_queued().await;
+                    for operation in batch.into_iter().chain(queued) {
+                        operation.answer(Err(error.clone()));
+                    }
                 }
-                Err(Broken::Refused(_)) => {
+                Err(BatchError::Refused(error)) if batch.len() == 1 => {
+                    for operation in batch {
+                        operation.answer(Err(error.clone()));
+                    }
+                }
+                Err(BatchError::Refused(_)) => {
                     self.shared.measures.rolled_back.add_one();
-                    self.one_by_one(group).await;
+                    self.one_by_one(batch).await;
                 }
             }
         }
     }
 
-    /// The next group; `None` when the store is closed.
+    /// The next batch; `None` when the store is closed.
     async fn gather(&mut self) -> Option<Vec<Pending<O>>> {
-        let mut all = std::mem::take(&mut self.later);
+        let mut all = std::mem::take(&mut self.deferred);
         if all.is_empty() {
             let mut operations = self.operations.lock().await;
             all.push(operations.recv().await?);
-            take_more(&mut operations, &mut all, GROUP);
+            take_more(&mut operations, &mut all, MAX_BATCH);
         } else if let Ok(mut operations) = self.operations.try_lock() {
-            // Another task of the lane that waits for operations has the lock: then there are none.
-            take_more(&mut operations, &mut all, GROUP);
+            // If the lock is taken, another task is waiting for operations, so there are none.
+            take_more(&mut operations, &mut all, MAX_BATCH);
         }
         let mut taken = HashSet::new();
-        let mut group = Vec::with_capacity(all.len());
+        let mut batch = Vec::with_capacity(all.len());
         for one in all {
-            let about = one.operation.about();
-            let free = about.iter().all(|name| !taken.contains(name));
-            taken.extend(about);
+            let conflict_keys = one.operation.conflict_keys();
+            let free = conflict_keys.iter().all(|key| !taken.contains(key));
+            taken.extend(conflict_keys);
             if free {
-                group.push(one)
+                batch.push(one)
             } else {
-                self.later.push(one)
+                self.deferred.push(one)
             }
         }
-        Some(group)
+        Some(batch)
     }
 
-    async fn behind(&mut self) -> Vec<Pending<O>> {
-        let mut behind = std::mem::take(&mut self.later);
-        // Another task of the lane that waits for operations has the lock, and leaves none behind.
+    async fn drain_queued(&mut self) -> Vec<Pending<O>> {
+        let mut queued = std::mem::take(&mut self.deferred);
+        // If the lock is taken, another task is waiting for operations, and leaves none behind.
         if let Ok(mut operations) = self.operations.try_lock() {
-            take_more(&mut operations, &mut behind, usize::MAX);
+            take_more(&mut operations, &mut queued, usize::MAX);
         }
-        behind
+        queued
     }
 
-    async fn together(&self, group: &[Pending<O>]) -> Result<Vec<O::Outcome>, Broken> {
-        let mut session = self.shared.group_session().await.map_err(Broken::Away)?;
-        // When it takes too long, nobody knows what the database is doing on this session: it is closed.
+    async fn write_batch(&self, batch: &[Pending<O>]) -> Result<Vec<O::Outcome>, BatchError> {
+        let mut session = self
+            .shared
+            .batch_session()
+            .await
+            .map_err(BatchError::Away)?;
+        // After a timeout the state of the session is unknown, so it is closed.
         session.busy = true;
-        let place = Place {
+        let target = BatchTarget {
             shared: &self.shared,
             session: &session,
             writer: self.writer,
         };
-        let operations: Vec<&O> = group.iter().map(|one| &one.operation).collect();
-        let begun = Instant::now();
+        let operations: Vec<&O> = batch.iter().map(|one| &one.operation).collect();
+        let began = Instant::now();
         let written =
-            tokio::time::timeout(self.shared.timeout(), O::write(&place, &operations)).await;
+            tokio::time::timeout(self.shared.timeout(), O::write(&target, &operations)).await;
         match written {
             Ok(Ok(outcomes)) => {
-                self.shared.measures.committed(group.len(), begun.elapsed());
+                self.shared.measures.committed(batch.len(), began.elapsed());
                 session.busy = false;
                 Ok(outcomes)
             }
@@ -195,26 +204,26 @@ impl<O: Grouped> Task<O> {
                 session.busy = away;
                 let error = failure.into_error();
                 Err(if away {
-                    Broken::Away(error)
+                    BatchError::Away(error)
                 } else {
-                    Broken::Refused(error)
+                    BatchError::Refused(error)
                 })
             }
-            Err(_) => Err(Broken::Away(self.shared.late())),
+            Err(_) => Err(BatchError::Away(self.shared.late())),
         }
     }
 
-    async fn one_by_one(&mut self, group: Vec<Pending<O>>) {
+    async fn one_by_one(&mut self, batch: Vec<Pending<O>>) {
         let mut away = None;
-        for one in group {
+        for one in batch {
             let done = match &away {
                 Some(error) => Err(StoreError::clone(error)),
-                None => match self.together(std::slice::from_ref(&one)).await {
+                None => match self.write_batch(std::slice::from_ref(&one)).await {
                     Ok(mut outcomes) => outcomes
                         .pop()
                         .ok_or_else(|| StoreError::Fault("no outcome".to_owned())),
-                    Err(Broken::Refused(error)) => Err(error),
-                    Err(Broken::Away(error)) => {
+                    Err(BatchError::Refused(error)) => Err(error),
+                    Err(BatchError::Away(error)) => {
                         away = Some(error.clone());
                         Err(error)
                     }
@@ -225,8 +234,8 @@ impl<O: Grouped> Task<O> {
     }
 }
 
-/// Takes what has come, up to `most` in all.
-fn take_more<O: Grouped>(
+/// Takes queued operations, up to `most` in all.
+fn take_more<O: Batched>(
     from: &mut mpsc::UnboundedReceiver<Pending<O>>,
     into: &mut Vec<Pending<O>>,
     most: usize,
@@ -238,16 +247,16 @@ fn take_more<O: Grouped>(
     }
 }
 
-impl<O: Grouped> Pending<O> {
+impl<O: Batched> Pending<O> {
     fn answer(self, outcome: Result<O::Outcome, StoreError>) {
-        // A caller that has gone away does not want to know.
+        // A dropped caller does not need the answer.
         let _gone = self.caller.send(outcome);
     }
 }
 
-/// Why a group was not written.
-enum Broken {
-    /// The database is away: it would be the same for each operation alone.
+/// Reason for which a batch was not written.
+enum BatchError {
+    /// The database is away, which would be the same for each operation alone.
     Away(StoreError),
     /// The database refused the statement, maybe because of one operation.
     Refused(StoreError),

@@ -1,4 +1,4 @@
-//! The suite that every store passes, in a new schema each of one scratch cluster.
+//! The suite that every store passes, each case in a new schema of one scratch cluster.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

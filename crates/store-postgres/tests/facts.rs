@@ -1,4 +1,4 @@
-//! What the database is said to be is what it is: each fact is made true first, on real servers.
+//! The reported facts are true: each is first created, on real servers.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(
@@ -17,7 +17,7 @@ async fn facts(url: &str) -> PostgresFacts {
     PostgresStore::options(url).facts().await.unwrap()
 }
 
-/// Looks until it is so.
+/// Repeats until the facts are as expected.
 async fn until(url: &str, what: &str, so: impl Fn(&PostgresFacts) -> bool) -> PostgresFacts {
     let start = Instant::now();
     loop {
@@ -33,7 +33,7 @@ async fn until(url: &str, what: &str, so: impl Fn(&PostgresFacts) -> bool) -> Po
     }
 }
 
-/// A process that is ended with the test.
+/// A process that is killed on drop.
 struct Running(Child);
 
 impl Drop for Running {
@@ -80,7 +80,7 @@ async fn facts_of_a_default_server_are_correct() {
     drop(store);
 }
 
-/// Other tests take the time of a single look; of several, one is undisturbed.
+/// Other tests disturb a single measurement; of several, one is undisturbed.
 #[tokio::test]
 async fn measurements_are_plausible() {
     let url = ScratchPostgres::shared().fresh_database().unwrap();
@@ -94,12 +94,12 @@ async fn measurements_are_plausible() {
     panic!("{measured:?}");
 }
 
-/// What was measured at several looks.
+/// Results of several measurements.
 #[derive(Debug, Default)]
 struct Measured {
     round_trips: Vec<Duration>,
     commits: Vec<Duration>,
-    told: Vec<Option<Duration>>,
+    notified: Vec<Option<Duration>>,
     clocks: Vec<(i64, Duration)>,
 }
 
@@ -107,11 +107,11 @@ impl Measured {
     fn add(&mut self, found: PostgresFacts) {
         self.round_trips.push(found.round_trip.unwrap());
         self.commits.push(found.commit.unwrap());
-        self.told.push(found.notify.unwrap());
+        self.notified.push(found.notify.unwrap());
         self.clocks.push(found.clock.unwrap());
     }
 
-    /// A commit waits for the disk, a notification comes through, and it is the same clock.
+    /// A commit waits for the disk, a notification arrives, and it is the same clock.
     fn is_plausible(&self) -> bool {
         let as_uncertain = |(ahead, uncertain): &(i64, Duration)| {
             let ahead = Duration::from_micros(ahead.unsigned_abs());
@@ -119,7 +119,7 @@ impl Measured {
         };
         self.round_trips.iter().min() < self.commits.iter().min()
             && self
-                .told
+                .notified
                 .iter()
                 .flatten()
                 .any(|time| *time < Duration::from_secs(1))
@@ -151,7 +151,7 @@ async fn settings_that_lose_commits_are_reported() {
     assert_eq!(found.settings.synchronous_commit, "on");
     assert_eq!(
         found.folder, None,
-        "an ordinary user is not told where the data is"
+        "an ordinary user cannot see where the data is"
     );
     assert!(
         found.commit.is_ok() && found.holders.is_ok() && found.usage.is_ok(),

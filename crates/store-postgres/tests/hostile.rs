@@ -1,4 +1,5 @@
-//! The suite that every store passes once more, for a role whose settings all differ from what the store needs.
+//! The suite that every store passes, for a role whose settings all differ from what the store
+//! needs.
 
 mod common;
 
@@ -10,7 +11,7 @@ use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 use surefoot_store_tests::Scene;
 
-/// The settings are put to the test, and not the disk.
+/// The settings are under test, not the disk.
 fn database() -> &'static str {
     static MADE: OnceLock<(String, ScratchPostgres)> = OnceLock::new();
     let made = MADE.get_or_init(|| {

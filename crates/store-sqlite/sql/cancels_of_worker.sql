@@ -1,2 +1,2 @@
--- Runs of a worker that a person has cancelled and that run still.
+-- Running runs of a worker with a requested cancel.
 SELECT id, cancel FROM runs WHERE status = 'running' AND cancel IS NOT NULL AND worker = ?1 ORDER BY id;

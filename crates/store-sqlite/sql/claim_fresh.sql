@@ -1,5 +1,5 @@
--- Runs of a queue that never ran, in the order of starting, without those whose plan the worker cannot run
--- and those that require what it lacks.
+-- Runs of a queue that never ran, in claim order, without those whose plan the worker cannot run
+-- and those that require something it lacks.
 SELECT id, priority, plan, concurrency_key FROM runs INDEXED BY runs_fresh
 WHERE ready = 1 AND started_at IS NULL AND queue = ?1 AND cancel IS NULL
   AND plan NOT IN (SELECT value FROM json_each(?2))

@@ -1,4 +1,4 @@
--- How many keys and unique values begin with a text (from ?1 up to ?2), up to ?3 of each.
+-- Number of keys and unique values that begin with a text (from ?1 up to ?2), up to ?3 of each.
 SELECT (SELECT count(*) FROM (
             SELECT 1 FROM runs INDEXED BY runs_key WHERE key >= ?1 AND key < ?2 AND status <> 'cancelled' LIMIT ?3))
      + (SELECT count(*) FROM (

@@ -1,4 +1,4 @@
--- Contents that a run needs and no other run does.
+-- Contents needed by one run and by no other.
 DELETE FROM blobs WHERE digest IN (
     SELECT digest FROM snapshot_blobs AS mine WHERE run = ?1
     AND NOT EXISTS (SELECT 1 FROM snapshot_blobs AS other WHERE other.digest = mine.digest AND other.run <> ?1)

@@ -1,2 +1,2 @@
--- The commits of a run that have events after one.
+-- Commits of a run with events after a sequence number.
 SELECT seq, at, body FROM events WHERE run = ?1 AND seq > ?2 ORDER BY seq;

@@ -1,4 +1,4 @@
--- Runs that failed at ?12 or later, the newest first. (?8 is another listing's.)
+-- Runs that failed at ?12 or later, newest first. (?8 belongs to another listing.)
 SELECT id FROM runs INDEXED BY runs_failed
 WHERE status = 'failed' AND completed_at >= ?12 AND id > ?7 AND id < ?5 AND (?1 IS NULL OR status = ?1)
   AND (?2 IS NULL OR workflow = ?2) AND (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR key = ?4)

@@ -1,4 +1,4 @@
--- Queued or waiting runs, the newest first, from the partial indexes that hold them.
+-- Queued or waiting runs, newest first, from their partial indexes.
 SELECT id FROM (
     SELECT id, status, workflow, queue, key FROM runs INDEXED BY runs_fresh WHERE ready = 1 AND started_at IS NULL
     UNION ALL SELECT id, status, workflow, queue, key FROM runs INDEXED BY runs_resumed WHERE ready = 1 AND started_at IS NOT NULL

@@ -1,4 +1,4 @@
--- Runs with a key, the newest first. Those that are cancelled are not in the index of keys.
+-- Runs with a key, newest first. Cancelled ones are not in the index of keys.
 SELECT id FROM (
     SELECT id, status, workflow, queue FROM runs INDEXED BY runs_key WHERE key = ?4 AND status <> 'cancelled'
     UNION ALL

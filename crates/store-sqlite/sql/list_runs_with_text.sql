@@ -1,6 +1,7 @@
--- Runs whose key or unique value begins with a text (from ?9 up to ?10) or whose id is ?11, the newest first. Those that are
--- cancelled are in neither index. The indexes are named: where the bounds of the ids are pushed down to each part, SQLite would
--- rather walk the whole table by id. (?8 is another listing's.)
+-- Runs whose key or unique value begins with a text (from ?9 up to ?10) or whose id is ?11, newest
+-- first. Cancelled ones are in neither index. The indexes are named because SQLite, which pushes
+-- the bounds of the ids down to each part, would rather scan the whole table by id. (?8 belongs to
+-- another listing.)
 SELECT id FROM (
     SELECT id, status, workflow, queue, key FROM runs INDEXED BY runs_key
     WHERE key >= ?9 AND key < ?10 AND status <> 'cancelled'

@@ -1,4 +1,4 @@
--- The plans of runs that wait for a worker: a skip along the index of plans, one step for each plan.
+-- Plans of runs that wait for a worker: a skip scan of the index of plans, one step for each plan.
 WITH RECURSIVE live (plan) AS (
     SELECT min(plan) FROM runs WHERE ready IS NOT NULL
     UNION ALL

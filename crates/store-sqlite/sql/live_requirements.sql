@@ -1,4 +1,5 @@
--- The sets of resources that runs which wait for a worker require: a skip along their index, one step for each set.
+-- Sets of resources required by runs that wait for a worker: a skip scan of their index, one step
+-- for each set.
 WITH RECURSIVE live (requires) AS (
     SELECT min(requires) FROM runs WHERE requires IS NOT NULL AND ready IS NOT NULL
     UNION ALL

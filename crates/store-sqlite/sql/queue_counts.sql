@@ -1,4 +1,4 @@
--- How many live runs each queue has, by status. Each part reads one partial index and no table.
+-- Number of live runs of each queue, by status. Each part reads one partial index and no table.
 SELECT queue, status, count(*) FROM (
     SELECT queue, status FROM runs INDEXED BY runs_fresh WHERE ready = 1 AND started_at IS NULL
     UNION ALL SELECT queue, status FROM runs INDEXED BY runs_resumed WHERE ready = 1 AND started_at IS NOT NULL

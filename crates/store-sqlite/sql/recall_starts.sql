@@ -1,5 +1,6 @@
--- Recent first starts of a queue that has just been given a rate count for it: the newest ?3, for more than the rate allows
--- say nothing more. A run that started after ?2 is live, or ended after ?2.
+-- Counts recent first starts of a queue for the rate that it was just given: the newest ?3, since
+-- more than the rate allows make no difference. A run that started after ?2 is live, or ended after
+-- ?2.
 UPDATE runs SET rate_at = started_at
 WHERE rate_at IS NULL AND id IN (
     SELECT id FROM (

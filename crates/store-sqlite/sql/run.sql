@@ -1,4 +1,4 @@
--- A run's own row, for loading it. The columns are those of every statement that loads runs.
+-- A run's own row, for loading it. Every statement that loads runs has these columns.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
        sealed, workflow, queue

@@ -1,3 +1,3 @@
--- The newest run that has a unique value.
+-- The newest run with a unique value.
 SELECT id FROM runs WHERE uniq = ?2 AND workflow = ?1 AND status <> 'cancelled'
 ORDER BY id DESC LIMIT 1;

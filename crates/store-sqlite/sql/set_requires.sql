@@ -1,2 +1,2 @@
--- Changes what a run requires of a worker.
+-- Changes the requirements of a run.
 UPDATE runs SET requires = ?2 WHERE id = ?1;

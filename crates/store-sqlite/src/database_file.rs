@@ -1,8 +1,10 @@
-//! The database's file: its real path, the lock on its inode, and the check that it is still in its place.
+//! The database's file: its real path, the lock on its inode, and the check that it is still in
+//! place.
 //!
-//! SQLite's own locks are POSIX locks, and closing any descriptor of a file drops all that the process has on it. So a
-//! process has one descriptor beside SQLite's for each database, opened before the first connection and closed after the
-//! last. The worker lock is an `flock` on it, which is independent of POSIX locks on the file systems of one machine.
+//! SQLite's own locks are POSIX locks, and closing any descriptor of a file drops all locks that
+//! the process has on it. So a process has one descriptor beside SQLite's for each database, opened
+//! before the first connection and closed after the last. The worker lock is an `flock` on it,
+//! which is independent of POSIX locks on local file systems.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,10 +20,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use surefoot::StoreError;
 
-/// The databases that stores of this process have open.
+/// Databases that stores of this process have open.
 static OPEN: Mutex<BTreeMap<Inode, Shared>> = Mutex::new(BTreeMap::new());
 
-/// The identity of a file, whatever it is called.
+/// Identity of a file, whatever its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Inode {
     device: u64,
@@ -37,7 +39,7 @@ impl Inode {
     }
 }
 
-/// The one descriptor of a database, for all stores of this process.
+/// The one descriptor of a database, shared by all stores of this process.
 #[derive(Debug)]
 struct Shared {
     file: File,
@@ -45,7 +47,7 @@ struct Shared {
     has_worker: bool,
 }
 
-/// An open database file. It is dropped after the last connection to it.
+/// An open database file. Dropped after the last connection to it.
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
     path: PathBuf,
@@ -53,10 +55,11 @@ pub(crate) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Opens the file at `path`, and makes it for its owner alone when there is none; SQLite gives its log the same mode.
+    /// Opens the file at `path`. A missing file is created for its owner alone; SQLite gives its
+    /// log the same mode.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when it is no regular file, or one that other paths lead to as well.
+    /// [`StoreError::Unusable`] if it is not a regular file, or if it has other hard links.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut file = Self {
             path: path.to_owned(),
@@ -67,12 +70,13 @@ impl DatabaseFile {
         Ok(file)
     }
 
-    /// The path without symbolic links: the same by whatever path the store was opened.
+    /// The path without symbolic links, the same for every path by which the store was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Tries to take the worker lock of the inode. False when another store has it, in this process or another.
+    /// Tries to take the worker lock of the inode. Returns false if another store has it, in this
+    /// process or another.
     pub(crate) fn try_lock(&self) -> io::Result<bool> {
         self.with(|shared| {
             let taken = !shared.has_worker && lock_inode(&shared.file, File::try_lock)?;
@@ -81,7 +85,7 @@ impl DatabaseFile {
         })
     }
 
-    /// Returns whether a worker has the lock. Looking takes it, shared and for a moment.
+    /// Returns whether a worker holds the lock. The check takes a shared lock for a moment.
     pub(crate) fn is_locked(&self) -> io::Result<bool> {
         self.with(|shared| {
             let is_free = !shared.has_worker && lock_inode(&shared.file, File::try_lock_shared)?;
@@ -92,7 +96,7 @@ impl DatabaseFile {
         })
     }
 
-    /// Releases the worker lock that this store took.
+    /// Releases the worker lock taken by this store.
     pub(crate) fn unlock(&self) {
         let unlocked = self.with(|shared| {
             shared.has_worker = false;
@@ -128,7 +132,8 @@ fn open_databases() -> MutexGuard<'static, BTreeMap<Inode, Shared>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts one more store on the file at `path`, which is opened only when no store of this process has it.
+/// Counts another store on the file at `path`, which is opened only if no store of this process has
+/// it open.
 fn acquire(path: &Path) -> Result<Inode, StoreError> {
     let mut open = open_databases();
     match std::fs::metadata(path) {
@@ -151,7 +156,8 @@ fn acquire(path: &Path) -> Result<Inode, StoreError> {
         .open(path);
     let file = file.map_err(|error| cannot_open(&error))?;
     let inode = check(&file.metadata().map_err(|error| cannot_open(&error))?)?;
-    // An entry is there only if the file was moved to this path just now: then the older descriptor stays open too.
+    // An entry exists only if the file was just moved to this path: then the older descriptor stays
+    // open too.
     match open.get_mut(&inode) {
         Some(shared) => {
             std::mem::forget(file);
@@ -169,7 +175,7 @@ fn acquire(path: &Path) -> Result<Inode, StoreError> {
     Ok(inode)
 }
 
-/// Refuses what cannot be a database that one worker has to itself.
+/// Refuses a file that cannot be a database for one worker only.
 fn check(metadata: &Metadata) -> Result<Inode, StoreError> {
     if !metadata.is_file() {
         return Err(StoreError::Unusable(
@@ -186,13 +192,14 @@ fn check(metadata: &Metadata) -> Result<Inode, StoreError> {
     Ok(Inode::of(metadata))
 }
 
-/// Refuses a file that is mounted by itself: as with a hard link, its log beside it would not be the log of the other path.
+/// Refuses a file that is a mount point: as with a hard link, its log would not be the log of the
+/// other path.
 #[cfg(target_os = "linux")]
 fn check_mount(path: &Path) -> Result<(), StoreError> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
     let attributes =
         statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE).map(|file| file.stx_attributes);
-    // A kernel before 5.8 does not answer this.
+    // Kernels before 5.8 do not report this.
     if attributes.is_ok_and(|attributes| attributes.contains(StatxAttributes::MOUNT_ROOT)) {
         let message =
             "it is mounted as a single file, without the log beside it: mount its folder instead";
@@ -219,8 +226,8 @@ fn cannot_open(error: &io::Error) -> StoreError {
     })
 }
 
-/// Takes an `flock`. A file system that makes POSIX locks of it leaves it out, for it would shut out every connection:
-/// there the lock file alone keeps workers apart.
+/// Takes an `flock`. It is left out on a file system that turns it into a POSIX lock, since that
+/// would block every connection: there the lock file alone separates workers.
 fn lock_inode(file: &File, take: impl Fn(&File) -> Result<(), TryLockError>) -> io::Result<bool> {
     if makes_posix_locks(file)? {
         return Ok(true);
@@ -232,7 +239,8 @@ fn lock_inode(file: &File, take: impl Fn(&File) -> Result<(), TryLockError>) -> 
     }
 }
 
-/// `f_type` of statfs(2) for the file systems on which an `flock` may become a POSIX lock: NFS, SMB (three), 9P, AFS, Ceph.
+/// `f_type` of statfs(2) for file systems on which an `flock` may become a POSIX lock: NFS, SMB
+/// (three), 9P, AFS, Ceph.
 #[cfg(target_os = "linux")]
 const NETWORK: [u32; 7] = [
     0x6969,
@@ -259,7 +267,7 @@ fn makes_posix_locks(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The files of an open store, which must stay in their places: what is written to a file that was removed is lost, and
+/// Files of an open store, which must stay in place: data written to a removed file is lost, and
 /// SQLite does not notice.
 #[derive(Debug)]
 pub(crate) struct Presence {
@@ -267,10 +275,11 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Notes the file and, with a write-ahead log, the log and its index. A connection is open, so neither comes or goes.
+    /// Records the file and, with a write-ahead log, the log and its index. A connection is open,
+    /// so both exist and stay.
     ///
     /// # Errors
-    /// When one of them is not there, or the file was replaced since it was opened.
+    /// If one of them does not exist, or the file was replaced since it was opened.
     pub(crate) fn note(file: &DatabaseFile, has_log: bool) -> Result<Self, StoreError> {
         let mut files = vec![(file.path.clone(), file.inode)];
         let beside = if has_log {
@@ -289,15 +298,15 @@ impl Presence {
         Ok(presence)
     }
 
-    /// Checks that each file is still in its place, which takes about a microsecond for each.
+    /// Checks that each file is still in place, at a cost of about a microsecond each.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when one was removed, moved or replaced.
+    /// [`StoreError::Unavailable`] if one was removed, moved or replaced.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         Self::check_files(&self.files)
     }
 
-    /// Checks the database's file alone.
+    /// Checks only the database's file.
     pub(crate) fn check_database(&self) -> Result<(), StoreError> {
         Self::check_files(self.files.get(..1).unwrap_or_default())
     }
@@ -314,7 +323,7 @@ impl Presence {
     }
 }
 
-/// The path of a file that has its place beside the database.
+/// Path of a file beside the database, with its name plus `end`.
 pub(crate) fn with_end(database: &Path, end: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(end);

@@ -1,4 +1,4 @@
-//! Documents, as readers see them.
+//! Reads of documents.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use surefoot::document::{Document, DocumentFilter};

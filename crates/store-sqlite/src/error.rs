@@ -1,15 +1,15 @@
-//! What went wrong in SQLite, in the words of the store.
+//! Conversion of SQLite's errors into the store's.
 
 use rusqlite::ErrorCode;
 use surefoot::StoreError;
 use surefoot::state::RuleError;
 
-/// Why an operation on the writer's connection gave nothing.
+/// Reason for which an operation on the writer's connection failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It was refused before it wrote anything; the transaction it shares with others is as good as before.
+    /// Refused before it wrote anything; the shared transaction is intact.
     Refused(StoreError),
-    /// It may have written a part: the transaction has to be rolled back.
+    /// It may have written a part, so the transaction must be rolled back.
     Aborted(StoreError),
 }
 
@@ -39,7 +39,7 @@ impl Failure {
     }
 }
 
-/// Tells what a person can mend, or waiting will, from what is a fault of ours.
+/// Distinguishes errors that a person or time can fix from bugs.
 pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
     let away = |what: &str| StoreError::Unavailable(format!("{what} ({error})"));
     match error.sqlite_error_code() {
@@ -71,7 +71,7 @@ pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
     }
 }
 
-/// A row that says what no row of ours says.
+/// A row with content that this program never writes.
 pub(crate) fn fault(what: impl std::fmt::Display) -> StoreError {
     StoreError::Fault(what.to_string())
 }

@@ -1,5 +1,5 @@
-//! What is true of an open store: how its connection writes, how large its files are, whether they are whole, who works.
-//! For `surefoot doctor`, and for whoever would rather know than believe.
+//! Facts of an open store: settings of its writing connection, sizes and integrity of its files,
+//! the holder of its lock. For `surefoot doctor` and other diagnostics.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,54 +20,55 @@ use crate::database_file::with_end;
 use crate::error::store_error;
 use crate::lock;
 
-/// How the store's writing connection is set, and the size of its files.
+/// Settings of the store's writing connection, and the size of its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqliteFacts {
-    /// The version of SQLite.
+    /// Version of SQLite.
     pub version: String,
-    /// `wal`, or `delete` where the file system has no memory that processes share.
+    /// `wal`, or `delete` on a file system without shared memory.
     pub journal_mode: String,
     /// `PRAGMA synchronous`: 0 off, 1 normal, 2 full, 3 extra.
     pub synchronous: i64,
-    /// `PRAGMA fullfsync`: what macOS needs for a sync to reach the disk.
+    /// `PRAGMA fullfsync`: required on macOS for a sync to reach the disk.
     pub fullfsync: bool,
-    /// The version of the schema.
+    /// Version of the schema.
     pub schema: i64,
-    /// The size of the database's file in bytes.
+    /// Size of the database's file in bytes.
     pub size: u64,
-    /// What of it is free for new rows.
+    /// Bytes of it that are free for new rows.
     pub free: u64,
-    /// The size of the write-ahead log in bytes.
+    /// Size of the write-ahead log in bytes.
     pub log: u64,
-    /// The size that the log has before it is moved to the file, when no reader stands in the way.
+    /// Size at which the log is moved to the file, unless a reader prevents it.
     pub checkpoint: u64,
 }
 
-/// What a look through the file came to.
+/// Result of an integrity check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Integrity {
-    /// Everything was looked at, and holds together.
+    /// Everything was checked and is consistent.
     Whole,
-    /// What does not hold together, the first few in SQLite's words.
+    /// The first few inconsistencies, in SQLite's words.
     Damaged(Vec<String>),
-    /// The time was over first.
+    /// The time ran out first.
     Unfinished,
 }
 
-/// Who holds the lock that lets one worker process live at a time.
+/// Holder of the lock that allows only one worker process at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockHolder {
-    /// Nobody.
-    Nobody,
-    /// The process with this id, as it signed the lock; in the holder's own numbering when it is in a container.
+    /// The lock is free.
+    Free,
+    /// The process with this id, as written into the lock file; for a holder in a container, the id
+    /// inside it.
     Process(String),
 }
 
 impl SqliteStore {
-    /// How the store writes, as its connection says it.
+    /// Settings and sizes, as the writing connection reports them.
     ///
     /// # Errors
-    /// When the connection does not answer.
+    /// If the connection does not answer.
     pub async fn facts(&self) -> Result<SqliteFacts, StoreError> {
         let mut facts = self
             .writer
@@ -77,15 +78,15 @@ impl SqliteStore {
         Ok(facts)
     }
 
-    /// Looks through the file for damage: `PRAGMA quick_check`, which reads all of it, and gives up after `within`.
-    /// Readers and the writer go on meanwhile.
+    /// Checks the file for damage with `PRAGMA quick_check`, which reads all of it, and gives up
+    /// after `within`. Readers and the writer continue meanwhile.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub async fn quick_check(&self, within: Duration) -> Result<Integrity, StoreError> {
         let (sender, handle) = oneshot::channel();
         let read = self.readers.read(move |conn| {
-            // Nobody listens when the caller was dropped.
+            // The receiver is gone if the caller was dropped.
             let _ = sender.send(conn.get_interrupt_handle());
             quick_check(conn)
         });
@@ -102,14 +103,14 @@ impl SqliteStore {
         }
     }
 
-    /// The holder of the worker's lock. Looking takes it, shared and for a moment.
+    /// Holder of the worker lock. The check takes a shared lock for a moment.
     ///
     /// # Errors
-    /// When the lock's file cannot be opened.
+    /// If the lock file cannot be opened.
     pub fn lock_holder(&self) -> std::io::Result<LockHolder> {
         let path = lock::path_beside(self.readers.path());
         if self.readers.file().is_locked()? {
-            // The lock file may have been removed: the lock on the database counts all the same.
+            // The lock file may have been removed; the lock on the database still counts.
             return Ok(signer(
                 std::fs::read_to_string(path).unwrap_or_default().trim(),
             ));
@@ -138,7 +139,7 @@ fn facts(conn: &Connection) -> rusqlite::Result<SqliteFacts> {
     })
 }
 
-/// SQLite says no more than this of what is damaged.
+/// Number of inconsistencies to report.
 const COMPLAINTS: u32 = 5;
 
 fn quick_check(conn: &Connection) -> Result<Integrity, StoreError> {
@@ -163,14 +164,15 @@ fn signer(signature: &str) -> LockHolder {
     LockHolder::Process(if signature.is_empty() { "?" } else { signature }.to_owned())
 }
 
-/// Asks by taking a shared lock for a moment, which a worker that begins in that moment waits out.
+/// Tests the lock by taking it shared for a moment; a worker that starts in that moment waits for
+/// it.
 fn holder(path: &Path) -> std::io::Result<LockHolder> {
     let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(LockHolder::Nobody),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(LockHolder::Free),
         other => other?,
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(LockHolder::Nobody),
+        Ok(()) => Ok(LockHolder::Free),
         Err(TryLockError::WouldBlock) => Ok(signer(std::fs::read_to_string(path)?.trim())),
         Err(TryLockError::Error(error)) => Err(error),
     }

@@ -1,9 +1,9 @@
 //! The embedded store of Surefoot: one SQLite file.
 //!
-//! One thread writes, in groups (`writer`); readers have connections of their own. One worker process lives at a time on
-//! a file, by whatever path, kept so by a lock of the operating system (`lock`, `database_file`); any number of processes
-//! submit and read.
-//! The statements are in `sql/`, the schema in `migrations/`.
+//! A single thread writes, in batches (`writer`); readers have separate connections.
+//! Operating-system locks (`lock`, `database_file`) allow one worker process at a time on a file,
+//! by whatever path; any number of processes can submit and read. The statements are in `sql/`, the
+//! schema is in `migrations/`.
 
 #![cfg_attr(
     test,
@@ -56,31 +56,32 @@ use crate::op::Insert;
 use crate::plans::Plans;
 use crate::readers::Readers;
 use crate::row::{Written, json};
-use crate::writer::{Marks, OpenDatabase, Writer};
+use crate::writer::{Notifier, OpenDatabase, Writer};
 
-/// Runs in one SQLite file. Dropping it writes what was asked of it and closes the file.
+/// Runs in one SQLite file. Drop completes pending writes and closes the file.
 #[derive(Debug)]
 pub struct SqliteStore {
     clock: Arc<dyn Clock>,
     plans: Arc<Plans>,
-    marks: Marks,
-    /// Held while a worker comes or goes, so that the lock and the table of workers agree.
+    notifier: Notifier,
+    /// Held while a worker registers or deregisters, so that the lock and the table of workers
+    /// agree.
     lock: Mutex<WorkerLock>,
     readers: Readers,
     writer: Writer,
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, and makes the file when there is none. Its folder must be there.
+    /// Opens the store at `path`, and creates the file if absent. Its directory must exist.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when the file is not a store of ours, or one that a newer build made;
-    /// [`StoreError::Unavailable`] when it cannot be read or written.
+    /// [`StoreError::Unusable`] if the file is not a store, or was created by a newer build;
+    /// [`StoreError::Unavailable`] if it cannot be read or written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_with(path, SqliteOptions::default())
     }
 
-    /// Options to open a store with.
+    /// Options for opening a store.
     pub fn options() -> SqliteOptions {
         SqliteOptions::default()
     }
@@ -90,7 +91,7 @@ impl SqliteStore {
         let file = Arc::new(file);
         let presence = Arc::new(presence);
         let plans = Arc::new(Plans::default());
-        let marks = Marks::default();
+        let notifier = Notifier::default();
         let writer = Writer::start(
             OpenDatabase {
                 conn,
@@ -99,14 +100,14 @@ impl SqliteStore {
             },
             options.clock.clone(),
             plans.clone(),
-            marks.clone(),
+            notifier.clone(),
         )?;
         let readers = Readers::of(file.clone(), presence, options.busy_timeout);
         let lock = Mutex::new(WorkerLock::of(file));
         Ok(Self {
             clock: options.clock,
             plans,
-            marks,
+            notifier,
             lock,
             readers,
             writer,
@@ -114,7 +115,8 @@ impl SqliteStore {
     }
 }
 
-/// Takes the worker's lock. Who only looks at it holds it for a moment, so one refusal is not believed.
+/// Takes the worker lock. A diagnostic check holds it for a moment, so a single refusal is not
+/// final.
 async fn take(lock: &mut WorkerLock) -> Result<bool, StoreError> {
     match lock.take() {
         Err(StoreError::InUse(_)) => {
@@ -133,13 +135,13 @@ impl Store for SqliteStore {
 
     fn hints(&self) -> Hints {
         Hints {
-            work: self.marks.work.subscribe(),
-            any: self.marks.any.subscribe(),
+            work: self.notifier.work.subscribe(),
+            any: self.notifier.any.subscribe(),
         }
     }
 
     fn measures(&self) -> Option<Arc<StoreMeasures>> {
-        Some(self.marks.measures.clone())
+        Some(self.notifier.measures.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

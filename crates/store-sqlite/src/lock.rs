@@ -1,7 +1,8 @@
 //! Exclusion of other worker processes: operating-system locks that end with the process.
 //!
-//! The lock on the database's inode decides, by whatever path a process came. The lock file beside the database names the
-//! holder for people, and keeps workers apart where an inode cannot be locked: on network file systems.
+//! The lock on the database's inode decides, by whatever path a process came. The lock file beside
+//! the database names the holder for people, and separates workers where an inode cannot be locked:
+//! on network file systems.
 
 #![expect(clippy::disallowed_methods, reason = "taken before the worker starts")]
 
@@ -23,7 +24,7 @@ pub(crate) struct WorkerLock {
 }
 
 impl WorkerLock {
-    /// The lock for the store in `database`. It is not taken yet.
+    /// The lock of the store in `database`, not taken yet.
     pub(crate) fn of(database: Arc<DatabaseFile>) -> Self {
         Self {
             path: path_beside(database.path()),
@@ -32,15 +33,15 @@ impl WorkerLock {
         }
     }
 
-    /// Takes the lock. Returns whether this call took it; false when this store holds it already.
+    /// Takes the lock. Returns whether this call took it; false if this store holds it already.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another store holds it, in this process or another.
+    /// [`StoreError::InUse`] if another store holds it, in this process or another.
     pub(crate) fn take(&mut self) -> Result<bool, StoreError> {
         if self.held.is_some() {
             return Ok(false);
         }
-        // Not truncated: until the lock is ours, what is in the file is another's.
+        // Not truncated: until this process has the lock, the content belongs to the holder.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -71,7 +72,7 @@ impl WorkerLock {
         }
     }
 
-    /// Releases the locks. Closing the lock file does it for that.
+    /// Releases the locks; closing the lock file releases its lock.
     pub(crate) fn release(&mut self) {
         if self.held.take().is_some() {
             self.database.unlock();
@@ -80,7 +81,7 @@ impl WorkerLock {
 
     fn in_use(&self, file: &mut File) -> StoreError {
         let mut holder = String::new();
-        // A holder that has just begun may not have signed yet.
+        // A holder that has just started may not have signed yet.
         let _ = file.take(32).read_to_string(&mut holder);
         let holder = match holder.trim() {
             "" => "another process".to_owned(),
@@ -108,7 +109,7 @@ pub(crate) fn path_beside(database: &Path) -> PathBuf {
     with_end(database, ".worker-lock")
 }
 
-/// Writes our process id, for the people who read [`StoreError::InUse`].
+/// Writes the process id into the file, for the message of [`StoreError::InUse`].
 fn sign(file: &mut File) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;

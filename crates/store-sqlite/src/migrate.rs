@@ -1,14 +1,14 @@
-//! Brings a file to the schema that this build knows.
+//! Migrates a file to the schema of this build.
 //!
-//! Each migration is a numbered `.sql` file; its checksum is kept with it, so that a file whose schema another build changed is
-//! found out instead of misread.
+//! Each migration is a numbered `.sql` file. Its checksum is stored with it, so that a schema
+//! changed by another build is detected instead of misread.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use surefoot::{Digest, StoreError, Timestamp};
 
 use crate::error::store_error;
 
-/// `Sure` in ASCII: what says that a SQLite file is ours.
+/// `Sure` in ASCII: marks a SQLite file as a Surefoot store.
 pub(crate) const APPLICATION_ID: i64 = 0x5375_7265;
 
 struct Migration {
@@ -55,16 +55,16 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// The statements of every migration, in order.
+/// Statements of every migration, in order.
 #[cfg(test)]
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     MIGRATIONS.iter().map(|migration| migration.sql)
 }
 
-/// The version of the schema that this build knows.
+/// Schema version of this build.
 const KNOWN: i64 = MIGRATIONS.len() as i64;
 
-/// Runs the migrations that the file lacks.
+/// Runs the missing migrations.
 pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
     if version(conn)? != KNOWN {
         run_missing(conn, now)?;
@@ -72,9 +72,9 @@ pub(crate) fn migrate(conn: &mut Connection, now: Timestamp) -> Result<(), Store
     check_sums(conn)
 }
 
-/// Refuses a file that another program made, or a newer build, before anything is written to it.
+/// Refuses a file of another program, or of a newer build, before anything is written to it.
 pub(crate) fn check_owner(conn: &Connection) -> Result<(), StoreError> {
-    // The three questions are of one moment: another process may be making the store.
+    // The three queries must see one snapshot: another process may be creating the store.
     let snapshot = conn
         .unchecked_transaction()
         .map_err(|error| store_error(&error))?;
@@ -114,7 +114,8 @@ fn version(conn: &Connection) -> Result<i64, StoreError> {
     pragma(conn, "user_version")
 }
 
-/// In one transaction; of two processes that open a new file at once, the second finds it done.
+/// In one transaction, so that of two processes that open a new file at once the second finds it
+/// migrated.
 fn run_missing(conn: &mut Connection, now: Timestamp) -> Result<(), StoreError> {
     let sql = |error: rusqlite::Error| store_error(&error);
     let tx = conn

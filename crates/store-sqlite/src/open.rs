@@ -1,4 +1,4 @@
-//! Opens connections: the one that writes, and those that read.
+//! Opens connections: the writing one and the reading ones.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,14 +11,15 @@ use crate::error::store_error;
 use crate::migrate;
 use crate::options::SqliteOptions;
 
-/// Statements that a connection keeps prepared: all of ours.
+/// Prepared statements cached by a connection: enough for all.
 const STATEMENTS: usize = 128;
 
-/// Pages in the write-ahead log before they are moved to the file. The default of 1,000 is filled by five full groups of
-/// commits; the same few pages are written by most groups, so waiting longer moves each of them once for many.
+/// Pages in the write-ahead log before a checkpoint. The default of 1,000 is filled by five full
+/// batches of commits. Most batches write the same few pages, so a later checkpoint moves each of
+/// them once for many batches.
 const CHECKPOINT_PAGES: u32 = 4000;
 
-/// The connection that writes, and the files that it writes to. Makes the database's file when there is none.
+/// Opens the writing connection and its files. Creates the database's file if absent.
 pub(crate) fn writer(
     path: &Path,
     options: &SqliteOptions,
@@ -33,7 +34,7 @@ pub(crate) fn writer(
         let file = DatabaseFile::open(path)?;
         let mut conn = Connection::open_with_flags(file.path(), flags).map_err(sql)?;
         conn.busy_timeout(options.busy_timeout).map_err(sql)?;
-        // Before the first write, which would be to a stranger's file.
+        // Before the first write, which would otherwise change a file of another program.
         migrate::check_owner(&conn)?;
         let has_log = journal(&conn, path, options.busy_timeout).map_err(sql)?;
         settings(&conn, options).map_err(sql)?;
@@ -44,7 +45,7 @@ pub(crate) fn writer(
     open().map_err(|error| name_file(path, error))
 }
 
-/// A connection that reads. The writer's is open, so the file is there and is ours.
+/// Opens a reading connection. The writer's is open, so the file exists and is a store.
 pub(crate) fn reader(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -71,8 +72,9 @@ fn settings(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// The write-ahead log needs memory that processes share, which network file systems lack: there the store works with
-/// a rollback journal, only slower, and readers wait for the writer. Returns whether there is a write-ahead log.
+/// Switches on the write-ahead log, which needs shared memory. Network file systems lack it: there
+/// the store works with a rollback journal, which is slower and makes readers wait for the writer.
+/// Returns whether there is a write-ahead log.
 fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::Result<bool> {
     let set = |mode| set_journal(conn, mode, busy_timeout);
     let mode = match set("WAL") {
@@ -87,7 +89,8 @@ fn journal(conn: &Connection, path: &Path, busy_timeout: Duration) -> rusqlite::
     Ok(mode == "wal")
 }
 
-/// A file that is new, or is just being closed, may be locked for a moment in a way that SQLite's own waiting does not cover.
+/// A new file, or one that is just being closed, may be locked for a moment in a way that SQLite's
+/// busy timeout does not cover.
 fn set_journal(conn: &Connection, mode: &str, busy_timeout: Duration) -> rusqlite::Result<String> {
     let begin = Instant::now();
     loop {
@@ -123,7 +126,7 @@ fn check_folder(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Says which file it is that cannot be used.
+/// Adds the path to an error.
 fn name_file(path: &Path, error: StoreError) -> StoreError {
     let path = path.display();
     match error {

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! Options for opening a store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use surefoot::{Clock, StoreError, SystemClock};
 
 use crate::SqliteStore;
 
-/// How a store is opened. The default suits production.
+/// Options for opening a store. The defaults suit production.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct SqliteOptions {
@@ -28,25 +28,27 @@ impl Default for SqliteOptions {
 }
 
 impl SqliteOptions {
-    /// What the store's time is told by.
+    /// Sets the source of the store's time.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long an operation waits for another process that writes to the file. 5 seconds by default.
+    /// Sets how long an operation waits for another process that writes to the file; 5 seconds by
+    /// default.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
     }
 
-    /// The largest size of the file in bytes, in steps of its page size. What does not fit is refused as on a full disk.
+    /// Limits the size of the file in bytes, in steps of its page size. Larger writes fail as on a
+    /// full disk.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = Some(bytes);
         self
     }
 
-    /// Opens the store, and makes its file when there is none.
+    /// Opens the store, and creates its file if absent.
     ///
     /// # Errors
     /// See [`SqliteStore::open`].

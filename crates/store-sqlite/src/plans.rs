@@ -1,4 +1,4 @@
-//! The plans that were read or written lately: most runs share a few.
+//! A cache of recently used plans: most runs share a few.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use surefoot::{Digest, StoreError, Workflow};
 use crate::error::{Failure, store_error};
 use crate::sql;
 
-/// Plans by the number that the database gave them. Shared by the writer and the readers.
+/// Plans by their number in the database. Shared by the writer and the readers.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     known: Mutex<Known>,
-    /// The runs whose plans or rows could not be read.
+    /// Runs whose plans or rows could not be read.
     pub(crate) unreadable: UnreadableRuns,
 }
 
@@ -25,7 +25,7 @@ struct Known {
     by_digest: HashMap<Digest, i64>,
 }
 
-/// Plans kept in memory at most; past that all are forgotten, which costs a few reads.
+/// Capacity. When it is full, all plans are dropped, which costs a few reads.
 const KEPT: usize = 1024;
 
 impl Plans {
@@ -42,12 +42,12 @@ impl Plans {
         known.by_digest.insert(plan.digest(), id);
     }
 
-    /// Forgets all: what a transaction that was rolled back added is not in the database.
+    /// Drops all plans: those added by a rolled-back transaction are not in the database.
     pub(crate) fn forget(&self) {
         *self.known() = Known::default();
     }
 
-    /// The plan with this number, or why this build cannot read it.
+    /// Returns the plan with this number, or the reason why this build cannot read it.
     pub(crate) fn get(
         &self,
         conn: &Connection,
@@ -69,7 +69,7 @@ impl Plans {
         }))
     }
 
-    /// The number of a plan, which is written when it is new.
+    /// Returns the number of a plan, which is written if it is new.
     pub(crate) fn put(&self, conn: &Connection, plan: &Arc<Workflow>) -> Result<i64, Failure> {
         let digest = plan.digest();
         if let Some(id) = self.known().by_digest.get(&digest) {

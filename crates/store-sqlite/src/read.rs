@@ -1,4 +1,4 @@
-//! What readers ask: runs, events, records, contents, queues, workers.
+//! Reads: runs, events, records, contents, queues, workers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub(crate) fn runs(
         .collect()
 }
 
-/// Above every id, which has 16 bytes.
+/// Sorts after every id, which has 16 bytes.
 const AFTER_ALL: &[u8] = &[0xff; 17];
 
 fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>> {
@@ -76,45 +76,45 @@ fn run_ids(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunId>
         &named,
         &failed_since,
     ];
-    // A statement has the parameters up to the last that it names.
+    // A statement has only the parameters up to the last one that it names.
     let parameters = &parameters[..statement.parameter_count()];
     statement
         .query_map(parameters, |row| row.get(0).map(RunId::from_bytes))?
         .collect()
 }
 
-/// The ids between which the filter's runs are, both excluded.
+/// Exclusive bounds of the ids that match the filter.
 fn bounds(filter: &RunFilter) -> (Vec<u8>, Vec<u8>) {
-    let last = |wanted| {
-        filter
-            .before
-            .filter(|_| filter.oldest_first == wanted)
-            .map(|id| id.as_bytes().to_vec())
+    let (after_page, before_page) = if filter.oldest_first {
+        (filter.before, None)
+    } else {
+        (None, filter.before)
     };
-    // A byte shorter than an id and less than any that begins with it, or one id less.
+    let bytes = |id: RunId| id.as_bytes().to_vec();
+    // A byte shorter than an id, so less than all ids with this prefix; or one id less.
     let since = filter
         .since
         .map(|since| RunId::first_at(since).as_bytes()[..15].to_vec());
     let until = filter
         .until
         .map(|until| RunId::first_at(until).as_bytes().to_vec());
-    let after = last(true).into_iter().chain(since).max();
-    let before = last(false).into_iter().chain(until).min();
+    let after = after_page.map(bytes).into_iter().chain(since).max();
+    let before = before_page.map(bytes).into_iter().chain(until).min();
     (
         after.unwrap_or_default(),
         before.unwrap_or_else(|| AFTER_ALL.to_vec()),
     )
 }
 
-/// Not before any text that begins with this one. (Nobody begins a key with the last of all characters.)
+/// Upper bound of the texts with this prefix. (No key begins with the last Unicode character.)
 fn end_of_prefix(text: &str) -> String {
     format!("{text}{}", char::MAX)
 }
 
-/// So many runs are still sorted by id within 50 ms.
+/// Up to this many runs are sorted by id within 50 ms.
 const COMMON: i64 = 50_000;
 
-/// Whether very many runs have a key or unique value from one text up to another.
+/// Returns whether very many runs have a key or unique value in this range.
 fn is_common(conn: &Connection, from: &str, to: &str) -> rusqlite::Result<bool> {
     let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
     Ok(conn
@@ -123,16 +123,17 @@ fn is_common(conn: &Connection, from: &str, to: &str) -> rusqlite::Result<bool> 
         >= COMMON)
 }
 
-/// The statement whose index has the fewest runs that the filter does not want; `common` says that very many have its text.
+/// The statement whose index has the fewest rows that the filter rejects; `common` means that very
+/// many runs have the text.
 fn listing(filter: &RunFilter, status: Option<RunStatus>, common: bool) -> Cow<'static, str> {
     let newest_first = match status {
         _ if filter.failed_since.is_some() => sql::LIST_FAILED_RUNS,
-        _ if filter.text.is_some() && common => sql::LIST_RUNS_WALKING_FOR_TEXT,
+        _ if filter.text.is_some() && common => sql::LIST_RUNS_SCANNING_FOR_TEXT,
         _ if filter.text.is_some() => sql::LIST_RUNS_WITH_TEXT,
         _ if filter.key.is_some() => sql::LIST_RUNS_WITH_KEY,
         Some(RunStatus::Running) => sql::LIST_RUNNING_RUNS,
         Some(RunStatus::Queued | RunStatus::Waiting) => sql::LIST_HELD_BACK_RUNS,
-        Some(RunStatus::Failed | RunStatus::Cancelled) => sql::LIST_UNHAPPY_RUNS,
+        Some(RunStatus::Failed | RunStatus::Cancelled) => sql::LIST_FAILED_OR_CANCELLED_RUNS,
         Some(RunStatus::Completed) | None if filter.workflow.is_some() => {
             sql::LIST_RUNS_OF_WORKFLOW
         }

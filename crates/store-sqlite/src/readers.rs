@@ -1,4 +1,4 @@
-//! Connections that only read. They never make the writer wait, and it never makes them.
+//! Reading connections. They never block the writer, and it never blocks them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +12,10 @@ use crate::database_file::{DatabaseFile, Presence};
 use crate::error::{fault, store_error};
 use crate::open;
 
-/// Reads at once. More would only share the same disk and the same two or four cores.
+/// Concurrent reads. More would only compete for the same disk and the same two or four cores.
 const READERS: usize = 2;
 
-/// A small pool; a connection is opened when it is first needed.
+/// A small pool. A connection is opened when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Readers {
     turns: Semaphore,
@@ -58,7 +58,7 @@ impl Readers {
         &self.pool.file
     }
 
-    /// Has `read` done on one snapshot of the database.
+    /// Executes `read` on one snapshot of the database.
     pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -88,7 +88,7 @@ impl Pool {
         result
     }
 
-    /// Opens one more, and does not keep a connection to a file that took the place of ours.
+    /// Opens a connection, unless another file has replaced the store's.
     fn open(&self) -> Result<Connection, StoreError> {
         let opened = open::reader(self.file.path(), self.busy_timeout);
         self.presence.check()?;
@@ -100,7 +100,7 @@ impl Pool {
     }
 }
 
-/// A run and its steps have to be of one moment, so what takes several statements takes one transaction.
+/// A run and its steps must be of one snapshot, so reads with several statements use a transaction.
 fn snapshot<T>(
     conn: &Connection,
     read: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -109,7 +109,7 @@ fn snapshot<T>(
         .unchecked_transaction()
         .map_err(|error| store_error(&error))?;
     let result = read(&tx);
-    // There is nothing to commit; ending it lets the log be moved to the file.
+    // There is nothing to commit; ending it allows checkpoints of the log.
     tx.commit().map_err(|error| store_error(&error))?;
     result
 }

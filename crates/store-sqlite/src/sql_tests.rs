@@ -1,4 +1,4 @@
-//! The statements as SQLite plans them: none walks a table that grows with the history.
+//! Query plans of the statements: none scans a table that grows with the history.
 
 use rusqlite::Connection;
 
@@ -24,7 +24,7 @@ fn explain(conn: &Connection, prefix: &str, statement: &str, column: usize) -> V
     rows.map(Result::unwrap).collect()
 }
 
-/// How SQLite finds the rows.
+/// SQLite's query plan.
 fn plan(conn: &Connection, statement: &str) -> String {
     explain(conn, "EXPLAIN QUERY PLAN", statement, 3).join("; ")
 }
@@ -32,7 +32,8 @@ fn plan(conn: &Connection, statement: &str) -> String {
 #[test]
 fn every_statement_is_valid_and_only_listings_scan_a_table() {
     let conn = schema();
-    // Tables of people's making, which stay small; and the listing of all records, which is of all records.
+    // Tables filled by people, which stay small, and the listing of all records, which reads all of
+    // them.
     let allowed = [
         "SCAN workers",
         "SCAN queues",
@@ -144,7 +145,8 @@ fn a_commit_finds_its_rows_by_their_keys() {
     );
 }
 
-/// SQLite fills a table in memory for `IN` and for some updates: too dear for what is done at each step.
+/// SQLite fills a temporary table for `IN` and for some updates: too expensive for writes at each
+/// step.
 #[test]
 fn frequent_writes_need_no_temporary_table() {
     let conn = schema();
@@ -157,7 +159,7 @@ fn frequent_writes_need_no_temporary_table() {
         sql::UPDATE_RUN,
         sql::UPDATE_STEP,
         sql::IS_ANY_DUE,
-        sql::HAS_BEFORE,
+        sql::HAS_EARLIER_RUN,
     ] {
         let program = explain(&conn, "EXPLAIN", statement, 1);
         assert!(

@@ -1,4 +1,4 @@
-//! Counts: how runs ended, kept as they end; and how many there are of a status.
+//! Counts of ended runs, updated as they end, and of the runs of a status.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use crate::error::{fault, store_error};
 use crate::row::{count, time};
 use crate::sql;
 
-/// What one transaction adds to the counts. A group adds them up first: one row a queue and outcome, and not one a run.
+/// Additions of one transaction to the counts. A batch sums them up first: one row for each queue
+/// and outcome instead of one for each run.
 #[derive(Debug, Default)]
 pub(crate) struct Ends(HashMap<(Timestamp, String, Outcome, u16), i64>);
 
@@ -95,7 +96,7 @@ pub(crate) fn count_runs(
     let statement = match status {
         RunStatus::Queued | RunStatus::Waiting => sql::COUNT_HELD_BACK_RUNS,
         RunStatus::Running => sql::COUNT_RUNNING_RUNS,
-        RunStatus::Failed | RunStatus::Cancelled => sql::COUNT_UNHAPPY_RUNS,
+        RunStatus::Failed | RunStatus::Cancelled => sql::COUNT_FAILED_OR_CANCELLED_RUNS,
         RunStatus::Completed => sql::COUNT_RUNS,
     };
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

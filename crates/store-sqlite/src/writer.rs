@@ -1,12 +1,13 @@
-//! The one thread that writes, and its group commit.
+//! The only writing thread, and its group commit.
 //!
-//! Operations of all tasks come through a channel. The thread takes the first, begins a transaction, applies it and
-//! everything that has come meanwhile, commits once, and answers all. While a commit waits for the disk the next group
-//! gathers, so the disk sets the pace and nobody waits for a timer.
+//! Operations of all tasks arrive through a channel. The thread takes the first, begins a
+//! transaction, applies it and everything that has arrived meanwhile, commits once, and answers
+//! all. The next batch gathers while a commit waits for the disk, so the disk sets the pace and no
+//! operation waits for a timer.
 //!
-//! When one operation of a group fails, the group is rolled back and each operation runs again in a transaction of its
-//! own: none fails for its neighbour's sake. Savepoints would do the same at the price of two more statements for each
-//! operation that succeeds.
+//! If one operation of a batch fails, the batch is rolled back and each operation runs again in its
+//! own transaction, so that none fails because of another. Savepoints would do the same at the
+//! price of two more statements for each successful operation.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,50 +25,51 @@ use crate::error::{Failure, fault, store_error};
 use crate::plans::Plans;
 use crate::statistics::Ends;
 
-/// Operations in one transaction at most.
-const GROUP: usize = 512;
+/// Limit of operations in one transaction.
+const MAX_BATCH: usize = 512;
 
-/// How often the thread looks whether another process has written to the file.
-const LOOK: Duration = Duration::from_millis(40);
+/// Interval of the check whether another process has written to the file.
+const CHANGE_CHECK_INTERVAL: Duration = Duration::from_millis(40);
 
-/// The transaction that an operation is applied in.
+/// The transaction of an operation.
 pub(crate) struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) plans: &'a Plans,
     pub(crate) now: Timestamp,
-    /// An operation sets it when a run may have become claimable, or a cancel was asked for.
+    /// Set by an operation that may have made a run claimable, or that requested a cancel.
     pub(crate) work: &'a mut bool,
-    /// Rows that were changed and that nobody has to hear of.
-    pub(crate) quiet: &'a mut u64,
-    /// What the transaction adds to the counts.
+    /// Changed rows without a need for a hint.
+    pub(crate) silent_changes: &'a mut u64,
+    /// Additions of the transaction to the counts.
     pub(crate) ends: &'a mut Ends,
-    /// Whether runs may be waiting that a worker could take as soon as another run ends.
+    /// Set while runs may be waiting that can be claimed as soon as another run ends.
     pub(crate) backlog: &'a mut bool,
 }
 
-/// What the operations of a transaction have to say to those who listen.
+/// Hints that the operations of a transaction cause.
 #[derive(Default)]
-struct Told {
+struct PendingHints {
     work: bool,
-    quiet: u64,
+    silent_changes: u64,
 }
 
-/// Sends operations to the thread. The thread ends when this is dropped and all that was sent is done.
+/// Sends operations to the thread. The thread ends when this is dropped and everything sent is
+/// done.
 #[derive(Debug)]
 pub(crate) struct Writer {
     sender: Option<Sender<Box<dyn Operation>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The channels of [`surefoot::store::Hints`], and what is counted of commits.
+/// The channels of [`surefoot::store::Hints`], and the statistics of commits.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Marks {
+pub(crate) struct Notifier {
     pub(crate) work: watch::Sender<()>,
     pub(crate) any: watch::Sender<()>,
     pub(crate) measures: Arc<StoreMeasures>,
 }
 
-/// The connection that writes, with the files that it has open.
+/// The writing connection, with its open files.
 pub(crate) struct OpenDatabase {
     pub(crate) conn: Connection,
     pub(crate) presence: Arc<Presence>,
@@ -76,8 +78,9 @@ pub(crate) struct OpenDatabase {
 }
 
 impl Drop for OpenDatabase {
-    /// The last connection removes the log by its path. SQLite does not when the database was moved; when only the log was,
-    /// it would remove the one that another process has made since, with what that process committed.
+    /// The last connection removes the log by its path. SQLite does not if the database was moved.
+    /// If only the log was moved, it would remove a log that another process has created since,
+    /// with the commits in it.
     fn drop(&mut self) {
         if self.presence.check().is_err()
             && let Err(error) = self
@@ -90,10 +93,11 @@ impl Drop for OpenDatabase {
 }
 
 trait Operation: Send {
-    /// Applies it and keeps the outcome. An error means that the transaction cannot be committed.
+    /// Applies the operation and keeps the outcome. An error means that the transaction cannot be
+    /// committed.
     fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
 
-    /// Tells the caller: the outcome that was kept, or the error that undid it.
+    /// Returns to the caller the kept outcome, or the error that undid it.
     fn answer(self: Box<Self>, undone: Option<StoreError>);
 }
 
@@ -103,7 +107,8 @@ struct Pending<T, F> {
     caller: oneshot::Sender<Answer<T, F>>,
 }
 
-/// The outcome, and what was applied: it goes back so that its memory is freed by the caller's thread and not by this one.
+/// The outcome and the closure, which is returned so that its memory is freed by the caller's
+/// thread and not by this one.
 type Answer<T, F> = (Result<T, StoreError>, F);
 
 impl<T, F> Operation for Pending<T, F>
@@ -128,7 +133,7 @@ where
                 .outcome
                 .unwrap_or_else(|| Err(fault("an operation was not applied"))),
         };
-        // A caller that has gone away does not want to know.
+        // A dropped caller does not need the answer.
         let _ = self.caller.send((outcome, self.apply));
     }
 }
@@ -139,17 +144,17 @@ impl Writer {
         database: OpenDatabase,
         clock: Arc<dyn Clock>,
         plans: Arc<Plans>,
-        marks: Marks,
+        notifier: Notifier,
     ) -> Result<Self, StoreError> {
         let (sender, operations) = mpsc::channel();
-        let work = Work {
+        let work = WriterThread {
             database,
             clock,
             plans,
-            marks,
+            notifier,
             operations,
-            seen: 0,
-            looked: Instant::now(),
+            data_version: 0,
+            checked_at: Instant::now(),
             backlog: true,
             ends: Ends::default(),
         };
@@ -164,8 +169,9 @@ impl Writer {
         })
     }
 
-    /// Has `apply` done in a transaction, and waits until it is durable. It may be called again after a rollback, and what it
-    /// refuses it refuses before it writes. Once this was polled it takes place, whether or not the caller waits.
+    /// Applies `apply` in a transaction, and waits until it is durable. It may be called again
+    /// after a rollback, and must refuse before it writes. Once this was polled it takes place,
+    /// whether or not the caller waits.
     pub(crate) async fn run<T, F>(&self, apply: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -189,7 +195,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What was sent is written, and the file closed, before this returns.
+    /// Pending operations are written, and the file is closed, before this returns.
     fn drop(&mut self) {
         self.sender = None;
         if let Some(thread) = self
@@ -198,146 +204,157 @@ impl Drop for Writer {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
         {
-            // A panic on the thread has been reported by its hook; there is nobody to pass it on to.
+            // The panic hook has reported a panic on the thread; there is no caller to pass it on
+            // to.
             let _ = thread.join();
         }
     }
 }
 
-/// The thread's own.
-struct Work {
+/// State of the thread.
+struct WriterThread {
     database: OpenDatabase,
     clock: Arc<dyn Clock>,
     plans: Arc<Plans>,
-    marks: Marks,
+    notifier: Notifier,
     operations: Receiver<Box<dyn Operation>>,
-    /// The last `data_version`: it changes when another connection commits.
-    seen: i64,
-    looked: Instant,
+    /// The last `data_version`, which changes when another connection commits.
+    data_version: i64,
+    checked_at: Instant,
     backlog: bool,
     ends: Ends,
 }
 
-impl Work {
+impl WriterThread {
     fn run(mut self) {
-        self.look(false);
+        self.check_for_changes(false);
         loop {
             match self
                 .operations
-                .recv_timeout(LOOK.saturating_sub(self.looked.elapsed()))
+                .recv_timeout(CHANGE_CHECK_INTERVAL.saturating_sub(self.checked_at.elapsed()))
             {
-                Ok(first) => self.group(first),
+                Ok(first) => self.commit_batch(first),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if self.looked.elapsed() >= LOOK {
-                self.look(true);
+            if self.checked_at.elapsed() >= CHANGE_CHECK_INTERVAL {
+                self.check_for_changes(true);
             }
         }
     }
 
-    /// Looks whether another process has written.
-    fn look(&mut self, tell: bool) {
-        self.looked = Instant::now();
+    /// Checks whether another process has written.
+    fn check_for_changes(&mut self, notify: bool) {
+        self.checked_at = Instant::now();
         let version = self
             .database
             .conn
             .prepare_cached("PRAGMA data_version")
             .and_then(|mut s| s.query_row([], |row| row.get(0)));
-        // A file that cannot be read just now is found out by the next operation.
+        // The next operation reports a file that cannot be read.
         let Ok(version) = version else { return };
-        if std::mem::replace(&mut self.seen, version) != version && tell {
+        if std::mem::replace(&mut self.data_version, version) != version && notify {
             self.backlog = true;
-            self.marks.work.send_replace(());
-            self.marks.any.send_replace(());
+            self.notifier.work.send_replace(());
+            self.notifier.any.send_replace(());
         }
     }
 
-    fn group(&mut self, first: Box<dyn Operation>) {
-        let mut group = vec![first];
-        let begun = Instant::now();
-        match self.together(&mut group) {
+    fn commit_batch(&mut self, first: Box<dyn Operation>) {
+        let mut batch = vec![first];
+        let began = Instant::now();
+        match self.apply_batch(&mut batch) {
             Ok(()) => {
-                self.marks.measures.committed(group.len(), begun.elapsed());
-                answer(group, None);
+                self.notifier
+                    .measures
+                    .committed(batch.len(), began.elapsed());
+                answer(batch, None);
             }
-            Err(Broken::NotBegun(error) | Broken::Gone(error)) => {
-                // Those who wait behind would wait as long for the same.
-                self.gather(&mut group);
-                answer(group, Some(&error));
+            Err(TransactionError::NotBegun(error) | TransactionError::Gone(error)) => {
+                // The operations behind it would wait as long for the same lock.
+                self.gather(&mut batch);
+                answer(batch, Some(&error));
             }
-            Err(Broken::RolledBack(error)) if group.len() == 1 => answer(group, Some(&error)),
-            Err(Broken::RolledBack(_)) => {
-                self.marks.measures.rolled_back.add_one();
-                self.one_by_one(group);
+            Err(TransactionError::RolledBack(error)) if batch.len() == 1 => {
+                answer(batch, Some(&error))
+            }
+            Err(TransactionError::RolledBack(_)) => {
+                self.notifier.measures.rolled_back.add_one();
+                self.one_by_one(batch);
             }
         }
     }
 
-    /// Applies the group, and what comes while it does, in one transaction.
-    fn together(&mut self, group: &mut Vec<Box<dyn Operation>>) -> Result<(), Broken> {
+    /// Applies the batch, and operations that arrive meanwhile, in one transaction.
+    fn apply_batch(&mut self, batch: &mut Vec<Box<dyn Operation>>) -> Result<(), TransactionError> {
         let changes = self.begin()?;
-        let mut told = Told::default();
+        let mut hints = PendingHints::default();
         let mut next = 0;
-        while next < group.len() {
-            self.apply(&mut *group[next], &mut told)
+        while next < batch.len() {
+            self.apply(&mut *batch[next], &mut hints)
                 .map_err(|error| self.roll_back(error))?;
             next += 1;
-            if next == group.len() {
-                self.gather(group);
+            if next == batch.len() {
+                self.gather(batch);
             }
         }
-        self.commit(changes, &told)
+        self.commit(changes, &hints)
     }
 
-    fn gather(&self, group: &mut Vec<Box<dyn Operation>>) {
-        let room = GROUP.saturating_sub(group.len());
-        group.extend(self.operations.try_iter().take(room));
+    fn gather(&self, batch: &mut Vec<Box<dyn Operation>>) {
+        let free = MAX_BATCH.saturating_sub(batch.len());
+        batch.extend(self.operations.try_iter().take(free));
     }
 
-    fn one_by_one(&mut self, group: Vec<Box<dyn Operation>>) {
+    fn one_by_one(&mut self, batch: Vec<Box<dyn Operation>>) {
         let mut locked = None;
-        for mut operation in group {
+        for mut operation in batch {
             let done = match &locked {
                 Some(error) => Err(StoreError::clone(error)),
-                None => self.alone(&mut *operation).map_err(|broken| {
-                    if let Broken::NotBegun(error) | Broken::Gone(error) = &broken {
+                None => self.apply_alone(&mut *operation).map_err(|failure| {
+                    if let TransactionError::NotBegun(error) | TransactionError::Gone(error) =
+                        &failure
+                    {
                         locked = Some(error.clone());
                     }
-                    broken.into_error()
+                    failure.into_error()
                 }),
             };
             operation.answer(done.err());
         }
     }
 
-    fn alone(&mut self, operation: &mut dyn Operation) -> Result<(), Broken> {
+    fn apply_alone(&mut self, operation: &mut dyn Operation) -> Result<(), TransactionError> {
         let changes = self.begin()?;
-        let mut told = Told::default();
-        self.apply(operation, &mut told)
+        let mut hints = PendingHints::default();
+        self.apply(operation, &mut hints)
             .map_err(|error| self.roll_back(error))?;
-        self.commit(changes, &told)
+        self.commit(changes, &hints)
     }
 
-    /// How many rows were changed before, for [`Self::commit`].
-    fn begin(&self) -> Result<u64, Broken> {
-        // So that nothing is written to a file that was moved. The whole check comes after the commit.
+    /// Begins a transaction. Returns the number of rows changed so far, for [`Self::commit`].
+    fn begin(&self) -> Result<u64, TransactionError> {
+        // So that nothing is written to a file that was moved. The full check follows the commit.
         self.database
             .presence
             .check_database()
-            .map_err(Broken::Gone)?;
+            .map_err(TransactionError::Gone)?;
         let begin = || {
             self.database
                 .conn
                 .prepare_cached("BEGIN IMMEDIATE")?
                 .execute([])
         };
-        begin().map_err(|error| Broken::NotBegun(store_error(&error)))?;
+        begin().map_err(|error| TransactionError::NotBegun(store_error(&error)))?;
         Ok(self.database.conn.total_changes())
     }
 
-    /// A panic is a fault of ours in one operation; the others, and the store, go on.
-    fn apply(&mut self, operation: &mut dyn Operation, told: &mut Told) -> Result<(), StoreError> {
+    /// A panic is a bug in one operation; the others, and the store, continue.
+    fn apply(
+        &mut self,
+        operation: &mut dyn Operation,
+        hints: &mut PendingHints,
+    ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Self {
             database,
@@ -346,13 +363,16 @@ impl Work {
             ends,
             ..
         } = self;
-        let Told { work, quiet } = told;
+        let PendingHints {
+            work,
+            silent_changes,
+        } = hints;
         let mut tx = Tx {
             conn: &database.conn,
             plans,
             now,
             work,
-            quiet,
+            silent_changes,
             ends,
             backlog,
         };
@@ -361,52 +381,55 @@ impl Work {
         applied.unwrap_or_else(|_| Err(fault("an operation on the store panicked")))
     }
 
-    fn commit(&mut self, changes: u64, told: &Told) -> Result<(), Broken> {
+    fn commit(&mut self, changes: u64, hints: &PendingHints) -> Result<(), TransactionError> {
         let counted = self.ends.write(&self.database.conn);
         let committed =
             counted.and_then(|()| self.database.conn.prepare_cached("COMMIT")?.execute([]));
         committed.map_err(|error| self.roll_back(store_error(&error)))?;
-        // Before anything is acknowledged: what was written to a file that has gone by now is lost.
-        self.database.presence.check().map_err(Broken::Gone)?;
-        if told.work {
-            self.marks.work.send_replace(());
+        // Before anything is acknowledged: data written to a file that is gone by now is lost.
+        self.database
+            .presence
+            .check()
+            .map_err(TransactionError::Gone)?;
+        if hints.work {
+            self.notifier.work.send_replace(());
         }
-        if self.database.conn.total_changes() != changes + told.quiet {
-            self.marks.any.send_replace(());
+        if self.database.conn.total_changes() != changes + hints.silent_changes {
+            self.notifier.any.send_replace(());
         }
         Ok(())
     }
 
-    fn roll_back(&mut self, error: StoreError) -> Broken {
+    fn roll_back(&mut self, error: StoreError) -> TransactionError {
         self.plans.forget();
         self.ends.forget();
-        // SQLite rolls back by itself after some errors, and then has nothing left to roll back.
+        // SQLite rolls back by itself after some errors, and then there is nothing to roll back.
         if !self.database.conn.is_autocommit()
             && let Err(error) = self.database.conn.execute_batch("ROLLBACK")
         {
             tracing::error!(%error, "cannot roll back");
         }
-        Broken::RolledBack(error)
+        TransactionError::RolledBack(error)
     }
 }
 
-fn answer(group: Vec<Box<dyn Operation>>, undone: Option<&StoreError>) {
-    for operation in group {
+fn answer(batch: Vec<Box<dyn Operation>>, undone: Option<&StoreError>) {
+    for operation in batch {
         operation.answer(undone.cloned());
     }
 }
 
-/// Why a transaction did not take place.
-enum Broken {
-    /// The file could not be locked for writing: it would be the same for each operation alone.
+/// Reason for which a transaction did not take place.
+enum TransactionError {
+    /// The file could not be locked for writing, which would be the same for each operation alone.
     NotBegun(StoreError),
-    /// The store's files are no longer in their places. What was committed is lost, and must not be applied again.
+    /// The store's files are no longer in place. The commit is lost, and must not be applied again.
     Gone(StoreError),
-    /// One operation failed, or the commit.
+    /// An operation of the batch, or the commit, failed.
     RolledBack(StoreError),
 }
 
-impl Broken {
+impl TransactionError {
     fn into_error(self) -> StoreError {
         match self {
             Self::NotBegun(error) | Self::Gone(error) | Self::RolledBack(error) => error,

@@ -1,5 +1,5 @@
-//! The suite that every store passes, on a new file each. Several workers live on one store: only another store on the same
-//! file is refused, which `workers.rs` tests.
+//! The suite that every store passes, each case on a new file. Several workers can be alive on one
+//! store; only another store on the same file is refused, which `workers.rs` tests.
 
 use std::sync::Arc;
 use std::time::Duration;

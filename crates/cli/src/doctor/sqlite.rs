@@ -152,10 +152,10 @@ async fn lock(store: &SqliteStore) -> Result<Finding, StoreError> {
     };
     let alive = !store.workers().await?.is_empty();
     Ok(match (holder, alive) {
-        (LockHolder::Nobody, false) => {
+        (LockHolder::Free, false) => {
             Finding::ok(SUBJECT, "nobody holds it", "the next process may become the worker")
         }
-        (LockHolder::Nobody, true) => Finding::note(
+        (LockHolder::Free, true) => Finding::note(
             SUBJECT,
             "nobody holds it, although a worker's lease has not run out",
             "that worker has just died: the next one takes its runs up at once",

@@ -1,5 +1,6 @@
--- What keeps vacuum from removing dead rows, the oldest first: open transactions, prepared ones, replication slots.
--- Sessions of other users show their state only to who may read all statistics.
+-- Obstacles that keep vacuum from removing dead rows, oldest first: open transactions, prepared
+-- ones, replication slots. Sessions of other users show their state only to roles that may read all
+-- statistics.
 (SELECT 'transaction' AS kind,
         format('process %s (%s, %s)', pid, coalesce(nullif(application_name, ''), usename, '?'), coalesce(state, 'state not shown')) AS name,
         extract(epoch FROM clock_timestamp() - xact_start)::bigint AS seconds,

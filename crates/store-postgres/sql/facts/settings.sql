@@ -1,4 +1,4 @@
--- What the server's settings are in a session of ours. One that this version does not know is null.
+-- Settings of the server in a session of the store. A setting unknown to this version is null.
 SELECT current_setting('server_version_num') AS version,
        current_setting('fsync') AS fsync,
        current_setting('full_page_writes') AS full_page_writes,

@@ -1,4 +1,5 @@
--- The servers that follow this one, and what each has not written to its disk. Who may not look sees rows without contents.
+-- Standbys of this server, and the log that each has not written to its disk. Roles without the
+-- right see rows without content.
 SELECT coalesce(nullif(application_name, ''), host(client_addr), 'a standby') AS name,
        state,
        sync_state,

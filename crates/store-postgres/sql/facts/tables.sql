@@ -1,4 +1,4 @@
--- The tables of the store: rows, dead rows, when they were last vacuumed.
+-- Tables of the store: rows, dead rows, and the time of the last vacuum.
 SELECT pg_class.relname AS name,
        n_live_tup AS live,
        n_dead_tup AS dead,

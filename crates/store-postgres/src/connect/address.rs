@@ -1,4 +1,5 @@
-//! `postgres://user:password@host:port/database?sslmode=verify-full`: what it says, and what may be shown of it.
+//! A URL `postgres://user:password@host:port/database?sslmode=verify-full`: its meaning, and the
+//! part that may be shown.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,30 +9,30 @@ use surefoot::StoreError;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-/// How far a server's certificate is trusted; the words are those of libpq.
+/// Required trust in a server's certificate, in the terms of libpq.
 /// <https://www.postgresql.org/docs/current/libpq-ssl.html>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// `disable`, `allow`, `prefer`, `require`: whoever answers.
+    /// `disable`, `allow`, `prefer`, `require`: any certificate.
     Anyone,
-    /// `verify-ca`: whom an authority that we trust vouches for.
+    /// `verify-ca`: a certificate issued by a trusted authority.
     Authority,
-    /// `verify-full`: and only by the name under which we reached it.
+    /// `verify-full`: the certificate must also be for the host name used.
     Name,
 }
 
-/// Where the database is, and how it is reached.
+/// Location of the database, and connection settings.
 #[derive(Clone)]
 pub(crate) struct Address {
     pub(crate) config: Config,
     pub(crate) trust: Trust,
-    /// `sslrootcert`: the authorities to trust, instead of the system's.
+    /// `sslrootcert`: the authorities to trust instead of the system's.
     pub(crate) authorities: Option<PathBuf>,
-    /// `sslcert` and `sslkey`: who we are, for a server that asks.
+    /// `sslcert` and `sslkey`: the client certificate, if the server requires one.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// The parameters that libpq knows and `tokio-postgres` does not.
+/// Parameters that libpq supports and `tokio-postgres` does not.
 #[derive(Default)]
 struct Ssl {
     mode: Option<String>,
@@ -41,7 +42,7 @@ struct Ssl {
 }
 
 impl Address {
-    /// Understands a URL. What it says is never part of an error: it may hold a password.
+    /// Parses a URL. Its content is never part of an error, because it may contain a password.
     pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         check_form(url).map_err(wrong)?;
         let (plain, ssl) = take_ssl(url);
@@ -73,7 +74,7 @@ fn wrong(what: &str) -> StoreError {
     ))
 }
 
-/// Refuses what would be taken for something else, such as the end of a password for a host.
+/// Refuses forms that would be misread, such as the end of a password as a host.
 fn check_form(url: &str) -> Result<(), &'static str> {
     let rest = ["postgres://", "postgresql://"]
         .iter()
@@ -95,7 +96,7 @@ fn check_form(url: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The URL without the parameters of TLS, and those.
+/// Splits the TLS parameters off the URL.
 fn take_ssl(url: &str) -> (String, Ssl) {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let mut rest = Vec::new();
@@ -119,7 +120,7 @@ fn take_ssl(url: &str) -> (String, Ssl) {
 }
 
 impl Ssl {
-    /// As libpq has it, `require` with an authority is `verify-ca`.
+    /// As in libpq, `require` with an authority means `verify-ca`.
     fn trust(&self) -> Result<(SslMode, Trust), &'static str> {
         Ok(match self.mode.as_deref() {
             Some("disable") => (SslMode::Disable, Trust::Anyone),
@@ -134,12 +135,12 @@ impl Ssl {
     }
 }
 
-/// The crate's own reasons name parameters and never their values but for hosts and ports.
+/// The crate's errors name parameters, and of values only hosts and ports.
 fn reason(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// Percent escapes of a query's value.
+/// Decodes percent escapes in a query's value.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -147,12 +148,12 @@ fn unescaped(text: &str) -> String {
         let escaped = tail
             .get(..2)
             .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match escaped.filter(|_| *first == b'%') {
-            Some(byte) => {
+        match escaped {
+            Some(byte) if *first == b'%' => {
                 bytes.push(byte);
                 rest = &tail[2..];
             }
-            None => {
+            _ => {
                 bytes.push(*first);
                 rest = tail;
             }
@@ -161,7 +162,7 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What may be shown: host, port and database.
+/// Shows only host, port and database.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts = self.config.get_hosts().iter().map(|host| match host {
@@ -249,7 +250,8 @@ mod tests {
             "postgres://ann:s3cr3t@db.example/shop?unheard=s3cr3t",
             "mysql://ann:s3cr3t@db.example/shop",
             "postgres://ann:s3cr3t@/shop",
-            // Passwords that should have been escaped: parts of them look like hosts, databases and parameters.
+            // Passwords that should have been escaped: parts of them look like hosts, databases and
+            // parameters.
             "postgres://ann:a@s3cr3t@db.example/shop",
             "postgres://ann:a/s3cr3t@db.example/shop",
             "postgres://ann:a?s3cr3t@db.example/shop",

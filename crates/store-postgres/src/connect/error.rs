@@ -1,10 +1,10 @@
-//! What the database's errors mean for the store: whether the same call may succeed later.
+//! Meaning of the database's errors for the store: whether the same call may succeed later.
 
 use surefoot::StoreError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-/// An error of the database in the store's words.
+/// Converts an error of the database into the store's.
 pub(crate) fn store_error(error: &Error) -> StoreError {
     match error.as_db_error() {
         Some(said) => of_the_database(said),
@@ -15,16 +15,19 @@ pub(crate) fn store_error(error: &Error) -> StoreError {
 /// Meaning of an error for the same call at a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// The server refuses what was sent: it would do so again.
+    /// The server refuses the request, and would do so again.
     Refused,
-    /// The server, the session or the transaction fails, whatever was sent: later it may succeed.
-    Passing,
-    /// A person has to mend the database, the schema or the rights; what a worker has to write is as good as before then.
-    ToMend,
+    /// The server, the session or the transaction failed, whatever the request was: it may succeed
+    /// later.
+    Transient,
+    /// A person must fix the database, the schema or the rights; a worker's writes remain valid
+    /// until then.
+    NeedsRepair,
 }
 
-/// The meaning of each SQLSTATE, by its longest prefix here. What is not here passes: an error that is taken for passing is tried
-/// again, while one that is taken for a refusal costs a finished step its result.
+/// Meaning of each SQLSTATE, by its longest prefix in this table. A code that is missing counts as
+/// transient: such an error is retried, while one mistaken for a refusal would cost a finished step
+/// its result.
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 const MEANINGS: &[(&str, Meaning)] = &[
     // A statement or a value that is wrong in itself.
@@ -36,35 +39,36 @@ const MEANINGS: &[(&str, Meaning)] = &[
     ("44", Meaning::Refused),
     ("54", Meaning::Refused),
     ("P0", Meaning::Refused),
-    // Statements too complex for the stack that the server has at the moment; more than a limit of its own is refused.
-    ("54001", Meaning::Passing),
-    // A prepared statement that a pooler or a restart has taken away.
-    ("26000", Meaning::Passing),
-    ("42P05", Meaning::Passing),
+    // Statements too complex for the server's current stack; a statement beyond a fixed limit is
+    // refused.
+    ("54001", Meaning::Transient),
+    // A prepared statement that a pooler or a restart has removed.
+    ("26000", Meaning::Transient),
+    ("42P05", Meaning::Transient),
     // Names and rights.
-    ("28", Meaning::Passing),
-    ("3D000", Meaning::ToMend),
-    ("3F000", Meaning::ToMend),
-    ("42501", Meaning::ToMend),
-    ("42P01", Meaning::ToMend),
-    ("42703", Meaning::ToMend),
-    ("42883", Meaning::ToMend),
+    ("28", Meaning::Transient),
+    ("3D000", Meaning::NeedsRepair),
+    ("3F000", Meaning::NeedsRepair),
+    ("42501", Meaning::NeedsRepair),
+    ("42P01", Meaning::NeedsRepair),
+    ("42703", Meaning::NeedsRepair),
+    ("42883", Meaning::NeedsRepair),
 ];
 
 /// Meaning of an error of the database.
 pub(crate) fn meaning(said: &DbError) -> Meaning {
-    // A session that ends says nothing about the statement that it was at.
+    // The end of a session says nothing about its current statement.
     if matches!(
         said.parsed_severity(),
         Some(Severity::Fatal | Severity::Panic)
     ) && !is_of_the_start(said.code())
     {
-        return Meaning::Passing;
+        return Meaning::Transient;
     }
     meaning_of(said.code().code())
 }
 
-/// A new session is refused with FATAL as well, whatever the reason is.
+/// A rejected session also ends with FATAL, whatever the reason.
 fn is_of_the_start(code: &SqlState) -> bool {
     ["28", "3D", "3F", "42"]
         .iter()
@@ -77,19 +81,21 @@ fn meaning_of(code: &str) -> Meaning {
         .filter(|(prefix, _)| code.starts_with(prefix));
     fitting
         .max_by_key(|(prefix, _)| prefix.len())
-        .map_or(Meaning::Passing, |(_, meaning)| *meaning)
+        .map_or(Meaning::Transient, |(_, meaning)| *meaning)
 }
 
 fn of_the_database(said: &DbError) -> StoreError {
     let text = said.message();
     match meaning(said) {
-        Meaning::Passing => StoreError::Unavailable(advice(said)),
-        Meaning::ToMend => StoreError::Unusable(format!("the database cannot be used: {text}")),
+        Meaning::Transient => StoreError::Unavailable(advice(said)),
+        Meaning::NeedsRepair => {
+            StoreError::Unusable(format!("the database cannot be used: {text}"))
+        }
         Meaning::Refused => StoreError::Fault(format!("{text} ({})", said.code().code())),
     }
 }
 
-/// Advice about an error that passes.
+/// Advice for a transient error.
 fn advice(said: &DbError) -> String {
     let code = said.code();
     let text = said.message();
@@ -105,7 +111,8 @@ fn advice(said: &DbError) -> String {
              target_session_attrs=read-write"
                 .to_owned()
         }
-        // A server whose pg_hba.conf or passwords are being changed says the same as one that will never let us in.
+        // A server whose pg_hba.conf or passwords are being changed returns the same error as one
+        // that will never accept the role.
         code if KEEPS_OUT.contains(&code) => format!("the database does not let us in: {text}"),
         code if *code == SqlState::LOCK_NOT_AVAILABLE => format!(
             "another transaction holds what this needs, a key perhaps that it has submitted and not committed: {text}"
@@ -123,7 +130,7 @@ const KEEPS_OUT: [&SqlState; 2] = [
     &SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
 ];
 
-/// The client tells its own errors apart in its text only.
+/// The client's own errors differ only in their text.
 fn of_the_client(error: &Error) -> StoreError {
     let kind = error.to_string();
     let text = std::error::Error::source(error)

@@ -1,4 +1,4 @@
-//! Errors as a real server gives them.
+//! Errors of a real server.
 
 use surefoot::StoreError;
 use surefoot_scratch_postgres::ScratchPostgres;
@@ -21,7 +21,7 @@ async fn connect(url: &str) -> Result<Session, StoreError> {
     .await
 }
 
-/// What the statements fail with.
+/// Executes statements and returns their error.
 async fn error_of(session: &Session, statements: &str) -> StoreError {
     store_error(&session.batch_execute(statements).await.unwrap_err())
 }
@@ -60,7 +60,7 @@ async fn transient_errors_configuration_errors_and_bugs_are_distinguished() {
     check("SELECT no_such_function()", "unusable", "no_such_function").await;
     check("SELECT 1/0", "fault", "division by zero (22012)").await;
     check("SELEC", "fault", "syntax error").await;
-    // What takes more to bring about, the server says by its code.
+    // Errors that are hard to provoke are raised by the server with their code.
     for (code, expect) in [
         ("08P01", "unavailable"),
         ("25P03", "unavailable"),

@@ -1,8 +1,9 @@
-//! Listens to what other processes tell by NOTIFY, on a session of its own. Only hints: whoever waits polls as well, so that
-//! a pooler through which nothing comes, or a session that broke, costs no more than time.
+//! Receives NOTIFY messages of other processes on a dedicated session. They are only hints: every
+//! receiver also polls, so a pooler that swallows messages, or a lost session, only costs time.
 //!
-//! A pooler takes LISTEN and gives the next transaction another connection: nothing is heard, and nothing says so. So a
-//! listener that has begun tells itself something by another session, and when it does not hear that, it leaves it for a while, and then for longer.
+//! A pooler accepts LISTEN but gives the next transaction another connection: nothing arrives,
+//! without an error. So a new listener sends itself a message through another session. If the
+//! message does not arrive, the listener stops for a while, and then for longer.
 
 use std::time::Duration;
 
@@ -14,36 +15,41 @@ use uuid::Uuid;
 use super::session::{Connector, Session};
 use super::spread;
 
-/// Between two tries to listen again; each is spread by half, so that many workers do not come back at once.
+/// Interval between two attempts to listen; jittered by half, so that many workers do not return at
+/// once.
 const FIRST: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_secs(10);
-/// The same when nothing comes through, for a pooler or, once, for a machine that is busy.
+/// The same if no message arrives, because of a pooler or, once, a busy machine.
 const DEAF_FIRST: Duration = Duration::from_secs(5);
 const DEAF_MOST: Duration = Duration::from_secs(300);
-/// How long what a listener told itself may take.
+/// Time limit for the listener's message to itself.
 const ECHO: Duration = Duration::from_secs(2);
-/// How often a session that says nothing is asked whether it is still there.
+/// Interval of the check whether a silent session is still connected.
 const QUIET: Duration = Duration::from_secs(20);
 
-/// What a listener tells itself begins with this.
+/// Prefix of a listener's message to itself.
 const HELLO: &str = "hello ";
 
-/// Gives every payload told on `channel` to `heard`, and tells `heard` of nothing in particular (`None`) each time it begins to
-/// listen: what was told before it did is lost. Never returns.
-pub(crate) async fn listen(connector: Connector, channel: String, heard: impl Fn(Option<&str>)) {
+/// Passes every payload on `channel` to `heard`. Each time it starts listening it passes `None`,
+/// because earlier messages are lost. Never returns.
+pub(crate) async fn listen(
+    connector: Connector,
+    channel: String,
+    on_message: impl Fn(Option<&str>),
+) {
     let mut wait = FIRST;
     let mut deaf = DEAF_FIRST;
     loop {
-        match begin(&connector, &channel, &heard).await {
-            Some(Ear {
+        match begin(&connector, &channel, &on_message).await {
+            Some(Listener {
                 session,
                 payloads,
                 echoes: true,
             }) => {
                 (wait, deaf) = (FIRST, DEAF_FIRST);
-                stay(&session, payloads, &heard).await;
+                receive(&session, payloads, &on_message).await;
             }
-            Some(Ear { echoes: false, .. }) => {
+            Some(Listener { echoes: false, .. }) => {
                 if deaf == DEAF_FIRST {
                     tracing::info!(
                         "NOTIFY does not come through, for a pooler probably: work is found by polling"
@@ -59,20 +65,24 @@ pub(crate) async fn listen(connector: Connector, channel: String, heard: impl Fn
     }
 }
 
-/// A session that listens.
-struct Ear {
+/// A listening session.
+struct Listener {
     session: Session,
     payloads: UnboundedReceiver<String>,
-    /// Whether it heard what it told itself.
+    /// Set once its message to itself has arrived.
     echoes: bool,
 }
 
-async fn begin(connector: &Connector, channel: &str, heard: &impl Fn(Option<&str>)) -> Option<Ear> {
+async fn begin(
+    connector: &Connector,
+    channel: &str,
+    on_message: &impl Fn(Option<&str>),
+) -> Option<Listener> {
     let (sender, mut payloads) = mpsc::unbounded_channel();
     let unasked = move |message| {
-        if let AsyncMessage::Notification(told) = message {
-            // Nobody hears any more when this store is being closed.
-            let _closed = sender.send(told.payload().to_owned());
+        if let AsyncMessage::Notification(notification) = message {
+            // The receiver is gone when this store is being closed.
+            let _closed = sender.send(notification.payload().to_owned());
         }
     };
     let session = connector.connect_with(unasked).await.ok()?;
@@ -80,12 +90,12 @@ async fn begin(connector: &Connector, channel: &str, heard: &impl Fn(Option<&str
         .batch_execute(&format!("LISTEN \"{channel}\""))
         .await
         .ok()?;
-    heard(None);
+    on_message(None);
     let hello = format!("{HELLO}{}", Uuid::new_v4().simple());
     let other = connector.connect().await.ok()?;
-    let told = [(&channel as _, Type::TEXT), (&hello as _, Type::TEXT)];
+    let notification = [(&channel as _, Type::TEXT), (&hello as _, Type::TEXT)];
     other
-        .query_typed("SELECT pg_notify($1, $2)", &told)
+        .query_typed("SELECT pg_notify($1, $2)", &notification)
         .await
         .ok()?;
     let echo = async {
@@ -93,27 +103,27 @@ async fn begin(connector: &Connector, channel: &str, heard: &impl Fn(Option<&str
             if payload == hello {
                 return true;
             }
-            hear(&payload, heard);
+            handle(&payload, on_message);
         }
         false
     };
     let echoes = tokio::time::timeout(ECHO, echo).await.unwrap_or(false);
-    Some(Ear {
+    Some(Listener {
         session,
         payloads,
         echoes,
     })
 }
 
-/// Hears until the session ends.
-async fn stay(
+/// Receives until the session ends.
+async fn receive(
     session: &Session,
     mut payloads: UnboundedReceiver<String>,
-    heard: &impl Fn(Option<&str>),
+    on_message: &impl Fn(Option<&str>),
 ) {
     loop {
         match tokio::time::timeout(QUIET, payloads.recv()).await {
-            Ok(Some(payload)) => hear(&payload, heard),
+            Ok(Some(payload)) => handle(&payload, on_message),
             Ok(None) => return,
             Err(_) => {
                 let alive = tokio::time::timeout(QUIET, session.simple_query("SELECT 1")).await;
@@ -125,9 +135,9 @@ async fn stay(
     }
 }
 
-fn hear(payload: &str, heard: &impl Fn(Option<&str>)) {
-    // Others tell themselves something too.
+fn handle(payload: &str, on_message: &impl Fn(Option<&str>)) {
+    // Other listeners send themselves messages too.
     if !payload.starts_with(HELLO) {
-        heard(Some(payload));
+        on_message(Some(payload));
     }
 }

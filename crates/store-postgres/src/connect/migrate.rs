@@ -1,8 +1,9 @@
-//! Brings a schema to what this build knows, and refuses one that it cannot work on.
+//! Migrates a schema to this build's version, and refuses a schema that this build cannot work on.
 //!
-//! Each migration is a numbered `.sql` file. It says down to which build's knowledge it stays usable (`tolerates`), so that
-//! workers of two versions work side by side while a deploy goes on: an older worker refuses a schema only when a migration
-//! that it does not know tolerates it no longer. And no such migration is run under a worker that lives.
+//! Each migration is a numbered `.sql` file. It states the oldest version whose builds can still
+//! work on it (`tolerates`), so that workers of two versions run side by side during a deploy: an
+//! older worker refuses a schema only if a migration unknown to it no longer tolerates its version.
+//! Such a migration is never run while such a worker lives.
 
 use surefoot::{Digest, StoreError};
 use tokio_postgres::{Client, GenericClient, SimpleQueryMessage};
@@ -15,7 +16,7 @@ use super::sql;
 struct Migration {
     version: i32,
     name: &'static str,
-    /// The oldest version of the schema whose builds can still work once this has run.
+    /// Oldest schema version whose builds can still work after this migration.
     tolerates: i32,
     sql: &'static str,
 }
@@ -27,14 +28,14 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 1,
         sql: include_str!("../../migrations/0001_first.sql"),
     },
-    // Tables and functions that older workers do not look at.
+    // Tables and functions that older workers ignore.
     Migration {
         version: 2,
         name: "submit",
         tolerates: 1,
         sql: include_str!("../../migrations/0002_submit.sql"),
     },
-    // A column that older workers leave as it is.
+    // A column that older workers leave unchanged.
     Migration {
         version: 3,
         name: "deferrals",
@@ -48,7 +49,7 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 1,
         sql: include_str!("../../migrations/0004_submit_settings.sql"),
     },
-    // Older workers would take runs that require what they do not offer.
+    // Older workers would claim runs that require something they do not offer.
     Migration {
         version: 5,
         name: "requirements",
@@ -62,7 +63,7 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 6,
         sql: include_str!("../../migrations/0006_undo_notes.sql"),
     },
-    // A column of runs that older workers never take, for they offer no key.
+    // A column of runs that older workers never claim, because they offer no key.
     Migration {
         version: 7,
         name: "secrets",
@@ -76,21 +77,21 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 6,
         sql: include_str!("../../migrations/0008_keys.sql"),
     },
-    // Older workers do not look at the format.
+    // Older workers ignore the format.
     Migration {
         version: 9,
         name: "plan format",
         tolerates: 6,
         sql: include_str!("../../migrations/0009_plan_format.sql"),
     },
-    // Columns that older workers leave as they are: they run isolated steps beside others.
+    // Columns that older workers leave unchanged: they run isolated steps beside others.
     Migration {
         version: 10,
         name: "isolation",
         tolerates: 6,
         sql: include_str!("../../migrations/0010_isolation.sql"),
     },
-    // The same function, in the words of this build's expressions.
+    // The same function, in the expressions of this build.
     Migration {
         version: 11,
         name: "boolean texts",
@@ -99,22 +100,22 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// The version of the schema that this build knows.
+/// Schema version of this build.
 pub(crate) const KNOWN: i32 = MIGRATIONS.len() as i32;
 
-/// What a schema is like.
+/// State of a schema.
 #[derive(Debug, Default)]
 struct Found {
-    /// The number of its last migration; 0 when there is none.
+    /// Number of its last migration; 0 if there is none.
     version: i32,
-    /// The oldest knowledge that can work on it.
+    /// Oldest version whose builds can work on it.
     tolerates: i32,
     sums: Vec<String>,
 }
 
-/// Looks at `schema`, and changes nothing. What people are told when it is as this build needs it; `None` when migrations are
-/// missing and may be run.
-pub(crate) async fn survey(
+/// Checks `schema` without changing it. Returns the warnings for people if this build can work on
+/// it, and `None` if migrations are missing and may be run.
+pub(crate) async fn inspect(
     session: &Session,
     schema: &str,
     automatic: bool,
@@ -142,13 +143,13 @@ pub(crate) async fn survey(
     Ok(None)
 }
 
-/// Runs the migrations that `schema` lacks. What it did, for people.
+/// Runs the missing migrations of `schema`. Returns a summary for people.
 pub(crate) async fn run_missing(session: &Session, schema: &str) -> Result<String, StoreError> {
     run_missing_of(MIGRATIONS, session, schema).await
 }
 
-/// In one transaction, and one process at a time: the second finds it done. A future that is dropped half-way leaves the
-/// session in the transaction: it is to be dropped too.
+/// In one transaction, and one process at a time: the second finds it migrated. A future dropped
+/// halfway leaves the session in the transaction, so the session must be dropped too.
 async fn run_missing_of(
     all: &[Migration],
     session: &Session,
@@ -173,7 +174,7 @@ async fn run_missing_of(
     ))
 }
 
-/// The version that it was at.
+/// Returns the previous version.
 async fn migrate(all: &[Migration], client: &Client, schema: &str) -> Result<i32, StoreError> {
     let lock =
         format!("SELECT pg_advisory_xact_lock(hashtextextended('surefoot migrate {schema}', 0))");
@@ -202,7 +203,7 @@ fn newest(all: &[Migration]) -> i32 {
     all.last().map_or(0, |migration| migration.version)
 }
 
-/// The schema may be there already: made for us by somebody who may, while we may not.
+/// The schema may exist already: a role with the right may have created it for this one.
 async fn make_schema(client: &(impl GenericClient + Sync), schema: &str) -> Result<(), StoreError> {
     let there =
         format!("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{schema}')");
@@ -230,7 +231,7 @@ fn check_version(number: &str, version: &str) -> Result<(), StoreError> {
     }
 }
 
-/// The statements need what came with PostgreSQL 13; texts are UTF-8.
+/// The statements need PostgreSQL 13 and UTF-8 texts.
 async fn check_server(client: &(impl GenericClient + Sync)) -> Result<(), StoreError> {
     let number = ask(client, "SHOW server_version_num").await?;
     let version = ask(client, "SHOW server_version").await?;
@@ -246,8 +247,9 @@ async fn check_server(client: &(impl GenericClient + Sync)) -> Result<(), StoreE
     }
 }
 
-/// Older workers that live would break in the middle of their work. Until this is committed nobody makes itself known, and who
-/// does then reads what the schema tolerates. One whose lease is over may only be frozen: it is told so when it wakes.
+/// Live older workers would fail in the middle of their work. No worker can register before this
+/// commits, and one that registers afterwards reads what the schema tolerates. A worker whose lease
+/// has expired may only be frozen: it is refused when it wakes.
 async fn end_workers(
     client: &(impl GenericClient + Sync),
     schema: &str,
@@ -277,9 +279,10 @@ async fn end_workers(
     }
 }
 
-/// What is there. Simple queries: this has to work through a pooler, and in a transaction.
+/// Reads the state of a schema. Simple queries, because this must work through a pooler and in a
+/// transaction.
 async fn look(client: &(impl GenericClient + Sync), schema: &str) -> Result<Found, StoreError> {
-    // Not `to_regclass`: in a transaction that waited for the lock it would still see that there was none.
+    // Not `to_regclass`: a transaction that waited for the lock would still see no table.
     let there = format!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = '{schema}' AND tablename = 'migrations')"
     );
@@ -318,7 +321,7 @@ async fn run(client: &(impl GenericClient + Sync), statements: &str) -> Result<(
         .map_err(|error| store_error(&error))
 }
 
-/// The first column of the first row; none when there is no row, or null.
+/// First column of the first row; `None` if there is no row, or if it is null.
 async fn ask(
     client: &(impl GenericClient + Sync),
     query: &str,
@@ -356,7 +359,7 @@ impl Migration {
         Digest::of(self.sql.as_bytes())
     }
 
-    /// The statement that notes that it has run.
+    /// The statement that records that it has run.
     fn note(&self, schema: &str) -> String {
         let Self {
             version,
@@ -398,8 +401,8 @@ mod tests {
         }
     }
 
-    /// A migration that this build's workers would break on waits for those that live. One that is frozen, whose lease is over,
-    /// is fenced off: it wakes to a schema on which it must not work.
+    /// A migration that would break this build's workers waits for the live ones. A frozen worker
+    /// whose lease has expired is fenced off: it wakes to a schema on which it must not work.
     #[tokio::test]
     async fn a_migration_that_tolerates_no_older_worker_is_run_under_none() {
         let url = ScratchPostgres::shared().fresh_database().unwrap();

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! Options for opening a store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::session::Connector;
 use super::verify::verify;
 use crate::PostgresStore;
 
-/// How to open a store in PostgreSQL.
+/// Options for opening a store in PostgreSQL.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PostgresOptions {
@@ -37,7 +37,8 @@ impl PostgresOptions {
         }
     }
 
-    /// The password, when the URL has none: it need not be part of a text that is stored or shown.
+    /// Sets the password, if the URL has none, so that it need not be part of a stored or shown
+    /// text.
     pub fn password(mut self, password: &str) -> Self {
         if let Ok(address) = &mut self.address
             && address.config.get_password().is_none()
@@ -47,73 +48,75 @@ impl PostgresOptions {
         self
     }
 
-    /// The schema that the store lives in; `surefoot` by default. Lower-case letters, digits and `_`, at most 48 of them.
+    /// Sets the schema of the store, by default `surefoot`: lower-case letters, digits and `_`, at
+    /// most 48 characters.
     pub fn schema(mut self, schema: &str) -> Self {
         schema.clone_into(&mut self.schema);
         self
     }
 
-    /// Whether processes tell each other of work by NOTIFY; yes by default. Without, they find it by polling.
+    /// Sets whether processes announce work by NOTIFY; on by default. Without it they poll.
     pub fn notify(mut self, notify: bool) -> Self {
         self.notify = notify;
         self
     }
 
-    /// Whether a schema that is missing or older is brought to this build's; yes by default. Without, it is refused.
+    /// Sets whether a missing or older schema is migrated; on by default. Otherwise it is refused.
     pub fn migrate(mut self, migrates: bool) -> Self {
         self.migrates = migrates;
         self
     }
 
-    /// How long connecting may take; 5 s by default.
+    /// Sets the time limit for connecting; 5 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long one operation may take before the database counts as away; 10 s by default.
+    /// Sets the time limit of one operation before the database counts as away; 10 s by default.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
     }
 
-    /// A clock instead of the database's, for tests.
+    /// Replaces the database's clock, for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The password, to be kept out of whatever is written.
+    /// The password, to be masked in all output.
     pub fn secret(&self) -> Option<Secret> {
         let password = self.address.as_ref().ok()?.config.get_password()?;
         std::str::from_utf8(password).ok().map(Secret::new)
     }
 
-    /// Where the database is, without its password, as people may read it.
+    /// Location of the database without its password, for display.
     pub fn shown(&self) -> String {
         self.address
             .as_ref()
             .map_or_else(|_| "postgres://?".to_owned(), ToString::to_string)
     }
 
-    /// Whether the address and the schema's name can be understood. Nothing is connected to.
+    /// Checks that the address and the schema's name are valid, without connecting.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] says what is wrong.
+    /// [`StoreError::Unusable`] with the reason.
     pub fn check(&self) -> Result<(), StoreError> {
         check_schema(&self.schema)?;
         self.address.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
-    /// Opens the store, and makes or upgrades its schema if it may.
+    /// Opens the store, and creates or migrates its schema if it may.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the database cannot be reached for now; [`StoreError::Unusable`] when the URL is
-    /// wrong, the database does not let us in, or its schema is one that this build cannot work on.
+    /// [`StoreError::Unavailable`] if the database cannot be reached at the moment;
+    /// [`StoreError::Unusable`] if the URL is invalid, the database rejects the role, or this build
+    /// cannot work on its schema.
     pub async fn open(self) -> Result<PostgresStore, StoreError> {
         let connector = self.connector()?;
         let session = connector.connect().await?;
-        let surveyed = migrate::survey(&session, connector.schema(), self.migrates);
+        let surveyed = migrate::inspect(&session, connector.schema(), self.migrates);
         if bounded(self.operation_timeout, surveyed).await?.is_none() {
             bounded(
                 self.operation_timeout * 6,
@@ -136,14 +139,14 @@ impl PostgresOptions {
         .await
     }
 
-    /// Makes or upgrades the schema, and does nothing else. What it did, for people.
+    /// Creates or migrates the schema, and does nothing else. Returns a summary for people.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub async fn upgrade(self) -> Result<String, StoreError> {
         let connector = self.connector()?;
         let session = connector.connect().await?;
-        let surveyed = migrate::survey(&session, connector.schema(), true);
+        let surveyed = migrate::inspect(&session, connector.schema(), true);
         match bounded(self.operation_timeout, surveyed).await? {
             Some(already) => Ok(already),
             None => {
@@ -170,7 +173,7 @@ async fn bounded<T>(
     tokio::time::timeout(time, work).await.map_err(late)?
 }
 
-/// The name goes into statements as it is.
+/// The name is inserted into statements unquoted.
 fn check_schema(name: &str) -> Result<(), StoreError> {
     let letters =
         |letter: char| letter.is_ascii_lowercase() || letter == '_' || letter.is_ascii_digit();

@@ -1,14 +1,14 @@
-//! Taking a scratch store down again.
+//! Removal of a scratch store.
 
 use surefoot::StoreError;
 
 use super::{PostgresOptions, sql, store_error};
 
 impl PostgresOptions {
-    /// Removes the schema with everything in it: for drills and tests, which make one for themselves.
+    /// Drops the schema with everything in it: for drills and tests, which create their own.
     ///
     /// # Errors
-    /// When the database cannot be reached or does not allow it.
+    /// If the database cannot be reached or does not allow it.
     pub async fn drop_schema(self) -> Result<(), StoreError> {
         let connector = self.connector()?;
         let session = connector.connect().await?;

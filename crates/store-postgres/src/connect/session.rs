@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 use super::address::Address;
 use super::error::store_error;
-use super::named::Named;
+use super::prepared::PreparedStatements;
 use super::{settings, tls};
 use crate::args::Args;
-use crate::pipe::{Call, Sent};
+use crate::pipeline::{Call, Sent};
 
-/// Connects. Cheap to clone.
+/// Opens sessions. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Connector(Arc<Inner>);
 
@@ -30,20 +30,20 @@ struct Inner {
     tls: MakeRustlsConnect,
     schema: String,
     timeout: Duration,
-    /// The major version of the server that answered last; 0 before one did.
+    /// Major version of the server that answered last; 0 before the first.
     version: AtomicU32,
-    /// A pooler refused settings in the startup packet: they are sent no more.
+    /// Set after a pooler refused settings in the startup packet: they are no longer sent.
     bare: AtomicBool,
 }
 
-/// The connection as the driver gives it.
+/// The connection as returned by the driver.
 type Opened = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
-/// A connection. It is closed when this is dropped.
+/// A connection. Closed on drop.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
-    named: Named,
+    prepared: PreparedStatements,
     state: State,
     _driver: JoinSet<()>,
 }
@@ -51,16 +51,17 @@ pub(crate) struct Session {
 /// State of a new session.
 #[derive(Debug)]
 struct State {
-    /// It has a process of the server to itself, and the settings of `settings.rs`; no pooler stands between.
+    /// True if it has a server process of its own and the settings of `settings.rs`, without a
+    /// pooler in between.
     direct: bool,
     /// Statements that follow BEGIN in a session that cannot keep settings.
     set_local: String,
-    /// `synchronous_commit` as the server, the database and the role have it.
+    /// `synchronous_commit` as set by the server, the database and the role.
     synchronous_commit: String,
 }
 
 impl Connector {
-    /// For sessions with the database at `address`, where the store is in `schema`.
+    /// Creates a connector for the database at `address`, with the store in `schema`.
     pub(crate) fn new(
         mut address: Address,
         schema: &str,
@@ -71,10 +72,11 @@ impl Connector {
         if config.get_application_name().is_none() {
             config.application_name("surefoot");
         }
-        // What the URL says goes before.
+        // The URL takes precedence.
         let timeout = config.get_connect_timeout().copied().unwrap_or(timeout);
         config.connect_timeout(timeout);
-        // A peer that is gone without a word is found out within half a minute; what waits for an answer gives up sooner.
+        // A peer that disappears silently is detected within half a minute; operations give up
+        // sooner.
         if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
             config.keepalives_idle(Duration::from_secs(10));
         }
@@ -104,15 +106,16 @@ impl Connector {
         self.connect_with(|_| ()).await
     }
 
-    /// Opens a session; what the database says unasked is given to `heard`.
+    /// Opens a session; unsolicited messages are passed to `heard`.
     pub(crate) async fn connect_with(
         &self,
-        heard: impl FnMut(AsyncMessage) + Send + 'static,
+        on_message: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Session, StoreError> {
         let Inner {
             address, timeout, ..
         } = &*self.0;
-        // The time that the crate is told bounds the connecting to one host; this one bounds the talk after it as well.
+        // The crate's timeout limits the connection to one host; this one also limits the startup
+        // exchange.
         let hosts = address
             .config
             .get_hosts()
@@ -125,7 +128,7 @@ impl Connector {
                 "{address}: the database did not answer within {most:?}"
             ))
         };
-        let opened = tokio::time::timeout(most, self.open(heard))
+        let opened = tokio::time::timeout(most, self.open(on_message))
             .await
             .map_err(late)?;
         opened.map_err(|error| match store_error(&error) {
@@ -137,22 +140,22 @@ impl Connector {
 
     async fn open(
         &self,
-        heard: impl FnMut(AsyncMessage) + Send + 'static,
+        on_message: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Session, Error> {
         let mark = Uuid::new_v4().simple().to_string();
         let (client, connection) = self.open_connection(&mark).await?;
         let mut driver = JoinSet::new();
-        driver.spawn(drive(connection, heard));
+        driver.spawn(drive(connection, on_message));
         let state = self.prepare(&client, &mark).await?;
         Ok(Session {
             client,
-            named: Named::new(state.direct),
+            prepared: PreparedStatements::new(state.direct),
             state,
             _driver: driver,
         })
     }
 
-    /// Sends the settings in the startup packet. A pooler that refuses them gets one without.
+    /// Sends the settings in the startup packet. A pooler that refuses them gets a packet without.
     async fn open_connection(&self, mark: &str) -> Result<(Client, Opened), Error> {
         let Inner {
             address,
@@ -179,7 +182,8 @@ impl Connector {
         Ok(opened)
     }
 
-    /// Finds out what the session is, and sets what its startup packet could not.
+    /// Determines the kind of the session, and makes the settings that its startup packet could
+    /// not.
     async fn prepare(&self, client: &Client, mark: &str) -> Result<State, Error> {
         let messages = client.simple_query(&settings::question(mark)).await?;
         let row = messages.iter().find_map(|message| match message {
@@ -212,7 +216,7 @@ impl Connector {
         })
     }
 
-    /// The name of the store's schema.
+    /// Name of the store's schema.
     pub(crate) fn schema(&self) -> &str {
         &self.0.schema
     }
@@ -233,23 +237,24 @@ impl std::ops::Deref for Session {
 }
 
 impl Session {
-    /// For statements that are the same whatever their parameters are.
+    /// For statements whose best plan does not depend on their parameters.
     pub(crate) fn planning_once(mut self) -> Self {
-        self.named.plan_once();
+        self.prepared.plan_once();
         self
     }
 
-    /// Returns whether it has a process of the server to itself.
+    /// Returns whether it has a server process of its own.
     pub(crate) fn is_direct(&self) -> bool {
         self.state.direct
     }
 
-    /// `synchronous_commit` as the server, the database and the role have it; the store's own sessions never use `off`.
+    /// `synchronous_commit` as set by the server, the database and the role; the store's own
+    /// sessions never use `off`.
     pub(crate) fn synchronous_commit(&self) -> &str {
         &self.state.synchronous_commit
     }
 
-    /// The words that begin a transaction which writes, whatever the defaults are.
+    /// Statement that begins a writing transaction, whatever the defaults are.
     pub(crate) fn begin(&self) -> String {
         if self.is_direct() {
             return "BEGIN".to_owned();
@@ -260,7 +265,7 @@ impl Session {
         )
     }
 
-    /// The words that begin a transaction which reads: all its statements see the same moment.
+    /// Statement that begins a reading transaction: all its statements see one snapshot.
     pub(crate) fn begin_reading(&self) -> String {
         let rest = if self.is_direct() {
             ""
@@ -270,24 +275,24 @@ impl Session {
         format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{rest}")
     }
 
-    /// A statement as it is to be sent: under its name, when it has one.
+    /// A statement ready to be sent: prepared, if it is due.
     pub(crate) async fn ready<'a>(&'a self, (text, args): Call<'a>) -> Result<Ready<'a>, Error> {
-        let named = self.named.get(&self.client, text, &args).await?;
+        let prepared = self.prepared.get(&self.client, text, &args).await?;
         Ok(Ready {
             client: &self.client,
             text,
-            named,
+            prepared,
             args,
         })
     }
 
-    /// The rows of one statement, a transaction by itself.
+    /// Rows of one statement, in its own transaction.
     pub(crate) async fn rows(&self, call: Call<'_>) -> Result<Vec<Row>, Error> {
         let ready = self.ready(call).await?;
         self.alone(ready.rows()).await
     }
 
-    /// Sends one request as a transaction by itself.
+    /// Sends one request in its own transaction.
     pub(crate) async fn alone<T: Send>(
         &self,
         request: impl Future<Output = Result<T, Error>> + Send,
@@ -312,14 +317,14 @@ impl Session {
 pub(crate) struct Ready<'a> {
     client: &'a Client,
     text: &'a str,
-    named: Option<Statement>,
+    prepared: Option<Statement>,
     args: Args<'a>,
 }
 
 impl Ready<'_> {
-    /// Sends it, at the first poll, and waits for its rows.
+    /// Sends it at the first poll, and waits for its rows.
     pub(crate) async fn rows(self) -> Result<Vec<Row>, Error> {
-        match &self.named {
+        match &self.prepared {
             Some(statement) => self.client.query(statement, &self.args.values()).await,
             None => {
                 self.client
@@ -330,10 +335,10 @@ impl Ready<'_> {
     }
 }
 
-/// Reads what comes until the session ends. Its end is seen by whoever uses it next.
+/// Reads messages until the session ends. The next user of the session notices its end.
 async fn drive<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
-    mut heard: impl FnMut(AsyncMessage),
+    mut on_message: impl FnMut(AsyncMessage),
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -341,7 +346,7 @@ async fn drive<S, T>(
     while let Some(Ok(message)) =
         std::future::poll_fn(|context| connection.poll_message(context)).await
     {
-        heard(message);
+        on_message(message);
     }
 }
 
@@ -352,7 +357,7 @@ mod tests {
     use super::*;
     use crate::connect::PostgresOptions;
 
-    /// Settings that differ from what the store needs, and what a transaction sees of them.
+    /// Settings that differ from what the store needs, and their values in a transaction.
     const SETTINGS: [(&str, &str, &str); 7] = [
         ("statement_timeout", "'5s'", "0"),
         ("lock_timeout", "'5s'", "0"),
@@ -368,7 +373,7 @@ mod tests {
     ];
 
     fn shown_by(name: &str) -> &str {
-        // The defaults are what a transaction without words of its own would get.
+        // The defaults are what a transaction without explicit modes would get.
         match name {
             "default_transaction_read_only" => "transaction_read_only",
             "default_transaction_isolation" => "transaction_isolation",

@@ -1,20 +1,22 @@
-//! The settings of a session that change what a statement does, each at the value that the store needs.
+//! Session settings that change the effect of a statement, each with the value that the store
+//! needs.
 //!
-//! The server, the database and the role may set any of them. A session with a process of the server to itself gets the
-//! store's values in its startup packet, which override all three. A pooler refuses or drops that part of the packet, and
-//! gives each transaction to whichever process is free: there every transaction sets them for itself.
+//! The server, the database and the role may set any of them. A session with a server process of
+//! its own gets the store's values in its startup packet, which override all three. A pooler
+//! refuses or drops that part of the packet, and assigns each transaction to any free process:
+//! there every transaction makes the settings itself.
 
 use std::fmt::Write as _;
 
 /// A setting and the value that the store needs.
 struct Setting {
     name: &'static str,
-    /// A word or a list of words: it stands in SQL without quotes.
+    /// A word or a list of words, written into SQL without quotes.
     value: &'static str,
-    /// The first major version that knows it.
+    /// First major version that supports it.
     since: u32,
-    /// True when a transaction through a pooler sets it too. The others are part of BEGIN, or matter only to what is sent as
-    /// text or kept in a session.
+    /// True if a transaction through a pooler must set it too. The others are part of BEGIN, or
+    /// matter only for data sent as text or kept in a session.
     each_transaction: bool,
 }
 
@@ -40,7 +42,8 @@ const SETTINGS: &[Setting] = &[
     at_startup("default_transaction_isolation", "read committed"),
     at_startup("default_transaction_read_only", "off"),
     at_startup("default_transaction_deferrable", "off"),
-    // The store has time limits of its own. One of the server's would end a statement that needs longer, each time anew.
+    // The store has its own time limits. A limit of the server would end a longer statement every
+    // time it is tried.
     everywhere("statement_timeout", "0"),
     everywhere("lock_timeout", "0"),
     everywhere("idle_in_transaction_session_timeout", "60000"),
@@ -56,9 +59,9 @@ const SETTINGS: &[Setting] = &[
         since: 14,
         each_transaction: false,
     },
-    // Functions and operators are the server's own.
+    // Functions and operators must be the server's own.
     everywhere("search_path", "pg_catalog,pg_temp"),
-    // A policy that would hide rows is an error.
+    // A policy that would hide rows becomes an error.
     everywhere("row_security", "off"),
     everywhere("exit_on_error", "off"),
     everywhere("standard_conforming_strings", "on"),
@@ -73,13 +76,13 @@ const SETTINGS: &[Setting] = &[
     at_startup("TimeZone", "UTC"),
 ];
 
-/// The parameter that shows a session whether its startup packet came through.
+/// Parameter that shows whether a session's startup packet arrived.
 const MARK: &str = "surefoot.session";
 
-/// The oldest version whose settings are sent before the server's version is known.
+/// Oldest version whose settings are sent before the server's version is known.
 const OLDEST: u32 = 13;
 
-/// The `options` of a startup packet for a server of this major version; 0 when it is not known yet.
+/// The `options` of a startup packet for a server of this major version; 0 if it is not known yet.
 pub(super) fn startup_options(version: u32, mark: &str) -> String {
     let mut options = format!("-c {MARK}={mark}");
     for setting in known_to(version.max(OLDEST)) {
@@ -89,7 +92,8 @@ pub(super) fn startup_options(version: u32, mark: &str) -> String {
     options
 }
 
-/// Sets what a startup packet did not, because the server's version was not known when it was sent.
+/// Makes the settings that were left out of the startup packet, because the server's version was
+/// unknown.
 pub(super) fn set_newer_than_oldest(version: u32) -> String {
     let newer = known_to(version).filter(|setting| setting.since > OLDEST);
     newer
@@ -97,7 +101,7 @@ pub(super) fn set_newer_than_oldest(version: u32) -> String {
         .collect()
 }
 
-/// The settings of one transaction through a pooler; they follow its BEGIN.
+/// Settings of one transaction through a pooler; they follow its BEGIN.
 pub(super) fn set_local(version: u32) -> String {
     let settings = known_to(version).filter(|setting| setting.each_transaction);
     settings
@@ -111,7 +115,8 @@ fn known_to(version: u32) -> impl Iterator<Item = &'static Setting> {
         .filter(move |setting| setting.since <= version)
 }
 
-/// Asks whether the startup packet came through, and what cannot be judged from outside. One row of text.
+/// Query for whether the startup packet arrived, and for settings that cannot be determined
+/// otherwise. One row of text.
 pub(super) fn question(mark: &str) -> String {
     format!(
         "SELECT current_setting('{MARK}', true) IS NOT DISTINCT FROM '{mark}', current_setting('server_version_num'), \

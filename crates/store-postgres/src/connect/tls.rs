@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Trust};
 
-/// What makes connections to this address secret, and as trusted as it asks for.
+/// Creates the TLS connector with the trust that the address requires.
 pub(crate) fn connect(address: &Address) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let wrong = |error: &dyn std::fmt::Display| {
@@ -96,12 +96,12 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, StoreError> {
     Ok(roots)
 }
 
-/// Trusts less strictly than by name, as `require` and `verify-ca` ask for: the connection is secret all the same, and the
-/// server must hold the key of the certificate that it shows.
+/// Verifies less strictly than by host name, for `require` and `verify-ca`: the connection is still
+/// encrypted, and the server must hold the key of the certificate that it shows.
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,
-    /// Who must vouch for the certificate, whatever name it is for.
+    /// Authority that must have issued the certificate, for any host name.
     authority: Option<Arc<WebPkiServerVerifier>>,
 }
 

@@ -1,4 +1,4 @@
-//! Settings that no session can make: refused when they break a promise, and otherwise reported.
+//! Settings that a session cannot change: refused if they break a promise, otherwise reported.
 
 use surefoot::StoreError;
 use tokio_postgres::SimpleQueryMessage;
@@ -9,8 +9,8 @@ use super::session::Session;
 const QUESTION: &str = "SELECT current_setting('session_replication_role'), current_setting('fsync'), \
                         current_setting('full_page_writes'), current_setting('synchronous_standby_names')";
 
-/// Looks at the settings that the server, the database or the role imposes. Sentences for people about those that weaken a
-/// promise.
+/// Checks the settings that the server, the database or the role imposes. Returns sentences for
+/// people about those that weaken a promise.
 pub(super) async fn verify(session: &Session) -> Result<Vec<String>, StoreError> {
     let messages = session
         .simple_query(QUESTION)

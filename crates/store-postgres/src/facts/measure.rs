@@ -1,4 +1,4 @@
-//! What is measured rather than asked: the way there and back, a commit, a notification, the clock.
+//! Measured facts: the round trip, a commit, a notification, the clock.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,18 @@ use super::ask;
 use super::rows::first;
 use crate::connect::{Connector, Session};
 
-/// Measures that a median is of.
+/// Measurements for a median.
 const TIMES: usize = 15;
 
-/// A notification that is not heard of by then does not come.
+/// A notification that has not arrived by then counts as lost.
 const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn round_trip(session: &Session) -> Result<Duration, StoreError> {
     median(session, "SELECT 1").await
 }
 
-/// A message in the log, in a transaction of its own: it changes no table, but its commit has to reach the disk.
+/// Writes a message into the log, in its own transaction: it changes no table, but its commit must
+/// reach the disk.
 pub(super) async fn commit(session: &Session) -> Result<Duration, StoreError> {
     median(
         session,
@@ -40,7 +41,8 @@ async fn median(session: &Session, statement: &str) -> Result<Duration, StoreErr
     Ok(times[times.len() / 2])
 }
 
-/// How far the database's clock is ahead, as of the middle of the shortest of a few questions; and half of how long that took.
+/// Lead of the database's clock, measured at the midpoint of the shortest of a few queries, and
+/// half the duration of that query.
 pub(super) async fn clock(session: &Session) -> Result<(i64, Duration), StoreError> {
     const STATEMENT: &str =
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros";
@@ -60,12 +62,13 @@ pub(super) async fn clock(session: &Session) -> Result<(i64, Duration), StoreErr
     Ok(best.unwrap_or_default())
 }
 
-/// From NOTIFY in one session to its being heard in another. A pooler by transaction swallows it.
+/// Time from NOTIFY in one session to its arrival in another. A pooler in transaction mode swallows
+/// it.
 pub(super) async fn notify(connector: &Connector) -> Result<Option<Duration>, StoreError> {
     let (sender, mut heard) = mpsc::unbounded_channel();
     let listener = connector.connect_with(move |message| {
         if let AsyncMessage::Notification(notification) = message {
-            // Nobody waits any more.
+            // The receiver has given up.
             let _ = sender.send(notification.payload().to_owned());
         }
     });
@@ -82,7 +85,7 @@ pub(super) async fn notify(connector: &Connector) -> Result<Option<Duration>, St
             _ => break,
         }
     }
-    // Behind a pooler the session of the server lives on, and would go on listening.
+    // Behind a pooler the server's session lives on, and would keep listening.
     ask(&listener, &format!("UNLISTEN {channel}")).await?;
     times.sort_unstable();
     Ok((times.len() == TIMES).then(|| times[TIMES / 2]))

@@ -1,7 +1,8 @@
-//! What is true of a database, as it says so itself or as it was measured. For `surefoot doctor`, and for whoever would
-//! rather know than believe.
+//! Facts of a database, reported by the server or measured. For `surefoot doctor` and other
+//! diagnostics.
 //!
-//! Each part is asked for by itself: what one user may not see another may, and what cannot be seen is an error of its own.
+//! Each part is queried separately: roles differ in what they may see, and a part that cannot be
+//! seen has its own error.
 
 mod measure;
 mod rows;
@@ -17,40 +18,41 @@ pub use vacuum::{Holder, HolderKind, TableFacts, Usage};
 
 use crate::connect::{KNOWN_SCHEMA, PostgresOptions, Session, sql};
 
-/// What is true of a database.
+/// Facts of a database.
 #[derive(Debug)]
 pub struct PostgresFacts {
-    /// The server's settings, in a session like the store's.
+    /// Settings of the server, in a session like the store's.
     pub settings: Settings,
-    /// The servers that follow it.
+    /// Its standbys.
     pub standbys: Result<Vec<Standby>, StoreError>,
-    /// True when a pooler stands between, which may give each transaction to another session of the server.
+    /// True if a pooler is in between, which may assign each transaction to another session of the
+    /// server.
     pub pooled: bool,
-    /// From NOTIFY in one session to another's hearing of it; `None` when it heard nothing.
+    /// Time from NOTIFY in one session to its arrival in another; `None` if it did not arrive.
     pub notify: Result<Option<Duration>, StoreError>,
-    /// The median of an empty statement.
+    /// Median time of an empty statement.
     pub round_trip: Result<Duration, StoreError>,
-    /// The median of a commit that has to be on the server's disk.
+    /// Median time of a commit that must reach the server's disk.
     pub commit: Result<Duration, StoreError>,
-    /// How far the database's clock is ahead of this host's, in microseconds, and how uncertain that is.
+    /// Lead of the database's clock over this host's, in microseconds, and the uncertainty of that.
     pub clock: Result<(i64, Duration), StoreError>,
-    /// What keeps vacuum from removing dead rows.
+    /// Obstacles that keep vacuum from removing dead rows.
     pub holders: Result<Vec<Holder>, StoreError>,
-    /// The store's tables.
+    /// Tables of the store.
     pub tables: Result<Vec<TableFacts>, StoreError>,
     /// Connections and age.
     pub usage: Result<Usage, StoreError>,
-    /// The data's folder, when the server runs on this host and says where it is.
+    /// Data directory, if the server runs on this host and reveals it.
     pub folder: Option<std::path::PathBuf>,
-    /// The version of the store's schema, and of the one that this build knows; 0 when there is none.
+    /// Version of the store's schema (0 if there is none), and that of this build.
     pub schema: Result<(i32, i32), StoreError>,
 }
 
 impl PostgresOptions {
-    /// Looks at the database, and changes nothing in it.
+    /// Collects the facts, without changing the database.
     ///
     /// # Errors
-    /// When it cannot be reached, or does not tell its settings.
+    /// If it cannot be reached, or does not reveal its settings.
     pub async fn facts(&self) -> Result<PostgresFacts, StoreError> {
         let connector = self.connector()?;
         let session = connector.connect().await?;
@@ -72,12 +74,12 @@ impl PostgresOptions {
     }
 }
 
-/// The text protocol, which needs no prepared statement.
+/// Uses the text protocol, which needs no prepared statement.
 async fn ask(session: &Session, statement: &str) -> Result<Vec<rows::Row>, StoreError> {
     rows::read(session, statement).await
 }
 
-/// The last migration that was run, and the last that this build knows.
+/// The last migration that was run, and the last of this build.
 async fn schema_version(session: &Session, schema: &str) -> Result<(i32, i32), StoreError> {
     let there = sql(
         "SELECT to_regclass('{schema}.migrations') IS NOT NULL AS there",

@@ -1,4 +1,4 @@
-//! Rows as text, with the few types that facts have.
+//! Text rows with the few types of facts.
 
 use surefoot::StoreError;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
@@ -8,7 +8,7 @@ use crate::connect::{Session, store_error};
 /// A row of the text protocol.
 pub(super) struct Row(SimpleQueryRow);
 
-/// Asks a statement.
+/// Executes a statement.
 pub(super) async fn read(session: &Session, statement: &str) -> Result<Vec<Row>, StoreError> {
     let messages = session
         .simple_query(statement)
@@ -26,25 +26,25 @@ impl Row {
         self.0.try_get(name).ok().flatten().map(str::to_owned)
     }
 
-    /// A number; what is none, or no whole one, is cut off or missing.
+    /// A number, truncated to an integer; `None` if it is not a number.
     pub(super) fn number(&self, name: &str) -> Option<i64> {
         let text = self.text(name)?;
         text.split('.').next()?.parse().ok()
     }
 
-    /// At least 0.
+    /// A number of at least 0.
     pub(super) fn size(&self, name: &str) -> Option<u64> {
         self.number(name)
             .map(|number| u64::try_from(number).unwrap_or(0))
     }
 
-    /// `on` and `t`.
+    /// True for `on` and `t`.
     pub(super) fn flag(&self, name: &str) -> bool {
         matches!(self.text(name).as_deref(), Some("on" | "t" | "true"))
     }
 }
 
-/// The row that there must be.
+/// The first row, which must exist.
 pub(super) fn first(rows: Vec<Row>) -> Result<Row, StoreError> {
     rows.into_iter()
         .next()

@@ -1,4 +1,4 @@
-//! The server: its settings, and who follows it.
+//! The server: its settings and standbys.
 
 use std::path::PathBuf;
 
@@ -8,44 +8,44 @@ use super::ask;
 use super::rows::first;
 use crate::connect::Session;
 
-/// The settings that a crash cares for, as they are in a session of the store's user.
+/// Settings that matter for a crash, in a session of the store's user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `server_version_num`: 150004 is 15.4.
     pub version: u32,
-    /// Whether anything is forced to the disk.
+    /// True if data is forced to the disk.
     pub fsync: bool,
     /// `on`, `off`, `local`, `remote_write` or `remote_apply`, before the store's sessions set it.
     pub synchronous_commit: String,
-    /// Whether a page torn by a power cut can be restored.
+    /// True if a page torn by a power cut can be restored.
     pub full_page_writes: bool,
     /// `minimal`, `replica` or `logical`.
     pub wal_level: String,
-    /// Which standbys a commit waits for; empty for none.
+    /// Standbys that a commit waits for; empty for none.
     pub synchronous_standby_names: String,
-    /// Whether damage on the disk is noticed.
+    /// True if damage on the disk is detected.
     pub data_checksums: bool,
-    /// Whether dead rows are removed by themselves.
+    /// True if dead rows are removed automatically.
     pub autovacuum: bool,
-    /// Connections that it takes from others than superusers.
+    /// Connections that it accepts from roles other than superusers.
     pub max_connections: u64,
-    /// Whether it is a standby itself, which cannot be written.
+    /// True if it is itself a standby, which cannot be written.
     pub in_recovery: bool,
 }
 
 impl Settings {
-    /// Whether a commit waits for a standby.
+    /// Returns whether a commit waits for a standby.
     pub fn waits_for_standby(&self) -> bool {
         !self.synchronous_standby_names.trim().is_empty()
     }
 }
 
-/// A server that follows.
+/// A standby of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standby {
     /// Its application name or address.
     pub name: String,
-    /// `streaming`, `catchup`...; `None` when this user may not see it.
+    /// `streaming`, `catchup`...; `None` if this role may not see it.
     pub state: Option<String>,
     /// `sync`, `quorum`, `potential` or `async`.
     pub sync_state: Option<String>,
@@ -88,7 +88,7 @@ pub(super) async fn standbys(session: &Session) -> Result<Vec<Standby>, StoreErr
     Ok(rows.into_iter().map(standby).collect())
 }
 
-/// A folder of that name on this host is the server's only when the server is on this host.
+/// A directory of that name on this host is the server's only if the server runs on this host.
 pub(super) async fn folder(session: &Session) -> Option<PathBuf> {
     let row = first(
         ask(session, include_str!("../../sql/facts/folder.sql"))
@@ -96,7 +96,8 @@ pub(super) async fn folder(session: &Session) -> Option<PathBuf> {
             .ok()?,
     )
     .ok()?;
-    row.text("folder")
-        .filter(|_| row.flag("here"))
-        .map(PathBuf::from)
+    if !row.flag("here") {
+        return None;
+    }
+    row.text("folder").map(PathBuf::from)
 }

@@ -1,4 +1,4 @@
-//! What the database has to clean up, and what keeps it from that; connections; the age of its oldest row.
+//! Work of vacuum and its obstacles; connections; the age of the oldest row.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use super::ask;
 use super::rows::{Row, first};
 use crate::connect::{Session, sql};
 
-/// What keeps vacuum from removing dead rows.
+/// An obstacle that keeps vacuum from removing dead rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// What it is.
+    /// Its kind.
     pub kind: HolderKind,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How long it has been there; not known of a slot.
+    /// Its age; unknown for a slot.
     pub age: Option<Duration>,
-    /// The log that a slot keeps from being removed.
+    /// Amount of log that a slot keeps from being removed.
     pub keeps: Option<u64>,
 }
 
@@ -26,35 +26,36 @@ pub struct Holder {
 pub enum HolderKind {
     /// A transaction that has been open for long.
     Transaction,
-    /// A transaction that was prepared, and that nobody commits or takes back.
+    /// A prepared transaction that is neither committed nor rolled back.
     Prepared,
-    /// A replication slot that nobody reads.
+    /// A replication slot without a reader.
     Slot,
 }
 
-/// One of the store's tables.
+/// A table of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFacts {
     /// Its name.
     pub name: String,
-    /// Rows, as the statistics have it.
+    /// Rows, according to the statistics.
     pub live: u64,
     /// Dead rows.
     pub dead: u64,
-    /// How long ago it was vacuumed, if ever.
+    /// Time since it was last vacuumed, if ever.
     pub vacuumed: Option<Duration>,
     /// Its size with its indexes.
     pub bytes: u64,
 }
 
-/// What is taken of what is limited.
+/// Use of limited resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Connections of all clients.
     pub connections: u64,
-    /// Transactions since the oldest row was frozen; at some two thousand million the database stops.
+    /// Transactions since the oldest row was frozen; at about two thousand million the database
+    /// stops.
     pub oldest: u64,
-    /// The size of the database.
+    /// Size of the database.
     pub bytes: u64,
 }
 

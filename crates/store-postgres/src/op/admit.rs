@@ -1,7 +1,8 @@
-//! What a queue allows just now: its pause, its concurrency, its rate. The submit that starts at once and the claim share it.
+//! Admission: what a queue's pause, concurrency and rate currently allow. Shared by claims and by
+//! submissions that start at once.
 //!
-//! Whoever starts a run in a queue with limits locks the queue's row first, and counts then: so the limits hold over all
-//! processes. Queues without limits take no lock.
+//! A process that starts a run in a queue with limits first locks the queue's row and then counts,
+//! so the limits hold over all processes. Queues without limits need no lock.
 
 use std::collections::HashMap;
 
@@ -10,40 +11,41 @@ use tokio_postgres::Row;
 
 use crate::args::Args;
 use crate::failure::Failure;
-use crate::pipe::Call;
+use crate::pipeline::Call;
 use crate::row::{count, get, optional_time, queue_row, time};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// A queue as it stands, under its lock.
+/// State of a queue, read under its lock.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct Admission {
     paused: bool,
     limits: QueueLimits,
-    /// The database's time.
+    /// Time of the database.
     pub(super) now: Option<Timestamp>,
     running: u64,
     /// First starts that count.
     started: u64,
-    /// The start that has to leave the window before the next.
+    /// Start that must leave the window before the next one.
     nth: Option<Timestamp>,
-    /// How many run of each concurrency key, when that is limited.
+    /// Running runs of each concurrency key, if those are limited.
     keys: HashMap<String, u64>,
 }
 
-impl Gate {
-    /// Locks one queue and looks. `start` is the time of the start that is asked for: a moment ago.
+impl Admission {
+    /// Locks one queue and reads its state. `start` is the time of the requested start, a moment
+    /// ago.
     pub(super) async fn of(
         tx: &mut Tx<'_>,
         queue: &str,
         start: Option<Timestamp>,
     ) -> Result<Self, Failure> {
-        let mut gates = gates(tx, &[queue], start).await?;
-        Ok(gates.remove(queue).unwrap_or_default())
+        let mut admissions = admissions(tx, &[queue], start).await?;
+        Ok(admissions.remove(queue).unwrap_or_default())
     }
 
-    /// How many more runs its concurrency allows; none while it is paused.
-    pub(super) fn places(&self) -> usize {
+    /// Number of further runs that its concurrency allows; none while it is paused.
+    pub(super) fn free_slots(&self) -> usize {
         let left = |limit: u32| {
             usize::try_from(u64::from(limit).saturating_sub(self.running)).unwrap_or(usize::MAX)
         };
@@ -54,30 +56,32 @@ impl Gate {
         }
     }
 
-    /// How many more first starts its rate allows now.
-    pub(super) fn starts(&self) -> usize {
+    /// Number of further first starts that its rate allows now.
+    pub(super) fn allowed_starts(&self) -> usize {
         let left = |max: u32| {
             usize::try_from(u64::from(max).saturating_sub(self.started)).unwrap_or(usize::MAX)
         };
         self.limits.rate.map_or(usize::MAX, |rate| left(rate.max))
     }
 
-    /// Whether its limits were looked at under its lock; else it had none a moment ago.
+    /// Returns whether its limits were read under its lock; otherwise it had none a moment ago.
     pub(super) fn is_locked(&self) -> bool {
         self.now.is_some()
     }
 
-    /// Whether first starts are counted.
+    /// Returns whether first starts are counted.
     pub(super) fn counts(&self) -> bool {
         self.limits.rate.is_some()
     }
 
-    /// Whether it has room for a new run with this concurrency key.
+    /// Returns whether a new run with this concurrency key may start.
     pub(super) fn admits(&self, key: Option<&str>) -> bool {
-        self.places() > 0 && self.starts() > 0 && key.is_none_or(|key| !self.is_full(key))
+        self.free_slots() > 0
+            && self.allowed_starts() > 0
+            && key.is_none_or(|key| !self.is_full(key))
     }
 
-    /// Whether as many runs of this concurrency key run as may.
+    /// Returns whether this concurrency key has no free slot.
     pub(super) fn is_full(&self, key: &str) -> bool {
         let running = self.keys.get(key).copied().unwrap_or(0);
         self.limits
@@ -85,15 +89,17 @@ impl Gate {
             .is_some_and(|limit| running >= u64::from(limit))
     }
 
-    /// One more runs, whatever the limits.
+    /// Counts another running run, whatever the limits.
     pub(super) fn occupy(&mut self, key: Option<&str>) {
         self.running += 1;
-        if let Some(key) = key.filter(|_| self.limits.concurrency_per_key.is_some()) {
+        if self.limits.concurrency_per_key.is_some()
+            && let Some(key) = key
+        {
             *self.keys.entry(key.to_owned()).or_default() += 1;
         }
     }
 
-    /// Takes a place for a run with this key, if one is left.
+    /// Takes a slot for a run with this key, if one is free.
     pub(super) fn take(&mut self, key: &str) -> bool {
         let Some(limit) = self.limits.concurrency_per_key else {
             return true;
@@ -104,7 +110,7 @@ impl Gate {
         free
     }
 
-    /// The concurrency keys of which no more may run, as far as they were met.
+    /// Concurrency keys without a free slot, among those seen so far.
     pub(super) fn full_keys(&self) -> Vec<String> {
         self.keys
             .keys()
@@ -113,33 +119,35 @@ impl Gate {
             .collect()
     }
 
-    /// When the rate allows a start, if only the rate holds one back.
+    /// Time at which the rate allows a start, if only the rate holds one back.
     pub(super) fn next_start(&self) -> Option<Timestamp> {
         let rate = self.limits.rate?;
-        if self.places() == 0 || self.starts() > 0 {
+        if self.free_slots() == 0 || self.allowed_starts() > 0 {
             return None;
         }
         self.nth.map(|start| start + rate.per)
     }
 }
 
-/// Locks those of these queues that hold back starts, and looks. Queues without limits are not in the result.
-pub(super) async fn gates(
+/// Locks the given queues that have limits, and reads their state. Queues without limits are not in
+/// the result.
+pub(super) async fn admissions(
     tx: &mut Tx<'_>,
     queues: &[&str],
     start: Option<Timestamp>,
-) -> Result<HashMap<String, Gate>, Failure> {
+) -> Result<HashMap<String, Admission>, Failure> {
     let shared = tx.shared;
     let lock = (
         shared.sql.lock_queues.as_str(),
         Args::none().with_all(queues.to_vec()),
     );
-    let [look, keys] = questions(shared, queues, start);
-    let answers = tx.queries(vec![lock, look, keys]).await?;
+    let [state, keys] = questions(shared, queues, start);
+    let answers = tx.queries(vec![lock, state, keys]).await?;
     Ok(read(&answers[1], &answers[2])?)
 }
 
-/// The statements that look at queues that are locked. Each sees what others committed before they let go of the lock.
+/// Statements that read the state of locked queues. Each sees what other processes committed before
+/// they released the lock.
 pub(super) fn questions<'a>(
     shared: &'a Shared,
     queues: &[&'a str],
@@ -150,18 +158,18 @@ pub(super) fn questions<'a>(
     [
         (
             &shared.sql.admit,
-            names().with(shared.clock.told()).with(start),
+            names().with(shared.clock.time_parameter()).with(start),
         ),
         (&shared.sql.count_running_of_keys, names()),
     ]
 }
 
-/// The answers to [`questions`].
-pub(super) fn read(rows: &[Row], keys: &[Row]) -> Result<HashMap<String, Gate>, StoreError> {
-    let mut gates = HashMap::new();
+/// Decodes the answers to [`questions`].
+pub(super) fn read(rows: &[Row], keys: &[Row]) -> Result<HashMap<String, Admission>, StoreError> {
+    let mut admissions = HashMap::new();
     for row in rows {
         let (name, paused, limits) = queue_row(row)?;
-        let gate = Gate {
+        let admission = Admission {
             paused,
             limits,
             now: Some(time(row, 12)?),
@@ -170,12 +178,12 @@ pub(super) fn read(rows: &[Row], keys: &[Row]) -> Result<HashMap<String, Gate>, 
             nth: optional_time(row, 15)?,
             keys: HashMap::new(),
         };
-        gates.insert(name, gate);
+        admissions.insert(name, admission);
     }
     for row in keys {
-        if let Some(gate) = gates.get_mut(get::<&str>(row, 0)?) {
-            gate.keys.insert(get(row, 1)?, count(row, 2)?);
+        if let Some(admission) = admissions.get_mut(get::<&str>(row, 0)?) {
+            admission.keys.insert(get(row, 1)?, count(row, 2)?);
         }
     }
-    Ok(gates)
+    Ok(admissions)
 }

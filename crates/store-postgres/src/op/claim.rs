@@ -1,8 +1,9 @@
-//! Gives runs to a worker: the highest priority first, then the oldest, within what their queues allow.
+//! Claims runs for a worker: the highest priority first, then the oldest, within the limits of
+//! their queues.
 //!
-//! A look says whether there is anything at all: that is all that an idle worker asks. Then it walks only the partial indexes
-//! of runs that can be taken, queue by queue, and passes over rows that another worker is taking. Queues with limits are
-//! locked and counted first; the others are not.
+//! An overview query says whether there is claimable work; an idle worker asks nothing else. The
+//! claim then reads only the partial indexes of claimable runs, queue by queue, and skips rows that
+//! another worker is claiming. Queues with limits are locked and counted first; the others are not.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use surefoot::{Run, RunId, StoreError, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::admit::{self, Gate};
+use super::admit::{self, Admission};
 use super::write::{self, Change};
 use crate::args::Args;
 use crate::failure::{Failure, fault};
@@ -26,7 +27,7 @@ use crate::tx::Tx;
 pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Claimed, Failure> {
     for _ in 0..MAX_PASSES {
         let (claimed, skipped) = pass(shared, request).await?;
-        // Runs that were found unreadable have taken the turns of others, and are passed over the next time.
+        // Unreadable runs have taken the turns of others; the next pass skips them.
         if !claimed.runs.is_empty() || !skipped {
             return Ok(claimed);
         }
@@ -37,23 +38,24 @@ pub(crate) async fn claim(shared: &Shared, request: &ClaimRequest) -> Result<Cla
     })
 }
 
-/// Passes over the queues in one claim. Another one follows only a pass that found nothing but unreadable runs.
+/// Passes over the queues in one claim. A further pass happens only if the previous one met nothing
+/// but unreadable runs.
 const MAX_PASSES: usize = 64;
 
-/// Makes a pass over the queues, and returns whether it found a run unreadable.
+/// Makes a pass over the queues. Returns whether it met an unreadable run.
 async fn pass(shared: &Shared, request: &ClaimRequest) -> Result<(Claimed, bool), Failure> {
-    let mut look = Look::take(shared, request).await?;
-    if look.is_due {
-        let promote = Args::none().with(look.now.as_micros());
+    let mut overview = Overview::take(shared, request).await?;
+    if overview.is_due {
+        let promote = Args::none().with(overview.now.as_micros());
         shared.query((&shared.sql.promote_due, promote)).await?;
-        look = Look::take(shared, request).await?;
+        overview = Overview::take(shared, request).await?;
     }
-    shared.set_backlog(!look.queues.is_empty());
-    if request.limit == 0 || !look.is_cancelling && look.queues.is_empty() {
-        return Ok((look.nothing(), false));
+    shared.set_backlog(!overview.queues.is_empty());
+    if request.limit == 0 || !overview.is_cancelling && overview.queues.is_empty() {
+        return Ok((overview.nothing(), false));
     }
     let mut tx = Tx::begin(shared).await?;
-    let taken = take(&mut tx, request, &look).await;
+    let taken = take(&mut tx, request, &overview).await;
     let taken = match taken {
         Ok(taken) => taken,
         Err(failure) => {
@@ -62,23 +64,23 @@ async fn pass(shared: &Shared, request: &ClaimRequest) -> Result<(Claimed, bool)
         }
     };
     let skipped = taken.skipped;
-    Ok((finish(tx, &look, taken).await?, skipped))
+    Ok((finish(tx, &overview, taken).await?, skipped))
 }
 
-/// What there is to claim, at a glance.
+/// Overview of claimable work.
 #[derive(Debug)]
-struct Look {
+struct Overview {
     now: Timestamp,
     is_cancelling: bool,
     is_due: bool,
     next_due: Option<Timestamp>,
     plans: Vec<i32>,
-    /// The queues that have a run to take, and whether they hold back starts.
+    /// Queues with claimable runs, and whether they have limits.
     queues: Vec<(String, bool)>,
 }
 
-impl Look {
-    /// What a claim comes to that takes no run.
+impl Overview {
+    /// Result of a claim without runs.
     fn nothing(&self) -> Claimed {
         Claimed {
             runs: Vec::new(),
@@ -91,14 +93,16 @@ impl Look {
         let asked = Instant::now();
         let args = Args::none()
             .with(uuid(request.worker.as_bytes()))
-            .with(shared.clock.told());
-        let rows = shared.query((&shared.sql.look, args)).await?;
-        let row = rows.first().ok_or_else(|| fault("a look gives one row"))?;
+            .with(shared.clock.time_parameter());
+        let rows = shared.query((&shared.sql.claim_overview, args)).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| fault("an overview gives one row"))?;
         if !get::<bool>(row, 1)? {
             return Err(StoreError::LeaseLost.into());
         }
         let now = time(row, 0)?;
-        shared.clock.saw(asked, now);
+        shared.clock.record(asked, now);
         let next_due = optional_time(row, 3)?;
         let names: Vec<String> = get(row, 5)?;
         let limited: Vec<bool> = get(row, 6)?;
@@ -113,15 +117,15 @@ impl Look {
     }
 }
 
-/// A run that can be taken; its row is locked.
+/// A run chosen by the claim; its row is locked.
 #[derive(Debug)]
 struct Pick {
     row: RunRow,
-    /// It never ran, and its queue has a rate: its start counts.
+    /// True for a first start in a queue with a rate.
     counts: bool,
 }
 
-/// The order of starting.
+/// Claim order.
 type Turn = (Reverse<i32>, RunId);
 
 impl Pick {
@@ -130,56 +134,60 @@ impl Pick {
     }
 }
 
-/// What is taken, ready to be written.
+/// Claimed runs, ready to be written.
 struct Taken {
     changes: Vec<Change>,
     now: Timestamp,
-    /// The queues that hold back starts.
+    /// Queues with limits.
     limited: Vec<String>,
-    /// True when a run was found unreadable.
+    /// True if a run was unreadable.
     skipped: bool,
 }
 
-async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Taken, Failure> {
+async fn take(
+    tx: &mut Tx<'_>,
+    request: &ClaimRequest,
+    overview: &Overview,
+) -> Result<Taken, Failure> {
     let shared = tx.shared;
-    let plans = shared.plans.get(tx, look.plans.iter().copied()).await?;
+    let plans = shared.plans.get(tx, overview.plans.iter().copied()).await?;
     let foreign = foreign_plans(&plans, request);
     let mut picks = Vec::new();
-    if look.is_cancelling {
+    if overview.is_cancelling {
         picks = cancelling(tx, &foreign, request).await?;
     }
     let room = request.limit - picks.len();
-    let names: Vec<&str> = look
+    let names: Vec<&str> = overview
         .queues
         .iter()
         .filter(|(_, limited)| *limited)
         .map(|(name, _)| name.as_str())
         .collect();
-    let mut gates = if names.is_empty() {
+    let mut admissions = if names.is_empty() {
         HashMap::new()
     } else {
-        admit::gates(tx, &names, None).await?
+        admit::admissions(tx, &names, None).await?
     };
-    // Those take places too, though nothing holds them back.
+    // They take slots too, though nothing holds them back.
     for pick in &picks {
-        if let Some(gate) = gates.get_mut(pick.row.queue()) {
-            gate.occupy(pick.row.concurrency_key.as_deref());
+        if let Some(admission) = admissions.get_mut(pick.row.queue()) {
+            admission.occupy(pick.row.concurrency_key.as_deref());
         }
     }
-    let now = gates
+    let now = admissions
         .values()
-        .find_map(|gate| gate.now)
+        .find_map(|admission| admission.now)
         .unwrap_or_else(|| shared.now());
     let mut rest = Vec::new();
-    for (name, _) in &look.queues {
-        let mut gate = gates.remove(name).unwrap_or_default();
+    for (name, _) in &overview.queues {
+        let mut admission = admissions.remove(name).unwrap_or_default();
         rest.extend(
-            Walk {
+            QueueScan {
                 tx,
                 name,
                 foreign: &foreign,
                 request,
-                gate: &mut gate,
+                admission: &mut admission,
                 picks: Vec::new(),
             }
             .picks(room)
@@ -201,7 +209,7 @@ async fn take(tx: &mut Tx<'_>, request: &ClaimRequest, look: &Look) -> Result<Ta
     })
 }
 
-/// The plans that the worker cannot run, or this build not read.
+/// Plans that the worker cannot run, or that this build cannot read.
 fn foreign_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32> {
     let is_known = |plan: &Plan| {
         plan.as_ref()
@@ -214,7 +222,7 @@ fn foreign_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32>
         .collect()
 }
 
-/// The resources that the worker offers.
+/// Resources that the worker offers.
 fn offered(request: &ClaimRequest) -> Vec<String> {
     request.resources.iter().cloned().collect()
 }
@@ -243,35 +251,37 @@ async fn cancelling(
         .collect())
 }
 
-/// Picks the runs of one queue whose turn it is.
-struct Walk<'w, 'tx> {
+/// Picks the next runs of one queue.
+struct QueueScan<'w, 'tx> {
     tx: &'w mut Tx<'tx>,
     name: &'w str,
     foreign: &'w [i32],
     request: &'w ClaimRequest,
-    gate: &'w mut Gate,
+    admission: &'w mut Admission,
     picks: Vec<Pick>,
 }
 
-impl Walk<'_, '_> {
-    /// `room` at most.
+impl QueueScan<'_, '_> {
+    /// Picks at most `room` runs.
     async fn picks(mut self, room: usize) -> Result<Vec<Pick>, Failure> {
-        let places = self.gate.places().min(room);
-        let mut starts = self.gate.starts();
-        while self.picks.len() < places {
-            let page = self.page(places - self.picks.len(), starts).await?;
+        let free_slots = self.admission.free_slots().min(room);
+        let mut allowed_starts = self.admission.allowed_starts();
+        while self.picks.len() < free_slots {
+            let page = self
+                .page(free_slots - self.picks.len(), allowed_starts)
+                .await?;
             if page.picks.is_empty() {
                 break;
             }
-            // Fewer than were asked for does not mean that there are no more: another worker may have taken some of them
-            // between the look at them and the lock.
-            self.choose(page, places, &mut starts);
+            // Fewer rows than requested do not mean that there are no more: another worker may have
+            // claimed some of them between the query and the lock.
+            self.choose(page, free_slots, &mut allowed_starts);
         }
         Ok(self.picks)
     }
 
-    /// The next runs in the order of starting.
-    async fn page(&mut self, wanted: usize, starts: usize) -> Result<Page, Failure> {
+    /// Reads the next runs in claim order.
+    async fn page(&mut self, wanted: usize, allowed_starts: usize) -> Result<Page, Failure> {
         let sql = self.tx.sql();
         let noted = self.tx.shared.plans.unreadable.ids();
         let args = |limit: usize| {
@@ -281,58 +291,61 @@ impl Walk<'_, '_> {
                 .map(|id| uuid(id.as_bytes()))
                 .collect();
             let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
-            args.with_all(self.gate.full_keys())
+            args.with_all(self.admission.full_keys())
                 .with_all(known)
                 .with(bound(limit))
-                .with(self.gate.is_locked())
+                .with(self.admission.is_locked())
                 .with_all(offered(self.request))
         };
         let mut calls = vec![(sql.claim_resumed.as_str(), args(wanted))];
-        if starts > 0 {
-            calls.push((sql.claim_fresh.as_str(), args(wanted.min(starts))));
+        if allowed_starts > 0 {
+            calls.push((sql.claim_fresh.as_str(), args(wanted.min(allowed_starts))));
         }
         let answers = self.tx.queries(calls).await?;
         let mut page = Page::default();
         page.resumed_until = page.add(&answers[0], false, wanted)?;
         if let Some(fresh) = answers.get(1) {
-            page.fresh_until = page.add(fresh, self.gate.counts(), wanted.min(starts))?;
+            page.fresh_until =
+                page.add(fresh, self.admission.counts(), wanted.min(allowed_starts))?;
         }
         page.picks.sort_unstable_by_key(Pick::turn);
         Ok(page)
     }
 
-    fn choose(&mut self, page: Page, places: usize, starts: &mut usize) {
+    fn choose(&mut self, page: Page, free_slots: usize, allowed_starts: &mut usize) {
         for pick in page.picks {
-            // A run that its key held back has left a place for one that the page no longer had.
+            // A run held back by its key has left its slot to one that the page did not reach.
             let is_before = |until: Option<Turn>| until.is_none_or(|until| pick.turn() <= until);
-            if self.picks.len() == places
+            if self.picks.len() == free_slots
                 || !is_before(page.resumed_until)
-                || *starts > 0 && !is_before(page.fresh_until)
+                || *allowed_starts > 0 && !is_before(page.fresh_until)
             {
                 return;
             }
             let key = pick.row.concurrency_key.as_deref();
             let fresh = pick.row.head.started_at.is_none();
-            if fresh && *starts == 0 || key.is_some_and(|key| !self.gate.take(key)) {
+            if fresh && *allowed_starts == 0 || key.is_some_and(|key| !self.admission.take(key)) {
                 continue;
             }
-            *starts -= usize::from(fresh);
+            *allowed_starts -= usize::from(fresh);
             self.picks.push(pick);
         }
     }
 }
 
-/// Some of the runs of a queue, in the order of starting.
+/// Some of the runs of a queue, in claim order.
 #[derive(Debug, Default)]
 struct Page {
     picks: Vec<Pick>,
-    /// Where those that ran before end in it, and those that never did, when there may be more: what comes after is not known.
+    /// Ends of the resumed and the fresh runs within the page, if there may be more: what follows
+    /// is unknown.
     resumed_until: Option<Turn>,
     fresh_until: Option<Turn>,
 }
 
 impl Page {
-    /// Adds one of the two kinds, of which `limit` were asked for. Where it ends, if there may be more.
+    /// Adds runs of one kind, of which `limit` were requested. Returns where it ends, if there may
+    /// be more.
     fn add(
         &mut self,
         rows: &[Row],
@@ -343,7 +356,11 @@ impl Page {
         let is_full = rows.len() == limit;
         self.picks
             .extend(rows.into_iter().map(|row| Pick { row, counts }));
-        Ok(self.picks.last().map(Pick::turn).filter(|_| is_full))
+        Ok(if is_full {
+            self.picks.last().map(Pick::turn)
+        } else {
+            None
+        })
     }
 }
 
@@ -391,8 +408,8 @@ async fn changes(
     Ok(changes)
 }
 
-/// Writes what was taken, and finds out when there is more.
-async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failure> {
+/// Writes the claimed runs, and determines when there will be more.
+async fn finish(tx: Tx<'_>, overview: &Overview, taken: Taken) -> Result<Claimed, Failure> {
     let shared = tx.shared;
     let Taken {
         changes,
@@ -402,7 +419,7 @@ async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failur
     } = taken;
     if changes.is_empty() && limited.is_empty() {
         tx.roll_back().await;
-        return Ok(look.nothing());
+        return Ok(overview.nothing());
     }
     let names: Vec<&str> = limited.iter().map(String::as_str).collect();
     let mut calls = vec![write::changes(shared, &changes, now)];
@@ -411,20 +428,20 @@ async fn finish(tx: Tx<'_>, look: &Look, taken: Taken) -> Result<Claimed, Failur
     }
     let answers = tx.commit(calls).await?;
     if !changes.is_empty() {
-        shared.marks.changed(false);
+        shared.notifier.changed(false);
     }
-    let mut next_at = look.next_due;
+    let mut next_at = overview.next_due;
     if let [_, rows, keys] = answers.as_slice() {
         let opening = admit::read(rows, keys)?
             .into_values()
-            .filter_map(|gate| gate.next_start());
+            .filter_map(|admission| admission.next_start());
         next_at = opening.filter(|at| *at > now).chain(next_at).min();
     }
     let runs: Vec<Run> = changes.into_iter().map(|change| change.run).collect();
     Ok(Claimed {
         runs,
         next_at,
-        ..look.nothing()
+        ..overview.nothing()
     })
 }
 

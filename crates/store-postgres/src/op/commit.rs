@@ -1,5 +1,6 @@
-//! A worker's commit: the most frequent write. Without records or a snapshot it is written in a group; with them it is a
-//! transaction of its own, for those are checked first, and the step that left them has taken its time.
+//! A worker's commit: the most frequent write. Without records or a snapshot it is written in a
+//! batch. With them it is a transaction of its own, because they are checked first, and their step
+//! took its time anyway.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -18,19 +19,19 @@ use crate::row::{
 };
 use crate::shared::Shared;
 use crate::tx::Tx;
-use crate::writer::{Grouped, Lane, Name, Place};
+use crate::writer::{BatchTarget, Batched, Batcher, ConflictKey};
 
-/// A commit, as it is sent to its lane.
+/// A commit for the batcher.
 #[derive(Debug)]
 pub(crate) struct Commit {
     lease: Lease,
     written: Written,
 }
 
-/// Writes what the holder of a lease did.
+/// Writes the changes of a lease holder.
 pub(crate) async fn commit(
     shared: &Shared,
-    lane: &Lane<Commit>,
+    batcher: &Batcher<Commit>,
     lease: Lease,
     written: Written,
 ) -> Result<Committed, StoreError> {
@@ -38,19 +39,20 @@ pub(crate) async fn commit(
     if commit.written.is_heavy() {
         let begun = Instant::now();
         let done = shared
-            .retried_with(time_for(&commit.written), || alone(shared, &commit))
+            .retried_with(time_for(&commit.written), || write_alone(shared, &commit))
             .await;
         if done.is_ok() {
             shared.measures.committed(1, begun.elapsed());
         }
         done
     } else {
-        lane.run(commit).await.and_then(|outcome| outcome)
+        batcher.run(commit).await.and_then(|outcome| outcome)
     }
 }
 
-/// How much longer a commit may take for the contents that it brings: a second for each MiB, which any way to a database
-/// carries. A snapshot that could not be written in the time would be sent again for ever.
+/// Additional time limit for the contents of a commit: a second for each MiB, which any connection
+/// to a database can carry. A snapshot that could not be written in time would be sent again for
+/// ever.
 fn time_for(written: &Written) -> Duration {
     let contents = written
         .snapshot
@@ -61,54 +63,57 @@ fn time_for(written: &Written) -> Duration {
 }
 
 #[async_trait]
-impl Grouped for Commit {
+impl Batched for Commit {
     type Outcome = Result<Committed, StoreError>;
 
-    fn about(&self) -> Vec<Name> {
-        vec![Name::Run(self.lease.run)]
+    fn conflict_keys(&self) -> Vec<ConflictKey> {
+        vec![ConflictKey::Run(self.lease.run)]
     }
 
-    async fn write(place: &Place<'_>, group: &[&Self]) -> Result<Vec<Self::Outcome>, Failure> {
-        let shared = place.shared;
+    async fn write(
+        target: &BatchTarget<'_>,
+        batch: &[&Self],
+    ) -> Result<Vec<Self::Outcome>, Failure> {
+        let shared = target.shared;
         let mut heads = Heads::default();
         let mut steps = Steps::default();
-        for commit in group {
+        for commit in batch {
             heads.add(commit.lease.run, Some(commit.lease), &commit.written, None);
             steps.add(commit.lease.run, &commit.written.steps);
         }
         let args = Args::none()
             .with(true)
             .with(shared.now().as_micros())
-            .with(place.writer);
+            .with(target.writer);
         let args = steps.put(heads.put(args));
-        let rows = place.session.rows((&shared.sql.write_runs, args)).await?;
+        let rows = target.session.rows((&shared.sql.write_runs, args)).await?;
         let mut held = cancels(&rows)?;
         let is_held = |commit: &&Self| held.contains_key(&commit.lease.run);
-        let (written, others): (Vec<&Self>, Vec<&Self>) = group.iter().copied().partition(is_held);
+        let (written, others): (Vec<&Self>, Vec<&Self>) = batch.iter().copied().partition(is_held);
         if !others.is_empty() {
-            held.extend(took_place(place, &others).await?);
+            held.extend(written_commits(target, &others).await?);
         }
         if !written.is_empty() {
-            shared.marks.changed(make_work(shared, &written, &held));
+            shared.notifier.changed(make_work(shared, &written, &held));
         }
         let outcome = |commit: &&Self| match held.get(&commit.lease.run) {
             Some(cancel) => Ok(Committed { cancel: *cancel }),
             None => Err(StoreError::LeaseLost),
         };
-        Ok(group.iter().map(outcome).collect())
+        Ok(batch.iter().map(outcome).collect())
     }
 }
 
-/// The cancels that were asked for of the runs that are still held.
+/// Requested cancels of the runs that are still held.
 fn cancels(rows: &[Row]) -> Result<HashMap<RunId, Option<CancelMode>>, StoreError> {
     rows.iter()
         .map(|row| Ok((run_id(row, 0)?, optional_word(row, 1)?)))
         .collect()
 }
 
-/// Those of these commits that were written before, and whose answers got lost.
-async fn took_place(
-    place: &Place<'_>,
+/// The given commits that were written before, and whose answers were lost.
+async fn written_commits(
+    target: &BatchTarget<'_>,
     commits: &[&Commit],
 ) -> Result<HashMap<RunId, Option<CancelMode>>, Failure> {
     let runs = commits
@@ -128,14 +133,15 @@ async fn took_place(
         .with_all::<i64>(epochs)
         .with_all::<i64>(numbers);
     Ok(cancels(
-        &place
+        &target
             .session
-            .rows((&place.shared.sql.took_place, args))
+            .rows((&target.shared.sql.written_commits, args))
             .await?,
     )?)
 }
 
-/// Whether there may be work after these: a run was given back, or left a place for which others may wait.
+/// Returns whether there may be work afterwards: a run was handed back, or freed a slot that others
+/// may wait for.
 fn make_work(
     shared: &Shared,
     written: &[&Commit],
@@ -162,8 +168,8 @@ fn make_work(
                 .any(|commit| commit.written.head.worker.is_none())
 }
 
-/// Writes a commit that brings records or a snapshot.
-async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
+/// Writes a commit with records or a snapshot.
+async fn write_alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
     let lease = commit.lease;
     let written = &commit.written;
     let run = Args::none().with(uuid(lease.run.as_bytes()));
@@ -196,22 +202,22 @@ async fn alone(shared: &Shared, commit: &Commit) -> Result<Committed, Failure> {
     let args = Args::none()
         .with(true)
         .with(now.as_micros())
-        .with(write::NOBODY);
+        .with(write::UNBATCHED_WRITER);
     let answers = tx
         .commit(vec![(&shared.sql.write_runs, steps.put(heads.put(args)))])
         .await?;
     let held = cancels(answers.first().map_or(&[], Vec::as_slice))?;
-    shared.marks.changed(make_work(shared, &[commit], &held));
+    shared.notifier.changed(make_work(shared, &[commit], &held));
     Ok(Committed {
         cancel: held.get(&lease.run).copied().flatten(),
     })
 }
 
-/// How a run, whose row is locked, stands to a commit.
+/// State of a run, whose row is locked, relative to a commit.
 enum Standing {
     Held,
     Lost,
-    /// The commit took place before, and its answer got lost.
+    /// The commit was written before, and its answer was lost.
     Done(Option<CancelMode>),
 }
 

@@ -15,7 +15,7 @@ pub(crate) async fn put_document(
     let expected = match expect {
         Expect::Anything => None,
         Expect::Nothing => Some(0),
-        // No document has this version: there is nothing that it could be.
+        // No document has this version, so the expectation cannot be met.
         Expect::Version(0) => return Ok(None),
         Expect::Version(version) => Some(signed(version)),
     };
@@ -27,11 +27,11 @@ pub(crate) async fn put_document(
         .with(json(&document.data)?)
         .with(expected);
     let rows = shared.query((&shared.sql.put_document, args)).await?;
-    shared.marks.changed(false);
+    shared.notifier.changed(false);
     Ok(rows.first().map(|row| count(row, 0)).transpose()?)
 }
 
-/// Whether there was one that had not expired.
+/// Returns whether there was one that had not expired.
 pub(crate) async fn delete_document(
     shared: &Shared,
     kind: &str,

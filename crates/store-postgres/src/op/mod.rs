@@ -1,5 +1,5 @@
-//! The operations. Those of the hot path are written in groups (`commit`, `submit`); the others each in a transaction of
-//! their own.
+//! The operations. Those of the hot path are written in batches (`commit`, `submit`), each of the
+//! others in a transaction of its own.
 
 mod admit;
 mod claim;
@@ -19,5 +19,5 @@ pub(crate) use documents::{delete_document, put_document};
 pub(crate) use person::{cancel, edit};
 pub(crate) use prune::prune;
 pub(crate) use queues::{pause_queue, set_queue};
-pub(crate) use submit::{Lanes, submit};
+pub(crate) use submit::{SubmitBatchers, submit};
 pub(crate) use workers::{deregister, heartbeat, reclaim, reclaim_worker, register};

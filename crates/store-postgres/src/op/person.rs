@@ -1,5 +1,5 @@
-//! What changes a run by the rules, under its row's lock: a person's cancel, retry and answer, and the interruption of the
-//! runs of a worker that is gone.
+//! Changes by a rule, under the lock of the run's row: a person's cancel, retry and answer, and the
+//! interruption of the runs of a lost worker.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::row::{RunRow, Written, steps_of, uuid};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// Applies one rule to a run and writes what it gives. Returns the run as it is then.
+/// Applies one rule to a run and writes the transition. Returns the new run.
 pub(crate) async fn edit(
     shared: &Shared,
     id: RunId,
@@ -26,7 +26,7 @@ pub(crate) async fn edit(
     .await
 }
 
-/// A person's cancel, which a run that this build cannot read takes too.
+/// A person's cancel, which works on unreadable runs too.
 pub(crate) async fn cancel(
     shared: &Shared,
     id: RunId,
@@ -43,7 +43,7 @@ pub(crate) async fn cancel(
     Ok(run)
 }
 
-/// `rule` is told whether a worker that lives holds the run.
+/// Applies `rule`, whose argument says whether a live worker holds the run.
 async fn write_edit(
     shared: &Shared,
     id: RunId,
@@ -56,7 +56,7 @@ async fn write_edit(
             let changes = [change];
             tx.commit(vec![write::changes(shared, &changes, now)])
                 .await?;
-            shared.marks.changed(write::make_work(shared, &changes));
+            shared.notifier.changed(write::make_work(shared, &changes));
             let [change] = changes;
             Ok(change.run)
         }
@@ -86,8 +86,9 @@ async fn ruled(
     let steps = steps_of(&answers[1])?.remove(&id).unwrap_or_default();
     let plan = &plans[&row.plan];
     let run = row.whole(&tx.shared.plans, plan, steps);
-    let is_held = match run.head.worker.filter(|_| run.unreadable.is_some()) {
-        None => run.head.worker.is_some(),
+    let is_held = match run.head.worker {
+        None => false,
+        Some(_) if run.unreadable.is_none() => true,
         Some(worker) => {
             let args = Args::none().with(uuid(worker.as_bytes()));
             !tx.query((&tx.sql().worker_exists, args)).await?.is_empty()
@@ -109,7 +110,7 @@ async fn ruled(
     })
 }
 
-/// What becomes of runs, whose rows are locked, when their worker is gone.
+/// Interrupts runs whose rows are locked, because their worker is gone.
 pub(super) async fn interrupt(
     tx: &mut Tx<'_>,
     rows: Vec<RunRow>,

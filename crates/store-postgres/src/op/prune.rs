@@ -1,5 +1,5 @@
-//! Retention: the details of ended runs go when their queue lets them go. Several workers may do this at once: each passes
-//! over what another has at hand.
+//! Retention: deletes the details of ended runs as their queue allows. Several workers may do this
+//! concurrently: each skips the rows that another is handling.
 
 use surefoot::statistics::Span;
 use surefoot::{Keep, QueueLimits, RunStatus};
@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use crate::args::Args;
 use crate::failure::Failure;
-use crate::pipe::Call;
+use crate::pipeline::Call;
 use crate::row::{get, length, queue_row, signed};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// Removes the details of `limit` runs at most. How many it was.
+/// Deletes the details of at most `limit` runs. Returns their number.
 pub(crate) async fn prune(shared: &Shared, limit: usize) -> Result<usize, Failure> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let now = shared.now().as_micros();
@@ -44,7 +44,7 @@ pub(crate) async fn prune(shared: &Shared, limit: usize) -> Result<usize, Failur
     Ok(old.len())
 }
 
-/// The statements that find what a queue lets go.
+/// Statements that find the runs beyond a queue's retention.
 fn old<'a>(
     shared: &'a Shared,
     name: &'a str,
@@ -113,7 +113,7 @@ async fn forget(mut tx: Tx<'_>, runs: &[Uuid]) -> Result<(), Failure> {
     tx.commit(last).await.map(drop)
 }
 
-/// Starts that count no more leave the index that the rate is read from.
+/// Removes starts that no longer count from the index used by the rate.
 fn forget_starts<'a>(
     shared: &'a Shared,
     name: &'a str,
@@ -129,7 +129,7 @@ fn forget_starts<'a>(
     Some((shared.sql.forget_starts.as_str(), args))
 }
 
-/// What counts as removed already, and tallies that no chart shows any more.
+/// Deletes expired documents, and tallies that no chart shows any more.
 fn forget_expired(shared: &Shared, now: i64, limit: i64) -> Vec<Call<'_>> {
     let before = |span: Span| span.kept().map(|kept| now.saturating_sub(length(kept)));
     let mut calls = vec![(

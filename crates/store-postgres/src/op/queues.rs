@@ -6,7 +6,7 @@ use surefoot::{Keep, QueueLimits, Rate};
 
 use crate::args::Args;
 use crate::failure::{Failure, fault};
-use crate::pipe::Call;
+use crate::pipeline::Call;
 use crate::row::{get, length, signed};
 use crate::shared::Shared;
 use crate::tx::Tx;
@@ -14,7 +14,7 @@ use crate::tx::Tx;
 /// Runs whose start is recalled in one transaction.
 const BATCH: u32 = 500;
 
-/// A start that was on its way when its queue was limited is waited for, so long at most.
+/// Limit of the wait for starts that were in flight when their queue was limited.
 const SETTLE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -43,23 +43,25 @@ pub(crate) async fn set_queue(
         limits.rate.map(|rate| i64::from(rate.max)),
         limits.rate.map(|rate| length(rate.per)),
     );
-    let Some(rate) = limits.rate.filter(|_| before != after) else {
-        tx.commit(vec![set(shared, name, limits)]).await?;
-        told(shared);
-        return Ok(());
-    };
-    tx.roll_back().await;
-    limit_anew(shared, name, limits, rate).await
+    if before != after
+        && let Some(rate) = limits.rate
+    {
+        tx.roll_back().await;
+        return add_rate(shared, name, limits, rate).await;
+    }
+    tx.commit(vec![set(shared, name, limits)]).await?;
+    notify(shared);
+    Ok(())
 }
 
-fn told(shared: &Shared) {
+fn notify(shared: &Shared) {
     shared.set_backlog(true);
-    shared.marks.changed(true);
+    shared.notifier.changed(true);
 }
 
-/// Gives a queue a rate that it had not: it counts what has started before. No lock is held meanwhile on any run, nor on the
-/// queue but for the moment in which its row is written.
-async fn limit_anew(
+/// Gives a queue a rate that it did not have: the rate counts earlier starts too. Meanwhile no lock
+/// is held on any run, and on the queue only while its row is written.
+async fn add_rate(
     shared: &Shared,
     name: &str,
     limits: &QueueLimits,
@@ -72,7 +74,7 @@ async fn limit_anew(
         (shared.sql.transaction.as_str(), Args::none()),
     ];
     let answers = tx.commit(calls).await?;
-    told(shared);
+    notify(shared);
     let row = answers[1]
         .first()
         .ok_or_else(|| fault("a transaction has a number"))?;
@@ -80,8 +82,8 @@ async fn limit_anew(
     recall_starts(shared, name, rate).await
 }
 
-/// Waits for those who had not seen the limit when they began to start a run. A transaction of somebody's that takes longer
-/// than that starts none.
+/// Waits for transactions that began before the limit was visible and may start a run. A caller's
+/// transaction that takes longer than this starts none.
 async fn settle(shared: &Shared, transaction: &str) -> Result<(), Failure> {
     let until = Instant::now() + SETTLE;
     while Instant::now() < until {
@@ -96,7 +98,7 @@ async fn settle(shared: &Shared, transaction: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the rate count the newest starts, as many as it allows; those that are being written just now are left out.
+/// Counts the newest starts, as many as the rate allows; those that are being written are left out.
 async fn recall_starts(shared: &Shared, name: &str, rate: Rate) -> Result<(), Failure> {
     let from = shared.now().as_micros().saturating_sub(length(rate.per));
     for _ in 0..=rate.max.div_ceil(BATCH) {
@@ -139,6 +141,6 @@ pub(crate) async fn pause_queue(shared: &Shared, name: &str, paused: bool) -> Re
             Args::none().with(name).with(paused),
         ))
         .await?;
-    told(shared);
+    notify(shared);
     Ok(())
 }

@@ -1,8 +1,10 @@
-//! Adds one run that starts at once, when nothing can come between: the shortest way from a submission to its handler.
+//! Adds one run that starts at once, in the simplest case: the shortest way from a submission to
+//! its handler.
 //!
-//! The statement for groups joins arrays and looks for twins; of a single submission that took the server longer than the
-//! commit. This one is for a run alone, without a key or requirements, of a plan that is in use, whose first step simply begins. When it adds
-//! nothing, for whatever reason, the statement for groups has the word.
+//! The statement for batches joins arrays and looks for existing runs; for a single submission that
+//! cost the server more than the commit. This one adds a single run without a key or requirements,
+//! of a plan in use, whose first step simply starts. If it adds nothing, for whatever reason, the
+//! statement for batches decides.
 
 use surefoot::StepStatus;
 use surefoot::state::StepState;
@@ -14,7 +16,7 @@ use crate::failure::Failure;
 use crate::row::{signed, uuid};
 use crate::shared::Shared;
 
-/// Whether the run was added, and started.
+/// Returns whether the run was added and started.
 pub(super) async fn starts(
     shared: &Shared,
     session: &Session,
@@ -26,7 +28,8 @@ pub(super) async fn starts(
     let Some(position) = first_step(start) else {
         return Ok(false);
     };
-    // Others that wait would go first: the statement for groups sees to that, and this one would be in vain.
+    // Other waiting runs would go first: the statement for batches ensures that, and this one would
+    // be in vain.
     if !submit.is_plain() || shared.has_backlog() || !shared.plans.is_used(submit.plan_id) {
         return Ok(false);
     }
@@ -61,7 +64,7 @@ pub(super) async fn starts(
         .is_empty())
 }
 
-/// The step that begins, when that is all that happens to the steps.
+/// The step that starts, if that is the only change of the steps.
 fn first_step(start: &Start) -> Option<i16> {
     let [row] = &start.written.steps[..] else {
         return None;

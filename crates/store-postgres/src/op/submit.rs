@@ -1,7 +1,8 @@
-//! Adds a run.
+//! Adds runs.
 //!
-//! Runs are added in groups, those with a key or a unique value apart from the others: they lock what they take, and must wait
-//! for whoever took it before. A run that would start in a queue with limits is added by itself, under the queue's lock.
+//! Runs are added in batches, those with a key or a unique value separately from the others: they
+//! lock their key, and must wait for an earlier holder. A run that would start in a queue with
+//! limits is added in its own transaction, under the queue's lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,18 +13,18 @@ use surefoot::store::{Submission, Submitted};
 use surefoot::{Run, RunId, RunStatus, Sealed, StoreError, Timestamp, Workflow};
 use tokio_postgres::Row;
 
-use super::admit::Gate;
+use super::admit::Admission;
 use super::start;
 use crate::args::Args;
 use crate::failure::{Failure, fault};
-use crate::pipe::{self, Call};
+use crate::pipeline::{self, Call};
 use crate::read;
 use crate::row::{Steps, Written, get, json, micros, run_id, signed, uuid};
 use crate::shared::Shared;
 use crate::tx::Tx;
-use crate::writer::{Grouped, Lane, Name, Place};
+use crate::writer::{BatchTarget, Batched, Batcher, ConflictKey};
 
-/// A run that is to be added, as text.
+/// A run to add, as text.
 #[derive(Debug)]
 pub(crate) struct Submit {
     pub(super) id: RunId,
@@ -34,7 +35,7 @@ pub(crate) struct Submit {
     unique: Option<String>,
     pub(super) priority: i32,
     pub(super) concurrency_key: Option<String>,
-    /// The resources that it requires, joined by spaces: they have none in their names.
+    /// Required resources, joined by spaces, which their names cannot contain.
     requires: String,
     sealed: Option<Sealed>,
     pub(super) created_at: Timestamp,
@@ -43,7 +44,7 @@ pub(crate) struct Submit {
     pub(super) started: Option<Start>,
 }
 
-/// The run as it is when the submitting process's worker takes it at once.
+/// The run as it is when the submitting process's worker starts it at once.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) lease: Lease,
@@ -51,57 +52,58 @@ pub(super) struct Start {
     pub(super) written: Written,
 }
 
-/// What became of a submission.
+/// Result of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Queued,
     Started,
     SameKey(RunId),
     SameUnique(RunId),
-    /// It would start, but in a queue whose limits have to be looked at first.
+    /// It would start, but in a queue whose limits must be checked first.
     Limited,
 }
 
-/// The lanes of submissions.
+/// Batchers of submissions.
 #[derive(Debug)]
-pub(crate) struct Lanes {
-    pub(crate) plain: Lane<Arc<Submit>>,
-    pub(crate) keyed: Lane<Arc<Submit>>,
+pub(crate) struct SubmitBatchers {
+    pub(crate) plain: Batcher<Arc<Submit>>,
+    pub(crate) keyed: Batcher<Arc<Submit>>,
 }
 
-/// Adds the run as `started` if its queue allows, else as `queued`; or finds the run that it would be the second of.
+/// Adds the run as `started` if its queue allows, else as `queued`; or returns the existing run
+/// with its key or unique value.
 pub(crate) async fn submit(
     shared: &Shared,
-    lanes: &Lanes,
+    batchers: &SubmitBatchers,
     submission: Submission,
 ) -> Result<Submitted, StoreError> {
     let plan_id = shared
         .within(shared.plans.put(shared, &submission.queued.0.plan))
         .await?;
     let submit = Arc::new(Submit::of(plan_id, submission)?);
-    let lane = if submit.is_keyed() {
-        &lanes.keyed
+    let batcher = if submit.is_keyed() {
+        &batchers.keyed
     } else {
-        &lanes.plain
+        &batchers.plain
     };
-    let limited = submit.started.is_some() && shared.limited.has(submit.plan.queue());
+    let limited = submit.started.is_some() && shared.limited_queues.has(submit.plan.queue());
     let outcome = if limited {
         Outcome::Limited
     } else {
-        lane.run(submit.clone()).await?
+        batcher.run(submit.clone()).await?
     };
     let outcome = match outcome {
         Outcome::Limited => {
-            shared.limited.note(submit.plan.queue());
-            shared.retried(|| alone(shared, &submit)).await?
+            shared.limited_queues.note(submit.plan.queue());
+            shared.retried(|| write_alone(shared, &submit)).await?
         }
         outcome => outcome,
     };
-    became(shared, outcome).await
+    into_submitted(shared, outcome).await
 }
 
-async fn became(shared: &Shared, outcome: Outcome) -> Result<Submitted, StoreError> {
-    let twin = async |id: RunId| {
+async fn into_submitted(shared: &Shared, outcome: Outcome) -> Result<Submitted, StoreError> {
+    let existing_run = async |id: RunId| {
         let run = shared.within(read::run(shared, id)).await?;
         run.map(Box::new)
             .ok_or_else(|| fault(format_args!("run {id} is gone")))
@@ -109,8 +111,8 @@ async fn became(shared: &Shared, outcome: Outcome) -> Result<Submitted, StoreErr
     Ok(match outcome {
         Outcome::Queued => Submitted::Queued,
         Outcome::Started => Submitted::Started,
-        Outcome::SameKey(id) => Submitted::SameKey(twin(id).await?),
-        Outcome::SameUnique(id) => Submitted::SameUnique(twin(id).await?),
+        Outcome::SameKey(id) => Submitted::SameKey(existing_run(id).await?),
+        Outcome::SameUnique(id) => Submitted::SameUnique(existing_run(id).await?),
         Outcome::Limited => {
             return Err(fault("limits that were looked at are not looked at again"));
         }
@@ -154,7 +156,7 @@ impl Submit {
         !self.is_keyed() && self.requires.is_empty() && self.sealed.is_none()
     }
 
-    /// What it must be alone to look for, and then to take: its key and its unique value.
+    /// Names that it locks before it looks them up and takes them: its key and its unique value.
     fn names(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let key = self.key.as_deref().map(|key| ("key", key));
         key.into_iter()
@@ -163,7 +165,7 @@ impl Submit {
 }
 
 impl Start {
-    /// None when it is not simply a run under way: it is queued then.
+    /// `None` if it is not simply a running run: then it is queued.
     fn of((run, transition): (Run, Transition)) -> Result<Option<Self>, StoreError> {
         let (Some(lease), Some(at)) = (run.lease(), run.head.started_at) else {
             return Ok(None);
@@ -176,77 +178,85 @@ impl Start {
     }
 }
 
-/// Somebody's transaction that has submitted a key and is not committed holds that key's lock for as long as it likes. A group
-/// waits for it only a moment, and is then sent one by one; who wants that very key is told to come again.
-/// And nobody waits for a process that is frozen before it has sent all of it.
-const TOGETHER: &str =
+/// An open caller's transaction can hold a key's lock indefinitely. A batch waits 250 ms for it,
+/// and is then sent one by one; the submission that wants that key gets a retryable error after 1
+/// s. The idle timeout ends a process that is frozen before it has sent everything.
+const BATCH_LOCK_TIMEOUT: &str =
     "SET LOCAL lock_timeout = '250ms'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
-const ALONE: &str =
+const SINGLE_LOCK_TIMEOUT: &str =
     "SET LOCAL lock_timeout = '1s'; SET LOCAL idle_in_transaction_session_timeout = '4s'";
 
-/// The same in a transaction that goes on to lock other things.
-const PATIENCE: &str = "SET LOCAL lock_timeout = '1s'";
-const PATIENCE_ENDS: &str = "SET LOCAL lock_timeout = 0";
+/// The same in a transaction that goes on to take other locks.
+const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '1s'";
+const RESET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = 0";
 
 #[async_trait]
-impl Grouped for Arc<Submit> {
+impl Batched for Arc<Submit> {
     type Outcome = Outcome;
 
-    fn about(&self) -> Vec<Name> {
+    fn conflict_keys(&self) -> Vec<ConflictKey> {
         let workflow = self.plan.name().to_owned();
         let name = |(kind, value): (&str, &str)| match kind {
-            "key" => Name::Key(workflow.clone(), value.to_owned()),
-            _ => Name::Unique(workflow.clone(), value.to_owned()),
+            "key" => ConflictKey::Key(workflow.clone(), value.to_owned()),
+            _ => ConflictKey::Unique(workflow.clone(), value.to_owned()),
         };
-        self.names().map(name).chain([Name::Run(self.id)]).collect()
+        self.names()
+            .map(name)
+            .chain([ConflictKey::Run(self.id)])
+            .collect()
     }
 
-    async fn write(place: &Place<'_>, group: &[&Self]) -> Result<Vec<Outcome>, Failure> {
-        let shared = place.shared;
-        let session = place.session;
-        let group: Vec<&Submit> = group.iter().map(|submit| &***submit).collect();
-        if let [one] = group[..]
+    async fn write(target: &BatchTarget<'_>, batch: &[&Self]) -> Result<Vec<Outcome>, Failure> {
+        let shared = target.shared;
+        let session = target.session;
+        let batch: Vec<&Submit> = batch.iter().map(|submit| &***submit).collect();
+        if let [one] = batch[..]
             && start::starts(shared, session, one).await?
         {
-            tell(shared, &[Outcome::Started]);
+            notify(shared, &[Outcome::Started]);
             return Ok(vec![Outcome::Started]);
         }
-        let (statement, args) = insert(shared, &group, &allowed(&group), None);
-        let rows = match lock(shared, &group) {
+        let (statement, args) = insert(shared, &batch, &allowed(&batch), None);
+        let rows = match lock(shared, &batch) {
             None => session.rows((statement, args)).await?,
             Some(lock) => {
-                let ready = pipe::ready(session, vec![lock, (statement, args)]).await?;
-                let limits = if group.len() > 1 { TOGETHER } else { ALONE };
+                let ready = pipeline::ready(session, vec![lock, (statement, args)]).await?;
+                let limits = if batch.len() > 1 {
+                    BATCH_LOCK_TIMEOUT
+                } else {
+                    SINGLE_LOCK_TIMEOUT
+                };
                 let begin = format!("{}; {limits}", session.begin());
-                let begin = pipe::word(session, &begin).await;
-                let calls = pipe::send(ready).await;
-                let commit = pipe::word(session, "COMMIT").await;
+                let begin = pipeline::word(session, &begin).await;
+                let calls = pipeline::send(ready).await;
+                let commit = pipeline::word(session, "COMMIT").await;
                 begin.answer().await?;
-                let answers = pipe::answers(calls).await;
+                let answers = pipeline::answers(calls).await;
                 commit.answer().await?;
                 answers?.pop().unwrap_or_default()
             }
         };
-        let outcomes = outcomes(&rows, &group)?;
-        note_used(shared, &group, &outcomes);
-        tell(shared, &outcomes);
+        let outcomes = outcomes(&rows, &batch)?;
+        note_used(shared, &batch, &outcomes);
+        notify(shared, &outcomes);
         Ok(outcomes)
     }
 }
 
-fn note_used(shared: &Shared, group: &[&Submit], outcomes: &[Outcome]) {
-    for (submit, outcome) in group.iter().zip(outcomes) {
+fn note_used(shared: &Shared, batch: &[&Submit], outcomes: &[Outcome]) {
+    for (submit, outcome) in batch.iter().zip(outcomes) {
         if matches!(outcome, Outcome::Queued | Outcome::Started) {
             shared.plans.note_used(submit.plan_id);
         }
     }
 }
 
-/// Which of a group may start: not one that comes after another of its queue that waits, and would overtake it.
-fn allowed(group: &[&Submit]) -> Vec<bool> {
+/// Decides which runs of a batch may start: not those after another run of their queue that waits,
+/// which they would overtake.
+fn allowed(batch: &[&Submit]) -> Vec<bool> {
     let mut waits: HashMap<&str, i32> = HashMap::new();
-    let mut allowed = Vec::with_capacity(group.len());
-    for submit in group {
+    let mut allowed = Vec::with_capacity(batch.len());
+    for submit in batch {
         let ahead = waits
             .get(submit.plan.queue())
             .is_some_and(|priority| *priority >= submit.priority);
@@ -260,33 +270,39 @@ fn allowed(group: &[&Submit]) -> Vec<bool> {
     allowed
 }
 
-/// The statement that adds runs. With `admitted`, their queues' limits were looked at, and this is what a start's row has for
-/// `rate_at`.
+/// The statement that adds runs. With `admitted`, their queues' limits were checked, and it is the
+/// value of a start's `rate_at`.
 fn insert<'a>(
     shared: &'a Shared,
-    group: &[&'a Submit],
+    batch: &[&'a Submit],
     starts: &[bool],
     admitted: Option<Option<Timestamp>>,
 ) -> Call<'a> {
     let all = |column: &dyn Fn(&'a Submit) -> Option<&'a str>| {
-        group.iter().map(|submit| column(submit)).collect()
+        batch.iter().map(|submit| column(submit)).collect()
     };
     let numbers = |column: &dyn Fn(&Submit) -> i64| {
-        group
+        batch
             .iter()
             .map(|submit| column(submit))
             .collect::<Vec<i64>>()
     };
-    let starting: Vec<Option<&'a Start>> = group
+    let starting: Vec<Option<&'a Start>> = batch
         .iter()
         .zip(starts)
-        .map(|(submit, starts)| submit.started.as_ref().filter(|_| *starts))
+        .map(|(submit, starts)| {
+            if *starts {
+                submit.started.as_ref()
+            } else {
+                None
+            }
+        })
         .collect();
     let of_start = |column: &dyn Fn(&Start) -> i64| -> Vec<Option<i64>> {
         starting.iter().map(|start| start.map(column)).collect()
     };
     let mut steps = Steps::default();
-    for (submit, start) in group.iter().zip(&starting) {
+    for (submit, start) in batch.iter().zip(&starting) {
         if let Some(start) = start {
             steps.add(submit.id, &start.written.steps);
         }
@@ -296,32 +312,32 @@ fn insert<'a>(
         .with(admitted.is_some())
         .with(shared.now().as_micros())
         .with_all(
-            group
+            batch
                 .iter()
                 .map(|submit| uuid(submit.id.as_bytes()))
                 .collect(),
         )
-        .with_all(group.iter().map(|submit| submit.plan_id).collect())
+        .with_all(batch.iter().map(|submit| submit.plan_id).collect())
         .with_all::<Option<&str>>(all(&|submit| submit.key.as_deref()))
         .with_all::<Option<&str>>(all(&|submit| submit.unique.as_deref()))
-        .with_all(group.iter().map(|submit| submit.priority).collect())
+        .with_all(batch.iter().map(|submit| submit.priority).collect())
         .with_all::<Option<&str>>(all(&|submit| submit.concurrency_key.as_deref()))
         .with_all(numbers(&|submit| submit.created_at.as_micros()))
         .with_all(
-            group
+            batch
                 .iter()
                 .map(|submit| submit.parameters.as_str())
                 .collect(),
         )
         .with_all(numbers(&|submit| submit.available_at.as_micros()))
         .with_all(
-            group
+            batch
                 .iter()
                 .map(|submit| submit.queued.events.count)
                 .collect(),
         )
         .with_all(
-            group
+            batch
                 .iter()
                 .map(|submit| submit.queued.events.body.as_str())
                 .collect(),
@@ -353,7 +369,7 @@ fn insert<'a>(
                 .map(|start| start.map(|start| start.written.events.body.as_str()))
                 .collect(),
         );
-    let requires = group
+    let requires = batch
         .iter()
         .map(|submit| submit.requires.as_str())
         .collect();
@@ -367,12 +383,12 @@ fn insert<'a>(
     )
 }
 
-/// The statement that locks what the group looks for and takes.
-fn lock<'a>(shared: &'a Shared, group: &[&'a Submit]) -> Option<Call<'a>> {
+/// The statement that locks the keys of the batch.
+fn lock<'a>(shared: &'a Shared, batch: &[&'a Submit]) -> Option<Call<'a>> {
     let mut kinds = Vec::new();
     let mut workflows = Vec::new();
     let mut values = Vec::new();
-    for submit in group {
+    for submit in batch {
         for (kind, value) in submit.names() {
             kinds.push(kind);
             workflows.push(submit.plan.name());
@@ -383,7 +399,7 @@ fn lock<'a>(shared: &'a Shared, group: &[&'a Submit]) -> Option<Call<'a>> {
     (!values.is_empty()).then(|| (shared.sql.lock_keys.as_str(), args.with_all(values)))
 }
 
-fn outcomes(rows: &[Row], group: &[&Submit]) -> Result<Vec<Outcome>, StoreError> {
+fn outcomes(rows: &[Row], batch: &[&Submit]) -> Result<Vec<Outcome>, StoreError> {
     let mut known = HashMap::new();
     for row in rows {
         let outcome = match get::<&str>(row, 1)? {
@@ -406,40 +422,45 @@ fn outcomes(rows: &[Row], group: &[&Submit]) -> Result<Vec<Outcome>, StoreError>
             .copied()
             .ok_or_else(|| fault("a plan is gone"))
     };
-    group.iter().map(outcome).collect()
+    batch.iter().map(outcome).collect()
 }
 
-fn tell(shared: &Shared, outcomes: &[Outcome]) {
+fn notify(shared: &Shared, outcomes: &[Outcome]) {
     let work = outcomes.contains(&Outcome::Queued);
     if work {
         shared.set_backlog(true);
     }
     if work || outcomes.contains(&Outcome::Started) {
-        shared.marks.changed(work);
+        shared.notifier.changed(work);
     }
 }
 
 /// Adds a run that may start in a queue with limits.
-async fn alone(shared: &Shared, submit: &Submit) -> Result<Outcome, Failure> {
+async fn write_alone(shared: &Shared, submit: &Submit) -> Result<Outcome, Failure> {
     let mut tx = Tx::begin(shared).await?;
     if let Some(lock) = lock(shared, &[submit]) {
         tx.queries(vec![
-            (PATIENCE, Args::none()),
+            (SET_LOCK_TIMEOUT, Args::none()),
             lock,
-            (PATIENCE_ENDS, Args::none()),
+            (RESET_LOCK_TIMEOUT, Args::none()),
         ])
         .await?;
     }
     let start = submit.started.as_ref();
-    let gate = Gate::of(&mut tx, submit.plan.queue(), start.map(|start| start.at)).await?;
-    let starts = start.is_some() && gate.admits(submit.concurrency_key.as_deref());
-    // When it is written, and not when the submission was made: it may have been long on its way.
-    let rate_at = gate.now.filter(|_| gate.counts());
-    let group = [submit];
-    let call = insert(shared, &group, &[starts], Some(rate_at));
+    let admission =
+        Admission::of(&mut tx, submit.plan.queue(), start.map(|start| start.at)).await?;
+    let starts = start.is_some() && admission.admits(submit.concurrency_key.as_deref());
+    // The time of the write, and not that of the submission, which may have been delayed.
+    let rate_at = if admission.counts() {
+        admission.now
+    } else {
+        None
+    };
+    let batch = [submit];
+    let call = insert(shared, &batch, &[starts], Some(rate_at));
     let rows = tx.commit(vec![call]).await?.pop().unwrap_or_default();
-    let outcomes = outcomes(&rows, &group)?;
-    tell(shared, &outcomes);
+    let outcomes = outcomes(&rows, &batch)?;
+    notify(shared, &outcomes);
     outcomes
         .into_iter()
         .next()

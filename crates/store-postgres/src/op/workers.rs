@@ -1,4 +1,4 @@
-//! Workers: their lives and their leases.
+//! Workers: registration, heartbeats and leases.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -16,12 +16,12 @@ use super::write::{self, Change};
 use crate::args::Args;
 use crate::connect::KNOWN_SCHEMA;
 use crate::failure::Failure;
-use crate::pipe::Call;
+use crate::pipeline::Call;
 use crate::row::{RunRow, clean, get, length, of_runs, optional_word, time, uuid, worker_id};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// Makes a worker known.
+/// Registers a worker.
 pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), Failure> {
     let args = Args::none()
         .with(uuid(worker.id.as_bytes()))
@@ -29,7 +29,7 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         .with(length(worker.lease))
         .with(clean(worker.version.clone()))
         .with(crate::row::json(&json!(*worker.actions))?)
-        .with(shared.clock.told())
+        .with(shared.clock.time_parameter())
         .with(KNOWN_SCHEMA)
         .with(crate::row::json(&json!(*worker.resources))?);
     if shared
@@ -42,7 +42,7 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         ))
         .into());
     }
-    shared.marks.changed(true);
+    shared.notifier.changed(true);
     Ok(())
 }
 
@@ -51,15 +51,17 @@ pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heart
     let asked = Instant::now();
     let args = Args::none()
         .with(uuid(worker.as_bytes()))
-        .with(shared.clock.told());
-    let rows = shared.beat((&shared.sql.heartbeat, args)).await?;
+        .with(shared.clock.time_parameter());
+    let rows = shared
+        .query_for_heartbeat((&shared.sql.heartbeat, args))
+        .await?;
     let Some(first) = rows.first() else {
         return Err(StoreError::LeaseLost.into());
     };
-    shared.clock.saw(asked, time(first, 0)?);
+    shared.clock.record(asked, time(first, 0)?);
     let mut heartbeat = Heartbeat::default();
     for row in &rows {
-        // A worker that holds nothing has one row all the same.
+        // A worker without runs still has one row.
         let Some(run) = get::<Option<Uuid>>(row, 1)? else {
             continue;
         };
@@ -74,12 +76,12 @@ pub(crate) async fn heartbeat(shared: &Shared, worker: WorkerId) -> Result<Heart
     Ok(heartbeat)
 }
 
-/// Ends the life of a worker that stops. What it holds still is handed back.
+/// Removes a worker that shuts down. Its runs are handed back.
 pub(crate) async fn deregister(shared: &Shared, worker: WorkerId) -> Result<(), Failure> {
     end_one(shared, worker, false).await
 }
 
-/// Ends the life of a worker whose process is gone.
+/// Removes a worker whose process has ended.
 pub(crate) async fn reclaim_worker(shared: &Shared, worker: WorkerId) -> Result<(), Failure> {
     end_one(shared, worker, true).await
 }
@@ -121,14 +123,15 @@ async fn end_one(shared: &Shared, worker: WorkerId, crashed: bool) -> Result<(),
     end(tx, &changes, vec![key], now).await
 }
 
-/// Ends those of these workers that have sent no heartbeat since, and takes the runs that they held, and those of workers of
-/// which nothing is known.
+/// Removes those of the given workers that have sent no heartbeat since, and reclaims their runs
+/// and those of unknown workers.
 pub(crate) async fn reclaim(
     shared: &Shared,
     silent: &[LastHeartbeat],
 ) -> Result<Vec<Run>, Failure> {
-    // The clock may have stepped since it was last seen: a run that is interrupted waits for no time that is to come.
-    shared.look_at_clock().await?;
+    // The clock may have stepped since the last sample: an interrupted run must not wait for a time
+    // in the future.
+    shared.sample_clock().await?;
     let now = shared.now();
     let mut tx = Tx::begin(shared).await?;
     let workers = silent
@@ -142,7 +145,7 @@ pub(crate) async fn reclaim(
     let dead = tx.query((&shared.sql.lock_silent_workers, args)).await?;
     let names = dead
         .iter()
-        .map(named)
+        .map(worker_name)
         .collect::<Result<HashMap<WorkerId, String>, _>>()?;
     let dead: Vec<Uuid> = names.keys().map(|id| uuid(id.as_bytes())).collect();
     let calls = vec![
@@ -150,7 +153,7 @@ pub(crate) async fn reclaim(
             shared.sql.lock_runs_of_workers.as_str(),
             Args::none().with_all(dead.clone()),
         ),
-        (&shared.sql.lock_runs_of_nobody, Args::none()),
+        (&shared.sql.lock_runs_of_unknown_workers, Args::none()),
         (
             &shared.sql.count_in_flight,
             Args::none().with_all(dead.clone()),
@@ -182,8 +185,8 @@ fn in_flight(rows: &[Row]) -> Result<HashMap<WorkerId, u32>, StoreError> {
     rows.iter().map(read).collect()
 }
 
-/// The crash that a run lost its worker by. Others that an unknown worker ran may have been taken from it before: none of them
-/// was alone.
+/// The crash by which a run lost its worker. Other runs of an unknown worker may have been
+/// reclaimed before, so none of them was alone.
 fn crash_of(row: &RunRow, in_flight: &HashMap<WorkerId, u32>) -> Interruption {
     let known = row.head.worker.and_then(|worker| in_flight.get(&worker));
     Interruption::Crashed {
@@ -191,11 +194,11 @@ fn crash_of(row: &RunRow, in_flight: &HashMap<WorkerId, u32>) -> Interruption {
     }
 }
 
-fn named(row: &Row) -> Result<(WorkerId, String), StoreError> {
+fn worker_name(row: &Row) -> Result<(WorkerId, String), StoreError> {
     Ok((worker_id(row, 0)?, get(row, 1)?))
 }
 
-/// Writes the end of workers and what becomes of their runs.
+/// Writes the end of workers and the interruption of their runs.
 async fn end(
     tx: Tx<'_>,
     changes: &[Change],
@@ -213,16 +216,16 @@ async fn end(
     }
     tx.commit(calls).await?;
     write::make_work(shared, changes);
-    shared.marks.changed(true);
+    shared.notifier.changed(true);
     Ok(())
 }
 
-/// Counts the runs that were taken from the dead.
+/// Counts the runs reclaimed from dead workers.
 fn recovered<'a>(shared: &'a Shared, changes: &'a [Change], now: Timestamp) -> Call<'a> {
     let mut queues: BTreeMap<&str, i64> = BTreeMap::new();
-    changes
-        .iter()
-        .for_each(|change| *queues.entry(change.run.queue()).or_default() += 1);
+    for change in changes {
+        *queues.entry(change.run.queue()).or_default() += 1;
+    }
     let each = queues.len();
     let (queues, counts): (Vec<&str>, Vec<i64>) = queues.into_iter().unzip();
     let args = Args::none()
@@ -231,6 +234,6 @@ fn recovered<'a>(shared: &'a Shared, changes: &'a [Change], now: Timestamp) -> C
         .with_all(vec![Outcome::Recovered.as_str(); each])
         .with_all(vec![0_i16; each])
         .with_all(counts)
-        .with(write::NOBODY);
+        .with(write::UNBATCHED_WRITER);
     (&shared.sql.add_tallies, args)
 }

@@ -1,4 +1,5 @@
-//! Writes transitions whose runs are locked, and what a transition has beside its rows: records, a snapshot, requirements.
+//! Writes transitions of locked runs, and the parts outside their rows: records, a snapshot,
+//! requirements.
 
 use std::collections::HashSet;
 
@@ -7,23 +8,23 @@ use tokio_postgres::Row;
 
 use crate::args::Args;
 use crate::failure::{Failure, fault};
-use crate::pipe::Call;
+use crate::pipeline::Call;
 use crate::row::{Heads, RecordRow, Steps, Written, get, run_id, uuid};
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// What was done to a run whose row is locked.
+/// Change of a run whose row is locked.
 #[derive(Debug)]
 pub(super) struct Change {
-    /// The run as it is then.
+    /// The run after the change.
     pub(super) run: Run,
     pub(super) written: Written,
     /// Set at a first start that the queue's rate counts.
     pub(super) rate_at: Option<Timestamp>,
 }
 
-/// Who counts what ended, where the count is not a lane's: rare enough to share its rows.
-pub(super) const NOBODY: i32 = 1;
+/// Identifier of counts outside the batchers' tasks: rare enough to share its rows.
+pub(super) const UNBATCHED_WRITER: i32 = 1;
 
 /// The statement that writes changes.
 pub(super) fn changes<'a>(shared: &'a Shared, changes: &'a [Change], now: Timestamp) -> Call<'a> {
@@ -33,11 +34,15 @@ pub(super) fn changes<'a>(shared: &'a Shared, changes: &'a [Change], now: Timest
         heads.add(change.run.id, None, &change.written, change.rate_at);
         steps.add(change.run.id, &change.written.steps);
     }
-    let args = Args::none().with(false).with(now.as_micros()).with(NOBODY);
+    let args = Args::none()
+        .with(false)
+        .with(now.as_micros())
+        .with(UNBATCHED_WRITER);
     (&shared.sql.write_runs, steps.put(heads.put(args)))
 }
 
-/// Whether there may be work after these changes: a run that waits for a worker, or one that leaves its place.
+/// Returns whether there may be work after these changes: a run waits for a worker, or one has
+/// freed its slot.
 pub(super) fn make_work(shared: &Shared, changes: &[Change]) -> bool {
     let waits = changes
         .iter()
@@ -55,7 +60,7 @@ pub(super) fn make_work(shared: &Shared, changes: &[Change]) -> bool {
             .any(|change| change.written.head.cancel.is_some())
 }
 
-/// The questions that have to be answered before records and a snapshot are written.
+/// Queries needed before records and a snapshot are written.
 pub(super) fn questions<'a>(shared: &'a Shared, written: &'a Written) -> Vec<Call<'a>> {
     let puts = written.records.iter().filter_map(|record| match record {
         RecordRow::Put { kind, name, .. } => Some((kind.as_str(), name.as_str())),
@@ -119,7 +124,8 @@ pub(super) fn check(run: RunId, written: &Written, answers: &[Vec<Row>]) -> Resu
         .into_iter()
         .find(|digest| !known.contains(digest.as_bytes().as_slice()))
     {
-        // What a snapshot needs has to be here when it is written: a step that cannot be restored is not completed.
+        // A snapshot's contents must exist when it is written: a step that cannot be restored is
+        // not completed.
         Some(digest) => Err(fault(format_args!(
             "a snapshot needs {digest}, which the store has not"
         ))),
@@ -127,7 +133,7 @@ pub(super) fn check(run: RunId, written: &Written, answers: &[Vec<Row>]) -> Resu
     }
 }
 
-/// Writes the records, the snapshot and what the run requires from now on.
+/// Writes the records, the snapshot and the new requirements.
 pub(super) async fn extras(
     tx: &mut Tx<'_>,
     run: RunId,
@@ -146,8 +152,8 @@ pub(super) async fn extras(
         calls.push((&shared.sql.set_requires, args));
     }
     let before = calls.len();
-    // In one order for all, so that two runs that publish the same names do not wait for each other; what happens to one
-    // name keeps its own order.
+    // In one order for all, so that two runs that publish the same names do not deadlock; changes
+    // of one name keep their order.
     let mut records: Vec<&RecordRow> = written.records.iter().collect();
     records.sort_by(|one, other| one.place().cmp(&other.place()));
     calls.extend(
@@ -160,7 +166,7 @@ pub(super) async fn extras(
         if let RecordRow::Put { kind, name, .. } = record
             && rows.is_empty()
         {
-            // Somebody else published it since we looked.
+            // Another run has published it since the check.
             return Err(taken_now(tx, kind, name).await?.into());
         }
     }

@@ -1,4 +1,4 @@
-//! From rows to the engine's values. A row that makes no sense is a fault, told with where it is.
+//! Conversion of rows into the engine's values. An invalid row is an error that names its place.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::failure::fault;
 use crate::plans::{Plan, Plans};
 
-/// The columns of `sql/run.sql`.
+/// Columns of `sql/run.sql`.
 #[derive(Debug)]
 pub(crate) struct RunRow {
     pub(crate) id: RunId,
@@ -74,12 +74,13 @@ impl RunRow {
         &self.queue
     }
 
-    /// Whether nothing but its submission has happened to the run: its steps need not be read.
+    /// Returns whether the run has only been submitted: then its steps need not be read.
     pub(crate) fn is_untouched(&self) -> bool {
         self.event_seq <= 1 && self.head.started_at.is_none()
     }
 
-    /// The run, with its plan and steps. One that cannot be read in whole comes with [`Run::unreadable`], and is noted.
+    /// The run with its plan and steps. A partly unreadable run has [`Run::unreadable`] set, and is
+    /// recorded.
     pub(crate) fn whole(self, plans: &Plans, plan: &Plan, steps: StepStates) -> Run {
         let StepStates {
             ids,
@@ -117,7 +118,7 @@ impl RunRow {
     }
 }
 
-/// The names and states of a run's steps, and what could not be read of them.
+/// Names and states of a run's steps, and the errors in them.
 #[derive(Debug, Default)]
 pub(crate) struct StepStates {
     ids: Vec<String>,
@@ -126,7 +127,7 @@ pub(crate) struct StepStates {
 }
 
 impl StepStates {
-    /// The steps of a run to which nothing but its submission has happened.
+    /// Steps of a run that has only been submitted.
     pub(crate) fn pending(plan: &Workflow) -> Self {
         let ids = plan.steps().iter().map(|step| step.id.clone()).collect();
         Self {
@@ -137,12 +138,12 @@ impl StepStates {
     }
 }
 
-/// The rows of runs, in the order of these.
+/// Rows of runs, in the order of the input.
 pub(crate) fn of_runs(rows: &[Row]) -> Result<Vec<RunRow>, StoreError> {
     rows.iter().map(RunRow::read).collect()
 }
 
-/// The columns of `sql/steps.sql`: the steps of each run.
+/// Columns of `sql/steps.sql`: the steps of each run.
 pub(crate) fn steps_of(rows: &[Row]) -> Result<HashMap<RunId, StepStates>, StoreError> {
     let mut steps: HashMap<RunId, StepStates> = HashMap::new();
     for row in rows {
@@ -183,8 +184,8 @@ fn step(row: &Row, faults: &mut Faults) -> Result<StepState, StoreError> {
     })
 }
 
-/// The events of rows: one row a commit, whose events are numbered up to its `seq`. Each is an array: kind, step, data. A row that
-/// cannot be read gives one event that says so.
+/// Events of rows: one row for each commit, whose events are numbered up to its `seq`. Each is an
+/// array of kind, step and data. An unreadable row becomes one event that says so.
 pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
     let mut found = Vec::new();
     for row in rows {
@@ -196,7 +197,7 @@ pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
     Ok(found)
 }
 
-/// The first twelve columns of `sql/queues.sql`: a queue's name, whether it is paused, its limits.
+/// First twelve columns of `sql/queues.sql`: name, pause and limits of a queue.
 pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreError> {
     let keep = |index| -> Result<Keep, StoreError> {
         Ok(Keep {
@@ -231,7 +232,7 @@ fn length(row: &Row, index: usize) -> Result<Option<Duration>, StoreError> {
     Ok(get::<Option<i64>>(row, index)?.map(|micros| Duration::from_micros(micros.unsigned_abs())))
 }
 
-/// The columns of `sql/records.sql`.
+/// Columns of `sql/records.sql`.
 pub(crate) fn record(row: &Row) -> Result<Record, StoreError> {
     let kind: String = get(row, 0)?;
     let name: String = get(row, 1)?;
@@ -246,7 +247,7 @@ pub(crate) fn record(row: &Row) -> Result<Record, StoreError> {
     })
 }
 
-/// A column. That it is of another type than ours is a fault.
+/// A column; a type other than the expected one is an error.
 pub(crate) fn get<'r, T: FromSql<'r>>(row: &'r Row, index: usize) -> Result<T, StoreError> {
     row.try_get(index).map_err(fault)
 }
@@ -274,7 +275,7 @@ pub(crate) fn optional_time(row: &Row, index: usize) -> Result<Option<Timestamp>
     Ok(get::<Option<i64>>(row, index)?.map(Timestamp::from_micros))
 }
 
-/// A number that is never negative, as the schema's checks say.
+/// A number that the schema's checks keep from being negative.
 pub(crate) fn count(row: &Row, index: usize) -> Result<u64, StoreError> {
     get::<i64>(row, index).map(i64::unsigned_abs)
 }
@@ -287,7 +288,7 @@ fn byte(row: &Row, index: usize) -> Result<u8, StoreError> {
     u8::try_from(get::<i16>(row, index)?).map_err(fault)
 }
 
-/// A word of the state machine.
+/// An enum value of the state machine.
 pub(crate) fn word<T: FromStr<Err = String>>(row: &Row, index: usize) -> Result<T, StoreError> {
     get::<&str>(row, index)?.parse().map_err(fault)
 }

@@ -1,4 +1,5 @@
-//! What a transition writes, made ready by the caller's task, and the columns in which many of them are sent.
+//! Values that a transition writes, prepared by the caller's task, and the columns in which many
+//! transitions are sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +23,11 @@ pub(crate) struct Written {
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    /// New value of the column `requires`, when it changes.
+    /// New value of the column `requires`, if it changes.
     pub(crate) requires: Option<Vec<String>>,
 }
 
-/// One step's row.
+/// Row of a step.
 #[derive(Debug, PartialEq)]
 pub(crate) struct StepRow {
     position: i16,
@@ -37,14 +38,14 @@ pub(crate) struct StepRow {
     decision: Option<String>,
 }
 
-/// The events of one commit, which share a row.
+/// Events of one commit, which share a row.
 #[derive(Debug, PartialEq)]
 pub(crate) struct EventRows {
     pub(crate) count: i32,
     pub(crate) body: String,
 }
 
-/// One change of a record.
+/// A change of a record.
 #[derive(Debug, PartialEq)]
 pub(crate) enum RecordRow {
     Put {
@@ -90,19 +91,20 @@ impl Written {
         })
     }
 
-    /// Whether it is more than rows of its run: it is then written by itself, and not in a group.
+    /// Returns whether it has more than rows of its run: then it is written in its own transaction,
+    /// not in a batch.
     pub(crate) fn is_heavy(&self) -> bool {
         !self.records.is_empty() || self.snapshot.is_some() || self.requires.is_some()
     }
 }
 
 impl StepRow {
-    /// The step's place in the plan, the first being 0.
+    /// Position of the step in the plan, from 0.
     pub(crate) fn position(&self) -> i16 {
         self.position
     }
 
-    /// Its state, but for what is sent as JSON.
+    /// State of the step, without the fields sent as JSON.
     pub(crate) fn state(&self) -> &StepState {
         &self.state
     }
@@ -138,7 +140,7 @@ impl EventRows {
 }
 
 impl RecordRow {
-    /// Its kind and name.
+    /// Kind and name of the record.
     pub(crate) fn place(&self) -> (&str, &str) {
         match self {
             Self::Put { kind, name, .. } | Self::Remove { kind, name } => (kind, name),
@@ -157,7 +159,7 @@ impl RecordRow {
     }
 }
 
-/// The columns of `write_runs.sql` that have one element for each run.
+/// Columns of `write_runs.sql` with one element for each run.
 #[derive(Debug, Default)]
 pub(crate) struct Heads<'a> {
     run: Vec<Uuid>,
@@ -181,7 +183,7 @@ pub(crate) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    /// Adds what was done to a run: under a lease, or to a row that is locked.
+    /// Adds the changes of a run, made under a lease or on a locked row.
     pub(crate) fn add(
         &mut self,
         run: RunId,
@@ -241,7 +243,7 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// The columns of steps, as `write_runs.sql` and `submit_runs.sql` have them.
+/// Columns of steps, as in `write_runs.sql` and `submit_runs.sql`.
 #[derive(Debug, Default)]
 pub(crate) struct Steps<'a> {
     run: Vec<Uuid>,
@@ -325,7 +327,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// PostgreSQL keeps no NUL in a text. In what a handler says it is no loss.
+/// PostgreSQL stores no NUL in a text. In a handler's message it is no loss.
 pub(crate) fn clean(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "\u{fffd}")
@@ -338,22 +340,22 @@ pub(crate) fn json(value: &Value) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(fault)
 }
 
-/// A time as its column has it.
+/// A time in the form of its column.
 pub(crate) fn micros(time: Option<Timestamp>) -> Option<i64> {
     time.map(Timestamp::as_micros)
 }
 
-/// Lengths of time are microseconds too. What is longer than 290,000 years counts as that.
+/// Durations are microseconds too, capped at about 290,000 years.
 pub(crate) fn length(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Numbers that count from 0 fit signed integers for longer than any run lives.
+/// Counters from 0 fit signed integers for longer than any run lives.
 pub(crate) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// An identifier as its column has it.
+/// An identifier in the form of its column.
 pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
 }

@@ -1,8 +1,8 @@
-//! A database whose settings all differ from what the store needs.
+//! A database with settings that all differ from what the store needs.
 
 use surefoot_scratch_postgres::ScratchPostgres;
 
-/// Settings of the role or the database that would change what statements do.
+/// Settings of the role or the database that would change the effect of statements.
 const HOSTILE: &[(&str, &str)] = &[
     ("default_transaction_isolation", "'repeatable read'"),
     ("default_transaction_read_only", "on"),
@@ -25,7 +25,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ("TimeZone", "'Asia/Kolkata'"),
 ];
 
-/// Functions that a statement finds instead of the server's when the search path says so.
+/// Functions that a statement finds instead of the server's because of the search path.
 const FUNCTIONS: &str = "
     CREATE SCHEMA hostile;
     CREATE FUNCTION hostile.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT timestamptz ''2001-01-01Z''';
@@ -33,7 +33,7 @@ const FUNCTIONS: &str = "
     CREATE FUNCTION hostile.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT 1/0';
     GRANT USAGE ON SCHEMA hostile TO PUBLIC;";
 
-/// Makes a database of this name that is hostile, and a statement limit of its own.
+/// Creates a hostile database of this name, with a statement timeout.
 pub(crate) fn hostile_database(cluster: &ScratchPostgres, name: &str, statement_timeout: &str) {
     cluster
         .psql("postgres", &format!("CREATE DATABASE {name}"))

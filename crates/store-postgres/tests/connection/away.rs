@@ -1,4 +1,5 @@
-//! A database that is not there, does not answer, or does not let us in: an error in bounded time, and another try later.
+//! A database that is not there, does not answer, or rejects the role: an error in bounded time,
+//! and a later retry.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -38,7 +39,7 @@ async fn a_silent_server_is_given_up() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
-/// How long it takes when other tests, which run at the same time, let it.
+/// The shortest of three times, because other tests run at the same time.
 async fn best_of_three(mut attempt: impl AsyncFnMut()) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..3 {
@@ -51,7 +52,7 @@ async fn best_of_three(mut attempt: impl AsyncFnMut()) -> Duration {
 
 #[tokio::test]
 async fn an_unreachable_server_is_reported_at_once() {
-    // Nobody else gets the port meanwhile, and nobody listens.
+    // The bound socket keeps other processes off the port, and it does not listen.
     let bound = TcpSocket::new_v4().unwrap();
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = bound.local_addr().unwrap().port();
@@ -98,7 +99,8 @@ async fn a_store_outlives_its_database() {
     until("queues are read again", async || store.queues().await.ok()).await;
 }
 
-/// The schema is renamed while a step runs, and back some tries later: its result is kept, and no attempt is spent.
+/// The schema is renamed while a step runs, and back after some attempts: the result is kept, and
+/// no attempt is used.
 #[tokio::test]
 async fn a_renamed_schema_fails_no_step() {
     let (name, url) = database();
@@ -106,9 +108,9 @@ async fn a_renamed_schema_fails_no_step() {
     let folder = tempfile::tempdir().unwrap();
     let begun = Arc::new(Notify::new());
     let goes_on = Arc::new(Notify::new());
-    let told = (begun.clone(), goes_on.clone());
+    let signals = (begun.clone(), goes_on.clone());
     let work = handler_fn(move |context: surefoot::StepContext, (): ()| {
-        let (begun, goes_on) = told.clone();
+        let (begun, goes_on) = signals.clone();
         async move {
             if context.step_id() == "one" {
                 begun.notify_one();
@@ -134,13 +136,13 @@ async fn a_renamed_schema_fails_no_step() {
     psql("ALTER SCHEMA surefoot RENAME TO elsewhere");
     goes_on.notify_one();
     let mut trouble = worker.trouble();
-    let told = |trouble: &Option<String>| {
+    let is_reported = |trouble: &Option<String>| {
         trouble
             .as_ref()
             .is_some_and(|why| why.contains("cannot be used"))
     };
-    assert!(trouble.wait_for(told).await.is_ok());
-    // Long enough for the failure to be written as well, if it was one.
+    assert!(trouble.wait_for(is_reported).await.is_ok());
+    // Long enough for a failure to be written as well.
     let begin = Instant::now();
     until("it is tried again", async || {
         (begin.elapsed() > Duration::from_secs(2)).then_some(())
@@ -167,7 +169,7 @@ async fn a_renamed_schema_fails_no_step() {
 #[tokio::test]
 async fn a_frozen_database_is_given_up() {
     let cluster = ScratchPostgres::start().unwrap();
-    // So that what is short is only what is put to the test.
+    // So that only the tested operation has the short timeout.
     open(&cluster.url()).await;
     let hasty = options(&cluster.url()).operation_timeout(Duration::from_millis(500));
     let store = until("it is opened", async || hasty.clone().open().await.ok()).await;
@@ -182,7 +184,7 @@ async fn a_frozen_database_is_given_up() {
             .unwrap()
             .status
     };
-    // First the one that starts others. Of those some end just now, and cannot be told anything.
+    // First the process that forks others. Some of those are just ending, and cannot be signalled.
     assert!(signal("-STOP", &[&server]).success());
     let children =
         std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();

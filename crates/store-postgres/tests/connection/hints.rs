@@ -1,4 +1,5 @@
-//! Hints: heard from other processes at once, again after the session broke, and done without where they do not come through.
+//! Hints: they arrive from other processes at once, again after a lost session, and are not needed
+//! where they do not arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +54,8 @@ async fn without_notify_there_are_no_hints() {
     assert!(once_silent(&other, &one).await);
 }
 
-/// Whether nothing is heard at one of several tries: what others told may come late, and whoever begins to listen hints by itself.
+/// Returns whether no hint arrives in one of several attempts: earlier hints may be late, and a new
+/// listener sends a hint by itself.
 async fn once_silent(listens: &PostgresStore, tells: &PostgresStore) -> bool {
     for number in 0..20 {
         if !hears(listens, tells, number % 2 == 0).await {

@@ -1,4 +1,5 @@
-//! How the database is reached: URLs, TLS, rights, the schema's versions, poolers, and databases that do not answer.
+//! Connection to the database: URLs, TLS, rights, schema versions, poolers, and databases that do
+//! not answer.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(

@@ -1,4 +1,4 @@
-//! The schema: made once, by whoever comes first, and refused when this build cannot work on it.
+//! The schema: created once, by the first process, and refused if this build cannot work on it.
 
 use surefoot_scratch_postgres::{ScratchBouncer, ScratchPostgres};
 use tokio::task::JoinSet;
@@ -28,7 +28,8 @@ async fn of_many_concurrent_opens_one_creates_the_schema() {
     assert_eq!(rest, format!("{count}|64"));
 }
 
-/// The defaults wait for a fifth of a table's rows to change, which is late on every one of these.
+/// By default vacuum waits until a fifth of a table's rows have changed, which is too late for all
+/// of these.
 #[tokio::test]
 async fn every_table_has_vacuum_settings() {
     let (name, url) = database();

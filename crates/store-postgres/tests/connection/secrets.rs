@@ -1,4 +1,4 @@
-//! A password is for the database only.
+//! A password is sent to the database only.
 
 use surefoot_scratch_postgres::{ScratchOptions, ScratchPostgres};
 

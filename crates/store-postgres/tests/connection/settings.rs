@@ -1,4 +1,5 @@
-//! Settings of the role and the database: overridden where a session can, refused or reported where it cannot.
+//! Settings of the role and the database: overridden where a session can, refused or reported where
+//! it cannot.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ fn psql(database: &str, statement: &str) -> String {
     ScratchPostgres::shared().psql(database, statement).unwrap()
 }
 
-/// A database for whose role this is set, and its URL.
+/// A database whose role has this setting, and its URL.
 fn database_with(setting: &str) -> String {
     let (name, url) = database();
     psql(
@@ -46,7 +47,8 @@ async fn a_setting_that_weakens_a_promise_is_reported() {
     assert!(open(&database().1).await.warnings().is_empty());
 }
 
-/// At `repeatable read` a transaction does not see what was committed while it waited for a key's lock.
+/// At `repeatable read` a transaction does not see what was committed while it waited for a key's
+/// lock.
 #[tokio::test]
 async fn one_key_makes_one_run_whatever_the_isolation_of_the_role() {
     for isolation in ["repeatable read", "serializable"] {
@@ -78,7 +80,7 @@ async fn one_key_makes_one_run_whatever_the_isolation_of_the_role() {
     }
 }
 
-/// Twenty processes that start at once find a pool smaller than that, and one session is enough for each.
+/// Twenty processes start at once on a pool smaller than that; one session is enough for each.
 #[tokio::test]
 async fn one_session_of_a_pool_is_enough_to_start() {
     let (name, _) = database();

@@ -1,4 +1,4 @@
-//! What these tests share.
+//! Shared by these tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +10,14 @@ use surefoot::{
 use surefoot_postgres::{PostgresOptions, PostgresStore};
 use surefoot_scratch_postgres::ScratchPostgres;
 
-/// A new database of the cluster that the tests share: its name and its URL.
+/// A new database of the shared cluster: its name and its URL.
 pub(crate) fn database() -> (String, String) {
     let url = ScratchPostgres::shared().fresh_database().unwrap();
     (url.rsplit('/').next().unwrap().to_owned(), url)
 }
 
-/// Long enough for those who wait for others to make the schema, on a slow disk. What is about being quick says its own.
+/// Long enough to wait for others that create the schema, on a slow disk. Tests about speed set
+/// their own timeouts.
 pub(crate) fn options(url: &str) -> PostgresOptions {
     PostgresStore::options(url)
         .connect_timeout(Duration::from_secs(30))
@@ -27,12 +28,12 @@ pub(crate) async fn open(url: &str) -> Arc<PostgresStore> {
     Arc::new(options(url).open().await.unwrap())
 }
 
-/// Why it cannot be opened.
+/// The error with which it cannot be opened.
 pub(crate) async fn refused(options: PostgresOptions) -> String {
     options.open().await.unwrap_err().to_string()
 }
 
-/// What does not come, in good time, fails the test.
+/// Waits until `look` returns a value, and fails after a while.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -44,7 +45,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
-/// A worker that knows `test.work`.
+/// A worker with the action `test.work`.
 pub(crate) async fn worker(store: &Arc<PostgresStore>, folder: &Path) -> WorkerHandle {
     let work = handler_fn(async |_: surefoot::StepContext, (): ()| {
         Ok(serde_json::json!({ "done": true }))

@@ -1,4 +1,4 @@
-//! TLS, with authorities and certificates made here.
+//! TLS, with authorities and certificates created here.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// A server whose certificate is for `localhost`, and wants a password.
+/// A server with a certificate for `localhost` that requires a password.
 fn server(authority: &Authority) -> ScratchPostgres {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["localhost".to_owned()])
@@ -40,9 +40,10 @@ fn url(cluster: &ScratchPostgres, host: &str, mode: &str, authority: Option<&Pat
     cluster.url().replace("127.0.0.1", host) + &format!("?sslmode={mode}{authority}")
 }
 
-/// How many of the store's sessions are encrypted, and how many are not.
+/// Number of the store's sessions that are encrypted, and of those that are not.
 async fn sessions(cluster: &ScratchPostgres, url: &str) -> (usize, usize) {
-    // The server may let in a session now that a store before this one has long given up: it is not counted.
+    // The server may still accept a session that an earlier store has long given up, which is not
+    // counted.
     let before = cluster
         .psql("postgres", "SELECT clock_timestamp()")
         .unwrap();
@@ -55,7 +56,7 @@ async fn sessions(cluster: &ScratchPostgres, url: &str) -> (usize, usize) {
     let rows = cluster.psql("postgres", &statement).unwrap();
     let count = |word| rows.lines().filter(|row| *row == word).count();
     drop(store);
-    // So that the next question does not count these.
+    // So that the next query does not count these.
     let gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'surefoot'";
     while cluster.psql("postgres", gone).unwrap() != "0" {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -88,7 +89,7 @@ async fn each_mode_trusts_as_libpq_does() {
     secret("127.0.0.1", "require", None).await;
     secret("127.0.0.1", "verify-ca", Some(&ours_file)).await;
     secret("localhost", "verify-full", Some(&ours_file)).await;
-    // SCRAM is then bound to this very channel.
+    // SCRAM is then bound to this channel.
     secret(
         "localhost",
         "verify-full&channel_binding=require",

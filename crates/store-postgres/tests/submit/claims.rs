@@ -1,4 +1,4 @@
-//! Workers take what was submitted in the database like anything else.
+//! Workers claim runs submitted from within the database like any other.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,12 +33,12 @@ async fn worker(scene: &Scene, workspaces: PathBuf) -> WorkerHandle {
     .unwrap()
 }
 
-/// One for each number, of letters.
+/// A distinct name of letters for each number.
 fn name(number: usize) -> String {
     "a".repeat(number + 2)
 }
 
-/// From a run's submission to its start, by the database's clock.
+/// Time from a run's submission to its start, by the database's clock.
 async fn wait(scene: &Scene, run: &Run) -> Duration {
     let events = scene.store.events(run.id, 0, 100).await.unwrap();
     let started = events
@@ -55,7 +55,7 @@ async fn a_worker_runs_a_submission_by_sql_at_once_and_fails_an_invalid_one() {
     let worker = worker(&scene, folder.path().to_owned()).await;
     let sql = scene.sql().await;
 
-    // What the schema's pattern refuses is found by the worker, which runs nothing of it.
+    // The worker detects a violation of the schema's pattern, and runs no step.
     let bad = submit(&sql, &shop("BAD"), "").await.unwrap();
     let ended = scene.client().wait(bad).await.unwrap();
     assert_eq!(ended.head.status, RunStatus::Failed);
@@ -70,10 +70,10 @@ async fn a_worker_runs_a_submission_by_sql_at_once_and_fails_an_invalid_one() {
     );
     assert_eq!(CALLS.load(Ordering::Relaxed), 0);
 
-    // A worker that has just claimed polls three quarters of a second later at the earliest.
-    let is_told = |wait: &&Duration| **wait < Duration::from_millis(400);
+    // A worker that has just claimed polls no earlier than three quarters of a second later.
+    let is_notified = |wait: &&Duration| **wait < Duration::from_millis(400);
     let mut waits = Vec::new();
-    while waits.iter().filter(is_told).count() < 5 {
+    while waits.iter().filter(is_notified).count() < 5 {
         assert!(waits.len() < 50, "NOTIFY brings it to a worker: {waits:?}");
         let made = submit(&sql, &shop(&name(waits.len())), "").await.unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(60), scene.client().wait(made))

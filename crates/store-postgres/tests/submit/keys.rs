@@ -1,4 +1,5 @@
-//! Keys and unique values: the same request again is the same run, whoever made it and however many at once.
+//! Keys and unique values: the same request is the same run, whichever client repeats it, and
+//! however many at once.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ async fn of_many_concurrent_submissions_one_adds_the_run() {
     assert_eq!(scene.psql("SELECT count(*) FROM surefoot.runs"), "1");
 }
 
-/// Whoever holds the key may be so slow to commit, on a slow disk, that a client is told to come again.
+/// The holder of the key may commit so slowly, on a slow disk, that a client is asked to retry.
 async fn submit_at_last(client: &Client) -> RunId {
     loop {
         match client
@@ -86,7 +87,8 @@ async fn submit_at_last(client: &Client) -> RunId {
     }
 }
 
-/// Somebody submits a key and does not commit: who submits another key is not kept waiting, and who submits that one is told so.
+/// An open transaction has submitted a key: submissions of other keys do not wait, and one of that
+/// key gets a retryable error.
 #[tokio::test]
 async fn a_locked_key_delays_no_other() {
     let mut scene = Scene::new().await;
@@ -118,8 +120,8 @@ async fn a_locked_key_delays_no_other() {
         assert!(slowest < Duration::from_secs(20), "{slowest:?}");
         quickest = quickest.min(slowest);
     }
-    // The best of three rounds, because other tests run at the same time. The holder does not commit before this is over: who
-    // waited for it would wait for ever.
+    // The best of three rounds, because other tests run at the same time. The holder does not
+    // commit before this is over, so a submission that waited for it would wait for ever.
     assert!(quickest < Duration::from_secs(5), "{quickest:?}");
     sql.batch_execute("COMMIT").await.unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A queue is given a rate while others are in the midst of something.
+//! A queue is given a rate while other transactions are open.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use surefoot::{
 
 use crate::support::{Scene, shop, workflow};
 
-/// It waits for nobody's transaction, and touches no more runs than the rate allows starts.
+/// Setting a rate waits for no open transaction, and touches no more runs than the rate allows
+/// starts.
 #[tokio::test]
 async fn setting_a_rate_on_a_busy_queue_does_not_deadlock() {
     let mut scene = Scene::new().await;
@@ -40,17 +41,17 @@ async fn setting_a_rate_on_a_busy_queue_does_not_deadlock() {
         client.wait(run.id).await.unwrap();
         runs.push(run.id);
     }
-    // Somebody has submitted and not committed, and looks long at the oldest run.
-    let somebody = scene.sql().await;
-    somebody.batch_execute("BEGIN").await.unwrap();
-    crate::support::submit(&somebody, &shop("mm"), "")
+    // A client has submitted without a commit, and holds a lock on the oldest run.
+    let holder = scene.sql().await;
+    holder.batch_execute("BEGIN").await.unwrap();
+    crate::support::submit(&holder, &shop("mm"), "")
         .await
         .unwrap();
     let lock = format!(
         "SELECT FROM surefoot.runs WHERE id = '{}' FOR UPDATE",
         runs[0]
     );
-    somebody.batch_execute(&lock).await.unwrap();
+    holder.batch_execute(&lock).await.unwrap();
 
     let set = async |seconds| {
         let rate = Rate {
@@ -77,7 +78,8 @@ async fn setting_a_rate_on_a_busy_queue_does_not_deadlock() {
         client.wait(run.id).await.unwrap();
         Instant::now()
     };
-    // What runs elsewhere goes on meanwhile; on a busy machine it may take as long as the rate waits for those before it.
+    // Runs elsewhere continue meanwhile; on a busy machine this may take as long as the rate waits
+    // for earlier transactions.
     let mut went_on = false;
     for seconds in [3600, 3601, 3602] {
         let (set, beside) = tokio::join!(set(seconds), beside());
@@ -92,6 +94,6 @@ async fn setting_a_rate_on_a_busy_queue_does_not_deadlock() {
     );
     let newest: Vec<String> = runs[7..].iter().map(ToString::to_string).collect();
     assert_eq!(counted, newest.join(" "));
-    somebody.batch_execute("ROLLBACK").await.unwrap();
+    holder.batch_execute("ROLLBACK").await.unwrap();
     worker.stop().await;
 }

@@ -1,4 +1,4 @@
-//! `submit` in the database: what a client in any language may do, in its own transaction.
+//! The function `submit` in the database, for a client in any language, in its own transaction.
 
 #![expect(
     clippy::unwrap_used,

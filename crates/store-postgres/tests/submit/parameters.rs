@@ -1,4 +1,4 @@
-//! What is said at once of parameters that do not fit.
+//! Errors about invalid parameters, returned at once.
 
 use std::sync::Arc;
 
@@ -46,17 +46,16 @@ async fn sql_reports_parameter_errors_as_a_client_does() {
             .unwrap()
             .is_empty()
     );
-    // These fit: a whole number that is written as 4.0, and a null where one may be.
+    // These are valid: an integer written as 4.0, and a null where null is allowed.
     for (name, more) in [
         ("aa", json!({ "size": 4.0 })),
         ("bb", json!({ "tags": null })),
         ("cc", Value::Null),
     ] {
         let mut parameters = json!({ "name": name });
-        more.as_object()
-            .into_iter()
-            .flatten()
-            .for_each(|(key, value)| parameters[key] = value.clone());
+        for (key, value) in more.as_object().into_iter().flatten() {
+            parameters[key] = value.clone();
+        }
         submit(&sql, &parameters, "").await.unwrap();
     }
 }
@@ -127,7 +126,7 @@ async fn a_unique_expression_only_the_engine_can_evaluate_is_refused() {
         "{error}"
     );
 
-    // What both can tell, both tell alike.
+    // Errors that both can detect have the same text.
     publish("<${{parameters.a}}-${{ parameters.b.c }}-${{ parameters.d }}> $").await;
     let parameters = json!({ "a": "x y", "b": { "c": 12 }, "d": true });
     let made = submit(&sql, &parameters, "").await.unwrap();
@@ -173,7 +172,8 @@ steps: [{ id: only, action: test.work }]
     }
 }
 
-/// Only a program with the key can encrypt: what may be secret is refused, and its value is in no answer.
+/// Only a program with the key can encrypt: secret parameters are refused, and their values are in
+/// no answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_parameter_is_refused_and_not_repeated() {
     let mut scene = Scene::new().await;

@@ -1,4 +1,4 @@
-//! Who may submit need not see anything, and nobody may until it is granted.
+//! Submission needs no right to read anything, and no role may submit until it is granted.
 
 use crate::support::{Scene, shop, submit};
 
@@ -28,7 +28,7 @@ async fn submission_needs_no_rights_on_the_tables() {
     submit(&sql, &shop("abc"), "").await.unwrap();
     assert!(sql.query("SELECT FROM surefoot.runs", &[]).await.is_err());
 
-    // A table of the caller's that is named like one of the function's is not taken for it.
+    // A table of the caller named like one of the function's is not used instead of it.
     sql.batch_execute("CREATE TEMP TABLE runs (id int); CREATE TEMP TABLE jsonb_each (id int)")
         .await
         .unwrap();

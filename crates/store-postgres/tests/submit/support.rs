@@ -12,19 +12,19 @@ use tokio::task::JoinSet;
 use tokio_postgres::{AsyncMessage, Client as Sql, NoTls};
 use uuid::Uuid;
 
-/// For the store's operations, on a slow disk.
+/// Timeout of the store's operations, for a slow disk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Scene {
     pub(crate) store: Arc<PostgresStore>,
     pub(crate) url: String,
     pub(crate) database: String,
-    /// What all of its sessions were told.
-    told: Arc<Mutex<Vec<String>>>,
+    /// Notifications received by all of its sessions.
+    notifications: Arc<Mutex<Vec<String>>>,
     _sessions: JoinSet<()>,
 }
 
-/// A workflow with one of everything that a submission looks at.
+/// A workflow with every feature that a submission checks.
 pub(crate) fn workflow() -> Arc<Workflow> {
     let yaml = "
 workflow: shop
@@ -63,21 +63,21 @@ impl Scene {
             store,
             url,
             database,
-            told: Arc::default(),
+            notifications: Arc::default(),
             _sessions: JoinSet::new(),
         }
     }
 
-    /// What the sessions were told by NOTIFY since this was last asked for.
-    pub(crate) fn told(&self) -> Vec<String> {
-        std::mem::take(&mut self.told.lock().unwrap())
+    /// Notifications received by the sessions since the last call.
+    pub(crate) fn notifications(&self) -> Vec<String> {
+        std::mem::take(&mut self.notifications.lock().unwrap())
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::new(self.store.clone() as Arc<dyn Store>)
     }
 
-    /// A session of somebody else's.
+    /// A session of another client.
     pub(crate) async fn sql(&mut self) -> Sql {
         let url = self.url.clone();
         self.sql_at(&url).await
@@ -85,13 +85,16 @@ impl Scene {
 
     pub(crate) async fn sql_at(&mut self, url: &str) -> Sql {
         let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
-        let told = self.told.clone();
+        let notifications = self.notifications.clone();
         self._sessions.spawn(async move {
             // Until the session ends.
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
             {
                 if let AsyncMessage::Notification(notification) = message {
-                    told.lock().unwrap().push(notification.payload().to_owned());
+                    notifications
+                        .lock()
+                        .unwrap()
+                        .push(notification.payload().to_owned());
                 }
             }
         });
@@ -109,7 +112,7 @@ impl Scene {
     }
 }
 
-/// Submits a shop, with whatever else follows in the call.
+/// Submits a shop, with further arguments of the call.
 pub(crate) async fn submit(sql: &Sql, parameters: &Value, more: &str) -> Result<RunId, String> {
     let call = format!("SELECT surefoot.submit('shop', $1::text::jsonb{more})");
     let rows = sql.query(&call, &[&parameters.to_string()]).await;

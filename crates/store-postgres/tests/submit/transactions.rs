@@ -1,4 +1,4 @@
-//! The run is there if and only if the caller's transaction commits.
+//! The run exists if and only if the caller's transaction commits.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_submission_by_sql_equals_a_clients() {
     let before = clock(&sql).await;
     let made = submit(&sql, &parameters, more).await.unwrap();
     let after = clock(&sql).await;
-    // The store only estimates the database's time, and ids are told apart by the millisecond.
+    // The store only estimates the database's time, and ids differ by the millisecond.
     while scene.store.now() < after + Duration::from_millis(2) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -70,12 +70,12 @@ async fn a_submission_by_sql_equals_a_clients() {
     run.head.available_at = by_client.head.available_at;
     assert_eq!(run, by_client);
 
-    let told = |id| {
+    let stored = |id| {
         let store = scene.store.clone();
         async move { store.events(id, 0, 10).await.unwrap() }
     };
-    let ours = told(made).await;
-    let theirs = told(by_client.id).await;
+    let ours = stored(made).await;
+    let theirs = stored(by_client.id).await;
     assert_eq!(ours.len(), 1);
     assert_eq!(
         (ours[0].seq, &ours[0].kind, &ours[0].data),
@@ -119,27 +119,28 @@ async fn a_rollback_leaves_nothing_and_a_commit_all() {
     );
 }
 
-/// Whoever can wait for the workers' polls turns the notification off, which makes commits wait for each other.
+/// A client that can wait for the workers' polls turns the notification off, which makes commits
+/// wait for each other.
 #[tokio::test]
 async fn a_submission_notifies_unless_disabled() {
     let mut scene = Scene::new().await;
     let sql = scene.sql().await;
-    // A session is told of its own notifications before its next answer.
-    let told = async |name: &str, setting: &str| {
+    // A session receives its own notifications before its next answer.
+    let notified = async |name: &str, setting: &str| {
         sql.batch_execute(&format!("LISTEN surefoot; SET surefoot.notify = {setting}"))
             .await
             .unwrap();
         submit(&sql, &shop(name), "").await.unwrap();
-        // What the store tells has its name as well.
+        // The store's notifications contain its name as well.
         scene
-            .told()
+            .notifications()
             .into_iter()
             .filter(|payload| payload == "work")
             .count()
     };
-    assert_eq!(told("abc", "on").await, 1);
-    assert_eq!(told("bcd", "off").await, 0);
-    assert_eq!(told("cde", "DEFAULT").await, 1);
+    assert_eq!(notified("abc", "on").await, 1);
+    assert_eq!(notified("bcd", "off").await, 0);
+    assert_eq!(notified("cde", "DEFAULT").await, 1);
 }
 
 #[tokio::test]

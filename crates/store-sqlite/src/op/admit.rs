@@ -1,4 +1,5 @@
-//! What a queue allows just now: its pause, its concurrency, its rate. The submit that starts at once and the claim share it.
+//! Admission: what a queue's pause, concurrency and rate currently allow. Shared by claims and by
+//! submissions that start at once.
 
 use rusqlite::{OptionalExtension as _, params};
 use surefoot::{QueueLimits, Rate, Timestamp};
@@ -7,7 +8,7 @@ use crate::row::{length, queue_row, time};
 use crate::sql;
 use crate::writer::Tx;
 
-/// A queue's limits and pause; a queue of which nothing is known has neither.
+/// Pause and limits of a queue; an unknown queue has neither.
 pub(super) fn queue(tx: &Tx<'_>, name: &str) -> rusqlite::Result<(bool, QueueLimits)> {
     let row = tx
         .conn
@@ -17,8 +18,8 @@ pub(super) fn queue(tx: &Tx<'_>, name: &str) -> rusqlite::Result<(bool, QueueLim
     Ok(row.map_or_else(Default::default, |(_, paused, limits)| (paused, limits)))
 }
 
-/// How many more runs of the queue its concurrency allows.
-pub(super) fn places(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<usize> {
+/// Number of further runs that the queue's concurrency allows.
+pub(super) fn free_slots(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<usize> {
     let Some(limit) = limits.concurrency else {
         return Ok(usize::MAX);
     };
@@ -29,8 +30,8 @@ pub(super) fn places(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite:
     Ok(limit.saturating_sub(running) as usize)
 }
 
-/// How many more runs with this concurrency key the queue allows.
-pub(super) fn places_of_key(
+/// Number of further runs with this concurrency key that the queue allows.
+pub(super) fn free_slots_of_key(
     tx: &Tx<'_>,
     name: &str,
     limits: &QueueLimits,
@@ -46,9 +47,14 @@ pub(super) fn places_of_key(
     Ok(limit.saturating_sub(running) as usize)
 }
 
-/// How many more runs of the queue its rate allows to start now. A start counts until it is a window's length ago. One that is
-/// further ahead than that was written before the clock was set back: it would stop the queue until then.
-pub(super) fn starts(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<usize> {
+/// Number of further runs that the queue's rate allows to start now. A start counts until it is a
+/// window's length ago. A start further in the future than that was written before the clock was
+/// set back, and would block the queue until then.
+pub(super) fn allowed_starts(
+    tx: &Tx<'_>,
+    name: &str,
+    limits: &QueueLimits,
+) -> rusqlite::Result<usize> {
     let Some(rate) = limits.rate else {
         return Ok(usize::MAX);
     };
@@ -62,7 +68,8 @@ pub(super) fn starts(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite:
     Ok(rate.max.saturating_sub(counted) as usize)
 }
 
-/// When the rate allows one more start: once the `max`-th start from the end is a window's length ago. `None` is never.
+/// Time at which the rate allows another start: once the `max`-th last start is a window's length
+/// ago. `None` means never.
 pub(super) fn next_start(
     tx: &Tx<'_>,
     name: &str,
@@ -81,7 +88,7 @@ pub(super) fn next_start(
     Ok(Some(start.map_or(tx.now, |start| start + rate.per)))
 }
 
-/// Makes the runs whose time has come claimable.
+/// Makes runs claimable whose time has come.
 pub(super) fn promote_due(tx: &Tx<'_>) -> rusqlite::Result<()> {
     if tx
         .conn

@@ -1,8 +1,9 @@
-//! Gives runs to a worker: the highest priority first, then the oldest, within what their queues allow.
+//! Claims runs for a worker: the highest priority first, then the oldest, within the limits of
+//! their queues.
 //!
-//! It walks only the partial indexes of runs that can be taken, queue by queue, so it costs the same with a million ended
-//! runs in the file. Runs that the worker cannot run are left out by SQLite, not here: thousands of them ahead of
-//! the others cost a walk along the index and nothing more.
+//! A claim reads only the partial indexes of claimable runs, queue by queue, so it costs the same
+//! with a million ended runs in the file. SQLite filters out runs that the worker cannot run:
+//! thousands of them before the others cost an index scan and nothing more.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -26,18 +27,18 @@ pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, 
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
     admit::promote_due(tx)?;
-    let foreign = Foreign::of(tx, request)?;
+    let unclaimable = Unclaimable::of(tx, request)?;
     let mut runs = Vec::new();
     let queues = queues(tx)?;
-    // Runs that are found unreadable have taken the turns of others, and are passed over the next time.
+    // Unreadable runs have taken the turns of others; the next pass skips them.
     for _ in 0..MAX_PASSES {
-        if !pick_and_take(tx, request, &foreign, &queues, &mut runs)? {
+        if !pick_and_take(tx, request, &unclaimable, &queues, &mut runs)? {
             break;
         }
     }
     runs.sort_unstable_by_key(|run| (Reverse(run.priority), run.id));
     *tx.backlog = !queues.is_empty();
-    let next_at = next_at(tx, &queues, &foreign)?;
+    let next_at = next_at(tx, &queues, &unclaimable)?;
     Ok(Claimed {
         runs,
         next_at,
@@ -45,37 +46,38 @@ pub(crate) fn claim(tx: &mut Tx<'_>, request: &ClaimRequest) -> Result<Claimed, 
     })
 }
 
-/// Passes over the queues in one claim. Another one follows only a pass that found a run unreadable.
+/// Passes over the queues in one claim. A further pass happens only if the previous one met an
+/// unreadable run.
 const MAX_PASSES: usize = 64;
 
-/// Takes the runs whose turn it is. Returns whether some of them were found unreadable.
+/// Claims the next runs. Returns whether some of them were unreadable.
 fn pick_and_take(
     tx: &mut Tx<'_>,
     request: &ClaimRequest,
-    foreign: &Foreign,
+    unclaimable: &Unclaimable,
     queues: &[String],
     runs: &mut Vec<surefoot::Run>,
 ) -> Result<bool, Failure> {
-    let mut picks = cancelling(tx, foreign, request.limit - runs.len())?;
-    let mut skipped = take(tx, request, &picks, runs)?;
+    let mut picks = cancelling(tx, unclaimable, request.limit - runs.len())?;
+    let mut skipped = claim_picks(tx, request, &picks, runs)?;
     picks.clear();
     let room = request.limit - runs.len();
     for name in queues {
-        picks.extend(pick(tx, name, foreign, room)?);
+        picks.extend(pick(tx, name, unclaimable, room)?);
     }
     picks.sort_unstable_by_key(Pick::turn);
     picks.truncate(room);
-    skipped |= take(tx, request, &picks, runs)?;
+    skipped |= claim_picks(tx, request, &picks, runs)?;
     Ok(skipped)
 }
 
-/// A run that can be taken.
+/// A run chosen by the claim.
 #[derive(Debug)]
 struct Pick {
     id: RunId,
     priority: i32,
     concurrency_key: Option<String>,
-    /// It never ran, and its queue has a rate: its start counts.
+    /// True for a first start in a queue with a rate.
     counts: bool,
 }
 
@@ -99,21 +101,21 @@ impl Pick {
     }
 }
 
-/// The runs that the worker cannot take, by their plans and by what they require.
-struct Foreign {
+/// Runs that the worker cannot claim, by their plans and by their requirements.
+struct Unclaimable {
     plans: BTreeSet<i64>,
     /// The plans as a JSON array of their numbers, for the statements.
     plan_list: String,
-    /// Sets of resources as the column `requires` has them.
+    /// Sets of resources in the form of the column `requires`.
     requirements: BTreeSet<String>,
     /// The same as a JSON array.
     requirement_list: String,
 }
 
-impl Foreign {
+impl Unclaimable {
     fn of(tx: &Tx<'_>, request: &ClaimRequest) -> Result<Self, Failure> {
-        let plans = foreign_plans(tx, request)?;
-        let requirements = foreign_requirements(tx, request)?;
+        let plans = unclaimable_plans(tx, request)?;
+        let requirements = unmet_requirements(tx, request)?;
         Ok(Self {
             plan_list: json(&serde_json::json!(plans))?,
             requirement_list: json(&serde_json::json!(requirements))?,
@@ -128,8 +130,8 @@ impl Foreign {
     }
 }
 
-/// Every plan is looked at, but read from the database only once: see [`crate::plans::Plans`].
-fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, Failure> {
+/// Every plan is examined, but read from the database only once; see [`crate::plans::Plans`].
+fn unclaimable_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, Failure> {
     let mut statement = tx.conn.prepare_cached(sql::LIVE_PLANS)?;
     let ids = statement
         .query_map([], |row| row.get::<_, i64>(0))?
@@ -148,25 +150,25 @@ fn foreign_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64>, F
     Ok(plans)
 }
 
-/// The sets of resources that some run requires and this worker does not offer.
-fn foreign_requirements(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<String>, Failure> {
+/// Sets of resources that some run requires and this worker does not offer.
+fn unmet_requirements(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<String>, Failure> {
     let mut statement = tx.conn.prepare_cached(sql::LIVE_REQUIREMENTS)?;
     let live = statement
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut foreign = BTreeSet::new();
+    let mut unclaimable = BTreeSet::new();
     for requires in live {
-        // Requirements that cannot be read match no worker, and hold up no other run.
+        // Unreadable requirements match no worker, and block no other run.
         let is_offered = parse_required(Some(&requires))
             .is_ok_and(|required| required.is_subset(&request.resources));
         if !is_offered {
-            foreign.insert(requires);
+            unclaimable.insert(requires);
         }
     }
-    Ok(foreign)
+    Ok(unclaimable)
 }
 
-/// The queues that have a run to take.
+/// Queues with a claimable run.
 fn queues(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
     let mut statement = tx.conn.prepare_cached(sql::NEXT_QUEUE)?;
     let mut queues: Vec<String> = Vec::new();
@@ -179,39 +181,45 @@ fn queues(tx: &Tx<'_>) -> rusqlite::Result<Vec<String>> {
     }
 }
 
-fn cancelling(tx: &Tx<'_>, foreign: &Foreign, limit: usize) -> rusqlite::Result<Vec<Pick>> {
+fn cancelling(tx: &Tx<'_>, unclaimable: &Unclaimable, limit: usize) -> rusqlite::Result<Vec<Pick>> {
     let mut statement = tx.conn.prepare_cached(sql::CLAIM_CANCELLING)?;
-    let picks = statement.query_map([&foreign.plan_list, &foreign.requirement_list], |row| {
-        Pick::read(row, false)
-    })?;
+    let picks = statement.query_map(
+        [&unclaimable.plan_list, &unclaimable.requirement_list],
+        |row| Pick::read(row, false),
+    )?;
     let is_readable =
         |pick: &rusqlite::Result<Pick>| pick.as_ref().map_or(true, |pick| !pick.is_unreadable(tx));
     picks.filter(is_readable).take(limit).collect()
 }
 
-/// The runs of one queue whose turn it is, `limit` at most.
-fn pick(tx: &Tx<'_>, name: &str, foreign: &Foreign, limit: usize) -> rusqlite::Result<Vec<Pick>> {
+/// The next runs of one queue, at most `limit`.
+fn pick(
+    tx: &Tx<'_>,
+    name: &str,
+    unclaimable: &Unclaimable,
+    limit: usize,
+) -> rusqlite::Result<Vec<Pick>> {
     let (paused, limits) = admit::queue(tx, name)?;
-    let places = admit::places(tx, name, &limits)?.min(limit);
-    if paused || places == 0 {
+    let free_slots = admit::free_slots(tx, name, &limits)?.min(limit);
+    if paused || free_slots == 0 {
         return Ok(Vec::new());
     }
-    let mut starts = admit::starts(tx, name, &limits)?;
+    let mut starts = admit::allowed_starts(tx, name, &limits)?;
     let (mut fresh, mut resumed) = (
         tx.conn.prepare_cached(sql::CLAIM_FRESH)?,
         tx.conn.prepare_cached(sql::CLAIM_RESUMED)?,
     );
-    let mut fresh = Walk::begin(&mut fresh, name, foreign, limits.rate.is_some())?;
-    let mut resumed = Walk::begin(&mut resumed, name, foreign, false)?;
+    let mut fresh = IndexScan::begin(&mut fresh, name, unclaimable, limits.rate.is_some())?;
+    let mut resumed = IndexScan::begin(&mut resumed, name, unclaimable, false)?;
     let mut keys = Keys {
         tx,
         name,
         limits: &limits,
-        places: HashMap::new(),
+        free_slots: HashMap::new(),
     };
     let mut picks = Vec::new();
-    while picks.len() < places {
-        let fresh_turn = fresh.turn().filter(|_| starts > 0);
+    while picks.len() < free_slots {
+        let fresh_turn = if starts > 0 { fresh.turn() } else { None };
         let fresh_next =
             fresh_turn.is_some() && resumed.turn().is_none_or(|turn| fresh_turn < Some(turn));
         let Some(pick) = (if fresh_next {
@@ -229,28 +237,29 @@ fn pick(tx: &Tx<'_>, name: &str, foreign: &Foreign, limit: usize) -> rusqlite::R
     Ok(picks)
 }
 
-/// The rows of one of the two indexes, with the next one looked at already.
-struct Walk<'s> {
+/// Rows of one of the two indexes, with one row of lookahead.
+struct IndexScan<'s> {
     rows: Rows<'s>,
     counts: bool,
     next: Option<Pick>,
 }
 
-impl<'s> Walk<'s> {
+impl<'s> IndexScan<'s> {
     fn begin(
         statement: &'s mut CachedStatement<'_>,
         name: &str,
-        foreign: &Foreign,
+        unclaimable: &Unclaimable,
         counts: bool,
     ) -> rusqlite::Result<Self> {
-        let rows = statement.query([name, &foreign.plan_list, &foreign.requirement_list])?;
-        let mut walk = Self {
+        let rows =
+            statement.query([name, &unclaimable.plan_list, &unclaimable.requirement_list])?;
+        let mut scan = Self {
             rows,
             counts,
             next: None,
         };
-        walk.next()?;
-        Ok(walk)
+        scan.next()?;
+        Ok(scan)
     }
 
     fn turn(&self) -> Option<(Reverse<i32>, RunId)> {
@@ -267,34 +276,39 @@ impl<'s> Walk<'s> {
     }
 }
 
-/// The places that are left for each concurrency key.
+/// Free slots of each concurrency key.
 struct Keys<'a, 'tx> {
     tx: &'a Tx<'tx>,
     name: &'a str,
     limits: &'a QueueLimits,
-    places: HashMap<String, usize>,
+    free_slots: HashMap<String, usize>,
 }
 
 impl Keys<'_, '_> {
-    /// Takes a place for a run with this key, if one is left.
+    /// Takes a slot for a run with this key, if one is free.
     fn take(&mut self, key: Option<&str>) -> rusqlite::Result<bool> {
-        let Some(key) = key.filter(|_| self.limits.concurrency_per_key.is_some()) else {
+        let Some(key) = key else { return Ok(true) };
+        if self.limits.concurrency_per_key.is_none() {
             return Ok(true);
-        };
-        if !self.places.contains_key(key) {
-            let places = admit::places_of_key(self.tx, self.name, self.limits, key)?;
-            self.places.insert(key.to_owned(), places);
         }
-        let Some(places) = self.places.get_mut(key).filter(|places| **places > 0) else {
+        if !self.free_slots.contains_key(key) {
+            let free_slots = admit::free_slots_of_key(self.tx, self.name, self.limits, key)?;
+            self.free_slots.insert(key.to_owned(), free_slots);
+        }
+        let Some(free_slots) = self
+            .free_slots
+            .get_mut(key)
+            .filter(|free_slots| **free_slots > 0)
+        else {
             return Ok(false);
         };
-        *places -= 1;
+        *free_slots -= 1;
         Ok(true)
     }
 }
 
-/// Takes the picks. Returns whether some of them were found unreadable.
-fn take(
+/// Claims the picked runs. Returns whether some of them were unreadable.
+fn claim_picks(
     tx: &mut Tx<'_>,
     request: &ClaimRequest,
     picks: &[Pick],
@@ -312,36 +326,42 @@ fn take(
     Ok(skipped)
 }
 
-/// When the next run becomes claimable by time alone: its own, or that of its queue's rate.
+/// Time at which the next run becomes claimable by time alone: its own, or that of its queue's
+/// rate.
 fn next_at(
     tx: &Tx<'_>,
     queues: &[String],
-    foreign: &Foreign,
+    unclaimable: &Unclaimable,
 ) -> rusqlite::Result<Option<Timestamp>> {
     let mut next = None;
     for name in queues {
-        let opens = Opens::of(tx, name)?;
-        if !opens.shut
-            && opens.start.is_some_and(|at| at > tx.now)
-            && has_fresh(tx, name, foreign, &opens)?
+        let admission = QueueAdmission::of(tx, name)?;
+        if !admission.closed
+            && admission.start.is_some_and(|at| at > tx.now)
+            && has_fresh(tx, name, unclaimable, &admission)?
         {
-            next = earliest(next, opens.start);
+            next = earliest(next, admission.start);
         }
     }
-    next_due(tx, foreign, next)
+    next_due(tx, unclaimable, next)
 }
 
-/// Whether only the queue's rate holds back a run of it.
-fn has_fresh(tx: &Tx<'_>, name: &str, foreign: &Foreign, opens: &Opens) -> rusqlite::Result<bool> {
+/// Returns whether a run of the queue is held back only by its rate.
+fn has_fresh(
+    tx: &Tx<'_>,
+    name: &str,
+    unclaimable: &Unclaimable,
+    admission: &QueueAdmission,
+) -> rusqlite::Result<bool> {
     let mut statement = tx.conn.prepare_cached(sql::CLAIM_FRESH)?;
-    let mut walk = Walk::begin(&mut statement, name, foreign, true)?;
+    let mut scan = IndexScan::begin(&mut statement, name, unclaimable, true)?;
     let mut keys = Keys {
         tx,
         name,
-        limits: &opens.limits,
-        places: HashMap::new(),
+        limits: &admission.limits,
+        free_slots: HashMap::new(),
     };
-    while let Some(pick) = walk.next()? {
+    while let Some(pick) = scan.next()? {
         if !pick.is_unreadable(tx) && keys.take(pick.concurrency_key.as_deref())? {
             return Ok(true);
         }
@@ -352,33 +372,33 @@ fn has_fresh(tx: &Tx<'_>, name: &str, foreign: &Foreign, opens: &Opens) -> rusql
 /// The same for runs that wait for a time of their own.
 fn next_due(
     tx: &Tx<'_>,
-    foreign: &Foreign,
+    unclaimable: &Unclaimable,
     mut next: Option<Timestamp>,
 ) -> rusqlite::Result<Option<Timestamp>> {
     let mut statement = tx.conn.prepare_cached(sql::DUE_RUNS)?;
     let mut rows = statement.query([])?;
-    let mut queues: HashMap<String, Opens> = HashMap::new();
+    let mut queues: HashMap<String, QueueAdmission> = HashMap::new();
     while let Some(row) = rows.next()? {
         let at = time(row, 0)?;
         let name = row.get::<_, String>(1)?;
         if next.is_some_and(|next| next <= at) {
             break;
         }
-        if foreign.has(row.get(2)?, row.get::<_, Option<String>>(6)?.as_deref()) {
+        if unclaimable.has(row.get(2)?, row.get::<_, Option<String>>(6)?.as_deref()) {
             continue;
         }
         let key: Option<String> = row.get(3)?;
         let fresh: bool = row.get(4)?;
         let cancelling: bool = row.get(5)?;
         if !queues.contains_key(&name) {
-            queues.insert(name.clone(), Opens::of(tx, &name)?);
+            queues.insert(name.clone(), QueueAdmission::of(tx, &name)?);
         }
-        let opens = if cancelling {
+        let opens_at = if cancelling {
             Some(at)
         } else {
             queues[&name].at(tx, &name, key.as_deref(), fresh)?
         };
-        next = earliest(next, opens.map(|opens| opens.max(at)));
+        next = earliest(next, opens_at.map(|opens_at| opens_at.max(at)));
     }
     Ok(next)
 }
@@ -387,25 +407,25 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
     one.into_iter().chain(other).min()
 }
 
-/// From when on a queue lets a run go, as things are.
-struct Opens {
+/// Time from which a queue admits a run, as things are now.
+struct QueueAdmission {
     limits: QueueLimits,
-    /// No time opens it: it is paused, or full.
-    shut: bool,
-    /// When its rate allows a first start; `None` is never.
+    /// No time opens it: it is paused or full.
+    closed: bool,
+    /// Time at which its rate allows a first start; `None` means never.
     start: Option<Timestamp>,
 }
 
-impl Opens {
+impl QueueAdmission {
     fn of(tx: &Tx<'_>, name: &str) -> rusqlite::Result<Self> {
         let (paused, limits) = admit::queue(tx, name)?;
-        let shut = paused || admit::places(tx, name, &limits)? == 0;
+        let closed = paused || admit::free_slots(tx, name, &limits)? == 0;
         let start = limits
             .rate
             .map_or(Ok(Some(tx.now)), |rate| admit::next_start(tx, name, rate))?;
         Ok(Self {
             limits,
-            shut,
+            closed,
             start,
         })
     }
@@ -417,8 +437,8 @@ impl Opens {
         key: Option<&str>,
         fresh: bool,
     ) -> rusqlite::Result<Option<Timestamp>> {
-        let of_key = |key| admit::places_of_key(tx, name, &self.limits, key);
-        if self.shut || key.map(of_key).transpose()? == Some(0) {
+        let of_key = |key| admit::free_slots_of_key(tx, name, &self.limits, key);
+        if self.closed || key.map(of_key).transpose()? == Some(0) {
             return Ok(None);
         }
         Ok(if fresh { self.start } else { Some(tx.now) })

@@ -1,5 +1,5 @@
-//! A worker's commit: the most frequent write. Without records or a snapshot it is one look-up, one update of the run, one
-//! of each step that changed and one row of events.
+//! A worker's commit: the most frequent write. Without records or a snapshot it is one lookup, one
+//! update of the run, one of each changed step, and one row of events.
 
 use rusqlite::{OptionalExtension as _, Row, params};
 use surefoot::state::{CancelMode, Head, Lease};
@@ -27,7 +27,7 @@ pub(crate) fn commit(
         return Err(Failure::Refused(StoreError::LeaseLost));
     };
     if commits == written.head.commits {
-        // It took place, and its answer got lost.
+        // It was written, and its answer was lost.
         return Ok(Committed { cancel: asked });
     }
     write::check(tx, lease.run, written)?;
@@ -74,23 +74,23 @@ pub(crate) fn commit(
         rate_at: None,
     }
     .update(tx)?;
-    // Another run may have waited for this one's place.
+    // Another run may have waited for this one's slot.
     *tx.work |= *tx.backlog;
     Ok(Committed { cancel })
 }
 
-/// What a commit has to know of the run that it writes to.
+/// Facts that a commit needs of its run.
 struct Held {
     event_seq: u64,
-    /// The cancel that was asked for.
+    /// The requested cancel.
     asked: Option<CancelMode>,
-    /// Only of a run that ends: it is counted there.
+    /// Only for a run that ends, which is counted in its queue.
     queue: Option<String>,
-    /// The number of the last commit.
+    /// Number of the last commit.
     commits: u64,
 }
 
-/// `None` when the lease does not hold, or the commit does not follow the last.
+/// Reads the facts; `None` if the lease is lost, or if the commit does not follow the last.
 fn held(tx: &Tx<'_>, lease: Lease, head: &Head) -> rusqlite::Result<Option<Held>> {
     let read = |row: &Row<'_>| {
         let queue = if head.status.is_ended() {

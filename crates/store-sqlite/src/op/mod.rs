@@ -1,7 +1,7 @@
-//! The operations, as they are applied on the writer's thread.
+//! Operations, applied on the writer's thread.
 //!
-//! Each checks first and writes then: what is refused has written nothing, so the transaction it shares with others is
-//! unharmed. Each may be applied again after a rollback.
+//! Each checks first and writes afterwards: a refused operation has written nothing, so the shared
+//! transaction is intact. Each may be applied again after a rollback.
 
 mod admit;
 mod claim;

@@ -1,5 +1,5 @@
-//! What changes a run by the rules, on the writer's thread: a person's cancel, retry and answer, and the interruption of the
-//! runs of a worker that is gone.
+//! Changes by a rule, on the writer's thread: a person's cancel, retry and answer, and the
+//! interruption of the runs of a lost worker.
 
 use surefoot::state::{CancelMode, Edit, RuleError};
 use surefoot::{Run, RunId, StoreError, Timestamp};
@@ -10,7 +10,7 @@ use crate::row::{Written, load_run};
 use crate::sql;
 use crate::writer::Tx;
 
-/// Applies one rule to a run and writes what it gives. Returns the run as it is then.
+/// Applies one rule to a run and writes the transition. Returns the new run.
 pub(crate) fn edit(
     tx: &mut Tx<'_>,
     id: RunId,
@@ -19,7 +19,8 @@ pub(crate) fn edit(
     edit_start(tx, id, None, rule)
 }
 
-/// The same, for a rule that may start a run for the first time, which the queue's rate counts at `rate_at`.
+/// The same, for a rule that may start a run for the first time, which the queue's rate counts at
+/// `rate_at`.
 pub(super) fn edit_start(
     tx: &mut Tx<'_>,
     id: RunId,
@@ -31,7 +32,7 @@ pub(super) fn edit_start(
     write_edit(tx, run, event_seq, rate_at, rule)
 }
 
-/// A person's cancel, which a run that this build cannot read takes too.
+/// A person's cancel, which works on unreadable runs too.
 pub(crate) fn cancel(
     tx: &mut Tx<'_>,
     id: RunId,

@@ -1,4 +1,4 @@
-//! Retention: the details of ended runs go when their queue lets them go.
+//! Retention: deletes the details of ended runs as their queue allows.
 
 use rusqlite::{ToSql, params};
 use surefoot::statistics::Span;
@@ -9,7 +9,7 @@ use crate::row::{length, queue_row};
 use crate::sql;
 use crate::writer::Tx;
 
-/// Removes the details of `limit` runs at most. How many it was.
+/// Deletes the details of at most `limit` runs. Returns their number.
 pub(crate) fn prune(tx: &Tx<'_>, limit: usize) -> Result<usize, Failure> {
     let mut old: Vec<RunId> = Vec::new();
     for (name, limits) in queues(tx)? {
@@ -89,7 +89,7 @@ fn forget(tx: &Tx<'_>, run: RunId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What counts as removed already, and tallies that no chart shows any more.
+/// Deletes expired documents, and tallies that no chart shows any more.
 fn forget_expired(tx: &Tx<'_>, limit: usize) -> rusqlite::Result<()> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     tx.conn
@@ -106,7 +106,7 @@ fn forget_expired(tx: &Tx<'_>, limit: usize) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Starts that count no more leave the index that the rate is read from.
+/// Removes starts that no longer count from the index used by the rate.
 fn forget_starts(
     tx: &Tx<'_>,
     queue: &str,

@@ -14,7 +14,7 @@ use crate::row::{Written, json, load_run, micros, required};
 use crate::sql;
 use crate::writer::Tx;
 
-/// A run that is to be added, as text.
+/// A run to add, as text.
 #[derive(Debug)]
 pub(crate) struct Insert {
     id: RunId,
@@ -48,17 +48,19 @@ impl Insert {
     }
 }
 
-/// Adds the run as `started` if its queue allows, else as `queued`; or finds the run that it would be the second of.
+/// Adds the run as `started` if its queue allows, else as `queued`; or returns the existing run
+/// with its key or unique value.
 pub(crate) fn submit(
     tx: &mut Tx<'_>,
     queued: &Insert,
     started: Option<&Insert>,
 ) -> Result<Submitted, Failure> {
-    if let Some(twin) = twin(tx, sql::RUN_BY_KEY, queued, queued.key.as_deref())? {
-        return Ok(Submitted::SameKey(twin));
+    if let Some(existing) = existing_run(tx, sql::RUN_BY_KEY, queued, queued.key.as_deref())? {
+        return Ok(Submitted::SameKey(existing));
     }
-    if let Some(twin) = twin(tx, sql::RUN_BY_UNIQUE, queued, queued.unique.as_deref())? {
-        return Ok(Submitted::SameUnique(twin));
+    if let Some(existing) = existing_run(tx, sql::RUN_BY_UNIQUE, queued, queued.unique.as_deref())?
+    {
+        return Ok(Submitted::SameUnique(existing));
     }
     if let Some(started) = started
         && let Some(rate_at) = may_start(tx, queued, &started.written.head)?
@@ -72,7 +74,7 @@ pub(crate) fn submit(
     Ok(Submitted::Queued)
 }
 
-fn twin(
+fn existing_run(
     tx: &Tx<'_>,
     statement: &str,
     run: &Insert,
@@ -86,13 +88,13 @@ fn twin(
     let Some(id) = id.map(RunId::from_bytes) else {
         return Ok(None);
     };
-    let (twin, _) =
+    let (existing, _) =
         load_run(tx.conn, tx.plans, id)?.ok_or_else(|| fault(format_args!("run {id} is gone")))?;
-    Ok(Some(Box::new(twin)))
+    Ok(Some(Box::new(existing)))
 }
 
-/// Whether a new run may start at once: its worker lives, nobody who came before it waits, and the queue has room.
-/// Gives then what its row has for `rate_at`.
+/// Decides whether a new run may start at once: its worker lives, no earlier run waits, and the
+/// queue has a free slot. Returns the value of its `rate_at` then.
 fn may_start(
     tx: &Tx<'_>,
     run: &Insert,
@@ -113,18 +115,18 @@ fn may_start(
     let name = run.plan.queue();
     let (paused, limits) = admit::queue(tx, name)?;
     admit::promote_due(tx)?;
-    let mut statement = tx.conn.prepare_cached(sql::HAS_BEFORE)?;
+    let mut statement = tx.conn.prepare_cached(sql::HAS_EARLIER_RUN)?;
     if paused || statement.query_row(params![name, run.priority], |row| row.get(0))? {
         return Ok(None);
     }
     let of_key = run
         .concurrency_key
         .as_deref()
-        .map(|key| admit::places_of_key(tx, name, &limits, key));
+        .map(|key| admit::free_slots_of_key(tx, name, &limits, key));
     let room = of_key.transpose()? != Some(0)
-        && admit::places(tx, name, &limits)? > 0
-        && admit::starts(tx, name, &limits)? > 0;
-    // Now, and not when the submission was made: it may have been long on its way.
+        && admit::free_slots(tx, name, &limits)? > 0
+        && admit::allowed_starts(tx, name, &limits)? > 0;
+    // The current time, not that of the submission, which may have been delayed.
     Ok(room.then_some(limits.rate.map(|_| tx.now)))
 }
 

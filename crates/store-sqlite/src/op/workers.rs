@@ -1,4 +1,4 @@
-//! Workers: their lives and their leases.
+//! Workers: registration, heartbeats and leases.
 
 use rusqlite::{Row, params};
 use surefoot::state::{CancelMode, Interruption};
@@ -12,16 +12,17 @@ use crate::row::{json, length, optional_word};
 use crate::sql;
 use crate::writer::Tx;
 
-/// Makes a worker known. With `alone` no other worker can be alive, and those in the table are dead: the lock on the
-/// database's inode was just taken, a process holds it for as long as it has a worker on this file by any path, and the
-/// system releases it only when that process has ended. A frozen worker still holds it. A worker whose file was removed or
-/// replaced is on another inode: it has no row here, and is refused there.
+/// Registers a worker. With `alone` no other worker can be alive, and those in the table are dead:
+/// the lock on the database's inode was just taken, and a process keeps that lock while it has a
+/// worker on this file by any path. The system releases it only when that process has ended, and a
+/// frozen worker still holds it. A worker whose file was removed or replaced is on another inode:
+/// it has no row here, and is refused there.
 pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Result<(), Failure> {
     if alone {
-        let dead = named(tx, sql::ALL_WORKERS, &[])?;
+        let dead = read_workers(tx, sql::ALL_WORKERS, &[])?;
         bury(tx, &dead)?;
-        let orphans = ids(tx, sql::RUNS_OF_NOBODY, &[])?;
-        // Others that its worker ran may have been taken from it before: none of them was alone.
+        let orphans = ids(tx, sql::RUNS_OF_UNKNOWN_WORKERS, &[])?;
+        // Other runs of its process may have been reclaimed before: no worker was alone then.
         interrupt(
             tx,
             &orphans,
@@ -56,17 +57,17 @@ pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, 
     if renewed == 0 {
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
-    // Every open page would be made anew for it.
-    *tx.quiet += renewed as u64;
+    // Otherwise every heartbeat would refresh every open page.
+    *tx.silent_changes += renewed as u64;
     let mut statement = tx.conn.prepare_cached(sql::CANCELS_OF_WORKER)?;
-    let told = |row: &Row<'_>| {
+    let decode = |row: &Row<'_>| {
         Ok((
             RunId::from_bytes(row.get(0)?),
             optional_word::<CancelMode>(row, 1)?,
         ))
     };
     let cancels = statement
-        .query_map([worker.as_bytes()], told)?
+        .query_map([worker.as_bytes()], decode)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let cancels = cancels
         .into_iter()
@@ -77,10 +78,10 @@ pub(crate) fn heartbeat(tx: &mut Tx<'_>, worker: WorkerId) -> Result<Heartbeat, 
     Ok(Heartbeat { cancels, held })
 }
 
-/// Ends a worker's life. Returns whether another one lives.
+/// Removes a worker. Returns whether another one is alive.
 pub(crate) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Result<bool, Failure> {
-    let known = named(tx, sql::ALL_WORKERS, &[])?;
-    if let Some((id, name)) = known.iter().find(|(id, _)| *id == worker) {
+    let workers = read_workers(tx, sql::ALL_WORKERS, &[])?;
+    if let Some((id, name)) = workers.iter().find(|(id, _)| *id == worker) {
         end(
             tx,
             *id,
@@ -89,17 +90,21 @@ pub(crate) fn deregister(tx: &mut Tx<'_>, worker: WorkerId) -> Result<bool, Fail
         )?;
         *tx.work = true;
     }
-    Ok(known.iter().any(|(id, _)| *id != worker))
+    Ok(workers.iter().any(|(id, _)| *id != worker))
 }
 
-/// Ends the life of a worker whose process is gone.
+/// Removes a worker whose process has ended.
 pub(crate) fn reclaim_worker(tx: &mut Tx<'_>, worker: WorkerId) -> Result<(), Failure> {
-    let known = named(tx, sql::ALL_WORKERS, &[])?;
-    let dead: Vec<_> = known.into_iter().filter(|(id, _)| *id == worker).collect();
+    let workers = read_workers(tx, sql::ALL_WORKERS, &[])?;
+    let dead: Vec<_> = workers
+        .into_iter()
+        .filter(|(id, _)| *id == worker)
+        .collect();
     bury(tx, &dead).map(drop)
 }
 
-/// Ends those of these workers that have sent no heartbeat since. The runs that they held.
+/// Removes those of the given workers that have sent no heartbeat since. Returns the runs that they
+/// held.
 pub(crate) fn reclaim(tx: &mut Tx<'_>, silent: &[LastHeartbeat]) -> Result<Vec<Run>, Failure> {
     let mut dead = Vec::new();
     for last in silent {
@@ -166,7 +171,7 @@ fn interrupt(
     Ok(interrupted)
 }
 
-fn named(
+fn read_workers(
     tx: &Tx<'_>,
     statement: &str,
     parameters: &[i64],

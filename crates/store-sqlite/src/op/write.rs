@@ -1,4 +1,4 @@
-//! Writes a transition's parts.
+//! Writes the parts of a transition.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::row::{RecordRow, Written, micros};
 use crate::sql;
 use crate::writer::Tx;
 
-/// Refuses what the records or the snapshot do not allow, before anything is written.
+/// Refuses violations of the records or the snapshot before anything is written.
 pub(super) fn check(tx: &Tx<'_>, run: RunId, written: &Written) -> Result<(), Failure> {
     check_records(tx, run, &written.records)?;
     written
@@ -43,7 +43,8 @@ fn check_records(tx: &Tx<'_>, run: RunId, records: &[RecordRow]) -> Result<(), F
     Ok(())
 }
 
-/// What a snapshot needs has to be here when it is written: a step that cannot be restored is not completed.
+/// A snapshot's contents must exist when it is written: a step that cannot be restored is not
+/// completed.
 fn check_snapshot(tx: &Tx<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
     let brought: HashSet<&Digest> = snapshot.contents.iter().map(|(digest, _)| digest).collect();
     for digest in snapshot
@@ -64,7 +65,8 @@ fn check_snapshot(tx: &Tx<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The steps, events, records and snapshot; the run's own row is the caller's. Returns the number of the last event.
+/// Writes the steps, events, records and snapshot; the caller writes the run's own row. Returns the
+/// sequence of the last event.
 pub(super) fn details(
     tx: &Tx<'_>,
     run: RunId,
@@ -137,7 +139,7 @@ fn store_snapshot(tx: &Tx<'_>, run: RunId, snapshot: &Snapshot) -> rusqlite::Res
     Ok(())
 }
 
-/// The run's own row, whole.
+/// The complete own row of a run.
 pub(super) struct HeadRow<'a> {
     pub(super) run: RunId,
     pub(super) queue: &'a str,
@@ -190,7 +192,7 @@ pub(super) fn ready(available_at: Option<Timestamp>, now: Timestamp) -> Option<b
     available_at.map(|at| at <= now)
 }
 
-/// Numbers that count from 0 fit SQLite's signed integers for longer than any run lives.
+/// Counters from 0 fit SQLite's signed integers for longer than any run lives.
 pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

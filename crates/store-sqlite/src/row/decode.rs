@@ -1,4 +1,4 @@
-//! From rows to the engine's values. A row that makes no sense is a fault, told with where it is.
+//! Conversion of rows into the engine's values. An invalid row is an error that names its place.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::error::store_error;
 use crate::plans::Plans;
 use crate::sql;
 
-/// A run and the number of its last event. One that cannot be read in whole comes with [`Run::unreadable`].
+/// A run and the sequence of its last event. A partly unreadable run has [`Run::unreadable`] set.
 pub(crate) fn load_run(
     conn: &Connection,
     plans: &Plans,
@@ -65,7 +65,7 @@ pub(crate) fn load_run(
     Ok(Some((run, row.event_seq)))
 }
 
-/// The columns of `sql/run.sql`.
+/// Columns of `sql/run.sql`.
 struct RunRow {
     plan: i64,
     parameters: String,
@@ -115,14 +115,14 @@ impl RunRow {
     }
 }
 
-/// A set of resources; none is null.
+/// Parses a set of resources; the empty set is null.
 pub(crate) fn parse_required(json: Option<&str>) -> Result<BTreeSet<String>, String> {
     json.map_or(Ok(BTreeSet::new()), |json| {
         serde_json::from_str(json).map_err(|error| error.to_string())
     })
 }
 
-/// The names and states of a run's steps, and what could not be read of them.
+/// Names and states of a run's steps, and the errors in them.
 fn load_steps(
     conn: &Connection,
     run: RunId,
@@ -168,7 +168,7 @@ fn step(row: &Row<'_>, faults: &mut Faults) -> rusqlite::Result<StepState> {
     })
 }
 
-/// The columns of `sql/queue.sql`: a queue's name, whether it is paused, its limits.
+/// Columns of `sql/queue.sql`: name, pause and limits of a queue.
 pub(crate) fn queue_row(row: &Row<'_>) -> rusqlite::Result<(String, bool, QueueLimits)> {
     let keep = |index| -> rusqlite::Result<Keep> {
         let count: Option<i64> = row.get(index + 1)?;
@@ -200,7 +200,7 @@ fn length(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Duration>> {
         .map(|micros| Duration::from_micros(micros.unsigned_abs())))
 }
 
-/// The columns of `sql/records.sql`.
+/// Columns of `sql/records.sql`.
 pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
         kind: row.get(0)?,
@@ -222,12 +222,12 @@ fn optional_time(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Timesta
         .map(Timestamp::from_micros))
 }
 
-/// A number that is never negative, as the schema's checks say.
+/// A number that the schema's checks keep from being negative.
 pub(crate) fn count(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(index).map(i64::unsigned_abs)
 }
 
-/// A word of the state machine.
+/// An enum value of the state machine.
 fn word<T: std::str::FromStr<Err = String>>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     parse_word(index, row.get_ref(index)?.as_str()?)
 }

@@ -1,4 +1,5 @@
-//! What a transition writes, made ready by the caller's task so that the writer's thread only binds and steps.
+//! Values that a transition writes, prepared by the caller's task so that the writer's thread only
+//! binds and steps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ pub(crate) struct Written {
     pub(crate) events: EventRows,
     pub(crate) records: Vec<RecordRow>,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    /// New value of the column `requires`, when it changes.
+    /// New value of the column `requires`, if it changes.
     pub(crate) requires: Option<Option<String>>,
 }
 
-/// One step's row.
+/// Row of a step.
 #[derive(Debug)]
 pub(crate) struct StepRow {
     position: i64,
@@ -36,14 +37,14 @@ pub(crate) struct StepRow {
     decision: Option<String>,
 }
 
-/// The events of one commit, which share a row.
+/// Events of one commit, which share a row.
 #[derive(Debug)]
 pub(crate) struct EventRows {
     pub(crate) count: u64,
     pub(crate) body: String,
 }
 
-/// One change of a record.
+/// A change of a record.
 #[derive(Debug)]
 pub(crate) enum RecordRow {
     Put {
@@ -102,7 +103,7 @@ impl StepRow {
         })
     }
 
-    /// Runs `sql/update_step.sql`. How many rows it found.
+    /// Executes `sql/update_step.sql`. Returns the number of affected rows.
     pub(crate) fn update(
         &self,
         statement: &mut CachedStatement<'_>,
@@ -166,7 +167,8 @@ pub(crate) fn json(value: &Value) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(fault)
 }
 
-/// A set of resources as its column has it: a sorted array, so that equal sets are equal texts; none is null.
+/// A set of resources in the form of its column: a sorted array, so that equal sets are equal
+/// texts; the empty set is null.
 pub(crate) fn required(resources: &BTreeSet<String>) -> Result<Option<String>, StoreError> {
     if resources.is_empty() {
         return Ok(None);
@@ -174,12 +176,12 @@ pub(crate) fn required(resources: &BTreeSet<String>) -> Result<Option<String>, S
     serde_json::to_string(resources).map(Some).map_err(fault)
 }
 
-/// A time as its column has it.
+/// A time in the form of its column.
 pub(crate) fn micros(time: Option<Timestamp>) -> Option<i64> {
     time.map(Timestamp::as_micros)
 }
 
-/// Lengths of time are microseconds too. What is longer than 290,000 years counts as that.
+/// Durations are microseconds too, capped at about 290,000 years.
 pub(crate) fn length(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Between the engine's values and rows.
+//! Conversion between the engine's values and rows.
 
 mod decode;
 mod encode;

@@ -1,4 +1,4 @@
-//! What the suite does not say, because another store may do otherwise.
+//! Behaviour outside the suite, because another store may differ.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use surefoot::{Digest, QueueLimits, Rate, Snapshot, Store, StoreError};
 
 use crate::support::{draft, edited, new_store, queued, register, started};
 
-/// A workspace that could not be restored is refused at once, not found out by the step that needs it.
+/// A workspace that could not be restored is refused at once, not detected by the step that needs
+/// it.
 #[tokio::test]
 async fn a_snapshot_whose_contents_are_not_all_here_is_refused() {
     let (_folder, _path, store) = new_store();
@@ -49,7 +50,8 @@ async fn a_snapshot_whose_contents_are_not_all_here_is_refused() {
     assert_eq!(store.blob(file).await.unwrap(), Some(b"file".to_vec()));
 }
 
-/// Starts are counted by the row, and the row only says so when the queue has a rate: one that comes later finds them.
+/// Starts are counted by a column that is set only if the queue has a rate: a rate given later
+/// finds them.
 #[tokio::test]
 async fn a_rate_that_is_given_later_counts_the_starts_before() {
     let (_folder, _path, store) = new_store();
@@ -95,7 +97,7 @@ async fn a_rate_that_is_given_later_counts_the_starts_before() {
     assert!(claimed.next_at.is_some_and(|at| at > store.now()));
 }
 
-/// A set of requirements that is damaged holds back its own run and no other.
+/// A damaged set of requirements holds back its own run and no other.
 #[tokio::test]
 async fn unreadable_requirements_delay_no_other_run() {
     let (_folder, path, store) = new_store();

@@ -1,4 +1,4 @@
-//! What the store says of itself is what is so.
+//! The reported facts are true.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use surefoot::{Store, StoreError};
 use surefoot_sqlite::{Integrity, LockHolder, SqliteStore};
 
-use crate::support::{draft, new_store, nobody_holds_the_lock, queued, register};
+use crate::support::{draft, new_store, queued, register, wait_until_unlocked};
 
 const PLENTY: Duration = Duration::from_secs(30);
 
@@ -32,7 +32,7 @@ async fn damage_is_found() {
     store.submit(queued(&store, &run)).await.unwrap();
     assert_eq!(store.quick_check(PLENTY).await.unwrap(), Integrity::Whole);
     drop(store);
-    // The schema stays whole: what is hit are the pages that have the run's id in a row.
+    // The schema stays intact: only pages with the run's id in a row are damaged.
     let pages = std::fs::read(&path).unwrap();
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     for (page, bytes) in pages.chunks(4096).enumerate() {
@@ -60,7 +60,7 @@ async fn a_check_that_takes_long_is_given_up_and_harms_nothing() {
     for _ in 0..300 {
         store.submit(queued(&store, &draft(&store))).await.unwrap();
     }
-    // A file of this size may be read before the time is over; either way the store goes on.
+    // A file of this size may be read before the time runs out; either way the store keeps working.
     let found = store.quick_check(Duration::ZERO).await.unwrap();
     assert!(
         matches!(found, Integrity::Unfinished | Integrity::Whole),
@@ -72,12 +72,12 @@ async fn a_check_that_takes_long_is_given_up_and_harms_nothing() {
 #[tokio::test]
 async fn the_holder_of_the_lock_is_named() {
     let (_folder, _path, store) = new_store();
-    assert_eq!(store.lock_holder().unwrap(), LockHolder::Nobody);
+    assert_eq!(store.lock_holder().unwrap(), LockHolder::Free);
     let id = register(&store, "w").await;
     assert_eq!(
         store.lock_holder().unwrap(),
         LockHolder::Process(std::process::id().to_string())
     );
     store.deregister_worker(id).await.unwrap();
-    nobody_holds_the_lock(&store);
+    wait_until_unlocked(&store);
 }

@@ -1,4 +1,4 @@
-//! What is opened, what is not, and what is said of it.
+//! Files that are opened, files that are refused, and the errors.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,7 +10,7 @@ use crate::support::{draft, file, new_store, queued, raw, register, started};
 use surefoot::{Store, StoreError};
 use surefoot_sqlite::SqliteStore;
 
-/// Asserts that the file cannot be used, and that the message holds `part` and the path.
+/// Asserts that the file cannot be used, and that the message contains `part` and the path.
 #[track_caller]
 fn unusable(path: &Path, part: &str) {
     match SqliteStore::open(path) {
@@ -58,7 +58,7 @@ fn a_store_of_a_newer_build_is_left_alone() {
     unusable(&path, "): upgrade, or use another file");
 }
 
-/// A store with the first schema, that holds the rows of the store at `from`.
+/// A store with the first schema and the rows of the store at `from`.
 fn first_schema(path: &Path, from: &Path) {
     let sql = include_str!("../../migrations/0001_first.sql");
     let conn = raw(path);
@@ -151,7 +151,8 @@ fn a_file_with_two_names_is_refused_until_one_is_removed() {
     SqliteStore::open(&other).unwrap();
 }
 
-/// An open store keeps its locks when the file gets a second name and another store of the process is refused.
+/// An open store keeps its locks when the file gets a second name and another store of the process
+/// is refused.
 #[test]
 fn a_second_name_of_an_open_file_is_refused() {
     let (folder, path, _store) = new_store();
@@ -186,7 +187,7 @@ fn a_symbolic_link_that_leads_nowhere_gets_its_file() {
     );
 }
 
-/// Not a test by itself: it opens a file that is mounted by itself, in a mount namespace of its own.
+/// Not a test by itself: opens a file that is a mount point, in a separate mount namespace.
 #[test]
 fn a_mounted_file_in_another_process() {
     let Some(path) = std::env::var_os("SUREFOOT_TEST_MOUNTED").map(PathBuf::from) else {
@@ -286,9 +287,9 @@ fn two_processes_can_create_a_store_concurrently() {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| SqliteStore::open(&path).map(drop)))
                 .collect();
-            threads
-                .into_iter()
-                .for_each(|thread| thread.join().unwrap().unwrap());
+            for thread in threads {
+                thread.join().unwrap().unwrap();
+            }
         });
     }
 }

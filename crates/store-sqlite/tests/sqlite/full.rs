@@ -1,4 +1,5 @@
-//! A disk that fills up: what was accepted stays, what does not fit is refused, and the store goes on when there is room.
+//! A disk that fills up: accepted runs stay, writes that do not fit are refused, and the store
+//! recovers when there is space.
 
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use surefoot::store::{RunFilter, Submitted};
 use surefoot::{Keep, QueueLimits, Retention, Run, RunStatus, Store, StoreError};
 use surefoot_sqlite::SqliteStore;
 
-/// As large as an empty store, and a little more.
+/// The size of an empty store, and a little more.
 const SIZE: u64 = 400 * 1024;
 
-/// Adds runs with long parameters until one does not fit. The last error and the runs that did.
+/// Adds runs with long parameters until one does not fit. Returns the last error and the accepted
+/// runs.
 async fn fill(store: &SqliteStore) -> (StoreError, Vec<Run>) {
     let mut accepted = Vec::new();
     loop {

@@ -9,7 +9,8 @@ use surefoot::{Run, Store, StoreError};
 use surefoot_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
-/// Has the file locked by another program while `during` begins operations, so that they come into one group.
+/// Locks the file by another connection while `during` starts operations, so that they join one
+/// batch.
 async fn while_locked<T>(path: &std::path::Path, during: impl AsyncFnOnce() -> T) -> T {
     let other = raw(path);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -92,7 +93,7 @@ async fn a_write_whose_caller_was_dropped_takes_place() {
         poll_once(&mut store.submit(queued(&store, &run))).await
     })
     .await;
-    // The writer answers in order, so what was sent before is done.
+    // The writer answers in order, so everything sent before is done.
     store.pause_queue("other", true).await.unwrap();
     assert_eq!(store.run(run.id).await.unwrap(), Some(run));
 }
@@ -112,7 +113,7 @@ async fn writes_that_wait_for_a_locked_file_fail_together() {
     // The best of three, because other tests run at the same time.
     let mut took = Duration::MAX;
     for _ in 0..3 {
-        took = took.min(twenty_are_told(&store).await);
+        took = took.min(twenty_writes_fail(&store).await);
         if took < timeout * 10 {
             break;
         }
@@ -125,8 +126,8 @@ async fn writes_that_wait_for_a_locked_file_fail_together() {
     store.submit(queued(&store, &draft(&store))).await.unwrap();
 }
 
-/// How long it takes until twenty operations are told that the file is locked.
-async fn twenty_are_told(store: &Arc<SqliteStore>) -> Duration {
+/// Time until twenty operations fail because the file is locked.
+async fn twenty_writes_fail(store: &Arc<SqliteStore>) -> Duration {
     let begin = std::time::Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..20 {

@@ -1,4 +1,5 @@
-//! What is the SQLite store's own: files, processes, groups, a full disk. What every store does is in `conformance.rs`.
+//! Behaviour of the SQLite store alone: files, processes, batches, a full disk. `conformance.rs`
+//! has the behaviour of every store.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(
@@ -11,7 +12,7 @@ mod facts;
 mod files;
 mod full;
 mod groups;
-mod places;
+mod moved_files;
 mod processes;
 mod schema;
 mod support;

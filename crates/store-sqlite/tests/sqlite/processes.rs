@@ -1,4 +1,4 @@
-//! Several processes on one file: what one writes the others see.
+//! Several processes on one file: each sees the writes of the others.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use surefoot_sqlite::SqliteStore;
 async fn a_change_by_another_process_is_noticed_within_100_ms() {
     let (_folder, path, store) = new_store();
     let other = SqliteStore::open(&path).unwrap();
-    // Once the first look is behind it.
+    // After the first check.
     store.pause_queue("other", false).await.unwrap();
     // The best of several series, because other tests run at the same time.
     let mut medians = Vec::new();
@@ -28,7 +28,7 @@ async fn a_change_by_another_process_is_noticed_within_100_ms() {
     panic!("{medians:?}");
 }
 
-/// How long it takes one store to notice what the other wrote.
+/// Time until one store notices a write of the other.
 async fn noticed(store: &SqliteStore, other: &SqliteStore) -> Duration {
     let mut hints = store.hints();
     let run = draft(other);

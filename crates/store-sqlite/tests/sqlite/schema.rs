@@ -1,9 +1,11 @@
-//! The database enforces the state machine once more: a row that the rules could not have made is refused.
+//! The database enforces the state machine too: a row that the rules could not have produced is
+//! refused.
 
 use crate::support::{draft, new_store, queued, raw, register, started};
 use surefoot::Store;
 
-/// Asserts that a statement is refused by the constraint, or the column's check, that `expect` names.
+/// Asserts that a statement is refused by the constraint, or the column's check, that `expect`
+/// names.
 #[track_caller]
 fn refused(conn: &rusqlite::Connection, statement: &str, expect: &str) {
     let error = conn
@@ -50,7 +52,7 @@ async fn a_run_that_contradicts_itself_is_refused() {
     );
     check("ready = NULL", "ready_with_available_at");
     check("ready = 2", "ready = 0");
-    // What the rules do make is not.
+    // A row that the rules do produce is accepted.
     conn.execute(
         "UPDATE runs SET status = 'waiting', available_at = NULL, ready = NULL",
         [],

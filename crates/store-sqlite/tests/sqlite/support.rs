@@ -1,4 +1,4 @@
-//! What the tests of the SQLite store share: a store in a folder of its own, and runs to put into it.
+//! Shared by the tests of the SQLite store: a store in a temporary directory, and runs for it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use surefoot::{Run, RunId, Store, WorkerId, Workflow};
 use surefoot_sqlite::{LockHolder, SqliteStore};
 use tempfile::TempDir;
 
-/// A folder that goes with the test, and the path of a store in it that is not there yet.
+/// A temporary directory, and the path of a store in it that does not exist yet.
 pub(crate) fn file() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("surefoot.db");
     (folder, path)
 }
 
-/// A new store in a folder of its own.
+/// A new store in a temporary directory.
 pub(crate) fn new_store() -> (TempDir, PathBuf, SqliteStore) {
     let (folder, path) = file();
     let store = SqliteStore::open(&path).unwrap();
@@ -53,7 +53,7 @@ pub(crate) fn queued(store: &SqliteStore, run: &Run) -> Submission {
     }
 }
 
-/// The run as `worker` takes it at once, with its first step begun.
+/// The run as `worker` starts it at once, with its first step running.
 pub(crate) fn started(store: &SqliteStore, run: &Run, worker: WorkerId) -> Submission {
     let started = edited(store, run, |edit| {
         edit.submitted();
@@ -80,7 +80,7 @@ pub(crate) fn edited(
     }
 }
 
-/// Ends a run that stands at its first step.
+/// Completes a run whose first step is running.
 pub(crate) async fn complete(store: &SqliteStore, run: &Run) {
     let (_, transition) = edited(store, run, |edit| {
         for position in 0..2 {
@@ -98,11 +98,11 @@ pub(crate) async fn complete(store: &SqliteStore, run: &Run) {
         .unwrap();
 }
 
-/// A process that this one has started, and that is not yet the program it will be, holds all that is open here: a lock that
-/// was given back is free a moment later.
-pub(crate) fn nobody_holds_the_lock(store: &SqliteStore) {
+/// Waits until the lock is free. A child process that has been forked but not yet executed its
+/// program holds every open file of this process, so a released lock becomes free a moment later.
+pub(crate) fn wait_until_unlocked(store: &SqliteStore) {
     let begin = Instant::now();
-    while store.lock_holder().unwrap() != LockHolder::Nobody {
+    while store.lock_holder().unwrap() != LockHolder::Free {
         assert!(
             begin.elapsed() < Duration::from_secs(60),
             "the lock is not given back"

@@ -1,4 +1,4 @@
-//! One worker process at a time lives on a file.
+//! A single worker process at a time is alive on a file.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{draft, file, new_store, nobody_holds_the_lock, register, started, worker};
+use crate::support::{draft, file, new_store, register, started, wait_until_unlocked, worker};
 use surefoot::store::Submitted;
 use surefoot::{RunStatus, Store, StoreError, WorkerId};
 use surefoot_sqlite::{LockHolder, SqliteStore};
@@ -33,7 +33,7 @@ async fn a_second_store_on_the_file_gets_no_worker() {
     );
     assert_eq!(first.workers().await.unwrap().len(), 1);
     first.deregister_worker(id).await.unwrap();
-    nobody_holds_the_lock(&second);
+    wait_until_unlocked(&second);
     register(&second, "two").await;
 }
 
@@ -60,7 +60,7 @@ async fn workers_of_one_store_are_alive_together() {
         std::process::id(),
     );
     store.deregister_worker(two).await.unwrap();
-    nobody_holds_the_lock(&other);
+    wait_until_unlocked(&other);
     register(&other, "three").await;
 }
 
@@ -72,7 +72,7 @@ async fn a_store_that_is_dropped_frees_the_file_and_its_runs_are_taken_over() {
     first.submit(started(&first, &run, id)).await.unwrap();
     drop(first);
     let second = SqliteStore::open(&path).unwrap();
-    nobody_holds_the_lock(&second);
+    wait_until_unlocked(&second);
     register(&second, "two").await;
     let run = second.run(run.id).await.unwrap().unwrap();
     assert_eq!(
@@ -83,7 +83,8 @@ async fn a_store_that_is_dropped_frees_the_file_and_its_runs_are_taken_over() {
     assert_eq!(events.last().unwrap().data["reason"], "worker one died");
 }
 
-/// A worker in a process of its own: this test binary, started again for `a_worker_in_another_process`.
+/// A worker in a separate process: this test binary, started again for
+/// `a_worker_in_another_process`.
 struct Other {
     child: Child,
     run: String,
@@ -132,7 +133,8 @@ impl Other {
     }
 }
 
-/// Not a test by itself: what [`Other`] starts. It lives until it is killed, or its standard input ends.
+/// Not a test by itself: started by [`Other`]. It lives until it is killed, or its standard input
+/// ends.
 #[tokio::test]
 async fn a_worker_in_another_process() {
     let Some(path) = std::env::var_os("SUREFOOT_TEST_FILE").map(PathBuf::from) else {
@@ -170,7 +172,7 @@ async fn a_process_that_is_killed_frees_the_file_and_its_runs_are_taken_over() {
     assert_eq!(store.workers().await.unwrap().len(), 1);
 }
 
-/// The lock is the file's, by whatever path it is opened.
+/// The lock belongs to the file, by whatever path it is opened.
 #[tokio::test]
 async fn a_symbolic_link_to_the_file_or_its_folder_gets_no_worker() {
     let (folder, path) = file();
@@ -202,7 +204,7 @@ async fn a_symbolic_link_to_the_file_or_its_folder_gets_no_worker() {
         .await;
 }
 
-/// The lock file names the holder. Removing it, or putting another in its place, frees nothing.
+/// The lock file names the holder. Removing or replacing it frees nothing.
 #[tokio::test]
 async fn a_lock_file_that_was_removed_or_replaced_lets_no_second_worker_live() {
     let (_folder, path) = file();
@@ -214,15 +216,16 @@ async fn a_lock_file_that_was_removed_or_replaced_lets_no_second_worker_live() {
         if let Some(text) = replacement {
             fs::write(&lock_file, text).unwrap();
         }
-        assert_ne!(store.lock_holder().unwrap(), LockHolder::Nobody);
+        assert_ne!(store.lock_holder().unwrap(), LockHolder::Free);
         let refused = store.register_worker(worker(WorkerId::new(), "mine")).await;
         assert!(matches!(refused, Err(StoreError::InUse(_))), "{refused:?}");
     }
     other.end_uninterrupted(&store).await;
 }
 
-/// Closing a descriptor of a file drops all of SQLite's locks that the process has on it: then another process could take
-/// the log away. So no store of this process closes one while another is open.
+/// Closing a descriptor of a file drops all of SQLite's locks that the process has on it: then
+/// another process could remove the log. So no store of this process closes one while another is
+/// open.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_store_that_is_closed_leaves_the_locks_of_others_in_the_process() {
@@ -241,7 +244,7 @@ async fn a_store_that_is_closed_leaves_the_locks_of_others_in_the_process() {
         first.register_worker(worker(WorkerId::new(), "one")).await,
         std::process::id(),
     );
-    assert_ne!(first.lock_holder().unwrap(), LockHolder::Nobody);
+    assert_ne!(first.lock_holder().unwrap(), LockHolder::Free);
     second.deregister_worker(id).await.unwrap();
     register(&second, "two").await;
     drop(second);

@@ -1,4 +1,5 @@
--- As list_runs_with_text, for a text that very many runs begin with: walks the table itself, and soon has enough.
+-- Like list_runs_with_text, for a prefix that very many runs share: scans the table itself, and
+-- soon has enough.
 SELECT id FROM runs
 WHERE id > ?7 AND id < ?5 AND (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR workflow = ?2) AND (?3 IS NULL OR queue = ?3)
   AND (?4 IS NULL OR key = ?4)

@@ -1,4 +1,4 @@
-//! Requests that are sent one after the other without waiting for answers between: one round trip for all.
+//! Pipelined requests: several requests in one round trip, without waiting for answers in between.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use tokio_postgres::{Client, Error, Row};
 use crate::args::Args;
 use crate::connect::{Ready, Session};
 
-/// A request that is on its way.
+/// A request in flight.
 pub(crate) struct Sent<'a, T> {
     answer: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
     here: Option<T>,
 }
 
 impl<'a, T> Sent<'a, T> {
-    /// Sends it: the client puts a request into its queue when its future is first polled.
+    /// Sends it: the client queues a request when its future is first polled.
     pub(crate) async fn send(request: impl Future<Output = T> + Send + 'a) -> Self {
         let mut answer: Pin<Box<dyn Future<Output = T> + Send + 'a>> = Box::pin(request);
         let here = poll_fn(|context| match answer.as_mut().poll(context) {
@@ -38,8 +38,9 @@ impl<'a, T> Sent<'a, T> {
 /// A statement and its parameters.
 pub(crate) type Call<'a> = (&'a str, Args<'a>);
 
-/// Gives statements the names that they are to have, before anything is sent: the driver keeps no more than a piece or two of
-/// an answer that nobody takes, and holds back all that comes after it. Who then waits for a name waits for ever.
+/// Prepares every statement before the first is sent. The driver buffers only a few messages of a
+/// response that is not read, and holds back everything behind it: preparing in the middle of a
+/// pipeline would wait for ever.
 pub(crate) async fn ready<'a>(
     session: &'a Session,
     calls: Vec<Call<'a>>,
@@ -60,12 +61,12 @@ pub(crate) async fn send(ready: Vec<Ready<'_>>) -> Vec<Sent<'_, Result<Vec<Row>,
     sent
 }
 
-/// Sends a word such as BEGIN.
+/// Sends a simple statement such as BEGIN.
 pub(crate) async fn word<'a>(client: &'a Client, word: &'a str) -> Sent<'a, Result<(), Error>> {
     Sent::send(client.batch_execute(word)).await
 }
 
-/// Waits for the answers. The first error is the one that says what was wrong: later ones only follow from it.
+/// Waits for the answers. The first error is the cause; later ones only follow from it.
 pub(crate) async fn answers(
     calls: Vec<Sent<'_, Result<Vec<Row>, Error>>>,
 ) -> Result<Vec<Vec<Row>>, Error> {
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
     use crate::connect::PostgresOptions;
 
-    /// An answer that comes in many pieces, before a statement that gets its name meanwhile.
+    /// A response in many messages, before a statement that is prepared meanwhile.
     #[tokio::test]
     async fn no_statement_is_prepared_behind_an_unread_response() {
         const LARGE: &str = "SELECT repeat('x', 100000) FROM generate_series(1, 50)";

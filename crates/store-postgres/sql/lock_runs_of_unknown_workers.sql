@@ -1,4 +1,4 @@
--- Runs that are held by a worker of which nothing is known: it was taken for dead while it was given them.
+-- Runs held by a worker without a row: it lost its lease while it claimed them.
 SELECT id, plan, parameters, key, uniq, priority, concurrency_key, created_at,
        status, progress, error, started_at, completed_at, available_at, worker, epoch, cancel, event_seq, commits, requires,
        sealed, workflow, queue

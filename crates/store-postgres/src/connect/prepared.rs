@@ -1,9 +1,9 @@
-//! Statements that a session knows by a name: the server parses them once, and in time plans them once. Of a single commit,
-//! parsing and planning are two thirds of what the server does.
+//! Prepared statements of a session: the server parses them once, and eventually plans them once.
+//! Parsing and planning are two thirds of the server's work for a single commit.
 //!
-//! A name is only good while the session has one process of the server to itself, so nothing is named in a
-//! session that a pooler may share. A plan is as good as what the planner knew of the tables, and they grow: a name is
-//! given up when the session is twice as old as it was when it gave it.
+//! A prepared statement requires a server process of its own, so a session that a pooler may share
+//! prepares none. A plan is only as good as the planner's knowledge of the tables, which grow: a
+//! statement is dropped when the session is twice as old as it was at its preparation.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,51 +13,52 @@ use tokio_postgres::{Client, Error, Statement};
 
 use crate::args::Args;
 
-/// A name is kept at least and at most so long.
-const LEAST: Duration = Duration::from_millis(100);
-const MOST: Duration = Duration::from_secs(60);
+/// Minimum and maximum lifetime of a prepared statement.
+const MIN_LIFETIME: Duration = Duration::from_millis(100);
+const MAX_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Names in a session at most: a statement that is put together from parts may have many forms.
-const NAMES: usize = 200;
+/// Limit of prepared statements in a session: a statement assembled from parts may have many forms.
+const MAX_STATEMENTS: usize = 200;
 
-/// The names of one session.
+/// Prepared statements of one session.
 #[derive(Debug)]
-pub(super) struct Named {
-    /// Each statement of the session is served by the same process of the server.
+pub(super) struct PreparedStatements {
+    /// True if one server process serves every statement of the session.
     allowed: bool,
     opened: Instant,
-    /// One plan for whatever the parameters are.
+    /// True to use one plan for all parameters.
     generic: bool,
-    known: Mutex<HashMap<String, Known>>,
+    usage: Mutex<HashMap<String, Usage>>,
 }
 
-/// A statement that was used; it has a name from its second use on.
+/// A statement that was used; it is prepared at its second use.
 #[derive(Debug)]
-enum Known {
+enum Usage {
     Once,
-    Named {
+    Prepared {
         statement: Statement,
         until: Instant,
     },
 }
 
-impl Named {
+impl PreparedStatements {
     pub(super) fn new(allowed: bool) -> Self {
         Self {
             allowed,
             opened: Instant::now(),
             generic: false,
-            known: Mutex::default(),
+            usage: Mutex::default(),
         }
     }
 
-    /// Has statements planned once for all parameters, where the server would plan anew each time: it thinks that arrays are
-    /// longer than a group of one, and that the plan for that one is worth its price.
+    /// Plans statements once for all parameters. The server would otherwise plan each time: it
+    /// assumes arrays longer than a batch of one, and considers a plan for that one worth its
+    /// price.
     pub(super) fn plan_once(&mut self) {
         self.generic = true;
     }
 
-    /// The statement under its name, if it has one or is to get one now.
+    /// Returns the prepared statement, if there is one or it is due to be prepared now.
     pub(super) async fn get(
         &self,
         client: &Client,
@@ -67,7 +68,7 @@ impl Named {
         if !self.allowed || self.is_first_use(text) {
             return Ok(None);
         }
-        if let Some(statement) = self.known_by(text) {
+        if let Some(statement) = self.current(text) {
             return Ok(Some(statement));
         }
         if self.generic {
@@ -76,10 +77,10 @@ impl Named {
                 .await?;
         }
         let statement = client.prepare_typed(text, &args.types()).await?;
-        let until = Instant::now() + self.opened.elapsed().clamp(LEAST, MOST);
-        self.known().insert(
+        let until = Instant::now() + self.opened.elapsed().clamp(MIN_LIFETIME, MAX_LIFETIME);
+        self.usage().insert(
             text.to_owned(),
-            Known::Named {
+            Usage::Prepared {
                 statement: statement.clone(),
                 until,
             },
@@ -87,27 +88,29 @@ impl Named {
         Ok(Some(statement))
     }
 
-    /// Notes it. When there is no room for another name, each use is as a first one.
+    /// Records the use. Without capacity for another statement, each use counts as the first.
     fn is_first_use(&self, text: &str) -> bool {
-        let mut known = self.known();
-        if known.contains_key(text) {
+        let mut usage = self.usage();
+        if usage.contains_key(text) {
             return false;
         }
-        if known.len() < NAMES {
-            known.insert(text.to_owned(), Known::Once);
+        if usage.len() < MAX_STATEMENTS {
+            usage.insert(text.to_owned(), Usage::Once);
         }
         true
     }
 
-    fn known_by(&self, text: &str) -> Option<Statement> {
-        match self.known().get(text)? {
-            Known::Named { statement, until } if Instant::now() < *until => Some(statement.clone()),
+    fn current(&self, text: &str) -> Option<Statement> {
+        match self.usage().get(text)? {
+            Usage::Prepared { statement, until } if Instant::now() < *until => {
+                Some(statement.clone())
+            }
             _ => None,
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn usage(&self) -> MutexGuard<'_, HashMap<String, Usage>> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,8 +164,8 @@ mod tests {
         assert_eq!(names(&session).await, "0");
         ask(&session).await;
         assert_eq!(names(&session).await, "1");
-        // Past its time it is named anew, and the old name is given back.
-        tokio::time::sleep(LEAST * 3).await;
+        // After its lifetime it is prepared again, and the old statement is closed.
+        tokio::time::sleep(MIN_LIFETIME * 3).await;
         ask(&session).await;
         ask(&session).await;
         assert_eq!(names(&session).await, "1");

@@ -1,4 +1,5 @@
--- Which of these commits took place before, though their answers got lost: under an epoch, only its holder gives numbers.
+-- The given commits that were written before, though their answers were lost: only the holder of an
+-- epoch assigns numbers under it.
 SELECT r.id, r.cancel
 FROM {schema}.runs AS r
 JOIN unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS u (run, epoch, commits)

@@ -1,17 +1,17 @@
-//! Which queues were found to hold back starts lately. A submission to one of them is not tried in a group first.
+//! Queues recently seen with limits. A submission to one of them skips the attempt in a batch.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// After this it is found out anew.
+/// Lifetime of an entry.
 const KEPT: Duration = Duration::from_secs(2);
 
-/// A guess that costs a round trip when it is wrong, and nothing else.
+/// A guess: a wrong one costs a round trip, and nothing else.
 #[derive(Debug, Default)]
-pub(crate) struct Limited(Mutex<HashMap<String, Instant>>);
+pub(crate) struct LimitedQueues(Mutex<HashMap<String, Instant>>);
 
-impl Limited {
+impl LimitedQueues {
     pub(crate) fn note(&self, queue: &str) {
         let mut known = self.known();
         known.retain(|_, at| at.elapsed() < KEPT);

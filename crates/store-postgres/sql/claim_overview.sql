@@ -1,5 +1,6 @@
--- What there is to claim, at a glance: all that an idle worker asks. The queues that have runs to take are found by a skip
--- along the two indexes, and the plans of those that wait by a skip along theirs, however many wait.
+-- Overview of claimable work, the only query of an idle worker. Queues with claimable runs are
+-- found by a skip scan of the two indexes, and plans of waiting runs by a skip scan of theirs,
+-- however many wait.
 WITH RECURSIVE clock AS (
     SELECT coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ),

@@ -1,4 +1,4 @@
-//! The file, its log and its index must stay in their places: what is written to a file that was removed is lost.
+//! The file, its log and its index must stay in place: data written to a removed file is lost.
 
 use std::fs;
 use std::path::{Path, PathBuf};
