@@ -1,5 +1,6 @@
-//! Embeds the folders under `templates/`: every file's bytes, and whether it is executable. They have no
-//! symbolic links: not every system on which this is built can check one out.
+//! Embeds the directories under `templates/`: the bytes of every file, and whether it is
+//! executable. They contain no symbolic links, because some systems that build this cannot check
+//! one out.
 
 #![expect(clippy::disallowed_methods, reason = "a build script")]
 
@@ -44,7 +45,7 @@ fn embed(code: &mut String, folder: &Path, prefix: &str) -> Result<(), Box<dyn E
     Ok(())
 }
 
-/// What is in a folder, in an order that does not depend on the file system.
+/// Content of a directory, in an order that does not depend on the file system.
 fn children(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut paths = fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))

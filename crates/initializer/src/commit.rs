@@ -1,35 +1,36 @@
-//! Makes a commit whose id is a function of its content, parent and date alone, with one `git fast-import`.
+//! Creates a commit whose id is a function of its content, parent and date alone, with one
+//! `git fast-import`.
 
 use surefoot::Timestamp;
 
 use crate::git::{Git, GitError};
 use crate::template::{Content, Entry};
 
-/// Who Surefoot commits as.
+/// Identity of Surefoot's commits.
 const IDENTITY: &str = "Surefoot <surefoot@localhost>";
 
-/// A commit to make.
+/// A commit to create.
 #[derive(Debug)]
 pub(crate) struct Commit<'a> {
     /// The whole message.
     pub(crate) message: &'a str,
-    /// Author's and committer's date, in whole seconds.
+    /// Date of author and committer, in whole seconds.
     pub(crate) at: Timestamp,
-    /// The commit to build upon.
+    /// The parent commit.
     pub(crate) parent: Option<&'a str>,
-    /// Files to take away from the parent's.
+    /// Files to remove from the parent's.
     pub(crate) removed: &'a [String],
     /// Files to add or replace.
     pub(crate) files: &'a [Entry],
 }
 
 impl Commit<'_> {
-    /// Makes the commit in a repository, on a branch of its own, and gives its id.
+    /// Creates the commit in a repository, on a separate branch, and returns its id.
     pub(crate) async fn make(&self, git: &Git) -> Result<String, GitError> {
         import(git, &self.stream()).await
     }
 
-    /// The commands for `git fast-import`; the last one has it print the commit's id.
+    /// Commands for `git fast-import`; the last one prints the commit's id.
     pub(crate) fn stream(&self) -> Vec<u8> {
         let seconds = self.at.as_micros().div_euclid(1_000_000);
         let mut stream = format!(
@@ -51,7 +52,7 @@ impl Commit<'_> {
     }
 }
 
-/// Makes the commit of a stream that [`Commit::stream`] gave, and gives its id.
+/// Creates the commit of a stream from [`Commit::stream`], and returns its id.
 pub(crate) async fn import(git: &Git, stream: &[u8]) -> Result<String, GitError> {
     let arguments = ["fast-import", "--quiet", "--force", "--date-format=raw"];
     Ok(git
@@ -83,7 +84,7 @@ fn data(stream: &mut Vec<u8>, bytes: &[u8]) {
     stream.push(b'\n');
 }
 
-/// A path as fast-import reads it, whatever it begins with.
+/// A path quoted for fast-import, whatever its first character is.
 fn quoted(path: &str) -> String {
     format!(
         "\"{}\"",

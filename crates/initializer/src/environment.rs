@@ -1,4 +1,4 @@
-//! Environments of a project: where it is deployed, and how many people approve before it is.
+//! Environments of a project: its deployment targets, and their required approvals.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
-    /// `staging`.
+    /// Name, such as `staging`.
     pub name: String,
-    /// How many people must approve a deployment.
+    /// Number of people who must approve a deployment.
     #[serde(default)]
     pub approvals: u32,
 }

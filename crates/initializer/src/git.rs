@@ -1,5 +1,5 @@
-//! Runs the real git in an environment that is always the same: no configuration, hooks or credentials of the machine or
-//! of whoever runs it, no question on a terminal, and nothing left behind by a cancel or a crash.
+//! Runs the real git in a fixed environment: no configuration, hooks or credentials of the machine
+//! or of its user, no question on a terminal, and nothing left behind by a cancel or a crash.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::{self, Stream};
 
-/// Set for every git, beside the environment that is inherited.
+/// Set for every git, in addition to the inherited environment.
 const ENVIRONMENT: [(&str, &str); 8] = [
     ("GIT_CONFIG_NOSYSTEM", "1"),
     ("GIT_CONFIG_GLOBAL", "/dev/null"),
@@ -23,13 +23,13 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ("GIT_ATTR_NOSYSTEM", "1"),
     // No sample hooks in new repositories.
     ("GIT_TEMPLATE_DIR", ""),
-    // ssh asks nothing either; a key that needs a passphrase belongs into an agent.
+    // ssh must not ask either; a key with a passphrase belongs into an agent.
     ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
     ("GIT_OPTIONAL_LOCKS", "0"),
     ("LC_ALL", "C"),
 ];
 
-/// Given to every git, and stronger than what a repository's own configuration says.
+/// Passed to every git; these override a repository's own configuration.
 const SETTINGS: [&str; 15] = [
     "safe.directory=*",
     "core.hooksPath=/dev/null",
@@ -39,9 +39,9 @@ const SETTINGS: [&str; 15] = [
     "init.defaultBranch=main",
     "commit.gpgSign=false",
     "gc.auto=0",
-    // Without these hints, the end of git's complaint says what was wrong.
+    // Without these hints, the end of git's message is the cause.
     "advice.pushUpdateRejected=false",
-    // A redirect would lead past the address that was checked.
+    // A redirect would bypass the check of the address.
     "http.followRedirects=false",
     // Only these transports: `ext::` runs commands.
     "protocol.allow=never",
@@ -51,69 +51,70 @@ const SETTINGS: [&str; 15] = [
     "protocol.ssh.allow=always",
 ];
 
-/// Where [`TOKEN_HELPER`] finds the token.
+/// Variable from which [`TOKEN_HELPER`] reads the token.
 const TOKEN_VARIABLE: &str = "SUREFOOT_GIT_TOKEN";
 
-/// Forges that take a token as a password look at no user name, or want this one.
+/// Forges that accept a token as a password ignore the user name, or require this one.
 const TOKEN_HELPER: &str = "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$SUREFOOT_GIT_TOKEN\"; }; f";
 
-/// How many lines of git's complaint an error repeats.
+/// Number of lines of git's message that an error repeats.
 const LINES_OF_ERROR: usize = 5;
 
-/// The longest output that is kept whole: the files of the largest template, and what git writes between them.
+/// Size limit of output that is kept whole: the files of the largest template, and what git writes
+/// between them.
 const OUTPUT_LIMIT: usize = 96 * 1024 * 1024;
 
-/// Most bytes of the end of git's error output that are kept.
+/// Size limit of the end of git's error output.
 const ERROR_LIMIT: usize = 64 * 1024;
 
-/// Why git did not do it.
+/// Error of git.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// There is no git on the path.
+    /// There is no git on the `PATH`.
     #[error("git is not installed: install git 2.32 or newer")]
     Missing,
-    /// The system would not start it.
+    /// The system could not start it.
     #[error("cannot run git in {}: {error}", dir.display())]
     Start {
-        /// Where it was to run.
+        /// Its working directory.
         dir: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         error: io::Error,
     },
     /// It ran and failed.
     #[error("git {command} failed ({status}): {message}")]
     Failed {
-        /// What was asked of it: `push`.
+        /// The git command, such as `push`.
         command: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// The last lines that it wrote to standard error.
+        /// Last lines of its standard error.
         message: String,
     },
     /// It wrote more than is kept, and was stopped.
     #[error("git {0} wrote more than {most} MiB and was stopped", most = OUTPUT_LIMIT / 1024 / 1024)]
     TooMuchOutput(String),
-    /// It was told to stop, because the step was.
+    /// It was stopped because its step was.
     #[error("git {0} was stopped")]
     Cancelled(String),
-    /// A name, reference or address that git would take for something else.
+    /// A name, reference or address that git would misinterpret.
     #[error("`{text}` is no {what} for git: {reason}")]
     Argument {
-        /// What it was to be: `branch`.
+        /// The expected kind: `branch`.
         what: String,
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: &'static str,
     },
-    /// Its address is denied, or has none.
+    /// Its address is denied, or its host has none.
     #[error(transparent)]
     Address(#[from] AddressError),
 }
 
 impl GitError {
-    /// The last lines of git's standard error, when it ran and failed.
+    /// Last lines of git's standard error, if it ran and failed.
     pub fn message(&self) -> &str {
         match self {
             Self::Failed { message, .. } => message,
@@ -121,7 +122,7 @@ impl GitError {
         }
     }
 
-    /// The exit status, when git ran and left one.
+    /// Exit status, if git ran and returned one.
     pub fn code(&self) -> Option<i32> {
         match self {
             Self::Failed { status, .. } => status.code(),
@@ -130,7 +131,8 @@ impl GitError {
     }
 }
 
-/// Refuses a text from outside that git could take for an option, or that holds what no name does. `what` names it.
+/// Refuses an external text that git could interpret as an option, or with characters that no name
+/// has. `what` names it in the error.
 ///
 /// # Errors
 /// [`GitError::Argument`].
@@ -150,7 +152,7 @@ pub fn argument<'a>(what: &str, text: &'a str) -> Result<&'a str, GitError> {
     }
 }
 
-/// Git in one folder.
+/// Git in one directory.
 #[derive(Clone)]
 pub struct Git {
     dir: PathBuf,
@@ -160,14 +162,14 @@ pub struct Git {
 }
 
 impl fmt::Debug for Git {
-    /// Without the environment, which may hold a credential.
+    /// Leaves out the environment, which may contain a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Git({})", self.dir.display())
     }
 }
 
 impl Git {
-    /// Git in the folder `dir`.
+    /// Git in the directory `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -184,21 +186,21 @@ impl Git {
         self
     }
 
-    /// Adds a setting, as after `-c`.
+    /// Adds a setting, as with `-c`.
     #[must_use]
     pub fn setting(mut self, setting: impl Into<String>) -> Self {
         self.settings.push(setting.into());
         self
     }
 
-    /// The same git in another folder.
+    /// The same git in another directory.
     #[must_use]
     pub fn in_folder(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = dir.into();
         self
     }
 
-    /// Author and committer of what is committed, and its date: with the same content and parent they make the same commit.
+    /// Sets author, committer and date: with the same content and parent they give the same commit.
     #[must_use]
     pub fn identity(self, name: &str, email: &str, at: Timestamp) -> Self {
         let date = format!("@{} +0000", at.as_micros().div_euclid(1_000_000));
@@ -210,11 +212,11 @@ impl Git {
             .env("GIT_COMMITTER_DATE", &date)
     }
 
-    /// Uses a token for the host of an `http` or `https` address, and for no other. It is in git's environment only, not among
-    /// its arguments, which everybody on the machine can read.
+    /// Uses a token for the host of an `http` or `https` address only. The token is in git's
+    /// environment, and not among its arguments, which every user of the machine can read.
     ///
     /// # Errors
-    /// [`GitError::Argument`] when the address is of another kind.
+    /// [`GitError::Argument`] if the address is of another kind.
     pub fn token(mut self, url: &str, token: &Secret) -> Result<Self, GitError> {
         let host = token_host(url)?;
         self.settings
@@ -222,11 +224,11 @@ impl Git {
         Ok(self.env(TOKEN_VARIABLE, token.expose()))
     }
 
-    /// Checks the addresses of a remote's host, and makes git connect over HTTP to those very addresses. A path of this
-    /// machine has no host, and is left as it is.
+    /// Checks the addresses of a remote's host, and makes git connect over HTTP to exactly those. A
+    /// local path has no host, and is left as it is.
     ///
     /// # Errors
-    /// [`GitError::Address`] when the policy denies an address, or the host has none.
+    /// [`GitError::Address`] if the policy denies an address, or the host has none.
     pub async fn reaching(
         mut self,
         url: &str,
@@ -261,10 +263,10 @@ impl Git {
         self
     }
 
-    /// Runs git, and gives what it wrote to standard output; what is not UTF-8 is replaced.
+    /// Runs git, and returns its standard output, with invalid UTF-8 replaced.
     ///
     /// # Errors
-    /// When git is missing, fails or is stopped.
+    /// If git is missing, fails or is stopped.
     pub async fn run(&self, args: &[&str]) -> Result<String, GitError> {
         Ok(text(&self.output(args, None).await?))
     }
@@ -277,7 +279,7 @@ impl Git {
         Ok(text(&self.output(args, Some(input)).await?))
     }
 
-    /// Like [`Self::run`], with the output as it is.
+    /// Like [`Self::run`], with the raw output.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -297,7 +299,8 @@ impl Git {
         self.output(args, Some(input)).await
     }
 
-    /// Whether git ends with 0 (yes) or 1 (no): `merge-base --is-ancestor`, `diff --quiet`.
+    /// Returns whether git ends with 0 (true) or 1 (false), as `merge-base --is-ancestor` and
+    /// `diff --quiet` do.
     ///
     /// # Errors
     /// As [`Self::run`], for any other end.
@@ -312,7 +315,7 @@ impl Git {
     /// Git's version, such as `2.47.3`.
     ///
     /// # Errors
-    /// [`GitError::Missing`] when there is no git.
+    /// [`GitError::Missing`] if there is no git.
     pub async fn version(&self) -> Result<String, GitError> {
         let line = self.run(&["--version"]).await?;
         Ok(line.trim().trim_start_matches("git version ").to_owned())
@@ -335,7 +338,8 @@ impl Git {
         }
     }
 
-    /// Runs git, and hands on what it writes to standard output as it comes. A `Break` stops git and is given back.
+    /// Runs git, and passes its standard output on as it arrives. A `Break` stops git and is
+    /// returned.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -392,7 +396,7 @@ impl Git {
         command
     }
 
-    /// A folder that is not there gives the same error of the system as a git that is not there.
+    /// A missing directory gives the same system error as a missing git.
     fn not_started(&self, error: io::Error) -> GitError {
         if error.kind() == io::ErrorKind::NotFound && self.dir.is_dir() {
             return GitError::Missing;
@@ -404,10 +408,10 @@ impl Git {
     }
 }
 
-/// The scheme and host of an address that takes a token.
+/// Scheme and host of an address that takes a token.
 ///
 /// # Errors
-/// [`GitError::Argument`] when the address is not of `http` or `https`.
+/// [`GitError::Argument`] if the address is not `http` or `https`.
 pub(crate) fn token_host(url: &str) -> Result<&str, GitError> {
     http_host(url).ok_or_else(|| GitError::Argument {
         what: "address that takes a token".to_owned(),
@@ -422,12 +426,12 @@ fn http_host(url: &str) -> Option<&str> {
         .strip_prefix("https://")
         .or_else(|| url.strip_prefix("http://"))?;
     let host = rest.split(['/', '?', '#']).next()?;
-    // A user name in the address would become a part of the setting's name.
+    // A user name in the address would become part of the setting's name.
     let fits = !host.is_empty() && !host.contains(['@', '=', '*', '\n']);
     fits.then(|| &url[..url.len() - rest.len() + host.len()])
 }
 
-/// The host that a remote's address leads to.
+/// The host of a remote's address.
 #[derive(Debug, PartialEq)]
 struct Remote {
     host: String,
@@ -435,7 +439,8 @@ struct Remote {
     is_http: bool,
 }
 
-/// Reads `https://host:port/path`, `ssh://user@host/path` and `user@host:path`; a path and a `file://` have no host.
+/// Parses `https://host:port/path`, `ssh://user@host/path` and `user@host:path`; a path and a
+/// `file://` have no host.
 fn remote(url: &str) -> Option<Remote> {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (
@@ -487,7 +492,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Appends a piece, and forgets the beginning of what has become too long.
+/// Appends a piece, and drops the beginning of a text that has become too long.
 fn keep_end(kept: &mut Vec<u8>, piece: &[u8]) {
     kept.extend_from_slice(piece);
     if kept.len() > 2 * ERROR_LIMIT {
@@ -649,7 +654,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_git_that_is_missing_is_told_apart_from_a_folder_that_is() {
+    async fn a_missing_git_is_distinguished_from_a_missing_folder() {
         let folder = tempfile::tempdir().unwrap();
         let nowhere = Git::new(folder.path())
             .env("PATH", folder.path())

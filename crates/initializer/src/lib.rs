@@ -1,4 +1,4 @@
-//! What Surefoot does with its engine: the actions that any workflow may name, and project initialization.
+//! The actions that any workflow may use, and project initialization.
 
 #![cfg_attr(
     test,

@@ -1,14 +1,15 @@
-//! Pushes that meet the lock of a push which is no longer alive.
+//! Pushes that meet the lock file of a dead push.
 //!
-//! Git guards a ref by a file beside it. A push that is killed - with its worker, or by a power cut - leaves that file, and
-//! git then refuses every later push to the ref until somebody removes it by hand. On a repository of this machine that
-//! somebody is this module.
+//! Git guards a ref by a lock file beside it. A push that is killed, with its worker or by a power
+//! cut, leaves that file, and git then refuses every later push to the ref until the file is
+//! removed by hand. On a repository of this machine, this module removes it.
 //!
-//! Whose a lock is cannot be seen: git writes it, closes it, and renames it later. A live push holds it for milliseconds, or
-//! for seconds where the disk is slow to sync. Two rules serve both: a lock that a push of ours made which is surely dead
-//! (`note.rs`) need only be old enough for that push's processes to have been killed with it; any other must be older than
-//! what a live push can take. Rejected: looking for processes that work in the repository - those of another user, container
-//! or machine cannot be seen.
+//! The owner of a lock file cannot be seen: git writes it, closes it, and renames it later. A live
+//! push holds it for milliseconds, or for seconds where the disk is slow to sync. There are two
+//! rules. A lock of a push of ours that is certainly dead (`note.rs`) must only be old enough for
+//! that push's processes to have been killed with it. Any other must be older than a live push can
+//! be. Rejected: looking for processes that work in the repository, because those of another user,
+//! container or machine cannot be seen.
 
 #![expect(clippy::disallowed_methods, reason = "removes one file and opens none")]
 
@@ -23,21 +24,21 @@ use tokio::time::Instant;
 use self::note::{Dead, Note, living};
 use crate::git::{Git, GitError};
 
-/// What a worker ran is killed within this when the worker dies.
+/// Time within which a worker's processes are killed when it dies.
 const KILLED_BY_NOW: Duration = Duration::from_secs(1);
-/// Older than any lock of a push that is alive; and how long a push of ours can have gone on before it made its own.
+/// Age beyond which no live push has a lock, and the longest time from a push's start to its lock.
 const ABANDONED: Duration = Duration::from_secs(30);
-/// The file system's clock goes in steps as long as this, and git takes longer from its start to the lock.
+/// Resolution of the file system's clock; git takes longer from its start to the lock.
 const TICK: Duration = Duration::from_millis(10);
-/// Until the lock that somebody made as late as that is abandoned, and a little more.
+/// Slightly longer than it takes a lock created at the last moment to become abandoned.
 const PATIENCE: Duration = Duration::from_secs(35);
 const WAIT: Duration = Duration::from_millis(50);
 
-/// What a push to one branch may leave behind.
+/// Lock files that a push to one branch may leave behind.
 const LOCKS: [&str; 3] = ["refs/heads/main.lock", "packed-refs.lock", "HEAD.lock"];
 
-/// Runs `git push` with these arguments. While the repository at `url` is on this machine and locked, waits for the lock,
-/// and removes it once nobody can be holding it.
+/// Runs `git push` with these arguments. While the repository at `url` is on this machine and
+/// locked, waits for the lock, and removes it once no live process can hold it.
 pub(crate) async fn push(git: &Git, url: &str, args: &[&str]) -> Result<(), GitError> {
     let Some(repository) = local(url) else {
         return git.run(args).await.map(drop);
@@ -45,12 +46,14 @@ pub(crate) async fn push(git: &Git, url: &str, args: &[&str]) -> Result<(), GitE
     let before = Dead::of(&repository);
     let note = Note::leave(&repository);
     let pushed = push_locally(git, &repository, args).await;
-    // A push that was stopped may have left a lock: the note stays, and says so.
+    // A stopped push may have left a lock; its note stays as evidence.
     if let (Some(note), Ok(()) | Err(GitError::Failed { .. })) = (note, &pushed) {
         note.take_back();
     }
     if pushed.is_ok() {
-        before.into_iter().for_each(Dead::bury);
+        for dead in before {
+            dead.remove_note();
+        }
     }
     pushed
 }
@@ -73,14 +76,15 @@ async fn push_locally(git: &Git, repository: &Path, args: &[&str]) -> Result<(),
     }
 }
 
-/// Whether a push was refused for a lock. The lock of a live push may be gone by now, and the message says all the same that its
-/// file was there. That a ref cannot be locked has other reasons too, which do not pass.
+/// Returns whether a push was refused because of a lock. The lock of a live push may be gone by
+/// now, though the message still says that its file existed. A ref may fail to lock for other
+/// reasons too, which are permanent.
 fn met_lock(message: &str, is_locked: bool) -> bool {
     let says = |reason| message.contains(reason);
     says("File exists") || is_locked && (says("cannot lock ref") || says("failed to update ref"))
 }
 
-/// The folder of a repository on this machine.
+/// Directory of a repository on this machine.
 fn local(url: &str) -> Option<PathBuf> {
     let path = Path::new(url.strip_prefix("file://").unwrap_or(url));
     path.is_absolute().then(|| path.to_owned())
@@ -100,14 +104,15 @@ fn remove_abandoned(repository: &Path) {
         let made = path.metadata().and_then(|metadata| metadata.modified());
         if made.is_ok_and(|made| is_abandoned(made, now(), &dead, &living)) {
             tracing::info!(path = %path.display(), "removing the lock of a push that is no longer alive");
-            // Another run may be quicker; then it is gone, which is what is wanted.
+            // Another run may be faster; then it is gone, as intended.
             let _ = std::fs::remove_file(&path);
         }
     }
 }
 
-/// Whether a lock of that time has no owner any more, when pushes that began at these times are surely dead, and others live.
-/// One that had begun when the lock was made may be its owner; who waits for it began later.
+/// Returns whether a lock of that time has no owner any more, given the start times of pushes that
+/// are certainly dead and of live ones. A push that had started when the lock was created may be
+/// its owner; pushes that wait for it started later.
 fn is_abandoned(
     made: SystemTime,
     now: SystemTime,
@@ -165,7 +170,7 @@ mod tests {
             }
         }
 
-        /// Locks of that age.
+        /// Creates lock files of that age.
         fn lock(&self, age: Duration) {
             for lock in LOCKS {
                 File::create(self.remote.join(lock))
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lock_that_nobody_can_hold_is_removed_and_the_push_goes_through() {
+    async fn a_lock_of_no_live_process_is_removed_and_the_push_succeeds() {
         let scene = Scene::new().await;
         scene.lock(ABANDONED);
         scene.push().await;
@@ -213,9 +218,9 @@ mod tests {
     #[tokio::test]
     async fn the_lock_of_a_push_of_ours_that_was_killed_is_removed_at_once() {
         let scene = Scene::new().await;
-        // What a killed one leaves: a note that nobody holds.
+        // The remains of a killed push: a note without a holder.
         drop(Note::leave(&scene.remote).unwrap());
-        // A process that another test has only just forked may hold it still.
+        // A process that another test has just forked may still hold it.
         let deadline = Instant::now() + Duration::from_secs(60);
         while Dead::of(&scene.remote).is_empty() {
             assert!(
@@ -228,7 +233,8 @@ mod tests {
         let began = Instant::now();
         scene.push().await;
         assert!(began.elapsed() < ABANDONED / 2, "{:?}", began.elapsed());
-        // A note that was held when the push began, by a process as above, is taken away by a later one.
+        // A note that was held when the push began, by a process as above, is removed by a later
+        // push.
         for _ in 0..20 {
             if scene.notes() > 0 {
                 scene.push().await;
@@ -241,7 +247,7 @@ mod tests {
     async fn the_lock_of_a_live_push_is_left_until_it_is_done() {
         let scene = Scene::new().await;
         scene.lock(KILLED_BY_NOW * 2);
-        // It may be of ours that live, or of anybody.
+        // It may belong to a live push of ours, or to a foreign one.
         let _note = Note::leave(&scene.remote).unwrap();
         remove_abandoned(&scene.remote);
         assert!(LOCKS.iter().all(|lock| scene.remote.join(lock).exists()));
@@ -249,15 +255,15 @@ mod tests {
             while scene.notes() < 2 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            LOCKS
-                .iter()
-                .for_each(|lock| fs::remove_file(scene.remote.join(lock)).unwrap());
+            for lock in LOCKS {
+                fs::remove_file(scene.remote.join(lock)).unwrap();
+            }
         };
         tokio::join!(scene.push(), release);
     }
 
     #[test]
-    fn a_lock_is_of_a_dead_push_that_began_shortly_before_it() {
+    fn a_lock_is_assigned_to_a_dead_push_that_began_shortly_before() {
         let check = |age: u64, dead_began: Option<u64>, living_began: Option<u64>, expect: bool| {
             let now = now();
             let ago = |millis| now - Duration::from_millis(millis);
@@ -276,13 +282,13 @@ mod tests {
         check(1_500, None, None, false);
         check(29_000, None, None, false);
         check(31_000, None, None, true);
-        // Who waits for it, and who may have made it.
+        // The start times of a waiting push and of a possible owner.
         check(1_500, Some(1_700), Some(1_200), true);
         check(2_000, Some(9_000), Some(3_000), false);
     }
 
     #[test]
-    fn a_lock_is_met_though_it_is_gone_by_now() {
+    fn a_released_lock_still_counts_as_met() {
         let file = "error: cannot lock ref 'refs/heads/main': Unable to create '/r/refs/heads/main.lock': File exists.";
         let moved = "error: cannot lock ref 'refs/heads/main': is at 1 but expected 2";
         assert!(met_lock(file, true) && met_lock(file, false) && met_lock(moved, true));

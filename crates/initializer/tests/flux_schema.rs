@@ -1,9 +1,11 @@
-//! The manifests of a project against the schemas that Flux publishes, for exactly the fields that Surefoot writes.
+//! Manifests of a project against the schemas that Flux publishes, for exactly the fields that
+//! Surefoot writes.
 //!
-//! The schemas below say in our words what the CustomResourceDefinitions of source-controller v1.9.1
-//! (`config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml`) and kustomize-controller v1.9.4
-//! (`config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml`) ask of those fields. Every other field is refused,
-//! so that one more field in a manifest needs a look at the CRD, and a line here.
+//! The schemas below express the rules of the CustomResourceDefinitions of source-controller v1.9.1
+//! (`config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml`) and kustomize-controller
+//! v1.9.4 (`config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml`) for those fields.
+//! Every other field is refused, so that a new field in a manifest needs a check of the CRD, and a
+//! line here.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
@@ -13,7 +15,7 @@ use surefoot_initializer::forge::Visibility;
 use surefoot_initializer::gitops::{Deployment, manifests};
 use surefoot_initializer::template::Content;
 
-/// The three sets of units differ: Flux gives a GitRepository's timeout no hours.
+/// The three sets of units differ: a GitRepository's timeout has no hours.
 const DURATION: &str = "^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$";
 const TIMEOUT: &str = "^([0-9]+(\\.[0-9]+)?(ms|s|m))+$";
 
@@ -278,7 +280,8 @@ fn flux_applies_what_a_project_brings_with_rights_in_its_own_namespace_alone() {
     );
 }
 
-/// No wildcard, no rights over rights, and no object of Flux: a Kustomization need not name a service account.
+/// No wildcard, no rights over rights, and no object of Flux: a Kustomization need not name a
+/// service account.
 fn limited(rules: &Value) {
     for rule in rules.as_array().unwrap() {
         let text = rule.to_string();

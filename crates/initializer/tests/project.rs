@@ -1,4 +1,5 @@
-//! The whole workflow on a real worker, with real repositories: to its end, undone, refused and taken up again.
+//! The whole workflow on a real worker, with real repositories: completed, undone, refused and
+//! resumed.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
@@ -137,7 +138,7 @@ impl World {
         self.client.wait(run.id).await.unwrap()
     }
 
-    /// A run that is cancelled, and undone, while it is at that step; `None` when it was quicker.
+    /// A run that is cancelled with undo during that step; `None` if the step was faster.
     async fn cancelled_at(&self, step: &str) -> Option<Run> {
         let id = self.submit(json!({ "name": "shop" })).await.unwrap();
         let mut watch = self.client.watch(id, 0);
@@ -190,7 +191,7 @@ fn output<'a>(run: &'a Run, step: &str) -> &'a Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_seven_steps() {
+async fn all_seven_steps_complete() {
     let world = World::new().await;
     let run = world
         .completed(json!({ "name": "my-shop", "owner": "team-a", "description": "Sells things" }))
@@ -307,7 +308,7 @@ async fn a_cancel_half_way_with_undo_leaves_nothing() {
             if let Some(run) = world.cancelled_at(step).await {
                 break run;
             }
-            // The run had ended before the cancel came.
+            // The run had ended before the cancel arrived.
             pace *= 2;
             assert!(pace < Duration::from_secs(60), "{step} was not caught");
             world = paced(pace).await;
@@ -337,7 +338,7 @@ async fn a_cancel_half_way_with_undo_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twelve_at_once_share_the_fleet() {
+async fn twelve_concurrent_runs_share_the_fleet() {
     let world = World::new().await;
     let mut ids = Vec::new();
     for number in 0..12 {
@@ -399,7 +400,7 @@ async fn a_missing_credential_fails_at_once_and_a_found_one_is_never_written() {
     assert!(events.len() > 14 && !format!("{events:?}").contains("hunter2"));
 }
 
-/// Knows one credential.
+/// Has one credential.
 struct Fixed;
 
 impl CredentialSource for Fixed {
@@ -454,7 +455,7 @@ async fn a_fleet_behind_https_is_reached_with_the_forges_credential_which_is_nev
     let events = world.store.events(run.id, 0, 1000).await.unwrap();
     assert!(!format!("{events:?}{run:?}").contains("hunter2"));
 
-    // Without it nobody gets in.
+    // Without it the server refuses access.
     let world = World::with(|config| config.fleet = Some(url)).await;
     let mut workflow: Value = serde_json::from_str(project::workflow().json()).unwrap();
     workflow["steps"][5]["retry"] = json!({ "attempts": 1 });
@@ -549,7 +550,7 @@ async fn projects_whose_names_join_to_the_same_text_share_nothing_in_the_cluster
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_file_of_the_fleet_claims_is_refused_and_the_rest_can_be_undone() {
+async fn objects_claimed_by_another_file_are_refused_and_the_run_can_be_undone() {
     let world = World::new().await;
     world.completed(json!({ "name": "other" })).await;
     let git = Git::new(world.repository("fleet")).identity(
@@ -595,7 +596,7 @@ async fn what_another_file_of_the_fleet_claims_is_refused_and_the_rest_can_be_un
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strangers_repository_is_left_as_it_is() {
+async fn a_foreign_repository_is_left_as_it_is() {
     let world = World::new().await;
     let path = world.repository("shop");
     fs::create_dir_all(&path).unwrap();
@@ -622,7 +623,7 @@ async fn a_strangers_repository_is_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_run_goes_on_from_its_failed_step() {
+async fn a_failed_run_resumes_at_its_failed_step() {
     let templates = tempfile::tempdir().unwrap();
     let template = templates.path().join("template");
     let world =
@@ -652,7 +653,7 @@ async fn a_failed_run_goes_on_from_its_failed_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_template_or_values_is_found_before_anything_is_created() {
+async fn errors_in_template_or_values_are_found_before_anything_is_created() {
     let templates = tempfile::tempdir().unwrap();
     let at = |name: &str| templates.path().join(name);
     write(&at("copier"), "copier.yml", "");
@@ -708,7 +709,7 @@ async fn what_is_wrong_with_template_or_values_is_found_before_anything_is_creat
         "`qa` is named twice",
     )
     .await;
-    // With the mistake corrected the same name is free.
+    // Once the mistake is corrected, the same name is free.
     world
         .completed(json!({ "name": "plain-2", "template": at("plain"), "gitops": false }))
         .await;
@@ -748,7 +749,7 @@ async fn a_template_that_changes_after_it_was_prepared_changes_nothing() {
     assert_eq!(world.git("shop", &["show", "main:a.txt"]).await, "first");
 }
 
-/// As plans of earlier versions have it.
+/// The form of plans of earlier versions.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_whose_push_renders_the_template_still_runs() {
     let world = World::new().await;
@@ -785,7 +786,7 @@ async fn a_plan_whose_push_renders_the_template_still_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn undo_stops_at_peoples_commits_and_removes_only_what_the_run_made() {
+async fn undo_keeps_other_commits_and_removes_only_what_the_run_made() {
     let world = World::new().await;
     world.completed(json!({ "name": "other" })).await;
     let run = world.failed_at_the_end("shop").await;

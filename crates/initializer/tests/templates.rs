@@ -1,4 +1,5 @@
-//! The built-in templates, rendered: they build, pass their own tests, and deploy what they say.
+//! The built-in templates, rendered: they build, pass their own tests, and deploy what they
+//! declare.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]

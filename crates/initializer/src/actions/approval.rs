@@ -1,4 +1,4 @@
-//! `approval`: asks a person, and goes on when they approve.
+//! `approval`: asks a person, and completes when they approve.
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub(super) struct Approval;
 impl StepHandler for Approval {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
         let Input { question } = context.input()?;
-        // A rejection does not come here: it fails the step.
+        // A rejection never gets here: it fails the step.
         match context.answer() {
             Some(answer) => Ok(Output::new(
                 json!({ "approved_by": answer["by"], "note": answer["note"] }),

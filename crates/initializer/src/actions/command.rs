@@ -25,11 +25,12 @@ const FIELDS: Fields = Fields {
     optional: &["env", "cwd", "credentials"],
 };
 
-/// The longest output that a command may leave for later steps.
+/// Size limit of the output that a command may leave for later steps.
 const LARGEST_OUTPUT: u64 = 1 << 20;
 const UNUSABLE_OUTPUT: &str = "cannot use what the command left in SUREFOOT_OUTPUT";
 
-/// What one attempt may write to the run's log; a command that never stops talking must not fill the store.
+/// Size limit of one attempt's part of the run's log: a command that never stops writing must not
+/// fill the store.
 const LARGEST_LOG: usize = 4 << 20;
 
 #[derive(Deserialize)]
@@ -40,7 +41,7 @@ struct Input {
     argv: Option<Vec<String>>,
     #[serde(default)]
     env: BTreeMap<String, Value>,
-    /// A folder of the workspace.
+    /// A directory of the workspace.
     #[serde(default)]
     cwd: String,
     /// Environment variables by the name of the credential that they hold.
@@ -110,7 +111,8 @@ fn prepare(
     Ok(command)
 }
 
-/// The step's script, its expressions replaced by variables: the values of a submitter are no part of it.
+/// The step's script, with variables in place of its expressions: a submitter's values are never
+/// part of it.
 fn script(with: &Value) -> Result<Option<Script>, ShellError> {
     match with {
         Value::String(_) => Err(ShellError::WHOLE),
@@ -156,7 +158,7 @@ fn not_started(input: &Input, error: io::Error) -> StepError {
         io::ErrorKind::NotFound => {
             StepError::fatal(format!("there is no command `{program}` on this machine"))
         }
-        // No process is left for this user.
+        // The system has no process left for this user.
         io::ErrorKind::WouldBlock => {
             StepError::shortage(format!("cannot start `{program}`: {error}"))
         }
@@ -175,7 +177,8 @@ fn judge(ended: Ended, last_error: &str) -> Result<(), StepError> {
     }
 }
 
-/// Takes a command's output to the run's log, line by line, and remembers the last line of its standard error.
+/// Copies a command's output to the run's log, line by line, and keeps the last line of its
+/// standard error.
 struct Log<'a> {
     context: &'a StepContext,
     out: Lines,
@@ -212,7 +215,7 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// The last words of both, and the last line of standard error.
+    /// Flushes the unfinished lines of both outputs, and returns the last line of standard error.
     fn finish(mut self) -> String {
         if let Some(line) = self.out.finish() {
             log(self.context, &mut self.room, line);
@@ -247,11 +250,12 @@ fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// The file in which a command may leave its output, in a folder of its own outside the workspace.
+/// The file in which a command may leave its output, in a separate directory outside the workspace.
 struct OutputFile(TempDir);
 
 impl OutputFile {
-    /// In the folder `tmp` beside the workspaces, which is emptied when a worker starts: one that is killed cannot clean up.
+    /// In the directory `tmp` beside the workspaces, which is emptied when a worker starts: a
+    /// killed worker cannot clean up.
     fn beside(workspace: &Path) -> Result<Self, StepError> {
         let parent = workspace.with_file_name("tmp");
         let made = private_folder(&parent).and_then(|()| {
@@ -270,7 +274,7 @@ impl OutputFile {
         self.0.path().join("output.json")
     }
 
-    /// Null when the command left none.
+    /// Null if the command left none.
     fn read(&self) -> Result<Value, StepError> {
         let bytes = match files::read(&self.path(), Links::Refuse, LARGEST_OUTPUT) {
             Ok(bytes) => bytes,

@@ -1,27 +1,27 @@
-//! Checks a step's `with` when its workflow is read: which fields there are, and not what they hold, since a value may
-//! still be an expression.
+//! Checks the fields of a step's `with` when its workflow is read. Only the names are checked,
+//! since a value may still be an expression.
 
 use serde_json::Value;
 use surefoot::StepError;
 
 /// The fields of an action's `with`.
 pub(crate) struct Fields {
-    /// Must be there.
+    /// Required fields.
     pub(crate) required: &'static [&'static str],
-    /// One of these must be there, and not two; nothing when empty.
+    /// Exactly one of these is required; nothing if empty.
     pub(crate) one_of: &'static [&'static str],
-    /// May be there.
+    /// Optional fields.
     pub(crate) optional: &'static [&'static str],
 }
 
 impl Fields {
-    /// Names the field that is unknown, missing or one too many.
+    /// Returns an error for an unknown, missing or superfluous field.
     pub(crate) fn check(&self, with: &Value) -> Result<(), String> {
         let empty = serde_json::Map::new();
         let fields = match with {
             Value::Object(fields) => fields,
             Value::Null => &empty,
-            // The whole of it comes from an expression; it is checked when the step runs.
+            // All of it comes from an expression, and is checked when the step runs.
             Value::String(text) if text.contains("${{") => return Ok(()),
             _ => return Err(format!("`with` is no map of fields: give {}", self.list())),
         };
@@ -77,7 +77,8 @@ impl Fields {
     }
 }
 
-/// A value where people mean text: YAML gives a number for `PORT: 8080`. `what` names it: `the header \`x\``.
+/// A value in a place for text: YAML makes `PORT: 8080` a number. `what` names it in the error:
+/// `the header \`x\``.
 pub(crate) fn text(what: impl FnOnce() -> String, value: &Value) -> Result<String, StepError> {
     match value {
         Value::String(text) => Ok(text.clone()),

@@ -16,7 +16,7 @@ const FIELDS: Fields = Fields {
     optional: &["mode"],
 };
 
-/// Like what an editor makes, whatever the worker's umask is.
+/// Like the mode of an editor's new file, whatever the worker's umask is.
 const USUAL_MODE: u32 = 0o644;
 
 #[derive(Deserialize)]
@@ -24,9 +24,9 @@ const USUAL_MODE: u32 = 0o644;
 struct Input {
     path: String,
     content: Option<String>,
-    /// Written with two spaces of indent and a line break at the end.
+    /// Written with an indent of two spaces and a final line break.
     json: Option<Value>,
-    /// In octal and in quotes: `"755"`. Of its bits a workspace keeps whether the file can be executed.
+    /// In octal and in quotes: `"755"`. A workspace keeps only whether the file is executable.
     mode: Option<String>,
 }
 

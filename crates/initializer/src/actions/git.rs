@@ -29,7 +29,7 @@ const PUSH: Fields = Fields {
     optional: &["path", "remote", "branch", "credential"],
 };
 
-/// Marks a commit as a step's: a later attempt knows it again.
+/// Marks a commit as made by a step, so that a later attempt recognises it.
 const TRAILER: &str = "Surefoot-Step";
 
 const USUAL_AUTHOR: (&str, &str) = ("Surefoot", "surefoot@localhost");
@@ -38,12 +38,12 @@ const USUAL_AUTHOR: (&str, &str) = ("Surefoot", "surefoot@localhost");
 #[serde(deny_unknown_fields)]
 struct CloneInput {
     url: String,
-    /// A branch, a tag or a commit; what the remote's HEAD names when it is absent.
+    /// A branch, a tag or a commit; the remote's HEAD by default.
     r#ref: Option<String>,
-    /// The workspace itself when it is absent.
+    /// The workspace itself by default.
     #[serde(default)]
     path: String,
-    /// The name of a credential: a token for an `https` address.
+    /// Name of a credential: a token for an `https` address.
     credential: Option<String>,
 }
 
@@ -64,7 +64,7 @@ struct PushInput {
     path: String,
     #[serde(default = "origin")]
     remote: String,
-    /// The current branch when it is absent.
+    /// The current branch by default.
     branch: Option<String>,
     credential: Option<String>,
 }
@@ -73,10 +73,10 @@ fn origin() -> String {
     "origin".to_owned()
 }
 
-/// Clones from where the policy allows.
+/// Clones from addresses that the policy allows.
 pub(super) struct GitClone(pub(super) AddressPolicy);
 pub(super) struct GitCommit;
-/// Pushes to where the policy allows.
+/// Pushes to addresses that the policy allows.
 pub(super) struct GitPush(pub(super) AddressPolicy);
 
 #[async_trait]
@@ -98,7 +98,7 @@ impl StepHandler for GitClone {
             .map_err(failed)?;
         if let Some(name) = &input.r#ref {
             let name = argument("reference", name).map_err(failed)?;
-            // The `--` behind it: a reference, even when there is a file of that name.
+            // The `--` makes it a reference, even if there is a file of that name.
             git.run(&["checkout", "--quiet", name, "--"])
                 .await
                 .map_err(failed)?;
@@ -197,8 +197,8 @@ impl StepHandler for GitPush {
     }
 }
 
-/// Pushes what is checked out, unless the branch has it already: an attempt that was interrupted may have pushed it, and
-/// somebody else on top of it since.
+/// Pushes what is checked out, unless the branch contains it already: an interrupted attempt may
+/// have pushed it, and other people may have pushed on top of it since.
 async fn push(git: &Git, remote: &str, target: &str) -> Result<(), GitError> {
     match git
         .run(&["push", "--quiet", "--", remote, &format!("HEAD:{target}")])
@@ -222,7 +222,7 @@ fn is_behind(message: &str) -> bool {
         .any(|reason| message.contains(reason))
 }
 
-/// Nothing to commit: an earlier attempt of this step has done it, or there was nothing to do.
+/// Nothing to commit: an earlier attempt of this step has done it, or there were no changes.
 async fn unchanged(
     context: &StepContext,
     git: &Git,
@@ -262,7 +262,7 @@ fn author(text: &str) -> Result<(&str, &str), StepError> {
         })
 }
 
-/// Git in a repository of the workspace. It does not look for one in the folders around the workspace.
+/// Git in a repository of the workspace. It does not search the directories around the workspace.
 async fn repository(context: &StepContext, path: &str) -> Result<Git, StepError> {
     let workspace = context.workspace().await?;
     let folder = paths::existing(&workspace, path).map_err(PathError::step)?;
@@ -316,7 +316,7 @@ fn authorised(
         .map_err(failed)
 }
 
-/// The address of a remote, which may be an address itself.
+/// Address of a remote, which may be an address itself.
 async fn address(git: &Git, remote: &str) -> Result<String, StepError> {
     match one_line(git, &["config", "--get", &format!("remote.{remote}.url")]).await {
         Ok(url) => Ok(url),
@@ -324,7 +324,7 @@ async fn address(git: &Git, remote: &str) -> Result<String, StepError> {
     }
 }
 
-/// The commit that is checked out; none in a repository without one.
+/// The commit that is checked out; none in an empty repository.
 async fn head(git: &Git) -> Result<Option<String>, StepError> {
     match git
         .run(&["rev-parse", "--quiet", "--verify", "HEAD^{commit}"])
@@ -340,7 +340,7 @@ async fn one_line(git: &Git, args: &[&str]) -> Result<String, StepError> {
     Ok(git.run(args).await.map_err(failed)?.trim().to_owned())
 }
 
-/// What a person wrote wrongly stays wrong; what git met may pass.
+/// A mistake of a person is final; an error of git may be transient.
 fn failed(error: GitError) -> StepError {
     match error {
         error if process::meets_shortage(&error) => StepError::shortage(error),

@@ -1,4 +1,4 @@
-//! The actions that any workflow may name: one file each, and one table of them.
+//! The actions for any workflow: one file each, and one table of them.
 
 mod approval;
 mod command;
@@ -15,12 +15,12 @@ use std::future::Future;
 
 use surefoot::{AddressPolicy, Handlers, StepContext, StepError};
 
-/// The handlers of all actions that are not about one kind of project.
+/// Handlers of all actions that are not specific to a kind of project.
 pub fn handlers() -> Handlers {
     handlers_within(&AddressPolicy::default())
 }
 
-/// The same handlers, reaching no address that `addresses` denies.
+/// The same handlers, without access to addresses that `addresses` denies.
 pub fn handlers_within(addresses: &AddressPolicy) -> Handlers {
     Handlers::new()
         .with("command.run", command::CommandRun)
@@ -34,7 +34,7 @@ pub fn handlers_within(addresses: &AddressPolicy) -> Handlers {
         .with("approval", approval::Approval)
 }
 
-/// Does `work` unless the attempt is to end: nothing of what is dropped half-way outlives it.
+/// Runs `work` unless the attempt is to end: nothing of a dropped future outlives it.
 async fn unless_cancelled<T>(
     context: &StepContext,
     work: impl Future<Output = Result<T, StepError>>,
@@ -45,7 +45,7 @@ async fn unless_cancelled<T>(
     }
 }
 
-/// Does blocking work on files where it blocks nobody.
+/// Runs blocking file operations on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
 ) -> Result<T, StepError> {

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use surefoot::StepError;
 use surefoot::files::FileError;
 
-/// Why a path is refused, or could not be used.
+/// Reason for which a path is refused, or could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PathError {
     #[error("`{0}` leaves the workspace: give a relative path without `..`")]
@@ -42,7 +42,8 @@ impl PathError {
         }
     }
 
-    /// As a step's failure: what a person wrote wrongly stays wrong, a disk may not.
+    /// Converts it into a step's failure: a mistake of a person is final, a disk error may be
+    /// transient.
     pub(super) fn step(self) -> StepError {
         match self {
             Self::Io { .. } => StepError::from(self),
@@ -51,7 +52,7 @@ impl PathError {
     }
 }
 
-/// The error of a file of the workspace that cannot be written.
+/// Error for a file of the workspace that cannot be written.
 pub(super) fn not_written(path: &str, error: FileError) -> StepError {
     match error {
         FileError::Io(error) => StepError::caused_by(format!("cannot write `{path}`"), error),
@@ -59,7 +60,7 @@ pub(super) fn not_written(path: &str, error: FileError) -> StepError {
     }
 }
 
-/// The error of a file of the workspace that cannot be read.
+/// Error for a file of the workspace that cannot be read.
 pub(super) fn not_read(path: &str, error: FileError) -> StepError {
     match error {
         FileError::Io(error) => StepError::caused_by(format!("cannot read `{path}`"), error),
@@ -67,7 +68,7 @@ pub(super) fn not_read(path: &str, error: FileError) -> StepError {
     }
 }
 
-/// The path below the workspace, with no `.` in it; empty for the workspace itself.
+/// The path below the workspace, without `.`; empty for the workspace itself.
 fn relative(text: &str) -> Result<PathBuf, PathError> {
     let mut path = PathBuf::new();
     for part in Path::new(text).components() {
@@ -84,7 +85,7 @@ fn relative(text: &str) -> Result<PathBuf, PathError> {
     }
 }
 
-/// Where something of the workspace is, links followed and none of them leading out.
+/// Real path of an existing file of the workspace; no symlink leads out of it.
 pub(super) fn existing(workspace: &Path, text: &str) -> Result<PathBuf, PathError> {
     let root = workspace
         .canonicalize()
@@ -100,7 +101,7 @@ pub(super) fn existing(workspace: &Path, text: &str) -> Result<PathBuf, PathErro
     }
 }
 
-/// Where something may be written: the folder that it is in is made, and no part of the path is a link.
+/// Path for writing a file: its directory is created, and no part of the path is a symlink.
 pub(super) fn writable(workspace: &Path, text: &str) -> Result<PathBuf, PathError> {
     let inside = relative(text)?;
     let mut path = workspace
@@ -131,7 +132,8 @@ mod tests {
 
     use super::*;
 
-    /// A workspace with a folder, a link to it, and links out of it; beside it a file that is none of its business.
+    /// A workspace with a directory, a symlink to it, and symlinks out of it; beside it a file
+    /// outside the workspace.
     fn workspace() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap().join("workspace");
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_found_inside_only() {
+    fn existing_paths_are_found_only_inside() {
         let (_folder, root) = workspace();
         let check = |text: &str, expect: Result<&str, &str>| match (existing(&root, text), expect) {
             (Ok(path), Ok(expect)) => {
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_goes_through_no_link() {
+    fn writes_follow_no_link() {
         let (folder, root) = workspace();
         assert_eq!(
             writable(&root, "a/b/c.txt").unwrap(),

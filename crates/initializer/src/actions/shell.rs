@@ -1,28 +1,29 @@
-//! Expressions in a shell script: values, and never code.
+//! Expressions in a shell script: values, never code.
 //!
-//! The value of an expression does not become a part of the script. It goes into an environment variable, and in its place the
-//! script has a quoted reference, which the shell expands once and does not read again. For that the place has to be known: in
-//! a word, in single or in double quotes, in `$( )` of either. Every other place is refused when the workflow is read.
+//! The value of an expression does not become part of the script. It goes into an environment
+//! variable, and the script gets a quoted reference in its place, which the shell expands once and
+//! does not parse again. That requires a known context: a word, single or double quotes, or `$( )`
+//! in either. In every other context an expression is refused when the workflow is read.
 
 use surefoot::{Segment, split_expressions};
 
-/// The beginning of the variables' names; a number follows.
+/// Prefix of the variables' names; a number follows.
 const VARIABLE: &str = "SUREFOOT_VALUE_";
 
-/// Words behind which a command begins.
+/// Words after which a command begins.
 const OPENERS: [&str; 10] = [
     "if", "then", "else", "elif", "do", "while", "until", "!", "{", "time",
 ];
 
-/// Commands that read their arguments as code.
+/// Commands that interpret their arguments as code.
 const READERS: [&str; 8] = [
     "eval", "source", ".", "trap", "let", "alias", "exec", "command",
 ];
 
-/// Shells, which do so behind `-c`.
+/// Shells, which do so after `-c`.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ksh", "ash"];
 
-/// A script whose expressions were replaced.
+/// A script with its expressions replaced.
 #[derive(Debug, PartialEq)]
 pub(super) struct Script {
     /// The script, with references to variables.
@@ -31,7 +32,7 @@ pub(super) struct Script {
     pub(super) variables: Vec<(String, String)>,
 }
 
-/// An expression in a place where its value could be read as code, or would not be read at all.
+/// An expression where its value could be interpreted as code, or would not be read at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "field `shell`: an expression stands {0}: write `env: {{ VALUE: \"${{{{ ... }}}}\" }}` beside `shell`, and \"$VALUE\" in the \
@@ -47,7 +48,7 @@ impl ShellError {
 /// Replaces the expressions of a script.
 ///
 /// # Errors
-/// Names the place in which an expression cannot stand.
+/// If an expression is in an unsupported context; the error names the context.
 pub(super) fn quote(script: &str) -> Result<Script, ShellError> {
     if !script.contains("${{") {
         return Ok(Script {
@@ -83,7 +84,7 @@ enum Token<'a> {
     Expression(&'a str),
 }
 
-/// The quotes that are open.
+/// The open quotes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Quote {
     #[default]
@@ -92,7 +93,7 @@ enum Quote {
     Double,
 }
 
-/// A list of commands: the script itself, or what is in brackets.
+/// A list of commands: the script itself, or the content of brackets.
 #[derive(Default)]
 struct Frame {
     quote: Quote,
@@ -100,9 +101,9 @@ struct Frame {
     word: String,
     /// The command that the words belong to; empty where one is about to begin.
     command: String,
-    /// True when a word such as `-c` has come.
+    /// True after a word such as `-c`.
     has_code_flag: bool,
-    /// True when the word is the target of a redirection.
+    /// True if the word is the target of a redirection.
     is_target: bool,
 }
 
@@ -128,7 +129,7 @@ impl Frame {
         self.is_target = false;
     }
 
-    /// Names the place, if an expression cannot stand here as far as commands go.
+    /// Returns the context if the current command does not allow an expression here.
     fn refuses(&self) -> Option<&'static str> {
         let name = self.command.rsplit('/').next().unwrap_or_default();
         if self.command.is_empty() && !self.is_target && !is_assignment(&self.word) {
@@ -281,7 +282,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Refuses a word after which the places of a script are others than they seem.
+    /// Refuses a word after which the rest of the script may not be parsed as it seems.
     fn word_ends(&mut self) -> Result<(), ShellError> {
         let is_nested = self.frames.len() > 1;
         match self.frame().word.as_str() {
@@ -367,7 +368,7 @@ impl Reader<'_> {
         refused
     }
 
-    /// A comment is taken out: there is nothing in it for the shell.
+    /// Removes a comment, which means nothing to the shell.
     fn comment(&mut self) {
         while let Some(token) = self.tokens.get(self.at) {
             if *token == Token::Letter('\n') {
@@ -383,7 +384,8 @@ impl Reader<'_> {
         self.frames.push(Frame::default());
     }
 
-    /// The end of brackets; at the outermost level it is that of a pattern of `case`, behind which a command begins.
+    /// The end of brackets; at the outermost level it is that of a pattern of `case`, after which a
+    /// command begins.
     fn close(&mut self) {
         self.text.push(')');
         if self.frames.len() == 1 {
@@ -480,7 +482,8 @@ mod tests {
         ];
         for (script, expect) in places {
             for value in VALUES {
-                // The shell itself would take a `-n` or a word of `[` for something else: that is the script's affair.
+                // The shell itself would misread a `-n` or a word of `[`: that is the script's
+                // affair.
                 if script.starts_with("if [") && value.contains(['(', ')', '!']) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! `sleep`: waits, holding no worker, through any restart.
+//! `sleep`: waits through any restart, without holding a worker.
 
 use async_trait::async_trait;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! `template.render`: renders a folder or a file of the workspace into another place of it.
+//! `template.render`: renders a directory or a file of the workspace into another place of it.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -23,7 +23,7 @@ const FIELDS: Fields = Fields {
 #[serde(deny_unknown_fields)]
 struct Input {
     from: String,
-    /// A folder when `from` is one, a file when `from` is one.
+    /// A directory if `from` is one, a file if `from` is one.
     to: String,
     #[serde(default)]
     values: Value,
@@ -45,7 +45,7 @@ impl StepHandler for TemplateRender {
     }
 }
 
-/// Renders, and gives how many files it wrote.
+/// Renders, and returns the number of written files.
 fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
     let from = paths::existing(workspace, &input.from).map_err(paths::PathError::step)?;
     let is_folder = from.is_dir();
@@ -72,7 +72,7 @@ fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
     Ok(entries.len())
 }
 
-/// A template of one file; its own name is not rendered.
+/// A template of one file, whose name is not rendered.
 fn single(
     file: &Path,
     from: &str,

@@ -1,10 +1,10 @@
-//! Paths in addresses: what a URL cannot hold, or reads as something else, is escaped.
+//! Paths in addresses: characters that a URL cannot contain, or would misinterpret, are escaped.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// A path as it stands in a URL. Git and Flux decode it; a shell takes it as one word.
+/// A path inside a URL. Git and Flux decode it; for a shell it is one word.
 pub(crate) fn escaped(path: &Path) -> String {
     path.as_os_str()
         .as_bytes()
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_a_url_or_a_shell_reads_otherwise_is_escaped() {
+    fn special_characters_of_urls_and_shells_are_escaped() {
         let check = |path: &str, expect: &str| assert_eq!(escaped(Path::new(path)), expect);
         check("/srv/my-shop_1.git", "/srv/my-shop_1.git");
         check("/feature%2Fx/a b", "/feature%252Fx/a%20b");

@@ -1,8 +1,10 @@
-//! The identity of a local forge: a mark file in its folder, made once, by which workers know that they share one forge.
+//! Identity of a local forge: a mark file in its directory, created once, by which workers
+//! recognise a shared forge.
 //!
-//! The path of a folder says nothing: two hosts have different folders at one path, and one folder at two. The mark goes
-//! where the folder goes, over a mount or a move. It also holds the number that the file system gave the folder, which a
-//! copy does not keep: a backup restored beside the original is noticed by it.
+//! The path of a directory proves nothing: two hosts may have different directories at one path, or
+//! one directory at two. The mark moves with the directory, over a mount or a rename. It also
+//! contains the number that the file system gave the directory. A copy has another number, so a
+//! backup restored beside the original is detected.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,29 +22,29 @@ use surefoot::files::{self, FileError, Links};
 
 use super::{ForgeError, LocalForge};
 
-/// The mark file, in the folder of the repositories.
+/// The mark file, in the directory of the repositories.
 pub const MARK_FILE: &str = ".surefoot-forge";
 
-/// Suffix of the name of an unfinished mark.
+/// Suffix of an unfinished mark's name.
 const UNFINISHED: &str = ".new";
 
-/// The resource of a store's own local forge: what a run requires that has no repository yet.
+/// Resource of a store's local forge, required by a run that has no repository yet.
 pub const LOCAL_FORGE: &str = "forge:local";
 
-/// The most bytes that a mark file has.
+/// Size limit of a mark file.
 const LONGEST: u64 = 1024;
 
-/// Names a local forge, whatever path it is seen at.
+/// Identifies a local forge, at whatever path it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForgeId(String);
 
 impl ForgeId {
     fn new() -> Self {
-        // Any unique text will do; ids of workers are made so.
+        // Any unique text will do; worker ids are generated the same way.
         Self(WorkerId::new().to_string())
     }
 
-    /// Reads what [`Self::as_str`] gave; `None` when it is no identity.
+    /// Parses the text of [`Self::as_str`]; `None` if it is not an identity.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = |letter: char| letter.is_ascii_hexdigit() || letter == '-';
         (text.len() == 36 && text.chars().all(fits)).then(|| Self(text.to_owned()))
@@ -53,7 +55,7 @@ impl ForgeId {
         &self.0
     }
 
-    /// The resource that a run requires whose repository is here.
+    /// The resource required by a run whose repository is here.
     pub fn resource(&self) -> String {
         format!("forge:{}", self.0)
     }
@@ -70,21 +72,21 @@ impl fmt::Display for ForgeId {
 pub struct ForgeMark {
     /// The forge's identity.
     pub id: ForgeId,
-    /// True when the folder is another one than that in which the mark was made: a copy, a restored backup, or a folder that
+    /// True if the mark was created in another directory: this one is a copy, a restored backup, or
     /// was moved to another file system.
     pub is_copied: bool,
 }
 
 impl LocalForge {
-    /// Folder of the repositories.
+    /// Directory of the repositories.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The mark of this forge; `None` when there is none yet.
+    /// Reads the mark of this forge; `None` if there is none yet.
     ///
     /// # Errors
-    /// When the folder cannot be read, or its mark is damaged.
+    /// If the directory cannot be read, or its mark is damaged.
     pub fn mark(&self) -> Result<Option<ForgeMark>, ForgeError> {
         let path = self.mark_file();
         let text = match files::read_text(&path, Links::Refuse, LONGEST) {
@@ -111,10 +113,11 @@ impl LocalForge {
         Ok(Some(ForgeMark { id, is_copied }))
     }
 
-    /// The mark of this forge, which is made when there is none: of two processes that make one at once, both have the same.
+    /// Reads the mark of this forge, or creates it. Two processes that create one concurrently get
+    /// the same mark.
     ///
     /// # Errors
-    /// When the folder cannot be written or read, or its mark is damaged.
+    /// If the directory cannot be written or read, or its mark is damaged.
     pub fn establish(&self) -> Result<ForgeMark, ForgeError> {
         let made = |path: &Path| format!("make the mark of the local forge in {}", path.display());
         fs::create_dir_all(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
@@ -123,13 +126,14 @@ impl LocalForge {
                 .map_err(ForgeError::io(made(&self.folder)))?;
             return Ok(mark);
         }
-        // A hard link is made whole or not at all, on network file systems too, and never takes the place of another.
+        // A hard link is created completely or not at all, on network file systems too, and never
+        // replaces another.
         let temporary = self
             .write_mark(&ForgeId::new())
             .map_err(ForgeError::io(made(&self.folder)))?;
         let linked = fs::hard_link(temporary.path(), self.mark_file());
         sync(&self.folder).map_err(ForgeError::io(made(&self.folder)))?;
-        // A link that failed does not matter once another process has made the mark.
+        // A failed link does not matter once another process has created the mark.
         match (self.mark()?, linked) {
             (Some(mark), _) => Ok(mark),
             (None, Err(error)) => Err(ForgeError::Io {
@@ -140,8 +144,8 @@ impl LocalForge {
         }
     }
 
-    /// Removes what processes left that were killed while they made a mark. A process that is still making one finds the
-    /// mark that is there.
+    /// Removes the remains of processes that were killed while they created a mark. A process that
+    /// is still creating one finds the existing mark.
     fn remove_unfinished_marks(&self) -> io::Result<()> {
         let prefix = format!("{MARK_FILE}.");
         for entry in fs::read_dir(&self.folder)? {
@@ -154,10 +158,10 @@ impl LocalForge {
         Ok(())
     }
 
-    /// Writes down that the forge lives in this folder from now on, be it a copy of the one that it was made in.
+    /// Records that the forge is in this directory from now on, even if that is a copy.
     ///
     /// # Errors
-    /// When the folder cannot be written or read, or its mark is damaged.
+    /// If the directory cannot be written or read, or its mark is damaged.
     pub fn settle(&self) -> Result<ForgeId, ForgeError> {
         let mark = self.establish()?;
         if mark.is_copied {
@@ -177,7 +181,7 @@ impl LocalForge {
         self.folder.join(MARK_FILE)
     }
 
-    /// A synced mark under a name of its own, which goes with the value.
+    /// A synced mark under a temporary name, removed on drop.
     fn write_mark(&self, id: &ForgeId) -> io::Result<tempfile::NamedTempFile> {
         let prefix = format!("{MARK_FILE}.");
         let mut file = tempfile::Builder::new()
@@ -297,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_mark_is_refused_and_left() {
+    fn an_invalid_mark_is_refused_and_left() {
         let place = tempfile::tempdir().unwrap();
         let forge = LocalForge::new(place.path());
         for text in ["", "forge", "forge ../../x\n", &"x".repeat(5000)] {

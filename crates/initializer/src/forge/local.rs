@@ -1,4 +1,5 @@
-//! The `local` forge: bare repositories in one folder. A repository appears there whole, with its mark, or not at all.
+//! The `local` forge: bare repositories in one directory. A repository appears there complete, with
+//! its mark, or not at all.
 
 #![expect(
     clippy::disallowed_methods,
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 use super::{ForgeError, Mark, escaped};
 use crate::git::Git;
 
-/// Bare repositories in a folder.
+/// Bare repositories in a directory.
 #[derive(Clone, Debug)]
 pub struct LocalForge {
     pub(super) folder: PathBuf,
@@ -28,17 +29,17 @@ pub struct LocalForge {
 pub struct NewRepository<'a> {
     /// Its name, without `.git`.
     pub name: &'a str,
-    /// Who makes it.
+    /// Its owner.
     pub mark: Mark,
-    /// The run that is at work; the mark's, unless several runs may make the same repository.
+    /// The current run; the run in the mark, unless several runs may create the same repository.
     pub by: &'a str,
-    /// What people read of it.
+    /// Description for people.
     pub description: &'a str,
-    /// Who may read it.
+    /// Its visibility.
     pub visibility: Visibility,
 }
 
-/// Who may read a repository.
+/// Readers of a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Visibility {
@@ -47,47 +48,48 @@ pub enum Visibility {
     Private,
     /// Its owner's group.
     Internal,
-    /// Everybody on the machine, and everybody that a `git daemon` serves.
+    /// All users of the machine, and all clients of a `git daemon`.
     Public,
 }
 
-/// How a repository came to be there.
+/// Origin of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// This call made it.
+    /// Created by this call.
     Now,
-    /// An earlier attempt of the same run made it.
+    /// Created by an earlier attempt of the same run.
     Before,
 }
 
-/// What repositories here are told beside Git's defaults: what is acknowledged is on the disk, and no clean-up outlives
-/// the push. Pushes are unpacked: a pack is guarded by a file that names the process that wrote it, so a push that was
-/// killed after it kept its pack makes git refuse the same pack from any other process.
+/// Settings of the repositories beside Git's defaults. Acknowledged data is on the disk, and no
+/// clean-up outlives the push. Pushes are unpacked into loose objects: a pack is guarded by a file
+/// that names the writing process, and a push killed after it kept its pack would make git refuse
+/// the same pack from any other process.
 const CONFIG: &str = "[core]\n\tfsync = objects,derived-metadata,reference\n\tfsyncMethod = batch\n\
 [receive]\n\tunpackLimit = 100000\n[gc]\n\tautoDetach = false\n";
 
 impl LocalForge {
-    /// The forge whose repositories are in `folder`.
+    /// The forge with its repositories in `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
         }
     }
 
-    /// Where the repository of that name is.
+    /// Path of the repository of that name.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.git"))
     }
 
-    /// The address that `git clone` takes on this machine.
+    /// Address for `git clone` on this machine.
     pub fn url(&self, name: &str) -> String {
         format!("file://{}", escaped(&self.path(name)))
     }
 
-    /// Creates a repository, or adopts what an earlier attempt with the same mark created.
+    /// Creates a repository, or adopts one that an earlier attempt with the same mark created.
     ///
     /// # Errors
-    /// [`ForgeError::Taken`] when a repository or anything else is there that does not bear the mark.
+    /// [`ForgeError::Taken`] if a repository or anything else is there without the mark.
     pub async fn create(&self, new: &NewRepository<'_>) -> Result<Created, ForgeError> {
         let target = self.path(new.name);
         if self.is_ours(new.name, &new.mark).await? {
@@ -104,7 +106,8 @@ impl LocalForge {
                     .map_err(ForgeError::io(format!("sync {}", self.folder.display())))?;
                 Ok(Created::Now)
             }
-            // Somebody was quicker. If it was ourselves, on another machine, it is as good.
+            // Another attempt was faster. If it has the same mark, even on another machine, its
+            // repository is as good.
             Err(_) if target.symlink_metadata().is_ok() => {
                 self.is_ours(new.name, &new.mark).await?;
                 Ok(Created::Before)
@@ -116,8 +119,9 @@ impl LocalForge {
         }
     }
 
-    /// A folder beside the repositories that is removed with the value. No two attempts share one, not even those of a
-    /// worker that lost its lease and its successor: what is renamed into place is whole.
+    /// A directory beside the repositories, removed on drop. Attempts never share one, not even
+    /// those of a worker that lost its lease and its successor, so whatever is renamed into place
+    /// is complete.
     fn temporary(&self, prefix: &str) -> Result<TempDir, ForgeError> {
         let folder = tempfile::Builder::new()
             .prefix(prefix)
@@ -129,8 +133,8 @@ impl LocalForge {
         )))
     }
 
-    /// Removes what killed attempts left. Each is moved away first: an attempt that is not dead after all can then not
-    /// rename into place what is half removed.
+    /// Removes the remains of killed attempts. Each is moved away first: then an attempt that is
+    /// still alive cannot rename a half-removed directory into place.
     async fn discard_leftovers(&self, new: &NewRepository<'_>) -> Result<(), ForgeError> {
         let prefix = format!(".{}.{}.", new.name, new.by);
         let names = names(&self.folder)
@@ -147,10 +151,10 @@ impl LocalForge {
         Ok(())
     }
 
-    /// Whether the repository is there, with the mark.
+    /// Returns whether the repository exists with the mark.
     ///
     /// # Errors
-    /// [`ForgeError::Taken`] when what is there does not bear the mark.
+    /// [`ForgeError::Taken`] if it exists without the mark.
     pub async fn is_ours(&self, name: &str, mark: &Mark) -> Result<bool, ForgeError> {
         let path = self.path(name);
         match path.symlink_metadata() {
@@ -188,10 +192,11 @@ impl LocalForge {
         }
     }
 
-    /// Takes back a branch that this run pushed and nobody built upon.
+    /// Removes a branch that this run pushed, if no other commit is on top of it.
     ///
     /// # Errors
-    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when the branch has gone on from `commit`.
+    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] if the branch has moved on
+    /// from `commit`.
     pub async fn remove_branch(
         &self,
         name: &str,
@@ -218,16 +223,17 @@ impl LocalForge {
         }
     }
 
-    /// Removes a repository that bears the mark and in which there is no branch, tag or other ref any more. Gives whether
-    /// there was one.
+    /// Removes a repository that has the mark and no branch, tag or other ref any more. Returns
+    /// whether it existed.
     ///
     /// # Errors
-    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] when commits are in it.
+    /// [`ForgeError::Taken`] without the mark; [`ForgeError::InUse`] if it has commits.
     pub async fn remove(&self, name: &str, mark: &Mark) -> Result<bool, ForgeError> {
         let path = self.path(name);
         let leaving = self.folder.join(format!(".{name}.{}.old", mark.run));
         let gone = self.folder.join(format!(".{name}.{}.gone", mark.run));
-        // What an earlier attempt decided to remove goes; where it had not decided, the repository comes back.
+        // Repositories that an earlier attempt decided to remove are removed; without a decision,
+        // the repository comes back.
         remove_all(&gone).await?;
         if leaving.exists() && !path.exists() {
             fs::rename(&leaving, &path)
@@ -239,7 +245,7 @@ impl LocalForge {
         no_refs(&path).await?;
         fs::rename(&path, &leaving)
             .map_err(ForgeError::io(format!("remove {}", path.display())))?;
-        // A push that was under way may have come in between the look and the rename.
+        // A push in progress may have arrived between the check and the rename.
         if let Err(error) = no_refs(&leaving).await {
             fs::rename(&leaving, &path)
                 .map_err(ForgeError::io(format!("put {} back", path.display())))?;
@@ -312,12 +318,12 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// A rename, or a file's name, survives a power cut once its folder is synced.
+/// A rename, or a new file's name, survives a power cut once its directory is synced.
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Removes a folder off the runtime's threads: a repository may be large.
+/// Removes a directory on a blocking thread: a repository may be large.
 async fn remove_dir_all(path: &Path) -> io::Result<()> {
     let path = path.to_owned();
     files::blocking(move || fs::remove_dir_all(path)).await?
@@ -333,8 +339,8 @@ async fn remove_all(path: &Path) -> Result<(), ForgeError> {
     }
 }
 
-/// Removes a folder into which somebody who is not dead after all may still write: what came meanwhile goes with the next try.
-/// What cannot be removed at all is left to the next attempt.
+/// Removes a directory, with retries while a surviving process still writes into it. Remains are
+/// left to the next attempt.
 async fn empty(folder: &Path) {
     for _ in 0..500 {
         match remove_dir_all(folder).await {
@@ -345,7 +351,7 @@ async fn empty(folder: &Path) {
     }
 }
 
-/// Refuses when there is a branch, tag or any other ref: what the run pushed was taken back before.
+/// Refuses if there is any ref: the run's own branch was removed before.
 async fn no_refs(path: &Path) -> Result<(), ForgeError> {
     let refs = Git::new(path)
         .run(&["for-each-ref", "--count=1", "--format=%(refname)"])
@@ -358,12 +364,12 @@ async fn no_refs(path: &Path) -> Result<(), ForgeError> {
 
 fn strangers(path: &Path, reference: &str) -> ForgeError {
     ForgeError::InUse(format!(
-        "the repository {} has people's commits in it, on {reference}: it was left as it is; remove it by hand if nobody needs it",
+        "the repository {} has people's commits in it, on {reference}: it was left as it is; remove it by hand if it is not needed",
         path.display()
     ))
 }
 
-/// What an unmarked repository tells of its owner.
+/// The likely owner of a repository without a mark.
 async fn seems_to_be_of(path: &Path) -> String {
     let last = [
         "log",

@@ -1,16 +1,16 @@
-//! The ownership mark: what a repository says of who made it, in its own Git configuration.
+//! The ownership mark: the owner of a repository, written in its own Git configuration.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::git::{Git, GitError};
 
-/// Who made a repository.
+/// Owner of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The project that it was made for, or `(fleet)`.
+    /// The project that it was created for, or `(fleet)`.
     pub project: String,
-    /// The run that made it.
+    /// The run that created it.
     pub run: String,
 }
 
@@ -21,7 +21,7 @@ impl fmt::Display for Mark {
 }
 
 impl Mark {
-    /// The lines that a repository's `config` gets.
+    /// Lines for a repository's `config`.
     pub(super) fn config(&self) -> String {
         format!(
             "[surefoot]\n\tproject = \"{}\"\n\trun = \"{}\"\n",
@@ -29,7 +29,7 @@ impl Mark {
         )
     }
 
-    /// The mark of the repository at `path`; `None` when it has none.
+    /// Reads the mark of the repository at `path`; `None` if it has none.
     pub(super) async fn read(path: &Path) -> Result<Option<Self>, GitError> {
         let listing = ["config", "--file", "config", "--get-regexp", r"^surefoot\."];
         let text = match Git::new(path).run(&listing).await {

@@ -1,4 +1,5 @@
-//! Forges: where the repositories of projects live. For now there is `local`: bare repositories under the data directory.
+//! Forges: hosts of the projects' repositories. For now there is `local`: bare repositories under
+//! the data directory.
 
 mod address;
 mod identity;
@@ -15,34 +16,35 @@ pub(crate) use address::escaped;
 
 use crate::git::GitError;
 
-/// The name of the only forge there is.
+/// Name of the only forge.
 pub const LOCAL: &str = "local";
 
-/// Why a forge did not do it.
+/// Error of a forge.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgeError {
-    /// Something is there that is not this run's; it was not touched. No further attempt will help.
+    /// The name is taken by something that is not this run's; it was not touched. Retrying does not
+    /// help.
     #[error("{0}")]
     Taken(String),
     /// People's work would be lost; nothing was removed.
     #[error("{0}")]
     InUse(String),
-    /// Git did not do it.
+    /// Git failed.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// The file system did not do it.
+    /// The file system failed.
     #[error("cannot {what}: {error}")]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         error: std::io::Error,
     },
 }
 
 impl ForgeError {
-    /// Whether no further attempt will help.
+    /// Returns whether retrying cannot help.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Taken(_) | Self::InUse(_))
     }

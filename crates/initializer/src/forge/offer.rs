@@ -1,7 +1,8 @@
-//! The one local forge of a store: which one it is, and whether a worker's folder is it.
+//! The single local forge of a store, and the check whether a worker's directory is it.
 //!
-//! Two hosts with a folder each would otherwise build two fleets without a word. The first worker writes the identity of its
-//! forge into the store; a worker whose folder has another identity does not offer it.
+//! Two hosts with a directory each would otherwise silently build two fleets. The first worker
+//! writes the identity of its forge into the store; a worker whose directory has another identity
+//! does not offer it.
 
 use std::collections::BTreeSet;
 
@@ -14,20 +15,20 @@ use super::identity::{ForgeId, ForgeMark, LOCAL_FORGE};
 const KIND: &str = "forge";
 const ID: &str = "local";
 
-/// The local forge that a store's runs use.
+/// The local forge used by a store's runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreForge {
     /// Its identity.
     pub id: ForgeId,
-    /// The host and folder at which it was when it became the store's.
+    /// Host and directory where it was when it became the store's.
     pub place: String,
 }
 
 impl StoreForge {
-    /// The local forge of a store; `None` while no worker has brought one.
+    /// Reads the local forge of a store; `None` until a worker has brought one.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     pub async fn of(store: &dyn Store) -> Result<Option<Self>, StoreError> {
         store
             .document(KIND, ID)
@@ -36,10 +37,11 @@ impl StoreForge {
             .transpose()
     }
 
-    /// The same; a store that has none takes this one. Of several that come at once the store takes one.
+    /// Reads the local forge of a store, or makes this one the store's. Of several concurrent ones
+    /// the store takes one.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// If the store cannot be read or written.
     pub async fn of_or_else(
         store: &dyn Store,
         id: &ForgeId,
@@ -66,7 +68,7 @@ impl StoreForge {
     /// Makes this the local forge of a store, whatever it had before.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// If the store cannot be written.
     pub async fn adopt(store: &dyn Store, id: &ForgeId, place: &str) -> Result<(), StoreError> {
         let own = Self {
             id: id.clone(),
@@ -101,7 +103,8 @@ impl StoreForge {
     }
 }
 
-/// The resources that a worker offers whose folder bears `mark`: its forge, and that of the store if this is it.
+/// Resources offered by a worker whose directory has `mark`: its forge, and the store's forge if
+/// this is it.
 pub fn resources(mark: &ForgeMark, of_store: &StoreForge) -> BTreeSet<String> {
     let mut resources = BTreeSet::from([mark.id.resource()]);
     if mark.id == of_store.id {

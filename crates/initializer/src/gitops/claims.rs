@@ -1,4 +1,5 @@
-//! Objects that other files of the fleet repository describe already: no project may describe one of them again.
+//! Objects that other files of the fleet repository already describe: no project may describe one
+//! of them again.
 
 use serde_json::Value;
 
@@ -6,10 +7,10 @@ use super::manifests::folder;
 use crate::git::{Git, GitError};
 use crate::template::{Content, Entry};
 
-/// The identity of an object in a cluster.
+/// Identity of an object in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Identity {
-    /// The API group, without its version: another version is the same object.
+    /// The API group without its version: another version is the same object.
     group: String,
     kind: String,
     namespace: String,
@@ -25,10 +26,10 @@ pub(super) struct Conflict {
     pub(super) object: String,
 }
 
-/// Looks for an object of `files` that a file outside of the project's folder has too.
+/// Looks for an object of `files` that a file outside the project's directory has too.
 ///
 /// # Errors
-/// When git cannot read the fleet.
+/// If git cannot read the fleet.
 pub(super) async fn conflict(
     git: &Git,
     head: &str,
@@ -53,7 +54,8 @@ pub(super) async fn conflict(
     Ok(None)
 }
 
-/// Files outside of the project's folder that mention a namespace of the wanted objects, each of which is one or is in one.
+/// Files outside the project's directory that mention a namespace of the wanted objects; each
+/// object is a namespace or is in one.
 async fn mentions(
     git: &Git,
     head: &str,
@@ -81,7 +83,7 @@ fn objects(file: &Entry) -> Vec<Identity> {
     }
 }
 
-/// The objects of a file; none when it is no YAML.
+/// Objects of a file; none if it is not YAML.
 fn identities(text: &str) -> Vec<Identity> {
     let documents = serde_saphyr::from_multiple::<Value>(text).unwrap_or_default();
     documents.iter().filter_map(identity).collect()

@@ -1,7 +1,8 @@
-//! The fleet repository: the one place that many runs push to at once, each in its project's folder.
+//! The fleet repository: the one repository that many runs push to concurrently, each in its
+//! project's directory.
 //!
-//! Each try fetches the head, builds one commit on top of it and pushes that without force, so nobody's commit is ever
-//! lost: whoever was slower tries again on the new head.
+//! Each attempt fetches the head, builds one commit on top of it and pushes that without force, so
+//! no commit is ever lost: a slower run tries again on the new head.
 
 mod edited;
 
@@ -20,7 +21,7 @@ use crate::template::{Content, Entry};
 
 /// The branch that Flux reads.
 const BRANCH: &str = "refs/heads/main";
-/// With as many runs at once as there are tries, each gets its turn.
+/// With as many concurrent runs as attempts, each gets its turn.
 const TRIES: u32 = 100;
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -31,40 +32,41 @@ pub struct Fleet {
     token: Option<Secret>,
 }
 
-/// What a run wants of the fleet.
+/// A run's change of the fleet.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
-    /// The project whose folder it is.
+    /// The project that owns the directory.
     pub project: &'a str,
     /// The run: the ownership mark.
     pub run: &'a str,
-    /// The commit's date.
+    /// Date of the commit.
     pub at: Timestamp,
-    /// What the folder is to hold.
+    /// Wanted content of the directory.
     pub files: &'a [Entry],
 }
 
-/// What became of a change.
+/// Result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The head of the fleet that has the change.
+    /// Head of the fleet that contains the change.
     pub commit: String,
-    /// Whether this call made the commit; an earlier attempt did otherwise.
+    /// True if this call made the commit, and not an earlier attempt.
     pub new: bool,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     pub conflicts: u32,
 }
 
-/// Why the fleet was not changed.
+/// Reason for which the fleet was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// The project's folder is somebody else's; it was left as it is. No further attempt will help.
+    /// The project's directory belongs to another run; it was left as it is. Retrying does not
+    /// help.
     #[error("{0}")]
     Taken(String),
-    /// Others were quicker every time.
+    /// Other runs were faster every time.
     #[error("{TRIES} pushes to the fleet repository were overtaken by others: try again")]
     Busy,
-    /// Git did not do it.
+    /// Git failed.
     #[error("fleet repository: {0}")]
     Git(#[from] GitError),
 }
@@ -72,17 +74,18 @@ pub enum FleetError {
 /// Result of a withdrawal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// The commit that takes the files out; `None` when there was none to take out.
+    /// The commit that removes the files; `None` if there was none to remove.
     pub commit: Option<String>,
     /// Files of the run that people have changed since: they stay.
     pub kept: Vec<String>,
 }
 
-/// What is to become of a project's files.
+/// Target of a project's files.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {
     There,
-    /// Gone, but for those that are no longer as the run wrote them, in the fleet's commit `written` where that is known.
+    /// Removed, except those that differ from what the run wrote, in the fleet's commit `written`
+    /// if that is known.
     Gone {
         written: Option<&'a str>,
     },
@@ -124,11 +127,11 @@ impl Wanted<'_> {
 /// Effect of a change on the fleet's head.
 #[derive(Default)]
 struct Plan<'a> {
-    /// Files to put on top of it.
+    /// Files to add on top of it.
     files: &'a [Entry],
-    /// Files to take away from it.
+    /// Files to remove from it.
     removed: Vec<String>,
-    /// Files that would be taken away had people not changed them.
+    /// Files that would be removed if people had not changed them.
     kept: Vec<String>,
 }
 
@@ -141,30 +144,31 @@ impl Fleet {
         }
     }
 
-    /// Whether it is behind HTTP, where a token is what lets one in.
+    /// Returns whether it is behind HTTP, where a token gives access.
     pub fn takes_token(&self) -> bool {
         ["https://", "http://"]
             .iter()
             .any(|scheme| self.url.starts_with(scheme))
     }
 
-    /// With a token for its host.
+    /// Sets a token for its host.
     #[must_use]
     pub fn token(mut self, token: Secret) -> Self {
         self.token = Some(token);
         self
     }
 
-    /// Where it is.
+    /// Its URL or path.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Puts the project's files into the fleet, unless they are there already. `scratch` is an empty folder.
+    /// Writes the project's files into the fleet, unless they are there already. `scratch` is an
+    /// empty directory.
     ///
     /// # Errors
-    /// [`FleetError::Taken`] when the project's folder there bears not this run's mark, or when another file of the fleet
-    /// has one of the objects.
+    /// [`FleetError::Taken`] if the project's directory there does not have this run's mark, or if
+    /// another file of the fleet has one of the objects.
     pub async fn publish(
         &self,
         scratch: &Path,
@@ -181,11 +185,12 @@ impl Fleet {
             .0)
     }
 
-    /// Takes this run's files out of the fleet, but for those that people have changed since: what differs from the commit
-    /// `written` of the fleet, or from the files of the change when that commit is not to be had.
+    /// Removes this run's files from the fleet, except those that people have changed since: files
+    /// that differ from the commit `written` of the fleet, or from the files of the change if that
+    /// commit is unavailable.
     ///
     /// # Errors
-    /// When the fleet cannot be reached.
+    /// If the fleet cannot be reached.
     pub async fn withdraw(
         &self,
         scratch: &Path,
@@ -211,10 +216,10 @@ impl Fleet {
         })
     }
 
-    /// The files of the change that are not in the fleet's head as they should be.
+    /// Files of the change that are missing or different in the fleet's head.
     ///
     /// # Errors
-    /// When the fleet cannot be reached.
+    /// If the fleet cannot be reached.
     pub async fn missing(
         &self,
         scratch: &Path,
@@ -248,7 +253,8 @@ impl Fleet {
         Ok(git)
     }
 
-    /// Returns whether a commit of the fleet could be fetched. Some servers give none but the heads of branches.
+    /// Returns whether a commit of the fleet could be fetched. Some servers serve only the heads of
+    /// branches.
     async fn fetch_commit(&self, git: &Git, commit: &str) -> bool {
         git.run(&[
             "fetch",
@@ -262,7 +268,8 @@ impl Fleet {
         .is_ok()
     }
 
-    /// Tries until the commit that is wanted on top of the head is pushed, or the head needs none. Gives too what was kept.
+    /// Retries until the wanted commit on top of the head is pushed, or the head needs none. Also
+    /// returns the kept files.
     async fn change(
         &self,
         scratch: &Path,
@@ -328,7 +335,7 @@ impl Fleet {
         Err(FleetError::Busy)
     }
 
-    /// The fleet's head; `None` when it has no commit yet.
+    /// The fleet's head; `None` if it has no commit yet.
     async fn fetch(&self, git: &Git) -> Result<Option<String>, GitError> {
         let refspec = format!("+{BRANCH}:refs/surefoot/head");
         match git
@@ -353,7 +360,7 @@ impl Fleet {
         }
     }
 
-    /// Whether the push went through; not when somebody else's came first.
+    /// Returns whether the push succeeded; false if another one was faster.
     async fn push(&self, git: &Git, commit: &str) -> Result<bool, GitError> {
         match push_lock::push(
             git,
@@ -369,7 +376,7 @@ impl Fleet {
     }
 }
 
-/// Told apart from a server that refuses the push for a reason of its own.
+/// Recognises a lost race, as opposed to a server's own refusal.
 fn overtaken(message: &str) -> bool {
     let reasons = [
         "(fetch first)",
@@ -381,7 +388,7 @@ fn overtaken(message: &str) -> bool {
     reasons.iter().any(|reason| message.contains(reason))
 }
 
-/// The files of the project's folder, all of which bear the run's mark.
+/// Files of the project's directory, all of which have the run's mark.
 async fn ours(
     git: &Git,
     head: Option<&str>,
@@ -418,8 +425,8 @@ async fn ours(
     Ok(marked)
 }
 
-/// Refuses a change with an object that another file of the fleet has: two files that describe one object fight over it,
-/// and the second one can make Flux refuse the whole fleet.
+/// Refuses a change with an object that another file of the fleet has: two files that describe one
+/// object fight over it, and the second one can make Flux refuse the whole fleet.
 async fn unclaimed(git: &Git, head: Option<&str>, change: &Change<'_>) -> Result<(), FleetError> {
     let Some(head) = head else { return Ok(()) };
     match claims::conflict(git, head, change.project, change.files).await? {
@@ -436,7 +443,8 @@ async fn tree(git: &Git, commit: &str) -> Result<String, GitError> {
     git.run(&["rev-parse", &format!("{commit}^{{tree}}")]).await
 }
 
-/// Longer with every conflict, and drawn at random, so that those who met once do not meet again.
+/// Increases with every conflict, with jitter, so that runs that collided once do not collide
+/// again.
 fn wait(conflicts: u32) -> Duration {
     let longest = Duration::from_millis(20)
         .saturating_mul(1 << conflicts.min(6))

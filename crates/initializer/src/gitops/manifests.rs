@@ -1,11 +1,12 @@
-//! The manifests of a project, as a pure function: a namespace in which Flux works for it, and for each environment a
-//! namespace of its own, to which Flux's rights are limited there.
+//! Manifests of a project, as a pure function: a namespace in which Flux works for it, and for each
+//! environment a separate namespace, to which Flux's rights are limited there.
 //!
-//! Flux applies a Kustomization with a cluster admin's rights unless it names a service account. So each environment has a
-//! service account that may do no more than the rules below in one namespace. ClusterRoles such as `admin` and `edit` are
-//! no limit: Flux adds its own kinds to them, and a Kustomization that a project creates need not name any account.
-//! Sources and accounts are in another namespace than what the project deploys, so that no pod can use their secrets.
-//! The fields are those of `source.toolkit.fluxcd.io/v1` and `kustomize.toolkit.fluxcd.io/v1`.
+//! Flux applies a Kustomization with a cluster admin's rights unless it names a service account. So
+//! each environment has a service account that may do no more than the rules below in one
+//! namespace. ClusterRoles such as `admin` and `edit` are no limit: Flux adds its own kinds to
+//! them, and a Kustomization created by a project need not name any account. Sources and accounts
+//! are in another namespace than the deployed objects, so that no pod can use their secrets. The
+//! fields are those of `source.toolkit.fluxcd.io/v1` and `kustomize.toolkit.fluxcd.io/v1`.
 
 use serde_json::{Map, Value, json};
 
@@ -15,40 +16,41 @@ use crate::environment::Environment;
 use crate::forge::Visibility;
 use crate::template::{Content, Entry};
 
-/// The secret with which Flux reads a repository that is not public, in the project's Flux namespace.
+/// The secret with which Flux reads a non-public repository, in the project's Flux namespace.
 pub const CREDENTIALS_SECRET: &str = "git-credentials";
 
-/// The key of the ownership mark among an object's annotations.
+/// Key of the ownership mark among an object's annotations.
 const MARK: &str = "surefoot/run";
 
-/// What is to be deployed, and from where.
+/// A deployment of a project.
 #[derive(Clone, Debug)]
 pub struct Deployment<'a> {
-    /// The project's name.
+    /// Name of the project.
     pub project: &'a str,
     /// The run that sets it up: the ownership mark.
     pub run: &'a str,
-    /// The address under which a cluster reaches the repository: `https://`, `http://` or `ssh://`, as Flux has it.
+    /// Address under which a cluster reaches the repository: `https://`, `http://` or `ssh://`, as
+    /// Flux requires.
     pub url: &'a str,
-    /// The audience of the repository: without a credential Flux reads only what is public.
+    /// Visibility of the repository: without a credential Flux reads only public ones.
     pub visibility: Visibility,
-    /// Where it is deployed.
+    /// Its environments.
     pub environments: &'a [Environment],
 }
 
 impl Deployment<'_> {
-    /// Returns whether Flux needs a credential: no ssh server serves without a key.
+    /// Returns whether Flux needs a credential: every ssh server requires a key.
     pub fn needs_credential(&self) -> bool {
         self.url.starts_with("ssh://") || self.visibility != Visibility::Public
     }
 }
 
-/// The project's folder in the fleet repository.
+/// The project's directory in the fleet repository.
 pub fn folder(project: &str) -> String {
     format!("projects/{project}")
 }
 
-/// The files that the fleet repository gets, by path.
+/// Files for the fleet repository, by path.
 pub fn manifests(deployment: &Deployment<'_>) -> Vec<Entry> {
     let folder = folder(deployment.project);
     let home = json!({ "name": flux_namespace(deployment.project) });
@@ -72,7 +74,7 @@ pub fn manifests(deployment: &Deployment<'_>) -> Vec<Entry> {
     files
 }
 
-/// Whether a file of the fleet bears the mark of a run.
+/// Returns whether a file of the fleet has the mark of a run.
 pub(super) fn is_marked(content: &str, run: &str) -> bool {
     let mark = format!("{MARK}: {}", Value::from(run));
     content.lines().any(|line| line.trim() == mark)
@@ -139,14 +141,15 @@ fn repository(deployment: &Deployment<'_>) -> Value {
     )
 }
 
-/// The objects of an environment. Flux creates them as the cluster's admin; what the project brings it applies with the
-/// service account's rights.
+/// Objects of an environment. Flux creates them as the cluster's admin, and applies the project's
+/// own objects with the service account's rights.
 fn objects(deployment: &Deployment<'_>, environment: &Environment) -> [Value; 5] {
     let name = namespace(deployment.project, &environment.name);
     let home = flux_namespace(deployment.project);
     let here = json!({ "name": name, "namespace": name });
     let at_home = json!({ "name": name, "namespace": home });
-    // Without it a project could reach the node, and from there the cluster: a privileged pod, a path of the host.
+    // Without it a project could reach the node, and from there the cluster: a privileged pod, a
+    // path of the host.
     let restricted =
         json!({ "name": name, "labels": { "pod-security.kubernetes.io/enforce": "baseline" } });
     let account = json!({ "kind": "ServiceAccount", "name": name, "namespace": home });
@@ -173,7 +176,8 @@ fn objects(deployment: &Deployment<'_>, environment: &Environment) -> [Value; 5]
     ]
 }
 
-/// Rules of what a project may deploy: workloads and what they need, and neither rights nor objects of Flux.
+/// Rules for what a project may deploy: workloads and what they need, but no rights and no objects
+/// of Flux.
 fn rules() -> Value {
     const RESOURCES: [(&str, &[&str]); 6] = [
         (
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_is_a_whole_line() {
+    fn the_mark_must_be_a_whole_line() {
         let deployment = deployment("https://h/shop.git", Visibility::Private);
         for file in manifests(&deployment) {
             let Content::File { bytes, .. } = file.content else {
@@ -264,7 +268,7 @@ mod tests {
                 "{text}"
             );
         }
-        // As fleets of earlier versions have it.
+        // The form in fleets of earlier versions.
         assert!(is_marked(
             "  annotations:\n    surefoot/run: \"r1\"\nspec:\n",
             "r1"

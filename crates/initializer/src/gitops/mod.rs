@@ -1,4 +1,5 @@
-//! GitOps: what Flux needs to deploy a project, and the fleet repository that Flux reads it from.
+//! GitOps: the objects that Flux needs to deploy a project, and the fleet repository that it reads
+//! them from.
 
 mod claims;
 mod fleet;

@@ -1,7 +1,9 @@
-//! Names of a project's objects in a cluster: different for every project and environment, never reserved, never too long.
+//! Names of a project's objects in a cluster: different for every project and environment, never
+//! reserved, never too long.
 //!
-//! `shop` and its environment `staging` get the namespaces `fleet--shop` and `shop--staging`. Neither part contains `--`, no
-//! project is called `fleet`, and every environment begins with a letter, so a namespace has one reading only.
+//! `shop` and its environment `staging` get the namespaces `fleet--shop` and `shop--staging`.
+//! Neither part contains `--`, no project is called `fleet`, and every environment begins with a
+//! letter, so a namespace can be read in one way only.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +11,25 @@ use surefoot::Digest;
 
 use crate::environment::Environment;
 
-/// The longest name of a namespace.
+/// Length limit of a namespace's name.
 const LONGEST: usize = 63;
-/// The longest name of a project: a label's value holds it whole.
+/// Length limit of a project's name, which must fit into a label's value.
 const LONGEST_PROJECT: usize = 63;
-/// The longest name of an environment.
+/// Length limit of an environment's name.
 const LONGEST_ENVIRONMENT: usize = 32;
 /// Hex digits of the digest in a shortened name.
 const DIGEST: usize = 15;
-/// Between the two parts of a namespace.
+/// Separator of the two parts of a namespace.
 const SEPARATOR: &str = "--";
 /// First part of the namespace in which Flux works for a project.
 const FLEET: &str = "fleet";
 
-/// Projects of these names would share names with what a cluster, Flux or the fleet has already.
+/// Project names that would collide with names of a cluster, Flux or the fleet.
 const RESERVED: [&str; 6] = ["default", FLEET, "flux", "flux-system", "kube", "openshift"];
-/// Kubernetes and OpenShift keep every namespace that begins so to themselves.
+/// Prefixes of namespaces that Kubernetes and OpenShift reserve.
 const RESERVED_PREFIXES: [&str; 2] = ["kube-", "openshift-"];
 
-/// Reasons why a name cannot be used.
+/// Reason for which a name cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name has other characters, or too many or too few.
@@ -40,9 +42,9 @@ pub enum NameError {
         what: &'static str,
         /// The name.
         name: String,
-        /// The shortest length.
+        /// Minimum length.
         least: usize,
-        /// The longest length.
+        /// Maximum length.
         most: usize,
     },
     /// The name is one of a cluster's own.
@@ -58,7 +60,8 @@ pub enum NameError {
 /// Checks the name of a project.
 ///
 /// # Errors
-/// [`NameError::Malformed`], or [`NameError::Reserved`] for a name such as `kube-proxy` or `flux-system`.
+/// [`NameError::Malformed`], or [`NameError::Reserved`] for a name such as `kube-proxy` or
+/// `flux-system`.
 pub fn check_project(name: &str) -> Result<(), NameError> {
     check("project", name, 2, LONGEST_PROJECT)?;
     if RESERVED.contains(&name)
@@ -109,20 +112,20 @@ fn is_word(part: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// The namespace in which an environment's own objects are: `shop--staging`.
+/// Namespace of an environment's own objects: `shop--staging`.
 pub fn namespace(project: &str, environment: &str) -> String {
     fitted(format!("{project}{SEPARATOR}{environment}"))
 }
 
-/// The namespace in which Flux works for a project: `fleet--shop`.
+/// Namespace in which Flux works for a project: `fleet--shop`.
 pub fn flux_namespace(project: &str) -> String {
     fitted(format!("{FLEET}{SEPARATOR}{project}"))
 }
 
-/// Shortens what is too long, and puts a digest of the whole at the end.
+/// Shortens a name that is too long, and appends a digest of the whole.
 ///
-/// The digest follows `--` and begins with a digit, which no environment or project does: a shortened name never equals
-/// one that was short enough.
+/// The digest follows `--` and begins with a digit, which no environment or project does: a
+/// shortened name never equals one that was short enough.
 fn fitted(whole: String) -> String {
     if whole.len() <= LONGEST {
         return whole;
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_can_be_used() {
+    fn usable_names_are_accepted() {
         let long = "x".repeat(63);
         for name in [
             "ab",
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_cannot_be_used_say_why() {
+    fn unusable_names_are_refused_with_the_reason() {
         let long = "x".repeat(64);
         for name in [
             "", "x", "Shop", "1shop", "-shop", "shop-", "my--shop", "a/b", "../x", "sh\nop",
@@ -250,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_name_is_of_no_other_project() {
+    fn a_shortened_name_equals_no_other_name() {
         let project = "x".repeat(60);
         let short = namespace(&project, "staging");
         assert_eq!(short.len(), 63);

@@ -1,4 +1,5 @@
-//! Writes YAML in which no text is taken for anything else: every string is quoted, so `no`, `1e3` and `0123` stay text.
+//! Writes YAML in which no text is mistaken for anything else: every string is quoted, so `no`,
+//! `1e3` and `0123` stay text.
 
 use serde_json::{Map, Value};
 
@@ -32,7 +33,7 @@ fn mapping(text: &mut String, map: &Map<String, Value>, indent: usize) {
     }
 }
 
-/// Writes what comes after a key: on the same line when it is a scalar, below it otherwise.
+/// Writes the value of a key: on the same line if it is a scalar, otherwise below it.
 fn nested(text: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -49,7 +50,7 @@ fn nested(text: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// Writes an item of a list; the fields of a mapping are aligned behind its dash.
+/// Writes an item of a list; the fields of a mapping are aligned after its dash.
 fn listed(text: &mut String, item: &Value, indent: usize) {
     match item {
         Value::Object(map) if !map.is_empty() => {
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_read_back_as_it_was_and_looks_as_people_write_it() {
+    fn yaml_is_read_back_unchanged_and_looks_hand_written() {
         let value = json!({
             "kind": "Role",
             "metadata": { "name": "no", "labels": {}, "annotations": { "surefoot/run": "1e3", "on": "0123" } },
@@ -122,7 +123,7 @@ a: \"x\"
     }
 
     #[test]
-    fn every_text_stays_the_text_that_it_is() {
+    fn every_text_stays_a_text() {
         let texts = [
             "no",
             "NO",

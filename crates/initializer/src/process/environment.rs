@@ -1,10 +1,12 @@
-//! The environment that commands get: what tools need to work, and nothing that may be a secret of this process.
+//! Environment of commands: the variables that tools need, without those that may hold secrets of
+//! this process.
 
 use std::sync::OnceLock;
 
 use tokio::process::Command;
 
-/// The variables that every command gets, when this process has them; also those that begin with `LC_`.
+/// Variables that every command gets if this process has them, in addition to those that begin with
+/// `LC_`.
 const PASSED: [&str; 21] = [
     "PATH",
     "HOME",
@@ -29,8 +31,8 @@ const PASSED: [&str; 21] = [
     "XDG_RUNTIME_DIR",
 ];
 
-/// The beginnings of variables that no command gets, whatever the configuration passes. `SUREFOOT_STORE` may have the
-/// database's password in it, the collector's headers a token.
+/// Prefixes of variables that no command gets, whatever the configuration passes. `SUREFOOT_STORE`
+/// may contain the database's password, the collector's headers a token.
 const SECRET: [&str; 8] = [
     "SUREFOOT_CREDENTIAL_",
     "SUREFOOT_STORE",
@@ -42,10 +44,10 @@ const SECRET: [&str; 8] = [
     "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
 ];
 
-/// The variables that the configuration passes besides.
+/// Additional variables that the configuration passes.
 static MORE: OnceLock<Vec<String>> = OnceLock::new();
 
-/// Passes these variables to commands too. The first call of the process counts.
+/// Passes these variables to commands too. Only the first call in the process counts.
 pub fn pass_environment(names: Vec<String>) {
     let _first = MORE.set(names);
 }
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tools_need_is_passed_and_secrets_are_not() {
+    fn commands_get_what_tools_need_but_no_secrets() {
         pass_environment(vec!["CARGO_HOME".to_owned(), "PGPASSWORD".to_owned()]);
         for name in ["PATH", "HOME", "LC_ALL", "https_proxy", "CARGO_HOME"] {
             assert!(is_passed(name), "{name}");

@@ -1,11 +1,13 @@
 //! A process group with a watchdog in it, which kills the group when this process is gone.
 //!
-//! The watchdog is a shell that leads the group and reads from a pipe whose only write end is ours. The kernel closes that
-//! end when we die, however we die; the watchdog then kills its own group. It is there before the command is, so no
-//! command runs unwatched; and since it leads the group and we have not yet waited for it, the group's number cannot have
-//! gone to strangers whenever we send a signal.
+//! The watchdog is a shell that leads the group and reads from a pipe. This process has the only
+//! write end, which the kernel closes when the process dies, however it dies; the watchdog then
+//! kills its own group. It starts before the command, so no command runs unwatched. It leads the
+//! group and is not reaped before the end, so the group's number cannot have been reused when a
+//! signal is sent.
 //!
-//! Rejected: `PR_SET_PDEATHSIG` needs unsafe code, is Linux alone, and does not reach grandchildren.
+//! Rejected: `PR_SET_PDEATHSIG` needs unsafe code, exists only on Linux, and does not reach
+//! grandchildren.
 
 use std::io;
 use std::process::Stdio;
@@ -13,10 +15,10 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// `kill ... 0` is the shell's own group. What stops a command must not stop its watchdog.
+/// `kill ... 0` is the shell's own group. A signal that stops a command must not stop its watchdog.
 const SCRIPT: &str = "trap '' HUP INT QUIT TERM; read -r _; kill -KILL 0";
 
-/// A process group that others can be put into. It is killed when this is dropped, and when this process dies.
+/// A process group that commands can join. It is killed on drop, and when this process dies.
 pub struct Group {
     watchdog: Child,
     _lifeline: Option<ChildStdin>,
@@ -28,7 +30,7 @@ impl Group {
     /// Starts the watchdog, which leads the group.
     ///
     /// # Errors
-    /// When `/bin/sh` cannot be started.
+    /// If `/bin/sh` cannot be started.
     pub fn start() -> io::Result<Self> {
         let mut watchdog = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "surefoot-watchdog"])
@@ -52,19 +54,19 @@ impl Group {
         })
     }
 
-    /// The group's number, for `Command::process_group`.
+    /// Number of the group, for `Command::process_group`.
     pub fn id(&self) -> i32 {
         self.id.as_raw_nonzero().get()
     }
 
-    /// A group whose members have all ended takes no signal, which is as well.
+    /// Sends a signal. An error means that all members have ended, which is fine.
     pub(super) fn signal(&self, signal: Signal) {
         if !self.ended {
             let _ = kill_process_group(self.id, signal);
         }
     }
 
-    /// Kills what is left of the group, the watchdog included.
+    /// Kills the rest of the group, including the watchdog.
     pub async fn end(&mut self) {
         self.signal(Signal::KILL);
         self.ended = self.watchdog.wait().await.is_ok();

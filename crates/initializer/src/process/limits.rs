@@ -1,13 +1,13 @@
-//! This process's own limits: raised as far as they may be, and given back to commands as they were.
+//! Resource limits of this process: raised as far as allowed, and restored for commands.
 
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
-/// The limit of descriptors before it was raised.
+/// Limit of descriptors before it was raised.
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises the soft limit of open files to the hard one. A system that refuses leaves it as it is.
+/// Raises the soft limit of open files to the hard one. If the system refuses, it stays as it is.
 pub fn raise_descriptor_limit() {
     let original = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -19,7 +19,8 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Gives a command the limit of descriptors with which this process was started: some programs misbehave with more.
+/// Gives a command the limit of descriptors with which this process was started: some programs
+/// misbehave with more.
 pub(super) fn restore_for(child: Option<u32>) {
     let pid = child
         .and_then(|id| i32::try_from(id).ok())

@@ -1,11 +1,12 @@
-//! Cuts a stream of bytes into lines of text.
+//! Splits a stream of bytes into lines of text.
 
 use surefoot::CUT;
 
 /// A longer line loses its tail.
 const LONGEST: usize = 16 * 1024;
 
-/// Collects bytes and gives whole lines; what is not UTF-8 is replaced, and what is longer than 16 KiB is cut.
+/// Collects bytes and returns whole lines. Invalid UTF-8 is replaced, and lines over 16 KiB are
+/// cut.
 #[derive(Debug, Default)]
 pub struct Lines {
     line: Vec<u8>,
@@ -13,7 +14,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Adds a piece, and gives each line that it completes.
+    /// Adds a piece, and passes on each line that it completes.
     pub fn push(&mut self, piece: &[u8], mut on_line: impl FnMut(String)) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             match part.strip_suffix(b"\n") {

@@ -1,5 +1,5 @@
-//! Runs a command so that nothing of it stays behind: not after its end, not after a cancel, not when this process is
-//! killed while it runs.
+//! Runs a command so that none of its processes is left behind: not after its end, not after a
+//! cancel, not when this process is killed.
 //!
 //! A process that leaves its group on purpose (`setsid`) is out of reach: it asked to be a daemon.
 
@@ -25,16 +25,18 @@ pub use group::Group;
 pub use limits::raise_descriptor_limit;
 pub use lines::Lines;
 
-/// How long a command that is told to stop may take to do so.
+/// Grace period of a stopped command.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long what a command left behind may go on writing, such as `tee` at the end of a pipe, before it is killed.
+/// Time for which a command's remaining processes, such as `tee` at the end of a pipe, may go on
+/// writing before they are killed.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// How long output is awaited once all is killed. Only a process that left the group still holds the pipe then.
+/// Time for which output is awaited after everything was killed. Only a process that left the group
+/// can still hold the pipe then.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Where a piece of output came from.
+/// Source of a piece of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -43,16 +45,16 @@ pub enum Stream {
     Err,
 }
 
-/// How a command ended.
+/// End of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
-    /// What it left: an exit status or a signal.
+    /// Its exit status or signal.
     pub status: ExitStatus,
-    /// Whether it was told to stop because of the cancellation.
+    /// True if it was stopped because of the cancellation.
     pub cancelled: bool,
 }
 
-/// Takes the variables whose names begin with one of `prefixes` from what `command` inherits.
+/// Removes the variables with one of these `prefixes` from the environment that `command` inherits.
 pub fn without_inherited(command: &mut Command, prefixes: &[&str]) {
     for (name, _) in std::env::vars_os() {
         if prefixes
@@ -64,14 +66,15 @@ pub fn without_inherited(command: &mut Command, prefixes: &[&str]) {
     }
 }
 
-/// Runs a command to its end, in a process group of its own, with `input` as its standard input and `on_output` given
-/// every piece of what it writes.
+/// Runs a command to its end in a separate process group, with `input` as its standard input;
+/// `on_output` receives every piece of its output.
 ///
-/// When `cancel` fires the group is sent TERM, and KILL after two seconds. When this future is dropped it is sent KILL at
-/// once. When this process dies the group dies with it. What is left of the group when the command ends is killed.
+/// When `cancel` fires, the group is sent TERM, and KILL after two seconds. When this future is
+/// dropped, the group is sent KILL at once. When this process dies, the group dies with it. When
+/// the command ends, the rest of the group is killed.
 ///
 /// # Errors
-/// When the command cannot be started; its failure is no error here.
+/// If the command cannot be started; its failure is no error here.
 pub async fn run(
     command: &mut Command,
     input: Option<&[u8]>,
@@ -124,7 +127,8 @@ fn spawn(command: &mut Command, group: &Group, with_input: bool) -> io::Result<C
     Ok(child)
 }
 
-/// Returns whether a command was not started because the system has no process left for this worker's user (`EAGAIN`).
+/// Returns whether a command was not started because the system has no process left for this
+/// worker's user (`EAGAIN`).
 pub(crate) fn meets_shortage(error: &(dyn std::error::Error + 'static)) -> bool {
     let no_process = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
     std::iter::successors(Some(error), |error| error.source())
@@ -132,14 +136,14 @@ pub(crate) fn meets_shortage(error: &(dyn std::error::Error + 'static)) -> bool 
         .any(no_process)
 }
 
-/// A command that does not read its input to the end closes the pipe: that is its affair.
+/// A command that does not read its input to the end closes the pipe, which is its own affair.
 async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     if let Some(mut stdin) = stdin {
         let _ = stdin.write_all(input).await;
     }
 }
 
-/// What there is to react to while a command runs.
+/// Events while a command runs.
 enum Happening {
     Output(Stream, usize),
     Fed,
@@ -148,12 +152,12 @@ enum Happening {
     TimeUp,
 }
 
-/// How far a command is. Each stage but the first has an end.
+/// Progress of a command. Each stage but the first has a time limit.
 enum Stage {
     Running,
     /// It was sent TERM.
     Stopping(Instant),
-    /// It ended by itself, and something of it holds its output open.
+    /// It ended by itself, and another process of the group holds its output open.
     Settling(Instant),
     /// The whole group was sent KILL.
     Killed(Instant, bool),
@@ -230,13 +234,16 @@ impl Running {
         self.stage = Stage::Killed(Instant::now() + DRAIN, self.stage.was_stopped());
     }
 
-    /// A command has ended when it has exited and nobody holds its output open.
+    /// A command has ended when it has exited and its outputs are closed.
     fn ended(&self) -> Option<ExitStatus> {
-        self.status.filter(|_| !self.out.open && !self.err.open)
+        if self.out.open || self.err.open {
+            return None;
+        }
+        self.status
     }
 }
 
-/// One of the command's outputs.
+/// An output of the command.
 struct Pipe {
     reader: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
     buffer: Vec<u8>,
@@ -253,7 +260,7 @@ impl Pipe {
         }
     }
 
-    /// The length of what was read; at the end of the output 0, and the pipe is closed.
+    /// Number of bytes read; 0 at the end of the output, when the pipe is closed.
     async fn read(&mut self) -> usize {
         let length = match &mut self.reader {
             Some(reader) => reader.read(&mut self.buffer).await.unwrap_or(0),

@@ -20,7 +20,7 @@ async fn output(script: &str, input: Option<&[u8]>) -> (String, ExitStatus) {
     (String::from_utf8(seen).unwrap(), ended.status)
 }
 
-/// Whether the process is there and no zombie.
+/// Returns whether the process exists and is no zombie.
 fn lives(pid: &str) -> bool {
     let stat =
         std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
@@ -49,7 +49,7 @@ async fn gives_output_status_and_input() {
 }
 
 #[tokio::test]
-async fn input_that_nobody_reads_is_no_error() {
+async fn unread_input_is_no_error() {
     let (_, status) = output("exit 0", Some(&vec![b'x'; 1 << 20])).await;
     assert!(status.success());
 }
@@ -62,15 +62,16 @@ async fn output_and_input_larger_than_a_pipe_do_not_block_each_other() {
 }
 
 #[tokio::test]
-async fn what_a_command_leaves_in_the_background_is_killed() {
+async fn background_processes_of_a_command_are_killed() {
     let (text, status) = output("sleep 1000 & echo $!", None).await;
     assert!(status.success());
     gone(text.trim()).await;
 }
 
-/// What is left in the background has a tenth of a second, which a busy machine may take to begin it: one of several is heard.
+/// A background process has a tenth of a second, which a busy machine may need to start it: one of
+/// several is heard.
 #[tokio::test]
-async fn the_last_words_of_a_pipe_are_heard() {
+async fn the_last_output_of_a_pipe_is_read() {
     let mut heard = String::new();
     for _ in 0..20 {
         heard = output("{ sleep 0.02; echo late; } & echo soon", None)
@@ -83,7 +84,7 @@ async fn the_last_words_of_a_pipe_are_heard() {
     panic!("the last of them said {heard:?}");
 }
 
-/// What a command says that is told to stop at its first word, and how it ends.
+/// Output and end of a command that is stopped at its first output.
 async fn stopped(script: &str) -> (String, Ended) {
     let cancel = CancellationToken::new();
     let mut seen = String::new();
@@ -100,11 +101,11 @@ async fn stopped(script: &str) -> (String, Ended) {
 async fn a_cancel_lets_a_command_clean_up() {
     let script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done";
     let (mut seen, mut ended) = stopped(script).await;
-    // It has two seconds for that, in which a busy machine may do something else.
+    // It has two seconds for that, during which a busy machine may do something else.
     if ended.status.code().is_none() {
         (seen, ended) = stopped(script).await;
     }
-    // The shell may say on its other stream, sooner or later, that its `sleep` was terminated.
+    // The shell may report on its other stream, sooner or later, that its `sleep` was terminated.
     assert!(
         seen.starts_with("ready\n") && seen.contains("bye\n"),
         "{seen}"
@@ -113,7 +114,7 @@ async fn a_cancel_lets_a_command_clean_up() {
 }
 
 #[tokio::test]
-async fn a_cancel_kills_what_does_not_listen() {
+async fn a_cancel_kills_a_command_that_ignores_term() {
     let (seen, ended) = stopped("trap '' TERM; sleep 1000 & echo $!; wait").await;
     assert_eq!((ended.status.code(), ended.cancelled), (None, true));
     gone(seen.trim()).await;

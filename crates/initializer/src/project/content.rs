@@ -1,4 +1,5 @@
-//! The content of a project: its template loaded, its values checked and every file rendered, before anything is created.
+//! Content of a project: its template is loaded, its values are checked and every file is rendered
+//! before anything is created.
 
 use std::path::Path;
 
@@ -11,13 +12,13 @@ use crate::environment::Environment;
 use crate::gitops::{check_environments, check_project};
 use crate::template::{Entry, LoadError, Source, Template, TemplateError, load, render};
 
-/// Facts that decide the content of a project.
+/// Inputs that determine the content of a project.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContentRequest {
     pub(super) project: String,
     pub(super) template: String,
-    /// The branch, tag or commit of the template; the default one when empty.
+    /// Branch, tag or commit of the template; the default branch if empty.
     #[serde(default, rename = "ref")]
     reference: String,
     #[serde(default)]
@@ -32,7 +33,7 @@ pub(super) struct ContentRequest {
     values: Value,
 }
 
-/// A project's files, and the template that they come from.
+/// A project's files, and their template.
 pub(super) struct Content {
     project: String,
     pub(super) template: Template,
@@ -59,10 +60,12 @@ impl ContentRequest {
         }
     }
 
-    /// Loads the template and renders it. `scratch` is an empty folder; `addresses` are those that a URL may lead to.
+    /// Loads the template and renders it. `scratch` is an empty directory; `addresses` are those
+    /// that a URL may lead to.
     ///
     /// # Errors
-    /// [`LoadError::Git`] may pass. Any other is a mistake in the request or the template, and says what to do.
+    /// [`LoadError::Git`] may be transient. Any other is a mistake in the request or the template,
+    /// and says what to do.
     pub(super) async fn render(
         self,
         source: Source,
@@ -73,7 +76,7 @@ impl ContentRequest {
         check_project(&self.project).map_err(wrong)?;
         check_environments(&self.environments).map_err(wrong)?;
         let template = load(source, scratch, addresses).await?;
-        // Rendering is work for the processor, as long as a template makes it.
+        // Rendering is CPU work, as much as a template causes.
         let rendering = tokio::task::spawn_blocking(move || self.rendered(template));
         Ok(rendering.await.map_err(|error| {
             TemplateError(format!("the template cannot be rendered: {error}"))
@@ -132,11 +135,13 @@ impl Content {
     }
 }
 
-/// Checks what the parameters of the shipped workflow say of the project's content, as the first step does: loads the
-/// template and renders it. `scratch` is an empty folder; `addresses` are those that a URL may lead to.
+/// Checks the parameters of the shipped workflow that concern the project's content, as the first
+/// step does: loads the template and renders it. `scratch` is an empty directory; `addresses` are
+/// those that a URL may lead to.
 ///
 /// # Errors
-/// [`LoadError::Git`] may pass. Any other is a mistake in the parameters or the template, and says what to do.
+/// [`LoadError::Git`] may be transient. Any other is a mistake in the parameters or the template,
+/// and says what to do.
 pub async fn check_content(
     parameters: &Value,
     scratch: &Path,
@@ -147,7 +152,7 @@ pub async fn check_content(
     request.render(source, scratch, addresses).await.map(drop)
 }
 
-/// Refuses a project without what GitOps applies.
+/// Refuses a project without the files that GitOps applies.
 fn overlays(
     template: &Template,
     files: &[Entry],

@@ -1,5 +1,6 @@
-//! Step 1: everything that can be wrong before something is created: the forge, the credential that it needs by name, the
-//! template and its values. Leaves the first commit in the run's workspace, and gives names alone.
+//! Step 1: checks everything that can be wrong before something is created: the forge, the name of
+//! the credential that it needs, the template and its values. Leaves the first commit in the run's
+//! workspace; its output contains only names.
 
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ impl StepHandler for ResolveCredentials {
 }
 
 impl ResolveCredentials {
-    /// Looks for the forge, git and the credential, whose name it gives.
+    /// Checks forge, git and credential; returns the credential's name.
     async fn credential(
         &self,
         context: &StepContext,

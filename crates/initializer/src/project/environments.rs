@@ -1,4 +1,4 @@
-//! Step 4: the environments, as records. The engine takes a run's records back when it is undone.
+//! Step 4: the environments, as records. An undo removes a run's records by itself.
 
 use std::sync::Arc;
 

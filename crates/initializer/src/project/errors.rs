@@ -1,4 +1,4 @@
-//! Which errors are worth another attempt: those that may pass by themselves.
+//! Classification of errors: transient ones are worth another attempt.
 
 use surefoot::{AddressError, StepError};
 
@@ -8,7 +8,7 @@ use crate::gitops::{FleetError, NameError};
 use crate::process;
 use crate::template::{LoadError, TemplateError};
 
-/// Turns the error of a part into that of a step.
+/// Converts the error of a part into that of a step.
 pub(super) trait OrStep<T> {
     fn or_step(self) -> Result<T, StepError>;
 }

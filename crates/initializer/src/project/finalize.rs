@@ -1,4 +1,4 @@
-//! Step 7: looks whether everything that was promised is there, and says what is missing if anything is.
+//! Step 7: checks that everything promised exists, and reports what is missing.
 
 use std::sync::Arc;
 
@@ -36,15 +36,15 @@ struct Input {
     project: String,
     #[serde(default)]
     visibility: Visibility,
-    /// What `git.push_template` gave.
+    /// Output of `git.push_template`.
     push: Pushed,
-    /// The environments that were asked for.
+    /// The requested environments.
     wanted: Vec<Environment>,
-    /// What `project.create_environments` gave.
+    /// Output of `project.create_environments`.
     environments: Value,
-    /// What `project.create_records` gave.
+    /// Output of `project.create_records`.
     records: Value,
-    /// What `gitops.setup` gave; null when it was skipped.
+    /// Output of `gitops.setup`; null if it was skipped.
     gitops: Value,
 }
 
@@ -183,7 +183,7 @@ impl Finalize {
     }
 }
 
-/// What the outputs of earlier steps say of the records.
+/// Faults of the records, according to the outputs of earlier steps.
 fn record_faults(input: &Input) -> Vec<String> {
     let has = |list: &Value, item: &Value| list.as_array().is_some_and(|list| list.contains(item));
     let kinds = ["project", "repository"]

@@ -1,4 +1,4 @@
-//! Step 6: the project's folder in the fleet repository.
+//! Step 6: the project's directory in the fleet repository.
 
 use std::sync::Arc;
 
@@ -133,7 +133,7 @@ fn undone(Withdrawn { commit, kept }: Withdrawn) -> Undone {
     }
 }
 
-/// The files that the fleet is to have of a project.
+/// Wanted files of a project in the fleet.
 pub(super) fn wanted(
     shared: &Shared,
     project: &str,

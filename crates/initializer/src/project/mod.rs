@@ -1,7 +1,7 @@
 //! Project initialization: the shipped workflow and the handlers of its seven steps.
 //!
-//! A handler is thin: it reads its input, says how far it is, and calls what does the work (`forge`, `template`,
-//! `gitops`, `push`), which knows nothing of steps.
+//! A handler is thin: it reads its input, reports progress, and calls the module that does the work
+//! (`forge`, `template`, `gitops`, `push`), which knows nothing of steps.
 
 mod content;
 mod credentials;
@@ -29,35 +29,40 @@ use crate::forge::LocalForge;
 use crate::template::LocalTemplates;
 use shared::Shared;
 
-/// The workflow's name, and its queue's.
+/// Name of the workflow and of its queue.
 pub const PROJECT_INITIALIZATION: &str = "project-initialization";
 
-/// Where things are.
+/// Locations and settings of project initialization.
 #[derive(Clone, Debug)]
 pub struct ProjectConfig {
     /// The data directory: work in progress is in its `scratch`.
     pub data_dir: PathBuf,
-    /// The folder of the repositories, the local forge; `None` for `repositories` in the data directory.
+    /// Directory of the repositories, the local forge; `None` for `repositories` in the data
+    /// directory.
     pub repositories: Option<PathBuf>,
-    /// The fleet repository, a path or URL; `None` for `repositories/fleet.git`, which is created when it is needed.
+    /// The fleet repository, a path or URL; `None` for `repositories/fleet.git`, which is created
+    /// when it is needed.
     pub fleet: Option<String>,
-    /// The credential that the forge needs, by name: a token for a fleet repository behind `https`. What is local needs none.
+    /// Name of the credential that the forge needs: a token for a fleet repository behind `https`.
+    /// Local repositories need none.
     pub forge_credential: Option<String>,
-    /// The address under which clusters reach the repositories, without the name: Flux takes `https://`, `http://` and
-    /// `ssh://`. `None` for ssh to this machine.
+    /// Address under which clusters reach the repositories, without the repository's name: Flux
+    /// accepts `https://`, `http://` and `ssh://`. `None` for ssh to this machine.
     pub repositories_url: Option<String>,
     /// Addresses that the URL of a template may lead to.
     pub addresses: AddressPolicy,
-    /// Folders of this machine below which templates may be, beside those that the command line used.
+    /// Directories of this machine below which templates may be, in addition to those used on the
+    /// command line.
     pub template_folders: Vec<PathBuf>,
-    /// What is no template, nor a part of one, beside the data directory: where secrets are.
+    /// Paths, besides the data directory, that no template may contain or be in: they hold secrets.
     pub private: Vec<PathBuf>,
-    /// How long each step takes at least: for demonstrations, and for tests that need time to interfere.
+    /// Minimum duration of each step: for demonstrations, and for tests that need time to
+    /// interfere.
     pub pace: Option<Duration>,
 }
 
 impl ProjectConfig {
-    /// Everything by default, in this data directory.
+    /// All defaults, in this data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
@@ -72,7 +77,7 @@ impl ProjectConfig {
         }
     }
 
-    /// The local forge of this worker.
+    /// Local forge of this worker.
     pub fn forge(&self) -> LocalForge {
         let folder = self
             .repositories
@@ -81,7 +86,7 @@ impl ProjectConfig {
         LocalForge::new(std::path::absolute(&folder).unwrap_or(folder))
     }
 
-    /// Which folders and repositories of this machine may be templates.
+    /// Directories and repositories of this machine that may be templates.
     pub fn templates(&self) -> LocalTemplates {
         let forge = self.forge().folder().to_owned();
         LocalTemplates::new(&self.data_dir)
@@ -94,13 +99,13 @@ impl ProjectConfig {
 /// The shipped workflow.
 ///
 /// # Panics
-/// Never: a test reads the file that is built in.
+/// Never: a test reads the embedded file.
 pub fn workflow() -> Workflow {
     let text = include_str!("../../workflows/project-initialization.yaml");
     Workflow::from_yaml(text).expect("the workflow that is built in is sound")
 }
 
-/// The limits that the workflow's queue has unless a person sets others.
+/// Limits of the workflow's queue unless a person sets others.
 pub fn queue_limits() -> QueueLimits {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let keep = |days: u32, count| Keep {
@@ -122,7 +127,7 @@ pub fn queue_limits() -> QueueLimits {
     }
 }
 
-/// The handlers of the workflow's seven actions.
+/// Handlers of the workflow's seven actions.
 pub fn handlers(config: ProjectConfig) -> Handlers {
     let shared = Shared::new(config);
     Handlers::new()

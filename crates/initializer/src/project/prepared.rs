@@ -1,5 +1,6 @@
-//! The first commit between the step that prepares it and the one that pushes it: a file of the run's workspace, which
-//! survives a crash and moves with the run to another worker. So what was checked is what is pushed.
+//! The first commit on its way from the step that prepares it to the one that pushes it: a file of
+//! the run's workspace, which survives a crash and moves with the run to another worker. So exactly
+//! the checked content is pushed.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +9,10 @@ use surefoot::{Digest, StepContext, StepError};
 
 /// The file, in the run's workspace.
 const FILE: &str = ".surefoot/first-commit";
-/// The longest content: the largest template, and what is written between its files.
+/// Size limit: the largest template, and what is written between its files.
 const LONGEST: u64 = 96 * 1024 * 1024;
 
-/// Writes the first commit into the run's workspace, and gives its digest.
+/// Writes the first commit into the run's workspace, and returns its digest.
 pub(super) async fn write(context: &StepContext, stream: Vec<u8>) -> Result<String, StepError> {
     let digest = Digest::of(&stream).to_string();
     let path = path(&context.workspace().await?);
@@ -24,7 +25,7 @@ pub(super) async fn write(context: &StepContext, stream: Vec<u8>) -> Result<Stri
     Ok(digest)
 }
 
-/// Reads the first commit of that digest.
+/// Reads the first commit with that digest.
 pub(super) async fn read(context: &StepContext, digest: &str) -> Result<Vec<u8>, StepError> {
     let path = path(&context.workspace().await?);
     let reading = files::blocking(move || files::read(&path, Links::Refuse, LONGEST));

@@ -1,5 +1,6 @@
-//! Pushes the first commit of a project, once: its content, date and author are functions of the run, and the run is
-//! named in its message, so that a later attempt finds what an earlier one pushed.
+//! Pushes the first commit of a project, once. Its content, date and author are functions of the
+//! run, and its message names the run, so that a later attempt recognises what an earlier one
+//! pushed.
 
 use std::path::Path;
 
@@ -46,7 +47,7 @@ impl FirstCommit<'_> {
     }
 }
 
-/// What is in a project's repository.
+/// State of a project's repository.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// No commit on the main branch.
@@ -57,7 +58,7 @@ pub(super) enum Found {
     Strangers,
 }
 
-/// A commit of the project, as it is in the repository.
+/// Facts of a commit in the repository.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) commit: String,
@@ -73,7 +74,7 @@ pub(super) struct Push {
 }
 
 impl Push {
-    /// `scratch` is an empty folder.
+    /// `scratch` is an empty directory.
     pub(super) async fn new(scratch: &Path, remote: impl Into<String>) -> Result<Self, GitError> {
         let git = Git::new(scratch);
         git.run(&["init", "--quiet", "--bare"]).await?;
@@ -83,7 +84,7 @@ impl Push {
         })
     }
 
-    /// Looks for what an earlier attempt of the run may have pushed.
+    /// Looks for a commit that an earlier attempt of the run may have pushed.
     pub(super) async fn look(&self, run: &str) -> Result<Found, GitError> {
         match self
             .git
@@ -116,7 +117,7 @@ impl Push {
         }))
     }
 
-    /// Makes the commit that [`FirstCommit::stream`] wrote down, here and not yet there.
+    /// Creates the commit of [`FirstCommit::stream`] locally.
     pub(super) async fn import(&self, stream: &[u8]) -> Result<String, GitError> {
         commit::import(&self.git, stream).await
     }
@@ -134,7 +135,7 @@ impl Push {
         push_lock::push(&self.git, &self.remote, &args).await
     }
 
-    /// What there is to know of a commit that was made or found.
+    /// Facts of a commit that was created or found.
     pub(super) async fn facts(&self, commit: &str) -> Result<Facts, GitError> {
         let format =
             "--format=%T%n%(trailers:key=Surefoot-Template,valueonly,unfold,separator=%x20)";
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_attempt_that_ended_anywhere_is_completed_by_the_next() {
+    async fn an_attempt_interrupted_anywhere_is_completed_by_the_next() {
         for reached in 0..4 {
             let scene = Scene::new().await;
             let files = [file("a", "1")];
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ours_is_found_below_what_people_pushed_since() {
+    async fn our_commit_is_found_below_later_commits() {
         let scene = Scene::new().await;
         let push = scene.attempt("a").await;
         let ours = push

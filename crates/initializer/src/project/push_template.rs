@@ -31,9 +31,9 @@ const FIELDS: Fields = Fields {
 
 /// Source of the content.
 enum Input {
-    /// The digest of what the first step left in the workspace.
+    /// Digest of the commit that the first step left in the workspace.
     Prepared(Prepared),
-    /// Rendered by this step, as plans of earlier versions have it.
+    /// Rendered by this step, in plans of earlier versions.
     Template(ContentRequest),
 }
 
@@ -161,7 +161,8 @@ impl PushTemplate {
         let Err(error) = push.push(&commit).await else {
             return Ok(commit);
         };
-        // Another attempt of this run, on a worker that lost its lease meanwhile, may have been quicker.
+        // Another attempt of this run, on a worker that lost its lease meanwhile, may have been
+        // faster.
         match push.look(run).await.or_step()? {
             Found::Ours(commit) => Ok(commit),
             _ => Err(error).or_step(),

@@ -76,7 +76,8 @@ impl StepHandler for CreateRepository {
             "name": name, "url": forge.url(&name), "path": forge.path(&name), "cluster_url": self.0.cluster_url(&name),
             "branch": "main", "visibility": visibility,
         });
-        // From here on the run is for workers that have this very forge, whatever becomes the store's own.
+        // From here on the run needs a worker with exactly this forge, whatever becomes the store's
+        // forge.
         Ok(Output::new(output)?
             .require(id.resource())
             .release(LOCAL_FORGE)

@@ -1,4 +1,5 @@
-//! Folders for work in progress: removed when the attempt ends, and by the next attempt when it was killed.
+//! Directories for work in progress: removed when the attempt ends, or by the next attempt if it
+//! was killed.
 
 #![expect(clippy::disallowed_methods, reason = "called on a blocking thread")]
 
@@ -7,12 +8,13 @@ use std::{fs, io};
 
 use tempfile::TempDir;
 
-/// A folder that is removed with this value.
+/// A directory that is removed on drop.
 #[derive(Debug)]
 pub(super) struct Scratch(TempDir);
 
 impl Scratch {
-    /// A new folder under `folder` for the step `key`; what earlier attempts of that step left is removed.
+    /// Creates a directory under `folder` for the step `key`; remains of earlier attempts of that
+    /// step are removed.
     pub(super) fn new(folder: &Path, key: &str) -> io::Result<Self> {
         let prefix = format!("{}.", key.replace('/', "-"));
         fs::create_dir_all(folder)?;
@@ -30,7 +32,7 @@ impl Scratch {
         ))
     }
 
-    /// A new, empty folder in it.
+    /// Creates an empty subdirectory.
     pub(super) fn sub(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.0.path().join(name);
         fs::create_dir(&path)?;
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leftovers_of_the_same_step_go_and_others_stay() {
+    fn leftovers_of_the_same_step_are_removed_and_others_stay() {
         let folder = tempfile::tempdir().unwrap();
         for left in ["r1-push.abc/deep", "r1-push_more.abc", "r2-push.abc"] {
             fs::create_dir_all(folder.path().join(left)).unwrap();

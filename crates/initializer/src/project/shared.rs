@@ -1,4 +1,4 @@
-//! What the handlers of project initialization share.
+//! Shared by the handlers of project initialization.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::forge::{
 use crate::gitops::Fleet;
 use crate::template::LocalTemplates;
 
-/// The repository of the fleet, and its project in the mark.
+/// Name of the fleet's repository, and its project in the mark.
 const FLEET: &str = "fleet";
 
-/// The beginning of the resources that are forges.
+/// Prefix of resources that are forges.
 const FORGES: &str = "forge:";
 
-/// The time between two looks for a forge that has gone from its folder.
+/// Interval between two checks for a forge that has disappeared from its directory.
 const ABSENT: Duration = Duration::from_secs(5);
 
-/// Where things are, worked out from the configuration.
+/// Locations, derived from the configuration.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) forge: LocalForge,
@@ -36,7 +36,7 @@ pub(super) struct Shared {
     addresses: AddressPolicy,
     fleet: Option<String>,
     repositories_url: String,
-    /// True when only this machine understands the address that clusters get.
+    /// True if clusters get an address that only this machine understands.
     is_local_url: bool,
     pace: Duration,
 }
@@ -61,9 +61,11 @@ impl Shared {
         })
     }
 
-    /// The local forge that this run uses, if this worker has it. Otherwise the run is handed over to a worker that does.
+    /// The local forge of this run, if this worker has it. Otherwise the run is handed over to a
+    /// worker that does.
     ///
-    /// The mark is read each time: a mount may have gone since the worker started, and an empty folder taken its place.
+    /// The mark is read each time: since the worker started, a mount may have disappeared and left
+    /// an empty directory.
     pub(super) async fn local_forge(&self, context: &StepContext) -> Result<ForgeId, StepError> {
         let bound = context
             .requires()
@@ -91,12 +93,13 @@ impl Shared {
         })
     }
 
-    /// Where a cluster finds the repository of a project.
+    /// Address under which a cluster reaches the repository of a project.
     pub(super) fn cluster_url(&self, project: &str) -> String {
         format!("{}/{project}.git", self.repositories_url)
     }
 
-    /// Returns whether no configuration names an address under which clusters reach the repositories.
+    /// Returns whether the configuration has no address under which clusters reach the
+    /// repositories.
     pub(super) fn has_only_a_local_url(&self) -> bool {
         self.is_local_url
     }
@@ -111,7 +114,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The fleet repository, with the forge's credential if it is behind HTTP; the local one may not be there yet.
+    /// The fleet repository, with the forge's credential if it is behind HTTP; a local one may not
+    /// exist yet.
     pub(super) fn fleet(&self, context: &StepContext) -> Result<Fleet, StepError> {
         let Some(url) = &self.fleet else {
             return Ok(Fleet::new(self.forge.path(FLEET).display().to_string()));
@@ -128,12 +132,12 @@ impl Shared {
         self.fleet.is_none()
     }
 
-    /// Whether there is nothing in the fleet to look for: it is local, and nobody has created it.
+    /// Returns whether there is no fleet to search: it is local and was not created yet.
     pub(super) fn fleet_is_absent(&self) -> bool {
         self.fleet.is_none() && !self.forge.path(FLEET).exists()
     }
 
-    /// The fleet repository; the local one is created when it is not there.
+    /// The fleet repository; a local one is created if absent.
     pub(super) async fn open_fleet(&self, context: &StepContext) -> Result<Fleet, StepError> {
         if self.fleet.is_none() {
             let mark = Mark {
@@ -152,7 +156,7 @@ impl Shared {
         self.fleet(context)
     }
 
-    /// A folder for the work of this attempt.
+    /// A directory for the work of this attempt.
     pub(super) async fn scratch(&self, context: &StepContext) -> Result<Scratch, StepError> {
         let folder = self.data_dir.join("scratch");
         let parent = folder.clone();
@@ -167,7 +171,7 @@ impl Shared {
             .or_step()
     }
 
-    /// Loads and renders what a project begins with.
+    /// Loads and renders the initial content of a project.
     pub(super) async fn content(
         &self,
         context: &StepContext,
@@ -186,7 +190,7 @@ impl Shared {
         Ok(content)
     }
 
-    /// Says how far a step is, and takes a third of its pace over it: each step says so three times.
+    /// Reports progress, and waits for a third of the pace: each step reports three times.
     pub(super) async fn reached(
         &self,
         context: &StepContext,
@@ -200,7 +204,7 @@ impl Shared {
     }
 }
 
-/// The mark of this run on what it makes for a project.
+/// The mark of this run on what it creates for a project.
 pub(super) fn mark(context: &StepContext, project: &str) -> Mark {
     Mark {
         project: project.to_owned(),

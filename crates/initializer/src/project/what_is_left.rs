@@ -1,26 +1,27 @@
-//! Work that an initialization leaves to people: commands to run next, and what was asked for but is not in force yet.
+//! Work that an initialization leaves to people: commands to run next, and requests that are not in
+//! force yet.
 
 use crate::environment::Environment;
 use crate::forge::Visibility;
 use crate::gitops::{CREDENTIALS_SECRET, Deployment, flux_namespace};
 
-/// A finished project, as far as it decides what is left.
+/// Facts of a finished project that determine what is left.
 pub(super) struct WhatIsLeft<'a> {
     pub(super) project: &'a str,
-    /// The address for `git clone`.
+    /// Address for `git clone`.
     pub(super) url: &'a str,
-    /// The address under which clusters reach the repository.
+    /// Address under which clusters reach the repository.
     pub(super) address: &'a str,
-    /// True when that address is of this machine alone.
+    /// True if only this machine understands that address.
     pub(super) is_local_address: bool,
-    /// The fleet repository, when GitOps was set up.
+    /// The fleet repository, if GitOps was set up.
     pub(super) fleet: Option<&'a str>,
     pub(super) visibility: Visibility,
     pub(super) environments: &'a [Environment],
 }
 
 impl WhatIsLeft<'_> {
-    /// Commands, and comments on them, that a shell takes as they are.
+    /// Commands, with comments, that can be pasted into a shell.
     pub(super) fn next_steps(&self) -> Vec<String> {
         let mut steps = vec![format!("git clone {}", self.url)];
         let Some(fleet) = self.fleet else {
@@ -51,7 +52,7 @@ impl WhatIsLeft<'_> {
         steps
     }
 
-    /// Things that are not in force, a sentence each.
+    /// Requests that are not in force, a sentence each.
     pub(super) fn not_done(&self) -> Vec<String> {
         let mut list = Vec::new();
         if self.fleet.is_some() && self.is_local_address {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_enforces_is_named() {
+    fn unenforced_settings_are_named() {
         let environments = [("dev", 0), ("qa", 1), ("live", 2)];
         let environments = environments.map(|(name, approvals)| Environment {
             name: name.to_owned(),

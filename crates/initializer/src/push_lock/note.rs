@@ -1,6 +1,6 @@
-//! What says that a push of ours is under way: a file in the repository, locked as long as the process that pushes lives. The
-//! system lets go of the lock when that process dies, however it dies and on whichever machine it was; a note that nobody
-//! holds is of a push that was cut short.
+//! A note that a push of ours is in progress: a file in the repository, locked while the pushing
+//! process lives. The system releases the lock when that process dies, however it dies and on
+//! whichever machine it was; a note without a holder belongs to a push that was cut short.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,7 +15,7 @@ use surefoot::files::{self, Links};
 
 const PREFIX: &str = "surefoot-push.";
 
-/// The note of a push that is under way.
+/// The note of a push in progress.
 #[derive(Debug)]
 pub(super) struct Note {
     path: PathBuf,
@@ -23,8 +23,8 @@ pub(super) struct Note {
 }
 
 impl Note {
-    /// Leaves a note. `None` where none can be left: the push is then like anybody's. It is locked before it has the name by
-    /// which others find it.
+    /// Creates a note, which is locked before it gets the name by which others find it. `None` if
+    /// none can be created: the push then counts as a foreign one.
     pub(super) fn leave(repository: &Path) -> Option<Self> {
         let unnamed = tempfile::Builder::new()
             .prefix(&format!(".{PREFIX}"))
@@ -42,9 +42,10 @@ impl Note {
         Some(Self { path, _lock: lock })
     }
 
-    /// The push is over. A note that is dropped without this stays, and tells of a push that was cut short.
+    /// Removes the note after the push. A note that is dropped without this stays, as evidence of a
+    /// push that was cut short.
     pub(super) fn take_back(self) {
-        // One that cannot be removed is somebody's note who is dead: it is looked at again.
+        // A note that cannot be removed counts as that of a dead push, and is examined again.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -53,12 +54,12 @@ impl Note {
 #[derive(Debug)]
 pub(super) struct Dead {
     path: PathBuf,
-    /// When it began, by the file system's clock.
+    /// Its start, by the file system's clock.
     pub(super) began: SystemTime,
 }
 
 impl Dead {
-    /// Those of a repository.
+    /// The dead pushes of a repository.
     pub(super) fn of(repository: &Path) -> Vec<Self> {
         notes(repository).filter_map(Self::read).collect()
     }
@@ -70,13 +71,13 @@ impl Dead {
         Some(Self { path, began })
     }
 
-    /// What it left is dealt with.
-    pub(super) fn bury(self) {
+    /// Removes the note, once the remains of the push are gone.
+    pub(super) fn remove_note(self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// When the pushes began that are under way in a repository.
+/// Start times of the pushes in progress in a repository.
 pub(super) fn living(repository: &Path) -> Vec<SystemTime> {
     let began = |path: PathBuf| {
         let (file, _) = files::open(&path, Links::Refuse).ok()?;

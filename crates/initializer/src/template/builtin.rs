@@ -1,8 +1,8 @@
-//! The templates that come with Surefoot, embedded byte for byte by `build.rs`.
+//! The built-in templates, embedded byte for byte by `build.rs`.
 
 use super::{Content, Entry, Template, TemplateError};
 
-/// A file as `build.rs` wrote it down.
+/// A file as `build.rs` embedded it.
 struct Embedded {
     path: &'static str,
     bytes: &'static [u8],
@@ -11,15 +11,15 @@ struct Embedded {
 
 include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 
-/// The names of the built-in templates.
+/// Names of the built-in templates.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     TEMPLATES.iter().map(|(name, _)| *name)
 }
 
-/// A built-in template; `None` when there is none of that name.
+/// A built-in template; `None` if there is none of that name.
 ///
 /// # Errors
-/// Never, unless what was built in is broken.
+/// Never, unless the embedded content is broken.
 pub fn builtin(name: &str) -> Option<Result<Template, TemplateError>> {
     let (_, files) = TEMPLATES.iter().find(|(known, _)| *known == name)?;
     Some(Template::new(
@@ -50,7 +50,7 @@ mod tests {
     use crate::template::load_folder;
 
     #[test]
-    fn what_is_built_in_is_what_is_in_the_folder() {
+    fn built_in_templates_equal_the_directory() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
         assert_eq!(
             builtin_names().collect::<Vec<_>>(),

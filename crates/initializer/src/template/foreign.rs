@@ -1,11 +1,12 @@
-//! Recognises templates of other tools. Copied as they are they would give a project full of unrendered placeholders.
+//! Recognises templates of other tools. Copied as they are they would give a project full of
+//! unrendered placeholders.
 
 use super::{Content, Entry, TemplateError, manifest};
 
-/// A tool whose templates Surefoot does not read.
+/// A tool whose templates Surefoot cannot read.
 struct Tool {
     name: &'static str,
-    /// Finds the file or folder by which a template of the tool is recognised.
+    /// Predicate for the file or directory by which a template of the tool is recognised.
     sign: fn(&Entry) -> bool,
 }
 
@@ -58,10 +59,10 @@ const TOOLS: [Tool; 8] = [
     },
 ];
 
-/// Refuses a template without a manifest of Surefoot's that is one of another tool.
+/// Refuses a template of another tool without a Surefoot manifest.
 ///
 /// # Errors
-/// Names the tool, the file that tells, and what can be done.
+/// Names the tool, the file that identifies it, and what can be done.
 pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
     for tool in &TOOLS {
         if let Some(entry) = entries.iter().find(|entry| (tool.sign)(entry)) {
@@ -78,13 +79,14 @@ pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
     Ok(())
 }
 
-/// Returns whether a file of one of these names is at the top or in a folder there: some repositories hold several templates.
+/// Returns whether a file of one of these names is at the top or in a directory there: some
+/// repositories contain several templates.
 fn is_near_top(entry: &Entry, names: &[&str]) -> bool {
     let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
     !folder.contains('/') && names.contains(&name)
 }
 
-/// A YAML file of the kind Template whose API is Backstage's.
+/// Recognises a YAML file of the kind Template with Backstage's API.
 fn is_backstage(entry: &Entry) -> bool {
     let is_yaml = [".yaml", ".yml"]
         .iter()
@@ -110,7 +112,7 @@ fn has_liquid(text: &str, names: &[&str]) -> bool {
     placeholders.any(|inside| names.iter().any(|name| inside.starts_with(name)))
 }
 
-/// A file's text; nothing for a link, and for what is no UTF-8.
+/// A file's text; empty for a symlink and for invalid UTF-8.
 fn text(entry: &Entry) -> &str {
     match &entry.content {
         Content::File { bytes, .. } => std::str::from_utf8(bytes).unwrap_or_default(),
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_repository_is_none_of_them() {
+    fn a_plain_repository_is_accepted() {
         let plain = [
             file(
                 "Cargo.toml",

@@ -1,6 +1,8 @@
-//! Globs of a template's manifest: `*` and `?` within one part of a path, `**` over any number of parts.
+//! Globs of a template's manifest: `*` and `?` within one part of a path, `**` over any number of
+//! parts.
 
-/// Whether `path` fits `pattern`. A pattern without `/` fits a file of that name in any folder, as in `.gitignore`.
+/// Returns whether `path` matches `pattern`. A pattern without `/` matches a file of that name in
+/// any directory, as in `.gitignore`.
 pub(super) fn matches(pattern: &str, path: &str) -> bool {
     if !pattern.contains('/') {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -58,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fits_as_gitignore_does() {
+    fn globs_match_as_in_gitignore() {
         let check = |pattern: &str, path: &str, expect: bool| {
             assert_eq!(matches(pattern, path), expect, "{pattern} on {path}");
         };

@@ -1,4 +1,5 @@
-//! The language of templates: `${{ name }}`, as in workflow files, and `${% if %}` blocks. What is undefined is an error.
+//! The template language: `${{ name }}`, as in workflow files, and `${% if %}` blocks. An undefined
+//! value is an error.
 
 use std::sync::LazyLock;
 
@@ -7,7 +8,8 @@ use surefoot::{language, limits};
 
 use super::limits::FILE;
 
-/// A file that does more work than this would not end in a reasonable time. It also bounds memory, at 64 bytes a unit.
+/// Work limit of one file, so that rendering ends in reasonable time. It also bounds memory, at 64
+/// bytes a unit.
 const FUEL: u64 = 2_000_000;
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| language::environment(FUEL));
@@ -15,7 +17,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| language::
 /// Renders one text.
 ///
 /// # Errors
-/// Names the line and what is wrong there.
+/// Names the line and the fault.
 pub(super) fn render(text: &str, values: &Value) -> Result<String, String> {
     if !text.contains("${{") && !text.contains("${%") {
         return Ok(text.to_owned());
@@ -26,7 +28,7 @@ pub(super) fn render(text: &str, values: &Value) -> Result<String, String> {
         .map_err(|error| message(text, &error))
 }
 
-/// Whether `text` reads the variable `name`.
+/// Returns whether `text` reads the variable `name`.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     text.contains("${{")
         && limits::check_blocks(text).is_ok()
@@ -88,7 +90,7 @@ mod tests {
         );
     }
 
-    /// A worker's thread has 2 MB.
+    /// A worker's thread has a stack of 2 MB.
     fn on_small_stack(text: String) -> Result<String, String> {
         let values = minijinja::context! { name => "shop" };
         let work = move || render(&text, &values);
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_renders_to_is_limited() {
+    fn the_size_of_rendered_files_is_limited() {
         let doubled = format!(
             "${{% set x = 'x' * 1000 %}}{}${{{{ x }}}}",
             "${% set x = x ~ x %}".repeat(15)

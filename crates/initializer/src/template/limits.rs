@@ -1,16 +1,16 @@
-//! How large a template may be: it is held in memory whole, and a worker holds several.
+//! Size limits of a template: it is held in memory whole, and a worker holds several.
 
 use super::{Content, Entry, TemplateError};
 
 const MIB: u64 = 1024 * 1024;
-/// The largest file.
+/// Largest file.
 pub(crate) const FILE: u64 = 10 * MIB;
 /// All files together.
 pub(super) const TOTAL: u64 = 64 * MIB;
-/// Files.
+/// Number of files.
 pub(super) const COUNT: usize = 10_000;
 
-/// Refuses a template that passes a limit.
+/// Refuses a template beyond a limit.
 pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
     let mut gauge = Gauge::default();
     entries.iter().try_for_each(|entry| match &entry.content {
@@ -19,7 +19,7 @@ pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
     })
 }
 
-/// Adds up what was taken so far, so that a loader can stop before it reads too much.
+/// Sums up the size so far, so that a loader can stop before it reads too much.
 #[derive(Default)]
 pub(super) struct Gauge {
     total: u64,

@@ -1,4 +1,4 @@
-//! Loads a template: a built-in one by name, a folder, or any Git URL.
+//! Loads a template: a built-in one by name, a directory, or any Git URL.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,16 +15,16 @@ use super::limits::Gauge;
 use super::{Content, Entry, Template, TemplateError, builtin, builtin_names, remote};
 use crate::git::GitError;
 
-/// Where a template comes from.
+/// Source of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Comes with Surefoot.
     Builtin(String),
-    /// A folder of this machine.
+    /// A directory of this machine.
     Folder(PathBuf),
-    /// A Git repository, at a branch, tag or commit; at its HEAD without one.
+    /// A Git repository, at a branch, tag or commit; at its HEAD by default.
     Git {
-        /// Anything that `git fetch` takes.
+        /// Anything that `git fetch` accepts.
         url: String,
         /// The branch, tag or commit.
         reference: Option<String>,
@@ -32,10 +32,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads what a person wrote: a built-in name, else a folder that is there, else a Git URL.
+    /// Parses the text of a person: a built-in name, else an existing directory, else a Git URL.
     ///
     /// # Errors
-    /// When it is none of these; names the built-in templates.
+    /// If it is none of these; names the built-in templates.
     pub fn parse(text: &str, reference: Option<&str>) -> Result<Self, TemplateError> {
         let builtin = builtin_names().any(|name| name == text);
         let reference_of = || reference.map(str::to_owned);
@@ -65,7 +65,7 @@ impl Source {
 }
 
 impl Source {
-    /// Where it is on this machine; `None` for what is built in, and what is elsewhere.
+    /// Its path on this machine; `None` for a built-in or remote template.
     pub fn local(&self) -> Option<PathBuf> {
         match self {
             Self::Builtin(_) => None,
@@ -86,7 +86,7 @@ impl Source {
     }
 }
 
-/// `file:///a%20b` is the path `/a b`, as git reads it. With a host in it, it is nothing.
+/// Decodes `file:///a%20b` to the path `/a b`, as git does. `None` for one with a host.
 fn file_url(text: &str) -> Option<String> {
     let mut rest = text
         .strip_prefix("file://")
@@ -97,14 +97,14 @@ fn file_url(text: &str) -> Option<String> {
         let escaped = tail
             .get(..2)
             .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        let byte = escaped.filter(|_| *first == b'%');
+        let byte = if *first == b'%' { escaped } else { None };
         path.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &tail[2..] } else { tail };
     }
     String::from_utf8(path).ok()
 }
 
-/// Git runs in a folder of its own: a path that begins in ours must not.
+/// Makes a relative path absolute, because git runs in another directory.
 fn address(text: &str) -> String {
     let folder = Path::new(text);
     match std::path::absolute(folder) {
@@ -117,7 +117,8 @@ pub(super) fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir()
 }
 
-/// `https://host/path`, `ssh://...`, `user@host:path`. A transport helper (`ext::sh -c ...`) runs commands: it is none.
+/// Recognises `https://host/path`, `ssh://...`, `user@host:path`. A transport helper
+/// (`ext::sh -c ...`) runs commands, and is not accepted.
 fn is_git_url(text: &str) -> bool {
     let has_scheme = ["https://", "http://", "ssh://"]
         .iter()
@@ -132,10 +133,12 @@ fn is_git_url(text: &str) -> bool {
     has_scheme || is_scp
 }
 
-/// Loads a template. `scratch` is an empty folder that it may use; `addresses` are those that a URL may lead to.
+/// Loads a template. `scratch` is an empty directory for its use; `addresses` are those that a URL
+/// may lead to.
 ///
 /// # Errors
-/// [`LoadError::Git`] when a remote repository cannot be read, which may pass; anything else will not.
+/// [`LoadError::Git`] if a remote repository cannot be read, which may be transient; any other
+/// error is permanent.
 pub async fn load(
     source: Source,
     scratch: &Path,
@@ -159,7 +162,7 @@ pub async fn load(
     Ok(template.of_project()?)
 }
 
-/// Why a template could not be loaded.
+/// Reason for which a template could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It cannot be used.
@@ -170,10 +173,11 @@ pub enum LoadError {
     Git(#[from] GitError),
 }
 
-/// Loads the template of a folder. Its own `.git` at the top is no part of it; an empty folder gets a `.gitkeep`.
+/// Loads the template of a directory. Its own `.git` at the top is left out; an empty directory
+/// gets a `.gitkeep`.
 ///
 /// # Errors
-/// Names the file that cannot be read, is neither file, folder nor link, or passes a limit.
+/// Names the file that cannot be read, is neither file, directory nor symlink, or exceeds a limit.
 pub fn load_folder(folder: &Path) -> Result<Template, TemplateError> {
     let entries = read_folder(folder)?;
     Template::new(folder.display().to_string(), None, entries)
@@ -292,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_names_a_builtin_a_folder_or_a_url() {
+    fn a_source_is_a_builtin_a_folder_or_a_url() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         let git = |url: &str, reference: Option<&str>| Source::Git {
@@ -376,7 +380,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_is_refused_and_a_link_is_not_followed() {
+    fn special_files_are_refused_and_links_are_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc", folder.path().join("etc")).unwrap();
         assert_eq!(

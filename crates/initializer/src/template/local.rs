@@ -1,10 +1,11 @@
-//! Which folders and repositories of this machine may be templates.
+//! Directories and repositories of this machine that may be templates.
 //!
-//! Whoever may submit a run names its template, and a template's files end in a repository: a template of any folder would
-//! let an operator read whatever this process can. So a local one is used when the configuration names a folder that it is
-//! in, or when somebody used it from this machine's command line, which is remembered in the data directory: who writes
-//! there can read all the rest by themselves, and whichever process carries the run on finds it there. What Surefoot keeps
-//! to itself is no template for anybody.
+//! The submitter of a run names its template, and a template's files end up in a repository: if any
+//! directory were allowed, an operator could read whatever this process can. So a local template is
+//! allowed in two cases. The configuration names a directory that contains it, or it was used on
+//! this machine's command line, which is recorded in the data directory. A user that can write
+//! there can read everything else anyway, and any process that resumes the run finds the record
+//! there. Surefoot's own private files are never a template.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,24 +21,24 @@ use surefoot::files::{self, Links};
 use super::load::is_bare;
 use super::{Source, TemplateError, builtin_names};
 
-/// In the data directory: a folder a line, as JSON, since a path may hold anything.
+/// In the data directory: one directory a line, as JSON, since a path may contain anything.
 const REMEMBERED: &str = "local-templates";
 
-/// The largest list that is read.
+/// Size limit of the list.
 const LARGEST_LIST: u64 = 1 << 20;
 
-/// Which folders and repositories of this machine may be templates.
+/// Directories and repositories of this machine that may be templates.
 #[derive(Clone, Debug)]
 pub struct LocalTemplates {
     remembered: PathBuf,
-    /// What no template may hold, or lie in.
+    /// Paths that no template may contain or be in.
     private: Vec<PathBuf>,
-    /// What is below these may be a template.
+    /// Directories below which anything may be a template.
     folders: Vec<PathBuf>,
 }
 
 impl LocalTemplates {
-    /// None but those that the command line used, as the data directory remembers.
+    /// Allows only those recorded in the data directory by the command line.
     pub fn new(data_dir: &Path) -> Self {
         let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
         Self {
@@ -47,25 +48,26 @@ impl LocalTemplates {
         }
     }
 
-    /// Those below these folders too.
+    /// Also allows those below these directories.
     #[must_use]
     pub fn below(mut self, folders: &[PathBuf]) -> Self {
         self.folders.extend_from_slice(folders);
         self
     }
 
-    /// None that holds one of these, or lies in it.
+    /// Excludes those that contain one of these paths or are in it.
     #[must_use]
     pub fn without(mut self, private: &[PathBuf]) -> Self {
         self.private.extend_from_slice(private);
         self
     }
 
-    /// What a run's parameter names, if it may be used. A local one comes with its links followed.
+    /// The source named by a run's parameter, if it may be used. A local one is returned with its
+    /// symlinks resolved.
     ///
     /// # Errors
-    /// Says what may be used, and how to allow more. The same words for what is not there and what is not allowed: nobody
-    /// learns from them what this machine has.
+    /// Says what may be used, and how to allow more. A missing path and a forbidden one give the
+    /// same error, so that it reveals nothing about this machine.
     pub fn source(&self, text: &str, reference: Option<&str>) -> Result<Source, TemplateError> {
         let source = match Source::parse(text, reference) {
             Err(_) if !builtin_names().any(|name| name == text) => return Err(refused(text)),
@@ -80,14 +82,15 @@ impl LocalTemplates {
             .filter(|path| self.allows(path))
             .ok_or_else(|| refused(text))?;
         self.check(&path)?;
-        // Given a folder that is no repository, git would take one beside it whose name ends in `.git`.
+        // For a directory that is not a repository, git would use one beside it whose name ends in
+        // `.git`.
         if matches!(source, Source::Git { .. }) && !is_bare(&path) && !path.join(".git").exists() {
             return Err(refused(text));
         }
         Ok(source.at(path))
     }
 
-    /// Refuses a place that holds what Surefoot keeps to itself, or lies in it.
+    /// Refuses a path that contains Surefoot's private files, or is in them.
     ///
     /// # Errors
     /// Names both.
@@ -113,16 +116,16 @@ impl LocalTemplates {
         }
     }
 
-    /// Remembers a template that somebody uses from this machine's command line.
+    /// Records a template that was used on this machine's command line.
     ///
     /// # Errors
-    /// When the data directory cannot be written.
+    /// If the data directory cannot be written.
     pub fn remember(&self, path: &Path) -> io::Result<()> {
         let path = path.canonicalize()?;
         if self.is_remembered(&path) {
             return Ok(());
         }
-        // One write: two that come at once leave two lines.
+        // A single write, so that two concurrent ones leave two lines.
         let line = format!(
             "{}\n",
             serde_json::to_string(&path).map_err(io::Error::other)?
@@ -150,7 +153,7 @@ impl LocalTemplates {
     }
 }
 
-/// With its links followed, as far as it is there.
+/// Resolves the symlinks of the existing part of a path.
 fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -170,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with a data directory, credentials in it, and two templates beside it.
+    /// A directory with a data directory, credentials in it, and two templates beside it.
     fn scene() -> (tempfile::TempDir, LocalTemplates) {
         let all = tempfile::tempdir().unwrap();
         for folder in [
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_names_and_nothing_else() {
+    fn only_configured_local_templates_are_allowed() {
         let (all, templates) = scene();
         let at = |path: &str| all.path().join(path).display().to_string();
         std::os::unix::fs::symlink(at("closed"), at("open/out")).unwrap();
@@ -240,7 +243,7 @@ mod tests {
                 check(&text, Some("main"), "");
             }
         }
-        // A folder beside which there is a repository of that name.
+        // A directory with a repository of that name beside it.
         for folder in ["open/shop", "open/shop.git/refs", "open/shop.git/objects"] {
             fs::create_dir_all(at(folder)).unwrap();
         }
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_command_line_used_is_remembered() {
+    fn templates_of_the_command_line_are_remembered() {
         let (all, templates) = scene();
         let closed = all.path().join("closed");
         let text = closed.display().to_string();
@@ -269,7 +272,7 @@ mod tests {
         for _ in 0..2 {
             templates.remember(&closed).unwrap();
         }
-        // Whichever process it is.
+        // In whatever process.
         let other = LocalTemplates::new(&all.path().join("data"));
         assert_eq!(
             other.source(&text, None).unwrap(),
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_surefoot_keeps_to_itself_is_no_template_whoever_says_so() {
+    fn private_files_are_never_a_template() {
         let (all, templates) = scene();
         let templates = templates.below(&[all.path().to_owned()]);
         let check = |path: &str, expect: &str| {

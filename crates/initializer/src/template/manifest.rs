@@ -1,4 +1,4 @@
-//! `surefoot-template.yaml`: what a template says of itself.
+//! `surefoot-template.yaml`: a template's description of itself.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -6,22 +6,23 @@ use surefoot::Workflow;
 
 use super::{TemplateError, glob};
 
-/// The manifest's place in a template; the file itself is no part of the project.
+/// Path of the manifest in a template; the file itself is not part of the project.
 pub(super) const FILE: &str = "surefoot-template.yaml";
 
-/// What a template says of itself. Everything is optional.
+/// A template's description of itself. Everything is optional.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
-    /// What people read.
+    /// Title for people.
     pub title: Option<String>,
-    /// What it is for.
+    /// Its purpose.
     pub description: Option<String>,
-    /// The JSON Schema of its own values, seen as `values.<name>` when it is rendered.
+    /// JSON Schema of its own values, available as `values.<name>` during rendering.
     pub parameters: Option<Value>,
-    /// Globs of files whose content is copied and not rendered, such as CI files with expressions of their own.
+    /// Globs of files whose content is copied instead of rendered, such as CI files with
+    /// expressions of their own.
     pub raw: Vec<String>,
-    /// Folders that are there though the template has no file in them.
+    /// Directories that are created even without a file of the template in them.
     pub directories: Vec<String>,
 }
 
@@ -39,15 +40,15 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether the content of the file at `path` is left as it is.
+    /// Returns whether the content of the file at `path` is copied.
     pub fn is_raw(&self, path: &str) -> bool {
         self.raw.iter().any(|pattern| glob::matches(pattern, path))
     }
 
-    /// Checks a template's values and fills in the defaults of what is absent.
+    /// Checks a template's values and fills in defaults.
     ///
     /// # Errors
-    /// Names each value that does not fit, and why.
+    /// Names each invalid value, and the reason.
     pub fn check_values(&self, values: Value) -> Result<Value, TemplateError> {
         let values = if values.is_null() { json!({}) } else { values };
         if self.parameters.is_none() {
@@ -64,7 +65,8 @@ impl Manifest {
         })
     }
 
-    /// A template's values are checked as a workflow's parameters are: the same schema, defaults and messages.
+    /// A template's values are checked as a workflow's parameters are: the same schema, defaults
+    /// and messages.
     fn schema(&self) -> Result<Workflow, TemplateError> {
         let schema = self
             .parameters
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_read_is_named() {
+    fn unreadable_manifests_are_refused_with_the_reason() {
         let check = |text: &str, expect: &str| {
             let error = Manifest::read(text.as_bytes()).unwrap_err().0;
             assert!(error.contains(FILE) && error.contains(expect), "{error}");

@@ -1,7 +1,7 @@
-//! Templates: where they come from, what is in them, and how they become the files of a project.
+//! Templates: their sources, their content, and their conversion into the files of a project.
 //!
-//! Loading ([`load`]) and rendering ([`render`]) are apart: rendering is a pure function of a template and its values,
-//! so that every attempt of a run makes the same files to the byte.
+//! Loading ([`load`]) and rendering ([`render`]) are separate: rendering is a pure function of a
+//! template and its values, so that every attempt of a run produces the same bytes.
 
 mod builtin;
 mod foreign;
@@ -29,49 +29,50 @@ pub use local::LocalTemplates;
 pub use manifest::Manifest;
 pub use render::render;
 
-/// A template as it was loaded: nothing in it is rendered yet.
+/// A loaded template, not yet rendered.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// What people call it: the built-in name, the folder, the URL.
+    /// Its name for people: the built-in name, the directory, the URL.
     pub name: String,
-    /// What exactly it was: a commit (`git:...`) or the digest of its content (`sha256:...`).
+    /// Its exact version: a commit (`git:...`) or the digest of its content (`sha256:...`).
     pub version: String,
-    /// What it says of itself.
+    /// Its description of itself.
     pub manifest: Manifest,
     has_manifest: bool,
-    /// True when its files are copied byte for byte: a project's template without a manifest.
+    /// True if its files are copied byte for byte: a project's template without a manifest.
     pub is_copied: bool,
     /// Its files, by path.
     pub entries: Vec<Entry>,
 }
 
-/// One file of a template, or of what was rendered from it.
+/// A file of a template or of a rendered project.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// From the top of the template, with `/` between the parts.
     pub path: String,
-    /// What is there.
+    /// Its content.
     pub content: Content,
 }
 
-/// What is at a path.
+/// Content at a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Content {
     /// A file.
     File {
         /// Its bytes.
         bytes: Vec<u8>,
-        /// Whether it can be executed: the one mode that Git keeps.
+        /// True if it can be executed: the only mode that Git keeps.
         executable: bool,
     },
     /// A symbolic link.
     Symlink {
-        /// Where it points, relative to its own folder.
+        /// Its target, relative to its own directory.
         target: String,
     },
 }
 
-/// Why a template cannot be used. A person's mistake, all of it: no further attempt will help.
+/// Reason for which a template cannot be used. It is always a person's mistake, so retrying does
+/// not help.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(pub String);
@@ -83,10 +84,10 @@ impl TemplateError {
 }
 
 impl Template {
-    /// A template of these files; the manifest is taken from among them.
+    /// A template of these files, one of which may be the manifest.
     ///
     /// # Errors
-    /// When the manifest does not read, or a limit is passed.
+    /// If the manifest is invalid, or a limit is exceeded.
     pub fn new(
         name: impl Into<String>,
         version: Option<String>,
@@ -117,7 +118,8 @@ impl Template {
         })
     }
 
-    /// The same as the template of a project: without a manifest it is copied as it is, unless it is one of another tool.
+    /// The same as the template of a project: without a manifest it is copied as it is, unless it
+    /// is a template of another tool.
     fn of_project(mut self) -> Result<Self, TemplateError> {
         if !self.has_manifest {
             foreign::check(&self.entries)?;
@@ -126,10 +128,10 @@ impl Template {
         Ok(self)
     }
 
-    /// Checks the values that a person gave, and fills in the defaults of what is absent.
+    /// Checks the given values, and fills in defaults.
     ///
     /// # Errors
-    /// Names each value that does not fit, and why.
+    /// Names each invalid value, and the reason.
     pub fn check_values(&self, values: Value) -> Result<Value, TemplateError> {
         let given = values
             .as_object()
@@ -146,7 +148,8 @@ impl Template {
     }
 }
 
-/// The digest of a template's content: paths, modes and bytes, each with its length, so that no two can be mistaken.
+/// Digest of a template's content: paths, modes and bytes, each with its length, so that it is
+/// unambiguous.
 fn digest(entries: &[Entry]) -> String {
     let mut sorted = entries.iter().collect::<Vec<_>>();
     sorted.sort();
@@ -177,7 +180,7 @@ fn digest(entries: &[Entry]) -> String {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Short ways to write a template down.
+    //! Helpers that write a template concisely.
 
     use super::{Content, Entry, Template};
 

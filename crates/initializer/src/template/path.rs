@@ -1,13 +1,14 @@
-//! Which paths may be written: those that stay inside the folder, on every system that the project may be cloned on.
+//! Paths that may be written: those that stay inside the directory, on every system on which the
+//! project may be cloned.
 
-/// The longest name that common file systems take.
+/// Length limit of names on common file systems.
 const LONGEST_PART: usize = 255;
 const LONGEST_PATH: usize = 4096;
 
-/// Refuses a path that would leave the folder or change what Git itself keeps there.
+/// Refuses a path that would leave the directory or change Git's own files in it.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Names the fault.
 pub(super) fn check(path: &str) -> Result<(), String> {
     if path.is_empty() {
         return Err("its name is empty once rendered".to_owned());
@@ -53,8 +54,9 @@ fn check_part(path: &str, part: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `.git` as any file system may spell it: in other letters, in its short form of Windows, with trailing dots and
-/// spaces (which Windows drops) or code points that HFS+ ignores.
+/// Recognises `.git` in all spellings of file systems: in other letters, in its short form of
+/// Windows, with trailing dots and spaces (which Windows drops) or with code points that HFS+
+/// ignores.
 fn is_git_folder(part: &str) -> bool {
     let ignored = |letter: &char| matches!(letter, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
     let plain = part
@@ -70,7 +72,7 @@ fn is_git_folder(part: &str) -> bool {
     matches!(plain, ".git" | "git~1")
 }
 
-/// The form in which two paths that a case-insensitive file system takes for one are equal.
+/// A form in which two paths are equal if a case-insensitive file system considers them one.
 pub(super) fn folded(path: &str) -> String {
     path.to_lowercase()
 }
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_what_stays_inside() {
+    fn paths_inside_are_accepted() {
         for path in [
             "a",
             "a/b.txt",
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_does_not() {
+    fn paths_that_lead_outside_are_refused() {
         let long = "x".repeat(256);
         let paths = [
             "",

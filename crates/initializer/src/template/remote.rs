@@ -1,5 +1,5 @@
-//! Loads a template from a Git repository. Its objects are read as they are, without a checkout: no filter, attribute or
-//! line-end setting of anybody changes them.
+//! Loads a template from a Git repository. Its objects are read as they are, without a checkout, so
+//! no filter, attribute or line-end setting changes them.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,15 +11,15 @@ use super::limits::Gauge;
 use super::{Content, Entry, LoadError, Template, TemplateError};
 use crate::git::{Git, GitError, argument};
 
-/// The longest time that a repository may take. A few hundred bytes of trees can stand for billions of files.
+/// Time limit for a repository. A few hundred bytes of trees can stand for billions of files.
 const TIME_LIMIT: Duration = Duration::from_secs(240);
-/// The longest time that listing the files of a commit may take: folders without files can be as many.
+/// Time limit for listing the files of a commit: directories without files can be as many.
 const LIST_TIME_LIMIT: Duration = Duration::from_secs(30);
-/// The largest repository that is fetched, in bytes as Git packs them.
+/// Size limit of a fetched repository, in bytes as Git packs them.
 const FETCH_LIMIT: u64 = 256 * 1024 * 1024;
-/// Interval between two looks at the size of what a fetch has brought.
+/// Interval of the check of a fetch's size.
 const FETCH_LOOK: Duration = Duration::from_millis(200);
-/// The longest line of `ls-tree`: a mode, an id, a size and a path.
+/// Length limit of a line of `ls-tree`: a mode, an id, a size and a path.
 const LONGEST_LINE: usize = 8 * 1024;
 
 pub(super) async fn load(
@@ -55,7 +55,7 @@ async fn load_whole(
     Ok(Template::new(name, Some(format!("git:{commit}")), entries)?)
 }
 
-/// Fetches into a new repository of that object format, and gives it with the commit's id.
+/// Fetches into a new repository of that object format, and returns it with the commit's id.
 async fn fetch_as(
     git: &Git,
     format: &str,
@@ -64,7 +64,7 @@ async fn fetch_as(
     scratch: &Path,
 ) -> Result<(Git, String), LoadError> {
     let format = format!("--object-format={format}");
-    // A single pack, whose size tells how much a fetch has brought.
+    // A single pack, whose size shows the progress of a fetch.
     let git = git.clone().setting("fetch.unpackLimit=1");
     git.run(&["init", "--quiet", "--bare", &format, "repository"])
         .await?;
@@ -79,7 +79,7 @@ async fn fetch_as(
     Ok((git, commit?))
 }
 
-/// Fetches the commit alone; where the server gives no commit by its id, everything.
+/// Fetches the commit alone; everything, if the server serves no commit by its id.
 async fn fetch(
     git: &Git,
     folder: &Path,
@@ -113,7 +113,7 @@ async fn fetch(
     }
 }
 
-/// Runs a fetch, and stops it when it brings too much.
+/// Runs a fetch, and stops it if it brings too much.
 async fn within_limit(git: &Git, folder: &Path, fetch: &[&str]) -> Result<(), LoadError> {
     let mut fetching = std::pin::pin!(git.run(fetch));
     loop {
@@ -131,7 +131,7 @@ async fn within_limit(git: &Git, folder: &Path, fetch: &[&str]) -> Result<(), Lo
     }
 }
 
-/// The size of all packs, those under way included.
+/// Size of all packs, including unfinished ones.
 async fn packed(folder: &Path) -> u64 {
     let mut total = 0;
     let Ok(mut packs) = tokio::fs::read_dir(folder.join("objects/pack")).await else {
@@ -162,7 +162,8 @@ struct Blob {
     id: String,
 }
 
-/// Lists the files, and stops at the first one that passes a limit: a commit can name more files than there is time for.
+/// Lists the files, and stops at the first one beyond a limit: a commit can name more files than
+/// there is time for.
 async fn list(git: &Git, commit: &str) -> Result<Vec<Blob>, LoadError> {
     let mut listing = Listing::default();
     let mut refused = None;
@@ -191,7 +192,7 @@ async fn list(git: &Git, commit: &str) -> Result<Vec<Blob>, LoadError> {
 struct Listing {
     blobs: Vec<Blob>,
     gauge: Gauge,
-    /// The beginning of a line whose end is still to come.
+    /// Beginning of a line that is not complete yet.
     rest: Vec<u8>,
 }
 
@@ -214,7 +215,7 @@ impl Listing {
     }
 }
 
-/// `100644 blob 3b18e512... 12<TAB>path`
+/// Parses `100644 blob 3b18e512... 12<TAB>path`.
 fn blob(line: &[u8], gauge: &mut Gauge) -> Result<Blob, TemplateError> {
     let text = std::str::from_utf8(line)
         .map_err(|_| TemplateError::at(&String::from_utf8_lossy(line), "its name is not UTF-8"))?;
@@ -259,7 +260,7 @@ async fn read(git: &Git, blobs: Vec<Blob>) -> Result<Vec<Entry>, LoadError> {
     Ok(entries)
 }
 
-/// `<id> blob <size>\n<bytes>\n`, and what comes after it.
+/// Splits `<id> blob <size>\n<bytes>\n` from the rest of the output.
 fn content(output: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = output.iter().position(|byte| *byte == b'\n')?;
     let size: usize = std::str::from_utf8(&output[..end])
@@ -305,7 +306,7 @@ mod tests {
     use super::*;
     use crate::template::{Source, load_folder};
 
-    /// A repository with a tag `v1` and a later commit on main; gives the commits of both.
+    /// A repository with a tag `v1` and a later commit on main; returns the commits of both.
     async fn origin(folder: &Path) -> (String, String) {
         let git = Git::new(folder).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
         git.run(&["init", "--quiet"]).await.unwrap();
@@ -413,7 +414,8 @@ mod tests {
         }
     }
 
-    /// A repository whose commit has `width` to the power of `depth` files, in as many objects as there are levels.
+    /// A repository whose commit has `width` to the power of `depth` files, in as many objects as
+    /// there are levels.
     async fn bomb(folder: &Path, width: usize, depth: usize) {
         let git = Git::new(folder).identity("Ada", "ada@example.org", Timestamp::from_micros(0));
         git.run(&["init", "--quiet"]).await.unwrap();

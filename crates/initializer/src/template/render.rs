@@ -1,4 +1,5 @@
-//! Renders a template: names, contents and link targets. A pure function of the template and what its expressions see.
+//! Renders a template: names, contents and symlink targets. A pure function of the template and the
+//! scope of its expressions.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +10,15 @@ use super::{
     Content, Entry, Template, TemplateError, language, limits, path, symlink, undecodable,
 };
 
-/// Renders a template to the files of a project, by path. `scope` is what its expressions see.
+/// Renders a template to the files of a project, by path. `scope` has the variables of its
+/// expressions.
 ///
-/// A path that reads `environment` gives one file for each item of the scope's `environments`, which its content sees as
-/// `environment` too.
+/// A path that reads `environment` gives one file for each item of the scope's `environments`,
+/// which its content sees as `environment` too.
 ///
 /// # Errors
-/// Names the file, and the line within it, of what is undefined; a path or link that would leave the project; two paths
-/// that are one on a case-insensitive file system.
+/// Names the file, and the line within it, of an undefined value; a path or symlink that would
+/// leave the project; two paths that are one on a case-insensitive file system.
 pub fn render(template: &Template, scope: &Value) -> Result<Vec<Entry>, TemplateError> {
     if template.is_copied {
         return copy(&template.entries);
@@ -38,7 +40,7 @@ pub fn render(template: &Template, scope: &Value) -> Result<Vec<Entry>, Template
     Ok(entries)
 }
 
-/// The files of a template that is copied as it is, within the rules for every project.
+/// Files of a template that is copied as it is, within the rules for every project.
 fn copy(entries: &[Entry]) -> Result<Vec<Entry>, TemplateError> {
     for entry in entries {
         path::check(&entry.path).map_err(|message| TemplateError::at(&entry.path, message))?;
@@ -52,7 +54,7 @@ fn copy(entries: &[Entry]) -> Result<Vec<Entry>, TemplateError> {
     Ok(entries.to_vec())
 }
 
-/// What expressions see: on the whole, and for each environment.
+/// Scopes of expressions: the general one, and one for each environment.
 struct Scopes {
     whole: [minijinja::Value; 1],
     environments: Vec<minijinja::Value>,
@@ -85,7 +87,7 @@ impl Scopes {
     }
 }
 
-/// The scope as the language sees it.
+/// Converts the scope for the template language.
 fn seen(scope: &Value) -> Result<minijinja::Value, TemplateError> {
     minijinja::Value::deserialize(scope)
         .map_err(|error| TemplateError(format!("the template's values: {error}")))
@@ -139,10 +141,10 @@ fn render_path(text: &str, scope: &minijinja::Value) -> Result<String, TemplateE
     Ok(path)
 }
 
-/// How much of a file is looked at to tell text from binary; Git looks at as much.
+/// Length of a file's beginning that decides between text and binary; Git uses the same length.
 const SNIFFED: usize = 8000;
 
-/// A file's text, if it is a text: binary files are copied untouched.
+/// A file's text, if it is a text: binary files are copied unchanged.
 fn text_of(bytes: &[u8]) -> Option<&str> {
     if bytes[..bytes.len().min(SNIFFED)].contains(&0) {
         return None;
@@ -150,7 +152,7 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Git keeps no empty folder: one gets an empty `.gitkeep`, unless a file is in it anyway.
+/// Git keeps no empty directory: one gets an empty `.gitkeep`, unless it contains a file anyway.
 fn keep(
     entries: &mut Vec<Entry>,
     folder: &str,
@@ -187,7 +189,8 @@ fn link(entry: &Entry) -> Option<(&str, &str)> {
     }
 }
 
-/// Refuses two files at one path, also where only the letters' case differs, and a file where another needs a folder.
+/// Refuses two files at one path, even if only the letters' case differs, and a file where another
+/// needs a directory.
 fn collisions(entries: &[Entry]) -> Result<(), TemplateError> {
     let mut files = BTreeMap::new();
     for entry in entries {
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_leave_the_project_is_refused() {
+    fn paths_that_would_leave_the_project_are_refused() {
         refused(file("${{ evil }}", ""), "stay inside");
         refused(file("a/${{ evil }}/${{ evil }}", ""), "stay inside");
         refused(file("${{ '/etc/x' }}", ""), "absolute");
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undefined_names_file_and_line() {
+    fn an_undefined_value_names_file_and_line() {
         let error = rendered([file("src/a.txt", "one\ntwo ${{ nmae }}\n")]).unwrap_err();
         assert!(
             error.contains("src/a.txt") && error.contains("line 2") && error.contains("undefined"),

@@ -1,17 +1,18 @@
-//! Where a symbolic link leads: nowhere outside the project, on whatever way through other links.
+//! Targets of symbolic links: never outside the project, by whatever chain of links.
 
 use std::collections::BTreeMap;
 
 use super::path;
 
-/// A chain of links longer than this is a circle, or no better than one; Linux stops at the same count.
+/// A longer chain of links is a circle, or no better than one; Linux has the same limit.
 const MOST_LINKS: usize = 40;
 
-/// Refuses a link that leads out of the project, into `.git`, or round in circles. `links` are all links of the project
-/// by path: `x -> d/../..` can leave it though it looks as if it stayed inside, when `d` is a link itself.
+/// Refuses a symlink that leads out of the project, into `.git`, or round in circles. `links` are
+/// all links of the project by path: `x -> d/../..` can leave it although it seems to stay inside,
+/// if `d` is a link itself.
 ///
 /// # Errors
-/// Says where it leads.
+/// Names the target.
 pub(super) fn check(at: &str, links: &BTreeMap<&str, &str>) -> Result<(), String> {
     let mut todo = at.split('/').rev().map(str::to_owned).collect::<Vec<_>>();
     let mut here: Vec<String> = Vec::new();

@@ -1,11 +1,13 @@
-//! Finds expressions in files that are no UTF-8 text: rendering would have to leave them as they are, which nothing shows.
+//! Finds expressions in files that are not UTF-8: rendering would have to leave them unchanged,
+//! which would go unnoticed.
 
 use super::{Entry, TemplateError};
 
-/// The longest expression that is looked for. A longer run of printable bytes is rare in files that are no text.
+/// Length limit of an expression to find. A longer run of printable bytes is rare in files that are
+/// not text.
 const LONGEST: usize = 200;
 
-/// Names that expressions of a template read.
+/// Variables of a template's expressions.
 const NAMES: [&str; 7] = [
     "name",
     "description",
@@ -16,8 +18,8 @@ const NAMES: [&str; 7] = [
     "values",
 ];
 
-/// Refuses a file that is no UTF-8 text and has an expression. In a template without a manifest, where expressions of other
-/// languages are copied, only those of Surefoot's own count.
+/// Refuses a file that is not UTF-8 and has an expression. In a template without a manifest, where
+/// expressions of other languages are copied, only Surefoot's own count.
 ///
 /// # Errors
 /// Names the file and the expression.
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_not() {
+    fn other_bytes_are_not_mistaken_for_expressions() {
         let long = [b"\xff${{".as_slice(), &b"x".repeat(LONGEST), b"}}"].concat();
         for bytes in [
             b"\xff\xfe".as_slice(),

@@ -1,4 +1,4 @@
-//! A workflow that names a field wrongly is refused before it runs.
+//! A workflow with a wrong field name is refused before it runs.
 
 use serde_json::{Value, json};
 use surefoot_initializer::actions::handlers;

@@ -71,7 +71,7 @@ async fn a_command_works_in_the_workspace_and_only_there() {
 }
 
 #[tokio::test]
-async fn a_failure_says_how_and_is_tried_again() {
+async fn a_failure_is_explained_and_retried() {
     let world = World::new().await;
     let check = async |with: &str, expect: &str, expect_attempts: u32| {
         let retry = "retry: { attempts: 2, backoff: { fixed: 1ms } }";
@@ -153,7 +153,7 @@ async fn a_long_line_is_cut_and_an_endless_log_ends() {
     );
 }
 
-/// A command that writes its own process id and its child's to a file, and then goes on for ever.
+/// A command that writes its own process id and its child's to a file, and never ends.
 fn endless(file: &std::path::Path) -> String {
     let file = file.display();
     format!("shell: 'sleep 1000 & echo $! $$ > {file}.new; mv {file}.new {file}; wait'")
@@ -168,7 +168,7 @@ async fn nothing_left(pids: &[String]) {
 async fn a_timeout_leaves_no_process() {
     let world = World::new().await;
     let file = world.path("pids");
-    // Time enough to write them, on a busy machine too.
+    // Enough time to write them, even on a busy machine.
     let steps = format!(
         "- {{ id: a, action: command.run, timeout: 10s, retry: {{ attempts: 1 }}, with: {{ {} }} }}",
         endless(&file)

@@ -1,21 +1,22 @@
-//! A worker that is killed takes its commands with it.
+//! The commands of a killed worker die with it.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::world::{World, group, group_of, until, words};
 
-/// Where the worker's command writes its process ids; set for the process that is to be killed only.
+/// File in which the worker's command writes its process ids; set only for the process to kill.
 const FILE: &str = "SUREFOOT_TEST_CRASH_FILE";
 
-/// Not a test of its own: the process that [`a_killed_worker_takes_its_commands_with_it`] starts and kills.
+/// Not a test by itself: the process that [`the_commands_of_a_killed_worker_die_with_it`] starts and
+/// kills.
 #[tokio::test]
 async fn a_worker_to_be_killed() {
     let Some(file) = std::env::var_os(FILE).map(PathBuf::from) else {
         return;
     };
     let file = file.display();
-    // The grandchild ignores what can be ignored.
+    // The grandchild ignores every signal that can be ignored.
     let script = format!(
         "(trap \"\" HUP INT TERM; sleep 1000 & echo $! > {file}.new; wait) & \
          sleep 1000 & while ! test -s {file}.new; do sleep 0.01; done; \
@@ -30,7 +31,7 @@ async fn a_worker_to_be_killed() {
 }
 
 #[tokio::test]
-async fn a_killed_worker_takes_its_commands_with_it() {
+async fn the_commands_of_a_killed_worker_die_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pids");
     let mut worker = Command::new(std::env::current_exe().unwrap())

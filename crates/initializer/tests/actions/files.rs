@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::world::World;
 
 #[tokio::test]
-async fn files_are_written_as_told() {
+async fn files_are_written() {
     let world = World::new().await;
     let run = world
         .run(

@@ -7,7 +7,7 @@ use surefoot_initializer::git::Git;
 
 use crate::world::World;
 
-/// A bare repository with one commit on `main` and another on `next`; gives the first one's id.
+/// A bare repository with one commit on `main` and another on `next`; returns the first one's id.
 async fn repository(world: &World) -> String {
     let bare = world.path("shop.git");
     let work = world.path("work");
@@ -117,7 +117,8 @@ async fn a_push_finds_what_an_interrupted_attempt_pushed_under_what_others_pushe
     repository(&world).await;
     let url = world.path("shop.git").display().to_string();
     let git = "git -c user.name=A -c user.email=a@b";
-    // What an attempt leaves that pushed and was interrupted, and what somebody does then.
+    // The remains of an attempt that pushed and was interrupted, and a later push of another
+    // person.
     let steps = |pushed: &str| {
         format!(
             r#"
@@ -159,7 +160,7 @@ async fn a_commit_is_made_once_however_often_its_step_runs() {
     let world = World::new().await;
     repository(&world).await;
     let url = world.path("shop.git").display().to_string();
-    // What an attempt that was interrupted after its commit leaves, made by hand.
+    // The remains of an attempt that was interrupted after its commit, created by hand.
     let key = "$SUREFOOT_RUN/commit";
     let run = world
         .run(&format!(
@@ -192,7 +193,7 @@ async fn a_commit_is_made_once_however_often_its_step_runs() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said() {
+async fn errors_of_git_are_explained() {
     let world = World::new().await;
     repository(&world).await;
     let url = world.path("shop.git").display().to_string();

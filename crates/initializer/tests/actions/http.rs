@@ -1,4 +1,4 @@
-//! `http.request`, against a server that answers as it is told and remembers what it was asked.
+//! `http.request`, against a server with scripted responses that records the requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::world::World;
 
-/// Gives one answer after another, each on a connection of its own, and the last one for ever.
+/// Sends one response after another, each on a separate connection, and repeats the last one.
 struct Server {
     address: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -18,7 +18,8 @@ struct Server {
 }
 
 impl Server {
-    /// An answer is a head without the first `HTTP/1.1 `, an empty line and a body; an empty one closes the connection.
+    /// A response is a head without the first `HTTP/1.1 `, an empty line and a body; an empty one
+    /// closes the connection.
     async fn new(answers: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -60,7 +61,7 @@ async fn serve(mut stream: TcpStream, answer: &str) -> String {
             "HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        // A client that has seen enough may hang up.
+        // A client may close the connection early.
         let _ = stream.write_all(answer.as_bytes()).await;
     }
     String::from_utf8(request).unwrap()
@@ -78,7 +79,7 @@ fn complete(request: &[u8]) -> bool {
     body.len() >= length.parse::<usize>().unwrap()
 }
 
-/// A step that asks the server; not retried for long.
+/// A step that sends a request to the server; its retries are short.
 fn step(server: &Server, attempts: u32, rest: &str) -> String {
     format!(
         "- {{ id: ask, action: http.request, retry: {{ attempts: {attempts}, backoff: {{ fixed: 1ms }} }}, \
@@ -140,7 +141,7 @@ async fn text_is_text_and_expected_statuses_are_successes() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_with_the_same_key() {
+async fn transient_errors_are_retried_with_the_same_key() {
     let world = World::new().await;
     let server = Server::new(&[
         "500 Oops",
@@ -189,7 +190,7 @@ async fn a_refusal_is_final_and_says_why() {
     );
 }
 
-/// The milliseconds of each wait of a run that spent no attempt.
+/// Milliseconds of each wait of a run that used no attempt.
 async fn waits(world: &World, run: &Run) -> Vec<u64> {
     let deferrals = world.events(run, "step.deferred").await;
     let until = |event: &Event| {
@@ -239,7 +240,7 @@ async fn a_rate_limit_is_a_wait_that_spends_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_refusal_without_a_wait_is_what_it_was() {
+async fn a_refusal_without_a_wait_is_unchanged() {
     let world = World::new().await;
     let server =
         Server::new(&["403 Forbidden\nx-ratelimit-remaining: 7\nx-ratelimit-reset: 1"]).await;
@@ -469,9 +470,9 @@ async fn an_address_is_shown_without_the_secrets_in_it() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_tried_again() {
+async fn an_unreachable_server_is_retried() {
     let world = World::new().await;
-    // Nobody else gets the port meanwhile, and nobody listens.
+    // The bound socket keeps other processes off the port, and it does not listen.
     let bound = TcpSocket::new_v4().unwrap();
     bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = bound.local_addr().unwrap();
@@ -488,7 +489,7 @@ async fn a_server_that_is_away_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_answer_may_be_late_or_long_but_not_too() {
+async fn late_and_long_responses_are_limited() {
     let world = World::new().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let steps = format!(

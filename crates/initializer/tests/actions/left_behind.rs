@@ -1,10 +1,10 @@
-//! Things that are no files, at the paths where a step is to leave one.
+//! Special files at the paths where a step should leave a regular one.
 
 use std::time::Duration;
 
 use crate::world::World;
 
-/// Shell commands that put something at `$AT`, and what is said of it.
+/// Shell commands that put something at `$AT`, and the expected error.
 const LEFT: [(&str, &str); 5] = [
     ("mkfifo $AT", "a named pipe"),
     ("ln -s /dev/zero $AT", "a symbolic link"),
@@ -16,7 +16,7 @@ const LEFT: [(&str, &str); 5] = [
     ),
 ];
 
-/// Runs steps that must fail, while nothing else of the process waits for them.
+/// Runs steps that must fail, while no other task of the process is blocked.
 async fn fails(world: &World, steps: &str, expect: &str) {
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
     let failure = world.failure(steps);
@@ -34,7 +34,7 @@ async fn fails(world: &World, steps: &str, expect: &str) {
 }
 
 #[tokio::test]
-async fn as_a_commands_output_they_fail_the_step() {
+async fn special_files_as_a_commands_output_fail_the_step() {
     let world = World::new().await;
     for (shell, expect) in LEFT {
         let steps = format!(
@@ -53,7 +53,7 @@ async fn as_a_commands_output_they_fail_the_step() {
 }
 
 #[tokio::test]
-async fn in_a_workspace_they_fail_the_step_that_opens_them() {
+async fn special_files_in_a_workspace_fail_the_step_that_opens_them() {
     let world = World::new().await;
     let check = async |shell: &str, action: &str, expect: &str| {
         let makes = format!("AT=p; export AT; {shell}");

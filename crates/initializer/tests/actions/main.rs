@@ -1,4 +1,5 @@
-//! Every action, named by a workflow file and run by a real worker: real commands, real git, a real server.
+//! Every action, named by a workflow file and run by a real worker: real commands, real git, a real
+//! server.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]

@@ -1,4 +1,4 @@
-//! A worker on a store in memory, and short ways to run a workflow on it and read what became of it.
+//! A worker on a store in memory, and helpers that run a workflow on it and read the result.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,8 @@ impl World {
         world
     }
 
-    /// Its worker has the credential `forge`, bound to no host, `bound` for this machine, and `elsewhere` for another.
+    /// Starts the worker. It has the credential `forge`, bound to no host, `bound` for this
+    /// machine, and `elsewhere` for another.
     async fn start(&mut self) {
         let options = WorkerOptions {
             workspaces: self.folder.path().join("workspaces"),
@@ -92,7 +93,8 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Submits a workflow of these steps: YAML, indented by nothing. No step is retried unless it says so.
+    /// Submits a workflow of these steps, as YAML without indent. No step is retried unless it says
+    /// so.
     pub(crate) async fn submit(&self, steps: &str) -> Run {
         let yaml = format!("workflow: test\nsteps:\n{steps}");
         let workflow = Workflow::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
@@ -122,7 +124,7 @@ impl World {
             .unwrap()
     }
 
-    /// Runs a workflow that must complete, and gives the output of its last step.
+    /// Runs a workflow that must complete, and returns the output of its last step.
     pub(crate) async fn output(&self, steps: &str) -> Value {
         let run = self.run(steps).await;
         assert_eq!(
@@ -134,7 +136,7 @@ impl World {
         run.steps.last().unwrap().output.clone().unwrap_or_default()
     }
 
-    /// Runs a workflow that must fail, and gives its last step's error and attempts.
+    /// Runs a workflow that must fail, and returns its last step's error and attempts.
     pub(crate) async fn failure(&self, steps: &str) -> (String, u32) {
         let run = self.run(steps).await;
         assert_eq!(run.head.status.to_string(), "failed");
@@ -182,7 +184,7 @@ impl World {
     }
 }
 
-/// Waits until a file is there and not empty, and gives its words.
+/// Waits until a file exists and is not empty, and returns its words.
 pub(crate) async fn words(file: &Path) -> Vec<String> {
     until(&format!("{}", file.display()), || {
         let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -192,7 +194,7 @@ pub(crate) async fn words(file: &Path) -> Vec<String> {
     .await
 }
 
-/// Looks until there is something to see.
+/// Waits until `look` returns a value.
 pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let seen = async {
         loop {
@@ -207,7 +209,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) ->
         .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
-/// The processes of a group that are no zombies.
+/// Processes of a group that are no zombies.
 pub(crate) fn group(id: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
@@ -215,10 +217,10 @@ pub(crate) fn group(id: &str) -> Vec<String> {
         .collect()
 }
 
-/// The group of a process that is no zombie.
+/// Group of a process that is no zombie.
 pub(crate) fn group_of(pid: &str) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // `pid (name) state parent group ...`; the name may hold anything.
+    // `pid (name) state parent group ...`; the name may contain anything.
     let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
     (!matches!(fields[0], "Z" | "X")).then(|| fields[2].to_owned())
 }

@@ -1,11 +1,11 @@
-//! Git's own HTTP backend, behind a server that lets in who has the password.
+//! Git's own HTTP backend, behind a server that requires a password.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Serves the repositories of a folder until the tests end.
+/// Serves the repositories of a directory until the tests end.
 pub(crate) struct HttpBackend(SocketAddr);
 
 struct Request {
@@ -37,7 +37,7 @@ impl HttpBackend {
     }
 }
 
-/// One request a connection. A client that goes away half-way is its own affair.
+/// Handles one request for each connection. A client that disconnects early is ignored.
 fn serve(mut stream: TcpStream, root: &Path, expect: &str) {
     let Some(request) = Request::read(&stream) else {
         return;
@@ -130,7 +130,7 @@ fn backend(request: &Request, root: &Path) -> Vec<u8> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // What it does not read it does not need.
+    // Input that the backend does not read is not needed.
     let _ = child.stdin.take().unwrap().write_all(&request.body);
     let output = child.wait_with_output().unwrap().stdout;
     let end = output
@@ -150,7 +150,7 @@ fn backend(request: &Request, root: &Path) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Base64, as `Authorization: Basic` has it.
+/// Decodes base64, as in `Authorization: Basic`.
 fn decoded(text: &str) -> String {
     let digit = |byte: u8| {
         b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

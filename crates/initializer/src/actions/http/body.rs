@@ -1,4 +1,5 @@
-//! The body of an answer: read up to a limit, and kept as it is - JSON, text by its charset, or base64.
+//! The body of a response: read up to a limit, and kept as JSON, as text by its charset, or in
+//! base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,21 +9,21 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use surefoot::StepError;
 
-/// The longest body that becomes a step's output.
+/// Size limit of a body that becomes a step's output.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// Most bytes of a refusal's body that are read.
+/// Size limit of the read part of a refusal's body.
 const LARGEST_REFUSAL: usize = 64 << 10;
 
-/// The content of a body.
+/// Content of a body.
 #[derive(Debug, PartialEq)]
 pub(super) struct Content {
     pub(super) value: Value,
-    /// True when the value is the bytes in base64, for they are no text.
+    /// True if the value is the bytes in base64, because they are not text.
     pub(super) is_base64: bool,
 }
 
-/// Reads the body of an answer to `request`.
+/// Reads the body of the response to `request`.
 pub(super) async fn read(mut response: Response, request: &str) -> Result<Content, StepError> {
     let headers = response.headers().clone();
     let too_large = || StepError::fatal("the response is larger than 1 MiB");
@@ -54,7 +55,7 @@ fn has_no_body(response: &Response) -> bool {
     matches!(response.status().as_u16(), 204 | 304)
 }
 
-/// The first part of a refusal's body, for a message. A part that cannot be read takes nothing from the refusal.
+/// First part of a refusal's body, for a message. A read error leaves the refusal as it is.
 pub(super) async fn beginning(mut response: Response) -> String {
     let headers = response.headers().clone();
     let mut bytes = Vec::new();
@@ -90,7 +91,7 @@ fn content(headers: &HeaderMap, bytes: &[u8]) -> Content {
     }
 }
 
-/// The text of a body, by the charset that the answer names or else as UTF-8. None when it does not fit.
+/// Text of a body, by the charset in its header or else as UTF-8; `None` if it is invalid.
 fn decoded(headers: &HeaderMap, bytes: &[u8]) -> Option<String> {
     let encoding = match charset(headers) {
         Some(label) => Encoding::for_label(label.as_bytes())?,
@@ -110,7 +111,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
 
-/// `utf-8` in `text/plain; charset="utf-8"`.
+/// Extracts `utf-8` from `text/plain; charset="utf-8"`.
 fn charset(headers: &HeaderMap) -> Option<String> {
     content_type(headers)
         .split(';')

@@ -1,4 +1,5 @@
-//! The HTTP client: it follows no redirect by itself, and connects to no address that the policy denies.
+//! The HTTP client: it follows no redirect by itself, and connects to no address that the policy
+//! denies.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub(super) fn client(addresses: &AddressPolicy) -> Result<Client, StepError> {
         .map_err(|error| StepError::from(format!("cannot make an HTTP client: {error}")))
 }
 
-/// Gives the client only addresses that were checked.
+/// Returns only addresses that were checked.
 struct CheckedResolver(AddressPolicy);
 
 impl Resolve for CheckedResolver {
@@ -37,7 +38,7 @@ impl Resolve for CheckedResolver {
     }
 }
 
-/// Checks the address of a URL whose host is an address: the client asks no resolver for it.
+/// Checks the host of a URL that is an address literal: the client does not resolve it.
 pub(super) fn check_literal(addresses: &AddressPolicy, url: &Url) -> Result<(), StepError> {
     let host = host(url);
     match host.parse::<IpAddr>() {
@@ -46,7 +47,7 @@ pub(super) fn check_literal(addresses: &AddressPolicy, url: &Url) -> Result<(), 
     }
 }
 
-/// The host of a URL, an IPv6 address without its brackets.
+/// Host of a URL, an IPv6 address without its brackets.
 pub(super) fn host(url: &Url) -> String {
     url.host_str()
         .unwrap_or_default()
@@ -55,7 +56,7 @@ pub(super) fn host(url: &Url) -> String {
         .to_owned()
 }
 
-/// Returns whether the policy is why a request was not sent.
+/// Returns whether a request was not sent because of the policy.
 pub(super) fn is_denied(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

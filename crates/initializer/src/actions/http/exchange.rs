@@ -1,4 +1,5 @@
-//! A request and its answer, over redirects: the method never changes, and nothing of the step leaves the origin.
+//! A request and its response, over redirects: the method never changes, and nothing of the step
+//! leaves the origin.
 
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use super::{Input, body, connect, rate_limit};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most redirects that one request follows.
+/// Limit of redirects of one request.
 const MOST_REDIRECTS: usize = 10;
 
-/// Most characters of a refusal's body that the step's error repeats.
+/// Limit of characters of a refusal's body in the step's error.
 const EXCERPT: usize = 300;
 
-/// A request, with all that is needed to send it, once for each redirect.
+/// A request, with everything needed to send it once for each redirect.
 pub(super) struct Exchange<'a> {
     client: &'a Client,
     addresses: &'a AddressPolicy,
@@ -69,7 +70,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Sends the request, and again to where redirects lead.
+    /// Sends the request, and follows redirects.
     pub(super) async fn run(mut self) -> Result<Value, StepError> {
         for _ in 0..=MOST_REDIRECTS {
             let response = self.send().await?;
@@ -98,7 +99,8 @@ impl<'a> Exchange<'a> {
         request.send().await.map_err(|error| self.not_sent(error))
     }
 
-    /// The place that a redirect leads to; none when the answer is no redirect, or one that the step expects.
+    /// Target of a redirect; `None` if the response is not a redirect, or is one that the step
+    /// expects.
     fn redirect(&self, response: &Response) -> Result<Option<Url>, StepError> {
         let status = response.status();
         if self.expect.contains(&status.as_u16())
@@ -137,9 +139,10 @@ impl<'a> Exchange<'a> {
         )))
     }
 
-    /// Turns to the target of a redirect. What the step sent stays with the origin that it was sent to.
+    /// Switches to the target of a redirect. The step's data stays with the original origin.
     fn go_to(&mut self, mut target: Url) -> Result<(), StepError> {
-        // A server does not choose a user name and a password for us. Both fail only for URLs without a host.
+        // A server must not choose a user name and a password. Both calls fail only for URLs
+        // without a host.
         let _ = target.set_username("");
         let _ = target.set_password(None);
         if !same_origin(&self.url, &target) {
@@ -149,7 +152,7 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
-    /// The step's output, or why the answer is none that it expects.
+    /// The step's output, or an error for an unexpected response.
     async fn answer(&self, response: Response) -> Result<Value, StepError> {
         let status = response.status();
         let headers = response.headers().clone();
@@ -202,7 +205,7 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// A request that got no answer.
+/// A request without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("{request} got no answer")]
 struct Unanswered {
@@ -211,7 +214,7 @@ struct Unanswered {
     error: reqwest::Error,
 }
 
-/// Statuses of what may be over at the next attempt.
+/// Statuses that may be over at the next attempt.
 fn passes(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
 }
@@ -221,7 +224,7 @@ fn same_origin(one: &Url, other: &Url) -> bool {
 }
 
 fn address(text: &str) -> Result<Url, StepError> {
-    // The text may hold a password, and is not repeated.
+    // The text may contain a password, and is not repeated.
     let url =
         Url::parse(text).map_err(|error| StepError::fatal(format!("`url` is no URL: {error}")))?;
     match url.scheme() {
@@ -233,7 +236,7 @@ fn address(text: &str) -> Result<Url, StepError> {
     }
 }
 
-/// A URL without the parts that may be secret: a user's name and password, the query and the fragment.
+/// A URL without the parts that may be secret: user name and password, query and fragment.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
@@ -243,7 +246,7 @@ fn shown(url: &Url) -> String {
     url.to_string()
 }
 
-/// The headers of the workflow, over those that the action adds by itself.
+/// Headers of the workflow, which override those that the action adds.
 fn headers(context: &StepContext, input: &Input, host: &str) -> Result<HeaderMap, StepError> {
     let mut headers = HeaderMap::new();
     let key = HeaderValue::from_str(&context.idempotency_key()).map_err(StepError::fatal)?;
@@ -276,7 +279,7 @@ fn headers(context: &StepContext, input: &Input, host: &str) -> Result<HeaderMap
     Ok(headers)
 }
 
-/// The headers of an answer as an output. Cookies are credentials: they do not become one.
+/// Headers of a response as an output. Cookies are credentials, and are left out.
 fn readable(headers: &HeaderMap) -> Map<String, Value> {
     let mut readable = Map::new();
     for name in headers.keys().filter(|name| *name != SET_COOKIE) {
@@ -290,7 +293,7 @@ fn readable(headers: &HeaderMap) -> Map<String, Value> {
     readable
 }
 
-/// UTF-8, or what HTTP had before it: Latin-1.
+/// UTF-8, or HTTP's earlier encoding, Latin-1.
 fn header_text(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(
         |_| bytes.iter().copied().map(char::from).collect(),

@@ -1,4 +1,5 @@
-//! `http.request`: one HTTP request, which carries the step's idempotency key, and waits as long as a rate limit says.
+//! `http.request`: one HTTP request, which carries the step's idempotency key and respects rate
+//! limits.
 
 mod body;
 mod connect;
@@ -43,11 +44,11 @@ struct Input {
     headers: BTreeMap<String, Value>,
     json: Option<Value>,
     body: Option<String>,
-    /// Statuses that are a success; any of 200 to 299 when it is empty.
+    /// Statuses of a success; any of 200 to 299 if empty.
     #[serde(default)]
     expect: Vec<u16>,
     timeout: Option<String>,
-    /// The name of a credential, sent as a bearer token.
+    /// Name of a credential, sent as a bearer token.
     credential: Option<String>,
 }
 
@@ -89,7 +90,8 @@ impl HttpRequest {
         }
     }
 
-    /// Made at the first request: reading the machine's certificates takes longer than all else at start-up.
+    /// Created at the first request: reading the machine's certificates takes longer than
+    /// everything else at start-up.
     fn client(&self) -> Result<&Client, StepError> {
         if let Some(client) = self.client.get() {
             return Ok(client);

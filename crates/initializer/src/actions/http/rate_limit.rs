@@ -1,4 +1,4 @@
-//! Rate limits of servers: waits that spend no attempt.
+//! Rate limits of servers: waits that use no attempt.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use surefoot::{Clock, SystemClock, Timestamp};
 
 use super::retry_after;
 
-/// The shortest wait: a server that asks for none is not asked a hundred times in a moment.
+/// Shortest wait: without it, a server that asks for none would get a hundred requests in a moment.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A reset time below this is a number of seconds; one above it is a time since the epoch.
 const EARLIEST_EPOCH: f64 = 1_000_000_000.0;
 
-/// The wait that an answer asks for, when it is a rate limit.
+/// The requested wait, if a response is a rate limit.
 pub(super) fn delay(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     asked_delay(status, headers).map(|delay| delay.max(SHORTEST))
 }
 
-/// The wait that the server asks for. Its own clock says from when, if it sends it: the two may differ.
+/// The wait requested by the server, relative to the server's clock if it sends that: the two
+/// clocks may differ.
 fn asked_delay(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let now = text(DATE.as_str())
@@ -46,7 +47,7 @@ fn asked_delay(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The time until a limit is reset: `1732873500` is a time since the epoch, `30` a number of seconds.
+/// Time until a limit is reset: `1732873500` is a time since the epoch, `30` a number of seconds.
 fn reset_delay(text: &str, now: Timestamp) -> Option<Duration> {
     let reset = text
         .trim()

@@ -1,19 +1,20 @@
-//! The `Retry-After` header of HTTP (RFC 9110, section 10.2.3): seconds, or a date in any of the three forms.
+//! The `Retry-After` header of HTTP (RFC 9110, section 10.2.3): seconds, or a date in any of the
+//! three forms.
 
 use std::time::Duration;
 
 use surefoot::Timestamp;
 
-/// The longest wait that is read. It is beyond every limit, and keeps the sum in range.
+/// Longest wait. It is beyond every limit, and keeps the sum in range.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The forms of a date beside the usual one, which older servers write.
+/// Obsolete date forms, which older servers write.
 const OLD_DATES: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
 
-/// The wait from `now`; `None` when the header holds nothing that can be read. A date that is past is no wait.
+/// The wait from `now`; `None` if the header cannot be parsed. A past date is no wait.
 pub(super) fn parse(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
-    // Fractions are no form of the standard, and some servers write them.
+    // The standard has no fractions, but some servers write them.
     let is_number = header.starts_with(|letter: char| letter.is_ascii_digit())
         && header
             .chars()
@@ -24,14 +25,14 @@ pub(super) fn parse(header: &str, now: Timestamp) -> Option<Duration> {
     }
 }
 
-/// A number of seconds, within the limit. `seconds` is not negative.
+/// A number of seconds, capped. `seconds` is not negative.
 pub(super) fn at_most(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds)
         .unwrap_or(LONGEST)
         .min(LONGEST)
 }
 
-/// Reads a date of HTTP: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Parses a date of HTTP: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(super) fn date(text: &str) -> Option<Timestamp> {
     let usual = || {
         jiff::fmt::rfc2822::DateTimeParser::new()

@@ -1,4 +1,4 @@
-//! Ownership: what is created, adopted, refused and removed.
+//! Ownership: repositories that are created, adopted, refused and removed.
 
 use surefoot::Timestamp;
 
@@ -27,7 +27,7 @@ fn forge() -> (tempfile::TempDir, LocalForge) {
     (folder, forge)
 }
 
-/// Everything under a folder, with its content: to see that nothing was touched.
+/// Every file of a directory with its content, to check that nothing was changed.
 fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for child in fs::read_dir(folder).unwrap() {
@@ -106,7 +106,7 @@ async fn visibility_is_the_folders_mode() {
 }
 
 #[tokio::test]
-async fn what_is_not_ours_is_refused_and_left_as_it_is() {
+async fn foreign_repositories_are_refused_and_left_as_they_are() {
     let check = async |forge: &LocalForge, expect: &str| {
         let before = everything(&forge.folder);
         let error = forge.create(&new("r2")).await.unwrap_err();
@@ -149,13 +149,14 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_a_killed_attempt_left_is_cleaned_up() {
+async fn leftovers_of_a_killed_attempt_are_cleaned_up() {
     let (_folder, forge) = forge();
     let left = forge.folder.join(".shop.r1.xyz.new");
     fs::create_dir_all(left.join("objects/half")).unwrap();
     assert_eq!(forge.create(&new("r1")).await.unwrap(), Created::Now);
     assert!(!left.exists());
-    // Killed before it had decided, then after: the first comes back and is looked at again, the second goes.
+    // Killed before the decision, then after: the first comes back and is checked again, the second
+    // is removed.
     let (undecided, decided) = (
         forge.folder.join(".shop.r1.old"),
         forge.folder.join(".shop.r1.gone"),
@@ -176,7 +177,7 @@ async fn what_a_killed_attempt_left_is_cleaned_up() {
 }
 
 #[tokio::test]
-async fn of_many_attempts_at_once_one_creates() {
+async fn of_many_concurrent_attempts_one_creates() {
     let (_folder, forge) = forge();
     fs::create_dir_all(&forge.folder).unwrap();
     let runs = ["r1", "r2", "r3", "r4"];
@@ -228,7 +229,8 @@ async fn attempts_with_the_same_mark_at_once_make_one_whole_repository() {
                     .await
             });
         }
-        // Of one run, an attempt may find its folder taken away by its successor: an error that passes, and no harm done.
+        // An attempt of a run may find its directory removed by its successor: a transient error
+        // without harm.
         let all = all.join_all().await;
         let made = all
             .iter()
@@ -253,7 +255,7 @@ async fn attempts_with_the_same_mark_at_once_make_one_whole_repository() {
 }
 
 #[tokio::test]
-async fn only_what_holds_nothing_but_ours_is_removed() {
+async fn only_repositories_without_other_commits_are_removed() {
     let (_folder, forge) = forge();
     let mark = mark("r1");
     assert!(!forge.remove("shop", &mark).await.unwrap(), "there is none");

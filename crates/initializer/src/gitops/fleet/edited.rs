@@ -1,10 +1,10 @@
-//! Tells the files that are as a run wrote them from those that people have changed since.
+//! Distinguishes files that are as a run wrote them from those that people have changed since.
 
 use super::Change;
 use crate::git::Git;
 use crate::template::Content;
 
-/// Splits a run's files in the fleet's head: those that are as they were written, and those that are not.
+/// Splits a run's files in the fleet's head into unchanged and changed ones.
 pub(super) async fn split(
     git: &Git,
     head: &str,

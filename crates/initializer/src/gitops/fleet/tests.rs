@@ -1,4 +1,4 @@
-//! Many at once, and none loses anything.
+//! Many concurrent changes, none of which is lost.
 
 use std::path::PathBuf;
 
@@ -78,7 +78,7 @@ impl Scene {
         Git::new(self.fleet.url()).run(args).await.unwrap()
     }
 
-    /// What a person commits to the fleet.
+    /// A commit of a person to the fleet.
     async fn commit(&self, files: &[Entry]) -> String {
         let git = Git::new(self.fleet.url());
         let head = self
@@ -142,7 +142,7 @@ async fn the_same_again_makes_no_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_at_once_are_all_there_and_no_commit_is_lost() {
+async fn ten_concurrent_changes_are_all_there_and_no_commit_is_lost() {
     let scene = std::sync::Arc::new(Scene::new().await);
     let mut all = JoinSet::new();
     for number in 0..10 {
@@ -200,7 +200,7 @@ async fn a_folder_that_is_not_ours_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn undo_takes_out_ours_and_nothing_else() {
+async fn undo_removes_only_the_runs_files() {
     let scene = Scene::new().await;
     assert_eq!(
         scene.withdraw("shop", "r1", None).await,
@@ -227,7 +227,7 @@ async fn undo_takes_out_ours_and_nothing_else() {
     );
 }
 
-/// A file that people have changed since stays, though the run's mark is still in it.
+/// A file that people have changed since stays, though it still has the run's mark.
 #[tokio::test]
 async fn undo_leaves_what_people_have_changed() {
     for known in [true, false] {
@@ -270,9 +270,9 @@ async fn undo_leaves_what_people_have_changed() {
     }
 }
 
-/// Files that an older build wrote otherwise than this one are known by the commit that wrote them.
+/// Files that an older build wrote differently are recognised by the commit that wrote them.
 #[tokio::test]
-async fn undo_knows_what_another_build_wrote() {
+async fn undo_recognises_files_of_another_build() {
     let scene = Scene::new().await;
     scene.publish("shop", "r1").await.unwrap();
     let older = format!(
