@@ -20,7 +20,7 @@ use crate::writer::Tx;
 pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Result<(), Failure> {
     if alone {
         let dead = read_workers(tx, sql::ALL_WORKERS, &[])?;
-        bury(tx, &dead)?;
+        remove_dead(tx, &dead)?;
         let orphans = ids(tx, sql::RUNS_OF_UNKNOWN_WORKERS, &[])?;
         // Other runs of its process may have been reclaimed before: no worker was alone then.
         interrupt(
@@ -100,7 +100,7 @@ pub(crate) fn reclaim_worker(tx: &mut Tx<'_>, worker: WorkerId) -> Result<(), Fa
         .into_iter()
         .filter(|(id, _)| *id == worker)
         .collect();
-    bury(tx, &dead).map(drop)
+    remove_dead(tx, &dead).map(drop)
 }
 
 /// Removes those of the given workers that have sent no heartbeat since. Returns the runs that they
@@ -115,12 +115,12 @@ pub(crate) fn reclaim(tx: &mut Tx<'_>, silent: &[LastHeartbeat]) -> Result<Vec<R
         )?;
         dead.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
     }
-    let mut runs = bury(tx, &dead)?;
+    let mut runs = remove_dead(tx, &dead)?;
     runs.sort_unstable_by_key(|run| run.id);
     Ok(runs)
 }
 
-fn bury(tx: &mut Tx<'_>, dead: &[(WorkerId, String)]) -> Result<Vec<Run>, Failure> {
+fn remove_dead(tx: &mut Tx<'_>, dead: &[(WorkerId, String)]) -> Result<Vec<Run>, Failure> {
     let mut runs = Vec::new();
     for (id, name) in dead {
         let mut statement = tx.conn.prepare_cached(sql::COUNT_IN_FLIGHT)?;

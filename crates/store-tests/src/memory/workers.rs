@@ -15,7 +15,7 @@ impl State {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         if alone {
-            self.bury(self.workers.keys().copied().collect(), now)?;
+            self.remove_dead(self.workers.keys().copied().collect(), now)?;
         }
         let NewWorker {
             id,
@@ -79,7 +79,7 @@ impl State {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let known = self.workers.contains_key(&id);
-        self.bury(if known { vec![id] } else { Vec::new() }, now)
+        self.remove_dead(if known { vec![id] } else { Vec::new() }, now)
             .map(drop)
     }
 
@@ -101,7 +101,7 @@ impl State {
         silent: &[LastHeartbeat],
         now: Timestamp,
     ) -> Result<Vec<Run>, StoreError> {
-        self.bury(self.still_silent(silent), now)
+        self.remove_dead(self.still_silent(silent), now)
     }
 
     /// The given workers that have sent no heartbeat since.
@@ -136,7 +136,7 @@ impl State {
         workers
     }
 
-    fn bury(&mut self, dead: Vec<WorkerId>, now: Timestamp) -> Result<Vec<Run>, StoreError> {
+    fn remove_dead(&mut self, dead: Vec<WorkerId>, now: Timestamp) -> Result<Vec<Run>, StoreError> {
         let mut taken = Vec::new();
         for id in dead {
             let reason = format!("worker {} died", self.workers[&id].info.name);
