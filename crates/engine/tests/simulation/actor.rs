@@ -100,7 +100,7 @@ impl Actor {
         let run = context.run_id();
         let lease = self.life.lease(run);
         let step = self.position(context);
-        let (attempt, began) = (context.attempt(), self.world.now());
+        let (attempt, began) = (context.attempt(), self.world.steady());
         let open = lease.and_then(|lease| lock(&self.world.ledger).open(lease).cloned());
         let name = format!("{} {}", lock(&self.world.seen).name(run), context.step_id());
         self.world.history.expect(open.is_none(), || {
@@ -178,7 +178,7 @@ impl Act {
     /// The handler does something outside. Who has heard that the run is another's does no more.
     fn goes_on(&self) {
         let call = lock(&self.world.ledger).calls[self.call].clone();
-        let now = self.world.now();
+        let now = self.world.steady();
         let heard_at = {
             let seen = lock(&self.world.seen);
             let lease = call
@@ -266,7 +266,7 @@ impl Act {
         self.world.history.say(&self.life.name, || {
             format!("handler of {} ends: {ending:?}", self.name)
         });
-        let now = self.world.now();
+        let now = self.world.steady();
         lock(&self.world.ledger).end(self.call, now, ending);
     }
 }

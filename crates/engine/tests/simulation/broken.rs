@@ -41,6 +41,12 @@ pub(crate) enum Broken {
     WritesTwice,
     /// A commit that was given up takes place later all the same.
     WritesLate,
+    /// A worker is dead as soon as its lease has run out by the store's clock.
+    BelievesClockSetForward,
+    /// A worker is not dead before its lease has run out by the store's clock.
+    BelievesClockSetBack,
+    /// A connection that was given up is used again.
+    KeepsSilentConnections,
 }
 
 impl Broken {
@@ -85,8 +91,15 @@ impl Broken {
     /// A store that takes runs from the living always has something to take.
     pub(crate) async fn heartbeats(self, world: &World) -> Result<Heartbeats, StoreError> {
         let found = world.store.heartbeats().await?;
+        let takes_more = match self {
+            Self::ReclaimsFromTheLiving => true,
+            Self::BelievesClockSetForward => {
+                found.workers.iter().any(|one| has_run_out(world, one))
+            }
+            _ => false,
+        };
         Ok(Heartbeats {
-            has_orphans: found.has_orphans || self == Self::ReclaimsFromTheLiving,
+            has_orphans: found.has_orphans || takes_more,
             ..found
         })
     }
@@ -94,10 +107,19 @@ impl Broken {
     pub(crate) async fn reclaim(
         self,
         world: &World,
-        silent: Vec<LastHeartbeat>,
+        mut silent: Vec<LastHeartbeat>,
     ) -> Result<Vec<Run>, StoreError> {
         match self {
             Self::NeverReclaims => Ok(Vec::new()),
+            Self::BelievesClockSetForward => {
+                let all = world.store.heartbeats().await?.workers;
+                silent.extend(all.into_iter().filter(|one| has_run_out(world, one)));
+                world.store.reclaim(silent).await
+            }
+            Self::BelievesClockSetBack => {
+                silent.retain(|one| has_run_out(world, one));
+                world.store.reclaim(silent).await
+            }
             Self::ReclaimsFromTheLiving => {
                 let victim = lock(&world.seen).rows().find_map(|run| run.head.worker);
                 let Some(victim) = victim else {
@@ -175,6 +197,11 @@ impl Broken {
             }
         }
     }
+}
+
+/// Whether the lease of a heartbeat is over by the store's clock.
+fn has_run_out(world: &World, heartbeat: &LastHeartbeat) -> bool {
+    heartbeat.at + heartbeat.lease < world.now()
 }
 
 async fn claim_without_limits(world: &World, request: ClaimRequest) -> Result<Claimed, StoreError> {

@@ -1,15 +1,34 @@
 //! One life of a worker's process: it may freeze and go on, and it dies once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use surefoot::state::Lease;
-use surefoot::{RunId, WorkerId};
+use surefoot::{RunId, Timestamp, WorkerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::lock;
+
+/// The connections of a process that are silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Silence {
+    Heartbeats,
+    All,
+}
+
+/// How long a silent connection is one for an engine that keeps it.
+const KEPT: Duration = Duration::from_secs(15);
+
+/// Connections that fell silent at some moment.
+#[derive(Debug)]
+struct Silent {
+    which: Silence,
+    since: Timestamp,
+    /// Calls that were given up on their connection since, and have a new one.
+    replaced: BTreeSet<String>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -24,20 +43,65 @@ pub(crate) struct Life {
     leases: Mutex<BTreeMap<RunId, Lease>>,
     /// As whom it registered: a worker that is taken for dead begins anew.
     ids: Mutex<Vec<WorkerId>>,
+    silent: Mutex<Option<Silent>>,
+    /// When something other than a silent connection last kept it from renewing its lease.
+    hampered_at: Mutex<Option<Timestamp>>,
+    /// It was told to stop.
+    leaves: Mutex<bool>,
 }
 
 impl Life {
     pub(crate) fn new(name: String, deaf: bool) -> Self {
-        let (frozen, thawed, dead, leases, ids) = Default::default();
         Self {
             name,
             deaf,
-            frozen,
-            thawed,
-            dead,
-            leases,
-            ids,
+            frozen: Mutex::default(),
+            thawed: Notify::default(),
+            dead: CancellationToken::default(),
+            leases: Mutex::default(),
+            ids: Mutex::default(),
+            silent: Mutex::default(),
+            hampered_at: Mutex::default(),
+            leaves: Mutex::default(),
         }
+    }
+
+    /// Its connections fall silent; new ones do not.
+    pub(crate) fn fall_silent(&self, which: Silence, now: Timestamp) {
+        *lock(&self.silent) = Some(Silent {
+            which,
+            since: now,
+            replaced: BTreeSet::new(),
+        });
+    }
+
+    /// Returns whether this call's connection is silent. The next one is not, unless connections are kept.
+    pub(crate) fn is_silent(&self, what: &str, now: Timestamp, keeps: bool) -> bool {
+        let mut silent = lock(&self.silent);
+        let Some(silent) = silent.as_mut() else {
+            return false;
+        };
+        if silent.which == Silence::Heartbeats && what != "heartbeat" {
+            return false;
+        }
+        if keeps {
+            return now.since(silent.since) < KEPT;
+        }
+        silent.replaced.insert(what.to_owned())
+    }
+
+    pub(crate) fn was_hampered(&self, now: Timestamp) {
+        *lock(&self.hampered_at) = Some(now);
+    }
+
+    pub(crate) fn leaves(&self) {
+        *lock(&self.leaves) = true;
+    }
+
+    /// Returns whether nothing but silent connections kept it from renewing its lease during the last `time`.
+    pub(crate) fn could_renew(&self, time: Duration, now: Timestamp) -> bool {
+        let is_hampered = lock(&self.hampered_at).is_some_and(|at| now.since(at) <= time);
+        !(self.is_dead() || *lock(&self.frozen) || *lock(&self.leaves) || is_hampered)
     }
 
     /// Returns as long as the process runs: later when it is frozen, never when it is dead.

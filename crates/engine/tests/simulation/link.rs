@@ -25,6 +25,9 @@ use crate::rows::Cause;
 use crate::weather::Fate;
 use crate::world::World;
 
+/// The time limit of a store for one operation.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(10);
+
 /// A store as one process sees it.
 pub(crate) struct Link {
     world: Arc<World>,
@@ -92,13 +95,18 @@ impl Link {
         let fate = self
             .world
             .weather
-            .fate(what, &mut lock(&self.rng), self.world.now());
+            .fate(what, &mut lock(&self.rng), self.world.steady());
+        if self.is_silent(what) {
+            return self.on_silent_connection(what, fate, call, lost).await;
+        }
+        self.note_trouble(what, fate.is_trouble());
         pass(fate.there).await;
         if fate.dies_with_caller && self.life.as_ref().is_some_and(|life| life.is_dead()) {
             std::future::pending::<()>().await;
         }
-        if fate.refused || self.world.weather.is_away(self.world.now()) {
+        if fate.refused || self.world.weather.is_away(self.world.steady()) {
             self.say(what, "refused");
+            self.note_trouble(what, true);
             lost(fate, false);
             self.awake().await;
             return Err(self.away());
@@ -106,8 +114,9 @@ impl Link {
         let result = call.await;
         pass(fate.back).await;
         self.awake().await;
-        if fate.lost || self.world.weather.is_away(self.world.now()) {
+        if fate.lost || self.world.weather.is_away(self.world.steady()) {
             self.say(what, "its answer is lost");
+            self.note_trouble(what, true);
             lost(fate, result.is_ok());
             return Err(self.away());
         }
@@ -115,6 +124,42 @@ impl Link {
             self.say(what, "its answer comes late");
         }
         result
+    }
+
+    /// Returns whether the connection that this call uses is silent. Each kind of call has its own.
+    fn is_silent(&self, what: &str) -> bool {
+        let keeps = self.world.broken == Broken::KeepsSilentConnections;
+        self.life
+            .as_ref()
+            .is_some_and(|life| life.is_silent(what, self.world.steady(), keeps))
+    }
+
+    /// A call that may reach the store, and whose answer never comes: the store's own time limit ends it, unless its caller
+    /// gives up before.
+    async fn on_silent_connection<T>(
+        &self,
+        what: &str,
+        fate: Fate,
+        call: impl Future<Output = Result<T, StoreError>>,
+        lost: impl FnOnce(Fate, bool),
+    ) -> Result<T, StoreError> {
+        self.say(what, "its connection is silent");
+        let arrives = lock(&self.rng).chance(50);
+        let took_place = arrives && call.await.is_ok();
+        lost(fate, took_place);
+        self.world.until_calm_or(STATEMENT_LIMIT).await;
+        self.awake().await;
+        Err(self.away())
+    }
+
+    /// Notes what keeps a worker from renewing its lease, for which it is not to blame.
+    fn note_trouble(&self, what: &str, is_trouble: bool) {
+        if let Some(life) = &self.life
+            && is_trouble
+            && matches!(what, "heartbeat" | "register")
+        {
+            life.was_hampered(self.world.steady());
+        }
     }
 
     async fn plain<T>(
@@ -133,7 +178,7 @@ impl Link {
     }
 
     fn heard_the_end_of(&self, lease: Lease) {
-        lock(&self.world.seen).heard(lease.run, lease.epoch, self.world.now());
+        lock(&self.world.seen).heard(lease.run, lease.epoch, self.world.steady());
     }
 
     /// What was given up on its way may arrive all the same, long after: as often as not, where anything is broken by it.
@@ -170,6 +215,7 @@ impl Store for Link {
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
         if let Some(life) = &self.life {
             life.is_now(worker.id);
+            lock(&self.world.lives).insert(worker.id, life.clone());
         }
         self.plain("register", self.world.register(worker)).await
     }
@@ -178,7 +224,7 @@ impl Store for Link {
         let beat = self.plain("heartbeat", self.world.heartbeat(worker)).await;
         if matches!(beat, Err(StoreError::LeaseLost)) {
             self.say("heartbeat", "hears that it is taken for dead");
-            lock(&self.world.seen).heard_of_death(worker, self.world.now());
+            lock(&self.world.seen).heard_of_death(worker, self.world.steady());
             if self.world.broken == Broken::IgnoresLostLeases {
                 return Ok(Heartbeat::default());
             }

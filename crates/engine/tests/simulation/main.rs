@@ -93,5 +93,8 @@ mod the_simulation_sees {
         handlers_that_go_on_without_a_lease: IgnoresLostLeases within 200 says "3: ",
         commits_that_are_written_twice: WritesTwice within 200 says "9: ",
         commits_that_are_written_late: WritesLate within 200 says "",
+        leases_that_end_by_a_clock_set_forward: BelievesClockSetForward within 200 says "4: ",
+        leases_that_go_on_by_a_clock_set_back: BelievesClockSetBack within 200 says "4: ",
+        connections_that_stay_silent: KeepsSilentConnections within 200 says "4: ",
     }
 }

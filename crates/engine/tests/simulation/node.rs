@@ -116,6 +116,7 @@ impl Node {
             alive.life.freeze();
             world.until_calm_or(long).await;
             world.history.say(&alive.life.name, || "goes on".to_owned());
+            alive.life.was_hampered(world.steady());
             alive.life.thaw();
         }
     }
@@ -124,6 +125,7 @@ impl Node {
         world
             .history
             .say(&alive.life.name, || "is told to stop".to_owned());
+        alive.life.leaves();
         let hurry = alive.handle.hurry();
         let impatient = self.rng.chance(30).then(|| self.rng.millis(0, 2_000));
         let stop = alive.handle.stop();

@@ -9,6 +9,7 @@ use surefoot::{Client, RunId, Submit, Workflow};
 use tokio::time::{Instant, sleep};
 
 use crate::history::lock;
+use crate::life::Silence;
 use crate::link::Link;
 use crate::node::{self, Alive, Node};
 use crate::rng::Rng;
@@ -22,6 +23,46 @@ const LEASE: Duration = Duration::from_secs(5);
 const TAKEOVER: Duration = Duration::from_secs(6);
 
 const HOUR: i64 = 3_600_000_000;
+
+/// Workers on a fair world, in the midst of runs.
+struct Crew {
+    world: Arc<World>,
+    rng: Rng,
+    alive: Vec<Alive>,
+    runs: Vec<RunId>,
+}
+
+impl Crew {
+    /// Starts workers and submits runs of one step each that takes this long; returns when all steps are under way.
+    async fn at_work(seed: u64, workers: usize, runs: usize, take: Duration) -> Self {
+        let mut rng = Rng::new(seed);
+        let world = World::fair(LEASE);
+        let mut alive = Vec::new();
+        for number in 1..=workers {
+            alive.push(start(&world, number, &mut rng).await);
+        }
+        let runs = submit(&world, runs, take).await;
+        Self {
+            world,
+            rng,
+            alive,
+            runs,
+        }
+    }
+
+    /// Lets time pass, up to this.
+    async fn pass(&mut self, most: u64) {
+        sleep(self.rng.millis(0, most)).await;
+    }
+
+    /// Every run completes, its step having been called once; then the workers stop.
+    async fn check_untouched(self, what: &str) {
+        check_untouched(&self.world, &self.runs, what).await;
+        for worker in self.alive {
+            worker.handle.stop().await;
+        }
+    }
+}
 
 async fn start(world: &Arc<World>, number: usize, rng: &mut Rng) -> Alive {
     let mut node = Node {
@@ -108,22 +149,15 @@ async fn no_outage_interrupts_a_run_of_a_living_worker() {
         .enumerate()
     {
         for round in 0..4 {
-            let mut rng = Rng::new(seed as u64 * 100 + round);
-            let world = World::fair(LEASE);
-            let mut alive = Vec::new();
-            for number in 1..=3 {
-                alive.push(start(&world, number, &mut rng).await);
-            }
             let away = Duration::from_millis(away);
-            let runs = submit(&world, 6, away + Duration::from_secs(30)).await;
-            sleep(rng.millis(0, 8_000)).await;
-            world.weather.set_away(true);
+            let take = away + Duration::from_secs(30);
+            let mut crew = Crew::at_work(seed as u64 * 100 + round, 3, 6, take).await;
+            crew.pass(8_000).await;
+            crew.world.weather.set_away(true);
             sleep(away).await;
-            world.weather.set_away(false);
-            check_untouched(&world, &runs, &format!("away for {away:?}, round {round}")).await;
-            for worker in alive {
-                worker.handle.stop().await;
-            }
+            crew.world.weather.set_away(false);
+            crew.check_untouched(&format!("away for {away:?}, round {round}"))
+                .await;
         }
     }
 }
@@ -132,45 +166,28 @@ async fn no_outage_interrupts_a_run_of_a_living_worker() {
 #[tokio::test(start_paused = true)]
 async fn outages_in_a_row_interrupt_no_run_of_a_living_worker() {
     for seed in 0..60 {
-        let mut rng = Rng::new(seed);
-        let world = World::fair(LEASE);
-        let mut alive = Vec::new();
-        for number in 1..=3 {
-            alive.push(start(&world, number, &mut rng).await);
-        }
-        let runs = submit(&world, 6, Duration::from_secs(80)).await;
+        let mut crew = Crew::at_work(seed, 3, 6, Duration::from_secs(80)).await;
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(60) {
-            sleep(rng.millis(50, 4_000)).await;
-            world.weather.set_away(true);
-            sleep(rng.millis(50, 8_000)).await;
-            world.weather.set_away(false);
+            sleep(crew.rng.millis(50, 4_000)).await;
+            crew.world.weather.set_away(true);
+            sleep(crew.rng.millis(50, 8_000)).await;
+            crew.world.weather.set_away(false);
         }
-        check_untouched(&world, &runs, &format!("seed {seed}")).await;
-        for worker in alive {
-            worker.handle.stop().await;
-        }
+        crew.check_untouched(&format!("seed {seed}")).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_step_of_the_clock_interrupts_a_run_of_a_living_worker() {
     for seed in 0..40 {
-        let mut rng = Rng::new(seed);
-        let world = World::fair(LEASE);
-        let mut alive = Vec::new();
-        for number in 1..=3 {
-            alive.push(start(&world, number, &mut rng).await);
-        }
-        let runs = submit(&world, 6, Duration::from_secs(40)).await;
+        let mut crew = Crew::at_work(seed, 3, 6, Duration::from_secs(40)).await;
         for _ in 0..5 {
-            sleep(rng.millis(0, 7_000)).await;
-            world.step_clock(if rng.chance(50) { HOUR } else { -HOUR });
+            crew.pass(7_000).await;
+            let by = if crew.rng.chance(50) { HOUR } else { -HOUR };
+            crew.world.step_clock(by);
         }
-        check_untouched(&world, &runs, &format!("seed {seed}")).await;
-        for worker in alive {
-            worker.handle.stop().await;
-        }
+        crew.check_untouched(&format!("seed {seed}")).await;
     }
 }
 
@@ -180,16 +197,20 @@ async fn a_dead_worker_is_taken_over_in_time_whatever_the_clock_does() {
     for seed in 0..30 {
         for step in [0, HOUR, -HOUR] {
             for others_live in [true, false] {
-                let mut rng = Rng::new(seed);
-                let world = World::fair(LEASE);
-                let first = start(&world, 1, &mut rng).await;
-                let runs = submit(&world, 2, Duration::from_secs(20)).await;
+                let Crew {
+                    world,
+                    mut rng,
+                    alive: first,
+                    runs,
+                } = Crew::at_work(seed, 1, 2, Duration::from_secs(20)).await;
                 let mut alive = Vec::new();
                 if others_live {
                     alive.push(start(&world, 2, &mut rng).await);
                 }
                 sleep(rng.millis(0, 8_000)).await;
-                node::kill(&world, first);
+                for worker in first {
+                    node::kill(&world, worker);
+                }
                 world.step_clock(step);
                 if !others_live {
                     sleep(rng.millis(0, 8_000)).await;
@@ -214,26 +235,16 @@ async fn a_dead_worker_is_taken_over_in_time_whatever_the_clock_does() {
     }
 }
 
-/// One connection stands still and says nothing, the one that a heartbeat is on.
+/// Connections of one worker fall silent: those of its heartbeats, or all.
 #[tokio::test(start_paused = true)]
-async fn a_silent_heartbeat_interrupts_nothing() {
+async fn silent_connections_interrupt_no_run_of_a_living_worker() {
     for seed in 0..30 {
-        let mut rng = Rng::new(seed);
-        let world = World::fair(LEASE);
-        let alive = [
-            start(&world, 1, &mut rng).await,
-            start(&world, 2, &mut rng).await,
-        ];
-        let runs = submit(&world, 4, Duration::from_secs(30)).await;
-        sleep(rng.millis(0, 5_000)).await;
-        let silent = crate::weather::Fate {
-            there: Duration::from_secs(3_000),
-            ..Default::default()
-        };
-        world.weather.plan("heartbeat", silent);
-        check_untouched(&world, &runs, &format!("seed {seed}")).await;
-        for worker in alive {
-            worker.handle.stop().await;
+        for which in [Silence::Heartbeats, Silence::All] {
+            let mut crew = Crew::at_work(seed, 2, 4, Duration::from_secs(30)).await;
+            crew.pass(5_000).await;
+            crew.alive[0].life.fall_silent(which, crew.world.steady());
+            crew.check_untouched(&format!("seed {seed}, {which:?}"))
+                .await;
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::node::Alive;
 use crate::people;
 use crate::rng::Rng;
 use crate::script;
-use crate::world::World;
+use crate::world::{self, World};
 
 /// A heartbeat is seen by a look, and its lease found over by another; calls take a few milliseconds.
 const SWEEP: Duration = Duration::from_millis(750);
@@ -24,8 +24,8 @@ const SLACK: Duration = Duration::from_millis(500);
 /// A poll a second, and its call.
 const POLL: Duration = Duration::from_millis(1_500);
 
-/// Longer than anything that a run may wait for by itself.
-const STILL: Duration = Duration::from_secs(40);
+/// Longer than anything that a run may wait for by itself, on a clock that was set back.
+const STILL: Duration = Duration::from_secs(40).saturating_add(world::BEHIND);
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ pub(crate) async fn settle(
     let calm_at = world.steady();
     let link = Link::of_person(world, "settler", rng.fork());
     let client = Client::new(link.clone());
-    let (mut writes, mut wrote_at) = (0, world.now());
+    let (mut writes, mut wrote_at) = (0, world.steady());
     let mut waits = Waits::default();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -51,23 +51,23 @@ pub(crate) async fn settle(
         waits.check(world, &alive);
         let now_written = lock(&world.seen).writes;
         if now_written != writes {
-            (writes, wrote_at) = (now_written, world.now());
+            (writes, wrote_at) = (now_written, world.steady());
         }
         if others.is_empty() && all_ended(world) {
             break;
         }
-        if world.now().since(wrote_at) > STILL {
+        if world.steady().since(wrote_at) > STILL {
             return world
                 .history
                 .violated(|| format!("4: nothing moves any more: {}", unfinished(world)));
         }
-        if world.now().since(calm_at) > Duration::from_secs(3_600) {
+        if world.steady().since(calm_at) > Duration::from_secs(3_600) {
             return world
                 .history
                 .violated(|| format!("4: it never ends: {}", unfinished(world)));
         }
     }
-    let ended_at = world.now();
+    let ended_at = world.steady();
     world.history.say("world", || {
         format!("has settled after {:?}", ended_at.since(calm_at))
     });
@@ -139,10 +139,10 @@ struct Waits(BTreeMap<RunId, (u64, Timestamp)>);
 impl Waits {
     /// Nothing that can be taken is left lying for longer than a poll takes.
     fn check(&mut self, world: &World, alive: &[Alive]) {
-        let now = world.now();
+        let now = world.steady();
         let seen = lock(&world.seen);
         for run in seen.rows() {
-            if !can_be_taken(&seen, run, alive, now) {
+            if !can_be_taken(&seen, run, alive, world.now()) {
                 self.0.remove(&run.id);
                 continue;
             }

@@ -41,6 +41,13 @@ pub(crate) struct Fate {
     pub(crate) dies_with_caller: bool,
 }
 
+impl Fate {
+    /// Returns whether a heartbeat with this fate may not renew its lease in time.
+    pub(crate) fn is_trouble(&self) -> bool {
+        self.refused || self.lost || self.there + self.back > Duration::from_millis(100)
+    }
+}
+
 impl Weather {
     pub(crate) fn draw(rng: &mut Rng, calm_from: Timestamp) -> Self {
         let mut some = |most| {

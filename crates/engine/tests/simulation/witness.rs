@@ -108,10 +108,28 @@ impl World {
                     seen.worker_name(holder)
                 )
             });
+            self.check_could_not_renew(run.id, holder);
             self.mark_gone(holder);
         }
         self.look_at(taken.iter().map(|run| run.id).collect(), Cause::Lost);
         Ok(taken)
+    }
+
+    /// Neither a step of the clock nor a silent connection keeps a worker from renewing its lease.
+    fn check_could_not_renew(&self, run: RunId, holder: WorkerId) {
+        let seen = lock(&self.seen);
+        let Some(worker) = seen.workers.get(&holder).filter(|worker| !worker.gone) else {
+            return;
+        };
+        let life = lock(&self.lives).get(&holder).cloned();
+        let could = life.is_some_and(|life| life.could_renew(worker.lease, self.steady()));
+        self.history.expect(!could, || {
+            format!(
+                "4: {} is taken from {}, which could have renewed its lease",
+                seen.name(run),
+                worker.name
+            )
+        });
     }
 
     fn mark_gone(&self, worker: WorkerId) {
@@ -335,7 +353,7 @@ impl World {
             return;
         }
         if let Some(known) = old.and_then(|old| seen.leases.get_mut(&(old.run, old.epoch))) {
-            known.ended_at = Some(self.now());
+            known.ended_at = Some(self.steady());
         }
         if let Some(new) = new {
             let lease = SeenLease {
@@ -363,7 +381,7 @@ impl World {
             let call = ledger.last(lease, position, false);
             let failed = call.is_some_and(|call| matches!(call.ended, Some((_, Ending::Failed))));
             let took = call
-                .map(|call| self.now().since(call.began))
+                .map(|call| self.steady().since(call.began))
                 .unwrap_or_default();
             let timed_out = plan.timeout.is_some_and(|timeout| took >= timeout);
             let taken = new
@@ -465,7 +483,8 @@ impl World {
             let starts = queue
                 .starts
                 .iter()
-                .filter(|start| now.since(**start) < rate.per)
+                // A start further ahead was written before the clock was set back.
+                .filter(|start| now.since(**start) < rate.per && start.since(now) <= rate.per)
                 .count();
             if starts > rate.max as usize {
                 return Err(format!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use surefoot::state::{Lease, Transition};
 use surefoot::store::{ClaimRequest, Hints, Submission, Submitted};
-use surefoot::{Client, Clock, Run, RunId, Store, Timestamp};
+use surefoot::{Client, Clock, Run, RunId, Store, Timestamp, WorkerId};
 use surefoot_store_tests::MemoryStore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::broken::Broken;
 use crate::history::{History, lock};
 use crate::hub::Hub;
 use crate::ledger::Ledger;
-use crate::life::Life;
+use crate::life::{Life, Silence};
 use crate::node::{Alive, Node};
 use crate::rng::Rng;
 use crate::script::{self, Script};
@@ -30,7 +30,13 @@ pub(crate) struct SimulatedClock {
     began: Instant,
     /// Microseconds.
     offset: AtomicI64,
+    /// The furthest that it was ever ahead.
+    furthest: AtomicI64,
 }
+
+/// How far the clock is behind the latest that it ever showed, at most, when the faults have stopped: what waits for a time
+/// waits that much longer.
+pub(crate) const BEHIND: Duration = Duration::from_secs(30);
 
 const BEGAN: Timestamp = Timestamp::from_micros(1_777_888_999_123_000);
 
@@ -54,6 +60,8 @@ pub(crate) struct World {
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) acknowledged: Mutex<Vec<RunId>>,
     pub(crate) clients: Mutex<BTreeMap<usize, (Client, Arc<Life>)>>,
+    /// The process of each worker.
+    pub(crate) lives: Mutex<BTreeMap<WorkerId, Arc<Life>>>,
     late: Mutex<JoinSet<()>>,
     clock: Arc<SimulatedClock>,
 }
@@ -126,6 +134,7 @@ impl World {
         let clock = Arc::new(SimulatedClock {
             began: Instant::now(),
             offset: AtomicI64::new(0),
+            furthest: AtomicI64::new(0),
         });
         let store = MemoryStore::new(clock.clone());
         Self {
@@ -140,6 +149,7 @@ impl World {
             ledger: Mutex::default(),
             acknowledged: Mutex::default(),
             clients: Mutex::default(),
+            lives: Mutex::default(),
             late: Mutex::default(),
             clock,
         }
@@ -157,13 +167,24 @@ impl World {
 
     /// Sets the store's clock forward or back, by microseconds.
     pub(crate) fn step_clock(&self, by: i64) {
-        self.clock.offset.fetch_add(by, Ordering::SeqCst);
+        let offset = self.clock.offset.fetch_add(by, Ordering::SeqCst) + by;
+        self.clock.furthest.fetch_max(offset, Ordering::SeqCst);
         self.history
             .say("store", || format!("its clock steps by {by} us"));
     }
 
+    /// Sets the clock no further behind than [`BEHIND`].
+    fn catch_up(&self) {
+        let furthest = self.clock.furthest.load(Ordering::SeqCst);
+        let behind = furthest - self.clock.offset.load(Ordering::SeqCst);
+        let too_much = behind - i64::try_from(BEHIND.as_micros()).unwrap_or(i64::MAX);
+        if too_much > 0 {
+            self.step_clock(too_much);
+        }
+    }
+
     pub(crate) fn is_calm(&self) -> bool {
-        self.now() >= self.weather.calm_from
+        self.steady() >= self.weather.calm_from
     }
 
     pub(crate) fn span_millis(&self) -> u64 {
@@ -172,7 +193,7 @@ impl World {
 
     /// Waits, but no longer than the faults last.
     pub(crate) async fn until_calm_or(&self, time: Duration) {
-        tokio::time::sleep(time.min(self.weather.calm_from.since(self.now()))).await;
+        tokio::time::sleep(time.min(self.weather.calm_from.since(self.steady()))).await;
     }
 
     /// A commit that its sender gave up arrives after all.
@@ -248,7 +269,7 @@ impl World {
                 .map(|step| step.interruptions as usize)
                 .sum(),
             writes: seen.writes,
-            seconds: self.now().since(BEGAN).as_secs(),
+            seconds: self.steady().since(BEGAN).as_secs(),
         }
     }
 }
@@ -292,11 +313,52 @@ async fn live(world: &Arc<World>, rng: &mut Rng) {
     if rng.chance(50) {
         others.spawn(come_and_go(world.clone(), rng.fork()));
     }
+    others.spawn(set_clock(world.clone(), rng.fork()));
+    others.spawn(fall_silent(world.clone(), rng.fork()));
     let mut alive: Vec<Alive> = Vec::new();
     while let Some(node) = nodes.join_next().await {
         alive.extend(node.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
     }
     settle::settle(world, rng, alive, others).await;
+}
+
+/// The store's clock is set, by up to an hour either way.
+async fn set_clock(world: Arc<World>, mut rng: Rng) {
+    for _ in 0..rng.between(1, 4) {
+        world.until_calm_or(rng.millis(500, 12_000)).await;
+        if world.is_calm() {
+            break;
+        }
+        let most = rng.pick(&[2_000, 20_000, 300_000, 3_600_000]);
+        let by = rng.millis(1, most).as_micros() as i64;
+        world.step_clock(if rng.chance(50) { by } else { -by });
+    }
+    world.until_calm_or(Duration::MAX).await;
+    world.catch_up();
+}
+
+/// Connections of one worker after the other fall silent.
+async fn fall_silent(world: Arc<World>, mut rng: Rng) {
+    loop {
+        // Longer than a lease: a worker that is silenced again and again could not renew it.
+        world.until_calm_or(rng.millis(6_000, 20_000)).await;
+        if world.is_calm() {
+            return;
+        }
+        let lives: Vec<Arc<Life>> = lock(&world.clients)
+            .values()
+            .map(|(_, life)| life.clone())
+            .collect();
+        if lives.is_empty() {
+            continue;
+        }
+        let which = rng.pick(&[Silence::Heartbeats, Silence::All]);
+        let life = &lives[rng.index(lives.len())];
+        world
+            .history
+            .say(&life.name, || format!("connections fall silent: {which:?}"));
+        life.fall_silent(which, world.steady());
+    }
 }
 
 /// The store is away for a while, now and then.
