@@ -162,6 +162,20 @@ fn a_run_waits_for_the_host_that_has_its_repository() {
             .then_some(shown)
     });
     assert!(waits.contains("queued"), "{waits}");
+    let shown = hosts.show("b", &run);
+    let requires = shown["requires"].as_array().expect("a list");
+    assert!(
+        requires[0].as_str().expect("a name").starts_with("forge:"),
+        "{shown}"
+    );
+    assert_eq!(
+        shown["lacking"][0]["resources"], shown["requires"],
+        "{shown}"
+    );
+    assert!(
+        waits.contains("lacking") && waits.contains("requires"),
+        "{waits}"
+    );
     assert_eq!(
         repositories(&hosts.data("b").join("repositories")),
         Vec::<String>::new()

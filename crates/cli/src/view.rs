@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use surefoot::{QueueInfo, Record, Run, StepPlan, StepState, Timestamp};
+use surefoot::{Lacking, QueueInfo, Record, Run, StepPlan, StepState, Timestamp, Waiting};
 
 use crate::limits;
 
@@ -21,7 +21,21 @@ pub(crate) struct RunView {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
+    requires: Vec<String>,
+    /// Present in `show --json` while the run waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
+    /// Present in `show --json` while the run waits for what it requires.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lacking: Vec<LackingView>,
     steps: Vec<StepView>,
+}
+
+/// A live worker, and what it lacks of what a run requires.
+#[derive(Debug, Serialize)]
+struct LackingView {
+    worker: String,
+    resources: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,6 +72,9 @@ impl From<&Run> for RunView {
             completed_at: time(run.head.completed_at),
             error: run.head.error.clone(),
             unreadable: run.unreadable.clone(),
+            requires: run.requires.iter().cloned().collect(),
+            waiting: None,
+            lacking: Vec::new(),
             steps: run
                 .plan
                 .steps()
@@ -65,6 +82,22 @@ impl From<&Run> for RunView {
                 .zip(&run.steps)
                 .map(StepView::from)
                 .collect(),
+        }
+    }
+}
+
+impl RunView {
+    /// The same with what the run waits for.
+    pub(crate) fn waiting(self, waiting: Option<&Waiting>) -> Self {
+        let view = |lacking: &Lacking| LackingView {
+            worker: lacking.worker.clone(),
+            resources: lacking.resources.clone(),
+        };
+        let lacking = waiting.map(Waiting::lacking).unwrap_or_default();
+        Self {
+            waiting: waiting.map(ToString::to_string),
+            lacking: lacking.iter().map(view).collect(),
+            ..self
         }
     }
 }

@@ -64,7 +64,7 @@ pub use secret_keys::{KeyFileError, SealError, Sealed, SecretKeys};
 pub use state::{Run, RunStatus, StepState, StepStatus};
 pub use store::{Store, StoreError};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
-pub use waiting::Waiting;
+pub use waiting::{Lacking, Waiting};
 pub use worker::{KeptPlaces, STOP_LIMIT, Worker, WorkerHandle, WorkerOptions};
 pub use workflow::{StepPlan, Workflow, WorkflowError};
 pub use workspace::Snapshot;

@@ -37,6 +37,8 @@ pub enum Waiting {
     MissingResources {
         /// Resources that no such worker offers; empty when they offer all among them, but no single one does.
         resources: Vec<String>,
+        /// Each of these workers, and what it lacks.
+        lacking: Vec<Lacking>,
     },
     /// A time: the start was delayed, a step sleeps, or an attempt is to follow.
     Until(Timestamp),
@@ -76,6 +78,26 @@ pub enum Waiting {
     },
 }
 
+/// A live worker that knows the actions of a run, and the resources for want of which it cannot
+/// take the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// The worker's name.
+    pub worker: String,
+    /// Required resources that it does not offer.
+    pub resources: Vec<String>,
+}
+
+impl Waiting {
+    /// The workers that could take the run but for a resource; none unless it waits for resources.
+    pub fn lacking(&self) -> &[Lacking] {
+        match self {
+            Self::MissingResources { lacking, .. } => lacking,
+            _ => &[],
+        }
+    }
+}
+
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,10 +122,10 @@ impl fmt::Display for Waiting {
                     actions.join(", ")
                 )
             }
-            Self::MissingResources { resources } if resources.is_empty() => f.write_str(
+            Self::MissingResources { resources, .. } if resources.is_empty() => f.write_str(
                 "for a worker that has all the resources it requires: each live one lacks some",
             ),
-            Self::MissingResources { resources } => {
+            Self::MissingResources { resources, .. } => {
                 write!(
                     f,
                     "for a worker that has {}: no live one does",
@@ -231,8 +253,17 @@ async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreEr
     }
     if !able.is_empty() {
         let missing = |name: &&String| !able.iter().any(|worker| worker.resources.contains(*name));
+        let lacking = |worker: &&WorkerInfo| Lacking {
+            worker: worker.name.clone(),
+            resources: run
+                .requires
+                .difference(&worker.resources)
+                .cloned()
+                .collect(),
+        };
         return Ok(Some(Waiting::MissingResources {
             resources: run.requires.iter().filter(missing).cloned().collect(),
+            lacking: able.iter().map(lacking).collect(),
         }));
     }
     let unknown = |action: &&&str| {

@@ -175,17 +175,18 @@ async fn each_live_worker_may_lack_something_else() {
     let other = worker(&store, &["key:1"], &folder).await;
     let submit = Submit::new(workflow(&["make"], &["forge:any"])).requires("key:1");
     let run = one.client().submit(submit).await.unwrap().run;
-    let waiting = one
-        .client()
-        .waiting(&run)
-        .await
-        .unwrap()
-        .unwrap()
-        .to_string();
+    let waiting = one.client().waiting(&run).await.unwrap().unwrap();
     assert_eq!(
-        waiting,
+        waiting.to_string(),
         "for a worker that has all the resources it requires: each live one lacks some"
     );
+    let mut lacking = waiting
+        .lacking()
+        .iter()
+        .map(|lacking| lacking.resources.join(" "))
+        .collect::<Vec<_>>();
+    lacking.sort();
+    assert_eq!(lacking, ["forge:any", "key:1"]);
     one.stop().await;
     other.stop().await;
 }

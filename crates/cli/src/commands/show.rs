@@ -1,9 +1,10 @@
 //! `surefoot show RUN`: a run and its steps.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use surefoot::state::Undo;
-use surefoot::{Run, StepPlan, StepState, Timestamp};
+use surefoot::{Run, StepPlan, StepState, Timestamp, Waiting};
 
 use crate::app::App;
 use crate::args::RunArg;
@@ -17,14 +18,11 @@ use crate::{out, questions, refer, summary};
 pub(crate) async fn show(app: &App, args: &RunArg) -> Result<Exit, Failure> {
     let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run).await?;
+    let waiting = client.waiting(&run).await?;
     if app.json {
-        summary::json(&RunView::from(&run))?;
+        summary::json(&RunView::from(&run).waiting(waiting.as_ref()))?;
     } else {
-        let waiting = client
-            .waiting(&run)
-            .await?
-            .map(|waiting| clean(&waiting.to_string()));
-        out::print(&text(&run, waiting))?;
+        out::print(&text(&run, waiting.as_ref()))?;
     }
     Ok(Exit::Done)
 }
@@ -35,7 +33,7 @@ pub(super) fn time(at: Timestamp) -> String {
     text.split('.').next().unwrap_or_default().replace('T', " ")
 }
 
-fn text(run: &Run, waiting: Option<String>) -> String {
+fn text(run: &Run, waiting: Option<&Waiting>) -> String {
     let head = &run.head;
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
@@ -52,7 +50,12 @@ fn text(run: &Run, waiting: Option<String>) -> String {
         "status",
         Some(format!("{}, {}%", head.status, head.progress)),
     );
-    line("waits", waiting);
+    line("waits", waiting.map(|waiting| clean(&waiting.to_string())));
+    for lacking in waiting.map(Waiting::lacking).unwrap_or_default() {
+        let text = format!("{}: {}", lacking.worker, lacking.resources.join(", "));
+        line("lacking", Some(clean(&text)));
+    }
+    line("requires", list(&run.requires));
     line("created", Some(time(run.created_at)));
     line("started", head.started_at.map(time));
     line("completed", head.completed_at.map(time));
@@ -75,6 +78,12 @@ fn text(run: &Run, waiting: Option<String>) -> String {
         let _ = writeln!(text, "\nanswer with: {}", question.how);
     }
     text
+}
+
+/// Names in one line; `None` when there are none.
+fn list(names: &BTreeSet<String>) -> Option<String> {
+    let names = names.iter().map(String::as_str).collect::<Vec<_>>();
+    (!names.is_empty()).then(|| clean(&names.join(", ")))
 }
 
 fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {

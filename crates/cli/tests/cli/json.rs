@@ -47,6 +47,7 @@ fn show_gives_the_documented_shape() {
         "started_at",
         "completed_at",
         "error",
+        "requires",
         "steps",
     ];
     assert_eq!(keys(&run), fields);

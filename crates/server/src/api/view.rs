@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::state::{CancelMode, Wait};
-use surefoot::{Event, Run, StepPlan, StepState, StepStatus, Waiting};
+use surefoot::{Event, Lacking, Run, StepPlan, StepState, StepStatus, Waiting};
 use utoipa::ToSchema;
 
 use super::wire::{Id, Status, Time, Worker};
@@ -41,6 +41,8 @@ pub(crate) struct RunSummary {
     worker: Option<Worker>,
     /// The step that it is on.
     current_step: Option<String>,
+    /// Resources that a worker must offer to take it: a local forge, a key.
+    requires: Vec<String>,
     /// Why this server cannot read the run, if it cannot: what cannot be read is empty, and all that can be done is to cancel it.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
@@ -58,7 +60,19 @@ pub(crate) struct RunDetail {
     output: Value,
     /// What it waits for, in words.
     waiting: Option<String>,
+    /// Live workers that could take it if they had what it requires, and what each lacks. Empty
+    /// unless it waits for that.
+    lacking: Vec<LackingView>,
     steps: Vec<StepView>,
+}
+
+/// A live worker that lacks what a run requires.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LackingView {
+    /// The worker's name.
+    worker: String,
+    /// Resources that the run requires and the worker does not offer.
+    resources: Vec<String>,
 }
 
 /// A step of a run.
@@ -140,6 +154,7 @@ impl RunSummary {
                 .map(str::to_owned),
             worker: head.worker.map(Worker),
             current_step: current,
+            requires: run.requires.iter().cloned().collect(),
             unreadable: run.unreadable.clone(),
         }
     }
@@ -153,6 +168,12 @@ impl RunDetail {
             parameters: run.shown_parameters(),
             output: run.output(),
             waiting: waiting.map(ToString::to_string),
+            lacking: waiting
+                .map(Waiting::lacking)
+                .unwrap_or_default()
+                .iter()
+                .map(LackingView::from)
+                .collect(),
             steps: steps
                 .enumerate()
                 .map(|(position, (plan, step))| {
@@ -163,6 +184,15 @@ impl RunDetail {
                     StepView::of(plan, step, asks)
                 })
                 .collect(),
+        }
+    }
+}
+
+impl From<&Lacking> for LackingView {
+    fn from(lacking: &Lacking) -> Self {
+        Self {
+            worker: lacking.worker.clone(),
+            resources: lacking.resources.clone(),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! What each resource answers.
 
+use std::sync::Arc;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use surefoot::{Client, Store as _, Submit, Workflow};
 
 use crate::world::{World, on_each_store};
 
@@ -10,6 +13,7 @@ on_each_store! {
     pages_of_runs_hold_each_run_once,
     failed_runs_are_counted_and_then_retried_together,
     only_the_limits_that_are_named_change,
+    what_a_run_requires_and_which_worker_lacks_it_is_shown,
 }
 
 async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets(world: World) {
@@ -59,6 +63,51 @@ async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets(wor
         .json(&format!("/api/v1/runs/{id}/logs?step=two"))
         .await;
     assert_eq!(logs["lines"].as_array().unwrap().len(), 1, "{logs}");
+    world.close().await;
+}
+
+async fn what_a_run_requires_and_which_worker_lacks_it_is_shown(world: World) {
+    let workflow = Workflow::from_yaml(
+        "workflow: far\nsteps: [{ id: a, action: test.echo, with: { said: x } }]",
+    );
+    let submit = Submit::new(Arc::new(workflow.unwrap())).requires("forge:far");
+    let submitted = Client::new(world.store.clone()).submit(submit).await;
+    let id = submitted.unwrap().run.id;
+    let worker = world.store.workers().await.unwrap().remove(0).name;
+
+    let run = world.json(&format!("/api/v1/runs/{id}")).await;
+    assert_eq!(run["requires"], json!(["forge:far"]));
+    assert_eq!(
+        run["waiting"],
+        "for a worker that has forge:far: no live one does"
+    );
+    assert_eq!(
+        run["lacking"],
+        json!([{ "worker": worker, "resources": ["forge:far"] }])
+    );
+    let listed = world.json("/api/v1/runs").await;
+    assert_eq!(listed["runs"][0]["requires"], json!(["forge:far"]));
+
+    for (language, texts) in [
+        ("en", ["Requires of its worker", "lacks forge:far"]),
+        ("zh", ["对工作进程的要求", "缺少 forge:far"]),
+    ] {
+        let page = world
+            .http
+            .get(format!("{}/runs/{id}", world.url))
+            .header("accept-language", language);
+        let page = page.send().await.unwrap().text().await.unwrap();
+        for text in texts {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+    }
+
+    let bare = world.greet("ada").await;
+    let run = world.json(&format!("/api/v1/runs/{bare}")).await;
+    assert_eq!(
+        (&run["requires"], &run["lacking"]),
+        (&json!([]), &json!([]))
+    );
     world.close().await;
 }
 

@@ -1,5 +1,7 @@
 //! What a run is and where it stands, and what a person may do to it now.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use surefoot::state::{CancelMode, Edit};
 use surefoot::{Run, RunStatus};
@@ -36,6 +38,8 @@ pub(super) struct RunView {
     worker: Option<String>,
     priority: Option<i32>,
     concurrency_key: Option<String>,
+    /// Resources that a worker must offer to take it.
+    requires: Option<String>,
 }
 
 /// What a person may do to the run now.
@@ -103,6 +107,7 @@ impl Subject<'_> {
             worker: head.worker.map(|worker| self.worker(&worker.to_string())),
             priority: Some(run.priority).filter(|priority| *priority != 0),
             concurrency_key: run.concurrency_key.as_deref().map(str::to_owned),
+            requires: (!run.requires.is_empty()).then(|| list(&run.requires)),
         }
     }
 
@@ -119,6 +124,12 @@ impl Subject<'_> {
             duplicate: app.workflows().get(run.plan.name()).is_some(),
         }
     }
+}
+
+/// Names of resources in one line.
+fn list(resources: &BTreeSet<String>) -> String {
+    let names = resources.iter().map(String::as_str).collect::<Vec<_>>();
+    names.join(", ")
 }
 
 fn may_undo(run: &Run) -> bool {

@@ -50,6 +50,8 @@ struct View {
     actions: Actions,
     cancelling: bool,
     waits: Option<String>,
+    /// What live workers lack of what the run requires, a line each.
+    lacking: Vec<String>,
     questions: Vec<Question>,
     recoveries: Vec<RecoveryView>,
     recoveries_more: usize,
@@ -173,6 +175,7 @@ impl Subject<'_> {
             actions: self.actions(app),
             cancelling: self.run.head.cancel.is_some() && !self.run.head.status.is_ended(),
             waits: waiting.and_then(|waiting| self.waits(waiting)),
+            lacking: self.lacking(waiting.map(surefoot::Waiting::lacking).unwrap_or_default()),
             questions,
             recoveries,
             recoveries_more,

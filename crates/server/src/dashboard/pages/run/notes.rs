@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use surefoot::state::Wait;
-use surefoot::{Waiting, format_duration};
+use surefoot::{Lacking, Waiting, format_duration};
 
 use super::Subject;
 use crate::dashboard::course::Recovery;
@@ -28,6 +28,8 @@ pub(super) struct RecoveryView {
 const QUESTION: usize = 8000;
 /// Recoveries that are told one by one: the last ones.
 const TOLD: usize = 3;
+/// Workers whose lack is shown one by one.
+const LACKING: usize = 5;
 
 impl Subject<'_> {
     pub(super) fn questions(&self, room: &mut Room) -> Vec<Question> {
@@ -115,6 +117,25 @@ impl Subject<'_> {
         }
     }
 
+    /// What live workers lack of what the run requires: the first of them, and how many there are
+    /// beside.
+    pub(super) fn lacking(&self, workers: &[Lacking]) -> Vec<String> {
+        let line = |worker: &Lacking| {
+            let name = first_line(&worker.worker, 100);
+            let resources = worker.resources.join(", ");
+            self.visitor.t(
+                "waits.lacking",
+                &[("worker", &name), ("resources", &resources)],
+            )
+        };
+        let mut lines: Vec<_> = workers.iter().take(LACKING).map(line).collect();
+        if workers.len() > LACKING {
+            let more = (workers.len() - LACKING).to_string();
+            lines.push(self.visitor.t("waits.lacking_more", &[("count", &more)]));
+        }
+        lines
+    }
+
     /// What a run that stands still waits for; its questions say it themselves.
     pub(super) fn waits(&self, waiting: &Waiting) -> Option<String> {
         let t = |key: &str, values: &[(&str, &str)]| Some(self.visitor.t(key, values));
@@ -131,10 +152,10 @@ impl Subject<'_> {
             Waiting::UnknownActions { actions } => {
                 t("waits.unknown", &[("actions", &actions.join(", "))])
             }
-            Waiting::MissingResources { resources } if resources.is_empty() => {
+            Waiting::MissingResources { resources, .. } if resources.is_empty() => {
                 t("waits.no_single_host", &[])
             }
-            Waiting::MissingResources { resources } => {
+            Waiting::MissingResources { resources, .. } => {
                 t("waits.missing", &[("resources", &resources.join(", "))])
             }
             Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
