@@ -238,6 +238,7 @@ fn by_a_separate_worker(crash: &Crash<'_>) -> Option<Write> {
         );
     }
     crash.until_up();
+    // A restart on the same host: the first worker is gone.
     let another = ledger.start(&["worker"]);
     let shown = until(&format!("{crash}: the run is completed"), || {
         is_completed().then(|| ledger.json(&["show", &run, "--json"]))

@@ -20,10 +20,7 @@ fn a_synchronous_standby_is_promoted_in_the_midst_of_runs() {
     let ledger = Ledger::new(&store, CONFIG);
     let file = ledger.seven("0.5");
     let one = ledger.start(&["worker"]);
-    let mut elsewhere = ledger.command(&["worker"]);
-    let other = ledger
-        .place
-        .start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let other = ledger.start_on("elsewhere", &["worker"]);
     let runs: Vec<String> = (0..6)
         .map(|key| ledger.until_submitted(&file, &format!("run {key}")))
         .collect();

@@ -164,8 +164,21 @@ impl Ledger {
         command
     }
 
+    /// Starts a process of the host that gives the commands. One that is started again after it is
+    /// gone is a restart: what the dead one held is free at once.
     pub(crate) fn start(&self, args: &[&str]) -> Started {
         self.place.start(&mut self.command(args))
+    }
+
+    /// Starts a process of another host: one with the same configuration, and a data directory of
+    /// its own.
+    pub(crate) fn start_on(&self, host: &str, args: &[&str]) -> Started {
+        let data = self.place.path(host);
+        std::fs::create_dir_all(&data).expect("a folder");
+        let config = self.place.data().join("surefoot.toml");
+        std::fs::copy(config, data.join("surefoot.toml")).expect("copied");
+        self.place
+            .start(self.command(args).env("SUREFOOT_DATA_DIR", data))
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {

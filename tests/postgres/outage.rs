@@ -95,10 +95,7 @@ fn after_an_outage_no_worker_takes_over_the_runs_of_another() {
     let ledger = Ledger::new(&cluster.url(), CONFIG);
     let file = ledger.seven("0.5");
     let one = ledger.start(&["worker"]);
-    let mut elsewhere = ledger.command(&["worker"]);
-    let other = ledger
-        .place
-        .start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let other = ledger.start_on("elsewhere", &["worker"]);
     let runs: Vec<String> = (0..12)
         .map(|key| ledger.until_submitted(&file, &format!("run {key}")))
         .collect();

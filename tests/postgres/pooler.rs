@@ -18,8 +18,8 @@ fn two_workers_through_a_pooler_in_transaction_mode() {
     // each does once a second.
     let file = ledger.seven("0.3");
     let _workers = [
-        ledger.start(&["worker", "--concurrency", "4"]),
-        ledger.start(&["worker", "--concurrency", "4"]),
+        ledger.start_on("a", &["worker", "--concurrency", "4"]),
+        ledger.start_on("b", &["worker", "--concurrency", "4"]),
     ];
     until("both workers are there", || {
         let workers = cluster

@@ -138,7 +138,9 @@ fn limits_hold_over(workers: usize) {
     assert!(ledger.run(&["migrate"]).status.success());
     let output = ledger.run(&set);
     assert!(output.status.success(), "{}", text(&output));
-    let _workers: Vec<_> = (0..workers).map(|_| ledger.start(&["worker"])).collect();
+    let _workers: Vec<_> = (0..workers)
+        .map(|host| ledger.start_on(&format!("host-{host}"), &["worker"]))
+        .collect();
     until("all workers are there", || {
         let there = cluster
             .psql(name, "SELECT count(*) FROM surefoot.workers")
@@ -217,10 +219,7 @@ fn taken_over() -> Duration {
     let first = ledger.start(&["worker"]);
     let run = ledger.submit(&file, "one");
     ledger.until_lines("begin", 2);
-    let mut elsewhere = ledger.command(&["worker"]);
-    let _other = ledger
-        .place
-        .start(elsewhere.env("SUREFOOT_DATA_DIR", ledger.place.path("elsewhere")));
+    let _other = ledger.start_on("elsewhere", &["worker"]);
     let workers = || {
         let store = async {
             PostgresStore::options(&ledger.store)
