@@ -312,6 +312,68 @@ fn another_forge_is_adopted_only_on_request() {
     assert_eq!(shown["is_here"], true, "{shown}");
 }
 
+/// The first host is lost with its folder: its runs are listed when another forge is adopted, and
+/// given up one by one, a pending undo too. A run that had no repository yet goes on in the new
+/// forge.
+#[test]
+fn runs_of_a_lost_forge_are_listed_and_given_up() {
+    let hosts = Hosts::new();
+    let (first, _) = hosts.worker("a", "1s");
+    let shop = hosts.submit("a", "shop");
+    let news = hosts.submit("a", "news");
+    for run in [&shop, &news] {
+        hosts.until_completed(run, "create_repository");
+    }
+    first.kill();
+    hosts.done("b", &["queue", "pause", "project-initialization"]);
+    let blog = hosts.submit("b", "blog");
+    until("no worker is thought to live", || {
+        let shown = hosts.done("b", &["forge"]);
+        shown
+            .contains("live workers that have it   none")
+            .then_some(())
+    });
+
+    let said = hosts.done("b", &["forge", "adopt"]);
+    assert!(said.contains("2 unfinished runs"), "{said}");
+    for (name, run) in [("shop", &shop), ("news", &news)] {
+        assert!(
+            said.contains(&format!("surefoot cancel {run}")) && said.contains(name),
+            "{said}"
+        );
+    }
+    assert!(!said.contains(&blog), "{said}");
+    hosts.done("b", &["cancel", &news, "--undo"]);
+    let shown: Value = serde_json::from_str(&hosts.done("b", &["forge", "--json"])).expect("JSON");
+    assert_eq!(
+        shown["elsewhere"].as_array().map(Vec::len),
+        Some(2),
+        "{shown}"
+    );
+
+    hosts.done("b", &["queue", "resume", "project-initialization"]);
+    let (_second, _) = hosts.worker("b", "0s");
+    hosts.until_status(&blog, "completed");
+    for run in [&shop, &news] {
+        hosts.until_status(run, "queued");
+        hosts.done("b", &["cancel", run]);
+        hosts.until_status(run, "cancelled");
+    }
+    let reason = hosts.show("b", &news)["error"].to_string();
+    assert!(
+        reason.contains("its undo given up") && reason.contains("create_repository"),
+        "{reason}"
+    );
+    let shown: Value = serde_json::from_str(&hosts.done("b", &["forge", "--json"])).expect("JSON");
+    assert_eq!(shown["elsewhere"], serde_json::json!([]), "{shown}");
+    let again = hosts.submit("b", "shop");
+    hosts.until_status(&again, "completed");
+    assert_eq!(
+        repositories(&hosts.data("b").join("repositories")),
+        ["blog.git", "shop.git"]
+    );
+}
+
 /// A copy of the directory beside the original is not accepted silently as the same forge.
 #[test]
 fn a_copy_of_the_folder_is_named_as_one() {

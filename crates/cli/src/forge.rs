@@ -1,10 +1,11 @@
 //! The local forge of this host: whether it is the store's own, and what to say when it is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use surefoot::{Store, StoreError};
+use surefoot::store::RunFilter;
+use surefoot::{Run, RunStatus, Store, StoreError};
 use surefoot_initializer::forge::{
-    ForgeError, ForgeMark, LOCAL_FORGE, LocalForge, StoreForge, resources,
+    ForgeError, ForgeId, ForgeMark, LOCAL_FORGE, LocalForge, StoreForge, resources,
 };
 
 use crate::app::host_name;
@@ -104,6 +105,58 @@ impl Standing {
         Some(warning)
     }
 }
+
+/// An unfinished run whose repository is in a forge that is not the store's own: only a worker with
+/// that forge carries it on.
+#[derive(Clone, Debug)]
+pub(crate) struct Elsewhere {
+    pub(crate) run: Run,
+    /// The forge that it is bound to.
+    pub(crate) forge: ForgeId,
+}
+
+impl Elsewhere {
+    /// The unfinished runs that are bound to another forge than `own`.
+    pub(crate) async fn of(store: &dyn Store, own: &ForgeId) -> Result<Vec<Self>, StoreError> {
+        let mut found = BTreeMap::new();
+        // In the order in which runs move on, so that one that moves meanwhile is found twice
+        // rather than not at all.
+        for status in [RunStatus::Queued, RunStatus::Waiting, RunStatus::Running] {
+            let mut before = None;
+            loop {
+                let filter = RunFilter {
+                    status: Some(status),
+                    before,
+                    limit: PAGE,
+                    ..RunFilter::default()
+                };
+                let page = store.runs(filter).await?;
+                before = page.last().map(|run| run.id);
+                let is_last = page.len() < PAGE;
+                found.extend(page.into_iter().map(|run| (run.id, run)));
+                if is_last {
+                    break;
+                }
+            }
+        }
+        let bound = |run: Run| {
+            let forge = ForgeId::of_run(&run.requires).filter(|forge| forge != own)?;
+            Some(Self { run, forge })
+        };
+        Ok(found.into_values().filter_map(bound).collect())
+    }
+
+    /// The name by which people know the run.
+    pub(crate) fn name(&self) -> String {
+        self.run
+            .key
+            .clone()
+            .unwrap_or_else(|| self.run.id.to_string())
+    }
+}
+
+/// Runs that are read at a time.
+const PAGE: usize = 200;
 
 /// This host's folder of repositories, as people on other hosts read it.
 pub(crate) fn place(settings: &Settings) -> String {

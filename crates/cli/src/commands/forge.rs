@@ -8,7 +8,8 @@ use surefoot_initializer::forge::{LOCAL_FORGE, LocalForge, StoreForge};
 use crate::app::App;
 use crate::args::ForgeCommand;
 use crate::errors::{Exit, Failure};
-use crate::forge::{Standing, off_runtime, place};
+use crate::forge::{Elsewhere, Standing, off_runtime, place};
+use crate::progress::clean;
 use crate::{audit, out, shipped, summary};
 
 /// Shows the local forge, or makes the folder of this host the store's own.
@@ -27,11 +28,22 @@ async fn show(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
     );
     let offering = offering(&store.workers().await?);
     let is_here = matches!(standing, Standing::Own(_));
+    let elsewhere = match &of_store {
+        Some(forge) => Elsewhere::of(store, &forge.id).await?,
+        None => Vec::new(),
+    };
     if app.json {
+        let bound = |bound: &Elsewhere| {
+            json!({
+                "run": bound.run.id.to_string(), "key": bound.run.key,
+                "status": bound.run.head.status.as_str(), "forge": bound.forge.as_str(),
+            })
+        };
         summary::json(&json!({
             "forge": of_store.as_ref().map(|forge| forge.id.as_str()),
             "brought_from": of_store.as_ref().map(|forge| &forge.place),
             "here": place(&app.settings), "is_here": is_here, "workers": offering,
+            "elsewhere": elsewhere.iter().map(bound).collect::<Vec<_>>(),
         }))?;
         return Ok(Exit::Done);
     }
@@ -58,6 +70,7 @@ async fn show(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
         "local forge   {known}\nthis host     {}{here}\nlive workers that have it   {by}\n",
         place(&app.settings)
     ))?;
+    say_elsewhere(&elsewhere);
     if let Some((warning, advice)) = standing.warning(&app.settings) {
         out::say(&format!("{warning}; {advice}"));
     }
@@ -105,10 +118,31 @@ async fn adopt(app: &App, store: &dyn Store) -> Result<Exit, Failure> {
         "the local forge of {} is {id}, in {place}\n",
         app.settings.store
     ))?;
-    if before.is_some_and(|before| before != id.as_str()) {
-        out::say(
-            "unfinished runs with a repository in the forge before wait for a worker that has that one, or are cancelled",
-        );
-    }
+    say_elsewhere(&Elsewhere::of(store, &id).await?);
     Ok(Exit::Done)
+}
+
+/// Lists the runs that only another forge can carry on, and the ways out.
+fn say_elsewhere(elsewhere: &[Elsewhere]) {
+    if elsewhere.is_empty() {
+        return;
+    }
+    let (runs, wait) = match elsewhere.len() {
+        1 => ("1 unfinished run".to_owned(), "waits"),
+        count => (format!("{count} unfinished runs"), "wait"),
+    };
+    out::say(&format!(
+        "{runs} with a repository in another local forge {wait} for a worker that has it:"
+    ));
+    for bound in elsewhere {
+        let (name, run) = (clean(&bound.name()), bound.run.id);
+        out::say(&format!(
+            "  {name}  forge {}  surefoot cancel {run}",
+            bound.forge
+        ));
+    }
+    out::say(
+        "start a worker where that forge is, and they go on; or, when it is gone for good, cancel them as above: what they made \
+         there stays as it is, and their names are free for a new `surefoot init`",
+    );
 }

@@ -63,8 +63,9 @@ impl FromStr for Answer {
 }
 
 impl Edit {
-    /// A person cancels. A run that a worker holds is cancelled by that worker, which sees [`super::Head::cancel`]; any other
-    /// ends here, or is queued for a worker to undo it. A mere cancel of a run whose undo failed gives the undo up.
+    /// A person cancels. A run that a worker holds is cancelled by that worker, which sees
+    /// [`super::Head::cancel`]; any other ends here, or is queued for a worker to undo it. A mere
+    /// cancel of a run whose undo failed, or waits for a worker, gives the undo up.
     ///
     /// # Errors
     /// A completed run is not cancelled, and one that is cancelled already only for its undo.
@@ -93,9 +94,11 @@ impl Edit {
             json!({ "mode": mode.as_str(), "by": by }),
         );
         let undoes = mode == CancelMode::Undo || self.run.head.cancel == Some(CancelMode::Undo);
-        if status == RunStatus::Failed && mode == CancelMode::Stop && undoes {
+        let is_held = status == RunStatus::Running;
+        if mode == CancelMode::Stop && undoes && !is_held {
+            // No worker may ever have what the undo needs: a forge that is lost for good.
             self.leave_undo(by);
-        } else if status == RunStatus::Running {
+        } else if is_held {
             self.run.head.cancel = Some(if undoes {
                 CancelMode::Undo
             } else {
@@ -140,7 +143,8 @@ impl Edit {
         Ok(())
     }
 
-    /// A person gives up an undo that failed. What it has not taken back stays, and is named.
+    /// A person gives up an undo that failed, or waits for a worker. What it has not taken back
+    /// stays, and is named.
     fn leave_undo(&mut self, by: &str) {
         let steps = self.run.plan.steps().iter().zip(&self.run.steps);
         let left = |step: &StepState| step.remains() || step.undo == Some(Undo::Kept);

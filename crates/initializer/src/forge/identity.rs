@@ -11,6 +11,7 @@
     reason = "its callers take it off the runtime"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -30,6 +31,9 @@ const UNFINISHED: &str = ".new";
 
 /// Resource of a store's local forge, required by a run that has no repository yet.
 pub const LOCAL_FORGE: &str = "forge:local";
+
+/// Prefix of the resources that are forges.
+const FORGES: &str = "forge:";
 
 /// Size limit of a mark file.
 const LONGEST: u64 = 1024;
@@ -57,7 +61,14 @@ impl ForgeId {
 
     /// The resource required by a run whose repository is here.
     pub fn resource(&self) -> String {
-        format!("forge:{}", self.0)
+        format!("{FORGES}{}", self.0)
+    }
+
+    /// The forge that holds the repository of a run with these requirements; `None` while the run
+    /// has none.
+    pub fn of_run(requires: &BTreeSet<String>) -> Option<Self> {
+        let forges = requires.iter().filter_map(|name| name.strip_prefix(FORGES));
+        forges.into_iter().find_map(Self::parse)
     }
 }
 
