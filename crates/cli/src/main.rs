@@ -39,12 +39,14 @@ mod view;
 mod watchdog;
 mod workspaces;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use surefoot_initializer::process;
+use surefoot_initializer::template::CHILD_ARGUMENT;
+use surefoot_initializer::{process, template};
 use tokio::runtime::Runtime;
 
 use app::App;
@@ -53,6 +55,13 @@ use errors::{Exit, Failure};
 use place::without_secret_arguments;
 
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == CHILD_ARGUMENT)
+    {
+        return template::child_main();
+    }
+    template::render_in_child(this_program());
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     diagnostics(cli.global.verbose);
     protect_memory();
@@ -63,6 +72,15 @@ fn main() -> ExitCode {
             failure.exit
         })
         .into()
+}
+
+/// The program that runs, also after its file was replaced.
+fn this_program() -> PathBuf {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() {
+        return link;
+    }
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("surefoot"))
 }
 
 /// Keeps credentials out of core dumps, and this process's memory and environment from other processes of its user.

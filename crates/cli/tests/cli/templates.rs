@@ -167,6 +167,71 @@ fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
     assert_eq!(files(&place, "shop"), ["ci.yml"]);
 }
 
+/// Lists that share their items take a line each and hours to compare, or all memory to write down. The engine's fuel does not
+/// see it.
+#[test]
+fn whatever_a_template_asks_for_it_ends_or_is_refused() {
+    let place = Place::new();
+    let shared = |name: &str| {
+        let doubled = format!("${{% set {name} = [{}] %}}", [name; 9].join(", "));
+        format!("${{% set {name} = [1] %}}{}", doubled.repeat(12))
+    };
+    let (x, y) = (shared("x"), shared("y"));
+    let product = "[[[[1] * 900] * 900] * 900] * 900";
+    let time = "processor time";
+    let hostile = [
+        ("compared", format!("{x}{y}${{{{ x == y }}}}"), time),
+        ("key", format!("{x}${{{{ {{x: 1}}|length }}}}"), time),
+        (
+            "products",
+            format!("${{% set a = {product} %}}${{% set b = {product} %}}${{{{ a < b }}}}"),
+            time,
+        ),
+        (
+            "often",
+            "${% set a = [range(90000)|list] %}${% set b = [range(90000)|list] %}\
+             ${% for i in range(90000) %}${{ a == b }}${% endfor %}"
+                .to_owned(),
+            time,
+        ),
+        (
+            "joined",
+            format!("{x}${{% set t = x ~ '' %}}"),
+            "takes more than",
+        ),
+        (
+            "endless",
+            "${% for i in range(90000) %}${% for j in range(90000) %}x${% endfor %}${% endfor %}"
+                .to_owned(),
+            "out of fuel",
+        ),
+    ];
+    for (name, text, _) in &hostile {
+        template(&place, name);
+        fs::write(place.path().join(name).join("hello.txt"), text).unwrap();
+    }
+    // Two at a time: each takes all of its processor time.
+    for pair in hostile.chunks(2) {
+        std::thread::scope(|scope| {
+            for (name, _, expect) in pair {
+                let place = &place;
+                let refused = move || {
+                    let init = ["init", "shop", "--template", name, "-p", "gitops=false"];
+                    let ran = place.run(&init);
+                    assert!(
+                        ran.status == 2 && ran.stderr.contains(expect),
+                        "{name}: {} {}",
+                        ran.status,
+                        ran.stderr
+                    );
+                };
+                scope.spawn(refused);
+            }
+        });
+    }
+    assert!(!place.data().exists(), "something was written");
+}
+
 #[test]
 fn a_finished_run_needs_its_template_no_more() {
     let place = Place::new();

@@ -11,7 +11,8 @@ use surefoot::{Outcome, Output, StepContext, StepError, StepHandler};
 
 use super::fields::Fields;
 use super::{blocking, paths};
-use crate::template::{Content, Entry, LARGEST_FILE, Template, load_folder, render};
+use crate::process::meets_shortage;
+use crate::template::{Content, Entry, LARGEST_FILE, RenderError, Template, load_folder, render};
 
 const FIELDS: Fields = Fields {
     required: &["from", "to"],
@@ -59,7 +60,7 @@ fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
         .manifest
         .check_values(input.values.clone())
         .map_err(StepError::fatal)?;
-    let entries = render(&template, &values).map_err(StepError::fatal)?;
+    let entries = render(&template, &values).map_err(not_rendered)?;
     for entry in &entries {
         let to = if is_folder {
             format!("{}/{}", input.to, entry.path)
@@ -70,6 +71,14 @@ fn render_all(workspace: &Path, input: &Input) -> Result<usize, StepError> {
         write(&path, &entry.content).map_err(|error| paths::not_written(&to, error))?;
     }
     Ok(entries.len())
+}
+
+fn not_rendered(error: RenderError) -> StepError {
+    match error {
+        RenderError::Template(error) => StepError::fatal(error),
+        error if meets_shortage(&error) => StepError::shortage(error),
+        error => StepError::from(error),
+    }
 }
 
 /// A template of one file, whose name is not rendered.

@@ -2,14 +2,16 @@
 //! before anything is created.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot::{AddressPolicy, Timestamp};
+use surefoot::{AddressPolicy, Timestamp, files};
 
+use super::ProjectConfig;
 use super::push::FirstCommit;
 use crate::environment::Environment;
-use crate::gitops::{check_environments, check_project};
+use crate::gitops::{NameError, check_environments, check_project};
 use crate::template::{Entry, LoadError, Source, Template, TemplateError, load, render};
 
 /// Inputs that determine the content of a project.
@@ -72,19 +74,21 @@ impl ContentRequest {
         scratch: &Path,
         addresses: &AddressPolicy,
     ) -> Result<Content, LoadError> {
-        let wrong = |error: crate::gitops::NameError| TemplateError(error.to_string());
+        let wrong = |error: NameError| TemplateError(error.to_string());
         check_project(&self.project).map_err(wrong)?;
         check_environments(&self.environments).map_err(wrong)?;
         let template = load(source, scratch, addresses).await?;
         // Rendering is CPU work, as much as a template causes.
         let rendering = tokio::task::spawn_blocking(move || self.rendered(template));
-        Ok(rendering.await.map_err(|error| {
-            TemplateError(format!("the template cannot be rendered: {error}"))
-        })??)
+        rendering
+            .await
+            .map_err(|error| TemplateError(format!("the template cannot be rendered: {error}")))?
     }
 
-    fn rendered(self, template: Template) -> Result<Content, TemplateError> {
-        let values = template.check_values(self.values)?;
+    fn rendered(self, template: Template) -> Result<Content, LoadError> {
+        let values = template
+            .check_values(self.values)
+            .map_err(LoadError::Values)?;
         let scope = json!({
             "name": self.project, "description": self.description, "owner": self.owner,
             "environments": self.environments, "gitops": self.gitops, "values": values,
@@ -150,6 +154,78 @@ pub async fn check_content(
     let request = ContentRequest::of_parameters(parameters)?;
     let source = Source::parse(&request.template, request.reference())?;
     request.render(source, scratch, addresses).await.map(drop)
+}
+
+/// Checks a submission of the shipped workflow by a server whose workers have this configuration,
+/// as the first step will: a template that is built in or a folder is loaded and rendered, within
+/// [`CHECKED_WITHIN`]. One in a Git repository is left to the first step, which fails before
+/// anything is created, and so is one for which the time is too short.
+///
+/// # Errors
+/// The parameter that is wrong, and why.
+pub async fn check_submission(
+    config: &ProjectConfig,
+    parameters: &Value,
+) -> Result<(), SubmissionError> {
+    let in_template = |error: TemplateError| SubmissionError::new("template", error.into());
+    let request = ContentRequest::of_parameters(parameters).map_err(in_template)?;
+    let in_names = |parameter| {
+        move |error: NameError| {
+            SubmissionError::new(parameter, TemplateError(error.to_string()).into())
+        }
+    };
+    check_project(&request.project).map_err(in_names("name"))?;
+    check_environments(&request.environments).map_err(in_names("environments"))?;
+    let (templates, addresses) = (config.templates(), config.addresses.clone());
+    let (template, reference) = (
+        request.template.clone(),
+        request.reference().map(str::to_owned),
+    );
+    let checking = async move {
+        let looking = files::blocking(move || templates.source(&template, reference.as_deref()));
+        let looked = looking
+            .await
+            .map_err(|error| TemplateError(error.to_string()))?;
+        let source = looked.map_err(LoadError::Unknown)?;
+        if matches!(source, Source::Git { .. }) {
+            return Ok(());
+        }
+        // A folder needs no scratch.
+        request
+            .render(source, Path::new(""), &addresses)
+            .await
+            .map(drop)
+    };
+    match tokio::time::timeout(CHECKED_WITHIN, checking).await {
+        Ok(Err(LoadError::Values(error))) => {
+            Err(SubmissionError::new("values", LoadError::Values(error)))
+        }
+        Ok(Ok(()) | Err(LoadError::Process(_))) | Err(_) => Ok(()),
+        Ok(Err(error)) => Err(SubmissionError::new("template", error)),
+    }
+}
+
+/// Time that the check of a submission takes at most.
+pub const CHECKED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A submission that the first step would refuse.
+#[derive(Debug, thiserror::Error)]
+#[error("the parameter {parameter} is wrong")]
+pub struct SubmissionError {
+    /// The parameter of the shipped workflow that is wrong.
+    pub parameter: &'static str,
+    /// The reason.
+    #[source]
+    pub error: Box<LoadError>,
+}
+
+impl SubmissionError {
+    fn new(parameter: &'static str, error: LoadError) -> Self {
+        Self {
+            parameter,
+            error: Box::new(error),
+        }
+    }
 }
 
 /// Refuses a project without the files that GitOps applies.

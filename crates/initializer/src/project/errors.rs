@@ -56,7 +56,8 @@ impl IsFatal for GitError {
 impl IsFatal for LoadError {
     fn is_fatal(&self) -> bool {
         match self {
-            Self::Template(_) => true,
+            Self::Template(_) | Self::Unknown(_) | Self::Foreign(_) | Self::Values(_) => true,
+            Self::Process(_) => false,
             Self::Git(error) => IsFatal::is_fatal(error),
         }
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use surefoot::{AddressPolicy, Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
 
-pub use content::check_content;
+pub use content::{CHECKED_WITHIN, SubmissionError, check_content, check_submission};
 
 use crate::forge::LocalForge;
 use crate::template::LocalTemplates;

@@ -22,11 +22,11 @@ pub fn builtin_names() -> impl Iterator<Item = &'static str> {
 /// Never, unless the embedded content is broken.
 pub fn builtin(name: &str) -> Option<Result<Template, TemplateError>> {
     let (_, files) = TEMPLATES.iter().find(|(known, _)| *known == name)?;
-    Some(Template::new(
-        name,
-        None,
-        files.iter().map(Embedded::entry).collect(),
-    ))
+    let template = Template::new(name, None, files.iter().map(Embedded::entry).collect());
+    Some(template.map(|template| Template {
+        is_builtin: true,
+        ..template
+    }))
 }
 
 impl Embedded {

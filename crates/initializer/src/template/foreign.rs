@@ -1,7 +1,21 @@
 //! Recognises templates of other tools. Copied as they are they would give a project full of
 //! unrendered placeholders.
 
-use super::{Content, Entry, TemplateError, manifest};
+use super::{Content, Entry, manifest};
+
+/// A template of another tool, which Surefoot does not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this is a {tool} template ({file} tells), which Surefoot does not read: it renders templates that have a {} and copies plain \
+     repositories; use the folder that {tool} makes of it, or add a {0} (with `raw: [\"**\"]` everything is copied as it is)",
+    manifest::FILE
+)]
+pub struct ForeignTemplate {
+    /// The tool's name.
+    pub tool: &'static str,
+    /// The file by which the template is recognised.
+    pub file: String,
+}
 
 /// A tool whose templates Surefoot cannot read.
 struct Tool {
@@ -63,17 +77,13 @@ const TOOLS: [Tool; 8] = [
 ///
 /// # Errors
 /// Names the tool, the file that identifies it, and what can be done.
-pub(super) fn check(entries: &[Entry]) -> Result<(), TemplateError> {
+pub(super) fn check(entries: &[Entry]) -> Result<(), ForeignTemplate> {
     for tool in &TOOLS {
         if let Some(entry) = entries.iter().find(|entry| (tool.sign)(entry)) {
-            return Err(TemplateError(format!(
-                "this is a {} template ({} tells), which Surefoot does not read: it renders templates that have a {} and \
-                 copies plain repositories; use the folder that {0} makes of it, or add a {2} (with `raw: [\"**\"]` everything is \
-                 copied as it is)",
-                tool.name,
-                entry.path,
-                manifest::FILE
-            )));
+            return Err(ForeignTemplate {
+                tool: tool.name,
+                file: entry.path.clone(),
+            });
         }
     }
     Ok(())
@@ -130,7 +140,7 @@ mod tests {
         let refused = |path: &str, content: &str, tool: &str| {
             let error = check(&[file("a", ""), file(path, content)])
                 .expect_err(path)
-                .0;
+                .to_string();
             assert!(
                 error.contains(&format!("a {tool} template ({path}")),
                 "{error}"

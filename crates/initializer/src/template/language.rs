@@ -9,17 +9,23 @@ use surefoot::{language, limits};
 use super::limits::FILE;
 
 /// Work limit of one file, so that rendering ends in reasonable time. It also bounds memory, at 64
-/// bytes a unit.
+/// bytes a unit. Work that it does not count is bounded by the limits of the rendering process
+/// (`child.rs`).
 const FUEL: u64 = 2_000_000;
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| language::environment(FUEL));
+
+/// Returns whether a text has anything to render.
+pub(super) fn has_expressions(text: &str) -> bool {
+    text.contains("${{") || text.contains("${%")
+}
 
 /// Renders one text.
 ///
 /// # Errors
 /// Names the line and the fault.
 pub(super) fn render(text: &str, values: &Value) -> Result<String, String> {
-    if !text.contains("${{") && !text.contains("${%") {
+    if !has_expressions(text) {
         return Ok(text.to_owned());
     }
     limits::check_blocks(text).map_err(|limit| limit.to_string())?;

@@ -12,7 +12,10 @@ use surefoot::AddressPolicy;
 use surefoot::files::{self, Links};
 
 use super::limits::Gauge;
-use super::{Content, Entry, Template, TemplateError, builtin, builtin_names, remote};
+use super::{
+    Content, Entry, ForeignTemplate, RenderError, Template, TemplateError, builtin, builtin_names,
+    remote,
+};
 use crate::git::GitError;
 
 /// Source of a template.
@@ -168,9 +171,30 @@ pub enum LoadError {
     /// It cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// Nothing that may be used here has that name.
+    #[error(transparent)]
+    Unknown(TemplateError),
+    /// It is another tool's.
+    #[error(transparent)]
+    Foreign(#[from] ForeignTemplate),
+    /// The values that were given do not fit it.
+    #[error(transparent)]
+    Values(TemplateError),
+    /// The process that renders it could not do its work, for now.
+    #[error("cannot render the template: {0}")]
+    Process(std::io::Error),
     /// Its repository cannot be read, for now or for ever.
     #[error("cannot read the template's repository: {0}")]
     Git(#[from] GitError),
+}
+
+impl From<RenderError> for LoadError {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Template(error) => Self::Template(error),
+            RenderError::Process(error) => Self::Process(error),
+        }
+    }
 }
 
 /// Loads the template of a directory. Its own `.git` at the top is left out; an empty directory

@@ -4,6 +4,7 @@
 //! template and its values, so that every attempt of a run produces the same bytes.
 
 mod builtin;
+mod child;
 mod foreign;
 mod glob;
 mod language;
@@ -15,6 +16,7 @@ mod path;
 mod remote;
 mod render;
 mod symlink;
+mod texts;
 mod undecodable;
 
 use std::fmt::Write as _;
@@ -23,6 +25,8 @@ use serde_json::Value;
 use surefoot::Digest;
 
 pub use builtin::{builtin, builtin_names};
+pub use child::{CHILD_ARGUMENT, child_main, render_in_child};
+pub use foreign::ForeignTemplate;
 pub(crate) use limits::FILE as LARGEST_FILE;
 pub use load::{LoadError, Source, load, load_folder};
 pub use local::LocalTemplates;
@@ -41,6 +45,8 @@ pub struct Template {
     has_manifest: bool,
     /// True if its files are copied byte for byte: a project's template without a manifest.
     pub is_copied: bool,
+    /// True for a built-in template, whose work is known to be little.
+    is_builtin: bool,
     /// Its files, by path.
     pub entries: Vec<Entry>,
 }
@@ -76,6 +82,17 @@ pub enum Content {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(pub String);
+
+/// Why a template was not rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// It cannot be.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The process that renders could not do its work, for now.
+    #[error("cannot render the template: {0}")]
+    Process(#[from] std::io::Error),
+}
 
 impl TemplateError {
     pub(crate) fn at(path: &str, message: impl std::fmt::Display) -> Self {
@@ -114,13 +131,14 @@ impl Template {
             manifest,
             has_manifest,
             is_copied: false,
+            is_builtin: false,
             entries,
         })
     }
 
     /// The same as the template of a project: without a manifest it is copied as it is, unless it
     /// is a template of another tool.
-    fn of_project(mut self) -> Result<Self, TemplateError> {
+    fn of_project(mut self) -> Result<Self, ForeignTemplate> {
         if !self.has_manifest {
             foreign::check(&self.entries)?;
             self.is_copied = true;
@@ -262,7 +280,7 @@ mod tests {
             template([file("copier.yml", "")])
                 .of_project()
                 .unwrap_err()
-                .0
+                .to_string()
                 .contains("copier")
         );
         let ours = template([file("copier.yml", ""), file("surefoot-template.yaml", "")])

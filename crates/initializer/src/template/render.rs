@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::texts::{Rendered, Rendering, Results, Texts};
 use super::{
-    Content, Entry, Template, TemplateError, language, limits, path, symlink, undecodable,
+    Content, Entry, RenderError, Template, TemplateError, language, limits, path, symlink,
+    undecodable,
 };
 
 /// Renders a template to the files of a project, by path. `scope` has the variables of its
@@ -19,25 +20,139 @@ use super::{
 /// # Errors
 /// Names the file, and the line within it, of an undefined value; a path or symlink that would
 /// leave the project; two paths that are one on a case-insensitive file system.
-pub fn render(template: &Template, scope: &Value) -> Result<Vec<Entry>, TemplateError> {
+pub fn render(template: &Template, scope: &Value) -> Result<Vec<Entry>, RenderError> {
     if template.is_copied {
-        return copy(&template.entries);
+        return Ok(copy(&template.entries)?);
     }
-    let scopes = Scopes::new(scope)?;
-    let mut entries = Vec::with_capacity(template.entries.len());
-    for entry in &template.entries {
-        for scope in scopes.of(&entry.path) {
-            entries.push(render_entry(template, entry, scope)?);
+    let plan = Plan::of(template, scope)?;
+    let mut results = plan.texts.render(template.is_builtin)?;
+    Ok(plan.entries(&mut results)?)
+}
+
+/// Renderings that make the files of a project, in the order in which they are done.
+struct Plan<'a> {
+    texts: Texts,
+    files: Vec<PlannedFile<'a>>,
+    folders: Vec<(&'a str, Rendering)>,
+}
+
+/// A file in one scope.
+struct PlannedFile<'a> {
+    entry: &'a Entry,
+    path: Rendering,
+    /// `None` for what is copied.
+    content: Option<Rendering>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(template: &'a Template, scope: &Value) -> Result<Self, TemplateError> {
+        let scopes = scopes(scope);
+        let environments = 1..scopes.len();
+        let scopes_of = |path: &str| {
+            if language::mentions(path, "environment") {
+                environments.clone()
+            } else {
+                0..1
+            }
+        };
+        let mut texts = Texts::new(scopes);
+        let mut files = Vec::with_capacity(template.entries.len());
+        for entry in &template.entries {
+            let path = texts.text(&entry.path);
+            let content = rendered_text(template, entry)?.map(|text| texts.text(text));
+            for scope in scopes_of(&entry.path) {
+                files.push(PlannedFile {
+                    entry,
+                    path: texts.rendering(path, scope),
+                    content: content.map(|text| texts.rendering(text, scope)),
+                });
+            }
         }
-    }
-    for folder in &template.manifest.directories {
-        for scope in scopes.of(folder) {
-            keep(&mut entries, folder, scope)?;
+        let mut folders = Vec::new();
+        for folder in &template.manifest.directories {
+            let folder = folder.trim_end_matches('/');
+            let text = texts.text(folder);
+            for scope in scopes_of(folder) {
+                folders.push((folder, texts.rendering(text, scope)));
+            }
         }
+        Ok(Self {
+            texts,
+            files,
+            folders,
+        })
     }
-    entries.sort();
-    check(&entries)?;
-    Ok(entries)
+
+    /// The files, of what the texts gave.
+    fn entries(&self, results: &mut Results) -> Result<Vec<Entry>, TemplateError> {
+        let mut entries = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            entries.push(file.rendered(results)?);
+        }
+        for (folder, rendering) in &self.folders {
+            let path = checked_path(folder, results.take(*rendering))?;
+            keep(&mut entries, &path);
+        }
+        entries.sort();
+        check(&entries)?;
+        Ok(entries)
+    }
+}
+
+/// What expressions see: on the whole, and then for each environment.
+fn scopes(scope: &Value) -> Vec<Value> {
+    let environments = scope.get("environments").and_then(Value::as_array);
+    let with = |environment: &Value| {
+        let mut scope = scope.clone();
+        scope["environment"] = environment.clone();
+        scope
+    };
+    std::iter::once(scope.clone())
+        .chain(environments.into_iter().flatten().map(with))
+        .collect()
+}
+
+/// The text of a file or link that is rendered; `None` for what is copied.
+fn rendered_text<'a>(
+    template: &Template,
+    entry: &'a Entry,
+) -> Result<Option<&'a str>, TemplateError> {
+    let text = match &entry.content {
+        Content::File { .. } if template.manifest.is_raw(&entry.path) => return Ok(None),
+        Content::File { bytes, .. } => text_of(bytes),
+        Content::Symlink { target } => Some(target.as_str()),
+    };
+    if let (None, Content::File { bytes, .. }) = (text, &entry.content) {
+        undecodable::check(entry, bytes, false)?;
+    }
+    Ok(text)
+}
+
+impl PlannedFile<'_> {
+    fn rendered(&self, results: &mut Results) -> Result<Entry, TemplateError> {
+        let entry = self.entry;
+        let at = |message: String| TemplateError::at(&entry.path, message);
+        let path = checked_path(&entry.path, results.take(self.path))?;
+        let text = self.content.map(|content| results.take(content));
+        let text = text.transpose().map_err(at)?;
+        let content = match (&entry.content, text) {
+            (Content::Symlink { .. }, Some(target)) => Content::Symlink { target },
+            (Content::File { executable, .. }, Some(text)) => Content::File {
+                bytes: text.into_bytes(),
+                executable: *executable,
+            },
+            (copied, None) => copied.clone(),
+        };
+        Ok(Entry { path, content })
+    }
+}
+
+/// A rendered path, if a project may have it.
+fn checked_path(text: &str, rendered: Rendered) -> Result<String, TemplateError> {
+    let at = |message: String| TemplateError::at(text, message);
+    let path = rendered.map_err(|message| at(format!("its name, {message}")))?;
+    path::check(&path).map_err(at)?;
+    Ok(path)
 }
 
 /// Files of a template that is copied as it is, within the rules for every project.
@@ -54,93 +169,6 @@ fn copy(entries: &[Entry]) -> Result<Vec<Entry>, TemplateError> {
     Ok(entries.to_vec())
 }
 
-/// Scopes of expressions: the general one, and one for each environment.
-struct Scopes {
-    whole: [minijinja::Value; 1],
-    environments: Vec<minijinja::Value>,
-}
-
-impl Scopes {
-    fn new(scope: &Value) -> Result<Self, TemplateError> {
-        let environments = scope
-            .get("environments")
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let with = |environment: &Value| {
-            let mut scope = scope.clone();
-            scope["environment"] = environment.clone();
-            seen(&scope)
-        };
-        Ok(Self {
-            whole: [seen(scope)?],
-            environments: environments.iter().map(with).collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn of(&self, path: &str) -> &[minijinja::Value] {
-        if language::mentions(path, "environment") {
-            &self.environments
-        } else {
-            &self.whole
-        }
-    }
-}
-
-/// Converts the scope for the template language.
-fn seen(scope: &Value) -> Result<minijinja::Value, TemplateError> {
-    minijinja::Value::deserialize(scope)
-        .map_err(|error| TemplateError(format!("the template's values: {error}")))
-}
-
-fn render_entry(
-    template: &Template,
-    entry: &Entry,
-    scope: &minijinja::Value,
-) -> Result<Entry, TemplateError> {
-    let at = |message: String| TemplateError::at(&entry.path, message);
-    let path = render_path(&entry.path, scope)?;
-    let content = match &entry.content {
-        Content::File { bytes, executable } => {
-            let bytes = if template.manifest.is_raw(&entry.path) {
-                bytes.clone()
-            } else {
-                rendered(entry, bytes, scope)?
-            };
-            Content::File {
-                bytes,
-                executable: *executable,
-            }
-        }
-        Content::Symlink { target } => Content::Symlink {
-            target: language::render(target, scope).map_err(at)?,
-        },
-    };
-    Ok(Entry { path, content })
-}
-
-fn rendered(
-    entry: &Entry,
-    bytes: &[u8],
-    scope: &minijinja::Value,
-) -> Result<Vec<u8>, TemplateError> {
-    let Some(text) = text_of(bytes) else {
-        undecodable::check(entry, bytes, false)?;
-        return Ok(bytes.to_vec());
-    };
-    let text =
-        language::render(text, scope).map_err(|message| TemplateError::at(&entry.path, message))?;
-    Ok(text.into_bytes())
-}
-
-fn render_path(text: &str, scope: &minijinja::Value) -> Result<String, TemplateError> {
-    let at = |message: String| TemplateError::at(text, message);
-    let path =
-        language::render(text, scope).map_err(|message| at(format!("its name, {message}")))?;
-    path::check(&path).map_err(at)?;
-    Ok(path)
-}
-
 /// Length of a file's beginning that decides between text and binary; Git uses the same length.
 const SNIFFED: usize = 8000;
 
@@ -153,12 +181,7 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Git keeps no empty directory: one gets an empty `.gitkeep`, unless it contains a file anyway.
-fn keep(
-    entries: &mut Vec<Entry>,
-    folder: &str,
-    scope: &minijinja::Value,
-) -> Result<(), TemplateError> {
-    let folder = render_path(folder.trim_end_matches('/'), scope)?;
+fn keep(entries: &mut Vec<Entry>, folder: &str) {
     let inside = format!("{folder}/");
     if !entries.iter().any(|entry| entry.path.starts_with(&inside)) {
         let content = Content::File {
@@ -170,7 +193,6 @@ fn keep(
             content,
         });
     }
-    Ok(())
 }
 
 fn check(entries: &[Entry]) -> Result<(), TemplateError> {
@@ -245,7 +267,7 @@ mod tests {
     }
 
     fn rendered(entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Entry>, String> {
-        render(&template(entries), &scope()).map_err(|error| error.0)
+        render(&template(entries), &scope()).map_err(|error| error.to_string())
     }
 
     fn refused(entry: Entry, expect: &str) {
