@@ -61,6 +61,70 @@ fn a_store_that_is_removed_under_the_server_accepts_nothing_and_is_unready() {
     ended(&place, &run);
 }
 
+/// A template that cannot work is refused by the server too, before there is a run. One in a Git
+/// repository is left to the first step, which creates nothing.
+#[test]
+fn a_template_that_cannot_work_is_refused_at_submission() {
+    let place = Place::new();
+    for (file, content) in [
+        ("templates/foreign/copier.yml", ""),
+        ("templates/broken/surefoot-template.yaml", ""),
+        ("templates/broken/a.txt", "one\n${{ nmae }}\n"),
+        (
+            "data/surefoot.toml",
+            "[templates]\nfolders = ['../templates']\n",
+        ),
+    ] {
+        std::fs::create_dir_all(place.path(file).parent().unwrap()).unwrap();
+        std::fs::write(place.path(file), content).unwrap();
+    }
+    let server = Server::start(&place, &[]);
+    let submit = |template: &str, values: Value| {
+        let parameters = json!({
+            "name": "shop", "template": template, "values": values, "gitops": false,
+        });
+        let request = json!({ "workflow": "project-initialization", "parameters": parameters });
+        let (status, problem) = server.ask("POST", "/api/v1/runs", None, &request.to_string());
+        (status, serde_json::from_str::<Value>(&problem).unwrap())
+    };
+    let template = |name: &str| place.path("templates").join(name).display().to_string();
+    for (template, values, parameter, expect) in [
+        (
+            template("foreign"),
+            json!({}),
+            "template",
+            "a copier template",
+        ),
+        (template("broken"), json!({}), "template", "a.txt: line 2"),
+        (
+            "no-such".to_owned(),
+            json!({}),
+            "template",
+            "no template that may be used",
+        ),
+        (
+            "rust-service".to_owned(),
+            json!({ "bogus": 1 }),
+            "values",
+            "values.bogus",
+        ),
+    ] {
+        let (status, problem) = submit(&template, values);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            status == 422 && problem["parameter"] == parameter && detail.contains(expect),
+            "{template}: {status} {problem}"
+        );
+    }
+    assert_eq!(place.json(&["runs", "--json"]), json!([]));
+
+    let url = format!("file://{}", place.path("templates/foreign").display());
+    let (status, run) = submit(&url, json!({}));
+    assert_eq!(status, 422, "a path that is no repository: {run}");
+    let (status, run) = submit("https://127.0.0.1:1/none.git", json!({}));
+    assert_eq!(status, 201, "{run}");
+}
+
 const NAPS: &str = "
 workflow: naps
 steps:

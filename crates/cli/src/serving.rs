@@ -1,9 +1,13 @@
 //! What the server goes by, out of the settings.
 
-use surefoot::BoxError;
+use std::sync::Arc;
+
+use surefoot::{BoxError, Workflow};
 use surefoot_initializer::process;
+use surefoot_initializer::project::{self, SubmissionError};
+use surefoot_initializer::template::{ForeignTemplate, LoadError};
 use surefoot_server::alerts::{CommandCall, RunCommand};
-use surefoot_server::{Checkup, ServerOptions, Workflows};
+use surefoot_server::{Checkup, Refused, RefusedKind, ServerOptions, SubmissionCheck, Workflows};
 
 use crate::app::App;
 use crate::credentials::EnvironmentAndFiles;
@@ -39,7 +43,43 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
         let app = examined.clone();
         async move { doctor::findings(app).await }
     }));
+    options.submission_check = Some(submission_check(app));
     Ok(options)
+}
+
+/// Checks the template of a project when it is submitted, as far as this process reaches it.
+fn submission_check(app: &App) -> SubmissionCheck {
+    let (config, is_shared) = (shipped::config(&app.settings), app.is_shared());
+    let shipped = shipped::workflow();
+    SubmissionCheck::new(move |workflow: Arc<Workflow>, parameters| {
+        // A workflow of the folder that has the shipped one's name may have other parameters.
+        let checked = (workflow.digest() == shipped.digest()).then(|| config.clone());
+        async move {
+            let Some(config) = checked else { return Ok(()) };
+            match project::check_submission(&config, &parameters).await {
+                // A worker on another host may have the folder that this one has not.
+                Err(wrong) if is_shared && matches!(*wrong.error, LoadError::Unknown(_)) => Ok(()),
+                checked => checked.map_err(refused),
+            }
+        }
+    })
+}
+
+fn refused(wrong: SubmissionError) -> Refused {
+    let kind = match wrong.error.as_ref() {
+        LoadError::Foreign(ForeignTemplate { tool, file }) => RefusedKind::ForeignTemplate {
+            tool: (*tool).to_owned(),
+            file: file.clone(),
+        },
+        LoadError::Values(_) => RefusedKind::Values,
+        _ if wrong.parameter == "template" => RefusedKind::Template,
+        _ => RefusedKind::Other,
+    };
+    Refused {
+        parameter: wrong.parameter.to_owned(),
+        message: wrong.error.to_string(),
+        kind,
+    }
 }
 
 /// Runs a notifier's program as steps run theirs: nothing of it outlives this process, and it inherits no credential.

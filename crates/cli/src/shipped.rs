@@ -43,7 +43,8 @@ pub(crate) fn forge(settings: &Settings) -> LocalForge {
     config(settings).forge()
 }
 
-fn config(settings: &Settings) -> ProjectConfig {
+/// Configuration of the shipped workflow's handlers.
+pub(crate) fn config(settings: &Settings) -> ProjectConfig {
     let secret = settings.auth.secret_file(&settings.data_dir);
     ProjectConfig {
         data_dir: settings.data_dir.clone(),

@@ -161,6 +161,11 @@ impl Submit {
         &self.workflow
     }
 
+    /// What [`Self::parameters`] gave it: neither checked nor with defaults.
+    pub fn given_parameters(&self) -> &Value {
+        &self.parameters
+    }
+
     /// What [`Self::key`] gave it.
     pub fn idempotency_key(&self) -> Option<&str> {
         self.key.as_deref()

@@ -24,6 +24,7 @@ mod options;
 mod serve;
 mod sse;
 mod state;
+mod submission;
 mod workflows;
 
 pub use alerts::AlertOptions;
@@ -31,4 +32,5 @@ pub use audit::record_by_command;
 pub use checkup::{Checkup, Finding, FindingLevel};
 pub use options::{RequestLimits, ServerOptions};
 pub use serve::{ServeError, serve};
+pub use submission::{Refused, RefusedKind, SubmissionCheck};
 pub use workflows::{Workflows, WorkflowsError};

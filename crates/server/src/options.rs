@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::alerts::AlertOptions;
 use crate::auth::AuthOptions;
 use crate::checkup::Checkup;
+use crate::submission::SubmissionCheck;
 use crate::workflows::Workflows;
 
 /// What a server goes by.
@@ -22,6 +23,8 @@ pub struct ServerOptions {
     pub settings_view: Vec<(String, String)>,
     /// Who looks at the deployment for the settings page, if anybody does.
     pub checkup: Option<Checkup>,
+    /// Checks what is submitted beyond the schema of its workflow.
+    pub submission_check: Option<SubmissionCheck>,
     /// How large and how slow a request may be.
     pub limits: RequestLimits,
 }
@@ -69,6 +72,7 @@ impl ServerOptions {
             workflows,
             settings_view: Vec::new(),
             checkup: None,
+            submission_check: None,
             limits: RequestLimits::default(),
         }
     }

@@ -6,4 +6,4 @@ mod runs;
 
 pub(crate) use bulk::{Bulk, BulkAction, Which};
 pub(crate) use queues::{pause, resume, set_queue};
-pub(crate) use runs::{answer, cancel, retry, submit};
+pub(crate) use runs::{answer, cancel, check, retry, submit};

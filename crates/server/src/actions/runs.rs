@@ -1,19 +1,23 @@
 //! What people do to one run.
 
-use serde_json::json;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 use surefoot::state::{Answer, CancelMode};
-use surefoot::{Run, RunId, StoreError, Submit, SubmitError, SubmittedRun};
+use surefoot::store::RunFilter;
+use surefoot::{Run, RunId, RunStatus, StoreError, Submit, SubmitError, SubmittedRun, Workflow};
 
 use crate::audit::{self, Outcome, audited};
 use crate::auth::Actor;
 use crate::state::App;
+use crate::submission::NotSubmitted;
 
 /// Submits a run. A run that was there before is given as it is.
 pub(crate) async fn submit(
     app: &App,
     actor: &Actor,
     submit: Submit,
-) -> Result<SubmittedRun, SubmitError> {
+) -> Result<SubmittedRun, NotSubmitted> {
     let (workflow, key) = (
         submit.workflow().name().to_owned(),
         submit.idempotency_key().map(str::to_owned),
@@ -25,8 +29,23 @@ pub(crate) async fn submit(
         &workflow,
         json!({ "key": key }),
     )
-    .await?;
-    let result = app.client().submit(submit).await;
+    .await
+    .map_err(SubmitError::from)?;
+    let result = match check(
+        app,
+        submit.workflow(),
+        submit.given_parameters(),
+        key.as_deref(),
+    )
+    .await
+    {
+        Ok(()) => app
+            .client()
+            .submit(submit)
+            .await
+            .map_err(NotSubmitted::from),
+        Err(refused) => Err(refused),
+    };
     entry.outcome = match &result {
         Ok(submitted) => {
             entry.detail["run"] = submitted.run.id.to_string().into();
@@ -36,6 +55,45 @@ pub(crate) async fn submit(
     };
     audit::finish(app.store(), &entry).await;
     result
+}
+
+/// Checks parameters beyond the schema, which is checked by the submission itself. A request that
+/// has been accepted under its key before is no longer checked: what it names may have changed
+/// since.
+pub(crate) async fn check(
+    app: &App,
+    workflow: &Arc<Workflow>,
+    parameters: &Value,
+    key: Option<&str>,
+) -> Result<(), NotSubmitted> {
+    let Some(check) = &app.options().submission_check else {
+        return Ok(());
+    };
+    let Ok(parameters) = workflow.check_parameters(parameters.clone()) else {
+        return Ok(());
+    };
+    let Err(refused) = check.check(workflow, parameters).await else {
+        return Ok(());
+    };
+    if let Some(key) = key
+        && is_taken(app, workflow.name(), key).await?
+    {
+        return Ok(());
+    }
+    Err(NotSubmitted::Refused(refused))
+}
+
+/// Returns whether a run of the workflow has the key.
+async fn is_taken(app: &App, workflow: &str, key: &str) -> Result<bool, SubmitError> {
+    let filter = RunFilter {
+        workflow: Some(workflow.to_owned()),
+        key: Some(key.to_owned()),
+        ..RunFilter::default()
+    };
+    let runs = app.store().runs(filter).await?;
+    Ok(runs
+        .iter()
+        .any(|run| run.head.status != RunStatus::Cancelled))
 }
 
 /// Retries a failed run, from the step that failed or an earlier one.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::extract::{OptionalBody, Segment};
 use super::wire::Line;
+use crate::actions;
 use crate::http::Problem;
 use crate::state::App;
 
@@ -237,7 +238,9 @@ pub(crate) async fn dry_run(
     let checked = workflow
         .check_parameters(dry.parameters.into())
         .map_err(SubmitError::Parameters)?;
-    let forecast = workflow.forecast(checked, dry.key.as_ref().map(|key| key.0.as_str()));
+    let key = dry.key.as_ref().map(|key| key.0.as_str());
+    actions::check(&app, &workflow, &checked, key).await?;
+    let forecast = workflow.forecast(checked, key);
     let steps =
         forecast.map_err(|error| Problem::unprocessable("parameters", error.to_string()))?;
     Ok(Json(Forecast {

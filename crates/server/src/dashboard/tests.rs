@@ -1,5 +1,6 @@
 //! Pages as a browser without script gets them, from a real server over the in-memory store, whose clock the tests set.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, HOST};
 use reqwest::{Client as Http, Response};
 use serde_json::{Value, json};
 use surefoot::state::{CancelMode, Edit};
-use surefoot::store::{ClaimRequest, NewWorker, Submission};
+use surefoot::store::{ClaimRequest, NewWorker, RunFilter, Submission};
 use surefoot::{
     Client, ManualClock, Run, RunId, RunStatus, Secret, SecretKeys, Store, Submit, Timestamp,
     WorkerId, Workflow,
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actions::{Bulk, BulkAction, Which};
 use crate::auth::{Actor, AuthOptions, ServerSecret};
 use crate::state::App;
-use crate::{ServerOptions, Workflows, serve};
+use crate::{Refused, RefusedKind, ServerOptions, SubmissionCheck, Workflows, serve};
 
 struct Scene {
     clock: Arc<ManualClock>,
@@ -46,6 +47,10 @@ fn options(workflows: &[&Arc<Workflow>]) -> ServerOptions {
 
 impl Scene {
     async fn with(workflows: &[&Arc<Workflow>]) -> Self {
+        Self::by(options(workflows)).await
+    }
+
+    async fn by(options: ServerOptions) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         )));
@@ -70,7 +75,7 @@ impl Scene {
         tasks.spawn(serve(
             listener,
             client(store.clone()),
-            options(workflows),
+            options,
             CancellationToken::new(),
         ));
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -106,6 +111,11 @@ impl Scene {
 
     /// Sends a form, with the token that the forms of pages carry.
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+        self.post_in("en", path, fields).await
+    }
+
+    /// The same from a reader of this language.
+    async fn post_in(&self, language: &str, path: &str, fields: &[(&str, &str)]) -> Response {
         let page = self.page("/queues").await;
         let token = value_of(&page, "csrf");
         let fields = [fields, &[("csrf", token.as_str())]].concat();
@@ -113,7 +123,8 @@ impl Scene {
         let request = self
             .http
             .post(format!("{}{path}", self.url))
-            .header(ACCEPT, "text/html");
+            .header(ACCEPT, "text/html")
+            .header(ACCEPT_LANGUAGE, language);
         request
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body)
@@ -253,6 +264,88 @@ async fn a_form_never_says_a_secret_again() {
         .await;
     assert_eq!(elsewhere.status(), 404);
     assert!(!elsewhere.text().await.unwrap().contains("s3cret"));
+}
+
+const MAKING: &str = "
+workflow: making
+parameters: { type: object, properties: { template: { type: string } } }
+steps: [{ id: one, action: work }]
+";
+
+#[tokio::test]
+async fn a_parameter_that_cannot_be_used_is_refused_beside_its_field() {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let mut options = options(&[&workflow(MAKING)]);
+    let is_refusing = refuses.clone();
+    options.submission_check = Some(SubmissionCheck::new(move |_, parameters: Value| {
+        let refused = Refused {
+            parameter: "template".to_owned(),
+            message: format!(
+                "{} is a copier template: use another",
+                parameters["template"]
+            ),
+            kind: RefusedKind::ForeignTemplate {
+                tool: "copier".to_owned(),
+                file: "copier.yml".to_owned(),
+            },
+        };
+        let is_good = !is_refusing.load(Ordering::SeqCst);
+        async move { if is_good { Ok(()) } else { Err(refused) } }
+    }));
+    let scene = Scene::by(options).await;
+    let ask = async |path: &str, body: Value| {
+        let url = format!("{}{path}", scene.url);
+        let answer = scene.http.post(url).json(&body).send().await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap())
+    };
+    let parameters = json!({ "template": "mine" });
+    let keyed = json!({ "workflow": "making", "parameters": parameters, "key": "k" });
+    assert_eq!(ask("/api/v1/runs", keyed.clone()).await.0, 201);
+
+    refuses.store(true, Ordering::SeqCst);
+    let request = json!({ "workflow": "making", "parameters": parameters });
+    let dry = json!({ "parameters": parameters });
+    for (path, body) in [
+        ("/api/v1/runs", &request),
+        ("/api/v1/workflows/making/dry-run", &dry),
+    ] {
+        let (status, problem) = ask(path, body.clone()).await;
+        assert_eq!(status, 422, "{problem}");
+        let detail = "\"mine\" is a copier template: use another";
+        assert_eq!(
+            (&problem["parameter"], &problem["errors"]),
+            (
+                &json!("template"),
+                &json!([{ "parameter": "template", "detail": detail }])
+            )
+        );
+    }
+    assert_eq!(
+        ask("/api/v1/runs", keyed).await.0,
+        200,
+        "what was accepted under its key stays so"
+    );
+    let runs = scene.store.runs(RunFilter::default()).await.unwrap();
+    assert_eq!(runs.len(), 1);
+
+    for (language, text) in [
+        ("en", "This is a copier template (copier.yml tells)"),
+        ("zh", "这是 copier 的模板（由 copier.yml 可知）"),
+    ] {
+        for action in ["start", "dry"] {
+            let fields = [("p/template", "mine"), ("do", action)];
+            let page = scene
+                .post_in(language, "/new?workflow=making", &fields)
+                .await;
+            assert_eq!(page.status(), 422);
+            let page = page.text().await.unwrap();
+            assert_eq!(
+                page.matches(text).count(),
+                2,
+                "above the form and beside the field: {page}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

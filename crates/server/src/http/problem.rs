@@ -11,6 +11,7 @@ use surefoot::{RunId, StoreError, SubmitError};
 
 use crate::alerts::AcknowledgeError;
 use crate::auth::Refusal;
+use crate::submission::NotSubmitted;
 
 /// Why a request was not served.
 #[derive(Clone, Debug)]
@@ -207,6 +208,15 @@ impl From<SubmitError> for Problem {
                 run: Some(run.id),
                 ..Self::new(StatusCode::CONFLICT, "taken", text)
             },
+        }
+    }
+}
+
+impl From<NotSubmitted> for Problem {
+    fn from(error: NotSubmitted) -> Self {
+        match error {
+            NotSubmitted::Refused(refused) => SubmitError::from(refused).into(),
+            NotSubmitted::Submit(error) => error.into(),
         }
     }
 }

@@ -41,8 +41,10 @@ pub(crate) struct Submission {
 
 /// Submit a run.
 ///
-/// Answers 201 and the run, which is durable by then; 200 and the run that is there when the same was submitted before; 409
-/// when the key belongs to a run with other parameters, or what must be unique is taken.
+/// Answers 201 and the run, which is durable by then; 200 and the run that is there when the same
+/// was submitted before; 409 when the key belongs to a run with other parameters, or what must be
+/// unique is taken; 422 when a parameter does not fit the workflow's schema, or names a template
+/// that is found to be unusable.
 #[utoipa::path(
     post, path = "/api/v1/runs", tag = "runs",
     params(("Idempotency-Key" = Option<Line>, Header, description = "The key, when the body has none")),

@@ -18,6 +18,7 @@ use crate::dashboard::text::url;
 use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
+use crate::submission::{NotSubmitted, Refused, RefusedKind};
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
@@ -153,7 +154,7 @@ pub(super) async fn submit(
             .await;
     };
     match what.as_str() {
-        "dry" => filled.dry_run(parameters).await,
+        "dry" => filled.dry_run(&app, parameters).await,
         _ => filled.start(&app, parameters).await,
     }
 }
@@ -222,7 +223,7 @@ impl<'a> Filled<'a> {
         self.faults.entry(place).or_insert(message);
     }
 
-    async fn start(mut self, app: &App, parameters: Value) -> Result<Response, Problem> {
+    async fn start(self, app: &App, parameters: Value) -> Result<Response, Problem> {
         let mut submit = Submit::new(self.workflow.clone()).parameters(parameters);
         if !self.options.key.is_empty() {
             submit = submit.key(self.options.key.clone());
@@ -235,19 +236,48 @@ impl<'a> Filled<'a> {
                 } else {
                     "done.submitted"
                 };
-                return Ok(self
+                Ok(self
                     .visitor
-                    .done(&format!("/runs/{}", submitted.run.id), key, &[]));
+                    .done(&format!("/runs/{}", submitted.run.id), key, &[]))
             }
-            Err(SubmitError::Parameters(errors)) => self.wrong(errors),
-            Err(SubmitError::Store(error)) => return Err(error.into()),
-            Err(error) => self.fault(String::new(), error.to_string()),
+            Err(error) => self.not_submitted(error).await,
         }
-        self.page(StatusCode::CONFLICT, Vec::new()).await
     }
 
-    async fn dry_run(mut self, parameters: Value) -> Result<Response, Problem> {
+    /// The form again, with what is wrong.
+    async fn not_submitted(mut self, error: NotSubmitted) -> Result<Response, Problem> {
+        let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+        match error {
+            NotSubmitted::Refused(refused) => self.refused(&refused),
+            NotSubmitted::Submit(SubmitError::Parameters(errors)) => self.wrong(errors),
+            NotSubmitted::Submit(SubmitError::Store(error)) => return Err(error.into()),
+            NotSubmitted::Submit(error) => {
+                status = StatusCode::CONFLICT;
+                self.fault(String::new(), error.to_string());
+            }
+        }
+        self.page(status, Vec::new()).await
+    }
+
+    /// Shows beside its field why a parameter cannot be used.
+    fn refused(&mut self, refused: &Refused) {
+        let detail = ("detail", refused.message.as_str());
+        let text = match &refused.kind {
+            RefusedKind::ForeignTemplate { tool, file } => self
+                .visitor
+                .t("form.template_foreign", &[("tool", tool), ("file", file)]),
+            RefusedKind::Template => self.visitor.t("form.template_wrong", &[detail]),
+            RefusedKind::Values => self.visitor.t("form.values_wrong", &[detail]),
+            RefusedKind::Other => refused.message.clone(),
+        };
+        self.fault(refused.parameter.clone(), text);
+    }
+
+    async fn dry_run(mut self, app: &App, parameters: Value) -> Result<Response, Problem> {
         let key = Some(self.options.key.as_str()).filter(|key| !key.is_empty());
+        if let Err(error) = actions::check(app, self.workflow, &parameters, key).await {
+            return self.not_submitted(error).await;
+        }
         match self.workflow.forecast(parameters, key) {
             Ok(steps) => {
                 let plan = steps.iter().map(Step::foreseen).collect();
