@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::Value;
-use surefoot::{Handlers, QueueLimits, Workflow};
+use surefoot::{Handlers, QueueLimits, Run, RunStatus, StepPlan, StepState, Workflow};
 use surefoot_initializer::forge::LocalForge;
 use surefoot_initializer::project::{self, ProjectConfig};
 use surefoot_initializer::template::{Source, TemplateError};
@@ -20,12 +20,24 @@ use crate::progress::clean;
 pub(crate) const WORKFLOW: &str = project::PROJECT_INITIALIZATION;
 /// The queue of the same name.
 pub(crate) const QUEUE: &str = WORKFLOW;
+/// The action of the shipped workflow that creates nothing.
+const CREATES_NOTHING: &str = "project.resolve_credentials";
 /// The beginnings of the actions that call git.
 const GIT_ACTIONS: &[&str] = &["git.", "gitops."];
 
 /// The shipped workflow.
 pub(crate) fn workflow() -> Arc<Workflow> {
     Arc::new(project::workflow())
+}
+
+/// Returns whether a run of the shipped workflow has failed while it had created nothing: only its
+/// first step, which looks at everything that can be wrong, has ever begun.
+pub(crate) fn has_failed_creating_nothing(run: &Run) -> bool {
+    let begun = |(_, step): &(&StepPlan, &StepState)| step.started_at.is_some();
+    let mut begun = run.plan.steps().iter().zip(&run.steps).filter(begun);
+    run.plan.name() == WORKFLOW
+        && run.head.status == RunStatus::Failed
+        && begun.all(|(plan, _)| plan.action == CREATES_NOTHING)
 }
 
 /// Every action that a worker of this program knows.

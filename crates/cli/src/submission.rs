@@ -1,17 +1,19 @@
 //! Handing a run to the store, and what the same request means the second time.
 
 use serde_json::{Value, json};
+use surefoot::state::CancelMode;
 use surefoot::store::RunFilter;
 use surefoot::workflow::without_secrets;
-use surefoot::{Client, Run, RunStatus, Submit, SubmitError, Workflow};
+use surefoot::{Client, Run, RunStatus, Submit, SubmitError, SubmittedRun, Workflow};
 
 use surefoot_initializer::project;
 use surefoot_initializer::template::LoadError;
 
 use crate::app::{App, person};
 use crate::errors::{Exit, Failure, unusable};
-use crate::host::{Host, Outcome};
+use crate::host::{Host, Outcome, same_command};
 use crate::out;
+use crate::shipped;
 use crate::summary;
 use crate::{audit, follow};
 
@@ -75,13 +77,48 @@ async fn is_taken(app: &App, key: &str) -> bool {
         .any(|run| run.head.status != RunStatus::Cancelled)
 }
 
-/// Hands a run to the store. The same request again gives the same run.
+/// Hands a run to the store. The same request again gives the same run. A project's run that failed
+/// before it created anything gives way to a request with other parameters.
 pub(crate) async fn submit(
+    app: &App,
     client: &Client,
     submit: Submit,
     parameters: &Value,
 ) -> Result<(Run, bool), Failure> {
-    match client.submit(submit.parameters(parameters.clone())).await {
+    let submit = submit.parameters(parameters.clone());
+    match client.submit(submit.clone()).await {
+        Err(SubmitError::KeyConflict { run, .. } | SubmitError::Taken { run, .. })
+            if shipped::has_failed_creating_nothing(&run) =>
+        {
+            check_content(app, parameters, None).await?;
+            give_way(client, &run).await?;
+            handed_over(client, client.submit(submit).await, parameters).await
+        }
+        submitted => handed_over(client, submitted, parameters).await,
+    }
+}
+
+/// Cancels a run that failed before it created anything, so that its name is free.
+async fn give_way(client: &Client, run: &Run) -> Result<(), Failure> {
+    let reason = run.head.error.as_deref().map(plain_error);
+    client.cancel(run.id, CancelMode::Stop, &person()).await?;
+    let (store, detail) = (client.store().as_ref(), json!({ "undo": false }));
+    audit::record(store, "run.cancel", &run.id.to_string(), detail).await;
+    out::say(&format!(
+        "run {} of this name had failed before it created anything{}: cancelled, for a run with the parameters given now",
+        run.id,
+        reason.unwrap_or_default()
+    ));
+    Ok(())
+}
+
+/// Result of a submission for its submitter.
+async fn handed_over(
+    client: &Client,
+    submitted: Result<SubmittedRun, SubmitError>,
+    parameters: &Value,
+) -> Result<(Run, bool), Failure> {
+    match submitted {
         Ok(submitted) => {
             if !submitted.existing {
                 audit::submitted(client.store().as_ref(), &submitted.run).await;
@@ -103,12 +140,13 @@ fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
         differences => format!(", with other parameters: {differences}"),
     };
     let hint = match status {
-        RunStatus::Failed => format!(
-            "`surefoot cancel {id} --undo --wait` takes back what that run made and frees the name: then give this command \
-             again; or give the earlier parameters to carry that run on"
-        ),
+        RunStatus::Completed | RunStatus::Cancelled => {
+            format!("that run has ended: choose another name; see `surefoot show {id}`")
+        }
         _ => format!(
-            "choose another name, or give the same parameters again to carry that run on; see `surefoot show {id}`"
+            "`surefoot cancel {id} --undo --wait` takes back what that run made and frees the name, then `{}`; or give the \
+             earlier parameters to carry that run on",
+            same_command()
         ),
     };
     Failure::usage(format!(
@@ -154,7 +192,7 @@ pub(crate) async fn to_the_end(
     let store = app.store().await?;
     crate::queues::configure(store.as_ref(), &app.settings).await?;
     let client = app.submitter(store.clone(), workflow)?;
-    let (run, existing) = submit(&client, request, &parameters).await?;
+    let (run, existing) = submit(app, &client, request, &parameters).await?;
     let run = if existing {
         take_up(&client, run, workflow).await?
     } else {

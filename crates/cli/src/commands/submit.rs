@@ -32,7 +32,7 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     queues::configure(store.as_ref(), &app.settings).await?;
     let request = request(args, &workflow, store.as_ref())?;
     let client = app.submitter(store, &workflow)?;
-    let (run, existing) = submission::submit(&client, request, &parameters).await?;
+    let (run, existing) = submission::submit(app, &client, request, &parameters).await?;
     if existing {
         out::say(&format!(
             "the same run was submitted already; it is {}",

@@ -167,8 +167,8 @@ fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
     assert_eq!(files(&place, "shop"), ["ci.yml"]);
 }
 
-/// Lists that share their items take a line each and hours to compare, or all memory to write down. The engine's fuel does not
-/// see it.
+/// Lists that share their items take a line each and hours to compare, or all memory to write down.
+/// The engine's fuel does not see it.
 #[test]
 fn whatever_a_template_asks_for_it_ends_or_is_refused() {
     let place = Place::new();
@@ -249,6 +249,47 @@ fn a_finished_run_needs_its_template_no_more() {
     );
 }
 
+/// The template changes between the submission and the first step, so that the run fails there:
+/// nothing was created, and the same name goes on with corrected parameters.
+#[test]
+fn init_with_corrected_values_goes_on_where_nothing_was_created() {
+    let place = Place::new();
+    template(&place, "mine");
+    let values = ["-p", "template=mine", "-p", "gitops=false"];
+    let submit = ["submit", "project-initialization", "-p", "name=shop"];
+    let submitted = place.run(&[&submit[..], &values, &["--key", "shop"]].concat());
+    assert_eq!(submitted.status, 0, "{}", submitted.stderr);
+    fs::remove_file(place.path().join("mine/surefoot-template.yaml")).unwrap();
+    fs::write(place.path().join("mine/copier.yml"), "").unwrap();
+    let ran = place.run(&[&["init", "shop"][..], &values].concat());
+    assert!(
+        ran.status == 1 && ran.stderr.contains("a copier template"),
+        "{} {}",
+        ran.status,
+        ran.stderr
+    );
+    // What is wrong again is refused, and leaves the run as it was.
+    let ran = place.run(&["init", "shop", "--values", "bogus=1"]);
+    assert!(
+        ran.status == 2 && ran.stderr.contains("values.bogus"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(place.json(&["show", "shop"])["status"], "failed");
+
+    let ran = place.run(&["init", "shop"]);
+    assert!(
+        ran.status == 0 && ran.stderr.contains("had failed before it created anything"),
+        "{} {}",
+        ran.status,
+        ran.stderr
+    );
+    assert!(files(&place, "shop").contains(&"README.md".to_owned()));
+    let runs = place.json(&["runs"]);
+    let statuses = runs.as_array().unwrap().iter().map(|run| &run["status"]);
+    assert_eq!(statuses.collect::<Vec<_>>(), ["completed", "cancelled"]);
+}
+
 #[test]
 fn a_failed_run_says_how_its_name_becomes_free() {
     let place = Place::new();
@@ -257,8 +298,9 @@ fn a_failed_run_says_how_its_name_becomes_free() {
     let ran = place.run(&["init", "shop", "--values", "port=9000"]);
     let run = place.json(&["runs"])[0]["id"].as_str().unwrap().to_owned();
     let command = format!("surefoot cancel {run} --undo --wait");
+    let again = "then `surefoot init shop --values port=9000`";
     assert!(
-        ran.status == 2 && ran.stderr.contains("--undo --wait"),
+        ran.status == 2 && ran.stderr.contains("--undo --wait") && ran.stderr.contains(again),
         "{}",
         ran.stderr
     );
