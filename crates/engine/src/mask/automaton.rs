@@ -41,6 +41,8 @@ pub(super) struct Automaton {
     nodes: Vec<Node>,
     /// The children of the start: most bytes of a text are looked up there.
     first: Box<[State; 256]>,
+    /// The length of the longest pattern.
+    deepest: usize,
 }
 
 impl Automaton {
@@ -48,6 +50,7 @@ impl Automaton {
         let mut automaton = Self {
             nodes: vec![Node::new(0, 0)],
             first: Box::new([START; 256]),
+            deepest: 0,
         };
         for pattern in patterns {
             automaton.insert(pattern);
@@ -57,6 +60,7 @@ impl Automaton {
     }
 
     fn insert(&mut self, pattern: &Pattern) {
+        self.deepest = self.deepest.max(pattern.bytes.len());
         let mut state = START;
         for &byte in &pattern.bytes {
             state = self
@@ -141,6 +145,11 @@ impl Automaton {
     /// The length of the longest pattern that ends in this state; 0 when none does.
     pub(super) fn longest(&self, state: State) -> usize {
         self.nodes[state as usize].longest as usize
+    }
+
+    /// The length of the longest pattern.
+    pub(super) fn deepest(&self) -> usize {
+        self.deepest
     }
 
     /// Number of the last bytes that are the beginning of a pattern.

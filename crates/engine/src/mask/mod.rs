@@ -16,8 +16,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 
 use self::automaton::Automaton;
-pub(crate) use self::scan::Lines;
 use self::scan::Partial;
+pub(crate) use self::scan::{FileSearch, Lines};
 use crate::Secret;
 
 /// Replacement of a secret in a text.
@@ -120,10 +120,9 @@ impl Mask {
             .filter_map(|secrets| secrets.automaton())
     }
 
-    /// Returns whether a secret is in the contents of a file.
-    pub(crate) fn is_in(&self, bytes: &[u8]) -> bool {
-        self.automata()
-            .any(|automaton| scan::holds_whole(&automaton, bytes))
+    /// A search for whole secrets in the contents of one file.
+    pub(crate) fn file_search(&self) -> FileSearch {
+        FileSearch::new(self.automata())
     }
 
     /// A message for people, which may end in the middle of a secret. Addresses in it lose their users and passwords.

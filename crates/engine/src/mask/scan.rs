@@ -200,6 +200,69 @@ pub(super) fn holds_whole(automaton: &Automaton, bytes: &[u8]) -> bool {
     holds(bytes) || (std::str::from_utf8(bytes).is_ok() && KINDS.into_iter().any(holds_escaped))
 }
 
+/// Bytes of a file that are searched at once.
+const PIECE: usize = 64 << 10;
+
+/// Bytes by which tools may write one byte of a secret: `&amp;#x41;` has ten.
+const LONGEST_ESCAPE: usize = 12;
+
+/// Looks for whole secrets in a file that comes in parts, however large it is.
+///
+/// Each piece is searched together with the end of the one before, which is as long as a secret can
+/// be with its escapes.
+pub(crate) struct FileSearch {
+    automata: Vec<Arc<Automaton>>,
+    /// The end of what was searched before, and then the next piece.
+    window: Vec<u8>,
+    /// Bytes of a file that a secret can take up.
+    reach: usize,
+}
+
+impl FileSearch {
+    pub(super) fn new(automata: impl Iterator<Item = Arc<Automaton>>) -> Self {
+        let automata: Vec<_> = automata.collect();
+        let longest = automata.iter().map(|automaton| automaton.deepest()).max();
+        Self {
+            automata,
+            window: Vec::new(),
+            reach: longest.unwrap_or(0) * LONGEST_ESCAPE,
+        }
+    }
+
+    /// Returns whether a secret ends in the next part of the file.
+    pub(crate) fn finds_in(&mut self, part: &[u8]) -> bool {
+        if self.automata.is_empty() {
+            return false;
+        }
+        for piece in part.chunks(PIECE.max(self.reach)) {
+            let surplus = self.window.len().saturating_sub(self.reach);
+            self.window.drain(..surplus);
+            self.window.extend_from_slice(piece);
+            let text = whole_characters(&self.window);
+            if self
+                .automata
+                .iter()
+                .any(|automaton| holds_whole(automaton, text))
+            {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A piece of a text without the parts of characters at its two ends. No secret begins or ends with
+/// such a part.
+fn whole_characters(piece: &[u8]) -> &[u8] {
+    let is_rest = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+    let begun = piece.iter().take(3).take_while(is_rest).count();
+    let piece = &piece[begun..];
+    match std::str::from_utf8(piece) {
+        Err(error) if error.error_len().is_none() => &piece[..error.valid_up_to()],
+        _ => piece,
+    }
+}
+
 /// Masks a log line by line: a secret that goes on in the next line is found there too.
 #[derive(Clone)]
 pub(crate) struct Lines {

@@ -19,6 +19,10 @@ fn check(secrets: &[&str], text: &str, expect: &str) {
     assert_eq!(mask(secrets).message(text.to_owned()), expect, "{text}");
 }
 
+fn is_in(mask: &Mask, bytes: &[u8]) -> bool {
+    mask.file_search().finds_in(bytes)
+}
+
 #[test]
 fn every_secret_is_masked_at_any_depth_and_overlapping_ones_as_a_whole() {
     assert_eq!(
@@ -181,7 +185,7 @@ fn a_value_that_is_used_keeps_what_only_begins_like_a_secret() {
 #[test]
 fn a_secret_is_found_in_a_file_whatever_stands_around_it() {
     let mask = Mask::default();
-    assert!(!mask.is_in(b"hunter2-token"), "nothing was handed out");
+    assert!(!is_in(&mask, b"hunter2-token"), "nothing was handed out");
     mask.add(&Secret::new("hunter2-token\n")).unwrap();
     mask.add(&Secret::new("short")).unwrap();
     mask.add(&Secret::new(KEY)).unwrap();
@@ -204,8 +208,36 @@ fn a_secret_is_found_in_a_file_whatever_stands_around_it() {
         (b"url = https://x:hunter2%2dtoken@forge", true),
     ];
     for (bytes, found) in cases {
-        assert_eq!(mask.is_in(bytes), found, "{}", bytes.escape_ascii());
+        assert_eq!(is_in(&mask, bytes), found, "{}", bytes.escape_ascii());
     }
+}
+
+/// Files are read in parts, and searched in pieces: no end of either may hide a secret.
+#[test]
+fn a_secret_is_found_over_the_end_of_a_part_and_of_a_piece() {
+    let mask = mask(&["hunter2-töken", &"k".repeat(3_000)]);
+    let written = [
+        "hunter2-töken".to_owned(),
+        "hunter2%2dt%c3%b6ken".to_owned(),
+        json!(json!("hunter2-töken\n").to_string()).to_string(),
+        STANDARD.encode("user:hunter2-töken"),
+        "k".repeat(3_000),
+    ];
+    for text in written {
+        for before in [100_000, (64 << 10) - 4, (128 << 10) - text.len() / 2] {
+            let file = format!("{}{text}{}", "é".repeat(before / 2), "-".repeat(70_000));
+            let split = 2 * (before / 2) + text.len() / 2;
+            let (first, second) = file.as_bytes().split_at(split);
+            let mut search = mask.file_search();
+            assert!(
+                !search.finds_in(first),
+                "{text} at {before}: only its beginning"
+            );
+            assert!(search.finds_in(second), "{text} at {before}");
+        }
+    }
+    let mut search = mask.file_search();
+    assert!(!search.finds_in("hunter2-tö-".repeat(100_000).as_bytes()));
 }
 
 #[test]
@@ -222,7 +254,10 @@ fn what_is_too_long_is_refused_and_old_credentials_are_forgotten() {
             .unwrap();
     }
     let process = mask.for_run();
-    assert!(process.is_in(format!("{:08}{}", 19, "-".repeat(16 << 10)).as_bytes()));
+    assert!(is_in(
+        &process,
+        format!("{:08}{}", 19, "-".repeat(16 << 10)).as_bytes()
+    ));
     assert!(process.process.0.read().unwrap().size <= LARGEST_OF_PROCESS);
 }
 

@@ -48,7 +48,7 @@ pub(super) fn scan(root: &Path, stored: &BTreeSet<Digest>, mask: &Mask) -> io::R
     };
     scan.folder(root)?;
     let manifest = serde_json::to_vec(&scan.entries).map_err(io::Error::other)?;
-    if mask.is_in(&manifest) {
+    if mask.file_search().finds_in(&manifest) {
         return Err(io::Error::other(HoldsSecret(
             "list of names and links".to_owned(),
         )));
@@ -111,7 +111,7 @@ impl Scan<'_> {
         };
         self.size += content.len() as u64;
         let executable = metadata.permissions().mode() & 0o100 != 0;
-        if self.mask.is_in(&content) {
+        if self.mask.file_search().finds_in(&content) {
             return Err(io::Error::other(HoldsSecret(format!("file {name}"))));
         }
         let digest = self.keep(content).to_string();
