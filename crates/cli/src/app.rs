@@ -113,6 +113,10 @@ impl App {
             name,
             concurrency: capacity::slots(self.settings.concurrency.unwrap_or(defaults.concurrency)),
             grace: self.grace(),
+            snapshot_memory: self
+                .settings
+                .snapshot_memory_mib
+                .map_or(defaults.snapshot_memory, |mib| mib.saturating_mul(1 << 20)),
             credentials: Arc::new(
                 EnvironmentAndFiles::new(self.settings.credentials.clone())
                     .bound_to(self.settings.credential_hosts.clone()),

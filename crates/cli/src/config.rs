@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     /// Runs that a worker holds at once; `None` for the engine's own default.
     pub(crate) concurrency: Option<usize>,
+    /// MiB of workspaces that are in memory at once while they are stored or restored.
+    pub(crate) snapshot_memory_mib: Option<usize>,
     /// Environment variables that commands get besides the usual ones.
     pub(crate) pass_environment: Vec<String>,
     /// How long steps may go on after the first signal; `None` for the engine's own default.
@@ -130,6 +132,7 @@ struct TemplatesTable {
 struct WorkerTable {
     concurrency: Option<usize>,
     grace: Option<String>,
+    snapshot_memory_mib: Option<usize>,
     #[serde(default)]
     pass_environment: Vec<String>,
 }
@@ -195,6 +198,7 @@ impl Settings {
             address: global.store.clone().or(file.store),
             is_store_named: global.store.is_some(),
             concurrency: file.worker.concurrency,
+            snapshot_memory_mib: file.worker.snapshot_memory_mib,
             pass_environment: passed(file.worker.pass_environment),
             grace: file
                 .worker

@@ -10,7 +10,7 @@
 )]
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -78,6 +78,31 @@ pub fn read(path: &Path, links: Links, limit: u64) -> Result<Vec<u8>, FileError>
 /// As [`read`]; also when the content is not UTF-8.
 pub fn read_text(path: &Path, links: Links, limit: u64) -> Result<String, FileError> {
     String::from_utf8(read(path, links, limit)?).map_err(|_| FileError::NotText)
+}
+
+/// Reads the next part of an open file: `length` bytes, or fewer at its end.
+///
+/// # Errors
+/// The system's error.
+pub fn read_next(file: &mut File, length: usize) -> io::Result<Vec<u8>> {
+    let mut part = Vec::new();
+    file.take(length as u64).read_to_end(&mut part)?;
+    Ok(part)
+}
+
+/// Reads a part of a regular file: `length` bytes from `offset` on, or fewer at its end.
+///
+/// # Errors
+/// [`FileError`] says what is there instead.
+pub fn read_part(
+    path: &Path,
+    links: Links,
+    offset: u64,
+    length: usize,
+) -> Result<Vec<u8>, FileError> {
+    let (mut file, _) = open(path, links)?;
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(read_next(&mut file, length)?)
 }
 
 /// Opens a regular file for reading, with what is known of it. Never waits for a writer.

@@ -67,4 +67,4 @@ pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use waiting::{Lacking, Waiting};
 pub use worker::{KeptPlaces, STOP_LIMIT, Worker, WorkerHandle, WorkerOptions};
 pub use workflow::{StepPlan, Workflow, WorkflowError};
-pub use workspace::Snapshot;
+pub use workspace::{CHUNK, Snapshot};

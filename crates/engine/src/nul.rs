@@ -1,4 +1,5 @@
-//! Two rules of all stores: no name, key or parameter holds a NUL character, and no value exceeds [`crate::limits`].
+//! Rules of all stores: no name, key or parameter holds a NUL character, no value exceeds
+//! [`crate::limits`], and no call brings more than a chunk of a workspace.
 //!
 //! PostgreSQL keeps no NUL in a text, C programs end theirs with it, and no name has a use for one. A value beyond the limits could
 //! be written and never be read again.
@@ -9,7 +10,7 @@ use crate::document::NewDocument;
 use crate::limits::check_value;
 use crate::state::{RuleError, Transition};
 use crate::store::{NewWorker, Submission};
-use crate::{RecordChange, keys, resources};
+use crate::{CHUNK, Digest, RecordChange, keys, resources};
 
 /// Refuses a text with a NUL in it; `what` says what the text is.
 ///
@@ -61,9 +62,12 @@ impl Transition {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A record whose kind or name holds a NUL; an output, checkpoint, answer, record or event beyond the limits; a resource
-    /// without a proper name.
+    /// A record whose kind or name holds a NUL; an output, checkpoint, answer, record or event
+    /// beyond the limits; more than a chunk of contents; a resource without a proper name.
     pub fn check(&self) -> Result<(), RuleError> {
+        if let Some(snapshot) = &self.snapshot {
+            check_blobs(&snapshot.contents)?;
+        }
         for (_, step) in &self.steps {
             for (what, value) in [
                 ("output", &step.output),
@@ -106,6 +110,22 @@ impl NewWorker {
         refuse_nul("the worker's version", &self.version)?;
         resources::check_offered(&self.resources)
     }
+}
+
+/// Refuses more contents than one call may take to a store.
+///
+/// # Errors
+/// They have more than [`CHUNK`] bytes in all.
+pub fn check_blobs(blobs: &[(Digest, Vec<u8>)]) -> Result<(), RuleError> {
+    let size: usize = blobs.iter().map(|(_, content)| content.len()).sum();
+    if size <= CHUNK {
+        return Ok(());
+    }
+    Err(RuleError(format!(
+        "the contents of a snapshot are sent {} KiB at a time, not {} KiB",
+        CHUNK >> 10,
+        size >> 10
+    )))
 }
 
 impl NewDocument {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-pub use crate::nul::refuse_nul;
+pub use crate::nul::{check_blobs, refuse_nul};
 
 use crate::document::{Document, DocumentFilter, Expect, NewDocument};
 use crate::measures::StoreMeasures;
@@ -86,6 +86,19 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// [`StoreError::RecordTaken`] when another run owns a record.
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError>;
 
+    /// Adds contents of a workspace ahead of the commit that completes its step:
+    /// [`CHUNK`](crate::CHUNK) bytes at most in one call. The run needs them from now on, as if a
+    /// snapshot did. Those that no commit came to need are removed by [`Self::prune`] once no
+    /// worker holds the run. Contents that are there already are not written again.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when the lease has ended.
+    async fn put_blobs(
+        &self,
+        lease: Lease,
+        blobs: Arc<Vec<(Digest, Vec<u8>)>>,
+    ) -> Result<(), StoreError>;
+
     // Runs: what a person does. Each returns the run as it is then. An unreadable run can only be cancelled.
 
     /// [`crate::state::Edit::cancel_even_unreadable`].
@@ -141,8 +154,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// How many runs there are of a status. Counting stops at `limit`: what is shown then is "more than".
     async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError>;
 
-    /// A piece of a workspace's content.
-    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A part of a workspace's content, from `offset` on: [`CHUNK`](crate::CHUNK) bytes, or fewer
+    /// at its end. `None` when there is no such content.
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Result<Option<Vec<u8>>, StoreError>;
 
     // Documents.
 
@@ -164,8 +178,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     // Upkeep.
 
-    /// Removes the details (events, snapshots) of ended runs that their queue's retention lets go: `limit` runs at most.
-    /// Returns how many it was. Removes expired documents and old tallies on the way.
+    /// Removes the details (events, snapshots) of ended runs that their queue's retention lets go:
+    /// `limit` runs at most. Returns how many it was. Removes expired documents, old tallies and
+    /// what uploads left half-way ([`Self::put_blobs`]) on the way.
     async fn prune(&self, limit: usize) -> Result<usize, StoreError>;
 }
 

@@ -1,22 +1,40 @@
 //! Workspaces: a run's folder, kept with the commit that completes a step and restored for the next.
 //!
-//! A snapshot is a manifest - JSON, one entry a path, sorted - and the contents of the files, each addressed by its SHA-256.
-//! What is missing or damaged is an error, never an empty folder.
+//! A snapshot is a manifest and the contents of the files, each addressed by its SHA-256. What is
+//! missing or damaged is an error, never an empty folder.
+//!
+//! No more than a few chunks of a workspace are in memory at once, however large it is: see
+//! [`SnapshotMemory`]. What is small goes with the commit that completes the step; of a larger one,
+//! all but the last chunk is uploaded before, chunk by chunk.
 
+mod content;
+mod manifest;
+mod memory;
 mod restore;
 mod scan;
+mod upload;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+pub(crate) use self::memory::{Reservation, SnapshotMemory};
+pub(crate) use self::upload::Upload;
+
+use self::content::Content;
+use self::manifest::{ChunkList, Entry};
 use crate::mask::Mask;
 use crate::{Digest, StepError, Store, files};
+
+/// The largest content of a snapshot, and the most bytes that one call takes to a store or brings
+/// back.
+///
+/// A way to a database that carries 100 KiB/s still carries one within the time that a store gives
+/// to an operation.
+pub const CHUNK: usize = 1 << 20;
 
 /// A workspace as a completed step left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,43 +43,17 @@ pub struct Snapshot {
     pub digest: Digest,
     /// Every content that the snapshot needs, the manifest included: the store keeps them while the run's details stay.
     pub needs: Vec<Digest>,
-    /// Those contents that the run's store may not have yet.
+    /// Those contents that the run's store may not have yet: [`CHUNK`] bytes in all at most. Others
+    /// were uploaded before, by [`Store::put_blobs`].
     pub contents: Vec<(Digest, Vec<u8>)>,
 }
 
-/// The contents of one snapshot may not be larger: they pass through one commit.
+/// The files of one workspace may not be larger together.
 const LARGEST: u64 = 256 << 20;
 
-/// Between two tries to read while the store is away.
-const AWAY: Duration = Duration::from_millis(200);
-
-/// One path of a manifest.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    /// Relative, with `/`.
-    path: String,
-    #[serde(flatten)]
-    kind: Kind,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "kind")]
-enum Kind {
-    Folder {
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        private: bool,
-    },
-    File {
-        digest: String,
-        executable: bool,
-        /// Only its owner may look into it.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        private: bool,
-    },
-    Link {
-        target: String,
-    },
-}
+/// The list of a workspace's files may not be longer. It is in memory as a whole: some 170,000
+/// paths of 60 letters.
+const LONGEST_LIST: usize = 32 << 20;
 
 /// The folder of one run while a worker holds it.
 #[derive(Clone)]
@@ -69,6 +61,7 @@ pub(crate) struct Folder {
     path: PathBuf,
     store: Arc<dyn Store>,
     mask: Mask,
+    memory: SnapshotMemory,
     state: Arc<Mutex<State>>,
 }
 
@@ -94,11 +87,17 @@ pub(crate) struct Workspace {
 }
 
 impl Folder {
-    pub(crate) fn new(path: PathBuf, store: Arc<dyn Store>, mask: Mask) -> Self {
+    pub(crate) fn new(
+        path: PathBuf,
+        store: Arc<dyn Store>,
+        mask: Mask,
+        memory: SnapshotMemory,
+    ) -> Self {
         Self {
             path,
             store,
             mask,
+            memory,
             state: Arc::default(),
         }
     }
@@ -117,16 +116,18 @@ impl Folder {
     }
 
     /// The workspace as the step that now completes left it; `None` when the step did not open it.
+    /// Waits for memory.
     ///
     /// # Errors
     /// Fatal when it holds a secret or is too large: another attempt would leave it so as well.
-    pub(crate) async fn snapshot(&self) -> Result<Option<Snapshot>, StepError> {
-        let mut state = self.state.lock().await;
+    pub(crate) async fn snapshot(&self) -> Result<Option<Upload>, StepError> {
+        let state = self.state.lock().await;
         if !state.opened {
             return Ok(None);
         }
+        let reservation = self.memory.window().await?;
         let (path, stored, mask) = (self.path.clone(), state.stored.clone(), self.mask.clone());
-        let snapshot = blocking(move || scan::scan(&path, &stored, &mask))
+        let scanned = blocking(move || scan::scan(&path, &stored, &mask))
             .await
             .map_err(|error| {
                 let holds_secret = error
@@ -139,10 +140,20 @@ impl Folder {
                     StepError::from(error)
                 }
             })?;
+        Ok(Some(Upload {
+            folder: self.clone(),
+            snapshot: scanned.snapshot,
+            pieces: scanned.pieces,
+            reservation,
+        }))
+    }
+
+    /// The store has, or is about to get, what the folder holds.
+    async fn hold(&self, snapshot: &Snapshot) {
+        let mut state = self.state.lock().await;
         state.opened = false;
         state.holds = Some(Base(Some(snapshot.digest)));
         state.stored.extend(&snapshot.needs);
-        Ok(Some(snapshot))
     }
 
     /// Removes the folder: the run is about to end. What was in it is in the store.
@@ -177,44 +188,60 @@ impl Workspace {
     async fn restore(&self, state: &mut State) -> io::Result<()> {
         let path = self.folder.path.clone();
         blocking(move || restore::empty(&path)).await?;
-        let Some(manifest_digest) = self.base.0 else {
+        let Some(digest) = self.base.0 else {
             return Ok(());
         };
-        let manifest = self.content(manifest_digest).await?;
-        let entries: Vec<Entry> = serde_json::from_slice(&manifest)
-            .map_err(|error| damaged(manifest_digest, &error.to_string()))?;
-        state.stored.insert(manifest_digest);
-        for entry in entries {
-            let content = match &entry.kind {
-                Kind::File { digest, .. } => {
-                    let digest = digest
-                        .parse()
-                        .map_err(|error: String| damaged(manifest_digest, &error))?;
-                    state.stored.insert(digest);
-                    self.content(digest).await?
-                }
-                _ => Vec::new(),
-            };
-            let path = self.folder.path.clone();
-            blocking(move || restore::entry(&path, &entry, &content)).await?;
+        let _memory = self.folder.memory.window().await?;
+        for entry in self.manifest(digest, &mut state.stored).await? {
+            self.restore_entry(entry, digest, &mut state.stored).await?;
         }
         Ok(())
     }
 
-    /// While the store is away the attempt waits: it is not the step that fails. Its lease bounds that, for the handler ends
-    /// with it.
-    async fn content(&self, digest: Digest) -> io::Result<Vec<u8>> {
-        let content = loop {
-            match self.folder.store.blob(digest).await {
-                Err(error) if error.is_outage() => tokio::time::sleep(AWAY).await,
-                answer => break answer.map_err(io::Error::other)?,
-            }
+    async fn restore_entry(
+        &self,
+        entry: Entry,
+        manifest: Digest,
+        stored: &mut BTreeSet<Digest>,
+    ) -> io::Result<()> {
+        let digests = entry.kind.contents(manifest)?;
+        let path = self.folder.path.clone();
+        let Some(mut file) = blocking(move || restore::entry(&path, &entry)).await? else {
+            return Ok(());
         };
-        let content = content.ok_or_else(|| damaged(digest, "it is missing from the store"))?;
-        if Digest::of(&content) != digest {
-            return Err(damaged(digest, "its content does not match its digest"));
+        for digest in digests {
+            let mut content = self.content(digest);
+            while let Some(part) = content.next().await? {
+                file = blocking(move || file.append(&part).map(|()| file)).await?;
+            }
+            stored.insert(digest);
         }
-        Ok(content)
+        Ok(())
+    }
+
+    /// The entries of a snapshot.
+    async fn manifest(
+        &self,
+        digest: Digest,
+        stored: &mut BTreeSet<Digest>,
+    ) -> io::Result<Vec<Entry>> {
+        let damaged = |error: serde_json::Error| damaged(digest, &error.to_string());
+        let mut list = self.content(digest).whole(LARGEST).await?;
+        stored.insert(digest);
+        if ChunkList::is_in(&list) {
+            let chunks: ChunkList = serde_json::from_slice(&list).map_err(damaged)?;
+            list = Vec::new();
+            for chunk in chunks.digests(digest)? {
+                let left = LARGEST.saturating_sub(list.len() as u64);
+                list.extend(self.content(chunk).whole(left).await?);
+                stored.insert(chunk);
+            }
+        }
+        serde_json::from_slice(&list).map_err(damaged)
+    }
+
+    fn content(&self, digest: Digest) -> Content<'_> {
+        Content::new(self.folder.store.as_ref(), digest)
     }
 }
 

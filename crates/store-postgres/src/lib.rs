@@ -41,7 +41,7 @@ use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
-    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, refuse_nul,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, check_blobs, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
@@ -282,8 +282,23 @@ impl Store for PostgresStore {
             .await
     }
 
-    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.within(read::blob(&self.shared, digest)).await
+    async fn put_blobs(
+        &self,
+        lease: Lease,
+        blobs: Arc<Vec<(Digest, Vec<u8>)>>,
+    ) -> Result<(), StoreError> {
+        check_blobs(&blobs)?;
+        let _turn = self.shared.transfer_turn().await?;
+        self.shared
+            .retried(|| op::put_blobs(&self.shared, lease, &blobs))
+            .await
+    }
+
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let _turn = self.shared.transfer_turn().await?;
+        self.shared
+            .within(read::blob_part(&self.shared, digest, offset))
+            .await
     }
 
     async fn put_document(

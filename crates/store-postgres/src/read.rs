@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use surefoot::store::{Heartbeats, LastHeartbeat, RecordFilter, RunFilter, WorkerInfo};
-use surefoot::{Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId};
+use surefoot::{
+    CHUNK, Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId,
+};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -254,13 +256,18 @@ pub(crate) async fn records(
     Ok(rows.iter().map(record).collect::<Result<_, _>>()?)
 }
 
-pub(crate) async fn blob(shared: &Shared, digest: Digest) -> Result<Option<Vec<u8>>, Failure> {
-    let rows = shared
-        .query((
-            &shared.sql.blob,
-            Args::none().with(digest.as_bytes().as_slice()),
-        ))
-        .await?;
+pub(crate) async fn blob_part(
+    shared: &Shared,
+    digest: Digest,
+    offset: u64,
+) -> Result<Option<Vec<u8>>, Failure> {
+    // The first byte is number 1, and no content has as many bytes as fit the number.
+    let first = i32::try_from(offset.saturating_add(1)).unwrap_or(i32::MAX);
+    let args = Args::none()
+        .with(digest.as_bytes().as_slice())
+        .with(first)
+        .with(CHUNK as i32);
+    let rows = shared.query((&shared.sql.blob_part, args)).await?;
     Ok(rows.first().map(|row| get(row, 0)).transpose()?)
 }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use surefoot::measures::StoreMeasures;
 use surefoot::{StoreError, Timestamp};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::Row;
 
 use crate::clock::DatabaseClock;
 use crate::connect::Connector;
-use crate::failure::Failure;
+use crate::failure::{Failure, fault};
 use crate::limited_queues::LimitedQueues;
 use crate::notifier::Notifier;
 use crate::pipeline::Call;
@@ -20,6 +21,10 @@ use crate::sql::Statements;
 
 /// Sessions for operations outside batches, and for reads.
 const SESSIONS: usize = 4;
+
+/// Contents of workspaces on their way at once, each a chunk. They leave sessions for what is small
+/// and urgent.
+const TRANSFERS: usize = SESSIONS / 2;
 
 /// Batches of commits in flight: one is prepared while another waits for the disk.
 pub(crate) const COMMITS: usize = 2;
@@ -43,6 +48,7 @@ pub(crate) struct Shared {
     /// Set while runs may be waiting that can be claimed as soon as another run ends.
     pub(crate) backlog: AtomicBool,
     timeout: Duration,
+    transfers: Semaphore,
     connector: BackoffConnector,
     pool: Pool,
     /// A separate session: a heartbeat never waits.
@@ -67,6 +73,7 @@ impl Shared {
             measures: Arc::default(),
             backlog: AtomicBool::new(true),
             timeout,
+            transfers: Semaphore::new(TRANSFERS),
             connector: BackoffConnector::new(connector),
             pool: Pool::new(SESSIONS),
             heartbeat_pool: Pool::new(1),
@@ -81,6 +88,12 @@ impl Shared {
 
     pub(crate) async fn session(&self) -> Result<Pooled<'_>, StoreError> {
         self.pool.get(&self.connector).await
+    }
+
+    /// Waits for its turn to send or fetch a content. That takes none of the time that the
+    /// operation itself may take.
+    pub(crate) async fn transfer_turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.transfers.acquire().await.map_err(fault)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -124,17 +137,8 @@ impl Shared {
     }
 
     /// Also retries the operation if another transaction interferes.
-    pub(crate) async fn retried<T, F>(&self, operation: impl FnMut() -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, Failure>>,
-    {
-        self.retried_with(Duration::ZERO, operation).await
-    }
-
-    /// The same with additional time.
-    pub(crate) async fn retried_with<T, F>(
+    pub(crate) async fn retried<T, F>(
         &self,
-        more: Duration,
         mut operation: impl FnMut() -> F,
     ) -> Result<T, StoreError>
     where
@@ -149,7 +153,7 @@ impl Shared {
             }
             operation().await
         };
-        bounded(self.timeout + more, tries).await
+        bounded(self.timeout, tries).await
     }
 
     pub(crate) fn late(&self) -> StoreError {

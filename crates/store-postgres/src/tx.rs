@@ -27,16 +27,7 @@ pub(crate) struct Tx<'c> {
 
 impl<'c> Tx<'c> {
     pub(crate) async fn begin(shared: &'c Shared) -> Result<Self, StoreError> {
-        Self::begin_for(shared, Duration::ZERO).await
-    }
-
-    /// Begins a transaction that may need this long to send its data: the server considers a
-    /// session idle until a statement has arrived completely.
-    pub(crate) async fn begin_for(
-        shared: &'c Shared,
-        sending: Duration,
-    ) -> Result<Self, StoreError> {
-        let most = (STANDSTILL + sending).as_millis();
+        let most = STANDSTILL.as_millis();
         let session = shared.session().await?;
         let begin = format!(
             "{}; SET LOCAL idle_in_transaction_session_timeout = '{most}ms'",

@@ -32,6 +32,7 @@ async fn postgres() -> Scene {
             .replace("{schema}", &format!("{schema}."))
             .replace("{id}", &format!("'{run}'::uuid"))
             .replace("{digest}", "sha256(random()::text::bytea)")
+            .replace("{zeros}", "decode(repeat('00', 2500000), 'hex')")
             .replace("{kept}", "workflow, queue, used, steps");
         ScratchPostgres::shared()
             .psql("postgres", &statement)

@@ -40,23 +40,28 @@ use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
-    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, refuse_nul,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, check_blobs, refuse_nul,
 };
 use surefoot::{
     Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
     Timestamp, WorkerId,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use facts::{Integrity, LockHolder, SqliteFacts};
 pub use options::SqliteOptions;
 
+use crate::error::fault;
 use crate::lock::WorkerLock;
 use crate::op::Insert;
 use crate::plans::Plans;
 use crate::readers::Readers;
 use crate::row::{Written, json};
 use crate::writer::{Notifier, OpenDatabase, Writer};
+
+/// Uploads of a chunk each at once. More would not be faster, and would delay the commits that they
+/// share a transaction with.
+const UPLOADS: usize = 2;
 
 /// Runs in one SQLite file. Drop completes pending writes and closes the file.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ pub struct SqliteStore {
     /// agree.
     lock: Mutex<WorkerLock>,
     readers: Readers,
+    /// Uploads under way: a group of commits waits for no more of them than this lets through.
+    uploads: Semaphore,
     writer: Writer,
 }
 
@@ -110,6 +117,7 @@ impl SqliteStore {
             notifier,
             lock,
             readers,
+            uploads: Semaphore::new(UPLOADS),
             writer,
         })
     }
@@ -353,9 +361,21 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn put_blobs(
+        &self,
+        lease: Lease,
+        blobs: Arc<Vec<(Digest, Vec<u8>)>>,
+    ) -> Result<(), StoreError> {
+        check_blobs(&blobs)?;
+        let _turn = self.uploads.acquire().await.map_err(fault)?;
+        self.writer
+            .run(move |tx| op::put_blobs(tx, lease, &blobs))
+            .await
+    }
+
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.readers
-            .read(move |conn| read::blob(conn, digest))
+            .read(move |conn| read::blob_part(conn, digest, offset))
             .await
     }
 

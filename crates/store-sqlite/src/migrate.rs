@@ -53,6 +53,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "isolation",
         sql: include_str!("../migrations/0007_isolation.sql"),
     },
+    Migration {
+        version: 8,
+        name: "uploads",
+        sql: include_str!("../migrations/0008_uploads.sql"),
+    },
 ];
 
 /// Statements of every migration, in order.

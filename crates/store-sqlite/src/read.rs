@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, MAIN_DB, OptionalExtension as _, Row, ToSql, params};
 use surefoot::store::{Heartbeats, LastHeartbeat, RecordFilter, RunFilter, WorkerInfo};
 use surefoot::unreadable::parse_events;
 use surefoot::{
-    Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId,
+    CHUNK, Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, Timestamp, WorkerId,
 };
 
 use crate::error::store_error;
@@ -207,11 +207,28 @@ pub(crate) fn records(conn: &Connection, filter: &RecordFilter) -> Result<Vec<Re
     read().map_err(sql_error)
 }
 
-pub(crate) fn blob(conn: &Connection, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-    let read = || {
-        conn.prepare_cached(sql::BLOB)?
+/// A part of a content. Only that part is read: a store may have contents of any size from earlier
+/// builds.
+pub(crate) fn blob_part(
+    conn: &Connection,
+    digest: Digest,
+    offset: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let read = || -> rusqlite::Result<Option<Vec<u8>>> {
+        let row = conn
+            .prepare_cached(sql::BLOB_ROW)?
             .query_row([digest.as_bytes()], |row| row.get(0))
-            .optional()
+            .optional()?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let blob = conn.blob_open(MAIN_DB, "blobs", "content", row, true)?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut part = vec![0; blob.len().saturating_sub(offset).min(CHUNK)];
+        if !part.is_empty() {
+            blob.read_at_exact(&mut part, offset)?;
+        }
+        Ok(Some(part))
     };
     read().map_err(sql_error)
 }

@@ -19,6 +19,7 @@ async fn sqlite() -> Scene {
             .replace("{schema}", "")
             .replace("{id}", &id)
             .replace("{digest}", "randomblob(32)")
+            .replace("{zeros}", "zeroblob(2500000)")
             .replace("{kept}", "workflow, queue");
         let conn = rusqlite::Connection::open(&path).expect("the file can be opened");
         conn.busy_timeout(Duration::from_secs(30))

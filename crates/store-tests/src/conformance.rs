@@ -65,6 +65,10 @@ macro_rules! conformance {
             }
             content {
                 a_record_has_an_owner, records_are_listed, records_are_listed_in_pages, contents_are_kept, a_refused_commit_leaves_no_content,
+                a_snapshot_that_lacks_a_content_is_refused, uploaded_contents_are_kept,
+                a_large_content_of_an_earlier_build_is_read_in_parts, an_upload_needs_the_lease,
+                more_than_a_chunk_is_refused, an_upload_that_was_cut_short_is_removed,
+                a_prune_beside_an_upload_takes_nothing_that_is_needed,
                 details_go_by_age, details_go_by_count, a_pruned_run_goes_on,
             }
             lists {

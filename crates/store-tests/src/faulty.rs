@@ -3,13 +3,15 @@
 //!
 //! A test runs a workflow over it with n = 1, 2, 3 and so on until nothing goes wrong any more, and
 //! so has met a fault at every write. Counted writes are those that may change a run: submit,
-//! claim, commit, cancel, retry, answer, register, deregister, reclaim. Claims and reclaims that
-//! find nothing, heartbeats, prunes and operations on queues do not count, because their number
-//! depends on timing.
+//! claim, commit, upload, cancel, retry, answer, register, deregister, reclaim. Claims and reclaims
+//! that find nothing, heartbeats, prunes and operations on queues do not count, because their
+//! number depends on timing.
 //!
 //! It can also be unavailable or unusable: then nothing takes place, and every call returns that
-//! error. It can delay reads and prunes, and records the times of its calls.
+//! error. It can delay reads and prunes, holds uploads and counts their bytes, damages
+//! contents, and records the times of its calls.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +26,7 @@ use surefoot::store::{
     RecordFilter, RunFilter, Submission, Submitted, WorkerInfo,
 };
 use surefoot::{
-    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
+    CHUNK, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
     Timestamp, WorkerId,
 };
 use tokio::sync::watch;
@@ -79,6 +81,12 @@ pub struct FaultyStore {
     /// Delay of every prune, in milliseconds.
     slow_prune: AtomicU64,
     calls: Mutex<Vec<(&'static str, Instant)>>,
+    /// True while uploads wait.
+    holds_uploads: watch::Sender<bool>,
+    /// Bytes of workspaces that were sent here and not yet answered: now, and the most so far.
+    under_way: Mutex<(usize, usize)>,
+    /// Contents that the store is to have changed, or lost.
+    damaged: Mutex<HashMap<Digest, Option<Vec<u8>>>>,
 }
 
 impl FaultyStore {
@@ -96,6 +104,9 @@ impl FaultyStore {
             slow: AtomicU64::new(0),
             slow_prune: AtomicU64::new(0),
             calls: Mutex::default(),
+            holds_uploads: watch::Sender::new(false),
+            under_way: Mutex::default(),
+            damaged: Mutex::default(),
         }
     }
 
@@ -130,7 +141,40 @@ impl FaultyStore {
             .store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// Times of all `heartbeat`, `heartbeats`, `claim` or `prune` calls so far.
+    /// From now on uploads wait, or go on.
+    pub fn hold_uploads(&self, hold: bool) {
+        self.holds_uploads.send_replace(hold);
+    }
+
+    /// Bytes of workspaces that are on their way to this store, and the most that ever were.
+    pub fn bytes_under_way(&self) -> (usize, usize) {
+        *self.under_way.lock().unwrap()
+    }
+
+    /// From now on the store has another content under this digest, or none.
+    pub fn damage_blob(&self, digest: Digest, content: Option<Vec<u8>>) {
+        self.damaged.lock().unwrap().insert(digest, content);
+    }
+
+    /// Counts bytes of a workspace, until what this gives is dropped.
+    fn carries<'a>(&'a self, blobs: &[(Digest, Vec<u8>)]) -> impl Drop + use<'a> {
+        struct Carried<'a>(&'a FaultyStore, usize);
+
+        impl Drop for Carried<'_> {
+            fn drop(&mut self) {
+                self.0.under_way.lock().unwrap().0 -= self.1;
+            }
+        }
+
+        let bytes = blobs.iter().map(|(_, content)| content.len()).sum();
+        let mut under_way = self.under_way.lock().unwrap();
+        under_way.0 += bytes;
+        under_way.1 = under_way.1.max(under_way.0);
+        drop(under_way);
+        Carried(self, bytes)
+    }
+
+    /// Times of all `heartbeat`, `heartbeats`, `claim`, `put_blobs` or `prune` calls so far.
     pub fn times_of(&self, call: &str) -> Vec<Instant> {
         let calls = self.calls.lock().unwrap();
         calls
@@ -324,6 +368,10 @@ impl Store for FaultyStore {
     }
 
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError> {
+        let snapshot = transition.snapshot.clone();
+        let _carried = snapshot
+            .as_ref()
+            .map(|snapshot| self.carries(&snapshot.contents));
         self.write(self.inner.commit(lease, transition)).await
     }
 
@@ -414,8 +462,27 @@ impl Store for FaultyStore {
         self.read(self.inner.delete_document(kind, id)).await
     }
 
-    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(self.inner.blob(digest)).await
+    async fn put_blobs(
+        &self,
+        lease: Lease,
+        blobs: Arc<Vec<(Digest, Vec<u8>)>>,
+    ) -> Result<(), StoreError> {
+        self.note("put_blobs");
+        let _carried = self.carries(&blobs);
+        // This store holds the sender: the wait cannot fail.
+        let _ = self.holds_uploads.subscribe().wait_for(|hold| !hold).await;
+        self.write(self.inner.put_blobs(lease, blobs)).await
+    }
+
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let damaged = self.damaged.lock().unwrap().get(&digest).cloned();
+        if let Some(content) = damaged {
+            return Ok(content.map(|content| {
+                let rest = content.get(offset as usize..).unwrap_or_default();
+                rest[..rest.len().min(CHUNK)].to_vec()
+            }));
+        }
+        self.read(self.inner.blob_part(digest, offset)).await
     }
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {

@@ -32,8 +32,8 @@ pub struct Scene {
 
 /// Executes a statement on the store's database behind the store's back. In the statement,
 /// `{schema}` stands for the prefix of table names, `{id}` for the id of the run, `{digest}` for a
-/// digest that no plan has, and `{kept}` for the columns of a plan besides its `digest`, `format`
-/// and `json`.
+/// digest that no plan has, `{kept}` for the columns of a plan besides its `digest`, `format` and
+/// `json`, and `{zeros}` for 2,500,000 bytes.
 type Damage = Box<dyn Fn(&str, RunId) + Send + Sync>;
 
 /// Everything that a store shows.

@@ -33,6 +33,10 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
         "worker.concurrency",
         settings.concurrency.map(|runs| runs.to_string()),
     );
+    add(
+        "worker.snapshot_memory_mib",
+        settings.snapshot_memory_mib.map(|mib| mib.to_string()),
+    );
     for name in &settings.pass_environment {
         add("worker.pass_environment", Some(name.clone()));
     }

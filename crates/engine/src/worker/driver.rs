@@ -20,8 +20,8 @@ use crate::state::{
     CancelMode, Edit, Interruption, Lease, RuleError, RunStatus, StepStatus, Transition,
 };
 use crate::workflow::secret_texts;
-use crate::workspace::Folder;
-use crate::{Run, StepError, StoreError, Timestamp};
+use crate::workspace::{Folder, Reservation};
+use crate::{Run, StepError, Store, StoreError, Timestamp};
 
 /// Between two tries to write while the store is away. A run is to move within a second of its being back, and the store has a
 /// wait of its own before it looks.
@@ -43,6 +43,8 @@ pub(super) struct Driver {
     pub(super) lease: Lease,
     pub(super) held: Held,
     pub(super) folder: Folder,
+    /// The memory of the snapshot that the next commit brings.
+    pub(super) snapshot_memory: Option<Reservation>,
     pub(super) masking: Masking,
     /// The run's parameters with the secret ones in their places, when those are encrypted in the store.
     opened: Option<Value>,
@@ -74,6 +76,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slot
             shared.options.workspaces.join(id.to_string()),
             shared.store.clone(),
             mask.clone(),
+            shared.snapshot_memory.clone(),
         );
         let masking = Masking::new(mask);
         let Slots { own, isolation } = slots;
@@ -84,6 +87,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slot
             lease,
             held: held.clone(),
             folder,
+            snapshot_memory: None,
             masking,
             opened: None,
             isolation,
@@ -264,7 +268,7 @@ impl Driver {
                         .fail(position, said, &format!("the step's output {limit}"))
                         .await;
                 }
-                let snapshot = match self.folder.snapshot().await {
+                let snapshot = match self.upload_snapshot().await? {
                     Ok(snapshot) => snapshot,
                     Err(error) => return self.retry(position, said, &error).await,
                 };
@@ -404,7 +408,9 @@ impl Driver {
         if let Some((run, transition)) = self.unsettled.take() {
             self.persist(run, transition).await?;
         }
-        self.persist(run, transition).await
+        let persisted = self.persist(run, transition).await;
+        self.snapshot_memory = None;
+        persisted
     }
 
     /// Sends one commit until it is known what became of it. One that the store refuses for good fails the step.
@@ -418,29 +424,45 @@ impl Driver {
     /// Sends one commit until it is known what became of it: `None` when it is written, else why it never will be. What is
     /// wrong with the store, and not with the commit, passes or is mended by a person; it costs no attempt.
     async fn send(&mut self, run: Run, transition: Transition) -> Result<Option<StoreError>, Gone> {
-        let shared = self.shared.clone();
-        let (mut wait, mut waiting) = (RETRY_FIRST, None);
+        let lease = self.lease;
         let yields = transition.yields_to_undo;
+        let commit = |store: Arc<dyn Store>| {
+            let transition = transition.clone();
+            async move { store.commit(lease, transition).await }
+        };
+        let committed = match self.until_answered(commit).await? {
+            Ok(committed) => committed,
+            Err(error) => return Ok(Some(error)),
+        };
+        self.held.asked_to(committed.cancel);
+        self.run = run;
+        if yields && committed.cancel == Some(CancelMode::Undo) {
+            self.run.head.yield_to_undo(self.shared.store.now());
+        }
+        if self.run.head.status.is_ended() {
+            self.shared.run_ended(&self.run);
+        }
+        Ok(None)
+    }
+
+    /// Repeats a write under the lease while the store is away. Gives what it came to, or why it
+    /// never will take place.
+    pub(super) async fn until_answered<T, F>(
+        &self,
+        write: impl Fn(Arc<dyn Store>) -> F,
+    ) -> Result<Result<T, StoreError>, Gone>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let shared = &self.shared;
+        let (mut wait, mut waiting) = (RETRY_FIRST, None);
         loop {
-            match self
-                .shared
-                .store
-                .commit(self.lease, transition.clone())
-                .await
-            {
-                Ok(committed) => {
+            match write(shared.store.clone()).await {
+                Ok(done) => {
                     if waiting.take().is_some() {
                         shared.note_written();
                     }
-                    self.held.asked_to(committed.cancel);
-                    self.run = run;
-                    if yields && committed.cancel == Some(CancelMode::Undo) {
-                        self.run.head.yield_to_undo(shared.store.now());
-                    }
-                    if self.run.head.status.is_ended() {
-                        shared.run_ended(&self.run);
-                    }
-                    return Ok(None);
+                    return Ok(Ok(done));
                 }
                 Err(StoreError::LeaseLost) => {
                     // One that the pulse learnt of is counted there.
@@ -455,7 +477,7 @@ impl Driver {
                     self.pause(shared.chance.spread(wait)).await?;
                     wait = (wait * 2).min(RETRY_MOST);
                 }
-                Err(error) => return Ok(Some(error)),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }

@@ -20,6 +20,7 @@ mod opening;
 mod places;
 mod pulse;
 mod renewal;
+mod snapshots;
 mod undo;
 mod upkeep;
 
@@ -46,6 +47,7 @@ use self::renewal::Renewal;
 use crate::mask::Mask;
 use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
+use crate::workspace::SnapshotMemory;
 use crate::{
     Client, CredentialSource, Handlers, NoCredentials, Secret, SecretKeys, Store, StoreError,
     WorkerId,
@@ -85,6 +87,10 @@ pub struct WorkerOptions {
     pub keys: Option<SecretKeys>,
     /// The folder under which each run has its workspace.
     pub workspaces: PathBuf,
+    /// Bytes of workspaces that it has in memory at once while it stores and restores snapshots,
+    /// over all of its runs: 64 MiB by default, which is 32 snapshots at a time. Others wait their
+    /// turn. One snapshot takes 2 MiB, which is the least.
+    pub snapshot_memory: usize,
     /// Who is told of attempts and runs as they end.
     pub observer: Option<Arc<dyn Observer>>,
     /// Is told the id of each life of the worker before the store is: a worker that is taken for dead begins another. Whoever
@@ -113,6 +119,7 @@ impl Default for WorkerOptions {
             secrets: Vec::new(),
             keys: None,
             workspaces: std::env::temp_dir().join("surefoot-workspaces"),
+            snapshot_memory: 64 << 20,
             observer: None,
             announce: None,
             handler_runtime: None,
@@ -150,6 +157,7 @@ pub(crate) struct Shared {
     pub(crate) wants_place: AtomicBool,
     pub(crate) renewal: Renewal,
     pub(crate) chance: Chance,
+    pub(crate) snapshot_memory: SnapshotMemory,
     pub(crate) held: Registry,
     /// A call that leases runs failed and may have taken place: the store may hold runs for us that nobody drives.
     pub(crate) in_doubt: AtomicBool,
@@ -185,6 +193,7 @@ impl Worker {
             actions,
             renewal: Renewal::new(store.now()),
             chance: Chance::new(options.seed),
+            snapshot_memory: SnapshotMemory::new(options.snapshot_memory),
             store,
             handlers,
             mask: Mask::of(&options.secrets),

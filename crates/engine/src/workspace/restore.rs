@@ -5,12 +5,13 @@
     reason = "a folder is restored on a blocking thread"
 )]
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use super::{Entry, Kind, at};
+use super::at;
+use super::manifest::{Entry, Kind};
 
 /// An empty folder at `path`, whatever was there.
 pub(super) fn empty(path: &Path) -> io::Result<()> {
@@ -57,36 +58,49 @@ fn open_up(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes one entry below `root`. Entries come in order: a folder before what is in it.
-pub(super) fn entry(root: &Path, entry: &Entry, content: &[u8]) -> io::Result<()> {
+/// A file that is being restored, and its path.
+pub(super) struct OpenFile(File, PathBuf);
+
+impl OpenFile {
+    /// Writes the next part of the file.
+    pub(super) fn append(&mut self, part: &[u8]) -> io::Result<()> {
+        self.0.write_all(part).map_err(at("restore", &self.1))
+    }
+}
+
+/// Makes one entry below `root`; a file is still empty. Entries come in order: a folder before what
+/// is in it.
+pub(super) fn entry(root: &Path, entry: &Entry) -> io::Result<Option<OpenFile>> {
     let path = below(root, &entry.path)?;
-    let written = match &entry.kind {
+    let made = match &entry.kind {
         Kind::Folder { private } => DirBuilder::new()
             .mode(if *private { 0o700 } else { 0o755 })
-            .create(&path),
-        Kind::Link { target } => symlink(target, &path),
+            .create(&path)
+            .map(|()| None),
+        Kind::Link { target } => symlink(target, &path).map(|()| None),
         Kind::File {
             executable,
             private,
             ..
         } => {
             let mode = if *executable { 0o755 } else { 0o644 };
-            file(&path, content, if *private { mode & 0o700 } else { mode })
+            file(&path, if *private { mode & 0o700 } else { mode }).map(Some)
         }
     };
-    written.map_err(at("restore", &path))
+    let made = made.map_err(at("restore", &path))?;
+    Ok(made.map(|file| OpenFile(file, path)))
 }
 
 /// Nobody else sees a private file for a moment: it is made as it is to be.
-fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+fn file(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)?;
-    file.write_all(content)?;
     // The process's umask may have taken something from it.
-    file.set_permissions(Permissions::from_mode(mode))
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(file)
 }
 
 /// A manifest is data from a database: it is not trusted to stay below the folder.
@@ -148,15 +162,10 @@ mod tests {
                     path: path.to_owned(),
                     kind,
                 },
-                b"x",
             )
             .unwrap()
         };
-        let file = |executable, private| Kind::File {
-            digest: String::new(),
-            executable,
-            private,
-        };
+        let file = |executable, private| Kind::file(Vec::new(), executable, private);
         make("keys", Kind::Folder { private: true });
         make("keys/id", file(false, true));
         make("keys/run", file(true, true));
@@ -169,17 +178,12 @@ mod tests {
     #[test]
     fn a_path_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let kind = || Kind::File {
-            digest: String::new(),
-            executable: false,
-            private: false,
-        };
         let one = Entry {
             path: "twice".to_owned(),
-            kind: kind(),
+            kind: Kind::file(Vec::new(), false, false),
         };
-        entry(folder.path(), &one, b"x").unwrap();
-        let error = entry(folder.path(), &one, b"x").unwrap_err().to_string();
+        entry(folder.path(), &one).unwrap();
+        let error = entry(folder.path(), &one).err().unwrap().to_string();
         assert!(
             error.starts_with("cannot restore") && error.contains("/twice: "),
             "{error}"

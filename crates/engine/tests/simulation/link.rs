@@ -393,8 +393,18 @@ impl Store for Link {
             .await
     }
 
-    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.plain("blob", self.world.store.blob(digest)).await
+    async fn put_blobs(
+        &self,
+        lease: Lease,
+        blobs: Arc<Vec<(Digest, Vec<u8>)>>,
+    ) -> Result<(), StoreError> {
+        self.plain("put_blobs", self.world.store.put_blobs(lease, blobs))
+            .await
+    }
+
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.plain("blob_part", self.world.store.blob_part(digest, offset))
+            .await
     }
 
     async fn put_document(

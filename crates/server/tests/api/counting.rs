@@ -173,8 +173,11 @@ impl Store for CountingStore {
     async fn count_runs(&self, status: RunStatus, limit: u64) -> Done<u64> {
         self.inner.count_runs(status, limit).await
     }
-    async fn blob(&self, digest: Digest) -> Done<Option<Vec<u8>>> {
-        self.inner.blob(digest).await
+    async fn put_blobs(&self, lease: Lease, blobs: Arc<Vec<(Digest, Vec<u8>)>>) -> Done<()> {
+        self.inner.put_blobs(lease, blobs).await
+    }
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Done<Option<Vec<u8>>> {
+        self.inner.blob_part(digest, offset).await
     }
     async fn put_document(&self, document: NewDocument, expect: Expect) -> Done<Option<u64>> {
         self.there()?;

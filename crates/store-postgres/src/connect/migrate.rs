@@ -98,6 +98,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 6,
         sql: include_str!("../../migrations/0011_boolean_texts.sql"),
     },
+    // Older workers cannot restore a file that is kept in chunks.
+    Migration {
+        version: 12,
+        name: "uploads",
+        tolerates: 12,
+        sql: include_str!("../../migrations/0012_uploads.sql"),
+    },
 ];
 
 /// Schema version of this build.

@@ -3,7 +3,7 @@
 //! took its time anyway.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use surefoot::state::{CancelMode, Lease};
@@ -38,9 +38,7 @@ pub(crate) async fn commit(
     let commit = Commit { lease, written };
     if commit.written.is_heavy() {
         let begun = Instant::now();
-        let done = shared
-            .retried_with(time_for(&commit.written), || write_alone(shared, &commit))
-            .await;
+        let done = shared.retried(|| write_alone(shared, &commit)).await;
         if done.is_ok() {
             shared.measures.committed(1, begun.elapsed());
         }
@@ -48,18 +46,6 @@ pub(crate) async fn commit(
     } else {
         batcher.run(commit).await.and_then(|outcome| outcome)
     }
-}
-
-/// Additional time limit for the contents of a commit: a second for each MiB, which any connection
-/// to a database can carry. A snapshot that could not be written in time would be sent again for
-/// ever.
-fn time_for(written: &Written) -> Duration {
-    let contents = written
-        .snapshot
-        .iter()
-        .flat_map(|snapshot| &snapshot.contents);
-    let bytes: usize = contents.map(|(_, content)| content.len()).sum();
-    Duration::from_secs((bytes >> 20) as u64)
 }
 
 #[async_trait]
@@ -173,7 +159,7 @@ async fn write_alone(shared: &Shared, commit: &Commit) -> Result<Committed, Fail
     let lease = commit.lease;
     let written = &commit.written;
     let run = Args::none().with(uuid(lease.run.as_bytes()));
-    let mut tx = Tx::begin_for(shared, time_for(written)).await?;
+    let mut tx = Tx::begin(shared).await?;
     let mut calls = vec![(shared.sql.held_run.as_str(), run)];
     calls.extend(write::questions(shared, written));
     let mut answers = tx.queries(calls).await?;
@@ -237,41 +223,4 @@ fn standing(row: Option<&Row>, commit: &Commit) -> Result<Standing, StoreError> 
         && epoch == lease.epoch
         && last + 1 == number;
     Ok(if held { Standing::Held } else { Standing::Lost })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use surefoot::state::Edit;
-    use surefoot::{Digest, Run, Snapshot, Timestamp, Workflow};
-
-    use super::*;
-
-    #[test]
-    fn large_contents_get_a_longer_timeout() {
-        let check = |bytes: usize, expect: u64| {
-            let plan = Arc::new(Workflow::builder("a").step("one", "work").build().unwrap());
-            let now = Timestamp::from_micros(0);
-            let (_, mut transition) = Edit::new(
-                Run::new(RunId::at(now), plan, serde_json::Value::Null, now, now),
-                now,
-            )
-            .finish();
-            let digest = Digest::of(b"x");
-            let contents = vec![(digest, vec![0; bytes])];
-            transition.snapshot = Some(Arc::new(Snapshot {
-                digest,
-                needs: vec![digest],
-                contents,
-            }));
-            assert_eq!(
-                time_for(&Written::of(transition).unwrap()),
-                Duration::from_secs(expect),
-                "{bytes}"
-            );
-        };
-        check(1_000, 0);
-        check(200 << 20, 200);
-    }
 }

@@ -2,6 +2,7 @@
 //! others in a transaction of its own.
 
 mod admit;
+mod blobs;
 mod claim;
 mod commit;
 mod documents;
@@ -13,6 +14,7 @@ mod submit;
 mod workers;
 mod write;
 
+pub(crate) use blobs::put_blobs;
 pub(crate) use claim::claim;
 pub(crate) use commit::{Commit, commit};
 pub(crate) use documents::{delete_document, put_document};

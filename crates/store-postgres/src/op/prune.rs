@@ -34,13 +34,15 @@ pub(crate) async fn prune(shared: &Shared, limit: usize) -> Result<usize, Failur
             .filter_map(|(name, limits)| forget_starts(shared, name, limits, now, limit)),
     );
     calls.extend(forget_expired(shared, now, limit));
+    calls.push((&shared.sql.unfinished_uploads, Args::none().with(limit)));
     let answers = tx.queries(calls).await?;
     let old = ids(&answers[..finds], limit)?;
-    if old.is_empty() {
+    let uploaded = ids(&answers[answers.len() - 1..], limit)?;
+    if old.is_empty() && uploaded.is_empty() {
         tx.commit(Vec::new()).await?;
         return Ok(0);
     }
-    forget(tx, &old).await?;
+    forget(tx, &old, uploaded).await?;
     Ok(old.len())
 }
 
@@ -92,16 +94,20 @@ fn ids(answers: &[Vec<Row>], limit: i64) -> Result<Vec<Uuid>, Failure> {
     Ok(ids)
 }
 
-async fn forget(mut tx: Tx<'_>, runs: &[Uuid]) -> Result<(), Failure> {
+/// Removes the details of `runs`, and the contents that were uploaded for `uploaded` and followed
+/// by no commit.
+async fn forget(mut tx: Tx<'_>, runs: &[Uuid], uploaded: Vec<Uuid>) -> Result<(), Failure> {
     let sql = tx.sql();
     let of_runs = || Args::none().with_all(runs.to_vec());
     let calls = vec![
         (sql.delete_snapshot_blobs.as_str(), of_runs()),
+        (&sql.delete_pending_blobs, Args::none().with_all(uploaded)),
         (&sql.delete_events, of_runs()),
     ];
     let answers = tx.queries(calls).await?;
-    let mut digests = answers[0]
+    let mut digests = answers[..2]
         .iter()
+        .flatten()
         .map(|row| get(row, 0))
         .collect::<Result<Vec<Vec<u8>>, _>>()?;
     digests.sort_unstable();

@@ -12,5 +12,6 @@ mod hints;
 mod schema;
 mod secrets;
 mod settings;
+mod snapshots;
 mod support;
 mod tls;

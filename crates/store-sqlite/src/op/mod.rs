@@ -4,6 +4,7 @@
 //! transaction is intact. Each may be applied again after a rollback.
 
 mod admit;
+mod blobs;
 mod claim;
 mod commit;
 mod documents;
@@ -14,6 +15,7 @@ mod submit;
 mod workers;
 mod write;
 
+pub(crate) use blobs::put_blobs;
 pub(crate) use claim::claim;
 pub(crate) use commit::commit;
 pub(crate) use documents::{delete_document, put_document};

@@ -27,6 +27,7 @@ pub(crate) fn prune(tx: &Tx<'_>, limit: usize) -> Result<usize, Failure> {
     old.dedup();
     old.truncate(limit);
     old.iter().try_for_each(|run| forget(tx, *run))?;
+    forget_uploads(tx, limit)?;
     forget_expired(tx, limit)?;
     Ok(old.len())
 }
@@ -85,6 +86,19 @@ fn forget(tx: &Tx<'_>, run: RunId) -> rusqlite::Result<()> {
         tx.conn
             .prepare_cached(statement)?
             .execute([run.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Contents whose upload was followed by no commit. While a worker holds the run that commit may
+/// come.
+fn forget_uploads(tx: &Tx<'_>, limit: usize) -> rusqlite::Result<()> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    for run in ids(tx, sql::UNFINISHED_UPLOADS, &[&limit])? {
+        for statement in [sql::DELETE_ORPHAN_PENDING_BLOBS, sql::DELETE_PENDING_BLOBS] {
+            let mut statement = tx.conn.prepare_cached(statement)?;
+            statement.execute([run.as_bytes()])?;
+        }
     }
     Ok(())
 }

@@ -4,51 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use surefoot::store::{ClaimRequest, Submitted};
-use surefoot::{Digest, QueueLimits, Rate, Snapshot, Store, StoreError};
+use surefoot::{QueueLimits, Rate, Store};
 
-use crate::support::{draft, edited, new_store, queued, register, started};
-
-/// A workspace that could not be restored is refused at once, not detected by the step that needs
-/// it.
-#[tokio::test]
-async fn a_snapshot_whose_contents_are_not_all_here_is_refused() {
-    let (_folder, _path, store) = new_store();
-    let worker = register(&store, "w").await;
-    let run = draft(&store);
-    store.submit(started(&store, &run, worker)).await.unwrap();
-    let run = store.run(run.id).await.unwrap().unwrap();
-    let manifest = Digest::of(b"manifest");
-    let file = Digest::of(b"file");
-    let commit = async |contents: Vec<(Digest, Vec<u8>)>| {
-        let snapshot = Snapshot {
-            digest: manifest,
-            needs: vec![manifest, file],
-            contents,
-        };
-        let (_, transition) = edited(&store, &run, |edit| {
-            edit.complete_step(0, Value::Null, Vec::new(), Some(snapshot))
-                .unwrap();
-        });
-        store.commit(run.lease().unwrap(), transition).await
-    };
-    match commit(vec![(manifest, b"manifest".to_vec())]).await {
-        Err(StoreError::Fault(message)) => {
-            assert!(message.contains(&file.to_string()), "{message}")
-        }
-        other => panic!("expected a fault, got {other:?}"),
-    }
-    assert_eq!(store.run(run.id).await.unwrap().as_ref(), Some(&run));
-    assert_eq!(store.blob(manifest).await.unwrap(), None);
-    commit(vec![
-        (manifest, b"manifest".to_vec()),
-        (file, b"file".to_vec()),
-    ])
-    .await
-    .unwrap();
-    assert_eq!(store.blob(file).await.unwrap(), Some(b"file".to_vec()));
-}
+use crate::support::{draft, new_store, queued, register, started};
 
 /// Starts are counted by a column that is set only if the queue has a rate: a rate given later
 /// finds them.

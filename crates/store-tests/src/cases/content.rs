@@ -1,11 +1,13 @@
 //! Traces of a completed step: records, workspace contents, and their retention.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::store::RecordFilter;
 use surefoot::{
-    Digest, Keep, QueueLimits, Record, RecordChange, Retention, Run, Snapshot, StoreError, WorkerId,
+    CHUNK, Digest, Keep, QueueLimits, Record, RecordChange, Retention, Run, Snapshot, StoreError,
+    WorkerId,
 };
 
 use crate::Scene;
@@ -243,18 +245,18 @@ async fn leave(scene: &Scene, worker: WorkerId, queue: &str, files: &[&[u8]]) ->
 }
 
 async fn kept(scene: &Scene, content: &[u8]) -> bool {
-    let blob = scene.store.blob(Digest::of(content)).await.unwrap();
+    let part = scene.store.blob_part(Digest::of(content), 0).await.unwrap();
     assert!(
-        blob.as_deref().is_none_or(|blob| blob == content),
+        part.as_deref().is_none_or(|part| part == content),
         "what is kept is what was given"
     );
-    blob.is_some()
+    part.is_some()
 }
 
 /// The contents of a workspace are written with the commit, each content once.
 pub async fn contents_are_kept(scene: Scene) {
     let worker = scene.worker("w").await;
-    let large = vec![0xFF; 3_000_000];
+    let large = vec![0xFF; CHUNK - 100];
     let run = leave(&scene, worker, "a", &[b"manifest", b"", &large]).await;
     assert_eq!(
         scene.get(run.id).await.steps[0].snapshot,
@@ -265,6 +267,255 @@ pub async fn contents_are_kept(scene: Scene) {
     }
     leave(&scene, worker, "a", &[b"manifest", &large]).await;
     assert!(!kept(&scene, b"other").await);
+}
+
+/// A step is completed only if the store has every content that its snapshot needs.
+pub async fn a_snapshot_that_lacks_a_content_is_refused(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let mut lacking = snapshot(&[b"manifest", b"file"]);
+    let file = lacking.contents.remove(1);
+    let completes = |snapshot: Snapshot| {
+        move |edit: &mut surefoot::state::Edit| {
+            let position = begin(edit)?;
+            edit.complete_step(position, Value::Null, Vec::new(), Some(snapshot))
+        }
+    };
+    let error = scene.refused(&run, completes(lacking.clone())).await;
+    let expect = format!("a snapshot needs {}", file.0);
+    assert!(
+        matches!(&error, StoreError::Fault(message) if message.contains(&expect)),
+        "{error:?}"
+    );
+    assert!(!kept(&scene, b"manifest").await);
+    upload(&scene, &run, &[b"file"]).await.unwrap();
+    scene.commit(&run, completes(lacking)).await;
+    assert!(kept(&scene, b"file").await);
+}
+
+/// Contents of `size` bytes that differ by their first.
+fn chunk(number: u8, size: usize) -> Vec<u8> {
+    let mut chunk = vec![0x5A; size];
+    chunk[0] = number;
+    chunk
+}
+
+async fn upload(scene: &Scene, run: &Run, files: &[&[u8]]) -> Result<(), StoreError> {
+    let contents = snapshot(files).contents;
+    let lease = run.lease().expect("the run is held");
+    scene.store.put_blobs(lease, Arc::new(contents)).await
+}
+
+/// Completes the run with a snapshot that needs `files`, the manifest first, and brings the
+/// manifest alone.
+async fn complete_with(scene: &Scene, run: &Run, files: &[&[u8]]) -> Run {
+    let mut snapshot = snapshot(files);
+    snapshot.contents.truncate(1);
+    scene
+        .commit(run, |edit| {
+            let position = begin(edit)?;
+            edit.complete_step(position, Value::Null, Vec::new(), Some(snapshot))?;
+            edit.complete_run()
+        })
+        .await
+}
+
+/// A workspace that is too large for one commit comes in chunks, each once.
+pub async fn uploaded_contents_are_kept(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let before = scene.get(run.id).await;
+    let chunks = [1, 2, 3].map(|number| chunk(number, CHUNK));
+    for chunk in &chunks {
+        upload(&scene, &run, &[chunk]).await.unwrap();
+        // The answer got lost.
+        upload(&scene, &run, &[chunk]).await.unwrap();
+    }
+    let small: Vec<Vec<u8>> = (0..200)
+        .map(|number| chunk(number, 1 + CHUNK / 256))
+        .collect();
+    let small: Vec<&[u8]> = small.iter().map(Vec::as_slice).collect();
+    upload(&scene, &run, &small).await.unwrap();
+    assert_eq!(scene.get(run.id).await, before, "the run itself stays");
+    let large = chunks.iter().map(Vec::as_slice);
+    let all: Vec<&[u8]> = [b"manifest".as_slice()]
+        .into_iter()
+        .chain(large)
+        .chain(small)
+        .collect();
+    complete_with(&scene, &run, &all).await;
+    assert_eq!(scene.store.prune(10).await.unwrap(), 0);
+    for content in all {
+        assert!(kept(&scene, content).await);
+    }
+    let read = async |offset| {
+        let digest = Digest::of(&chunks[1]);
+        scene.store.blob_part(digest, offset).await.unwrap()
+    };
+    assert_eq!(read(5).await.as_deref(), Some(&chunks[1][5..]));
+    assert_eq!(read(CHUNK as u64 - 1).await.as_deref(), Some(&[0x5A][..]));
+    for beyond in [CHUNK as u64, CHUNK as u64 + 1, 1 << 40] {
+        assert_eq!(read(beyond).await.as_deref(), Some(&[][..]), "{beyond}");
+    }
+}
+
+/// Earlier builds kept each file whole.
+pub async fn a_large_content_of_an_earlier_build_is_read_in_parts(scene: Scene) {
+    if !scene.can_damage() {
+        return;
+    }
+    let worker = scene.worker("w").await;
+    let run = leave(&scene, worker, "a", &[b"manifest"]).await;
+    scene.damage("UPDATE {schema}blobs SET content = {zeros}", run.id);
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    loop {
+        let digest = Digest::of(b"manifest");
+        let part = scene.store.blob_part(digest, whole.len() as u64).await;
+        let part = part.unwrap().unwrap();
+        parts.push(part.len());
+        if part.is_empty() {
+            break;
+        }
+        whole.extend(part);
+    }
+    assert_eq!(parts, [CHUNK, CHUNK, 2_500_000 - 2 * CHUNK, 0]);
+    assert!(whole.iter().all(|byte| *byte == 0));
+}
+
+/// Nothing is uploaded without the very lease: nobody would remove it.
+pub async fn an_upload_needs_the_lease(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    let held = scene.start(worker, &plan).await;
+    let refused = async |run: &Run| {
+        let done = upload(&scene, run, &[b"content"]).await;
+        assert!(matches!(done, Err(StoreError::LeaseLost)), "{done:?}");
+        assert!(!kept(&scene, b"content").await);
+    };
+    let mut other = held.clone();
+    other.head.epoch += 1;
+    refused(&other).await;
+    other = held.clone();
+    other.head.worker = Some(WorkerId::new());
+    refused(&other).await;
+    other = scene.draft(&plan);
+    other.head = held.head.clone();
+    refused(&other).await;
+    scene.fail(&held).await;
+    refused(&held).await;
+}
+
+/// A call takes no more than a chunk: so it always fits the time that a database has for it.
+pub async fn more_than_a_chunk_is_refused(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let run = scene.start(worker, &plan("a", &["one"])).await;
+    let large = chunk(1, CHUNK);
+    let refused = |error: StoreError| {
+        let StoreError::Rule(why) = &error else {
+            panic!("{error:?}");
+        };
+        assert!(why.0.contains("1024 KiB at a time"), "{why}");
+    };
+    refused(
+        upload(&scene, &run, &[&large, &[0; 600]])
+            .await
+            .unwrap_err(),
+    );
+    let completes = |edit: &mut surefoot::state::Edit| {
+        let position = begin(edit)?;
+        let snapshot = snapshot(&[&[0; 600], &large]);
+        edit.complete_step(position, Value::Null, Vec::new(), Some(snapshot))
+    };
+    refused(scene.refused(&run, completes).await);
+    assert!(!kept(&scene, &large).await);
+}
+
+/// An upload that no commit followed is removed once no worker holds the run; what another run
+/// needs stays.
+pub async fn an_upload_that_was_cut_short_is_removed(scene: Scene) {
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    let [half, whole, gives_back] = [
+        scene.start(worker, &plan).await,
+        scene.start(worker, &plan).await,
+        scene.start(worker, &plan).await,
+    ];
+    upload(&scene, &half, &[b"shared", b"lost"]).await.unwrap();
+    upload(&scene, &whole, &[b"shared", b"file", b"before a crash"])
+        .await
+        .unwrap();
+    upload(&scene, &gives_back, &[b"lost too"]).await.unwrap();
+    let present = async |content: &[u8], expect: bool| {
+        let content_is = kept(&scene, content).await;
+        assert_eq!(content_is, expect, "{}", content.escape_ascii());
+    };
+    scene.store.prune(10).await.unwrap();
+    for content in [
+        &b"shared"[..],
+        b"lost",
+        b"file",
+        b"before a crash",
+        b"lost too",
+    ] {
+        present(content, true).await;
+    }
+    scene.fail(&half).await;
+    scene
+        .commit(&gives_back, |edit| {
+            begin(edit)?;
+            edit.interrupt(surefoot::state::Interruption::HandedBack, "it stops")
+        })
+        .await;
+    complete_with(&scene, &whole, &[b"manifest", b"file", b"shared"]).await;
+    assert_eq!(scene.store.prune(10).await.unwrap(), 0, "no details went");
+    for content in [&b"shared"[..], b"file", b"manifest"] {
+        present(content, true).await;
+    }
+    for content in [&b"lost"[..], b"lost too", b"before a crash"] {
+        present(content, false).await;
+    }
+    // The run that was given back begins again, and finds nothing of its own.
+    let again = scene.claim_one(worker).await;
+    upload(&scene, &again, &[b"lost too"]).await.unwrap();
+    complete_with(&scene, &again, &[b"manifest", b"lost too"]).await;
+    scene.store.prune(10).await.unwrap();
+    present(b"lost too", true).await;
+}
+
+/// No prune removes a content that an upload in progress, or the snapshot after it, needs.
+pub async fn a_prune_beside_an_upload_takes_nothing_that_is_needed(scene: Scene) {
+    let scene = &scene;
+    let worker = scene.worker("w").await;
+    let plan = plan("a", &["one"]);
+    for round in 0..25u8 {
+        let shared: Vec<Vec<u8>> = (0..4).map(|part| vec![round, part]).collect();
+        let shared: Vec<&[u8]> = shared.iter().map(Vec::as_slice).collect();
+        let [gone, stays] = [
+            scene.start(worker, &plan).await,
+            scene.start(worker, &plan).await,
+        ];
+        upload(scene, &gone, &shared).await.unwrap();
+        scene.fail(&gone).await;
+        let stays = async {
+            for content in &shared {
+                upload(scene, &stays, &[content]).await.unwrap();
+            }
+            let all: Vec<&[u8]> = [b"manifest".as_slice()]
+                .into_iter()
+                .chain(shared.clone())
+                .collect();
+            complete_with(scene, &stays, &all).await;
+        };
+        let pruned = async {
+            for _ in 0..3 {
+                scene.store.prune(10).await.unwrap();
+            }
+        };
+        tokio::join!(stays, pruned);
+        for content in &shared {
+            assert!(kept(scene, content).await, "round {round}");
+        }
+    }
 }
 
 /// A refused commit leaves no content behind.

@@ -1,4 +1,5 @@
-//! Maintenance: deletes the details of ended runs according to their queue's retention.
+//! Maintenance: deletes the details of ended runs according to their queue's retention, and the
+//! contents of unfinished uploads whose run no worker holds.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +28,11 @@ impl State {
                 .expect("a run that is due was found a moment ago");
             entry.events.clear();
             entry.needs.clear();
+        }
+        for entry in self.runs.values_mut() {
+            if entry.run.head.status != RunStatus::Running {
+                entry.uploaded.clear();
+            }
         }
         self.drop_blobs();
         due.len()
@@ -60,7 +66,8 @@ impl State {
         let needed: BTreeSet<Digest> = self
             .runs
             .values()
-            .flat_map(|entry| entry.needs.iter().copied())
+            .flat_map(|entry| entry.needs.union(&entry.uploaded))
+            .copied()
             .collect();
         self.blobs.retain(|digest, _| needed.contains(digest));
     }

@@ -23,11 +23,11 @@ use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
-    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, refuse_nul,
+    RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, check_blobs, refuse_nul,
 };
 use surefoot::{
-    Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store, StoreError,
-    Timestamp, WorkerId,
+    CHUNK, Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store,
+    StoreError, Timestamp, WorkerId,
 };
 use tokio::sync::watch;
 
@@ -261,8 +261,23 @@ impl Store for MemoryStore {
         self.change(|state, now| Ok(state.delete_document(kind, id, now)))
     }
 
-    async fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.read(|state| state.blobs.get(&digest).cloned()))
+    async fn put_blobs(
+        &self,
+        lease: Lease,
+        blobs: Arc<Vec<(Digest, Vec<u8>)>>,
+    ) -> Result<(), StoreError> {
+        check_blobs(&blobs)?;
+        self.lock().put_blobs(lease, &blobs)?;
+        self.measures.committed(1, Duration::ZERO);
+        Ok(())
+    }
+
+    async fn blob_part(&self, digest: Digest, offset: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read(|state| {
+            let content = state.blobs.get(&digest)?;
+            let rest = content.get(offset as usize..).unwrap_or_default();
+            Some(rest[..rest.len().min(CHUNK)].to_vec())
+        }))
     }
 
     async fn prune(&self, limit: usize) -> Result<usize, StoreError> {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use surefoot::state::{CancelMode, Lease, Transition};
 use surefoot::store::{ClaimRequest, Claimed, Committed, Submission, Submitted};
-use surefoot::{Run, RunId, RunStatus, StoreError, Timestamp};
+use surefoot::{Digest, Run, RunId, RunStatus, StoreError, Timestamp};
 
 use super::state::State;
 
@@ -151,5 +151,24 @@ impl State {
         let cancel = head.cancel;
         self.write(lease.run, transition, now)?;
         Ok(Committed { cancel })
+    }
+
+    pub(super) fn put_blobs(
+        &mut self,
+        lease: Lease,
+        blobs: &[(Digest, Vec<u8>)],
+    ) -> Result<(), StoreError> {
+        let entry = self.runs.get_mut(&lease.run);
+        let entry = entry.ok_or(StoreError::LeaseLost)?;
+        if entry.run.head.status != RunStatus::Running || entry.run.lease() != Some(lease) {
+            return Err(StoreError::LeaseLost);
+        }
+        for (digest, content) in blobs {
+            if !entry.needs.contains(digest) {
+                entry.uploaded.insert(*digest);
+            }
+            self.blobs.insert(*digest, content.clone());
+        }
+        Ok(())
     }
 }

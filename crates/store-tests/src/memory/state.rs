@@ -8,7 +8,8 @@ use surefoot::state::{Edit, RuleError, Transition};
 use surefoot::statistics::{Outcome, slot_of};
 use surefoot::store::WorkerInfo;
 use surefoot::{
-    Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, StoreError, Timestamp, WorkerId,
+    Digest, Event, QueueLimits, Record, RecordChange, Run, RunId, Snapshot, StoreError, Timestamp,
+    WorkerId,
 };
 
 /// The whole state.
@@ -34,6 +35,8 @@ pub(super) struct Entry {
     pub(super) events: Vec<Event>,
     /// Contents needed by its snapshots.
     pub(super) needs: BTreeSet<Digest>,
+    /// Contents that were uploaded and that no snapshot needs yet.
+    pub(super) uploaded: BTreeSet<Digest>,
     /// Time at which its first start was written. It is later than
     /// [`surefoot::state::Head::started_at`] if a submission that starts at once was delayed; a
     /// queue's rate counts actual starts.
@@ -71,6 +74,7 @@ impl State {
                 seq: 0,
                 events: Vec::new(),
                 needs: BTreeSet::new(),
+                uploaded: BTreeSet::new(),
                 first_start: None,
             },
         );
@@ -100,6 +104,9 @@ impl State {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.check_records(id, &transition.records)?;
+        if let Some(snapshot) = &transition.snapshot {
+            self.check_snapshot(snapshot)?;
+        }
         let entry = self.runs.get_mut(&id).ok_or(StoreError::NoRun(id))?;
         entry.run.apply(&transition);
         if entry.run.head.started_at.is_some() {
@@ -111,6 +118,8 @@ impl State {
         }
         if let Some(snapshot) = transition.snapshot {
             entry.needs.extend(&snapshot.needs);
+            let uploaded = std::mem::take(&mut entry.uploaded);
+            entry.uploaded = &uploaded - &entry.needs;
             self.blobs.extend(snapshot.contents.iter().cloned());
         }
         let head = &entry.run.head;
@@ -126,6 +135,23 @@ impl State {
             self.change_record(id, change, now);
         }
         Ok(())
+    }
+
+    /// Refuses a snapshot whose contents are not all here.
+    fn check_snapshot(&self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let is_brought = |digest: &Digest| {
+            snapshot
+                .contents
+                .iter()
+                .any(|(brought, _)| brought == digest)
+        };
+        let mut missing = snapshot.needs.iter();
+        match missing.find(|digest| !is_brought(digest) && !self.blobs.contains_key(digest)) {
+            Some(digest) => Err(StoreError::Fault(format!(
+                "a snapshot needs {digest}, which the store has not"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn check_records(&self, run: RunId, changes: &[RecordChange]) -> Result<(), StoreError> {

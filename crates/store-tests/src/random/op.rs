@@ -82,7 +82,11 @@ pub(super) enum Act {
     Complete {
         record: Option<(bool, u8)>,
         files: Vec<u8>,
+        /// True if the commit brings the files; otherwise it only names them.
+        brings: bool,
     },
+    /// Files come ahead of the commit.
+    Upload(Vec<u8>),
     CompleteRun,
     Skip,
     Fail,
@@ -176,7 +180,12 @@ fn act() -> impl Strategy<Value = Act> {
     );
     prop_oneof![
         3 => Just(Act::Start),
-        7 => (record, vec(0..5u8, 0..3)).prop_map(|(record, files)| Act::Complete { record, files }),
+        7 => (record, vec(0..5u8, 0..3), weighted(0.8, Just(()))).prop_map(|(record, files, brings)| Act::Complete {
+            record,
+            files,
+            brings: brings.is_some()
+        }),
+        2 => vec(0..5u8, 0..3).prop_map(Act::Upload),
         3 => Just(Act::CompleteRun),
         1 => Just(Act::Skip),
         2 => Just(Act::Fail),

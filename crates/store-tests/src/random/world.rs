@@ -117,7 +117,7 @@ impl World {
             return Err(differ(&shown, &expected));
         }
         for file in 0..5 {
-            self.same(async |store| store.blob(Digest::of(&[file])).await)
+            self.same(async |store| store.blob_part(Digest::of(&[file]), 0).await)
                 .await?;
         }
         Ok(())
@@ -284,6 +284,11 @@ impl World {
             return Ok(());
         };
         let run = self.held[index].clone();
+        if let (Act::Upload(files), Some(lease)) = (act, run.lease()) {
+            let blobs = Arc::new(contents(files));
+            let put = async |store: &dyn Store| store.put_blobs(lease, blobs.clone()).await;
+            return self.same(put).await.map(drop);
+        }
         let Some((lease, (after, transition))) = run.lease().zip(self.written(run, act)) else {
             return Ok(());
         };
@@ -436,16 +441,22 @@ fn differ(answer: &impl Debug, expected: &impl Debug) -> Why {
 fn perform(edit: &mut Edit, act: &Act) -> Result<(), RuleError> {
     match act {
         Act::Start => begun(edit).map(drop),
-        Act::Complete { record, files } => {
+        Act::Complete {
+            record,
+            files,
+            brings,
+        } => {
             let records = record
                 .map(|(put, name)| change(put, name))
                 .into_iter()
                 .collect();
-            let snapshot = (!files.is_empty()).then(|| snapshot(files));
+            let snapshot = (!files.is_empty()).then(|| snapshot(files, *brings));
             begun(edit).and_then(|step| {
                 edit.complete_step(step, json!({ "made": files.len() }), records, snapshot)
             })
         }
+        // It has no rules, and is no commit.
+        Act::Upload(_) => Ok(()),
         Act::CompleteRun => edit.complete_run(),
         Act::Skip => next(edit).and_then(|step| edit.skip_step(step, "its condition gave false")),
         Act::Fail => begun(edit).and_then(|step| edit.fail_step(step, "it broke")),
@@ -510,15 +521,19 @@ fn change(put: bool, name: u8) -> RecordChange {
     }
 }
 
-fn snapshot(files: &[u8]) -> Snapshot {
-    let contents: Vec<(Digest, Vec<u8>)> = files
+fn contents(files: &[u8]) -> Vec<(Digest, Vec<u8>)> {
+    files
         .iter()
         .map(|file| (Digest::of(&[*file]), vec![*file]))
-        .collect();
+        .collect()
+}
+
+fn snapshot(files: &[u8], brings: bool) -> Snapshot {
+    let contents = contents(files);
     Snapshot {
         digest: contents[0].0,
         needs: contents.iter().map(|(digest, _)| *digest).collect(),
-        contents,
+        contents: if brings { contents } else { Vec::new() },
     }
 }
 

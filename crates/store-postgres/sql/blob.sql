@@ -1,1 +1,0 @@
-SELECT content FROM {schema}.blobs WHERE digest = $1::bytea;

@@ -1,0 +1,1 @@
+DELETE FROM {schema}.snapshot_blobs WHERE run = ANY ($1::uuid[]) AND pending RETURNING digest;

@@ -1,0 +1,1 @@
+DELETE FROM snapshot_blobs WHERE run = ?1 AND pending = 1;
