@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::workflow::{ForecastStep, Runs, without_secrets};
-use surefoot::{Handlers, Workflow, WorkflowError, files};
+use surefoot::{Handlers, PlanError, Workflow, WorkflowError, files};
 
 use crate::errors::Failure;
 use crate::near;
@@ -33,15 +33,10 @@ pub(crate) fn read(path: &Path) -> Result<Arc<Workflow>, Failure> {
 
 /// Refuses a workflow whose actions are not known here, or whose steps do not fit them.
 pub(crate) fn check(workflow: &Workflow, handlers: &Handlers) -> Result<(), Failure> {
-    for step in workflow.steps() {
-        let Some(handler) = handlers.get(&step.action) else {
-            return Err(unknown(&step.id, &step.action, handlers));
-        };
-        handler.check(&step.with).map_err(|message| {
-            Failure::usage(format!("step {} ({}): {message}", step.id, step.action))
-        })?;
-    }
-    Ok(())
+    handlers.check(workflow).map_err(|error| match error {
+        PlanError::UnknownAction { step, action } => unknown(&step, &action, handlers),
+        error @ PlanError::Input { .. } => Failure::usage(error.to_string()),
+    })
 }
 
 fn unknown(step: &str, action: &str, handlers: &Handlers) -> Failure {

@@ -17,7 +17,8 @@ use crate::{config, doctor, shipped};
 /// What the server goes by. Reads the folder of workflows and the secrets that it needs itself.
 pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
     let settings = &app.settings;
-    let mut workflows = Workflows::new(vec![shipped::workflow()]);
+    let mut workflows = Workflows::new(vec![shipped::workflow()])
+        .checked_by(shipped::handlers(settings), app.is_shared());
     if let Some(folder) = &settings.server.workflows {
         workflows = workflows
             .with_folder(folder.clone())

@@ -20,7 +20,7 @@ use crate::mask::Mask;
 use crate::state::Run;
 use crate::workflow::literal_hosts;
 use crate::workspace::Workspace;
-use crate::{CredentialSource, RecordChange, RunId, Secret, shortage};
+use crate::{CredentialSource, RecordChange, RunId, Secret, Workflow, shortage};
 
 /// Any error at all.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -361,6 +361,29 @@ where
 #[derive(Clone, Default)]
 pub struct Handlers(BTreeMap<String, Arc<dyn StepHandler>>);
 
+/// A step that no handler here can run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No handler has the action.
+    #[error("step {step}: there is no action `{action}`")]
+    UnknownAction {
+        /// The step.
+        step: String,
+        /// Its action.
+        action: String,
+    },
+    /// The handler refuses the step's `with`.
+    #[error("step {step} ({action}): {message}")]
+    Input {
+        /// The step.
+        step: String,
+        /// Its action.
+        action: String,
+        /// The field at fault, and why.
+        message: String,
+    },
+}
+
 impl Handlers {
     /// None yet.
     pub fn new() -> Self {
@@ -384,6 +407,33 @@ impl Handlers {
     /// The handler of an action.
     pub fn get(&self, action: &str) -> Option<&Arc<dyn StepHandler>> {
         self.0.get(action)
+    }
+
+    /// Checks the steps of a workflow against their handlers, without running anything.
+    ///
+    /// # Errors
+    /// The first of [`Self::faults`].
+    pub fn check(&self, workflow: &Workflow) -> Result<(), PlanError> {
+        self.faults(workflow).next().map_or(Ok(()), Err)
+    }
+
+    /// Steps of a workflow whose action has no handler, or whose handler refuses their `with`, in
+    /// order.
+    pub fn faults(&self, workflow: &Workflow) -> impl Iterator<Item = PlanError> {
+        workflow.steps().iter().filter_map(|step| {
+            let Some(handler) = self.get(&step.action) else {
+                return Some(PlanError::UnknownAction {
+                    step: step.id.clone(),
+                    action: step.action.clone(),
+                });
+            };
+            let message = handler.check(&step.with).err()?;
+            Some(PlanError::Input {
+                step: step.id.clone(),
+                action: step.action.clone(),
+                message,
+            })
+        })
     }
 
     /// The actions that have a handler.

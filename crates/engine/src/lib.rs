@@ -51,8 +51,8 @@ pub use expression::{
     ExpressionError, Scope, Segment, render, render_value, split_expressions, truthy,
 };
 pub use handler::{
-    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, StepContext, StepError,
-    StepHandler, Undone, handler_fn,
+    BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, PlanError, StepContext,
+    StepError, StepHandler, Undone, handler_fn,
 };
 pub use id::{Digest, RunId, WorkerId};
 pub use keys::{LONGEST_KEY, check_key};

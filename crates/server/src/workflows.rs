@@ -16,14 +16,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use surefoot::Workflow;
 use surefoot::files::{self, FileError, Links};
+use surefoot::{Handlers, PlanError, Workflow};
 
 /// The workflows that can be submitted by name. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Workflows {
     shipped: Vec<Arc<Workflow>>,
     folder: Option<Arc<Folder>>,
+    checks: Checks,
+}
+
+/// What is checked of each file beyond its own syntax.
+#[derive(Clone, Debug, Default)]
+struct Checks {
+    handlers: Option<Handlers>,
+    /// Actions without a handler here may have one on another worker.
+    has_other_workers: bool,
 }
 
 /// Why a folder of workflows cannot be used.
@@ -59,6 +68,7 @@ pub(crate) struct BadFile {
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
+    checks: Checks,
     files: Mutex<Files>,
     /// Whether it could not be read when it was last looked at.
     away: AtomicBool,
@@ -91,6 +101,21 @@ impl Workflows {
         Self {
             shipped,
             folder: None,
+            checks: Checks::default(),
+        }
+    }
+
+    /// Checks the steps of each file against these handlers, as `surefoot submit` does. With
+    /// `has_other_workers`, a step whose action has no handler here is left to a worker that has
+    /// one.
+    #[must_use]
+    pub fn checked_by(self, handlers: Handlers, has_other_workers: bool) -> Self {
+        Self {
+            checks: Checks {
+                handlers: Some(handlers),
+                has_other_workers,
+            },
+            ..self
         }
     }
 
@@ -101,6 +126,7 @@ impl Workflows {
     pub fn with_folder(self, path: PathBuf) -> Result<Self, WorkflowsError> {
         let folder = Folder {
             path,
+            checks: self.checks.clone(),
             files: Mutex::default(),
             away: AtomicBool::new(false),
         };
@@ -194,6 +220,7 @@ impl Folder {
     fn read(&self, name: &str, stamp: Stamp, known: Option<&Arc<File>>) -> Arc<File> {
         let file = File::read(
             &self.path.join(name),
+            &self.checks,
             stamp,
             known.and_then(|file| file.workflow.clone()),
         );
@@ -259,8 +286,8 @@ fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
 }
 
 impl File {
-    fn read(path: &Path, stamp: Stamp, before: Option<Arc<Workflow>>) -> Self {
-        match read(path) {
+    fn read(path: &Path, checks: &Checks, stamp: Stamp, before: Option<Arc<Workflow>>) -> Self {
+        match read(path, checks) {
             Ok(workflow) => Self {
                 stamp,
                 workflow: Some(Arc::new(workflow)),
@@ -275,12 +302,27 @@ impl File {
     }
 }
 
-fn read(path: &Path) -> Result<Workflow, String> {
+fn read(path: &Path, checks: &Checks) -> Result<Workflow, String> {
     let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| match error {
         FileError::TooLarge(_) => "is larger than a workflow can be".to_owned(),
         error => format!("cannot be read: {error}"),
     })?;
-    Workflow::from_yaml(&text).map_err(|error| error.to_string())
+    let workflow = Workflow::from_yaml(&text).map_err(|error| error.to_string())?;
+    checks.check(&workflow).map_err(|error| error.to_string())?;
+    Ok(workflow)
+}
+
+impl Checks {
+    fn check(&self, workflow: &Workflow) -> Result<(), PlanError> {
+        let Some(handlers) = &self.handlers else {
+            return Ok(());
+        };
+        let mut faults = handlers.faults(workflow);
+        let fault = faults.find(|fault| {
+            !(self.has_other_workers && matches!(fault, PlanError::UnknownAction { .. }))
+        });
+        fault.map_or(Ok(()), Err)
+    }
 }
 
 #[cfg(test)]
@@ -329,6 +371,61 @@ mod tests {
         until(Some("as it is now"), 1).await;
         fs::remove_file(dir.path().join("a.yaml")).unwrap();
         until(None, 0).await;
+    }
+
+    #[test]
+    fn steps_are_checked_by_their_handlers() {
+        struct Picky;
+
+        #[async_trait::async_trait]
+        impl surefoot::StepHandler for Picky {
+            async fn run(
+                &self,
+                _: surefoot::StepContext,
+            ) -> Result<surefoot::Outcome, surefoot::StepError> {
+                unreachable!("nothing is run")
+            }
+
+            fn check(&self, with: &serde_json::Value) -> Result<(), String> {
+                match with["good"] {
+                    serde_json::Value::Bool(true) => Ok(()),
+                    _ => Err("field good is missing".to_owned()),
+                }
+            }
+        }
+
+        let dir = tempfile::tempdir().unwrap();
+        let picky = Handlers::new().with("picky", Picky);
+        let read = |steps: &str, has_other_workers: bool| {
+            fs::write(
+                dir.path().join("w.yaml"),
+                format!("workflow: w\nsteps:\n{steps}"),
+            )
+            .unwrap();
+            let workflows = Workflows::default().checked_by(picky.clone(), has_other_workers);
+            let read = workflows.with_folder(dir.path().to_owned());
+            read.map(drop).map_err(|error| {
+                let text = error.to_string();
+                text.split_once("w.yaml: ").unwrap().1.to_owned()
+            })
+        };
+        let good = "  - { id: a, action: picky, with: { good: true } }\n";
+        let bad = "  - { id: b, action: picky }\n";
+        let unknown = "  - { id: c, action: strange }\n";
+        let refused = |text: &str| Err(text.to_owned());
+        assert_eq!(read(good, false), Ok(()));
+        assert_eq!(
+            read(bad, true),
+            refused("step b (picky): field good is missing")
+        );
+        let strange = "step c: there is no action `strange`";
+        assert_eq!(read(unknown, false), refused(strange));
+        assert_eq!(read(unknown, true), Ok(()));
+        let both = format!("{unknown}{bad}");
+        assert_eq!(
+            read(&both, true),
+            refused("step b (picky): field good is missing")
+        );
     }
 
     #[test]

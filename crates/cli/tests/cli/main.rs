@@ -23,3 +23,4 @@ mod signals;
 mod takeover;
 mod templates;
 mod unreadable;
+mod workflow_files;
