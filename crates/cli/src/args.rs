@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use surefoot::state::RuleError;
-use surefoot::{RunStatus, Secret, check_key, parse_duration};
+use surefoot::{AllowList, AllowListError, RunStatus, Secret, check_key, parse_duration};
 use surefoot_server::auth::Role;
 
 use crate::drill::Fault;
@@ -312,6 +312,41 @@ pub(crate) struct Limits {
     /// The same for cancelled runs
     #[arg(long, value_name = "AGE|N|none")]
     pub(crate) keep_cancelled: Option<Word>,
+    /// Workflows that may be submitted: names with `*` for any characters, between commas, or none for no list
+    #[arg(long, value_name = "LIST|none", value_parser = Permit::parse)]
+    pub(crate) workflows: Option<Permit>,
+    /// Actions that their steps may have: names with `*` for any characters, between commas, or none for no list
+    #[arg(long, value_name = "LIST|none", value_parser = Permit::parse)]
+    pub(crate) actions: Option<Permit>,
+}
+
+/// An allow-list of a queue; the word `none` takes the list away. A configuration file may also write an array of entries.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit(pub(crate) AllowList);
+
+impl Permit {
+    fn parse(text: &str) -> Result<Self, AllowListError> {
+        match text {
+            "none" => Ok(Self(AllowList::everything())),
+            text => AllowList::parse(text).map(Self),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Permit {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged, expecting = "an array of strings or a string was expected")]
+        enum Either {
+            Entries(Vec<String>),
+            Text(String),
+        }
+        let list = match Either::deserialize(deserializer)? {
+            Either::Entries(entries) => AllowList::new(entries).map(Self),
+            Either::Text(text) => Self::parse(&text),
+        };
+        list.map_err(serde::de::Error::custom)
+    }
 }
 
 /// A word that a configuration file may also write as a bare number.

@@ -39,6 +39,8 @@ pub(crate) async fn limited(store: &dyn Store, queue: &str, limits: &QueueLimits
         "concurrency": limits.concurrency,
         "concurrency_per_key": limits.concurrency_per_key,
         "rate": limits.rate.map(rate_text),
+        "workflows": limits.allow.workflows.entries(),
+        "actions": limits.allow.actions.entries(),
         "retention": {
             "completed": keep_text(retention.completed),
             "failed": keep_text(retention.failed),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use surefoot::files::{self, FileError, Links};
-use surefoot::{AddressPolicy, QueueLimits, parse_duration};
+use surefoot::{AddressPolicy, AllowLists, QueueLimits, parse_duration};
 use surefoot_server::AlertOptions;
 
 use crate::args::{Global, Limits};
@@ -21,7 +21,7 @@ use crate::limits;
 use crate::place::{Address, Place, PostgresTable};
 
 use alerts::AlertsTable;
-use field::Addresses;
+use field::{Addresses, Entries};
 pub(crate) use server::{AuthTable, OidcTable, ServerTable};
 pub(crate) use telemetry::TelemetryTable;
 pub(crate) use view::view;
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: Option<usize>,
     /// MiB of workspaces that are in memory at once while they are stored or restored.
     pub(crate) snapshot_memory_mib: Option<usize>,
+    /// The workflows and actions that a worker permits.
+    pub(crate) allow: AllowLists,
     /// Environment variables that commands get besides the usual ones.
     pub(crate) pass_environment: Vec<String>,
     /// How long steps may go on after the first signal; `None` for the engine's own default.
@@ -135,6 +137,8 @@ struct WorkerTable {
     snapshot_memory_mib: Option<usize>,
     #[serde(default)]
     pass_environment: Vec<String>,
+    workflows: Option<Entries>,
+    actions: Option<Entries>,
 }
 
 /// `[secrets]`: what secret parameters are encrypted with.
@@ -199,6 +203,7 @@ impl Settings {
             is_store_named: global.store.is_some(),
             concurrency: file.worker.concurrency,
             snapshot_memory_mib: file.worker.snapshot_memory_mib,
+            allow: field::lists(file.worker.workflows.as_ref(), file.worker.actions.as_ref()),
             pass_environment: passed(file.worker.pass_environment),
             grace: file
                 .worker

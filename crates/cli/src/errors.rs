@@ -118,6 +118,9 @@ impl From<StoreError> for Failure {
             StoreError::NoRun(_) => {
                 Self::usage(message).hint("`surefoot runs` lists the runs of this store")
             }
+            StoreError::NotPermitted(_) => Self::usage(message).hint(
+                "`surefoot queues` shows what each queue permits, and `surefoot queue set` changes it",
+            ),
             StoreError::Rule(_)
             | StoreError::Unreadable { .. }
             | StoreError::RecordTaken { .. } => Self::usage(message),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use surefoot::files;
 use surefoot::store::RunFilter;
 use surefoot::{
-    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker, WorkerHandle,
-    WorkerOptions,
+    AllowLists, Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker,
+    WorkerHandle, WorkerOptions,
 };
 use surefoot_telemetry::Telemetry;
 
@@ -30,6 +30,7 @@ pub(crate) struct Host {
     store: Arc<dyn Store>,
     handlers: Handlers,
     kept: KeptPlaces,
+    allow: AllowLists,
     worker: Option<WorkerHandle>,
     telemetry: Option<Telemetry>,
 }
@@ -40,6 +41,7 @@ impl Host {
         Self {
             handlers,
             kept: KeptPlaces::default(),
+            allow: app.settings.allow.clone(),
             app: app.clone(),
             store,
             worker: None,
@@ -47,8 +49,11 @@ impl Host {
         }
     }
 
-    /// One that knows these actions as well, and keeps places for such as must not wait.
-    pub(crate) fn knowing(mut self, more: Handlers, kept: KeptPlaces) -> Self {
+    /// One that runs the program's own workflow `own` as well, with these actions, whatever it
+    /// permits of others, and keeps places for it.
+    pub(crate) fn knowing(mut self, own: &str, more: Handlers, kept: KeptPlaces) -> Self {
+        self.allow.workflows.permit([own]);
+        self.allow.actions.permit(more.actions());
         self.handlers = self.handlers.merge(more);
         self.kept = kept;
         self
@@ -135,6 +140,7 @@ impl Host {
             observer,
             resources,
             kept: self.kept.clone(),
+            allow: self.allow.clone(),
             ..self.app.worker_options()?
         };
         let temporary = self.app.workspaces().join("tmp");

@@ -2,7 +2,7 @@
 
 use surefoot::{Keep, QueueLimits, Rate, format_duration, parse_duration};
 
-use crate::args::{Limits, Word};
+use crate::args::{Limits, Permit, Word};
 use crate::errors::Failure;
 
 /// Changes those of `limits` that are named.
@@ -20,6 +20,12 @@ pub(crate) fn apply(change: &Limits, limits: &mut QueueLimits) -> Result<(), Fai
         number,
     )?;
     set(&mut limits.rate, "rate", change.rate.as_ref(), rate)?;
+    if let Some(Permit(list)) = &change.workflows {
+        limits.allow.workflows = list.clone();
+    }
+    if let Some(Permit(list)) = &change.actions {
+        limits.allow.actions = list.clone();
+    }
     let retention = &mut limits.retention;
     keep(
         &mut retention.completed,
@@ -49,7 +55,8 @@ impl Limits {
             &self.keep_failed,
             &self.keep_cancelled,
         ];
-        named.iter().all(|word| word.is_none())
+        let lists = [&self.workflows, &self.actions];
+        named.iter().all(|word| word.is_none()) && lists.iter().all(|list| list.is_none())
     }
 }
 

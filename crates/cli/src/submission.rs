@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use surefoot::state::CancelMode;
 use surefoot::store::RunFilter;
 use surefoot::workflow::without_secrets;
-use surefoot::{Client, Run, RunStatus, Submit, SubmitError, SubmittedRun, Workflow};
+use surefoot::{Client, ListOwner, Run, RunStatus, Submit, SubmitError, SubmittedRun, Workflow};
 
 use surefoot_initializer::project;
 use surefoot_initializer::template::LoadError;
@@ -189,6 +189,7 @@ pub(crate) async fn to_the_end(
     workflow: &Workflow,
     parameters: Value,
 ) -> Result<Exit, Failure> {
+    expect_permitted(app, workflow)?;
     let store = app.store().await?;
     crate::queues::configure(store.as_ref(), &app.settings).await?;
     let client = app.submitter(store.clone(), workflow)?;
@@ -209,6 +210,19 @@ pub(crate) async fn to_the_end(
     let mut host = Host::new(app, store);
     let outcome = follow::carry(app, &mut host, &client, &run, seen).await?;
     summary::print(app, &outcome)
+}
+
+/// Refuses a workflow that the one worker of an embedded store, which is of this configuration,
+/// does not permit: it would wait for ever.
+fn expect_permitted(app: &App, workflow: &Workflow) -> Result<(), Failure> {
+    if app.is_shared() {
+        return Ok(());
+    }
+    let checked = app.settings.allow.check(workflow, &ListOwner::Worker);
+    checked.map_err(|refusal| {
+        Failure::usage(refusal.to_string())
+            .hint("`workflows` and `actions` under [worker] in the configuration file permit it")
+    })
 }
 
 /// The same request again: what that means by how far the run is.

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use surefoot::{Lacking, QueueInfo, Record, Run, StepPlan, StepState, Timestamp, Waiting};
+use surefoot::{
+    AllowList, Lacking, QueueInfo, Record, Run, StepPlan, StepState, Timestamp, Waiting,
+};
 
 use crate::limits;
 
@@ -139,6 +141,8 @@ pub(crate) struct QueueView {
     keep_completed: Option<String>,
     keep_failed: Option<String>,
     keep_cancelled: Option<String>,
+    workflows: Option<Vec<String>>,
+    actions: Option<Vec<String>>,
 }
 
 impl From<&QueueInfo> for QueueView {
@@ -156,8 +160,14 @@ impl From<&QueueInfo> for QueueView {
             keep_completed: limits::keep_text(retention.completed),
             keep_failed: limits::keep_text(retention.failed),
             keep_cancelled: limits::keep_text(retention.cancelled),
+            workflows: entries(&queue.limits.allow.workflows),
+            actions: entries(&queue.limits.allow.actions),
         }
     }
+}
+
+fn entries(list: &AllowList) -> Option<Vec<String>> {
+    list.entries().map(<[String]>::to_vec)
 }
 
 /// A record: each element of `records --json`.

@@ -39,7 +39,7 @@ pub async fn unknown_actions(
 }
 
 fn report(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec<Finding> {
-    let mut stuck: BTreeMap<(&str, Vec<String>), u64> = BTreeMap::new();
+    let mut stuck: BTreeMap<(&str, Missing), u64> = BTreeMap::new();
     for run in runs {
         if let Some(missing) = missing(run, workers, known) {
             *stuck.entry((run.plan.name(), missing)).or_default() += 1;
@@ -51,7 +51,7 @@ fn report(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec
         } else {
             "a live worker"
         };
-        let found = format!("{claimant} knows every action that the waiting runs need");
+        let found = format!("{claimant} knows and permits every action that the waiting runs need");
         return vec![Finding::ok(
             SUBJECT,
             found,
@@ -59,9 +59,9 @@ fn report(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec
         )];
     }
     let unaware = if workers.is_empty() {
-        "this program does not know"
+        "this program does not know or permit"
     } else {
-        "no live worker knows"
+        "no live worker knows and permits"
     };
     stuck
         .into_iter()
@@ -69,9 +69,18 @@ fn report(runs: &[Run], workers: &[WorkerInfo], known: &BTreeSet<String>) -> Vec
         .collect()
 }
 
-/// Actions that keep every worker from claiming the run; `None` when some worker has them all. If
-/// all lack something, those that the best-equipped worker lacks.
-fn missing(run: &Run, workers: &[WorkerInfo], known: &BTreeSet<String>) -> Option<Vec<String>> {
+/// Reason for which no worker claims a run.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Missing {
+    /// No live worker permits its workflow.
+    Permission,
+    /// Actions that are not known, or not permitted.
+    Actions(Vec<String>),
+}
+
+/// Reason that keeps every worker from claiming the run; `None` when some worker can. If all lack
+/// actions, those that the best-equipped worker lacks.
+fn missing(run: &Run, workers: &[WorkerInfo], known: &BTreeSet<String>) -> Option<Missing> {
     let lacks = |actions: &BTreeSet<String>| {
         run.plan
             .actions()
@@ -82,27 +91,44 @@ fn missing(run: &Run, workers: &[WorkerInfo], known: &BTreeSet<String>) -> Optio
     };
     let best = match workers {
         [] => lacks(known),
-        workers => workers
-            .iter()
-            .map(|worker| lacks(&worker.actions))
-            .min_by_key(Vec::len)?,
+        workers => {
+            let permitting = workers
+                .iter()
+                .filter(|worker| worker.workflows.permits(run.plan.name()));
+            let best = permitting
+                .map(|worker| lacks(&worker.actions))
+                .min_by_key(Vec::len);
+            match best {
+                Some(best) => best,
+                None => return Some(Missing::Permission),
+            }
+        }
     };
-    (!best.is_empty()).then_some(best)
+    (!best.is_empty()).then_some(Missing::Actions(best))
 }
 
-fn finding(workflow: &str, missing: &[String], runs: u64, unaware: &str) -> Finding {
-    let missing = missing
-        .iter()
-        .map(|action| format!("`{action}`"))
-        .collect::<Vec<_>>();
-    Finding::warn(
-        SUBJECT,
-        format!(
-            "{} of {workflow} held back by {}, which {unaware}",
-            count(runs, "run"),
-            some(&missing)
-        ),
-        "they are safe, and wait through any crash for a worker that knows all their actions",
-    )
-    .advice("start a worker of a version that knows them, or cancel the runs")
+fn finding(workflow: &str, missing: &Missing, runs: u64, unaware: &str) -> Finding {
+    let runs = count(runs, "run");
+    match missing {
+        Missing::Permission => Finding::warn(
+            SUBJECT,
+            format!("{runs} of {workflow} held back: no live worker permits the workflow"),
+            "they are safe, and wait through any crash for a worker that permits it",
+        )
+        .advice("start a worker whose `workflows` under [worker] has it, or cancel the runs"),
+        Missing::Actions(actions) => {
+            let actions = actions
+                .iter()
+                .map(|action| format!("`{action}`"))
+                .collect::<Vec<_>>();
+            Finding::warn(
+                SUBJECT,
+                format!("{runs} of {workflow} held back by {}, which {unaware}", some(&actions)),
+                "they are safe, and wait through any crash for a worker that knows and permits all their actions",
+            )
+            .advice(
+                "start a worker of a version that knows them and whose `actions` under [worker] has them, or cancel the runs",
+            )
+        }
+    }
 }

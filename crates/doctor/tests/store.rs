@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::json;
 use surefoot::store::{ClaimRequest, NewWorker};
 use surefoot::{
-    Client, CredentialError, CredentialSource, ManualClock, QueueLimits, Secret, Store, Submit,
-    Timestamp, WorkerId, Workflow,
+    AllowList, Client, CredentialError, CredentialSource, ManualClock, QueueLimits, Secret, Store,
+    Submit, Timestamp, WorkerId, Workflow,
 };
 use surefoot_doctor::{
     Finding, Level, credentials, named_credentials, orphans, unknown_actions, unreadable, waiting,
@@ -57,6 +57,7 @@ impl Scene {
                 lease,
                 version,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await
@@ -83,6 +84,7 @@ impl Scene {
                 worker,
                 limit: 10,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await
@@ -249,7 +251,7 @@ async fn runs_that_no_worker_can_claim_are_reported() {
     check(
         sole(&found),
         Level::Ok,
-        "this program knows every action that the waiting runs need",
+        "this program knows and permits every action that the waiting runs need",
     );
     scene.submit("b", "new.action").await;
     let found = unknown_actions(store, &known).await.unwrap();
@@ -263,14 +265,14 @@ async fn runs_that_no_worker_can_claim_are_reported() {
     check(
         sole(&found),
         Level::Warn,
-        "1 run of demo held back by `new.action`, which no live worker knows",
+        "1 run of demo held back by `new.action`, which no live worker knows and permits",
     );
     scene.worker("pid 8", "2", &["x", "new.action"]).await;
     let found = unknown_actions(store, &known).await.unwrap();
     check(
         sole(&found),
         Level::Ok,
-        "a live worker knows every action that the waiting runs need",
+        "a live worker knows and permits every action that the waiting runs need",
     );
 }
 

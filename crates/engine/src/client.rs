@@ -19,7 +19,8 @@ use crate::waiting::{Waiting, waiting};
 use crate::worker::{Opening, Shared, drive, open};
 use crate::workflow::{ParameterError, secret_texts, without_secrets};
 use crate::{
-    Event, Run, RunId, SealError, Secret, SecretKeys, Store, StoreError, Timestamp, Workflow,
+    Event, ListOwner, Run, RunId, SealError, Secret, SecretKeys, Store, StoreError, Timestamp,
+    Workflow,
 };
 
 /// Submits runs to a store and follows them. Cheap to clone.
@@ -418,8 +419,17 @@ impl Client {
     /// Retries a failed run from the step that failed, or from an earlier one.
     ///
     /// # Errors
-    /// [`StoreError::Rule`] says why it cannot be retried.
+    /// [`StoreError::Rule`] says why it cannot be retried; [`StoreError::NotPermitted`] when its
+    /// queue's allow-lists, which may have changed since, no longer permit it.
     pub async fn retry(&self, id: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        let run = self.run(id).await?;
+        let queues = self.store.queues().await?;
+        if let Some(queue) = queues.into_iter().find(|queue| queue.name == run.queue()) {
+            queue
+                .limits
+                .allow
+                .check(&run.plan, &ListOwner::Queue(queue.name))?;
+        }
         self.store.retry(id, from, by).await
     }
 
@@ -459,8 +469,7 @@ fn started(
     worker: &Shared,
 ) -> Option<(Run, Transition)> {
     let due = run.head.available_at.is_some_and(|at| at <= now);
-    let able =
-        run.plan.is_known_by(&worker.actions) && run.requires.is_subset(&worker.options.resources);
+    let able = worker.fits(&run.plan) && run.requires.is_subset(&worker.options.resources);
     if !able || !due || worker.draining.is_cancelled() {
         return None;
     }

@@ -8,6 +8,7 @@
 //! This crate has no SQL and no HTTP: stores live in crates of their own (`surefoot-sqlite`).
 
 mod address;
+mod allow;
 mod client;
 mod credentials;
 mod cut;
@@ -40,6 +41,7 @@ pub mod workflow;
 mod workspace;
 
 pub use address::{AddressError, AddressPolicy, AddressRange};
+pub use allow::{AllowList, AllowListError, AllowLists, ListOwner, NotPermitted, Refused};
 pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use cut::{CUT, cut};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::AllowLists;
+
 /// No more than `max` runs start in any window of length `per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -22,6 +24,9 @@ pub struct QueueLimits {
     pub rate: Option<Rate>,
     /// How long the details of ended runs are kept.
     pub retention: Retention,
+    /// The workflows and actions that it permits. A submission of others is refused; runs that were
+    /// there before are not.
+    pub allow: AllowLists,
 }
 
 /// How long a run's details (events, logs, snapshots) are kept once it has ended, by outcome.

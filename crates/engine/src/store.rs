@@ -19,7 +19,8 @@ use crate::measures::StoreMeasures;
 use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
 use crate::statistics::{Span, Tally};
 use crate::{
-    Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Timestamp, WorkerId,
+    AllowList, Digest, Event, NotPermitted, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus,
+    Timestamp, WorkerId, Workflow,
 };
 
 /// Where runs live. Every method is atomic and durable when it returns; a dropped call may or may not have taken place.
@@ -68,13 +69,19 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     // Runs: what workers and submitters do.
 
-    /// Adds a run with all its steps. With [`Submission::started`], and when the queue's limits and order allow, it is added
-    /// already leased.
+    /// Adds a run with all its steps. With [`Submission::started`], and when the queue's limits and
+    /// order allow, it is added already leased.
+    ///
+    /// # Errors
+    /// [`StoreError::NotPermitted`] when the queue's allow-lists refuse it, and it is not there
+    /// already.
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError>;
 
-    /// Leases runs to a worker, but none that this build cannot read: the highest priority first, then the oldest; only of workflows whose every action is known
-    /// to it, only runs whose every required resource it offers, and within the limits of their queues. A paused queue gives none. Runs whose cancel is to be carried out go
-    /// before all others, whatever the limits.
+    /// Leases runs to a worker, but none that this build cannot read: the highest priority first,
+    /// then the oldest; only of workflows that it permits and whose every action is known to it,
+    /// only runs whose every required resource it offers, and within the limits of their queues. A
+    /// paused queue gives none. Runs whose cancel is to be carried out go before all others,
+    /// whatever the limits.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
 
     /// Writes what the holder of a lease did: all of it or nothing. A holder writes one commit after the other, and sends the
@@ -204,8 +211,10 @@ pub struct NewWorker {
     pub lease: Duration,
     /// The version of the program.
     pub version: String,
-    /// The actions that it knows.
+    /// The actions that it knows and permits.
     pub actions: Arc<BTreeSet<String>>,
+    /// The workflows that it permits.
+    pub workflows: AllowList,
     /// The resources that it offers.
     pub resources: Arc<BTreeSet<String>>,
 }
@@ -227,8 +236,10 @@ pub struct WorkerInfo {
     pub running: u64,
     /// The version of its program.
     pub version: String,
-    /// The actions that it knows.
+    /// The actions that it knows and permits.
     pub actions: Arc<BTreeSet<String>>,
+    /// The workflows that it permits.
+    pub workflows: AllowList,
     /// The resources that it offers.
     pub resources: Arc<BTreeSet<String>>,
 }
@@ -303,10 +314,20 @@ pub struct ClaimRequest {
     pub worker: WorkerId,
     /// Runs at most.
     pub limit: usize,
-    /// The actions that it knows.
+    /// The actions that it knows and permits.
     pub actions: Arc<BTreeSet<String>>,
+    /// The workflows that it permits.
+    pub workflows: AllowList,
     /// The resources that it offers.
     pub resources: Arc<BTreeSet<String>>,
+}
+
+impl ClaimRequest {
+    /// Returns whether the worker can take runs of this plan: it permits the workflow and knows
+    /// every action.
+    pub fn fits(&self, plan: &Workflow) -> bool {
+        self.workflows.permits(plan.name()) && plan.is_known_by(&self.actions)
+    }
 }
 
 /// What a worker was given.
@@ -415,6 +436,9 @@ pub enum StoreError {
     /// The rules do not allow it.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// An allow-list does not permit the workflow or its actions.
+    #[error(transparent)]
+    NotPermitted(#[from] Box<NotPermitted>),
     /// Another run owns the record.
     #[error("the {kind} `{name}` is taken by run {owner}")]
     RecordTaken {
@@ -437,6 +461,12 @@ pub enum StoreError {
     /// What the store holds contradicts itself, or a statement of ours is wrong.
     #[error("store fault: {0}")]
     Fault(String),
+}
+
+impl From<NotPermitted> for StoreError {
+    fn from(refusal: NotPermitted) -> Self {
+        Self::NotPermitted(Box::new(refusal))
+    }
 }
 
 impl StoreError {

@@ -28,9 +28,16 @@ pub enum Waiting {
     },
     /// No worker is alive.
     NoWorker,
-    /// Workers are alive, and none knows all actions of the run.
+    /// Workers are alive, and none permits the workflow.
+    NotPermitted {
+        /// The workflow.
+        workflow: String,
+    },
+    /// Workers are alive that permit the workflow, and none knows and permits all actions of the
+    /// run.
     UnknownActions {
-        /// Actions that no live worker knows; empty when they know all among them, but no single one does.
+        /// Actions that no such worker knows and permits; empty when they know all among them, but
+        /// no single one does.
         actions: Vec<String>,
     },
     /// Workers are alive that know its actions, and none offers all that the run requires.
@@ -112,13 +119,19 @@ impl fmt::Display for Waiting {
             Self::Paused { queue } => write!(f, "for queue {queue} to be resumed: it is paused"),
             Self::Unreadable { reason } => write!(f, "for a surefoot that can read it: {reason}"),
             Self::NoWorker => f.write_str("for a worker: none is alive"),
-            Self::UnknownActions { actions } if actions.is_empty() => {
-                f.write_str("for a worker that knows all its actions: each live one lacks some")
+            Self::NotPermitted { workflow } => {
+                write!(
+                    f,
+                    "for a worker that permits workflow {workflow}: no live one does"
+                )
             }
+            Self::UnknownActions { actions } if actions.is_empty() => f.write_str(
+                "for a worker that knows and permits all its actions: each live one lacks some",
+            ),
             Self::UnknownActions { actions } => {
                 write!(
                     f,
-                    "for a worker that knows {}: no live one does",
+                    "for a worker that knows and permits {}: no live one does",
                     actions.join(", ")
                 )
             }
@@ -196,8 +209,8 @@ pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiti
     if let Some(at) = run.head.available_at.filter(|at| *at > store.now()) {
         return Ok(Some(unavailable(run, at).unwrap_or(Waiting::Until(at))));
     }
-    if let Some(nobody) = nobody(store, run).await? {
-        return Ok(Some(nobody));
+    if let Some(wanting) = Waiting::without_worker(run, &store.workers().await?) {
+        return Ok(Some(wanting));
     }
     match queue {
         Some(queue) if !cancelling => limit(store, run, queue).await.map(Some),
@@ -235,50 +248,62 @@ fn unavailable(run: &Run, until: Timestamp) -> Option<Waiting> {
     })
 }
 
-/// Why no worker that is alive can take the run.
-async fn nobody(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
-    let workers = store.workers().await?;
-    if workers.is_empty() {
-        return Ok(Some(Waiting::NoWorker));
-    }
-    let able: Vec<&WorkerInfo> = workers
-        .iter()
-        .filter(|worker| run.plan.is_known_by(&worker.actions))
-        .collect();
-    if able
-        .iter()
-        .any(|worker| run.requires.is_subset(&worker.resources))
-    {
-        return Ok(None);
-    }
-    if !able.is_empty() {
-        let missing = |name: &&String| !able.iter().any(|worker| worker.resources.contains(*name));
-        let lacking = |worker: &&WorkerInfo| Lacking {
-            worker: worker.name.clone(),
-            resources: run
-                .requires
-                .difference(&worker.resources)
-                .cloned()
-                .collect(),
-        };
-        return Ok(Some(Waiting::MissingResources {
-            resources: run.requires.iter().filter(missing).cloned().collect(),
-            lacking: able.iter().map(lacking).collect(),
-        }));
-    }
-    let unknown = |action: &&&str| {
-        !workers
+impl Waiting {
+    /// Reason for which none of `workers`, which are alive, can take the run; `None` when one can.
+    pub fn without_worker(run: &Run, workers: &[WorkerInfo]) -> Option<Self> {
+        if workers.is_empty() {
+            return Some(Self::NoWorker);
+        }
+        let permitting: Vec<&WorkerInfo> = workers
             .iter()
-            .any(|worker| worker.actions.contains(**action))
-    };
-    let actions = run
-        .plan
-        .actions()
-        .iter()
-        .filter(unknown)
-        .map(|action| (*action).to_owned())
-        .collect();
-    Ok(Some(Waiting::UnknownActions { actions }))
+            .filter(|worker| worker.workflows.permits(run.plan.name()))
+            .collect();
+        if permitting.is_empty() {
+            return Some(Self::NotPermitted {
+                workflow: run.plan.name().to_owned(),
+            });
+        }
+        let able: Vec<&WorkerInfo> = permitting
+            .iter()
+            .copied()
+            .filter(|worker| run.plan.is_known_by(&worker.actions))
+            .collect();
+        if able
+            .iter()
+            .any(|worker| run.requires.is_subset(&worker.resources))
+        {
+            return None;
+        }
+        if !able.is_empty() {
+            let missing =
+                |name: &&String| !able.iter().any(|worker| worker.resources.contains(*name));
+            let lacking = |worker: &WorkerInfo| Lacking {
+                worker: worker.name.clone(),
+                resources: run
+                    .requires
+                    .difference(&worker.resources)
+                    .cloned()
+                    .collect(),
+            };
+            return Some(Self::MissingResources {
+                resources: run.requires.iter().filter(missing).cloned().collect(),
+                lacking: able.into_iter().map(lacking).collect(),
+            });
+        }
+        let unknown = |action: &&&str| {
+            !permitting
+                .iter()
+                .any(|worker| worker.actions.contains(**action))
+        };
+        let actions = run
+            .plan
+            .actions()
+            .iter()
+            .filter(unknown)
+            .map(|action| (*action).to_owned())
+            .collect();
+        Some(Self::UnknownActions { actions })
+    }
 }
 
 async fn limit(store: &dyn Store, run: &Run, queue: QueueInfo) -> Result<Waiting, StoreError> {

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use serde_json::json;
 use surefoot::store::{ClaimRequest, NewWorker};
 use surefoot::{
-    Client, Handlers, Outcome, QueueLimits, Rate, StepContext, StepError, StepHandler, Store,
-    Submit, SystemClock, Worker, WorkerId, WorkerOptions, Workflow,
+    AllowList, Client, Handlers, Outcome, QueueLimits, Rate, StepContext, StepError, StepHandler,
+    Store, Submit, SystemClock, Worker, WorkerId, WorkerOptions, Workflow,
 };
 use surefoot_store_tests::MemoryStore;
 
@@ -34,6 +34,10 @@ impl World {
     }
 
     async fn worker(&self, actions: &[&str]) -> WorkerId {
+        self.worker_for(AllowList::everything(), actions).await
+    }
+
+    async fn worker_for(&self, workflows: AllowList, actions: &[&str]) -> WorkerId {
         let id = WorkerId::new();
         let actions = Arc::new(
             actions
@@ -49,6 +53,7 @@ impl World {
                 lease,
                 version,
                 actions,
+                workflows,
                 resources: Arc::default(),
             })
             .await
@@ -64,6 +69,7 @@ impl World {
                 worker,
                 limit: 1,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await
@@ -101,10 +107,10 @@ async fn the_worst_obstacle_is_named() {
     world.worker(&["other"]).await;
     assert_eq!(
         world.says(run(&["work", "other"])).await,
-        "for a worker that knows work: no live one does"
+        "for a worker that knows and permits work: no live one does"
     );
     let able = world.worker(&["work"]).await;
-    let split = "for a worker that knows all its actions: each live one lacks some";
+    let split = "for a worker that knows and permits all its actions: each live one lacks some";
     assert_eq!(world.says(run(&["work", "other"])).await, split);
     assert_eq!(
         world.says(run(&["work"])).await,
@@ -226,4 +232,22 @@ async fn a_question_is_shown_and_what_runs_or_has_ended_waits_for_nothing() {
     let ended = world.client.wait(id).await.unwrap();
     assert_eq!(world.client.waiting(&ended).await.unwrap(), None);
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_workflow_that_no_worker_permits_is_named() {
+    let world = World::new();
+    world
+        .worker_for(AllowList::parse("project-*").unwrap(), &["work"])
+        .await;
+    let permission = "for a worker that permits workflow flow: no live one does";
+    assert_eq!(world.says(run(&["work"])).await, permission);
+    // One that permits it is asked for its actions, and no longer the other.
+    world
+        .worker_for(AllowList::parse("flow").unwrap(), &["other"])
+        .await;
+    assert_eq!(
+        world.says(run(&["work"])).await,
+        "for a worker that knows and permits work: no live one does"
+    );
 }

@@ -3,7 +3,7 @@
 -- requested start, if it is not now. A start further in the future than the window is long was
 -- written before the clock was set back, and would block the queue until then.
 SELECT name, paused, concurrency, concurrency_per_key, rate_max, rate_per, completed_age, completed_count, failed_age,
-       failed_count, cancelled_age, cancelled_count,
+       failed_count, cancelled_age, cancelled_count, workflows, actions,
        clock.now,
        (SELECT count(*) FROM {schema}.runs WHERE status = 'running' AND queue = q.name),
        (

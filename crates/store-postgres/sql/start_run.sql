@@ -12,7 +12,7 @@ WITH added AS (
     FROM {schema}.workers AS w
     WHERE w.id = $10::uuid AND $14::bigint <= $15::bigint
         AND EXISTS (SELECT 1 FROM {schema}.plans AS p WHERE p.id = $2::integer AND p.used)
-        AND NOT EXISTS (SELECT 1 FROM {schema}.queues AS q WHERE q.name = $4::text AND q.limited)
+        AND NOT EXISTS (SELECT 1 FROM {schema}.queues AS q WHERE q.name = $4::text AND (q.limited OR q.workflows IS NOT NULL OR q.actions IS NOT NULL))
         AND NOT EXISTS (
             SELECT 1 FROM {schema}.runs AS r
             WHERE r.ready AND r.started_at IS NULL AND r.queue = $4::text AND r.priority >= $5::integer

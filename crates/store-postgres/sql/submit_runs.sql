@@ -1,9 +1,13 @@
 -- Adds many runs with their steps and first events: started, if they bring a worker and nothing
 -- holds them back; otherwise queued. A run whose key or unique value is taken is not added, nor is
--- one that would start in a queue with limits; the result says so. Those limits must be checked
--- under a lock first ($1 says that they were).
+-- one that its queue's allow-lists refuse, nor one that would start in a queue with limits; the
+-- result says so. Those limits must be checked under a lock first ($1 says that they were).
 WITH input AS MATERIALIZED (
-    SELECT i.*, p.workflow, p.queue, p.steps, p.used
+    SELECT i.*, p.workflow, p.queue, p.steps, p.used,
+        EXISTS (
+            SELECT FROM {schema}.queues AS q
+            WHERE q.name = p.queue AND (q.workflows IS NOT NULL OR q.actions IS NOT NULL)
+        ) AS restricted
     FROM unnest(
         $3::uuid[], $4::integer[], $5::text[], $6::text[], $7::integer[], $8::text[], $9::bigint[], $10::text[],
         $11::bigint[], $12::integer[], $13::text[],
@@ -48,6 +52,7 @@ twins AS MATERIALIZED (
             ORDER BY t.id DESC LIMIT 1
         ) AS same_unique,
         g.limited,
+        i.restricted AND {schema}.not_permitted(i.plan) IS NOT NULL AS refused,
         coalesce(g.is_open, false) AND i.available_at <= $2 AND EXISTS (SELECT 1 FROM alive WHERE alive.id = i.worker)
             AS starts
     FROM input AS i LEFT JOIN gates AS g ON g.queue = i.queue AND g.priority = i.priority AND i.worker IS NOT NULL
@@ -56,6 +61,7 @@ judged AS MATERIALIZED (
     SELECT *, CASE
         WHEN same_key IS NOT NULL THEN 'same_key'
         WHEN same_unique IS NOT NULL THEN 'same_unique'
+        WHEN refused THEN 'refused'
         WHEN NOT starts THEN 'queued'
         WHEN limited THEN 'limited'
         ELSE 'started'

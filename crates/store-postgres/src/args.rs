@@ -56,6 +56,12 @@ impl<'a> Args<'a> {
         self
     }
 
+    /// One parameter more: an array of text, or null.
+    pub(crate) fn with_texts(mut self, texts: Option<&'a [String]>) -> Self {
+        self.0.push((Box::new(texts), Type::TEXT_ARRAY));
+        self
+    }
+
     /// The types alone.
     pub(crate) fn types(&self) -> Vec<Type> {
         self.0.iter().map(|(_, kind)| kind.clone()).collect()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use surefoot::store::{Heartbeats, LastHeartbeat, RecordFilter, RunFilter, WorkerInfo};
 use surefoot::{
-    CHUNK, Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId,
+    AllowList, CHUNK, Digest, Event, QueueInfo, Record, Run, RunId, RunStatus, StoreError, WorkerId,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -344,6 +344,10 @@ pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure>
             version: get(row, 6)?,
             actions: Arc::new(serde_json::from_str(get(row, 7)?).unwrap_or_default()),
             resources: Arc::new(serde_json::from_str(get(row, 8)?).unwrap_or_default()),
+            workflows: AllowList::stored(
+                get::<Option<&str>>(row, 9)?
+                    .map(|list| serde_json::from_str(list).unwrap_or_default()),
+            ),
         })
     };
     Ok(rows.iter().map(info).collect::<Result<_, _>>()?)

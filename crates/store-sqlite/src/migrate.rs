@@ -58,6 +58,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "uploads",
         sql: include_str!("../migrations/0008_uploads.sql"),
     },
+    Migration {
+        version: 9,
+        name: "allow_lists",
+        sql: include_str!("../migrations/0009_allow_lists.sql"),
+    },
 ];
 
 /// Statements of every migration, in order.

@@ -14,7 +14,7 @@ use surefoot::{
 
 use crate::error::store_error;
 use crate::plans::Plans;
-use crate::row::{count, load_run, optional_word, queue_row, record, time};
+use crate::row::{allow_list, count, load_run, optional_word, queue_row, record, time};
 use crate::sql;
 
 fn sql_error(error: rusqlite::Error) -> StoreError {
@@ -303,6 +303,7 @@ pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInf
             resources: Arc::new(
                 serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default(),
             ),
+            workflows: allow_list(row, 9)?,
         })
     };
     let read = || -> rusqlite::Result<Vec<WorkerInfo>> {

@@ -59,6 +59,10 @@ macro_rules! conformance {
                 a_run_waits_for_a_worker_that_offers_its_requirements, every_claim_checks_requirements, a_commit_changes_requirements,
                 an_attempt_that_needs_another_worker_is_handed_over, a_takeover_needs_the_same_resources, invalid_resource_names_are_refused,
             }
+            allow {
+                a_queue_refuses_what_it_does_not_permit, a_refused_run_that_is_there_is_given, a_list_counts_from_then_on,
+                a_worker_is_given_what_it_permits, a_worker_shows_what_it_permits,
+            }
             limits {
                 the_concurrency_limit_holds, the_concurrency_limit_per_key_holds, a_full_key_does_not_change_the_order, the_rate_holds_in_every_window, a_claim_returns_when_the_rate_allows_the_next_start,
                 the_rate_counts_first_starts, a_clock_set_back_does_not_block_a_queue, a_paused_queue_hands_out_nothing, default_limits_apply_only_to_new_queues,

@@ -14,8 +14,8 @@ use surefoot::store::{
 };
 use surefoot::store::{Heartbeat, WorkerInfo};
 use surefoot::{
-    Event, ManualClock, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError, Timestamp,
-    WorkerId, Workflow,
+    AllowList, Event, ManualClock, QueueInfo, QueueLimits, Record, Run, RunId, Store, StoreError,
+    Timestamp, WorkerId, Workflow,
 };
 
 /// A fresh store and its clock.
@@ -128,6 +128,7 @@ impl Scene {
                 lease: LEASE,
                 version,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await
@@ -197,6 +198,7 @@ impl Scene {
                 worker,
                 limit,
                 actions,
+                workflows: AllowList::default(),
                 resources,
             })
             .await

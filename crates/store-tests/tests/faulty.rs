@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::{Store, StoreError, WorkerId};
+use surefoot::{AllowList, Store, StoreError, WorkerId};
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore, Scene, block_on};
 
 /// Registers a worker three times with a fault at the second. Returns the result of each call
@@ -20,6 +20,7 @@ async fn three_writes(fault: Fault) -> (Vec<Option<Result<(), StoreError>>>, usi
             lease: Duration::from_secs(9),
             version: "1".to_owned(),
             actions: std::sync::Arc::default(),
+            workflows: AllowList::default(),
             resources: std::sync::Arc::default(),
         };
         // The fault is signalled even if the call never returns.

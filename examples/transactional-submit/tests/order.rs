@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use surefoot::{
-    Client, Handlers, RunId, RunStatus, Store, Worker, WorkerOptions, Workflow, handler_fn,
+    AllowList, AllowLists, Client, Handlers, QueueLimits, RunId, RunStatus, Store, Worker,
+    WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
@@ -47,6 +48,20 @@ steps: [{ id: ship, action: ship, with: '${{ parameters.item }}' }]
     );
     // Parameters that the workflow refuses also undo the order.
     assert!(place_order(&mut client, 2, "umbrella").await.is_err());
+    // So is what the workflow's queue does not permit.
+    let others = QueueLimits {
+        allow: AllowLists {
+            workflows: AllowList::new(["invoice-*"]).expect("a list"),
+            ..AllowLists::default()
+        },
+        ..QueueLimits::default()
+    };
+    let limit = async |limits| store.set_queue("ship-order", limits, false).await;
+    limit(others).await.expect("a list for the queue");
+    assert!(place_order(&mut client, 3, "laces").await.is_err());
+    limit(QueueLimits::default())
+        .await
+        .expect("no list any more");
     let orders = client
         .query_one("SELECT count(*) FROM orders", &[])
         .await

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use surefoot::store::{ClaimRequest, NewWorker};
-use surefoot::{Client, Store, Submit, Worker, WorkerId, WorkerOptions, Workflow};
+use surefoot::{AllowList, Client, Store, Submit, Worker, WorkerId, WorkerOptions, Workflow};
 use surefoot_postgres::PostgresStore;
 
 use super::Rounds;
@@ -61,6 +61,7 @@ async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
             lease,
             version,
             actions: actions.clone(),
+            workflows: AllowList::default(),
             resources: Arc::default(),
         })
         .await?;
@@ -72,6 +73,7 @@ async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
                 worker: id,
                 limit: 1,
                 actions: actions.clone(),
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await?;

@@ -1,7 +1,7 @@
 //! `surefoot queues`, `surefoot queue pause|resume|set`.
 
 use serde_json::json;
-use surefoot::QueueInfo;
+use surefoot::{AllowList, QueueInfo};
 
 use crate::app::App;
 use crate::args::{Queue, QueueSet};
@@ -56,7 +56,7 @@ async fn set(app: &App, args: &QueueSet) -> Result<Exit, Failure> {
     expect_name(&args.name)?;
     if args.limits.is_empty() {
         return Err(Failure::usage("no limit is named")
-            .hint("such as --concurrency 3, --rate 5/1s or --keep-completed 30d; `none` takes a limit away"));
+            .hint("such as --concurrency 3, --rate 5/1s, --keep-completed 30d or --workflows 'project-*'; `none` takes a limit away"));
     }
     let store = app.store().await?;
     queues::change(store.as_ref(), &args.name, &args.limits).await?;
@@ -97,6 +97,7 @@ fn print_table(queues: &[QueueInfo]) -> Result<(), Failure> {
         "PER KEY",
         "RATE",
         "KEEPS",
+        "PERMITS",
     ];
     out::print(&table(&head, &queues.iter().map(row).collect::<Vec<_>>()))
 }
@@ -115,7 +116,23 @@ fn row(queue: &QueueInfo) -> Vec<String> {
         number(limits.concurrency_per_key),
         limits.rate.map_or_else(|| "-".to_owned(), rate_text),
         keeps(queue),
+        permits(queue),
     ]
+}
+
+fn permits(queue: &QueueInfo) -> String {
+    let allow = &queue.limits.allow;
+    let of = |what: &str, list: &AllowList| list.entries().map(|_| format!("{what} {list}"));
+    let parts = [
+        of("workflows", &allow.workflows),
+        of("actions", &allow.actions),
+    ];
+    let parts = parts.into_iter().flatten().collect::<Vec<_>>();
+    if parts.is_empty() {
+        "all".to_owned()
+    } else {
+        parts.join("; ")
+    }
 }
 
 fn keeps(queue: &QueueInfo) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
-use surefoot::{AddressRange, parse_duration};
+use surefoot::{AddressRange, AllowList, AllowLists, parse_duration};
 use surefoot_server::auth::{Network, Role};
 
 /// A duration such as `10m`.
@@ -48,6 +48,26 @@ impl<'de> Deserialize<'de> for Addresses {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// An allow-list, as an array of entries.
+#[derive(Clone, Debug)]
+pub(crate) struct Entries(pub(crate) AllowList);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entries = Vec::<String>::deserialize(deserializer)?;
+        AllowList::new(entries).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// The allow-lists that two fields make.
+pub(crate) fn lists(workflows: Option<&Entries>, actions: Option<&Entries>) -> AllowLists {
+    let list = |entries: Option<&Entries>| entries.map(|entries| entries.0.clone());
+    AllowLists {
+        workflows: list(workflows).unwrap_or_default(),
+        actions: list(actions).unwrap_or_default(),
     }
 }
 

@@ -94,7 +94,9 @@ async fn examine(app: &App) -> (String, Vec<Finding>) {
 /// What is true of a store of any kind.
 async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
     let notifying = surefoot_server::alerts::handlers(&[], None, None);
-    let known = shipped::handlers(&app.settings).merge(notifying).actions();
+    let mut known = shipped::handlers(&app.settings).actions();
+    known.retain(|action| app.settings.allow.actions.permits(action));
+    known.extend(notifying.actions());
     let mut findings = seen("workers", workers(store).await);
     findings.extend(seen(
         "sweep",

@@ -313,7 +313,10 @@ fn a_run_of_an_action_that_nobody_knows_is_told() {
         "warn: 1 run of future held back by `not.yet.known`, which this program does not know";
     assert_eq!(about(&examine(&place).1, "actions"), [expect]);
     let _worker = place.start(&["worker"]);
-    let expect = expect.replace("this program does not know", "no live worker knows");
+    let expect = expect.replace(
+        "this program does not know or permit",
+        "no live worker knows and permits",
+    );
     eventually("the worker lives", || {
         (about(&examine(&place).1, "actions") == [expect.clone()]).then_some(())
     });

@@ -197,6 +197,8 @@ fn queues_and_records_have_their_fields() {
         "keep_completed",
         "keep_failed",
         "keep_cancelled",
+        "workflows",
+        "actions",
     ];
     let queue = place.json(&set);
     assert_eq!(keys(&queue), fields);

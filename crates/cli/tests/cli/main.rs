@@ -6,6 +6,7 @@
     reason = "a test that meets what it does not expect fails there"
 )]
 
+mod allow;
 mod bad_input;
 mod bullmq;
 mod commands;

@@ -61,11 +61,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn look(shared: &Arc<Shared>, room: Room) -> Look {
     let limit = room.count.min(BATCH);
+    let workflows = shared.options.allow.workflows.clone();
     let resources = shared.options.resources.clone();
     let request = ClaimRequest {
         worker: shared.id(),
         limit,
         actions: room.actions,
+        workflows,
         resources,
     };
     match shared.store.claim(request).await {

@@ -49,8 +49,8 @@ use crate::measures::{AttemptReport, Observer, WorkerMeasures};
 use crate::store::NewWorker;
 use crate::workspace::SnapshotMemory;
 use crate::{
-    Client, CredentialSource, Handlers, NoCredentials, Secret, SecretKeys, Store, StoreError,
-    WorkerId,
+    AllowLists, Client, CredentialSource, Handlers, NoCredentials, Secret, SecretKeys, Store,
+    StoreError, WorkerId, Workflow,
 };
 
 /// The time that a stopping worker has to write what it holds, once its handlers have ended.
@@ -76,6 +76,9 @@ pub struct WorkerOptions {
     pub grace: Duration,
     /// How long a handler that is told to end may take to do so, before its future is dropped.
     pub handler_grace: Duration,
+    /// The workflows and actions that it permits. It claims no run of another workflow, and none
+    /// that has another action.
+    pub allow: AllowLists,
     /// The resources that it offers to runs which require them: a local forge, a key.
     pub resources: Arc<BTreeSet<String>>,
     /// Where credentials come from.
@@ -114,6 +117,7 @@ impl Default for WorkerOptions {
             lease: Duration::from_secs(5),
             grace: Duration::from_secs(10),
             handler_grace: Duration::from_secs(5),
+            allow: AllowLists::default(),
             resources: Arc::default(),
             credentials: Arc::new(NoCredentials),
             secrets: Vec::new(),
@@ -187,7 +191,11 @@ impl Worker {
         let keys = options.keys.iter().flat_map(SecretKeys::resources);
         options.resources = Arc::new(options.resources.iter().cloned().chain(keys).collect());
         let id = WorkerId::new();
-        let actions = Arc::new(handlers.actions());
+        // An action that is not permitted is not known, to the store and to this worker's own
+        // client.
+        let mut actions = handlers.actions();
+        actions.retain(|action| options.allow.actions.permits(action));
+        let actions = Arc::new(actions);
         let shared = Arc::new(Shared {
             places: Places::new(options.concurrency, &options.kept, actions.clone()),
             actions,
@@ -309,7 +317,9 @@ impl Shared {
             self.options.lease,
             self.options.version.clone(),
         );
-        let (actions, resources) = (self.actions.clone(), self.options.resources.clone());
+        let actions = self.actions.clone();
+        let workflows = self.options.allow.workflows.clone();
+        let resources = self.options.resources.clone();
         if let Some(announce) = self.options.announce {
             announce(id);
         }
@@ -320,6 +330,7 @@ impl Shared {
                 lease,
                 version,
                 actions,
+                workflows,
                 resources,
             })
             .await?;
@@ -328,6 +339,11 @@ impl Shared {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = id;
         Ok(())
+    }
+
+    /// Returns whether the worker can run a plan: it permits the workflow and knows every action.
+    pub(crate) fn fits(&self, plan: &Workflow) -> bool {
+        self.options.allow.workflows.permits(plan.name()) && plan.is_known_by(&self.actions)
     }
 
     /// Starts a handler on the threads that are for handlers.

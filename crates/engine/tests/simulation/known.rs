@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use surefoot::state::CancelMode;
 use surefoot::workflow::{Backoff, RetryPolicy, StepBuilder};
-use surefoot::{Client, RunId, Submit, Workflow};
+use surefoot::{AllowList, Client, RunId, Submit, Workflow};
 
 use crate::history::lock;
 use crate::ledger::{Call, Ending};
@@ -172,6 +172,7 @@ async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
             worker,
             limit: 1,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         },
         Duration::from_millis(10),
@@ -325,6 +326,7 @@ async fn a_list_of_runs_that_comes_after_the_lease_ended_is_of_no_use() {
             worker,
             limit: 1,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         },
         Duration::from_millis(10),

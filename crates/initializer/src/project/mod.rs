@@ -124,6 +124,7 @@ pub fn queue_limits() -> QueueLimits {
             failed: keep(90, 5000),
             cancelled: keep(30, 1000),
         },
+        ..QueueLimits::default()
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) async fn set_queue(
     let detail = json!({
         "concurrency": limits.concurrency,
         "concurrency_per_key": limits.concurrency_per_key,
+        "workflows": limits.allow.workflows.entries(),
+        "actions": limits.allow.actions.entries(),
         "retention": {
             "completed": keep(limits.retention.completed),
             "failed": keep(limits.retention.failed),

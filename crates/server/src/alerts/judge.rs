@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use surefoot::state::Wait;
 use surefoot::store::WorkerInfo;
-use surefoot::{Run, RunStatus, StepStatus, Timestamp, format_duration};
+use surefoot::{Run, RunStatus, StepStatus, Timestamp, Waiting, format_duration};
 
 use super::alert::Finding;
 use super::rules::{Rule, Rules};
@@ -146,26 +146,15 @@ pub(super) fn overdue(run: &Run, now: Timestamp) -> Duration {
 
 /// Why no live worker can take a run; `None` when one can.
 pub(super) fn nobody(run: &Run, workers: &[WorkerInfo]) -> Option<String> {
-    let actions = run.plan.actions();
-    if workers.is_empty() {
-        return Some("no worker is alive".to_owned());
-    }
-    if workers.iter().any(|worker| {
-        actions
-            .iter()
-            .all(|action| worker.actions.contains(*action))
-    }) {
-        return None;
-    }
-    let unknown = |action: &&&str| {
-        !workers
-            .iter()
-            .any(|worker| worker.actions.contains(**action))
-    };
-    let unknown: Vec<&str> = actions.iter().filter(unknown).copied().collect();
-    Some(if unknown.is_empty() {
-        "no live worker knows all of its actions".to_owned()
-    } else {
-        format!("no live worker knows {}", unknown.join(", "))
+    Some(match Waiting::without_worker(run, workers)? {
+        Waiting::NoWorker => "no worker is alive".to_owned(),
+        Waiting::NotPermitted { workflow } => format!("no live worker permits {workflow}"),
+        Waiting::UnknownActions { actions } if actions.is_empty() => {
+            "no live worker knows and permits all of its actions".to_owned()
+        }
+        Waiting::UnknownActions { actions } => {
+            format!("no live worker knows and permits {}", actions.join(", "))
+        }
+        _ => return None,
     })
 }

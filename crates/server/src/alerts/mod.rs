@@ -25,7 +25,7 @@ pub use notify::{
     Command, CommandCall, Email, Notifier, NotifierKind, RunCommand, SmtpSecurity, Source, test,
 };
 pub use rules::{FailureRate, Rule, Rules};
-pub use send::{handlers, kept_places};
+pub use send::{WORKFLOW, handlers, kept_places};
 
 use crate::audit;
 use crate::auth::Actor;

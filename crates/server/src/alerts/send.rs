@@ -18,8 +18,8 @@ use super::alert::{self, Alert, AlertState};
 use super::judge::OWN_QUEUE;
 use super::notify::{Message, Notifier, RunCommand, Tools, deliver};
 
-/// The name of the workflow.
-const WORKFLOW: &str = "surefoot-alert";
+/// The name of the workflow that delivers notifications.
+pub const WORKFLOW: &str = "surefoot-alert";
 
 const ACTION: &str = "alert.notify";
 

@@ -8,8 +8,9 @@ use surefoot::state::{Answer, CancelMode};
 use surefoot::store::{ClaimRequest, NewWorker, RunFilter};
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    AddressPolicy, Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext, StepError,
-    StepHandler, Store, Submit, Timestamp, Worker, WorkerId, WorkerOptions, Workflow, handler_fn,
+    AddressPolicy, AllowList, Client, Handlers, ManualClock, Outcome, Run, RunStatus, StepContext,
+    StepError, StepHandler, Store, Submit, Timestamp, Worker, WorkerId, WorkerOptions, Workflow,
+    handler_fn,
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 
@@ -79,6 +80,7 @@ impl Scene {
             lease,
             version,
             actions: Arc::clone(&actions),
+            workflows: AllowList::default(),
             resources: Arc::default(),
         };
         self.store.register_worker(worker).await.unwrap();
@@ -88,6 +90,7 @@ impl Scene {
                 worker: id,
                 limit: 1,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await
@@ -348,7 +351,7 @@ async fn a_worker_that_does_not_know_the_actions_is_no_worker() {
     assert!(
         list(scene.store.as_ref()).await.unwrap()[0]
             .text
-            .ends_with("no live worker knows strange")
+            .ends_with("no live worker knows and permits strange")
     );
     scene.store.pause_queue("other", true).await.unwrap();
     assert_eq!(

@@ -21,6 +21,23 @@ pub(crate) struct ProblemDocument {
     errors: Option<Vec<ParameterFault>>,
     /// The run that stands in the way.
     run: Option<String>,
+    /// The allow-list that refuses the request, and what it refuses.
+    not_permitted: Option<NotPermitted>,
+}
+
+/// What an allow-list refuses.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "a schema")]
+pub(crate) struct NotPermitted {
+    /// The owner of the list.
+    #[schema(example = "token `ci`")]
+    list: String,
+    /// The workflow, when it is what is refused.
+    workflow: Option<String>,
+    /// The actions that are refused.
+    actions: Vec<String>,
+    /// The entries of the list.
+    permitted: Vec<String>,
 }
 
 /// A parameter at fault.

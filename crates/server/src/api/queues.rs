@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use surefoot::{Keep, QueueInfo, QueueLimits, Rate, Retention, format_duration, parse_duration};
+use surefoot::{
+    AllowList, Keep, QueueInfo, QueueLimits, Rate, Retention, format_duration, parse_duration,
+};
 use utoipa::ToSchema;
 
 use super::extract::{Body, Segment};
@@ -40,6 +42,11 @@ pub(crate) struct LimitsView {
     rate: Option<RateView>,
     /// How long details of ended runs are kept.
     retention: RetentionView,
+    /// The workflows that may be submitted, with `*` for any characters; null permits all, an empty
+    /// list none.
+    workflows: Option<Vec<String>>,
+    /// The actions that their steps may have, likewise.
+    actions: Option<Vec<String>>,
 }
 
 /// No more than `max` runs start in any window of length `per`.
@@ -86,6 +93,12 @@ pub(crate) struct LimitsChange {
     rate: Option<Option<RateView>>,
     #[serde(default)]
     retention: RetentionChange,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    workflows: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    actions: Option<Option<Vec<String>>>,
 }
 
 /// Retention to change: what is left out stays, what is null keeps all.
@@ -122,12 +135,15 @@ impl LimitsView {
             age: keep.age.map(format_duration),
             count: keep.count,
         };
+        let entries = |list: &AllowList| list.entries().map(<[String]>::to_vec);
         let Retention {
             completed,
             failed,
             cancelled,
         } = &limits.retention;
         Self {
+            workflows: entries(&limits.allow.workflows),
+            actions: entries(&limits.allow.actions),
             concurrency: limits.concurrency,
             concurrency_per_key: limits.concurrency_per_key,
             rate: limits.rate.map(|rate| RateView {
@@ -154,6 +170,8 @@ impl LimitsChange {
         if let Some(rate) = self.rate {
             limits.rate = rate.map(RateView::read).transpose()?;
         }
+        permit("workflows", self.workflows, &mut limits.allow.workflows)?;
+        permit("actions", self.actions, &mut limits.allow.actions)?;
         let kept = &mut limits.retention;
         keep(
             "retention.completed",
@@ -185,6 +203,20 @@ fn at_least_one(
         }
         None => Ok(()),
     }
+}
+
+fn permit(
+    name: &str,
+    change: Option<Option<Vec<String>>>,
+    list: &mut AllowList,
+) -> Result<(), Problem> {
+    let Some(change) = change else { return Ok(()) };
+    *list = match change {
+        None => AllowList::everything(),
+        Some(entries) => AllowList::new(entries)
+            .map_err(|error| Problem::unprocessable(name, error.to_string()))?,
+    };
+    Ok(())
 }
 
 fn keep(name: &str, change: Option<Option<KeepView>>, keep: &mut Keep) -> Result<(), Problem> {

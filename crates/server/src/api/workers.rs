@@ -24,8 +24,10 @@ pub(crate) struct WorkerView {
     expires_at: Time,
     /// Runs that it holds: `GET /api/v1/runs?worker=` lists them.
     running: u64,
-    /// The actions that it knows.
+    /// The actions that it knows and permits.
     actions: Vec<String>,
+    /// The workflows that it permits, with `*` for any characters; null permits all.
+    workflows: Option<Vec<String>>,
 }
 
 /// All workers that are alive.
@@ -45,6 +47,7 @@ impl From<WorkerInfo> for WorkerView {
             expires_at: Time(worker.expires_at),
             running: worker.running,
             actions: worker.actions.iter().cloned().collect(),
+            workflows: worker.workflows.entries().map(<[String]>::to_vec),
         }
     }
 }

@@ -114,7 +114,7 @@ async fn taken_at(store: &dyn Store, (run, epoch): Lease) -> Result<Option<Times
 mod tests {
     use surefoot::state::CancelMode;
     use surefoot::store::{ClaimRequest, NewWorker};
-    use surefoot::{Client, Clock as _, ManualClock, Submit, WorkerId, Workflow};
+    use surefoot::{AllowList, Client, Clock as _, ManualClock, Submit, WorkerId, Workflow};
     use surefoot_store_tests::MemoryStore;
 
     use super::*;
@@ -133,6 +133,7 @@ mod tests {
             lease: LEASE,
             version,
             actions: Arc::clone(&actions),
+            workflows: AllowList::default(),
             resources: Arc::default(),
         };
         store.register_worker(worker).await.unwrap();
@@ -141,6 +142,7 @@ mod tests {
                 worker: id,
                 limit: 1,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await

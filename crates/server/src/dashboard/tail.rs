@@ -58,7 +58,7 @@ mod tests {
 
     use surefoot::state::Edit;
     use surefoot::store::{NewWorker, Submission};
-    use surefoot::{Run, SystemClock, WorkerId, Workflow};
+    use surefoot::{AllowList, Run, SystemClock, WorkerId, Workflow};
     use surefoot_store_tests::MemoryStore;
 
     use super::*;
@@ -75,6 +75,7 @@ mod tests {
             lease,
             version: "1".into(),
             actions: Arc::default(),
+            workflows: AllowList::default(),
             resources: Arc::default(),
         };
         store.register_worker(row).await.unwrap();

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use surefoot::state::{CancelMode, Edit};
 use surefoot::store::{ClaimRequest, NewWorker, RunFilter, Submission};
 use surefoot::{
-    Client, ManualClock, Run, RunId, RunStatus, Secret, SecretKeys, Store, Submit, Timestamp,
-    WorkerId, Workflow,
+    AllowList, Client, ManualClock, Run, RunId, RunStatus, Secret, SecretKeys, Store, Submit,
+    Timestamp, WorkerId, Workflow,
 };
 use surefoot_store_tests::MemoryStore;
 use tokio::net::TcpListener;
@@ -65,6 +65,7 @@ impl Scene {
                 lease,
                 version,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await
@@ -148,6 +149,7 @@ impl Scene {
             worker: self.worker,
             limit: 1,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         };
         self.store.claim(request).await.unwrap().runs.remove(0)

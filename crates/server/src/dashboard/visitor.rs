@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use minijinja::Value;
 use serde::Serialize;
-use surefoot::Timestamp;
+use surefoot::{ListOwner, NotPermitted, Refused, Timestamp};
 
 use super::i18n::Lang;
 use super::render::{render, safe};
@@ -182,6 +182,31 @@ impl Visitor {
     /// A text of the dashboard in the reader's language.
     pub(crate) fn t(&self, key: &str, values: &[(&str, &str)]) -> String {
         self.taste.lang.text(key, values)
+    }
+
+    /// What an allow-list refuses, in the reader's language.
+    pub(crate) fn not_permitted(&self, refusal: &NotPermitted) -> String {
+        let (owner, name) = match &refusal.owner {
+            ListOwner::Worker => ("worker", ""),
+            ListOwner::Queue(name) => ("queue", name.as_str()),
+            ListOwner::Role(name) => ("role", name.as_str()),
+            ListOwner::Token(name) => ("token", name.as_str()),
+        };
+        let owner = self.t(&format!("allow.owner.{owner}"), &[("name", name)]);
+        let permitted = match refusal.permitted.as_slice() {
+            [] => self.t("allow.none", &[]),
+            entries => entries.join(", "),
+        };
+        let (key, names) = match &refusal.refused {
+            Refused::Workflow(name) => ("allow.refused.workflow", name.clone()),
+            Refused::Actions(names) => ("allow.refused.actions", names.join(", ")),
+        };
+        let values: &[(&str, &str)] = &[
+            ("owner", &owner),
+            ("names", &names),
+            ("permitted", &permitted),
+        ];
+        self.t(key, values)
     }
 
     pub(crate) fn lang(&self) -> Lang {

@@ -7,7 +7,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use surefoot::{RunId, StoreError, SubmitError};
+use surefoot::{NotPermitted, Refused, RunId, StoreError, SubmitError};
 
 use crate::alerts::AcknowledgeError;
 use crate::auth::Refusal;
@@ -26,6 +26,8 @@ pub(crate) struct Problem {
     faults: Vec<(String, String)>,
     /// The run that stands in the way.
     run: Option<RunId>,
+    /// The allow-list that refuses the request, and what it refuses.
+    not_permitted: Option<Box<NotPermitted>>,
     /// Boxed to keep the error that every handler may return small.
     headers: Box<HeaderMap>,
 }
@@ -40,6 +42,7 @@ impl Problem {
             parameter: None,
             faults: Vec::new(),
             run: None,
+            not_permitted: None,
             headers,
         }
     }
@@ -134,6 +137,18 @@ impl Problem {
         if let Some(run) = self.run {
             document["run"] = run.to_string().into();
         }
+        if let Some(refusal) = &self.not_permitted {
+            let (workflow, actions) = match &refusal.refused {
+                Refused::Workflow(name) => (Some(name), &[][..]),
+                Refused::Actions(names) => (None, names.as_slice()),
+            };
+            document["not_permitted"] = json!({
+                "list": refusal.owner.to_string(),
+                "workflow": workflow,
+                "actions": actions,
+                "permitted": refusal.permitted,
+            });
+        }
         document
     }
 
@@ -156,6 +171,10 @@ impl From<StoreError> for Problem {
         let text = error.to_string();
         match error {
             StoreError::NoRun(_) => Self::not_found(text),
+            StoreError::NotPermitted(refusal) => Self {
+                not_permitted: Some(refusal),
+                ..Self::new(StatusCode::FORBIDDEN, "not-permitted", text)
+            },
             StoreError::Rule(_)
             | StoreError::Unreadable { .. }
             | StoreError::RecordTaken { .. }

@@ -6,7 +6,7 @@ use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
 use surefoot::state::CancelMode;
 use surefoot::store::{ClaimRequest, NewWorker};
-use surefoot::{Client, RunId, Store, Submit, SystemClock, WorkerId, Workflow};
+use surefoot::{AllowList, Client, RunId, Store, Submit, SystemClock, WorkerId, Workflow};
 use surefoot_store_tests::MemoryStore;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,7 @@ async fn claim(store: &dyn Store) {
         lease,
         version,
         actions: Arc::clone(&actions),
+        workflows: AllowList::default(),
         resources: Arc::default(),
     };
     store.register_worker(worker).await.unwrap();
@@ -55,6 +56,7 @@ async fn claim(store: &dyn Store) {
                 worker: id,
                 limit: 1,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default()
             })
             .await

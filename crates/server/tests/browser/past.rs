@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use surefoot::state::Edit;
 use surefoot::store::{NewWorker, Submission};
-use surefoot::{Clock, ManualClock, Run, RunId, Store, SystemClock, Timestamp, WorkerId, Workflow};
+use surefoot::{
+    AllowList, Clock, ManualClock, Run, RunId, Store, SystemClock, Timestamp, WorkerId, Workflow,
+};
 use surefoot_sqlite::SqliteStore;
 
 const HOUR: i64 = 3600;
@@ -60,6 +62,7 @@ pub(crate) async fn play(file: &Path, plans: &[Arc<Workflow>]) {
         lease,
         version: "1".into(),
         actions: Arc::default(),
+        workflows: AllowList::default(),
         resources: Arc::default(),
     };
     store.register_worker(worker_row).await.unwrap();

@@ -105,6 +105,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 12,
         sql: include_str!("../../migrations/0012_uploads.sql"),
     },
+    // Columns that older workers leave as they are: they submit and take what the lists refuse.
+    Migration {
+        version: 13,
+        name: "allow lists",
+        tolerates: 12,
+        sql: include_str!("../../migrations/0013_allow_lists.sql"),
+    },
 ];
 
 /// Schema version of this build.
@@ -389,7 +396,7 @@ mod tests {
     use std::time::Duration;
 
     use surefoot::store::NewWorker;
-    use surefoot::{Store, WorkerId};
+    use surefoot::{AllowList, Store, WorkerId};
     use surefoot_scratch_postgres::ScratchPostgres;
 
     use super::*;
@@ -404,6 +411,7 @@ mod tests {
             lease,
             version,
             actions: Arc::default(),
+            workflows: AllowList::default(),
             resources: Arc::default(),
         }
     }

@@ -172,10 +172,10 @@ pub(super) fn read(rows: &[Row], keys: &[Row]) -> Result<HashMap<String, Admissi
         let admission = Admission {
             paused,
             limits,
-            now: Some(time(row, 12)?),
-            running: count(row, 13)?,
-            started: count(row, 14)?,
-            nth: optional_time(row, 15)?,
+            now: Some(time(row, 14)?),
+            running: count(row, 15)?,
+            started: count(row, 16)?,
+            nth: optional_time(row, 17)?,
             keys: HashMap::new(),
         };
         admissions.insert(name, admission);

@@ -211,10 +211,7 @@ async fn take(
 
 /// Plans that the worker cannot run, or that this build cannot read.
 fn foreign_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32> {
-    let is_known = |plan: &Plan| {
-        plan.as_ref()
-            .is_ok_and(|plan| plan.is_known_by(&request.actions))
-    };
+    let is_known = |plan: &Plan| plan.as_ref().is_ok_and(|plan| request.fits(plan));
     plans
         .iter()
         .filter(|(_, plan)| !is_known(plan))

@@ -115,7 +115,7 @@ async fn recall_starts(shared: &Shared, name: &str, rate: Rate) -> Result<(), Fa
     Ok(())
 }
 
-fn set<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits) -> Call<'a> {
+fn set<'a>(shared: &'a Shared, name: &'a str, limits: &'a QueueLimits) -> Call<'a> {
     let count = |keep: &Keep| keep.count.map(signed);
     let age = |keep: &Keep| keep.age.map(length);
     let kept = &limits.retention;
@@ -130,7 +130,9 @@ fn set<'a>(shared: &'a Shared, name: &'a str, limits: &QueueLimits) -> Call<'a> 
         .with(age(&kept.failed))
         .with(count(&kept.failed))
         .with(age(&kept.cancelled))
-        .with(count(&kept.cancelled));
+        .with(count(&kept.cancelled))
+        .with_texts(limits.allow.workflows.entries())
+        .with_texts(limits.allow.actions.entries());
     (&shared.sql.set_queue, args)
 }
 

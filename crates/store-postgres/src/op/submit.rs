@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use surefoot::state::{Lease, Transition};
 use surefoot::store::{Submission, Submitted};
-use surefoot::{Run, RunId, RunStatus, Sealed, StoreError, Timestamp, Workflow};
+use surefoot::{ListOwner, Run, RunId, RunStatus, Sealed, StoreError, Timestamp, Workflow};
 use tokio_postgres::Row;
 
 use super::admit::Admission;
@@ -59,6 +59,8 @@ pub(crate) enum Outcome {
     Started,
     SameKey(RunId),
     SameUnique(RunId),
+    /// The queue's allow-lists do not permit it.
+    Refused,
     /// It would start, but in a queue whose limits must be checked first.
     Limited,
 }
@@ -99,10 +101,14 @@ pub(crate) async fn submit(
         }
         outcome => outcome,
     };
-    into_submitted(shared, outcome).await
+    into_submitted(shared, &submit.plan, outcome).await
 }
 
-async fn into_submitted(shared: &Shared, outcome: Outcome) -> Result<Submitted, StoreError> {
+async fn into_submitted(
+    shared: &Shared,
+    plan: &Workflow,
+    outcome: Outcome,
+) -> Result<Submitted, StoreError> {
     let existing_run = async |id: RunId| {
         let run = shared.within(read::run(shared, id)).await?;
         run.map(Box::new)
@@ -113,9 +119,24 @@ async fn into_submitted(shared: &Shared, outcome: Outcome) -> Result<Submitted, 
         Outcome::Started => Submitted::Started,
         Outcome::SameKey(id) => Submitted::SameKey(existing_run(id).await?),
         Outcome::SameUnique(id) => Submitted::SameUnique(existing_run(id).await?),
+        Outcome::Refused => return Err(refusal(shared, plan).await?),
         Outcome::Limited => {
             return Err(fault("limits that were looked at are not looked at again"));
         }
+    })
+}
+
+/// The error for a plan that the database found its queue's lists to refuse.
+async fn refusal(shared: &Shared, plan: &Workflow) -> Result<StoreError, StoreError> {
+    let queues = shared.within(read::queues(shared)).await?;
+    let queue = queues.into_iter().find(|queue| queue.name == plan.queue());
+    let allow = queue.map(|queue| queue.limits.allow).unwrap_or_default();
+    let owner = ListOwner::Queue(plan.queue().to_owned());
+    Ok(match allow.check(plan, &owner) {
+        Err(refusal) => refusal.into(),
+        Ok(()) => StoreError::Unavailable(format!(
+            "the allow-lists of {owner} were changed meanwhile: submit again"
+        )),
     })
 }
 
@@ -406,6 +427,7 @@ fn outcomes(rows: &[Row], batch: &[&Submit]) -> Result<Vec<Outcome>, StoreError>
             "queued" => Outcome::Queued,
             "started" => Outcome::Started,
             "limited" => Outcome::Limited,
+            "refused" => Outcome::Refused,
             "same_key" => Outcome::SameKey(run_id(row, 2)?),
             "same_unique" => Outcome::SameUnique(run_id(row, 2)?),
             word => {

@@ -23,6 +23,10 @@ use crate::tx::Tx;
 
 /// Registers a worker.
 pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), Failure> {
+    let workflows = worker.workflows.entries();
+    let workflows = workflows
+        .map(|entries| crate::row::json(&json!(entries)))
+        .transpose()?;
     let args = Args::none()
         .with(uuid(worker.id.as_bytes()))
         .with(clean(worker.name.clone()))
@@ -31,7 +35,8 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         .with(crate::row::json(&json!(*worker.actions))?)
         .with(shared.clock.time_parameter())
         .with(KNOWN_SCHEMA)
-        .with(crate::row::json(&json!(*worker.resources))?);
+        .with(crate::row::json(&json!(*worker.resources))?)
+        .with(workflows);
     if shared
         .query((&shared.sql.insert_worker, args))
         .await?

@@ -8,8 +8,8 @@ use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::unreadable::{Faults, parse_content, parse_events};
 use surefoot::{
-    Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError,
-    Timestamp, WorkerId, Workflow,
+    AllowList, AllowLists, Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId,
+    SealError, StoreError, Timestamp, WorkerId, Workflow,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -197,7 +197,7 @@ pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
     Ok(found)
 }
 
-/// First twelve columns of `sql/queues.sql`: name, pause and limits of a queue.
+/// First fourteen columns of `sql/queues.sql`: name, pause and limits of a queue.
 pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreError> {
     let keep = |index| -> Result<Keep, StoreError> {
         Ok(Keep {
@@ -217,6 +217,10 @@ pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreE
             completed: keep(6)?,
             failed: keep(8)?,
             cancelled: keep(10)?,
+        },
+        allow: AllowLists {
+            workflows: AllowList::stored(get(row, 12)?),
+            actions: AllowList::stored(get(row, 13)?),
         },
     };
     Ok((get(row, 0)?, get(row, 1)?, limits))

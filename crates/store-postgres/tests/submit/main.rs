@@ -5,6 +5,7 @@
     reason = "a test that cannot go on says where by its panic"
 )]
 
+mod allow;
 mod claims;
 mod keys;
 mod limits;

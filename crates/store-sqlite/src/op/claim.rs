@@ -142,7 +142,7 @@ fn unclaimable_plans(tx: &Tx<'_>, request: &ClaimRequest) -> Result<BTreeSet<i64
         let is_known = tx
             .plans
             .get(tx.conn, id)?
-            .is_ok_and(|plan| plan.is_known_by(&request.actions));
+            .is_ok_and(|plan| request.fits(&plan));
         if !is_known {
             plans.insert(id);
         }

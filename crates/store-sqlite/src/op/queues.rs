@@ -5,7 +5,7 @@ use surefoot::{Keep, QueueLimits};
 
 use super::admit;
 use crate::error::Failure;
-use crate::row::length;
+use crate::row::{entries, length};
 use crate::sql;
 use crate::writer::Tx;
 
@@ -30,7 +30,7 @@ pub(crate) fn set_queue(
     Ok(())
 }
 
-fn write(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<()> {
+fn write(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> Result<(), Failure> {
     let count = |keep: &Keep| {
         keep.count
             .map(|count| i64::try_from(count).unwrap_or(i64::MAX))
@@ -49,6 +49,8 @@ fn write(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> rusqlite::Result<()> 
         count(&kept.failed),
         age(&kept.cancelled),
         count(&kept.cancelled),
+        entries(&limits.allow.workflows)?,
+        entries(&limits.allow.actions)?,
     ])?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension as _, params};
 use surefoot::state::{CancelMode, Head, Transition};
 use surefoot::store::Submitted;
-use surefoot::{Run, RunId, Sealed, StoreError, Timestamp, Workflow};
+use surefoot::{ListOwner, QueueLimits, Run, RunId, Sealed, StoreError, Timestamp, Workflow};
 
 use super::admit;
 use super::write::{self, ready, signed};
@@ -62,8 +62,15 @@ pub(crate) fn submit(
     {
         return Ok(Submitted::SameUnique(existing));
     }
+    let name = queued.plan.queue();
+    let (paused, limits) = admit::queue(tx, name)?;
+    limits
+        .allow
+        .check(&queued.plan, &ListOwner::Queue(name.to_owned()))
+        .map_err(|refusal| Failure::Refused(refusal.into()))?;
     if let Some(started) = started
-        && let Some(rate_at) = may_start(tx, queued, &started.written.head)?
+        && !paused
+        && let Some(rate_at) = may_start(tx, queued, &started.written.head, &limits)?
     {
         insert(tx, started, rate_at)?;
         return Ok(Submitted::Started);
@@ -93,12 +100,13 @@ fn existing_run(
     Ok(Some(Box::new(existing)))
 }
 
-/// Decides whether a new run may start at once: its worker lives, no earlier run waits, and the
-/// queue has a free slot. Returns the value of its `rate_at` then.
+/// Decides whether a new run may start at once in a queue that is not paused: its worker lives, no
+/// earlier run waits, and the queue has a free slot. Returns the value of its `rate_at` then.
 fn may_start(
     tx: &Tx<'_>,
     run: &Insert,
     started: &Head,
+    limits: &QueueLimits,
 ) -> rusqlite::Result<Option<Option<Timestamp>>> {
     let Some(worker) = started.worker else {
         return Ok(None);
@@ -113,19 +121,18 @@ fn may_start(
         return Ok(None);
     }
     let name = run.plan.queue();
-    let (paused, limits) = admit::queue(tx, name)?;
     admit::promote_due(tx)?;
     let mut statement = tx.conn.prepare_cached(sql::HAS_EARLIER_RUN)?;
-    if paused || statement.query_row(params![name, run.priority], |row| row.get(0))? {
+    if statement.query_row(params![name, run.priority], |row| row.get(0))? {
         return Ok(None);
     }
     let of_key = run
         .concurrency_key
         .as_deref()
-        .map(|key| admit::free_slots_of_key(tx, name, &limits, key));
+        .map(|key| admit::free_slots_of_key(tx, name, limits, key));
     let room = of_key.transpose()? != Some(0)
-        && admit::free_slots(tx, name, &limits)? > 0
-        && admit::allowed_starts(tx, name, &limits)? > 0;
+        && admit::free_slots(tx, name, limits)? > 0
+        && admit::allowed_starts(tx, name, limits)? > 0;
     // The current time, not that of the submission, which may have been delayed.
     Ok(room.then_some(limits.rate.map(|_| tx.now)))
 }

@@ -8,7 +8,7 @@ use surefoot::{Run, RunId, StoreError, WorkerId};
 
 use super::person;
 use crate::error::Failure;
-use crate::row::{json, length, optional_word};
+use crate::row::{entries, json, length, optional_word};
 use crate::sql;
 use crate::writer::Tx;
 
@@ -44,6 +44,7 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
             worker.version,
             actions,
             resources,
+            entries(&worker.workflows)?,
         ])?;
     *tx.work = true;
     Ok(())

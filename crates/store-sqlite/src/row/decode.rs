@@ -8,8 +8,8 @@ use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::unreadable::{Faults, parse_content};
 use surefoot::{
-    Digest, Keep, QueueLimits, Rate, Record, Retention, Run, RunId, SealError, StoreError,
-    Timestamp, WorkerId,
+    AllowList, AllowLists, Digest, Keep, QueueLimits, Rate, Record, Retention, Run, RunId,
+    SealError, StoreError, Timestamp, WorkerId,
 };
 
 use crate::error::store_error;
@@ -190,8 +190,20 @@ pub(crate) fn queue_row(row: &Row<'_>) -> rusqlite::Result<(String, bool, QueueL
             failed: keep(8)?,
             cancelled: keep(10)?,
         },
+        allow: AllowLists {
+            workflows: allow_list(row, 12)?,
+            actions: allow_list(row, 13)?,
+        },
     };
     Ok((row.get(0)?, row.get(1)?, limits))
+}
+
+/// An allow-list; null permits everything. One that cannot be read permits nothing.
+pub(crate) fn allow_list(row: &Row<'_>, index: usize) -> rusqlite::Result<AllowList> {
+    let text = row.get_ref(index)?.as_str_or_null()?;
+    Ok(AllowList::stored(text.map(|text| {
+        serde_json::from_str(text).unwrap_or_default()
+    })))
 }
 
 fn length(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Duration>> {

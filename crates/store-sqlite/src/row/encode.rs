@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, params};
 use serde_json::Value;
 use surefoot::state::{Head, StepState, Transition};
-use surefoot::{NewEvent, RecordChange, RunId, Snapshot, StoreError, Timestamp};
+use surefoot::{AllowList, NewEvent, RecordChange, RunId, Snapshot, StoreError, Timestamp};
 
 use crate::error::fault;
 
@@ -165,6 +165,13 @@ impl RecordRow {
 
 pub(crate) fn json(value: &Value) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(fault)
+}
+
+/// An allow-list as a JSON array; null permits everything.
+pub(crate) fn entries(list: &AllowList) -> Result<Option<String>, StoreError> {
+    list.entries()
+        .map(|entries| json(&serde_json::json!(entries)))
+        .transpose()
 }
 
 /// A set of resources in the form of its column: a sorted array, so that equal sets are equal

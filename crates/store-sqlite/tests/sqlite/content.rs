@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use surefoot::store::{ClaimRequest, Submitted};
-use surefoot::{QueueLimits, Rate, Store};
+use surefoot::{AllowList, QueueLimits, Rate, Store};
 
 use crate::support::{draft, new_store, queued, register, started};
 
@@ -48,6 +48,7 @@ async fn a_rate_that_is_given_later_counts_the_starts_before() {
             worker,
             limit: 10,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         })
         .await
@@ -79,6 +80,7 @@ async fn unreadable_requirements_delay_no_other_run() {
             worker,
             limit: 10,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         })
         .await

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use surefoot::state::{Edit, Transition};
 use surefoot::store::{NewWorker, Submission};
-use surefoot::{Run, RunId, Store, WorkerId, Workflow};
+use surefoot::{AllowList, Run, RunId, Store, WorkerId, Workflow};
 use surefoot_sqlite::{LockHolder, SqliteStore};
 use tempfile::TempDir;
 
@@ -124,6 +124,7 @@ pub(crate) fn worker(id: WorkerId, name: &str) -> NewWorker {
         lease: Duration::from_secs(60),
         version: "1".to_owned(),
         actions: Arc::default(),
+        workflows: AllowList::default(),
         resources: Arc::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use surefoot::state::{Interruption, Lease, StepState, Undo, Wait};
 use surefoot::workflow::OnInterrupt;
-use surefoot::{Run, RunId, RunStatus, StepStatus, WorkerId, Workflow};
+use surefoot::{AllowList, Run, RunId, RunStatus, StepStatus, WorkerId, Workflow};
 
 use crate::Scene;
 use crate::scene::{LEASE, SECOND, WORK, complete, forbidden, lost, plan, step};
@@ -336,6 +336,7 @@ pub async fn an_unregistered_worker_receives_no_run(scene: Scene) {
                 worker: stranger,
                 limit: 1,
                 actions,
+                workflows: AllowList::default(),
                 resources: Arc::default(),
             })
             .await,

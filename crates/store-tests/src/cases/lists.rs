@@ -173,7 +173,7 @@ pub async fn queues_count_their_runs(scene: Scene) {
 /// All limits of a queue are shown as they were set.
 pub async fn queues_keep_their_limits(scene: Scene) {
     use std::time::Duration;
-    use surefoot::{Keep, Rate, Retention};
+    use surefoot::{AllowList, AllowLists, Keep, Rate, Retention};
     let keep = |age: u64, count: u64| Keep {
         age: Some(Duration::from_micros(age)),
         count: Some(count),
@@ -192,6 +192,10 @@ pub async fn queues_keep_their_limits(scene: Scene) {
                 age: None,
                 count: Some(0),
             },
+        },
+        allow: AllowLists {
+            workflows: AllowList::new(["a", "größe-*", "50%_\\"]).unwrap(),
+            actions: AllowList::parse("").unwrap(),
         },
     };
     scene.limits("größe", limits.clone()).await;

@@ -1,6 +1,7 @@
 //! The cases of the conformance suite, by topic. Each takes a fresh [`crate::Scene`] and panics if
 //! the store fails it.
 
+pub mod allow;
 pub mod content;
 pub mod documents;
 pub mod events;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use surefoot::document::{DocumentFilter, Expect, NewDocument};
 use surefoot::store::{NewWorker, RecordFilter, RunFilter, Submission};
-use surefoot::{QueueLimits, RecordChange, WorkerId};
+use surefoot::{AllowList, QueueLimits, RecordChange, WorkerId};
 
 use crate::Scene;
 use crate::scene::{LEASE, begin, first, forbidden, plan};
@@ -39,6 +39,7 @@ pub async fn a_nul_is_refused(scene: Scene) {
         lease: LEASE,
         version,
         actions,
+        workflows: AllowList::default(),
         resources: Arc::default(),
     };
     forbidden(scene.store.register_worker(nameless).await, "holds a NUL");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot::state::CancelMode;
 use surefoot::store::{NewWorker, Submission};
-use surefoot::{Run, RunId, RunStatus, WorkerId};
+use surefoot::{AllowList, Run, RunId, RunStatus, WorkerId};
 
 use crate::Scene;
 use crate::scene::{LEASE, SECOND, begin, complete, first, forbidden, names, plan, step};
@@ -192,6 +192,7 @@ pub async fn invalid_resource_names_are_refused(scene: Scene) {
         lease: LEASE,
         version,
         actions,
+        workflows: AllowList::default(),
         resources: offered.clone(),
     };
     scene.store.register_worker(worker.clone()).await.unwrap();

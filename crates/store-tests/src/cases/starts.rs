@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use surefoot::store::ClaimRequest;
-use surefoot::{Run, RunId, Workflow};
+use surefoot::{AllowList, Run, RunId, Workflow};
 
 use crate::Scene;
 use crate::scene::{SECOND, WORK, begin, plan, step};
@@ -130,6 +130,7 @@ pub async fn runs_with_unknown_actions_are_not_claimed(scene: Scene) {
             worker,
             limit: 10,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         })
         .await
@@ -146,6 +147,7 @@ pub async fn runs_with_unknown_actions_are_not_claimed(scene: Scene) {
             worker,
             limit: 10,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         })
         .await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use surefoot::state::CancelMode;
 use surefoot::store::{ClaimRequest, Submitted};
-use surefoot::{QueueLimits, Run, RunId};
+use surefoot::{AllowList, QueueLimits, Run, RunId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -26,6 +26,7 @@ async fn claim_at_once(
             worker,
             limit,
             actions: Arc::new(BTreeSet::from([WORK.to_owned()])),
+            workflows: AllowList::default(),
             resources: Arc::default(),
         };
         claims.spawn(async move { store.claim(request).await.unwrap().runs });

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use surefoot::state::{CancelMode, Lease, Transition};
 use surefoot::store::{ClaimRequest, Claimed, Committed, Submission, Submitted};
-use surefoot::{Digest, Run, RunId, RunStatus, StoreError, Timestamp};
+use surefoot::{Digest, ListOwner, Run, RunId, RunStatus, StoreError, Timestamp};
 
 use super::state::State;
 
@@ -20,6 +20,10 @@ impl State {
         }
         if let Some(existing) = self.existing_run(&queued.0, |run| run.unique.as_deref()) {
             return Ok(Submitted::SameUnique(Box::new(existing)));
+        }
+        if let Some(queue) = self.queues.get(queued.0.queue()) {
+            let owner = ListOwner::Queue(queued.0.queue().to_owned());
+            queue.limits.allow.check(&queued.0.plan, &owner)?;
         }
         match started.filter(|(run, _)| self.may_start(&queued.0, run, now)) {
             Some((run, transition)) => self
@@ -100,12 +104,7 @@ impl State {
                 .requires
                 .iter()
                 .all(|name| request.resources.contains(name));
-            offered
-                && run
-                    .plan
-                    .steps()
-                    .iter()
-                    .all(|step| request.actions.contains(&step.action))
+            offered && request.fits(&run.plan)
         };
         let mut runs: Vec<&Run> = self
             .all()

@@ -23,6 +23,7 @@ impl State {
             lease,
             version,
             actions,
+            workflows,
             resources,
         } = worker;
         let started_at = now;
@@ -38,6 +39,7 @@ impl State {
             running,
             version,
             actions,
+            workflows,
             resources,
         };
         self.workers.insert(id, Worker { info, lease });

@@ -10,8 +10,8 @@ use surefoot::state::{Edit, Interruption, RuleError, Transition, Undo};
 use surefoot::store::{ClaimRequest, Claimed, NewWorker, Submission, Submitted};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{
-    Digest, Keep, QueueLimits, Rate, RecordChange, Retention, Run, RunId, Snapshot, Store,
-    StoreError, WorkerId, Workflow,
+    AllowList, Digest, Keep, QueueLimits, Rate, RecordChange, Retention, Run, RunId, Snapshot,
+    Store, StoreError, WorkerId, Workflow,
 };
 
 use super::op::{Act, Draft, Op};
@@ -162,6 +162,7 @@ impl World {
             lease: LEASE,
             version,
             actions,
+            workflows: AllowList::default(),
             resources: Arc::default(),
         };
         self.workers.push(worker.id);
@@ -234,6 +235,7 @@ impl World {
             worker,
             limit,
             actions: actions.clone(),
+            workflows: AllowList::default(),
             resources: resources.clone(),
         };
         let expected = self.model.store.claim(request()).await;

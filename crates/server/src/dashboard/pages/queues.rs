@@ -71,7 +71,11 @@ pub(super) async fn limits(
 ) -> Result<Response, Problem> {
     let text = |field: &str| fields.get(field).unwrap_or_default().to_owned();
     match limit_fields(text) {
-        Ok(limits) => {
+        Ok(mut limits) => {
+            let known = app.store().queues().await?;
+            if let Some(known) = known.into_iter().find(|queue| queue.name == name) {
+                limits.allow = known.limits.allow;
+            }
             actions::set_queue(&app, &visitor.actor, &name, limits).await?;
             Ok(visitor.done("/queues", "done.limits", &[("name", &name)]))
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use surefoot::{Keep, QueueInfo, QueueLimits, Rate, format_duration, parse_duration};
+use surefoot::{AllowList, Keep, QueueInfo, QueueLimits, Rate, format_duration, parse_duration};
 
 use crate::dashboard::text::{number, url};
 use crate::dashboard::visitor::Visitor;
@@ -54,6 +54,14 @@ fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
     let count = |key: &str, limit: Option<u32>| {
         limit.map(|limit| visitor.t(key, &[("count", &limit.to_string())]))
     };
+    let list = |key: &str, list: &AllowList| {
+        let entries = list.entries()?;
+        let entries = match entries {
+            [] => visitor.t("allow.none", &[]),
+            entries => entries.join(", "),
+        };
+        Some(visitor.t(key, &[("list", &entries)]))
+    };
     let rate = limits.rate.map(|rate| {
         visitor.t(
             "queue.limit.rate",
@@ -67,6 +75,8 @@ fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
         count("queue.limit.concurrency", limits.concurrency),
         count("queue.limit.per_key", limits.concurrency_per_key),
         rate,
+        list("queue.limit.workflows", &limits.allow.workflows),
+        list("queue.limit.actions", &limits.allow.actions),
     ];
     all.into_iter().flatten().collect()
 }
@@ -152,7 +162,8 @@ fn keep_text(keep: Keep) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(","))
 }
 
-/// The limits that a form says; what is empty is no limit. Names the field that cannot be read, and its text.
+/// The limits that a form says, which has no allow-lists; what is empty is no limit. Names the
+/// field that cannot be read, and its text.
 pub(in crate::dashboard) fn limit_fields(
     text: impl Fn(&str) -> String,
 ) -> Result<QueueLimits, (&'static str, String)> {
@@ -226,6 +237,7 @@ mod tests {
                 },
                 ..Default::default()
             },
+            ..QueueLimits::default()
         };
         let (queued, waiting, running) = (0, 0, 0);
         let shown = fields(&QueueInfo {

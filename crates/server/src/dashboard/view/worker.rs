@@ -27,6 +27,8 @@ pub(in crate::dashboard) struct WorkerView {
     /// Held runs beyond those.
     more: u64,
     actions: Vec<String>,
+    /// The workflows that it permits; `None` when it permits all.
+    workflows: Option<Vec<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,6 +72,7 @@ impl WorkerView {
                 .map(|run| RunRow::held(visitor, run, since.get(&run.id).copied()))
                 .collect(),
             actions: worker.actions.iter().cloned().collect(),
+            workflows: worker.workflows.entries().map(<[String]>::to_vec),
         }
     }
 }

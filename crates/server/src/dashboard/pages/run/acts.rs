@@ -107,6 +107,9 @@ fn said(visitor: &Visitor, id: RunId, key: &str, done: Result<(), StoreError>) -
     match done {
         Ok(()) => visitor.done(&place, key, &[]),
         Err(StoreError::Rule(refusal)) => visitor.refused(&place, &refusal.to_string()),
+        Err(StoreError::NotPermitted(refusal)) => {
+            visitor.refused(&place, &visitor.not_permitted(&refusal))
+        }
         Err(error) => Problem::from(error).into_response(),
     }
 }

@@ -146,6 +146,9 @@ impl Subject<'_> {
                 t("waits.unreadable", &[("reason", &first_line(reason, 300))])
             }
             Waiting::NoWorker => t("waits.no_worker", &[]),
+            Waiting::NotPermitted { workflow } => {
+                t("waits.not_permitted", &[("workflow", workflow)])
+            }
             Waiting::UnknownActions { actions } if actions.is_empty() => {
                 t("waits.no_single_worker", &[])
             }
