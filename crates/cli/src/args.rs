@@ -312,15 +312,18 @@ pub(crate) struct Limits {
     /// The same for cancelled runs
     #[arg(long, value_name = "AGE|N|none")]
     pub(crate) keep_cancelled: Option<Word>,
-    /// Workflows that may be submitted: names with `*` for any characters, between commas, or none for no list
+    /// Workflows that may be submitted: names with `*` for any characters, between commas, or none
+    /// for no list
     #[arg(long, value_name = "LIST|none", value_parser = Permit::parse)]
     pub(crate) workflows: Option<Permit>,
-    /// Actions that their steps may have: names with `*` for any characters, between commas, or none for no list
+    /// Actions that their steps may have: names with `*` for any characters, between commas, or
+    /// none for no list
     #[arg(long, value_name = "LIST|none", value_parser = Permit::parse)]
     pub(crate) actions: Option<Permit>,
 }
 
-/// An allow-list of a queue; the word `none` takes the list away. A configuration file may also write an array of entries.
+/// An allow-list of a queue; the word `none` takes the list away. A configuration file may also
+/// write an array of entries.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit(pub(crate) AllowList);
 
@@ -481,6 +484,13 @@ pub(crate) struct TokenCreate {
     /// What it may do: viewer, operator or admin
     #[arg(long)]
     pub(crate) role: Role,
+    /// Workflows that it may make run: names with `*` for any characters, between commas [default:
+    /// all]
+    #[arg(long, value_name = "LIST", value_parser = AllowList::parse)]
+    pub(crate) workflows: Option<AllowList>,
+    /// Actions that they may have: names with `*` for any characters, between commas [default: all]
+    #[arg(long, value_name = "LIST", value_parser = AllowList::parse)]
+    pub(crate) actions: Option<AllowList>,
     /// How long it holds, such as 90d [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) expires: Option<Duration>,

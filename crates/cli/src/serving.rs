@@ -36,6 +36,7 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
         .iter()
         .map(|proxy| proxy.0)
         .collect();
+    options.auth.lists = settings.auth.lists();
     options.public_url.clone_from(&settings.server.public_url);
     options.alerts = settings.alerts.clone();
     options.settings_view = config::view(settings);

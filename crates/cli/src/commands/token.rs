@@ -1,7 +1,7 @@
 //! `surefoot token`: who may use the API and the dashboard.
 
 use serde_json::json;
-use surefoot::Timestamp;
+use surefoot::{AllowLists, Timestamp};
 use surefoot_server::auth::token::{self, Token, TokenError};
 
 use super::serve::documents;
@@ -24,10 +24,27 @@ async fn create(app: &App, args: &TokenCreate) -> Result<Exit, Failure> {
     // The first token may be made before the first start.
     let store = app.store().await?;
     let by = person();
-    let made = token::create(store.as_ref(), &args.name, args.role, args.expires, &by)
-        .await
-        .map_err(refused)?;
-    let detail = json!({ "role": args.role.as_str(), "id": made.token.id });
+    let allow = AllowLists {
+        workflows: args.workflows.clone().unwrap_or_default(),
+        actions: args.actions.clone().unwrap_or_default(),
+    };
+    let made = token::create_limited(
+        store.as_ref(),
+        &args.name,
+        args.role,
+        allow,
+        args.expires,
+        &by,
+    )
+    .await
+    .map_err(refused)?;
+    let allow = &made.token.allow;
+    let detail = json!({
+        "role": args.role.as_str(),
+        "id": made.token.id,
+        "workflows": allow.workflows.entries(),
+        "actions": allow.actions.entries(),
+    });
     audit::record(store.as_ref(), "token.create", &args.name, detail).await;
     if app.json {
         let mut value = shown(&made.token);
@@ -56,7 +73,16 @@ async fn list(app: &App) -> Result<Exit, Failure> {
     } else {
         let rows = tokens.iter().map(row).collect::<Vec<_>>();
         out::print(&table(
-            &["ID", "NAME", "ROLE", "CREATED", "EXPIRES", "LAST USED"],
+            &[
+                "ID",
+                "NAME",
+                "ROLE",
+                "WORKFLOWS",
+                "ACTIONS",
+                "CREATED",
+                "EXPIRES",
+                "LAST USED",
+            ],
             &rows,
         ))?;
     }
@@ -99,6 +125,8 @@ fn shown(token: &Token) -> serde_json::Value {
         "id": token.id,
         "name": token.name,
         "role": token.role.as_str(),
+        "workflows": token.allow.workflows.entries(),
+        "actions": token.allow.actions.entries(),
         "created_at": time(Some(token.created_at)),
         "created_by": token.created_by,
         "expires_at": time(token.expires_at),
@@ -113,6 +141,8 @@ fn row(token: &Token) -> Vec<String> {
         token.id.clone(),
         token.name.clone(),
         role,
+        token.allow.workflows.to_string(),
+        token.allow.actions.to_string(),
         time(Some(token.created_at)),
         time(token.expires_at),
         time(token.last_used_at),

@@ -62,6 +62,20 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
+/// `workflows` and `actions` of a table: what is permitted there. Without either, everything.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AllowTable {
+    workflows: Option<Entries>,
+    actions: Option<Entries>,
+}
+
+impl AllowTable {
+    pub(crate) fn lists(&self) -> AllowLists {
+        lists(self.workflows.as_ref(), self.actions.as_ref())
+    }
+}
+
 /// The allow-lists that two fields make.
 pub(crate) fn lists(workflows: Option<&Entries>, actions: Option<&Entries>) -> AllowLists {
     let list = |entries: Option<&Entries>| entries.map(|entries| entries.0.clone());

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use surefoot::CredentialSource;
 use surefoot_server::auth::{
-    AuthOptions, OidcOptions, RoleMapping, ServerSecret, SessionLimits, SignInLimits,
+    AuthOptions, OidcOptions, RoleLists, RoleMapping, ServerSecret, SessionLimits, SignInLimits,
 };
 
-use super::field::{Proxy, RoleName, Time};
+use super::field::{AllowTable, Proxy, RoleName, Time};
 use crate::errors::Failure;
 
 /// Where it listens when nothing is said.
@@ -69,6 +69,19 @@ pub(crate) struct AuthTable {
     sign_ins_per_address: Option<u32>,
     /// Sign-in at an identity provider.
     pub(crate) oidc: Option<OidcTable>,
+    /// The allow-lists of roles.
+    #[serde(default)]
+    roles: RoleListsTable,
+}
+
+/// `[auth.roles]`. A viewer makes nothing run.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoleListsTable {
+    #[serde(default)]
+    operator: AllowTable,
+    #[serde(default)]
+    admin: AllowTable,
 }
 
 /// `[auth.oidc]`.
@@ -112,6 +125,14 @@ impl AuthTable {
         Self {
             secret_file: self.secret_file.map(|file| base.join(file)),
             ..self
+        }
+    }
+
+    /// The allow-lists of roles.
+    pub(crate) fn lists(&self) -> RoleLists {
+        RoleLists {
+            operator: self.roles.operator.lists(),
+            admin: self.roles.admin.lists(),
         }
     }
 

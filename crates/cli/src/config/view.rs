@@ -1,6 +1,6 @@
 //! The configuration as it came to be, for people to read: names and values, without secrets.
 
-use surefoot::format_duration;
+use surefoot::{AllowList, format_duration};
 use surefoot_server::alerts::{Notifier, NotifierKind, Rules, Source};
 
 use super::Settings;
@@ -39,6 +39,16 @@ pub(crate) fn view(settings: &Settings) -> Vec<(String, String)> {
     );
     for name in &settings.pass_environment {
         add("worker.pass_environment", Some(name.clone()));
+    }
+    let entries = |list: &AllowList| list.entries().map(|_| list.to_string());
+    let roles = settings.auth.lists();
+    for (name, lists) in [
+        ("worker", &settings.allow),
+        ("auth.roles.operator", &roles.operator),
+        ("auth.roles.admin", &roles.admin),
+    ] {
+        add(&format!("{name}.workflows"), entries(&lists.workflows));
+        add(&format!("{name}.actions"), entries(&lists.actions));
     }
     add("worker.grace", settings.grace.map(format_duration));
     for name in settings.queues.keys() {

@@ -1,4 +1,4 @@
-//! Allow-lists on the command line: of queues and of this worker.
+//! Allow-lists on the command line: of queues, of this worker and of tokens.
 
 use serde_json::json;
 
@@ -143,10 +143,35 @@ fn a_worker_leaves_what_it_does_not_permit_and_says_so() {
 fn lists_that_are_none_are_refused_with_their_line() {
     for (configuration, line) in [
         ("[worker]\nactions = ['a b']\n", "surefoot.toml:2:"),
+        ("[auth.roles.viewer]\nworkflows = []\n", "surefoot.toml:1:"),
+        ("[auth.roles.operator]\nworkflow = []\n", "surefoot.toml:2:"),
         ("[queues.q]\nworkflows = [1]\n", "surefoot.toml:2:"),
     ] {
         let ran = place(configuration).run(&["runs"]);
         assert_eq!(ran.status, 2, "{configuration}: {}", ran.stderr);
         assert!(ran.stderr.contains(line), "{configuration}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn a_token_shows_its_lists() {
+    let place = place("");
+    let create = ["token", "create", "ci", "--role", "operator"];
+    let lists = [
+        "--workflows",
+        "project-*",
+        "--actions",
+        "git.*,http.request",
+    ];
+    let made = place.json(&[&create[..], &lists].concat());
+    let expect = (json!(["project-*"]), json!(["git.*", "http.request"]));
+    assert_eq!((made["workflows"].clone(), made["actions"].clone()), expect);
+    place.json(&["token", "create", "boss", "--role", "admin"]);
+    let listed = place.run(&["token", "list"]).stdout;
+    assert!(
+        listed.contains("project-*  git.*, http.request"),
+        "{listed}"
+    );
+    let tokens = place.json(&["token", "list"]);
+    assert_eq!(tokens[0]["workflows"], json!(null), "{tokens}");
 }

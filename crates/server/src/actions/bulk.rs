@@ -6,6 +6,7 @@ use surefoot::state::CancelMode;
 use surefoot::store::RunFilter;
 use surefoot::{Run, RunId, RunStatus, StoreError};
 
+use super::runs::expect_permitted;
 use crate::audit;
 use crate::auth::Actor;
 use crate::state::App;
@@ -243,6 +244,9 @@ impl Bulk {
 
     async fn act(&self, app: &App, actor: &Actor, run: RunId) -> Result<(), StoreError> {
         let by = &actor.name;
+        if self.action != (BulkAction::Cancel { undo: false }) {
+            expect_permitted(app, actor, run).await?;
+        }
         match self.action {
             BulkAction::Retry => app.client().retry(run, None, by).await.map(drop),
             BulkAction::Cancel { undo } => {

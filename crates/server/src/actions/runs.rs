@@ -31,14 +31,13 @@ pub(crate) async fn submit(
     )
     .await
     .map_err(SubmitError::from)?;
-    let result = match check(
-        app,
-        submit.workflow(),
-        submit.given_parameters(),
-        key.as_deref(),
-    )
-    .await
-    {
+    let key = key.as_deref();
+    let permitted = actor.check(submit.workflow()).map_err(StoreError::from);
+    let checked = match permitted {
+        Ok(()) => check(app, submit.workflow(), submit.given_parameters(), key).await,
+        Err(refusal) => Err(SubmitError::from(refusal).into()),
+    };
+    let result = match checked {
         Ok(()) => app
             .client()
             .submit(submit)
@@ -96,6 +95,21 @@ async fn is_taken(app: &App, workflow: &str, key: &str) -> Result<bool, SubmitEr
         .any(|run| run.head.status != RunStatus::Cancelled))
 }
 
+/// Refuses to make steps of a run run that the actor's allow-lists do not permit.
+pub(super) async fn expect_permitted(
+    app: &App,
+    actor: &Actor,
+    run: RunId,
+) -> Result<(), StoreError> {
+    if actor.lists.is_empty() {
+        return Ok(());
+    }
+    let run = app.client().run(run).await?;
+    // Of a plan that cannot be read the actions are not known.
+    run.check_readable()?;
+    Ok(actor.check(&run.plan)?)
+}
+
 /// Retries a failed run, from the step that failed or an earlier one.
 pub(crate) async fn retry(
     app: &App,
@@ -103,7 +117,10 @@ pub(crate) async fn retry(
     run: RunId,
     from: Option<&str>,
 ) -> Result<Run, StoreError> {
-    let work = app.client().retry(run, from, &actor.name);
+    let work = async {
+        expect_permitted(app, actor, run).await?;
+        app.client().retry(run, from, &actor.name).await
+    };
     audited(
         app,
         actor,
@@ -122,7 +139,13 @@ pub(crate) async fn cancel(
     run: RunId,
     mode: CancelMode,
 ) -> Result<Run, StoreError> {
-    let work = app.client().cancel(run, mode, &actor.name);
+    let work = async {
+        // A cancel without undo runs nothing.
+        if mode == CancelMode::Undo {
+            expect_permitted(app, actor, run).await?;
+        }
+        app.client().cancel(run, mode, &actor.name).await
+    };
     let detail = json!({ "undo": mode == CancelMode::Undo });
     audited(app, actor, "run.cancel", &run.to_string(), detail, work).await
 }
@@ -137,6 +160,10 @@ pub(crate) async fn answer(
     note: Option<&str>,
 ) -> Result<Run, StoreError> {
     let detail = json!({ "step": step, "answer": answer.to_string(), "note": note });
-    let work = app.client().answer(run, step, answer, &actor.name, note);
+    let work = async {
+        expect_permitted(app, actor, run).await?;
+        let client = app.client();
+        client.answer(run, step, answer, &actor.name, note).await
+    };
     audited(app, actor, "run.answer", &run.to_string(), detail, work).await
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use surefoot::{AllowList, AllowLists, ListOwner};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::Query;
@@ -22,6 +23,31 @@ pub(crate) struct Me {
     role: &'static str,
     /// How it is known.
     via: String,
+    /// The allow-lists of its role and token: each has to permit the workflow that it submits,
+    /// retries or answers.
+    lists: Vec<Lists>,
+}
+
+/// Allow-lists, with `*` in an entry for any characters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Lists {
+    /// Whose they are: `role operator`.
+    of: String,
+    /// The workflows that are permitted; null permits all.
+    workflows: Option<Vec<String>>,
+    /// The actions that are permitted; null permits all.
+    actions: Option<Vec<String>>,
+}
+
+impl From<(ListOwner, AllowLists)> for Lists {
+    fn from((owner, lists): (ListOwner, AllowLists)) -> Self {
+        let entries = |list: &AllowList| list.entries().map(<[String]>::to_vec);
+        Self {
+            of: owner.to_string(),
+            workflows: entries(&lists.workflows),
+            actions: entries(&lists.actions),
+        }
+    }
 }
 
 /// Say who asks.
@@ -31,6 +57,7 @@ pub(crate) async fn me(actor: Actor) -> Json<Me> {
         via: actor.via.short(),
         role: actor.role.as_str(),
         name: actor.name,
+        lists: actor.lists.into_iter().map(Into::into).collect(),
     })
 }
 

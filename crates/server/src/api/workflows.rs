@@ -7,12 +7,13 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use surefoot::workflow::{ForecastStep, OnInterrupt, Runs};
-use surefoot::{StepPlan, SubmitError, Workflow, format_duration};
+use surefoot::{StepPlan, StoreError, SubmitError, Workflow, format_duration};
 use utoipa::ToSchema;
 
 use super::extract::{OptionalBody, Segment};
 use super::wire::Line;
 use crate::actions;
+use crate::auth::Actor;
 use crate::http::Problem;
 use crate::state::App;
 
@@ -231,10 +232,12 @@ impl From<ForecastStep> for ForeseenStep {
 )]
 pub(crate) async fn dry_run(
     State(app): State<App>,
+    actor: Actor,
     Segment(name): Segment<Line>,
     OptionalBody(dry): OptionalBody<DryRun>,
 ) -> Result<Json<Forecast>, Problem> {
     let workflow = find(&app, &name.0)?;
+    actor.check(&workflow).map_err(StoreError::from)?;
     let checked = workflow
         .check_parameters(dry.parameters.into())
         .map_err(SubmitError::Parameters)?;

@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use surefoot::{AllowLists, ListOwner, NotPermitted, Workflow};
 
 use super::{Refusal, Role};
 
@@ -12,6 +13,8 @@ pub(crate) struct Actor {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) via: Via,
+    /// The allow-lists of its role and of its token: all of them have to permit what it makes run.
+    pub(crate) lists: Vec<(ListOwner, AllowLists)>,
 }
 
 /// How we know who it is.
@@ -32,7 +35,18 @@ impl Actor {
             name: "local".to_owned(),
             role: Role::Admin,
             via: Via::Loopback,
+            lists: Vec::new(),
         }
+    }
+
+    /// Checks a workflow and its actions against the actor's allow-lists.
+    ///
+    /// # Errors
+    /// Names what is not permitted, and the list that refuses it.
+    pub(crate) fn check(&self, plan: &Workflow) -> Result<(), NotPermitted> {
+        self.lists
+            .iter()
+            .try_for_each(|(owner, lists)| lists.check(plan, owner))
     }
 
     /// Whether it may do what needs this role.

@@ -35,7 +35,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Version};
 use serde_json::{Value, json};
 use surefoot::document::{Expect, NewDocument};
-use surefoot::{Store, StoreError};
+use surefoot::{AllowLists, ListOwner, Store, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -47,7 +47,7 @@ pub use keys::{SecretError, ServerSecret};
 pub use oidc::{OidcOptions, RoleMapping};
 pub(crate) use refusal::Refusal;
 pub(crate) use role::Need;
-pub use role::Role;
+pub use role::{Role, RoleLists};
 pub use session::SessionLimits;
 pub(crate) use sign_in::router;
 pub use surefoot::Network;
@@ -70,6 +70,8 @@ pub struct AuthOptions {
     pub oidc: Option<OidcOptions>,
     /// Proxies whose `X-Forwarded-For` says who asks.
     pub trusted_proxies: Vec<Network>,
+    /// The allow-lists of roles.
+    pub lists: RoleLists,
 }
 
 impl AuthOptions {
@@ -82,6 +84,7 @@ impl AuthOptions {
             sign_in,
             oidc: None,
             trusted_proxies: Vec::new(),
+            lists: RoleLists::default(),
         }
     }
 }
@@ -141,6 +144,7 @@ struct Inner {
     throttle: Throttle,
     oidc: Option<Oidc>,
     trusted_proxies: Vec<Network>,
+    lists: RoleLists,
     /// The scheme and host that people see.
     origin: Option<String>,
     secure: bool,
@@ -185,6 +189,7 @@ impl Auth {
             sessions: options.sessions,
             throttle: Throttle::new(options.sign_in),
             trusted_proxies: options.trusted_proxies,
+            lists: options.lists,
             closed: AtomicBool::new(oidc.is_some()),
             oidc,
             origin,
@@ -265,6 +270,7 @@ impl Auth {
             };
             let (_, token) = found.ok_or(Refusal::SignIn { bad_token: true })?;
             return Ok(Some(Actor {
+                lists: self.lists(token.role, Some((token.name.as_str(), &token.allow))),
                 name: token.name,
                 role: token.role,
                 via: Via::Token(token.id),
@@ -279,16 +285,40 @@ impl Auth {
             )
             .await?
         {
+            let token = found.token.as_ref();
             return Ok(Some(Actor {
+                lists: self.lists(
+                    found.role,
+                    token.map(|(name, allow)| (name.as_str(), allow)),
+                ),
                 name: found.name,
                 role: found.role,
                 via: Via::Session(found.id),
             }));
         }
         if self.0.local && self.is_open().await? {
-            return whoever_is_here(version, headers).map(Some);
+            let local = whoever_is_here(version, headers)?;
+            return Ok(Some(Actor {
+                lists: self.lists(local.role, None),
+                ..local
+            }));
         }
         Ok(None)
+    }
+
+    /// The allow-lists that hold for a role and a token, as they are now.
+    fn lists(
+        &self,
+        role: Role,
+        token: Option<(&str, &AllowLists)>,
+    ) -> Vec<(ListOwner, AllowLists)> {
+        let of_role = self.0.lists.of(role);
+        let of_role = of_role.map(|lists| (ListOwner::Role(role.to_string()), lists));
+        let of_token = token
+            .filter(|(_, lists)| !lists.permit_everything())
+            .map(|(name, lists)| (ListOwner::Token(name.to_owned()), lists));
+        let all = of_role.into_iter().chain(of_token);
+        all.map(|(owner, lists)| (owner, lists.clone())).collect()
     }
 
     /// What sessions from the identity provider are bound to.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use surefoot::AllowLists;
+
 /// What a person or token may do. Each role may do all that the ones before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -40,6 +42,27 @@ impl FromStr for Role {
     fn from_str(word: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|role| role.as_str() == word);
         found.ok_or_else(|| format!("`{word}` is no role: viewer, operator or admin"))
+    }
+}
+
+/// The allow-lists of roles. A viewer makes nothing run, and needs none.
+#[derive(Clone, Debug, Default)]
+pub struct RoleLists {
+    /// The workflows and actions that operators may make run.
+    pub operator: AllowLists,
+    /// The same for admins.
+    pub admin: AllowLists,
+}
+
+impl RoleLists {
+    /// The lists of a role; `None` when everything is permitted.
+    pub(crate) fn of(&self, role: Role) -> Option<&AllowLists> {
+        let lists = match role {
+            Role::Viewer => return None,
+            Role::Operator => &self.operator,
+            Role::Admin => &self.admin,
+        };
+        (!lists.permit_everything()).then_some(lists)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::document::{Document, Expect, NewDocument};
-use surefoot::{Store, StoreError, Timestamp};
+use surefoot::{AllowLists, Store, StoreError, Timestamp};
 
 use super::{Role, random, token};
 
@@ -39,6 +39,8 @@ pub(crate) struct Session {
     /// What people call whoever signed in.
     pub(crate) name: String,
     pub(crate) role: Role,
+    /// The name and the allow-lists of its token, as they are now.
+    pub(crate) token: Option<(String, AllowLists)>,
     pub(crate) created_at: Timestamp,
     pub(crate) used_at: Timestamp,
     pub(crate) basis: Basis,
@@ -68,6 +70,7 @@ pub(crate) async fn begin(
         id,
         name: name.to_owned(),
         role,
+        token: None,
         created_at: now,
         used_at: now,
         basis,
@@ -99,6 +102,7 @@ pub(crate) async fn find(
                 return Ok(None);
             };
             session.role = token.role;
+            session.token = Some((token.name, token.allow));
         }
         Basis::Provider(fingerprint) if provider != Some(fingerprint) => return Ok(None),
         Basis::Provider(_) => {}
@@ -179,6 +183,7 @@ fn read(document: &Document) -> Option<Session> {
         id: document.id.clone(),
         name: text("name")?.to_owned(),
         role: text("role")?.parse().ok()?,
+        token: None,
         created_at: time("created_at")?,
         used_at: time("used_at")?,
         basis: match (text("token"), text("provider")) {

@@ -213,6 +213,7 @@ impl Auth {
             name: begun.name,
             role: begun.role,
             via: Via::Session(begun.id),
+            lists: Vec::new(),
         };
         let detail = json!({ "role": actor.role.as_str(), "by": who.how });
         audit::record_in(

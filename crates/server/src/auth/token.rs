@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
-use surefoot::{Store, StoreError, Timestamp};
+use surefoot::{AllowList, AllowLists, Store, StoreError, Timestamp};
 
 use super::{Role, random};
 
@@ -31,6 +31,8 @@ pub struct Token {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// The workflows and actions that it may make run.
+    pub allow: AllowLists,
     /// When it was made.
     pub created_at: Timestamp,
     /// Who made it.
@@ -83,6 +85,21 @@ pub async fn create(
     lifetime: Option<Duration>,
     by: &str,
 ) -> Result<NewToken, TokenError> {
+    create_limited(store, name, role, AllowLists::default(), lifetime, by).await
+}
+
+/// Makes a token that may make only these workflows and actions run.
+///
+/// # Errors
+/// Those of [`create`].
+pub async fn create_limited(
+    store: &dyn Store,
+    name: &str,
+    role: Role,
+    allow: AllowLists,
+    lifetime: Option<Duration>,
+    by: &str,
+) -> Result<NewToken, TokenError> {
     if name.trim().is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
         return Err(TokenError::Name(name.to_owned()));
     }
@@ -96,6 +113,7 @@ pub async fn create(
         id: digest[..ID].to_owned(),
         name: name.to_owned(),
         role,
+        allow,
         created_at: now,
         created_by: by.to_owned(),
         expires_at: lifetime.map(|lifetime| now + lifetime),
@@ -220,6 +238,8 @@ fn document(digest: String, token: &Token) -> NewDocument {
     let data = json!({
         "name": token.name,
         "role": token.role.as_str(),
+        "workflows": token.allow.workflows.entries(),
+        "actions": token.allow.actions.entries(),
         "created_at": micros(token.created_at),
         "created_by": token.created_by,
         "last_used_at": token.last_used_at.map(micros),
@@ -234,6 +254,13 @@ fn document(digest: String, token: &Token) -> NewDocument {
 
 /// `None` for what this build cannot read: it lets nobody in.
 fn read(document: &Document) -> Option<Token> {
+    // Tokens of earlier versions have no lists.
+    let list = |name: &str| match document.data.get(name) {
+        None | Some(Value::Null) => Some(AllowList::everything()),
+        Some(entries) => Some(AllowList::stored(
+            serde_json::from_value(entries.clone()).ok()?,
+        )),
+    };
     let text = |name: &str| document.data.get(name).and_then(Value::as_str);
     let time = |name: &str| {
         document
@@ -246,6 +273,10 @@ fn read(document: &Document) -> Option<Token> {
         id: document.id.get(..ID)?.to_owned(),
         name: text("name")?.to_owned(),
         role: text("role")?.parse().ok()?,
+        allow: AllowLists {
+            workflows: list("workflows")?,
+            actions: list("actions")?,
+        },
         created_at: time("created_at")?,
         created_by: text("created_by")?.to_owned(),
         expires_at: document.expires_at,
@@ -301,6 +332,43 @@ mod tests {
         ] {
             assert_eq!(find(&store, other).await.unwrap(), None, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_keeps_its_lists_and_one_of_an_earlier_version_has_none() {
+        let (_, store) = store();
+        let allow = AllowLists {
+            workflows: AllowList::parse("project-*").unwrap(),
+            actions: AllowList::parse("").unwrap(),
+        };
+        let made = create_limited(&store, "ci", Role::Operator, allow.clone(), None, "ann")
+            .await
+            .unwrap();
+        let (_, found) = find(&store, made.secret.expose()).await.unwrap().unwrap();
+        assert_eq!(found.allow, allow);
+        let rewritten = async |data: Value| {
+            let known = kept(&store).await;
+            let document = NewDocument {
+                kind: KIND.to_owned(),
+                id: known.id,
+                expires_at: None,
+                data,
+            };
+            let expect = Expect::Version(known.version);
+            store.put_document(document, expect).await.unwrap().unwrap();
+            find(&store, made.secret.expose()).await.unwrap()
+        };
+        let mut data = kept(&store).await.data;
+        // A list that cannot be read lets nobody in.
+        for odd in [json!("project-*"), json!([1]), json!({})] {
+            data["workflows"] = odd.clone();
+            assert_eq!(rewritten(data.clone()).await, None, "{odd}");
+        }
+        let fields = data.as_object_mut().unwrap();
+        fields.remove("workflows");
+        fields.remove("actions");
+        let (_, earlier) = rewritten(data).await.unwrap();
+        assert!(earlier.allow.permit_everything());
     }
 
     #[tokio::test]

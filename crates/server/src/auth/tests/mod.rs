@@ -1,5 +1,6 @@
 //! A real server over a real store, asked as browsers and programs ask.
 
+mod allow;
 mod provider;
 mod routes;
 mod secrets;

@@ -51,7 +51,7 @@ impl World {
     }
 }
 
-fn oidc(issuer: &str) -> OidcOptions {
+pub(super) fn oidc(issuer: &str) -> OidcOptions {
     let list = |word: &str| vec![word.to_owned()];
     OidcOptions {
         name: "Our provider".to_owned(),

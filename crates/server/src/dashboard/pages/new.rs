@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot::workflow::{ForecastStep, ParameterError, Runs};
-use surefoot::{StepPlan, Submit, SubmitError, Workflow};
+use surefoot::{StepPlan, StoreError, Submit, SubmitError, Workflow};
 
 use super::Fields;
 use crate::actions;
@@ -84,6 +84,7 @@ pub(super) async fn form(
         let workflows = app
             .workflows()
             .iter()
+            .filter(|workflow| visitor.actor.check(workflow).is_ok())
             .map(|workflow| Choice::new(&workflow))
             .collect();
         return visitor
@@ -94,6 +95,7 @@ pub(super) async fn form(
         .workflows()
         .get(name)
         .ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    visitor.actor.check(&workflow).map_err(StoreError::from)?;
     let schema = form::schema(workflow.parameters());
     let answers = match asked.from.as_deref() {
         Some(from) => Answers::of(
@@ -132,6 +134,7 @@ pub(super) async fn submit(
         .workflows()
         .get(&name)
         .ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
+    visitor.actor.check(&workflow).map_err(StoreError::from)?;
     let what = fields.get("do").unwrap_or("start").to_owned();
     let option = |name: &str| fields.get(name).unwrap_or_default().trim().to_owned();
     let options = Options {
@@ -250,6 +253,11 @@ impl<'a> Filled<'a> {
         match error {
             NotSubmitted::Refused(refused) => self.refused(&refused),
             NotSubmitted::Submit(SubmitError::Parameters(errors)) => self.wrong(errors),
+            NotSubmitted::Submit(SubmitError::Store(StoreError::NotPermitted(refusal))) => {
+                status = StatusCode::FORBIDDEN;
+                let text = self.visitor.not_permitted(&refusal);
+                self.fault(String::new(), text);
+            }
             NotSubmitted::Submit(SubmitError::Store(error)) => return Err(error.into()),
             NotSubmitted::Submit(error) => {
                 status = StatusCode::CONFLICT;
