@@ -449,3 +449,71 @@ fn an_old_ledger_is_not_counted_again() {
         "{report:#}"
     );
 }
+
+/// `surefoot soak` in its shortest form; `./dev soak` runs it for minutes.
+mod soak {
+    use serde_json::Value;
+
+    use super::{Place, lines, text, until};
+
+    fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        let args = ["soak", "--json", "--seconds", "10"];
+        [&args[..], more].concat()
+    }
+
+    /// Runs one loop and returns its row.
+    fn row(output: &std::process::Output) -> Value {
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}\n{}", text(output)));
+        report["loops"][0].clone()
+    }
+
+    fn clean(more: &[&str]) {
+        let output = Place::new().run(&arguments(more));
+        let row = row(&output);
+        assert_eq!(output.status.code(), Some(0), "{}\n{row:#}", text(&output));
+        assert!(row["acknowledged"].as_u64() >= Some(5), "{row:#}");
+        eprintln!("{row:#}");
+    }
+
+    #[test]
+    fn ten_seconds_of_kills_freezes_and_restarts_on_sqlite_lose_nothing() {
+        clean(&["--fault", "mixed"]);
+    }
+
+    #[test]
+    fn ten_seconds_of_kills_freezes_and_restarts_on_postgresql_lose_nothing() {
+        clean(&["--fault", "mixed", "--postgres"]);
+    }
+
+    /// An acknowledgement is forged, and a completed step's handler is called again by hand.
+    #[test]
+    fn a_lost_run_and_a_step_run_again_are_seen() {
+        let place = Place::new();
+        let args = arguments(&["--fault", "kill", "--keep", "kept"]);
+        let soak = place.start(&mut place.command(&args));
+        let ledger = place.path("kept/kill/ledger.jsonl");
+        let is_done = |line: &Value| line["what"] == "end" && line["thing"] == "ok";
+        let parse = |line: &String| serde_json::from_str(line).expect("a line");
+        let mut again = until("a step is done", || {
+            lines(&ledger).iter().map(parse).find(is_done)
+        });
+        again["what"] = "begin".into();
+        again["at"] = (again["at"].as_i64().expect("a time") + 60_000_000).into();
+        let append = |path: std::path::PathBuf, line: &str| {
+            use std::io::Write as _;
+            let file = std::fs::File::options().append(true).open(path);
+            let line = format!("{line}\n");
+            file.and_then(|mut file| file.write_all(line.as_bytes()))
+                .expect("written");
+        };
+        append(ledger, &again.to_string());
+        let forged = "01890a5d-ac96-774b-bcce-b302099a8057 commands-99999 commands";
+        append(place.path("kept/kill/acknowledged"), forged);
+        let output = soak.finish();
+        let row = row(&output);
+        assert_eq!(output.status.code(), Some(1), "{row:#}");
+        let counts = ["lost", "stuck", "completed_steps_run_again"].map(|count| &row[count]);
+        assert_eq!(counts, [1, 0, 1], "{row:#}");
+    }
+}

@@ -11,7 +11,7 @@ use surefoot::state::RuleError;
 use surefoot::{AllowList, AllowListError, RunStatus, Secret, check_key, parse_duration};
 use surefoot_server::auth::Role;
 
-use crate::drill::Fault;
+use crate::drill::{Fault, Loop};
 use crate::place::Address;
 
 /// Initialise projects durably: every step is committed, so a run that is killed carries on where it was.
@@ -121,6 +121,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count what that did
     Drill(Drill),
+    /// Prove the recovery over minutes: kill, freeze and restart workers at random while runs are submitted
+    Soak(Soak),
 }
 
 #[derive(Debug, Args)]
@@ -535,4 +537,23 @@ pub(crate) struct Drill {
     /// Where a small file system is mounted: the drill calls itself with this, for the fault that fills it
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) small_disk: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Soak {
+    /// Only this loop; may be given again [default: all of them]
+    #[arg(long = "fault", value_name = "NAME", value_enum)]
+    pub(crate) loops: Vec<Loop>,
+    /// How long runs are submitted and workers disturbed in each loop
+    #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u32).range(5..=86_400))]
+    pub(crate) seconds: u32,
+    /// On a PostgreSQL cluster of the soak's own, with three workers, whose server it restarts and kills too
+    #[arg(long)]
+    pub(crate) postgres: bool,
+    /// Begins the random choices; printed, so that they can be had again [default: a random one]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Keep what each loop left: store, repositories, ledgers and what the workers said
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
 }

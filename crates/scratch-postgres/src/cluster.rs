@@ -53,6 +53,8 @@ pub struct ScratchOptions {
 pub enum Stop {
     /// `pg_ctl stop -m fast`: sessions end, a checkpoint is written.
     Fast,
+    /// `pg_ctl stop -m immediate`: every process ends at once, and the next start recovers.
+    Immediate,
     /// `kill -9` of the server and every backend: a crash.
     Kill,
 }
@@ -363,6 +365,7 @@ impl ScratchPostgres {
         };
         match how {
             Stop::Fast => signal("-INT", &[child.id()])?,
+            Stop::Immediate => signal("-QUIT", &[child.id()])?,
             Stop::Kill => self.kill(child.id())?,
         }
         child

@@ -55,6 +55,7 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
         Command::Worker(args) => worker::worker(app, args).await,
         Command::Doctor(args) => doctor::doctor(app, args).await,
         Command::Drill(args) => crate::drill::drill(app, args).await,
+        Command::Soak(args) => crate::drill::soak(app, args).await,
     }
 }
 

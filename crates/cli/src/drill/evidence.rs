@@ -56,6 +56,7 @@ pub(super) async fn gather(scene: &Scene, doomed: &[String]) -> Result<Evidence,
             .unwrap_or(0),
             records: records(scene.store.as_ref(), submitted.run).await?,
             doomed: doomed.contains(name),
+            initializes: submitted.initializes,
             name: name.clone(),
         });
     }

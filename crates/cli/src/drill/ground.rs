@@ -4,8 +4,6 @@ use std::path::Path;
 
 use surefoot_scratch_postgres::{ScratchError, ScratchPostgres};
 
-use super::faults::Fault;
-use crate::args::Drill;
 use crate::config::Settings;
 use crate::errors::Failure;
 use crate::out;
@@ -23,15 +21,15 @@ pub(super) enum Ground {
 
 impl Ground {
     /// As the command line asks for it.
-    pub(super) fn of(args: &Drill, settings: &Settings) -> Result<Self, Failure> {
-        if args.postgres && settings.is_store_named {
+    pub(super) fn of(postgres: bool, settings: &Settings) -> Result<Self, Failure> {
+        if postgres && settings.is_store_named {
             return Err(Failure::usage(
                 "--postgres makes a cluster of the drill's own, and --store names another place",
             )
             .hint("give one of them; SUREFOOT_STORE counts as --store"));
         }
         match settings.address.as_ref() {
-            _ if args.postgres => blocking(ScratchPostgres::start).map(Self::Own),
+            _ if postgres => blocking(ScratchPostgres::start).map(Self::Own),
             Some(url) if url.expose().starts_with("postgres") => Ok(Self::Theirs(url.clone())),
             // Another SQLite store is as good as a scratch one, and nobody's real one is put at risk.
             _ => Ok(Self::Sqlite),
@@ -54,20 +52,14 @@ impl Ground {
     }
 
     /// Takes out of somebody's database what scenes that were cut short left in it.
-    pub(super) async fn clean(&self, store: &Place, faults: &[Fault]) {
+    pub(super) async fn clean(&self, store: &Place, scenes: &[String]) {
         let (Self::Theirs(_), Place::Database(options)) = (self, store) else {
             return;
         };
-        for fault in faults {
-            if let Err(error) = options
-                .clone()
-                .schema(&schema(&fault.name()))
-                .drop_schema()
-                .await
-            {
+        for schema in scenes.iter().map(|scene| schema(scene)) {
+            if let Err(error) = options.clone().schema(&schema).drop_schema().await {
                 out::say(&format!(
-                    "the schema {} may be left in the database: {error}",
-                    schema(&fault.name())
+                    "the schema {schema} may be left in the database: {error}"
                 ));
             }
         }

@@ -16,6 +16,7 @@ mod moves;
 mod report;
 mod sabotage;
 mod scene;
+mod soak;
 mod witness;
 mod workers;
 
@@ -37,6 +38,7 @@ use report::{Report, Row};
 use scene::Scene;
 
 pub(crate) use faults::Fault;
+pub(crate) use soak::{Loop, soak};
 pub(crate) use witness::witnessed;
 
 /// Nothing of a project moves for this long: it never will. Longer than a lease and every wait between attempts.
@@ -51,12 +53,13 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     } else {
         &args.faults
     };
-    let ground = Arc::new(Ground::of(args, &app.settings)?);
+    let ground = Arc::new(Ground::of(args.postgres, &app.settings)?);
     let report = tokio::select! {
         report = rows(args, faults, &ground) => report?,
         exit = signals.next() => {
             // What a drill has started has ended with its future; what it made in somebody's database goes here.
-            ground.clean(&app.settings.store, faults).await;
+            let scenes = faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
+            ground.clean(&app.settings.store, &scenes).await;
             return Ok(exit);
         }
     };
@@ -73,7 +76,7 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
 }
 
 async fn rows(args: &Drill, faults: &[Fault], ground: &Arc<Ground>) -> Result<Report, Failure> {
-    let place = Place::new(args)?;
+    let place = Place::new(args.keep.as_deref())?;
     announce(args, faults, &place, ground);
     let began = Instant::now();
     let mut rows = Vec::new();
@@ -133,7 +136,10 @@ async fn row(
     place: &Place,
     ground: &Arc<Ground>,
 ) -> Result<Row, Failure> {
-    let folder = &place.of(args, fault)?;
+    let folder = &match args.small_disk {
+        Some(_) => place.root().to_owned(),
+        None => place.scene(&fault.name())?,
+    };
     if fault == Fault::DiskFull && args.small_disk.is_none() {
         return inject::small_disk(args.projects, folder, ground).await;
     }
@@ -177,8 +183,8 @@ enum Place {
 }
 
 impl Place {
-    fn new(args: &Drill) -> Result<Self, Failure> {
-        let Some(keep) = &args.keep else {
+    fn new(keep: Option<&Path>) -> Result<Self, Failure> {
+        let Some(keep) = keep else {
             let folder = tempfile::Builder::new().prefix("surefoot-drill-").tempdir();
             return folder
                 .map(Self::Temporary)
@@ -198,11 +204,8 @@ impl Place {
     }
 
     /// A folder that is new: an old ledger would be counted again.
-    fn of(&self, args: &Drill, fault: Fault) -> Result<PathBuf, Failure> {
-        if args.small_disk.is_some() {
-            return Ok(self.root().to_owned());
-        }
-        let folder = self.root().join(fault.name());
+    fn scene(&self, name: &str) -> Result<PathBuf, Failure> {
+        let folder = self.root().join(name);
         std::fs::create_dir(&folder).map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 Failure::usage(format!("{} is there already", folder.display()))

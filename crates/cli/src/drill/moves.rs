@@ -30,11 +30,21 @@ pub(super) fn longest(
     breaks: &[Break],
     histories: &BTreeMap<RunId, Vec<Event>>,
 ) -> Option<Duration> {
+    each(breaks, histories)
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .max()
+}
+
+/// The time that each stopped run took, once for each break that stopped it; `None` for one that never moved again.
+pub(super) fn each<'a>(
+    breaks: &'a [Break],
+    histories: &'a BTreeMap<RunId, Vec<Event>>,
+) -> impl Iterator<Item = Option<Duration>> + 'a {
     let all = breaks
         .iter()
         .flat_map(|one| one.running.iter().map(|run| (one.back, *run)));
-    let each = all.map(|(back, run)| waited(back, run, breaks, histories.get(&run)?));
-    each.collect::<Option<Vec<_>>>()?.into_iter().max()
+    all.map(|(back, run)| waited(back, run, breaks, histories.get(&run)?))
 }
 
 /// Both end a run.

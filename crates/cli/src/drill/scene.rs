@@ -43,6 +43,8 @@ pub(super) const ON_THE_SAME_HOST: Duration = Duration::from_secs(1);
 pub(super) struct Submitted {
     pub(super) name: String,
     pub(super) run: RunId,
+    /// True for a run of the shipped workflow.
+    pub(super) initializes: bool,
 }
 
 /// Everything of one fault. What it started ends with it.
@@ -149,7 +151,11 @@ impl Scene {
                 .parameters(json!({ "name": name }))
                 .key(&name);
             let run = client.submit(submit).await?.run.id;
-            self.projects.push(Submitted { name, run });
+            self.projects.push(Submitted {
+                name,
+                run,
+                initializes: true,
+            });
         }
         Ok(())
     }

@@ -79,6 +79,7 @@ fn honest() -> Evidence {
         fleet_commits: 1,
         records: records.map(str::to_owned).to_vec(),
         doomed: false,
+        initializes: true,
     });
     evidence
 }

@@ -150,6 +150,7 @@ pub(super) async fn accepted(scene: &mut Scene, injected: &mut Injected) -> Resu
         Ok(run) if output.status.success() => scene.projects.push(Submitted {
             name: "late".to_owned(),
             run,
+            initializes: true,
         }),
         _ => injected.wrong.push(format!(
             "the same submission again ended with {}",
