@@ -199,7 +199,7 @@ impl Broken {
     }
 }
 
-/// Whether the lease of a heartbeat is over by the store's clock.
+/// Returns whether the lease of a heartbeat is over by the store's clock.
 fn has_run_out(world: &World, heartbeat: &LastHeartbeat) -> bool {
     heartbeat.at + heartbeat.lease < world.now()
 }

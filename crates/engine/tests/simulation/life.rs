@@ -18,7 +18,7 @@ pub(crate) enum Silence {
     All,
 }
 
-/// How long a silent connection is one for an engine that keeps it.
+/// Time for which a connection stays silent when the engine keeps using it.
 const KEPT: Duration = Duration::from_secs(15);
 
 /// Connections that fell silent at some moment.
@@ -46,7 +46,7 @@ pub(crate) struct Life {
     silent: Mutex<Option<Silent>>,
     /// When something other than a silent connection last kept it from renewing its lease.
     hampered_at: Mutex<Option<Timestamp>>,
-    /// It was told to stop.
+    /// It is stopping.
     leaves: Mutex<bool>,
 }
 
@@ -75,7 +75,8 @@ impl Life {
         });
     }
 
-    /// Returns whether this call's connection is silent. The next one is not, unless connections are kept.
+    /// Returns whether this call's connection is silent. The next one is not, unless connections
+    /// are kept.
     pub(crate) fn is_silent(&self, what: &str, now: Timestamp, keeps: bool) -> bool {
         let mut silent = lock(&self.silent);
         let Some(silent) = silent.as_mut() else {
@@ -98,7 +99,8 @@ impl Life {
         *lock(&self.leaves) = true;
     }
 
-    /// Returns whether nothing but silent connections kept it from renewing its lease during the last `time`.
+    /// Returns whether nothing but silent connections kept it from renewing its lease during the
+    /// last `time`.
     pub(crate) fn could_renew(&self, time: Duration, now: Timestamp) -> bool {
         let is_hampered = lock(&self.hampered_at).is_some_and(|at| now.since(at) <= time);
         !(self.is_dead() || *lock(&self.frozen) || *lock(&self.leaves) || is_hampered)

@@ -134,8 +134,8 @@ impl Link {
             .is_some_and(|life| life.is_silent(what, self.world.steady(), keeps))
     }
 
-    /// A call that may reach the store, and whose answer never comes: the store's own time limit ends it, unless its caller
-    /// gives up before.
+    /// A call that may reach the store, and whose answer never comes: the store's own time limit
+    /// ends it, unless its caller gives up before.
     async fn on_silent_connection<T>(
         &self,
         what: &str,

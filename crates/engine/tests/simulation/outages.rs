@@ -33,7 +33,8 @@ struct Crew {
 }
 
 impl Crew {
-    /// Starts workers and submits runs of one step each that takes this long; returns when all steps are under way.
+    /// Starts workers and submits runs of one step each that takes this long; returns when all
+    /// steps are under way.
     async fn at_work(seed: u64, workers: usize, runs: usize, take: Duration) -> Self {
         let mut rng = Rng::new(seed);
         let world = World::fair(LEASE);

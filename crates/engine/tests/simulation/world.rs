@@ -34,8 +34,8 @@ pub(crate) struct SimulatedClock {
     furthest: AtomicI64,
 }
 
-/// How far the clock is behind the latest that it ever showed, at most, when the faults have stopped: what waits for a time
-/// waits that much longer.
+/// Largest lag of the clock behind the latest time that it ever showed, once the faults have
+/// stopped. A run that waits for a time waits that much longer.
 pub(crate) const BEHIND: Duration = Duration::from_secs(30);
 
 const BEGAN: Timestamp = Timestamp::from_micros(1_777_888_999_123_000);
