@@ -3,6 +3,7 @@
 
 mod address;
 mod error;
+mod hosts;
 mod listen;
 mod migrate;
 mod options;

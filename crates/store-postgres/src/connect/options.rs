@@ -67,7 +67,8 @@ impl PostgresOptions {
         self
     }
 
-    /// Sets the time limit for connecting; 5 s by default.
+    /// Sets the time limit for connecting to each host of the URL, up to its first answer; 5 s by
+    /// default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

@@ -1,7 +1,7 @@
 //! Sessions: connections to the database, each with the task that drives it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use surefoot::StoreError;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::address::Address;
 use super::error::store_error;
 use super::prepared::PreparedStatements;
-use super::{settings, tls};
+use super::{hosts, settings, tls};
 use crate::args::Args;
 use crate::pipeline::{Call, Sent};
 
@@ -27,6 +27,10 @@ pub(crate) struct Connector(Arc<Inner>);
 
 struct Inner {
     address: Address,
+    /// A configuration for each host of the address.
+    hosts: Vec<Config>,
+    /// Host to try first: the one that answered last, or the one after a host that did not answer.
+    next_host: AtomicUsize,
     tls: MakeRustlsConnect,
     schema: String,
     timeout: Duration,
@@ -34,6 +38,24 @@ struct Inner {
     version: AtomicU32,
     /// Set after a pooler refused settings in the startup packet: they are no longer sent.
     bare: AtomicBool,
+}
+
+/// An attempt to connect to a host. When it is over, the next call begins with the next host, also
+/// when it was dropped: a heartbeat gives up before the connect timeout.
+struct Attempt<'a> {
+    next_host: &'a AtomicUsize,
+    index: usize,
+    hosts: usize,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let next = (self.index + 1) % self.hosts;
+        // Another attempt may have moved on already.
+        let _ =
+            self.next_host
+                .compare_exchange(self.index, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 /// The connection as returned by the driver.
@@ -89,15 +111,16 @@ impl Connector {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(Duration::from_secs(25));
         }
-        let version = AtomicU32::new(0);
-        let bare = AtomicBool::new(false);
+        let hosts = hosts::of_each(config);
         Ok(Self(Arc::new(Inner {
             address,
+            hosts,
+            next_host: AtomicUsize::new(0),
             tls,
             schema: schema.to_owned(),
             timeout,
-            version,
-            bare,
+            version: AtomicU32::new(0),
+            bare: AtomicBool::new(false),
         })))
     }
 
@@ -106,44 +129,59 @@ impl Connector {
         self.connect_with(|_| ()).await
     }
 
-    /// Opens a session; unsolicited messages are passed to `heard`.
+    /// Opens a session; unsolicited messages are passed to `on_message`.
+    ///
+    /// Hosts are tried in turn, beginning with the one that answered last. Each has the connect
+    /// timeout for everything up to the first answer, so that a host which accepts connections and
+    /// never answers does not keep the next from being tried.
     pub(crate) async fn connect_with(
         &self,
-        on_message: impl FnMut(AsyncMessage) + Send + 'static,
+        on_message: impl FnMut(AsyncMessage) + Send + Clone + 'static,
     ) -> Result<Session, StoreError> {
         let Inner {
-            address, timeout, ..
+            address,
+            hosts,
+            next_host,
+            timeout,
+            ..
         } = &*self.0;
-        // The crate's timeout limits the connection to one host; this one also limits the startup
-        // exchange.
-        let hosts = address
-            .config
-            .get_hosts()
-            .len()
-            .max(address.config.get_hostaddrs().len())
-            .max(1);
-        let most = *timeout * u32::try_from(hosts).unwrap_or(u32::MAX);
-        let late = |_| {
-            StoreError::Unavailable(format!(
-                "{address}: the database did not answer within {most:?}"
-            ))
-        };
-        let opened = tokio::time::timeout(most, self.open(on_message))
-            .await
-            .map_err(late)?;
-        opened.map_err(|error| match store_error(&error) {
-            StoreError::Unavailable(why) => StoreError::Unavailable(format!("{address}: {why}")),
-            StoreError::Unusable(why) => StoreError::Unusable(format!("{address}: {why}")),
-            other => other,
-        })
+        let begin = next_host.load(Ordering::Relaxed);
+        let mut failure = StoreError::Unavailable(format!("{address}: no host to connect to"));
+        for index in (begin..begin + hosts.len()).map(|index| index % hosts.len()) {
+            let attempt = Attempt {
+                next_host,
+                index,
+                hosts: hosts.len(),
+            };
+            let open = self.open(&hosts[index], on_message.clone());
+            failure = match tokio::time::timeout(*timeout, open).await {
+                Ok(Ok(session)) => {
+                    drop(attempt);
+                    next_host.store(index, Ordering::Relaxed);
+                    return Ok(session);
+                }
+                Ok(Err(error)) => match store_error(&error) {
+                    StoreError::Unavailable(why) => {
+                        StoreError::Unavailable(format!("{address}: {why}"))
+                    }
+                    StoreError::Unusable(why) => StoreError::Unusable(format!("{address}: {why}")),
+                    other => other,
+                },
+                Err(_) => StoreError::Unavailable(format!(
+                    "{address}: the database did not answer within {timeout:?}"
+                )),
+            };
+        }
+        Err(failure)
     }
 
     async fn open(
         &self,
+        host: &Config,
         on_message: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<Session, Error> {
         let mark = Uuid::new_v4().simple().to_string();
-        let (client, connection) = self.open_connection(&mark).await?;
+        let (client, connection) = self.open_connection(host, &mark).await?;
         let mut driver = JoinSet::new();
         driver.spawn(drive(connection, on_message));
         let state = self.prepare(&client, &mark).await?;
@@ -156,17 +194,13 @@ impl Connector {
     }
 
     /// Sends the settings in the startup packet. A pooler that refuses them gets a packet without.
-    async fn open_connection(&self, mark: &str) -> Result<(Client, Opened), Error> {
+    async fn open_connection(&self, host: &Config, mark: &str) -> Result<(Client, Opened), Error> {
         let Inner {
-            address,
-            tls,
-            version,
-            bare,
-            ..
+            tls, version, bare, ..
         } = &*self.0;
         if !bare.load(Ordering::Relaxed) {
             let ours = settings::startup_options(version.load(Ordering::Relaxed), mark);
-            let mut config = address.config.clone();
+            let mut config = host.clone();
             config.options(
                 config
                     .get_options()
@@ -177,7 +211,7 @@ impl Connector {
                 done => return done,
             }
         }
-        let opened = address.config.connect(tls.clone()).await?;
+        let opened = host.connect(tls.clone()).await?;
         bare.store(true, Ordering::Relaxed);
         Ok(opened)
     }

@@ -39,6 +39,28 @@ async fn a_silent_server_is_given_up() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
+/// The first host accepts and never answers. It is tried once; from then on the host that answered
+/// is tried first.
+#[tokio::test]
+async fn a_silent_host_is_left_for_the_next() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (name, _) = database();
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{name}",
+        silent.local_addr().unwrap().port(),
+        ScratchPostgres::shared().port()
+    );
+    let hasty = options(&url).connect_timeout(Duration::from_secs(1));
+    let begin = Instant::now();
+    let store = hasty.open().await.unwrap();
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    store.queues().await.unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let tried = std::iter::from_fn(|| silent.accept().ok()).count();
+    assert_eq!(tried, 1);
+}
+
 /// The shortest of three times, because other tests run at the same time.
 async fn best_of_three(mut attempt: impl AsyncFnMut()) -> Duration {
     let mut best = Duration::MAX;
