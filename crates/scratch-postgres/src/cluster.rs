@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock::{self, SteppableClock};
 use crate::data_directory;
 use crate::error::{ScratchError, while_doing};
 use crate::ground::{Ground, free_port};
@@ -28,6 +29,7 @@ pub struct ScratchPostgres {
     // Fields are dropped in this order.
     server: Mutex<Option<Child>>,
     _watcher: Watcher,
+    clock: Option<SteppableClock>,
     ground: Ground,
     programs: PathBuf,
     port: u16,
@@ -46,6 +48,8 @@ pub struct ScratchOptions {
     pub password: Option<String>,
     /// Certificate and key as PEM; the server offers TLS.
     pub certificate: Option<(String, String)>,
+    /// The server's wall clock can be stepped; that needs `faketime`.
+    pub has_steppable_clock: bool,
 }
 
 /// Way of stopping a server.
@@ -92,16 +96,19 @@ impl ScratchPostgres {
         data_directory::create(&ground, &programs, &data)?;
         configure(&ground, &options)?;
         let watcher = Watcher::start(&data.join("postmaster.pid"), ground.path())?;
-        let ScratchOptions { password, .. } = options;
-        let databases = AtomicU32::new(0);
+        let clock = options
+            .has_steppable_clock
+            .then(|| SteppableClock::on(&ground))
+            .transpose()?;
         let mut cluster = Self {
             server: Mutex::new(None),
             _watcher: watcher,
+            clock,
             ground,
             programs,
             port,
-            password,
-            databases,
+            password: options.password,
+            databases: AtomicU32::new(0),
         };
         cluster.start_somewhere()?;
         if let Some(password) = &cluster.password {
@@ -155,6 +162,7 @@ impl ScratchPostgres {
         let mut standby = Self {
             server: Mutex::new(None),
             _watcher: watcher,
+            clock: None,
             ground,
             programs,
             port,
@@ -287,6 +295,11 @@ impl ScratchPostgres {
             .map(|rows| rows.trim_end().to_owned())
     }
 
+    /// Returns whether a program of PostgreSQL's is with its server.
+    pub fn has_program(&self, name: &str) -> bool {
+        self.programs.join(name).exists()
+    }
+
     /// A program of PostgreSQL, such as `pgbench`, ready to run as the cluster's user.
     pub fn program(&self, name: &str) -> Command {
         let mut command = self.ground.command(&self.programs.join(name));
@@ -322,6 +335,7 @@ impl ScratchPostgres {
             .arg("-p")
             .arg(self.port.to_string());
         command.stdout(Stdio::null()).stderr(log);
+        clock::set(&mut command, self.clock.as_ref());
         let child = command
             .spawn()
             .map_err(while_doing("cannot start postgres"))?;
@@ -394,6 +408,36 @@ impl ScratchPostgres {
         // A crash leaves the pid file. Without this the next start could mistake another process
         // with the same id for the old server.
         let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
+        Ok(())
+    }
+
+    /// Sets the server's wall clock ahead of the right time by so many seconds, or behind it.
+    /// Returns once the server shows it.
+    ///
+    /// # Errors
+    /// When it was started without a steppable clock, or does not follow.
+    pub fn set_clock_ahead(&self, seconds: i64) -> Result<(), ScratchError> {
+        let Some(clock) = &self.clock else {
+            return Err(ScratchError(
+                "the server's clock cannot be stepped: it was started on the machine's own"
+                    .to_owned(),
+            ));
+        };
+        clock.set_ahead(seconds)?;
+        let begin = Instant::now();
+        // The two clocks are read some time apart.
+        let follows = format!(
+            "SELECT abs(extract(epoch FROM clock_timestamp()) - {} - ({seconds})) < 60",
+            seconds_since_epoch()
+        );
+        while self.psql("postgres", &follows)? != "t" {
+            if begin.elapsed() > LINGER {
+                return Err(ScratchError(
+                    "the server's clock does not follow faketime".to_owned(),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         Ok(())
     }
 
@@ -472,6 +516,14 @@ fn lingering<T>(
             done => return done,
         }
     }
+}
+
+/// The machine's own wall clock.
+fn seconds_since_epoch() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// Last lines of a log, which hold the reason of a failure.

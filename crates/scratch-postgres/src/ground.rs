@@ -21,23 +21,26 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(crate) fn new() -> Result<Self, ScratchError> {
+        let mut ground = Self::of_this_user()?;
+        let metadata = ground
+            .path()
+            .metadata()
+            .map_err(while_doing("cannot see the folder just made"))?;
+        if metadata.uid() == 0 {
+            ground.user = Some(someone()?);
+        }
+        ground.give(ground.path())?;
+        Ok(ground)
+    }
+
+    /// A folder for processes that run as this process does.
+    pub(crate) fn of_this_user() -> Result<Self, ScratchError> {
         // Not under TMPDIR: the path of a Unix socket is limited to about 100 bytes.
         let folder = tempfile::Builder::new()
             .prefix("surefoot-pg-")
             .tempdir_in("/tmp");
         let folder = folder.map_err(while_doing("cannot make a folder in /tmp"))?;
-        let metadata = folder
-            .path()
-            .metadata()
-            .map_err(while_doing("cannot see the folder just made"))?;
-        let user = if metadata.uid() == 0 {
-            Some(someone()?)
-        } else {
-            None
-        };
-        let ground = Self { folder, user };
-        ground.give(ground.path())?;
-        Ok(ground)
+        Ok(Self { folder, user: None })
     }
 
     pub(crate) fn path(&self) -> &Path {

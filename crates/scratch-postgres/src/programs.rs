@@ -44,6 +44,16 @@ pub(crate) fn pgbouncer() -> Result<PathBuf, ScratchError> {
     })
 }
 
+/// The program `faketime`, which knows where its library is on each architecture.
+pub(crate) fn faketime() -> Result<PathBuf, ScratchError> {
+    on_path()
+        .map(|folder| folder.join("faketime"))
+        .find(|program| program.exists())
+        .ok_or_else(|| {
+            ScratchError("faketime is nowhere: install the Debian package faketime".to_owned())
+        })
+}
+
 fn on_path() -> impl Iterator<Item = PathBuf> {
     env::split_paths(&env::var_os("PATH").unwrap_or_default())
         .collect::<Vec<_>>()

@@ -6,9 +6,15 @@
     reason = "a test that cannot go on says where by its panic"
 )]
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use surefoot_scratch_postgres::{ScratchBouncer, ScratchOptions, ScratchPostgres, Stop};
+use surefoot_scratch_postgres::{
+    ScratchBouncer, ScratchOptions, ScratchPostgres, ScratchProxy, Silence, SteppableClock, Stop,
+};
 
 fn ask(cluster: &ScratchPostgres, url: &str, statement: &str) -> Result<String, String> {
     let output = cluster
@@ -153,4 +159,111 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
         assert!(std::time::Instant::now() < deadline, "in vain");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// Seconds since the epoch, as `date` reads them.
+fn date(command: &mut Command) -> i64 {
+    let output = command.arg("+%s").output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_clock_steps_for_those_that_read_it_and_leaves_nothing() {
+    let clock = SteppableClock::new().unwrap();
+    for ahead in [0, 3_600, -3_600] {
+        clock.set_ahead(ahead).unwrap();
+        let shown = date(Command::new("date").envs(clock.environment()));
+        let real = date(&mut Command::new("date"));
+        assert!((shown - real - ahead).abs() < 60, "{ahead}: {shown}");
+    }
+    let environment = clock.environment();
+    let (_, shared) = environment
+        .iter()
+        .find(|(name, _)| *name == "FAKETIME_SHARED")
+        .unwrap();
+    let page = shared.to_str().unwrap().rsplit('/').next().unwrap();
+    let page = Path::new("/dev/shm").join(page);
+    assert!(page.exists(), "{}", page.display());
+    drop(clock);
+    assert!(!page.exists(), "{}", page.display());
+}
+
+#[test]
+fn the_clock_of_a_server_steps_and_stays_so_when_it_restarts() {
+    let options = ScratchOptions {
+        has_steppable_clock: true,
+        ..ScratchOptions::default()
+    };
+    let cluster = ScratchPostgres::with(options).unwrap();
+    let shown = || {
+        let now = "SELECT extract(epoch FROM clock_timestamp())::bigint";
+        let shown: i64 = cluster.psql("postgres", now).unwrap().parse().unwrap();
+        shown - date(&mut Command::new("date"))
+    };
+    for ahead in [3_600, -3_600] {
+        cluster.set_clock_ahead(ahead).unwrap();
+        assert!((shown() - ahead).abs() < 60, "{ahead}");
+        cluster.restart(Stop::Kill).unwrap();
+        assert!((shown() - ahead).abs() < 60, "{ahead}");
+    }
+    let plain = ScratchPostgres::shared();
+    assert!(plain.set_clock_ahead(1).is_err());
+}
+
+/// A server that sends back what it is sent.
+fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let (mut from, mut to) = (&client, &client);
+                std::io::copy(&mut from, &mut to)
+            });
+        }
+    });
+    port
+}
+
+/// Sends something. Returns whether it came back; fails when the connection is closed.
+fn answers(mut connection: &TcpStream, text: &str) -> bool {
+    connection
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    connection.write_all(text.as_bytes()).unwrap();
+    let mut back = vec![0; text.len()];
+    match connection.read_exact(&mut back) {
+        Ok(()) => back == text.as_bytes(),
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_not_closed() {
+    let proxy = ScratchProxy::start(echo()).unwrap();
+    let connect = || TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+    let heartbeats = connect();
+    let other = connect();
+    assert!(answers(&heartbeats, r#"UPDATE "surefoot".workers SET x"#));
+    assert!(answers(&other, "SELECT 1"));
+
+    assert_eq!(proxy.silence(Silence::Heartbeats), 1);
+    assert!(!answers(&heartbeats, "again"));
+    assert!(answers(&other, "SELECT 1"));
+
+    assert_eq!(proxy.silence(Silence::All), 1);
+    assert!(!answers(&other, "SELECT 1"));
+    let later = connect();
+    assert!(answers(&later, "SELECT 1"));
+
+    assert_eq!(proxy.silence(Silence::Host), 1);
+    assert!(!answers(&later, "SELECT 1"));
+    assert!(!answers(&connect(), "SELECT 1"));
 }
