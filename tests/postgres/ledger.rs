@@ -77,6 +77,12 @@ impl Ledger {
         ledger
     }
 
+    /// With short time limits for the database.
+    pub(crate) fn hasty(store: &str) -> Self {
+        let config = "[postgres]\nconnect_timeout = '1s'\noperation_timeout = '2s'\n";
+        Self::new(store, config)
+    }
+
     pub(crate) fn file(&self) -> PathBuf {
         self.place.path("ledger")
     }
@@ -173,12 +179,59 @@ impl Ledger {
     /// Starts a process of another host: one with the same configuration, and a data directory of
     /// its own.
     pub(crate) fn start_on(&self, host: &str, args: &[&str]) -> Started {
+        self.place.start(&mut self.command_on(host, args))
+    }
+
+    /// The command of a process of another host.
+    pub(crate) fn command_on(&self, host: &str, args: &[&str]) -> std::process::Command {
         let data = self.place.path(host);
         std::fs::create_dir_all(&data).expect("a folder");
         let config = self.place.data().join("surefoot.toml");
         std::fs::copy(config, data.join("surefoot.toml")).expect("copied");
-        self.place
-            .start(self.command(args).env("SUREFOOT_DATA_DIR", data))
+        let mut command = self.command(args);
+        command.env("SUREFOOT_DATA_DIR", data);
+        command
+    }
+
+    /// Starts a worker of another host, which reaches the store by this URL.
+    pub(crate) fn worker_on(&self, host: &str, store: &str) -> Started {
+        let mut command = self.command_on(host, &["worker"]);
+        self.place.start(command.env("SUREFOOT_STORE", store))
+    }
+
+    /// Starts two workers, each on a host of its own.
+    pub(crate) fn two_workers(&self) -> Vec<Started> {
+        ["one", "other"]
+            .map(|host| self.start_on(host, &["worker"]))
+            .into()
+    }
+
+    /// Submits that many runs, and waits until so many steps of them have begun.
+    pub(crate) fn runs_under_way(&self, file: &str, runs: usize, begun: usize) -> Vec<String> {
+        let runs = (0..runs)
+            .map(|key| self.until_submitted(file, &format!("run {key}")))
+            .collect();
+        self.until_lines("begin", begun);
+        runs
+    }
+
+    /// Waits until the runs have completed, no step of which was interrupted or begun twice, and
+    /// stops the workers.
+    pub(crate) fn check_untouched(&self, runs: &[String], workers: Vec<Started>, what: &str) {
+        for run in runs {
+            let shown = self.until_completed(run);
+            assert_eq!(self.check(&shown, what), 0, "no step began again");
+            let steps = shown["steps"].as_array().expect("steps");
+            assert!(
+                steps.iter().all(|step| step["interruptions"] == 0),
+                "{what}: {shown:#}"
+            );
+        }
+        for worker in workers {
+            worker.signal("-TERM");
+            let output = worker.finish();
+            assert!(output.status.success(), "{what}: {}", text(&output));
+        }
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {

@@ -9,35 +9,15 @@ use surefoot_scratch_postgres::{ScratchPostgres, Stop};
 use crate::common::text;
 use crate::ledger::Ledger;
 
-const CONFIG: &str = "[postgres]\nconnect_timeout = '1s'\noperation_timeout = '2s'\n";
-
 /// Runs three runs on one worker, during which the database goes away and comes back.
 fn outage(away: impl FnOnce(&ScratchPostgres, &Ledger)) {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
-    let ledger = Ledger::new(&cluster.url(), CONFIG);
+    let ledger = Ledger::hasty(&cluster.url());
     let file = ledger.seven("0.3");
     let worker = ledger.start(&["worker"]);
-    let runs: Vec<String> = ["one", "two", "three"]
-        .iter()
-        .map(|key| ledger.until_submitted(&file, key))
-        .collect();
-    ledger.until_lines("begin", 5);
+    let runs = ledger.runs_under_way(&file, 3, 5);
     away(&cluster, &ledger);
-    for run in &runs {
-        let shown = ledger.until_completed(run);
-        assert_eq!(
-            ledger.check(&shown, "after the outage"),
-            0,
-            "no step began again"
-        );
-        let steps = shown["steps"].as_array().expect("steps");
-        assert!(
-            steps.iter().all(|step| step["interruptions"] == 0),
-            "{shown:#}"
-        );
-    }
-    worker.signal("-TERM");
-    assert!(worker.finish().status.success());
+    ledger.check_untouched(&runs, vec![worker], "after the outage");
 }
 
 /// `surefoot submit` during the outage fails with the reason, in time.
@@ -92,34 +72,14 @@ fn an_outage_longer_than_the_lease_costs_no_attempt() {
 #[test]
 fn after_an_outage_no_worker_takes_over_the_runs_of_another() {
     let cluster = ScratchPostgres::start().expect("PostgreSQL");
-    let ledger = Ledger::new(&cluster.url(), CONFIG);
+    let ledger = Ledger::hasty(&cluster.url());
     let file = ledger.seven("0.5");
-    let one = ledger.start(&["worker"]);
-    let other = ledger.start_on("elsewhere", &["worker"]);
-    let runs: Vec<String> = (0..12)
-        .map(|key| ledger.until_submitted(&file, &format!("run {key}")))
-        .collect();
-    ledger.until_lines("begin", 14);
+    let workers = ledger.two_workers();
+    let runs = ledger.runs_under_way(&file, 12, 14);
     cluster.stop(Stop::Fast).expect("it stops");
     let begin = Instant::now();
     refused(&ledger);
     std::thread::sleep(Duration::from_secs(10).saturating_sub(begin.elapsed()));
     cluster.start_again().expect("it starts");
-    for run in &runs {
-        let shown = ledger.until_completed(run);
-        assert_eq!(
-            ledger.check(&shown, "after the outage"),
-            0,
-            "no step began again"
-        );
-        let steps = shown["steps"].as_array().expect("steps");
-        assert!(
-            steps.iter().all(|step| step["interruptions"] == 0),
-            "{shown:#}"
-        );
-    }
-    for worker in [one, other] {
-        worker.signal("-TERM");
-        assert!(worker.finish().status.success());
-    }
+    ledger.check_untouched(&runs, workers, "after the outage");
 }
