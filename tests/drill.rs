@@ -151,6 +151,11 @@ mod sqlite {
     fn p7_a_store_that_cannot_be_written_costs_neither_a_result_nor_an_attempt() {
         clean(SQLITE, 6, &["database-refuses", "disk-full"]);
     }
+
+    #[test]
+    fn p7_a_clock_that_steps_by_an_hour_interrupts_nothing() {
+        clean(SQLITE, 6, &["clock-forward", "clock-back"]);
+    }
 }
 
 mod postgres {
@@ -208,6 +213,16 @@ mod postgres {
             6,
             &["database-restarted", "database-killed", "database-refuses"],
         );
+    }
+
+    #[test]
+    fn p7_clocks_that_step_by_an_hour_interrupt_nothing() {
+        clean(POSTGRES, 6, &["clock-forward", "clock-back"]);
+    }
+
+    #[test]
+    fn p7_silent_connections_and_a_failover_interrupt_nothing() {
+        clean(POSTGRES, 6, &["silent-connection", "failover"]);
     }
 
     /// A shorter form of `database-away-120s`, which no test runs: for a worker both are an outage

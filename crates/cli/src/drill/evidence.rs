@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use surefoot::store::RecordFilter;
-use surefoot::{Event, RunId, Store, StoreError};
+use surefoot::{Event, RunId, Store, StoreError, Timestamp};
 use surefoot_initializer::forge::MARK_FILE;
 use surefoot_initializer::git::{Git, GitError};
 
@@ -15,7 +15,7 @@ use crate::errors::Failure;
 /// Events read at a time.
 const PAGE: usize = 1000;
 
-/// The whole history of a run.
+/// The whole history of a run, with the times that the store has.
 pub(super) async fn history(store: &dyn Store, run: RunId) -> Result<Vec<Event>, StoreError> {
     let mut events: Vec<Event> = Vec::new();
     loop {
@@ -32,10 +32,13 @@ pub(super) async fn history(store: &dyn Store, run: RunId) -> Result<Vec<Event>,
 
 /// Looks at everything: the ledger, the repositories, the store.
 pub(super) async fn gather(scene: &Scene, doomed: &[String]) -> Result<Evidence, Failure> {
-    let ledger = scene
+    let mut ledger = scene
         .ledger
         .lines()
         .map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))?;
+    for line in &mut ledger {
+        line.at = scene.unstepped(Timestamp::from_micros(line.at)).as_micros();
+    }
     let repositories = scene.repositories();
     let mut evidence = Evidence {
         ledger,
@@ -46,7 +49,7 @@ pub(super) async fn gather(scene: &Scene, doomed: &[String]) -> Result<Evidence,
     for submitted in &scene.projects {
         let name = &submitted.name;
         evidence.projects.push(Project {
-            run: told(scene.store.as_ref(), submitted).await?,
+            run: told(scene, submitted).await?,
             commits: commits(&repositories.join(format!("{name}.git")), &[]).await?,
             fleet_commits: commits(
                 &repositories.join("fleet.git"),
@@ -72,11 +75,11 @@ pub(super) fn histories(scene: &Scene, evidence: &Evidence) -> BTreeMap<RunId, V
     .collect()
 }
 
-async fn told(store: &dyn Store, submitted: &Submitted) -> Result<Option<Told>, Failure> {
-    let Some(run) = store.run(submitted.run).await? else {
+async fn told(scene: &Scene, submitted: &Submitted) -> Result<Option<Told>, Failure> {
+    let Some(run) = scene.store.run(submitted.run).await? else {
         return Ok(None);
     };
-    let events = history(store, run.id).await?;
+    let events = scene.history(run.id).await?;
     Ok(Some(Told {
         status: run.head.status,
         error: run.head.error.clone(),

@@ -41,6 +41,16 @@ pub(crate) enum Fault {
     DiskFull,
     /// A project is submitted while the database is away; SQLite: while another program holds its write lock
     SubmitWhileAway,
+    /// The wall clocks of the database and of a worker are set forward by an hour
+    ClockForward,
+    /// The same, back by an hour
+    ClockBack,
+    /// A worker's connections fall silent without being closed: those of its heartbeats, then all;
+    /// SQLite: has none
+    SilentConnection,
+    /// The primary database is killed, and its synchronous standby takes its place; SQLite: has no
+    /// standby
+    Failover,
 }
 
 impl Fault {
@@ -64,11 +74,15 @@ impl Fault {
             Self::DatabaseAway120s => "database away for 120 s",
             Self::DiskFull => "disk full for 8 s",
             Self::SubmitWhileAway => "submit while the database is away",
+            Self::ClockForward => "clocks set forward by an hour",
+            Self::ClockBack => "clocks set back by an hour",
+            Self::SilentConnection => "a worker's connections fall silent",
+            Self::Failover => "failover to a synchronous standby",
         }
     }
 
-    /// Returns whether it takes the store away from workers that live: it interrupts no step.
-    pub(super) fn is_outage(self) -> bool {
+    /// Returns whether all workers live on: then no step may be interrupted.
+    pub(super) fn spares_workers(self) -> bool {
         match self {
             Self::DatabaseRestarted
             | Self::DatabaseKilled
@@ -76,7 +90,11 @@ impl Fault {
             | Self::DatabaseAway30s
             | Self::DatabaseAway120s
             | Self::DiskFull
-            | Self::SubmitWhileAway => true,
+            | Self::SubmitWhileAway
+            | Self::ClockForward
+            | Self::ClockBack
+            | Self::SilentConnection
+            | Self::Failover => true,
             Self::WorkerKilled
             | Self::WorkerRestarted
             | Self::WorkerKilledTwice
@@ -109,7 +127,11 @@ impl Fault {
             Self::WorkerKilledAnywhere | Self::StepFailsTwice => 8,
             Self::WorkerKilledTwice | Self::SecondHost => 12,
             Self::WorkerFrozen | Self::WorkerFrozenError => 9,
-            Self::DatabaseRefuses | Self::DiskFull | Self::SubmitWhileAway => 12,
+            Self::ClockForward | Self::ClockBack | Self::Failover => 8,
+            Self::DatabaseRefuses
+            | Self::DiskFull
+            | Self::SubmitWhileAway
+            | Self::SilentConnection => 12,
             Self::DatabaseAway30s => 32,
             Self::DatabaseAway120s => 122,
         }

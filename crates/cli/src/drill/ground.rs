@@ -1,8 +1,12 @@
-//! What the scenes of a drill stand on: SQLite files, a PostgreSQL cluster of the drill's own, or somebody else's.
+//! The databases under the scenes of a drill: SQLite files, PostgreSQL clusters of the drill's own,
+//! or a database that the user names.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use surefoot_scratch_postgres::{ScratchError, ScratchPostgres};
+use surefoot_scratch_postgres::{
+    ScratchError, ScratchOptions, ScratchPair, ScratchPostgres, SteppableClock,
+};
 
 use crate::config::Settings;
 use crate::errors::Failure;
@@ -15,8 +19,17 @@ pub(super) enum Ground {
     Sqlite,
     /// A cluster that ends with this.
     Own(ScratchPostgres),
+    /// A primary with its standby, which end with this.
+    Pair(ScratchPair),
     /// Somebody's database, in which each scene has a schema of its own.
     Theirs(Address),
+}
+
+/// Where the scene of one fault can be.
+pub(super) enum Site {
+    On(Arc<Ground>),
+    /// Nowhere on this machine, and why.
+    Nowhere(String),
 }
 
 impl Ground {
@@ -36,6 +49,36 @@ impl Ground {
         }
     }
 
+    /// The ground for the scene of a fault: this one, or servers that only this fault needs.
+    pub(super) fn site(self: &Arc<Self>, fault: Fault) -> Result<Site, Failure> {
+        let Self::Own(server) = self.as_ref() else {
+            return Ok(Site::On(self.clone()));
+        };
+        let ground = match fault {
+            Fault::ClockForward | Fault::ClockBack => {
+                // Says what is missing before a cluster is made.
+                if let Err(error) = SteppableClock::new() {
+                    return Ok(Site::Nowhere(error.to_string()));
+                }
+                let options = ScratchOptions {
+                    has_steppable_clock: true,
+                    ..ScratchOptions::default()
+                };
+                Self::Own(blocking(|| ScratchPostgres::with(options))?)
+            }
+            Fault::Failover => {
+                const MAKES_STANDBYS: &str = "pg_basebackup";
+                if !server.has_program(MAKES_STANDBYS) {
+                    let why = format!("PostgreSQL's {MAKES_STANDBYS} is not with its server");
+                    return Ok(Site::Nowhere(why));
+                }
+                Self::Pair(blocking(ScratchPair::start)?)
+            }
+            _ => return Ok(Site::On(self.clone())),
+        };
+        Ok(Site::On(Arc::new(ground)))
+    }
+
     /// What the workers of a scene are told beside the address: in somebody's database, the scratch schema.
     pub(super) fn config(&self, scene: &str) -> Option<String> {
         matches!(self, Self::Theirs(_))
@@ -47,6 +90,7 @@ impl Ground {
         match self {
             Self::Sqlite => Ok(format!("sqlite:{}", folder.join("surefoot.db").display()).into()),
             Self::Own(server) => blocking(|| server.fresh_database()).map(Address::from),
+            Self::Pair(pair) => Ok(pair.url_of("postgres").into()),
             Self::Theirs(url) => Ok(url.clone()),
         }
     }
@@ -69,7 +113,7 @@ impl Ground {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
-            Self::Own(_) => "PostgreSQL, a cluster of the drill's own",
+            Self::Own(_) | Self::Pair(_) => "PostgreSQL, a cluster of the drill's own",
             Self::Theirs(_) => "PostgreSQL, in scratch schemas",
         }
     }

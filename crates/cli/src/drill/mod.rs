@@ -32,7 +32,7 @@ use crate::args::Drill;
 use crate::errors::{Exit, Failure, unusable};
 use crate::signals::Signals;
 use crate::{out, shipped, summary};
-use ground::Ground;
+use ground::{Ground, Site};
 use inject::Came;
 use report::{Report, Row};
 use scene::Scene;
@@ -143,8 +143,12 @@ async fn row(
     if fault == Fault::DiskFull && args.small_disk.is_none() {
         return inject::small_disk(args.projects, folder, ground).await;
     }
+    let ground = match ground.site(fault)? {
+        Site::On(ground) => ground,
+        Site::Nowhere(why) => return Ok(Row::skipped(fault, &why)),
+    };
     let disk = args.small_disk.as_deref().unwrap_or(folder);
-    let mut scene = Scene::new(folder, ground, disk).await?;
+    let mut scene = Scene::new(folder, &ground, disk).await?;
     let row = play(&mut scene, args, fault).await;
     scene.end().await?;
     row

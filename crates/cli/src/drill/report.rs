@@ -90,7 +90,7 @@ impl Row {
             wrong.push("no project was running when the fault came: nothing is proven".to_owned());
         }
         wrong.extend(counts.wrong.iter().cloned());
-        if fault.is_outage() && counts.interrupted > 0 {
+        if fault.spares_workers() && counts.interrupted > 0 {
             wrong.push(format!(
                 "{} steps were interrupted although their workers lived",
                 counts.interrupted

@@ -1,6 +1,7 @@
 //! The scene of one fault: a folder, a store, projects submitted to it, and the workers that are at work on them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use surefoot::store::RunFilter;
 use surefoot::{
-    Client, Clock as _, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp, WorkerId,
+    Client, Clock as _, Event, Run, RunId, RunStatus, Store, Submit, SystemClock, Timestamp,
+    WorkerId,
 };
 use surefoot_initializer::process::Group;
+use surefoot_scratch_postgres::SteppableClock;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 
@@ -59,6 +62,11 @@ pub(super) struct Scene {
     pub(super) projects: Vec<Submitted>,
     /// Microseconds that the store's clock is ahead of ours.
     pub(super) skew: i64,
+    /// Environment variables of the first worker alone.
+    pub(super) first_worker: Vec<(&'static str, OsString)>,
+    began: Timestamp,
+    /// Microseconds by which clocks were set meanwhile.
+    stepped: i64,
     settings: Settings,
     group: Group,
     spawned: usize,
@@ -78,6 +86,8 @@ pub(super) struct Injected {
     pub(super) doomed: Vec<String>,
     /// A worker that reports errors after its lease was over.
     pub(super) late: Option<Late>,
+    /// The clock that the first worker reads.
+    pub(super) _clock: Option<SteppableClock>,
     pub(super) notes: Vec<String>,
     /// What was not as promised.
     pub(super) wrong: Vec<String>,
@@ -123,6 +133,9 @@ impl Scene {
             ground: ground.clone(),
             address,
             skew: store.now().as_micros() - SystemClock.now().as_micros(),
+            first_worker: Vec::new(),
+            began: store.now(),
+            stepped: 0,
             store,
             ledger: Ledger::of(folder),
             projects: Vec::new(),
@@ -137,9 +150,30 @@ impl Scene {
         self.folder.join("data/repositories")
     }
 
-    /// The store's time.
+    /// The store's time, without the steps of its clock.
     pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_micros(SystemClock.now().as_micros() + self.skew)
+    }
+
+    /// Notes that clocks are set by so much from now on.
+    pub(super) fn note_step(&mut self, by: i64) {
+        self.stepped = by;
+    }
+
+    /// Returns whether a time was written after the step. The scene is much shorter than the step
+    /// is long.
+    pub(super) fn is_stepped(&self, at: Timestamp) -> bool {
+        let off = at.as_micros() - self.began.as_micros();
+        (off - self.stepped).abs() < off.abs()
+    }
+
+    /// A time without the step of the clock that wrote it.
+    pub(super) fn unstepped(&self, at: Timestamp) -> Timestamp {
+        if self.is_stepped(at) {
+            Timestamp::from_micros(at.as_micros() - self.stepped)
+        } else {
+            at
+        }
     }
 
     /// Submits that many projects.
@@ -206,6 +240,9 @@ impl Scene {
                 .and_then(|()| std::fs::write(data.join("surefoot.toml"), config));
             written.map_err(|error| unusable("write into", &data, &error))?;
             command.env("SUREFOOT_DATA_DIR", data);
+        }
+        if self.spawned == 1 {
+            command.envs(self.first_worker.iter().map(|(name, value)| (name, value)));
         }
         Worker::start(command, host, &self.folder, said)
     }
@@ -332,6 +369,15 @@ impl Scene {
             .map_err(|error| Failure::store(format!("cannot read the ledger: {error}")))
     }
 
+    /// The whole history of a run, its times without the steps of clocks.
+    pub(super) async fn history(&self, run: RunId) -> Result<Vec<Event>, Failure> {
+        let mut events = evidence::history(self.store.as_ref(), run).await?;
+        for event in &mut events {
+            event.at = self.unstepped(event.at);
+        }
+        Ok(events)
+    }
+
     /// Waits until `look` finds it.
     pub(super) async fn until<T>(
         &self,
@@ -371,7 +417,7 @@ impl Scene {
         self.until("another worker to take over", SOON, async || {
             let mut histories = BTreeMap::new();
             for run in &stopped.running {
-                histories.insert(*run, evidence::history(self.store.as_ref(), *run).await?);
+                histories.insert(*run, self.history(*run).await?);
             }
             let moved = moves::longest(std::slice::from_ref(stopped), &histories).is_some();
             Ok((moved || stopped.running.is_empty()).then_some(()))

@@ -32,7 +32,7 @@ pub(super) async fn away(scene: &mut Scene, how: Stop, time: Duration) -> Result
                 "SQLite is a file: there is no server that could go away".to_owned(),
             ));
         }
-        Ground::Theirs(_) => return Ok(not_ours()),
+        Ground::Theirs(_) | Ground::Pair(_) => return Ok(not_ours()),
     };
     let mut injected = Injected {
         crew: scene.crew().await?,
@@ -75,6 +75,33 @@ pub(super) async fn refuses(scene: &mut Scene) -> Result<Came, Failure> {
     .into())
 }
 
+/// Kills the primary, and promotes its standby.
+pub(super) async fn fail_over(scene: &mut Scene) -> Result<Came, Failure> {
+    let ground = scene.ground.clone();
+    let pair = match ground.as_ref() {
+        Ground::Pair(pair) => pair,
+        Ground::Sqlite => {
+            return Ok(Came::Skipped(
+                "SQLite is a file: it has no standby".to_owned(),
+            ));
+        }
+        Ground::Theirs(_) | Ground::Own(_) => return Ok(not_ours()),
+    };
+    let crew = scene.crew().await?;
+    let running = running(scene).await;
+    blocking(|| pair.fail_over())?;
+    let breaks = vec![Break {
+        back: scene.now(),
+        running,
+    }];
+    Ok(Injected {
+        crew,
+        breaks,
+        ..Injected::default()
+    }
+    .into())
+}
+
 /// Submits while it is away, and again when it is back.
 pub(super) async fn submit(scene: &mut Scene) -> Result<Came, Failure> {
     let ground = scene.ground.clone();
@@ -103,13 +130,13 @@ pub(super) async fn submit(scene: &mut Scene) -> Result<Came, Failure> {
     Ok(injected.into())
 }
 
-fn not_ours() -> Came {
+pub(super) fn not_ours() -> Came {
     Came::Skipped(
         "the database's process is not the drill's: --postgres starts one that is".to_owned(),
     )
 }
 
-async fn running(scene: &Scene) -> Vec<RunId> {
+pub(super) async fn running(scene: &Scene) -> Vec<RunId> {
     scene.running().await.iter().map(|run| run.id).collect()
 }
 

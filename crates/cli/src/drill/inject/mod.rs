@@ -1,10 +1,12 @@
 //! Making things go wrong: one file a family of faults.
 
+mod clock;
 mod database;
 mod disk;
 mod failing;
 mod frozen;
 mod killed;
+mod silent;
 
 use std::time::Duration;
 
@@ -48,6 +50,10 @@ pub(super) async fn inject(scene: &mut Scene, fault: Fault) -> Result<Came, Fail
         Fault::SubmitWhileAway => database::submit(scene).await?,
         Fault::DatabaseRestarted => database::away(scene, Stop::Fast, Duration::ZERO).await?,
         Fault::DatabaseKilled => database::away(scene, Stop::Kill, Duration::ZERO).await?,
+        Fault::ClockForward => clock::step(scene, clock::HOUR).await?,
+        Fault::ClockBack => clock::step(scene, -clock::HOUR).await?,
+        Fault::SilentConnection => silent::connections(scene).await?,
+        Fault::Failover => database::fail_over(scene).await?,
         Fault::DatabaseAway30s => {
             database::away(scene, Stop::Fast, Duration::from_secs(30)).await?
         }

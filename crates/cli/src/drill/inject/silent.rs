@@ -1,0 +1,62 @@
+//! Connections of a worker that fall silent: nothing comes through any more, and nothing is
+//! closed.
+
+use std::time::Duration;
+
+use surefoot_scratch_postgres::{ScratchProxy, Silence};
+
+use super::super::ground::{Ground, blocking};
+use super::super::moves::Break;
+use super::super::scene::{Injected, SOON, Scene};
+use super::{Came, database};
+use crate::errors::Failure;
+
+/// The time limit of an operation (`postgres.operation_timeout`), by which a result on a silent
+/// connection is sent again, and a second.
+const LIMIT: Duration = Duration::from_secs(11);
+
+/// Part of the message of a worker whose heartbeat was not answered.
+const GIVEN_UP: &str = "renew the lease";
+
+/// Silences the connection of a worker's heartbeats, and when that was given up all its
+/// connections.
+pub(super) async fn connections(scene: &mut Scene) -> Result<Came, Failure> {
+    let ground = scene.ground.clone();
+    let server = match ground.as_ref() {
+        Ground::Own(server) => server,
+        Ground::Sqlite => {
+            return Ok(Came::Skipped(
+                "SQLite is a file: there is no connection that could fall silent".to_owned(),
+            ));
+        }
+        Ground::Theirs(_) | Ground::Pair(_) => return Ok(database::not_ours()),
+    };
+    let proxy = blocking(|| ScratchProxy::start(server.port()))?;
+    let address = scene.address.expose().to_owned();
+    let database = address.rsplit('/').next().unwrap_or_default();
+    scene.first_worker = vec![("SUREFOOT_STORE", proxy.url_of(database).into())];
+    let crew = scene.crew().await?;
+    let heartbeats = proxy.silence(Silence::Heartbeats);
+    scene
+        .until("a heartbeat to be given up", SOON, async || {
+            let is_given_up = crew.iter().any(|worker| worker.said().contains(GIVEN_UP));
+            Ok(is_given_up.then_some(()))
+        })
+        .await?;
+    let running = database::running(scene).await;
+    let all = proxy.silence(Silence::All);
+    let breaks = vec![Break {
+        back: scene.now(),
+        running,
+    }];
+    Ok(Injected {
+        crew,
+        breaks,
+        limit: Some(LIMIT),
+        notes: vec![format!(
+            "{heartbeats} connection with heartbeats fell silent, and then all {all} of the worker"
+        )],
+        ..Injected::default()
+    }
+    .into())
+}
