@@ -242,6 +242,8 @@ pub struct WorkerInfo {
     pub workflows: AllowList,
     /// The resources that it offers.
     pub resources: Arc<BTreeSet<String>>,
+    /// The newest format of plans that its store reads: [`crate::Workflow::FORMAT`] of its build.
+    pub plan_format: u32,
 }
 
 /// Heartbeats of all workers, at one moment.

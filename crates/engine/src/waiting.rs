@@ -33,6 +33,13 @@ pub enum Waiting {
         /// The workflow.
         workflow: String,
     },
+    /// Workers are alive, and none reads plans as new as the run's.
+    NewerPlan {
+        /// The format of its plan.
+        format: u32,
+        /// The newest format that a live worker reads.
+        newest: u32,
+    },
     /// Workers are alive that permit the workflow, and none knows and permits all actions of the
     /// run.
     UnknownActions {
@@ -119,6 +126,10 @@ impl fmt::Display for Waiting {
             Self::Paused { queue } => write!(f, "for queue {queue} to be resumed: it is paused"),
             Self::Unreadable { reason } => write!(f, "for a surefoot that can read it: {reason}"),
             Self::NoWorker => f.write_str("for a worker: none is alive"),
+            Self::NewerPlan { format, newest } => write!(
+                f,
+                "for a worker that reads plans of format {format}: the live ones read up to {newest}"
+            ),
             Self::NotPermitted { workflow } => {
                 write!(
                     f,
@@ -254,8 +265,16 @@ impl Waiting {
         if workers.is_empty() {
             return Some(Self::NoWorker);
         }
+        let format = run.plan.format();
+        let newest = workers.iter().map(|worker| worker.plan_format).max();
+        if let Some(newest) = newest
+            && newest < format
+        {
+            return Some(Self::NewerPlan { format, newest });
+        }
         let permitting: Vec<&WorkerInfo> = workers
             .iter()
+            .filter(|worker| worker.plan_format >= format)
             .filter(|worker| worker.workflows.permits(run.plan.name()))
             .collect();
         if permitting.is_empty() {

@@ -331,3 +331,55 @@ fn a_workflow_names_its_requirements_soundly() {
             .contains("16 at most")
     );
 }
+
+/// Two builds work on one store. What the newer one writes is left to it, by a rolling deploy and by
+/// its rollback, and everything else goes on.
+#[tokio::test]
+async fn two_builds_share_a_store_through_a_deploy_and_its_rollback() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = MemoryStore::new(Arc::new(SystemClock));
+    let newest = Workflow::FORMAT + 1;
+    let newer_store: Arc<dyn Store> = Arc::new(memory.build(newest));
+    let old_store: Arc<dyn Store> = Arc::new(memory);
+    let submitter = Client::new(newer_store.clone());
+    let plain = workflow(&["leave"], &[]);
+    let newer_plan = Arc::new(Workflow::clone(&plain).in_format(newest));
+    let newer_run = || Submit::new(newer_plan.clone());
+
+    let old = worker(&old_store, &[], &folder).await;
+    let run = submitter.submit(newer_run()).await.unwrap().run;
+    let waiting = submitter.waiting(&run).await.unwrap().unwrap();
+    let expect = format!(
+        "for a worker that reads plans of format {newest}: the live ones read up to {}",
+        Workflow::FORMAT
+    );
+    assert_eq!(waiting.to_string(), expect);
+    let seen = old.client().run(run.id).await.unwrap();
+    assert!(seen.unreadable.is_some());
+    // The old worker looks past it at what came later.
+    let other = finish(&old.client(), Submit::new(plain.clone())).await;
+    assert_eq!(other.head.status, RunStatus::Completed);
+    let untouched = submitter.run(run.id).await.unwrap();
+    assert_eq!(untouched.head.status, RunStatus::Queued);
+
+    // The deploy: both work side by side.
+    let newer = worker(&newer_store, &[], &folder).await;
+    let ended = submitter.wait(run.id).await.unwrap();
+    assert_eq!(ended.head.status, RunStatus::Completed);
+    let other = finish(&newer.client(), Submit::new(plain.clone())).await;
+    assert_eq!(other.head.status, RunStatus::Completed);
+
+    // The rollback.
+    newer.stop().await;
+    let left = submitter.submit(newer_run()).await.unwrap().run;
+    let other = finish(&old.client(), Submit::new(plain.clone())).await;
+    assert_eq!(other.head.status, RunStatus::Completed);
+    let untouched = submitter.run(left.id).await.unwrap();
+    assert_eq!(untouched.head.status, RunStatus::Queued);
+
+    let newer = worker(&newer_store, &[], &folder).await;
+    let ended = submitter.wait(left.id).await.unwrap();
+    assert_eq!(ended.head.status, RunStatus::Completed);
+    newer.stop().await;
+    old.stop().await;
+}

@@ -1,1 +1,1 @@
-SELECT id FROM {schema}.plans WHERE digest = $1::bytea;
+SELECT id, format FROM {schema}.plans WHERE digest = $1::bytea;

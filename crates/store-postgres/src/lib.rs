@@ -56,6 +56,7 @@ use crate::clock::DatabaseClock;
 use crate::connect::Connector;
 use crate::notifier::Notifier;
 use crate::op::{Commit, SubmitBatchers};
+use crate::plans::Plans;
 use crate::row::Written;
 use crate::shared::{COMMITS, KEYED, Shared};
 use crate::writer::Batcher;
@@ -88,6 +89,7 @@ impl PostgresStore {
         clock: Option<Arc<dyn Clock>>,
         timeout: Duration,
         notify: bool,
+        plans: Plans,
         warnings: Vec<String>,
     ) -> Result<Self, StoreError> {
         let channel = notify.then(|| connector.schema().to_owned());
@@ -96,6 +98,7 @@ impl PostgresStore {
             connector,
             DatabaseClock::new(clock),
             timeout,
+            plans,
             Notifier::default(),
         ));
         shared.within(shared.sample_clock()).await?;

@@ -13,9 +13,12 @@ use crate::row::get;
 use crate::shared::Shared;
 use crate::tx::Tx;
 
-/// Plans by their number in the database. A written plan is never changed or removed.
-#[derive(Debug, Default)]
+/// Plans by their number in the database. A written plan is never removed, and only its format
+/// changes.
+#[derive(Debug)]
 pub(crate) struct Plans {
+    /// The newest format that is read.
+    format: u32,
     known: Mutex<Known>,
     /// Runs whose plans or rows could not be read.
     pub(crate) unreadable: UnreadableRuns,
@@ -36,6 +39,19 @@ struct Known {
 const KEPT: usize = 1024;
 
 impl Plans {
+    pub(crate) fn new(format: u32) -> Self {
+        Self {
+            format,
+            known: Mutex::default(),
+            unreadable: UnreadableRuns::default(),
+        }
+    }
+
+    /// The newest format that is read, as a column keeps it.
+    pub(crate) fn stored_format(&self) -> i32 {
+        column(self.format)
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +88,7 @@ impl Plans {
                 .query((&tx.sql().plan, Args::none().with_all(missing)))
                 .await?;
             for row in &rows {
-                let (id, plan) = read(row)?;
+                let (id, plan) = self.read(row)?;
                 if let Ok(plan) = &plan {
                     self.keep(id, plan);
                 }
@@ -115,7 +131,7 @@ impl Plans {
                 .with(plan.queue())
                 .with_all(steps)
                 .with(plan.json())
-                .with(i32::try_from(Workflow::FORMAT).unwrap_or(i32::MAX));
+                .with(column(plan.format()));
             shared.query((&shared.sql.put_plan, added)).await?;
             rows = shared
                 .query((
@@ -124,22 +140,27 @@ impl Plans {
                 ))
                 .await?;
         }
-        let id = get(
-            rows.first()
-                .ok_or_else(|| fault("a plan that was just written is not there"))?,
-            0,
-        )?;
+        let row = rows
+            .first()
+            .ok_or_else(|| fault("a plan that was just written is not there"))?;
+        let id: i32 = get(row, 0)?;
+        let format = column(plan.format());
+        if get::<i32>(row, 1)? > format {
+            let lower = Args::none().with(id).with(format);
+            shared.query((&shared.sql.lower_plan_format, lower)).await?;
+        }
         self.keep(id, plan);
         Ok(id)
     }
+
+    fn read(&self, row: &tokio_postgres::Row) -> Result<(i32, Plan), StoreError> {
+        let format = u32::try_from(get::<i32>(row, 1)?).unwrap_or_default();
+        let plan = Workflow::from_stored(format, self.format, get(row, 2)?);
+        Ok((get(row, 0)?, plan.map(Arc::new).map_err(Arc::new)))
+    }
 }
 
-fn read(row: &tokio_postgres::Row) -> Result<(i32, Plan), StoreError> {
-    let format = u32::try_from(get::<i32>(row, 1)?).unwrap_or_default();
-    Ok((
-        get(row, 0)?,
-        Workflow::from_stored(format, get(row, 2)?)
-            .map(Arc::new)
-            .map_err(Arc::new),
-    ))
+/// A format as a column keeps it.
+fn column(format: u32) -> i32 {
+    i32::try_from(format).unwrap_or(i32::MAX)
 }

@@ -348,6 +348,7 @@ pub(crate) async fn workers(shared: &Shared) -> Result<Vec<WorkerInfo>, Failure>
                 get::<Option<&str>>(row, 9)?
                     .map(|list| serde_json::from_str(list).unwrap_or_default()),
             ),
+            plan_format: u32::try_from(get::<i32>(row, 10)?).unwrap_or_default(),
         })
     };
     Ok(rows.iter().map(info).collect::<Result<_, _>>()?)

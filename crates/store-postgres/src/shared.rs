@@ -62,12 +62,13 @@ impl Shared {
         connector: Connector,
         clock: DatabaseClock,
         timeout: Duration,
+        plans: Plans,
         notifier: Notifier,
     ) -> Self {
         Self {
             sql: Statements::of(connector.schema()),
             clock,
-            plans: Plans::default(),
+            plans,
             notifier,
             limited_queues: LimitedQueues::default(),
             measures: Arc::default(),

@@ -78,6 +78,7 @@ statements! {
     old_by_count,
     pause_queue,
     plan,
+    lower_plan_format,
     plan_id,
     promote_due,
     publish,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use surefoot::RunId;
+use surefoot::{RunId, Store};
 use surefoot_postgres::PostgresStore;
 use surefoot_scratch_postgres::ScratchPostgres;
 use surefoot_store_tests::Scene;
@@ -22,11 +22,17 @@ async fn postgres() -> Scene {
         .schema(&schema)
         .clock(clock.clone());
     // A disk may be slow.
-    let store = options
+    let options = options
         .operation_timeout(Duration::from_secs(30))
-        .connect_timeout(Duration::from_secs(30))
-        .open()
-        .await;
+        .connect_timeout(Duration::from_secs(30));
+    let store = options.clone().open().await;
+    let build = move |format| {
+        let options = options.clone().plan_format(format);
+        async move {
+            let store = options.open().await;
+            Arc::new(store.expect("the store can be opened again")) as Arc<dyn Store>
+        }
+    };
     let damage = move |statement: &str, run: RunId| {
         let statement = statement
             .replace("{schema}", &format!("{schema}."))
@@ -44,6 +50,7 @@ async fn postgres() -> Scene {
         (),
     )
     .with_damage(damage)
+    .with_builds(build)
 }
 
 surefoot_store_tests::conformance!(postgres);

@@ -1,1 +1,1 @@
-SELECT id FROM plans WHERE digest = ?1;
+SELECT id, format FROM plans WHERE digest = ?1;

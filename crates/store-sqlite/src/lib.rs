@@ -97,7 +97,7 @@ impl SqliteStore {
         let (conn, file, presence) = open::writer(path, &options)?;
         let file = Arc::new(file);
         let presence = Arc::new(presence);
-        let plans = Arc::new(Plans::default());
+        let plans = Arc::new(Plans::new(options.plan_format));
         let notifier = Notifier::default();
         let writer = Writer::start(
             OpenDatabase {

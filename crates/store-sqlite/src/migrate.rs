@@ -63,6 +63,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "allow_lists",
         sql: include_str!("../migrations/0009_allow_lists.sql"),
     },
+    Migration {
+        version: 10,
+        name: "worker_plan_format",
+        sql: include_str!("../migrations/0010_worker_plan_format.sql"),
+    },
 ];
 
 /// Statements of every migration, in order.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::{Clock, StoreError, SystemClock};
+use surefoot::{Clock, StoreError, SystemClock, Workflow};
 
 use crate::SqliteStore;
 
@@ -15,6 +15,7 @@ pub struct SqliteOptions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) busy_timeout: Duration,
     pub(crate) max_size: Option<u64>,
+    pub(crate) plan_format: u32,
 }
 
 impl Default for SqliteOptions {
@@ -23,6 +24,7 @@ impl Default for SqliteOptions {
             clock: Arc::new(SystemClock),
             busy_timeout: Duration::from_secs(5),
             max_size: None,
+            plan_format: Workflow::FORMAT,
         }
     }
 }
@@ -45,6 +47,13 @@ impl SqliteOptions {
     /// full disk.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = Some(bytes);
+        self
+    }
+
+    /// The newest format of plans that the store reads, for tests that run two builds on one file.
+    #[doc(hidden)]
+    pub fn plan_format(mut self, format: u32) -> Self {
+        self.plan_format = format;
         self
     }
 

@@ -12,8 +12,10 @@ use crate::error::{Failure, store_error};
 use crate::sql;
 
 /// Plans by their number in the database. Shared by the writer and the readers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plans {
+    /// The newest format that is read.
+    pub(crate) format: u32,
     known: Mutex<Known>,
     /// Runs whose plans or rows could not be read.
     pub(crate) unreadable: UnreadableRuns,
@@ -29,6 +31,14 @@ struct Known {
 const KEPT: usize = 1024;
 
 impl Plans {
+    pub(crate) fn new(format: u32) -> Self {
+        Self {
+            format,
+            known: Mutex::default(),
+            unreadable: UnreadableRuns::default(),
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,11 +72,13 @@ impl Plans {
                 statement.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
             })
             .map_err(|error| store_error(&error))?;
-        Ok(Workflow::from_stored(format, &json).map(|plan| {
-            let plan = Arc::new(plan);
-            self.keep(id, &plan);
-            plan
-        }))
+        Ok(
+            Workflow::from_stored(format, self.format, &json).map(|plan| {
+                let plan = Arc::new(plan);
+                self.keep(id, &plan);
+                plan
+            }),
+        )
     }
 
     /// Returns the number of a plan, which is written if it is new.
@@ -75,19 +87,25 @@ impl Plans {
         if let Some(id) = self.known().by_digest.get(&digest) {
             return Ok(*id);
         }
-        let found = conn
+        let found: Option<(i64, u32)> = conn
             .prepare_cached(sql::PLAN_ID)?
-            .query_row([digest.as_bytes()], |row| row.get(0))
+            .query_row([digest.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let id = match found {
-            Some(id) => id,
+            Some((id, format)) => {
+                if format > plan.format() {
+                    conn.prepare_cached(sql::LOWER_PLAN_FORMAT)?
+                        .execute(params![id, plan.format()])?;
+                }
+                id
+            }
             None => conn.prepare_cached(sql::INSERT_PLAN)?.query_row(
                 params![
                     digest.as_bytes(),
                     plan.name(),
                     plan.queue(),
                     plan.json(),
-                    Workflow::FORMAT
+                    plan.format()
                 ],
                 |row| row.get(0),
             )?,

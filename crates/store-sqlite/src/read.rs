@@ -304,6 +304,7 @@ pub(crate) fn workers(conn: &Connection, now: Timestamp) -> Result<Vec<WorkerInf
                 serde_json::from_str(row.get_ref(8)?.as_str()?).unwrap_or_default(),
             ),
             workflows: allow_list(row, 9)?,
+            plan_format: row.get(10)?,
         })
     };
     let read = || -> rusqlite::Result<Vec<WorkerInfo>> {

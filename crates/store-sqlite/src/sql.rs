@@ -79,6 +79,7 @@ statements! {
     OLD_BY_COUNT = "old_by_count",
     PAUSE_QUEUE = "pause_queue",
     PLAN = "plan",
+    LOWER_PLAN_FORMAT = "lower_plan_format",
     PLAN_ID = "plan_id",
     PROMOTE_DUE = "promote_due",
     PUT_DOCUMENT = "put_document",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::RunId;
+use surefoot::{RunId, Store};
 use surefoot_sqlite::SqliteStore;
 use surefoot_store_tests::Scene;
 
@@ -12,7 +12,14 @@ async fn sqlite() -> Scene {
     let clock = Scene::clock();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = folder.path().join("surefoot.db");
-    let store = SqliteStore::options().clock(clock.clone()).open(&path);
+    let options = SqliteStore::options().clock(clock.clone());
+    let store = options.clone().open(&path);
+    let reopened = path.clone();
+    let build = move |format| {
+        let store = options.clone().plan_format(format).open(&reopened);
+        let store: Arc<dyn Store> = Arc::new(store.expect("the store can be opened again"));
+        std::future::ready(store)
+    };
     let damage = move |statement: &str, run: RunId| {
         let id = format!("x'{}'", run.to_string().replace('-', ""));
         let statement = statement
@@ -33,6 +40,7 @@ async fn sqlite() -> Scene {
         folder,
     )
     .with_damage(damage)
+    .with_builds(build)
 }
 
 surefoot_store_tests::conformance!(sqlite);

@@ -84,6 +84,7 @@ macro_rules! conformance {
                 an_unreadable_run_blocks_no_other, an_unreadable_run_can_only_be_cancelled, many_unreadable_runs_starve_no_other,
                 an_unreadable_run_of_a_dead_worker_is_left, a_cancel_reaches_the_worker_that_can_read_the_run,
                 an_unreadable_run_keeps_its_key, a_plan_of_a_newer_format_waits_for_its_build,
+                builds_of_two_formats_share_a_store, a_rollback_reads_what_both_builds_write,
                 damaged_events_records_and_documents_affect_no_other,
             }
             documents {

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct Scene {
     /// `true` if several workers can be alive on it at once.
     pub many_workers: bool,
     damage: Option<Damage>,
+    builds: Option<Builds>,
     _guard: Box<dyn Any + Send + Sync>,
 }
 
@@ -35,6 +37,11 @@ pub struct Scene {
 /// digest that no plan has, `{kept}` for the columns of a plan besides its `digest`, `format` and
 /// `json`, and `{zeros}` for 2,500,000 bytes.
 type Damage = Box<dyn Fn(&str, RunId) + Send + Sync>;
+
+/// Opens the store of a scene as a build that reads plans up to a format has it.
+type Builds = Box<dyn Fn(u32) -> OpenedStore + Send + Sync>;
+
+type OpenedStore = Pin<Box<dyn Future<Output = Arc<dyn Store>> + Send>>;
 
 /// Everything that a store shows.
 #[derive(Debug, PartialEq)]
@@ -67,6 +74,7 @@ impl Scene {
             clock,
             many_workers: true,
             damage: None,
+            builds: None,
             _guard: Box::new(guard),
         }
     }
@@ -86,6 +94,32 @@ impl Scene {
         Self {
             damage: Some(Box::new(damage)),
             ..self
+        }
+    }
+
+    /// The same on a store that the cases can open a second time, as a build that reads plans up to
+    /// another format has it.
+    #[must_use]
+    pub fn with_builds<F>(self, open: impl Fn(u32) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Arc<dyn Store>> + Send + 'static,
+    {
+        Self {
+            builds: Some(Box::new(move |format| Box::pin(open(format)))),
+            ..self
+        }
+    }
+
+    /// The same store, as a build that reads plans up to `format` has it.
+    pub(crate) async fn build(&self, format: u32) -> Self {
+        let open = self.builds.as_ref().expect("the store can be opened again");
+        Self {
+            store: open(format).await,
+            clock: self.clock.clone(),
+            many_workers: self.many_workers,
+            damage: None,
+            builds: None,
+            _guard: Box::new(()),
         }
     }
 

@@ -3,21 +3,26 @@
 
 use std::sync::Arc;
 
+use surefoot::Store;
 use surefoot_store_tests::{MemoryStore, Scene};
 
 async fn many() -> Scene {
     let clock = Scene::clock();
-    Scene::new(Arc::new(MemoryStore::new(clock.clone())), clock, ())
+    let store = Arc::new(MemoryStore::new(clock.clone()));
+    with_builds(Scene::new(store.clone(), clock, ()), store)
 }
 
 async fn alone() -> Scene {
     let clock = Scene::clock();
-    Scene::new(
-        Arc::new(MemoryStore::new(clock.clone()).one_worker()),
-        clock,
-        (),
-    )
-    .one_worker()
+    let store = Arc::new(MemoryStore::new(clock.clone()).one_worker());
+    with_builds(Scene::new(store.clone(), clock, ()), store).one_worker()
+}
+
+fn with_builds(scene: Scene, store: Arc<MemoryStore>) -> Scene {
+    scene.with_builds(move |format| {
+        let build: Arc<dyn Store> = Arc::new(store.build(format));
+        std::future::ready(build)
+    })
 }
 
 mod many_workers {

@@ -37,6 +37,7 @@ impl WorkflowBuilder {
                 output: Value::Null,
                 steps: Vec::new(),
                 json: "".into(),
+                format: Workflow::FORMAT,
                 digest: Digest::of(b""),
             },
         }

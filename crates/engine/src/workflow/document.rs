@@ -146,6 +146,7 @@ pub(super) fn build(document: Document) -> Result<Workflow, WorkflowError> {
         output: document.output,
         steps,
         json: "".into(),
+        format: Workflow::FORMAT,
         digest: Digest::of(b""),
     })
 }

@@ -40,6 +40,8 @@ pub struct Workflow {
     steps: Vec<StepPlan>,
     /// The workflow as JSON: what [`Self::digest`] is of, and what stores keep.
     json: Arc<str>,
+    /// The format of `json`.
+    format: u32,
     digest: Digest,
 }
 
@@ -192,7 +194,8 @@ impl Workflow {
         document::from_json(text)
     }
 
-    /// The format of [`Self::json`] that this build writes, and the newest that it reads. A build that adds a field raises it.
+    /// The format of [`Self::json`] that this build writes, and the newest that it reads. A build
+    /// that adds a field raises it.
     pub const FORMAT: u32 = 1;
 
     /// Stands for a plan that cannot be read: the names of its steps, which no worker can run.
@@ -212,19 +215,36 @@ impl Workflow {
                 .map(|id| StepPlan::new(id, "(unreadable)"))
                 .collect(),
             json: "null".into(),
+            format: Self::FORMAT,
             digest: Digest::of(b"null"),
         }
     }
 
-    /// Reads a plan as a store keeps it. The error says what a person has to know.
+    /// Reads a plan as a store keeps it. `newest` is the newest format that the store reads:
+    /// [`Self::FORMAT`], except in tests that run two builds at once.
     ///
     /// # Errors
     /// When the plan is of a newer format, or is none.
-    pub fn from_stored(format: u32, json: &str) -> Result<Self, UnreadablePlan> {
-        if format > Self::FORMAT {
-            return Err(UnreadablePlan::Newer { format });
+    pub fn from_stored(format: u32, newest: u32, json: &str) -> Result<Self, UnreadablePlan> {
+        if format > newest {
+            return Err(UnreadablePlan::Newer { format, newest });
         }
-        Self::from_json(json).map_err(UnreadablePlan::Damaged)
+        let workflow = Self::from_json(json).map_err(UnreadablePlan::Damaged)?;
+        Ok(workflow.in_format(format))
+    }
+
+    /// The format of [`Self::json`]: a worker that reads only older ones leaves the workflow's runs
+    /// to others.
+    pub fn format(&self) -> u32 {
+        self.format
+    }
+
+    /// The same workflow, stored as one of `format`: stores call it with what they keep, tests to
+    /// write what a newer build would.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_format(self, format: u32) -> Self {
+        Self { format, ..self }
     }
 
     /// Starts a workflow in Rust.
@@ -343,10 +363,12 @@ pub enum WorkflowError {
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadablePlan {
     /// A newer build wrote it.
-    #[error("its plan has format {format}, and this surefoot reads up to {known}", known = Workflow::FORMAT)]
+    #[error("its plan has format {format}, and this surefoot reads up to {newest}")]
     Newer {
         /// The format of the plan.
         format: u32,
+        /// The newest format that is read.
+        newest: u32,
     },
     /// It is not a workflow, or one beyond the limits.
     #[error("its plan: {0}")]

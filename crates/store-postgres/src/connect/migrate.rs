@@ -112,6 +112,13 @@ const MIGRATIONS: &[Migration] = &[
         tolerates: 12,
         sql: include_str!("../../migrations/0013_allow_lists.sql"),
     },
+    // A column that older workers leave at 1, which is what they read.
+    Migration {
+        version: 14,
+        name: "plan format of workers",
+        tolerates: 12,
+        sql: include_str!("../../migrations/0014_worker_plan_format.sql"),
+    },
 ];
 
 /// Schema version of this build.

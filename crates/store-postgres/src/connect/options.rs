@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use surefoot::{Clock, Secret, StoreError};
+use surefoot::{Clock, Secret, StoreError, Workflow};
 
 use super::address::Address;
 use super::migrate;
 use super::session::Connector;
 use super::verify::verify;
 use crate::PostgresStore;
+use crate::plans::Plans;
 
 /// Options for opening a store in PostgreSQL.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct PostgresOptions {
     connect_timeout: Duration,
     operation_timeout: Duration,
     clock: Option<Arc<dyn Clock>>,
+    plan_format: u32,
 }
 
 impl PostgresOptions {
@@ -34,6 +36,7 @@ impl PostgresOptions {
             connect_timeout: Duration::from_secs(5),
             operation_timeout: Duration::from_secs(10),
             clock: None,
+            plan_format: Workflow::FORMAT,
         }
     }
 
@@ -86,6 +89,13 @@ impl PostgresOptions {
         self
     }
 
+    /// The newest format of plans that the store reads, for tests that run two builds at once.
+    #[doc(hidden)]
+    pub fn plan_format(mut self, format: u32) -> Self {
+        self.plan_format = format;
+        self
+    }
+
     /// The password, to be masked in all output.
     pub fn secret(&self) -> Option<Secret> {
         let password = self.address.as_ref().ok()?.config.get_password()?;
@@ -135,6 +145,7 @@ impl PostgresOptions {
             self.clock,
             self.operation_timeout,
             self.notify,
+            Plans::new(self.plan_format),
             warnings,
         )
         .await

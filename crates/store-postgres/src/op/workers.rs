@@ -36,7 +36,8 @@ pub(crate) async fn register(shared: &Shared, worker: &NewWorker) -> Result<(), 
         .with(shared.clock.time_parameter())
         .with(KNOWN_SCHEMA)
         .with(crate::row::json(&json!(*worker.resources))?)
-        .with(workflows);
+        .with(workflows)
+        .with(shared.plans.stored_format());
     if shared
         .query((&shared.sql.insert_worker, args))
         .await?

@@ -45,6 +45,7 @@ pub(crate) fn register(tx: &mut Tx<'_>, worker: &NewWorker, alone: bool) -> Resu
             actions,
             resources,
             entries(&worker.workflows)?,
+            tx.plans.format,
         ])?;
     *tx.work = true;
     Ok(())

@@ -1,11 +1,15 @@
 //! Runs that this build cannot read, and damaged rows beside them: they affect no other run, and
 //! can be cancelled.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use surefoot::document::{DocumentFilter, Expect, NewDocument};
 use surefoot::state::{Answer, CancelMode};
 use surefoot::store::{RecordFilter, RunFilter, Submitted};
-use surefoot::{RecordChange, Run, RunId, RunStatus, StepStatus, StoreError};
+use surefoot::{
+    Client, RecordChange, Run, RunId, RunStatus, StepStatus, StoreError, Waiting, Workflow,
+};
 
 use crate::Scene;
 use crate::scene::{LEASE, SECOND, begin, forbidden, plan, step};
@@ -279,6 +283,90 @@ pub async fn a_plan_of_a_newer_format_waits_for_its_build(scene: Scene) {
     );
     assert_eq!(scene.claim_ids(worker, 10).await, [run.id]);
     assert_eq!(scene.get(run.id).await.unreadable, None);
+}
+
+/// The format that a newer build than this one writes.
+const NEXT: u32 = Workflow::FORMAT + 1;
+
+/// A plan that a newer build writes.
+fn newer_plan(name: &str, steps: &[&str]) -> Arc<Workflow> {
+    Arc::new(Workflow::clone(&plan(name, steps)).in_format(NEXT))
+}
+
+async fn waits_for(scene: &Scene, run: RunId) -> Option<Waiting> {
+    let client = Client::new(scene.store.clone());
+    client.waiting(&scene.get(run).await).await.unwrap()
+}
+
+/// A rolling deploy and its rollback: each build takes the runs that it can read, and shows what the
+/// others wait for.
+pub async fn builds_of_two_formats_share_a_store(scene: Scene) {
+    let newer = scene.build(NEXT).await;
+    let old = scene.worker("old").await;
+    let run = newer.queue(&newer_plan("a", &["one", "two"])).await;
+    let plain = newer.queue(&plan("b", &["one"])).await;
+    assert_eq!(scene.claim_ids(old, 10).await, [plain.id]);
+    scene.complete(&scene.get(plain.id).await).await;
+
+    let seen = scene.get(run.id).await;
+    let reason = seen.unreadable.clone().unwrap_or_default();
+    assert!(reason.contains(&format!("format {NEXT}")), "{reason}");
+    assert_eq!((seen.plan.name(), seen.steps.len()), ("a", 2));
+    assert_eq!(
+        waits_for(&scene, run.id).await,
+        Some(Waiting::Unreadable { reason })
+    );
+    let newest = Workflow::FORMAT;
+    assert_eq!(
+        waits_for(&newer, run.id).await,
+        Some(Waiting::NewerPlan {
+            format: NEXT,
+            newest
+        })
+    );
+    assert_eq!(newer.get(run.id).await.unreadable, None);
+
+    // The deploy: the old worker stops, and the new one takes the run.
+    scene.store.deregister_worker(old).await.unwrap();
+    let new = newer.worker("new").await;
+    let held = newer.claim_one(new).await;
+    assert_eq!((held.id, held.plan.format()), (run.id, NEXT));
+    newer.commit(&held, step).await;
+
+    // The rollback: the run waits where it was.
+    newer.store.deregister_worker(new).await.unwrap();
+    let old = scene.worker("old").await;
+    assert_eq!(scene.claim_ids(old, 10).await, []);
+    assert_eq!(scene.get(run.id).await.head.status, RunStatus::Queued);
+    let refused = scene.store.retry(run.id, None, "ann").await;
+    assert!(
+        matches!(&refused, Err(StoreError::Unreadable { .. })),
+        "{refused:?}"
+    );
+
+    // The next deploy: it goes on from there, and no step is run twice.
+    scene.store.deregister_worker(old).await.unwrap();
+    let new = newer.worker("new").await;
+    let held = newer.claim_one(new).await;
+    assert_eq!(held.id, run.id);
+    newer.complete(&held).await;
+    let ended = scene.get(run.id).await;
+    assert_eq!(ended.head.status, RunStatus::Completed);
+    assert!(ended.unreadable.is_some());
+}
+
+/// After a rollback the old build submits a workflow that the newer one wrote too, byte for byte: its
+/// runs are not left to a build that is gone.
+pub async fn a_rollback_reads_what_both_builds_write(scene: Scene) {
+    let newer = scene.build(NEXT).await;
+    newer.queue(&newer_plan("a", &["one"])).await;
+    let worker = scene.worker("old").await;
+    assert_eq!(scene.claim_ids(worker, 10).await, []);
+    let run = scene.queue(&plan("a", &["one"])).await;
+    // Another process of the old build has not written the plan itself.
+    let other = scene.build(Workflow::FORMAT).await;
+    assert_eq!(other.get(run.id).await.unreadable, None);
+    assert!(scene.claim_ids(worker, 10).await.contains(&run.id));
 }
 
 /// A damaged row of the history, a record or a document reports itself; all others are intact.

@@ -25,9 +25,11 @@ use surefoot::store::{
     ClaimRequest, Claimed, Committed, Heartbeat, Heartbeats, Hints, LastHeartbeat, NewWorker,
     RecordFilter, RunFilter, Submission, Submitted, WorkerInfo, check_blobs, refuse_nul,
 };
+use surefoot::unreadable::Faults;
+use surefoot::workflow::UnreadablePlan;
 use surefoot::{
     CHUNK, Clock, Digest, Event, QueueInfo, QueueLimits, Record, Run, RunId, RunStatus, Store,
-    StoreError, Timestamp, WorkerId,
+    StoreError, Timestamp, WorkerId, Workflow,
 };
 use tokio::sync::watch;
 
@@ -38,7 +40,9 @@ use self::state::State;
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     one_worker: bool,
-    state: Mutex<State>,
+    /// The newest format of plans that is read.
+    plan_format: u32,
+    state: Arc<Mutex<State>>,
     measures: Arc<StoreMeasures>,
     work: watch::Sender<()>,
     any: watch::Sender<()>,
@@ -52,7 +56,8 @@ impl MemoryStore {
         Self {
             clock,
             one_worker: false,
-            state: Mutex::default(),
+            plan_format: Workflow::FORMAT,
+            state: Arc::default(),
             measures: Arc::default(),
             work,
             any,
@@ -66,6 +71,45 @@ impl MemoryStore {
             one_worker: true,
             ..self
         }
+    }
+
+    /// The same store as another build has it, which reads plans up to `plan_format`. A run of a
+    /// newer one is unreadable there: it is listed and cancelled, and never claimed.
+    #[must_use]
+    pub fn build(&self, plan_format: u32) -> Self {
+        Self {
+            clock: self.clock.clone(),
+            one_worker: self.one_worker,
+            plan_format,
+            state: self.state.clone(),
+            measures: self.measures.clone(),
+            work: self.work.clone(),
+            any: self.any.clone(),
+        }
+    }
+
+    /// The run as this build reads it.
+    fn as_read(&self, run: Run) -> Run {
+        let format = run.plan.format();
+        if format <= self.plan_format {
+            return run;
+        }
+        let newest = self.plan_format;
+        let mut faults = Faults::default();
+        let steps = run.plan.steps().iter().map(|step| step.id.clone());
+        let plan = faults.plan(
+            Err::<Arc<Workflow>, _>(UnreadablePlan::Newer { format, newest }),
+            run.plan.name(),
+            run.queue(),
+            steps.collect(),
+        );
+        faults.finish(Run { plan, ..run })
+    }
+
+    /// Refuses what needs the whole run when this build cannot read it.
+    fn check_readable(&self, run: RunId) -> Result<(), StoreError> {
+        let run = self.read(|state| state.run(run));
+        run.map_or(Ok(()), |run| self.as_read(run).check_readable())
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
@@ -122,7 +166,7 @@ impl Store for MemoryStore {
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
         worker.check()?;
-        self.free(|state, now| state.register(worker, self.one_worker, now))
+        self.free(|state, now| state.register(worker, self.plan_format, self.one_worker, now))
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError> {
@@ -156,12 +200,17 @@ impl Store for MemoryStore {
 
     async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
         submission.check()?;
-        self.free(|state, now| state.submit(submission, now))
+        let submitted = self.free(|state, now| state.submit(submission, now))?;
+        Ok(match submitted {
+            Submitted::SameKey(run) => Submitted::SameKey(Box::new(self.as_read(*run))),
+            Submitted::SameUnique(run) => Submitted::SameUnique(Box::new(self.as_read(*run))),
+            other => other,
+        })
     }
 
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
         let mut state = self.lock();
-        let claimed = state.claim(&request, self.clock.now())?;
+        let claimed = state.claim(&request, self.plan_format, self.clock.now())?;
         drop(state);
         if !claimed.runs.is_empty() {
             self.any.send_replace(());
@@ -183,6 +232,7 @@ impl Store for MemoryStore {
     }
 
     async fn retry(&self, run: RunId, from: Option<&str>, by: &str) -> Result<Run, StoreError> {
+        self.check_readable(run)?;
         self.free(|state, now| state.retry(run, from, by, now))
     }
 
@@ -194,6 +244,7 @@ impl Store for MemoryStore {
         by: &str,
         note: Option<&str>,
     ) -> Result<Run, StoreError> {
+        self.check_readable(run)?;
         self.free(|state, now| state.answer(run, step, answer, by, note, now))
     }
 
@@ -217,11 +268,14 @@ impl Store for MemoryStore {
     }
 
     async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError> {
-        Ok(self.read(|state| state.run(id)))
+        Ok(self
+            .read(|state| state.run(id))
+            .map(|run| self.as_read(run)))
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
-        Ok(self.read(|state| state.list(&filter)))
+        let runs = self.read(|state| state.list(&filter));
+        Ok(runs.into_iter().map(|run| self.as_read(run)).collect())
     }
 
     async fn events(&self, run: RunId, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -65,13 +65,14 @@ impl State {
     pub(super) fn claim(
         &mut self,
         request: &ClaimRequest,
+        plan_format: u32,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
         if !self.workers.contains_key(&request.worker) {
             return Err(StoreError::LeaseLost);
         }
         let mut claimed = Claimed::default();
-        for id in self.candidates(request) {
+        for id in self.candidates(request, plan_format) {
             let ready = self
                 .claimable_at(&self.runs[&id].run, now)
                 .is_some_and(|at| at <= now);
@@ -81,7 +82,7 @@ impl State {
                     .push(self.edit(id, now, |edit| edit.claim(request.worker))?);
             }
         }
-        let left = self.candidates(request);
+        let left = self.candidates(request, plan_format);
         let times = left
             .iter()
             .filter_map(|id| self.claimable_at(&self.runs[id].run, now));
@@ -98,13 +99,13 @@ impl State {
 
     /// Waiting runs that this worker can claim, because it has their actions and requirements, in
     /// order: first those with a cancel that a person waits for.
-    fn candidates(&self, request: &ClaimRequest) -> Vec<RunId> {
+    fn candidates(&self, request: &ClaimRequest, plan_format: u32) -> Vec<RunId> {
         let known = |run: &&Run| {
             let offered = run
                 .requires
                 .iter()
                 .all(|name| request.resources.contains(name));
-            offered && request.fits(&run.plan)
+            offered && run.plan.format() <= plan_format && request.fits(&run.plan)
         };
         let mut runs: Vec<&Run> = self
             .all()

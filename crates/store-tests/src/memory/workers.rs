@@ -11,6 +11,7 @@ impl State {
     pub(super) fn register(
         &mut self,
         worker: NewWorker,
+        plan_format: u32,
         alone: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -41,6 +42,7 @@ impl State {
             actions,
             workflows,
             resources,
+            plan_format,
         };
         self.workers.insert(id, Worker { info, lease });
         Ok(())

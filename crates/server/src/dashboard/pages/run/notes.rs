@@ -146,6 +146,13 @@ impl Subject<'_> {
                 t("waits.unreadable", &[("reason", &first_line(reason, 300))])
             }
             Waiting::NoWorker => t("waits.no_worker", &[]),
+            Waiting::NewerPlan { format, newest } => t(
+                "waits.newer_plan",
+                &[
+                    ("format", &format.to_string()),
+                    ("newest", &newest.to_string()),
+                ],
+            ),
             Waiting::NotPermitted { workflow } => {
                 t("waits.not_permitted", &[("workflow", workflow)])
             }

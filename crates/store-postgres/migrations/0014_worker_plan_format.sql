@@ -1,0 +1,2 @@
+-- The newest format of plans that a worker's build reads: what a run of a newer one waits for is shown.
+ALTER TABLE {schema}.workers ADD COLUMN plan_format integer NOT NULL DEFAULT 1 CHECK (plan_format > 0);
