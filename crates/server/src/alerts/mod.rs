@@ -66,6 +66,13 @@ pub(crate) fn start(app: &App, tasks: &mut JoinSet<()>) {
     ));
 }
 
+/// Looks at the rules once.
+#[cfg(test)]
+pub(crate) async fn look_once(client: surefoot::Client) -> Result<(), StoreError> {
+    let mut evaluator = evaluator::Evaluator::new(client, AlertOptions::default());
+    evaluator.look().await
+}
+
 /// Why an alert was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum AcknowledgeError {

@@ -23,6 +23,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Scene {
     clock: Arc<ManualClock>,
     store: Arc<dyn Store>,
+    /// The same store as a newer build has it.
+    newer: Arc<dyn Store>,
 }
 
 impl Scene {
@@ -30,8 +32,10 @@ impl Scene {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         )));
+        let store = MemoryStore::new(clock.clone());
         Self {
-            store: Arc::new(MemoryStore::new(clock.clone())),
+            newer: Arc::new(store.build(Workflow::FORMAT + 1)),
+            store: Arc::new(store),
             clock,
         }
     }
@@ -550,6 +554,58 @@ async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
     assert!(told.contains("is *** good enough?"), "{told}");
     assert!(!told.contains("hunter22"), "{told}");
     worker.stop().await;
+}
+
+/// Submits a run of a newer build, which this one cannot read.
+async fn submit_newer(scene: &Scene) -> Run {
+    let plan = Workflow::clone(&workflow()).in_format(Workflow::FORMAT + 1);
+    let submit = Submit::new(Arc::new(plan)).key("shop");
+    Client::new(scene.newer.clone())
+        .submit(submit)
+        .await
+        .unwrap()
+        .run
+}
+
+#[tokio::test]
+async fn an_unreadable_run_fires_once_until_a_build_that_reads_it_is_there() {
+    let scene = Scene::new();
+    let run = submit_newer(&scene).await;
+    let id = format!("unreadable/{}", run.id);
+    for _ in 0..3 {
+        assert_eq!(scene.look().await, [firing(&id)]);
+        scene.pass(SECOND);
+    }
+    let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
+    assert_eq!(alert.title, "run shop cannot be read");
+    assert!(
+        alert.text.contains("its plan has format 2"),
+        "{}",
+        alert.text
+    );
+    let sent = scene.notifications().await;
+    assert_eq!(sent.len(), 2, "once to each notifier: {sent:?}");
+
+    // The servers are upgraded.
+    evaluator_on(scene.newer.clone()).look().await.unwrap();
+    assert_eq!(scene.states().await, [resolved(&id)]);
+    let sent = scene.notifications().await;
+    let of = |state: &str| sent.iter().filter(|key| key.contains(state)).count();
+    assert_eq!((of("/firing/"), of("/resolved/")), (2, 2), "{sent:?}");
+}
+
+#[tokio::test]
+async fn an_unreadable_run_that_is_cancelled_resolves() {
+    let scene = Scene::new();
+    let run = submit_newer(&scene).await;
+    let id = format!("unreadable/{}", run.id);
+    assert_eq!(scene.look().await, [firing(&id)]);
+    scene
+        .store
+        .cancel(run.id, CancelMode::Stop, "ann")
+        .await
+        .unwrap();
+    assert_eq!(scene.look().await, [resolved(&id)]);
 }
 
 async fn end(client: &Client, fails: bool) {

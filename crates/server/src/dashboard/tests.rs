@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::actions::{Bulk, BulkAction, Which};
+use crate::alerts;
 use crate::auth::{Actor, AuthOptions, ServerSecret};
 use crate::state::App;
 use crate::{Refused, RefusedKind, ServerOptions, SubmissionCheck, Workflows, serve};
@@ -26,6 +27,8 @@ use crate::{Refused, RefusedKind, ServerOptions, SubmissionCheck, Workflows, ser
 struct Scene {
     clock: Arc<ManualClock>,
     store: Arc<dyn Store>,
+    /// The same store as a newer build has it.
+    newer: Arc<dyn Store>,
     worker: WorkerId,
     url: String,
     http: Http,
@@ -54,7 +57,9 @@ impl Scene {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         )));
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(clock.clone()));
+        let store = MemoryStore::new(clock.clone());
+        let newer = Arc::new(store.build(Workflow::FORMAT + 1));
+        let store: Arc<dyn Store> = Arc::new(store);
         let (worker, lease, version) =
             (WorkerId::new(), Duration::from_secs(86_400), "1".to_owned());
         let actions = Arc::new(["work".to_owned()].into_iter().collect());
@@ -88,6 +93,7 @@ impl Scene {
         Self {
             clock,
             store,
+            newer,
             worker,
             url,
             http,
@@ -761,4 +767,100 @@ async fn the_end_of_a_long_history_is_shown_and_all_of_its_log_is_sent() {
         (log.lines().count(), log.contains("2999 of s1: ")),
         (3000, true)
     );
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_is_marked_in_lists_and_on_its_page() {
+    let plain = workflow("workflow: plain\nsteps: [{ id: one, action: work }]\n");
+    let scene = Scene::with(&[&plain]).await;
+    let plan = Workflow::clone(&plain).in_format(Workflow::FORMAT + 1);
+    let newer = client(scene.newer.clone());
+    let run = newer
+        .submit(Submit::new(Arc::new(plan)).key("shop"))
+        .await
+        .unwrap()
+        .run;
+    scene.clock.advance(Duration::from_secs(1));
+    scene.submit(&plain, json!({})).await;
+
+    let page = scene.page("/runs").await;
+    assert_eq!(page.matches("Cannot be read").count(), 1, "{page}");
+    assert!(page.contains("its plan has format 2"), "{page}");
+    for path in ["/runs?status=queued", &format!("/runs/{}", run.id)] {
+        let page = scene.page(path).await;
+        assert!(page.contains("shop"), "{path}: {page}");
+    }
+    let page = scene.page(&format!("/runs/{}", run.id)).await;
+    assert!(page.contains("For a surefoot that can read it"), "{page}");
+    let chinese = scene
+        .http
+        .get(format!("{}/runs", scene.url))
+        .header(ACCEPT, "text/html")
+        .header(ACCEPT_LANGUAGE, "zh")
+        .send()
+        .await
+        .unwrap();
+    let chinese = chinese.text().await.unwrap();
+    assert_eq!(chinese.matches("无法读取").count(), 1, "{chinese}");
+
+    let listed = scene.http.get(format!("{}/api/v1/runs", scene.url));
+    let listed: Value = listed.send().await.unwrap().json().await.unwrap();
+    let marked: Vec<bool> = listed["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["unreadable"].is_string())
+        .collect();
+    assert_eq!(marked, [false, true], "{listed}");
+}
+
+#[tokio::test]
+async fn an_alert_about_a_run_that_cannot_be_read_is_on_the_page_of_alerts() {
+    let plain = workflow("workflow: plain\nsteps: [{ id: one, action: work }]\n");
+    let scene = Scene::with(&[&plain]).await;
+    let plan = Workflow::clone(&plain).in_format(Workflow::FORMAT + 1);
+    let newer = client(scene.newer.clone());
+    let submit = Submit::new(Arc::new(plan)).key("shop");
+    newer.submit(submit).await.unwrap();
+    alerts::look_once(client(scene.store.clone()))
+        .await
+        .unwrap();
+    let page = scene.page("/alerts").await;
+    assert!(page.contains("Unreadable run"), "{page}");
+    assert!(page.contains("its plan has format 2"), "{page}");
+}
+
+/// Whatever is accepted is shown: by the API, by the page of the run and in the list.
+#[tokio::test]
+async fn fuzzed_runs_are_shown_by_the_api_and_on_pages() {
+    let accepted = std::sync::Mutex::new(Vec::new());
+    surefoot_fuzz::fuzz("runs that are shown", 150, |random| {
+        let text = surefoot_fuzz::Grammar { random }.workflow().to_string();
+        let value = surefoot_fuzz::Grammar { random }.value(3);
+        if let Ok(workflow) = Workflow::from_yaml(&text) {
+            let workflow = Arc::new(workflow);
+            accepted.lock().unwrap().push((workflow, value));
+        }
+    });
+    let accepted = accepted.into_inner().unwrap();
+    let plain = workflow("workflow: plain\nsteps: [{ id: one, action: work }]\n");
+    let scene = Scene::with(&[&plain]).await;
+    let submitter = client(scene.store.clone());
+    let mut shown = 0;
+    for (workflow, value) in accepted {
+        let submit = Submit::new(workflow).parameters(json!({ "given": value }));
+        let Ok(submitted) = submitter.submit(submit).await else {
+            continue;
+        };
+        let id = submitted.run.id;
+        let address = format!("{}/api/v1/runs/{id}", scene.url);
+        let answer = scene.http.get(address).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{id}");
+        let run: Value = answer.json().await.unwrap();
+        assert_eq!(run["parameters"], submitted.run.parameters);
+        scene.page(&format!("/runs/{id}")).await;
+        shown += 1;
+    }
+    assert!(shown > 10, "{shown} were shown");
+    scene.page("/runs").await;
 }

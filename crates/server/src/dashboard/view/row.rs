@@ -26,6 +26,8 @@ pub(in crate::dashboard) struct RunRow {
     pub(in crate::dashboard) step: Option<String>,
     say: Option<String>,
     error: Option<String>,
+    /// The part of it that this server cannot read.
+    unreadable: Option<String>,
     created: Moment,
     took: Option<Took>,
     /// How long its worker has held it, where that is shown.
@@ -84,6 +86,10 @@ impl RunRow {
             step: at.map(|at| step_title(run, at)),
             say: message,
             error: run.head.error.as_deref().map(|text| first_line(text, 160)),
+            unreadable: run
+                .unreadable
+                .as_deref()
+                .map(|reason| first_line(reason, 160)),
             created: visitor.moment(run.created_at),
             took: Took::between(run.head.started_at, run.head.completed_at, visitor.now),
             held: None,
