@@ -75,29 +75,20 @@ fn typed(text: &str, schema: Option<&Value>) -> Value {
     if schema.is_some_and(allows_string) {
         return string();
     }
-    match serde_json::from_str::<Value>(text) {
+    match surefoot::from_json(text) {
+        // A number with more digits than are kept is a text too: a schema that wants a number
+        // refuses it, with the name of the parameter.
         Ok(Value::String(_)) | Err(_) => string(),
         // `1.10` is a number only where the schema says so; 1.1 is something else.
         Ok(Value::Number(number)) if number.to_string() != text && !wants_number(schema) => {
             string()
         }
-        // More digits than a number keeps: the schema refuses the text, with the name of the parameter.
-        Ok(Value::Number(number)) if is_rounded(text, &number) => string(),
         Ok(value) => value,
     }
 }
 
 fn wants_number(schema: Option<&Value>) -> bool {
     schema.is_some_and(|schema| schema.get("type").is_some() || schema.get("enum").is_some())
-}
-
-/// Returns whether a whole number was too long to be kept.
-fn is_rounded(text: &str, number: &serde_json::Number) -> bool {
-    number.is_f64()
-        && text
-            .trim_start_matches('-')
-            .chars()
-            .all(|letter| letter.is_ascii_digit())
 }
 
 fn allows_string(schema: &Value) -> bool {
@@ -154,6 +145,10 @@ mod tests {
         check(
             "port=12345678901234567890123",
             json!("12345678901234567890123"),
+        );
+        check(
+            "tags=[3.141592653589793238]",
+            json!(["3.141592653589793238"]),
         );
         check("any=\"quoted\"", json!("\"quoted\""));
     }

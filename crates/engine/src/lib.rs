@@ -12,6 +12,7 @@ mod allow;
 mod client;
 mod credentials;
 mod cut;
+mod digits;
 pub mod document;
 mod duration;
 mod event;
@@ -45,12 +46,13 @@ pub use allow::{AllowList, AllowListError, AllowLists, ListOwner, NotPermitted, 
 pub use client::{Client, Submit, SubmitError, SubmittedRun, Watch};
 pub use credentials::{CredentialError, CredentialSource, NoCredentials, Secret};
 pub use cut::{CUT, cut};
+pub use digits::{from_json, keep_digits};
 pub use duration::{format_duration, parse_duration};
 pub use event::{Event, NewEvent};
 #[doc(hidden)]
 pub use expression::language;
 pub use expression::{
-    ExpressionError, Scope, Segment, render, render_value, split_expressions, truthy,
+    ExpressionError, Scope, Segment, StepScope, render, render_value, split_expressions, truthy,
 };
 pub use handler::{
     BoxError, Handlers, MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Output, PlanError, StepContext,

@@ -41,7 +41,8 @@ impl Faults {
 
     /// Reads JSON; null when it is damaged.
     pub fn read(&mut self, json: &str) -> Value {
-        serde_json::from_str(json).unwrap_or_else(|error| {
+        // What was submitted from within a database was not read before.
+        crate::from_json(json).unwrap_or_else(|error| {
             self.note(format_args!("its data is damaged: {error}"));
             Value::Null
         })

@@ -143,7 +143,7 @@ fn from_json(text: Value) -> Result<Value, Error> {
             format!("`fromJSON`: {message}"),
         )
     };
-    let json: serde_json::Value = serde_json::from_str(&to_text(&text)?)
+    let json = crate::from_json(&to_text(&text)?)
         .map_err(|error| invalid(format!("the text is not JSON: {error}")))?;
     check_value(&json).map_err(|limit| invalid(limit.to_string()))?;
     Value::deserialize(&json).map_err(|error| invalid(error.to_string()))

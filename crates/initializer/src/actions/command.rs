@@ -285,10 +285,42 @@ impl OutputFile {
         if bytes.trim_ascii().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            StepError::fatal(format!(
-                "what the command left in SUREFOOT_OUTPUT is not JSON: {error}"
-            ))
-        })
+        parse_output(&bytes)
+    }
+}
+
+/// Reads what a command left as its output.
+fn parse_output(bytes: &[u8]) -> Result<Value, StepError> {
+    let no_json = |reason: &dyn std::fmt::Display| {
+        StepError::fatal(format!(
+            "what the command left in SUREFOOT_OUTPUT is not JSON: {reason}"
+        ))
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| no_json(&"it is not UTF-8 text"))?;
+    surefoot::from_json(text).map_err(|error| no_json(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_of_an_output_keep_their_digits() {
+        let output = parse_output(b"{\"id\": 18446744073709551616, \"n\": 7}").unwrap();
+        assert_eq!(output, json!({ "id": "18446744073709551616", "n": 7 }));
+        assert!(parse_output(b"{\"a\": \"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn fuzzed_outputs_are_read_or_refused() {
+        surefoot_fuzz::fuzz("outputs of commands", 1500, |random| {
+            let text = surefoot_fuzz::Grammar { random }.json_text();
+            let bytes = surefoot_fuzz::mutate(random, text.as_bytes(), &["{", "\"", "[", "\\"]);
+            if let Ok(value) = parse_output(&bytes) {
+                assert!(value.to_string().len() < 1 << 24);
+            }
+        });
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use surefoot::limits::{MAX_NESTING, MAX_VALUE_BYTES};
 use surefoot::{Store, Submit, SubmitError, Workflow};
 
 use crate::support::{Scene, submit, workflow};
@@ -211,4 +212,56 @@ async fn a_secret_parameter_is_refused_and_not_repeated() {
     refused(json!({ "any": "hunter22" }), "any").await;
     refused(json!({ "name": "hunter22" }), "name").await;
     submit(&sql, &json!({}), "").await.unwrap();
+}
+
+/// The limits of nesting and of size are those of every other entry, and what is accepted can be read.
+#[tokio::test]
+async fn what_is_nested_too_deep_or_too_large_is_refused() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inside, _| json!([inside]));
+    // The object of the parameters is a level too.
+    let deep = |name: &str, levels: usize| json!({ "name": name, "tags": nested(levels - 1) });
+    let id = submit(&sql, &deep("aa", MAX_NESTING), "").await.unwrap();
+    let run = scene.run(id).await;
+    assert_eq!(run.unreadable, None);
+    assert_eq!(run.parameters["tags"], nested(MAX_NESTING - 1));
+    for levels in [MAX_NESTING + 1, 300, 3000] {
+        let error = submit(&sql, &deep("bb", levels), "").await.unwrap_err();
+        let expect = "the parameters are nested more than 64 levels deep";
+        assert!(
+            error.starts_with("22023 ") && error.contains(expect),
+            "{levels}: {error}"
+        );
+        if levels == MAX_NESTING + 1 {
+            let submit = Submit::new(workflow()).parameters(deep("bb", levels));
+            let refused = scene.client().submit(submit).await.unwrap_err();
+            assert!(refused.to_string().contains("64 levels"), "{refused}");
+        }
+    }
+    let large = json!({ "name": "cc", "tags": ["x".repeat(MAX_VALUE_BYTES)] });
+    let error = submit(&sql, &large, "").await.unwrap_err();
+    assert!(error.contains("more than 16 MiB"), "{error}");
+}
+
+/// A number keeps its digits: as a number where one holds it, otherwise as a text.
+#[tokio::test]
+async fn numbers_keep_their_digits() {
+    let mut scene = Scene::new().await;
+    let sql = scene.sql().await;
+    let text = "{\"name\": \"aa\", \"tags\": [18446744073709551615, 12345678901234567890123, 3.141592653589793238, 0.1]}";
+    let call = format!("SELECT surefoot.submit('shop', '{text}'::jsonb)::text");
+    let row = sql.query_one(&call, &[]).await.unwrap();
+    let id = row.get::<_, &str>(0).parse().unwrap();
+    let run = scene.run(id).await;
+    assert_eq!(run.unreadable, None);
+    assert_eq!(
+        run.parameters["tags"],
+        json!([
+            u64::MAX,
+            "12345678901234567890123",
+            "3.141592653589793238",
+            0.1
+        ])
+    );
 }

@@ -75,7 +75,7 @@ fn content(headers: &HeaderMap, bytes: &[u8]) -> Content {
         // No store keeps a NUL, and no text has one.
         Some(text) if !text.contains('\0') => {
             let parsed = if is_json(headers) {
-                serde_json::from_str(&text).ok()
+                surefoot::from_json(&text).ok()
             } else {
                 None
             };
@@ -196,5 +196,40 @@ mod tests {
             false,
         );
         check("application/json", b"", json!(""), false);
+    }
+
+    #[test]
+    fn fuzzed_bodies_become_values_that_can_be_kept() {
+        let types = [
+            "application/json",
+            "application/problem+json; charset=utf-8",
+            "text/plain; charset=utf-16",
+            "text/plain; charset=\"",
+            "application/json; charset=shift_jis",
+            ";;;",
+            "",
+        ];
+        surefoot_fuzz::fuzz("HTTP bodies", 1500, |random| {
+            let kind = HeaderValue::from_static(random.pick::<&str>(&types));
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+            let text = surefoot_fuzz::Grammar { random }.json_text();
+            let bytes = surefoot_fuzz::mutate(random, text.as_bytes(), &["{", "\"", "[", "\\"]);
+            let Content { value, is_base64 } = content(&headers, &bytes);
+            assert!(!is_base64 || value.is_string());
+            if surefoot::limits::check_value(&value).is_ok() {
+                assert!(surefoot::from_json(&value.to_string()).is_ok());
+            }
+        });
+    }
+
+    #[test]
+    fn numbers_in_a_body_keep_their_digits() {
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let body = b"{\"id\": 12345678901234567890123, \"n\": 18446744073709551615, \"x\": 1.5}";
+        assert_eq!(
+            content(&headers, body).value,
+            json!({ "id": "12345678901234567890123", "n": u64::MAX, "x": 1.5 })
+        );
     }
 }

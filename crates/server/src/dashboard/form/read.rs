@@ -143,7 +143,7 @@ impl Reader<'_> {
     /// JSON; where the schema says nothing of the type, a word is a text.
     fn json(&mut self, schema: &Value, name: &str) -> Option<Value> {
         let text = self.answers.filled(name)?;
-        match serde_json::from_str(text) {
+        match surefoot::from_json(text) {
             Ok(value) => Some(value),
             Err(_) if schema.get("type").is_none() && !text.starts_with(['{', '[', '"']) => {
                 Some(text.into())
@@ -181,7 +181,7 @@ fn simple(kind: Shape, schema: &Value, text: &str) -> Value {
             "false" => Value::Bool(false),
             other => other.into(),
         },
-        _ => match serde_json::from_str(text) {
+        _ => match surefoot::from_json(text) {
             Ok(Value::Number(number)) => number.into(),
             _ => text.into(),
         },
