@@ -162,6 +162,26 @@ mod tests {
     }
 
     #[test]
+    fn fuzzed_limits_are_written_as_they_are_read() {
+        surefoot_fuzz::fuzz("limits", 3000, |random| {
+            let mut grammar = surefoot_fuzz::Grammar { random };
+            let text = match grammar.random.below(3) {
+                0 => format!("{}/{}", grammar.random.bits(), grammar.duration()),
+                1 => format!("{},{}", grammar.duration(), grammar.random.bits()),
+                _ => format!("{}/{}", grammar.random.below(9), grammar.duration()),
+            };
+            let text = surefoot_fuzz::mutate_text(random, &text, &["/", ",", "s", "none"]);
+            if let Some(read) = rate(&text) {
+                assert_eq!(rate(&rate_text(read)), Some(read), "{text}");
+            }
+            if let Some(read) = read_keep(&text) {
+                let written = keep_text(read).expect("a limit was read");
+                assert_eq!(read_keep(&written), Some(read), "{text}");
+            }
+        });
+    }
+
+    #[test]
     fn only_what_is_named_changes() {
         let mut limits = QueueLimits {
             concurrency: Some(3),

@@ -41,8 +41,8 @@ pub fn keep_digits(json: &str) -> Cow<'_, str> {
                 let end = end_of_number(bytes, at);
                 let number = &json[at..end];
                 // A number in the place of a name is an error, and stays one.
-                let is_name = json[end..].trim_start().starts_with(':');
-                if !is_name && is_rounded(number) {
+                let is_name = || json[end..].trim_start().starts_with(':');
+                if is_rounded(number) && !is_name() {
                     kept.push_str(&json[copied..at]);
                     kept.push('"');
                     kept.push_str(number);

@@ -19,6 +19,7 @@ mod json;
 mod place;
 #[path = "../../../../tests/common/port.rs"]
 mod port;
+mod readers;
 mod secrets;
 mod signals;
 mod takeover;

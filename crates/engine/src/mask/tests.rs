@@ -295,3 +295,47 @@ proptest! {
         prop_assert!(masked.len() <= text.len() * 3);
     }
 }
+
+/// Secrets of any letters in texts of any letters, in the forms that tools write.
+#[test]
+fn fuzzed_texts_show_no_secret() {
+    surefoot_fuzz::fuzz("masks", 1500, |random| {
+        let words = [
+            "hunter2",
+            "pass\nword",
+            "\u{e9}t\u{e9}",
+            "a\"b\\c",
+            "0123456789abcdef",
+        ];
+        let mut secret = surefoot_fuzz::mutate_text(random, words[random.below(5)], &words);
+        if random.chance(10) && secret.len() < 100 {
+            secret = secret.repeat(1 + random.length(2000));
+        }
+        let mask = Mask::default();
+        let is_added = mask.add(&Secret::new(secret.as_str())).is_ok();
+        let around = surefoot_fuzz::mutate_text(random, "some text around it", &words);
+        let form = match random.below(4) {
+            0 => secret.clone(),
+            1 => json!(secret).to_string(),
+            2 => STANDARD.encode(&secret),
+            _ => json!(json!({ "k": secret }).to_string()).to_string(),
+        };
+        let text = format!("{around}{form}{around}");
+        let masked = mask.message(text.clone());
+        let is_long = secret
+            .chars()
+            .filter(|letter| letter.is_alphanumeric())
+            .count()
+            >= 8;
+        if is_added && is_long && form == secret {
+            assert!(!masked.contains(&secret), "{secret:?} in {masked:?}");
+        }
+        let value = surefoot_fuzz::Grammar { random }.value(3);
+        let masked = mask.value(json!({ "value": value, "text": text }));
+        assert!(masked.is_object());
+        let mut lines = scan::Lines::new(mask);
+        for line in text.split('\n') {
+            let _ = lines.mask(line.to_owned());
+        }
+    });
+}

@@ -1,0 +1,251 @@
+//! Fuzzing of what enters a run: expressions, workflow files, stored plans, values, durations.
+//!
+//! A case fails when it panics, when it overflows a stack of 1 MiB, or when something that was
+//! accepted cannot be read back. The work of an expression is bounded by the engine's fuel.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by its panic"
+)]
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use surefoot::limits::{MAX_VALUE_BYTES, check_condition, check_text, check_value};
+use surefoot::workflow::without_secrets;
+use surefoot::{
+    Scope, Workflow, format_duration, parse_duration, render, render_value, split_expressions,
+    truthy,
+};
+use surefoot_fuzz::{Grammar, WORKFLOW_WORDS, fuzz, mutate_text};
+
+const SHIPPED: &str = include_str!("../../initializer/workflows/project-initialization.yaml");
+
+const SMALL: &str = "
+workflow: small
+parameters:
+  required: [a]
+  properties: { a: { type: string, default: x }, 'a b': { type: integer, default: 1 } }
+unique: ${{ parameters.a }}
+steps:
+  - { id: s0, action: test.work, if: parameters.a == 'x', with: { list: [1, 2.5, '${{ run.id }}'] } }
+  - { id: s-1, action: test.work, retry: { attempts: 2, backoff: { fixed: 1s } }, timeout: 2m }
+output: { all: '${{ steps.s0.output }}' }
+";
+
+const EXPRESSIONS: &[&str] = &[
+    "&& ",
+    "|| ",
+    "== ",
+    "!",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "'",
+    "\"",
+    ".",
+    ",",
+    "|",
+    "~",
+    "**",
+    "not ",
+    "in ",
+    "is ",
+    "if ",
+    "else ",
+    "parameters.",
+    "steps.s-1.",
+    "toJSON(",
+    "fromJSON(",
+    "format(",
+    "contains(",
+    "range(",
+    "}}",
+    "${{",
+];
+
+fn scope(parameters: Value) -> Scope {
+    let step = |output: Value| surefoot::StepScope {
+        status: "completed",
+        output,
+    };
+    Scope {
+        parameters,
+        steps: BTreeMap::from([
+            (
+                "s0".to_owned(),
+                step(json!({ "list": [1, "two", null], "n": 1.5 })),
+            ),
+            ("s-1".to_owned(), step(json!({ "x-y": { "deep": [[[]]] } }))),
+        ]),
+        run: json!({ "id": "r", "workflow": "w", "key": null }),
+    }
+}
+
+/// Renders a text in every way that a run does, and checks the size of what comes of it.
+fn check_rendering(text: &str, scope: &Scope) {
+    let _ = split_expressions(text);
+    if check_text(text).is_ok()
+        && let Ok(rendered) = render(text, scope)
+    {
+        assert!(
+            rendered.len() <= MAX_VALUE_BYTES,
+            "{} bytes",
+            rendered.len()
+        );
+    }
+    let value = json!({ "a": [text], "b": text });
+    if check_text(text).is_ok()
+        && let Ok(rendered) = render_value(&value, scope)
+    {
+        assert_eq!(check_value(&rendered), Ok(()));
+        check_read_back(&rendered);
+    }
+    if check_condition(text).is_ok() {
+        let _ = truthy(text, scope);
+    }
+}
+
+/// Reads a value as it is stored.
+fn check_read_back(value: &Value) {
+    let text = value.to_string();
+    let again = surefoot::from_json(&text).expect("what was accepted can be read");
+    assert!(is_same(value, &again), "{value} was read back as {again}");
+    assert!(serde_json::from_str::<Value>(&text).is_ok());
+}
+
+/// Returns whether two values are the same. `serde_json` reads some doubles as their neighbours.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(left), Value::Number(right)) if left.is_f64() => {
+            let (Some(left), Some(right)) = (left.as_f64(), right.as_f64()) else {
+                return false;
+            };
+            (left - right).abs() <= left.abs() * f64::EPSILON
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(a, b)| is_same(a, b))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            let has = |(name, field): (&String, &Value)| {
+                right.get(name).is_some_and(|other| is_same(field, other))
+            };
+            left.len() == right.len() && left.iter().all(has)
+        }
+        _ => one == other,
+    }
+}
+
+/// Checks what every reader of a workflow relies on.
+fn check_workflow(workflow: &Workflow) {
+    let json = workflow.json();
+    let again = Workflow::from_stored(workflow.format(), Workflow::FORMAT, json)
+        .expect("a stored plan can be read");
+    let read = |json: &str| serde_json::from_str::<Value>(json).expect("a plan is JSON");
+    assert!(
+        is_same(&read(again.json()), &read(json)),
+        "the plan is stored as it was"
+    );
+    if let Ok(parameters) = workflow.check_parameters(json!({})) {
+        let _ = without_secrets(workflow.parameters(), &parameters);
+    }
+    let _ = workflow.check_parameters(json!({ "a": "x", "list": [1], "b": { "a": null } }));
+}
+
+#[test]
+fn expressions() {
+    fuzz("expressions", 1500, |random| {
+        let parameters = Grammar { random }.value(2);
+        let scope = scope(json!({ "a": parameters, "b": "text", "a b": [3] }));
+        let depth = random.below(7);
+        let mut grammar = Grammar { random };
+        let mut text = match grammar.random.below(3) {
+            0 => grammar.text(),
+            1 => grammar.expression(depth),
+            _ => format!("${{{{ {} }}}}", grammar.expression(depth)),
+        };
+        if random.chance(30) {
+            text = mutate_text(random, &text, EXPRESSIONS);
+        }
+        check_rendering(&text, &scope);
+    });
+}
+
+#[test]
+fn workflow_files_that_are_generated() {
+    fuzz("generated workflow files", 1000, |random| {
+        let mut text = Grammar { random }.workflow().to_string();
+        if random.chance(30) {
+            text = mutate_text(random, &text, WORKFLOW_WORDS);
+        }
+        for read in [Workflow::from_yaml(&text), Workflow::from_json(&text)] {
+            match read {
+                Ok(workflow) => check_workflow(&workflow),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        }
+    });
+}
+
+#[test]
+fn workflow_files_that_are_changed() {
+    fuzz("changed workflow files", 800, |random| {
+        let corpus = *random.pick(&[SMALL, SMALL, SHIPPED]);
+        let text = mutate_text(random, corpus, WORKFLOW_WORDS);
+        if let Ok(workflow) = Workflow::from_yaml(&text) {
+            check_workflow(&workflow);
+        }
+    });
+}
+
+#[test]
+fn stored_plans() {
+    let small = Workflow::from_yaml(SMALL).unwrap();
+    let shipped = Workflow::from_yaml(SHIPPED).unwrap();
+    fuzz("stored plans", 1500, |random| {
+        let corpus = *random.pick(&[small.json(), small.json(), shipped.json()]);
+        let json = mutate_text(random, corpus, &["{", "}", "[", "\"", ":", ",", "null"]);
+        let format = u32::try_from(random.below(3)).unwrap_or(0);
+        if let Ok(workflow) = Workflow::from_stored(format, Workflow::FORMAT, &json) {
+            assert!(format <= Workflow::FORMAT);
+            check_workflow(&workflow);
+        }
+    });
+}
+
+#[test]
+fn values() {
+    fuzz("values", 3000, |random| {
+        let text = Grammar { random }.json_text();
+        let Ok(value) = surefoot::from_json(&text) else {
+            return;
+        };
+        if check_value(&value).is_err() {
+            return;
+        }
+        // What is accepted is stored, and read by every reader without a change.
+        check_read_back(&value);
+        let wrapped = json!([["step.completed", "s0", { "output": value }]]).to_string();
+        assert!(serde_json::from_str::<Value>(&wrapped).is_ok());
+    });
+}
+
+#[test]
+fn durations() {
+    fuzz("durations", 3000, |random| {
+        let mut text = Grammar { random }.duration();
+        if random.chance(40) {
+            text = mutate_text(random, &text, &["h", "m", "s", " ", "P", "T", "."]);
+        }
+        if let Ok(duration) = parse_duration(&text) {
+            assert_eq!(
+                parse_duration(&format_duration(duration)),
+                Ok(duration),
+                "{text}"
+            );
+        }
+    });
+}
