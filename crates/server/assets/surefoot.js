@@ -1,15 +1,16 @@
-// What the dashboard does beyond plain pages: it keeps them up to date, counts running durations, and checks forms as they
-// are filled in. Everything works without it. The server renders every page; here it is fetched anew when something has
-// changed, and what differs is put in place, so that focus, selection, scrolling and what is open stay as they are.
+// Enhances the dashboard's pages: updates them, counts running durations, and validates forms while
+// they are filled in. Everything works without it. The server renders every page; this script fetches
+// the page again after a change and replaces only what differs, so that focus, selection, scroll
+// position and open elements stay.
 
 const body = document.body;
 
-// The zone: the server writes times, and knows the reader's zone by this cookie only.
+// The time zone. The server formats times, and learns the reader's zone only from this cookie.
 const zone = String(-new Date().getTimezoneOffset());
 const zoneIsNew = body.dataset.zone !== undefined && body.dataset.zone !== zone;
 if (zoneIsNew) document.cookie = `surefoot_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
 
-// Details that the reader has opened or closed stay so, whatever the server would show.
+// Details opened or closed by the reader stay so, whatever the server renders.
 const touched = new Set();
 document.addEventListener("click", (event) => {
   const details = event.target.closest?.("summary")?.parentElement;
@@ -25,7 +26,7 @@ document.addEventListener("keydown", (event) => {
   sheet.querySelector("summary").focus();
 });
 
-// Makes `old` like `fresh` with as few changes as it takes.
+// Makes `old` equal to `fresh` with as few changes as possible.
 function morph(old, fresh) {
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || (old.id || "") !== (fresh.id || "")) {
     old.replaceWith(fresh.cloneNode(true));
@@ -54,7 +55,7 @@ function morphAttributes(old, fresh) {
 
 const key = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "");
 
-// What has a key stays what it is, with what is ticked or typed in it: it is moved, and never made into something else.
+// An element with a key keeps its identity and its input: it is moved, never turned into another one.
 function morphChildren(old, fresh) {
   const kept = new Set([...fresh.childNodes].map(key));
   const known = new Map();
@@ -85,10 +86,10 @@ function morphChildren(old, fresh) {
 }
 
 // Live pages.
-const SOONEST = 500;
-const LATEST = 15000;
-// Without a connection for so long, that is said; and so long after one that was refused another is tried.
-const PATIENCE = 5000;
+const MIN_INTERVAL = 500;
+const MAX_INTERVAL = 15000;
+// Time without a connection before a notice is shown, and delay before a refused connection is retried.
+const NOTICE_DELAY = 5000;
 let fetching = false;
 let wanted = false;
 let last = Date.now();
@@ -116,13 +117,13 @@ async function refresh() {
     if (source?.readyState === EventSource.OPEN) found();
   } catch {
     lost();
-    // The stream may be open all the while, and say nothing for long.
-    setTimeout(soon, PATIENCE / 2);
+    // The stream may still be open, and idle for a long time.
+    setTimeout(soon, NOTICE_DELAY / 2);
   } finally {
     fetching = false;
     last = Date.now();
     took = last - began;
-    // Something changed while the page was on its way.
+    // Something changed during the fetch.
     if (wanted && !document.hidden) soon();
   }
 }
@@ -139,17 +140,17 @@ function away(isAway) {
 let timer = 0;
 function soon() {
   wanted = true;
-  // A server that takes long is asked less often.
+  // A slow server gets fewer requests.
   timer ||= setTimeout(() => {
     timer = 0;
     if (wanted) refresh();
-  }, Math.max(0, Math.max(SOONEST, 4 * took) - (Date.now() - last)));
+  }, Math.max(0, Math.max(MIN_INTERVAL, 4 * took) - (Date.now() - last)));
 }
 
-// The server ends each stream now and then, and the browser comes back within a second: that is no loss.
+// The server ends each stream periodically, and the browser reconnects within a second. That is not a loss.
 let losing = 0;
 function lost() {
-  losing ||= setTimeout(() => away(true), PATIENCE);
+  losing ||= setTimeout(() => away(true), NOTICE_DELAY);
 }
 
 function found() {
@@ -158,7 +159,7 @@ function found() {
   away(false);
 }
 
-// A tab that nobody sees has no stream: a browser opens six connections to a server, and the seventh page would wait.
+// A hidden tab has no stream: browsers open six connections per server, and the seventh page would hang.
 let source;
 let again = 0;
 function listen() {
@@ -168,14 +169,14 @@ function listen() {
   source = new EventSource(body.dataset.live);
   source.addEventListener("changed", soon);
   source.addEventListener("open", () => {
-    // What happened meanwhile was not told.
+    // Changes in between were not signalled.
     if (losing) soon();
     found();
   });
   source.addEventListener("error", ({ target }) => {
     lost();
-    // The browser itself comes back after a broken connection, and not after an answer that is no stream.
-    if (target === source && target.readyState === EventSource.CLOSED) again = setTimeout(listen, PATIENCE);
+    // The browser reconnects after a broken connection, but not after a response that is not a stream.
+    if (target === source && target.readyState === EventSource.CLOSED) again = setTimeout(listen, NOTICE_DELAY);
   });
 }
 
@@ -185,13 +186,13 @@ if (body.dataset.live) {
     listen();
     if (!document.hidden) soon();
   });
-  setInterval(() => !document.hidden && Date.now() - last > LATEST && soon(), 1000);
+  setInterval(() => !document.hidden && Date.now() - last > MAX_INTERVAL && soon(), 1000);
   if (zoneIsNew) soon();
   addEventListener("pagehide", () => source?.close());
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 }
 
-// Durations that go on, as crates/server/src/dashboard/text.rs writes them.
+// Running durations, in the format of crates/server/src/dashboard/text.rs.
 function written(millis) {
   const seconds = Math.floor(millis / 1000);
   const two = (number) => String(number).padStart(2, "0");
@@ -203,7 +204,7 @@ function written(millis) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-// The reader's clock may be wrong: what counts is how long ago the server wrote the page.
+// The reader's clock may be wrong, so elapsed time is measured from the server's time of the page.
 let skew = 0;
 function tick() {
   const clock = document.getElementById("clock");
@@ -220,13 +221,13 @@ tick();
 setInterval(tick, 1000);
 for (const log of document.querySelectorAll("[data-tail]")) log.scrollTop = log.scrollHeight;
 
-// On a phone the navigation is a row that scrolls: what one is on is to be seen.
+// On a phone the navigation is a scrolling row; scrolls the current entry into view.
 for (const here of document.querySelectorAll("nav [aria-current]")) {
   const row = here.closest("nav");
   row.scrollLeft = here.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
 }
 
-// Choosing runs. What is drawn anew keeps what was chosen; how many these are is counted again.
+// Choosing runs. Updated rows keep their selection; the number of selected runs is counted again.
 const choosing = document.querySelector("form[action='/runs/bulk']");
 const boxes = () => [...choosing.querySelectorAll("input[name=run]")];
 function count() {
@@ -247,7 +248,7 @@ choosing?.addEventListener("click", (event) => {
 choosing?.addEventListener("change", (event) => event.target.name === "run" && chose());
 count();
 
-// Forms: what the browser finds wrong is said beside the field as soon as it is left.
+// Forms: the browser's validation message is shown beside a field as soon as it loses focus.
 for (const form of document.querySelectorAll("[data-form]")) {
   const filled = (name) => {
     const field = form.elements.namedItem(name);

@@ -1,5 +1,6 @@
-// <surefoot-progress src="https://.../widget/RUN/progress?..."></surefoot-progress>: a run's progress on any page, by a
-// signed link and nothing else. Looks every two seconds until the run has ended; fires `surefoot-ended` then.
+// <surefoot-progress src="https://.../widget/RUN/progress?..."></surefoot-progress>: shows a run's
+// progress on any page, authorized by a signed link. Polls every two seconds until the run has ended,
+// then fires `surefoot-ended`.
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
@@ -15,7 +16,7 @@ const PERIOD = 2000;
 class SurefootProgress extends HTMLElement {
   static observedAttributes = ["src"];
   #timer = 0;
-  // Which look is the last one: what an earlier one brings no longer counts.
+  // The latest request; responses to earlier ones are ignored.
   #turn = 0;
 
   constructor() {
@@ -44,7 +45,7 @@ class SurefootProgress extends HTMLElement {
     if (this.isConnected) this.#soon(0);
   }
 
-  // An element that begins is told of its address and of its place, one after the other: that makes one look.
+  // A new element gets its attribute and its connection as two callbacks, which cause a single request.
   #soon(wait) {
     this.#turn += 1;
     clearTimeout(this.#timer);
@@ -65,7 +66,7 @@ class SurefootProgress extends HTMLElement {
       again = !run.ended;
       if (run.ended) this.dispatchEvent(new CustomEvent("surefoot-ended", { detail: run, bubbles: true }));
     } catch {
-      // The next look may succeed.
+      // The next request may succeed.
     }
     if (again && turn === this.#turn) this.#soon(PERIOD);
   }

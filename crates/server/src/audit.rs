@@ -1,6 +1,8 @@
-//! The audit log: every action of a person or token, written down before it is done, and how it came out after.
+//! The audit log: each action of a person or token is recorded before it is performed, and its
+//! outcome afterwards.
 //!
-//! An entry whose outcome stays `asked` is of an action that a crash cut short: it may or may not have been done.
+//! An entry whose outcome stays `asked` belongs to an action that a crash interrupted; it may or
+//! may not have taken effect.
 
 use std::time::Duration;
 
@@ -14,66 +16,67 @@ use crate::state::App;
 
 const KIND: &str = "audit";
 
-/// How long entries are kept.
-const KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Retention of entries.
+const RETENTION: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// The longest reason that is kept.
-const LONGEST_REASON: usize = 500;
+/// Length limit of a stored reason.
+const MAX_REASON_LENGTH: usize = 500;
 
-/// One entry of the log.
+/// An entry of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
-    /// Also the place in the listing: entries of a later time have a later id.
+    /// The entry's id. Later entries have greater ids, which orders listings.
     pub(crate) id: String,
     pub(crate) at: Timestamp,
-    /// Who.
+    /// Name of the actor.
     pub(crate) actor: String,
     pub(crate) role: String,
-    /// By what we knew: a token, a session, this machine.
+    /// Authentication of the actor: a token, a session, this machine.
     pub(crate) via: String,
-    /// What: `run.cancel`, `queue.pause`.
+    /// The action, such as `run.cancel` or `queue.pause`.
     pub(crate) action: String,
-    /// On what: a run, a queue, a token.
+    /// The object of the action: a run, a queue, a token.
     pub(crate) subject: String,
-    /// What else there is to say.
+    /// Further details.
     pub(crate) detail: Value,
     pub(crate) outcome: Outcome,
 }
 
-/// How an action came out.
+/// The outcome of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was asked for, and nothing more is known.
-    Asked,
-    /// It was done.
+    /// Requested; nothing more is known.
+    Requested,
+    /// Performed.
     Done,
-    /// It was not done: why.
+    /// Not performed, for this reason.
     Refused(String),
 }
 
 impl Outcome {
-    /// The word for it.
+    /// The stored word.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
-            Self::Asked => "asked",
+            Self::Requested => "asked",
             Self::Done => "done",
             Self::Refused(_) => "refused",
         }
     }
 
-    /// Why it was refused.
+    /// The reason of a refusal.
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Refused(reason) => Some(reason),
-            Self::Asked | Self::Done => None,
+            Self::Requested | Self::Done => None,
         }
     }
 }
 
-/// Does `action` between the two halves of its entry. What cannot be written down is not done.
+/// Records `action`, performs it, and records the outcome. An action that cannot be recorded is not
+/// performed.
 ///
 /// # Errors
-/// Those of `action`, and those of the store when the entry cannot be written.
+/// Errors of `action`, and store errors when the entry cannot be written.
 pub(crate) async fn audited<T, E>(
     app: &App,
     actor: &Actor,
@@ -96,7 +99,7 @@ where
     result
 }
 
-/// Writes down what was done.
+/// Records an action that was performed.
 pub(crate) async fn record(
     app: &App,
     actor: &Actor,
@@ -104,11 +107,11 @@ pub(crate) async fn record(
     subject: &str,
     detail: Value,
 ) -> Result<(), StoreError> {
-    record_in(app.store(), actor, action, subject, detail).await
+    record_in_store(app.store(), actor, action, subject, detail).await
 }
 
-/// [`record`], for whoever has no [`App`].
-pub(crate) async fn record_in(
+/// Like [`record`], for callers without an [`App`].
+pub(crate) async fn record_in_store(
     store: &dyn Store,
     actor: &Actor,
     action: &str,
@@ -122,10 +125,11 @@ pub(crate) async fn record_in(
     write(store, &entry).await
 }
 
-/// What the command line did - to runs, queues, tokens, alerts - where the operating system says who it is.
+/// Records an action of the command line (on runs, queues, tokens, alerts). `person` is the
+/// operating system's user.
 ///
 /// # Errors
-/// When the store does not take it.
+/// Store errors.
 pub async fn record_by_command(
     store: &dyn Store,
     person: &str,
@@ -149,7 +153,7 @@ pub async fn record_by_command(
     .await
 }
 
-/// Writes down that an action was asked for. Follow it with [`finish`].
+/// Records that an action was requested. Must be followed by [`finish`].
 pub(crate) async fn begin(
     store: &dyn Store,
     actor: &Actor,
@@ -162,14 +166,14 @@ pub(crate) async fn begin(
     Ok(entry)
 }
 
-/// Writes down how it came out. When that fails the entry stays `asked`, which is true as well.
+/// Records the outcome. If that fails the entry stays `asked`, which remains true.
 pub(crate) async fn finish(store: &dyn Store, entry: &Entry) {
     if let Err(error) = write(store, entry).await {
-        tracing::warn!(%error, action = entry.action, subject = entry.subject, "the audit log does not say how it came out");
+        tracing::warn!(%error, action = entry.action, subject = entry.subject, "failed to record the outcome of an action in the audit log");
     }
 }
 
-/// Entries, the newest first; `after` is the id of the last one of the page before.
+/// Entries, newest first. `after` is the id of the previous page's last entry.
 pub(crate) async fn list(
     store: &dyn Store,
     after: Option<String>,
@@ -199,7 +203,7 @@ fn entry(store: &dyn Store, actor: &Actor, action: &str, subject: &str, detail: 
         action: action.to_owned(),
         subject: subject.to_owned(),
         detail,
-        outcome: Outcome::Asked,
+        outcome: Outcome::Requested,
     }
 }
 
@@ -207,7 +211,7 @@ async fn write(store: &dyn Store, entry: &Entry) -> Result<(), StoreError> {
     let reason = entry
         .outcome
         .reason()
-        .map(|reason| reason.chars().take(LONGEST_REASON).collect::<String>());
+        .map(|reason| reason.chars().take(MAX_REASON_LENGTH).collect::<String>());
     let data = json!({
         "at": entry.at.as_micros(),
         "actor": entry.actor,
@@ -219,7 +223,7 @@ async fn write(store: &dyn Store, entry: &Entry) -> Result<(), StoreError> {
         "outcome": entry.outcome.as_str(),
         "reason": reason,
     });
-    let expires_at = Some(entry.at + KEPT);
+    let expires_at = Some(entry.at + RETENTION);
     let document = NewDocument {
         kind: KIND.to_owned(),
         id: entry.id.clone(),
@@ -243,7 +247,7 @@ fn read(document: Document) -> Option<Entry> {
     let outcome = match text("outcome")?.as_str() {
         "done" => Outcome::Done,
         "refused" => Outcome::Refused(text("reason").unwrap_or_default()),
-        _ => Outcome::Asked,
+        _ => Outcome::Requested,
     };
     Some(Entry {
         at: Timestamp::from_micros(document.data.get("at")?.as_i64()?),
@@ -277,7 +281,7 @@ mod tests {
     async fn the_newest_entries_come_first_page_by_page() {
         let store = store();
         for number in 0..5 {
-            record_in(
+            record_in_store(
                 &store,
                 &Actor::local(),
                 "queue.pause",
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_is_there_before_the_action_and_says_afterwards_how_it_came_out() {
+    async fn an_entry_exists_before_its_action_and_gets_its_outcome_afterwards() {
         let store = store();
         let mut entry = begin(
             &store,
@@ -314,7 +318,7 @@ mod tests {
             list(&store, None, 9).await.unwrap(),
             std::slice::from_ref(&entry)
         );
-        assert_eq!(entry.outcome, Outcome::Asked);
+        assert_eq!(entry.outcome, Outcome::Requested);
         entry.outcome = Outcome::Refused("run 7 is completed".to_owned());
         finish(&store, &entry).await;
         assert_eq!(list(&store, None, 9).await.unwrap(), [entry]);

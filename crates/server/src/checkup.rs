@@ -1,7 +1,8 @@
-//! What was found wrong, or in order, with this deployment, for the settings page. Who looks, and at what, is the affair of
-//! the program that starts the server: the server knows no concrete store.
+//! Findings about this deployment, for the settings page. They are produced by the program that
+//! starts the server, since the server knows no concrete store.
 //!
-//! A look may take seconds, so no page waits for it to end: what is known is shown, and a look is asked for when it is old.
+//! A check may take seconds, so pages do not wait for its end. They show the last findings and
+//! request a new check when those are old.
 
 use std::fmt;
 use std::future::Future;
@@ -12,54 +13,54 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// How long what was found is taken as still so.
-const FRESH: Duration = Duration::from_secs(60);
+/// Time during which findings count as current.
+const FINDINGS_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long a page waits for a look.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Maximum time that a page waits for a check.
+const PAGE_WAIT: Duration = Duration::from_secs(1);
 
-/// How a finding is to be taken.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingLevel {
     /// As it should be.
     Ok,
-    /// Good to know.
+    /// For information.
     Note,
-    /// Not comfortable.
+    /// Should be improved.
     Warning,
-    /// A promise does not hold.
+    /// A guarantee does not hold.
     Broken,
 }
 
-/// One thing that was looked at.
+/// The result of checking one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How it is to be taken.
+    /// The severity.
     pub level: FindingLevel,
-    /// What was looked at, in a word or two.
+    /// The subject, in one or two words.
     pub subject: String,
-    /// What was found.
+    /// The observed fact.
     pub found: String,
-    /// What that means when something crashes.
+    /// Its consequence when something crashes.
     pub means: String,
-    /// What to do about it, if anything.
+    /// Advice, if any.
     pub advice: Option<String>,
 }
 
-type Looking = Pin<Box<dyn Future<Output = Vec<Finding>> + Send>>;
+type CheckFuture = Pin<Box<dyn Future<Output = Vec<Finding>> + Send>>;
 
-/// Looks at the deployment.
+/// The function that checks the deployment.
 #[derive(Clone)]
-pub struct Checkup(Arc<dyn Fn() -> Looking + Send + Sync>);
+pub struct Checkup(Arc<dyn Fn() -> CheckFuture + Send + Sync>);
 
 impl Checkup {
-    /// By this function.
-    pub fn new<F, R>(look: F) -> Self
+    /// Wraps a function.
+    pub fn new<F, R>(check: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Vec<Finding>> + Send + 'static,
     {
-        Self(Arc::new(move || Box::pin(look())))
+        Self(Arc::new(move || Box::pin(check())))
     }
 }
 
@@ -69,69 +70,71 @@ impl fmt::Debug for Checkup {
     }
 }
 
-/// What is known of the deployment.
+/// The current knowledge about the deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
-    /// This was found, a minute ago at most or while a new look is under way.
+pub(crate) enum CheckupState {
+    /// Findings at most a minute old, or older ones while a new check is running.
     Findings(Arc<[Finding]>),
-    /// The first look is under way.
-    Looking,
-    /// Nobody looks.
-    Nothing,
+    /// The first check is running.
+    Running,
+    /// No check is configured.
+    NotConfigured,
 }
 
-/// Keeps what was found, and has it looked at again.
+/// Caches findings and renews them on demand.
 #[derive(Debug)]
-pub(crate) struct Checkups {
+pub(crate) struct CheckupCache {
     checkup: Option<Checkup>,
-    known: watch::Sender<Option<(Instant, Arc<[Finding]>)>>,
-    wanted: Notify,
+    latest: watch::Sender<Option<(Instant, Arc<[Finding]>)>>,
+    requested: Notify,
 }
 
-impl Checkups {
+impl CheckupCache {
     pub(crate) fn new(checkup: Option<Checkup>) -> Self {
         Self {
             checkup,
-            known: watch::Sender::new(None),
-            wanted: Notify::new(),
+            latest: watch::Sender::new(None),
+            requested: Notify::new(),
         }
     }
 
-    /// Looks whenever somebody wants to know, until this is dropped.
+    /// Runs a check whenever one is requested, until this is dropped.
     pub(crate) async fn run(&self) {
         let Some(checkup) = &self.checkup else { return };
         loop {
-            self.wanted.notified().await;
+            self.requested.notified().await;
             if !self.is_fresh() {
                 let found = (checkup.0)().await;
-                self.known
+                self.latest
                     .send_replace(Some((Instant::now(), found.into())));
             }
         }
     }
 
-    /// What is known. Waits a moment for what is new.
-    pub(crate) async fn seen(&self) -> Seen {
+    /// The current findings. Waits briefly for new ones if they are old.
+    pub(crate) async fn current(&self) -> CheckupState {
         if self.checkup.is_none() {
-            return Seen::Nothing;
+            return CheckupState::NotConfigured;
         }
         if !self.is_fresh() {
-            let mut news = self.known.subscribe();
-            self.wanted.notify_one();
-            // What comes later is for the next page.
-            let _late = tokio::time::timeout(PATIENCE, news.changed()).await;
+            let mut news = self.latest.subscribe();
+            self.requested.notify_one();
+            // Later findings are shown on the next page.
+            let _late = tokio::time::timeout(PAGE_WAIT, news.changed()).await;
         }
-        self.known
+        self.latest
             .borrow()
             .as_ref()
-            .map_or(Seen::Looking, |(_, found)| Seen::Findings(found.clone()))
+            .map_or(CheckupState::Running, |(_, found)| {
+                CheckupState::Findings(found.clone())
+            })
     }
 
     fn is_fresh(&self) -> bool {
-        self.known
+        self.latest
             .borrow()
             .as_ref()
-            .is_some_and(|(at, _)| at.elapsed() < FRESH)
+            .is_some_and(|(at, _)| at.elapsed() < FINDINGS_LIFETIME)
     }
 }
 
@@ -143,14 +146,15 @@ mod tests {
 
     use super::*;
 
-    fn counted(takes: Duration) -> (Arc<AtomicU32>, Arc<Checkups>) {
-        let looks = Arc::new(AtomicU32::new(0));
-        let counter = looks.clone();
+    fn counted(takes: Duration) -> (Arc<AtomicU32>, Arc<CheckupCache>) {
+        let checks = Arc::new(AtomicU32::new(0));
+        let counter = checks.clone();
         let checkup = Checkup::new(move || {
-            let look = counter.fetch_add(1, Ordering::SeqCst);
+            let check = counter.fetch_add(1, Ordering::SeqCst);
             async move {
                 tokio::time::sleep(takes).await;
-                let (found, means) = (format!("look {look}"), "nothing".to_owned());
+                let found = format!("check {check}");
+                let means = "nothing".to_owned();
                 vec![Finding {
                     level: FindingLevel::Ok,
                     subject: "disk".to_owned(),
@@ -160,38 +164,47 @@ mod tests {
                 }]
             }
         });
-        (looks, Arc::new(Checkups::new(Some(checkup))))
+        (checks, Arc::new(CheckupCache::new(Some(checkup))))
     }
 
-    fn text(seen: &Seen) -> String {
+    fn text(seen: &CheckupState) -> String {
         match seen {
-            Seen::Findings(found) => found[0].found.clone(),
+            CheckupState::Findings(found) => found[0].found.clone(),
             other => format!("{other:?}"),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_look_holds_for_a_minute() {
-        let (looks, checkups) = counted(Duration::ZERO);
-        let (running, mut tasks) = (checkups.clone(), JoinSet::new());
+    async fn findings_are_reused_for_a_minute() {
+        let (checks, checkups) = counted(Duration::ZERO);
+        let running = checkups.clone();
+        let mut tasks = JoinSet::new();
         tasks.spawn(async move { running.run().await });
-        assert_eq!(looks.load(Ordering::SeqCst), 0, "nobody wanted to know yet");
+        assert_eq!(
+            checks.load(Ordering::SeqCst),
+            0,
+            "no check was requested yet"
+        );
         for _ in 0..3 {
-            assert_eq!(text(&checkups.seen().await), "look 0");
+            assert_eq!(text(&checkups.current().await), "check 0");
         }
-        tokio::time::advance(FRESH).await;
-        assert_eq!(text(&checkups.seen().await), "look 1");
-        assert_eq!(looks.load(Ordering::SeqCst), 2);
+        tokio::time::advance(FINDINGS_LIFETIME).await;
+        assert_eq!(text(&checkups.current().await), "check 1");
+        assert_eq!(checks.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_does_not_wait_for_a_long_look() {
+    async fn a_page_does_not_wait_for_a_slow_check() {
         let (_, checkups) = counted(Duration::from_secs(20));
-        let (running, mut tasks) = (checkups.clone(), JoinSet::new());
+        let running = checkups.clone();
+        let mut tasks = JoinSet::new();
         tasks.spawn(async move { running.run().await });
-        assert_eq!(checkups.seen().await, Seen::Looking);
+        assert_eq!(checkups.current().await, CheckupState::Running);
         tokio::time::sleep(Duration::from_secs(25)).await;
-        assert_eq!(text(&checkups.seen().await), "look 0");
-        assert_eq!(Checkups::new(None).seen().await, Seen::Nothing);
+        assert_eq!(text(&checkups.current().await), "check 0");
+        assert_eq!(
+            CheckupCache::new(None).current().await,
+            CheckupState::NotConfigured
+        );
     }
 }

@@ -1,16 +1,16 @@
-//! Runs that a worker could take, and since when. A listing has them in the order in which they were submitted; one that is
-//! to start later may stand before others that have long been due.
+//! Runs that a worker could claim, and since when. Listings are in order of submission, so a run
+//! scheduled for later may precede many that are due.
 
 use surefoot::store::RunFilter;
 use surefoot::{Run, RunStatus, Store, StoreError, Timestamp};
 
-/// Runs read at a time.
+/// Page size of listings.
 const PAGE: usize = 100;
 
-/// Runs that are read at most for one answer: more that are to start later hide those behind them.
-const MOST_READ: usize = 5000;
+/// Limit of runs read for one answer. Beyond it, scheduled runs hide the ones behind them.
+const MAX_READ: usize = 5000;
 
-/// Queued runs of a queue, in the order in which they were submitted, from the oldest on.
+/// Queued runs of a queue in order of submission, oldest first.
 struct Queued<'a> {
     store: &'a dyn Store,
     filter: RunFilter,
@@ -20,7 +20,8 @@ struct Queued<'a> {
 
 impl<'a> Queued<'a> {
     fn new(store: &'a dyn Store, queue: &str) -> Self {
-        let (status, queue) = (Some(RunStatus::Queued), Some(queue.to_owned()));
+        let status = Some(RunStatus::Queued);
+        let queue = Some(queue.to_owned());
         let filter = RunFilter {
             status,
             queue,
@@ -43,41 +44,41 @@ impl<'a> Queued<'a> {
         let page = self.store.runs(self.filter.clone()).await?;
         self.filter.before = page.last().map(|run| run.id);
         self.read += page.len();
-        self.ended = page.len() < self.filter.limit || self.read >= MOST_READ;
+        self.ended = page.len() < self.filter.limit || self.read >= MAX_READ;
         self.filter.limit = PAGE;
         Ok(page)
     }
 }
 
-/// Queued runs of a queue that a worker could have taken by `until`: the oldest `most`.
-pub(crate) async fn due(
+/// Queued runs of a queue that a worker could have claimed by `until`: the oldest `limit`.
+pub(crate) async fn claimable_runs(
     store: &dyn Store,
     queue: &str,
     until: Timestamp,
-    most: usize,
+    limit: usize,
 ) -> Result<Vec<Run>, StoreError> {
     let mut queued = Queued::new(store, queue);
     queued.filter.until = Some(until);
     let mut found = Vec::new();
-    while !queued.ended && found.len() < most {
+    while !queued.ended && found.len() < limit {
         let page = queued.page().await?;
         found.extend(
             page.into_iter()
                 .filter(|run| run.head.available_at.is_some_and(|at| at <= until)),
         );
     }
-    found.truncate(most);
+    found.truncate(limit);
     Ok(found)
 }
 
-/// Since when the queued run waits that could have been taken first; `None` when none could be taken by now.
-pub(crate) async fn longest(
+/// The earliest time since which a run of the queue has been claimable; `None` if none is.
+pub(crate) async fn longest_waiting_since(
     store: &dyn Store,
     queue: &str,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let mut queued = Queued::new(store, queue);
-    // Most often the oldest is the one.
+    // Usually the oldest run is the answer.
     queued.filter.limit = 1;
     let mut first: Option<Timestamp> = None;
     while !queued.ended {
@@ -89,7 +90,8 @@ pub(crate) async fn longest(
                 .into_iter()
                 .chain(first)
                 .min();
-            // No run can be taken before it was submitted: those that come now cannot have waited longer.
+            // No run is claimable before its submission, so the runs that follow cannot have waited
+            // longer.
             if first.is_some_and(|first| first <= run.created_at) {
                 return Ok(first);
             }
@@ -111,7 +113,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test]
-    async fn what_is_to_start_later_hides_nothing() {
+    async fn scheduled_runs_hide_no_claimable_ones() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         )));
@@ -125,13 +127,13 @@ mod tests {
         }
         client.submit(later(90)).await.unwrap();
         let longest = async || {
-            longest(store.as_ref(), "q", store.now())
+            longest_waiting_since(store.as_ref(), "q", store.now())
                 .await
                 .unwrap()
                 .map(|at| at.since(start).as_secs())
         };
         let due = async || {
-            due(store.as_ref(), "q", store.now(), 500)
+            claimable_runs(store.as_ref(), "q", store.now(), 500)
                 .await
                 .unwrap()
                 .len()

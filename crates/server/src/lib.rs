@@ -1,7 +1,8 @@
 //! HTTP API, live events and dashboard of Surefoot.
 //!
-//! [`serve`] answers on a listener until it is told to stop. It knows the engine's [`surefoot::Client`] and nothing of which
-//! store is behind it, and reads neither files (but for workflows) nor the environment: [`ServerOptions`] says all.
+//! [`serve`] serves a listener until it is cancelled. It uses the engine's [`surefoot::Client`] and
+//! knows no concrete store. It reads no environment and, except for workflows, no files; its
+//! configuration is in [`ServerOptions`].
 
 #![cfg_attr(
     test,
@@ -17,10 +18,10 @@ mod checkup;
 mod dashboard;
 mod due;
 mod http;
-mod local_path;
 #[cfg(test)]
 mod node;
 mod options;
+mod safe_redirect;
 mod serve;
 mod sse;
 mod state;

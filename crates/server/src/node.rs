@@ -1,4 +1,4 @@
-//! Starts the servers of other makes that tests talk to (`tests/node/`), with node. `./dev test` installs what they need.
+//! Runs node programs that tests talk to (`tests/node/`). `./dev test` installs their packages.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -8,13 +8,13 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// Longer than a machine that is busy with other tests takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than a script takes to start on a machine that is busy with other tests.
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A script that runs until this is dropped.
+/// A script that runs until it is dropped.
 pub(crate) struct Node {
-    /// The first line that it printed: its address or port.
-    pub(crate) said: String,
+    /// The first line printed: an address or a port.
+    pub(crate) first_line: String,
     lines: Lines<BufReader<ChildStdout>>,
     _child: Child,
 }
@@ -23,7 +23,7 @@ impl Node {
     pub(crate) async fn start(script: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new("node");
         command
-            .arg(placed(script))
+            .arg(installed_script(script))
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -32,28 +32,29 @@ impl Node {
             .spawn()
             .expect("node is installed: `./dev test` sees to it");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = tokio::time::timeout(PATIENCE, lines.next_line())
+        let first_line = tokio::time::timeout(TEST_TIMEOUT, lines.next_line())
             .await
             .expect("it starts")
             .unwrap();
-        let said = said.expect("it starts: `./dev test` installs what it needs into target/node");
+        let first_line =
+            first_line.expect("it starts: `./dev test` installs what it needs into target/node");
         Self {
-            said,
+            first_line,
             lines,
             _child: child,
         }
     }
 
-    /// The next line that it prints, which is JSON.
+    /// The next line printed, which is JSON.
     pub(crate) async fn next(&mut self) -> Value {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line())
+        let line = tokio::time::timeout(TEST_TIMEOUT, self.lines.next_line())
             .await
-            .expect("it says something")
+            .expect("it prints a line")
             .unwrap();
         serde_json::from_str(&line.expect("it still runs")).unwrap()
     }
 
-    /// Whether it prints nothing for this long.
+    /// Returns true if the script prints nothing for this long.
     pub(crate) async fn is_silent(&mut self, time: Duration) -> bool {
         match tokio::time::timeout(time, self.lines.next_line()).await {
             Err(_) => true,
@@ -62,8 +63,8 @@ impl Node {
     }
 }
 
-/// A script finds its packages in the folder that it is in.
-fn placed(script: &str) -> PathBuf {
+/// Copies the script into the folder that holds its packages, where node finds them.
+fn installed_script(script: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("../../target/node");
     assert!(
@@ -71,12 +72,10 @@ fn placed(script: &str) -> PathBuf {
         "run `./dev test`, which installs {}",
         folder.display()
     );
-    let (place, draft) = (
-        folder.join(script),
-        tempfile::NamedTempFile::new_in(&folder).unwrap(),
-    );
+    let place = folder.join(script);
+    let draft = tempfile::NamedTempFile::new_in(&folder).unwrap();
     std::fs::copy(root.join("tests/node").join(script), draft.path()).unwrap();
-    // Another test may start the same script: there is always a whole one.
+    // The rename is atomic, since another test may start the same script.
     draft.persist(&place).unwrap();
     place
 }

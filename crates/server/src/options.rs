@@ -1,4 +1,4 @@
-//! What a server goes by. Plain values: whoever starts it has read them from wherever they come from.
+//! Server configuration, already parsed: nothing here reads files or the environment.
 
 use std::time::Duration;
 
@@ -8,43 +8,45 @@ use crate::checkup::Checkup;
 use crate::submission::SubmissionCheck;
 use crate::workflows::Workflows;
 
-/// What a server goes by.
+/// Configuration of a server.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// The address by which people reach it, when that is not the one that it listens on.
+    /// The public address, if it differs from the listening one.
     pub public_url: Option<String>,
-    /// Who is let in.
+    /// Authentication.
     pub auth: AuthOptions,
-    /// What raises an alert, and who is told.
+    /// Alert rules and their notifications.
     pub alerts: AlertOptions,
-    /// What can be submitted.
+    /// The workflows that can be submitted.
     pub workflows: Workflows,
-    /// The configuration as people may read it: names and values, without secrets.
+    /// The configuration for display: names and values, without secrets.
     pub settings_view: Vec<(String, String)>,
-    /// Who looks at the deployment for the settings page, if anybody does.
+    /// The check behind the settings page, if there is one.
     pub checkup: Option<Checkup>,
     /// Checks what is submitted beyond the schema of its workflow.
     pub submission_check: Option<SubmissionCheck>,
-    /// How large and how slow a request may be.
+    /// Limits of size and time for requests.
     pub limits: RequestLimits,
 }
 
-/// How large and how slow a request may be.
+/// Limits of size and time for requests.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
-    /// Bytes in a request's body.
+    /// Maximum size of a request's body, in bytes.
     pub body: usize,
-    /// From the request's first line to the answer's; a stream may then go on for as long as it likes.
+    /// Time limit from the request's first line to the response's. A stream may go on without
+    /// limit.
     pub time: Duration,
-    /// How long a client may take to send the head of a request.
+    /// Time limit for the head of a request.
     pub head: Duration,
-    /// Connections at a time. One more waits until another ends.
+    /// Maximum number of connections. Further clients wait until one closes.
     pub connections: usize,
-    /// Connections at a time of one peer, other than this machine and trusted proxies. One more is closed.
+    /// Maximum number of connections per peer, except for this machine and trusted proxies. A
+    /// further one is closed.
     pub connections_per_peer: usize,
-    /// How long a client may take nothing of what is written to it.
+    /// Time limit of a write that makes no progress because the client does not read.
     pub write: Duration,
-    /// How long requests under way may go on once the server is told to stop.
+    /// Grace period for requests under way when the server stops.
     pub grace: Duration,
 }
 
@@ -63,7 +65,7 @@ impl Default for RequestLimits {
 }
 
 impl ServerOptions {
-    /// The usual, with these to let in and to submit.
+    /// The defaults, with this authentication and these workflows.
     pub fn new(auth: AuthOptions, workflows: Workflows) -> Self {
         Self {
             public_url: None,

@@ -1,4 +1,4 @@
-//! The server: answers on a listener until it is told to stop.
+//! Runs the server on a listener until it is cancelled.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{alerts, http};
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// It would stand open, or cannot tell who people are.
+    /// Authentication is missing or misconfigured.
     #[error(transparent)]
     Auth(#[from] AuthError),
     /// The listener cannot be used.
@@ -23,13 +23,13 @@ pub enum ServeError {
     Listen(#[from] std::io::Error),
 }
 
-/// How often the servers on one store tell each other of their secret.
-const SECRET: Duration = Duration::from_secs(20);
+/// Interval at which servers on one store confirm that they share a secret.
+const SECRET_CHECK_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Serves until `stop` is cancelled; streams end then, and requests under way are given a moment.
+/// Serves until `stop` is cancelled. Streams then end, and requests under way get a grace period.
 ///
 /// # Errors
-/// See [`ServeError`]. What goes wrong with one request ends no server.
+/// See [`ServeError`]. An error in one request does not end the server.
 pub async fn serve(
     listener: TcpListener,
     client: Client,
@@ -37,37 +37,37 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let limits = options.limits;
-    let here = ["127.0.0.0/8", "::1"]
+    let loopback = ["127.0.0.0/8", "::1"]
         .iter()
         .filter_map(|network| network.parse().ok());
-    let free = options
+    let unlimited = options
         .auth
         .trusted_proxies
         .iter()
         .copied()
-        .chain(here)
+        .chain(loopback)
         .collect();
-    let peers = http::Peers::new(limits.connections_per_peer, free);
+    let peers = http::Peers::new(limits.connections_per_peer, unlimited);
     let app = App::new(client, options, listener.local_addr()?, stop.clone()).await?;
     let mut tasks = JoinSet::new();
     alerts::start(&app, &mut tasks);
-    tasks.spawn(agree(app.clone()));
-    let looking = app.clone();
-    tasks.spawn(async move { looking.checkups().run().await });
+    tasks.spawn(confirm_secret(app.clone()));
+    let checking = app.clone();
+    tasks.spawn(async move { checking.checkups().run().await });
     let watching = app.clone();
     tasks.spawn(async move { watching.workflows().watch().await });
-    http::answer(listener, http::router(&app), limits, peers, stop).await;
+    http::serve_connections(listener, http::router(&app), limits, peers, stop).await;
     app.hub().close().await;
     tasks.shutdown().await;
     Ok(())
 }
 
-/// Tells the other servers on the store that this one still signs with its secret.
-async fn agree(app: App) {
+/// Confirms to the other servers on the store that this one still signs with its secret.
+async fn confirm_secret(app: App) {
     loop {
-        tokio::time::sleep(SECRET).await;
+        tokio::time::sleep(SECRET_CHECK_INTERVAL).await;
         if let Err(error) = app.auth().agree_on_secret().await {
-            tracing::warn!(%error, "cannot agree with other servers on a secret");
+            tracing::warn!(%error, "failed to confirm the secret shared with other servers");
         }
     }
 }

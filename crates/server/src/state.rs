@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! Shared state of all handlers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use surefoot::{Client, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Auth, AuthError};
-use crate::checkup::Checkups;
-use crate::dashboard::Known;
+use crate::checkup::CheckupCache;
+use crate::dashboard::PageCache;
 use crate::options::ServerOptions;
 use crate::sse::Hub;
 use crate::workflows::Workflows;
 
-/// What every handler can reach. Cheap to clone.
+/// Shared state of all handlers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct App(Arc<Inner>);
 
@@ -25,8 +25,8 @@ struct Inner {
     options: ServerOptions,
     listen: SocketAddr,
     hub: Hub,
-    checkups: Checkups,
-    known: Known,
+    checkups: CheckupCache,
+    page_cache: PageCache,
     stop: CancellationToken,
 }
 
@@ -46,7 +46,7 @@ impl App {
             options.public_url.as_deref(),
         )
         .await?;
-        let checkups = Checkups::new(options.checkup.clone());
+        let checkups = CheckupCache::new(options.checkup.clone());
         Ok(Self(Arc::new(Inner {
             client,
             auth,
@@ -54,7 +54,7 @@ impl App {
             listen,
             hub,
             checkups,
-            known: Known::default(),
+            page_cache: PageCache::default(),
             stop,
         })))
     }
@@ -79,27 +79,27 @@ impl App {
         &self.0.options
     }
 
-    /// Cancelled when the server stops: streams end then.
+    /// Cancelled when the server stops; streams then end.
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.0.stop
     }
 
-    /// Who watches which run.
+    /// The watchers of runs.
     pub(crate) fn hub(&self) -> &Hub {
         &self.0.hub
     }
 
-    /// What is known of the deployment.
-    pub(crate) fn checkups(&self) -> &Checkups {
+    /// The findings about the deployment.
+    pub(crate) fn checkups(&self) -> &CheckupCache {
         &self.0.checkups
     }
 
-    /// What the pages know.
-    pub(crate) fn known(&self) -> &Known {
-        &self.0.known
+    /// Values cached for pages.
+    pub(crate) fn page_cache(&self) -> &PageCache {
+        &self.0.page_cache
     }
 
-    /// The address by which people reach the server, without a slash at its end.
+    /// The public address of the server, without a trailing slash.
     pub(crate) fn public_url(&self) -> String {
         match &self.0.options.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),

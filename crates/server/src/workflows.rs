@@ -1,12 +1,12 @@
-//! The workflows that can be submitted by name: those that are shipped, and those of a folder.
+//! The workflows that can be submitted by name: built-in ones, and those of a folder.
 //!
-//! The folder is looked at every second, and a file is read again when its time or size has changed; whoever asks is told
-//! what is known, since a folder may be far away. What is wrong with a file is logged and shown; until it is mended, the file
-//! counts as it last was.
+//! The folder is checked every second, and a file is read again when its time or size has changed.
+//! Lookups use the last state, since the folder may be on a slow network file system. An invalid
+//! file is logged and shown; until it is corrected, its last valid workflow is used.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the folder is looked at on a blocking thread"
+    reason = "the folder is read on a blocking thread"
 )]
 
 use std::collections::BTreeMap;
@@ -17,12 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use surefoot::files::{self, FileError, Links};
-use surefoot::{Handlers, PlanError, Workflow};
+use surefoot::{BoxError, Handlers, PlanError, Workflow};
 
 /// The workflows that can be submitted by name. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Workflows {
-    shipped: Vec<Arc<Workflow>>,
+    built_in: Vec<Arc<Workflow>>,
     folder: Option<Arc<Folder>>,
     checks: Checks,
 }
@@ -43,25 +43,25 @@ pub enum WorkflowsError {
     Folder {
         /// The folder.
         path: String,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
-    /// A file in it is no workflow.
+    /// A file in it is not a workflow.
     #[error("{path}: {message}")]
     File {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The fault.
         message: String,
     },
 }
 
-/// A file of the folder that does not count as it is.
+/// A file of the folder that is not used as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadFile {
     /// Its name in the folder.
     pub(crate) file: String,
-    /// What is wrong with it.
+    /// The fault.
     pub(crate) message: String,
 }
 
@@ -70,36 +70,36 @@ struct Folder {
     path: PathBuf,
     checks: Checks,
     files: Mutex<Files>,
-    /// Whether it could not be read when it was last looked at.
-    away: AtomicBool,
+    /// True if the last attempt to read the folder failed.
+    unreachable: AtomicBool,
 }
 
 /// The files of a folder, by name.
 type Files = BTreeMap<String, Arc<File>>;
 
-/// A file as it was read.
+/// A file as it was last read.
 #[derive(Debug)]
 struct File {
-    /// Its time and size: another one means that it has changed.
+    /// Its time and size; a change of either means that the file has changed.
     stamp: Stamp,
-    /// The last workflow that it held.
+    /// The last valid workflow that it held.
     workflow: Option<Arc<Workflow>>,
-    /// What is wrong with it now.
-    wrong: Option<String>,
+    /// Its current fault.
+    fault: Option<String>,
 }
 
 type Stamp = (Option<SystemTime>, u64);
 
-/// A larger file is no workflow.
-const LARGEST: u64 = 1 << 20;
-/// How often the folder is looked at.
-const EVERY: Duration = Duration::from_secs(1);
+/// Size limit of a workflow file.
+const MAX_FILE_SIZE: u64 = 1 << 20;
+/// Interval between checks of the folder.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Workflows {
-    /// These, always.
-    pub fn new(shipped: Vec<Arc<Workflow>>) -> Self {
+    /// A fixed set of workflows.
+    pub fn new(built_in: Vec<Arc<Workflow>>) -> Self {
         Self {
-            shipped,
+            built_in,
             folder: None,
             checks: Checks::default(),
         }
@@ -119,19 +119,20 @@ impl Workflows {
         }
     }
 
-    /// Also those of a folder's `.yaml` and `.yml` files. One with the name of a shipped one takes its place.
+    /// Adds the `.yaml` and `.yml` files of a folder. A workflow with the name of a built-in one
+    /// replaces it.
     ///
     /// # Errors
-    /// Names the first file that is no workflow.
+    /// Names the first file that is not a workflow.
     pub fn with_folder(self, path: PathBuf) -> Result<Self, WorkflowsError> {
         let folder = Folder {
             path,
             checks: self.checks.clone(),
             files: Mutex::default(),
-            away: AtomicBool::new(false),
+            unreachable: AtomicBool::new(false),
         };
         folder.refresh().map_err(|error| folder.unreadable(error))?;
-        if let Some(BadFile { file, message }) = folder.wrong().into_iter().next() {
+        if let Some(BadFile { file, message }) = folder.faulty_files().into_iter().next() {
             return Err(WorkflowsError::File {
                 path: folder.path.join(file).display().to_string(),
                 message,
@@ -143,51 +144,52 @@ impl Workflows {
         })
     }
 
-    /// The one of this name.
+    /// The workflow of this name.
     pub fn get(&self, name: &str) -> Option<Arc<Workflow>> {
         self.iter().find(|workflow| workflow.name() == name)
     }
 
-    /// All of them, by name.
+    /// All workflows, by name.
     pub fn iter(&self) -> std::vec::IntoIter<Arc<Workflow>> {
         let named = |workflow: Arc<Workflow>| (workflow.name().to_owned(), workflow);
-        let mut all: BTreeMap<_, _> = self.shipped.iter().cloned().map(named).collect();
+        let mut all: BTreeMap<_, _> = self.built_in.iter().cloned().map(named).collect();
         if let Some(folder) = &self.folder {
             all.extend(folder.workflows().into_iter().map(named));
         }
         all.into_values().collect::<Vec<_>>().into_iter()
     }
 
-    /// Looks at the folder again and again, where it holds nobody up.
+    /// Checks the folder periodically, on a blocking thread.
     pub(crate) async fn watch(&self) {
         let Some(folder) = &self.folder else { return };
         loop {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             let folder = folder.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || folder.look()).await {
-                tracing::error!(%error, "the folder of workflows was not looked at");
+            if let Err(error) = tokio::task::spawn_blocking(move || folder.refresh_or_warn()).await
+            {
+                tracing::error!(%error, "failed to check the folder of workflows");
             }
         }
     }
 
-    /// Files of the folder that do not count as they are.
-    pub(crate) fn wrong(&self) -> Vec<BadFile> {
+    /// The files of the folder that are not used as they stand.
+    pub(crate) fn faulty_files(&self) -> Vec<BadFile> {
         self.folder
             .as_ref()
-            .map(|folder| folder.wrong())
+            .map(|folder| folder.faulty_files())
             .unwrap_or_default()
     }
 }
 
 impl Folder {
-    /// A folder that is away for now changes nothing.
-    fn look(&self) {
-        let looked = self.refresh();
-        let was_away = self.away.swap(looked.is_err(), Ordering::Relaxed);
-        if let Err(error) = looked
-            && !was_away
+    /// Reads the folder. If it cannot be read, the last state stays.
+    fn refresh_or_warn(&self) {
+        let refreshed = self.refresh();
+        let was_unreachable = self.unreachable.swap(refreshed.is_err(), Ordering::Relaxed);
+        if let Err(error) = refreshed
+            && !was_unreachable
         {
-            tracing::warn!(error = %self.unreadable(error), "the workflows stay as they were");
+            tracing::warn!(error = %self.unreadable(error), "keeping the workflows that were read last");
         }
     }
 
@@ -206,10 +208,10 @@ impl Folder {
         let before = self.files().clone();
         let mut files = Files::new();
         for (name, stamp) in self.list()? {
-            let known = before.get(&name);
-            let file = match known.filter(|file| file.stamp == stamp) {
+            let previous = before.get(&name);
+            let file = match previous.filter(|file| file.stamp == stamp) {
                 Some(same) => same.clone(),
-                None => self.read(&name, stamp, known),
+                None => self.read(&name, stamp, previous),
             };
             files.insert(name, file);
         }
@@ -217,15 +219,15 @@ impl Folder {
         Ok(())
     }
 
-    fn read(&self, name: &str, stamp: Stamp, known: Option<&Arc<File>>) -> Arc<File> {
+    fn read(&self, name: &str, stamp: Stamp, previous: Option<&Arc<File>>) -> Arc<File> {
         let file = File::read(
             &self.path.join(name),
             &self.checks,
             stamp,
-            known.and_then(|file| file.workflow.clone()),
+            previous.and_then(|file| file.workflow.clone()),
         );
-        if let Some(wrong) = &file.wrong {
-            tracing::warn!(file = name, wrong, "a workflow file cannot be used");
+        if let Some(fault) = &file.fault {
+            tracing::warn!(file = name, fault, "a workflow file cannot be used");
         }
         Arc::new(file)
     }
@@ -237,7 +239,8 @@ impl Folder {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_workflow =
                 !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"));
-            // A file that is gone meanwhile is not there; links are followed, as mounted configuration has them.
+            // A file that has just disappeared is skipped. Links are followed, since mounted
+            // configuration consists of links.
             if let (true, Ok(data)) = (is_workflow, fs::metadata(entry.path()))
                 && data.is_file()
             {
@@ -248,25 +251,26 @@ impl Folder {
     }
 
     fn workflows(&self) -> Vec<Arc<Workflow>> {
-        counting(&self.files()).0
+        in_use(&self.files()).0
     }
 
-    fn wrong(&self) -> Vec<BadFile> {
-        counting(&self.files()).1
+    fn faulty_files(&self) -> Vec<BadFile> {
+        in_use(&self.files()).1
     }
 }
 
-/// The workflows that count, and the files that do not count as they are. Of two files with workflows of the same name the
-/// first one counts, for as long as it is there.
-fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
-    let (mut workflows, mut bad) = (Vec::new(), Vec::new());
+/// The workflows in use, and the files that are not used as they stand. If two files hold workflows
+/// of the same name, the first one is used for as long as it exists.
+fn in_use(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
+    let mut workflows = Vec::new();
+    let mut bad = Vec::new();
     let mut seen = BTreeMap::new();
     for (name, file) in files {
-        let mut wrong = file.wrong.clone();
+        let mut fault = file.fault.clone();
         if let Some(workflow) = &file.workflow {
             match seen.get(workflow.name()) {
                 Some(first) => {
-                    wrong.get_or_insert(format!(
+                    fault.get_or_insert(format!(
                         "the workflow {} is in {first} already",
                         workflow.name()
                     ));
@@ -277,7 +281,7 @@ fn counting(files: &Files) -> (Vec<Arc<Workflow>>, Vec<BadFile>) {
                 }
             }
         }
-        bad.extend(wrong.map(|message| BadFile {
+        bad.extend(fault.map(|message| BadFile {
             file: name.clone(),
             message,
         }));
@@ -291,24 +295,25 @@ impl File {
             Ok(workflow) => Self {
                 stamp,
                 workflow: Some(Arc::new(workflow)),
-                wrong: None,
+                fault: None,
             },
-            Err(wrong) => Self {
+            Err(fault) => Self {
                 stamp,
                 workflow: before,
-                wrong: Some(wrong),
+                fault: Some(fault.to_string()),
             },
         }
     }
 }
 
-fn read(path: &Path, checks: &Checks) -> Result<Workflow, String> {
-    let text = files::read_text(path, Links::Follow, LARGEST).map_err(|error| match error {
-        FileError::TooLarge(_) => "is larger than a workflow can be".to_owned(),
-        error => format!("cannot be read: {error}"),
-    })?;
-    let workflow = Workflow::from_yaml(&text).map_err(|error| error.to_string())?;
-    checks.check(&workflow).map_err(|error| error.to_string())?;
+fn read(path: &Path, checks: &Checks) -> Result<Workflow, BoxError> {
+    let text =
+        files::read_text(path, Links::Follow, MAX_FILE_SIZE).map_err(|error| match error {
+            FileError::TooLarge(_) => "is larger than a workflow can be".to_owned(),
+            error => format!("cannot be read: {error}"),
+        })?;
+    let workflow = Workflow::from_yaml(&text)?;
+    checks.check(&workflow)?;
     Ok(workflow)
 }
 
@@ -351,15 +356,20 @@ mod tests {
         let workflows = Workflows::default()
             .with_folder(dir.path().to_owned())
             .unwrap();
-        let (watching, mut tasks) = (workflows.clone(), JoinSet::new());
+        let watching = workflows.clone();
+        let mut tasks = JoinSet::new();
         tasks.spawn(async move { watching.watch().await });
-        let until = async |expect: Option<&str>, wrong: usize| {
+        let until = async |expect: Option<&str>, fault: usize| {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-            while (title(&workflows, "a").as_deref(), workflows.wrong().len()) != (expect, wrong) {
+            while (
+                title(&workflows, "a").as_deref(),
+                workflows.faulty_files().len(),
+            ) != (expect, fault)
+            {
                 assert!(
                     tokio::time::Instant::now() < deadline,
                     "{expect:?}: {:?}",
-                    workflows.wrong()
+                    workflows.faulty_files()
                 );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -429,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_of_two_files_counts_once_the_first_is_gone() {
+    fn the_second_of_two_files_is_used_once_the_first_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "a.yaml", "w", "first");
         let workflows = Workflows::default()
@@ -437,20 +447,20 @@ mod tests {
             .unwrap();
         let folder = workflows.folder.as_ref().unwrap();
         write(dir.path(), "b.yaml", "w", "second");
-        folder.look();
+        folder.refresh_or_warn();
         assert_eq!(title(&workflows, "w").as_deref(), Some("first"));
         assert_eq!(
             workflows
-                .wrong()
+                .faulty_files()
                 .iter()
                 .map(|bad| bad.file.as_str())
                 .collect::<Vec<_>>(),
             ["b.yaml"]
         );
         fs::remove_file(dir.path().join("a.yaml")).unwrap();
-        folder.look();
+        folder.refresh_or_warn();
         assert_eq!(
-            (title(&workflows, "w").as_deref(), workflows.wrong()),
+            (title(&workflows, "w").as_deref(), workflows.faulty_files()),
             (Some("second"), Vec::new())
         );
     }

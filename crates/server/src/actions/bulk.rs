@@ -1,4 +1,4 @@
-//! The same action on many runs: on chosen ones, or on all that a filter finds.
+//! Applies one action to many runs: on a chosen set, or on all that match a filter.
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -11,19 +11,19 @@ use crate::audit;
 use crate::auth::Actor;
 use crate::state::App;
 
-/// What to do to each run.
+/// The action on each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BulkAction {
     Retry,
     Cancel { undo: bool },
 }
 
-/// To which runs.
+/// The runs to act on.
 #[derive(Clone, Debug)]
-pub(crate) enum Which {
-    These(Vec<RunId>),
-    /// All that the filter finds, submitted before a run if one is given. A status of the filter narrows those that the
-    /// action is for.
+pub(crate) enum Selection {
+    Runs(Vec<RunId>),
+    /// All runs that match the filter, and that were submitted before `before` if it is given. A
+    /// status in the filter narrows the statuses that the action applies to.
     Matching {
         filter: RunFilter,
         before: Option<RunId>,
@@ -34,49 +34,51 @@ pub(crate) enum Which {
 #[derive(Clone, Debug)]
 pub(crate) struct Bulk {
     pub(crate) action: BulkAction,
-    pub(crate) which: Which,
-    /// Runs at most.
+    pub(crate) selection: Selection,
+    /// Maximum number of runs.
     pub(crate) limit: usize,
 }
 
-/// The runs that would be met.
+/// The runs that an action would apply to.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Preview {
     pub(crate) count: usize,
-    /// There are more than were counted.
+    /// True if there are more runs than were counted.
     pub(crate) more: bool,
-    /// The first of them.
+    /// The newest of them.
     pub(crate) first: Vec<Run>,
-    /// Chosen ones that the action is not for.
-    pub(crate) others: usize,
+    /// Number of chosen runs that the action does not apply to.
+    pub(crate) not_applicable: usize,
 }
 
-/// What became of them.
+/// The result of an action on many runs.
 #[derive(Debug, Default)]
 pub(crate) struct BulkResult {
     pub(crate) done: usize,
     pub(crate) refused: Vec<(RunId, String)>,
-    /// Where to go on.
+    /// The run to continue before, if runs are left.
     pub(crate) next: Option<RunId>,
 }
 
-/// Runs read at a time, acted on at a time, and shown before.
+/// Page size of listings, number of concurrent actions, and number of runs in a preview.
 const PAGE: usize = 500;
-const AT_A_TIME: usize = 32;
-const FIRST: usize = 10;
+const CONCURRENT_ACTIONS: usize = 32;
+const PREVIEWED: usize = 10;
 
 impl BulkAction {
-    /// The statuses of the runs that it is for, so that a million others are not looked at.
+    /// The statuses that the action applies to. Filtering by them avoids reading a million other
+    /// runs.
     pub(crate) const fn statuses(self) -> &'static [RunStatus] {
         match self {
             Self::Retry => &[RunStatus::Failed],
-            // In the order in which runs move on: one that moves meanwhile is seen twice rather than not at all.
+            // In the order of a run's life: a run that changes status in between is found twice
+            // rather than not at all.
             Self::Cancel { .. } => &[RunStatus::Queued, RunStatus::Waiting, RunStatus::Running],
         }
     }
 
-    /// Whether it makes sense for a run.
-    fn fits(self, run: &Run) -> bool {
+    /// Returns true if the action applies to the run.
+    fn applies_to(self, run: &Run) -> bool {
         self.statuses().contains(&run.head.status)
             && (self == Self::Retry || run.head.cancel.is_none())
     }
@@ -90,28 +92,28 @@ impl BulkAction {
 }
 
 impl Bulk {
-    /// Counts the runs that the action would meet, up to `most`.
-    pub(crate) async fn preview(&self, app: &App, most: usize) -> Result<Found, StoreError> {
-        match &self.which {
-            Which::These(ids) => self.chosen(app, ids, most).await,
-            Which::Matching { filter, .. } => self.matching(app, filter, most).await,
+    /// Counts the runs that the action would apply to, up to `max`.
+    pub(crate) async fn preview(&self, app: &App, max: usize) -> Result<Preview, StoreError> {
+        match &self.selection {
+            Selection::Runs(ids) => self.chosen(app, ids, max).await,
+            Selection::Matching { filter, .. } => self.matching(app, filter, max).await,
         }
     }
 
-    async fn chosen(&self, app: &App, ids: &[RunId], most: usize) -> Result<Found, StoreError> {
-        let mut found = Found {
-            more: ids.len() > most,
-            ..Found::default()
+    async fn chosen(&self, app: &App, ids: &[RunId], max: usize) -> Result<Preview, StoreError> {
+        let mut found = Preview {
+            more: ids.len() > max,
+            ..Preview::default()
         };
-        for id in ids.iter().take(most) {
+        for id in ids.iter().take(max) {
             match app
                 .store()
                 .run(*id)
                 .await?
-                .filter(|run| self.action.fits(run))
+                .filter(|run| self.action.applies_to(run))
             {
                 Some(run) => found.add(run),
-                None => found.others += 1,
+                None => found.not_applicable += 1,
             }
         }
         Ok(found)
@@ -120,39 +122,39 @@ impl Bulk {
     async fn matching(
         &self,
         app: &App,
-        wanted: &RunFilter,
-        most: usize,
-    ) -> Result<Found, StoreError> {
-        let mut found = Found::default();
-        for status in self.statuses(wanted) {
+        filter: &RunFilter,
+        max: usize,
+    ) -> Result<Preview, StoreError> {
+        let mut found = Preview::default();
+        for status in self.statuses(filter) {
             let mut pages = Pages::new(RunFilter {
                 status: Some(status),
                 before: None,
-                ..wanted.clone()
+                ..filter.clone()
             });
             let mut first = Vec::new();
-            // Each status is looked at once, so that those shown are the newest of all.
+            // Every status is listed, so that the runs shown are the newest of all.
             while let Some(page) = pages.next(app).await? {
-                let fitting: Vec<Run> = page
+                let applicable: Vec<Run> = page
                     .into_iter()
-                    .filter(|run| self.action.fits(run))
+                    .filter(|run| self.action.applies_to(run))
                     .collect();
-                found.count += fitting.len();
-                first.extend(fitting.into_iter().take(FIRST - first.len()));
-                if found.count > most {
+                found.count += applicable.len();
+                first.extend(applicable.into_iter().take(PREVIEWED - first.len()));
+                if found.count > max {
                     break;
                 }
             }
             found.first.extend(first);
         }
         found.first.sort_by_key(|run| std::cmp::Reverse(run.id));
-        found.first.truncate(FIRST);
-        (found.more, found.count) = (found.count > most, found.count.min(most));
+        found.first.truncate(PREVIEWED);
+        (found.more, found.count) = (found.count > max, found.count.min(max));
         Ok(found)
     }
 
-    fn statuses(&self, wanted: &RunFilter) -> impl Iterator<Item = RunStatus> {
-        let only = wanted.status;
+    fn statuses(&self, filter: &RunFilter) -> impl Iterator<Item = RunStatus> {
+        let only = filter.status;
         self.action
             .statuses()
             .iter()
@@ -160,22 +162,22 @@ impl Bulk {
             .filter(move |status| only.is_none_or(|only| only == *status))
     }
 
-    /// Does it, the newest run first.
+    /// Applies the action, starting with the newest run.
     pub(crate) async fn apply(&self, app: &App, actor: &Actor) -> Result<BulkResult, StoreError> {
         let runs = self.find(app).await?;
         let next = (runs.len() > self.limit).then(|| runs[self.limit - 1]);
-        let met = &runs[..runs.len().min(self.limit)];
+        let selected = &runs[..runs.len().min(self.limit)];
         let mut entry = audit::begin(
             app.store(),
             actor,
             self.action.name(),
             "runs",
-            self.detail(met.len()),
+            self.detail(selected.len()),
         )
         .await?;
-        let each = stream::iter(met.to_vec())
+        let each = stream::iter(selected.to_vec())
             .map(|run| async move { (run, self.act(app, actor, run).await) });
-        let outcomes: Vec<_> = each.buffer_unordered(AT_A_TIME).collect().await;
+        let outcomes: Vec<_> = each.buffer_unordered(CONCURRENT_ACTIONS).collect().await;
         let mut result = BulkResult {
             next,
             ..BulkResult::default()
@@ -192,50 +194,50 @@ impl Bulk {
         Ok(result)
     }
 
-    /// The runs to meet, and one more when there are more, the newest first over all statuses.
+    /// The ids of the runs to act on, newest first over all statuses, plus one more if there are
+    /// more.
     async fn find(&self, app: &App) -> Result<Vec<RunId>, StoreError> {
         let mut found = Vec::new();
-        match &self.which {
-            Which::These(ids) => {
+        match &self.selection {
+            Selection::Runs(ids) => {
                 for id in ids.iter().take(self.limit) {
                     let run = app
                         .store()
                         .run(*id)
                         .await?
-                        .filter(|run| self.action.fits(run));
+                        .filter(|run| self.action.applies_to(run));
                     found.extend(run.map(|run| run.id));
                 }
             }
-            Which::Matching {
-                filter: wanted,
-                before,
-            } => {
-                for status in self.statuses(wanted) {
+            Selection::Matching { filter, before } => {
+                for status in self.statuses(filter) {
                     let filter = RunFilter {
                         status: Some(status),
                         before: *before,
-                        ..wanted.clone()
+                        ..filter.clone()
                     };
-                    found.extend(self.fitting(app, filter).await?);
+                    found.extend(self.applicable(app, filter).await?);
                 }
             }
         }
         found.sort_unstable_by(|a, b| b.cmp(a));
-        // A run that moves meanwhile may be found twice.
+        // A run that changed status in between may be found twice.
         found.dedup();
         found.truncate(self.limit + 1);
         Ok(found)
     }
 
-    /// The newest runs of a status to meet, and one more. There may be many before them that are being cancelled already.
-    async fn fitting(&self, app: &App, filter: RunFilter) -> Result<Vec<RunId>, StoreError> {
-        let (mut pages, mut found) = (Pages::new(filter), Vec::new());
+    /// The newest runs of one status that the action applies to, plus one more. They may be
+    /// preceded by many runs that are being cancelled already.
+    async fn applicable(&self, app: &App, filter: RunFilter) -> Result<Vec<RunId>, StoreError> {
+        let mut pages = Pages::new(filter);
+        let mut found = Vec::new();
         while found.len() <= self.limit
             && let Some(page) = pages.next(app).await?
         {
             found.extend(
                 page.iter()
-                    .filter(|run| self.action.fits(run))
+                    .filter(|run| self.action.applies_to(run))
                     .map(|run| run.id),
             );
         }
@@ -263,7 +265,7 @@ impl Bulk {
     fn detail(&self, count: usize) -> Value {
         let mut detail =
             json!({ "count": count, "undo": self.action == BulkAction::Cancel { undo: true } });
-        if let Which::Matching { filter, .. } = &self.which {
+        if let Selection::Matching { filter, .. } = &self.selection {
             detail["statuses"] = self
                 .statuses(filter)
                 .map(|status| status.as_str())
@@ -280,7 +282,7 @@ impl Bulk {
     }
 }
 
-/// The runs that a filter finds, page by page.
+/// The runs that match a filter, page by page.
 struct Pages {
     filter: RunFilter,
     ended: bool,
@@ -308,10 +310,10 @@ impl Pages {
     }
 }
 
-impl Found {
+impl Preview {
     fn add(&mut self, run: Run) {
         self.count += 1;
-        if self.first.len() < FIRST {
+        if self.first.len() < PREVIEWED {
             self.first.push(run);
         }
     }

@@ -1,9 +1,9 @@
-//! What people do, whether by the API or by the dashboard: each action is written into the audit log.
+//! Actions of people and programs, by the API or the dashboard. Each is recorded in the audit log.
 
 mod bulk;
 mod queues;
 mod runs;
 
-pub(crate) use bulk::{Bulk, BulkAction, Which};
+pub(crate) use bulk::{Bulk, BulkAction, Selection};
 pub(crate) use queues::{pause, resume, set_queue};
 pub(crate) use runs::{answer, cancel, check, retry, submit};

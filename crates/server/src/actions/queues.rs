@@ -7,7 +7,7 @@ use crate::audit::audited;
 use crate::auth::Actor;
 use crate::state::App;
 
-/// Nothing more starts in the queue.
+/// Pauses a queue: no further run starts in it.
 pub(crate) async fn pause(app: &App, actor: &Actor, queue: &str) -> Result<(), StoreError> {
     audited(
         app,
@@ -20,7 +20,7 @@ pub(crate) async fn pause(app: &App, actor: &Actor, queue: &str) -> Result<(), S
     .await
 }
 
-/// Lets the queue go on.
+/// Resumes a queue.
 pub(crate) async fn resume(app: &App, actor: &Actor, queue: &str) -> Result<(), StoreError> {
     audited(
         app,
@@ -33,7 +33,7 @@ pub(crate) async fn resume(app: &App, actor: &Actor, queue: &str) -> Result<(), 
     .await
 }
 
-/// Gives the queue these limits.
+/// Sets the limits of a queue.
 pub(crate) async fn set_queue(
     app: &App,
     actor: &Actor,
@@ -63,7 +63,8 @@ pub(crate) async fn set_queue(
     .await
 }
 
-/// `720h,1000`, as on the command line; `None` when everything is kept.
+/// A retention limit in the notation of the command line, `720h,1000`; `None` when everything is
+/// kept.
 fn keep(keep: Keep) -> Option<String> {
     let parts = [
         keep.age.map(format_duration),

@@ -1,4 +1,4 @@
-//! What people do to one run.
+//! Actions on one run.
 
 use std::sync::Arc;
 
@@ -12,16 +12,14 @@ use crate::auth::Actor;
 use crate::state::App;
 use crate::submission::NotSubmitted;
 
-/// Submits a run. A run that was there before is given as it is.
+/// Submits a run. Returns the existing run if the key is known.
 pub(crate) async fn submit(
     app: &App,
     actor: &Actor,
     submit: Submit,
 ) -> Result<SubmittedRun, NotSubmitted> {
-    let (workflow, key) = (
-        submit.workflow().name().to_owned(),
-        submit.idempotency_key().map(str::to_owned),
-    );
+    let workflow = submit.workflow().name().to_owned();
+    let key = submit.idempotency_key().map(str::to_owned);
     let mut entry = audit::begin(
         app.store(),
         actor,

@@ -1,5 +1,5 @@
-//! An alert, and how it is kept: one document for each rule and subject, changed only by compare-and-set. So it fires once,
-//! however many servers see the same.
+//! An alert and its storage: one document per rule and subject, changed only by compare-and-set. It
+//! therefore fires once, however many servers observe the same fact.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,17 +13,17 @@ use super::rules::Rule;
 
 const KIND: &str = "alert";
 
-/// How long resolved alerts are shown.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Retention of resolved alerts.
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Alerts read at a time.
+/// Page size of listings.
 const PAGE: usize = 1000;
 
-/// What a rule found.
+/// A fact found by a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finding {
     pub(crate) rule: Rule,
-    /// What it is about: a run, a queue, the store.
+    /// The object of the fact: a run, a queue, the store.
     pub(crate) subject: String,
     pub(crate) title: String,
     pub(crate) text: String,
@@ -40,46 +40,46 @@ impl Finding {
 /// An alert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
-    /// The rule and the subject: `long_run/0198...`.
+    /// The rule and the subject, such as `long_run/0198...`.
     pub id: String,
-    /// Which rule fired.
+    /// The rule that fired.
     pub rule: Rule,
-    /// On what: a run's id, the name of a queue, `store`.
+    /// The object of the alert: a run's id, the name of a queue, or `store`.
     pub subject: String,
-    /// In a few words.
+    /// A title of a few words.
     pub title: String,
-    /// In a sentence.
+    /// A description of one sentence.
     pub text: String,
-    /// The run that it is about.
+    /// The run concerned.
     pub run: Option<RunId>,
-    /// The queue that it is about.
+    /// The queue concerned.
     pub queue: Option<String>,
-    /// Whether it is still so.
+    /// The state.
     pub state: AlertState,
-    /// When it fired; with the id, names this firing.
+    /// When it fired. Together with the id, this identifies the firing.
     pub fired_at: Timestamp,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
-    /// Who has seen it, and when.
+    /// The actor that acknowledged it, and when.
     pub acknowledged: Option<(String, Timestamp)>,
-    /// Whether the notifications of its present state were handed to the store as runs.
+    /// True once the notifications of the current state have been submitted as runs.
     pub(super) sent: bool,
-    /// When a server last found it so; noted only for rules that linger.
+    /// When a server last observed the fact; maintained only for rules with a resolve delay.
     pub(super) seen_at: Timestamp,
     pub(super) version: u64,
 }
 
-/// Whether an alert is still so.
+/// The state of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlertState {
-    /// It is.
+    /// The fact still holds.
     Firing,
-    /// It no longer is.
+    /// The fact no longer holds.
     Resolved,
 }
 
 impl AlertState {
-    /// The word for it.
+    /// The stored word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -88,6 +88,11 @@ impl AlertState {
     }
 }
 
+/// A word that names no state of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a state of an alert: use firing or resolved")]
+pub struct UnknownAlertState(pub String);
+
 impl fmt::Display for AlertState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -95,21 +100,19 @@ impl fmt::Display for AlertState {
 }
 
 impl FromStr for AlertState {
-    type Err = String;
+    type Err = UnknownAlertState;
 
-    fn from_str(word: &str) -> Result<Self, String> {
+    fn from_str(word: &str) -> Result<Self, UnknownAlertState> {
         match word {
             "firing" => Ok(Self::Firing),
             "resolved" => Ok(Self::Resolved),
-            _ => Err(format!(
-                "`{word}` is no state of an alert: firing or resolved"
-            )),
+            _ => Err(UnknownAlertState(word.to_owned())),
         }
     }
 }
 
 impl Alert {
-    /// It fires.
+    /// A new alert, firing since `now`.
     pub(super) fn fired(finding: Finding, now: Timestamp) -> Self {
         Self {
             id: finding.id(),
@@ -138,7 +141,7 @@ impl Alert {
         }
     }
 
-    /// Whether it fires and nobody has acknowledged it.
+    /// Returns true if the alert fires and is not acknowledged.
     pub fn is_open(&self) -> bool {
         self.state == AlertState::Firing && self.acknowledged.is_none()
     }
@@ -160,7 +163,7 @@ impl Alert {
             "sent": self.sent,
             "seen_at": self.seen_at.as_micros(),
         });
-        let expires_at = self.resolved_at.map(|at| at + KEPT);
+        let expires_at = self.resolved_at.map(|at| at + RETENTION);
         NewDocument {
             kind: KIND.to_owned(),
             id: self.id.clone(),
@@ -195,7 +198,7 @@ impl Alert {
         })
     }
 
-    /// Writes it unless somebody else wrote it since it was read. Gives it as it is then.
+    /// Writes the alert unless it changed since it was read. Returns it with its new version.
     pub(super) async fn write(self, store: &dyn Store) -> Result<Option<Self>, StoreError> {
         let expect = if self.version == 0 {
             Expect::Nothing
@@ -206,8 +209,8 @@ impl Alert {
         Ok(version.map(|version| Self { version, ..self }))
     }
 
-    /// Lets go of it, unless somebody else wrote it since it was read.
-    pub(super) async fn forget(self, store: &dyn Store) -> Result<(), StoreError> {
+    /// Expires the alert unless it changed since it was read.
+    pub(super) async fn expire(self, store: &dyn Store) -> Result<(), StoreError> {
         let document = NewDocument {
             expires_at: Some(store.now()),
             ..self.document()
@@ -219,7 +222,7 @@ impl Alert {
     }
 }
 
-/// Every alert that fires, or was resolved in the last days; the last to fire first.
+/// Every alert that fires or was resolved within the retention, latest first.
 pub(super) async fn all(store: &dyn Store) -> Result<Vec<Alert>, StoreError> {
     let mut filter = DocumentFilter {
         kind: KIND.to_owned(),

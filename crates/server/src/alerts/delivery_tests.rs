@@ -1,4 +1,5 @@
-//! Notifications on their way to real receivers: a webhook's, a mail server, a program, and one that never answers.
+//! Delivery of notifications to real receivers: a webhook, a mail server, a program, and a receiver
+//! that never responds.
 
 use std::path::Path;
 use std::process::Command as Program;
@@ -14,7 +15,7 @@ use surefoot_sqlite::SqliteStore;
 
 use super::evaluator::Evaluator;
 use super::*;
-use crate::node::{Node, PATIENCE};
+use crate::node::{Node, TEST_TIMEOUT};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -44,7 +45,7 @@ fn webhook(name: &str, address: &str) -> Notifier {
 
 async fn receiver(answers: &str) -> (Node, String) {
     let node = Node::start("webhook.mjs", &[("SECRET", SECRET), ("ANSWERS", answers)]).await;
-    let address = format!("http://127.0.0.1:{}/hook", node.said);
+    let address = format!("http://127.0.0.1:{}/hook", node.first_line);
     (node, address)
 }
 
@@ -87,7 +88,7 @@ fn runner() -> RunCommand {
     })
 }
 
-/// A worker that sends, on a store with an alert about to fire.
+/// A store on which an alert is about to fire, with a worker that sends notifications.
 struct World {
     store: Arc<dyn Store>,
     worker: WorkerHandle,
@@ -97,10 +98,10 @@ struct World {
 
 impl World {
     async fn start(notifiers: Vec<Notifier>) -> Self {
-        Self::with_places(notifiers, 256).await
+        Self::with_concurrency(notifiers, 256).await
     }
 
-    async fn with_places(notifiers: Vec<Notifier>, concurrency: usize) -> Self {
+    async fn with_concurrency(notifiers: Vec<Notifier>, concurrency: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
@@ -120,7 +121,7 @@ impl World {
         let worker = Worker::start(store.clone(), handlers, worker_options)
             .await
             .unwrap();
-        // A disk that is slow today is not what is told of.
+        // The speed of the disk must not influence the tests.
         let rules = Rules {
             no_worker: Some(Duration::ZERO),
             slow_store: None,
@@ -139,8 +140,8 @@ impl World {
         }
     }
 
-    /// Work that nobody knows how to do, in a queue of this name.
-    async fn strand(&self, queue: &str) {
+    /// Submits work that no worker can execute, in a queue of this name.
+    async fn submit_unclaimable(&self, queue: &str) {
         let workflow = Workflow::builder(queue)
             .step("only", "strange")
             .build()
@@ -152,17 +153,18 @@ impl World {
             .await
             .unwrap()
             .run;
-        // Runs are told apart by the millisecond: one of this very millisecond does not count as waiting.
+        // Times have a resolution of 1 ms; a run of this very millisecond does not count as
+        // waiting.
         while self.store.now().since(run.created_at) <= Duration::from_millis(1) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Such work, and an alert about it.
+    /// Submits such work and lets an alert fire about it.
     async fn fire(&self, queue: &str) {
-        self.strand(queue).await;
+        self.submit_unclaimable(queue).await;
         Evaluator::new(self.worker.client(), self.options.clone())
-            .look()
+            .evaluate()
             .await
             .unwrap();
     }
@@ -178,11 +180,12 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_webhook_is_signed_and_comes_again_until_it_is_taken() {
+async fn a_webhook_is_signed_and_retried_until_accepted() {
     let (mut node, address) = receiver("503,200").await;
     let world = World::start(vec![webhook("hook", &address)]).await;
     world.fire("stuck").await;
-    let (first, second) = (node.next().await, node.next().await);
+    let first = node.next().await;
+    let second = node.next().await;
     for got in [&first, &second] {
         assert_eq!(
             (&got["path"], &got["verified"]),
@@ -199,7 +202,7 @@ async fn a_webhook_is_signed_and_comes_again_until_it_is_taken() {
     );
     assert_eq!(
         first["id"], second["id"],
-        "so that a receiver knows it again"
+        "so that a receiver recognises it"
     );
     let run = world
         .worker
@@ -220,19 +223,19 @@ async fn a_webhook_is_signed_and_comes_again_until_it_is_taken() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_that_something_fires_which_is_over() {
+async fn a_firing_that_has_been_resolved_is_not_sent() {
     let (mut node, address) = receiver("200").await;
     let world = World::start(vec![webhook("hook", &address)]).await;
-    let look = async || {
+    let evaluate = async || {
         Evaluator::new(world.worker.client(), world.options.clone())
-            .look()
+            .evaluate()
             .await
             .unwrap()
     };
     world.store.pause_queue("alerts", true).await.unwrap();
     world.fire("stuck").await;
     world.store.pause_queue("stuck", true).await.unwrap();
-    look().await;
+    evaluate().await;
     world.store.pause_queue("alerts", false).await.unwrap();
     assert_eq!(
         node.next().await["body"]["type"],
@@ -247,11 +250,11 @@ async fn nobody_is_told_that_something_fires_which_is_over() {
         .unwrap();
     assert_eq!(
         late.steps[0].output.as_ref().unwrap()["answer"],
-        "not sent: resolved meanwhile"
+        "not sent: resolved in the meantime"
     );
-    // It fires anew, and what is told is this firing.
+    // It fires again, and the notification is about this firing.
     world.store.pause_queue("stuck", false).await.unwrap();
-    look().await;
+    evaluate().await;
     assert_eq!(node.next().await["body"]["type"], "alert.firing");
     assert!(
         world
@@ -259,15 +262,15 @@ async fn nobody_is_told_that_something_fires_which_is_over() {
             .await
             .iter()
             .all(|run| run.priority == i32::MAX),
-        "before all else that waits"
+        "highest priority"
     );
     world.worker.stop().await;
 }
 
 #[tokio::test]
-async fn a_server_whose_places_are_all_taken_tells_of_it() {
+async fn a_worker_without_free_slots_still_sends_notifications() {
     let (mut node, address) = receiver("503,200").await;
-    let world = World::with_places(vec![webhook("hook", &address)], 1).await;
+    let world = World::with_concurrency(vec![webhook("hook", &address)], 1).await;
     let workflow = Workflow::builder("hanging")
         .step("only", "hangs")
         .build()
@@ -282,9 +285,9 @@ async fn a_server_whose_places_are_all_taken_tells_of_it() {
         .id;
     world.fire("stuck").await;
     for status in [503, 200] {
-        let told = node.next().await;
+        let received = node.next().await;
         assert_eq!(
-            (&told["status"], &told["body"]["data"]["queue"]),
+            (&received["status"], &received["body"]["data"]["queue"]),
             (&json!(status), &json!("stuck"))
         );
     }
@@ -296,9 +299,9 @@ async fn a_server_whose_places_are_all_taken_tells_of_it() {
 }
 
 #[tokio::test]
-async fn one_that_never_answers_holds_up_nobody_else() {
+async fn a_receiver_that_never_responds_delays_no_other() {
     let (mut node, address) = receiver("200").await;
-    // It takes connections and says nothing.
+    // Accepts connections and never responds.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = format!("http://{}/", silent.local_addr().unwrap());
     let world = World::start(vec![webhook("dead", &dead), webhook("hook", &address)]).await;
@@ -317,7 +320,7 @@ async fn one_that_never_answers_holds_up_nobody_else() {
     }
     got.sort();
     assert_eq!(got, ["q0", "q1", "q2", "q3", "q4"]);
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TEST_TIMEOUT;
     loop {
         let all = world.sends().await;
         let dead: Vec<&Run> = all
@@ -342,7 +345,7 @@ async fn one_that_never_answers_holds_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_private_address_is_not_told_unless_it_may_be() {
+async fn a_private_address_must_be_allowed() {
     let (mut node, address) = receiver("200").await;
     let allowed = webhook("hook", &address);
     for address in [
@@ -365,7 +368,7 @@ async fn a_private_address_is_not_told_unless_it_may_be() {
 }
 
 #[tokio::test]
-async fn a_receiver_cannot_send_us_elsewhere() {
+async fn redirects_of_a_receiver_are_not_followed() {
     let (mut node, address) = receiver("302").await;
     let error = send(&webhook("hook", &address))
         .await
@@ -400,9 +403,9 @@ async fn a_chat_gets_a_line_of_text() {
 }
 
 #[tokio::test]
-async fn a_program_is_told_by_its_environment_and_input() {
+async fn a_program_receives_the_alert_by_environment_and_input() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("said");
+    let file = folder.path().join("received");
     let script = format!(
         "(echo \"$SUREFOOT_ALERT_RULE $SUREFOOT_ALERT_STATE\"; cat) > {}",
         file.display()
@@ -415,8 +418,8 @@ async fn a_program_is_told_by_its_environment_and_input() {
         }),
     };
     send(&of(&script)).await.unwrap();
-    let said = std::fs::read_to_string(file).unwrap();
-    let (first, rest) = said.split_once('\n').unwrap();
+    let reply = std::fs::read_to_string(file).unwrap();
+    let (first, rest) = reply.split_once('\n').unwrap();
     assert_eq!(first, "test firing");
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(rest).unwrap()["alert"],
@@ -431,7 +434,8 @@ async fn a_program_is_told_by_its_environment_and_input() {
     );
 }
 
-/// A certificate for a mail server of this name, by an authority of our own: the files `ca.pem`, `key.pem`, `cert.pem`.
+/// A certificate for a mail server of this name, signed by a test authority. Creates the files
+/// `ca.pem`, `key.pem` and `cert.pem`.
 fn certificate(folder: &Path, name: &str) {
     let openssl = |line: &str| {
         let done = Program::new("openssl")
@@ -463,10 +467,8 @@ fn certificate(folder: &Path, name: &str) {
 
 async fn mail_server(folder: &Path, name: &str, more: &[(&str, &str)]) -> Node {
     certificate(folder, name);
-    let (key, cert) = (
-        folder.join("key.pem").display().to_string(),
-        folder.join("cert.pem").display().to_string(),
-    );
+    let key = folder.join("key.pem").display().to_string();
+    let cert = folder.join("cert.pem").display().to_string();
     let environment: Vec<_> = more
         .iter()
         .copied()
@@ -478,7 +480,7 @@ async fn mail_server(folder: &Path, name: &str, more: &[(&str, &str)]) -> Node {
 fn mail(node: &Node, folder: &Path, security: SmtpSecurity) -> Email {
     Email {
         host: "localhost".to_owned(),
-        port: Some(node.said.parse().unwrap()),
+        port: Some(node.first_line.parse().unwrap()),
         security,
         ca_file: Some(folder.join("ca.pem")),
         login: Some(("surefoot".to_owned(), "mail".to_owned())),
@@ -500,15 +502,15 @@ async fn post(mail: Email) -> Result<String, BoxError> {
 }
 
 #[tokio::test]
-async fn a_letter_goes_by_a_connection_that_nobody_reads() {
+async fn mail_is_sent_over_an_encrypted_connection() {
     for (security, more) in [
         (SmtpSecurity::StartTls, &[][..]),
         (SmtpSecurity::Tls, &[("WRAPPED", "1")]),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let mut node = mail_server(folder.path(), "localhost", more).await;
-        let said = post(mail(&node, folder.path(), security)).await.unwrap();
-        assert!(said.starts_with("250"), "{said}");
+        let reply = post(mail(&node, folder.path(), security)).await.unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
         let got = node.next().await;
         assert_eq!(
             (&got["secure"], &got["user"], &got["from"]),
@@ -529,7 +531,7 @@ async fn a_letter_goes_by_a_connection_that_nobody_reads() {
 }
 
 #[tokio::test]
-async fn a_letter_is_kept_from_a_mail_server_that_is_not_what_it_should_be() {
+async fn mail_is_not_sent_to_a_server_with_a_wrong_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let mut another = mail_server(folder.path(), "mail.example", &[]).await;
     let error = post(mail(&another, folder.path(), SmtpSecurity::StartTls)).await;
@@ -538,7 +540,7 @@ async fn a_letter_is_kept_from_a_mail_server_that_is_not_what_it_should_be() {
         ca_file: None,
         ..mail(&another, folder.path(), SmtpSecurity::StartTls)
     };
-    assert!(post(unknown).await.is_err(), "nobody knows who signed it");
+    assert!(post(unknown).await.is_err(), "the authority is not trusted");
     let folder = tempfile::tempdir().unwrap();
     let mut plain = mail_server(folder.path(), "localhost", &[("PLAIN", "1")]).await;
     assert!(
@@ -564,12 +566,12 @@ async fn a_notifier_that_is_no_longer_configured_is_named() {
         notifiers: vec![webhook("renamed", &address)],
         ..world.options.clone()
     };
-    world.strand("stuck").await;
+    world.submit_unclaimable("stuck").await;
     Evaluator::new(Client::new(world.store.clone()), renamed)
-        .look()
+        .evaluate()
         .await
         .unwrap();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TEST_TIMEOUT;
     loop {
         let run = world.sends().await.remove(0);
         if let Some(error) = &run.steps[0].error {

@@ -1,7 +1,9 @@
-//! Looks at the rules every few seconds, and makes the alerts agree with what they find.
+//! Evaluates the rules every few seconds and updates the alerts accordingly.
 //!
-//! Every server does this, and none knows of the others: an alert is changed only when it is as it was read, so one of them
-//! does it. What must be sent is noted in that same change, and whoever looks next sends it: a crash in between loses nothing.
+//! Every server does so, without knowledge of the others. An alert is written only if it is
+//! unchanged since it was read, so exactly one server changes it. The same write marks its
+//! notifications as unsent, and the next evaluation of any server sends them: a crash in between
+//! loses none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,17 +15,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::alert::{self, Alert, AlertState, Finding};
-use super::goes::Goes;
 use super::rules::Rule;
-use super::{AlertOptions, judge, look, send};
+use super::run_age::RunAges;
+use super::{AlertOptions, evaluate, run_rules, send};
 
-/// Resolved alerts that are kept; beyond, those that fired longest ago are let go before their time.
-const RESOLVED: usize = 1000;
+/// Number of resolved alerts kept. Beyond it, those that fired earliest expire early.
+const MAX_RESOLVED: usize = 1000;
 
-/// How often it is noted that a lingering alert was seen again: each note is a write.
-const NOTE: Duration = Duration::from_secs(10);
+/// Interval at which the observation of a firing alert is recorded. Each record is a write.
+const OBSERVATION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Looks until told to stop.
+/// Evaluates the rules until `stop` is cancelled.
 pub(crate) async fn run(client: Client, options: AlertOptions, stop: CancellationToken) {
     let mut evaluator = Evaluator::new(client, options);
     loop {
@@ -32,22 +34,22 @@ pub(crate) async fn run(client: Client, options: AlertOptions, stop: Cancellatio
             () = stop.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
-        // A look that is cut short leaves nothing half done: each change is one write.
+        // An interrupted evaluation leaves nothing half done: each change is one write.
         tokio::select! {
             () = stop.cancelled() => return,
-            looked = evaluator.look() => if let Err(error) = looked {
-                tracing::warn!(%error, "cannot look at the alert rules; trying again");
+            evaluated = evaluator.evaluate() => if let Err(error) = evaluated {
+                tracing::warn!(%error, "failed to evaluate the alert rules; trying again");
             }
         }
     }
 }
 
-/// What looks at the rules.
+/// Evaluates the rules.
 pub(super) struct Evaluator {
     client: Client,
     options: AlertOptions,
-    goes: Goes,
-    /// The queue of notifications has its limits.
+    run_ages: RunAges,
+    /// True once the queue of notifications has its limits.
     configured: bool,
 }
 
@@ -56,7 +58,7 @@ impl Evaluator {
         Self {
             client,
             options,
-            goes: Goes::default(),
+            run_ages: RunAges::default(),
             configured: false,
         }
     }
@@ -65,53 +67,56 @@ impl Evaluator {
         self.client.store().as_ref()
     }
 
-    /// One look.
-    pub(super) async fn look(&mut self) -> Result<(), StoreError> {
-        // Before anything is put into it: without limits one notifier that does not answer would hold up the others.
+    /// Evaluates all rules once.
+    pub(super) async fn evaluate(&mut self) -> Result<(), StoreError> {
+        // Before any notification is submitted. Without limits, one notifier that does not respond
+        // would delay the others.
         if !self.configured {
             send::configure(self.store()).await?;
             self.configured = true;
         }
         let slow = self.probe().await?;
-        let mut known: BTreeMap<String, Alert> = BTreeMap::new();
+        let mut alerts: BTreeMap<String, Alert> = BTreeMap::new();
         for alert in alert::all(self.store()).await? {
-            // What an earlier look, or another server's, could not send is sent before anything else changes it.
+            // Notifications that an earlier evaluation or another server did not submit come first,
+            // before the alert changes.
             let alert = if alert.sent {
                 alert
             } else {
                 self.send(alert).await?
             };
-            known.insert(alert.id.clone(), alert);
+            alerts.insert(alert.id.clone(), alert);
         }
-        let mut found = look::look(
+        let mut found = evaluate::evaluate(
             self.client.store().as_ref(),
             &self.options.rules,
-            &mut self.goes,
+            &mut self.run_ages,
         )
         .await?;
         found.extend(slow);
         let mut seen = std::collections::BTreeSet::new();
         for finding in found {
             if seen.insert(finding.id()) {
-                let before = known.remove(&finding.id());
-                self.found(finding, before).await?;
+                let before = alerts.remove(&finding.id());
+                self.raise(finding, before).await?;
             }
         }
-        let (firing, resolved): (Vec<_>, Vec<_>) = known
+        let (firing, resolved): (Vec<_>, Vec<_>) = alerts
             .into_values()
             .partition(|alert| alert.state == AlertState::Firing);
         for alert in firing {
-            self.not_found(alert).await?;
+            self.resolve_if_over(alert).await?;
         }
-        self.tidy(resolved).await
+        self.expire_oldest(resolved).await
     }
 
-    /// Measures how long a commit takes, by making a small one.
+    /// Measures the time of a commit by making a small one.
     async fn probe(&self) -> Result<Option<Finding>, StoreError> {
         let Some(limit) = self.options.rules.slow_store else {
             return Ok(None);
         };
-        let (kind, id) = ("server".to_owned(), "probe".to_owned());
+        let kind = "server".to_owned();
+        let id = "probe".to_owned();
         let document = NewDocument {
             kind,
             id,
@@ -129,15 +134,15 @@ impl Evaluator {
             title: "the store is slow".to_owned(),
             text: format!(
                 "a commit took {}, more than {}",
-                judge::people(took),
-                judge::people(limit)
+                run_rules::format_rounded(took),
+                run_rules::format_rounded(limit)
             ),
             run: None,
             queue: None,
         }))
     }
 
-    pub(super) async fn found(
+    pub(super) async fn raise(
         &self,
         finding: Finding,
         before: Option<Alert>,
@@ -146,7 +151,9 @@ impl Evaluator {
         let version = before.as_ref().map_or(0, |alert| alert.version);
         let next = match before {
             Some(alert) if alert.state == AlertState::Firing => {
-                if finding.rule.lingers().is_zero() || now.since(alert.seen_at) < NOTE {
+                if finding.rule.resolve_delay().is_zero()
+                    || now.since(alert.seen_at) < OBSERVATION_INTERVAL
+                {
                     return Ok(());
                 }
                 Alert {
@@ -162,16 +169,19 @@ impl Evaluator {
         self.write_and_send(next).await
     }
 
-    /// A listing shows the oldest, so an alert that is not among what was found may still be so: its own run says.
-    async fn not_found(&mut self, alert: Alert) -> Result<(), StoreError> {
+    /// Resolves an alert whose fact was not found. Listings hold only the oldest runs, so the
+    /// alert's own run is checked first.
+    async fn resolve_if_over(&mut self, alert: Alert) -> Result<(), StoreError> {
         let now = self.store().now();
-        if now.since(alert.seen_at) < alert.rule.lingers() || self.still(&alert, now).await? {
+        if now.since(alert.seen_at) < alert.rule.resolve_delay()
+            || self.still_holds(&alert, now).await?
+        {
             return Ok(());
         }
         self.write_and_send(alert.resolved(now)).await
     }
 
-    async fn still(&mut self, alert: &Alert, now: Timestamp) -> Result<bool, StoreError> {
+    async fn still_holds(&mut self, alert: &Alert, now: Timestamp) -> Result<bool, StoreError> {
         let Some(run) = alert.run else {
             return Ok(false);
         };
@@ -180,16 +190,16 @@ impl Evaluator {
             return Ok(false);
         };
         let began = self
-            .goes
-            .began(store, &self.options.rules, &run, now)
+            .run_ages
+            .began_at(store, &self.options.rules, &run, now)
             .await?;
-        Ok(judge::run(&run, &self.options.rules, now, began)
+        Ok(run_rules::findings(&run, &self.options.rules, now, began)
             .iter()
             .any(|finding| finding.rule == alert.rule))
     }
 
     async fn write_and_send(&self, alert: Alert) -> Result<(), StoreError> {
-        // Another server, or a person, was first: the next look sees what is so then.
+        // Another server or a person changed the alert. The next evaluation sees the result.
         let Some(written) = alert.write(self.store()).await? else {
             return Ok(());
         };
@@ -199,7 +209,7 @@ impl Evaluator {
         Ok(())
     }
 
-    /// Hands the notifications to the store, and notes that it was done.
+    /// Submits the notifications and records that.
     async fn send(&self, alert: Alert) -> Result<Alert, StoreError> {
         send::submit(&self.client, &self.options, &alert).await?;
         let sent = Alert {
@@ -209,10 +219,10 @@ impl Evaluator {
         Ok(sent.clone().write(self.store()).await?.unwrap_or(sent))
     }
 
-    async fn tidy(&self, mut resolved: Vec<Alert>) -> Result<(), StoreError> {
+    async fn expire_oldest(&self, mut resolved: Vec<Alert>) -> Result<(), StoreError> {
         resolved.sort_by_key(|alert| std::cmp::Reverse(alert.fired_at));
-        for alert in resolved.into_iter().skip(RESOLVED) {
-            alert.forget(self.store()).await?;
+        for alert in resolved.into_iter().skip(MAX_RESOLVED) {
+            alert.expire(self.store()).await?;
         }
         Ok(())
     }

@@ -1,15 +1,16 @@
-//! Alerts: rules that are looked at every few seconds, alerts that fire once over all servers and resolve by themselves, and
-//! notifications, each of which is a durable run of its own. `docs/alerts.md` says it for people.
+//! Alerts: rules evaluated every few seconds, alerts that fire once over all servers and resolve by
+//! themselves, and notifications, each of which is a durable run. `docs/alerts.md` describes them
+//! for users.
 
 mod alert;
 #[cfg(test)]
 mod delivery_tests;
+mod evaluate;
 mod evaluator;
-mod goes;
-mod judge;
-mod look;
 mod notify;
 mod rules;
+mod run_age;
+mod run_rules;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -20,27 +21,28 @@ use serde_json::json;
 use surefoot::{Store, StoreError};
 use tokio::task::JoinSet;
 
-pub use alert::{Alert, AlertState};
+pub use alert::{Alert, AlertState, UnknownAlertState};
 pub use notify::{
     Command, CommandCall, Email, Notifier, NotifierKind, RunCommand, SmtpSecurity, Source, test,
 };
-pub use rules::{FailureRate, Rule, Rules};
+pub use rules::{FailureRate, Rule, Rules, UnknownRule};
 pub use send::{WORKFLOW, handlers, kept_places};
 
 use crate::audit;
 use crate::auth::Actor;
 use crate::state::App;
 
-/// What is looked for, how often, and who is told.
+/// Configuration of alerts.
 #[derive(Clone, Debug)]
 pub struct AlertOptions {
-    /// How often the rules are looked at.
+    /// Interval between evaluations.
     pub every: Duration,
     /// The rules.
     pub rules: Rules,
-    /// Who is told. Every server on a store has the same.
+    /// The notifiers. Every server on a store has the same.
     pub notifiers: Vec<Notifier>,
-    /// Where people reach the dashboard, for the links in what they are sent; the server's own when it is `None`.
+    /// The public address of the dashboard, for links in notifications. `None` means the server's
+    /// own.
     pub public_url: Option<String>,
 }
 
@@ -55,7 +57,7 @@ impl Default for AlertOptions {
     }
 }
 
-/// Sets the evaluator to work, until the server stops.
+/// Starts the evaluator, which runs until the server stops.
 pub(crate) fn start(app: &App, tasks: &mut JoinSet<()>) {
     let mut options = app.options().alerts.clone();
     options.public_url.get_or_insert_with(|| app.public_url());
@@ -76,56 +78,56 @@ pub(crate) async fn look_once(client: surefoot::Client) -> Result<(), StoreError
 /// Why an alert was not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum AcknowledgeError {
-    /// There is none.
+    /// There is no such alert.
     #[error("there is no alert `{0}`")]
     Unknown(String),
-    /// It is over.
+    /// The alert is resolved.
     #[error("the alert `{0}` is resolved: there is nothing to acknowledge")]
     Resolved(String),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Every alert that fires, or was resolved in the last seven days; the last to fire first.
+/// Every alert that fires or was resolved in the last seven days, latest first.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn list(store: &dyn Store) -> Result<Vec<Alert>, StoreError> {
     alert::all(store).await
 }
 
-/// Somebody has seen the alert. Who was first stays named.
+/// Acknowledges an alert. The first acknowledgement stays.
 ///
 /// # Errors
-/// [`AcknowledgeError`] says why not.
+/// See [`AcknowledgeError`].
 pub async fn acknowledge_as(
     store: &dyn Store,
     id: &str,
     by: &str,
 ) -> Result<Alert, AcknowledgeError> {
     loop {
-        let known = alert::get(store, id)
+        let stored = alert::get(store, id)
             .await?
             .ok_or_else(|| AcknowledgeError::Unknown(id.to_owned()))?;
-        if known.state == AlertState::Resolved {
+        if stored.state == AlertState::Resolved {
             return Err(AcknowledgeError::Resolved(id.to_owned()));
         }
-        if known.acknowledged.is_some() {
-            return Ok(known);
+        if stored.acknowledged.is_some() {
+            return Ok(stored);
         }
-        let seen = Alert {
+        let acknowledged = Alert {
             acknowledged: Some((by.to_owned(), store.now())),
-            ..known
+            ..stored
         };
-        // The evaluator may have written it meanwhile.
-        if let Some(written) = seen.write(store).await? {
+        // The evaluator may have written it in between.
+        if let Some(written) = acknowledged.write(store).await? {
             return Ok(written);
         }
     }
 }
 
-/// [`acknowledge_as`], by whoever asks, and kept in the audit log.
+/// Like [`acknowledge_as`], by the calling actor, with an entry in the audit log.
 pub(crate) async fn acknowledge(
     app: &App,
     actor: &Actor,

@@ -1,38 +1,39 @@
-//! The rules: what is worth a person's attention. The defaults hold unless the configuration says otherwise.
+//! The alert rules and their defaults.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What is worth a person's attention. `None` and `false` turn a rule off.
+/// The alert rules. `None` and `false` turn a rule off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// A run that has not ended this long after its first start, or after a person retried it, and waits for nobody's answer.
+    /// A run has not ended this long after its first start or its last retry, and waits for no
+    /// answer.
     pub long_run: Option<Duration>,
-    /// More failures than there should be.
+    /// Too many runs fail.
     pub failures: Option<FailureRate>,
-    /// A run that could have gone on this long ago, and waits for a worker.
+    /// A claimable run has waited this long for a worker.
     pub waiting: Option<Duration>,
-    /// Work that no live worker can do, for this long: a restart takes less.
+    /// Work that no live worker can execute has waited this long. A restart takes less.
     pub no_worker: Option<Duration>,
-    /// A step that was interrupted more often than it may be.
+    /// A step was interrupted more often than allowed.
     pub interruptions: bool,
-    /// A run that waits for an answer.
+    /// A run waits for an answer.
     pub answer: bool,
-    /// A run that this server cannot read.
+    /// A run cannot be read by this server.
     pub unreadable: bool,
-    /// A store whose commits take longer than this.
+    /// A commit takes longer than this.
     pub slow_store: Option<Duration>,
 }
 
-/// More failures than there should be.
+/// A limit of failures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailureRate {
-    /// More than this share of the runs that ended, in percent.
+    /// Maximum share of failures among the runs that ended, in percent.
     pub percent: f64,
-    /// Over this time; at most a day.
+    /// The period considered, at most a day.
     pub over: Duration,
-    /// Of at least so many runs.
+    /// Minimum number of ended runs for the rule to apply.
     pub at_least: u64,
 }
 
@@ -61,7 +62,7 @@ impl Default for Rules {
     }
 }
 
-/// One of the rules.
+/// The name of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// [`Rules::long_run`].
@@ -80,7 +81,7 @@ pub enum Rule {
     Unreadable,
     /// [`Rules::slow_store`].
     SlowStore,
-    /// No rule: `surefoot alerts test`.
+    /// Not a rule: a message of `surefoot alerts test`.
     Test,
 }
 
@@ -98,7 +99,7 @@ impl Rule {
         Self::Test,
     ];
 
-    /// The word for it, in the configuration and in an alert's id.
+    /// The word used in the configuration and in alert ids.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LongRun => "long_run",
@@ -113,15 +114,20 @@ impl Rule {
         }
     }
 
-    /// How long what a rule speaks of must be gone before its alert is resolved. What each server measures for itself is
-    /// not gone because another server does not see it.
-    pub(super) const fn lingers(self) -> Duration {
+    /// Time that a fact must be absent before its alert is resolved. A fact that each server
+    /// measures for itself is not gone because another server does not observe it.
+    pub(super) const fn resolve_delay(self) -> Duration {
         match self {
             Self::SlowStore => Duration::from_secs(60),
             _ => Duration::ZERO,
         }
     }
 }
+
+/// A word that names no alert rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an alert rule")]
+pub struct UnknownRule(pub String);
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,12 +136,12 @@ impl fmt::Display for Rule {
 }
 
 impl FromStr for Rule {
-    type Err = String;
+    type Err = UnknownRule;
 
-    fn from_str(word: &str) -> Result<Self, String> {
+    fn from_str(word: &str) -> Result<Self, UnknownRule> {
         Self::ALL
             .into_iter()
             .find(|rule| rule.as_str() == word)
-            .ok_or_else(|| format!("`{word}` is no rule"))
+            .ok_or_else(|| UnknownRule(word.to_owned()))
     }
 }

@@ -1,5 +1,6 @@
-//! Notifications as durable runs: a workflow of one step, a run for each alert, state and notifier. The key makes each of
-//! them once; a notifier that does not answer holds up only its own.
+//! Notifications as durable runs: a workflow of one step, one run per alert, state and notifier.
+//! The key makes submissions idempotent. A notifier that does not respond delays only its own
+//! notifications.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -9,55 +10,55 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use surefoot::workflow::{Backoff, RetryPolicy};
 use surefoot::{
-    Client, Handlers, Keep, KeptPlaces, Outcome, Output, QueueLimits, Retention, StepContext,
-    StepError, StepHandler, Store, StoreError, Submit, SubmitError, Workflow,
+    BoxError, Client, Handlers, Keep, KeptPlaces, Outcome, Output, QueueLimits, Retention,
+    StepContext, StepError, StepHandler, Store, StoreError, Submit, SubmitError, Workflow,
 };
 
 use super::AlertOptions;
 use super::alert::{self, Alert, AlertState};
-use super::judge::OWN_QUEUE;
 use super::notify::{Message, Notifier, RunCommand, Tools, deliver};
+use super::run_rules::OWN_QUEUE;
 
 /// The name of the workflow that delivers notifications.
 pub const WORKFLOW: &str = "surefoot-alert";
 
 const ACTION: &str = "alert.notify";
 
-/// The first wait, the longest, and how many tries: some seven hours in all.
-const FIRST: Duration = Duration::from_secs(5);
-const LONGEST: Duration = Duration::from_secs(3600);
-const TRIES: u32 = 16;
+/// First and longest backoff, and number of attempts: about seven hours in all.
+const FIRST_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+const ATTEMPTS: u32 = 16;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Notifications of one notifier that are under way at once.
-const AT_ONCE: u32 = 2;
+/// Maximum number of concurrent notifications per notifier.
+const CONCURRENCY_PER_NOTIFIER: u32 = 2;
 
 fn workflow() -> Arc<Workflow> {
     static MADE: OnceLock<Arc<Workflow>> = OnceLock::new();
     let make = || {
         let backoff = Backoff {
-            initial: FIRST,
+            initial: FIRST_BACKOFF,
             factor: 2,
-            max: LONGEST,
+            max: MAX_BACKOFF,
             jitter: 0.2,
         };
         let begun = Workflow::builder(WORKFLOW)
             .title("Alert notification")
             .queue(OWN_QUEUE);
         let retry = RetryPolicy {
-            attempts: TRIES,
+            attempts: ATTEMPTS,
             backoff,
         };
         let whole = begun.step_with("notify", ACTION, |step| {
             step.title("Notify").timeout(TIMEOUT).retry(retry)
         });
-        Arc::new(whole.build().expect("it is the same for all, and tested"))
+        Arc::new(whole.build().expect("constant and tested"))
     };
     MADE.get_or_init(make).clone()
 }
 
-/// Gives the queue of notifications its limits, when it is new.
+/// Sets the limits of the queue of notifications if it is new.
 pub(super) async fn configure(store: &dyn Store) -> Result<(), StoreError> {
     let keep = |days: u64| Keep {
         age: Some(Duration::from_secs(days * 24 * 3600)),
@@ -69,14 +70,14 @@ pub(super) async fn configure(store: &dyn Store) -> Result<(), StoreError> {
         cancelled: keep(7),
     };
     let limits = QueueLimits {
-        concurrency_per_key: Some(AT_ONCE),
+        concurrency_per_key: Some(CONCURRENCY_PER_NOTIFIER),
         retention,
         ..QueueLimits::default()
     };
     store.set_queue(OWN_QUEUE, limits, true).await
 }
 
-/// Submits what is to be sent of an alert. Doing it again does nothing.
+/// Submits the notifications of an alert's current state. Idempotent.
 pub(super) async fn submit(
     client: &Client,
     options: &AlertOptions,
@@ -96,22 +97,22 @@ pub(super) async fn submit(
             .parameters(parameters)
             .key(key)
             .concurrency_key(&notifier.name);
-        // Before all else that waits: where much waits, somebody must hear of it.
+        // Highest priority: when many runs wait, that must still be reported.
         let submit = submit.priority(i32::MAX);
         match client.submit(submit).await {
-            // With other parameters, because another server has another `public_url`: it is under way all the same.
+            // Another server with a different `public_url` has submitted the notification already.
             Ok(_) | Err(SubmitError::KeyConflict { .. }) => {}
             Err(SubmitError::Store(error)) => return Err(error),
             Err(error) => {
-                tracing::error!(%error, notifier = notifier.name, "a notification was not submitted")
+                tracing::error!(%error, notifier = notifier.name, "failed to submit a notification")
             }
         }
     }
     Ok(())
 }
 
-/// The handlers that send notifications, for the worker of a process that serves. With the store, where alerts are, nobody is
-/// told that one fires which was resolved meanwhile.
+/// The handlers that send notifications, for the worker of a serving process. With `alerts`, the
+/// store of the alerts, a firing that has been resolved in the meantime is not sent.
 pub fn handlers(
     notifiers: &[Notifier],
     run_command: Option<RunCommand>,
@@ -131,11 +132,11 @@ pub fn handlers(
     )
 }
 
-/// Places for notifications in a worker that is full: where nothing moves any more, somebody must hear of it. As many as the
-/// queue lets go on at once.
+/// Slots reserved for notifications on a worker that is full, so that even a total standstill is
+/// reported. The number equals the concurrency of the queue.
 pub fn kept_places(notifiers: &[Notifier]) -> KeptPlaces {
     KeptPlaces {
-        count: notifiers.len() * AT_ONCE as usize,
+        count: notifiers.len() * CONCURRENCY_PER_NOTIFIER as usize,
         actions: [ACTION.to_owned()].into(),
     }
 }
@@ -147,19 +148,19 @@ struct Notify {
 }
 
 impl Notify {
-    /// Whether what the message says is still so. One that was tried again and again may be hours late, and those who were
-    /// told of the end already would take it for a new beginning.
+    /// Returns true if the firing in the message still holds. After repeated attempts it may be
+    /// hours late, and recipients of the resolution would take it for a new firing.
     async fn still_fires(&self, message: &Message) -> Result<bool, StepError> {
         let Some(store) = &self.alerts else {
             return Ok(true);
         };
-        let known = alert::get(store.as_ref(), &message.alert)
+        let stored = alert::get(store.as_ref(), &message.alert)
             .await
             .map_err(|error| StepError::from(error.to_string()))?;
-        let same = |known: Alert| {
-            known.state == AlertState::Firing && known.fired_at.to_string() == message.fired_at
+        let same = |stored: Alert| {
+            stored.state == AlertState::Firing && stored.fired_at.to_string() == message.fired_at
         };
-        Ok(known.is_some_and(same))
+        Ok(stored.is_some_and(same))
     }
 }
 
@@ -172,13 +173,13 @@ impl StepHandler for Notify {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let Some(notifier) = self.notifiers.get(name) else {
-            let known: Vec<&str> = self.notifiers.keys().map(String::as_str).collect();
+            let names: Vec<&str> = self.notifiers.keys().map(String::as_str).collect();
             let error = format!(
                 "this server has no notifier `{name}`: it has {}",
-                if known.is_empty() {
+                if names.is_empty() {
                     "none".to_owned()
                 } else {
-                    known.join(", ")
+                    names.join(", ")
                 }
             );
             return Err(error.into());
@@ -188,26 +189,30 @@ impl StepHandler for Notify {
             .and_then(Message::from_json)
             .ok_or_else(|| {
                 StepError::fatal(
-                    "the notification was written by another version, which this one cannot read",
+                    "the notification was written by another version, and this version cannot read it",
                 )
             })?;
         if message.state == AlertState::Firing && !self.still_fires(&message).await? {
             return Ok(Output::new(
-                json!({ "notifier": name, "answer": "not sent: resolved meanwhile" }),
+                json!({ "notifier": name, "answer": "not sent: resolved in the meantime" }),
             )?
             .into());
         }
-        let credential = |name: &str| context.credential(name).map_err(|error| error.chain());
+        let credential = |name: &str| {
+            context
+                .credential(name)
+                .map_err(|error| BoxError::from(error.chain()))
+        };
         let tools = Tools {
             id: format!("msg_{}", context.run_id()),
             credential: &credential,
             run_command: self.run_command.as_ref(),
             cancellation: context.cancellation(),
         };
-        let said = deliver(notifier, &message, &tools)
+        let reply = deliver(notifier, &message, &tools)
             .await
             .map_err(StepError::from)?;
-        Ok(Output::new(json!({ "notifier": name, "answer": said }))?.into())
+        Ok(Output::new(json!({ "notifier": name, "answer": reply }))?.into())
     }
 }
 
@@ -216,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notification_is_tried_for_hours() {
+    fn a_notification_is_retried_for_hours() {
         let workflow = workflow();
         let policy = &workflow.steps()[0].retry;
         let waits: Duration = (1..policy.attempts)
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_needs_only_what_a_server_has() {
+    fn the_workflow_needs_only_handlers_of_the_server() {
         let handlers = handlers(&[], None, None).actions();
         assert!(
             workflow()

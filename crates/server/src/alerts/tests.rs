@@ -1,4 +1,4 @@
-//! The rules over real runs: on the in-memory store, whose clock the tests set.
+//! The rules over real runs, on the in-memory store with a clock that the tests set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl Scene {
         evaluator_on(self.store.clone())
     }
 
-    async fn look(&self) -> Vec<(String, AlertState)> {
-        self.evaluator().look().await.unwrap();
+    async fn evaluate(&self) -> Vec<(String, AlertState)> {
+        self.evaluator().evaluate().await.unwrap();
         self.states().await
     }
 
@@ -69,7 +69,7 @@ impl Scene {
             .run
     }
 
-    /// A worker that claims and does nothing.
+    /// Registers a worker and claims a run; nothing executes it.
     async fn claim(&self) -> (WorkerId, Run) {
         self.claim_of("work").await
     }
@@ -77,7 +77,9 @@ impl Scene {
     async fn claim_of(&self, action: &str) -> (WorkerId, Run) {
         let id = WorkerId::new();
         let actions = Arc::new([action.to_owned()].into_iter().collect());
-        let (name, lease, version) = ("w".to_owned(), 60 * MINUTE, "1".to_owned());
+        let name = "w".to_owned();
+        let lease = 60 * MINUTE;
+        let version = "1".to_owned();
         let worker = NewWorker {
             id,
             name,
@@ -102,7 +104,7 @@ impl Scene {
         (id, claimed.runs.into_iter().next().unwrap())
     }
 
-    /// The notifications that were handed to the store, by key.
+    /// The submitted notifications, by key.
     async fn notifications(&self) -> Vec<String> {
         let filter = RunFilter {
             queue: Some("alerts".to_owned()),
@@ -131,7 +133,7 @@ fn options() -> AlertOptions {
         addresses: AddressPolicy::default().public_only(),
         kind: NotifierKind::Command(command.clone()),
     };
-    // How slow the machine is today is not what is told of.
+    // The speed of the machine must not influence the tests.
     let rules = Rules {
         slow_store: None,
         ..Rules::default()
@@ -170,29 +172,33 @@ async fn a_long_run_fires_while_it_runs_and_resolves_when_it_has_ended() {
     let run = scene.submit(&workflow()).await;
     scene.claim().await;
     scene.pass(10 * MINUTE);
-    assert_eq!(scene.look().await, [], "ten minutes are not more than ten");
+    assert_eq!(
+        scene.evaluate().await,
+        [],
+        "ten minutes are not more than ten"
+    );
     scene.pass(SECOND);
     let id = format!("long_run/{}", run.id);
     for _ in 0..3 {
-        assert_eq!(scene.look().await, [firing(&id)]);
+        assert_eq!(scene.evaluate().await, [firing(&id)]);
     }
     scene
         .store
         .cancel(run.id, CancelMode::Stop, "ann")
         .await
         .unwrap();
-    assert_eq!(scene.look().await, [firing(&id)], "it still runs");
+    assert_eq!(scene.evaluate().await, [firing(&id)], "it still runs");
     scene
         .store
         .deregister_worker(scene.store.workers().await.unwrap()[0].id)
         .await
         .unwrap();
-    assert_eq!(scene.look().await, [resolved(&id)]);
+    assert_eq!(scene.evaluate().await, [resolved(&id)]);
     scene.pass(8 * 24 * 60 * MINUTE);
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [],
-        "what is long over is no longer shown"
+        "resolved alerts are not shown for ever"
     );
 }
 
@@ -203,20 +209,20 @@ async fn many_servers_fire_once_and_send_once() {
     scene.claim().await;
     scene.pass(11 * MINUTE);
     let at = scene.store.now().as_micros();
-    let found = look::look(
+    let found = evaluate::evaluate(
         scene.store.as_ref(),
         &Rules::default(),
-        &mut goes::Goes::default(),
+        &mut run_age::RunAges::default(),
     )
     .await
     .unwrap()
     .remove(0);
-    // Each of them has looked before any of them wrote.
+    // Every server has evaluated before any of them writes.
     for _ in 0..8 {
-        scene.evaluator().found(found.clone(), None).await.unwrap();
+        scene.evaluator().raise(found.clone(), None).await.unwrap();
         scene.pass(SECOND);
     }
-    scene.look().await;
+    scene.evaluate().await;
     let key = |notifier: &str| format!("long_run/{}@{at}/firing/{notifier}", run.id);
     assert_eq!(scene.notifications().await, [key("one"), key("two")]);
 }
@@ -232,17 +238,17 @@ async fn a_crash_at_any_write_loses_no_notification_and_doubles_none() {
             let faulty = Arc::new(FaultyStore::new(scene.store.clone(), at, fault));
             let mut evaluator = evaluator_on(faulty.clone());
             tokio::select! {
-                _ = evaluator.look() => {}
+                _ = evaluator.evaluate() => {}
                 () = faulty.until_met() => {}
             }
             let met = faulty.met();
-            scene.look().await;
+            scene.evaluate().await;
             assert_eq!(
                 scene.notifications().await.len(),
                 2,
                 "{fault:?} at write {at}"
             );
-            assert_eq!(scene.look().await.len(), 1);
+            assert_eq!(scene.evaluate().await.len(), 1);
             if !met {
                 assert!(at > 2, "the submissions were met");
                 break;
@@ -259,7 +265,7 @@ async fn a_firing_that_was_not_sent_is_sent_before_it_resolves() {
     scene.pass(11 * MINUTE);
     let faulty = Arc::new(FaultyStore::new(scene.store.clone(), 1, Fault::Refused));
     assert!(
-        evaluator_on(faulty).look().await.is_err(),
+        evaluator_on(faulty).evaluate().await.is_err(),
         "it cannot submit"
     );
     assert!(scene.notifications().await.is_empty());
@@ -274,7 +280,7 @@ async fn a_firing_that_was_not_sent_is_sent_before_it_resolves() {
         .await
         .unwrap();
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [resolved(&format!("long_run/{}", run.id))]
     );
     let sent = scene.notifications().await;
@@ -283,19 +289,19 @@ async fn a_firing_that_was_not_sent_is_sent_before_it_resolves() {
 }
 
 #[tokio::test]
-async fn what_fires_again_is_sent_again() {
+async fn an_alert_that_fires_again_is_sent_again() {
     let scene = Scene::new();
     for round in 1..=2 {
         let run = scene.submit(&workflow()).await;
         scene.pass(6 * MINUTE);
-        assert!(scene.look().await.contains(&firing("waiting/work")));
+        assert!(scene.evaluate().await.contains(&firing("waiting/work")));
         scene
             .store
             .cancel(run.id, CancelMode::Stop, "ann")
             .await
             .unwrap();
         scene.pass(SECOND);
-        assert!(scene.look().await.contains(&resolved("waiting/work")));
+        assert!(scene.evaluate().await.contains(&resolved("waiting/work")));
         let sent = scene.notifications().await;
         assert_eq!(
             sent.iter()
@@ -308,24 +314,24 @@ async fn what_fires_again_is_sent_again() {
 }
 
 #[tokio::test]
-async fn work_that_nobody_does_fires_soon_and_work_that_waits_later() {
+async fn a_missing_worker_fires_sooner_than_a_long_wait() {
     let scene = Scene::new();
     let run = scene.submit(&workflow()).await;
     scene.pass(29 * SECOND);
-    assert_eq!(scene.look().await, []);
+    assert_eq!(scene.evaluate().await, []);
     scene.pass(2 * SECOND);
-    assert_eq!(scene.look().await, [firing("no_worker/work")]);
+    assert_eq!(scene.evaluate().await, [firing("no_worker/work")]);
     let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
     assert_eq!(
         alert.text,
         format!("run {} waits, and no worker is alive", run.id)
     );
     scene.pass(5 * MINUTE);
-    let mut states = scene.look().await;
+    let mut states = scene.evaluate().await;
     states.sort();
     assert_eq!(states, [firing("no_worker/work"), firing("waiting/work")]);
     scene.claim().await;
-    let mut states = scene.look().await;
+    let mut states = scene.evaluate().await;
     states.sort();
     assert_eq!(
         states,
@@ -334,7 +340,7 @@ async fn work_that_nobody_does_fires_soon_and_work_that_waits_later() {
 }
 
 #[tokio::test]
-async fn a_worker_that_does_not_know_the_actions_is_no_worker() {
+async fn a_worker_without_the_actions_does_not_count() {
     let scene = Scene::new();
     let run = scene.submit(&workflow()).await;
     scene.claim().await;
@@ -347,7 +353,7 @@ async fn a_worker_that_does_not_know_the_actions_is_no_worker() {
     scene.submit(&other).await;
     scene.pass(MINUTE);
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [firing("no_worker/other")],
         "{} runs",
         run.id
@@ -359,14 +365,14 @@ async fn a_worker_that_does_not_know_the_actions_is_no_worker() {
     );
     scene.store.pause_queue("other", true).await.unwrap();
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [resolved("no_worker/other")],
         "a person paused it"
     );
 }
 
 #[tokio::test]
-async fn a_run_that_is_to_start_later_does_not_wait() {
+async fn a_scheduled_run_does_not_count_as_waiting() {
     let scene = Scene::new();
     let at = scene.store.now() + 60 * MINUTE;
     Client::new(scene.store.clone())
@@ -374,11 +380,11 @@ async fn a_run_that_is_to_start_later_does_not_wait() {
         .await
         .unwrap();
     scene.pass(30 * MINUTE);
-    assert_eq!(scene.look().await, []);
+    assert_eq!(scene.evaluate().await, []);
 }
 
-/// A run whose worker dies again and again, until it fails for that.
-async fn lose(scene: &Scene) -> Run {
+/// A run whose worker dies repeatedly, until the run fails for it.
+async fn lose_run(scene: &Scene) -> Run {
     let run = scene.submit(&workflow()).await;
     lose_submitted(scene, run).await
 }
@@ -401,27 +407,27 @@ async fn lose_submitted(scene: &Scene, mut run: Run) -> Run {
 }
 
 #[tokio::test]
-async fn a_step_that_was_lost_too_often_fires_until_somebody_retries_it() {
+async fn a_step_interrupted_too_often_fires_until_it_is_retried() {
     let scene = Scene::new();
-    let run = lose(&scene).await;
+    let run = lose_run(&scene).await;
     let id = format!("interruptions/{}", run.id);
-    assert_eq!(scene.look().await, [firing(&id)]);
+    assert_eq!(scene.evaluate().await, [firing(&id)]);
     let text = list(scene.store.as_ref()).await.unwrap().remove(0).text;
     assert_eq!(text, "step only was interrupted 6 times, and 5 are allowed");
     scene.store.retry(run.id, None, "ann").await.unwrap();
-    assert_eq!(scene.look().await, [resolved(&id)]);
+    assert_eq!(scene.evaluate().await, [resolved(&id)]);
 }
 
 #[tokio::test]
-async fn a_run_that_is_retried_is_long_only_from_then_on() {
+async fn the_age_of_a_retried_run_starts_at_its_retry() {
     let scene = Scene::new();
-    let run = lose(&scene).await;
+    let run = lose_run(&scene).await;
     scene.pass(20 * MINUTE);
     scene.store.retry(run.id, None, "ann").await.unwrap();
     scene.claim().await;
     let mut evaluator = scene.evaluator();
     for _ in 0..10 {
-        evaluator.look().await.unwrap();
+        evaluator.evaluate().await.unwrap();
         scene.pass(MINUTE);
     }
     assert_eq!(
@@ -430,7 +436,7 @@ async fn a_run_that_is_retried_is_long_only_from_then_on() {
         "it lay failed, and has run for ten minutes"
     );
     scene.pass(SECOND);
-    evaluator.look().await.unwrap();
+    evaluator.evaluate().await.unwrap();
     assert_eq!(
         scene.states().await,
         [firing(&format!("long_run/{}", run.id))]
@@ -440,20 +446,20 @@ async fn a_run_that_is_retried_is_long_only_from_then_on() {
 }
 
 #[tokio::test]
-async fn the_queue_of_notifications_gets_its_limits_once_the_store_is_there() {
+async fn the_notification_queue_gets_its_limits_once_the_store_responds() {
     let scene = Scene::new();
     let faulty = Arc::new(FaultyStore::sound(scene.store.clone()));
     let mut evaluator = evaluator_on(faulty.clone());
     faulty.set_away(true);
-    assert!(evaluator.look().await.is_err());
+    assert!(evaluator.evaluate().await.is_err());
     faulty.set_away(false);
-    evaluator.look().await.unwrap();
+    evaluator.evaluate().await.unwrap();
     let queues = scene.store.queues().await.unwrap();
     let own = queues.iter().find(|queue| queue.name == "alerts").unwrap();
     assert_eq!(own.limits.concurrency_per_key, Some(2));
 }
 
-/// Asks once, then is done.
+/// Asks once, then completes.
 struct Ask;
 
 #[async_trait::async_trait]
@@ -483,12 +489,13 @@ async fn until(what: impl AsyncFn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(20), found)
         .await
-        .expect("it never came");
+        .expect("the condition did not hold in time");
 }
 
 #[tokio::test]
-async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
-    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+async fn a_run_awaiting_an_answer_fires_until_answered_and_is_not_long() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
     let options = WorkerOptions {
         workspaces: folder.path().to_owned(),
         lease: 24 * 60 * MINUTE,
@@ -510,7 +517,7 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Waiting).await;
     scene.pass(20 * MINUTE);
     let id = format!("answer/{}", run.id);
-    assert_eq!(scene.look().await, [firing(&id)]);
+    assert_eq!(scene.evaluate().await, [firing(&id)]);
     let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
     assert_eq!(
         (alert.title.as_str(), alert.text.as_str()),
@@ -521,13 +528,14 @@ async fn a_run_that_asks_fires_until_it_is_answered_and_is_not_long() {
         .await
         .unwrap();
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Completed).await;
-    assert_eq!(scene.look().await, [resolved(&id)]);
+    assert_eq!(scene.evaluate().await, [resolved(&id)]);
     worker.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
-    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+async fn an_alert_contains_no_secret_of_its_run() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
     let options = WorkerOptions {
         workspaces: folder.path().to_owned(),
         lease: 24 * 60 * MINUTE,
@@ -549,10 +557,10 @@ async fn what_is_told_elsewhere_has_no_secret_of_the_run() {
     let submit = Submit::new(Arc::new(workflow.build().unwrap())).parameters(given);
     let run = client.submit(submit).await.unwrap().run;
     until(async || client.run(run.id).await.unwrap().head.status == RunStatus::Waiting).await;
-    scene.look().await;
-    let told = format!("{:?}", list(scene.store.as_ref()).await.unwrap());
-    assert!(told.contains("is *** good enough?"), "{told}");
-    assert!(!told.contains("hunter22"), "{told}");
+    scene.evaluate().await;
+    let text = format!("{:?}", list(scene.store.as_ref()).await.unwrap());
+    assert!(text.contains("is *** good enough?"), "{text}");
+    assert!(!text.contains("hunter22"), "{text}");
     worker.stop().await;
 }
 
@@ -626,7 +634,8 @@ async fn end(client: &Client, fails: bool) {
 
 #[tokio::test]
 async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
-    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
     let work = handler_fn(async |_: StepContext, input: Value| match input["fails"] {
         Value::Bool(true) => Err(StepError::fatal("as asked")),
         _ => Ok(Value::Null),
@@ -647,9 +656,13 @@ async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
     for number in 0..9 {
         end(&client, number < 2).await;
     }
-    assert_eq!(scene.look().await, [], "two of nine, but nine are too few");
+    assert_eq!(
+        scene.evaluate().await,
+        [],
+        "two of nine, but nine are too few"
+    );
     end(&client, false).await;
-    assert_eq!(scene.look().await, [firing("failures/all")]);
+    assert_eq!(scene.evaluate().await, [firing("failures/all")]);
     let text = list(scene.store.as_ref()).await.unwrap().remove(0).text;
     assert_eq!(
         text,
@@ -659,15 +672,15 @@ async fn more_failures_than_one_in_ten_fire_once_there_are_ten_runs() {
         end(&client, false).await;
     }
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [resolved("failures/all")],
         "two of twenty are not more than ten percent"
     );
     end(&client, true).await;
-    assert_eq!(scene.look().await, [firing("failures/all")]);
+    assert_eq!(scene.evaluate().await, [firing("failures/all")]);
     scene.pass(62 * MINUTE);
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [resolved("failures/all")],
         "that was more than an hour ago"
     );
@@ -680,7 +693,7 @@ async fn notifications_that_take_long_raise_no_alerts() {
     let run = scene.submit(&workflow()).await;
     scene.claim().await;
     scene.pass(11 * MINUTE);
-    scene.look().await;
+    scene.evaluate().await;
     assert_eq!(scene.notifications().await.len(), 2);
     let (_, sending) = scene.claim_of("alert.notify").await;
     assert_eq!(
@@ -690,13 +703,13 @@ async fn notifications_that_take_long_raise_no_alerts() {
     );
     scene.pass(24 * 60 * MINUTE);
     assert_eq!(
-        scene.look().await,
+        scene.evaluate().await,
         [firing(&format!("long_run/{}", run.id))]
     );
 }
 
 #[tokio::test]
-async fn a_slow_store_fires_and_is_well_again_after_a_minute() {
+async fn a_slow_store_fires_and_resolves_after_a_minute() {
     const EXCEEDED: Duration = Duration::from_millis(1);
     let scene = Scene::new();
     let store = Arc::new(FaultyStore::sound(scene.store.clone()));
@@ -711,29 +724,29 @@ async fn a_slow_store_fires_and_is_well_again_after_a_minute() {
             AlertOptions { rules, ..options() },
         )
     };
-    slow(EXCEEDED).look().await.unwrap();
+    slow(EXCEEDED).evaluate().await.unwrap();
     assert_eq!(scene.states().await, [firing("slow_store/store")]);
     scene.pass(50 * SECOND);
-    slow(EXCEEDED).look().await.unwrap();
+    slow(EXCEEDED).evaluate().await.unwrap();
     scene.pass(50 * SECOND);
-    slow(MINUTE).look().await.unwrap();
+    slow(MINUTE).evaluate().await.unwrap();
     assert_eq!(
         scene.states().await,
         [firing("slow_store/store")],
-        "another server found it slow not long ago"
+        "another server found it slow recently"
     );
     scene.pass(11 * SECOND);
-    slow(MINUTE).look().await.unwrap();
+    slow(MINUTE).evaluate().await.unwrap();
     assert_eq!(scene.states().await, [resolved("slow_store/store")]);
 }
 
 #[tokio::test]
-async fn an_acknowledged_alert_says_who_and_is_new_when_it_fires_again() {
+async fn an_acknowledgement_names_its_actor_and_ends_with_the_firing() {
     let scene = Scene::new();
     let store = scene.store.as_ref();
     let run = scene.submit(&workflow()).await;
     scene.pass(MINUTE);
-    scene.look().await;
+    scene.evaluate().await;
     let alert = acknowledge_as(store, "no_worker/work", "ann")
         .await
         .unwrap();
@@ -750,19 +763,20 @@ async fn an_acknowledged_alert_says_who_and_is_new_when_it_fires_again() {
         Err(AcknowledgeError::Unknown(_))
     ));
     scene.store.pause_queue("work", true).await.unwrap();
-    scene.look().await;
+    scene.evaluate().await;
     assert!(matches!(
         acknowledge_as(store, "no_worker/work", "bob").await,
         Err(AcknowledgeError::Resolved(_))
     ));
     scene.store.pause_queue("work", false).await.unwrap();
-    scene.look().await;
+    scene.evaluate().await;
     assert!(list(store).await.unwrap()[0].is_open(), "{}", run.id);
 }
 
 #[tokio::test]
-async fn a_run_that_was_submitted_long_ago_fires_when_it_is_lost_now() {
-    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
+async fn a_run_submitted_long_ago_fires_when_it_is_lost_now() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
     let old = scene.submit(&workflow()).await;
     scene.store.pause_queue("work", true).await.unwrap();
     let fails =
@@ -785,7 +799,7 @@ async fn a_run_that_was_submitted_long_ago_fires_when_it_is_lost_now() {
     scene.store.pause_queue("work", false).await.unwrap();
     let lost = lose_submitted(&scene, old).await;
     let id = format!("interruptions/{}", lost.id);
-    let states = scene.look().await;
+    let states = scene.evaluate().await;
     assert!(
         states.contains(&firing(&id)),
         "120 runs were submitted later and have failed: {states:?}"
@@ -793,11 +807,12 @@ async fn a_run_that_was_submitted_long_ago_fires_when_it_is_lost_now() {
 }
 
 #[tokio::test]
-async fn a_run_beyond_what_is_listed_keeps_its_alert() {
-    let (scene, folder) = (Scene::new(), tempfile::tempdir().unwrap());
-    let lost = lose(&scene).await;
+async fn a_run_beyond_the_listing_keeps_its_alert() {
+    let scene = Scene::new();
+    let folder = tempfile::tempdir().unwrap();
+    let lost = lose_run(&scene).await;
     let id = format!("interruptions/{}", lost.id);
-    assert_eq!(scene.look().await, [firing(&id)]);
+    assert_eq!(scene.evaluate().await, [firing(&id)]);
     let fails =
         handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("as asked")));
     let options = WorkerOptions {
@@ -814,7 +829,7 @@ async fn a_run_beyond_what_is_listed_keeps_its_alert() {
     for _ in 0..120 {
         end(&worker.client(), true).await;
     }
-    let states = scene.look().await;
+    let states = scene.evaluate().await;
     assert!(
         states.contains(&firing(&id)),
         "120 newer runs have failed, and this is still so: {states:?}"

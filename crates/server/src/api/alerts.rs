@@ -1,4 +1,4 @@
-//! Alerts: what fires, and who has seen it.
+//! Alerts, and their acknowledgement.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,7 +18,7 @@ pub(crate) struct AlertView {
     /// The rule and the subject.
     id: String,
     rule: String,
-    /// On what: a run's id, a queue, `store`.
+    /// The object of the alert: a run's id, a queue, or `store`.
     subject: String,
     title: String,
     text: String,
@@ -31,13 +31,13 @@ pub(crate) struct AlertView {
     acknowledged_at: Option<Time>,
 }
 
-/// Whether an alert is still so.
+/// The state of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum AlertWord {
-    /// It is.
+    /// The fact still holds.
     Firing,
-    /// It no longer is.
+    /// The fact no longer holds.
     Resolved,
 }
 
@@ -70,22 +70,22 @@ impl From<Alert> for AlertView {
     }
 }
 
-/// Which alerts.
+/// Selects alerts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AlertQuery {
-    /// Only in this state; all of the last days when left out.
+    /// Only alerts in this state. Default: all of the last seven days.
     state: Option<AlertWord>,
 }
 
-/// Alerts, the last to fire first.
+/// Alerts, latest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AlertList {
     alerts: Vec<AlertView>,
 }
 
-/// List the alerts that fire, and those that were resolved in the last seven days.
+/// List the alerts that fire, and those resolved in the last seven days.
 #[utoipa::path(
     get, path = "/api/v1/alerts", tag = "alerts", params(AlertQuery), responses((status = 200, body = AlertList))
 )]
@@ -102,15 +102,15 @@ pub(crate) async fn list(
     Ok(Json(AlertList { alerts }))
 }
 
-/// The alert that somebody has seen.
+/// The alert to acknowledge.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Acknowledge {
-    /// The alert's id; it is no part of the address because it has slashes.
+    /// The alert's id. It is not part of the path because it contains slashes.
     id: Line,
 }
 
-/// Say that somebody has seen an alert. Who was first stays named.
+/// Acknowledge an alert. The first acknowledgement stays.
 #[utoipa::path(
     post, path = "/api/v1/alerts/acknowledge", tag = "alerts", request_body = Acknowledge,
     responses((status = 200, body = AlertView))

@@ -1,4 +1,4 @@
-//! `GET /api/docs`: the OpenAPI document as a page to read. Written here, from the document; no script.
+//! `GET /api/docs`: the OpenAPI document as a readable page without scripts.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ pub(super) async fn page() -> Html<String> {
     let mut page = String::from(HEAD);
     for tag in document["tags"].as_array().into_iter().flatten() {
         let name = text(&tag["name"]);
-        put(
+        write(
             &mut page,
             format_args!(
                 "<section class=\"card\"><h2>{}</h2><p>{}</p>",
@@ -23,7 +23,7 @@ pub(super) async fn page() -> Html<String> {
         for (method, path, operation) in
             operations(document).filter(|(.., operation)| operation["tags"][0] == name)
         {
-            one(&mut page, method, path, operation);
+            write_operation(&mut page, method, path, operation);
         }
         page.push_str("</section>");
     }
@@ -33,7 +33,7 @@ pub(super) async fn page() -> Html<String> {
         .into_iter()
         .flatten()
     {
-        put(
+        write(
             &mut page,
             format_args!(
                 "<details id=\"{0}\"><summary><code>{0}</code> {1}</summary>",
@@ -41,7 +41,7 @@ pub(super) async fn page() -> Html<String> {
                 escape(text(&schema["description"]))
             ),
         );
-        fields(&mut page, schema);
+        write_fields(&mut page, schema);
         page.push_str("</details>");
     }
     page.push_str("</section></main></body></html>");
@@ -51,7 +51,7 @@ pub(super) async fn page() -> Html<String> {
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>API - Surefoot</title>\
     <link rel=\"icon\" href=\"/assets/icon.svg\"><link rel=\"stylesheet\" href=\"/assets/surefoot.css\"></head>\
-    <body><main id=\"main\"><h1>API</h1><p>The same as a document for programs: <a href=\"/api/openapi.json\">OpenAPI 3.1</a>. \
+    <body><main id=\"main\"><h1>API</h1><p>The same as a machine-readable document: <a href=\"/api/openapi.json\">OpenAPI 3.1</a>. \
     Send a token as <code>Authorization: Bearer sf_...</code>. <a href=\"/\">Back to the dashboard</a>.</p>";
 
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
@@ -62,9 +62,10 @@ fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     })
 }
 
-fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
-    let (method, path) = (method.to_uppercase(), escape(path));
-    put(
+fn write_operation(page: &mut String, method: &str, path: &str, operation: &Value) {
+    let method = method.to_uppercase();
+    let path = escape(path);
+    write(
         page,
         format_args!(
             "<details><summary><code>{method} {path}</code> {}</summary>",
@@ -72,13 +73,13 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
         ),
     );
     if let Some(role) = operation["x-required-role"].as_str() {
-        put(
+        write(
             page,
             format_args!("<p>Needs the role <strong>{}</strong>.</p>", escape(role)),
         );
     }
     if let Some(description) = operation["description"].as_str() {
-        put(page, format_args!("<p>{}</p>", escape(description)));
+        write(page, format_args!("<p>{}</p>", escape(description)));
     }
     let parameters = operation["parameters"]
         .as_array()
@@ -92,13 +93,13 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
             } else {
                 ""
             };
-            put(
+            write(
                 page,
                 format_args!(
                     "<tr><td><code>{}</code>{required}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                     escape(text(&parameter["name"])),
                     escape(text(&parameter["in"])),
-                    kind(&parameter["schema"]),
+                    type_html(&parameter["schema"]),
                     escape(text(&parameter["description"])),
                 ),
             );
@@ -110,21 +111,23 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
         .into_iter()
         .flatten()
     {
-        put(
+        write(
             page,
             format_args!(
                 "<p>Body, {}: {}</p>",
                 escape(media),
-                kind(&content["schema"])
+                type_html(&content["schema"])
             ),
         );
     }
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
         let contents = response["content"].as_object().into_iter().flatten();
         let bodies: Vec<_> = contents
-            .map(|(media, content)| format!("{} ({})", kind(&content["schema"]), escape(media)))
+            .map(|(media, content)| {
+                format!("{} ({})", type_html(&content["schema"]), escape(media))
+            })
             .collect();
-        put(
+        write(
             page,
             format_args!(
                 "<p>{}: {} {}</p>",
@@ -137,38 +140,38 @@ fn one(page: &mut String, method: &str, path: &str, operation: &Value) {
     page.push_str("</details>");
 }
 
-fn fields(page: &mut String, schema: &Value) {
+fn write_fields(page: &mut String, schema: &Value) {
     let parts = schema["allOf"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
     for part in parts {
         if part.get("properties").is_some() {
-            fields(page, part);
+            write_fields(page, part);
         } else {
-            put(page, format_args!("<p>All of {}</p>", kind(part)));
+            write(page, format_args!("<p>All of {}</p>", type_html(part)));
         }
     }
     let required = |name: &str| {
         schema["required"]
             .as_array()
-            .is_some_and(|names| names.iter().any(|known| known == name))
+            .is_some_and(|names| names.iter().any(|required| required == name))
     };
     let Some(properties) = schema["properties"].as_object() else {
         if parts.is_empty() {
-            put(page, format_args!("<p>{}</p>", kind(schema)));
+            write(page, format_args!("<p>{}</p>", type_html(schema)));
         }
         return;
     };
     page.push_str("<div class=\"scroll\"><table><thead><tr><th>Field</th><th>Type</th><th></th></tr></thead><tbody>");
     for (name, field) in properties {
         let star = if required(name) { " *" } else { "" };
-        put(
+        write(
             page,
             format_args!(
                 "<tr><td><code>{}</code>{star}</td><td>{}</td><td>{}</td></tr>",
                 escape(name),
-                kind(field),
+                type_html(field),
                 escape(text(&field["description"])),
             ),
         );
@@ -176,11 +179,11 @@ fn fields(page: &mut String, schema: &Value) {
     page.push_str("</tbody></table></div>");
 }
 
-/// A type in a few words; one that has a name is a link to it.
-fn kind(schema: &Value) -> String {
+/// The HTML of a type, in a few words; a named type becomes a link to it.
+fn type_html(schema: &Value) -> String {
     if let Some(name) = schema["$ref"]
         .as_str()
-        .and_then(|place| place.rsplit('/').next())
+        .and_then(|path| path.rsplit('/').next())
     {
         return format!("<a href=\"#{0}\">{0}</a>", escape(name));
     }
@@ -195,7 +198,7 @@ fn kind(schema: &Value) -> String {
         .as_array()
         .or_else(|| schema["anyOf"].as_array())
     {
-        return kinds.iter().map(kind).collect::<Vec<_>>().join(" or ");
+        return kinds.iter().map(type_html).collect::<Vec<_>>().join(" or ");
     }
     let name = match &schema["type"] {
         Value::String(name) => name.clone(),
@@ -203,7 +206,7 @@ fn kind(schema: &Value) -> String {
         _ => "any".to_owned(),
     };
     if name.starts_with("array") {
-        return format!("list of {}", kind(&schema["items"]));
+        return format!("list of {}", type_html(&schema["items"]));
     }
     match schema["format"].as_str() {
         Some(format) => format!("{} ({})", escape(&name), escape(format)),
@@ -215,7 +218,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
+fn write(page: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = page.write_fmt(text);
 }

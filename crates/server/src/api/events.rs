@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: says when listings have changed.
+//! `GET /api/v1/events`: signals changes of listings.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -11,19 +11,20 @@ use crate::state::App;
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "it describes what `sse` writes")]
 pub(crate) struct Message {
-    /// What kind of event it is.
+    /// The kind of event.
     event: String,
     /// A JSON document.
     data: String,
-    /// The number of the entry of the history, of events that are one.
+    /// The sequence number, for events that are entries of the history.
     #[schema(nullable = false)]
     id: Option<String>,
 }
 
 /// Watch everything.
 ///
-/// Server-sent events: `changed`, at most twice a second, with the depth of each queue and the number of workers. It says
-/// that listings are worth another look; what is in them they say themselves.
+/// Server-sent events: `changed`, at most twice a second, with the depth of each queue and the
+/// number of workers. It signals that listings may have changed; fetch them again for their
+/// content.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "runs",
     responses((status = 200, content_type = "text/event-stream", body = Message))

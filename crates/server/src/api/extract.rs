@@ -1,4 +1,4 @@
-//! What a request brings: path, query, body. What cannot be read is a problem that names the parameter.
+//! Extractors for path, query and body. Invalid input becomes a problem that names the parameter.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::http::Problem;
 
-/// The query of an address.
+/// The query of a URL.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 
@@ -20,11 +20,11 @@ pub(crate) struct Query<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
 
-/// A JSON body that may be left out.
+/// An optional JSON body.
 #[derive(Debug)]
 pub(crate) struct OptionalBody<T>(pub(crate) T);
 
-/// The one parameter of a path.
+/// The single parameter of a path.
 #[derive(Debug)]
 pub(crate) struct Segment<T>(pub(crate) T);
 
@@ -155,8 +155,9 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Where a list stands for an object: it would be read as the fields in their order, which the document says nothing of. No
-/// request has lists but in the parameters of a workflow.
+/// The path of a list where an object is expected. serde would read the list as the fields in
+/// order, which the OpenAPI document does not allow. No request has lists, except in the parameters
+/// of a workflow.
 fn list_in(body: &Value) -> Option<String> {
     match body {
         Value::Array(_) => Some("(body)".to_owned()),
@@ -175,9 +176,10 @@ fn list_in(body: &Value) -> Option<String> {
     }
 }
 
-/// Names the parameter: the one at which reading stopped, or the one that the message speaks of.
+/// A problem that names the parameter: the one at which parsing stopped, or the one in the message.
 fn at_fault<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> Problem {
-    let (path, detail) = (error.path().to_string(), error.inner().to_string());
+    let path = error.path().to_string();
+    let detail = error.inner().to_string();
     let spoken_of = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|words| {

@@ -1,5 +1,5 @@
-//! The HTTP API, version 1: a file a resource. Handlers check nothing of who asks: the table in `http/routes.rs` says what
-//! each needs, and nothing is served that is not in it.
+//! The HTTP API, version 1: one file per resource. Handlers do no authorization: the table in
+//! `http/routes.rs` states the access of each route, and routes missing there are not served.
 
 mod alerts;
 mod docs;

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from the handlers.
+//! The OpenAPI 3.1 document, generated from the handlers.
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 
-use crate::http::routes::{self, Served};
+use crate::http::routes::{self, RouteMatch};
 
 use super::{alerts, events, people, problem, queues, records, runs, workers, workflows};
 
@@ -29,24 +29,24 @@ use super::{alerts, events, people, problem, queues, records, runs, workers, wor
     ),
     components(schemas(problem::ProblemDocument, runs::Order)),
     tags(
-        (name = "workflows", description = "What can be submitted, and what it would do"),
-        (name = "runs", description = "Submitted, listed, watched, acted on"),
+        (name = "workflows", description = "The workflows that can be submitted, and dry runs"),
+        (name = "runs", description = "Submission, listings, live events, actions"),
         (name = "queues", description = "Limits, pause, resume"),
-        (name = "workers", description = "Who is alive"),
-        (name = "alerts", description = "What needs a person's attention"),
+        (name = "workers", description = "Live workers"),
+        (name = "alerts", description = "Facts that need a person's attention"),
         (name = "records", description = "Projects, repositories, environments"),
-        (name = "people", description = "Who asks, and what was done")
+        (name = "people", description = "The caller, and the audit log")
     )
 )]
 struct Document;
 
-/// The document, which is the same for as long as the process lives.
+/// The document; constant for the life of the process.
 pub(super) fn document() -> &'static Value {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    DOCUMENT.get_or_init(make)
+    DOCUMENT.get_or_init(generate)
 }
 
-fn make() -> Value {
+fn generate() -> Value {
     let mut document = Document::openapi();
     let components = document.components.get_or_insert_default();
     let bearer = HttpBuilder::new()
@@ -59,11 +59,12 @@ fn make() -> Value {
         Vec::<String>::new(),
     )]);
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    unsigned(&mut document);
+    unsigned_maxima(&mut document);
     each_operation(&mut document, |method, path, operation| {
-        if let Served::Needs(need) = routes::served(method, path) {
-            operation["x-required-role"] =
-                need.role().map_or(Value::Null, |role| role.as_str().into());
+        if let RouteMatch::Found(access) = routes::find(method, path) {
+            operation["x-required-role"] = access
+                .role()
+                .map_or(Value::Null, |role| role.as_str().into());
         }
         for parameter in operation
             .get_mut("parameters")
@@ -81,31 +82,37 @@ fn make() -> Value {
     document
 }
 
-/// Says of a number without a sign how large it may be: the formats that there are end half-way.
-fn unsigned(schema: &mut Value) {
+/// Replaces the format of unsigned numbers by a maximum: the formats `int32` and `int64` cover only
+/// half of their range.
+fn unsigned_maxima(schema: &mut Value) {
     match schema {
-        Value::Array(schemas) => schemas.iter_mut().for_each(unsigned),
+        Value::Array(schemas) => {
+            for schema in schemas {
+                unsigned_maxima(schema);
+            }
+        }
         Value::Object(fields) => {
-            let most = match fields.get("format").and_then(Value::as_str) {
+            let maximum = match fields.get("format").and_then(Value::as_str) {
                 Some("int32") => Some(json!(u32::MAX)),
                 Some("int64") => Some(json!(u64::MAX)),
                 _ => None,
             };
-            if let Some(most) = most.filter(|_| {
-                fields
-                    .get("minimum")
-                    .is_some_and(|least| least.as_f64() >= Some(0.0))
-            }) {
+            let is_unsigned = fields
+                .get("minimum")
+                .is_some_and(|minimum| minimum.as_f64() >= Some(0.0));
+            if is_unsigned && let Some(maximum) = maximum {
                 fields.remove("format");
-                fields.entry("maximum").or_insert(most);
+                fields.entry("maximum").or_insert(maximum);
             }
-            fields.values_mut().for_each(unsigned);
+            for field in fields.values_mut() {
+                unsigned_maxima(field);
+            }
         }
         _ => {}
     }
 }
 
-/// What may be left out of an address is no null there.
+/// Removes `null` from the type of an optional query parameter: it can be absent, but never null.
 fn without_null(schema: &mut Value) {
     let is_null = |kind: &Value| *kind == "null" || kind["type"] == "null";
     for name in ["type", "oneOf"] {
@@ -130,7 +137,9 @@ fn each_operation(document: &mut Value, change: impl Fn(&Method, &str, &mut Valu
     for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             let method = Method::from_bytes(method.to_uppercase().as_bytes());
-            if let Some(method) = method.ok().filter(|_| operation.get("responses").is_some()) {
+            if let Ok(method) = method
+                && operation.get("responses").is_some()
+            {
                 change(&method, path, operation);
             }
         }

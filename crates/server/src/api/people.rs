@@ -1,4 +1,4 @@
-//! Who asks, and what people did: the audit log.
+//! The caller, and the audit log.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,13 +15,13 @@ use crate::auth::Actor;
 use crate::http::Problem;
 use crate::state::App;
 
-/// Whoever asks.
+/// The authenticated caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Me {
     name: String,
     /// `viewer`, `operator` or `admin`.
     role: &'static str,
-    /// How it is known.
+    /// The way it was authenticated.
     via: String,
     /// The allow-lists of its role and token: each has to permit the workflow that it submits,
     /// retries or answers.
@@ -50,7 +50,7 @@ impl From<(ListOwner, AllowLists)> for Lists {
     }
 }
 
-/// Say who asks.
+/// Show the caller.
 #[utoipa::path(get, path = "/api/v1/me", tag = "people", responses((status = 200, body = Me)))]
 pub(crate) async fn me(actor: Actor) -> Json<Me> {
     Json(Me {
@@ -69,14 +69,14 @@ pub(crate) struct AuditEntry {
     actor: String,
     role: String,
     via: String,
-    /// What: `run.cancel`, `queue.pause`.
+    /// The action, such as `run.cancel` or `queue.pause`.
     action: String,
-    /// On what.
+    /// The object of the action.
     subject: String,
     detail: Value,
-    /// `done`, `refused`, or `asked` when a crash cut it short.
+    /// `done`, `refused`, or `asked` if a crash interrupted the action.
     outcome: &'static str,
-    /// Why it was refused.
+    /// The reason of a refusal.
     reason: Option<String>,
 }
 
@@ -97,19 +97,19 @@ impl From<Entry> for AuditEntry {
     }
 }
 
-/// Which part of the log.
+/// Selects a page of the log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     after: Option<Line>,
-    /// Entries on a page: 1 to 500, 100 by default.
+    /// Number of entries per page: 1 to 500. Default: 100.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
 }
 
-/// A page of the audit log, the newest entry first.
+/// A page of the audit log, newest entry first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditPage {
     entries: Vec<AuditEntry>,
@@ -118,9 +118,9 @@ pub(crate) struct AuditPage {
 }
 
 const PAGE: u16 = 100;
-const LARGEST_PAGE: u16 = 500;
+const MAX_PAGE: u16 = 500;
 
-/// Read the audit log, the newest entry first.
+/// Read the audit log, newest entry first.
 #[utoipa::path(
     get, path = "/api/v1/audit", tag = "people", params(AuditQuery), responses((status = 200, body = AuditPage))
 )]
@@ -128,14 +128,14 @@ pub(crate) async fn log(
     State(app): State<App>,
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<AuditPage>, Problem> {
-    let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
+    let limit = limit(query.limit, PAGE, MAX_PAGE)?;
     let mut entries = audit::list(app.store(), query.after.map(|after| after.0), limit + 1).await?;
     let more = entries.len() > limit;
     entries.truncate(limit);
-    let next = entries
-        .last()
-        .filter(|_| more)
-        .map(|entry| entry.id.clone());
+    let next = match entries.last() {
+        Some(entry) if more => Some(entry.id.clone()),
+        _ => None,
+    };
     Ok(Json(AuditPage {
         entries: entries.into_iter().map(Into::into).collect(),
         next,

@@ -1,25 +1,25 @@
-//! The schema of a problem document. What makes one is `http/problem.rs`.
+//! The schema of a problem document. The documents are written by `http/problem.rs`.
 
 use utoipa::ToSchema;
 
-/// Why a request was not served: RFC 9457.
+/// The reason why a request was not served (RFC 9457).
 #[derive(Debug, ToSchema)]
 #[expect(
     dead_code,
     reason = "a schema: documents are written by the server's `Problem`"
 )]
 pub(crate) struct ProblemDocument {
-    /// Names the kind of problem.
+    /// The kind of problem.
     #[schema(example = "urn:surefoot:problem:invalid-parameter")]
     r#type: String,
     title: String,
     status: u16,
     detail: String,
-    /// The parameter at fault, the first of them when there are several.
+    /// The invalid parameter, or the first of several.
     parameter: Option<String>,
-    /// Each parameter at fault.
+    /// Each invalid parameter.
     errors: Option<Vec<ParameterFault>>,
-    /// The run that stands in the way.
+    /// The conflicting run.
     run: Option<String>,
     /// The allow-list that refuses the request, and what it refuses.
     not_permitted: Option<NotPermitted>,
@@ -40,7 +40,7 @@ pub(crate) struct NotPermitted {
     permitted: Vec<String>,
 }
 
-/// A parameter at fault.
+/// An invalid parameter.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "a schema")]
 pub(crate) struct ParameterFault {

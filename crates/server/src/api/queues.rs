@@ -17,30 +17,30 @@ use crate::auth::Actor;
 use crate::http::Problem;
 use crate::state::App;
 
-/// A queue as it stands.
+/// A queue and its current state.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueueView {
     name: String,
-    /// Nothing in it starts; what runs, runs on.
+    /// While true, no run starts; running ones continue.
     paused: bool,
-    /// Runs that wait for a worker.
+    /// Runs waiting for a worker.
     queued: u64,
-    /// Runs that wait for a time, a retry or an answer.
+    /// Runs waiting for a time, a retry or an answer.
     waiting: u64,
     running: u64,
     limits: LimitsView,
 }
 
-/// What holds back the runs of a queue. Null holds back nothing.
+/// The limits of a queue. Null means no limit.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LimitsView {
-    /// Runs at once, over all workers.
+    /// Maximum number of concurrent runs, over all workers.
     concurrency: Option<u32>,
-    /// Runs at once with the same concurrency key.
+    /// Maximum number of concurrent runs with the same concurrency key.
     concurrency_per_key: Option<u32>,
-    /// Starts in any window of time.
+    /// Maximum number of starts in any time window.
     rate: Option<RateView>,
-    /// How long details of ended runs are kept.
+    /// Retention of the details of ended runs.
     retention: RetentionView,
     /// The workflows that may be submitted, with `*` for any characters; null permits all, an empty
     /// list none.
@@ -49,7 +49,7 @@ pub(crate) struct LimitsView {
     actions: Option<Vec<String>>,
 }
 
-/// No more than `max` runs start in any window of length `per`.
+/// At most `max` runs start in any window of length `per`.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateView {
@@ -60,7 +60,7 @@ pub(crate) struct RateView {
     per: String,
 }
 
-/// By outcome.
+/// Retention by outcome.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RetentionView {
     completed: KeepView,
@@ -68,7 +68,8 @@ pub(crate) struct RetentionView {
     cancelled: KeepView,
 }
 
-/// Details go when they are older than `age`, or when `count` newer runs have theirs. Null keeps all.
+/// Details are removed when they are older than `age`, or when `count` newer runs have details.
+/// Null keeps all.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeepView {
@@ -78,7 +79,7 @@ pub(crate) struct KeepView {
     count: Option<u64>,
 }
 
-/// Limits to change: what is left out stays, what is null is lifted.
+/// Changes of limits. Absent fields stay; null removes a limit.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsChange {
@@ -101,7 +102,7 @@ pub(crate) struct LimitsChange {
     actions: Option<Option<Vec<String>>>,
 }
 
-/// Retention to change: what is left out stays, what is null keeps all.
+/// Changes of retention. Absent fields stay; null keeps all details.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RetentionChange {
@@ -245,18 +246,18 @@ impl RateView {
             ));
         }
         if per.is_zero() {
-            return Err(Problem::unprocessable("rate.per", "is no time at all"));
+            return Err(Problem::unprocessable("rate.per", "is zero: at least 1ms"));
         }
         Ok(Rate { max: self.max, per })
     }
 }
 
-/// Longer than this is a slip, and more than stores count in.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+/// Longer durations are input errors, and beyond the range of stores.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 fn duration(name: &str, text: &str) -> Result<Duration, Problem> {
     let duration = parse_duration(text).map_err(|error| Problem::unprocessable(name, error))?;
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err(Problem::unprocessable(name, "is longer than 100 years"));
     }
     Ok(duration)
@@ -277,7 +278,7 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<QueueList>, Prob
     }))
 }
 
-async fn known(app: &App, name: &str) -> Result<QueueInfo, Problem> {
+async fn find(app: &App, name: &str) -> Result<QueueInfo, Problem> {
     let found = app
         .store()
         .queues()
@@ -296,10 +297,10 @@ pub(crate) async fn show(
     State(app): State<App>,
     Segment(name): Segment<Line>,
 ) -> Result<Json<QueueView>, Problem> {
-    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+    Ok(Json(QueueView::of(&find(&app, &name.0).await?)))
 }
 
-/// Change limits of a queue.
+/// Change the limits of a queue.
 #[utoipa::path(
     patch, path = "/api/v1/queues/{name}", tag = "queues", params(("name" = Line, Path, description = "The queue")),
     request_body = LimitsChange, responses((status = 200, body = QueueView))
@@ -310,13 +311,13 @@ pub(crate) async fn change(
     Segment(name): Segment<Line>,
     Body(change): Body<LimitsChange>,
 ) -> Result<Json<QueueView>, Problem> {
-    let mut limits = known(&app, &name.0).await?.limits;
+    let mut limits = find(&app, &name.0).await?.limits;
     change.apply(&mut limits)?;
     actions::set_queue(&app, &actor, &name.0, limits).await?;
-    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+    Ok(Json(QueueView::of(&find(&app, &name.0).await?)))
 }
 
-/// Start nothing more in a queue; what runs, runs on.
+/// Pause a queue: no further run starts, running ones continue.
 #[utoipa::path(
     post, path = "/api/v1/queues/{name}/pause", tag = "queues", params(("name" = Line, Path, description = "The queue")),
     responses((status = 200, body = QueueView))
@@ -326,12 +327,12 @@ pub(crate) async fn pause(
     actor: Actor,
     Segment(name): Segment<Line>,
 ) -> Result<Json<QueueView>, Problem> {
-    known(&app, &name.0).await?;
+    find(&app, &name.0).await?;
     actions::pause(&app, &actor, &name.0).await?;
-    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+    Ok(Json(QueueView::of(&find(&app, &name.0).await?)))
 }
 
-/// Let a paused queue go on.
+/// Resume a paused queue.
 #[utoipa::path(
     post, path = "/api/v1/queues/{name}/resume", tag = "queues", params(("name" = Line, Path, description = "The queue")),
     responses((status = 200, body = QueueView))
@@ -341,7 +342,7 @@ pub(crate) async fn resume(
     actor: Actor,
     Segment(name): Segment<Line>,
 ) -> Result<Json<QueueView>, Problem> {
-    known(&app, &name.0).await?;
+    find(&app, &name.0).await?;
     actions::resume(&app, &actor, &name.0).await?;
-    Ok(Json(QueueView::of(&known(&app, &name.0).await?)))
+    Ok(Json(QueueView::of(&find(&app, &name.0).await?)))
 }

@@ -1,4 +1,4 @@
-//! Records: the projects, repositories and environments that completed steps published.
+//! Records: projects, repositories and environments published by completed steps.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,15 +14,15 @@ use super::wire::{Id, Line, Time};
 use crate::http::Problem;
 use crate::state::App;
 
-/// A durable fact that a completed step published.
+/// A durable fact published by a completed step.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RecordView {
     /// `project`, `repository`, `environment`.
     kind: String,
     name: String,
-    /// The run that published it, and whose status is its own.
+    /// The run that published it.
     run: Id,
-    /// What there is to know of it.
+    /// The content.
     data: Value,
     created_at: Time,
     updated_at: Time,
@@ -41,22 +41,22 @@ impl From<Record> for RecordView {
     }
 }
 
-/// Which records. All that is given must hold.
+/// Selects records. All given conditions must hold.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RecordQuery {
-    /// Only of this kind: `project`.
+    /// Only records of this kind, such as `project`.
     kind: Option<Line>,
-    /// Only with this name.
+    /// Only records of this name.
     name: Option<Line>,
-    /// Only those whose name begins with this text.
+    /// Only records whose name begins with this text.
     prefix: Option<Line>,
-    /// Only of this run.
+    /// Only records of this run.
     run: Option<Id>,
-    /// With `kind`: the `next` of the page before.
+    /// The `next` of the previous page; requires `kind`.
     after: Option<Line>,
-    /// Records on a page: 1 to 500, 100 by default.
+    /// Number of records per page: 1 to 500. Default: 100.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
 }
@@ -67,14 +67,14 @@ pub(crate) struct RecordPage {
     records: Vec<RecordView>,
     /// The `after` of the next page; null on the last one, and without a `kind`.
     next: Option<String>,
-    /// Whether there are more.
+    /// True if there are more.
     more: bool,
 }
 
 const PAGE: u16 = 100;
-const LARGEST_PAGE: u16 = 500;
+const MAX_PAGE: u16 = 500;
 
-/// List what completed steps published.
+/// List the records published by completed steps.
 #[utoipa::path(
     get, path = "/api/v1/records", tag = "records", params(RecordQuery), responses((status = 200, body = RecordPage))
 )]
@@ -88,7 +88,7 @@ pub(crate) async fn list(
             "only records of one kind have pages: give `kind` as well",
         ));
     }
-    let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
+    let limit = limit(query.limit, PAGE, MAX_PAGE)?;
     let text = |line: Option<Line>| line.map(|line| line.0);
     let by_kind = query.kind.is_some();
     let filter = RecordFilter {
@@ -102,10 +102,10 @@ pub(crate) async fn list(
     let mut records = app.store().records(filter).await?;
     let more = records.len() > limit;
     records.truncate(limit);
-    let next = records
-        .last()
-        .filter(|_| more && by_kind)
-        .map(|record| record.name.clone());
+    let next = match records.last() {
+        Some(record) if more && by_kind => Some(record.name.clone()),
+        _ => None,
+    };
     Ok(Json(RecordPage {
         records: records.into_iter().map(Into::into).collect(),
         next,

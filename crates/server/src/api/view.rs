@@ -1,8 +1,9 @@
-//! What the API shows of a run. What steps gave is free of secrets as it is read from the store.
+//! Views of a run and its history. The store holds no secrets in clear text, so nothing is masked
+//! here.
 
 use serde::Serialize;
 use serde_json::Value;
-use surefoot::state::{CancelMode, Wait};
+use surefoot::state::Wait;
 use surefoot::{Event, Lacking, Run, StepPlan, StepState, StepStatus, Waiting};
 use utoipa::ToSchema;
 
@@ -11,14 +12,14 @@ use super::wire::{Id, Status, Time, Worker};
 /// A run, without its steps.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RunSummary {
-    /// Its name, for ever.
+    /// Permanent identifier.
     id: Id,
     workflow: String,
-    /// What people read of the workflow.
+    /// Title of the workflow.
     title: String,
     /// The submitter's idempotency key.
     key: Option<String>,
-    /// What no other run of the workflow may have at the same time.
+    /// Value that no other run of the workflow may have at the same time.
     unique: Option<String>,
     queue: String,
     priority: i32,
@@ -27,23 +28,24 @@ pub(crate) struct RunSummary {
     /// Percent.
     #[schema(maximum = 100)]
     progress: u8,
-    /// Why it failed or was cancelled.
+    /// Why the run failed or was cancelled.
     error: Option<String>,
     created_at: Time,
-    /// When a worker first took it.
+    /// When a worker first claimed it.
     started_at: Option<Time>,
     completed_at: Option<Time>,
-    /// From when on a worker may take it, when it waits.
+    /// Earliest time at which a worker may claim a waiting run.
     available_at: Option<Time>,
-    /// A cancel that has not been carried out: `cancel` or `undo`.
+    /// Pending cancel: `cancel` or `undo`.
     cancel_requested: Option<String>,
-    /// Who holds it.
+    /// The worker that holds the run.
     worker: Option<Worker>,
-    /// The step that it is on.
+    /// The current step.
     current_step: Option<String>,
     /// Resources that a worker must offer to take it: a local forge, a key.
     requires: Vec<String>,
-    /// Why this server cannot read the run, if it cannot: what cannot be read is empty, and all that can be done is to cancel it.
+    /// Why this server cannot read the run, if that is so. Unreadable fields are empty, and the
+    /// only possible action is to cancel the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
 }
@@ -53,12 +55,12 @@ pub(crate) struct RunSummary {
 pub(crate) struct RunDetail {
     #[serde(flatten)]
     summary: RunSummary,
-    /// As they were given, with defaults; secrets are masked.
+    /// Parameters with defaults; secrets are masked.
     #[schema(value_type = Object)]
     parameters: Value,
-    /// What a completed run says of itself.
+    /// Output of a completed run.
     output: Value,
-    /// What it waits for, in words.
+    /// Description of what the run waits for.
     waiting: Option<String>,
     /// Live workers that could take it if they had what it requires, and what each lacks. Empty
     /// unless it waits for that.
@@ -83,54 +85,57 @@ pub(crate) struct StepView {
     action: String,
     /// `pending`, `running`, `waiting`, `completed`, `failed` or `skipped`.
     status: &'static str,
-    /// Percent, as its handler says.
+    /// Percent, as reported by its handler.
     #[schema(maximum = 100)]
     progress: u8,
-    /// What its handler said last.
+    /// Last message of its handler.
     message: Option<String>,
-    /// The number of the current or last attempt; 0 before the first.
+    /// Number of the current or last attempt; 0 before the first.
     attempt: u32,
-    /// How often its worker was lost while it ran.
+    /// Number of times its worker was lost while the step ran.
     interruptions: u32,
-    /// How often its worker crashed while it ran there alone: what the cap on interruptions counts.
+    /// Number of times its worker crashed while the step ran alone; compared with the limit of
+    /// interruptions.
     crashes: u32,
-    /// How many steps may run in its worker while it does, after crashes; 1 is alone.
+    /// Maximum number of steps in the worker while this one runs, after crashes; 1 means alone.
     isolation: Option<u32>,
     started_at: Option<Time>,
     completed_at: Option<Time>,
     error: Option<String>,
     output: Value,
-    /// What a waiting step waits for: `retry`, `timer`, `worker`, `interrupted` or `approval`.
+    /// Reason why the step waits: `retry`, `timer`, `worker`, `interrupted` or `approval`.
     waits_for: Option<&'static str>,
-    /// What a person can answer.
+    /// The possible answers of a person.
     answers: Vec<&'static str>,
-    /// How far its undoing is: `running`, `interrupted`, `done`, `kept` or `failed`.
+    /// State of its undo: `running`, `interrupted`, `done`, `kept` or `failed`.
     undo: Option<&'static str>,
-    /// What the undo removed, or what it kept and why.
+    /// Result of the undo: what was removed, or what was kept and why.
     undo_note: Option<String>,
 }
 
 /// An entry of a run's history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventView {
-    /// Its place in the history: 1, 2, 3 and so on.
+    /// Position in the history, starting at 1.
     seq: u64,
     at: Time,
-    /// What happened: `step.completed`, `run.failed`.
+    /// Kind of event, such as `step.completed` or `run.failed`.
     kind: String,
-    /// The step that it happened to.
+    /// The step concerned.
     step: Option<String>,
-    /// What there is to say of it.
+    /// Further details.
     data: Value,
 }
 
 impl RunSummary {
     pub(crate) fn of(run: &Run) -> Self {
         let head = &run.head;
-        let current = run
-            .next_step()
-            .filter(|_| !head.status.is_ended())
-            .map(|step| run.plan.steps()[step].id.clone());
+        let active = !head.status.is_ended();
+        let current_step = match run.next_step() {
+            Some(step) if active => Some(run.plan.steps()[step].id.clone()),
+            _ => None,
+        };
+        let cancel = if active { head.cancel } else { None };
         Self {
             id: Id(run.id),
             workflow: run.plan.name().to_owned(),
@@ -147,13 +152,9 @@ impl RunSummary {
             started_at: head.started_at.map(Time),
             completed_at: head.completed_at.map(Time),
             available_at: head.available_at.map(Time),
-            cancel_requested: head
-                .cancel
-                .filter(|_| !head.status.is_ended())
-                .map(CancelMode::as_str)
-                .map(str::to_owned),
+            cancel_requested: cancel.map(|mode| mode.as_str().to_owned()),
             worker: head.worker.map(Worker),
-            current_step: current,
+            current_step,
             requires: run.requires.iter().cloned().collect(),
             unreadable: run.unreadable.clone(),
         }
@@ -214,10 +215,10 @@ impl StepView {
             completed_at: step.completed_at.map(Time),
             error: step.error.clone(),
             output: step.output.clone().unwrap_or_default(),
-            waits_for: step
-                .wait
-                .filter(|_| step.status == StepStatus::Waiting)
-                .map(Wait::as_str),
+            waits_for: match step.status {
+                StepStatus::Waiting => step.wait.map(Wait::as_str),
+                _ => None,
+            },
             answers: answers(asks),
             undo: step.undo.map(surefoot::state::Undo::as_str),
             undo_note: step.undo_note.clone(),

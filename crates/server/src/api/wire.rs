@@ -1,4 +1,4 @@
-//! Values as they stand in addresses and documents: ids, times, words. Each says what is wrong with a text that is none.
+//! Values in URLs and documents: ids, times, words. Parsing errors explain what is wrong.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use surefoot::state::Answer;
 use surefoot::{RunId, RunStatus, Timestamp, WorkerId};
 use utoipa::ToSchema;
 
-macro_rules! written {
+macro_rules! text_values {
     ($($(#[$meta:meta])* $name:ident($inner:ty);)+) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
         $(#[$meta])*
@@ -28,11 +28,11 @@ macro_rules! written {
     )+};
 }
 
-written! {
+text_values! {
     /// A run's id.
     #[schema(value_type = String, format = "uuid", example = "0198c0de-0000-7000-8000-000000000001")]
     Id(RunId);
-    /// A worker's id; a restart makes another.
+    /// A worker's id; each start of a worker creates a new one.
     #[schema(value_type = String, format = "uuid")]
     Worker(WorkerId);
     /// A point in time, RFC 3339.
@@ -50,7 +50,7 @@ where
         .map_err(serde::de::Error::custom)
 }
 
-macro_rules! words {
+macro_rules! word_enums {
     ($($(#[$meta:meta])* $name:ident as $inner:ident { $($(#[$variant_meta:meta])* $variant:ident,)+ })+) => {$(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -71,31 +71,39 @@ macro_rules! words {
     )+};
 }
 
-words! {
-    /// Where a run stands.
+word_enums! {
+    /// The status of a run.
     Status as RunStatus { Queued, Running, Waiting, Completed, Failed, Cancelled, }
-    /// A person's answer: `rerun`, `skip` or `fail` for a step that was interrupted, `approve` or `reject` for one that asks.
+    /// A person's answer: `rerun`, `skip` or `fail` for an interrupted step, `approve` or `reject`
+    /// for a step that asks.
     AnswerWord as Answer { Rerun, Skip, Fail, Approve, Reject, }
 }
 
-/// A text of one line, as keys and names are.
+/// A text of one line, such as a key or a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(value_type = String, min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
 pub(crate) struct Line(pub(crate) String);
 
-/// The longest text of one line, in characters.
-const LONGEST_LINE: usize = surefoot::LONGEST_KEY;
+/// Length limit of a line, in characters.
+const MAX_LINE_LENGTH: usize = surefoot::LONGEST_KEY;
+
+/// Why a text is not a [`Line`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LineError {
+    #[error("has {0} characters: 1 to {MAX_LINE_LENGTH} are allowed")]
+    Length(usize),
+    #[error("has control characters: a single line of text is allowed")]
+    Control,
+}
 
 impl Line {
-    pub(crate) fn parse(text: String) -> Result<Self, String> {
+    pub(crate) fn parse(text: String) -> Result<Self, LineError> {
         let length = text.chars().count();
-        if length == 0 || length > LONGEST_LINE {
-            return Err(format!(
-                "has {length} characters: 1 to {LONGEST_LINE} are allowed"
-            ));
+        if length == 0 || length > MAX_LINE_LENGTH {
+            return Err(LineError::Length(length));
         }
         if text.chars().any(char::is_control) {
-            return Err("has control characters: a single line of text is allowed".to_owned());
+            return Err(LineError::Control);
         }
         Ok(Self(text))
     }
@@ -112,33 +120,33 @@ impl<'de> Deserialize<'de> for Line {
 #[schema(value_type = String, max_length = 4000, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$")]
 pub(crate) struct Note(pub(crate) String);
 
-const LONGEST_NOTE: usize = 4000;
+const MAX_NOTE_LENGTH: usize = 4000;
 
 impl<'de> Deserialize<'de> for Note {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let control = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t');
-        if text.chars().count() > LONGEST_NOTE || text.chars().any(control) {
+        if text.chars().count() > MAX_NOTE_LENGTH || text.chars().any(control) {
             return Err(serde::de::Error::custom(format!(
-                "a text of at most {LONGEST_NOTE} characters was expected"
+                "a text of at most {MAX_NOTE_LENGTH} characters was expected"
             )));
         }
         Ok(Self(text))
     }
 }
 
-/// The number of an entry of a history: as far as stores count.
+/// Deserializes the number of a history entry, within the range of stores.
 pub(crate) fn entry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let number = Option::<u64>::deserialize(deserializer)?;
-    let known = number.is_none_or(|number| i64::try_from(number).is_ok());
-    if known {
+    let is_in_range = number.is_none_or(|number| i64::try_from(number).is_ok());
+    if is_in_range {
         Ok(number)
     } else {
         Err(serde::de::Error::custom("no history has so many entries"))
     }
 }
 
-/// Tells what is absent (`None`) from what is null (`Some(None)`).
+/// Distinguishes an absent field (`None`) from null (`Some(None)`).
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,

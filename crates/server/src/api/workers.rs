@@ -1,4 +1,4 @@
-//! Workers: who is alive, and since when.
+//! Live workers.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,19 +10,19 @@ use super::wire::{Time, Worker};
 use crate::http::Problem;
 use crate::state::App;
 
-/// A worker that is alive.
+/// A live worker.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WorkerView {
     id: Worker,
-    /// What people read: host and process id.
+    /// Display name: host and process id.
     name: String,
     version: String,
     started_at: Time,
-    /// When it last renewed its lease.
+    /// Time of the last heartbeat.
     heartbeat_at: Time,
-    /// When its lease ends unless it renews it.
+    /// Time at which its lease expires unless renewed.
     expires_at: Time,
-    /// Runs that it holds: `GET /api/v1/runs?worker=` lists them.
+    /// Number of runs held; list them with `GET /api/v1/runs?worker=`.
     running: u64,
     /// The actions that it knows and permits.
     actions: Vec<String>,
@@ -30,7 +30,7 @@ pub(crate) struct WorkerView {
     workflows: Option<Vec<String>>,
 }
 
-/// All workers that are alive.
+/// All live workers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WorkerList {
     workers: Vec<WorkerView>,
@@ -52,7 +52,7 @@ impl From<WorkerInfo> for WorkerView {
     }
 }
 
-/// List the workers that are alive.
+/// List the live workers.
 #[utoipa::path(get, path = "/api/v1/workers", tag = "workers", responses((status = 200, body = WorkerList)))]
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<WorkerList>, Problem> {
     let workers = app

@@ -1,4 +1,4 @@
-//! Workflows: what can be submitted, and what it would do.
+//! The workflows that can be submitted, and dry runs.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct WorkflowSummary {
     description: Option<String>,
     queue: String,
     steps: usize,
-    /// Two workflows with the same one are the same.
+    /// Equal for identical workflows.
     digest: String,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct WorkflowDetail {
     /// JSON Schema, draft 2020-12.
     #[schema(value_type = Object)]
     parameters: Value,
-    /// What no two runs of it may have at the same time.
+    /// Value that no two runs of it may have at the same time.
     unique: Option<String>,
     steps: Vec<PlanStep>,
     digest: String,
@@ -68,13 +68,13 @@ pub(crate) struct PlanStep {
     action: String,
     /// The handler's input, with expressions.
     with: Value,
-    /// When it gives false the step is skipped.
+    /// The step is skipped if this evaluates to false.
     #[serde(rename = "if")]
     condition: Option<String>,
-    /// Its share of the run's progress.
+    /// Share of the run's progress.
     weight: u32,
     attempts: u32,
-    /// The longest that one attempt may take.
+    /// Time limit of one attempt.
     timeout: Option<String>,
     /// `rerun`, `ask` or `fail`.
     on_interrupt: &'static str,
@@ -142,10 +142,14 @@ pub(crate) async fn list(State(app): State<App>) -> Json<WorkflowList> {
         .iter()
         .map(|workflow| WorkflowSummary::of(&workflow))
         .collect();
-    let wrong = app.workflows().wrong().into_iter().map(|bad| WrongFile {
-        file: bad.file,
-        detail: bad.message,
-    });
+    let wrong = app
+        .workflows()
+        .faulty_files()
+        .into_iter()
+        .map(|bad| WrongFile {
+            file: bad.file,
+            detail: bad.message,
+        });
     Json(WorkflowList {
         workflows,
         wrong: wrong.collect(),
@@ -165,7 +169,7 @@ pub(crate) async fn show(
     Ok(Json(WorkflowDetail::of(find(&app, &name.0)?.as_ref())))
 }
 
-/// The JSON Schema of a workflow's parameters, by itself.
+/// Show the JSON Schema of a workflow's parameters.
 #[utoipa::path(
     get, path = "/api/v1/workflows/{name}/schema", tag = "workflows",
     params(("name" = Line, Path, description = "The workflow")),
@@ -178,7 +182,7 @@ pub(crate) async fn schema(
     Ok(Json(find(&app, &name.0)?.parameters().clone()))
 }
 
-/// What to foresee.
+/// The input of a dry run.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DryRun {
@@ -189,13 +193,13 @@ pub(crate) struct DryRun {
     key: Option<Line>,
 }
 
-/// What a run would do, as far as it can be known.
+/// The steps that a run would execute, as far as is known in advance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Forecast {
     steps: Vec<ForeseenStep>,
 }
 
-/// A step as it would be run.
+/// A step of a dry run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ForeseenStep {
     id: String,
@@ -203,7 +207,7 @@ pub(crate) struct ForeseenStep {
     action: String,
     /// `yes`, `no`, or a condition that depends on earlier steps.
     runs: String,
-    /// What its handler would be given; what depends on earlier steps keeps its expression.
+    /// The handler's input. Parts that depend on earlier steps remain expressions.
     with: Value,
 }
 
@@ -224,7 +228,7 @@ impl From<ForecastStep> for ForeseenStep {
     }
 }
 
-/// Check parameters and foresee what a run would do. Nothing is written.
+/// Check parameters and predict the steps of a run. Nothing is written.
 #[utoipa::path(
     post, path = "/api/v1/workflows/{name}/dry-run", tag = "workflows",
     params(("name" = Line, Path, description = "The workflow")), request_body = Option<DryRun>,

@@ -1,4 +1,4 @@
-//! Whoever asks: a person or a program, and how we know.
+//! The authenticated caller of a request, and how it was authenticated.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -6,10 +6,10 @@ use surefoot::{AllowLists, ListOwner, NotPermitted, Workflow};
 
 use super::{Refusal, Role};
 
-/// A person or program that may do what its role says.
+/// A person or program with a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
-    /// What people call it; runs and the audit log keep it.
+    /// Display name, as recorded on runs and in the audit log.
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) via: Via,
@@ -17,19 +17,19 @@ pub(crate) struct Actor {
     pub(crate) lists: Vec<(ListOwner, AllowLists)>,
 }
 
-/// How we know who it is.
+/// The way an [`Actor`] was authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Via {
-    /// By an API token; its id.
+    /// An API token, by its id.
     Token(String),
-    /// By a session; its id, which form tokens are bound to.
+    /// A session, by its id; form tokens are bound to it.
     Session(String),
-    /// It is on this machine, and nobody has been given a token yet.
+    /// A connection from this machine, while no token exists and no provider is configured.
     Loopback,
 }
 
 impl Actor {
-    /// Whoever is on this machine while nothing else is configured.
+    /// The actor of local connections while no sign-in is configured.
     pub(crate) fn local() -> Self {
         Self {
             name: "local".to_owned(),
@@ -49,14 +49,14 @@ impl Actor {
             .try_for_each(|(owner, lists)| lists.check(plan, owner))
     }
 
-    /// Whether it may do what needs this role.
+    /// Returns true if the actor's role includes `role`.
     pub(crate) fn may(&self, role: Role) -> bool {
         self.role >= role
     }
 }
 
 impl Via {
-    /// How people read it: never enough to become it.
+    /// A short form for people; not enough to authenticate with.
     pub(crate) fn short(&self) -> String {
         match self {
             Self::Token(id) => format!("token {id}"),
@@ -66,7 +66,7 @@ impl Via {
     }
 }
 
-/// What [`super::guard`] found. A route that needs nobody has none to give.
+/// The actor that [`super::guard`] found. Public routes have none.
 impl<S: Sync> FromRequestParts<S> for Actor {
     type Rejection = Refusal;
 

@@ -1,11 +1,11 @@
-//! Our cookies: how they are named, set and found.
+//! The server's cookies: names, attributes, lookup.
 
 use std::time::Duration;
 
 use axum::http::header::COOKIE;
 use axum::http::{HeaderMap, HeaderValue};
 
-/// A cookie of ours, by its plain name.
+/// A cookie, by its name without a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cookie {
     name: &'static str,
@@ -16,7 +16,7 @@ pub(crate) const SESSION: Cookie = Cookie {
     name: "surefoot_session",
 };
 
-/// Tells the browser that opened the sign-in page from every other: its form is bound to this.
+/// Identifies the browser that opened the sign-in page; the page's form token is bound to it.
 pub(crate) const FORM: Cookie = Cookie {
     name: "surefoot_form",
 };
@@ -27,7 +27,8 @@ pub(crate) const SIGN_IN: Cookie = Cookie {
 };
 
 impl Cookie {
-    /// Over TLS a browser keeps the name to this very host, and to TLS: a neighbour's page cannot plant one.
+    /// The name as sent. Over TLS it carries the `__Host-` prefix, which browsers accept only from
+    /// this very host and over TLS: a neighbouring host cannot plant the cookie.
     fn name(self, secure: bool) -> String {
         if secure {
             format!("__Host-{}", self.name)
@@ -36,10 +37,12 @@ impl Cookie {
         }
     }
 
-    /// The header that sets it. It is sent along when a person follows a link to us, and with nothing else that begins
-    /// elsewhere: `Strict` would have everybody who comes from a chat message sign in again.
+    /// The `Set-Cookie` value. `SameSite=Lax`: the cookie comes along when a person follows a link
+    /// to the dashboard, and with no other request that another site starts. `Strict` would make
+    /// everyone who follows a link from a chat message sign in again.
     pub(crate) fn set(self, value: &str, lifetime: Duration, secure: bool) -> HeaderValue {
-        let (name, only_tls) = (self.name(secure), if secure { "; Secure" } else { "" });
+        let name = self.name(secure);
+        let only_tls = if secure { "; Secure" } else { "" };
         let text = format!(
             "{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{only_tls}",
             lifetime.as_secs()
@@ -47,12 +50,12 @@ impl Cookie {
         HeaderValue::from_str(&text).expect("our values are letters, digits, `-`, `_` and `.`")
     }
 
-    /// The header that removes it.
+    /// The `Set-Cookie` value that removes the cookie.
     pub(crate) fn remove(self, secure: bool) -> HeaderValue {
         self.set("", Duration::ZERO, secure)
     }
 
-    /// Its value in a request.
+    /// The cookie's value in a request.
     pub(crate) fn find(self, headers: &HeaderMap, secure: bool) -> Option<&str> {
         let name = self.name(secure);
         let texts = headers
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_is_kept_from_scripts_and_other_sites() {
+    fn a_cookie_is_hidden_from_scripts_and_other_sites() {
         let text = SESSION.set("abc", Duration::from_secs(60), true);
         assert_eq!(
             text,
@@ -94,7 +97,7 @@ mod tests {
         assert_eq!(
             SESSION.find(&headers, true),
             Some("def"),
-            "only the name that nobody else can set"
+            "only the name that no other host can set"
         );
         assert_eq!(SESSION.find(&of("surefoot_session="), false), None);
         assert_eq!(SESSION.find(&of("xsurefoot_session=1"), false), None);

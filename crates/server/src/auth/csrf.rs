@@ -1,5 +1,4 @@
-//! That a request which changes something was made by one of our own pages: by where the browser says it comes from, and by a
-//! token bound to the session that only our pages have.
+//! CSRF protection: `Origin` and `Sec-Fetch-Site` checks, plus a token bound to the session.
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, Method};
@@ -7,15 +6,15 @@ use axum::http::{HeaderMap, HeaderName, Method};
 use super::encoding;
 use super::keys::{Purpose, ServerSecret};
 
-/// The field of a form that holds the token.
+/// The form field that holds the token.
 pub(crate) const FIELD: &str = "csrf";
 
-/// The header that holds it when a script sends the request.
+/// The header that holds the token when a script sends the request.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-csrf-token");
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What the forms of pages without a session are bound to.
+/// Stands for the session in form tokens of pages without one.
 pub(crate) const NO_SESSION: &str = "none";
 
 /// The token of a session, or of [`NO_SESSION`].
@@ -23,23 +22,25 @@ pub(crate) fn token(secret: &ServerSecret, session: &str) -> String {
     encoding::base64url(&secret.sign(Purpose::Csrf, session.as_bytes()))
 }
 
-/// Whether `token` is that of the session.
+/// Returns true if `token` is the token of `session`.
 pub(crate) fn matches(secret: &ServerSecret, session: &str, token: &str) -> bool {
     encoding::from_base64url(token)
         .is_some_and(|bytes| secret.verify(Purpose::Csrf, session.as_bytes(), &bytes))
 }
 
-/// Whether a request of this method changes something.
-pub(crate) fn changes(method: &Method) -> bool {
+/// Returns true if requests of this method may change something.
+pub(crate) fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether the request comes from one of our own pages or from no page at all. Browsers say where a request that changes
-/// something comes from; what says nothing is no browser, and nobody can make it send another's cookies.
+/// Returns true if the request comes from a page of this server, or from no page at all.
 ///
-/// `public` is the scheme and host by which people reach this server, when the configuration says so: a proxy in front may
-/// have changed `Host`.
-pub(crate) fn is_ours(headers: &HeaderMap, public: Option<&str>) -> bool {
+/// Browsers state the origin of every request that may change something. A request without one is
+/// not from a browser, and cannot be made to carry another person's cookies.
+///
+/// `public` is the configured scheme and host of this server. It counts beside `Host`, which a
+/// proxy in front may have changed.
+pub(crate) fn is_same_origin(headers: &HeaderMap, public: Option<&str>) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let site = text(FETCH_SITE).is_none_or(|site| matches!(site, "same-origin" | "none"));
     let origin = text(ORIGIN.clone()).is_none_or(|origin| {
@@ -71,9 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_others_are_told_apart() {
+    fn requests_from_other_sites_are_recognised() {
         let check = |expect: bool, pairs: &[(&'static str, &str)]| {
-            let ours = is_ours(&headers(pairs), Some("https://surefoot.example"));
+            let ours = is_same_origin(&headers(pairs), Some("https://surefoot.example"));
             assert_eq!(ours, expect, "{pairs:?}");
         };
         check(true, &[("host", "localhost:7878")]);

@@ -1,4 +1,4 @@
-//! The judgement of every request, before any handler sees it.
+//! Authorization of every request, before any handler runs.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -8,24 +8,24 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::streams::Reader;
-use super::{Actor, Auth, Need, Refusal, Via, cookie, csrf};
-use crate::http::routes::{self, Served};
+use super::{Access, Actor, Auth, Refusal, Via, cookie, csrf};
+use crate::http::routes::{self, RouteMatch};
 
-/// The largest form that is read to look for its token; also the largest that pages send.
-const LARGEST_FORM: usize = 1 << 20;
+/// Size limit of a form whose token is looked for; also the limit of what pages send.
+const MAX_FORM_SIZE: usize = 1 << 20;
 
-/// Lets through what may be served, with the [`Actor`] that asks for it among its extensions.
+/// Passes allowed requests on, with their [`Actor`] among the extensions.
 pub(crate) async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>() else {
         return next.run(request).await;
     };
-    let need = match routes::served(request.method(), path.as_str()) {
-        Served::Needs(need) => need,
-        Served::OtherMethods(methods) => return other_method(&methods),
-        Served::Not => return StatusCode::NOT_FOUND.into_response(),
+    let access = match routes::find(request.method(), path.as_str()) {
+        RouteMatch::Found(access) => access,
+        RouteMatch::OtherMethods(methods) => return other_method(&methods),
+        RouteMatch::NotFound => return StatusCode::NOT_FOUND.into_response(),
     };
-    let asked = Asked::of(&request);
-    let reader = need.role().map(|role| {
+    let context = RefusalContext::of(&request);
+    let reader = access.role().map(|role| {
         Reader::new(
             auth.clone(),
             request.version(),
@@ -33,7 +33,7 @@ pub(crate) async fn guard(State(auth): State<Auth>, request: Request, next: Next
             role,
         )
     });
-    match auth.judge(need, request).await {
+    match auth.authorize(access, request).await {
         Ok(request) => {
             let response = next.run(request).await;
             match reader {
@@ -41,7 +41,7 @@ pub(crate) async fn guard(State(auth): State<Auth>, request: Request, next: Next
                 None => response,
             }
         }
-        Err(refusal) => asked.answer(refusal),
+        Err(refusal) => context.answer(refusal),
     }
 }
 
@@ -53,13 +53,13 @@ fn other_method(methods: &str) -> Response {
     response
 }
 
-/// What of a request decides how it is refused.
-struct Asked {
+/// The properties of a request that decide how a refusal is answered.
+struct RefusalContext {
     page: bool,
     back: String,
 }
 
-impl Asked {
+impl RefusalContext {
     fn of(request: &Request) -> Self {
         let page =
             request.method() == Method::GET && !routes::is_for_programs(request.uri().path());
@@ -71,7 +71,8 @@ impl Asked {
         Self { page, back }
     }
 
-    /// A person who is not signed in is sent to where that is done, and comes back.
+    /// Answers a refusal. A person who is not signed in is redirected to the sign-in page, and from
+    /// there back to this page.
     fn answer(&self, refusal: Refusal) -> Response {
         if self.page && matches!(refusal, Refusal::SignIn { .. }) {
             return Redirect::to(&super::sign_in::page("", &self.back)).into_response();
@@ -81,16 +82,17 @@ impl Asked {
 }
 
 impl Auth {
-    async fn judge(&self, need: Need, request: Request) -> Result<Request, Refusal> {
-        let (version, changes) = (request.version(), csrf::changes(request.method()));
-        let actor = match need {
-            // Served whoever asks, and whether or not the store answers, probes most of all: it is not even asked, unless
-            // something is to change.
-            Need::Public if !changes => None,
-            Need::Public => self.actor(version, request.headers()).await.unwrap_or(None),
+    async fn authorize(&self, access: Access, request: Request) -> Result<Request, Refusal> {
+        let version = request.version();
+        let is_write = csrf::is_write(request.method());
+        let actor = match access {
+            // Public GETs must work while the store is down (health probes), so authentication is
+            // skipped for them.
+            Access::Public if !is_write => None,
+            Access::Public => self.actor(version, request.headers()).await.unwrap_or(None),
             _ => self.actor(version, request.headers()).await?,
         };
-        if let Some(needed) = need.role() {
+        if let Some(needed) = access.role() {
             let actor = actor.as_ref().ok_or(Refusal::SignIn { bad_token: false })?;
             if !actor.may(needed) {
                 return Err(Refusal::Role {
@@ -112,19 +114,19 @@ impl Auth {
         actor: Option<&Actor>,
         request: Request,
     ) -> Result<Request, Refusal> {
-        // A token is sent by a program, not by a browser on somebody else's behalf.
+        // Browsers do not attach tokens by themselves, so no other site can forge this request.
         let by_token = actor.is_some_and(|actor| matches!(actor.via, Via::Token(_)));
-        if !csrf::changes(request.method()) || by_token {
+        if !csrf::is_write(request.method()) || by_token {
             return Ok(request);
         }
-        if !csrf::is_ours(request.headers(), self.0.origin.as_deref()) {
+        if !csrf::is_same_origin(request.headers(), self.0.origin.as_deref()) {
             return Err(Refusal::OtherSite);
         }
         if request.uri().path() == super::sign_in::PATH {
             let browser = cookie::FORM
                 .find(request.headers(), self.0.secure)
                 .ok_or(Refusal::Form)?;
-            let bound = super::sign_in_of(browser);
+            let bound = super::sign_in_binding(browser);
             return self.check_token(&bound, request).await;
         }
         let Some(actor) = actor else {
@@ -134,7 +136,7 @@ impl Auth {
         if actor.via == Via::Loopback && !is_form(&request) {
             return Ok(request);
         }
-        self.check_token(super::bound_to(actor), request).await
+        self.check_token(super::session_of(actor), request).await
     }
 
     async fn check_token(&self, session: &str, request: Request) -> Result<Request, Refusal> {
@@ -150,7 +152,7 @@ impl Auth {
             return Err(Refusal::Form);
         }
         let (parts, body) = request.into_parts();
-        let body = to_bytes(body, LARGEST_FORM)
+        let body = to_bytes(body, MAX_FORM_SIZE)
             .await
             .map_err(|_| Refusal::Large)?;
         let found = form_urlencoded::parse(&body).any(|(name, value)| {

@@ -1,4 +1,4 @@
-//! What every response tells the browser not to do.
+//! Security headers of every response.
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -11,19 +11,19 @@ use axum::response::Response;
 
 use super::Auth;
 
-/// Nothing but our own files, no inline script or style, no frame around us.
+/// The policy of pages: own files only, no inline script or style, no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The same for the widget's pages, which are made to stand in others' frames.
-const FRAMED: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+/// The policy of the widget's pages, which other sites embed in frames.
+const WIDGET_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
                       connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors *";
 
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
 
-/// Adds the headers; what a route set by itself stays.
+/// Adds the security headers. Headers that a route set itself stay.
 pub(crate) async fn layer(State(auth): State<Auth>, request: Request, next: Next) -> Response {
     let framed = is_framed(request.uri().path());
     let mut response = next.run(request).await;
@@ -43,7 +43,7 @@ fn add(headers: &mut HeaderMap, framed: bool, secure: bool) {
     };
     put(
         CONTENT_SECURITY_POLICY,
-        if framed { FRAMED } else { POLICY },
+        if framed { WIDGET_POLICY } else { POLICY },
     );
     put(X_CONTENT_TYPE_OPTIONS, "nosniff");
     // Not `no-referrer`: browsers then send `Origin: null` with our own forms.
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_route_says_itself_stays() {
+    fn headers_set_by_a_route_stay() {
         let mut headers =
             HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("max-age=60"))]);
         add(&mut headers, false, false);

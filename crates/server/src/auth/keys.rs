@@ -1,6 +1,8 @@
-//! The server's secret, and the keys made of it: one for each purpose, so that what was signed for one is no use for another.
+//! The server's secret and the keys derived from it. Each purpose has its own key, so a signature
+//! for one purpose is invalid for every other.
 //!
-//! Several servers on one database must have the same secret: a page that one of them made is answered by another.
+//! Several servers on one database must share the secret: a page of one may be submitted to
+//! another.
 
 #![expect(
     clippy::disallowed_methods,
@@ -18,17 +20,18 @@ use surefoot::files::{self, Links};
 
 use super::random;
 
-/// Shorter secrets can be guessed by trying.
-const SHORTEST: usize = 32;
+/// Minimum length; shorter secrets can be found by trial.
+const MIN_LENGTH: usize = 32;
 
-/// The largest key file that is read.
-const LARGEST: u64 = 1 << 16;
+/// Size limit of a key file.
+const MAX_FILE_SIZE: u64 = 1 << 16;
 
-/// Signs what the server hands out and gets back: form tokens, widget links, the state of a sign-in under way.
+/// Signs values that the server hands out and receives back: form tokens, widget links, the state
+/// of a sign-in under way.
 #[derive(Clone)]
 pub struct ServerSecret(hmac::Key);
 
-/// What a key is for.
+/// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Form tokens.
@@ -37,16 +40,16 @@ pub(crate) enum Purpose {
     Link,
     /// The state of a sign-in under way.
     SignIn,
-    /// Telling whether two servers have the same secret.
+    /// Comparing the secrets of two servers.
     Fingerprint,
 }
 
-/// Why there is no secret, and what to do.
+/// Why the secret cannot be used, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It is too short.
     #[error(
-        "the server's secret has {0} characters: it needs at least {SHORTEST} (openssl rand -base64 32 makes one)"
+        "the server's secret has {0} characters: it needs at least {MIN_LENGTH} (openssl rand -base64 32 makes one)"
     )]
     Short(usize),
     /// The key file is readable by others.
@@ -54,14 +57,14 @@ pub enum SecretError {
         "others can read the key file {0}: chmod 600 it, or remove it so that a new one is made"
     )]
     Open(String),
-    /// The key file cannot be read or made.
+    /// The key file cannot be read or created.
     #[error(
         "cannot use the key file {path}: {error}; name a credential in auth.secret to do without it"
     )]
     File {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
     /// Another server on the same store has another secret.
@@ -74,33 +77,34 @@ pub enum SecretError {
 }
 
 impl ServerSecret {
-    /// A secret that the configuration gives.
+    /// The secret given by the configuration.
     ///
     /// # Errors
     /// [`SecretError::Short`].
     pub fn new(secret: &Secret) -> Result<Self, SecretError> {
         let text = secret.expose().trim();
-        if text.len() < SHORTEST {
+        if text.len() < MIN_LENGTH {
             return Err(SecretError::Short(text.len()));
         }
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())))
     }
 
-    /// A secret for as long as this process lives: nothing that it signed holds after a restart.
+    /// A random secret for the life of this process. Its signatures are invalid after a restart.
     pub fn random() -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, random::text().as_bytes()))
     }
 
-    /// The secret of a key file, which is made, for its owner's eyes only, when there is none.
+    /// The secret in a key file. Creates the file, readable by its owner only, if there is none.
     ///
     /// # Errors
-    /// [`SecretError::Open`] when others can read it, [`SecretError::File`] when nobody can.
+    /// [`SecretError::Open`] if others can read the file, [`SecretError::File`] if it cannot be
+    /// used.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
         let failed = |error| SecretError::File {
             path: path.display().to_string(),
             error,
         };
-        if let Err(error) = make(path)
+        if let Err(error) = create_if_absent(path)
             && error.kind() != io::ErrorKind::AlreadyExists
         {
             return Err(failed(error));
@@ -108,8 +112,8 @@ impl ServerSecret {
         if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
             return Err(SecretError::Open(path.display().to_string()));
         }
-        let text =
-            files::read_text(path, Links::Follow, LARGEST).map_err(|error| failed(error.into()))?;
+        let text = files::read_text(path, Links::Follow, MAX_FILE_SIZE)
+            .map_err(|error| failed(error.into()))?;
         Self::new(&Secret::new(text))
     }
 
@@ -126,12 +130,12 @@ impl ServerSecret {
         hmac::sign(&self.key(purpose), message).as_ref().to_vec()
     }
 
-    /// Whether `signature` is that of `message`; takes the same time wherever they differ.
+    /// Returns true if `signature` is the signature of `message`; runs in constant time.
     pub(crate) fn verify(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> bool {
         hmac::verify(&self.key(purpose), message, signature).is_ok()
     }
 
-    /// The same for the same secret, and tells nothing of it.
+    /// A digest that is equal for equal secrets and reveals nothing about them.
     pub(crate) fn fingerprint(&self) -> String {
         self.sign(Purpose::Fingerprint, b"")
             .iter()
@@ -147,9 +151,10 @@ impl std::fmt::Debug for ServerSecret {
     }
 }
 
-/// Two processes that start at once must not each write one: what is there is never half a secret, since it is linked into
-/// place whole.
-fn make(path: &Path) -> io::Result<()> {
+/// Creates the key file if there is none. The file is written under a temporary name and then
+/// linked into place, so that two processes starting at once agree on one, and neither reads a part
+/// of it.
+fn create_if_absent(path: &Path) -> io::Result<()> {
     if path.try_exists()? {
         return Ok(());
     }
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_for_one_purpose_is_no_use_for_another() {
+    fn a_signature_is_valid_for_one_purpose_only() {
         let secret = ServerSecret::random();
         let signature = secret.sign(Purpose::Csrf, b"session");
         assert!(secret.verify(Purpose::Csrf, b"session", &signature));
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_can_be_guessed_is_refused() {
+    fn a_short_secret_is_refused() {
         assert!(matches!(
             ServerSecret::new(&Secret::new("changeme")),
             Err(SecretError::Short(8))

@@ -1,17 +1,18 @@
-//! Signed links to one run, read-only and for a time: what a platform gives its own user to watch a project being made.
+//! Signed links to one run, read-only and limited in time. A platform gives one to its own user,
+//! who can then watch a project being created.
 //!
-//! A link is the run's id, when it ends, and a signature; nothing is stored. It cannot be taken back before it ends, except
-//! by changing the server's secret.
+//! A link consists of the run's id, its expiry time and a signature; nothing is stored. It cannot
+//! be revoked before it expires, except by changing the server's secret.
 
 use surefoot::{RunId, Timestamp};
 
 use super::encoding::{base64url, from_base64url};
 use super::keys::{Purpose, ServerSecret};
 
-/// The run's id and the time, in bytes.
-const HEAD: usize = 24;
+/// Length of the run's id and the expiry time, in bytes.
+const SIGNED_LENGTH: usize = 24;
 
-/// The part of an address that lets whoever has it watch `run` until `expires_at`.
+/// The path segment that lets its holder watch `run` until `expires_at`.
 pub(crate) fn sign(secret: &ServerSecret, run: RunId, expires_at: Timestamp) -> String {
     let mut bytes = run.as_bytes().to_vec();
     bytes.extend(expires_at.as_micros().to_be_bytes());
@@ -20,14 +21,15 @@ pub(crate) fn sign(secret: &ServerSecret, run: RunId, expires_at: Timestamp) -> 
     base64url(&bytes)
 }
 
-/// The run that `link` lets one watch at `now`, and until when; `None` for a link that is not ours or has ended.
+/// The run that `link` gives access to, and until when. `None` for a link that is invalid or has
+/// expired at `now`.
 pub(crate) fn verify(
     secret: &ServerSecret,
     link: &str,
     now: Timestamp,
 ) -> Option<(RunId, Timestamp)> {
     let bytes = from_base64url(link)?;
-    let (head, signature) = bytes.split_at_checked(HEAD)?;
+    let (head, signature) = bytes.split_at_checked(SIGNED_LENGTH)?;
     if !secret.verify(Purpose::Link, head, signature) {
         return None;
     }
@@ -43,10 +45,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_holds_for_its_run_until_its_end() {
+    fn a_link_is_valid_for_its_run_until_it_expires() {
         let secret = ServerSecret::random();
         let now = Timestamp::from_micros(1_800_000_000_000_000);
-        let (run, end) = (RunId::new(), now + Duration::from_secs(60));
+        let run = RunId::new();
+        let end = now + Duration::from_secs(60);
         let link = sign(&secret, run, end);
         assert_eq!(verify(&secret, &link, now), Some((run, end)));
         assert_eq!(verify(&secret, &link, end), None, "it has ended");

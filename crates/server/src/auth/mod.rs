@@ -1,8 +1,10 @@
-//! Who may do what: roles, tokens, sessions, sign-in, and the one place where every request is judged.
+//! Authentication and authorization: roles, tokens, sessions, sign-in, and the guard in front of
+//! every request.
 //!
-//! `guard` goes by the table of routes (`http/routes.rs`): what is not in it is not served. It finds out who asks, whether
-//! that is enough for the route, and, when the request changes something, whether one of our own pages made it. Handlers
-//! take the `Actor` that it found. `docs/authentication.md` says it for people.
+//! `guard` consults the table of routes (`http/routes.rs`); routes that are missing there are not
+//! served. It authenticates the caller, compares its role with the route's, and checks that a
+//! request which changes something was made by one of the server's own pages. Handlers take the
+//! resulting `Actor`. For users this is described in `docs/authentication.md`.
 
 mod actor;
 mod cookie;
@@ -13,7 +15,7 @@ mod headers;
 mod keys;
 pub(crate) mod links;
 mod oidc;
-mod place;
+mod origin;
 mod proxy;
 mod random;
 mod refusal;
@@ -44,10 +46,10 @@ pub(crate) use csrf::FIELD as CSRF_FIELD;
 pub(crate) use guard::guard;
 pub(crate) use headers::layer as security_headers;
 pub use keys::{SecretError, ServerSecret};
-pub use oidc::{OidcOptions, RoleMapping};
+pub use oidc::{OidcConfigError, OidcOptions, RoleMapping};
 pub(crate) use refusal::Refusal;
-pub(crate) use role::Need;
-pub use role::{Role, RoleLists};
+pub(crate) use role::Access;
+pub use role::{Role, RoleLists, UnknownRole};
 pub use session::SessionLimits;
 pub(crate) use sign_in::router;
 pub use surefoot::Network;
@@ -57,27 +59,28 @@ pub(crate) use throttle::network as network_of;
 use oidc::Oidc;
 use throttle::Throttle;
 
-/// Who is let in, and how.
+/// Configuration of authentication.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
-    /// Signs form tokens, widget links and the like. Several servers on one store have the same.
+    /// Signs form tokens, widget links and the like. Several servers on one store share it.
     pub secret: ServerSecret,
-    /// How long sessions last.
+    /// Lifetimes of sessions.
     pub sessions: SessionLimits,
-    /// How often one may try to sign in.
+    /// Rate limits of sign-in attempts.
     pub sign_in: SignInLimits,
     /// Sign-in at an identity provider.
     pub oidc: Option<OidcOptions>,
-    /// Proxies whose `X-Forwarded-For` says who asks.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
     /// The allow-lists of roles.
     pub lists: RoleLists,
 }
 
 impl AuthOptions {
-    /// Tokens only, with the usual limits.
+    /// Sign-in with tokens only, with the default limits.
     pub fn new(secret: ServerSecret) -> Self {
-        let (sessions, sign_in) = (SessionLimits::default(), SignInLimits::default());
+        let sessions = SessionLimits::default();
+        let sign_in = SignInLimits::default();
         Self {
             secret,
             sessions,
@@ -92,13 +95,13 @@ impl AuthOptions {
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Others could reach it, and nobody would be asked who they are.
+    /// Other machines could reach the server, and no sign-in is configured.
     #[error(
-        "{listen} can be reached from other machines, and nobody could sign in: make a token first \
+        "{listen} can be reached from other machines, and no sign-in is configured: create a token first \
          (surefoot token create --role admin NAME), or configure [auth.oidc]; or listen on 127.0.0.1"
     )]
     Open {
-        /// Where it would listen, or the name by which it is reached.
+        /// The listening address, or the public URL.
         listen: String,
     },
     /// `public_url` cannot be used.
@@ -108,7 +111,7 @@ pub enum AuthError {
     PublicUrl(String),
     /// The identity provider's settings cannot be used.
     #[error("auth.oidc: {0}")]
-    Oidc(String),
+    Oidc(#[from] OidcConfigError),
     /// The secret cannot be used.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -117,7 +120,7 @@ pub enum AuthError {
     Store(#[from] StoreError),
 }
 
-/// Whether a server may listen there with these: what [`crate::serve`] would refuse, to be said before anything is started.
+/// Checks whether [`crate::serve`] would accept these options, before anything is started.
 ///
 /// # Errors
 /// See [`AuthError`].
@@ -132,7 +135,7 @@ pub async fn check(
         .map(drop)
 }
 
-/// Judges requests. Cheap to clone.
+/// Authenticates and authorizes requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Auth(Arc<Inner>);
 
@@ -145,30 +148,30 @@ struct Inner {
     oidc: Option<Oidc>,
     trusted_proxies: Vec<Network>,
     lists: RoleLists,
-    /// The scheme and host that people see.
+    /// The public scheme and host.
     origin: Option<String>,
     secure: bool,
-    /// Only this machine reaches the server.
+    /// True if only this machine can reach the server.
     local: bool,
-    /// Somebody can sign in; once so, it stays so for this process.
+    /// True once a sign-in is possible; stays true for the life of this process.
     closed: AtomicBool,
-    looked: Mutex<Option<Instant>>,
+    checked_at: Mutex<Option<Instant>>,
 }
 
-/// How often to look whether a first token was made.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval between checks for a first token.
+const OPEN_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long another server's secret counts after that server last said so.
-const SECRET_HOLDS: Duration = Duration::from_secs(60);
+/// Lifetime of a server's fingerprint after its last write.
+const FINGERPRINT_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long a sign-in page may stand open before it is sent.
-const FORM_LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Time limit between opening the sign-in page and sending its form.
+const SIGN_IN_FORM_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Auth {
-    /// Makes ready to judge.
+    /// Prepares authentication for a server listening on `listen`.
     ///
     /// # Errors
-    /// [`AuthError::Open`] when the server would stand open to other machines.
+    /// [`AuthError::Open`] if other machines could reach the server and no sign-in is configured.
     pub(crate) async fn new(
         store: Arc<dyn Store>,
         options: AuthOptions,
@@ -177,13 +180,12 @@ impl Auth {
     ) -> Result<Self, AuthError> {
         let bad_url = || AuthError::PublicUrl(public_url.unwrap_or_default().to_owned());
         let origin = public_url
-            .map(|url| place::origin(url).ok_or_else(bad_url))
+            .map(|url| origin::of_public_url(url).ok_or_else(bad_url))
             .transpose()?;
         let oidc = options
             .oidc
             .map(|oidc| Oidc::new(oidc, public_url))
-            .transpose()
-            .map_err(AuthError::Oidc)?;
+            .transpose()?;
         let auth = Self(Arc::new(Inner {
             secret: options.secret,
             sessions: options.sessions,
@@ -193,16 +195,17 @@ impl Auth {
             closed: AtomicBool::new(oidc.is_some()),
             oidc,
             origin,
-            secure: place::is_secure(public_url),
-            local: place::is_local(listen, public_url),
-            looked: Mutex::new(None),
+            secure: origin::is_secure(public_url),
+            local: origin::is_local(listen, public_url),
+            checked_at: Mutex::new(None),
             store,
         }));
         if !auth.0.local && auth.is_open().await? {
-            let named = public_url.filter(|_| listen.ip().is_loopback());
-            return Err(AuthError::Open {
-                listen: named.map_or_else(|| listen.to_string(), str::to_owned),
-            });
+            let listen = match public_url {
+                Some(url) if listen.ip().is_loopback() => url.to_owned(),
+                _ => listen.to_string(),
+            };
+            return Err(AuthError::Open { listen });
         }
         auth.agree_on_secret().await?;
         Ok(auth)
@@ -212,58 +215,62 @@ impl Auth {
         self.0.store.as_ref()
     }
 
-    /// Whether people reach the server over TLS.
+    /// Returns true if people reach the server over TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.0.secure
     }
 
-    /// What signs links and the like.
+    /// The secret that signs links and the like.
     pub(crate) fn secret(&self) -> &ServerSecret {
         &self.0.secret
     }
 
-    /// What people call the identity provider; `None` when there is none.
+    /// The identity provider's display name; `None` when there is none.
     pub(crate) fn provider(&self) -> Option<&str> {
         self.0.oidc.as_ref().map(Oidc::name)
     }
 
-    /// The token that the forms of this actor's pages carry, in the field [`CSRF_FIELD`].
+    /// The token that the forms of this actor's pages carry in the field [`CSRF_FIELD`].
     pub(crate) fn form_token(&self, actor: &Actor) -> String {
-        csrf::token(&self.0.secret, bound_to(actor))
+        csrf::token(&self.0.secret, session_of(actor))
     }
 
-    /// The token that the sign-in form carries, and the cookie that binds it to this browser when it has none yet: nobody
-    /// can sign somebody else's browser in with a token of their own.
+    /// The token of the sign-in form, and the cookie that binds it to this browser if it has none
+    /// yet. The binding prevents login CSRF: another site cannot sign this browser in with a token
+    /// of its own.
     pub(crate) fn sign_in_form(&self, headers: &HeaderMap) -> (String, Option<HeaderValue>) {
         if let Some(value) = cookie::FORM.find(headers, self.0.secure) {
-            return (csrf::token(&self.0.secret, &sign_in_of(value)), None);
+            return (csrf::token(&self.0.secret, &sign_in_binding(value)), None);
         }
         let value = random::text();
-        let set = cookie::FORM.set(&value, FORM_LASTS, self.0.secure);
-        (csrf::token(&self.0.secret, &sign_in_of(&value)), Some(set))
+        let set = cookie::FORM.set(&value, SIGN_IN_FORM_LIFETIME, self.0.secure);
+        (
+            csrf::token(&self.0.secret, &sign_in_binding(&value)),
+            Some(set),
+        )
     }
 
-    /// Whether nobody can sign in yet, so that whoever is on this machine is let in.
+    /// Returns true while no sign-in is possible, so that local connections are admitted.
     async fn is_open(&self) -> Result<bool, StoreError> {
         if self.0.closed.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let mut looked = self.0.looked.lock().await;
-        if looked.is_some_and(|at| at.elapsed() < LOOK) {
+        let mut checked_at = self.0.checked_at.lock().await;
+        if checked_at.is_some_and(|at| at.elapsed() < OPEN_CHECK_INTERVAL) {
             return Ok(!self.0.closed.load(Ordering::Relaxed));
         }
-        // A server that has once asked who people are does not stop asking when the last token ends.
+        // Once closed, a server stays closed, even when the last token expires.
         if token::has_admin(self.store()).await? {
             self.0.closed.store(true, Ordering::Relaxed);
         }
-        *looked = Some(Instant::now());
+        *checked_at = Some(Instant::now());
         Ok(!self.0.closed.load(Ordering::Relaxed))
     }
 
-    /// Who asks; `None` when nobody is signed in.
+    /// The caller of a request; `None` when it is not authenticated.
     async fn actor(&self, version: Version, headers: &HeaderMap) -> Result<Option<Actor>, Refusal> {
         if let Some(value) = headers.get(AUTHORIZATION) {
-            // A token that is no good is said so, even beside a session that is.
+            // Reject an invalid bearer token even if a valid session cookie is present.
             let found = match bearer(value.to_str().unwrap_or_default()) {
                 Some(secret) => token::find(self.store(), secret).await?,
                 None => None,
@@ -297,7 +304,7 @@ impl Auth {
             }));
         }
         if self.0.local && self.is_open().await? {
-            let local = whoever_is_here(version, headers)?;
+            let local = local_actor(version, headers)?;
             return Ok(Some(Actor {
                 lists: self.lists(local.role, None),
                 ..local
@@ -321,32 +328,32 @@ impl Auth {
         all.map(|(owner, lists)| (owner, lists.clone())).collect()
     }
 
-    /// What sessions from the identity provider are bound to.
+    /// The fingerprint that sessions from the identity provider are bound to.
     fn provider_fingerprint(&self) -> Option<&str> {
         self.0.oidc.as_ref().map(Oidc::fingerprint)
     }
 
-    /// Makes sure that every server on the store signs with the same secret. Called now and then: what a server that is
-    /// gone said is forgotten after a minute.
+    /// Checks that every server on the store signs with the same secret. Called periodically: the
+    /// fingerprint of a server that is gone expires after a minute.
     pub(crate) async fn agree_on_secret(&self) -> Result<(), AuthError> {
         let fingerprint = self.0.secret.fingerprint();
         loop {
-            let known = self.store().document("server", "secret").await?;
-            let said = known
+            let stored = self.store().document("server", "secret").await?;
+            let other = stored
                 .as_ref()
                 .and_then(|document| document.data.get("fingerprint"))
                 .and_then(Value::as_str);
-            if said.is_some_and(|said| said != fingerprint) {
+            if other.is_some_and(|other| other != fingerprint) {
                 return Err(SecretError::Differs.into());
             }
             let document = NewDocument {
                 kind: "server".to_owned(),
                 id: "secret".to_owned(),
-                expires_at: Some(self.store().now() + SECRET_HOLDS),
+                expires_at: Some(self.store().now() + FINGERPRINT_LIFETIME),
                 data: json!({ "fingerprint": fingerprint }),
             };
-            let expect = known.map_or(Expect::Nothing, |known| Expect::Version(known.version));
-            // When another server wrote it meanwhile, what it said is looked at.
+            let expect = stored.map_or(Expect::Nothing, |stored| Expect::Version(stored.version));
+            // If another server wrote the document in between, read it again.
             if self.store().put_document(document, expect).await?.is_some() {
                 return Ok(());
             }
@@ -354,13 +361,16 @@ impl Auth {
     }
 }
 
-/// Whoever is on this machine, while nobody can sign in. A proxy on this machine speaks for others, from anywhere: what it
-/// adds gives it away, or that it speaks HTTP/1.0, as nginx does unless told otherwise. One that does neither cannot be seen.
-fn whoever_is_here(version: Version, headers: &HeaderMap) -> Result<Actor, Refusal> {
-    if version < Version::HTTP_11 || proxy::was_handed_on(headers) {
+/// The actor of a local connection while no sign-in is possible.
+///
+/// A proxy on this machine forwards requests from anywhere, so forwarded requests are refused. They
+/// are recognised by the headers that proxies add, and by HTTP/1.0, which nginx speaks by default.
+/// A proxy that shows neither cannot be detected.
+fn local_actor(version: Version, headers: &HeaderMap) -> Result<Actor, Refusal> {
+    if version < Version::HTTP_11 || proxy::is_forwarded(headers) {
         return Err(Refusal::Proxy);
     }
-    if place::names_loopback(headers) {
+    if origin::is_addressed_to_loopback(headers) {
         Ok(Actor::local())
     } else {
         Err(Refusal::Host)
@@ -372,15 +382,15 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
 }
 
-/// What the form tokens of this actor are bound to.
-fn bound_to(actor: &Actor) -> &str {
+/// The session that this actor's form tokens are bound to.
+fn session_of(actor: &Actor) -> &str {
     match &actor.via {
         Via::Session(id) => id,
         Via::Token(_) | Via::Loopback => csrf::NO_SESSION,
     }
 }
 
-/// What the token of a sign-in form is bound to: nobody's session has such an id.
-fn sign_in_of(cookie: &str) -> String {
+/// The value that the sign-in form's token is bound to. No session id has this form.
+fn sign_in_binding(cookie: &str) -> String {
     format!("sign-in {cookie}")
 }

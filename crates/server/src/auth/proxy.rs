@@ -1,5 +1,5 @@
-//! Whom a request comes from when a proxy hands it on. A header that anybody can write is believed of those alone whom the
-//! configuration trusts.
+//! The client address of a request that a proxy forwarded. Headers are believed only if they come
+//! from a proxy that the configuration trusts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,8 +10,9 @@ use surefoot::Network;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Who made the request that `peer` brought: the last address that no trusted proxy has, as the trusted ones say it. Each
-/// proxy adds whom it heard from at the end, so that what stands before may be made up.
+/// The client address of a request that arrived from `peer`: the last address in the chain that is
+/// not a trusted proxy's. Each proxy appends the address it received from, so earlier entries may
+/// be forged.
 pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
     let mut client = peer.ip().to_canonical();
@@ -24,7 +25,7 @@ pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network])
         .map(|line| line.to_str().unwrap_or("?"));
     let said: Vec<&str> = lines.flat_map(|line| line.split(',')).collect();
     for text in said.into_iter().rev() {
-        // Where a proxy says nothing that can be read, it counts itself.
+        // Without a readable entry, the proxy itself counts as the client.
         let Some(address) = address(text.trim()) else {
             break;
         };
@@ -36,7 +37,7 @@ pub(crate) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network])
     client
 }
 
-/// An address, as some proxies write it with its port.
+/// Parses an address, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
@@ -50,8 +51,8 @@ fn address(text: &str) -> Option<IpAddr> {
     found.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Whether a proxy handed the request on, by what proxies add.
-pub(crate) fn was_handed_on(headers: &HeaderMap) -> bool {
+/// Returns true if the request has a header that proxies add.
+pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
     let by_prefix = headers
         .keys()
         .any(|name| name.as_str().starts_with("x-forwarded"));
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whom_the_configuration_trusts_says_who_asks() {
+    fn only_trusted_proxies_state_the_client_address() {
         let trusted: Vec<Network> = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]
             .map(|text| text.parse().unwrap())
             .to_vec();
@@ -90,7 +91,7 @@ mod tests {
         check("fd00::1", &["2001:db8::7"], "2001:db8::7");
         check("198.51.100.1", &["203.0.113.7"], "198.51.100.1");
         check("127.0.0.2", &["203.0.113.7"], "127.0.0.2");
-        // What a client writes itself stands before what the proxies add.
+        // Entries written by the client itself stand before those that the proxies append.
         check(
             "127.0.0.1",
             &["192.0.2.1, 203.0.113.7, 10.1.2.3"],
@@ -120,20 +121,20 @@ mod tests {
         check("127.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7");
         check("127.0.0.1", &["[2001:db8::7]"], "2001:db8::7");
         check("127.0.0.1", &["::ffff:203.0.113.7"], "203.0.113.7");
-        let nobody = client(
+        let client = client(
             &headers(&["203.0.113.7"]),
             "127.0.0.1:1".parse().unwrap(),
             &[],
         );
         assert_eq!(
-            nobody.to_string(),
+            client.to_string(),
             "127.0.0.1",
-            "without configuration nobody is trusted"
+            "without configuration no proxy is trusted"
         );
     }
 
     #[test]
-    fn what_a_proxy_adds_is_known() {
+    fn headers_added_by_proxies_are_recognised() {
         for name in [
             "forwarded",
             "via",
@@ -144,9 +145,9 @@ mod tests {
         ] {
             let headers =
                 HeaderMap::from_iter([(HeaderName::from_static(name), "x".parse().unwrap())]);
-            assert!(was_handed_on(&headers), "{name}");
+            assert!(is_forwarded(&headers), "{name}");
         }
-        assert!(!was_handed_on(&HeaderMap::from_iter([(
+        assert!(!is_forwarded(&HeaderMap::from_iter([(
             axum::http::header::HOST,
             "localhost".parse().unwrap()
         )])));

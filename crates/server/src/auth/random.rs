@@ -1,4 +1,4 @@
-//! Random text for tokens, session ids and the like, and the digest under which they are kept.
+//! Random text for tokens and session ids, and the digest under which they are stored.
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use surefoot::Digest;
@@ -8,11 +8,11 @@ const LENGTH: usize = 43;
 
 const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Text that nobody can guess: letters and digits only, so that a double click takes it whole.
+/// Unguessable text of letters and digits only, so that a double click selects all of it.
 pub(crate) fn text() -> String {
     let mut text = String::with_capacity(LENGTH);
     while text.len() < LENGTH {
-        // A byte above the last whole multiple of 62 would favour some letters.
+        // A byte from the last multiple of 62 upwards would favour some letters.
         let even = bytes::<64>().into_iter().filter(|byte| *byte < 248);
         text.extend(
             even.take(LENGTH - text.len())
@@ -31,8 +31,8 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Under what a secret is kept: whoever reads the store learns nothing that lets them in. What is digested is random, so
-/// no slow hash is needed to hold up guessing.
+/// The digest under which a secret is stored: the content of the store lets no one in. The secrets
+/// are random, so no slow hash is needed against guessing.
 pub(crate) fn digest(secret: &str) -> String {
     Digest::of(secret.as_bytes()).to_string()
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_long_and_never_the_same() {
+    fn random_text_is_long_and_never_repeats() {
         let made: std::collections::BTreeSet<String> = (0..1000).map(|_| text()).collect();
         assert_eq!(made.len(), 1000);
         assert!(made.iter().all(

@@ -1,4 +1,4 @@
-//! Why a request is not served, and what to do about it.
+//! Reasons to refuse a request, each with advice.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use surefoot::StoreError;
 
 use super::Role;
 
-/// Why a request is not served.
+/// The reason why a request is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Nobody is signed in.
+    /// The request is not authenticated.
     #[error("{}", if *bad_token { BAD_TOKEN } else { SIGN_IN })]
     SignIn {
-        /// A token came with it, and is no good.
+        /// The request carried a token, and it is invalid.
         bad_token: bool,
     },
     /// The role is not enough.
@@ -31,15 +31,15 @@ pub(crate) enum Refusal {
     /// The form has no token, or that of another session.
     #[error("the form is too old, or was not ours: load the page again and send it once more")]
     Form,
-    /// A stranger's name points at this machine.
+    /// The request's `Host` is not a name of this machine.
     #[error(
         "the request names another host: reach this server as localhost, or configure who may sign in"
     )]
     Host,
-    /// A proxy on this machine handed the request on, while nobody is asked who they are.
+    /// The request came through a local proxy while no sign-in is configured.
     #[error(
-        "the request came through a proxy, and nobody is asked yet who they are: make a token first (surefoot token create \
-         --role admin NAME), or ask 127.0.0.1 itself"
+        "the request came through a proxy, and no sign-in is configured: create a token first (surefoot token create \
+         --role admin NAME), or connect to 127.0.0.1 directly"
     )]
     Proxy,
     /// Too many attempts to sign in.
@@ -75,7 +75,7 @@ impl Refusal {
         }
     }
 
-    /// What the answer says beside its body.
+    /// Headers of the response.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         match self {

@@ -1,11 +1,11 @@
-//! Roles, and what a route needs of whoever asks.
+//! Roles, and the access that a route requires.
 
 use std::fmt;
 use std::str::FromStr;
 
 use surefoot::AllowLists;
 
-/// What a person or token may do. Each role may do all that the ones before it may.
+/// The permissions of a person or token. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Sees everything, changes nothing.
@@ -17,10 +17,10 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role, the least first.
+    /// Every role, lowest first.
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
-    /// The word for it.
+    /// The role's stored name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -30,6 +30,11 @@ impl Role {
     }
 }
 
+/// A word that names no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a role: use viewer, operator or admin")]
+pub struct UnknownRole(pub String);
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -37,15 +42,15 @@ impl fmt::Display for Role {
 }
 
 impl FromStr for Role {
-    type Err = String;
+    type Err = UnknownRole;
 
-    fn from_str(word: &str) -> Result<Self, String> {
+    fn from_str(word: &str) -> Result<Self, UnknownRole> {
         let found = Self::ALL.into_iter().find(|role| role.as_str() == word);
-        found.ok_or_else(|| format!("`{word}` is no role: viewer, operator or admin"))
+        found.ok_or_else(|| UnknownRole(word.to_owned()))
     }
 }
 
-/// The allow-lists of roles. A viewer makes nothing run, and needs none.
+/// The allow-lists of roles. A viewer can start nothing and needs none.
 #[derive(Clone, Debug, Default)]
 pub struct RoleLists {
     /// The workflows and actions that operators may make run.
@@ -66,12 +71,12 @@ impl RoleLists {
     }
 }
 
-/// What a route needs of whoever asks.
+/// The access that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Need {
-    /// Nothing: sign-in, probes, assets, and what carries a signed link.
+pub(crate) enum Access {
+    /// None: sign-in, probes, assets, and pages behind a signed link.
     Public,
-    /// Anybody who is signed in.
+    /// Any signed-in actor.
     Viewer,
     /// An operator.
     Operator,
@@ -79,8 +84,8 @@ pub(crate) enum Need {
     Admin,
 }
 
-impl Need {
-    /// The least role that has it; `None` when nobody need be signed in.
+impl Access {
+    /// The lowest role with this access; `None` if no sign-in is needed.
     pub(crate) const fn role(self) -> Option<Role> {
         match self {
             Self::Public => None,
@@ -96,16 +101,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_role_may_do_what_the_ones_before_it_may() {
+    fn each_role_includes_the_ones_before_it() {
         assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
         assert!(
             Role::ALL
                 .iter()
                 .all(|role| role.as_str().parse() == Ok(*role))
         );
-        assert_eq!(
-            "root".parse::<Role>(),
-            Err("`root` is no role: viewer, operator or admin".to_owned())
-        );
+        assert_eq!("root".parse::<Role>(), Err(UnknownRole("root".to_owned())));
     }
 }

@@ -1,4 +1,5 @@
-//! Sessions of people who signed in to the dashboard. The browser has the id, the store only its digest.
+//! Sessions of people who signed in to the dashboard. The browser holds the id, the store only its
+//! digest.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use super::{Role, random, token};
 
 const KIND: &str = "session";
 
-/// How long sessions last.
+/// Lifetimes of sessions.
 #[derive(Clone, Debug)]
 pub struct SessionLimits {
-    /// Without any use.
+    /// Limit without any use.
     pub idle: Duration,
-    /// In all.
+    /// Limit in all.
     pub longest: Duration,
 }
 
@@ -28,15 +29,15 @@ impl Default for SessionLimits {
     }
 }
 
-/// The share of the idle limit after which a use is noted: each note is a write.
-const COARSE: u32 = 20;
+/// A use is recorded once per this fraction of the idle limit, since each record is a write.
+const USES_RECORDED_PER_IDLE_LIMIT: u32 = 20;
 
-/// Who signed in, and how.
+/// A person's session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// The digest of the cookie's value; also what form tokens are bound to.
+    /// The digest of the cookie's value. Form tokens are bound to it.
     pub(crate) id: String,
-    /// What people call whoever signed in.
+    /// Display name of the person.
     pub(crate) name: String,
     pub(crate) role: Role,
     /// The name and the allow-lists of its token, as they are now.
@@ -46,16 +47,16 @@ pub(crate) struct Session {
     pub(crate) basis: Basis,
 }
 
-/// Whose word a session was begun on: it ends with it.
+/// The credential that a session depends on. The session ends when it becomes invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Basis {
-    /// A token's, by its digest. The session has the token's role.
+    /// A token, by its digest. The session has the token's role.
     Token(String),
-    /// The identity provider's, by a digest of which one it is and what its word is worth ([`super::oidc::Oidc::fingerprint`]).
+    /// The identity provider, by its fingerprint ([`super::oidc::Oidc::fingerprint`]).
     Provider(String),
 }
 
-/// Begins a session. Gives what goes into the cookie.
+/// Begins a session. Also returns the cookie's value.
 pub(crate) async fn begin(
     store: &dyn Store,
     limits: &SessionLimits,
@@ -81,18 +82,18 @@ pub(crate) async fn begin(
     Ok((value, session))
 }
 
-/// The session of a cookie's value, as long as it holds; `provider` is the identity provider as it is configured now. Its use
-/// is noted.
+/// The session of a cookie's value, if it is still valid. Records its use. `provider` is the
+/// fingerprint of the identity provider as configured now.
 pub(crate) async fn find(
     store: &dyn Store,
     limits: &SessionLimits,
     provider: Option<&str>,
     value: &str,
 ) -> Result<Option<Session>, StoreError> {
-    let Some(known) = store.document(KIND, &random::digest(value)).await? else {
+    let Some(stored) = store.document(KIND, &random::digest(value)).await? else {
         return Ok(None);
     };
-    let Some(mut session) = read(&known).filter(|session| is_within(session, limits, store.now()))
+    let Some(mut session) = read(&stored).filter(|session| is_within(session, limits, store.now()))
     else {
         return Ok(None);
     };
@@ -107,9 +108,9 @@ pub(crate) async fn find(
         Basis::Provider(fingerprint) if provider != Some(fingerprint) => return Ok(None),
         Basis::Provider(_) => {}
     }
-    // A disk that is full, or a database that is read-only for a while, keeps nobody from looking.
-    if let Err(error) = note_use(store, limits, &known, &session).await {
-        tracing::debug!(%error, "the use of a session was not noted");
+    // A full disk or a read-only database must not lock people out.
+    if let Err(error) = record_use(store, limits, &stored, &session).await {
+        tracing::debug!(%error, "failed to record the use of a session");
     }
     Ok(Some(session))
 }
@@ -122,28 +123,29 @@ pub(crate) async fn end(store: &dyn Store, value: &str) -> Result<(), StoreError
         .map(drop)
 }
 
-/// Checked as well as kept: limits that were made shorter hold for sessions that were there before.
+/// Checked here beside the document's expiry, so that shortened limits also apply to sessions that
+/// exist already.
 fn is_within(session: &Session, limits: &SessionLimits, now: Timestamp) -> bool {
     now.since(session.created_at) < limits.longest && now.since(session.used_at) < limits.idle
 }
 
-async fn note_use(
+async fn record_use(
     store: &dyn Store,
     limits: &SessionLimits,
-    known: &Document,
+    stored: &Document,
     session: &Session,
 ) -> Result<(), StoreError> {
     let now = store.now();
-    if now.since(session.used_at) < limits.idle / COARSE {
+    if now.since(session.used_at) < limits.idle / USES_RECORDED_PER_IDLE_LIMIT {
         return Ok(());
     }
     let used = Session {
         used_at: now,
         ..session.clone()
     };
-    // A session that was ended meanwhile stays ended: its version is gone.
+    // A session that ended in between stays ended: its version no longer exists.
     store
-        .put_document(document(&used, limits), Expect::Version(known.version))
+        .put_document(document(&used, limits), Expect::Version(stored.version))
         .await
         .map(drop)
 }
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_ends_when_it_is_not_used() {
+    async fn an_unused_session_ends() {
         let (clock, store) = store();
         let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider())
             .await
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_that_is_used_ends_at_its_longest() {
+    async fn a_used_session_ends_at_the_maximum_lifetime() {
         let (clock, store) = store();
         let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider())
             .await
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn shorter_limits_hold_for_sessions_from_before() {
+    async fn shorter_limits_apply_to_existing_sessions() {
         let (clock, store) = store();
         let (value, _) = begin(&store, &limits(), "ann", Role::Operator, provider())
             .await
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_cookies_value_opens_it() {
+    async fn only_the_cookies_value_identifies_a_session() {
         let (_, store) = store();
         let (value, session) = begin(&store, &limits(), "ann", Role::Operator, provider())
             .await
@@ -290,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_goes_with_the_token_it_was_begun_with() {
+    async fn a_session_ends_with_its_token() {
         let (_, store) = store();
         let made = token::create(&store, "ann", Role::Admin, None, "x")
             .await
@@ -308,20 +310,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn noting_a_use_does_not_bring_an_ended_session_back() {
+    async fn recording_a_use_does_not_revive_an_ended_session() {
         let (clock, store) = store();
         let (value, session) = begin(&store, &limits(), "ann", Role::Admin, provider())
             .await
             .unwrap();
-        let known = store.document(KIND, &session.id).await.unwrap().unwrap();
+        let stored = store.document(KIND, &session.id).await.unwrap().unwrap();
         clock.advance(HOUR / 2);
         end(&store, &value).await.unwrap();
-        note_use(&store, &limits(), &known, &session).await.unwrap();
+        record_use(&store, &limits(), &stored, &session)
+            .await
+            .unwrap();
         assert!(!holds(&store, &value).await);
     }
 
     #[tokio::test]
-    async fn a_session_goes_with_the_provider_whose_word_it_was_begun_on() {
+    async fn a_session_ends_when_its_provider_changes() {
         let (_, store) = store();
         let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider())
             .await
@@ -333,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_use_that_cannot_be_noted_keeps_nobody_out() {
+    async fn a_failure_to_record_a_use_does_not_refuse_access() {
         let (clock, store) = store();
         let (value, _) = begin(&store, &limits(), "ann", Role::Admin, provider())
             .await

@@ -1,4 +1,5 @@
-//! Signing in with a token or at an identity provider, and signing out. The page itself is the dashboard's.
+//! Sign-in with a token or at an identity provider, and sign-out. The page itself is in the
+//! dashboard.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,15 +16,15 @@ use serde_json::{Value, json};
 use super::session::Basis;
 use super::{Actor, Auth, Refusal, Role, Via, cookie, oidc, proxy, session, token};
 use crate::audit;
-use crate::local_path::local_path;
+use crate::safe_redirect::safe_redirect;
 
-/// What a sign-in at the provider spends.
-const THERE_AND_BACK: u32 = 2;
+/// Tries that a complete sign-in at the provider spends.
+const TRIES_AT_PROVIDER: u32 = 2;
 
-/// Where the form of the sign-in page is sent to.
+/// The address that the sign-in form is sent to.
 pub(super) const PATH: &str = "/sign-in";
 
-/// The routes of signing in and out.
+/// The routes of sign-in and sign-out.
 pub(crate) fn router() -> Router<crate::state::App> {
     Router::new()
         .route("/sign-in", post(with_token))
@@ -32,14 +33,14 @@ pub(crate) fn router() -> Router<crate::state::App> {
         .route("/sign-out", post(sign_out))
 }
 
-/// Where one signs in. `error` names what went wrong, `next` is where one wants to go.
+/// The address of the sign-in page. `error` is an error code, `next` the page to open afterwards.
 pub(super) fn page(error: &str, next: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     if !error.is_empty() {
         query.append_pair("error", error);
     }
-    if onward(next) != "/" {
-        query.append_pair("next", onward(next));
+    if page_after_sign_in(next) != "/" {
+        query.append_pair("next", page_after_sign_in(next));
     }
     let query = query.finish();
     if query.is_empty() {
@@ -49,9 +50,9 @@ pub(super) fn page(error: &str, next: &str) -> String {
     }
 }
 
-/// Where one goes on: a path of ours, and not one where one signs in again.
-fn onward(next: &str) -> &str {
-    match local_path(Some(next)) {
+/// The page to open after the sign-in: a path on this server other than the sign-in itself.
+fn page_after_sign_in(next: &str) -> &str {
+    match safe_redirect(Some(next)) {
         again if again.starts_with(PATH) => "/",
         path => path,
     }
@@ -75,37 +76,40 @@ async fn with_token(
         auth.spend(auth.client(&headers, address))?;
         return Ok(Redirect::to(&page("token", &form.next)).into_response());
     };
-    let how = json!({ "token": found.id });
-    let who = Who {
+    let detail = json!({ "token": found.id });
+    let person = Authenticated {
         name: found.name,
         role: found.role,
         basis: Basis::Token(digest),
-        how,
+        detail,
     };
-    auth.begin(&headers, who, &form.next).await
+    auth.begin(&headers, person, &form.next).await
 }
 
 async fn at_provider(
     State(auth): State<Auth>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    Query(asked): Query<oidc::Asked>,
+    Query(query): Query<oidc::StartQuery>,
 ) -> Result<Response, Refusal> {
     let Some(oidc) = &auth.0.oidc else {
         return Ok(Redirect::to("/sign-in").into_response());
     };
     auth.spend(auth.client(&headers, address))?;
-    match oidc.start(onward(&asked.next), auth.store().now()).await {
+    match oidc
+        .start(page_after_sign_in(&query.next), auth.store().now())
+        .await
+    {
         Ok((url, state)) => {
             let value = state.seal(&auth.0.secret);
-            let set = cookie::SIGN_IN.set(&value, oidc::LONGEST, auth.0.secure);
+            let set = cookie::SIGN_IN.set(&value, oidc::SIGN_IN_TIME_LIMIT, auth.0.secure);
             Ok((
                 AppendHeaders([(SET_COOKIE, set)]),
                 Redirect::to(url.as_str()),
             )
                 .into_response())
         }
-        Err(error) => Ok(failed(&auth, &error, &asked.next)),
+        Err(error) => Ok(failed(&auth, &error, &query.next)),
     }
 }
 
@@ -113,7 +117,7 @@ async fn from_provider(
     State(auth): State<Auth>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    Query(answer): Query<oidc::Answer>,
+    Query(query): Query<oidc::CallbackQuery>,
 ) -> Result<Response, Refusal> {
     let Some(oidc) = &auth.0.oidc else {
         return Ok(Redirect::to("/sign-in").into_response());
@@ -124,20 +128,20 @@ async fn from_provider(
     let Some(state) = oidc::State::open(&auth.0.secret, sealed, auth.store().now()) else {
         return Ok(failed(&auth, &oidc::OidcError::TooOld, "/"));
     };
-    // Whoever went to the provider can come back with any code, and each is a request to it.
+    // Anyone who went to the provider can come back with any code, and each costs a request to it.
     let client = auth.client(&headers, address);
     auth.spend(client)?;
-    let mut response = match oidc.finish(&state, answer).await {
+    let mut response = match oidc.finish(&state, query).await {
         Ok(found) => {
-            auth.0.throttle.give_back(client, THERE_AND_BACK);
-            let how = json!({ "provider": oidc.name(), "subject": found.subject });
-            let who = Who {
+            auth.0.throttle.refund(client, TRIES_AT_PROVIDER);
+            let detail = json!({ "provider": oidc.name(), "subject": found.subject });
+            let person = Authenticated {
                 name: found.name,
                 role: found.role,
                 basis: Basis::Provider(oidc.fingerprint().to_owned()),
-                how,
+                detail,
             };
-            auth.begin(&headers, who, &state.next).await?
+            auth.begin(&headers, person, &state.next).await?
         }
         Err(error) => failed(&auth, &error, &state.next),
     };
@@ -148,8 +152,8 @@ async fn from_provider(
 }
 
 fn failed(auth: &Auth, error: &oidc::OidcError, next: &str) -> Response {
-    tracing::warn!(provider = auth.provider(), %error, "nobody was signed in");
-    Redirect::to(&page(error.word(), next)).into_response()
+    tracing::warn!(provider = auth.provider(), %error, "sign-in failed");
+    Redirect::to(&page(error.code(), next)).into_response()
 }
 
 async fn sign_out(
@@ -159,7 +163,7 @@ async fn sign_out(
 ) -> Result<Response, Refusal> {
     if let Some(value) = cookie::SESSION.find(&headers, auth.0.secure) {
         if let Some(Extension(actor)) = actor.filter(|actor| matches!(actor.via, Via::Session(_))) {
-            audit::record_in(
+            audit::record_in_store(
                 auth.store(),
                 &actor,
                 "session.end",
@@ -178,13 +182,13 @@ async fn sign_out(
         .into_response())
 }
 
-/// Somebody who showed who they are.
-struct Who {
+/// A person who has been authenticated.
+struct Authenticated {
     name: String,
     role: Role,
     basis: Basis,
-    /// For the audit log.
-    how: Value,
+    /// The details for the audit log.
+    detail: Value,
 }
 
 impl Auth {
@@ -196,17 +200,23 @@ impl Auth {
         self.0.throttle.spend(client).map_err(Refusal::TooMany)
     }
 
-    /// Begins a session under a new id, and ends the one that the browser had: an id that somebody planted is worth nothing.
-    async fn begin(&self, headers: &HeaderMap, who: Who, next: &str) -> Result<Response, Refusal> {
+    /// Begins a session under a new id and ends the one that the browser had. This prevents session
+    /// fixation: an id planted by another site becomes worthless.
+    async fn begin(
+        &self,
+        headers: &HeaderMap,
+        person: Authenticated,
+        next: &str,
+    ) -> Result<Response, Refusal> {
         if let Some(old) = cookie::SESSION.find(headers, self.0.secure) {
             session::end(self.store(), old).await?;
         }
         let (value, begun) = session::begin(
             self.store(),
             &self.0.sessions,
-            &who.name,
-            who.role,
-            who.basis,
+            &person.name,
+            person.role,
+            person.basis,
         )
         .await?;
         let actor = Actor {
@@ -215,8 +225,8 @@ impl Auth {
             via: Via::Session(begun.id),
             lists: Vec::new(),
         };
-        let detail = json!({ "role": actor.role.as_str(), "by": who.how });
-        audit::record_in(
+        let detail = json!({ "role": actor.role.as_str(), "by": person.detail });
+        audit::record_in_store(
             self.store(),
             &actor,
             "session.begin",
@@ -227,7 +237,7 @@ impl Auth {
         let set = cookie::SESSION.set(&value, self.0.sessions.longest, self.0.secure);
         Ok((
             AppendHeaders([(SET_COOKIE, set)]),
-            Redirect::to(onward(next)),
+            Redirect::to(page_after_sign_in(next)),
         )
             .into_response())
     }
@@ -238,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_sent_to_another_site() {
+    fn the_page_after_sign_in_is_on_this_server() {
         for next in [
             "//evil.example",
             "/\\evil.example",
@@ -248,9 +258,12 @@ mod tests {
             "/\nx",
             "/sign-in?next=/",
         ] {
-            assert_eq!(onward(next), "/", "{next}");
+            assert_eq!(page_after_sign_in(next), "/", "{next}");
         }
-        assert_eq!(onward("/runs?status=failed"), "/runs?status=failed");
+        assert_eq!(
+            page_after_sign_in("/runs?status=failed"),
+            "/runs?status=failed"
+        );
         assert_eq!(page("", "/"), "/sign-in");
         assert_eq!(
             page("token", "/runs?status=failed"),

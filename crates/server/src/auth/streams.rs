@@ -1,4 +1,4 @@
-//! Ends event streams whose reader may no longer read them: a token is revoked, a session ends.
+//! Ends event streams whose reader has lost access: its token was revoked, or its session ended.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use tokio::time::{Instant, Interval, interval_at};
 
 use super::{Auth, Refusal, Role};
 
-/// Interval at which the reader of a stream is looked at again: what a revoked token still sees ends within it.
+/// Interval between access checks of an open stream. A revoked token sees new events for at most
+/// this long.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// The reader of an event stream, as it asked for it.
+/// The reader of an event stream, with the credentials of its request.
 pub(super) struct Reader {
     auth: Auth,
     version: Version,
@@ -32,7 +33,8 @@ impl Reader {
         }
     }
 
-    /// The response; an event stream ends when its reader may no longer read it. Any other is left as it is.
+    /// Wraps an event stream so that it ends when its reader loses access. Other responses stay as
+    /// they are.
     pub(super) fn guard(self, response: Response) -> Response {
         let kind = response.headers().get(CONTENT_TYPE);
         if kind.is_none_or(|kind| kind != "text/event-stream") {
@@ -51,7 +53,7 @@ impl Reader {
         })
     }
 
-    /// The next piece; `None` at the end, or when the reader may read no further.
+    /// The next chunk; `None` at the end, or when the reader has lost access.
     async fn next(
         &self,
         body: &mut axum::body::BodyDataStream,
@@ -70,7 +72,7 @@ impl Reader {
         }
     }
 
-    /// While the store is away nothing new is told, so the stream stays.
+    /// Without the store there are no new events to protect, so the stream stays open.
     async fn may_read(&self) -> bool {
         match self.auth.actor(self.version, &self.headers).await {
             Ok(actor) => actor.is_some_and(|actor| actor.may(self.needs)),

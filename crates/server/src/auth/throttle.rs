@@ -1,8 +1,10 @@
-//! How often whoever has not signed in may make work for us: wrong tokens, and the way to the provider and back.
+//! Rate limit of requests that make work before the caller is authenticated: wrong tokens, and
+//! round trips to the identity provider.
 //!
-//! In memory, per server. A token is 256 random bits, so this is not what keeps guessers out, and it shuts out nobody who has
-//! the right one: that is looked up first, and costs nothing here. What an address has spent comes back evenly, so the way to
-//! the provider is open again as soon as a flood ends. Waits that double at each failure outlast it: behind a proxy all have one
+//! Kept in memory, per server. A token has 256 random bits, so this is no defence against guessing.
+//! It also locks no one out who has a valid token: tokens are looked up first, and valid ones cost
+//! nothing here. Tries come back evenly, so sign-in at the provider works again as soon as a flood
+//! ends. Exponential delays would outlast the flood, and behind a proxy all clients can share one
 //! address.
 
 use std::collections::HashMap;
@@ -12,12 +14,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often one may try to sign in.
+/// Rate limits of sign-in attempts.
 #[derive(Clone, Debug)]
 pub struct SignInLimits {
-    /// Tries of one address in a minute.
+    /// Tries per minute and address.
     pub per_address: u32,
-    /// Tries in a minute, over all addresses: far more, lest one address spend it all.
+    /// Tries per minute over all addresses. Much larger, so that one address cannot spend it all.
     pub per_minute: u32,
 }
 
@@ -30,8 +32,8 @@ impl Default for SignInLimits {
     }
 }
 
-/// Addresses that are remembered at once; past it those that have spent least are forgotten.
-const REMEMBERED: usize = 10_000;
+/// Number of addresses remembered. Beyond it, the address that has spent least is forgotten.
+const MAX_ADDRESSES: usize = 10_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -48,7 +50,7 @@ struct Counts {
     all: Option<Spent>,
 }
 
-/// What of a limit is spent. It comes back evenly: all of it within a minute.
+/// The spent part of a limit. It comes back evenly, all of it within a minute.
 #[derive(Clone, Copy, Debug)]
 struct Spent {
     tries: f64,
@@ -72,10 +74,10 @@ impl Spent {
         }
     }
 
-    /// How long until there is one more; nothing when there is one now.
+    /// The wait until the next try; zero if one is available.
     fn wait(self, limit: u32) -> Duration {
         let over = self.tries + 1.0 - f64::from(limit.max(1));
-        // A share of a try that is lost in rounding keeps nobody waiting.
+        // A rounding error must not cause a wait.
         if over < 1e-6 {
             Duration::ZERO
         } else {
@@ -99,7 +101,8 @@ impl Throttle {
         }
     }
 
-    /// Spends a try of `address`. `Err` says how long to wait; what costs must not be done then.
+    /// Spends a try of `address`. On `Err`, the caller must refuse the request; the value is the
+    /// wait until the next try.
     pub(crate) fn spend(&self, address: IpAddr) -> Result<(), Duration> {
         let now = Instant::now();
         let address = network(address);
@@ -117,8 +120,8 @@ impl Throttle {
         Ok(())
     }
 
-    /// Somebody showed who they are: what that took is given back.
-    pub(crate) fn give_back(&self, address: IpAddr, tries: u32) {
+    /// Returns the tries of a successful sign-in.
+    pub(crate) fn refund(&self, address: IpAddr, tries: u32) {
         let now = Instant::now();
         let address = network(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,13 +146,13 @@ impl Counts {
     }
 
     fn forget(&mut self, now: Instant, limits: &SignInLimits) {
-        if self.each.len() < REMEMBERED {
+        if self.each.len() < MAX_ADDRESSES {
             return;
         }
         self.each
             .retain(|_, spent| spent.by(now, limits.per_address).tries > 0.0);
         let left = |spent: &Spent| spent.by(now, limits.per_address).tries;
-        if self.each.len() >= REMEMBERED
+        if self.each.len() >= MAX_ADDRESSES
             && let Some(least) = self
                 .each
                 .iter()
@@ -161,7 +164,8 @@ impl Counts {
     }
 }
 
-/// Whoever has one address of IPv6 has 2^64 of them.
+/// The network that an address is counted under. For IPv6 that is the /64, since each client has
+/// 2^64 addresses.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => {
@@ -195,7 +199,7 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(throttle.spend(address(1)), Ok(()));
         }
-        // However often it tries meanwhile, the wait does not grow.
+        // The wait does not grow, however often the address tries.
         for _ in 0..50 {
             assert_eq!(throttle.spend(address(1)), Err(10 * SECOND));
         }
@@ -214,14 +218,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_sign_in_took_is_given_back() {
+    async fn tries_of_a_successful_sign_in_are_refunded() {
         let throttle = throttle();
         for _ in 0..100 {
             assert_eq!(throttle.spend(address(1)), Ok(()));
             assert_eq!(throttle.spend(address(1)), Ok(()));
-            throttle.give_back(address(1), 2);
+            throttle.refund(address(1), 2);
         }
-        throttle.give_back(address(1), 1000);
+        throttle.refund(address(1), 1000);
         for _ in 0..6 {
             assert_eq!(throttle.spend(address(1)), Ok(()));
         }
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_does_not_remember_without_end() {
+    async fn the_number_of_remembered_addresses_is_limited() {
         let throttle = Throttle::new(SignInLimits {
             per_minute: u32::MAX,
             ..SignInLimits::default()
@@ -271,6 +275,6 @@ mod tests {
                 .spend(std::net::Ipv4Addr::from(number).into())
                 .unwrap();
         }
-        assert_eq!(throttle.counts.lock().unwrap().each.len(), REMEMBERED);
+        assert_eq!(throttle.counts.lock().unwrap().each.len(), MAX_ADDRESSES);
     }
 }

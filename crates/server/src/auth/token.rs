@@ -1,4 +1,4 @@
-//! API tokens: made once, shown once, and kept only as their digest.
+//! API tokens: created once, shown once, stored only as a digest.
 
 use std::time::Duration;
 
@@ -10,49 +10,49 @@ use super::{Role, random};
 
 const KIND: &str = "token";
 
-/// What every token begins with, so that a scanner of repositories recognises one.
+/// The prefix of every token, so that secret scanners recognise one.
 pub const PREFIX: &str = "sf_";
 
-/// How exactly the last use is known: noting it costs a write.
-const COARSE: Duration = Duration::from_secs(600);
+/// Precision of the recorded last use. Each record is a write.
+const LAST_USE_PRECISION: Duration = Duration::from_secs(600);
 
-/// More tokens than an installation has.
-const MOST: usize = 10_000;
+/// Limit of tokens read; far more than an installation has.
+const MAX_TOKENS: usize = 10_000;
 
-/// How much of the digest names a token: nobody has enough of them for two to be alike.
-const ID: usize = 12;
+/// Length of a token's id, a prefix of its digest. Collisions are practically impossible.
+const ID_LENGTH: usize = 12;
 
-/// A token, as it is known. The token itself is not.
+/// A token's stored description. The token itself is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Names it: the beginning of its digest.
+    /// The beginning of its digest.
     pub id: String,
-    /// What it is for.
+    /// The token's name.
     pub name: String,
-    /// What it may do.
+    /// The token's role.
     pub role: Role,
     /// The workflows and actions that it may make run.
     pub allow: AllowLists,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// The actor that created it.
     pub created_by: String,
-    /// From when on it is no good.
+    /// Expiry time.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, to within ten minutes.
+    /// Last use, to within ten minutes.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A token that was just made.
+/// A token that was just created.
 #[derive(Debug)]
 pub struct NewToken {
-    /// The token itself: shown now, and never again.
+    /// The token itself. This is the only time it is available.
     pub secret: surefoot::Secret,
-    /// What is known of it.
+    /// Its description.
     pub token: Token,
 }
 
-/// Why there is no such token, or none was made.
+/// Why a token was not found or created.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The name cannot be used.
@@ -60,24 +60,24 @@ pub enum TokenError {
         "`{0}` is not the name of a token: 1 to 100 characters, none of them a control character"
     )]
     Name(String),
-    /// The name is in use.
+    /// The name is taken.
     #[error("there is a token named `{0}` already: revoke it first, or take another name")]
     Taken(String),
-    /// There is none.
+    /// There is no such token.
     #[error("there is no token `{0}`: `surefoot token list` shows them")]
     Unknown(String),
-    /// Several have the name.
+    /// Several tokens have the name.
     #[error("there are several tokens named `{0}`: give the id, which `surefoot token list` shows")]
     Ambiguous(String),
-    /// The store did not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Makes a token. Without `lifetime` it holds until it is revoked.
+/// Creates a token. Without `lifetime` it is valid until it is revoked.
 ///
 /// # Errors
-/// [`TokenError::Name`], [`TokenError::Taken`], or what the store says.
+/// [`TokenError::Name`], [`TokenError::Taken`], or a store error.
 pub async fn create(
     store: &dyn Store,
     name: &str,
@@ -110,7 +110,7 @@ pub async fn create_limited(
     let secret = format!("{PREFIX}{}", random::text());
     let digest = random::digest(&secret);
     let token = Token {
-        id: digest[..ID].to_owned(),
+        id: digest[..ID_LENGTH].to_owned(),
         name: name.to_owned(),
         role,
         allow,
@@ -128,20 +128,20 @@ pub async fn create_limited(
     })
 }
 
-/// Every token that has not expired, by name.
+/// Every unexpired token, by name.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn list(store: &dyn Store) -> Result<Vec<Token>, StoreError> {
     let mut tokens: Vec<Token> = all(store).await?.iter().filter_map(read).collect();
     tokens.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tokens)
 }
 
-/// Ends a token, by its name or id, and with it the sessions that were begun with it.
+/// Revokes a token by its name or id. Sessions begun with it end too.
 ///
 /// # Errors
-/// [`TokenError::Unknown`], [`TokenError::Ambiguous`], or what the store says.
+/// [`TokenError::Unknown`], [`TokenError::Ambiguous`], or a store error.
 pub async fn revoke(store: &dyn Store, which: &str) -> Result<Token, TokenError> {
     let mut found = Vec::new();
     for document in all(store).await? {
@@ -162,10 +162,10 @@ pub async fn revoke(store: &dyn Store, which: &str) -> Result<Token, TokenError>
     }
 }
 
-/// Whether anybody can do everything: without an admin nobody could let others in.
+/// Returns true if there is an admin token. Without one, no one could create further tokens.
 ///
 /// # Errors
-/// What the store says.
+/// Store errors.
 pub async fn has_admin(store: &dyn Store) -> Result<bool, StoreError> {
     Ok(all(store)
         .await?
@@ -174,7 +174,7 @@ pub async fn has_admin(store: &dyn Store) -> Result<bool, StoreError> {
         .any(|token| token.role == Role::Admin))
 }
 
-/// The token that this is, if it is one; its use is noted. Also gives its digest.
+/// The token with this secret, and its digest. Records its use.
 pub(crate) async fn find(
     store: &dyn Store,
     secret: &str,
@@ -189,14 +189,14 @@ pub(crate) async fn find(
     let Some(token) = read(&document) else {
         return Ok(None);
     };
-    // A disk that is full, or a database that is read-only for a while, keeps nobody from looking.
-    if let Err(error) = note_use(store, &document, &token).await {
-        tracing::debug!(%error, token = token.id, "the use of a token was not noted");
+    // A full disk or a read-only database must not lock people out.
+    if let Err(error) = record_use(store, &document, &token).await {
+        tracing::debug!(%error, token = token.id, "failed to record the use of a token");
     }
     Ok(Some((digest, token)))
 }
 
-/// The token with this digest, as long as it is good.
+/// The token with this digest, if it is valid.
 pub(crate) async fn by_digest(
     store: &dyn Store,
     digest: &str,
@@ -204,20 +204,23 @@ pub(crate) async fn by_digest(
     Ok(store.document(KIND, digest).await?.as_ref().and_then(read))
 }
 
-async fn note_use(store: &dyn Store, known: &Document, token: &Token) -> Result<(), StoreError> {
+async fn record_use(store: &dyn Store, stored: &Document, token: &Token) -> Result<(), StoreError> {
     let now = store.now();
-    if token.last_used_at.is_some_and(|at| now.since(at) < COARSE) {
+    if token
+        .last_used_at
+        .is_some_and(|at| now.since(at) < LAST_USE_PRECISION)
+    {
         return Ok(());
     }
     let used = Token {
         last_used_at: Some(now),
         ..token.clone()
     };
-    // A token that was revoked meanwhile stays revoked: its version is gone.
+    // A token that was revoked in between stays revoked: its version no longer exists.
     store
         .put_document(
-            document(known.id.clone(), &used),
-            Expect::Version(known.version),
+            document(stored.id.clone(), &used),
+            Expect::Version(stored.version),
         )
         .await?;
     Ok(())
@@ -228,7 +231,7 @@ async fn all(store: &dyn Store) -> Result<Vec<Document>, StoreError> {
         kind: KIND.to_owned(),
         after: None,
         descending: false,
-        limit: MOST,
+        limit: MAX_TOKENS,
     };
     store.documents(filter).await
 }
@@ -252,7 +255,7 @@ fn document(digest: String, token: &Token) -> NewDocument {
     }
 }
 
-/// `None` for what this build cannot read: it lets nobody in.
+/// Reads a token. `None` if this build cannot read it; such a token grants no access.
 fn read(document: &Document) -> Option<Token> {
     // Tokens of earlier versions have no lists.
     let list = |name: &str| match document.data.get(name) {
@@ -270,7 +273,7 @@ fn read(document: &Document) -> Option<Token> {
             .map(Timestamp::from_micros)
     };
     Some(Token {
-        id: document.id.get(..ID)?.to_owned(),
+        id: document.id.get(..ID_LENGTH)?.to_owned(),
         name: text("name")?.to_owned(),
         role: text("role")?.parse().ok()?,
         allow: AllowLists {
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_found_by_itself_and_kept_only_as_its_digest() {
+    async fn a_token_is_stored_only_as_its_digest() {
         let (_, store) = store();
         let made = create(&store, "ci", Role::Operator, None, "ann")
             .await
@@ -359,7 +362,7 @@ mod tests {
             find(&store, made.secret.expose()).await.unwrap()
         };
         let mut data = kept(&store).await.data;
-        // A list that cannot be read lets nobody in.
+        // A list that cannot be read grants no access.
         for odd in [json!("project-*"), json!([1]), json!({})] {
             data["workflows"] = odd.clone();
             assert_eq!(rewritten(data.clone()).await, None, "{odd}");
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_ends_when_its_time_is_up_or_it_is_revoked() {
+    async fn a_token_ends_when_it_expires_or_is_revoked() {
         let (clock, store) = store();
         let short = create(
             &store,
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_use_is_noted_now_and_then() {
+    async fn the_last_use_is_recorded_periodically() {
         let (clock, store) = store();
         let made = create(&store, "ci", Role::Viewer, None, "ann")
             .await
@@ -414,14 +417,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn noting_a_use_does_not_bring_a_revoked_token_back() {
+    async fn recording_a_use_does_not_revive_a_revoked_token() {
         let (_, store) = store();
         let made = create(&store, "ci", Role::Viewer, None, "ann")
             .await
             .unwrap();
-        let known = kept(&store).await;
+        let stored = kept(&store).await;
         revoke(&store, "ci").await.unwrap();
-        note_use(&store, &known, &made.token).await.unwrap();
+        record_use(&store, &stored, &made.token).await.unwrap();
         assert_eq!(list(&store).await.unwrap(), []);
     }
 
@@ -447,7 +450,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_use_that_cannot_be_noted_keeps_nobody_out() {
+    async fn a_failure_to_record_a_use_does_not_refuse_access() {
         let (_, store) = store();
         let made = create(&store, "ci", Role::Viewer, None, "ann")
             .await

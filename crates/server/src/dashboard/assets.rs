@@ -1,4 +1,5 @@
-//! The stylesheet, the scripts and the icon. Their addresses carry a digest of what they say, so browsers may keep them.
+//! The stylesheet, scripts and icon. Their addresses carry a digest of the content, so browsers may
+//! cache them indefinitely.
 
 use std::sync::LazyLock;
 
@@ -59,25 +60,28 @@ pub(crate) async fn get(Path(name): Path<String>) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    // Other sites load the module of the widget, by its plain address.
-    let shared = (name == "widget.js").then_some((
+    // Other sites load the widget's module by its plain address.
+    let allow_origin = (name == "widget.js").then_some((
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     ));
-    let kept = if name == "widget.js" {
+    let cache_control = if name == "widget.js" {
         "public, max-age=3600"
     } else {
         "public, max-age=31536000, immutable"
     };
     let headers: [(HeaderName, HeaderValue); 3] = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.kind)),
-        (header::CACHE_CONTROL, HeaderValue::from_static(kept)),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static(cache_control),
+        ),
         (
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ),
     ];
     let mut response = (headers, asset.content).into_response();
-    response.headers_mut().extend(shared);
+    response.headers_mut().extend(allow_origin);
     response
 }

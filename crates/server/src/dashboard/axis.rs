@@ -1,5 +1,5 @@
-//! The time axis of a run's timeline. Stretches in which nothing was done (a retry the next morning) are drawn short, so
-//! that what was done can be seen.
+//! The time axis of a run's timeline. Long gaps without activity (a retry the next morning) are
+//! drawn short, so that the activity stays visible.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use surefoot::Timestamp;
 
 /// The width of the drawing.
 pub(crate) const WIDTH: f64 = 1000.0;
-/// A gap that is longer than this share of all that was done is drawn as if it were just that long.
-const LONGEST_GAP: f64 = 0.15;
-/// A gap of so many microseconds is drawn as it is: the wait before another attempt, usually.
-const SHORTEST_GAP: f64 = 5e6;
+/// The maximum width of a gap, as a share of all activity. Longer gaps are drawn this wide.
+const MAX_GAP_SHARE: f64 = 0.15;
+/// Gaps up to this many microseconds are drawn to scale; typically they are retry waits.
+const MIN_GAP: f64 = 5e6;
 
 #[derive(Debug)]
 struct Piece {
@@ -20,23 +20,24 @@ struct Piece {
     width: f64,
 }
 
-/// From time to place.
+/// Maps times to positions.
 #[derive(Debug)]
 pub(crate) struct Axis {
     pieces: Vec<Piece>,
-    /// Whether some gap is drawn shorter than it was.
+    /// True if a gap is drawn shorter than it was.
     pub(crate) shortened: bool,
     total: Duration,
 }
 
 impl Axis {
-    /// An axis from `from` to `to` on which something was done in `active`.
+    /// An axis from `from` to `to` with activity during `active`.
     pub(crate) fn new(
         from: Timestamp,
         to: Timestamp,
         active: impl Iterator<Item = (Timestamp, Timestamp)>,
     ) -> Self {
-        let (from, to) = (from.as_micros(), to.as_micros().max(from.as_micros() + 1));
+        let from = from.as_micros();
+        let to = to.as_micros().max(from + 1);
         let busy = merged(
             active
                 .map(|(a, b)| (a.as_micros().clamp(from, to), b.as_micros().clamp(from, to)))
@@ -47,7 +48,7 @@ impl Axis {
         let longest = if done == 0 {
             f64::INFINITY
         } else {
-            (done as f64 * LONGEST_GAP).max(SHORTEST_GAP)
+            (done as f64 * MAX_GAP_SHARE).max(MIN_GAP)
         };
         let mut pieces = Vec::new();
         let mut at = from;
@@ -67,7 +68,7 @@ impl Axis {
         }
     }
 
-    /// The place of a time.
+    /// The position of a time.
     pub(crate) fn x(&self, at: Timestamp) -> f64 {
         let at = at.as_micros();
         let Some(piece) = self.pieces.iter().find(|piece| at <= piece.to) else {
@@ -82,7 +83,7 @@ impl Axis {
         piece.x + share * piece.width
     }
 
-    /// How long after the beginning the place `x` is.
+    /// The time since the start at position `x`.
     pub(crate) fn after(&self, x: f64) -> Duration {
         let Some(piece) = self
             .pieces

@@ -1,4 +1,5 @@
-//! The charts of the overview: counts of how runs ended, put into bars and lines of an SVG of 600 x 100 without any script.
+//! The charts of the overview: bars and lines of outcome counts, as SVG of 600 x 100 without
+//! scripts.
 
 use serde::Serialize;
 use surefoot::Timestamp;
@@ -7,7 +8,7 @@ use surefoot::statistics::{Outcome, Span, Tally, percentile};
 use super::i18n::Lang;
 use super::text::{self, Zone};
 
-/// How far back the charts look.
+/// The period that the charts cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
     Hour,
@@ -33,7 +34,7 @@ impl Window {
             .unwrap_or(Self::Hour)
     }
 
-    /// In what it is counted.
+    /// The unit of the counts.
     pub(crate) const fn span(self) -> Span {
         match self {
             Self::Hour => Span::Minute,
@@ -41,10 +42,10 @@ impl Window {
         }
     }
 
-    /// How many bars there are, and how many spans make one.
+    /// The number of bars, and of spans per bar.
     const fn bars(self) -> (usize, i64) {
         match self {
-            // Of a minute with two or three runs no percentile says anything.
+            // With two or three runs per minute, percentiles per minute would be meaningless.
             Self::Hour => (20, 3),
             Self::Day => (24, 1),
             Self::Week => (42, 4),
@@ -55,7 +56,7 @@ impl Window {
         self.span().seconds() * 1_000_000 * self.bars().1
     }
 
-    /// Where the first bar begins.
+    /// The start of the first bar.
     pub(crate) fn since(self, now: Timestamp) -> Timestamp {
         let (count, spans) = self.bars();
         let last = self.span().beginning(now).as_micros() + self.span().seconds() * 1_000_000;
@@ -69,7 +70,7 @@ impl Window {
 pub(crate) struct Chart {
     id: &'static str,
     legend: Vec<Key>,
-    /// The value of the upper edge.
+    /// The value at the upper edge.
     top: String,
     summary: String,
     label: String,
@@ -118,7 +119,7 @@ struct Row {
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 100.0;
 
-/// One bar's worth of counts.
+/// The counts of one bar.
 #[derive(Debug, Default)]
 struct Bucket {
     completed: u64,
@@ -132,7 +133,7 @@ impl Bucket {
         self.completed + self.failed + self.cancelled
     }
 
-    /// In percent of those that a person did not cancel.
+    /// Percentage of failures among the runs that were not cancelled.
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     fn failure_rate(&self) -> Option<f64> {
         let all = self.completed + self.failed;
@@ -145,7 +146,7 @@ impl Bucket {
 }
 
 /// Draws the three charts.
-pub(crate) struct Draw {
+pub(crate) struct ChartBuilder {
     lang: Lang,
     zone: Zone,
     window: Window,
@@ -153,7 +154,7 @@ pub(crate) struct Draw {
     buckets: Vec<Bucket>,
 }
 
-impl Draw {
+impl ChartBuilder {
     pub(crate) fn new(
         lang: Lang,
         zone: Zone,
@@ -210,7 +211,7 @@ impl Draw {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a handful of bars")]
-    fn place(&self, index: usize) -> (f64, f64) {
+    fn position(&self, index: usize) -> (f64, f64) {
         let step = WIDTH / self.buckets.len() as f64;
         (index as f64 * step, step)
     }
@@ -223,23 +224,24 @@ impl Draw {
     }
 
     fn spot(&self, index: usize, title: String) -> Spot {
-        let (x, step) = self.place(index);
+        let (x, step) = self.position(index);
         Spot {
-            x: short(x),
-            width: short(step),
+            x: coordinate(x),
+            width: coordinate(step),
             title: format!("{} \u{b7} {title}", self.time(index)),
         }
     }
 
     fn bar(&self, index: usize, class: &'static str, from: f64, to: f64) -> Bar {
-        let (x, step) = self.place(index);
-        let (y, height) = (HEIGHT * (1.0 - to), HEIGHT * (to - from));
+        let (x, step) = self.position(index);
+        let y = HEIGHT * (1.0 - to);
+        let height = HEIGHT * (to - from);
         Bar {
             class,
-            x: short(x + step * 0.1),
-            y: short(y),
-            width: short(step * 0.8),
-            height: short(height.max(0.8)),
+            x: coordinate(x + step * 0.1),
+            y: coordinate(y),
+            width: coordinate(step * 0.8),
+            height: coordinate(height.max(0.8)),
         }
     }
 
@@ -247,16 +249,16 @@ impl Draw {
         let mut d = String::new();
         let mut drawn = false;
         for (index, value) in values.iter().enumerate() {
-            let (x, step) = self.place(index);
+            let (x, step) = self.position(index);
             if let Some(value) = value {
                 let y = HEIGHT * (1.0 - value / highest);
-                // Each point is a short stroke, so that one that stands alone is seen.
+                // Each point is a short stroke, so that an isolated one is visible.
                 let verb = if drawn { 'L' } else { 'M' };
                 d.push_str(&format!(
                     "{verb}{} {}H{}",
-                    short(x + step * 0.25),
-                    short(y),
-                    short(x + step * 0.75)
+                    coordinate(x + step * 0.25),
+                    coordinate(y),
+                    coordinate(x + step * 0.75)
                 ));
             }
             drawn = value.is_some();
@@ -266,7 +268,7 @@ impl Draw {
 
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     fn throughput(&self) -> Chart {
-        let highest = nice(
+        let highest = round_up(
             self.buckets
                 .iter()
                 .map(Bucket::ended)
@@ -304,7 +306,7 @@ impl Draw {
                 chart.bars.push(self.bar(index, class, from, to));
                 from = to;
             }
-            self.tell(&mut chart, index, counts.map(text::number).to_vec());
+            self.add_values(&mut chart, index, counts.map(text::number).to_vec());
         }
         chart.finish(self.lang)
     }
@@ -316,8 +318,9 @@ impl Draw {
                 .map(|bucket| bucket.percentile(at))
                 .collect::<Vec<_>>()
         };
-        let (p50, p95) = (of(0.5), of(0.95));
-        let highest = nice(p95.iter().flatten().copied().fold(0.001, f64::max));
+        let p50 = of(0.5);
+        let p95 = of(0.95);
+        let highest = round_up(p95.iter().flatten().copied().fold(0.001, f64::max));
         let mut chart = self.chart("durations", &[("p50", "p50"), ("p95", "p95")]);
         let read = |seconds: Option<f64>| seconds.map_or_else(String::new, seconds_text);
         chart.top = seconds_text(highest);
@@ -334,7 +337,7 @@ impl Draw {
             self.line("p50", &p50, highest),
         ];
         for index in (0..self.buckets.len()).filter(|index| p50[*index].is_some()) {
-            self.tell(&mut chart, index, vec![read(p50[index]), read(p95[index])]);
+            self.add_values(&mut chart, index, vec![read(p50[index]), read(p95[index])]);
         }
         chart.finish(self.lang)
     }
@@ -368,7 +371,7 @@ impl Draw {
                     .bars
                     .push(self.bar(index, "c-failed", 0.0, rate / highest));
             }
-            self.tell(
+            self.add_values(
                 &mut chart,
                 index,
                 vec![format!(
@@ -400,15 +403,15 @@ impl Draw {
         }
     }
 
-    /// A bar's figures: in the table, and where the pointer rests.
-    fn tell(&self, chart: &mut Chart, index: usize, cells: Vec<String>) {
-        let said = chart.heads.iter().zip(&cells).map(|(head, cell)| {
+    /// Adds a bar's values to the table and to its tooltip.
+    fn add_values(&self, chart: &mut Chart, index: usize, cells: Vec<String>) {
+        let values = chart.heads.iter().zip(&cells).map(|(head, cell)| {
             format!(
                 "{} {cell}",
                 self.lang.text(&format!("chart.key.{head}"), &[])
             )
         });
-        let title = said.collect::<Vec<_>>().join(", ");
+        let title = values.collect::<Vec<_>>().join(", ");
         chart.spots.push(self.spot(index, title));
         chart.rows.push(Row {
             at: self.time(index),
@@ -418,7 +421,7 @@ impl Draw {
 }
 
 impl Chart {
-    /// The newest first in the table, and what a screen reader says of the drawing.
+    /// Orders the table newest first and sets the label for screen readers.
     fn finish(mut self, lang: Lang) -> Self {
         self.rows.reverse();
         self.label = format!(
@@ -442,18 +445,18 @@ fn seconds_text(seconds: f64) -> String {
     text::duration(std::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9)))
 }
 
-/// 1, 2 or 5 times a power of ten, not below `value`.
-fn nice(value: f64) -> f64 {
+/// The smallest number of the form 1, 2 or 5 times a power of ten that is not below `value`.
+fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
         .into_iter()
         .map(|factor| factor * power)
-        .find(|nice| *nice >= value * 0.999_999)
+        .find(|round| *round >= value * 0.999_999)
         .unwrap_or(value)
 }
 
-/// A coordinate in as few letters as are seen.
-fn short(value: f64) -> String {
+/// A coordinate with as few digits as are visible.
+fn coordinate(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0")
         .map_or_else(|| text.clone(), str::to_owned)
@@ -476,26 +479,26 @@ mod tests {
         }
     }
 
-    fn draw(tallies: Vec<Tally>) -> Draw {
+    fn builder(tallies: Vec<Tally>) -> ChartBuilder {
         let now = Timestamp::from_micros(1000 * 60_000_000 + 30_000_000);
-        Draw::new(Lang::En, Zone(0), Window::Hour, now, tallies)
+        ChartBuilder::new(Lang::En, Zone(0), Window::Hour, now, tallies)
     }
 
     #[test]
-    fn the_last_bar_ends_with_the_present_minute_and_the_first_an_hour_before() {
-        let draw = draw(vec![
+    fn the_bars_cover_the_last_hour_to_the_current_minute() {
+        let builder = builder(vec![
             tally(1000, Outcome::Completed, 3),
             tally(941, Outcome::Failed, 1),
             tally(940, Outcome::Failed, 50),
             tally(1000, Outcome::Recovered, 7),
         ]);
         assert_eq!(
-            (draw.buckets[19].completed, draw.buckets[19].ended()),
+            (builder.buckets[19].completed, builder.buckets[19].ended()),
             (3, 3)
         );
-        assert_eq!(draw.buckets[0].failed, 1);
-        assert_eq!(draw.buckets.iter().map(Bucket::ended).sum::<u64>(), 4);
-        let chart = draw.throughput();
+        assert_eq!(builder.buckets[0].failed, 1);
+        assert_eq!(builder.buckets.iter().map(Bucket::ended).sum::<u64>(), 4);
+        let chart = builder.throughput();
         assert_eq!(
             (chart.bars.len(), chart.top.as_str(), chart.summary.as_str()),
             (2, "5", "4 runs ended")
@@ -504,13 +507,13 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_a_share_of_what_was_not_cancelled() {
-        let draw = draw(vec![
+    fn failures_are_a_share_of_runs_not_cancelled() {
+        let builder = builder(vec![
             tally(1000, Outcome::Completed, 3),
             tally(1000, Outcome::Failed, 1),
             tally(1000, Outcome::Cancelled, 9),
         ]);
-        let chart = draw.failures();
+        let chart = builder.failures();
         assert_eq!(chart.rows[0].cells, ["1 (25 %)"]);
         assert_eq!(
             (chart.bars[0].y.as_str(), chart.bars[0].height.as_str()),
@@ -519,9 +522,9 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_draw_is_drawn_too() {
+    fn charts_without_data_are_drawn() {
         for window in Window::ALL {
-            let charts = Draw::new(
+            let charts = ChartBuilder::new(
                 Lang::Zh,
                 Zone(480),
                 window,
@@ -532,7 +535,12 @@ mod tests {
             assert_eq!(charts.len(), 3);
         }
         assert_eq!(
-            (nice(1.0), nice(3.0), nice(0.07), nice(501.0)),
+            (
+                round_up(1.0),
+                round_up(3.0),
+                round_up(0.07),
+                round_up(501.0)
+            ),
             (1.0, 5.0, 0.1, 1000.0)
         );
     }

@@ -1,4 +1,5 @@
-//! The dashboard's languages: one file of `key = text` lines each, embedded. Which one a reader gets, and the texts.
+//! Languages of the dashboard: selection, and texts from one embedded file of `key = text` lines
+//! each.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -18,7 +19,7 @@ static CHINESE: LazyLock<Messages> = LazyLock::new(|| parse(include_str!("../../
 impl Lang {
     pub(crate) const ALL: [Self; 2] = [Self::En, Self::Zh];
 
-    /// As in `lang="..."`.
+    /// The value of the `lang` attribute.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::En => "en",
@@ -26,7 +27,7 @@ impl Lang {
         }
     }
 
-    /// Its own name for itself.
+    /// The language's name in itself.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::En => "English",
@@ -34,7 +35,7 @@ impl Lang {
         }
     }
 
-    /// From a language tag such as `zh-Hans-CN`.
+    /// The language of a tag such as `zh-Hans-CN`.
     pub(crate) fn of_tag(tag: &str) -> Option<Self> {
         match tag.split('-').next()?.trim().to_ascii_lowercase().as_str() {
             "en" => Some(Self::En),
@@ -43,7 +44,7 @@ impl Lang {
         }
     }
 
-    /// The one that an `Accept-Language` header likes best; English when it names none of ours.
+    /// The preferred language of an `Accept-Language` header; English if it names none of ours.
     pub(crate) fn of_header(header: &str) -> Self {
         let weighted = header.split(',').filter_map(|part| {
             let (tag, weight) = part.split_once(";q=").unwrap_or((part, "1"));
@@ -52,7 +53,7 @@ impl Lang {
                 weight.trim().parse::<f32>().unwrap_or(0.0),
             ))
         });
-        // The first of equal weight: `max_by` would give the last.
+        // The first of equal weight; `max_by` would return the last.
         let best = weighted.fold(None, |best: Option<(Self, f32)>, next| match best {
             Some(best) if best.1 >= next.1 => Some(best),
             _ => Some(next),
@@ -67,13 +68,14 @@ impl Lang {
         }
     }
 
-    /// The text of `key`, its `{name}` places filled. A text for one thing (`key.one`) is taken when `count` is 1.
+    /// The text of `key` with its `{name}` placeholders filled. If `count` is 1, the variant
+    /// `key.one` is used if there is one.
     pub(crate) fn text(self, key: &str, values: &[(&str, &str)]) -> String {
         let single = values
             .contains(&("count", "1"))
             .then(|| self.messages().get(format!("{key}.one").as_str()));
         let found = single.flatten().or_else(|| self.messages().get(key));
-        // A test holds every key against the files; what slips through is seen by its name.
+        // A test checks every key against the files. A missing text shows as its key.
         let Some(text) = found else {
             return key.to_owned();
         };
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_gets_the_language_that_its_browser_likes_best() {
+    fn the_browsers_preferred_language_is_used() {
         let check =
             |header: &str, expect: Lang| assert_eq!(Lang::of_header(header), expect, "{header}");
         check("zh-CN,zh;q=0.9,en;q=0.8", Lang::Zh);
@@ -138,14 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_say_the_same_things() {
+    fn both_languages_have_the_same_keys_and_placeholders() {
         let keys = |lang: Lang| {
             lang.messages()
                 .keys()
                 .copied()
                 .collect::<std::collections::BTreeSet<_>>()
         };
-        let (en, zh) = (keys(Lang::En), keys(Lang::Zh));
+        let en = keys(Lang::En);
+        let zh = keys(Lang::Zh);
         assert_eq!(
             en.difference(&zh).collect::<Vec<_>>(),
             Vec::<&&str>::new(),
@@ -156,7 +159,7 @@ mod tests {
             Vec::<&&str>::new(),
             "missing in en.txt"
         );
-        let places = |text: &str| {
+        let placeholders = |text: &str| {
             let mut found = text
                 .split('{')
                 .skip(1)
@@ -166,12 +169,16 @@ mod tests {
             found.join(" ")
         };
         for (key, text) in ENGLISH.iter().filter(|(key, _)| !key.ends_with(".one")) {
-            assert_eq!(places(text), places(CHINESE[key]), "the places of {key}");
+            assert_eq!(
+                placeholders(text),
+                placeholders(CHINESE[key]),
+                "the placeholders of {key}"
+            );
         }
     }
 
     #[test]
-    fn no_key_is_there_twice() {
+    fn no_key_is_defined_twice() {
         for file in [
             include_str!("../../messages/en.txt"),
             include_str!("../../messages/zh.txt"),
@@ -182,13 +189,13 @@ mod tests {
                 .filter(|line| !line.starts_with('#'))
                 .filter_map(|line| line.split_once('='))
             {
-                assert!(seen.insert(key.0.trim()), "{} is there twice", key.0);
+                assert!(seen.insert(key.0.trim()), "{} is defined twice", key.0);
             }
         }
     }
 
     #[test]
-    fn places_are_filled_and_one_is_told_from_many() {
+    fn placeholders_are_filled_and_singulars_are_chosen() {
         assert_eq!(
             fill("a {b} c {d}", &[("b", "1"), ("d", "{e}")]),
             "a 1 c {e}"

@@ -1,5 +1,5 @@
-//! Icons: strokes on a grid of 16, drawn inline so that they take the colour of the text. They say nothing to a screen
-//! reader: a word always stands beside them.
+//! Icons: strokes on a grid of 16, drawn inline so that they take the colour of the text. They are
+//! hidden from screen readers, since a word always accompanies them.
 
 /// The strokes of an icon.
 fn strokes(name: &str) -> &'static str {
@@ -45,7 +45,7 @@ fn strokes(name: &str) -> &'static str {
     }
 }
 
-/// The icon as SVG; what runs turns, for those who do not mind movement.
+/// The icon as SVG. The `running` icon spins, unless the reader prefers reduced motion.
 pub(crate) fn svg(name: &str) -> String {
     let class = if name == "running" {
         "icon spin"
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_icon_that_a_template_names_is_drawn() {
+    fn every_icon_that_a_template_names_exists() {
         for (name, template) in crate::dashboard::render::TEMPLATES {
             for part in template.split("icon(\"").skip(1) {
                 let icon = part.split('"').next().unwrap();

@@ -1,29 +1,30 @@
-//! The dashboard: pages for people, rendered here and whole without any script.
+//! The dashboard: pages rendered on the server that work without scripts.
 //!
-//! A page (`pages/`) asks the store and makes a view; a template (`templates/`) draws it; texts come from `messages/`. What
-//! a person does is a plain form that is answered by going back to a page. A small script (`assets/surefoot.js`) fetches a
-//! page again when [`live`] says that something has changed.
+//! A page (`pages/`) queries the store and builds a view; a template (`templates/`) renders it;
+//! texts come from `messages/`. Actions are plain forms, answered by a redirect. A small script
+//! (`assets/surefoot.js`) fetches a page again when [`live`] signals a change.
 //!
-//! **Invariant:** no page has a script or a style of its own: everything comes from `assets/`, under a strict policy.
+//! **Invariant:** no page contains scripts or styles; they come from `assets/`, under a strict
+//! policy.
 
 mod assets;
 mod axis;
 mod charts;
-mod course;
 mod form;
 mod i18n;
 mod icons;
-mod known;
 mod live;
+mod page_cache;
+mod page_context;
 mod pages;
+mod recent_events;
 mod render;
-mod room;
-mod tail;
+mod size_budget;
+mod step_timeline;
 mod text;
 mod view;
-mod visitor;
 
-pub(crate) use known::Known;
+pub(crate) use page_cache::PageCache;
 
 use axum::Router;
 use axum::http::HeaderMap;
@@ -43,24 +44,25 @@ struct ProblemView<'a> {
     theme: Option<&'static str>,
     status: u16,
     title: String,
-    /// What it means, in the reader's language; the detail is said in English, as programs are told it.
+    /// An explanation in the reader's language. The detail is English, as in the API.
     means: Option<String>,
     detail: Option<&'a str>,
     back: &'static str,
 }
 
-/// A problem as a page; plain text when even that cannot be drawn.
+/// A problem as a page; plain text if even that cannot be rendered.
 pub(crate) fn problem_page(
     headers: &HeaderMap,
     status: u16,
     title: &str,
     detail: Option<&str>,
 ) -> String {
-    let taste = visitor::Taste::of(headers);
-    let (lang, theme) = (taste.lang.code(), taste.theme());
-    let say = |key: String| taste.lang.try_text(&key, &[]);
-    let title = say(format!("problem.{status}")).unwrap_or_else(|| title.to_owned());
-    let means = say(format!("problem.{status}.means"));
+    let preferences = page_context::Preferences::of(headers);
+    let lang = preferences.lang.code();
+    let theme = preferences.theme();
+    let text = |key: String| preferences.lang.try_text(&key, &[]);
+    let title = text(format!("problem.{status}")).unwrap_or_else(|| title.to_owned());
+    let means = text(format!("problem.{status}.means"));
     let view = ProblemView {
         lang,
         theme,
@@ -70,14 +72,14 @@ pub(crate) fn problem_page(
         detail,
         back: "/",
     };
-    render::render(taste.lang, "problem.html", view)
+    render::render(preferences.lang, "problem.html", view)
         .unwrap_or_else(|_| format!("{status} {status}"))
 }
 
-/// A template of ours that cannot be drawn: a fault of ours.
+/// The problem of a template that cannot be rendered, which is an internal error.
 fn template_fault(error: minijinja::Error) -> Problem {
-    tracing::error!(error = %format!("{error:#}"), "a page cannot be drawn");
-    Problem::internal("a page cannot be drawn; the server's log says why")
+    tracing::error!(error = %format!("{error:#}"), "failed to render a page");
+    Problem::internal("cannot render the page: the server's log has the details")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The templates, embedded, one environment for each language. Everything that they print is escaped.
+//! The embedded templates, with one environment per language. All output is escaped.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use super::{assets, icons};
 
 macro_rules! templates {
     ($($name:literal),+ $(,)?) => {
-        /// Every template, by the name under which others extend or import it.
+        /// Every template, by the name that others use to extend or import it.
         pub(super) const TEMPLATES: &[(&str, &str)] =
             &[$(($name, include_str!(concat!("../../templates/", $name)))),+];
     };
@@ -43,7 +43,7 @@ templates!(
 static ENGLISH: LazyLock<Environment<'static>> = LazyLock::new(|| environment(Lang::En));
 static CHINESE: LazyLock<Environment<'static>> = LazyLock::new(|| environment(Lang::Zh));
 
-/// A page as HTML.
+/// Renders a page.
 pub(crate) fn render(lang: Lang, template: &str, view: impl Serialize) -> Result<String, Error> {
     let environment = match lang {
         Lang::En => &ENGLISH,
@@ -54,7 +54,7 @@ pub(crate) fn render(lang: Lang, template: &str, view: impl Serialize) -> Result
         .render(Value::from(Serde(view)))
 }
 
-/// Markup of our own making.
+/// Marks trusted markup as safe.
 pub(crate) fn safe(html: String) -> Value {
     Value::from_safe_string(html)
 }
@@ -67,9 +67,9 @@ fn environment(lang: Lang) -> Environment<'static> {
         .build();
     environment.set_syntax(syntax.expect("the usual delimiters differ"));
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    // What a view lacks may be asked for, and never printed.
+    // Templates may test an undefined value; printing one is an error.
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    // What is not there is written as nothing.
+    // `None` prints nothing.
     environment.set_formatter(|out, state, value| {
         if value.is_none() {
             Ok(())
@@ -107,13 +107,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_template_can_be_read() {
+    fn every_template_can_be_parsed() {
         for lang in Lang::ALL {
             assert_eq!(environment(lang).templates().count(), TEMPLATES.len());
         }
     }
 
-    /// What a reader would see or hear of a template, apart from what is printed into it.
+    /// The literal text of a template that a reader sees or hears, without the values printed into
+    /// it.
     fn literals(template: &str) -> String {
         let mut text = String::new();
         let mut rest = template;
@@ -125,7 +126,7 @@ mod tests {
                 Some('#') => "#}",
                 _ => panic!("a bare brace in {after:.40}"),
             };
-            // What is printed counts as nothing.
+            // Printed values are skipped.
             rest = after.split_once(end).map_or("", |(_, rest)| rest);
         }
         text.push_str(rest);
@@ -147,7 +148,7 @@ mod tests {
                     .split_once(name)
                     .and_then(|(_, rest)| rest.split_once('"'))
                     .map_or("", |(value, _)| value);
-                // The values of hidden fields, of options and of buttons are words for us.
+                // The values of hidden fields, options and buttons are identifiers.
                 if name != "value=\"" || tag.starts_with("input type=\"submit") {
                     shown.push_str(value);
                 }
@@ -159,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn no_template_has_a_word_of_one_language() {
+    fn no_template_contains_words_of_a_language() {
         for (name, template) in TEMPLATES {
             let shown = literals(template);
-            // One macro writes attributes and no tag.
+            // A macro contains attributes and no tag.
             let attribute = |word: &&str| word.contains("=\"") || *word == "required";
             let words = shown
                 .split_whitespace()
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_that_a_template_names_is_there() {
+    fn every_text_that_a_template_names_exists() {
         for (name, template) in TEMPLATES {
             let calls = template
                 .match_indices("t(\"")
@@ -183,7 +184,8 @@ mod tests {
                     .split_once('"')
                     .expect("a text ends");
                 if rest.trim_start().starts_with('~') {
-                    // The rest of the key is decided when the page is drawn: some key must begin so.
+                    // The rest of the key is computed when the page is rendered. At least one key
+                    // must have this prefix.
                     assert!(Lang::En.has_prefix(key), "{name} names {key}...");
                 } else {
                     assert!(Lang::En.try_text(key, &[]).is_some(), "{name} names {key}");
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_escaped() {
+    fn output_is_escaped() {
         let view = serde_json::json!({ "lang": "en", "theme": null, "status": 400, "title": "<b>", "detail": "\"'&<script>", "back": "/" });
         let page = render(Lang::En, "problem.html", &view).unwrap();
         assert!(

@@ -1,4 +1,5 @@
-//! Pages as a browser without script gets them, from a real server over the in-memory store, whose clock the tests set.
+//! Pages as a browser without scripts receives them, from a real server on the in-memory store,
+//! with a clock that the tests set.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::{Bulk, BulkAction, Which};
+use crate::actions::{Bulk, BulkAction, Selection};
 use crate::alerts;
 use crate::auth::{Actor, AuthOptions, ServerSecret};
 use crate::state::App;
@@ -116,7 +117,7 @@ impl Scene {
         readable(&response.text().await.unwrap())
     }
 
-    /// Sends a form, with the token that the forms of pages carry.
+    /// Sends a form with the form token of the pages.
     async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         self.post_in("en", path, fields).await
     }
@@ -175,7 +176,7 @@ impl Scene {
     }
 }
 
-/// A client with the one key of these tests.
+/// A client with the shared key of these tests.
 fn client(store: Arc<dyn Store>) -> Client {
     static KEYS: OnceLock<SecretKeys> = OnceLock::new();
     Client::new(store).with_keys(Some(
@@ -183,7 +184,7 @@ fn client(store: Arc<dyn Store>) -> Client {
     ))
 }
 
-/// With the slashes that templates escape.
+/// Replaces the escaped slashes of templates.
 fn readable(page: &str) -> String {
     page.replace("&#x2f;", "/")
 }
@@ -212,7 +213,7 @@ steps:
   - { id: one, action: work, with: { all: '${{ parameters }}', said: 'with ${{ parameters.password }}' } }
 ";
 
-/// The same workflow as somebody wrote it before: nothing of it is marked.
+/// An earlier version of the same workflow, without marked secrets.
 const OPEN: &str = "
 workflow: login
 parameters: { type: object, properties: { name: {}, password: { type: string }, more: { type: object } } }
@@ -226,8 +227,9 @@ steps: [{ id: one, action: work }]
 ";
 
 #[tokio::test]
-async fn a_form_never_says_a_secret_again() {
-    let (login, other) = (workflow(LOGIN), workflow(OTHER));
+async fn a_form_never_shows_a_secret_again() {
+    let login = workflow(LOGIN);
+    let other = workflow(OTHER);
     let scene = Scene::with(&[&login, &other]).await;
     let list = r#"[{"token":"tok-s3cret","free":{"a":1}}]"#;
     let filled = |password, action| {
@@ -358,7 +360,8 @@ async fn a_parameter_that_cannot_be_used_is_refused_beside_its_field() {
 
 #[tokio::test]
 async fn a_duplicate_hides_what_its_own_plan_marks() {
-    let (login, open) = (workflow(LOGIN), workflow(OPEN));
+    let login = workflow(LOGIN);
+    let open = workflow(OPEN);
     let scene = Scene::with(&[&open]).await;
     let given = json!({ "name": "shop", "password": "long-pass-s3cret",
                         "more": { "list": [{ "token": "tok-s3cret", "free": { "a": 1 } }] } });
@@ -373,7 +376,7 @@ async fn a_duplicate_hides_what_its_own_plan_marks() {
 }
 
 #[tokio::test]
-async fn what_is_confirmed_is_what_is_done() {
+async fn a_bulk_action_applies_to_the_runs_that_were_shown() {
     let other = workflow(OTHER);
     let scene = Scene::with(&[&other]).await;
     let old = scene.submit(&other, json!({})).await;
@@ -387,7 +390,7 @@ async fn what_is_confirmed_is_what_is_done() {
     ];
     let preview = scene.post("/runs/bulk", &asked).await.text().await.unwrap();
     assert!(preview.contains("2 unfinished runs"), "{preview}");
-    // The person looks at it for half an hour: one more run came, and one is no longer of the last hour.
+    // Half an hour passes: one more run was submitted, and one is no longer of the last hour.
     scene.clock.advance(Duration::from_secs(1800));
     let late = scene.submit(&other, json!({})).await;
     let until = value_of(&preview, "until");
@@ -414,7 +417,7 @@ async fn what_is_confirmed_is_what_is_done() {
 }
 
 #[tokio::test]
-async fn failed_today_is_what_ended_today() {
+async fn failed_today_refers_to_the_time_of_failure() {
     let other = workflow(OTHER);
     let scene = Scene::with(&[&other]).await;
     for _ in 0..3 {
@@ -427,11 +430,9 @@ async fn failed_today_is_what_ended_today() {
             .await
             .id
     };
-    let (first, second, third) = (
-        scene.claim().await,
-        scene.claim().await,
-        scene.claim().await.id,
-    );
+    let first = scene.claim().await;
+    let second = scene.claim().await;
+    let third = scene.claim().await.id;
     let yesterday = fails(first).await;
     // From eight in the morning past midnight.
     scene.clock.advance(Duration::from_secs(17 * 3600));
@@ -441,7 +442,7 @@ async fn failed_today_is_what_ended_today() {
         page.contains(&today.to_string()) && !page.contains(&yesterday.to_string()),
         "{page}"
     );
-    // What is done to those that are listed is done to no others, and the log says to which.
+    // The action applies to the listed runs only, and the audit log records the filter.
     let all = async |action, filter: &str| {
         scene
             .post(
@@ -498,7 +499,7 @@ async fn failed_today_is_what_ended_today() {
 }
 
 #[tokio::test]
-async fn runs_that_are_being_cancelled_hide_none_behind_them() {
+async fn runs_being_cancelled_do_not_hide_later_ones() {
     let other = workflow(OTHER);
     let scene = Scene::with(&[]).await;
     let mut runs = Vec::new();
@@ -527,13 +528,13 @@ async fn runs_that_are_being_cancelled_hide_none_behind_them() {
     let mut before = None;
     let mut met = Vec::new();
     loop {
-        let which = Which::Matching {
+        let selection = Selection::Matching {
             filter: Default::default(),
             before,
         };
         let bulk = Bulk {
             action: BulkAction::Cancel { undo: false },
-            which,
+            selection,
             limit: 1,
         };
         assert_eq!(bulk.preview(&app, 10).await.unwrap().count, 3 - met.len());
@@ -575,7 +576,7 @@ async fn tabs_count_all_runs_or_none() {
 }
 
 #[tokio::test]
-async fn a_problem_is_told_in_the_readers_language() {
+async fn a_problem_page_is_in_the_readers_language() {
     let scene = Scene::with(&[]).await;
     let request = scene
         .http
@@ -613,7 +614,7 @@ async fn a_problem_is_told_in_the_readers_language() {
 }
 
 #[tokio::test]
-async fn a_browser_is_told_to_come_back_soon() {
+async fn event_streams_ask_browsers_to_reconnect_quickly() {
     let scene = Scene::with(&[]).await;
     let run = scene.submit(&workflow(OTHER), json!({})).await;
     for path in ["/live", &format!("/live?run={}&after=0", run.id)] {
@@ -631,7 +632,7 @@ async fn a_browser_is_told_to_come_back_soon() {
     }
 }
 
-/// A plan of so many steps.
+/// A plan with the given number of steps.
 fn long(steps: usize) -> Arc<Workflow> {
     let step = |at| {
         format!(
@@ -645,7 +646,7 @@ fn long(steps: usize) -> Arc<Workflow> {
 }
 
 impl Scene {
-    /// A run of which each step logs and gives much, and the last one fails with a long error.
+    /// A run whose steps all log and output a lot, and whose last step fails with a long error.
     async fn long(&self, steps: usize, lines: usize) -> RunId {
         let plan = long(steps);
         let now = self.store.now();
@@ -692,7 +693,7 @@ impl Scene {
         run.id
     }
 
-    /// A page that is as small as pages are to be, whatever is in them.
+    /// A page within the size limit, whatever it contains.
     async fn small(&self, path: &str) -> String {
         let page = self.get(path).await.text().await.unwrap();
         assert!(page.len() < 100_000, "{path} has {} bytes", page.len());
@@ -702,7 +703,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn the_page_of_a_run_stays_small_and_tells_most_of_what_is_looked_at() {
+async fn the_page_of_a_run_stays_small_and_favours_the_selected_step() {
     let scene = Scene::with(&[]).await;
     for (steps, lines) in [(1, 100), (7, 100), (40, 60), (300, 10)] {
         let run = scene.long(steps, lines).await;
@@ -736,7 +737,7 @@ async fn the_page_of_a_run_stays_small_and_tells_most_of_what_is_looked_at() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_long_history_is_shown_and_all_of_its_log_is_sent() {
+async fn a_long_history_shows_its_end_and_downloads_its_whole_log() {
     let scene = Scene::with(&[]).await;
     let run = scene.long(2, 3000).await;
     let page = scene.small(&format!("/runs/{run}")).await;

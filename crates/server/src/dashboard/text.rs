@@ -1,37 +1,41 @@
-//! How times, durations and numbers read. The same in every language; times are in the reader's zone.
+//! Formats times, durations and numbers. The format is the same in every language; times are in the
+//! reader's zone.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use surefoot::Timestamp;
 
-/// The reader's distance from UTC, in minutes. Kept in a cookie that the script sets: a server knows no zone of a reader.
+/// The reader's offset from UTC in minutes. A script stores it in a cookie, since requests do not
+/// contain it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Zone(pub(crate) i32);
 
 /// A point in time on a page.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Moment {
-    /// For machines: `2026-05-04T09:30:00.000000Z`.
+    /// Machine-readable: `2026-05-04T09:30:00.000000Z`.
     pub(crate) iso: String,
-    /// What stands there: the time of today, the day and time of another.
+    /// Short text: the time if it is today, else day and time.
     pub(crate) text: String,
-    /// All of it.
+    /// Complete text.
     pub(crate) full: String,
 }
 
-/// How long something took, or has taken so far.
+/// The duration of something, so far if it is still going on.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Took {
+pub(crate) struct Elapsed {
     pub(crate) text: String,
-    /// The beginning in milliseconds since the epoch, when it goes on: the script counts from there.
+    /// The start in milliseconds since the epoch, if it is still going on. The script counts from
+    /// there.
     pub(crate) since: Option<i64>,
 }
 
 impl Zone {
     /// `UTC`, `UTC+08:00`.
     pub(crate) fn name(self) -> String {
-        let (sign, minutes) = (if self.0 < 0 { '-' } else { '+' }, self.0.abs());
+        let sign = if self.0 < 0 { '-' } else { '+' };
+        let minutes = self.0.abs();
         if self.0 == 0 {
             "UTC".to_owned()
         } else {
@@ -39,7 +43,7 @@ impl Zone {
         }
     }
 
-    /// The zone that a cookie says, if it can be one.
+    /// Parses the cookie's value.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         text.parse()
             .ok()
@@ -56,7 +60,7 @@ impl Zone {
             .unwrap_or_default()
     }
 
-    /// When the day of `at` began.
+    /// The start of the day of `at`.
     pub(crate) fn midnight(self, at: Timestamp) -> Timestamp {
         const DAY: i64 = 86_400_000_000;
         let shift = i64::from(self.0) * 60_000_000;
@@ -78,7 +82,7 @@ impl Zone {
         self.write(at, "%m-%d %H:%M")
     }
 
-    /// A point in time, seen at `now`.
+    /// A point in time as displayed at `now`.
     pub(crate) fn moment(self, at: Timestamp, now: Timestamp) -> Moment {
         let same = |format| self.write(at, format) == self.write(now, format);
         let text = if same("%Y-%m-%d") {
@@ -100,8 +104,8 @@ impl Zone {
     }
 }
 
-impl Took {
-    /// From `from` to `to`, or still going on.
+impl Elapsed {
+    /// The duration from `from` to `to`, or until now.
     pub(crate) fn between(
         from: Option<Timestamp>,
         to: Option<Timestamp>,
@@ -116,9 +120,11 @@ impl Took {
     }
 }
 
-/// `312 ms`, `3.2 s`, `45 s`, `1 m 12 s`, `3 h 05 m`, `2 d 3 h`. The script writes those from a second on alike.
+/// `312 ms`, `3.2 s`, `45 s`, `1 m 12 s`, `3 h 05 m`, `2 d 3 h`. The script formats durations of a
+/// second or more identically.
 pub(crate) fn duration(duration: Duration) -> String {
-    let (millis, seconds) = (duration.as_millis(), duration.as_secs());
+    let millis = duration.as_millis();
+    let seconds = duration.as_secs();
     match seconds {
         0 => format!("{millis} ms"),
         1..10 => format!("{seconds}.{} s", millis % 1000 / 100),
@@ -142,17 +148,17 @@ pub(crate) fn number(number: u64) -> String {
     text
 }
 
-/// The first line, cut where it would fill the page.
-pub(crate) fn first_line(text: &str, longest: usize) -> String {
+/// The first line, shortened to at most `max` characters.
+pub(crate) fn first_line(text: &str, max: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(longest) {
+    match line.char_indices().nth(max) {
         Some((end, _)) => format!("{}\u{2026}", &line[..end]),
         None if line.len() < text.trim_end().len() => format!("{line} \u{2026}"),
         None => line.to_owned(),
     }
 }
 
-/// A text in an address: what is not plain is percent-encoded.
+/// Percent-encodes a text for a URL.
 pub(crate) fn url(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -174,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_well_at_every_size() {
+    fn durations_are_readable_at_every_size() {
         let check =
             |millis: u64, expect: &str| assert_eq!(duration(Duration::from_millis(millis)), expect);
         check(0, "0 ms");
@@ -188,7 +194,8 @@ mod tests {
 
     #[test]
     fn times_are_in_the_readers_zone() {
-        let (zone, now) = (Zone(480), at("2026-05-04T20:00:00Z"));
+        let zone = Zone(480);
+        let now = at("2026-05-04T20:00:00Z");
         assert_eq!(
             zone.moment(at("2026-05-04T16:30:00Z"), now).text,
             "00:30:00"

@@ -1,4 +1,4 @@
-//! Connections: how many there may be, how long a client may take to say what it wants, and how they end.
+//! Accepts and serves connections: their number, the time limit for a request's head, and shutdown.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,27 +19,27 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::peers::Peers;
-use super::stalled::Impatient;
+use super::write_timeout::WriteTimeout;
 use crate::options::RequestLimits;
 
-/// Between two tries to accept, when the process has no file handles left.
-const OUT_OF_FILES: Duration = Duration::from_millis(100);
+/// Pause between attempts to accept while the process has no file descriptors left.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers on the listener until `stop` is cancelled, and then ends what is open.
-pub(crate) async fn answer(
+/// Serves the listener until `stop` is cancelled, then closes open connections.
+pub(crate) async fn serve_connections(
     listener: TcpListener,
     router: Router,
     limits: RequestLimits,
     peers: Peers,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
     let ended = CancellationToken::new();
-    while let Some((stream, address, permit)) = next(&listener, &room, &stop).await {
-        // One more than it may have is closed, and the next is asked for.
-        let Some(place) = peers.place(address.ip()) else {
-            tracing::debug!(%address, "a peer has as many connections as it may");
+    while let Some((stream, address, permit)) = accept(&listener, &slots, &stop).await {
+        // A connection over the peer's limit is closed at once.
+        let Some(peer_permit) = peers.permit(address.ip()) else {
+            tracing::debug!(%address, "closed a connection over the limit of its peer");
             continue;
         };
         let connection = connection(stream, address, router.clone(), limits, stop.clone());
@@ -49,7 +49,7 @@ pub(crate) async fn answer(
                 () = connection => {}
                 () = ended.cancelled() => {}
             }
-            drop((permit, place));
+            drop((permit, peer_permit));
         });
     }
     connections.close();
@@ -60,20 +60,20 @@ pub(crate) async fn answer(
     connections.wait().await;
 }
 
-/// The next connection; `None` when the server stops.
-async fn next(
+/// Accepts the next connection; `None` when the server stops.
+async fn accept(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
     stop: &CancellationToken,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
-        let permit = room.clone().acquire_owned().await.ok()?;
+        let permit = slots.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => return Some((stream, address, permit)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(OUT_OF_FILES).await;
+                    tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
                 }
             }
         }
@@ -92,7 +92,8 @@ async fn connection(
     limits: RequestLimits,
     stop: CancellationToken,
 ) {
-    // Events are small and are to be seen at once. A socket that refuses is as slow as it likes.
+    // Events are small and urgent, so Nagle's algorithm is off. If the option is refused, they
+    // arrive a little later.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
@@ -109,8 +110,10 @@ async fn connection(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head);
-    let mut serving =
-        pin!(http.serve_connection(TokioIo::new(Impatient::new(stream, limits.write)), service));
+    let mut serving = pin!(http.serve_connection(
+        TokioIo::new(WriteTimeout::new(stream, limits.write)),
+        service
+    ));
     let served = tokio::select! {
         served = serving.as_mut() => served,
         () = stop.cancelled() => {
@@ -122,7 +125,7 @@ async fn connection(
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%address, %error, "a connection ended badly");
+        tracing::debug!(%address, %error, "a connection failed");
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
     async fn serve(
         router: Router,
@@ -146,7 +149,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(answer(
+        tasks.spawn(serve_connections(
             listener,
             router,
             limits,
@@ -156,24 +159,24 @@ mod tests {
         (address, tasks)
     }
 
-    async fn ask(address: SocketAddr) -> TcpStream {
+    async fn send_request(address: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // One that is closed at once may take nothing.
+        // If the connection is closed at once, the write may fail.
         let _ = stream
             .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await;
         stream
     }
 
-    /// The first byte of the answer; `None` when the connection is closed without one.
-    async fn answered(stream: &mut TcpStream) -> Option<u8> {
-        tokio::time::timeout(PATIENCE, stream.read_u8())
+    /// The first byte of the response; `None` when the connection is closed without one.
+    async fn first_byte(stream: &mut TcpStream) -> Option<u8> {
+        tokio::time::timeout(TEST_TIMEOUT, stream.read_u8())
             .await
-            .expect("nothing comes of it")
+            .expect("neither a response nor a close")
             .ok()
     }
 
-    /// Says when it is dropped.
+    /// Notifies when it is dropped.
     struct Guard(Arc<Notify>);
 
     impl Drop for Guard {
@@ -182,9 +185,9 @@ mod tests {
         }
     }
 
-    /// An answer without end, asked for by somebody who takes nothing of it.
+    /// The response is endless, and the client reads nothing after its first byte.
     #[tokio::test]
-    async fn who_takes_nothing_is_let_go() {
+    async fn a_connection_whose_client_reads_nothing_is_closed() {
         let ended = Arc::new(Notify::new());
         let guard = ended.clone();
         let endless = move || {
@@ -202,32 +205,33 @@ mod tests {
         };
         let router = Router::new().fallback(endless);
         let (address, _tasks) = serve(router, limits, Peers::new(9, Vec::new())).await;
-        let mut silent = ask(address).await;
-        assert_eq!(answered(&mut silent).await, Some(b'H'));
-        tokio::time::timeout(PATIENCE, ended.notified())
+        let mut silent = send_request(address).await;
+        assert_eq!(first_byte(&mut silent).await, Some(b'H'));
+        tokio::time::timeout(TEST_TIMEOUT, ended.notified())
             .await
-            .expect("the answer is held for somebody who does not take it");
+            .expect("the response is kept although the client reads nothing");
     }
 
     #[tokio::test]
-    async fn one_peer_does_not_hold_all_places() {
+    async fn one_peer_cannot_use_up_the_connection_limit() {
         let router = Router::new().fallback(async || "here");
         let (address, _tasks) =
             serve(router, RequestLimits::default(), Peers::new(2, Vec::new())).await;
-        let (mut first, mut second) = (ask(address).await, ask(address).await);
+        let mut first = send_request(address).await;
+        let mut second = send_request(address).await;
         assert_eq!(
-            (answered(&mut first).await, answered(&mut second).await),
+            (first_byte(&mut first).await, first_byte(&mut second).await),
             (Some(b'H'), Some(b'H'))
         );
         assert_eq!(
-            answered(&mut ask(address).await).await,
+            first_byte(&mut send_request(address).await).await,
             None,
             "a third is closed"
         );
         drop(first);
-        let again = async { while answered(&mut ask(address).await).await.is_none() {} };
-        tokio::time::timeout(PATIENCE, again)
+        let again = async { while first_byte(&mut send_request(address).await).await.is_none() {} };
+        tokio::time::timeout(TEST_TIMEOUT, again)
             .await
-            .expect("the place that was given back is free");
+            .expect("the released connection is available again");
     }
 }

@@ -1,8 +1,9 @@
-//! Prometheus's text format, version 0.0.4: a line a sample, with the type of each metric before its first.
+//! Prometheus's text format, version 0.0.4: one line per sample, the type of each metric before its
+//! first sample.
 
 use std::fmt::Write as _;
 
-/// A page of metrics being written.
+/// A metrics page under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Page(String);
 
@@ -12,18 +13,18 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(crate) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Page {
-    /// Begins a metric: what follows until the next one are its samples.
+    /// Begins a metric. The samples that follow belong to it.
     pub(crate) fn metric(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP {name} {help}"));
         self.line(format_args!("# TYPE {name} {kind}"));
     }
 
     pub(crate) fn sample(&mut self, name: &str, labels: Labels<'_>, value: f64) {
-        let labels = written(labels);
+        let labels = format_labels(labels);
         self.line(format_args!("{name}{labels} {value}"));
     }
 
-    /// The samples of a histogram: how many were at most each bound, how many in all, and their sum.
+    /// The samples of a histogram: the cumulative count per bound, the total count and the sum.
     pub(crate) fn histogram(
         &mut self,
         name: &str,
@@ -37,14 +38,14 @@ impl Page {
             self.bucket(&bucket, labels, &bound.to_string(), seen);
         }
         self.bucket(&bucket, labels, "+Inf", count);
-        let labels = written(labels);
+        let labels = format_labels(labels);
         self.line(format_args!("{name}_sum{labels} {sum}"));
         self.line(format_args!("{name}_count{labels} {count}"));
     }
 
     fn bucket(&mut self, name: &str, labels: Labels<'_>, bound: &str, seen: u64) {
         let labels: Vec<_> = labels.iter().copied().chain([("le", bound)]).collect();
-        let labels = written(&labels);
+        let labels = format_labels(&labels);
         self.line(format_args!("{name}{labels} {seen}"));
     }
 
@@ -58,7 +59,7 @@ impl Page {
     }
 }
 
-fn written(labels: Labels<'_>) -> String {
+fn format_labels(labels: Labels<'_>) -> String {
     if labels.is_empty() {
         return String::new();
     }

@@ -1,4 +1,4 @@
-//! What keeps one request from holding up or ending the server: a time limit, and a net under panics.
+//! Protects the server against a single request: a time limit, and a handler for panics.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -11,17 +11,16 @@ use futures_util::FutureExt as _;
 
 use super::Problem;
 
-/// Answers for a handler that takes too long, and for one that panics.
+/// Responds in place of a handler that takes too long or panics.
 pub(crate) async fn guard(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(limit, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => {
-            // The panic itself was reported by its hook.
+            // The panic hook has already reported the panic itself.
             tracing::error!(path, "a handler panicked");
-            Problem::internal("something went wrong here; the server's log says what")
-                .into_response()
+            Problem::internal("internal error: the server's log has the details").into_response()
         }
         Err(_) => {
             tracing::warn!(path, ?limit, "a request took too long");

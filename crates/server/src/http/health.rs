@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: the store can be reached, and the claim loop lives.
+//! `/healthz`: the process responds. `/readyz`: the store responds, and the claim loop is alive.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use super::Problem;
 use crate::state::App;
 
-/// A store that takes longer for one row is not there.
-const STORE: Duration = Duration::from_secs(2);
+/// Time limit for reading one row of the store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The claim loop goes around every second; one that has not for this long is dead, or as good as.
-const CLAIMS: Duration = Duration::from_secs(10);
+/// Age at which the claim loop counts as dead. It completes a round every second.
+const CLAIM_LOOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
@@ -22,13 +22,13 @@ pub(crate) async fn healthz() -> Json<Value> {
 
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let checks = [
-        ("store", store(&app).await),
-        ("claim loop", claims(&app)),
-        ("writes", writes(&app)),
+        ("store", store_fault(&app).await),
+        ("claim loop", claim_loop_fault(&app)),
+        ("writes", app.client().worker_trouble()),
     ];
     let wrong: Vec<String> = checks
         .iter()
-        .filter_map(|(name, check)| check.as_ref().err().map(|why| format!("{name}: {why}")))
+        .filter_map(|(name, check)| check.as_ref().map(|fault| format!("{name}: {fault}")))
         .collect();
     if wrong.is_empty() {
         let passed: Vec<_> = checks.iter().map(|(name, _)| *name).collect();
@@ -41,29 +41,25 @@ pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Value>, Proble
     ))
 }
 
-async fn store(app: &App) -> Result<(), String> {
-    match tokio::time::timeout(STORE, app.store().document("server", "secret")).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", STORE.as_secs())),
+async fn store_fault(app: &App) -> Option<String> {
+    match tokio::time::timeout(STORE_TIMEOUT, app.store().document("server", "secret")).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("no answer within {} s", STORE_TIMEOUT.as_secs())),
     }
 }
 
-/// A server without a worker of its own has no claim loop to look after.
-fn claims(app: &App) -> Result<(), String> {
+/// Always `None` on a server without a worker of its own.
+fn claim_loop_fault(app: &App) -> Option<String> {
     match app
         .client()
         .worker_measures()
         .map(surefoot::measures::WorkerMeasures::claim_loop)
     {
-        Some(None) => Err("it has ended: this process takes no runs any more".to_owned()),
-        Some(Some(age)) if age > CLAIMS => {
-            Err(format!("it has not gone around for {} s", age.as_secs()))
+        Some(None) => Some("it has ended: this process claims no more runs".to_owned()),
+        Some(Some(age)) if age > CLAIM_LOOP_TIMEOUT => {
+            Some(format!("no round for {} s", age.as_secs()))
         }
-        _ => Ok(()),
+        _ => None,
     }
-}
-
-fn writes(app: &App) -> Result<(), String> {
-    app.client().worker_trouble().map_or(Ok(()), Err)
 }

@@ -1,7 +1,8 @@
-//! `/metrics`: what Prometheus asks for.
+//! `/metrics` for Prometheus.
 //!
-//! What the store knows (queues, outcomes, durations of runs) is the same whichever server is asked: over several servers take
-//! the greatest, not the sum. What a process counts of itself (attempts, claims, commits) begins anew with it.
+//! Metrics of the store (queues, outcomes, durations of runs) are the same on every server:
+//! aggregate them with `max`, not `sum`. Metrics of the process (attempts, claims, commits) start
+//! again at zero with it.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +19,14 @@ use crate::{alerts, due};
 
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let mut page = Page::default();
-    page.metric("surefoot_build_info", "gauge", "The version that answers.");
+    page.metric("surefoot_build_info", "gauge", "Version of the server.");
     page.sample(
         "surefoot_build_info",
         &[("version", env!("CARGO_PKG_VERSION"))],
         1.0,
     );
-    let read = Read::of(&app).await;
-    page.metric("surefoot_store_up", "gauge", "Whether the store answers.");
+    let read = StoreMetrics::of(&app).await;
+    page.metric("surefoot_store_up", "gauge", "Whether the store responds.");
     page.sample(
         "surefoot_store_up",
         &[],
@@ -33,22 +34,22 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     );
     match read {
         Ok(read) => read.write(&mut page),
-        Err(error) => tracing::warn!(%error, "metrics without those of the store"),
+        Err(error) => tracing::warn!(%error, "failed to read the metrics of the store"),
     }
     if let Some(measures) = app.client().worker_measures() {
-        worker(&mut page, measures);
+        write_worker(&mut page, measures);
     }
     if let Some(measures) = app.store().measures() {
-        commits(&mut page, &measures);
+        write_commits(&mut page, &measures);
     }
-    streams(&mut page, &app);
+    write_streams(&mut page, &app);
     ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], page.finish()).into_response()
 }
 
-/// What the store knows.
-struct Read {
+/// The metrics read from the store.
+struct StoreMetrics {
     queues: Vec<QueueInfo>,
-    /// How long the run that could have gone on first has waited, by queue, in seconds.
+    /// Seconds that the longest-waiting claimable run has waited, by queue.
     oldest: BTreeMap<String, f64>,
     workers: usize,
     ends: Vec<Tally>,
@@ -56,7 +57,7 @@ struct Read {
     alerts: BTreeMap<String, usize>,
 }
 
-impl Read {
+impl StoreMetrics {
     async fn of(app: &App) -> Result<Self, StoreError> {
         let store = app.store();
         let (queues, workers, ends, alerts) = tokio::try_join!(
@@ -67,7 +68,7 @@ impl Read {
         )?;
         let mut oldest = BTreeMap::new();
         for queue in queues.iter().filter(|queue| queue.queued > 0) {
-            oldest.insert(queue.name.clone(), waited(app, &queue.name).await?);
+            oldest.insert(queue.name.clone(), longest_wait(app, &queue.name).await?);
         }
         let mut firing = BTreeMap::new();
         for alert in alerts.iter().filter(|alert| alert.is_open()) {
@@ -84,9 +85,9 @@ impl Read {
 
     fn write(&self, page: &mut Page) {
         self.write_queues(page);
-        page.metric("surefoot_workers", "gauge", "Workers that are alive.");
+        page.metric("surefoot_workers", "gauge", "Live workers.");
         page.sample("surefoot_workers", &[], count(self.workers as u64));
-        page.metric("surefoot_alerts_firing", "gauge", "Alerts that fire.");
+        page.metric("surefoot_alerts_firing", "gauge", "Firing alerts.");
         for (rule, number) in &self.alerts {
             page.sample(
                 "surefoot_alerts_firing",
@@ -112,7 +113,7 @@ impl Read {
                 );
             }
         }
-        let help = "How long the oldest run that a worker could take has waited.";
+        let help = "How long the longest-waiting claimable run has waited.";
         page.metric("surefoot_queue_oldest_waiting_seconds", "gauge", help);
         for queue in &self.queues {
             let waited = self.oldest.get(&queue.name).copied().unwrap_or(0.0);
@@ -149,7 +150,7 @@ impl Read {
         page.metric(
             "surefoot_runs_total",
             "counter",
-            "Runs that ended, since the store was made.",
+            "Runs that ended, since the store was created.",
         );
         for ((queue, outcome), slots) in &ends {
             let labels = [("queue", *queue), ("outcome", *outcome)];
@@ -158,7 +159,7 @@ impl Read {
         page.metric(
             "surefoot_recoveries_total",
             "counter",
-            "Runs that were taken from workers that had died.",
+            "Runs reclaimed from dead workers.",
         );
         for (queue, number) in recovered {
             page.sample(
@@ -167,7 +168,7 @@ impl Read {
                 count(number),
             );
         }
-        let help = "From a run's first start to its end, to within a tenth.";
+        let help = "Time from first start to end of a run, to within a tenth.";
         page.metric("surefoot_run_duration_seconds", "histogram", help);
         for ((queue, outcome), slots) in &ends {
             let labels = [("queue", *queue), ("outcome", *outcome)];
@@ -186,7 +187,8 @@ impl Read {
     }
 }
 
-/// Slots end at quarters of powers of two of a millisecond; the whole powers are bounds enough, from 1 ms to some 4 h.
+/// Slots end at quarters of powers of two of a millisecond. The whole powers serve as bounds, from
+/// 1 ms to about 4 h.
 fn bounds(slots: &BTreeMap<u16, u64>) -> impl Iterator<Item = (f64, u64)> + '_ {
     (0..=24_u16).map(|power| {
         (
@@ -196,27 +198,27 @@ fn bounds(slots: &BTreeMap<u16, u64>) -> impl Iterator<Item = (f64, u64)> + '_ {
     })
 }
 
-async fn waited(app: &App, queue: &str) -> Result<f64, StoreError> {
+async fn longest_wait(app: &App, queue: &str) -> Result<f64, StoreError> {
     let now = app.store().now();
-    let since = due::longest(app.store(), queue, now).await?;
+    let since = due::longest_waiting_since(app.store(), queue, now).await?;
     Ok(since.map_or(0.0, |since| now.since(since).as_secs_f64()))
 }
 
-fn worker(page: &mut Page, measures: &WorkerMeasures) {
+fn write_worker(page: &mut Page, measures: &WorkerMeasures) {
     let counters = [
         (
             "surefoot_worker_runs_claimed_total",
-            "Runs that this worker took from the store.",
+            "Runs that this worker claimed.",
             &measures.claimed,
         ),
         (
             "surefoot_worker_runs_started_here_total",
-            "Runs that were submitted straight to this worker.",
+            "Runs that were submitted directly to this worker.",
             &measures.started_here,
         ),
         (
             "surefoot_worker_runs_recovered_total",
-            "Runs that this worker took from dead ones.",
+            "Runs that this worker reclaimed from dead workers.",
             &measures.recovered,
         ),
         (
@@ -226,12 +228,12 @@ fn worker(page: &mut Page, measures: &WorkerMeasures) {
         ),
         (
             "surefoot_step_retries_total",
-            "Attempts that failed and are followed by another.",
+            "Failed attempts that are followed by another.",
             &measures.retried,
         ),
         (
             "surefoot_step_deferrals_total",
-            "Attempts that were deferred because something that they need was unavailable.",
+            "Attempts deferred because a dependency was unavailable.",
             &measures.deferred,
         ),
     ];
@@ -242,7 +244,7 @@ fn worker(page: &mut Page, measures: &WorkerMeasures) {
     page.metric(
         "surefoot_claim_loop_age_seconds",
         "gauge",
-        "Since the claim loop last went around.",
+        "Time since the last round of the claim loop.",
     );
     let age = measures
         .claim_loop()
@@ -251,29 +253,29 @@ fn worker(page: &mut Page, measures: &WorkerMeasures) {
     page.metric(
         "surefoot_step_attempt_seconds",
         "histogram",
-        "How long attempts of steps took on this worker.",
+        "Duration of step attempts on this worker.",
     );
     for ((action, outcome), histogram) in measures.attempts() {
         let labels = [("action", action.as_str()), ("outcome", outcome.as_str())];
-        written(page, "surefoot_step_attempt_seconds", &labels, &histogram);
+        write_histogram(page, "surefoot_step_attempt_seconds", &labels, &histogram);
     }
 }
 
-fn commits(page: &mut Page, measures: &StoreMeasures) {
+fn write_commits(page: &mut Page, measures: &StoreMeasures) {
     let name = "surefoot_store_commit_seconds";
     page.metric(
         name,
         "histogram",
-        "From the beginning of a commit until it was durable.",
+        "Time from the beginning of a commit until it is durable.",
     );
-    written(page, name, &[], &measures.commit());
+    write_histogram(page, name, &[], &measures.commit());
     let name = "surefoot_store_commit_operations";
-    page.metric(name, "histogram", "Operations in a commit.");
-    written(page, name, &[], &measures.group());
+    page.metric(name, "histogram", "Operations per commit.");
+    write_histogram(page, name, &[], &measures.group());
     page.metric(
         "surefoot_store_rollbacks_total",
         "counter",
-        "Groups of operations that were done one by one.",
+        "Batches rolled back and repeated one by one.",
     );
     page.sample(
         "surefoot_store_rollbacks_total",
@@ -282,22 +284,18 @@ fn commits(page: &mut Page, measures: &StoreMeasures) {
     );
 }
 
-fn streams(page: &mut Page, app: &App) {
+fn write_streams(page: &mut Page, app: &App) {
     page.metric(
         "surefoot_event_readers",
         "gauge",
-        "Runs that are read for whoever watches them.",
+        "Watched runs; each is read once for all watchers.",
     );
     page.sample(
         "surefoot_event_readers",
         &[],
         count(app.hub().readers() as u64),
     );
-    page.metric(
-        "surefoot_event_watchers",
-        "gauge",
-        "Event streams that are open.",
-    );
+    page.metric("surefoot_event_watchers", "gauge", "Open event streams.");
     page.sample(
         "surefoot_event_watchers",
         &[],
@@ -305,7 +303,12 @@ fn streams(page: &mut Page, app: &App) {
     );
 }
 
-fn written(page: &mut Page, name: &str, labels: exposition::Labels<'_>, histogram: &Histogram) {
+fn write_histogram(
+    page: &mut Page,
+    name: &str,
+    labels: exposition::Labels<'_>,
+    histogram: &Histogram,
+) {
     page.histogram(
         name,
         labels,
@@ -315,7 +318,7 @@ fn written(page: &mut Page, name: &str, labels: exposition::Labels<'_>, histogra
     );
 }
 
-/// Prometheus counts in floating point.
+/// Converts to floating point, which Prometheus uses for all values.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 fn count(number: u64) -> f64 {
     number as f64

@@ -1,17 +1,17 @@
 //! Everything between a connection and a handler: the table of routes, limits, problems, headers.
 
 mod connections;
+mod error_body;
 mod exposition;
-mod face;
 mod guards;
 mod health;
 mod metrics;
 mod peers;
 mod problem;
 pub(crate) mod routes;
-mod stalled;
+mod write_timeout;
 
-pub(crate) use connections::answer;
+pub(crate) use connections::serve_connections;
 pub(crate) use peers::Peers;
 pub(crate) use problem::Problem;
 
@@ -24,7 +24,7 @@ use axum::routing::get;
 use crate::state::App;
 use crate::{api, auth, dashboard};
 
-/// The whole of what is served. Layers are passed from the last to the first.
+/// The complete router. Layers apply from the last to the first.
 pub(crate) fn router(app: &App) -> Router {
     let limits = app.options().limits;
     Router::new()
@@ -40,7 +40,7 @@ pub(crate) fn router(app: &App) -> Router {
         })
         .layer(DefaultBodyLimit::max(limits.body))
         .layer(from_fn_with_state(limits.time, guards::guard))
-        .layer(from_fn(face::face))
+        .layer(from_fn(error_body::error_body))
         .layer(from_fn_with_state(
             app.auth().clone(),
             auth::security_headers,

@@ -1,4 +1,4 @@
-//! How many connections one peer may hold, so that it does not take the places of all others.
+//! Limits the connections of each peer, so that one peer cannot use up the server's limit.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,21 +12,22 @@ pub(crate) struct Peers(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    most: usize,
-    /// Those who speak for many: proxies, and this machine, where one may stand.
-    free: Vec<Network>,
+    limit: usize,
+    /// Networks without a limit: proxies, which connect for many clients, and this machine, where a
+    /// proxy may run.
+    unlimited: Vec<Network>,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One connection, for as long as it is held.
+/// The permit of one connection; dropping it releases the connection.
 #[derive(Debug)]
-pub(crate) struct Place(Option<(Peers, IpAddr)>);
+pub(crate) struct ConnectionPermit(Option<(Peers, IpAddr)>);
 
 impl Peers {
-    pub(crate) fn new(most: usize, free: Vec<Network>) -> Self {
+    pub(crate) fn new(limit: usize, unlimited: Vec<Network>) -> Self {
         Self(Arc::new(Inner {
-            most,
-            free,
+            limit,
+            unlimited,
             counts: Mutex::default(),
         }))
     }
@@ -35,24 +36,24 @@ impl Peers {
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for one more connection of this peer; `None` when it has as many as it may.
-    pub(crate) fn place(&self, peer: IpAddr) -> Option<Place> {
+    /// A permit for one more connection of `peer`; `None` when it is at its limit.
+    pub(crate) fn permit(&self, peer: IpAddr) -> Option<ConnectionPermit> {
         let peer = peer.to_canonical();
-        if self.0.free.iter().any(|network| network.holds(peer)) {
-            return Some(Place(None));
+        if self.0.unlimited.iter().any(|network| network.holds(peer)) {
+            return Some(ConnectionPermit(None));
         }
         let peer = network_of(peer);
         let mut counts = self.counts();
         let count = counts.entry(peer).or_default();
-        if *count >= self.0.most {
+        if *count >= self.0.limit {
             return None;
         }
         *count += 1;
-        Some(Place(Some((self.clone(), peer))))
+        Some(ConnectionPermit(Some((self.clone(), peer))))
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some((peers, peer)) = self.0.take() else {
             return;
@@ -72,13 +73,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_has_all_its_places_gets_one_when_it_gives_one_back() {
+    fn a_peer_at_its_limit_may_connect_again_after_closing_a_connection() {
         let peers = Peers::new(2, vec!["10.0.0.0/8".parse().unwrap()]);
-        let of = |text: &str| peers.place(text.parse().unwrap());
-        let (first, second) = (
-            of("203.0.113.1").unwrap(),
-            of("::ffff:203.0.113.1").unwrap(),
-        );
+        let of = |text: &str| peers.permit(text.parse().unwrap());
+        let first = of("203.0.113.1").unwrap();
+        let second = of("::ffff:203.0.113.1").unwrap();
         assert!(of("203.0.113.1").is_none());
         assert!(of("203.0.113.2").is_some(), "another peer has its own");
         drop(first);
@@ -86,12 +85,9 @@ mod tests {
         drop(second);
         assert!(
             peers.counts().is_empty(),
-            "nobody is remembered who holds nothing"
+            "peers without connections are forgotten"
         );
         let proxied: Vec<_> = (0..9).map(|_| of("10.1.2.3")).collect();
-        assert!(
-            proxied.iter().all(Option::is_some),
-            "a proxy speaks for many"
-        );
+        assert!(proxied.iter().all(Option::is_some), "a proxy has no limit");
     }
 }

@@ -1,7 +1,7 @@
-//! Problems: why a request was not served, as RFC 9457 has it.
+//! Problem details of RFC 9457: why a request was not served.
 //!
-//! A handler gives a [`Problem`]; how it looks - a document for programs, a page for people - is decided by `face`, which
-//! knows the request.
+//! Handlers return a [`Problem`]. Its form, a document for programs or a page for people, is chosen
+//! by `error_body`, which sees the request.
 
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,18 +13,18 @@ use crate::alerts::AcknowledgeError;
 use crate::auth::Refusal;
 use crate::submission::NotSubmitted;
 
-/// Why a request was not served.
+/// The reason why a request was not served.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
-    /// Names the kind of problem, for programs.
+    /// The kind of problem, as programs identify it.
     kind: &'static str,
     detail: String,
-    /// The parameter at fault.
+    /// The invalid parameter.
     parameter: Option<String>,
-    /// Each parameter at fault, when there are several.
+    /// Each invalid parameter, if there are several.
     faults: Vec<(String, String)>,
-    /// The run that stands in the way.
+    /// The conflicting run.
     run: Option<RunId>,
     /// The allow-list that refuses the request, and what it refuses.
     not_permitted: Option<Box<NotPermitted>>,
@@ -34,7 +34,8 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        let (detail, headers) = (detail.into(), Box::default());
+        let detail = detail.into();
+        let headers = Box::default();
         Self {
             status,
             kind,
@@ -47,7 +48,7 @@ impl Problem {
         }
     }
 
-    /// Of a status and nothing more.
+    /// A problem that its status describes fully.
     pub(crate) fn of(status: StatusCode, detail: impl Into<String>) -> Self {
         let kind = match status {
             StatusCode::BAD_REQUEST => "bad-request",
@@ -67,7 +68,7 @@ impl Problem {
         Self::new(status, kind, detail)
     }
 
-    /// What was sent cannot be used.
+    /// A parameter that cannot be read.
     pub(crate) fn invalid(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "invalid-parameter", detail);
         Self {
@@ -76,7 +77,7 @@ impl Problem {
         }
     }
 
-    /// What was sent can be read, and does not hold together.
+    /// A parameter that can be read and has an invalid value.
     pub(crate) fn unprocessable(parameter: impl Into<String>, detail: impl Into<String>) -> Self {
         let problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -101,7 +102,7 @@ impl Problem {
         Self::of(StatusCode::CONFLICT, detail)
     }
 
-    /// A fault of ours.
+    /// An internal error.
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
         Self::of(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
@@ -110,7 +111,7 @@ impl Problem {
         self.status
     }
 
-    /// What people read first.
+    /// The heading.
     pub(crate) fn title(&self) -> &'static str {
         self.status.canonical_reason().unwrap_or("Error")
     }
@@ -119,7 +120,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The document.
+    /// The JSON document.
     pub(crate) fn json(&self) -> Value {
         let mut document = json!({
             "type": format!("urn:surefoot:problem:{}", self.kind),
@@ -185,7 +186,10 @@ impl From<StoreError> for Problem {
                 Self::of(StatusCode::SERVICE_UNAVAILABLE, detail).header(RETRY_AFTER, "1")
             }
             StoreError::Unusable(_) | StoreError::Fault(_) => {
-                tracing::error!(error = text, "a request came upon a fault of the store");
+                tracing::error!(
+                    error = text,
+                    "a request failed because of a fault of the store"
+                );
                 Self::internal("the store could not answer; the server's log says why")
             }
         }
@@ -253,11 +257,9 @@ impl From<AcknowledgeError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (status, headers, text) = (
-            refusal.status(),
-            Box::new(refusal.headers()),
-            refusal.to_string(),
-        );
+        let status = refusal.status();
+        let headers = Box::new(refusal.headers());
+        let text = refusal.to_string();
         match refusal {
             Refusal::Store(error) => error.into(),
             _ => Self {

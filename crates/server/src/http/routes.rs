@@ -1,45 +1,45 @@
-//! The table of routes: what each needs of whoever asks. What is not in it is not served.
+//! The table of routes with the access that each requires. Routes missing here are not served.
 
 use axum::http::Method;
 
-use crate::auth::Need;
+use crate::auth::Access;
 
-/// One line of the table.
+/// An entry of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
-    pub(crate) need: Need,
+    pub(crate) access: Access,
 }
 
-/// What the table says of a request.
+/// The result of looking up a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Served {
-    /// It is served to whoever has this.
-    Needs(Need),
-    /// The path is there for other methods: the value of `Allow`.
+pub(crate) enum RouteMatch {
+    /// The route exists and requires this access.
+    Found(Access),
+    /// The path exists for other methods; holds the value of `Allow`.
     OtherMethods(String),
-    /// There is no such path.
-    Not,
+    /// The path does not exist.
+    NotFound,
 }
 
-const fn get(path: &'static str, need: Need) -> Route {
+const fn get(path: &'static str, access: Access) -> Route {
     Route {
         method: "GET",
         path,
-        need,
+        access,
     }
 }
 
-const fn post(path: &'static str, need: Need) -> Route {
+const fn post(path: &'static str, access: Access) -> Route {
     Route {
         method: "POST",
         path,
-        need,
+        access,
     }
 }
 
-use Need::{Admin, Operator, Public, Viewer};
+use Access::{Admin, Operator, Public, Viewer};
 
 /// Every route.
 pub(crate) const TABLE: &[Route] = &[
@@ -106,7 +106,7 @@ pub(crate) const TABLE: &[Route] = &[
     Route {
         method: "PATCH",
         path: "/api/v1/queues/{name}",
-        need: Admin,
+        access: Admin,
     },
     post("/api/v1/queues/{name}/pause", Operator),
     post("/api/v1/queues/{name}/resume", Operator),
@@ -118,38 +118,38 @@ pub(crate) const TABLE: &[Route] = &[
     get("/api/v1/audit", Admin),
 ];
 
-/// What the table says of a request for a route's path, as the router has it.
-pub(crate) fn served(method: &Method, path: &str) -> Served {
-    // Whoever may GET may HEAD.
+/// Looks up the route of a request. `path` is the path pattern as registered in the router.
+pub(crate) fn find(method: &Method, path: &str) -> RouteMatch {
+    // HEAD requires the same access as GET.
     let method = if *method == Method::HEAD {
         "GET"
     } else {
         method.as_str()
     };
-    let there = || TABLE.iter().filter(|route| route.path == path);
-    if let Some(route) = there().find(|route| route.method == method) {
-        return Served::Needs(route.need);
+    let same_path = || TABLE.iter().filter(|route| route.path == path);
+    if let Some(route) = same_path().find(|route| route.method == method) {
+        return RouteMatch::Found(route.access);
     }
-    let others = there()
+    let others = same_path()
         .map(|route| route.method)
         .collect::<Vec<_>>()
         .join(", ");
     if others.is_empty() {
-        Served::Not
+        RouteMatch::NotFound
     } else {
-        Served::OtherMethods(others)
+        RouteMatch::OtherMethods(others)
     }
 }
 
-/// Whether programs and not people ask for what is there: they are answered by JSON.
+/// Returns true if the path serves programs; its errors are JSON documents.
 pub(crate) fn is_for_programs(path: &str) -> bool {
-    let whole = |prefix: &str| {
+    let is_under = |prefix: &str| {
         path == prefix
             || path
                 .strip_prefix(prefix)
                 .is_some_and(|rest| rest.starts_with('/'))
     };
-    whole("/api")
+    is_under("/api")
         || ["/healthz", "/readyz", "/metrics", "/live"].contains(&path)
         || path.ends_with("/progress")
 }

@@ -1,4 +1,4 @@
-//! The hub: finds the topic of a run, and sets a reader to work when nobody watched it before.
+//! The hub: holds the topic of each watched run, and starts a reader for the first watcher.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use super::overview::Overview;
 use super::reader;
 use super::topic::Topic;
 
-/// Who watches which run. Cheap to clone.
+/// All watched runs and their watchers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Hub(Arc<Inner>);
 
@@ -40,12 +40,12 @@ impl Hub {
         }))
     }
 
-    /// How many runs are read.
+    /// Number of runs being read.
     pub(crate) fn readers(&self) -> usize {
         self.0.readers.load(Ordering::Relaxed)
     }
 
-    /// How many streams are open.
+    /// Number of open streams.
     pub(crate) fn watchers(&self) -> usize {
         self.0.watchers.load(Ordering::Relaxed)
     }
@@ -58,12 +58,12 @@ impl Hub {
         &self.0.stop
     }
 
-    /// Counts a stream that is open, until what this gives is dropped.
-    pub(super) fn watching(&self) -> Counted {
-        Counted::new(self, |inner| &inner.watchers)
+    /// Counts an open stream until the result is dropped.
+    pub(super) fn count_watcher(&self) -> CountGuard {
+        CountGuard::new(self, |inner| &inner.watchers)
     }
 
-    /// The topic of a run; its reader works for as long as somebody holds it.
+    /// The topic of a run. Its reader works as long as the topic is held.
     pub(super) fn topic(&self, run: RunId) -> Arc<Topic> {
         let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(topic) = topics.get(&run).and_then(Weak::upgrade) {
@@ -72,67 +72,67 @@ impl Hub {
         let topic = Arc::new(Topic::new(run));
         let weak = Arc::downgrade(&topic);
         topics.insert(run, weak.clone());
-        let (hub, stop, store) = (self.clone(), self.0.stop.clone(), self.0.store.clone());
+        let hub = self.clone();
+        let stop = self.0.stop.clone();
+        let store = self.0.store.clone();
         self.0.tasks.spawn(async move {
-            let counted = Counted::new(&hub, |inner| &inner.readers);
+            let count = CountGuard::new(&hub, |inner| &inner.readers);
             reader::read(store, weak.clone(), run, hub.clone(), stop).await;
-            drop(counted);
+            drop(count);
             hub.forget(run, &weak);
         });
         topic
     }
 
-    /// Whoever comes after the reader has ended gets a new one.
+    /// Removes a topic whose reader has ended; the next watcher starts a new reader.
     fn forget(&self, run: RunId, topic: &Weak<Topic>) {
         let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if topics
             .get(&run)
-            .is_some_and(|known| Weak::ptr_eq(known, topic))
+            .is_some_and(|current| Weak::ptr_eq(current, topic))
         {
             topics.remove(&run);
         }
     }
 
-    /// How everything stands, for whoever shows listings.
+    /// The overview for all listings.
     pub(super) fn overview(&self) -> Arc<Overview> {
-        let mut known = self
+        let mut current = self
             .0
             .overview
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(overview) = known.upgrade() {
+        if let Some(overview) = current.upgrade() {
             return overview;
         }
         let overview = Arc::new(Overview::default());
-        *known = Arc::downgrade(&overview);
-        let (store, weak, stop) = (
-            self.0.store.clone(),
-            Arc::downgrade(&overview),
-            self.0.stop.clone(),
-        );
+        *current = Arc::downgrade(&overview);
+        let store = self.0.store.clone();
+        let weak = Arc::downgrade(&overview);
+        let stop = self.0.stop.clone();
         self.0.tasks.spawn(super::overview::read(store, weak, stop));
         overview
     }
 
-    /// Waits for the readers to end. The server has been told to stop by then.
+    /// Waits for the readers to end. The server must be stopping already.
     pub(crate) async fn close(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 }
 
-/// One of many, for as long as it is held.
+/// Increments a counter for as long as it is held.
 #[derive(Debug)]
-pub(super) struct Counted(Hub, fn(&Inner) -> &AtomicUsize);
+pub(super) struct CountGuard(Hub, fn(&Inner) -> &AtomicUsize);
 
-impl Counted {
+impl CountGuard {
     fn new(hub: &Hub, counter: fn(&Inner) -> &AtomicUsize) -> Self {
         counter(&hub.0).fetch_add(1, Ordering::Relaxed);
         Self(hub.clone(), counter)
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.1(&self.0.0).fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
-//! Live events: streams of what happens to a run, and of when a listing has changed, as server-sent events.
+//! Live events as server-sent events: what happens to a run, and when a listing has changed.
 //!
-//! However many watch a run, it is read once: [`Hub`] has one reader for each watched run. Event ids are the sequence of the
-//! run's history, so whoever comes back with the last one it saw misses nothing and gets nothing twice, whatever became of
-//! the server meanwhile.
+//! A run is read once, however many watch it: [`Hub`] has one reader per watched run. Event ids are
+//! sequence numbers of the run's history. A client that reconnects with its last id therefore
+//! misses nothing and receives nothing twice, even from another server.
 
 mod hub;
 mod overview;

@@ -1,4 +1,4 @@
-//! How everything stands: the queues and workers, told anew when something has changed, to all who show listings.
+//! The overview: queues and workers, sent to all listings when something has changed.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,42 +11,42 @@ use tokio_util::sync::CancellationToken;
 
 use super::text;
 
-/// How often at most it is told, and how often at least it is looked whether there was a change without a hint.
-const SOONEST: Duration = Duration::from_millis(500);
+/// Minimum interval between broadcasts; polling interval when no hint arrives.
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_secs(2);
 
-/// The last message, shared by all who listen.
+/// The last message, shared by all listeners.
 #[derive(Debug, Default)]
 pub(super) struct Overview(pub(super) watch::Sender<Bytes>);
 
-/// Reads for as long as anybody listens.
+/// Reads as long as there are listeners.
 pub(super) async fn read(store: Arc<dyn Store>, overview: Weak<Overview>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = go(store, overview) => {}
+        () = run(store, overview) => {}
     }
 }
 
-async fn go(store: Arc<dyn Store>, overview: Weak<Overview>) {
+async fn run(store: Arc<dyn Store>, overview: Weak<Overview>) {
     let mut hints = store.hints();
     let mut hinted = true;
     let mut before = Bytes::new();
     loop {
         hints.any.mark_unchanged();
-        let told = tell(store.as_ref()).await;
+        let result = read_message(store.as_ref()).await;
         let Some(overview) = overview.upgrade() else {
             return;
         };
-        match told {
+        match result {
             Ok(message) if hinted || message != before => {
                 before = message.clone();
                 overview.0.send_replace(message);
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "cannot read what listings show; trying again"),
+            Err(error) => tracing::warn!(%error, "failed to read the overview; trying again"),
         }
         drop(overview);
-        tokio::time::sleep(SOONEST).await;
+        tokio::time::sleep(MIN_INTERVAL).await;
         hinted = matches!(
             tokio::time::timeout(POLL, hints.any.changed()).await,
             Ok(Ok(()))
@@ -54,7 +54,7 @@ async fn go(store: Arc<dyn Store>, overview: Weak<Overview>) {
     }
 }
 
-async fn tell(store: &dyn Store) -> Result<Bytes, StoreError> {
+async fn read_message(store: &dyn Store) -> Result<Bytes, StoreError> {
     let (queues, workers) = tokio::try_join!(store.queues(), store.workers())?;
     let queue = |queue: &surefoot::QueueInfo| {
         json!({

@@ -1,4 +1,4 @@
-//! The reader of a watched run: the only one that asks the store of it, however many watch.
+//! The reader of a watched run. It alone queries the store, however many watch the run.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,22 +8,22 @@ use surefoot::{Event, Run, RunId, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
-use super::topic::{KEPT, Topic};
+use super::topic::{MAX_BUFFERED, Topic};
 
 /// Events read at a time.
 const PAGE: usize = 256;
 
-/// Hints may be lost: how often to look all the same.
+/// Polling interval, since hints may be lost.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How often at most a run is read; with many watched runs each has to wait longer.
-const SOONEST: Duration = Duration::from_millis(40);
-const SOONEST_EACH: Duration = Duration::from_millis(1);
+/// Minimum interval between reads of a run. It grows with the number of watched runs.
+const MIN_INTERVAL: Duration = Duration::from_millis(40);
+const MIN_INTERVAL_PER_READER: Duration = Duration::from_millis(1);
 
-/// Between two tries while the store is away.
-const AWAY: Duration = Duration::from_millis(500);
+/// Interval between retries while the store is unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Reads a run for as long as anybody watches it.
+/// Reads a run as long as it is watched.
 pub(super) async fn read(
     store: Arc<dyn Store>,
     topic: Weak<Topic>,
@@ -31,7 +31,7 @@ pub(super) async fn read(
     hub: Hub,
     stop: CancellationToken,
 ) {
-    let reading = Reading {
+    let reader = Reader {
         hints: store.hints(),
         store,
         topic,
@@ -40,11 +40,11 @@ pub(super) async fn read(
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = reading.go() => {}
+        () = reader.run() => {}
     }
 }
 
-struct Reading {
+struct Reader {
     store: Arc<dyn Store>,
     hints: Hints,
     topic: Weak<Topic>,
@@ -52,8 +52,8 @@ struct Reading {
     hub: Hub,
 }
 
-impl Reading {
-    async fn go(mut self) {
+impl Reader {
+    async fn run(mut self) {
         self.hints.any.mark_unchanged();
         let mut seq = match self.begin().await {
             Ok(seq) => seq,
@@ -66,31 +66,35 @@ impl Reading {
         };
         let mut ended = false;
         while let Some(topic) = self.topic.upgrade() {
-            match self.look(&topic, &mut seq, &mut ended).await {
+            match self.add_new_events(&topic, &mut seq, &mut ended).await {
                 Ok(true) => return topic.end(),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(run = %self.run, %error, "cannot read a run that is watched; trying again");
-                    tokio::time::sleep(AWAY).await;
+                    tracing::warn!(run = %self.run, %error, "failed to read a watched run; trying again");
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
             }
             drop(topic);
             if !ended {
-                self.changed().await;
+                self.wait_for_change().await;
             }
         }
     }
 
-    /// Finds the present end of the history, and the last of what led there.
+    /// Finds the current end of the history, and reads the last events before it.
     async fn begin(&self) -> Result<u64, StoreError> {
-        // A run that had ended before its events were read has no others.
+        // If the run had ended before its events are read, these are all of them.
         let ended = self.read_run().await?.head.status.is_ended();
         let seq = last_event(self.store.as_ref(), self.run).await?;
         let events = self
             .store
-            .events(self.run, seq.saturating_sub(KEPT as u64 / 2), KEPT)
+            .events(
+                self.run,
+                seq.saturating_sub(MAX_BUFFERED as u64 / 2),
+                MAX_BUFFERED,
+            )
             .await?;
-        // The history may have gone on since.
+        // The history may have grown in between.
         let seq = events.last().map_or(seq, |event| event.seq);
         let run = self.read_run().await?;
         if let Some(topic) = self.topic.upgrade() {
@@ -99,8 +103,8 @@ impl Reading {
         Ok(seq)
     }
 
-    /// Adds what is new. `true` when the run has ended and there is nothing more.
-    async fn look(
+    /// Adds new events. `true` if the run has ended and there are no more.
+    async fn add_new_events(
         &self,
         topic: &Topic,
         seq: &mut u64,
@@ -108,7 +112,7 @@ impl Reading {
     ) -> Result<bool, StoreError> {
         loop {
             let events: Vec<Event> = self.store.events(self.run, *seq, PAGE).await?;
-            // It had ended before the events were read: these were all.
+            // The run had ended before the events were read, so there are no more.
             if events.is_empty() && *ended {
                 return Ok(true);
             }
@@ -120,7 +124,7 @@ impl Reading {
             {
                 return Ok(false);
             }
-            // After its events, so that it shows what they did.
+            // Read after its events, so that it shows their effect.
             let run = self.read_run().await?;
             *ended = run.head.status.is_ended();
             *seq = events.last().map_or(*seq, |event| event.seq);
@@ -137,20 +141,21 @@ impl Reading {
             .ok_or(StoreError::NoRun(self.run))
     }
 
-    async fn changed(&mut self) {
+    async fn wait_for_change(&mut self) {
         let many = u32::try_from(self.hub.readers()).unwrap_or(u32::MAX);
-        tokio::time::sleep(SOONEST + SOONEST_EACH.saturating_mul(many)).await;
+        tokio::time::sleep(MIN_INTERVAL + MIN_INTERVAL_PER_READER.saturating_mul(many)).await;
         let hint = async {
             if self.hints.any.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         };
-        // When the time is up, that is as good as a hint.
+        // A timeout has the same effect as a hint.
         let _ = tokio::time::timeout(POLL, hint).await;
     }
 }
 
-/// The number of a run's last event. Its events have no gaps, so it is found in steps of growing and then shrinking length.
+/// The sequence number of a run's last event. Events have no gaps, so it is found with growing and
+/// then shrinking steps.
 async fn last_event(store: &dyn Store, run: RunId) -> Result<u64, StoreError> {
     let first = store.events(run, 0, PAGE).await?;
     let Some(mut last) = first.last().map(|event| event.seq) else {

@@ -1,4 +1,5 @@
-//! Two servers over one store: whoever moves from one to the other misses nothing and gets nothing twice.
+//! Two servers over one store: a client that moves between them misses nothing and receives nothing
+//! twice.
 
 use std::sync::Arc;
 
@@ -31,15 +32,11 @@ impl Watching {
 }
 
 async fn claim(store: &dyn Store) {
-    let (id, actions) = (
-        WorkerId::new(),
-        Arc::new(["work".to_owned()].into_iter().collect()),
-    );
-    let (name, version, lease) = (
-        "w".to_owned(),
-        "1".to_owned(),
-        std::time::Duration::from_secs(60),
-    );
+    let id = WorkerId::new();
+    let actions = Arc::new(["work".to_owned()].into_iter().collect());
+    let name = "w".to_owned();
+    let version = "1".to_owned();
+    let lease = std::time::Duration::from_secs(60);
     let worker = NewWorker {
         id,
         name,
@@ -67,12 +64,14 @@ async fn claim(store: &dyn Store) {
     );
 }
 
-// Time stands still unless all wait, so that the second reader stays behind until it is waited for.
+// Paused time advances only when all tasks wait, so the second reader stays behind until the test
+// waits for it.
 #[tokio::test(start_paused = true)]
-async fn who_moves_to_a_server_that_is_behind_gets_nothing_twice() {
+async fn a_client_moving_to_a_lagging_server_receives_nothing_twice() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
     let hub = || Hub::new(store.clone(), CancellationToken::new());
-    let (ahead, behind) = (hub(), hub());
+    let ahead = hub();
+    let behind = hub();
     let workflow = Arc::new(Workflow::builder("w").step("only", "work").build().unwrap());
     let run = Client::new(store.clone())
         .submit(Submit::new(workflow))
@@ -85,14 +84,14 @@ async fn who_moves_to_a_server_that_is_behind_gets_nothing_twice() {
 
     claim(store.as_ref()).await;
     let mut moves = Watching::of(&ahead, run, None).await;
-    let told = moves.next().await;
-    assert!(told.contains("id: 2\nevent: snapshot"), "{told}");
+    let received = moves.next().await;
+    assert!(received.contains("id: 2\nevent: snapshot"), "{received}");
     let mut moved = Watching::of(&behind, run, Some(2)).await;
     let mut stranger = Watching::of(&behind, run, Some(99)).await;
     assert_eq!(
         moved.next().await,
         "retry: 1000\n\n",
-        "it has seen all that there is"
+        "it has seen every event"
     );
     assert!(
         stranger.next().await.contains("event: snapshot"),
@@ -100,11 +99,11 @@ async fn who_moves_to_a_server_that_is_behind_gets_nothing_twice() {
     );
 
     store.cancel(run, CancelMode::Stop, "ann").await.unwrap();
-    let told = moved.next().await;
+    let received = moved.next().await;
     assert!(
-        told.starts_with("id: 3\nevent: change") && !told.contains("id: 2\n"),
-        "{told}"
+        received.starts_with("id: 3\nevent: change") && !received.contains("id: 2\n"),
+        "{received}"
     );
-    let told = stays.next().await;
-    assert!(told.starts_with("id: 2\nevent: change"), "{told}");
+    let received = stays.next().await;
+    assert!(received.starts_with("id: 2\nevent: change"), "{received}");
 }

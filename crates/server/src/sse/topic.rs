@@ -1,4 +1,4 @@
-//! A watched run: how it stands, and the last of what happened to it, for all who watch it.
+//! A watched run: its current state and its last events, shared by all watchers.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,11 +9,12 @@ use tokio::sync::watch;
 
 use super::text;
 
-/// Messages that are kept for those who are a little behind, or come back; beyond, the store is asked.
-pub(super) const KEPT: usize = 512;
+/// Number of messages buffered for watchers that lag or reconnect. Older ones are read from the
+/// store.
+pub(super) const MAX_BUFFERED: usize = 512;
 
-/// What they may take up in all.
-const KEPT_BYTES: usize = 1 << 20;
+/// Size limit of the buffered messages.
+const MAX_BUFFERED_BYTES: usize = 1 << 20;
 
 /// A watched run.
 #[derive(Debug)]
@@ -26,44 +27,44 @@ pub(super) struct Topic {
 
 #[derive(Debug)]
 enum State {
-    /// The reader has not begun.
+    /// The reader has not started.
     New,
-    /// There is no such run, or the store did not answer at the beginning.
+    /// There is no such run, or the first read failed.
     Failed(StoreError),
     Live(Live),
 }
 
 #[derive(Debug)]
 struct Live {
-    now: Arc<Now>,
-    kept: VecDeque<(u64, Bytes)>,
-    kept_bytes: usize,
+    now: Arc<CurrentState>,
+    buffered: VecDeque<(u64, Bytes)>,
+    buffered_bytes: usize,
     ended: bool,
 }
 
-/// The run as it stands, after all of its events up to `seq`.
+/// The run after all of its events up to `seq`.
 #[derive(Debug)]
-pub(super) struct Now {
+pub(super) struct CurrentState {
     pub(super) run: Run,
     pub(super) seq: u64,
     text: OnceLock<Bytes>,
 }
 
-/// What there is for a watcher that has seen all up to some event.
+/// The messages for a watcher that has seen all events up to a given one.
 #[derive(Debug)]
-pub(super) enum News {
-    /// Messages, and the last one's number.
+pub(super) enum Updates {
+    /// Messages, and the last one's sequence number.
     Messages(Vec<Bytes>, u64),
-    /// It is too far behind: the store knows what is between.
-    Behind(Arc<Now>),
-    /// Nothing yet.
+    /// The watcher is too far behind; the missing events must be read from the store.
+    Behind(Arc<CurrentState>),
+    /// Nothing new.
     None,
-    /// Nothing more will come.
-    Ended(Arc<Now>),
+    /// The run has ended and no more will come.
+    Ended(Arc<CurrentState>),
 }
 
-impl Now {
-    /// The snapshot that a new watcher is given; written once for all of them.
+impl CurrentState {
+    /// The snapshot for a new watcher, formatted once for all.
     pub(super) fn snapshot(&self) -> Bytes {
         self.text
             .get_or_init(|| text::snapshot(&self.run, self.seq))
@@ -84,42 +85,43 @@ impl Topic {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self) {
+    fn notify_watchers(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 
     pub(super) fn fail(&self, error: StoreError) {
         *self.state() = State::Failed(error);
-        self.tell();
+        self.notify_watchers();
     }
 
-    /// The run, read after `events`, the last of its history; `ended` when nothing comes after them.
+    /// Sets the run, read after `events`, the last ones of its history. `ended` means that none
+    /// follow.
     pub(super) fn begin(&self, run: Run, seq: u64, events: &[Event], ended: bool) {
         let mut live = Live::new(&run, seq);
         live.add(run, seq, events);
         live.ended = ended;
         *self.state() = State::Live(live);
-        self.tell();
+        self.notify_watchers();
     }
 
-    /// The run, read after `events`, which come right after those that were added before.
+    /// Adds the run, read after `events`, which follow those added before.
     pub(super) fn add(&self, run: Run, seq: u64, events: &[Event]) {
         if let State::Live(live) = &mut *self.state() {
             live.add(run, seq, events);
         }
-        self.tell();
+        self.notify_watchers();
     }
 
-    /// The run has ended, and every event of it was added.
+    /// Marks the run as ended; every event has been added.
     pub(super) fn end(&self) {
         if let State::Live(live) = &mut *self.state() {
             live.ended = true;
         }
-        self.tell();
+        self.notify_watchers();
     }
 
-    /// How the run stands, once that is known.
-    pub(super) async fn now(&self) -> Result<Arc<Now>, StoreError> {
+    /// The current state, once it is known.
+    pub(super) async fn now(&self) -> Result<Arc<CurrentState>, StoreError> {
         let mut changed = self.changed.subscribe();
         loop {
             match &*self.state() {
@@ -133,26 +135,26 @@ impl Topic {
         }
     }
 
-    /// What there is for whoever has seen all up to `seen`.
-    pub(super) fn news(&self, seen: u64) -> News {
+    /// The messages for a watcher that has seen all events up to `seen`.
+    pub(super) fn updates_after(&self, seen: u64) -> Updates {
         match &*self.state() {
-            State::Live(live) => live.news(seen),
-            State::New | State::Failed(_) => News::None,
+            State::Live(live) => live.updates_after(seen),
+            State::New | State::Failed(_) => Updates::None,
         }
     }
 }
 
 impl Live {
     fn new(run: &Run, seq: u64) -> Self {
-        let now = Arc::new(Now {
+        let now = Arc::new(CurrentState {
             run: run.clone(),
             seq,
             text: OnceLock::new(),
         });
         Self {
             now,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            buffered: VecDeque::new(),
+            buffered_bytes: 0,
             ended: false,
         }
     }
@@ -160,39 +162,39 @@ impl Live {
     fn add(&mut self, run: Run, seq: u64, events: &[Event]) {
         for event in events {
             let message = text::change(event, &run);
-            self.kept_bytes += message.len();
-            self.kept.push_back((event.seq, message));
+            self.buffered_bytes += message.len();
+            self.buffered.push_back((event.seq, message));
         }
-        while self.kept.len() > KEPT || self.kept_bytes > KEPT_BYTES {
-            let Some((_, message)) = self.kept.pop_front() else {
+        while self.buffered.len() > MAX_BUFFERED || self.buffered_bytes > MAX_BUFFERED_BYTES {
+            let Some((_, message)) = self.buffered.pop_front() else {
                 break;
             };
-            self.kept_bytes -= message.len();
+            self.buffered_bytes -= message.len();
         }
-        self.now = Arc::new(Now {
+        self.now = Arc::new(CurrentState {
             run,
             seq,
             text: OnceLock::new(),
         });
     }
 
-    fn news(&self, seen: u64) -> News {
+    fn updates_after(&self, seen: u64) -> Updates {
         if seen >= self.now.seq {
             return if self.ended {
-                News::Ended(self.now.clone())
+                Updates::Ended(self.now.clone())
             } else {
-                News::None
+                Updates::None
             };
         }
-        let next = self.kept.iter().position(|(seq, _)| *seq == seen + 1);
+        let next = self.buffered.iter().position(|(seq, _)| *seq == seen + 1);
         let Some(next) = next else {
-            return News::Behind(self.now.clone());
+            return Updates::Behind(self.now.clone());
         };
         let messages = self
-            .kept
+            .buffered
             .range(next..)
             .map(|(_, message)| message.clone())
             .collect();
-        News::Messages(messages, self.now.seq)
+        Updates::Messages(messages, self.now.seq)
     }
 }

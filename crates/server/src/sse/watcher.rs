@@ -1,4 +1,4 @@
-//! One watcher's stream: a snapshot or what it missed, then what happens, until the run ends.
+//! The stream of one watcher: a snapshot or the missed events, then live events until the run ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,24 +13,24 @@ use surefoot::{RunId, StoreError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::hub::{Counted, Hub};
+use super::hub::{CountGuard, Hub};
 use super::overview::Overview;
 use super::text;
-use super::topic::{News, Now, Topic};
+use super::topic::{CurrentState, Topic, Updates};
 
-/// Without anything to say, how often that is said.
-const STILL_HERE: Duration = Duration::from_secs(15);
+/// Keep-alive interval of an idle stream.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A stream ends after this long: whoever comes back shows anew that it may watch.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Lifetime of a stream. The client then reconnects and is authorized again.
+const STREAM_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// Events read at a time for a watcher that is far behind.
 const PAGE: usize = 256;
 
-/// Watches a run: from a snapshot on, or from after the event that was seen last.
+/// Watches a run, starting with a snapshot or after the event that was seen last.
 ///
 /// # Errors
-/// When there is no such run, or the store cannot be read.
+/// If there is no such run, or the store cannot be read.
 pub(crate) async fn stream(
     hub: &Hub,
     run: RunId,
@@ -39,9 +39,9 @@ pub(crate) async fn stream(
     let topic = hub.topic(run);
     let changed = topic.changed.subscribe();
     let now = topic.now().await?;
-    let seen = known(hub, run, seen, now.seq).await?;
-    if seen.is_some_and(|seen| matches!(topic.news(seen), News::Ended(_))) {
-        // What tells a browser not to come back.
+    let seen = known_event(hub, run, seen, now.seq).await?;
+    if seen.is_some_and(|seen| matches!(topic.updates_after(seen), Updates::Ended(_))) {
+        // This status tells the browser not to reconnect.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let first = if seen.is_none() {
@@ -51,11 +51,11 @@ pub(crate) async fn stream(
     };
     let watcher = Watcher {
         seen: seen.unwrap_or(now.seq),
-        counted: hub.watching(),
+        count: hub.count_watcher(),
         hub: hub.clone(),
         topic,
         changed,
-        until: Instant::now() + LONGEST,
+        until: Instant::now() + STREAM_LIFETIME,
         ended: false,
     };
     Ok(response(
@@ -67,9 +67,10 @@ pub(crate) async fn stream(
     ))
 }
 
-/// The event that was seen last, if this history has it: its reader may be behind what another server on the store has told.
-/// A number that no event has is of another store, and the watcher begins anew.
-async fn known(
+/// Checks that the event seen last belongs to this history. Another server on the store may have
+/// sent events that this server's reader has not reached yet. A number without an event belongs to
+/// another store, and the watcher starts again with a snapshot.
+async fn known_event(
     hub: &Hub,
     run: RunId,
     seen: Option<u64>,
@@ -85,19 +86,20 @@ async fn known(
         .map(|event| event.seq))
 }
 
-/// Streams end now and then. A browser that is told nothing comes back after up to five seconds, and by then a page says that
-/// it has no connection: so each stream begins with how soon to come back, and what is to be told first.
+/// Each stream starts with the reconnect delay and `first`. Streams end now and then. By default
+/// browsers reconnect only after up to five seconds, and by then the page shows that the connection
+/// is lost.
 fn response<S>(first: &[u8], stream: S) -> Response
 where
     S: futures_util::Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
 {
-    // Proxies that gather answers before they pass them on are asked not to.
+    // Asks buffering proxies to pass data on at once.
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let first = Bytes::from([text::COME_BACK.as_bytes(), first].concat());
+    let first = Bytes::from([text::RECONNECT.as_bytes(), first].concat());
     (
         headers,
         Body::from_stream(stream::once(async { Ok(first) }).chain(stream)),
@@ -109,38 +111,39 @@ struct Watcher {
     hub: Hub,
     topic: Arc<Topic>,
     changed: watch::Receiver<u64>,
-    /// Told already, up to this event.
+    /// The last event that was sent.
     seen: u64,
     until: Instant,
     ended: bool,
     /// Dropped with the stream.
-    #[expect(dead_code, reason = "it counts by being there")]
-    counted: Counted,
+    #[expect(dead_code, reason = "decrements the count when dropped")]
+    count: CountGuard,
 }
 
 impl Watcher {
-    /// The next piece of the stream; `None` at its end.
+    /// The next chunk of the stream; `None` at its end.
     async fn next(&mut self) -> Option<Bytes> {
         if self.ended {
             return None;
         }
         loop {
             self.changed.mark_unchanged();
-            match self.topic.news(self.seen) {
-                News::Messages(messages, seen) => {
+            match self.topic.updates_after(self.seen) {
+                Updates::Messages(messages, seen) => {
                     self.seen = seen;
                     return Some(messages.concat().into());
                 }
-                News::Ended(now) => {
+                Updates::Ended(now) => {
                     self.ended = true;
                     return Some(text::end(&now.run));
                 }
-                News::Behind(now) => match self.catch_up(&now).await {
+                Updates::Behind(now) => match self.catch_up(&now).await {
                     Ok(Some(chunk)) => return Some(chunk),
-                    // The details were removed, or the store is away: whoever comes back begins anew.
+                    // The details were removed, or the store is unavailable. The client reconnects
+                    // and starts again.
                     Ok(None) | Err(_) => return None,
                 },
-                News::None => {}
+                Updates::None => {}
             }
             if let Some(chunk) = self.wait().await? {
                 return Some(chunk);
@@ -148,18 +151,18 @@ impl Watcher {
         }
     }
 
-    /// Waits for news. `None` when the stream is to end; something to say when there was nothing for long.
+    /// Waits for news. `None` when the stream must end; a keep-alive after a long idle time.
     async fn wait(&mut self) -> Option<Option<Bytes>> {
         tokio::select! {
             biased;
             () = self.hub.stop().cancelled() => None,
             () = tokio::time::sleep_until(self.until) => None,
             changed = self.changed.changed() => changed.ok().map(|()| None),
-            () = tokio::time::sleep(STILL_HERE) => Some(Some(Bytes::from_static(text::STILL_HERE.as_bytes()))),
+            () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => Some(Some(Bytes::from_static(text::KEEP_ALIVE.as_bytes()))),
         }
     }
 
-    async fn catch_up(&mut self, now: &Now) -> Result<Option<Bytes>, StoreError> {
+    async fn catch_up(&mut self, now: &CurrentState) -> Result<Option<Bytes>, StoreError> {
         let events = self
             .hub
             .store()
@@ -177,17 +180,17 @@ impl Watcher {
     }
 }
 
-/// Says when a run's history went on after the event `seen`, and nothing of what happened.
+/// Signals when a run's history grows beyond event `seen`, without the events themselves.
 ///
 /// # Errors
-/// When there is no such run, or the store cannot be read.
+/// If there is no such run, or the store cannot be read.
 pub(crate) async fn changes_of(hub: &Hub, run: RunId, seen: u64) -> Result<Response, StoreError> {
     let topic = hub.topic(run);
     let changed = topic.changed.subscribe();
     topic.now().await?;
-    let until = Instant::now() + LONGEST;
-    let glance = Glance {
-        counted: hub.watching(),
+    let until = Instant::now() + STREAM_LIFETIME;
+    let watcher = ChangeWatcher {
+        count: hub.count_watcher(),
         hub: hub.clone(),
         topic,
         changed,
@@ -196,28 +199,28 @@ pub(crate) async fn changes_of(hub: &Hub, run: RunId, seen: u64) -> Result<Respo
     };
     Ok(response(
         &[],
-        stream::unfold(glance, |mut glance| async move {
-            let chunk = glance.next().await?;
-            Some((Ok::<_, std::convert::Infallible>(chunk), glance))
+        stream::unfold(watcher, |mut watcher| async move {
+            let chunk = watcher.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
         }),
     ))
 }
 
-/// How often at most a page is told to look again.
-const GLANCE: Duration = Duration::from_millis(300);
+/// Minimum delay before a page is asked to refresh.
+const MIN_CHANGE_INTERVAL: Duration = Duration::from_millis(300);
 
-struct Glance {
+struct ChangeWatcher {
     hub: Hub,
     topic: Arc<Topic>,
     changed: watch::Receiver<u64>,
-    /// Told already, up to this event.
+    /// The last event that was signalled.
     seen: u64,
     until: Instant,
-    #[expect(dead_code, reason = "it counts by being there")]
-    counted: Counted,
+    #[expect(dead_code, reason = "decrements the count when dropped")]
+    count: CountGuard,
 }
 
-impl Glance {
+impl ChangeWatcher {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             self.changed.mark_unchanged();
@@ -226,56 +229,57 @@ impl Glance {
                 self.seen = last;
                 tokio::select! {
                     () = self.hub.stop().cancelled() => return None,
-                    () = tokio::time::sleep(GLANCE) => return Some(text::message(None, "changed", &json!({ "seq": last }))),
+                    () = tokio::time::sleep(MIN_CHANGE_INTERVAL) => return Some(text::message(None, "changed", &json!({ "seq": last }))),
                 }
             }
             tokio::select! {
                 biased;
                 () = self.hub.stop().cancelled() => return None,
                 () = tokio::time::sleep_until(self.until) => return None,
-                // A run that has ended says nothing more; should a person retry it, the page looks again by itself.
+                // A run that has ended is silent. If a person retries it, the page refreshes by
+                // itself.
                 changed = self.changed.changed() => changed.ok()?,
-                () = tokio::time::sleep(STILL_HERE) => return Some(Bytes::from_static(text::STILL_HERE.as_bytes())),
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => return Some(Bytes::from_static(text::KEEP_ALIVE.as_bytes())),
             }
         }
     }
 }
 
-/// Says when a listing may have changed; with `at_once`, how it stands as well.
+/// Signals when a listing may have changed. With `at_once`, also sends the current state.
 pub(crate) fn changes(hub: &Hub, at_once: bool) -> Response {
     let overview = hub.overview();
     let mut changed = overview.0.subscribe();
     if at_once {
         changed.mark_changed();
     }
-    let listener = Listener {
-        counted: hub.watching(),
+    let watcher = ListingWatcher {
+        count: hub.count_watcher(),
         hub: hub.clone(),
         overview,
         changed,
-        until: Instant::now() + LONGEST,
+        until: Instant::now() + STREAM_LIFETIME,
     };
     response(
         &[],
-        stream::unfold(listener, |mut listener| async move {
-            let chunk = listener.next().await?;
-            Some((Ok::<_, std::convert::Infallible>(chunk), listener))
+        stream::unfold(watcher, |mut watcher| async move {
+            let chunk = watcher.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(chunk), watcher))
         }),
     )
 }
 
-struct Listener {
+struct ListingWatcher {
     hub: Hub,
-    /// Keeps the reader going.
-    #[expect(dead_code, reason = "it is held")]
+    /// Keeps the overview's reader running.
+    #[expect(dead_code, reason = "keeps the reader alive")]
     overview: Arc<Overview>,
     changed: watch::Receiver<Bytes>,
     until: Instant,
-    #[expect(dead_code, reason = "it counts by being there")]
-    counted: Counted,
+    #[expect(dead_code, reason = "decrements the count when dropped")]
+    count: CountGuard,
 }
 
-impl Listener {
+impl ListingWatcher {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             tokio::select! {
@@ -283,10 +287,10 @@ impl Listener {
                 () = self.hub.stop().cancelled() => return None,
                 () = tokio::time::sleep_until(self.until) => return None,
                 changed = self.changed.changed() => changed.ok()?,
-                () = tokio::time::sleep(STILL_HERE) => return Some(Bytes::from_static(text::STILL_HERE.as_bytes())),
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => return Some(Bytes::from_static(text::KEEP_ALIVE.as_bytes())),
             }
             let message = self.changed.borrow_and_update().clone();
-            // Nothing was read yet.
+            // Nothing has been read yet.
             if !message.is_empty() {
                 return Some(message);
             }

@@ -1,5 +1,5 @@
-//! What people do to one run: retry, cancel, undo, answer. `rerun`, `skip` and `fail` need a worker that was lost: see
-//! `tests/serve/answers.rs`.
+//! Actions of people on one run: retry, cancel, undo, answer. The answers `rerun`, `skip` and
+//! `fail` require a lost worker: see `tests/serve/answers.rs`.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::world::{World, on_each_store};
 
 on_each_store! {
     a_failed_run_is_retried_from_where_it_failed_or_from_an_earlier_step,
-    a_cancelled_run_stops_and_keeps_what_it_made,
-    a_run_that_is_cancelled_and_undone_takes_back_what_it_made,
+    a_cancelled_run_stops_and_keeps_its_results,
+    a_run_cancelled_with_undo_removes_its_results,
     a_question_is_answered_by_yes_or_no,
 }
 
@@ -26,7 +26,7 @@ async fn a_failed_run_is_retried_from_where_it_failed_or_from_an_earlier_step(wo
         (json!({ "from": "two" }), 2),
     ] {
         let before = count(&world.history(&run).await, "run.failed");
-        // A body may be left out.
+        // The body is optional.
         let answer = if body.is_null() {
             world
                 .http
@@ -66,7 +66,9 @@ async fn a_failed_run_is_retried_from_where_it_failed_or_from_an_earlier_step(wo
         [Value::Null, json!("one"), json!("two")].map(|from| (from, json!("local"))),
         "who, and from where"
     );
-    let unknown = world.told(422, &path, json!({ "from": "nowhere" })).await;
+    let unknown = world
+        .expect_status(422, &path, json!({ "from": "nowhere" }))
+        .await;
     assert!(
         unknown["detail"].as_str().unwrap().contains("nowhere") && unknown["parameter"] == "from",
         "{unknown}"
@@ -75,12 +77,12 @@ async fn a_failed_run_is_retried_from_where_it_failed_or_from_an_earlier_step(wo
     let done = world.greet("ada").await;
     world.until_status(&done, "completed").await;
     world
-        .told(409, &format!("/api/v1/runs/{done}/retry"), json!({}))
+        .expect_status(409, &format!("/api/v1/runs/{done}/retry"), json!({}))
         .await;
     world.close().await;
 }
 
-async fn a_cancelled_run_stops_and_keeps_what_it_made(world: World) {
+async fn a_cancelled_run_stops_and_keeps_its_results(world: World) {
     let run = world
         .submit(json!({ "workflow": "making", "parameters": { "name": "shop" } }))
         .await;
@@ -94,7 +96,7 @@ async fn a_cancelled_run_stops_and_keeps_what_it_made(world: World) {
         })
         .await;
     world
-        .told(200, &format!("/api/v1/runs/{run}/cancel"), json!({}))
+        .expect_status(200, &format!("/api/v1/runs/{run}/cancel"), json!({}))
         .await;
     let ended = world.until_status(&run, "cancelled").await;
     assert_eq!(
@@ -116,12 +118,12 @@ async fn a_cancelled_run_stops_and_keeps_what_it_made(world: World) {
         (&json!("shop"), &json!(run), &json!("ada"))
     );
     world
-        .told(409, &format!("/api/v1/runs/{run}/cancel"), json!({}))
+        .expect_status(409, &format!("/api/v1/runs/{run}/cancel"), json!({}))
         .await;
     world.close().await;
 }
 
-async fn a_run_that_is_cancelled_and_undone_takes_back_what_it_made(world: World) {
+async fn a_run_cancelled_with_undo_removes_its_results(world: World) {
     let run = world
         .submit(json!({ "workflow": "making", "parameters": { "name": "shop" } }))
         .await;
@@ -142,7 +144,7 @@ async fn a_run_that_is_cancelled_and_undone_takes_back_what_it_made(world: World
         1
     );
     world
-        .told(
+        .expect_status(
             200,
             &format!("/api/v1/runs/{run}/cancel"),
             json!({ "undo": true }),
@@ -181,10 +183,10 @@ async fn a_question_is_answered_by_yes_or_no(world: World) {
         assert_eq!(step["answers"], json!(["approve", "reject"]));
         let path = format!("/api/v1/runs/{run}/answer");
         world
-            .told(409, &path, json!({ "step": "only", "answer": "skip" }))
+            .expect_status(409, &path, json!({ "step": "only", "answer": "skip" }))
             .await;
         world
-            .told(
+            .expect_status(
                 200,
                 &path,
                 json!({ "step": "only", "answer": answer, "note": note }),
@@ -204,7 +206,7 @@ async fn a_question_is_answered_by_yes_or_no(world: World) {
             (&json!(answer), &json!(note))
         );
         let late = world
-            .told(409, &path, json!({ "step": "only", "answer": answer }))
+            .expect_status(409, &path, json!({ "step": "only", "answer": answer }))
             .await;
         assert!(late["detail"].is_string());
     }

@@ -8,11 +8,11 @@ use surefoot_server::alerts::{Notifier, NotifierKind, Source};
 
 use crate::world::{On, World};
 
-/// Looked at often; who is told stands nowhere, so what is to be sent is only kept.
+/// Evaluates often. The notifier has no credential, so notifications stay in the store.
 async fn open(on: On) -> World {
     World::with(on, |options| {
         options.alerts.every = Duration::from_millis(50);
-        // A disk that is slow today is not what is told of.
+        // The speed of the disk must not influence the tests.
         options.alerts.rules.slow_store = None;
         let kind = NotifierKind::Slack {
             url: Source::Plain("http://127.0.0.1:1/".to_owned()),
@@ -33,7 +33,7 @@ async fn alerts(world: &World, query: &str) -> Vec<Value> {
         .clone()
 }
 
-async fn what_fires_is_told_once_and_acknowledged(on: On) {
+async fn an_alert_is_sent_once_and_acknowledged(on: On) {
     let mut world = open(on).await;
     let first = world.another_server().await;
     let run = world.submit(json!({ "workflow": "asking" })).await;
@@ -52,9 +52,9 @@ async fn what_fires_is_told_once_and_acknowledged(on: On) {
     assert_eq!(alerts(&world, "?state=resolved").await, [Value::Null; 0]);
 
     let path = "/api/v1/alerts/acknowledge";
-    let seen = world.told(200, path, json!({ "id": id })).await;
+    let seen = world.expect_status(200, path, json!({ "id": id })).await;
     assert_eq!(seen["acknowledged_by"], "local");
-    let again = world.told(200, path, json!({ "id": id })).await;
+    let again = world.expect_status(200, path, json!({ "id": id })).await;
     assert_eq!(
         again["acknowledged_at"], seen["acknowledged_at"],
         "who was first stays named"
@@ -74,7 +74,7 @@ async fn what_fires_is_told_once_and_acknowledged(on: On) {
     );
 
     world
-        .told(
+        .expect_status(
             200,
             &format!("/api/v1/runs/{run}/answer"),
             json!({ "step": "only", "answer": "approve" }),
@@ -86,8 +86,8 @@ async fn what_fires_is_told_once_and_acknowledged(on: On) {
         })
         .await;
     assert_eq!(alerts(&world, "?state=firing").await, [Value::Null; 0]);
-    world.told(409, path, json!({ "id": id })).await;
-    // Each state is handed over before it is shown by the server that wrote it, or in its next look.
+    world.expect_status(409, path, json!({ "id": id })).await;
+    // Each state is submitted before it is shown, or at that server's next evaluation.
     let sends = async || {
         let page = world.json("/api/v1/runs?queue=alerts&order=oldest").await;
         page["runs"]
@@ -115,11 +115,11 @@ async fn what_fires_is_told_once_and_acknowledged(on: On) {
 }
 
 #[tokio::test]
-async fn on_sqlite_what_fires_is_told_once_and_acknowledged() {
-    what_fires_is_told_once_and_acknowledged(On::Sqlite).await;
+async fn on_sqlite_an_alert_is_sent_once_and_acknowledged() {
+    an_alert_is_sent_once_and_acknowledged(On::Sqlite).await;
 }
 
 #[tokio::test]
-async fn on_postgres_what_fires_is_told_once_and_acknowledged() {
-    what_fires_is_told_once_and_acknowledged(On::Postgres).await;
+async fn on_postgres_an_alert_is_sent_once_and_acknowledged() {
+    an_alert_is_sent_once_and_acknowledged(On::Postgres).await;
 }

@@ -1,12 +1,13 @@
-//! Many runs at once, a part at a time: what the preview counts is what is met, and nothing that came after it.
+//! Actions on many runs in parts: they apply to the runs counted by the preview, and to no later
+//! ones.
 
 use serde_json::{Value, json};
 
 use crate::world::{World, on_each_store};
 
-on_each_store! { parts_follow_each_other, many_runs_are_cancelled_and_what_came_later_is_not }
+on_each_store! { a_bulk_action_continues_in_parts, many_runs_are_cancelled_and_later_ones_are_not }
 
-async fn parts_follow_each_other(world: World) {
+async fn a_bulk_action_continues_in_parts(world: World) {
     let mut runs = Vec::new();
     for _ in 0..5 {
         runs.push(world.submit(json!({ "workflow": "halting" })).await);
@@ -16,7 +17,7 @@ async fn parts_follow_each_other(world: World) {
     }
     let mut request = json!({ "action": "retry", "filter": { "queue": "slow-lane" }, "limit": 2 });
     let preview = world
-        .told(200, "/api/v1/runs/bulk/preview", request.clone())
+        .expect_status(200, "/api/v1/runs/bulk/preview", request.clone())
         .await;
     assert_eq!(
         (&preview["count"], &preview["more"]),
@@ -27,9 +28,11 @@ async fn parts_follow_each_other(world: World) {
     request["filter"]["until"] = preview["until"].clone();
     let mut parts = Vec::new();
     loop {
-        let part = world.told(200, "/api/v1/runs/bulk", request.clone()).await;
+        let part = world
+            .expect_status(200, "/api/v1/runs/bulk", request.clone())
+            .await;
         parts.push(part["done"].as_u64().unwrap() + part["refused_count"].as_u64().unwrap());
-        // What was retried has failed again, and matches as before: it is the cursor that leaves it alone.
+        // Retried runs have failed again and match as before; only the cursor excludes them.
         for run in &runs {
             world.until_status(run, "failed").await;
         }
@@ -51,13 +54,14 @@ async fn parts_follow_each_other(world: World) {
     world.close().await;
 }
 
-async fn many_runs_are_cancelled_and_what_came_later_is_not(world: World) {
+async fn many_runs_are_cancelled_and_later_ones_are_not(world: World) {
     let making = async |name: &str| {
         world
             .submit(json!({ "workflow": "making", "parameters": { "name": name } }))
             .await
     };
-    let (one, two) = (making("ada").await, making("bob").await);
+    let one = making("ada").await;
+    let two = making("bob").await;
     let other = world.greet("ada").await;
     for run in [&one, &two] {
         let holds = "step.started hold".to_owned();
@@ -70,12 +74,12 @@ async fn many_runs_are_cancelled_and_what_came_later_is_not(world: World) {
     let mut request =
         json!({ "action": "cancel", "undo": true, "filter": { "workflow": "making" } });
     let preview = world
-        .told(200, "/api/v1/runs/bulk/preview", request.clone())
+        .expect_status(200, "/api/v1/runs/bulk/preview", request.clone())
         .await;
     assert_eq!(preview["count"], 2, "{preview}");
     let later = making("cat").await;
     request["filter"]["until"] = preview["until"].clone();
-    let done = world.told(200, "/api/v1/runs/bulk", request).await;
+    let done = world.expect_status(200, "/api/v1/runs/bulk", request).await;
     assert_eq!(
         (&done["done"], &done["next"], &done["refused"]),
         (&json!(2), &Value::Null, &json!([])),
@@ -95,7 +99,7 @@ async fn many_runs_are_cancelled_and_what_came_later_is_not(world: World) {
     }
     let odd = json!({ "action": "retry", "undo": true });
     assert_eq!(
-        world.told(422, "/api/v1/runs/bulk", odd).await["parameter"],
+        world.expect_status(422, "/api/v1/runs/bulk", odd).await["parameter"],
         "undo"
     );
     world.close().await;

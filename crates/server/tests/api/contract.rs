@@ -1,4 +1,4 @@
-//! What each resource answers.
+//! The response of each resource.
 
 use std::sync::Arc;
 
@@ -117,7 +117,8 @@ async fn pages_of_runs_hold_each_run_once(world: World) {
         made.push(world.greet("ada").await);
     }
     made.reverse();
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
     loop {
         let page = world
             .json(&format!("/api/v1/runs?workflow=greet&limit=2{cursor}"))
@@ -269,7 +270,7 @@ async fn the_document_describes_every_operation_that_is_served() {
 }
 
 #[tokio::test]
-async fn metrics_speak_of_queues_runs_attempts_and_commits() {
+async fn metrics_cover_queues_runs_attempts_and_commits() {
     let world = World::open().await;
     world.rounds.send_replace(u64::MAX);
     let run = world.greet("ada").await;

@@ -1,4 +1,4 @@
-//! A store over another that counts how often runs are read, and that can be made to hang, to break and to be away.
+//! A store wrapper that counts reads of runs, and can hang, panic or be unavailable.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -20,19 +20,19 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct CountingStore {
     inner: Arc<dyn Store>,
-    /// The latest time that was told.
+    /// The latest time returned.
     latest: AtomicI64,
-    /// Reads of a run or of its events.
+    /// Number of reads of a run or its events.
     pub(crate) reads: AtomicU64,
-    /// A claim panics: the claim loop is dead.
+    /// Claims panic, which ends the claim loop.
     pub(crate) claims_die: AtomicBool,
-    /// A claim has no answer for as long as this holds.
+    /// Claims hang while this is true.
     pub(crate) claims_hang: watch::Sender<bool>,
-    /// A listing of runs has no answer for as long as this holds.
+    /// Listings of runs hang while this is true.
     pub(crate) listings_hang: watch::Sender<bool>,
-    /// Whoever asks for records panics.
+    /// Reads of records panic.
     pub(crate) records_break: AtomicBool,
-    /// Everything fails.
+    /// Every operation fails.
     pub(crate) away: AtomicBool,
 }
 
@@ -58,9 +58,9 @@ impl CountingStore {
     }
 }
 
-/// Waits until it no longer holds.
+/// Waits until the value is false.
 async fn pass(hangs: &watch::Sender<bool>) {
-    // It lives as long as the store.
+    // The channel lives as long as the store.
     let _ = hangs.subscribe().wait_for(|hangs| !hangs).await;
 }
 
@@ -68,8 +68,8 @@ type Done<T> = Result<T, StoreError>;
 
 #[async_trait]
 impl Store for CountingStore {
-    /// PostgreSQL's clock is known by looks at it, of which a better one sets it back by some milliseconds. For these tests
-    /// what is submitted later is later.
+    /// PostgreSQL's clock is estimated, and a better estimate can move it back by a few
+    /// milliseconds. The tests need later submissions to have later times.
     fn now(&self) -> Timestamp {
         let now = self.inner.now().as_micros();
         Timestamp::from_micros(now.max(self.latest.fetch_max(now, Ordering::SeqCst)))
@@ -161,7 +161,7 @@ impl Store for CountingStore {
     async fn records(&self, filter: RecordFilter) -> Done<Vec<Record>> {
         assert!(
             !self.records_break.load(Ordering::SeqCst),
-            "the test wants whoever asks for records to panic"
+            "the test wants reads of records to panic"
         );
         self.there()?;
         self.inner.records(filter).await

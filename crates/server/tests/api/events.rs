@@ -1,4 +1,4 @@
-//! Live events: nothing lost, nothing twice, one reader however many watch.
+//! Live events: none is lost or repeated, and there is one reader however many watch.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::world::{PATIENCE, World, on_each_store};
 
-/// A stream, message by message.
+/// A stream, read message by message.
 pub(crate) struct Stream {
     response: Response,
     text: String,
@@ -43,7 +43,8 @@ impl Stream {
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             while let Some((message, rest)) = self.text.split_once("\n\n") {
-                let (message, rest) = (message.to_owned(), rest.to_owned());
+                let message = message.to_owned();
+                let rest = rest.to_owned();
                 self.text = rest;
                 if let Some(message) = read(&message) {
                     return Some(message);
@@ -52,7 +53,7 @@ impl Stream {
             let chunk = tokio::time::timeout(PATIENCE, self.response.chunk())
                 .await
                 .expect("something is said");
-            // A server that is taken down may cut the connection.
+            // A server that is killed may cut the connection.
             self.text
                 .push_str(std::str::from_utf8(&chunk.ok().flatten()?).unwrap());
         }
@@ -92,8 +93,8 @@ pub(crate) fn changes(messages: &[Message]) -> Vec<u64> {
 
 on_each_store! {
     a_snapshot_comes_first_then_every_change_then_the_end,
-    a_stream_goes_on_where_it_was_after_the_server_was_restarted,
-    listings_are_told_of_changes,
+    a_stream_resumes_after_a_restart_of_the_server,
+    listings_receive_change_events,
 }
 
 async fn a_snapshot_comes_first_then_every_change_then_the_end(world: World) {
@@ -128,7 +129,7 @@ async fn a_snapshot_comes_first_then_every_change_then_the_end(world: World) {
     world.close().await;
 }
 
-async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted(mut world: World) {
+async fn a_stream_resumes_after_a_restart_of_the_server(mut world: World) {
     let run = world.greet("ada").await;
     let mut stream = Stream::open(&world, &run, Some(0)).await;
     world.rounds.send_replace(2);
@@ -140,7 +141,7 @@ async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted(mut world:
     world.restart_server().await;
     seen.extend(stream.rest().await);
     let last = seen.iter().filter_map(|message| message.id).max().unwrap();
-    // Something happens while nobody watches.
+    // Events happen while there is no watcher.
     world.rounds.send_replace(u64::MAX);
     world.until_status(&run, "completed").await;
     seen.extend(Stream::open(&world, &run, Some(last)).await.rest().await);
@@ -154,7 +155,7 @@ async fn a_stream_goes_on_where_it_was_after_the_server_was_restarted(mut world:
     world.close().await;
 }
 
-async fn listings_are_told_of_changes(world: World) {
+async fn listings_receive_change_events(world: World) {
     let mut stream = Stream::of(world.get("/api/v1/events").await);
     assert_eq!(stream.next().await.unwrap().event, "changed");
     world.greet("ada").await;

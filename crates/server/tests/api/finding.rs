@@ -1,4 +1,4 @@
-//! Finding runs: every filter by itself and with others, in both orders, page by page.
+//! Listing runs: each filter by itself and combined, in both orders, page by page.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use surefoot::Store as _;
 
 use crate::world::{World, on_each_store};
 
-on_each_store! { filters_find_what_they_say, pages_follow_each_other_whatever_comes_meanwhile, records_have_pages }
+on_each_store! { filters_find_matching_runs, pages_are_complete_while_runs_are_submitted, records_have_pages }
 
 fn ids(page: &Value) -> Vec<String> {
     page["runs"]
@@ -18,7 +18,7 @@ fn ids(page: &Value) -> Vec<String> {
         .collect()
 }
 
-async fn filters_find_what_they_say(world: World) {
+async fn filters_find_matching_runs(world: World) {
     let keyed =
         |workflow: &str, key: &str| json!({ "workflow": workflow, "key": key, "parameters": {} });
     let greet =
@@ -26,7 +26,7 @@ async fn filters_find_what_they_say(world: World) {
     let one = world.submit(greet("team/one")).await;
     let two = world.submit(greet("team/two")).await;
     world.until_status(&two, "running").await;
-    // Times are told apart by the millisecond.
+    // Times have a resolution of 1 ms.
     let later = world.store.now() + Duration::from_millis(1);
     world
         .until("the next millisecond", async || {
@@ -43,15 +43,11 @@ async fn filters_find_what_they_say(world: World) {
         .as_str()
         .unwrap()
         .to_owned();
-    let (id_text, since, until) = (
-        format!("text={two}"),
-        format!("since={middle}"),
-        format!("until={middle}"),
-    );
-    let (both, held) = (
-        format!("status=running&until={middle}&text=team"),
-        format!("worker={worker}"),
-    );
+    let id_text = format!("text={two}");
+    let since = format!("since={middle}");
+    let until = format!("until={middle}");
+    let both = format!("status=running&until={middle}&text=team");
+    let held = format!("worker={worker}");
     let found: [(&str, &[&String]); 13] = [
         ("", &[&asking, &failed, &two, &one]),
         ("status=failed", &[&failed]),
@@ -98,8 +94,8 @@ async fn filters_find_what_they_say(world: World) {
     world.close().await;
 }
 
-/// What is submitted while somebody leafs through the pages is neither missed nor seen twice.
-async fn pages_follow_each_other_whatever_comes_meanwhile(world: World) {
+/// Runs submitted while a client reads the pages are neither missed nor repeated.
+async fn pages_are_complete_while_runs_are_submitted(world: World) {
     for order in ["newest", "oldest"] {
         let queue = if order == "newest" {
             "greet"
@@ -120,7 +116,8 @@ async fn pages_follow_each_other_whatever_comes_meanwhile(world: World) {
             new().await,
             new().await,
         ];
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        let mut seen = Vec::new();
+        let mut cursor = String::new();
         loop {
             let page = world
                 .json(&format!(
@@ -137,7 +134,8 @@ async fn pages_follow_each_other_whatever_comes_meanwhile(world: World) {
                 made.push(new().await);
             }
         }
-        // Newest first, what came after the first page is on none; oldest first, it is on the last ones.
+        // Newest first, runs submitted after the first page are on no page; oldest first, they are
+        // on the last pages.
         if order == "newest" {
             made.truncate(5);
             made.reverse();

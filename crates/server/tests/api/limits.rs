@@ -1,4 +1,4 @@
-//! What keeps one client or one request from holding up the server.
+//! Protection of the server against a single client or request.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,10 +19,10 @@ async fn connect(world: &World) -> TcpStream {
         .unwrap()
 }
 
-/// What comes until the other side closes.
+/// Everything received until the other side closes.
 async fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
-    // A connection that is reset has ended as well.
+    // A reset connection has ended as well.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut bytes))
         .await
         .expect("the server ends it");
@@ -30,9 +30,9 @@ async fn rest(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_request_that_hangs_is_answered_and_a_stream_may_take_longer() {
+async fn a_hanging_request_times_out_and_a_stream_does_not() {
     let world = World::with(On::Sqlite, |options| options.limits.time = SHORT).await;
-    // On a machine that is busy elsewhere what does not hang may take too long as well: it is asked again.
+    // On a busy machine a request that does not hang may time out too, so it is repeated.
     let answered = async |path: &str| {
         let ask = async || Some(world.get(path).await).filter(|answer| answer.status() == 200);
         world.until("it is answered", ask).await
@@ -76,11 +76,11 @@ async fn a_request_that_hangs_is_answered_and_a_stream_may_take_longer() {
         page.text().await.unwrap().contains("<html"),
         "a person is told by a page"
     );
-    // Others are.
+    // Other requests are served.
     answered("/healthz").await;
     world.store.listings_hang.send_replace(false);
     answered("/api/v1/runs").await;
-    // The stream is older than a request may be, and goes on.
+    // The stream has outlived the time limit of a request, and continues.
     world.rounds.send_replace(u64::MAX);
     let told = stream.rest().await;
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_request_that_hangs_is_answered_and_a_stream_may_take_longer() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_request_body_that_does_not_arrive_times_out() {
     let world = World::with(On::Sqlite, |options| options.limits.time = SHORT).await;
     let mut stream = connect(&world).await;
     let head = "POST /api/v1/runs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -103,7 +103,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn who_does_not_say_what_it_wants_is_let_go() {
+async fn a_client_that_sends_no_request_is_disconnected() {
     let world = World::with(On::Sqlite, |options| options.limits.head = SHORT).await;
     let mut slow = connect(&world).await;
     slow.write_all(b"GET /api/v1/runs HTTP/1.1\r\nhost: local")
@@ -123,7 +123,7 @@ async fn who_does_not_say_what_it_wants_is_let_go() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_waits_for_another_to_end() {
+async fn a_connection_over_the_limit_waits_for_another_to_close() {
     let world = World::with(On::Sqlite, |options| options.limits.connections = 2).await;
     let ask = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let mut held = [connect(&world).await, connect(&world).await];
@@ -177,9 +177,9 @@ async fn a_handler_that_panics_ends_its_own_request_only() {
     world.close().await;
 }
 
-/// Proxies close a connection on which nothing is said for long.
+/// Proxies close connections that are idle for long.
 #[tokio::test]
-async fn a_stream_with_nothing_to_say_says_so() {
+async fn an_idle_stream_sends_keep_alives() {
     let world = World::open().await;
     let run = world.greet("ada").await;
     let mut stream = world.get(&format!("/api/v1/runs/{run}/events")).await;

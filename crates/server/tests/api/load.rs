@@ -1,4 +1,5 @@
-//! A thousand watchers of one run, and pages and API beside them: all is told to everyone, by one reader.
+//! A thousand watchers of one run beside requests for pages and the API: all receive everything,
+//! from one reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +11,15 @@ use crate::events::{Message, Stream, changes};
 use crate::world::{On, PATIENCE, World};
 
 const WATCHERS: usize = 1000;
-/// Requests a second beside them, and for how long.
+/// Requests per second beside the watchers, and their duration.
 const RATE: u32 = 200;
 const SECONDS: u32 = 10;
-/// There is at least so much to tell.
+/// Minimum number of events.
 const EVENTS: usize = 60;
 const PATHS: [&str; 5] = ["/", "/runs", "/api/v1/runs", "/api/v1/queues", "/metrics"];
 
-/// A watcher that leaves half-way and comes back with the last number that it saw. Gives all that it was told.
+/// A watcher that disconnects half-way and reconnects with its last event id. Returns the events
+/// received.
 async fn watch(
     world: Arc<World>,
     run: String,
@@ -45,7 +47,7 @@ async fn watch(
     told
 }
 
-/// Asks for pages and API at an even rate; how long each answer took, in order.
+/// Requests pages and API at a constant rate. Returns the response times in order.
 async fn ask(world: Arc<World>) -> Vec<Duration> {
     let mut asked = JoinSet::new();
     let mut even = tokio::time::interval(Duration::from_secs(1) / RATE);
@@ -65,7 +67,7 @@ async fn ask(world: Arc<World>) -> Vec<Duration> {
     took
 }
 
-/// Lets the handler go on, a round at a time.
+/// Lets the handler continue, one round at a time.
 async fn go_on(world: Arc<World>, done: Arc<AtomicBool>) {
     let mut round = 0;
     while !done.load(Ordering::SeqCst) {
@@ -84,10 +86,11 @@ fn resident() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_watchers_are_told_everything_once_by_one_reader() {
+async fn a_thousand_watchers_receive_everything_once_from_one_reader() {
     let world = Arc::new(World::with(On::Sqlite, |options| options.limits.time = PATIENCE).await);
     let run = world.greet("ada").await;
-    let (before, began) = ((world.reads(), resident()), Instant::now());
+    let before = (world.reads(), resident());
+    let began = Instant::now();
     let watching = Arc::new(tokio::sync::Barrier::new(WATCHERS + 1));
     let mut watchers = JoinSet::new();
     for number in 0..WATCHERS {
@@ -109,11 +112,9 @@ async fn a_thousand_watchers_are_told_everything_once_by_one_reader() {
     let mut going = JoinSet::new();
     going.spawn(go_on(world.clone(), done.clone()));
     let took = ask(world.clone()).await;
-    let (held, reads, seconds) = (
-        resident(),
-        world.reads() - before.0,
-        began.elapsed().as_secs() + 1,
-    );
+    let held = resident();
+    let reads = world.reads() - before.0;
+    let seconds = began.elapsed().as_secs() + 1;
     let history = format!("/api/v1/runs/{run}/history?limit=1000");
     let events = async || {
         world.json(&history).await["events"]
@@ -139,8 +140,8 @@ async fn a_thousand_watchers_are_told_everything_once_by_one_reader() {
         );
         assert_eq!(told.last().unwrap().event, "end");
     }
-    // Each is shown the run when it comes. One reader looks a few times a second, at the run and at its history; a thousand
-    // would look a thousand times each.
+    // Each watcher reads the run once when it connects. The reader polls the run and its history a
+    // few times per second; a thousand readers would poll a thousand times as often.
     let told = (WATCHERS as u64) * end;
     assert!(
         reads < 3000 + 100 * seconds && reads * 5 < told,

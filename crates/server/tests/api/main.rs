@@ -1,4 +1,4 @@
-//! The API as programs see it: a real server on a free port, over a real store, with real handlers.
+//! The API as programs use it: a real server on a free port, with a real store and real handlers.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(

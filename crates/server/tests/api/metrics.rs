@@ -1,4 +1,4 @@
-//! `/metrics`: what the documentation names is there, and moves when the thing happens.
+//! `/metrics`: every documented metric exists and changes when it should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::world::{On, World};
 
-/// A run of every outcome, one of them after a retry, and one that waits.
+/// A server with a run of every outcome, one of them after a retry, and a waiting run.
 async fn busy() -> World {
     let world = World::with(On::Sqlite, |options| {
         options.alerts.every = std::time::Duration::from_millis(50)
@@ -29,7 +29,7 @@ async fn busy() -> World {
     world
 }
 
-/// The names of metrics in a text, without a last `*`.
+/// The names of metrics in a text, without a trailing `*`.
 fn names(text: &str) -> BTreeSet<&str> {
     let found = text.match_indices("surefoot_").map(|(at, _)| &text[at..]);
     found
@@ -40,7 +40,7 @@ fn names(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The labels that an expression speaks of: `by (queue, le)`, `{outcome="failed"}`.
+/// The labels in an expression: `by (queue, le)`, `{outcome="failed"}`.
 fn labels(expression: &str) -> BTreeSet<&str> {
     let by = expression
         .split("by (")
@@ -58,7 +58,7 @@ fn labels(expression: &str) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn what_the_documentation_names_is_there_with_its_labels() {
+async fn documented_metrics_exist_with_their_labels() {
     let world = busy().await;
     let page = world.get("/metrics").await.text().await.unwrap();
     let mut there: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -74,7 +74,7 @@ async fn what_the_documentation_names_is_there_with_its_labels() {
     let (_, metrics) = document.split_once("## Metrics\n").unwrap();
     let metrics = metrics.split("\n## ").next().unwrap();
     for name in names(metrics) {
-        // A family is named by its beginning, a histogram without what its samples add.
+        // A family is named by its prefix, a histogram without the suffixes of its samples.
         assert!(
             there.keys().any(|known| known.starts_with(name)),
             "there is no {name} in\n{page}"
@@ -98,7 +98,7 @@ async fn what_the_documentation_names_is_there_with_its_labels() {
 }
 
 #[tokio::test]
-async fn metrics_move_when_the_thing_happens() {
+async fn metrics_change_with_their_events() {
     let world = busy().await;
     let seen = async |name: &str| world.metric(name).await;
     assert_eq!(
@@ -128,7 +128,7 @@ async fn metrics_move_when_the_thing_happens() {
         1.0
     );
 
-    // One that nobody may start waits, longer and longer.
+    // A run that no worker can claim waits longer and longer.
     let greeted = world.greet("ada").await;
     world.until_status(&greeted, "running").await;
     let oldest = "surefoot_queue_oldest_waiting_seconds{queue=\"greet\"}";
@@ -142,7 +142,7 @@ async fn metrics_move_when_the_thing_happens() {
         [0.0, 1.0]
     );
     world
-        .told(200, "/api/v1/queues/greet/pause", json!({}))
+        .expect_status(200, "/api/v1/queues/greet/pause", json!({}))
         .await;
     world.greet("bob").await;
     assert_eq!(seen("surefoot_queue_paused{queue=\"greet\"}").await, 1.0);
@@ -157,7 +157,7 @@ async fn metrics_move_when_the_thing_happens() {
         })
         .await;
 
-    // Each commit is counted, and so is what stood in it: never less than one operation.
+    // Each commit is counted, with at least one operation.
     let commits = [
         "seconds_count",
         "seconds_sum",
@@ -166,7 +166,7 @@ async fn metrics_move_when_the_thing_happens() {
     ];
     let commits = commits.map(|name| format!("surefoot_store_commit_{name}"));
     let commits = commits.each_ref().map(String::as_str);
-    // One after the other: a page that was written between the two is looked at again.
+    // The two are read one after the other, so a page written in between is read again.
     let commits = async || {
         let whole = async || {
             Some(world.metrics(commits).await).filter(|[count, _, groups, _]| count == groups)
@@ -175,7 +175,7 @@ async fn metrics_move_when_the_thing_happens() {
     };
     let before = commits().await;
     world
-        .told(200, "/api/v1/queues/greet/resume", json!({}))
+        .expect_status(200, "/api/v1/queues/greet/resume", json!({}))
         .await;
     world.rounds.send_replace(u64::MAX);
     world.until_status(&greeted, "completed").await;

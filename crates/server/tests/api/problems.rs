@@ -1,4 +1,4 @@
-//! Whatever goes wrong is told as a problem document that names the parameter.
+//! Every error is a problem document that names the parameter.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, on_each_store};
 
-const NOBODY: &str = "0198c0de-0000-7000-8000-000000000001";
+const UNKNOWN_RUN: &str = "0198c0de-0000-7000-8000-000000000001";
 
 async fn check(
     world: &World,
@@ -27,7 +27,8 @@ async fn check(
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_owned());
     }
-    // An answer that does not wait for the whole body may break the connection before it is read.
+    // A response sent before the whole body was read may break the connection before it is
+    // received.
     let send = async || request.try_clone().unwrap().send().await.ok();
     let response = world.until("it is answered", send).await;
     let place = format!("{method} {path} {body:?}");
@@ -57,7 +58,7 @@ on_each_store! {
 }
 
 async fn every_error_is_a_problem_that_names_the_parameter(world: World) {
-    let run = format!("/api/v1/runs/{NOBODY}");
+    let run = format!("/api/v1/runs/{UNKNOWN_RUN}");
     let runs = "/api/v1/runs";
     check(&world, "GET", "/api/v1/nothing", None, 404, None).await;
     check(&world, "DELETE", runs, None, 405, None).await;
@@ -232,7 +233,7 @@ async fn every_error_is_a_problem_that_names_the_parameter(world: World) {
 }
 
 #[tokio::test]
-async fn a_framed_page_comes_back_when_the_store_does() {
+async fn a_framed_page_recovers_with_the_store() {
     let world = World::open().await;
     let run = world.greet("ada").await;
     let made = world

@@ -1,5 +1,5 @@
-//! The API held against its own document by a stranger to it: schemathesis makes requests of every kind that the document
-//! allows and forbids, and looks whether each answer is one that the document names.
+//! Tests the API against its own document with schemathesis: it sends requests that the document
+//! allows and forbids, and checks that each response is documented.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,7 +12,8 @@ use tokio::process::Command;
 
 use crate::world::{PATIENCE, World};
 
-/// How long it may make requests, and how long it may take in all: what it has begun it ends, and a slow machine takes long.
+/// Time for generating requests, and for the whole test: pending requests are finished, and slow
+/// machines take long.
 const SECONDS: &str = "45";
 const BOUND: Duration = Duration::from_secs(300);
 
@@ -27,7 +28,7 @@ fn program() -> PathBuf {
     found
 }
 
-/// Runs of each kind, so that there is something to find.
+/// Runs of each kind, so that there is data.
 async fn fill(world: &World) {
     world.greet("ada").await;
     for workflow in ["failing", "asking"] {
@@ -38,7 +39,7 @@ async fn fill(world: &World) {
     }
 }
 
-/// Makes a token, and waits until the server asks for one.
+/// Creates a token and waits until the server requires one.
 async fn closed(world: &World) -> String {
     let made = token::create(world.store.as_ref(), "contract", Role::Admin, None, "test")
         .await
@@ -52,7 +53,7 @@ async fn closed(world: &World) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_is_one_that_the_document_names() {
+async fn every_response_is_documented() {
     let world = World::open().await;
     fill(&world).await;
     let token = closed(&world).await;
@@ -73,12 +74,14 @@ async fn every_answer_is_one_that_the_document_names() {
             "10",
             "--no-color",
         ])
-        // It says what happens for as long as anybody listens: there is no whole answer to look at.
+        // This endpoint streams for as long as the client listens; there is no complete response to
+        // check.
         .args(["--exclude-path", "/api/v1/events"])
-        // A document cannot say that a name has to be known, or that two fields go together: what it allows may be refused.
+        // A document cannot express that a name must exist or that two fields depend on each other,
+        // so allowed requests may be refused.
         .args(["--exclude-checks", "positive_data_acceptance"])
         .args(["--continue-on-failure", "--warnings", "off"])
-        // The same requests each time, as far as time allows.
+        // The same requests each time, as far as time permits.
         .args(["--generation-deterministic", "--seed", "7"])
         .current_dir(folder.path())
         .stdin(Stdio::null())

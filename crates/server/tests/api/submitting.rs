@@ -1,4 +1,4 @@
-//! Submitting: the key as a header, what is foreseen, and the link that is given to others.
+//! Submission: the key as a header, dry runs, and links to share.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::world::{World, on_each_store};
 
 on_each_store! {
     the_header_is_a_key_like_any_other,
-    a_dry_run_foresees_and_writes_nothing,
+    a_dry_run_predicts_steps_and_writes_nothing,
     a_link_shows_the_progress_until_it_expires,
 }
 
@@ -69,10 +69,10 @@ async fn the_header_is_a_key_like_any_other(world: World) {
     world.close().await;
 }
 
-async fn a_dry_run_foresees_and_writes_nothing(world: World) {
+async fn a_dry_run_predicts_steps_and_writes_nothing(world: World) {
     let path = "/api/v1/workflows/greet/dry-run";
     let body = json!({ "parameters": { "name": "ada", "password": "hunter22" } });
-    let foreseen = world.told(200, path, body).await;
+    let foreseen = world.expect_status(200, path, body).await;
     let steps = foreseen["steps"].as_array().unwrap();
     assert_eq!(
         (&steps[0]["id"], &steps[0]["runs"]),
@@ -84,22 +84,22 @@ async fn a_dry_run_foresees_and_writes_nothing(world: World) {
     );
     assert!(!foreseen.to_string().contains("hunter22"), "{foreseen}");
     let wrong = world
-        .told(422, path, json!({ "parameters": { "name": "UPPER" } }))
+        .expect_status(422, path, json!({ "parameters": { "name": "UPPER" } }))
         .await;
     assert_eq!(wrong["parameter"], "name");
     assert_eq!(
-        world.told(422, path, json!({})).await["parameter"],
+        world.expect_status(422, path, json!({})).await["parameter"],
         "name",
         "what is missing is named"
     );
     world
-        .told(404, "/api/v1/workflows/nowhere/dry-run", json!({}))
+        .expect_status(404, "/api/v1/workflows/nowhere/dry-run", json!({}))
         .await;
     assert_eq!(world.json("/api/v1/runs").await["runs"], json!([]));
     assert_eq!(
         world.json("/api/v1/audit").await["entries"],
         json!([]),
-        "nobody did anything"
+        "the audit log is empty"
     );
     world.close().await;
 }
@@ -111,15 +111,17 @@ async fn a_link_shows_the_progress_until_it_expires(world: World) {
     let path = format!("/api/v1/runs/{run}/link");
     for seconds in [0, 2_678_401] {
         assert_eq!(
-            world.told(400, &path, json!({ "seconds": seconds })).await["parameter"],
+            world
+                .expect_status(400, &path, json!({ "seconds": seconds }))
+                .await["parameter"],
             "seconds"
         );
     }
-    let link = world.told(201, &path, json!({ "seconds": 3600 })).await;
-    let (page, progress) = (
-        link["url"].as_str().unwrap(),
-        link["progress_url"].as_str().unwrap(),
-    );
+    let link = world
+        .expect_status(201, &path, json!({ "seconds": 3600 }))
+        .await;
+    let page = link["url"].as_str().unwrap();
+    let progress = link["progress_url"].as_str().unwrap();
     let shown = world
         .http
         .get(progress)
@@ -155,11 +157,9 @@ async fn a_link_shows_the_progress_until_it_expires(world: World) {
             "no parameter is told: {text}"
         );
     }
-    // A link that was changed in one letter lets nobody in.
-    let (place, letter) = (
-        progress.find("/widget/").unwrap() + "/widget/".len(),
-        |first: &str| if first == "A" { "B" } else { "A" },
-    );
+    // A link with one changed letter is invalid.
+    let place = progress.find("/widget/").unwrap() + "/widget/".len();
+    let letter = |first: &str| if first == "A" { "B" } else { "A" };
     let changed = format!(
         "{}{}{}",
         &progress[..place],
@@ -167,7 +167,9 @@ async fn a_link_shows_the_progress_until_it_expires(world: World) {
         &progress[place + 1..]
     );
     assert_eq!(world.http.get(&changed).send().await.unwrap().status(), 403);
-    let short = world.told(201, &path, json!({ "seconds": 1 })).await;
+    let short = world
+        .expect_status(201, &path, json!({ "seconds": 1 }))
+        .await;
     for address in ["url", "progress_url"] {
         let status = async || {
             world

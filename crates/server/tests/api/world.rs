@@ -1,4 +1,4 @@
-//! A server with a worker beside it, and a handler that goes on when the test says so.
+//! A server and a worker, with a handler that continues when the test lets it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counting::CountingStore;
 
-/// No longer than this by far: it only ends a test that hangs.
+/// Far more than needed; it only ends a hanging test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
@@ -34,7 +34,7 @@ pub(crate) struct World {
     /// Rounds that the handler `test.rounds` may do.
     pub(crate) rounds: watch::Sender<u64>,
     set: Set,
-    /// Bound, and never listening: the address is nobody else's while no server is there.
+    /// Bound and never listening, so that the address stays reserved while no server runs.
     place: TcpSocket,
     secret: ServerSecret,
     worker: Option<WorkerHandle>,
@@ -43,17 +43,17 @@ pub(crate) struct World {
     _dir: TempDir,
 }
 
-/// Which store is behind it.
+/// The kind of store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum On {
     Sqlite,
     Postgres,
 }
 
-/// What a test changes of the usual options.
+/// Changes the default options.
 pub(crate) type Set = fn(&mut ServerOptions);
 
-/// Makes a test of each of these functions on each store. They are given the world.
+/// Defines each function as a test on each kind of store, with a world as its argument.
 macro_rules! on_each_store {
     ($($test:ident),+ $(,)?) => {
         on_each_store! { on_sqlite, Sqlite: $($test),+ }
@@ -124,9 +124,9 @@ impl World {
         Self::with(on, |_| {}).await
     }
 
-    /// With other options than the usual.
+    /// With changed options.
     pub(crate) async fn with(on: On, set: Set) -> Self {
-        // An error means that another test has chosen it already.
+        // An error means that another test has installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = TempDir::new().unwrap();
         let store: Arc<dyn Store> = match on {
@@ -148,8 +148,11 @@ impl World {
             .read_timeout(PATIENCE)
             .build()
             .unwrap();
-        let (stop, servers) = (CancellationToken::new(), JoinSet::new());
-        let (url, secret, worker) = (String::new(), ServerSecret::random(), Some(worker));
+        let stop = CancellationToken::new();
+        let servers = JoinSet::new();
+        let url = String::new();
+        let secret = ServerSecret::random();
+        let worker = Some(worker);
         let mut world = Self {
             store,
             http,
@@ -167,7 +170,8 @@ impl World {
         world
     }
 
-    /// Begins one more server over the same store, which is asked from now on. Gives the address of the one before.
+    /// Starts another server on the same store and directs requests to it. Returns the previous
+    /// address.
     pub(crate) async fn another_server(&mut self) -> String {
         let before = self.url.clone();
         self.place = place();
@@ -185,12 +189,13 @@ impl World {
         let workflows = Workflows::new(workflows.map(Arc::new).to_vec());
         let mut options = ServerOptions::new(AuthOptions::new(self.secret.clone()), workflows);
         (self.set)(&mut options);
-        let (client, stop) = (self.worker.as_ref().unwrap().client(), self.stop.clone());
+        let client = self.worker.as_ref().unwrap().client();
+        let stop = self.stop.clone();
         self.servers
             .spawn(async move { serve(listener, client, options, stop).await.unwrap() });
     }
 
-    /// Ends the server and begins another at the same address, over the same store.
+    /// Stops the server and starts another at the same address, on the same store.
     pub(crate) async fn restart_server(&mut self) {
         self.stop.cancel();
         while self.servers.join_next().await.is_some() {}
@@ -232,8 +237,8 @@ impl World {
         response.json().await.unwrap()
     }
 
-    /// What is answered, which must have this status.
-    pub(crate) async fn told(&self, status: u16, path: &str, body: Value) -> Value {
+    /// The body of a response, which must have this status.
+    pub(crate) async fn expect_status(&self, status: u16, path: &str, body: Value) -> Value {
         let response = self.post(path, body).await;
         let seen = response.status().as_u16();
         let text = response.text().await.unwrap();
@@ -241,21 +246,21 @@ impl World {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Submits a run and gives its id.
+    /// Submits a run and returns its id.
     pub(crate) async fn submit(&self, request: Value) -> String {
-        self.told(201, "/api/v1/runs", request).await["id"]
+        self.expect_status(201, "/api/v1/runs", request).await["id"]
             .as_str()
             .unwrap()
             .to_owned()
     }
 
-    /// Submits a greeting and gives its id.
+    /// Submits a greeting and returns its id.
     pub(crate) async fn greet(&self, name: &str) -> String {
         self.submit(json!({ "workflow": "greet", "parameters": { "name": name } }))
             .await
     }
 
-    /// Looks again and again until there is something to see.
+    /// Polls until the function returns a value.
     pub(crate) async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -267,7 +272,7 @@ impl World {
         }
     }
 
-    /// The kinds of the events of a run, each with its step.
+    /// The kinds of a run's events, each with its step.
     pub(crate) async fn history(&self, run: &str) -> Vec<String> {
         let page = self
             .json(&format!("/api/v1/runs/{run}/history?limit=1000"))
@@ -282,12 +287,12 @@ impl World {
             .collect()
     }
 
-    /// The value of a metric, by its name and labels as they are written; 0 when there is none yet.
+    /// The value of a metric, by its name and labels; 0 if it does not exist yet.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         self.metrics([name]).await[0]
     }
 
-    /// The values of some at the same time.
+    /// The values of several metrics at the same time.
     pub(crate) async fn metrics<const MANY: usize>(&self, names: [&str; MANY]) -> [f64; MANY] {
         let page = self.get("/metrics").await.text().await.unwrap();
         names.map(|name| {
@@ -315,7 +320,7 @@ impl World {
     }
 }
 
-/// Where a server may listen, end and listen again.
+/// A reserved address at which servers can listen repeatedly.
 fn place() -> TcpSocket {
     let place = TcpSocket::new_v4().unwrap();
     place.set_reuseaddr(true).unwrap();
@@ -333,7 +338,7 @@ async fn postgres() -> PostgresStore {
     PostgresStore::options(&database).open().await.unwrap()
 }
 
-/// Makes a project of a name, and can take it back.
+/// Creates a project of a given name, and can undo that.
 struct Make;
 
 #[async_trait]

@@ -1,5 +1,5 @@
-//! What people do on the dashboard beyond the ordinary: duplicate, retry many, answer for what was interrupted; on a phone,
-//! and signed in.
+//! Less common actions on the dashboard: duplicate, retry many, answer for interrupted steps; also
+//! on a phone, and signed in.
 
 use serde_json::json;
 use surefoot_server::auth::Role;
@@ -61,7 +61,7 @@ async fn many_failed_runs_are_retried_after_a_preview() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_says_what_becomes_of_an_interrupted_step() {
+async fn a_person_answers_for_an_interrupted_step() {
     let (mut site, browser) = world(Kind::default()).await;
     let mut runs = Vec::new();
     for answer in ["rerun", "skip", "fail"] {
@@ -117,7 +117,7 @@ async fn a_question_is_answered_with_no() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_phone_everything_can_be_done() {
+async fn every_action_works_on_a_phone() {
     const PHONE: u32 = 390;
     let (site, browser) = world(Kind {
         phone: true,
@@ -149,7 +149,7 @@ async fn on_a_phone_everything_can_be_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_who_has_signed_in_is_known_by_name_until_signed_out() {
+async fn the_name_of_a_signed_in_person_is_shown_until_sign_out() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (site, token) = Site::with_token(Role::Operator).await;
     let browser = Browser::open(Kind::default()).await;
@@ -165,7 +165,7 @@ async fn one_who_has_signed_in_is_known_by_name_until_signed_out() {
     let started = start(&site, &browser, "slow").await;
     browser.click_in("#ask-cancel", "#b-cancel").await;
     browser.wait_text("cancelled by ann").await;
-    // What an operator may not do is not offered, nor done.
+    // Actions beyond the operator's role are neither shown nor performed.
     browser.go(&site.url("/queues")).await;
     browser.find("#pause-slow").await;
     assert!(!browser.has("#limits-slow").await);

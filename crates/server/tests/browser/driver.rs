@@ -1,4 +1,5 @@
-//! A real Chromium, driven over WebDriver by a chromedriver of our own. Only what these tests use of the protocol.
+//! A real Chromium, driven over WebDriver by its own chromedriver. Implements only what these tests
+//! use.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long to wait for anything: no longer than this by far, it only ends a test that hangs.
+/// Time limit of every wait. Far more than needed; it only ends a hanging test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What kind of browser.
+/// The configuration of a browser.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kind {
     pub(crate) phone: bool,
@@ -19,7 +20,7 @@ pub(crate) struct Kind {
     pub(crate) without_script: bool,
 }
 
-/// A key that has a meaning of its own.
+/// A special key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Key {
     Tab,
@@ -47,7 +48,7 @@ pub(crate) struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver leaves its browsers behind when it is told to stop: they are ended by their session.
+        // chromedriver does not end its browsers when it is stopped; ending the session does.
         self.end_session();
         let _ = Command::new("kill")
             .arg(self.driver.id().to_string())
@@ -78,7 +79,7 @@ impl Browser {
         }
     }
 
-    /// By hand, because nothing can be awaited where this is called.
+    /// Written without async, since it is called from `drop`.
     fn end_session(&self) {
         let Some((host, path)) = self.session.trim_start_matches("http://").split_once('/') else {
             return;
@@ -88,14 +89,14 @@ impl Browser {
         };
         let request =
             format!("DELETE /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-        // It answers when the browser has gone.
+        // The response comes when the browser has ended.
         let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
         let _ = stream
             .write_all(request.as_bytes())
             .and_then(|()| stream.read(&mut [0; 512]).map(drop));
     }
 
-    /// What the driver answers, or the error that it answers.
+    /// The response of the driver, or the error that it reports.
     async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Value> {
         send(&self.http, method, &format!("{}{path}", self.session), body).await
     }
@@ -106,8 +107,8 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    /// Asks for as long as the answer is an error: what was there may be gone, because the page puts in fresh parts or loads
-    /// itself anew.
+    /// Repeats a command while it fails: an element may have been replaced, because the page
+    /// updates parts of itself or reloads.
     async fn again(&self, what: &str, mut ask: impl AsyncFnMut() -> Result<Value, Value>) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -141,7 +142,7 @@ impl Browser {
         .await
     }
 
-    /// What a script gives that changes nothing, on a page that may load itself anew meanwhile.
+    /// The result of a script without side effects, on a page that may reload in between.
     pub(crate) async fn read(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         self.again(script, async || {
@@ -150,7 +151,7 @@ impl Browser {
         .await
     }
 
-    /// The first that a selector finds. None is there while a page is being loaded.
+    /// The first match of a selector; `None` while a page is loading.
     async fn look(&self, selector: &str) -> Option<String> {
         let wanted = json!({ "using": "css selector", "value": selector });
         let found = self.ask("POST", "/elements", Some(wanted)).await.ok()?;
@@ -158,7 +159,7 @@ impl Browser {
         Some(element.as_str().unwrap().to_owned())
     }
 
-    /// What a selector finds, once it finds something.
+    /// Waits for a match of a selector.
     pub(crate) async fn find(&self, selector: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -175,7 +176,7 @@ impl Browser {
         }
     }
 
-    /// Loads a page again and again until it has this: for those that do not keep themselves up to date.
+    /// Reloads a page until it has a match, for pages that do not update themselves.
     pub(crate) async fn until(&self, url: &str, selector: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -206,7 +207,7 @@ impl Browser {
         .await
     }
 
-    /// Clicks. A page that puts in fresh parts may take the element away meanwhile: it is looked for again.
+    /// Clicks. The page may replace the element in between, so it is looked up again.
     pub(crate) async fn click(&self, selector: &str) {
         self.again(&format!("{selector} cannot be clicked"), async || {
             self.try_click(selector).await
@@ -214,7 +215,8 @@ impl Browser {
         .await;
     }
 
-    /// Opens what is folded away and clicks a button in it. A page that loads itself anew between the two folds it up again.
+    /// Opens a folded element and clicks a button in it. A page that reloads in between folds it
+    /// again.
     pub(crate) async fn click_in(&self, details: &str, button: &str) {
         self.again(&format!("{button} cannot be clicked"), async || {
             if !self.has(&format!("{details}[open]")).await {
@@ -244,7 +246,7 @@ impl Browser {
         .await;
     }
 
-    /// All that the page says; nothing while it is being loaded.
+    /// All visible text of the page; empty while it is loading.
     pub(crate) async fn text(&self) -> String {
         let Some(body) = self.look("body").await else {
             return String::new();
@@ -256,7 +258,7 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until the page says something. Nothing is loaded again: the page keeps itself up to date.
+    /// Waits until the page shows a text, without reloading: the page updates itself.
     pub(crate) async fn wait_text(&self, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -273,9 +275,9 @@ impl Browser {
         }
     }
 
-    /// Waits until an answer tells the browser this once. The page that shows it may have loaded itself anew since, and then
-    /// shows it no longer.
-    pub(crate) async fn told_once(&self, wanted: &str) {
+    /// Waits until a response contained this flash message. The page that shows it may have
+    /// reloaded since, and then no longer shows it.
+    pub(crate) async fn wait_flash(&self, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self
             .received()
@@ -288,7 +290,7 @@ impl Browser {
         }
     }
 
-    /// What was to be said once by answers that came since this was asked last, each with its tone.
+    /// The flash messages of responses since the last call, each with its tone.
     async fn received(&self) -> Vec<String> {
         let entries = self
             .call("POST", "/se/log", Some(json!({ "type": "performance" })))
@@ -312,18 +314,18 @@ impl Browser {
         .collect()
     }
 
-    /// From now on a page looks again only when it is told of something, and not by itself every 15 s.
-    pub(crate) async fn only_when_told(&self) {
+    /// From now on pages refresh only on events, and not every 15 s.
+    pub(crate) async fn disable_polling(&self) {
         self.on_every_page("window.setInterval = () => 0").await;
     }
 
-    /// Runs a script on every page that is opened from now on, before those of the page.
+    /// Runs a script on every page opened from now on, before the page's own scripts.
     pub(crate) async fn on_every_page(&self, script: &str) {
         let command = json!({ "cmd": "Page.addScriptToEvaluateOnNewDocument", "params": { "source": script } });
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
     }
 
-    /// What comes next is of the page in this frame; nothing of it is of the page around it.
+    /// Switches to the page in this frame.
     pub(crate) async fn enter(&self, frame: &str) {
         let element = self.find(frame).await;
         let frame = json!({ "element-6066-11e4-a52e-4f735466cecf": element });
@@ -331,12 +333,12 @@ impl Browser {
             .await;
     }
 
-    /// Back to the page around the frame.
+    /// Switches back to the page around the frame.
     pub(crate) async fn leave(&self) {
         self.call("POST", "/frame/parent", Some(json!({}))).await;
     }
 
-    /// Presses a key and lets it go, wherever the focus is.
+    /// Presses and releases a key on the focused element.
     pub(crate) async fn press(&self, key: Key) {
         let one = |kind: &str| json!({ "type": kind, "value": key.code() });
         let keyboard =
@@ -345,7 +347,7 @@ impl Browser {
             .await;
     }
 
-    /// Goes from one element to the next, as a keyboard does, until the focus is on this one.
+    /// Presses Tab until the focus is on this element.
     pub(crate) async fn tab_to(&self, selector: &str) {
         let there = format!("return document.activeElement.matches({selector:?})");
         for _ in 0..100 {
@@ -364,7 +366,7 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
     }
 
-    /// As wide as a phone, or as a desk's screen.
+    /// Sets the width of a phone or of a desktop screen.
     pub(crate) async fn width(&self, width: u32) {
         let phone = width < 600;
         let metrics =
@@ -373,8 +375,8 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", Some(command)).await;
     }
 
-    /// Nothing sticks out to the right of a page that is as wide as this. A phone makes its window wider where something
-    /// does, so the window's own width says nothing.
+    /// Checks that nothing exceeds the width of the page. Phones widen their window to fit the
+    /// content, so the window's own width proves nothing.
     pub(crate) async fn fits(&self, width: u32) {
         let found = self
             .script(&format!(
@@ -398,7 +400,7 @@ impl Browser {
         );
     }
 
-    /// Nothing was complained about on the console since this was asked last.
+    /// Checks that the console has no complaints since the last call.
     pub(crate) async fn quiet(&self) {
         let said = self.console().await;
         assert!(
@@ -408,7 +410,7 @@ impl Browser {
         );
     }
 
-    /// What was complained about on the console since this was asked last.
+    /// Console messages since the last call.
     pub(crate) async fn console(&self) -> Vec<Value> {
         let entries = self
             .call("POST", "/se/log", Some(json!({ "type": "browser" })))
@@ -423,7 +425,7 @@ impl Browser {
             .collect()
     }
 
-    /// Keeps what the whole page looks like.
+    /// Saves a screenshot of the whole page.
     pub(crate) async fn picture(&self, name: &str) {
         let command =
             json!({ "cmd": "Page.captureScreenshot", "params": { "captureBeyondViewport": true } });
@@ -438,8 +440,8 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
     }
 
-    /// Holds the page against axe-core's rules: nothing serious may be found. A page that loads itself anew meanwhile is held
-    /// against them once more.
+    /// Checks the page with axe-core: no serious violation is allowed. If the page reloads during
+    /// the check, it is repeated.
     pub(crate) async fn axe(&self) {
         let path = target().join("browser/node_modules/axe-core/axe.min.js");
         let source =
@@ -479,7 +481,7 @@ fn wanted(kind: Kind) -> Value {
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
-        // Where containers run, it is small.
+        // In containers it is small.
         "--disable-dev-shm-usage",
         "--disable-background-networking",
         "--disable-component-update",
@@ -505,7 +507,7 @@ fn wanted(kind: Kind) -> Value {
     }
     let mut logs = json!({ "browser": "ALL" });
     if kind.without_script {
-        // What an answer says once stands in its head.
+        // Flash messages are in the headers of responses.
         logs["performance"] = "ALL".into();
     }
     let timeouts = json!({ "script": PATIENCE.as_millis() });
@@ -513,10 +515,11 @@ fn wanted(kind: Kind) -> Value {
         "goog:loggingPrefs": logs, "timeouts": timeouts } } })
 }
 
-/// Attempts to start chromedriver. It takes a free port for IPv4 and then the same for IPv6, which another may have by then.
+/// Attempts to start chromedriver. It takes a free port for IPv4 and then the same for IPv6, which
+/// may be in use by then.
 const STARTS: usize = 5;
 
-/// Starts chromedriver, with its port; `None` when it got none.
+/// Starts chromedriver and returns its port; `None` if it got none.
 fn start_driver() -> Option<(Child, u16)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
@@ -526,7 +529,7 @@ fn start_driver() -> Option<(Child, u16)> {
         .expect("chromedriver is needed: ./dev test installs it");
     let port = port(driver.stdout.take().expect("its output is piped"));
     if port.is_none() {
-        // It has ended, or ends now.
+        // It has ended already, or ends now.
         let _ = driver.kill();
         let _ = driver.wait();
     }

@@ -1,4 +1,5 @@
-//! The dashboard without a mouse: every control is reached by Tab, and what the page does by itself moves nobody's focus.
+//! The dashboard without a mouse: every control is reachable by Tab, and updates of a page do not
+//! move the focus.
 
 use serde_json::json;
 
@@ -38,9 +39,9 @@ async fn a_run_is_started_and_cancelled_with_keys_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date() {
+async fn focus_and_open_sheets_survive_page_updates() {
     let (site, browser) = world(Kind::default()).await;
-    browser.only_when_told().await;
+    browser.disable_polling().await;
     let run = site
         .submit(
             "project-initialization",
@@ -64,7 +65,7 @@ async fn the_focus_and_an_open_sheet_stay_while_the_page_keeps_itself_up_to_date
     }
     browser.press(Key::Escape).await;
     browser.find("#ask-share:not([open])").await;
-    // What one types into is not taken away either.
+    // Text being typed stays, too.
     start(&site, &browser, "two-steps").await;
     browser.find("#b-retry").await;
     browser.go(&site.url("/runs")).await;

@@ -1,4 +1,4 @@
-//! What a live page keeps while it is kept up to date, and how it hears of what is new.
+//! The state that a page keeps while it updates itself, and its event streams.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::driver::{Browser, Kind, PATIENCE};
 use crate::world;
 
-/// Keeps every stream that a page opens in `window.streams`.
+/// Records every stream that a page opens in `window.streams`.
 const STREAMS: &str = "window.streams = [];
     window.EventSource = class extends EventSource {
       constructor(url) { super(url); window.streams.push(this); }
     };";
 
-/// Waits until a script gives this.
+/// Waits until a script returns this.
 async fn until(browser: &Browser, script: &str, expect: Value) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -30,12 +30,12 @@ async fn until(browser: &Browser, script: &str, expect: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_chosen_stays_chosen_when_another_run_comes() {
+async fn chosen_runs_stay_chosen_when_another_run_appears() {
     let (site, browser) = world(Kind::default()).await;
-    browser.only_when_told().await;
+    browser.disable_polling().await;
     let first = site.submit("slow", "first", json!({})).await;
     let id = first.rsplit('/').next().unwrap();
-    // A list that was empty when it was loaded has all that belongs to one.
+    // A list that was empty when loaded gets all of its parts.
     browser.go(&site.url("/runs?workflow=fails")).await;
     site.submit("fails", "other", json!({})).await;
     browser.find("button[name=action][value=retry]").await;
@@ -47,7 +47,7 @@ async fn what_was_chosen_stays_chosen_when_another_run_comes() {
     let chosen = "return [[...document.querySelectorAll('input[name=run]:checked')].map((box) => box.value),
                    document.querySelector('[data-chosen]').textContent, document.querySelector('[data-choose-all]').hidden]";
     assert_eq!(browser.script(chosen).await, json!([[id], "(1)", false]));
-    // What is to be done goes by the reader's last word.
+    // The action follows the reader's last choice.
     browser.click("input[value=matching]").await;
     let third = site.submit("slow", "third", json!({})).await;
     browser
@@ -67,9 +67,9 @@ async fn what_was_chosen_stays_chosen_when_another_run_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_output_of_a_run_appears_where_there_was_none() {
+async fn the_output_of_a_run_appears_without_reloading() {
     let (site, browser) = world(Kind::default()).await;
-    browser.only_when_told().await;
+    browser.disable_polling().await;
     let run = site
         .submit("change", "with-output", json!({ "ticket": "OPS-9" }))
         .await;
@@ -93,7 +93,7 @@ async fn the_output_of_a_run_appears_where_there_was_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
+async fn a_lost_connection_shows_a_notice_only_if_reconnecting_fails() {
     let (site, browser) = world(Kind::default()).await;
     browser.on_every_page(STREAMS).await;
     browser.go(&site.url("/queues")).await;
@@ -103,7 +103,8 @@ async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
         json!([1]),
     )
     .await;
-    // As when the server ends a stream: nothing is said while the browser comes back, and something when it does not.
+    // Like a stream that the server ends: the page shows nothing while the browser reconnects, and
+    // a notice if it does not.
     let breaks =
         "Object.defineProperty(streams[0], 'readyState', { value: EventSource.CONNECTING, configurable: true });
         streams[0].dispatchEvent(new Event('error'));
@@ -119,7 +120,8 @@ async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
         json!(false),
     )
     .await;
-    // As when a proxy answers in the server's place: the browser gives up, and the page does not.
+    // Like a proxy that responds in the server's place: the browser gives up, and the page does
+    // not.
     browser
         .script("streams[0].close(); streams[0].dispatchEvent(new Event('error'))")
         .await;
@@ -139,7 +141,7 @@ async fn a_lost_connection_is_said_when_it_stays_lost_and_another_is_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_fetch_that_fails_is_tried_again_before_anything_is_said() {
+async fn a_failed_fetch_is_retried_before_a_notice_is_shown() {
     let (site, browser) = world(Kind::default()).await;
     browser.on_every_page(STREAMS).await;
     let fails = "window.asked = 0;
@@ -167,7 +169,8 @@ async fn one_fetch_that_fails_is_tried_again_before_anything_is_said() {
         .await;
         assert_eq!(browser.script(fails).await, 1);
         until(&browser, "return window.asked > 1", json!(true)).await;
-        // Whether it was said when the second fetch began. A browser that stood still for seconds does both at once.
+        // True if the notice was shown when the second fetch began. A browser that was suspended
+        // for seconds does both at once.
         if browser.script("return window.said").await == false {
             break;
         }
@@ -177,9 +180,9 @@ async fn one_fetch_that_fails_is_tried_again_before_anything_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tab_that_nobody_sees_has_no_stream() {
+async fn a_hidden_tab_has_no_stream() {
     let (site, browser) = world(Kind::default()).await;
-    browser.only_when_told().await;
+    browser.disable_polling().await;
     browser.on_every_page(STREAMS).await;
     browser.go(&site.url("/queues")).await;
     until(
@@ -215,7 +218,7 @@ async fn a_tab_that_nobody_sees_has_no_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_widget_looks_once_and_says_once_that_the_run_has_ended() {
+async fn the_widget_requests_once_and_fires_ended_once() {
     let (site, browser) = world(Kind::default()).await;
     let run = site.submit("fails", "ends", json!({})).await;
     browser.go(&run).await;
@@ -242,6 +245,6 @@ async fn the_widget_looks_once_and_says_once_that_the_run_has_ended() {
         ))
         .await;
     until(&browser, "return ends > 0", json!(true)).await;
-    // What would be a second look has long begun when this one has ended.
+    // A second request would have begun long before this one ended.
     assert_eq!(browser.script("return [looks, ends]").await, json!([1, 1]));
 }

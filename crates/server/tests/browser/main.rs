@@ -1,4 +1,4 @@
-//! The dashboard in a real Chromium, over a real server with a real worker and store. Screenshots are kept in
+//! The dashboard in a real Chromium, with a real server, worker and store. Screenshots are saved in
 //! `target/browser`.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
@@ -18,12 +18,12 @@ use driver::{Browser, Kind};
 use site::{HELD, Site};
 
 async fn world(kind: Kind) -> (Site, Browser) {
-    // Whoever was here first did the same.
+    // Another test may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     (Site::open().await, Browser::open(kind).await)
 }
 
-/// Starts a run of a workflow whose form needs nothing.
+/// Starts a run of a workflow without required fields.
 async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
     browser
         .go(&site.url(&format!("/new?workflow={workflow}")))
@@ -40,7 +40,7 @@ async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed
         .go(&site.url("/new?workflow=project-initialization"))
         .await;
     browser.axe().await;
-    // What does not fit is said before anything is sent.
+    // Invalid values are reported before anything is sent.
     browser.fill("#p-name", "No Good").await;
     browser.click("button[value=start]").await;
     browser.find("#p-name[aria-invalid=true]").await;
@@ -50,7 +50,7 @@ async fn a_project_is_started_by_the_form_and_recovers_when_its_worker_is_killed
     browser.wait_text("A dry run: nothing was written.").await;
     browser.picture("dry-run").await;
     browser.click("button[value=start]").await;
-    // Any step will do: it is killed in the middle of it.
+    // Any step will do: the server is killed while it runs.
     browser.find("#step-create_repository.running").await;
     browser.picture("run-live").await;
     site.kill();
@@ -157,7 +157,7 @@ async fn many_runs_are_cancelled_after_a_preview() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chinese_is_for_those_whose_browser_says_so() {
+async fn chinese_is_shown_if_the_browser_prefers_it() {
     let (site, browser) = world(Kind {
         chinese: true,
         ..Kind::default()
@@ -175,9 +175,9 @@ async fn chinese_is_for_those_whose_browser_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_is_seen_at_once_and_nothing_is_loaded_again() {
+async fn changes_appear_at_once_without_reloading() {
     let (site, browser) = world(Kind::default()).await;
-    browser.only_when_told().await;
+    browser.disable_polling().await;
     let run = site
         .submit(
             "project-initialization",

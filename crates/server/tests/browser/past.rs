@@ -1,4 +1,5 @@
-//! A day that a store has behind it: runs of every outcome, written by the engine's own rules on a clock that is moved.
+//! A day of history in a store: runs of every outcome, written by the engine's rules on a manual
+//! clock.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use surefoot::{
 use surefoot_sqlite::SqliteStore;
 
 const HOUR: i64 = 3600;
-/// How long ago it begins, in seconds, and for how long runs come often.
+/// Start of the history in seconds before now, and duration of its busy period.
 const BEGINS: i64 = 23 * HOUR;
 const OFTEN: i64 = HOUR;
 
@@ -46,7 +47,7 @@ struct Past {
     made: u32,
 }
 
-/// Writes it into the store of this file, which no server has open.
+/// Writes the history into the store at `file`, which no server may have open.
 pub(crate) async fn play(file: &Path, plans: &[Arc<Workflow>]) {
     let end = SystemClock.now();
     let clock = Arc::new(ManualClock::new(before(end, BEGINS)));
@@ -100,16 +101,15 @@ impl Past {
     }
 
     fn name(&mut self) -> String {
-        let (word, kind) = (
-            self.below(WORDS.len() as u64) as usize,
-            self.below(KINDS.len() as u64) as usize,
-        );
+        let word = self.below(WORDS.len() as u64) as usize;
+        let kind = self.below(KINDS.len() as u64) as usize;
         self.made += 1;
         format!("{}-{}-{}", WORDS[word], KINDS[kind], self.made)
     }
 
     async fn run(&mut self, plan: Arc<Workflow>) {
-        let (now, name) = (self.clock.now(), self.name());
+        let now = self.clock.now();
+        let name = self.name();
         let mut run = Run::new(RunId::at(now), plan, json!({ "name": name }), now, now);
         run.unique = Some(name);
         let first = |claim: Option<WorkerId>| {

@@ -1,4 +1,4 @@
-//! A real server in a process of its own, so that it can be killed: this test binary, started once more.
+//! A real server in its own process, so that it can be killed: this test binary, started again.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,14 +25,14 @@ use crate::past;
 const DIR: &str = "SUREFOOT_BROWSER_TEST_DIR";
 const PORT: &str = "SUREFOOT_BROWSER_TEST_PORT";
 
-/// Steps of a project that end when the test says so. They may take minutes.
+/// Steps of a project that end when the test lets them. They may take minutes.
 pub(crate) const HELD: [&str; 3] = ["create_repository", "push_template", "setup_gitops"];
 
-/// A server, and where it keeps its things.
+/// A server, and its data directory.
 #[derive(Debug)]
 pub(crate) struct Site {
     dir: TempDir,
-    /// Bound, and never listening: the port is nobody else's while the server is away.
+    /// Bound and never listening, so that the port stays reserved while no server runs.
     port: TcpSocket,
     process: Option<Child>,
 }
@@ -50,7 +50,7 @@ impl Site {
         site
     }
 
-    /// A server where one has to sign in, and a token for this role.
+    /// A server that requires sign-in, and a token for this role.
     pub(crate) async fn with_token(role: Role) -> (Self, String) {
         let mut site = Self::closed();
         let store = SqliteStore::open(&site.file()).unwrap();
@@ -65,7 +65,7 @@ impl Site {
         (site, made.secret.expose().to_owned())
     }
 
-    /// A server with a day behind it.
+    /// A server with a day of history.
     pub(crate) async fn with_past() -> Self {
         let mut site = Self::closed();
         let plans = [
@@ -92,7 +92,7 @@ impl Site {
         }
     }
 
-    /// Submits a run as a program does, and gives the address of its page.
+    /// Submits a run by the API and returns the address of its page.
     pub(crate) async fn submit(&self, workflow: &str, key: &str, parameters: Value) -> String {
         let request = json!({ "workflow": workflow, "key": key, "parameters": parameters });
         let sent = reqwest::Client::new()
@@ -106,7 +106,7 @@ impl Site {
         self.url(&format!("/runs/{}", run["id"].as_str().unwrap()))
     }
 
-    /// Sends JSON to the API, and gives what it answers.
+    /// Sends JSON to the API and returns the response.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
         let sent = reqwest::Client::new()
             .post(self.url(path))
@@ -118,13 +118,15 @@ impl Site {
         sent.json().await.unwrap()
     }
 
-    /// Lets a step of a project end that is held.
+    /// Lets a held step of a project end.
     pub(crate) fn pass(&self, project: &str, step: &str) {
         std::fs::write(gate(self.dir.path(), project, step), "").unwrap();
     }
 
     pub(crate) fn pass_all(&self, project: &str) {
-        HELD.iter().for_each(|step| self.pass(project, step));
+        for step in HELD {
+            self.pass(project, step);
+        }
     }
 
     fn port(&self) -> u16 {
@@ -159,7 +161,7 @@ impl Site {
         }
     }
 
-    /// As `kill -9` does it.
+    /// Kills the server like `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -219,7 +221,7 @@ steps:
   - { id: two, action: command.run, with: { shell: 'echo two; exit 4' }, retry: { attempts: 1 } }
 ";
 
-/// A step that must not run twice by itself, and that the tests interrupt.
+/// A step that must not run twice by itself; the tests interrupt it.
 const PAYS: &str = "
 workflow: pays
 title: It pays
@@ -228,7 +230,7 @@ steps:
   - { id: thank, action: command.run, with: { shell: 'echo thanks' } }
 ";
 
-/// A step that has done its work and does not end before the file is there.
+/// A step that does its work and then waits for a file.
 struct Held {
     work: Arc<dyn StepHandler>,
     dir: PathBuf,
@@ -237,7 +239,8 @@ struct Held {
 #[async_trait]
 impl StepHandler for Held {
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError> {
-        let (input, step) = (context.raw_input().clone(), context.step_id().to_owned());
+        let input = context.raw_input().clone();
+        let step = context.step_id().to_owned();
         let outcome = self.work.run(context).await;
         let project = input["project"]
             .as_str()
@@ -283,7 +286,7 @@ fn handlers(dir: &Path) -> Handlers {
     })
 }
 
-/// No test: the server's process.
+/// Not a test: the server's process.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests"]
 async fn server_process() {

@@ -1,5 +1,5 @@
-//! Every page, full and empty, in light and dark, on a desk's screen and on a phone, in both languages: accessible, no wider
-//! than the screen, without a complaint on the console.
+//! Every page, full and empty, light and dark, on a desktop screen and a phone, in both languages:
+//! accessible, no wider than the screen, without console messages.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ use crate::world;
 const DESK: u32 = 1360;
 const PHONE: u32 = 375;
 
-/// A page, and what its pictures are called.
+/// A page, and the name of its screenshots.
 type Page = (&'static str, String);
 
-/// A server with a day behind it and something of everything under way.
+/// A server with a day of history and some activity of every kind.
 async fn busy(browser: &Browser) -> (Site, Vec<Page>) {
     let mut site = Site::with_past().await;
     let asking = site
@@ -45,7 +45,7 @@ async fn busy(browser: &Browser) -> (Site, Vec<Page>) {
     site.pass_all("kiln-api");
     browser.go(&recovered).await;
     browser.wait_text("7 of 7 steps done").await;
-    // This one stays on its way.
+    // This run stays active.
     site.submit(
         "project-initialization",
         "shop-web",
@@ -109,7 +109,7 @@ async fn every_page_of_a_busy_server_is_accessible_fits_and_is_quiet() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let english = Browser::open(Kind::default()).await;
     let (site, mut all) = busy(&english).await;
-    // What complained while the server was away is of no interest.
+    // Messages from the time without a server do not count.
     english.console().await;
     all.extend(pages(&site));
     let chinese = Browser::open(Kind {
@@ -123,7 +123,7 @@ async fn every_page_of_a_busy_server_is_accessible_fits_and_is_quiet() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_of_an_empty_server_says_that_nothing_is_there() {
+async fn every_page_of_an_empty_server_says_so() {
     let (site, browser) = world(Kind::default()).await;
     for (name, url) in pages(&site) {
         browser.width(DESK).await;

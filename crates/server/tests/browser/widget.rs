@@ -1,4 +1,4 @@
-//! A run's progress on a page of somebody else, from another origin: in a frame, and as an element of the module.
+//! A run's progress on a page of another site: in a frame, and as the module's element.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::driver::{Browser, Kind, PATIENCE};
 use crate::site::Site;
 use crate::world;
 
-/// A platform's server: it has one page, whatever is asked.
+/// The server of another site, with a single page.
 struct Platform {
     url: String,
     _tasks: JoinSet<()>,
@@ -32,12 +32,10 @@ impl Platform {
         Self { url, _tasks: tasks }
     }
 
-    /// What a platform writes into its page, as the dashboard says it.
+    /// A page that contains the code offered by the dashboard.
     async fn showing(site: &Site, link: &serde_json::Value) -> Self {
-        let (url, progress) = (
-            link["url"].as_str().unwrap(),
-            link["progress_url"].as_str().unwrap(),
-        );
+        let url = link["url"].as_str().unwrap();
+        let progress = link["progress_url"].as_str().unwrap();
         let module = site.url("/assets/widget.js");
         Self::with(format!(
             "<!doctype html><html lang=en><title>Your project</title><h1>We create your project</h1>
@@ -50,7 +48,7 @@ impl Platform {
     }
 }
 
-/// Answers one request. A browser opens connections that it does not use, or not yet: each waits by itself.
+/// Answers one request. A browser opens connections before it needs them, so each waits separately.
 async fn answer(mut stream: TcpStream, page: String) {
     if stream
         .read(&mut [0; 4096])
@@ -66,7 +64,7 @@ async fn answer(mut stream: TcpStream, page: String) {
     }
 }
 
-/// Waits until the element says something.
+/// Waits until the element shows a text.
 async fn element_says(browser: &Browser, wanted: &str) {
     let said = "return document.querySelector('#element').shadowRoot?.querySelector('#say')?.textContent ?? ''";
     let deadline = Instant::now() + PATIENCE;
@@ -83,7 +81,7 @@ async fn element_says(browser: &Browser, wanted: &str) {
     }
 }
 
-/// All that the element shows, and all that the page in the frame is made of.
+/// The text of the element and the source of the page in the frame.
 async fn all(browser: &Browser) -> String {
     let shown = browser
         .script("return document.querySelector('#element').shadowRoot.innerHTML")
@@ -146,7 +144,7 @@ async fn a_page_of_another_origin_shows_the_progress_live_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_has_expired_shows_nothing() {
+async fn an_expired_link_shows_nothing() {
     let (site, browser) = world(Kind::default()).await;
     let run = site.submit("slow", "release-8", json!({})).await;
     let api = run.replace(&site.url("/runs/"), "/api/v1/runs/");

@@ -1,4 +1,4 @@
-//! Every action of the dashboard in a browser that runs no script: plain forms, plain pages.
+//! Every action of the dashboard in a browser without scripts: plain forms, plain pages.
 
 use surefoot_server::auth::Role;
 
@@ -11,7 +11,7 @@ const PLAIN: Kind = Kind {
     without_script: true,
 };
 
-/// A browser without script, in which a person has signed in.
+/// A browser without scripts in which a person has signed in.
 async fn signed_in() -> (Site, Browser) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (site, token) = Site::with_token(Role::Admin).await;
@@ -22,7 +22,7 @@ async fn signed_in() -> (Site, Browser) {
     browser.wait_text("The token is not known").await;
     browser.fill("#token", &token).await;
     browser.click("main form button").await;
-    // Where the person wanted to go.
+    // The page that was requested before the sign-in.
     browser.wait_text("Queues").await;
     assert!(
         browser.url().await.ends_with("/queues"),
@@ -32,7 +32,7 @@ async fn signed_in() -> (Site, Browser) {
     (site, browser)
 }
 
-/// Starts a run of a workflow whose form needs nothing.
+/// Starts a run of a workflow without required fields.
 async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
     browser
         .go(&site.url(&format!("/new?workflow={workflow}")))
@@ -43,7 +43,7 @@ async fn start(site: &Site, browser: &Browser, workflow: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_signs_in_chooses_a_language_and_signs_out() {
+async fn a_person_signs_in_chooses_a_language_and_signs_out() {
     let (site, browser) = signed_in().await;
     browser.wait_text("ann, administrator").await;
     browser.click("button[name=lang][value^=zh]").await;
@@ -60,7 +60,7 @@ async fn one_signs_in_chooses_a_language_and_signs_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_says_what_does_not_fit_plans_and_starts() {
+async fn a_form_reports_errors_previews_and_submits() {
     let (site, browser) = signed_in().await;
     browser
         .go(&site.url("/new?workflow=project-initialization"))
@@ -75,12 +75,12 @@ async fn a_form_says_what_does_not_fit_plans_and_starts() {
     browser.click("button[value=dry]").await;
     browser.wait_text("A dry run: nothing was written.").await;
     browser.click("button[value=start]").await;
-    browser.told_once("Submitted.").await;
-    // It has made something by then, which is taken back.
+    browser.wait_flash("Submitted.").await;
+    // By then the run has created something, which is undone.
     site.pass("kiln-api", "create_repository");
     browser.find("#step-push_template.running").await;
     browser.click_in("#ask-undo", "#b-undo").await;
-    browser.told_once("Cancel with undo asked for.").await;
+    browser.wait_flash("Cancel with undo asked for.").await;
     browser.find(".status.cancelled").await;
     browser.find("#step-create_repository.undone").await;
 }
@@ -92,7 +92,7 @@ async fn a_run_is_retried_answered_and_cancelled() {
     browser.find("#b-retry").await;
     browser.click("#b-retry").await;
     browser
-        .told_once("Retried: it runs as soon as there is room.")
+        .wait_flash("Retried: it runs as soon as there is room.")
         .await;
     browser.find("#b-retry").await;
     browser.go(&run).await;
@@ -106,11 +106,11 @@ async fn a_run_is_retried_answered_and_cancelled() {
     browser.find("#answer-approve").await;
     browser.fill("#note-approve", "seen").await;
     browser.click("#answer-approve").await;
-    browser.told_once("Answered.").await;
+    browser.wait_flash("Answered.").await;
     browser.wait_text("3 of 3 steps done").await;
     start(&site, &browser, "slow").await;
     browser.click_in("#ask-cancel", "#b-cancel").await;
-    browser.told_once("Cancel asked for.").await;
+    browser.wait_flash("Cancel asked for.").await;
     browser.find(".status.cancelled").await;
     browser.click_in("#ask-share", "#b-share").await;
     browser
@@ -120,7 +120,7 @@ async fn a_run_is_retried_answered_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queues_alerts_and_many_runs_are_dealt_with() {
+async fn queues_alerts_and_many_runs_can_be_managed() {
     let (site, browser) = signed_in().await;
     for _ in 0..2 {
         start(&site, &browser, "slow").await;

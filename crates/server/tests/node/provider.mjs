@@ -1,5 +1,5 @@
-// An OpenID Connect provider for the tests. Whoever is named last by POST /test/user?login=... signs in without a question.
-// Its address is the first line that it prints.
+// An OpenID Connect provider for the tests. The user set last with POST /test/user?login=... is signed
+// in without a prompt. Prints its address as the first line.
 import http from 'node:http';
 import { Provider } from 'oidc-provider';
 
@@ -20,8 +20,8 @@ const server = http.createServer((request, response) => {
 });
 
 async function interact(request, response) {
-  if (user === 'nobody') {
-    const refusal = { error: 'access_denied', error_description: 'nobody is not let in' };
+  if (user === 'refused') {
+    const refusal = { error: 'access_denied', error_description: 'this user is refused' };
     return provider.interactionFinished(request, response, refusal);
   }
   const { params } = await provider.interactionDetails(request, response);

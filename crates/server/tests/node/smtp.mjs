@@ -1,5 +1,5 @@
-// A mail server for the tests: STARTTLS is offered, a login is wanted, and every letter is printed as a line of JSON. PORT is
-// its port, any free one when it is not set, and the first line that it prints.
+// A mail server for the tests: offers STARTTLS, requires a login, and prints every message as a line of
+// JSON. Listens on PORT, or on a free port if it is not set, and prints the port as the first line.
 import fs from 'node:fs';
 import { SMTPServer } from 'smtp-server';
 
@@ -24,6 +24,6 @@ const server = new SMTPServer({
     });
   },
 });
-// A client that breaks off is no reason to end.
+// A client that disconnects early must not end the server.
 server.on('error', () => {});
 server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => console.log(server.server.address().port));

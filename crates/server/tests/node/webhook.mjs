@@ -1,6 +1,6 @@
-// A receiver of webhooks for the tests: it checks signatures with the standard's own library, and prints what it got as a
-// line of JSON. ANSWERS holds the statuses to answer with, the last one for ever. PORT is its port, any free one
-// when it is not set, and the first line that it prints.
+// A receiver of webhooks for the tests: verifies signatures with the standard's own library, and prints
+// every request as a line of JSON. ANSWERS holds the statuses to respond with; the last one repeats.
+// Listens on PORT, or on a free port if it is not set, and prints the port as the first line.
 import http from 'node:http';
 import { Webhook } from 'standardwebhooks';
 
@@ -11,7 +11,7 @@ const server = http.createServer(async (request, response) => {
   let verified = false;
   try {
     verified = Boolean(new Webhook(process.env.SECRET).verify(body, request.headers));
-  } catch { /* it is not verified then */ }
+  } catch { /* not verified */ }
   const status = Number(answers.length > 1 ? answers.shift() : answers[0]);
   const id = request.headers['webhook-id'];
   console.log(JSON.stringify({ path: request.url, id, verified, status, body: JSON.parse(body) }));

@@ -1,4 +1,5 @@
-//! A program on this machine. How it is run is the calling program's affair: it knows how to leave nothing of it behind.
+//! Notification by a program on this machine. The embedding program supplies the function that runs
+//! it, since it can guarantee that no process is left behind.
 
 use std::fmt;
 use std::future::Future;
@@ -16,22 +17,22 @@ use super::{Command, Tools};
 pub struct CommandCall {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// What to set in its environment.
+    /// Environment variables to set.
     pub environment: Vec<(String, String)>,
-    /// What to write to its standard input.
+    /// The data for its standard input.
     pub input: Vec<u8>,
-    /// Done when it is to end.
+    /// Cancelled when the program must end.
     pub cancellation: CancellationToken,
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 
-/// Runs a program to its end. `Ok` when it was successful, with its last words.
+/// Runs a program to its end. `Ok` holds the end of its output if it succeeded.
 #[derive(Clone)]
 pub struct RunCommand(Arc<dyn Fn(CommandCall) -> Running + Send + Sync>);
 
 impl RunCommand {
-    /// By this function.
+    /// Wraps a function.
     pub fn new<F, R>(run: F) -> Self
     where
         F: Fn(CommandCall) -> R + Send + Sync + 'static,
@@ -75,7 +76,7 @@ fn environment(message: &Message) -> Vec<(String, String)> {
         ("QUEUE", message.queue.as_deref()),
         ("URL", message.url.as_deref()),
     ];
-    // A NUL cannot be in an environment.
+    // An environment variable cannot contain a NUL.
     let clean = |text: &str| text.replace('\0', "");
     pairs
         .into_iter()

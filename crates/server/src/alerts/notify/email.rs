@@ -15,8 +15,8 @@ use super::{Email, SmtpSecurity, Tools, unreachable};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The largest file of certificates that is read.
-const LARGEST_CERTIFICATES: u64 = 1 << 20;
+/// Size limit of a certificate file.
+const MAX_CERTIFICATE_FILE_SIZE: u64 = 1 << 20;
 
 pub(super) async fn send(
     mail: &Email,
@@ -37,7 +37,7 @@ pub(super) async fn send(
     let mut failure: BoxError = "no address".into();
     for address in addresses {
         match deliver(mail, address, &letter, tools).await {
-            Ok(said) => return Ok(said),
+            Ok(reply) => return Ok(reply),
             Err(error) => failure = error,
         }
     }
@@ -50,7 +50,7 @@ async fn deliver(
     letter: &Mail,
     tools: &Tools<'_>,
 ) -> Result<String, BoxError> {
-    // To the address that was judged, while the certificate must be that of the name.
+    // Connects to the address that the policy allowed. The certificate must match the name.
     let mut builder =
         AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())
             .port(address.port())
@@ -65,8 +65,8 @@ async fn deliver(
     let response = sending
         .await
         .map_err(|_| format!("{} did not answer in time", mail.host))??;
-    let said: Vec<&str> = response.message().collect();
-    Ok(format!("{} {}", response.code(), said.join(" "))
+    let reply: Vec<&str> = response.message().collect();
+    Ok(format!("{} {}", response.code(), reply.join(" "))
         .chars()
         .take(200)
         .collect())
@@ -79,7 +79,7 @@ fn tls(mail: &Email) -> Result<Tls, BoxError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut parameters = TlsParameters::builder(mail.host.clone());
     if let Some(path) = &mail.ca_file {
-        let pem = files::read(path, Links::Follow, LARGEST_CERTIFICATES)
+        let pem = files::read(path, Links::Follow, MAX_CERTIFICATE_FILE_SIZE)
             .map_err(|error| format!("cannot read ca_file {}: {error}", path.display()))?;
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem)?);
     }
@@ -94,13 +94,13 @@ fn tls(mail: &Email) -> Result<Tls, BoxError> {
 fn letter(mail: &Email, message: &Message, id: &str) -> Result<Mail, BoxError> {
     let mailbox = |text: &str| {
         text.parse::<Mailbox>()
-            .map_err(|error| BoxError::from(format!("`{text}` is no e-mail address: {error}")))
+            .map_err(|error| BoxError::from(format!("`{text}` is not an e-mail address: {error}")))
     };
     let from = mailbox(&mail.from)?;
     let domain = from.email.domain().to_owned();
     let mut letter = Mail::builder()
         .from(from)
-        // The same for every try, so that a letter that arrived twice is seen to be one.
+        // Identical for every attempt, so that duplicates are recognised as one message.
         .message_id(Some(format!("<{id}@{domain}>")))
         .subject(message.headline())
         .header(ContentType::TEXT_PLAIN);

@@ -1,4 +1,4 @@
-//! What is said of an alert.
+//! The content of a notification.
 
 use serde_json::{Value, json};
 use surefoot::Timestamp;
@@ -6,7 +6,8 @@ use surefoot::Timestamp;
 use crate::alerts::alert::{Alert, AlertState};
 use crate::alerts::rules::Rule;
 
-/// What is said of an alert. Kept as the parameters of a run, so it says the same however late it is sent.
+/// The content of a notification. It is stored as the parameters of a run, so it does not change
+/// however late it is sent.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::alerts) struct Message {
     pub(in crate::alerts) alert: String,
@@ -50,7 +51,7 @@ impl Message {
             subject: "test".to_owned(),
             state: AlertState::Firing,
             title: "a test of this notifier".to_owned(),
-            text: "somebody asked for it with `surefoot alerts test`: nothing is wrong".to_owned(),
+            text: "requested with `surefoot alerts test`; nothing is wrong".to_owned(),
             run: None,
             queue: None,
             fired_at: now.to_string(),
@@ -92,12 +93,12 @@ impl Message {
         })
     }
 
-    /// One line.
+    /// A summary of one line.
     pub(super) fn headline(&self) -> String {
         format!("[surefoot] {}: {}", self.state, self.title)
     }
 
-    /// Lines for people.
+    /// The text for people.
     pub(super) fn body(&self) -> String {
         let when = match &self.resolved_at {
             Some(at) => format!("Fired {}, resolved {at}.", self.fired_at),
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_read_as_it_was_written() {
+    fn a_message_survives_a_round_trip() {
         let message = Message::test(
             Timestamp::from_micros(1_800_000_000_000_000),
             Some("https://a.example/"),

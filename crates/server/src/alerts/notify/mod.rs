@@ -1,4 +1,4 @@
-//! Who is told of an alert, and how. One file for each kind.
+//! Notifiers: recipients and kinds of notifications, one file per kind.
 
 mod command;
 mod email;
@@ -16,30 +16,30 @@ pub(super) use message::Message;
 
 use super::AlertOptions;
 
-/// Somebody who is told.
+/// A recipient of notifications.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     /// Its name in the configuration.
     pub name: String,
-    /// Addresses that it may have.
+    /// The addresses that it may connect to.
     pub addresses: AddressPolicy,
-    /// How it is told.
+    /// The kind, with its settings.
     pub kind: NotifierKind,
 }
 
-/// How somebody is told.
+/// The kinds of notifiers.
 #[derive(Clone, Debug)]
 pub enum NotifierKind {
-    /// A POST with JSON, signed as Standard Webhooks has it.
+    /// A POST with JSON, signed according to Standard Webhooks.
     Webhook {
-        /// Where to.
+        /// The URL.
         url: Source,
-        /// The name of the credential that signs.
+        /// The name of the credential that holds the signing secret.
         secret: Option<String>,
     },
     /// A message to a Slack-compatible incoming webhook.
     Slack {
-        /// Where to; whoever knows it can write there, so it is best kept as a credential.
+        /// The URL. Anyone who knows it can post there, so it is best kept as a credential.
         url: Source,
     },
     /// An e-mail.
@@ -48,57 +48,57 @@ pub enum NotifierKind {
     Command(Command),
 }
 
-/// Where something is written.
+/// The source of a value.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// In the configuration.
+    /// The configuration.
     Plain(String),
-    /// In the credential of this name.
+    /// The credential of this name.
     Credential(String),
 }
 
-/// A mail server and who gets the mail.
+/// A mail server, and the recipients.
 #[derive(Clone, Debug)]
 pub struct Email {
     /// The server's name.
     pub host: String,
-    /// Its port; by default 587, 465 or 25, by [`Self::security`].
+    /// Its port. Default: 587, 465 or 25, depending on [`Self::security`].
     pub port: Option<u16>,
-    /// How the connection is kept from others.
+    /// The transport security of the connection.
     pub security: SmtpSecurity,
-    /// A file of certificates to trust beside the machine's own.
+    /// A file of certificates trusted beside the machine's own.
     pub ca_file: Option<PathBuf>,
-    /// Who we are to the server, with the name of the credential that is the password.
+    /// The user name, and the name of the credential that holds the password.
     pub login: Option<(String, String)>,
-    /// Whom it is from.
+    /// The sender.
     pub from: String,
-    /// Whom it is to.
+    /// The recipients.
     pub to: Vec<String>,
 }
 
-/// How the connection to a mail server is kept from others.
+/// The transport security of a connection to a mail server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SmtpSecurity {
-    /// It begins in the open and must be made secure before anything is said.
+    /// The connection starts in plain text and must be upgraded before anything else.
     StartTls,
-    /// It is secure from the first byte.
+    /// TLS from the first byte.
     Tls,
-    /// It is not.
+    /// No encryption.
     None,
 }
 
-/// A program on this machine: told by JSON on its standard input and by environment variables.
+/// A program on this machine. It receives JSON on its standard input, and environment variables.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// The program and its arguments. No shell reads them.
+    /// The program and its arguments, run without a shell.
     pub command: Vec<String>,
 }
 
-/// What a delivery needs beside the message.
+/// The context of a delivery.
 pub(super) struct Tools<'a> {
-    /// The same however often the message is sent.
+    /// Identical for every attempt to send the message.
     pub(super) id: String,
-    pub(super) credential: &'a (dyn Fn(&str) -> Result<Secret, String> + Send + Sync),
+    pub(super) credential: &'a (dyn Fn(&str) -> Result<Secret, BoxError> + Send + Sync),
     pub(super) run_command: Option<&'a RunCommand>,
     pub(super) cancellation: &'a CancellationToken,
 }
@@ -107,12 +107,12 @@ impl Tools<'_> {
     fn read(&self, source: &Source) -> Result<Secret, BoxError> {
         match source {
             Source::Plain(text) => Ok(Secret::new(text.as_str())),
-            Source::Credential(name) => Ok((self.credential)(name)?),
+            Source::Credential(name) => (self.credential)(name),
         }
     }
 }
 
-/// Delivers a message, and gives what the other side said.
+/// Delivers a message and returns the recipient's reply.
 pub(super) async fn deliver(
     notifier: &Notifier,
     message: &Message,
@@ -139,7 +139,7 @@ pub(super) async fn deliver(
     }
 }
 
-/// Adds the notifier's own way to allow an address.
+/// Adds how to allow the address for this notifier.
 fn unreachable(error: AddressError) -> BoxError {
     match error {
         AddressError::Denied { host, address } => format!(
@@ -151,10 +151,11 @@ fn unreachable(error: AddressError) -> BoxError {
     }
 }
 
-/// Sends a test message to one notifier, at once: no run is made, so it works without a worker.
+/// Sends a test message to one notifier immediately. It creates no run, so it works without a
+/// worker.
 ///
 /// # Errors
-/// Why it was not delivered.
+/// Why the message was not delivered.
 pub async fn test(
     options: &AlertOptions,
     notifier: &Notifier,
@@ -162,7 +163,7 @@ pub async fn test(
     run_command: Option<&RunCommand>,
     now: surefoot::Timestamp,
 ) -> Result<String, BoxError> {
-    let credential = |name: &str| credentials.get(name).map_err(|error| error.to_string());
+    let credential = |name: &str| credentials.get(name).map_err(BoxError::from);
     let cancellation = CancellationToken::new();
     let id = format!("msg_{}", surefoot::RunId::new());
     let tools = Tools {

@@ -1,4 +1,4 @@
-//! One POST to an address that was judged: no redirects, no proxy, no waiting without end.
+//! A POST to an address that the policy allows: no redirects, no proxy, with a timeout.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use surefoot::{AddressPolicy, BoxError};
 
 use super::unreachable;
 
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of an answer is repeated, in characters.
-const EXCERPT: usize = 200;
+/// Length of the quoted part of a response, in characters.
+const EXCERPT_LENGTH: usize = 200;
 
-/// The longest answer that is read.
-const LARGEST: usize = 64 * 1024;
+/// Size limit of a response.
+const MAX_RESPONSE_SIZE: usize = 64 * 1024;
 
 pub(super) async fn post(
     url: &str,
@@ -33,11 +33,11 @@ pub(super) async fn post(
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .resolve_to_addrs(&host, &addresses)
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .timeout(TIMEOUT)
         .build()
-        .map_err(|error| format!("cannot make an HTTP client: {error}"))?;
-    // The address may be a secret: it stands in no error.
+        .map_err(|error| format!("cannot create an HTTP client: {error}"))?;
+    // The URL may be a secret, so no error contains it.
     let sent = client
         .post(url)
         .headers(headers)
@@ -45,22 +45,22 @@ pub(super) async fn post(
         .body(body)
         .send()
         .await;
-    let response = sent.map_err(|error| Unanswered {
+    let response = sent.map_err(|error| NoAnswer {
         host: host.clone(),
         error: error.without_url(),
     })?;
     let status = response.status();
-    let said = excerpt(response).await;
+    let excerpt = excerpt(response).await;
     if status.is_success() {
         return Ok(format!("{status}"));
     }
-    let colon = if said.is_empty() { "" } else { ": " };
-    Err(format!("{host} answered {status}{colon}{said}").into())
+    let colon = if excerpt.is_empty() { "" } else { ": " };
+    Err(format!("{host} answered {status}{colon}{excerpt}").into())
 }
 
 fn parse(url: &str) -> Result<Url, BoxError> {
     let parsed = Url::parse(url.trim())
-        .map_err(|error| format!("the notifier's address is no URL: {error}"))?;
+        .map_err(|error| format!("the notifier's address is not a URL: {error}"))?;
     match (parsed.scheme(), parsed.host_str()) {
         ("http" | "https", Some(_)) => Ok(parsed),
         _ => Err("the notifier's address is not http or https".into()),
@@ -69,7 +69,7 @@ fn parse(url: &str) -> Result<Url, BoxError> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("{host} did not answer")]
-struct Unanswered {
+struct NoAnswer {
     host: String,
     #[source]
     error: reqwest::Error,
@@ -77,7 +77,7 @@ struct Unanswered {
 
 async fn excerpt(mut response: reqwest::Response) -> String {
     let mut body = Vec::new();
-    while body.len() < LARGEST
+    while body.len() < MAX_RESPONSE_SIZE
         && let Ok(Some(chunk)) = response.chunk().await
     {
         body.extend_from_slice(&chunk);
@@ -86,6 +86,6 @@ async fn excerpt(mut response: reqwest::Response) -> String {
     text.trim()
         .chars()
         .filter(|letter| !letter.is_control())
-        .take(EXCERPT)
+        .take(EXCERPT_LENGTH)
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Webhooks: our own, signed as Standard Webhooks has it (standardwebhooks.com), and those that read Slack's messages.
+//! Webhooks signed according to Standard Webhooks (standardwebhooks.com), and Slack-compatible
+//! ones.
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
@@ -13,7 +14,7 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// What a secret in the standard's own writing begins with; the rest is base64.
+/// The prefix of a secret in the notation of the standard; the rest is base64.
 const PREFIX: &str = "whsec_";
 
 pub(super) async fn send(
@@ -26,7 +27,7 @@ pub(super) async fn send(
     let kind = format!("alert.{}", message.state);
     let at = message.resolved_at.as_ref().unwrap_or(&message.fired_at);
     let body = json!({ "type": kind, "timestamp": at, "data": message.json() }).to_string();
-    // The time of this try, not of the alert: receivers refuse what is minutes old.
+    // The time of this attempt, not of the alert: receivers refuse timestamps that are minutes old.
     let seconds = SystemClock.now().as_micros() / 1_000_000;
     let mut headers = HeaderMap::new();
     headers.insert(ID, HeaderValue::from_str(id)?);
@@ -72,13 +73,13 @@ fn slack_text(message: &Message) -> String {
         .unwrap_or_default();
     format!(
         "*{}*\n{}{link}",
-        escaped(&message.headline()),
-        escaped(&message.text)
+        escape(&message.headline()),
+        escape(&message.text)
     )
 }
 
-/// What people name their runs must not ping a channel.
-fn escaped(text: &str) -> String {
+/// Escapes text, so that the name of a run cannot ping a channel.
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_signature_is_the_standards() {
-        // Made with the reference library for JavaScript (npm's standardwebhooks).
+        // Created with the standard's reference library for JavaScript (npm's standardwebhooks).
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let body = r#"{"test": 2432232314}"#;
         let signature = sign(

@@ -1,4 +1,4 @@
-//! What people do to one run: retry, cancel, answer, give others a link to it.
+//! Actions on one run: retry, cancel, answer, share a link.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use crate::http::Problem;
 use crate::state::App;
 use crate::{actions, audit};
 
-/// From where to run again.
+/// The step to retry from.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retry {
-    /// Run this step and all after it again; the step that failed when left out.
+    /// Repeat this step and all after it. Default: the step that failed.
     from: Option<Line>,
 }
 
-/// Run a failed run again.
+/// Retry a failed run.
 #[utoipa::path(
     post, path = "/api/v1/runs/{id}/retry", tag = "runs",
     params(("id" = Id, Path, description = "The run")), request_body = Option<Retry>,
@@ -47,13 +47,14 @@ pub(crate) async fn retry(
     Ok(Json(RunDetail::of(&run, None)))
 }
 
-/// That the run has such a step: one that it has not is a mistake in what was sent, whatever becomes of the run.
+/// Checks that the run has such a step. An unknown step is an error in the request, whatever the
+/// state of the run.
 async fn expect_step(app: &App, id: RunId, parameter: &str, step: &str) -> Result<(), Problem> {
     let run = app.client().run(id).await?;
     if run.plan.position(step).is_some() {
         return Ok(());
     }
-    let known = run
+    let steps = run
         .plan
         .steps()
         .iter()
@@ -62,20 +63,20 @@ async fn expect_step(app: &App, id: RunId, parameter: &str, step: &str) -> Resul
         .join(", ");
     Err(Problem::unprocessable(
         parameter,
-        format!("run {id} has no step `{step}`: it has {known}"),
+        format!("run {id} has no step `{step}`: it has {steps}"),
     ))
 }
 
-/// How to cancel.
+/// The mode of a cancel.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cancel {
-    /// Also take back what the run made, and only that.
+    /// Also undo what the run created, and nothing else.
     #[serde(default)]
     undo: bool,
 }
 
-/// Cancel a run. One that a worker holds ends a moment later.
+/// Cancel a run. A run held by a worker ends a moment later.
 #[utoipa::path(
     post, path = "/api/v1/runs/{id}/cancel", tag = "runs",
     params(("id" = Id, Path, description = "The run")), request_body = Option<Cancel>,
@@ -103,7 +104,7 @@ pub(crate) struct Answer {
     /// The step.
     step: Line,
     answer: AnswerWord,
-    /// Why: kept in the run's history.
+    /// A comment, kept in the run's history.
     note: Option<Note>,
 }
 
@@ -133,29 +134,29 @@ pub(crate) async fn answer(
     Ok(Json(RunDetail::of(&run, None)))
 }
 
-/// How long a link holds.
+/// The lifetime of a link.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewLink {
-    /// In seconds: a day when left out, 31 days at most.
+    /// In seconds, at most 31 days. Default: one day.
     #[schema(minimum = 1, maximum = 2_678_400)]
     seconds: Option<u64>,
 }
 
-/// A link to a run's progress, for those who are not signed in.
+/// A link to a run's progress, valid without sign-in.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Link {
-    /// A page that may stand in a frame.
+    /// A page that may be embedded in a frame.
     url: String,
-    /// The same as a document: what the widget's module reads.
+    /// The progress as a JSON document, used by the widget's script.
     progress_url: String,
     expires_at: Time,
 }
 
 const DAY: u64 = 24 * 3600;
-const LONGEST_LINK: u64 = 31 * DAY;
+const MAX_LINK_SECONDS: u64 = 31 * DAY;
 
-/// Make a signed, expiring, read-only link to a run's progress.
+/// Create a signed, expiring, read-only link to a run's progress.
 #[utoipa::path(
     post, path = "/api/v1/runs/{id}/link", tag = "runs",
     params(("id" = Id, Path, description = "The run")), request_body = Option<NewLink>,
@@ -168,10 +169,10 @@ pub(crate) async fn link(
     OptionalBody(new): OptionalBody<NewLink>,
 ) -> Result<(StatusCode, Json<Link>), Problem> {
     let seconds = new.seconds.unwrap_or(DAY);
-    if !(1..=LONGEST_LINK).contains(&seconds) {
+    if !(1..=MAX_LINK_SECONDS).contains(&seconds) {
         return Err(Problem::invalid(
             "seconds",
-            format!("{seconds} is not between 1 and {LONGEST_LINK}"),
+            format!("{seconds} is not between 1 and {MAX_LINK_SECONDS}"),
         ));
     }
     let run = app.client().run(id.0).await?;

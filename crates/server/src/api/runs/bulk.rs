@@ -7,93 +7,95 @@ use surefoot::RunStatus;
 use surefoot::store::RunFilter;
 use utoipa::ToSchema;
 
-use crate::actions::{Bulk, BulkAction, Which};
+use crate::actions::{Bulk, BulkAction, Selection};
 use crate::api::extract::Body;
 use crate::api::wire::{Id, Line, Status, Time};
 use crate::auth::Actor;
 use crate::http::Problem;
 use crate::state::App;
 
-/// Which runs, and what to do to them.
+/// An action on many runs.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BulkRequest {
     action: Action,
-    /// With `cancel`: also take back what the runs made.
+    /// With `cancel`: also undo what the runs created.
     #[serde(default)]
     undo: bool,
     #[serde(default)]
     filter: BulkFilter,
-    /// Where an earlier request stopped: its `next`.
+    /// Continue an earlier request: its `next`.
     cursor: Option<Id>,
-    /// Runs at most in one request: 1 to 1000, 500 by default.
+    /// Maximum number of runs in one request: 1 to 1000. Default: 500.
     #[schema(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
 
-/// What to do to each run.
+/// The action on each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
-    /// Failed runs, from the step that failed.
+    /// Retry failed runs from the step that failed.
     Retry,
-    /// Runs that have not ended.
+    /// Cancel runs that have not ended.
     Cancel,
 }
 
-/// All that is given must hold. Give `until` from the preview, so that nothing is met that came after it.
+/// Selects runs. All given conditions must hold. Pass the `until` of the preview to exclude runs
+/// submitted after it.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BulkFilter {
-    /// For `cancel` one of `queued`, `running`, `waiting`, or all of them when left out; for `retry` `failed` or nothing.
+    /// For `cancel`: `queued`, `running` or `waiting`. Default: all of them. For `retry`: `failed`,
+    /// or absent.
     status: Option<Status>,
     workflow: Option<Line>,
     queue: Option<Line>,
-    /// Submitted at this time or later.
+    /// Only runs submitted at this time or later.
     since: Option<Time>,
-    /// Submitted before this time.
+    /// Only runs submitted before this time.
     until: Option<Time>,
-    /// Key or unique value begins with this text.
+    /// Only runs whose key or unique value begins with this text.
     text: Option<Line>,
 }
 
-/// How many runs an action would meet.
+/// The runs that an action would apply to.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BulkPreview {
-    /// Runs that match.
+    /// Number of matching runs.
     count: usize,
-    /// Whether there are more than were counted.
+    /// True if there are more runs than were counted.
     more: bool,
     /// Some of them.
     sample: Vec<Id>,
-    /// Now: as `until` of the filter it keeps out what comes later.
+    /// The current time. As `until` of the filter it excludes later runs.
     until: Time,
 }
 
-/// What an action came to.
+/// The result of an action on many runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BulkOutcome {
-    /// Runs to which it was done.
+    /// Number of runs the action was applied to.
     done: usize,
-    /// Runs to which it was not done, and why; 100 at most are named.
+    /// Runs the action was refused for, with the reason; at most 100 are listed.
     refused: Vec<BulkRefusal>,
     refused_count: usize,
-    /// The `cursor` of a request that goes on; null when all were met.
+    /// The `cursor` of a request that continues; null when no runs are left.
     next: Option<Id>,
 }
 
-/// Why a run was left as it is.
+/// The reason why a run was left unchanged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BulkRefusal {
     run: Id,
     detail: String,
 }
 
-const USUAL: u16 = 500;
-const MOST: u16 = 1000;
-const NAMED: usize = 100;
-/// A preview counts no further.
-const COUNTED: usize = 10_000;
+const DEFAULT_LIMIT: u16 = 500;
+const MAX_LIMIT: u16 = 1000;
+const LISTED_REFUSALS: usize = 100;
+/// Limit of a preview's count.
+const MAX_COUNT: usize = 10_000;
 
 impl BulkRequest {
     fn bulk(self) -> Result<Bulk, Problem> {
@@ -106,7 +108,7 @@ impl BulkRequest {
         };
         let status = self.filter.status.map(RunStatus::from);
         if let Some(status) = status.filter(|status| !action.statuses().contains(status)) {
-            let detail = format!("a {status} run cannot be met by this action");
+            let detail = format!("a {status} run cannot be selected for this action");
             return Err(Problem::unprocessable("filter.status", detail));
         }
         let text = |line: Option<Line>| line.map(|line| line.0);
@@ -119,20 +121,20 @@ impl BulkRequest {
             text: text(self.filter.text),
             ..RunFilter::default()
         };
-        let limit = super::list::limit(self.limit, USUAL, MOST)?;
-        let which = Which::Matching {
+        let limit = super::list::limit(self.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+        let selection = Selection::Matching {
             filter,
             before: self.cursor.map(|id| id.0),
         };
         Ok(Bulk {
             action,
-            which,
+            selection,
             limit,
         })
     }
 }
 
-/// Count the runs that a bulk action would meet.
+/// Count the runs that a bulk action would apply to.
 #[utoipa::path(
     post, path = "/api/v1/runs/bulk/preview", tag = "runs", request_body = BulkRequest,
     responses((status = 200, body = BulkPreview))
@@ -142,7 +144,7 @@ pub(crate) async fn bulk_preview(
     Body(request): Body<BulkRequest>,
 ) -> Result<Json<BulkPreview>, Problem> {
     let until = Time(app.store().now());
-    let found = request.bulk()?.preview(&app, COUNTED).await?;
+    let found = request.bulk()?.preview(&app, MAX_COUNT).await?;
     let sample = found.first.iter().map(|run| Id(run.id)).collect();
     Ok(Json(BulkPreview {
         count: found.count,
@@ -152,9 +154,10 @@ pub(crate) async fn bulk_preview(
     }))
 }
 
-/// Retry or cancel every run that a filter finds.
+/// Retry or cancel every run that matches a filter.
 ///
-/// A request meets `limit` runs at most; while `next` is not null, send it again with that as `cursor`.
+/// A request acts on at most `limit` runs. While `next` is not null, send the request again with
+/// that value as `cursor`.
 #[utoipa::path(
     post, path = "/api/v1/runs/bulk", tag = "runs", request_body = BulkRequest,
     responses((status = 200, body = BulkOutcome))
@@ -166,7 +169,7 @@ pub(crate) async fn bulk(
 ) -> Result<Json<BulkOutcome>, Problem> {
     let result = request.bulk()?.apply(&app, &actor).await?;
     let refused_count = result.refused.len();
-    let refused = result.refused.into_iter().take(NAMED);
+    let refused = result.refused.into_iter().take(LISTED_REFUSALS);
     Ok(Json(BulkOutcome {
         done: result.done,
         refused: refused

@@ -1,4 +1,4 @@
-//! A run's history, and the lines that its steps logged.
+//! A run's history, and the log lines of its steps.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,16 +14,16 @@ use crate::api::wire::{Id, Line, Time, entry};
 use crate::http::Problem;
 use crate::state::App;
 
-/// Which part of the history.
+/// Selects a page of the history.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
-    /// Only what comes after this entry: the `next` of the page before.
+    /// Only entries after this one: the `next` of the previous page.
     #[serde(default, deserialize_with = "entry")]
     #[param(maximum = 9_223_372_036_854_775_807_i64)]
     after: Option<u64>,
-    /// Entries on a page: 1 to 1000, 200 by default.
+    /// Number of entries per page: 1 to 1000. Default: 200.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
@@ -32,14 +32,14 @@ pub(crate) struct HistoryQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryPage {
     events: Vec<EventView>,
-    /// The `after` of the next page; null at the present end of the history.
+    /// The `after` of the next page; null at the current end of the history.
     next: Option<u64>,
 }
 
 const PAGE: u16 = 200;
-const LARGEST_PAGE: u16 = 1000;
+const MAX_PAGE: u16 = 1000;
 
-/// Read a run's history, in its order.
+/// Read a run's history in order.
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}/history", tag = "runs",
     params(("id" = Id, Path, description = "The run"), HistoryQuery),
@@ -50,7 +50,7 @@ pub(crate) async fn history(
     Segment(id): Segment<Id>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<HistoryPage>, Problem> {
-    let limit = limit(query.limit, PAGE, LARGEST_PAGE)?;
+    let limit = limit(query.limit, PAGE, MAX_PAGE)?;
     app.client().run(id.0).await?;
     let mut events = app
         .store()
@@ -58,41 +58,44 @@ pub(crate) async fn history(
         .await?;
     let more = events.len() > limit;
     events.truncate(limit);
-    let next = events.last().filter(|_| more).map(|event| event.seq);
+    let next = match events.last() {
+        Some(event) if more => Some(event.seq),
+        _ => None,
+    };
     Ok(Json(HistoryPage {
         events: events.iter().map(EventView::of).collect(),
         next,
     }))
 }
 
-/// Which lines.
+/// Selects log lines.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogQuery {
-    /// Only of this step.
+    /// Only lines of this step.
     step: Option<Line>,
-    /// Only what comes after this entry of the history: the `next` of the page before.
+    /// Only lines after this entry of the history: the `next` of the previous page.
     #[serde(default, deserialize_with = "entry")]
     #[param(maximum = 9_223_372_036_854_775_807_i64)]
     after: Option<u64>,
-    /// Lines on a page, or a few more: 1 to 5000, 1000 by default.
+    /// Number of lines per page, or a few more: 1 to 5000. Default: 1000.
     #[param(minimum = 1, maximum = 5000)]
     limit: Option<u16>,
 }
 
-/// A page of lines.
+/// A page of log lines.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LogPage {
     lines: Vec<LogLine>,
-    /// The `after` of the next page; null at the present end of the history.
+    /// The `after` of the next page; null at the current end of the history.
     next: Option<u64>,
 }
 
-/// A line that a step logged.
+/// A line logged by a step.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LogLine {
-    /// The entry of the history that it is in.
+    /// The entry of the history that contains it.
     seq: u64,
     at: Time,
     step: Option<String>,
@@ -101,12 +104,12 @@ pub(crate) struct LogLine {
 }
 
 const LINES: u16 = 1000;
-const MOST_LINES: u16 = 5000;
-/// Events read at a time, and at most for one page.
+const MAX_LINES: u16 = 5000;
+/// Events read at a time, and limit of events read for one page.
 const READ: usize = 500;
-const MOST_READ: usize = 20_000;
+const MAX_READ: usize = 20_000;
 
-/// Read what a run's steps logged.
+/// Read the log lines of a run's steps.
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}/logs", tag = "runs",
     params(("id" = Id, Path, description = "The run"), LogQuery),
@@ -117,9 +120,10 @@ pub(crate) async fn logs(
     Segment(id): Segment<Id>,
     Query(query): Query<LogQuery>,
 ) -> Result<Json<LogPage>, Problem> {
-    let limit = limit(query.limit, LINES, MOST_LINES)?;
+    let limit = limit(query.limit, LINES, MAX_LINES)?;
     app.client().run(id.0).await?;
-    let (mut after, mut read) = (query.after.unwrap_or(0), 0);
+    let mut after = query.after.unwrap_or(0);
+    let mut read = 0;
     let mut lines = Vec::new();
     loop {
         let events = app.store().events(id.0, after, READ).await?;
@@ -140,7 +144,7 @@ pub(crate) async fn logs(
             }
         }
         read += events.len();
-        if events.len() < READ || read >= MOST_READ {
+        if events.len() < READ || read >= MAX_READ {
             let next = (events.len() == READ).then_some(after);
             return Ok(Json(LogPage { lines, next }));
         }
@@ -148,9 +152,10 @@ pub(crate) async fn logs(
 }
 
 fn logged(event: &Event) -> impl Iterator<Item = &str> {
-    let lines = event.data["lines"]
-        .as_array()
-        .filter(|_| event.kind == "step.log");
+    let lines = match event.kind.as_str() {
+        "step.log" => event.data["lines"].as_array(),
+        _ => None,
+    };
     lines.into_iter().flatten().filter_map(Value::as_str)
 }
 

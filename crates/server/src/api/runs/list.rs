@@ -12,44 +12,45 @@ use crate::api::wire::{Id, Line, Status, Time, Worker};
 use crate::http::Problem;
 use crate::state::App;
 
-/// Which runs. All that is given must hold.
+/// Selects runs. All given conditions must hold.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RunQuery {
-    /// Only of this status.
+    /// Only runs of this status.
     status: Option<Status>,
-    /// Only of this workflow.
+    /// Only runs of this workflow.
     workflow: Option<Line>,
-    /// Only in this queue.
+    /// Only runs in this queue.
     queue: Option<Line>,
-    /// Only with this key.
+    /// Only the run with this key.
     key: Option<Line>,
-    /// Only those that this worker holds.
+    /// Only runs held by this worker.
     worker: Option<Worker>,
-    /// Only those submitted at this time or later.
+    /// Only runs submitted at this time or later.
     since: Option<Time>,
-    /// Only those submitted before this time.
+    /// Only runs submitted before this time.
     until: Option<Time>,
-    /// Only those whose key or unique value begins with this text (case matters), or whose id is this text.
+    /// Only runs whose key or unique value begins with this text (case-sensitive), or whose id
+    /// equals it.
     text: Option<Line>,
     /// `newest` (the default) or `oldest` first.
     order: Option<Order>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     cursor: Option<Id>,
-    /// Runs on a page: 1 to 500, 50 by default.
+    /// Number of runs per page: 1 to 500. Default: 50.
     #[param(minimum = 1, maximum = 500)]
     limit: Option<u16>,
 }
 
-/// Which comes first.
+/// The order of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Order {
-    /// The last one submitted.
+    /// Latest submission first.
     #[default]
     Newest,
-    /// The first one submitted.
+    /// Earliest submission first.
     Oldest,
 }
 
@@ -61,9 +62,9 @@ pub(crate) struct RunPage {
     next: Option<Id>,
 }
 
-/// Runs on a page.
+/// Default and maximum page size.
 const PAGE: u16 = 50;
-const LARGEST_PAGE: u16 = 500;
+const MAX_PAGE: u16 = 500;
 
 impl RunQuery {
     fn filter(self) -> Result<RunFilter, Problem> {
@@ -80,23 +81,23 @@ impl RunQuery {
             text: text(self.text),
             oldest_first: self.order == Some(Order::Oldest),
             before: self.cursor.map(|id| id.0),
-            limit: limit(self.limit, PAGE, LARGEST_PAGE)?,
+            limit: limit(self.limit, PAGE, MAX_PAGE)?,
         })
     }
 }
 
-/// A page's length.
-pub(crate) fn limit(asked: Option<u16>, usual: u16, largest: u16) -> Result<usize, Problem> {
-    match asked.unwrap_or(usual) {
-        limit if (1..=largest).contains(&limit) => Ok(usize::from(limit)),
+/// Checks a page size.
+pub(crate) fn limit(requested: Option<u16>, default: u16, max: u16) -> Result<usize, Problem> {
+    match requested.unwrap_or(default) {
+        limit if (1..=max).contains(&limit) => Ok(usize::from(limit)),
         limit => Err(Problem::invalid(
             "limit",
-            format!("{limit} is not between 1 and {largest}"),
+            format!("{limit} is not between 1 and {max}"),
         )),
     }
 }
 
-/// List runs, the newest first.
+/// List runs, newest first.
 #[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunQuery), responses((status = 200, body = RunPage)))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -108,7 +109,10 @@ pub(crate) async fn list(
     let mut runs = app.store().runs(filter).await?;
     let more = runs.len() > limit;
     runs.truncate(limit);
-    let next = runs.last().filter(|_| more).map(|run| Id(run.id));
+    let next = match runs.last() {
+        Some(run) if more => Some(Id(run.id)),
+        _ => None,
+    };
     Ok(Json(RunPage {
         runs: runs.iter().map(RunSummary::of).collect(),
         next,

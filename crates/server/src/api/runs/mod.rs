@@ -1,4 +1,4 @@
-//! Runs: submitted, listed, looked at, acted on.
+//! Runs: submission, listings, live events, actions.
 
 mod act;
 mod bulk;

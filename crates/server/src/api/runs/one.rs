@@ -30,12 +30,13 @@ pub(crate) async fn show(
     Ok(Json(RunDetail::of(&run, waiting.as_ref())))
 }
 
-/// From where on to watch.
+/// The start of a stream.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchQuery {
-    /// Begin after this event instead of with a snapshot: as `Last-Event-ID`, for those who cannot send a header.
+    /// Start after this event instead of with a snapshot. Same as `Last-Event-ID`, for clients that
+    /// cannot set headers.
     #[serde(default, deserialize_with = "entry")]
     #[param(maximum = 9_223_372_036_854_775_807_i64)]
     after: Option<u64>,
@@ -43,10 +44,11 @@ pub(crate) struct WatchQuery {
 
 /// Watch a run.
 ///
-/// Server-sent events: `snapshot` (the run as `GET /api/v1/runs/{id}` shows it, and `seq`), then `change` for each entry of
-/// the history (with `run.status` and `run.progress` as they are by then), then `end`. Ids are the entries' numbers: a
-/// request with `Last-Event-ID` goes on after that entry, with nothing lost or twice, and without a snapshot. A run that has
-/// ended and of which all was told answers 204, which tells a browser not to come back.
+/// Server-sent events: `snapshot` (the run as in `GET /api/v1/runs/{id}`, and `seq`), then `change`
+/// for each entry of the history (with the `run.status` and `run.progress` of that time), then
+/// `end`. Ids are the numbers of the entries. A request with `Last-Event-ID` continues after that
+/// entry, without a snapshot; no event is lost or repeated. If the run has ended and every event
+/// was sent, the response is 204, which tells a browser not to reconnect.
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}/events", tag = "runs",
     params(

@@ -28,22 +28,23 @@ pub(crate) struct Submission {
     #[serde(default)]
     #[schema(value_type = Object)]
     parameters: Map<String, Value>,
-    /// An idempotency key: the same request again gives the same run. Also as the header `Idempotency-Key`.
+    /// An idempotency key: repeating the request returns the same run. May also be sent as the
+    /// header `Idempotency-Key`.
     key: Option<Line>,
-    /// Runs with a higher priority start first; 0 by default.
+    /// Runs with a higher priority start first. Default: 0.
     #[serde(default)]
     priority: i32,
-    /// Runs with the same one count against the queue's concurrency per key.
+    /// Runs with the same value share the queue's concurrency per key.
     concurrency_key: Option<Line>,
-    /// It does not start before this time.
+    /// The earliest start.
     at: Option<Time>,
 }
 
 /// Submit a run.
 ///
-/// Answers 201 and the run, which is durable by then; 200 and the run that is there when the same
-/// was submitted before; 409 when the key belongs to a run with other parameters, or what must be
-/// unique is taken; 422 when a parameter does not fit the workflow's schema, or names a template
+/// Responds 201 with the run once it is durable; 200 with the existing run if the same request was
+/// submitted before; 409 if the key belongs to a run with other parameters, or if a value that must
+/// be unique is taken; 422 if a parameter does not fit the workflow's schema, or names a template
 /// that is found to be unusable.
 #[utoipa::path(
     post, path = "/api/v1/runs", tag = "runs",
@@ -94,12 +95,12 @@ fn key(headers: &HeaderMap, key: Option<Line>) -> Result<Option<Line>, Problem> 
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(key);
     };
-    let wrong = |detail: String| Problem::invalid("Idempotency-Key", detail);
+    let invalid = |detail: String| Problem::invalid("Idempotency-Key", detail);
     let text =
-        std::str::from_utf8(value.as_bytes()).map_err(|_| wrong("is not UTF-8".to_owned()))?;
-    let header = Line::parse(text.to_owned()).map_err(wrong)?;
+        std::str::from_utf8(value.as_bytes()).map_err(|_| invalid("is not UTF-8".to_owned()))?;
+    let header = Line::parse(text.to_owned()).map_err(|error| invalid(error.to_string()))?;
     match key {
-        Some(key) if key != header => Err(wrong(format!(
+        Some(key) if key != header => Err(invalid(format!(
             "is not the key of the body, `{}`: give one of them",
             key.0
         ))),

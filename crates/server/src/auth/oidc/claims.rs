@@ -1,4 +1,4 @@
-//! What a provider says of somebody, and the role that this gives.
+//! The claims of an identity provider, and the role they give.
 
 use serde_json::Value;
 
@@ -6,32 +6,32 @@ use super::OidcError;
 use crate::auth::Role;
 use crate::auth::encoding::from_base64url;
 
-/// Which role somebody has, by one claim: a word, or a list of words, such as the groups that they are in.
+/// Maps one claim to a role. The claim is a word or a list of words, such as a person's groups.
 #[derive(Clone, Debug, Default)]
 pub struct RoleMapping {
-    /// The claim; dots lead into it, as in `realm_access.roles`.
+    /// The claim's name; dots descend into it, as in `realm_access.roles`.
     pub claim: String,
-    /// The words that make an admin.
+    /// Words that make an admin.
     pub admin: Vec<String>,
-    /// The words that make an operator.
+    /// Words that make an operator.
     pub operator: Vec<String>,
-    /// The words that make a viewer.
+    /// Words that make a viewer.
     pub viewer: Vec<String>,
-    /// The role of everybody else whom the provider knows; `None` keeps them out.
+    /// The role of every other person that the provider authenticates; `None` refuses them.
     pub everybody: Option<Role>,
 }
 
-/// Somebody whom the provider knows and who has a role here.
+/// A person authenticated by the provider, with a role.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::auth) struct Identity {
     pub(in crate::auth) name: String,
     pub(in crate::auth) role: Role,
-    /// The provider's own name for them, which never changes.
+    /// The provider's permanent identifier of the person.
     pub(in crate::auth) subject: String,
 }
 
 impl RoleMapping {
-    /// Whether the claim is among these at all.
+    /// Returns true if the role claim is present.
     pub(super) fn is_in(&self, claims: &Value) -> bool {
         find(claims, &self.claim).is_some()
     }
@@ -81,8 +81,8 @@ impl RoleMapping {
     }
 }
 
-/// A claim by its name, or, where there is none of that name, by the path that its dots make. An address that the provider
-/// has not verified may be anybody's: it is as if it were not there.
+/// Looks a claim up by its name, or else by the path that its dots make. An email address that the
+/// provider has not verified may belong to anyone, and is treated as absent.
 fn find<'a>(claims: &'a Value, claim: &str) -> Option<&'a Value> {
     if claim == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
         return None;
@@ -114,7 +114,7 @@ fn name<'a>(claims: &'a Value, wanted: Option<&str>) -> Option<&'a str> {
     text("preferred_username").or_else(|| text("email"))
 }
 
-/// The claims of a token whose signature has been checked.
+/// The claims of a token whose signature has already been checked.
 pub(super) fn of_token(token: &str) -> Option<Value> {
     let payload = token.split('.').nth(1)?;
     serde_json::from_slice(&from_base64url(payload)?).ok()
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_may_lie_deeper_or_have_dots_in_its_name() {
+    fn a_claim_may_be_nested_or_have_dots_in_its_name() {
         assert_eq!(
             mapping("a.b").role(&json!({ "a": { "b": ["sf-admins"] } })),
             Some(Role::Admin)
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_role_is_kept_out_unless_everybody_has_one() {
+    fn a_person_without_a_role_is_refused_unless_everybody_has_one() {
         let claims = json!({ "sub": "7", "preferred_username": "eve" });
         let error = mapping("groups").identify(&claims, None).unwrap_err();
         assert_eq!(
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_verified_names_nobody() {
+    fn an_unverified_email_is_not_used_as_a_name() {
         let check = |claims: Value, wanted: Option<&str>, expect: Option<&str>| {
             assert_eq!(name(&claims, wanted), expect, "{claims}");
         };
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_verified_gives_no_role() {
+    fn an_unverified_email_gives_no_role() {
         let mapping = RoleMapping {
             admin: vec!["ann@example.com".to_owned()],
             ..mapping("email")

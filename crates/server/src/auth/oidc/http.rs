@@ -1,4 +1,4 @@
-//! How the provider is asked: no redirects, no waiting without end, no answers without end.
+//! The HTTP client for the provider: no redirects, a timeout, a size limit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,63 +6,75 @@ use std::time::Duration;
 
 use openidconnect::http::Response;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer that is read: discovery documents and key sets have a few kilobytes.
-const LARGEST: usize = 1 << 20;
+/// Size limit of a response. Discovery documents and key sets have a few kilobytes.
+const MAX_RESPONSE_SIZE: usize = 1 << 20;
 
-/// Asks the provider.
+/// The client.
 #[derive(Debug)]
 pub(super) struct Http(Client);
 
-/// Why there is no answer.
+/// Why a request gave no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
     #[error("no answer")]
     Request(#[from] reqwest::Error),
-    #[error("an answer that is no HTTP")]
+    #[error("an answer that is not HTTP")]
     Response(#[from] openidconnect::http::Error),
     #[error("an answer larger than 1 MiB")]
     Large,
+    #[error("{address} answered {status}")]
+    Status { address: Url, status: StatusCode },
+    #[error("{address}: {source}")]
+    Json {
+        address: Url,
+        source: serde_json::Error,
+    },
 }
 
 impl Http {
-    pub(super) fn new() -> Result<Self, String> {
-        // An error means that the program has chosen a provider of cryptography already, which serves as well.
+    pub(super) fn new() -> reqwest::Result<Self> {
+        // An error means that the program has installed a crypto provider already, which serves as
+        // well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // An address that sends us elsewhere could send us into the private network.
-        let client = Client::builder()
+        // A redirect could lead into the private network.
+        Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
-            .build();
-        client
+            .build()
             .map(Self)
-            .map_err(|error| format!("cannot make an HTTP client: {error}"))
     }
 
-    /// What is there for whoever has this token.
-    pub(super) async fn get_json(&self, address: &Url, token: &str) -> Result<Value, String> {
+    /// Fetches a JSON document with a bearer token.
+    pub(super) async fn get_json(&self, address: &Url, token: &str) -> Result<Value, HttpError> {
         let request = self
             .0
             .get(address.clone())
             .bearer_auth(token)
             .header("accept", "application/json");
-        let response = request.send().await.map_err(|error| error.to_string())?;
+        let response = request.send().await?;
         if !response.status().is_success() {
-            return Err(format!("{address} answered {}", response.status()));
+            return Err(HttpError::Status {
+                address: address.clone(),
+                status: response.status(),
+            });
         }
-        let body = read(response).await.map_err(|error| error.to_string())?;
-        serde_json::from_slice(&body).map_err(|error| format!("{address}: {error}"))
+        let body = read(response).await?;
+        serde_json::from_slice(&body).map_err(|source| HttpError::Json {
+            address: address.clone(),
+            source,
+        })
     }
 }
 
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > LARGEST {
+        if body.len() + chunk.len() > MAX_RESPONSE_SIZE {
             return Err(HttpError::Large);
         }
         body.extend_from_slice(&chunk);

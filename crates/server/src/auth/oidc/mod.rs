@@ -1,7 +1,8 @@
 //! Sign-in at an OpenID Connect provider: the code flow, with PKCE, state and nonce.
 //!
-//! What must be remembered between leaving for the provider and coming back is in a signed cookie: nothing is written before
-//! somebody has shown who they are, and any server on the store can finish what another began.
+//! The state between leaving for the provider and coming back is kept in a signed cookie. Nothing
+//! is stored before a person is authenticated, and any server on the store can finish a sign-in
+//! that another began.
 
 mod claims;
 mod http;
@@ -26,54 +27,77 @@ use tokio::time::Instant;
 
 pub(super) use claims::Identity;
 pub use claims::RoleMapping;
-pub(super) use state::{LONGEST, State};
+pub(super) use state::{SIGN_IN_TIME_LIMIT, State};
 
 use super::{Role, random};
 use http::Http;
 
-/// Where the provider sends people back to.
+/// The path that the provider redirects back to.
 const CALLBACK: &str = "sign-in/oidc/callback";
 
-/// How long what the provider says of itself is taken as said; its keys are asked for again when a signature needs it.
-const KNOWN: Duration = Duration::from_secs(3600);
+/// Lifetime of the cached discovery document. A signature by an unknown key refreshes it earlier.
+const METADATA_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// An identity provider, and what its word is worth.
+/// An identity provider, and how its claims become roles.
 #[derive(Clone, Debug)]
 pub struct OidcOptions {
-    /// What people call it, on the button.
+    /// Display name on the sign-in button.
     pub name: String,
-    /// Its address, as its own discovery document has it.
+    /// The issuer URL, exactly as in its discovery document.
     pub issuer: String,
-    /// How it knows us.
+    /// The client id registered at the provider.
     pub client_id: String,
-    /// What we show it; `None` for a client without a secret.
+    /// The client secret; `None` for a public client.
     pub client_secret: Option<Secret>,
-    /// What to ask for beside `openid`.
+    /// Scopes requested beside `openid`.
     pub scopes: Vec<String>,
-    /// The claim that people go by; by default `preferred_username`, a verified `email`, or `sub`.
+    /// The claim used as the person's name. Default: `preferred_username`, a verified `email`, or
+    /// `sub`.
     pub name_claim: Option<String>,
-    /// Which role somebody has.
+    /// Maps claims to roles.
     pub roles: RoleMapping,
 }
 
-/// Why nobody was signed in.
+/// Why the settings of the identity provider cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OidcConfigError {
+    /// The server has no public URL.
+    #[error("set server.public_url: the provider sends people back to it")]
+    NoPublicUrl,
+    /// The public URL cannot be parsed.
+    #[error("server.public_url: {0}")]
+    PublicUrl(#[source] openidconnect::url::ParseError),
+    /// The issuer is not a URL.
+    #[error("issuer: `{issuer}`: {source}")]
+    Issuer {
+        /// The issuer as configured.
+        issuer: String,
+        /// The cause.
+        source: openidconnect::url::ParseError,
+    },
+    /// The HTTP client cannot be created.
+    #[error("cannot create an HTTP client: {0}")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Why a sign-in failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OidcError {
     #[error("the sign-in took too long, or was begun in another browser")]
     TooOld,
     #[error("the provider says: {0}")]
     Denied(String),
-    #[error("the provider cannot be reached or does not do its part: {0}")]
+    #[error("the provider cannot be reached or gave an unusable answer: {0}")]
     Provider(String),
-    #[error("the provider's answer is not to be trusted: {0}")]
+    #[error("the provider's answer cannot be trusted: {0}")]
     Untrusted(String),
     #[error("{0} has no role here: the claim `{1}` gives none")]
     NoRole(String, String),
 }
 
 impl OidcError {
-    /// What the sign-in page knows it by.
-    pub(super) fn word(&self) -> &'static str {
+    /// The code by which the sign-in page identifies the error.
+    pub(super) fn code(&self) -> &'static str {
         match self {
             Self::TooOld => "state",
             Self::Denied(_) => "denied",
@@ -83,16 +107,16 @@ impl OidcError {
     }
 }
 
-/// A person asks to sign in.
+/// The query of the request that starts a sign-in.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct StartQuery {
     #[serde(default)]
     pub(super) next: String,
 }
 
-/// What a person comes back with.
+/// The query of the provider's redirect back.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct CallbackQuery {
     code: Option<String>,
     state: Option<String>,
     error: Option<String>,
@@ -107,25 +131,30 @@ pub(super) struct Oidc {
     issuer: IssuerUrl,
     redirect: RedirectUrl,
     http: Http,
-    known: Mutex<Option<(Instant, CoreProviderMetadata)>>,
+    cached: Mutex<Option<(Instant, CoreProviderMetadata)>>,
 }
 
 impl Oidc {
-    pub(super) fn new(options: OidcOptions, public_url: Option<&str>) -> Result<Self, String> {
-        let public_url =
-            public_url.ok_or("set server.public_url: the provider sends people back to it")?;
+    pub(super) fn new(
+        options: OidcOptions,
+        public_url: Option<&str>,
+    ) -> Result<Self, OidcConfigError> {
+        let public_url = public_url.ok_or(OidcConfigError::NoPublicUrl)?;
         let base = format!("{}/", public_url.trim_end_matches('/'));
         let redirect = Url::parse(&base)
             .and_then(|base| base.join(CALLBACK))
-            .map_err(|error| error.to_string())?;
+            .map_err(OidcConfigError::PublicUrl)?;
         let issuer = IssuerUrl::new(options.issuer.clone());
         Ok(Self {
-            issuer: issuer.map_err(|error| format!("issuer: `{}`: {error}", options.issuer))?,
+            issuer: issuer.map_err(|source| OidcConfigError::Issuer {
+                issuer: options.issuer.clone(),
+                source,
+            })?,
             redirect: RedirectUrl::from_url(redirect),
-            http: Http::new()?,
+            http: Http::new().map_err(OidcConfigError::Client)?,
             fingerprint: fingerprint(&options),
             options,
-            known: Mutex::new(None),
+            cached: Mutex::new(None),
         })
     }
 
@@ -133,13 +162,13 @@ impl Oidc {
         &self.options.name
     }
 
-    /// A digest of which provider this is and what its word is worth. Sessions that were begun on another end: whom a new
-    /// mapping of roles would not let in is not let in any more.
+    /// A digest of the provider and its role mapping. Sessions begun under another one end, so that
+    /// a changed mapping applies at once.
     pub(super) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Where to send a person who wants to sign in, and what to remember until they come back.
+    /// The address to redirect a person to, and the state to keep until they come back.
     pub(super) async fn start(
         &self,
         next: &str,
@@ -148,10 +177,8 @@ impl Oidc {
         let provider = self.provider(false).await?;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let state = State::new(verifier.into_secret(), next, now);
-        let (csrf, nonce) = (
-            CsrfToken::new(state.state.clone()),
-            Nonce::new(state.nonce.clone()),
-        );
+        let csrf = CsrfToken::new(state.state.clone());
+        let nonce = Nonce::new(state.nonce.clone());
         let client =
             CoreClient::from_provider_metadata(provider, self.client_id(), self.client_secret())
                 .set_redirect_uri(self.redirect.clone());
@@ -170,21 +197,21 @@ impl Oidc {
         Ok((url, state))
     }
 
-    /// Who came back.
+    /// Authenticates a person who came back from the provider.
     pub(super) async fn finish(
         &self,
         state: &State,
-        answer: Answer,
+        query: CallbackQuery,
     ) -> Result<Identity, OidcError> {
-        if answer.state.as_deref() != Some(&state.state) {
+        if query.state.as_deref() != Some(&state.state) {
             return Err(OidcError::TooOld);
         }
-        if let Some(error) = answer.error {
-            return Err(OidcError::Denied(answer.error_description.unwrap_or(error)));
+        if let Some(error) = query.error {
+            return Err(OidcError::Denied(query.error_description.unwrap_or(error)));
         }
-        let code = answer
+        let code = query
             .code
-            .ok_or_else(|| OidcError::Untrusted("it gives no code".to_owned()))?;
+            .ok_or_else(|| OidcError::Untrusted("it contains no code".to_owned()))?;
         let (mut claims, access) = self.exchange(state, code).await?;
         if !self.options.roles.is_in(&claims) {
             self.add_user_info(&mut claims, &access).await?;
@@ -194,8 +221,7 @@ impl Oidc {
             .identify(&claims, self.options.name_claim.as_deref())
     }
 
-    /// Gives the code back for what it stands for: the claims of a token that the provider has signed for us, for this
-    /// sign-in.
+    /// Exchanges the code for an ID token and verifies it; returns its claims.
     async fn exchange(
         &self,
         state: &State,
@@ -213,16 +239,19 @@ impl Oidc {
                 });
         let request = client
             .exchange_code(AuthorizationCode::new(code))
-            .map_err(broken)?;
+            .map_err(provider_error)?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(state.verifier.clone()));
-        let tokens = request.request_async(&self.http).await.map_err(broken)?;
+        let tokens = request
+            .request_async(&self.http)
+            .await
+            .map_err(provider_error)?;
         let signed = tokens
             .id_token()
-            .ok_or_else(|| OidcError::Provider("it gives no ID token".to_owned()))?;
+            .ok_or_else(|| OidcError::Provider("it contains no ID token".to_owned()))?;
         let nonce = Nonce::new(state.nonce.clone());
         let mut fresh = client;
         if signed.claims(&fresh.id_token_verifier(), &nonce).is_err() {
-            // It may have been signed with a key that is newer than what we know.
+            // The signing key may be newer than the cached key set.
             let provider = self.provider(true).await?;
             fresh = CoreClient::from_provider_metadata(
                 provider,
@@ -249,7 +278,7 @@ impl Oidc {
         Ok((claims, tokens.access_token().clone()))
     }
 
-    /// Many providers keep an ID token small, and tell the rest when asked.
+    /// Adds the claims of the user info endpoint: many providers keep the ID token small.
     async fn add_user_info(
         &self,
         claims: &mut Value,
@@ -263,14 +292,14 @@ impl Oidc {
             .http
             .get_json(address.url(), access.secret())
             .await
-            .map_err(OidcError::Provider)?;
+            .map_err(provider_error)?;
         if more.get("sub") != claims.get("sub") {
             return Err(OidcError::Untrusted(
-                "the user info is of somebody else".to_owned(),
+                "the user info belongs to another person".to_owned(),
             ));
         }
         if let (Value::Object(claims), Value::Object(more)) = (claims, more) {
-            // What was signed has precedence.
+            // Claims of the signed token take precedence.
             for (name, value) in more {
                 claims.entry(name).or_insert(value);
             }
@@ -278,16 +307,17 @@ impl Oidc {
         Ok(())
     }
 
-    async fn provider(&self, anew: bool) -> Result<CoreProviderMetadata, OidcError> {
-        let mut known = self.known.lock().await;
-        if let Some((at, provider)) = known.as_ref().filter(|_| !anew)
-            && at.elapsed() < KNOWN
+    async fn provider(&self, refresh: bool) -> Result<CoreProviderMetadata, OidcError> {
+        let mut cached = self.cached.lock().await;
+        if !refresh
+            && let Some((at, provider)) = cached.as_ref()
+            && at.elapsed() < METADATA_LIFETIME
         {
             return Ok(provider.clone());
         }
         let found = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.http).await;
-        let provider = found.map_err(broken)?;
-        *known = Some((Instant::now(), provider.clone()));
+        let provider = found.map_err(provider_error)?;
+        *cached = Some((Instant::now(), provider.clone()));
         Ok(provider)
     }
 
@@ -328,8 +358,8 @@ fn prefers_body(provider: &CoreProviderMetadata) -> bool {
     })
 }
 
-/// With its causes: the outermost alone says little.
-fn broken(error: impl std::error::Error) -> OidcError {
+/// Includes the chain of causes: the outermost error alone says little.
+fn provider_error(error: impl std::error::Error) -> OidcError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,4 +1,4 @@
-//! What the browser keeps for us while a person is at the provider.
+//! The state that the browser keeps while a person is at the provider.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::auth::encoding::{base64url, from_base64url};
 use crate::auth::keys::{Purpose, ServerSecret};
 use crate::auth::random;
 
-/// How long a person may take at the provider.
-pub(in crate::auth) const LONGEST: Duration = Duration::from_secs(600);
+/// Time limit of a sign-in at the provider.
+pub(in crate::auth) const SIGN_IN_TIME_LIMIT: Duration = Duration::from_secs(600);
 
-/// Cookies are small.
-const LONGEST_NEXT: usize = 1000;
+/// Length limit of `next`: browsers limit cookies to 4 kB.
+const MAX_NEXT_LENGTH: usize = 1000;
 
 /// A sign-in under way.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,15 +21,20 @@ pub(in crate::auth) struct State {
     pub(super) state: String,
     pub(super) nonce: String,
     pub(super) verifier: String,
-    /// Where the person wants to go.
+    /// The page to open after the sign-in.
     pub(in crate::auth) next: String,
     began_at: i64,
 }
 
 impl State {
     pub(super) fn new(verifier: String, next: &str, now: Timestamp) -> Self {
-        let next = if next.len() > LONGEST_NEXT { "/" } else { next };
-        let (state, nonce) = (random::text(), random::text());
+        let next = if next.len() > MAX_NEXT_LENGTH {
+            "/"
+        } else {
+            next
+        };
+        let state = random::text();
+        let nonce = random::text();
         Self {
             state,
             nonce,
@@ -39,25 +44,27 @@ impl State {
         }
     }
 
-    /// As the browser keeps it: signed. That it can be read there hurts nobody; it is that browser's own sign-in.
+    /// The signed form for a cookie. It is readable in the browser whose own sign-in it is, which
+    /// does no harm.
     pub(in crate::auth) fn seal(&self, secret: &ServerSecret) -> String {
         let bytes = serde_json::to_vec(self).expect("text and a number can be written");
         let signature = secret.sign(Purpose::SignIn, &bytes);
         format!("{}.{}", base64url(&bytes), base64url(&signature))
     }
 
-    /// What [`Self::seal`] gave, unless it is not ours or too old.
+    /// Reads the result of [`Self::seal`]. `None` if its signature is wrong or it has expired.
     pub(in crate::auth) fn open(
         secret: &ServerSecret,
         sealed: &str,
         now: Timestamp,
     ) -> Option<Self> {
         let (bytes, signature) = sealed.split_once('.')?;
-        let (bytes, signature) = (from_base64url(bytes)?, from_base64url(signature)?);
+        let bytes = from_base64url(bytes)?;
+        let signature = from_base64url(signature)?;
         let state: Self = secret
             .verify(Purpose::SignIn, &bytes, &signature)
             .then(|| serde_json::from_slice(&bytes).ok())??;
-        (now.since(Timestamp::from_micros(state.began_at)) < LONGEST).then_some(state)
+        (now.since(Timestamp::from_micros(state.began_at)) < SIGN_IN_TIME_LIMIT).then_some(state)
     }
 }
 
@@ -66,20 +73,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_we_sealed_is_opened_and_only_for_a_while() {
+    fn only_a_recent_sealed_state_is_accepted() {
         let secret = ServerSecret::random();
         let now = Timestamp::from_micros(1_800_000_000_000_000);
         let state = State::new("verifier".to_owned(), "/runs", now);
         let sealed = state.seal(&secret);
         assert_eq!(State::open(&secret, &sealed, now), Some(state));
         assert_eq!(State::open(&ServerSecret::random(), &sealed, now), None);
-        assert_eq!(State::open(&secret, &sealed, now + LONGEST), None);
+        assert_eq!(
+            State::open(&secret, &sealed, now + SIGN_IN_TIME_LIMIT),
+            None
+        );
         assert_eq!(State::open(&secret, &format!("A{sealed}"), now), None);
         assert_eq!(State::open(&secret, "", now), None);
     }
 
     #[test]
-    fn it_fits_into_a_cookie() {
+    fn a_sealed_state_fits_into_a_cookie() {
         let now = Timestamp::from_micros(1_800_000_000_000_000);
         let of = |length| State::new("v".repeat(43), &format!("/{}", "x".repeat(length)), now);
         assert!(of(900).seal(&ServerSecret::random()).len() < 3000);

@@ -1,4 +1,4 @@
-//! A real server over a real store, asked as browsers and programs ask.
+//! A real server on a real store, with requests as browsers and programs make them.
 
 mod allow;
 mod provider;
@@ -37,12 +37,12 @@ pub(super) fn options() -> ServerOptions {
 }
 
 impl Server {
-    /// A server where nobody can sign in yet.
+    /// A server without any token, so that no sign-in is possible.
     pub(super) async fn open() -> Self {
         Self::start(options(), &[]).await
     }
 
-    /// A server, with tokens for these roles; gives the tokens as well.
+    /// A server with a token for each role; also returns the tokens.
     pub(super) async fn with_tokens() -> (Self, Vec<(Role, String)>) {
         let server = Self::start(options(), &Role::ALL).await;
         let mut tokens = Vec::new();
@@ -78,7 +78,7 @@ impl Server {
         Self::over(listener, store, options, folder)
     }
 
-    /// A server on a store that the test has made; the folder lives as long as the server.
+    /// A server on a store made by the test; the folder lives as long as the server.
     pub(super) fn over(
         listener: TcpListener,
         store: Arc<dyn Store>,
@@ -120,14 +120,14 @@ impl Server {
         self.ask(Method::GET, path).send().await.unwrap()
     }
 
-    /// What sending the sign-in form takes: the cookie and the token of a browser that opened the page.
+    /// The cookie and the form token of a browser that opened the sign-in page.
     pub(super) async fn sign_in_form(&self) -> (String, String) {
         let response = self.get("/sign-in").await;
         let cookie = cookie_of(&response).expect("the page is bound to the browser");
         (cookie, token_on(&response.text().await.unwrap()))
     }
 
-    /// Signs in with a token, and gives the cookie that a browser would send from then on.
+    /// Signs in with a token and returns the cookie that a browser would send afterwards.
     pub(super) async fn sign_in(&self, token: &str) -> String {
         let (browser, csrf) = self.sign_in_form().await;
         let request = self
@@ -146,7 +146,7 @@ impl Server {
         cookie_of(&response).expect("a session")
     }
 
-    /// The token that the forms of this session's pages carry.
+    /// The form token on the pages of this session.
     pub(super) async fn form_token(&self, cookie: &str) -> String {
         let page = self
             .ask(Method::GET, "/runs")
@@ -160,7 +160,7 @@ impl Server {
         token_on(&page)
     }
 
-    /// Pauses a queue, as a form does.
+    /// Pauses a queue by its form.
     pub(super) fn pause(&self, cookie: &str, csrf: &str) -> RequestBuilder {
         let request = self
             .ask(Method::POST, "/queues/q/pause")
@@ -179,14 +179,14 @@ impl Server {
             .any(|queue| queue.name == "q" && queue.paused)
     }
 
-    /// How the server ended, if it did.
+    /// The result of a server that has ended.
     pub(super) async fn ended(&mut self) -> Result<(), ServeError> {
         self.tasks.join_next().await.unwrap().unwrap()
     }
 }
 
-/// Tries until one is refused, and gives that answer. An address that has spent nothing before `began` has `limit` tries, and
-/// those that came back since: all of them within a minute, evenly.
+/// Repeats an attempt until it is refused, and returns that response. An address without attempts
+/// before `began` has `limit` of them, plus those that have come back since, evenly over a minute.
 pub(super) async fn until_refused(
     limit: u32,
     (began, spent): (Instant, u32),
@@ -211,7 +211,7 @@ pub(super) async fn until_refused(
 
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The token of the forms on a page.
+/// The form token on a page.
 fn token_on(page: &str) -> String {
     let (_, rest) = page
         .split_once("name=\"csrf\" value=\"")
@@ -226,7 +226,7 @@ pub(super) fn location(response: &Response) -> &str {
         .map_or("", |value| value.to_str().unwrap())
 }
 
-/// The cookie that a response sets, as the browser sends it back.
+/// The cookie set by a response, as the browser sends it back.
 pub(super) fn cookie_of(response: &Response) -> Option<String> {
     let set = response.headers().get(SET_COOKIE)?.to_str().unwrap();
     set.split(';')

@@ -1,4 +1,5 @@
-//! Sign-in at a real OpenID Connect provider (npm's oidc-provider), as a browser does it: cookies kept, redirects followed.
+//! Sign-in at a real OpenID Connect provider (npm's oidc-provider), as a browser does it: with
+//! cookies and redirects.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +38,7 @@ impl World {
             public_url: Some(public_url),
             ..options()
         };
-        options.auth.oidc = Some(oidc(&provider.said));
+        options.auth.oidc = Some(oidc(&provider.first_line));
         options.auth.sign_in = sign_in;
         Self {
             server: Server::on(listener, options, &[]).await,
@@ -46,7 +47,7 @@ impl World {
     }
 
     async fn is(&self, user: &str) {
-        let address = format!("{}/test/user?login={user}", self.provider.said);
+        let address = format!("{}/test/user?login={user}", self.provider.first_line);
         Http::new().post(address).send().await.unwrap();
     }
 }
@@ -70,7 +71,7 @@ pub(super) fn oidc(issuer: &str) -> OidcOptions {
     }
 }
 
-/// What a browser does: it keeps cookies by host and port, and goes where it is sent.
+/// Acts like a browser: stores cookies by host and port, and follows redirects.
 #[derive(Default)]
 struct Browser {
     jar: BTreeMap<String, BTreeMap<String, String>>,
@@ -107,7 +108,7 @@ impl Browser {
         response
     }
 
-    /// Goes to an address and on, to the first page that sends it nowhere.
+    /// Opens an address and follows redirects to the first page that does not redirect.
     async fn go(&mut self, server: &Server, address: &str) -> (Url, Response) {
         let mut url = Url::parse(address).unwrap();
         for _ in 0..20 {
@@ -176,9 +177,9 @@ async fn people_get_the_role_of_their_group() {
 }
 
 #[tokio::test]
-async fn who_has_no_role_or_refuses_is_not_signed_in() {
+async fn a_person_without_a_role_or_consent_is_not_signed_in() {
     let world = World::start(&[]).await;
-    for (user, word) in [("eve", "role"), ("nobody", "denied")] {
+    for (user, word) in [("eve", "role"), ("refused", "denied")] {
         world.is(user).await;
         let mut browser = Browser::default();
         let (url, _) = world.sign_in(&mut browser).await;
@@ -202,7 +203,7 @@ async fn who_has_no_role_or_refuses_is_not_signed_in() {
 }
 
 #[tokio::test]
-async fn the_request_has_what_the_flow_wants() {
+async fn the_authorization_request_has_all_parameters_of_the_flow() {
     let world = World::start(&[]).await;
     let mut browser = Browser::default();
     let begin = Url::parse(&world.begin()).unwrap();
@@ -227,7 +228,7 @@ async fn the_request_has_what_the_flow_wants() {
 }
 
 #[tokio::test]
-async fn an_answer_counts_once_and_only_where_it_was_asked_for() {
+async fn a_callback_is_valid_once_and_only_in_its_own_browser() {
     let world = World::start(&[]).await;
     let mut browser = Browser::default();
     world.sign_in(&mut browser).await;
@@ -265,7 +266,7 @@ async fn an_answer_counts_once_and_only_where_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_is_said_and_stops_nothing() {
+async fn an_unavailable_provider_is_reported_and_tokens_still_work() {
     let mut world = World::start(&[]).await;
     world.provider = Node::start("provider.mjs", &[("REDIRECT", "http://localhost/x")]).await;
     let (url, response) = world.sign_in(&mut Browser::default()).await;
@@ -275,7 +276,7 @@ async fn a_provider_that_is_away_is_said_and_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_made_up_code_costs_the_provider_little_and_keeps_nobody_out() {
+async fn invented_codes_are_throttled_without_blocking_sign_in() {
     let world = World::with(
         &[],
         SignInLimits {
@@ -288,7 +289,8 @@ async fn a_made_up_code_costs_the_provider_little_and_keeps_nobody_out() {
         let (url, _) = world.sign_in(&mut Browser::default()).await;
         assert_eq!(url.path(), "/runs", "who signs in spends nothing");
     }
-    let (began, mut browser) = (Instant::now(), Browser::default());
+    let began = Instant::now();
+    let mut browser = Browser::default();
     let begin = Url::parse(&world.begin()).unwrap();
     let sent = browser.step(&world.server, &begin).await;
     let sent = Url::parse(sent.headers()[LOCATION].to_str().unwrap()).unwrap();
@@ -312,7 +314,7 @@ async fn a_made_up_code_costs_the_provider_little_and_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_the_roles_are_given_otherwise() {
+async fn a_session_ends_when_the_role_mapping_changes() {
     let world = World::start(&[]).await;
     world.is("ann").await;
     let mut browser = Browser::default();
@@ -325,7 +327,7 @@ async fn a_session_ends_when_the_roles_are_given_otherwise() {
         .join("; ");
     let headers = axum::http::HeaderMap::from_iter([(COOKIE, cookies.parse().unwrap())]);
     let who = async |change: &dyn Fn(&mut OidcOptions)| {
-        let mut oidc = oidc(&world.provider.said);
+        let mut oidc = oidc(&world.provider.first_line);
         change(&mut oidc);
         let auth = crate::auth::AuthOptions {
             oidc: Some(oidc),

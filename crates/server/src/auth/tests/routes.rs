@@ -1,4 +1,5 @@
-//! Every route, walked as everybody: each is served exactly to those for whom the table declares it.
+//! Requests every route as every kind of caller: each is served exactly to those with the declared
+//! access.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,13 +13,13 @@ use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
 use tokio::time::Instant;
 
 use super::{FORM, Server, location, options};
-use crate::auth::{Need, Role, links, token};
+use crate::auth::{Access, Role, links, token};
 use crate::http::routes::{Route, TABLE, is_for_programs};
 
-/// Whoever asks.
+/// A caller.
 struct Caller {
     name: String,
-    /// What it is entitled to; `None` for whoever is nobody.
+    /// The role; `None` if the caller is not authenticated.
     role: Option<Role>,
     way: Way,
 }
@@ -29,11 +30,11 @@ enum Way {
     Session { cookie: String, csrf: String },
 }
 
-/// What an answer says of the right to ask.
+/// The authorization result shown by a response.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Served,
-    /// 401, or a page that is sent to where one signs in.
+    /// 401, or a redirect to the sign-in page.
     SignIn,
     /// 403.
     Role,
@@ -46,13 +47,13 @@ fn path(route: &Route) -> String {
         .split('/')
         .map(|part| match part {
             "{id}" => id.to_owned(),
-            // A link lets in whoever has it: one that holds, or nobody would be.
+            // A valid link: an invalid one would be refused for every caller.
             "{link}" => links::sign(
                 &options().auth.secret,
                 id.parse().unwrap(),
                 Timestamp::from_micros(i64::MAX),
             ),
-            part if part.starts_with('{') => "nobody".to_owned(),
+            part if part.starts_with('{') => "unknown".to_owned(),
             part => part.to_owned(),
         })
         .collect::<Vec<_>>()
@@ -67,7 +68,7 @@ fn named(route: &Route) -> String {
     format!("{} {}", route.method, route.path)
 }
 
-/// A request as the route's own pages and programs make it, by nobody yet.
+/// A request as the route's own pages and programs make it, not yet authenticated.
 fn request(server: &Server, route: &Route) -> RequestBuilder {
     let method = Method::from_bytes(route.method.as_bytes()).unwrap();
     let request = server.ask(method, &path(route));
@@ -103,7 +104,7 @@ async fn ask(server: &Server, route: &Route, caller: &Caller) -> Response {
 }
 
 fn declared(route: &Route, caller: &Caller) -> Verdict {
-    match (route.need.role(), caller.role) {
+    match (route.access.role(), caller.role) {
         (None, _) => Verdict::Served,
         (Some(_), None) => Verdict::SignIn,
         (Some(need), Some(role)) if role < need => Verdict::Role,
@@ -117,16 +118,17 @@ fn verdict(route: &Route, response: &Response) -> Verdict {
         && location(response).split('?').next() == Some("/sign-in");
     match response.status().as_u16() {
         401 => Verdict::SignIn,
-        _ if page && sent && route.need != Need::Public => Verdict::SignIn,
+        _ if page && sent && route.access != Access::Public => Verdict::SignIn,
         403 => Verdict::Role,
         _ => Verdict::Served,
     }
 }
 
-/// Nobody, every role by token and by session, and those whose token has ended, by token and by session.
+/// An unauthenticated caller, every role by token and by session, and callers with expired tokens
+/// and ended sessions.
 async fn callers(server: &Server, tokens: Vec<(Role, String)>) -> Vec<Caller> {
     let mut callers = vec![Caller {
-        name: "nobody".to_owned(),
+        name: "unauthenticated".to_owned(),
         role: None,
         way: Way::Nothing,
     }];
@@ -152,7 +154,7 @@ async fn callers(server: &Server, tokens: Vec<(Role, String)>) -> Vec<Caller> {
             "expired" => expire(server, name).await,
             _ => drop(token::revoke(server.store.as_ref(), name).await.unwrap()),
         }
-        until_ended(server, &secret).await;
+        wait_until_ended(server, &secret).await;
         callers.push(Caller {
             name: format!("{name} session"),
             role: None,
@@ -173,7 +175,7 @@ async fn session(server: &Server, token: &str) -> Way {
     Way::Session { cookie, csrf }
 }
 
-/// Lets the token of this name be one whose time is up.
+/// Expires the token of this name.
 async fn expire(server: &Server, name: &str) {
     let filter = DocumentFilter {
         kind: "token".to_owned(),
@@ -200,10 +202,10 @@ async fn expire(server: &Server, name: &str) {
         .put_document(expired, Expect::Version(version))
         .await
         .unwrap()
-        .expect("nobody else wrote it");
+        .expect("no other server wrote it");
 }
 
-async fn until_ended(server: &Server, token: &str) {
+async fn wait_until_ended(server: &Server, token: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while server
         .ask(Method::GET, "/api/v1/me")
@@ -220,19 +222,21 @@ async fn until_ended(server: &Server, token: &str) {
 }
 
 #[tokio::test]
-async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
+async fn every_route_is_served_exactly_to_its_declared_roles() {
     let (server, tokens) = Server::with_tokens().await;
     let callers = callers(&server, tokens).await;
     assert_eq!(callers.len(), 11);
     let mut wrong = Vec::new();
     for route in TABLE {
-        // Ends the session that asks, so that those after it would be nobody's: `sessions.rs` walks it.
+        // Ends the caller's session, so that later requests would not be authenticated. Covered by
+        // `sessions.rs`.
         let ends = route.path == "/sign-out";
         for caller in callers
             .iter()
             .filter(|caller| !ends || !matches!(caller.way, Way::Session { .. }))
         {
-            // Who is signed in has another form token than the sign-in page: `sessions.rs` has it.
+            // A signed-in caller has another form token than the sign-in page. Covered by
+            // `sessions.rs`.
             if route.path == "/sign-in"
                 && changes(route)
                 && matches!(caller.way, Way::Session { .. })
@@ -240,7 +244,8 @@ async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
                 continue;
             }
             let response = ask(&server, route, caller).await;
-            let (status, verdict) = (response.status(), verdict(route, &response));
+            let status = response.status();
+            let verdict = verdict(route, &response);
             if verdict != declared(route, caller) {
                 wrong.push(format!("{} as {}: {status}", named(route), caller.name));
             }
@@ -256,9 +261,10 @@ async fn every_route_is_served_exactly_to_those_for_whom_it_is_declared() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A form without its token, or a request of a stranger's page, changes nothing, however much its sender may do.
+/// A form without its token, or a request from another site's page, changes nothing, whatever its
+/// sender's role.
 #[tokio::test]
-async fn what_changes_something_comes_from_our_own_pages() {
+async fn writes_are_accepted_only_from_own_pages() {
     let (server, tokens) = Server::with_tokens().await;
     let admin = &tokens
         .iter()
@@ -298,15 +304,16 @@ async fn what_changes_something_comes_from_our_own_pages() {
                 with_token().header("sec-fetch-site", "same-site"),
             ),
             (
-                "nobody, of another site",
+                "unauthenticated, from another site",
                 request(&server, route).header(ORIGIN, "https://evil.example"),
             ),
         ] {
             let status = request.send().await.unwrap().status();
-            let nobody = what.starts_with("nobody") && route.need != Need::Public;
+            let must_sign_in =
+                what.starts_with("unauthenticated") && route.access != Access::Public;
             assert_eq!(
                 status,
-                if nobody { 401 } else { 403 },
+                if must_sign_in { 401 } else { 403 },
                 "{}: {what}",
                 named(route)
             );
@@ -321,7 +328,7 @@ async fn what_changes_something_comes_from_our_own_pages() {
     assert!(walked > 20, "{walked}");
 }
 
-/// While nobody can sign in, a stranger's page cannot use whoever sits at this machine.
+/// While no sign-in is possible, another site's page cannot make use of the person at this machine.
 #[tokio::test]
 async fn an_open_server_is_not_open_to_other_sites() {
     let server = Server::open().await;
@@ -347,7 +354,7 @@ async fn an_open_server_is_not_open_to_other_sites() {
     }
 }
 
-/// Every `.route(...)` of the sources, as `METHOD path`.
+/// Every `.route(...)` in the sources, as `METHOD path`.
 fn routed() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -405,7 +412,7 @@ async fn the_table_the_routers_and_the_document_have_the_same_routes() {
                 .iter()
                 .find(|route| named(route) == name)
                 .unwrap_or_else(|| panic!("{name} is not served"));
-            let role = route.need.role().map(Role::as_str);
+            let role = route.access.role().map(Role::as_str);
             assert_eq!(operation["x-required-role"].as_str(), role, "{name}");
             documented.insert(name);
         }
@@ -420,7 +427,7 @@ async fn the_table_the_routers_and_the_document_have_the_same_routes() {
 
 /// A route that was added to a router and not to the table.
 #[tokio::test]
-async fn what_is_not_in_the_table_is_not_served() {
+async fn a_route_missing_from_the_table_is_not_served() {
     use axum::routing::get;
     let (server, tokens) = Server::with_tokens().await;
     let auth = crate::auth::Auth::new(server.store.clone(), options().auth, server.address, None)

@@ -1,4 +1,4 @@
-//! A secret that is refused is quoted nowhere: not in the answer, in what a page says or in the audit log.
+//! A refused secret is quoted nowhere: not in the response, not on the page, not in the audit log.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ async fn a_problem_does_not_quote_a_secret() {
 }
 
 #[tokio::test]
-async fn what_a_form_says_of_a_secret_does_not_quote_it() {
+async fn a_form_error_does_not_quote_a_secret() {
     let server = server().await;
     let csrf = server.form_token("").await;
     let form = server
@@ -77,7 +77,7 @@ async fn what_a_form_says_of_a_secret_does_not_quote_it() {
     assert_eq!(response.status(), 422);
     let page = response.text().await.unwrap();
     assert!(page.contains("the value does not match"), "{page}");
-    // Nor does the field: it is to be entered again.
+    // The field must not contain it either; it must be entered again.
     assert!(
         page.contains("type=\"password\" value=\"\"") && !page.contains(SECRET),
         "{page}"

@@ -1,4 +1,4 @@
-//! Signing in and out, forms, strangers' pages, and servers that stand open.
+//! Sign-in and sign-out, forms, requests from other sites, and servers without sign-in.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -132,11 +132,10 @@ async fn the_audit_log_names_the_run_and_all_limits() {
 #[tokio::test]
 async fn a_form_needs_the_token_of_its_own_session() {
     let (server, token) = tokens().await;
-    let (cookie, other) = (server.sign_in(&token).await, server.sign_in(&token).await);
-    let (csrf, others) = (
-        server.form_token(&cookie).await,
-        server.form_token(&other).await,
-    );
+    let cookie = server.sign_in(&token).await;
+    let other = server.sign_in(&token).await;
+    let csrf = server.form_token(&cookie).await;
+    let others = server.form_token(&other).await;
     for wrong in ["", "x", &others] {
         assert_eq!(
             server.pause(&cookie, wrong).send().await.unwrap().status(),
@@ -189,7 +188,7 @@ async fn a_form_needs_the_token_of_its_own_session() {
 }
 
 #[tokio::test]
-async fn an_id_that_somebody_planted_is_worth_nothing() {
+async fn a_planted_session_id_is_replaced_at_sign_in() {
     let (server, token) = tokens().await;
     let planted = server.sign_in(&token).await;
     let (browser, csrf) = server.sign_in_form().await;
@@ -214,9 +213,10 @@ async fn an_id_that_somebody_planted_is_worth_nothing() {
     assert_eq!(old.status(), 303, "the session from before has ended");
 }
 
-/// A stranger's page that signs a person in with the stranger's token, to read what that person then does.
+/// Another site's page signs a person in with the attacker's token, to observe what the person does
+/// then.
 #[tokio::test]
-async fn nobody_signs_in_somebody_elses_browser() {
+async fn another_site_cannot_sign_a_browser_in() {
     let (server, token) = tokens().await;
     let (browser, csrf) = server.sign_in_form().await;
     let (other, others) = server.sign_in_form().await;
@@ -263,7 +263,7 @@ async fn nobody_signs_in_somebody_elses_browser() {
         send(&browser, format!("token={token}&csrf={csrf}")).await,
         (303, true)
     );
-    // The page that is opened again has the same form.
+    // The page has the same form when it is opened again.
     let again = server
         .ask(Method::GET, "/sign-in")
         .header(COOKIE, &browser)
@@ -274,7 +274,7 @@ async fn nobody_signs_in_somebody_elses_browser() {
 }
 
 #[tokio::test]
-async fn cookies_are_kept_to_tls_when_people_come_by_it() {
+async fn cookies_require_tls_when_the_public_url_has_it() {
     let options = ServerOptions {
         public_url: Some("https://surefoot.example".to_owned()),
         ..options()
@@ -305,7 +305,7 @@ async fn cookies_are_kept_to_tls_when_people_come_by_it() {
     assert!(response.headers().contains_key("strict-transport-security"));
 }
 
-/// A server where an address has so many wrong tries, and what sends one, as a proxy hands it on.
+/// A server with a limit of wrong attempts per address, and a form token and cookie for attempts.
 async fn few_tries(per_address: u32, trusted: &[&str]) -> (Server, String) {
     let mut options = options();
     options.auth.sign_in = SignInLimits {
@@ -321,7 +321,7 @@ async fn few_tries(per_address: u32, trusted: &[&str]) -> (Server, String) {
     (server, token)
 }
 
-/// Sends the sign-in form. `from` is what a proxy says of who sends it.
+/// Sends the sign-in form. `from` is the client address stated by a proxy.
 async fn try_token(
     server: &Server,
     form: &(String, String),
@@ -344,7 +344,7 @@ async fn try_token(
 }
 
 #[tokio::test]
-async fn wrong_tokens_are_limited_and_shut_nobody_out() {
+async fn wrong_tokens_are_limited_without_blocking_valid_ones() {
     let (server, token) = few_tries(3, &[]).await;
     let form = server.sign_in_form().await;
     let refused = until_refused(3, (Instant::now(), 0), async |_| {
@@ -378,11 +378,11 @@ async fn wrong_tokens_are_limited_and_shut_nobody_out() {
 }
 
 #[tokio::test]
-async fn what_a_trusted_proxy_says_tells_addresses_apart() {
+async fn a_trusted_proxys_header_separates_client_addresses() {
     let (server, _) = few_tries(2, &["127.0.0.0/8"]).await;
     let form = server.sign_in_form().await;
     let send = async |from: String| try_token(&server, &form, "sf_wrong", Some(&from)).await;
-    // What the client claims of itself stands before what the proxy saw.
+    // Addresses claimed by the client precede the one that the proxy saw.
     until_refused(2, (Instant::now(), 0), async |claims| {
         send(format!("192.0.2.{claims}, 203.0.113.1")).await
     })
@@ -391,7 +391,7 @@ async fn what_a_trusted_proxy_says_tells_addresses_apart() {
 }
 
 #[tokio::test]
-async fn what_anybody_can_write_is_not_believed() {
+async fn a_forwarded_header_from_an_untrusted_peer_is_ignored() {
     let (server, _) = few_tries(2, &[]).await;
     let form = server.sign_in_form().await;
     let send = async |from: String| try_token(&server, &form, "sf_wrong", Some(&from)).await;
@@ -402,7 +402,7 @@ async fn what_anybody_can_write_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_beside_a_good_session() {
+async fn an_invalid_token_is_refused_even_with_a_valid_session() {
     let (server, token) = tokens().await;
     let cookie = server.sign_in(&token).await;
     let request = server
@@ -415,7 +415,7 @@ async fn a_bad_token_is_refused_beside_a_good_session() {
 }
 
 #[tokio::test]
-async fn whoever_is_on_the_machine_is_let_in_until_there_is_a_token() {
+async fn local_requests_are_admitted_until_there_is_a_token() {
     let server = Server::open().await;
     assert_eq!(server.get("/audit").await.status(), 200);
     let pause = || server.ask(Method::POST, "/queues/q/pause");
@@ -467,7 +467,7 @@ async fn whoever_is_on_the_machine_is_let_in_until_there_is_a_token() {
 }
 
 #[tokio::test]
-async fn a_strangers_name_that_points_here_is_refused() {
+async fn a_request_for_an_unknown_host_name_is_refused() {
     let server = Server::open().await;
     for host in [
         "evil.example",
@@ -491,9 +491,10 @@ async fn a_strangers_name_that_points_here_is_refused() {
     assert_eq!(response.status(), 200);
 }
 
-/// A proxy on this machine speaks for whoever reaches it, and by nginx's own defaults it names the host 127.0.0.1:7878.
+/// A local proxy forwards requests from anywhere, and nginx's default settings name the host
+/// 127.0.0.1:7878.
 #[tokio::test]
-async fn whoever_comes_through_a_proxy_is_not_taken_for_this_machine() {
+async fn a_proxied_request_is_not_taken_for_a_local_one() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let server = Server::open().await;
     for name in [
@@ -544,7 +545,7 @@ async fn whoever_comes_through_a_proxy_is_not_taken_for_this_machine() {
         .await
         .unwrap();
     assert_eq!(probe.status(), 200);
-    // Once people sign in, a proxy is welcome.
+    // With sign-in, requests through a proxy are accepted.
     let (server, token) = tokens().await;
     let request = server
         .ask(Method::GET, "/api/v1/me")
@@ -554,11 +555,9 @@ async fn whoever_comes_through_a_proxy_is_not_taken_for_this_machine() {
 }
 
 #[tokio::test]
-async fn what_needs_nobody_does_not_wait_for_the_store() {
-    let (folder, listener) = (
-        tempfile::tempdir().unwrap(),
-        TcpListener::bind("127.0.0.1:0").await.unwrap(),
-    );
+async fn public_routes_do_not_wait_for_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("surefoot.db")).unwrap());
     token::create(store.as_ref(), "ann", Role::Admin, None, "test")
         .await
@@ -592,7 +591,7 @@ async fn an_address_with_a_path_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_others_can_reach_does_not_start_open() {
+async fn a_reachable_server_does_not_start_without_sign_in() {
     let everywhere = async || TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
     let mut server = Server::on(everywhere().await, options(), &[Role::Operator]).await;
     let error = server.ended().await.unwrap_err();
@@ -626,7 +625,7 @@ async fn a_server_that_others_can_reach_does_not_start_open() {
 }
 
 #[tokio::test]
-async fn two_servers_with_different_secrets_do_not_serve_one_store() {
+async fn servers_with_different_secrets_do_not_serve_one_store() {
     let server = Server::open().await;
     server.get("/healthz").await;
     let start = async |secret| {
@@ -642,7 +641,7 @@ async fn two_servers_with_different_secrets_do_not_serve_one_store() {
 }
 
 #[tokio::test]
-async fn every_answer_tells_the_browser_what_not_to_do() {
+async fn every_response_has_security_headers() {
     let server = Server::open().await;
     for path in ["/", "/nowhere", "/healthz", "/sign-in"] {
         let response = server.get(path).await;

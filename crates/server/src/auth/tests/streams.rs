@@ -1,4 +1,4 @@
-//! An open event stream ends with the right to read it.
+//! An open event stream ends when its reader loses access.
 
 use std::time::Duration;
 
@@ -25,11 +25,12 @@ async fn a_stream_ends_when_its_token_is_revoked_and_no_other_does() {
         assert_eq!(stream.status(), 200);
         stream
     };
-    let (revoked, kept) = (open(Role::Viewer).await, open(Role::Admin).await);
+    let revoked = open(Role::Viewer).await;
+    let kept = open(Role::Admin).await;
     token::revoke(server.store.as_ref(), &format!("{} 2", Role::Viewer))
         .await
         .unwrap();
-    // The promise is one of seconds.
+    // The documented limit is a few seconds.
     tokio::time::timeout(Duration::from_secs(30), to_the_end(revoked))
         .await
         .expect("it ends");

@@ -1,4 +1,4 @@
-//! What stands in the fields of a form, by field name: as it was posted, or as parameters fill it in.
+//! The contents of a form's fields, by field name: as posted, or as filled in from parameters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use surefoot::workflow::{MASK, is_secret, without_secrets};
 use super::secrets::without_masked;
 use super::{ROOT, Shape, plain, properties, requires, shape};
 
-/// What stands in the fields.
+/// The contents of the fields.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dashboard) struct Answers {
     fields: BTreeMap<String, String>,
@@ -26,15 +26,16 @@ impl FromIterator<(String, String)> for Answers {
 }
 
 impl Answers {
-    /// The fields as these parameters fill them in; `schema` is the `written` one as a form asks it. Secrets, and what is
-    /// masked already, are left out: a page never shows them again.
+    /// The fields filled in from parameters. `written` is the workflow's schema, `schema` its form
+    /// as laid out by [`schema()`](super::schema()). Secrets and masked values are left out: a page
+    /// never shows them again.
     pub(in crate::dashboard) fn of(written: &Value, schema: &Value, parameters: &Value) -> Self {
         let mut answers = Self::default();
         answers.fill(schema, ROOT, &without_secrets(written, parameters), true);
         answers
     }
 
-    /// The fields as the schema's defaults fill them in.
+    /// The fields filled in from the schema's defaults.
     pub(in crate::dashboard) fn defaults(schema: &Value) -> Self {
         let mut answers = Self::default();
         answers.fill_defaults(schema, ROOT);
@@ -45,39 +46,40 @@ impl Answers {
         self.fields.get(name).map(String::as_str)
     }
 
-    /// Whether the field held a secret.
+    /// Returns true if the field held a secret.
     pub(super) fn held_secret(&self, name: &str) -> bool {
         self.secrets.contains(name)
     }
 
-    /// The text of a field, without the space around it; `None` when nothing is in it.
+    /// The trimmed text of a field; `None` if it is empty.
     pub(super) fn filled(&self, name: &str) -> Option<&str> {
         self.get(name)
             .map(str::trim)
             .filter(|text| !text.is_empty())
     }
 
-    /// Whether any field at or under a place was filled in; a box that was not ticked says nothing.
+    /// Returns true if a field at or below `place` is filled in. Markers of unticked boxes do not
+    /// count.
     pub(super) fn any_under(&self, place: &str) -> bool {
         let under = |name: &str| {
             name.strip_prefix(place)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let said = |(name, text): (&String, &String)| {
+        let is_filled = |(name, text): (&String, &String)| {
             !name.ends_with("/?") && !name.ends_with("/#") && !text.trim().is_empty()
         };
         self.fields
             .range(place.to_owned()..)
             .take_while(|(name, _)| name.starts_with(place))
-            .any(|pair| under(pair.0) && said(pair))
+            .any(|pair| under(pair.0) && is_filled(pair))
     }
 
-    /// Rows of a table.
+    /// The number of rows of a table.
     pub(super) fn rows(&self, name: &str) -> usize {
         self.get(&format!("{name}/#"))
             .and_then(|count| count.parse().ok())
             .unwrap_or(0)
-            .min(super::MOST_ROWS)
+            .min(super::MAX_ROWS)
     }
 
     /// Adds an empty row.
@@ -95,8 +97,9 @@ impl Answers {
             return self.fill(schema, name, default, true);
         }
         if shape(schema, true) == Shape::Group {
-            properties(schema)
-                .for_each(|(field, schema)| self.fill_defaults(schema, &format!("{name}/{field}")));
+            for (field, schema) in properties(schema) {
+                self.fill_defaults(schema, &format!("{name}/{field}"));
+            }
         }
     }
 
@@ -125,18 +128,18 @@ impl Answers {
                 self.set(format!("{name}/#"), rows.len().to_string());
                 for (index, row) in rows.iter().enumerate() {
                     let items = &schema["items"];
-                    properties(items).for_each(|(field, inner)| {
+                    for (field, inner) in properties(items) {
                         self.fill(
                             inner,
                             &format!("{name}/{index}/{field}"),
                             &row[field],
                             requires(items, field),
                         );
-                    });
+                    }
                 }
             }
             (Shape::Lines, Value::Array(_)) => {
-                let lines = self.told(name, value);
+                let lines = self.shown_part(name, value);
                 let lines = lines
                     .as_array()
                     .into_iter()
@@ -147,7 +150,7 @@ impl Answers {
             }
             (Shape::Json, Value::String(_)) => self.set(name.to_owned(), value.to_string()),
             (Shape::Json | Shape::Lines | Shape::Group | Shape::Items, value) => {
-                let value = self.told(name, value);
+                let value = self.shown_part(name, value);
                 self.set(
                     name.to_owned(),
                     serde_json::to_string_pretty(&value).unwrap_or_default(),
@@ -157,10 +160,10 @@ impl Answers {
         }
     }
 
-    /// What a field may show of a value.
-    fn told(&mut self, name: &str, value: &Value) -> Value {
-        let (rest, less) = without_masked(value);
-        if less {
+    /// The part of a value that a field may show.
+    fn shown_part(&mut self, name: &str, value: &Value) -> Value {
+        let (rest, removed) = without_masked(value);
+        if removed {
             self.secrets.insert(name.to_owned());
         }
         rest.unwrap_or_default()

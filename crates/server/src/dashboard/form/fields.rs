@@ -1,4 +1,5 @@
-//! The fields of a form, as the template draws them: with what a browser can check by itself.
+//! The fields of a form as the template renders them, including constraints that a browser can
+//! check.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -7,22 +8,22 @@ use surefoot::workflow::{MASK, without_secrets};
 use super::secrets::{any_mark, without_masked};
 use super::{Answers, ROOT, Shape, choices, plain, properties, read, requires, shape};
 
-/// One field, or a group of them.
+/// A field, or a group of fields.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(in crate::dashboard) struct Field {
     pub(super) id: String,
     pub(super) name: String,
-    /// An input's type, or `select`, `text`, `items`, `group`.
+    /// The type of the input, or `select`, `text`, `items`, `group`.
     pub(super) kind: &'static str,
     title: String,
     hint: Option<String>,
     error: Option<String>,
     describedby: Option<String>,
     pub(super) required: bool,
-    /// The fields which, when filled in, make this one required.
+    /// The fields that make this one required when they are filled in.
     depends: Option<String>,
     value: String,
-    /// What was filled in is secret: it is not shown, and has to be filled in again.
+    /// True if the value was secret: it is not shown and must be entered again.
     again: bool,
     #[serde(skip)]
     secret: bool,
@@ -35,7 +36,7 @@ pub(in crate::dashboard) struct Field {
     max: Option<String>,
     step: Option<&'static str>,
     rows: usize,
-    /// Whether it is JSON.
+    /// True if the value is JSON.
     pub(super) code: bool,
     /// Suggestions.
     list: Vec<String>,
@@ -63,34 +64,35 @@ struct Row {
     cells: Vec<Field>,
 }
 
-/// The fault at a place, in words.
+/// Returns the message of the fault at a place.
 pub(in crate::dashboard) type FaultAt<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// The fields for all parameters: `schema` is the `written` one as a form asks it.
+/// The fields for all parameters. `written` is the workflow's schema, `schema` the one laid out for
+/// the form.
 ///
-/// What is secret is the engine's to say, by the schema as it was written: a form's has less in it.
+/// Secrets are determined by the engine from `written`, since the laid-out schema lacks some of it.
 pub(in crate::dashboard) fn fields(
     written: &Value,
     schema: &Value,
     answers: &Answers,
     fault: &FaultAt<'_>,
 ) -> Vec<Field> {
-    let told = without_secrets(written, &read::every(schema, answers));
-    let maker = Maker {
+    let masked = without_secrets(written, &read::all_fields(schema, answers));
+    let builder = FieldBuilder {
         answers,
         fault,
-        marked: any_mark(written),
+        has_secrets: any_mark(written),
     };
     match shape(schema, true) {
-        Shape::Group => maker.group(schema, ROOT, &told),
-        // A workflow that says nothing of its parameters, and has them all the same.
+        Shape::Group => builder.group(schema, ROOT, &masked),
+        // A workflow that has parameters without describing them.
         _ if schema.as_object().is_some_and(|schema| !schema.is_empty()) => {
-            vec![maker.field(
+            vec![builder.field(
                 schema,
                 ROOT,
                 ROOT,
-                Ties {
-                    told: &told,
+                FieldContext {
+                    masked: &masked,
                     required: false,
                     depends: None,
                 },
@@ -100,56 +102,61 @@ pub(in crate::dashboard) fn fields(
     }
 }
 
-/// What a field has of what is around it.
-struct Ties<'v> {
+/// The context of a field.
+struct FieldContext<'v> {
     required: bool,
     depends: Option<String>,
-    /// What was filled in, with secrets masked.
-    told: &'v Value,
+    /// The parameters as filled in, with secrets masked.
+    masked: &'v Value,
 }
 
-struct Maker<'a> {
+struct FieldBuilder<'a> {
     answers: &'a Answers,
     fault: &'a FaultAt<'a>,
-    /// Whether anything is secret.
-    marked: bool,
+    /// True if any parameter is secret.
+    has_secrets: bool,
 }
 
-impl Maker<'_> {
-    fn group(&self, schema: &Value, name: &str, told: &Value) -> Vec<Field> {
+impl FieldBuilder<'_> {
+    fn group(&self, schema: &Value, name: &str, masked: &Value) -> Vec<Field> {
         let one = |(field, inner): (&String, &Value)| {
-            let (required, depends) = (requires(schema, field), depends(schema, name, field));
-            let told = if *told == MASK { told } else { &told[field] };
+            let required = requires(schema, field);
+            let depends = depends(schema, name, field);
+            let masked = if *masked == MASK {
+                masked
+            } else {
+                &masked[field]
+            };
             self.field(
                 inner,
                 &format!("{name}/{field}"),
                 field,
-                Ties {
+                FieldContext {
                     required,
                     depends,
-                    told,
+                    masked,
                 },
             )
         };
         properties(schema).map(one).collect()
     }
 
-    fn field(&self, schema: &Value, name: &str, bare: &str, ties: Ties<'_>) -> Field {
+    fn field(&self, schema: &Value, name: &str, bare: &str, context: FieldContext<'_>) -> Field {
         let id = id(name);
-        let (value, again) = self.shown(schema, name, &ties);
+        let (value, again) = self.shown(schema, name, &context);
         let hint = schema["description"].as_str().map(str::to_owned);
         let error = (self.fault)(
             name.strip_prefix(ROOT)
                 .unwrap_or(name)
                 .trim_start_matches('/'),
         );
-        let said = [
+        let parts = [
             ("hint", hint.is_some()),
             ("again", again),
             ("error", error.is_some()),
         ];
-        let named = said.map(|(what, said)| said.then(|| format!("{id}-{what}")));
-        let describedby = named.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let ids = parts.map(|(part, present)| present.then(|| format!("{id}-{part}")));
+        let describedby = ids.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let mut field = Field {
             title: schema["title"]
                 .as_str()
@@ -157,31 +164,31 @@ impl Maker<'_> {
             describedby: Some(describedby).filter(|ids| !ids.is_empty()),
             value,
             again,
-            secret: *ties.told == MASK,
+            secret: *context.masked == MASK,
             name: name.to_owned(),
             id,
             hint,
             error,
-            required: ties.required,
-            depends: ties.depends,
+            required: context.required,
+            depends: context.depends,
             ..Field::default()
         };
-        self.shape(schema, ties.told, &mut field);
+        self.shape(schema, context.masked, &mut field);
         field
     }
 
-    /// What stands in a field, and whether a secret was left out of it.
-    fn shown(&self, schema: &Value, name: &str, ties: &Ties<'_>) -> (String, bool) {
-        let shape = shape(schema, ties.required);
+    /// The value shown in a field, and whether a secret was left out of it.
+    fn shown(&self, schema: &Value, name: &str, context: &FieldContext<'_>) -> (String, bool) {
+        let shape = shape(schema, context.required);
         let text = self.answers.get(name).unwrap_or_default();
         let held = self.answers.held_secret(name);
         if text.trim().is_empty() || matches!(shape, Shape::Group | Shape::Items) {
             return (String::new(), held);
         }
-        // Where secrets are in what is no JSON, nobody knows.
-        let unreadable = shape == Shape::Json && *ties.told == "";
-        match without_masked(ties.told) {
-            _ if unreadable && self.marked => (String::new(), true),
+        // Secrets cannot be located in invalid JSON.
+        let unreadable = shape == Shape::Json && *context.masked == "";
+        match without_masked(context.masked) {
+            _ if unreadable && self.has_secrets => (String::new(), true),
             (_, false) => (text.to_owned(), held),
             (Some(rest), true) if shape == Shape::Json => (
                 serde_json::to_string_pretty(&rest).unwrap_or_default(),
@@ -191,7 +198,7 @@ impl Maker<'_> {
         }
     }
 
-    fn shape(&self, schema: &Value, told: &Value, field: &mut Field) {
+    fn shape(&self, schema: &Value, masked: &Value, field: &mut Field) {
         match shape(schema, field.required) {
             Shape::Choice => choice(schema, field),
             Shape::TickOrNot => yes_or_no(field),
@@ -203,10 +210,10 @@ impl Maker<'_> {
             Shape::Text => text(schema, field),
             Shape::Lines => (field.kind, field.rows) = ("text", 4),
             Shape::Group => {
-                (field.kind, field.fields) = ("group", self.group(schema, &field.name, told));
+                (field.kind, field.fields) = ("group", self.group(schema, &field.name, masked));
             }
-            Shape::Items => self.items(&schema["items"], told, field),
-            // A word will do.
+            Shape::Items => self.items(&schema["items"], masked, field),
+            // A single line suffices.
             Shape::Json if field.secret && schema.get("type").is_none() => field.kind = "password",
             Shape::Json => {
                 (field.kind, field.rows, field.code) =
@@ -215,19 +222,24 @@ impl Maker<'_> {
         }
     }
 
-    fn items(&self, schema: &Value, told: &Value, field: &mut Field) {
+    fn items(&self, schema: &Value, masked: &Value, field: &mut Field) {
         field.kind = "items";
         let rows = self.answers.rows(&field.name).max(1);
         let row = |index: usize| {
-            let told = if *told == MASK { told } else { &told[index] };
-            let mut cells = self.group(schema, &format!("{}/{index}", field.name), told);
-            // A row may be left empty as a whole; the table's head says what a filled one needs.
-            cells.iter_mut().for_each(|cell| {
+            let masked = if *masked == MASK {
+                masked
+            } else {
+                &masked[index]
+            };
+            let mut cells = self.group(schema, &format!("{}/{index}", field.name), masked);
+            // A row may be left empty as a whole, so its cells are not required; the table's head
+            // marks what a filled row needs.
+            for cell in &mut cells {
                 cell.required = false;
                 if cell.kind == "checkbox" {
                     yes_or_no(cell);
                 }
-            });
+            }
             Row {
                 number: index + 1,
                 cells,
@@ -247,11 +259,11 @@ impl Maker<'_> {
 
 fn choice(schema: &Value, field: &mut Field) {
     field.kind = "select";
-    // What is none of the choices must not look like the first of them.
-    let known = choices(schema)
+    // An unknown value must not look like the first option.
+    let is_option = choices(schema)
         .into_iter()
         .any(|value| plain(value) == field.value);
-    let none = (!field.required || !known).then(|| (String::new(), String::new()));
+    let none = (!field.required || !is_option).then(|| (String::new(), String::new()));
     let all = choices(schema)
         .into_iter()
         .map(|value| (plain(value), plain(value)));
@@ -281,14 +293,14 @@ fn number(schema: &Value, field: &mut Field, step: &'static str) {
             .map(Value::to_string)
     };
     field.kind = "number";
-    // A browser knows no exclusive bounds; the server's check does.
+    // Browsers have no exclusive bounds; the server checks those.
     field.min = bound("minimum").or_else(|| bound("exclusiveMinimum"));
     field.max = bound("maximum").or_else(|| bound("exclusiveMaximum"));
     field.step = Some(step);
 }
 
 fn text(schema: &Value, field: &mut Field) {
-    field.min_length = schema["minLength"].as_u64().filter(|least| *least > 0);
+    field.min_length = schema["minLength"].as_u64().filter(|min| *min > 0);
     field.max_length = schema["maxLength"].as_u64();
     field.list = schema["examples"]
         .as_array()
@@ -301,7 +313,7 @@ fn text(schema: &Value, field: &mut Field) {
         Some("email") => "email",
         Some("uri" | "url") => "url",
         Some("date") => "date",
-        _ if field.max_length.is_some_and(|most| most > 200) || field.value.contains('\n') => {
+        _ if field.max_length.is_some_and(|max| max > 200) || field.value.contains('\n') => {
             "textarea"
         }
         _ => "text-line",
@@ -311,15 +323,15 @@ fn text(schema: &Value, field: &mut Field) {
         "text-line" => ("line", 0),
         other => (other, 0),
     };
-    field.pattern = schema["pattern"]
-        .as_str()
-        .and_then(for_browser)
-        .filter(|_| field.kind != "text");
+    if field.kind != "text" {
+        field.pattern = schema["pattern"].as_str().and_then(for_browser);
+    }
 }
 
-/// A browser's `pattern` is held against the whole text, a schema's against any part of it.
+/// Converts a schema's pattern, which may match any part, to a browser's `pattern`, which must
+/// match the whole text.
 fn for_browser(pattern: &str) -> Option<String> {
-    // What a browser reads in another way is left to the server.
+    // Syntax that browsers read differently is left to the server.
     if pattern.contains("(?") && !pattern.contains("(?:") {
         return None;
     }
@@ -342,7 +354,7 @@ fn for_browser(pattern: &str) -> Option<String> {
     ))
 }
 
-/// The fields that this one goes with: `dependentRequired`, and `dependencies` of older schemas.
+/// The fields that this one depends on, by `dependentRequired` or the older `dependencies`.
 fn depends(schema: &Value, name: &str, field: &str) -> Option<String> {
     let lists = ["dependentRequired", "dependencies"]
         .into_iter()
@@ -359,7 +371,7 @@ fn depends(schema: &Value, name: &str, field: &str) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" "))
 }
 
-/// A name that is fit for `id` and a fragment, and is that of no other field.
+/// A unique name that is valid as an `id` and in a fragment.
 pub(in crate::dashboard) fn id(name: &str) -> String {
     let mut id = String::with_capacity(name.len());
     for letter in name.chars() {
@@ -373,7 +385,7 @@ pub(in crate::dashboard) fn id(name: &str) -> String {
     id
 }
 
-/// `template_ref` reads as `Template ref`.
+/// Turns `template_ref` into `Template ref`.
 fn title_of(name: &str) -> String {
     let words = name.replace(['_', '-'], " ");
     let mut letters = words.chars();

@@ -1,8 +1,8 @@
-//! A form made from a JSON Schema, and parameters read back from what was filled in.
+//! A form generated from a JSON Schema, and parameters parsed from its answers.
 //!
-//! A field's name is the place of its value: `p/environments/0/name`. So a fault that the engine finds at a place, and the
-//! field that it belongs to, find each other. What a schema can say beyond what a form can ask is asked as JSON. All of it
-//! goes by the schema as [`schema()`] lays it out.
+//! A field's name is the path of its value, such as `p/environments/0/name`, so faults found by the
+//! engine can be assigned to their fields. Parts of a schema that no field can express are entered
+//! as JSON. Everything works on the schema as laid out by [`schema()`].
 
 mod answers;
 mod fields;
@@ -19,24 +19,24 @@ use serde_json::Value;
 
 /// The name of the field that stands for all parameters.
 pub(super) const ROOT: &str = "p";
-/// Rows that a form has at most: the engine says what it thinks of more.
-const MOST_ROWS: usize = 200;
+/// Limit of rows in a form. The engine checks the actual limit.
+const MAX_ROWS: usize = 200;
 
-/// What a part of a schema is asked as.
+/// The kind of input for a part of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
-    /// One of a list.
+    /// A choice from a list.
     Choice,
-    /// A box to tick: has a default, or must be said.
+    /// A checkbox, for a boolean that has a default or is required.
     Tick,
-    /// Yes, no, or nothing.
+    /// A choice of yes, no or nothing.
     TickOrNot,
     Integer,
     Number,
     Text,
-    /// A list of texts, one a line.
+    /// A list of texts, one per line.
     Lines,
-    /// A list of objects whose fields are simple: a table.
+    /// A list of objects with simple fields: a table.
     Items,
     /// An object with known fields.
     Group,
@@ -68,7 +68,7 @@ fn shape(schema: &Value, required: bool) -> Shape {
     }
 }
 
-/// The one type that a value has, null apart.
+/// The single type of a value, apart from null.
 fn type_of(schema: &Value) -> Option<&str> {
     match &schema["type"] {
         Value::String(one) => Some(one),
@@ -77,7 +77,10 @@ fn type_of(schema: &Value) -> Option<&str> {
                 .iter()
                 .filter_map(Value::as_str)
                 .filter(|name| *name != "null");
-            others.next().filter(|_| others.next().is_none())
+            match (others.next(), others.next()) {
+                (Some(only), None) => Some(only),
+                _ => None,
+            }
         }
         _ if schema["properties"].is_object() => Some("object"),
         _ => None,
@@ -94,7 +97,7 @@ fn requires(schema: &Value, name: &str) -> bool {
         .is_some_and(|names| names.iter().any(|required| required == name))
 }
 
-/// An object of which each field fits a cell of a table.
+/// Returns true for an object whose fields all fit table cells.
 fn is_flat(schema: &Value) -> bool {
     let simple = |(name, field): (&String, &Value)| {
         matches!(
@@ -107,7 +110,7 @@ fn is_flat(schema: &Value) -> bool {
         && properties(schema).all(simple)
 }
 
-/// The choices of an `enum` or `const`.
+/// The options of an `enum` or `const`.
 fn choices(schema: &Value) -> Vec<&Value> {
     schema["enum"].as_array().map_or_else(
         || schema.get("const").into_iter().collect(),
@@ -115,7 +118,7 @@ fn choices(schema: &Value) -> Vec<&Value> {
     )
 }
 
-/// A value as a field shows it: a text as it is, anything else as JSON.
+/// A value as shown in a field: texts as they are, other values as JSON.
 fn plain(value: &Value) -> String {
     value
         .as_str()
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_form_shows_of_parameters_is_read_back_as_they_were() {
+    fn parameters_survive_a_round_trip_through_a_form() {
         let given = json!({
             "name": "shop", "size": "large", "level": 2, "port": 8080, "ratio": 0.5, "public": false, "maybe": true,
             "tags": ["x", "y z"], "rows": [{ "a": "one", "n": 3, "on": false }, { "a": "two", "n": 0, "on": true }],
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_empty_is_left_out() {
+    fn empty_fields_are_left_out() {
         let answers = posted(&[
             ("p/name", "shop"),
             ("p/size", "small"),
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_names_its_field() {
+    fn a_fault_names_its_field() {
         let answers = posted(&[
             ("p/name", ""),
             ("p/size", "huge"),
@@ -217,7 +220,7 @@ mod tests {
             .map(|fault| fault.place.as_str())
             .collect::<Vec<_>>();
         assert_eq!(names, ["name", "free"]);
-        // The engine's own check has the better words for these.
+        // The engine's own check has better messages for these.
         assert_eq!(
             (&read["port"], &read["size"], &read["any"]),
             (&json!("many"), &json!("huge"), &json!("word"))
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_field_brings_is_asked_and_read() {
+    fn fields_that_depend_on_another_are_shown_and_parsed() {
         let written = json!({
             "properties": { "card": { "type": "string" }, "address": { "$ref": "#/$defs/address" } },
             "dependentSchemas": { "card": { "required": ["holder"], "properties": { "holder": { "type": "string" } } } },
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_said_again() {
+    fn secrets_are_not_shown_again() {
         let written = json!({ "properties": {
             "name": { "type": "string" },
             "key": { "$ref": "#/$defs/secret" },
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_counts_wherever_the_engine_finds_it() {
+    fn secrets_are_found_wherever_the_schema_marks_them() {
         let secret = json!({ "type": "string", "writeOnly": true });
         let password = json!({ "format": "password" });
         let either = json!({ "properties": { "k": { "anyOf": [secret, { "type": "null" }] } } });
@@ -320,7 +323,7 @@ mod tests {
         for (written, sent, kind) in cases {
             let schema = schema(&written);
             let empty = fields(&written, &schema, &Answers::default(), &|_| None);
-            assert_eq!(empty[0].kind, kind, "asked so from the first: {written}");
+            assert_eq!(empty[0].kind, kind, "from the start: {written}");
             let shown = serde_json::to_string(&fields(&written, &schema, &posted(sent), &|_| None))
                 .unwrap();
             assert!(!shown.contains("s3cret"), "{shown}");
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_names_have_one_id() {
+    fn different_names_have_different_ids() {
         let names = [
             "p/a-b",
             "p/a/b",
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_carry_what_a_browser_can_check() {
+    fn fields_carry_constraints_for_the_browser() {
         let fields = fields(
             &plain_schema(),
             &plain_schema(),

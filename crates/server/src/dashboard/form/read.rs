@@ -1,22 +1,22 @@
-//! Parameters from what was filled in. What does not fit is handed on as it is, for the engine's check to name: only what
-//! cannot be handed on at all is a fault here.
+//! Parses parameters from the answers of a form. Unsuitable values are passed on unchanged, so that
+//! the engine's check reports them. Only unparsable ones are reported here.
 
 use serde_json::{Map, Value};
 
 use super::{Answers, ROOT, Shape, choices, plain, properties, requires, shape};
 
-/// Something that cannot be read.
+/// A value that cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::dashboard) struct Fault {
-    /// As in [`surefoot::workflow::ParameterError::parameter`].
+    /// Same form as [`surefoot::workflow::ParameterError::parameter`].
     pub(in crate::dashboard) place: String,
     /// The key of the message.
     pub(in crate::dashboard) message: &'static str,
-    /// What goes into it.
+    /// The detail inserted into the message.
     pub(in crate::dashboard) detail: String,
 }
 
-/// The parameters that a form says, and what of it cannot be read.
+/// The parameters of a form, and the values that cannot be parsed.
 pub(in crate::dashboard) fn read(schema: &Value, answers: &Answers) -> (Value, Vec<Fault>) {
     let mut reader = Reader {
         answers,
@@ -28,13 +28,14 @@ pub(in crate::dashboard) fn read(schema: &Value, answers: &Answers) -> (Value, V
     (value, reader.faults)
 }
 
-/// All that a form asks, with what was filled in: what is empty, or cannot be read, is an empty text, and each row is there.
-pub(super) fn every(schema: &Value, answers: &Answers) -> Value {
+/// All fields of a form with their values. Empty or unparsable ones become an empty text, and every
+/// row is included.
+pub(super) fn all_fields(schema: &Value, answers: &Answers) -> Value {
     Reader {
         answers,
         faults: Vec::new(),
     }
-    .every(schema, ROOT, true)
+    .all_fields(schema, ROOT, true)
 }
 
 struct Reader<'a> {
@@ -43,21 +44,23 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn every(&mut self, schema: &Value, name: &str, required: bool) -> Value {
+    fn all_fields(&mut self, schema: &Value, name: &str, required: bool) -> Value {
         match shape(schema, required) {
             Shape::Group => {
                 let field = |(field, inner): (&String, &Value)| {
                     (
                         field.clone(),
-                        self.every(inner, &format!("{name}/{field}"), requires(schema, field)),
+                        self.all_fields(inner, &format!("{name}/{field}"), requires(schema, field)),
                     )
                 };
                 properties(schema).map(field).collect::<Map<_, _>>().into()
             }
             Shape::Items => {
                 let rows = 0..self.answers.rows(name).max(1);
-                rows.map(|index| self.every(&schema["items"], &format!("{name}/{index}"), true))
-                    .collect()
+                rows.map(|index| {
+                    self.all_fields(&schema["items"], &format!("{name}/{index}"), true)
+                })
+                .collect()
             }
             _ => self
                 .value(schema, name, required)
@@ -95,14 +98,14 @@ impl Reader<'_> {
         Some(fields.into())
     }
 
-    /// A row in which nothing was filled in is none.
+    /// A row without any filled field is skipped.
     fn items(&mut self, schema: &Value, name: &str) -> Option<Value> {
         self.answers.get(&format!("{name}/#"))?;
         let rows = (0..self.answers.rows(name)).map(|index| format!("{name}/{index}"));
         let rows = rows
             .filter(|row| self.answers.any_under(row))
             .collect::<Vec<_>>();
-        // A list that was emptied is empty; one that never had a row is left to its default.
+        // A list that was emptied is empty; one that never had a row keeps its default.
         let emptied = schema["default"]
             .as_array()
             .is_some_and(|rows| !rows.is_empty());
@@ -113,11 +116,11 @@ impl Reader<'_> {
         })
     }
 
-    /// In a table it is no box, and says no in so many letters.
+    /// In a table, a boolean is not a checkbox but a choice, with the value `false`.
     fn tick(&self, name: &str) -> Option<Value> {
-        let said = self.answers.filled(name);
-        let asked = said.is_some() || self.answers.get(&format!("{name}/?")).is_some();
-        asked.then_some(Value::Bool(said.is_some_and(|said| said != "false")))
+        let text = self.answers.filled(name);
+        let is_present = text.is_some() || self.answers.get(&format!("{name}/?")).is_some();
+        is_present.then_some(Value::Bool(text.is_some_and(|text| text != "false")))
     }
 
     fn lines(&self, name: &str) -> Option<Value> {
@@ -140,7 +143,7 @@ impl Reader<'_> {
         text.map(|text| text.replace("\r\n", "\n").into())
     }
 
-    /// JSON; where the schema says nothing of the type, a word is a text.
+    /// Parses JSON. If the schema states no type, a plain word is a text.
     fn json(&mut self, schema: &Value, name: &str) -> Option<Value> {
         let text = self.answers.filled(name)?;
         match surefoot::from_json(text) {

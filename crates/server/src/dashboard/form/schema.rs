@@ -1,25 +1,26 @@
-//! A schema as a form can ask it: what stands elsewhere is brought to where it counts.
+//! Lays a schema out for a form by resolving references and combinations.
 //!
-//! What a local `$ref` or `allOf` says becomes part of the schema that names it. Fields that are there only under a
-//! condition (`dependentSchemas`, `then`, `else`) become optional fields, since a form without script shows all it has;
-//! those that go with another field are required once that one is filled in. A choice between shapes (`oneOf`, `anyOf`) that
-//! brings fields of its own is asked as JSON. The engine checks by the schema as it was written.
+//! Local `$ref`s and `allOf` are merged into the schema that contains them. Fields that exist only
+//! conditionally (`dependentSchemas`, `then`, `else`) become optional, since a form without scripts
+//! shows every field; those that depend on another field are required once that one is filled in. A
+//! choice between shapes (`oneOf`, `anyOf`) with fields of its own is entered as JSON. The engine
+//! validates against the original schema.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-/// Marks what is asked as JSON. No schema has a word like it.
+/// Marks a part that is entered as JSON. No JSON Schema keyword has this name.
 pub(super) const AS_JSON: &str = "$as-json";
-/// References within references, and schemas that are looked at: a schema may name itself.
-const DEEPEST: usize = 12;
-const MOST: usize = 4000;
+/// Limits of nested references and of visited schemas, since a schema may refer to itself.
+const MAX_DEPTH: usize = 12;
+const MAX_SCHEMAS: usize = 4000;
 
-/// The schema as a form asks it.
+/// The schema as laid out for a form.
 pub(in crate::dashboard) fn schema(schema: &Value) -> Value {
     Expander {
         root: schema,
-        left: Cell::new(MOST),
+        left: Cell::new(MAX_SCHEMAS),
     }
     .expand(schema, &[])
 }
@@ -30,39 +31,47 @@ struct Expander<'a> {
 }
 
 impl Expander<'_> {
-    /// `inside` are the references that led here.
+    /// `inside` holds the references that led here.
     fn expand(&self, schema: &Value, inside: &[&str]) -> Value {
-        let Some(object) = schema.as_object().filter(|_| self.left.get() > 0) else {
+        let Some(object) = schema.as_object() else {
             return schema.clone();
         };
+        if self.left.get() == 0 {
+            return schema.clone();
+        }
         self.left.set(self.left.get() - 1);
-        let mut whole = object.clone();
-        self.expand_within(&mut whole, inside);
+        let mut merged = object.clone();
+        self.expand_within(&mut merged, inside);
         if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
-            let known = !inside.contains(&reference) && inside.len() < DEEPEST;
-            // What cannot be found is left as it is, and asked as JSON.
-            let Some(target) = self.find(reference).filter(|_| known) else {
-                return whole.into();
+            let may_expand = !inside.contains(&reference) && inside.len() < MAX_DEPTH;
+            // An unresolvable reference is left as it is and entered as JSON.
+            let target = if may_expand {
+                self.find(reference)
+            } else {
+                None
+            };
+            let Some(target) = target else {
+                return merged.into();
             };
             let inside = [inside, &[reference]].concat();
-            whole.remove("$ref");
-            merge(&mut whole, self.expand(target, &inside));
+            merged.remove("$ref");
+            merge(&mut merged, self.expand(target, &inside));
         }
-        for part in array(whole.remove("allOf")) {
-            merge(&mut whole, self.expand(&part, inside));
+        for part in array(merged.remove("allOf")) {
+            merge(&mut merged, self.expand(&part, inside));
         }
-        self.conditions(&mut whole, inside);
-        self.choices(&mut whole, inside);
-        whole.into()
+        self.conditions(&mut merged, inside);
+        self.choices(&mut merged, inside);
+        merged.into()
     }
 
-    fn expand_within(&self, whole: &mut Map<String, Value>, inside: &[&str]) {
-        if let Some(fields) = whole.get_mut("properties").and_then(Value::as_object_mut) {
-            fields
-                .values_mut()
-                .for_each(|field| *field = self.expand(field, inside));
+    fn expand_within(&self, merged: &mut Map<String, Value>, inside: &[&str]) {
+        if let Some(fields) = merged.get_mut("properties").and_then(Value::as_object_mut) {
+            for field in fields.values_mut() {
+                *field = self.expand(field, inside);
+            }
         }
-        if let Some(items) = whole.get_mut("items") {
+        if let Some(items) = merged.get_mut("items") {
             *items = self.expand(items, inside);
         }
     }
@@ -71,39 +80,39 @@ impl Expander<'_> {
         self.root.pointer(reference.strip_prefix('#')?)
     }
 
-    fn conditions(&self, whole: &mut Map<String, Value>, inside: &[&str]) {
+    fn conditions(&self, merged: &mut Map<String, Value>, inside: &[&str]) {
         for word in ["dependentSchemas", "dependencies"] {
-            let Some(Value::Object(parts)) = whole.get(word).cloned() else {
+            let Some(Value::Object(parts)) = merged.get(word).cloned() else {
                 continue;
             };
             for (field, part) in parts.iter().filter(|(_, part)| part.is_object()) {
-                adopt(whole, self.expand(part, inside), Some(field));
+                add_conditional(merged, self.expand(part, inside), Some(field));
             }
         }
         for word in ["then", "else"] {
-            if let Some(part) = whole.get(word).cloned() {
-                adopt(whole, self.expand(&part, inside), None);
+            if let Some(part) = merged.get(word).cloned() {
+                add_conditional(merged, self.expand(&part, inside), None);
             }
         }
     }
 
-    fn choices(&self, whole: &mut Map<String, Value>, inside: &[&str]) {
+    fn choices(&self, merged: &mut Map<String, Value>, inside: &[&str]) {
         let parts = ["oneOf", "anyOf"]
             .into_iter()
-            .flat_map(|word| array(whole.get(word).cloned()));
+            .flat_map(|word| array(merged.get(word).cloned()));
         let parts = parts
             .map(|part| self.expand(&part, inside))
             .collect::<Vec<_>>();
-        let brings = |part: &Value| {
+        let has_own_fields = |part: &Value| {
             let known = |name: &String| {
-                whole
+                merged
                     .get("properties")
                     .is_some_and(|fields| fields.get(name).is_some())
             };
             part.get(AS_JSON).is_some() || super::properties(part).any(|(name, _)| !known(name))
         };
-        if parts.iter().any(brings) {
-            whole.insert(AS_JSON.to_owned(), true.into());
+        if parts.iter().any(has_own_fields) {
+            merged.insert(AS_JSON.to_owned(), true.into());
         }
     }
 }
@@ -115,12 +124,13 @@ fn array(value: Option<Value>) -> Vec<Value> {
     }
 }
 
-/// Both hold. Where they say different things of one word, the browser goes by the first; the engine goes by both.
-fn merge(whole: &mut Map<String, Value>, part: Value) {
+/// Merges a part that applies in addition. If both define a keyword, the form uses the first; the
+/// engine validates both.
+fn merge(merged: &mut Map<String, Value>, part: Value) {
     let Value::Object(part) = part else { return };
     for (word, value) in part {
-        match (word.as_str(), whole.get_mut(&word)) {
-            (_, None) => drop(whole.insert(word, value)),
+        match (word.as_str(), merged.get_mut(&word)) {
+            (_, None) => drop(merged.insert(word, value)),
             ("properties" | "dependentRequired", Some(Value::Object(known))) => {
                 fields(known, value)
             }
@@ -150,13 +160,14 @@ fn names(known: &mut Vec<Value>, more: Value) {
     known.extend(more);
 }
 
-/// Takes over the fields that are there only under a condition: when `field` is filled in, or as the engine finds.
-fn adopt(whole: &mut Map<String, Value>, part: Value, field: Option<&str>) {
+/// Adds the fields of a conditional part. `field` is the field whose presence is the condition;
+/// without one, the engine evaluates the condition.
+fn add_conditional(merged: &mut Map<String, Value>, part: Value, field: Option<&str>) {
     let Value::Object(part) = part else { return };
     let mut needs = part.get("required").cloned().unwrap_or_default();
     if let (Some(needed), Some(always)) = (
         needs.as_array_mut(),
-        whole.get("required").and_then(Value::as_array),
+        merged.get("required").and_then(Value::as_array),
     ) {
         needed.retain(|name| !always.contains(name));
     }
@@ -164,18 +175,19 @@ fn adopt(whole: &mut Map<String, Value>, part: Value, field: Option<&str>) {
     for word in ["properties", "dependentRequired", AS_JSON] {
         taken.extend(part.get(word).map(|value| (word.to_owned(), value.clone())));
     }
-    // A default would fill the field in, and so say something that holds only under the condition.
-    taken
-        .get_mut("properties")
-        .into_iter()
-        .for_each(without_defaults);
-    if let Some(field) = field.filter(|_| needs.as_array().is_some_and(|needs| !needs.is_empty())) {
+    // A default would fill the field in even when the condition does not hold.
+    if let Some(fields) = taken.get_mut("properties") {
+        without_defaults(fields);
+    }
+    if let Some(field) = field
+        && needs.as_array().is_some_and(|needs| !needs.is_empty())
+    {
         merge(
             &mut taken,
             serde_json::json!({ "dependentRequired": { field: needs } }),
         );
     }
-    merge(whole, taken.into());
+    merge(merged, taken.into());
 }
 
 fn without_defaults(fields: &mut Value) {
@@ -186,10 +198,9 @@ fn without_defaults(fields: &mut Value) {
         .filter_map(Value::as_object_mut)
     {
         field.remove("default");
-        field
-            .get_mut("properties")
-            .into_iter()
-            .for_each(without_defaults);
+        if let Some(fields) = field.get_mut("properties") {
+            without_defaults(fields);
+        }
     }
 }
 
@@ -200,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_elsewhere_is_brought_to_where_it_counts() {
+    fn references_and_conditions_are_laid_out() {
         let written = json!({
             "type": "object",
             "required": ["name"],
@@ -212,7 +223,7 @@ mod tests {
             "then": { "required": ["why"], "properties": { "why": { "type": "string", "default": "big" } } },
             "$defs": { "name": { "type": "string", "title": "A name", "minLength": 2 } },
         });
-        let asked = schema(&written);
+        let laid_out = schema(&written);
         let expect = json!({
             "name": { "title": "Its name", "type": "string", "minLength": 2 },
             "port": { "type": "integer", "minimum": 1 },
@@ -220,35 +231,35 @@ mod tests {
             "tls": { "type": "boolean" },
             "why": { "type": "string" },
         });
-        assert_eq!(asked["properties"], expect);
+        assert_eq!(laid_out["properties"], expect);
         assert_eq!(
-            asked["required"],
+            laid_out["required"],
             json!(["name", "size"]),
             "and no field that is there only under a condition"
         );
-        assert_eq!(asked["dependentRequired"], json!({ "port": ["tls"] }));
+        assert_eq!(laid_out["dependentRequired"], json!({ "port": ["tls"] }));
     }
 
     #[test]
-    fn what_cannot_be_laid_out_is_asked_as_json() {
+    fn parts_that_cannot_be_laid_out_are_entered_as_json() {
         let tree = json!({ "properties": { "kids": { "items": { "$ref": "#" } }, "far": { "$ref": "https://x/y" } } });
-        let asked = schema(&tree);
+        let laid_out = schema(&tree);
         assert!(
-            asked["properties"]["kids"]["items"]
+            laid_out["properties"]["kids"]["items"]
                 .to_string()
                 .contains("\"$ref\":\"#\""),
-            "{asked}"
+            "{laid_out}"
         );
-        assert_eq!(asked["properties"]["far"]["$ref"], "https://x/y");
-        let brings =
+        assert_eq!(laid_out["properties"]["far"]["$ref"], "https://x/y");
+        let extended =
             json!({ "properties": { "a": {} }, "oneOf": [{ "properties": { "b": {} } }, {}] });
-        assert_eq!(schema(&brings)[AS_JSON], true);
+        assert_eq!(schema(&extended)[AS_JSON], true);
         let only_says_which = json!({ "properties": { "a": {}, "b": {} }, "anyOf": [{ "required": ["a"] }, { "required": ["b"] }] });
         assert_eq!(schema(&only_says_which).get(AS_JSON), None);
     }
 
     #[test]
-    fn a_schema_that_grows_without_end_is_cut() {
+    fn the_expansion_of_a_schema_is_limited() {
         let doubling = |next: usize| {
             json!({ "properties": {
             "a": { "$ref": format!("#/$defs/{next}") }, "b": { "$ref": format!("#/$defs/{next}") } } })

@@ -1,14 +1,15 @@
-//! What a form was told and does not say again: secrets, wherever in the parameters they are.
+//! Removes secrets from what a form shows again, wherever they are in the parameters.
 
 use serde_json::Value;
 use surefoot::workflow::{MASK, is_secret};
 
-/// The value without what is masked in it, and whether that is less than all of it. `None` when it is all masked.
+/// The value without its masked parts, and whether anything was removed. `None` if all of it is
+/// masked.
 pub(super) fn without_masked(value: &Value) -> (Option<Value>, bool) {
-    let mut less = false;
+    let mut removed = false;
     let mut kept = |value: &Value| {
-        let (kept, some_missing) = without_masked(value);
-        less |= some_missing;
+        let (kept, part_removed) = without_masked(value);
+        removed |= part_removed;
         kept
     };
     let rest = match value {
@@ -22,10 +23,10 @@ pub(super) fn without_masked(value: &Value) -> (Option<Value>, bool) {
         }
         other => other.clone(),
     };
-    (Some(rest), less)
+    (Some(rest), removed)
 }
 
-/// Whether a mark stands anywhere in a schema, wherever it counts.
+/// Returns true if a schema marks anything as secret.
 pub(super) fn any_mark(schema: &Value) -> bool {
     match schema {
         Value::Object(words) => is_secret(schema) || words.values().any(any_mark),
@@ -41,10 +42,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_masked_is_left_out() {
-        let (rest, less) =
+    fn masked_values_are_left_out() {
+        let (rest, removed) =
             without_masked(&json!({ "a": MASK, "b": [MASK, 1], "c": { "d": MASK } }));
-        assert_eq!((rest, less), (Some(json!({ "b": [1], "c": {} })), true));
+        assert_eq!((rest, removed), (Some(json!({ "b": [1], "c": {} })), true));
         assert_eq!(without_masked(&json!(MASK)), (None, true));
         assert_eq!(without_masked(&json!([null])), (Some(json!([null])), false));
     }

@@ -1,4 +1,4 @@
-//! `GET /alerts`: what has fired, and the button that says somebody has seen it.
+//! `GET /alerts`: the alerts, with buttons to acknowledge them.
 
 use axum::Form;
 use axum::extract::State;
@@ -8,8 +8,8 @@ use surefoot::StoreError;
 
 use super::Fields;
 use crate::alerts::{self, AcknowledgeError, Alert, AlertState};
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::text::{Moment, url};
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
@@ -24,7 +24,7 @@ struct Group {
     rows: Vec<AlertView>,
 }
 
-/// An alert as pages show it.
+/// An alert as shown on pages.
 #[derive(Debug, Serialize)]
 pub(super) struct AlertView {
     id: String,
@@ -40,44 +40,49 @@ pub(super) struct AlertView {
     href: Option<String>,
 }
 
-/// Alerts that are shown.
-const SHOWN: usize = 200;
-const PAST: usize = 50;
+/// Number of alerts shown.
+const SHOWN_FIRING: usize = 200;
+const SHOWN_RESOLVED: usize = 50;
 
-pub(super) async fn alerts(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
-    let all = app.known().alerts_anew(app.store()).await?;
-    let group = |name, state, most| {
-        let those = all.iter().filter(|alert| alert.state == state).take(most);
+pub(super) async fn alerts(
+    context: PageContext,
+    State(app): State<App>,
+) -> Result<Response, Problem> {
+    let all = app.page_cache().reload_alerts(app.store()).await?;
+    let group = |name, state, max| {
+        let selected = all.iter().filter(|alert| alert.state == state).take(max);
         Group {
             name,
-            rows: those.map(|alert| AlertView::new(&visitor, alert)).collect(),
+            rows: selected
+                .map(|alert| AlertView::new(&context, alert))
+                .collect(),
         }
     };
     let groups = vec![
-        group("open", AlertState::Firing, SHOWN),
-        group("past", AlertState::Resolved, PAST),
+        group("open", AlertState::Firing, SHOWN_FIRING),
+        group("past", AlertState::Resolved, SHOWN_RESOLVED),
     ];
-    visitor
+    context
         .page("alerts.html", Live::any(), View { groups })
         .await
 }
 
 pub(super) async fn acknowledge(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let id = fields.get("id").unwrap_or_default();
-    match alerts::acknowledge(&app, &visitor.actor, id).await {
-        Ok(_) => Ok(visitor.done("/alerts", "done.acknowledged", &[])),
+    match alerts::acknowledge(&app, &context.actor, id).await {
+        Ok(_) => Ok(context.done("/alerts", "done.acknowledged", &[])),
         Err(AcknowledgeError::Store(error)) => Err(error.into()),
-        Err(refusal) => Ok(visitor.refused("/alerts", &refusal.to_string())),
+        Err(refusal) => Ok(context.refused("/alerts", &refusal.to_string())),
     }
 }
 
-/// The alerts that fire, the newest first.
+/// The firing alerts, newest first.
 pub(super) async fn open(app: &App) -> Result<Vec<Alert>, StoreError> {
-    let alerts = app.known().alerts(app.store()).await?;
+    let alerts = app.page_cache().alerts(app.store()).await?;
     Ok(alerts
         .iter()
         .filter(|alert| alert.state == AlertState::Firing)
@@ -85,10 +90,10 @@ pub(super) async fn open(app: &App) -> Result<Vec<Alert>, StoreError> {
         .collect())
 }
 
-/// How many of them nobody has acknowledged.
-pub(super) async fn unseen(app: &App) -> Result<usize, StoreError> {
+/// The number of alerts that are not acknowledged.
+pub(super) async fn count_unacknowledged(app: &App) -> Result<usize, StoreError> {
     Ok(app
-        .known()
+        .page_cache()
         .alerts(app.store())
         .await?
         .iter()
@@ -97,7 +102,7 @@ pub(super) async fn unseen(app: &App) -> Result<usize, StoreError> {
 }
 
 impl AlertView {
-    pub(super) fn new(visitor: &Visitor, alert: &Alert) -> Self {
+    pub(super) fn new(context: &PageContext, alert: &Alert) -> Self {
         let (state, tone, icon) = match (alert.state, &alert.acknowledged) {
             (AlertState::Resolved, _) => ("resolved", "completed", "completed"),
             (AlertState::Firing, Some(_)) => ("acknowledged", "waiting", "alert"),
@@ -105,32 +110,33 @@ impl AlertView {
         };
         Self {
             id: alert.id.clone(),
-            title: title(visitor, alert),
+            title: title(context, alert),
             text: alert.text.clone(),
             open: alert.state == AlertState::Firing,
             state,
             tone,
             icon,
-            since: visitor.moment(alert.fired_at),
-            until: alert.resolved_at.map(|at| visitor.moment(at)),
+            since: context.moment(alert.fired_at),
+            until: alert.resolved_at.map(|at| context.moment(at)),
             by: alert.acknowledged.as_ref().map(|(by, _)| by.clone()),
             href: href(alert),
         }
     }
 }
 
-/// Rules that speak of one thing in other words in each language; of the others the rule's own words are shown.
-fn title(visitor: &Visitor, alert: &Alert) -> String {
-    let known = visitor
+/// The title in the reader's language, for rules with a translation; otherwise the alert's own
+/// title.
+fn title(context: &PageContext, alert: &Alert) -> String {
+    let rule = context
         .lang()
         .try_text(&format!("alert.rule.{}", alert.rule), &[]);
-    known.map_or_else(
+    rule.map_or_else(
         || alert.title.clone(),
         |rule| format!("{rule} \u{b7} {}", alert.title),
     )
 }
 
-/// What an alert is about: a run, or a queue.
+/// The page of the run or queue concerned.
 fn href(alert: &Alert) -> Option<String> {
     let run = alert.run.map(|id| format!("/runs/{id}"));
     run.or_else(|| {

@@ -1,4 +1,4 @@
-//! `GET /audit`: what people and tokens did.
+//! `GET /audit`: the audit log.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -7,14 +7,14 @@ use serde_json::Value;
 use surefoot::RunId;
 
 use crate::audit::{self, Entry, Outcome};
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::text::{Moment, first_line, url};
 use crate::dashboard::view::Pages;
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct AuditPageQuery {
     after: Option<String>,
 }
 
@@ -42,18 +42,18 @@ struct Row {
 const PAGE: usize = 100;
 
 pub(super) async fn page(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<AuditPageQuery>,
 ) -> Result<Response, Problem> {
-    let mut entries = audit::list(app.store(), asked.after.clone(), PAGE + 1).await?;
+    let mut entries = audit::list(app.store(), query.after.clone(), PAGE + 1).await?;
     let more = entries.len() > PAGE;
     entries.truncate(PAGE);
-    let next = entries
-        .last()
-        .filter(|_| more)
-        .map(|last| format!("/audit?after={}", url(&last.id)));
-    let first = asked.after.is_some().then(|| "/audit".to_owned());
+    let next = match entries.last() {
+        Some(last) if more => Some(format!("/audit?after={}", url(&last.id))),
+        _ => None,
+    };
+    let first = query.after.is_some().then(|| "/audit".to_owned());
     let live = if first.is_none() {
         Live::any()
     } else {
@@ -61,9 +61,9 @@ pub(super) async fn page(
     };
     let rows = entries
         .iter()
-        .map(|entry| Row::new(&visitor, entry))
+        .map(|entry| Row::new(&context, entry))
         .collect();
-    visitor
+    context
         .page(
             "audit.html",
             live,
@@ -76,23 +76,23 @@ pub(super) async fn page(
 }
 
 impl Row {
-    fn new(visitor: &Visitor, entry: &Entry) -> Self {
+    fn new(context: &PageContext, entry: &Entry) -> Self {
         // A subject may be a run's id.
         let id = entry.subject.parse::<RunId>().ok();
         let outcome = entry.outcome.as_str();
         Self {
             id: entry.id.clone(),
-            at: visitor.moment(entry.at),
+            at: context.moment(entry.at),
             who: entry.actor.clone(),
             via: entry.via.clone(),
             action: entry.action.clone(),
             subject: entry.subject.clone(),
             href: id.map(|id| format!("/runs/{id}")),
             detail: detail(&entry.detail),
-            outcome: visitor.t(&format!("audit.outcome.{outcome}"), &[]),
+            outcome: context.t(&format!("audit.outcome.{outcome}"), &[]),
             tone: match entry.outcome {
                 Outcome::Done => "completed",
-                Outcome::Asked => "waiting",
+                Outcome::Requested => "waiting",
                 Outcome::Refused(_) => "failed",
             },
             reason: entry.outcome.reason().map(|reason| first_line(reason, 200)),
@@ -109,8 +109,9 @@ fn detail(detail: &Value) -> String {
     let text = match detail {
         Value::Null => String::new(),
         Value::Object(fields) => {
-            let said = fields.iter().filter(|(_, value)| !value.is_null());
-            said.map(|(name, value)| format!("{name}: {}", plain(value)))
+            let present = fields.iter().filter(|(_, value)| !value.is_null());
+            present
+                .map(|(name, value)| format!("{name}: {}", plain(value)))
                 .collect::<Vec<_>>()
                 .join(", ")
         }

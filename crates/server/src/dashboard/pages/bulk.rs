@@ -1,4 +1,5 @@
-//! Retrying or cancelling many runs: first a page that says how many it would be and shows some, then the deed.
+//! Retrying or cancelling many runs: a preview with their number and some examples, then the
+//! action.
 
 use axum::Form;
 use axum::extract::State;
@@ -8,10 +9,10 @@ use surefoot::store::RunFilter;
 use surefoot::{RunId, Timestamp};
 
 use super::Fields;
-use super::runs::Asked;
-use crate::actions::{Bulk, BulkAction, Which};
+use super::runs::RunsQuery;
+use crate::actions::{Bulk, BulkAction, Selection};
+use crate::dashboard::page_context::{Live, PageContext, redirect};
 use crate::dashboard::view::{RunRow, parse_ids};
-use crate::dashboard::visitor::{Live, Visitor, redirect};
 use crate::http::Problem;
 use crate::state::App;
 
@@ -20,7 +21,7 @@ struct View {
     action: &'static str,
     scope: &'static str,
     filter: String,
-    /// What came later than this is not met, and a relative time counts from here.
+    /// Excludes runs submitted later; relative times count from here.
     until: i64,
     back: String,
     ids: Vec<String>,
@@ -31,43 +32,43 @@ struct View {
     rows: Vec<RunRow>,
 }
 
-/// What a form orders, and the list that it was made on.
-struct Order {
+/// The requested action, and the list from which it was requested.
+struct BulkForm {
     bulk: Bulk,
-    asked: Asked,
+    query: RunsQuery,
     until: Timestamp,
 }
 
-/// Runs that are dealt with at once.
-const LIMIT: usize = 1000;
+/// Limit of runs per action.
+const MAX_RUNS: usize = 1000;
 
 pub(super) async fn preview(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let order = Order::read(&fields, &visitor);
-    let back = order.asked.address(None);
-    let chosen: Option<&[RunId]> = match &order.bulk.which {
-        Which::These(ids) => Some(ids),
-        Which::Matching { .. } => None,
+    let form = BulkForm::read(&fields, &context);
+    let back = form.query.address(None);
+    let chosen: Option<&[RunId]> = match &form.bulk.selection {
+        Selection::Runs(ids) => Some(ids),
+        Selection::Matching { .. } => None,
     };
     if chosen.is_some_and(<[RunId]>::is_empty) {
         return Ok(redirect(
             &back,
-            Some(("failed", &visitor.t("done.bulk.nothing", &[]))),
+            Some(("failed", &context.t("done.bulk.nothing", &[]))),
         ));
     }
-    let found = order.bulk.preview(&app, LIMIT).await?;
+    let found = form.bulk.preview(&app, MAX_RUNS).await?;
     let view = View {
-        action: order.word(),
+        action: form.action_word(),
         scope: if chosen.is_some() {
             "chosen"
         } else {
             "matching"
         },
-        filter: order.asked.query(None),
-        until: order.until.as_micros(),
+        filter: form.query.query(None),
+        until: form.until.as_micros(),
         back,
         ids: chosen
             .unwrap_or_default()
@@ -75,82 +76,82 @@ pub(super) async fn preview(
             .map(RunId::to_string)
             .collect(),
         fits: found.count,
-        others: found.others,
+        others: found.not_applicable,
         more: found.more,
-        limit: LIMIT,
+        limit: MAX_RUNS,
         rows: found
             .first
             .iter()
-            .map(|run| RunRow::new(&visitor, run))
+            .map(|run| RunRow::new(&context, run))
             .collect(),
     };
-    visitor.page("bulk.html", Live::default(), view).await
+    context.page("bulk.html", Live::default(), view).await
 }
 
 pub(super) async fn apply(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let order = Order::read(&fields, &visitor);
-    let result = order.bulk.apply(&app, &visitor.actor).await?;
-    let mut text = visitor.t(
-        &format!("done.bulk.{}", order.word()),
+    let form = BulkForm::read(&fields, &context);
+    let result = form.bulk.apply(&app, &context.actor).await?;
+    let mut text = context.t(
+        &format!("done.bulk.{}", form.action_word()),
         &[("count", &result.done.to_string())],
     );
     if let Some((_, reason)) = result.refused.last() {
         let count = result.refused.len().to_string();
         text.push(' ');
-        text.push_str(&visitor.t("done.bulk.failed", &[("count", &count), ("reason", reason)]));
+        text.push_str(&context.t("done.bulk.failed", &[("count", &count), ("reason", reason)]));
     }
     let tone = if result.refused.is_empty() {
         "completed"
     } else {
         "failed"
     };
-    Ok(redirect(&order.asked.address(None), Some((tone, &text))))
+    Ok(redirect(&form.query.address(None), Some((tone, &text))))
 }
 
-impl Order {
-    fn read(fields: &Fields, visitor: &Visitor) -> Self {
-        let asked = Asked::parse(fields.get("filter").unwrap_or_default());
-        // What was confirmed is what was shown, however long the person looked at it.
+impl BulkForm {
+    fn read(fields: &Fields, context: &PageContext) -> Self {
+        let query = RunsQuery::parse(fields.get("filter").unwrap_or_default());
+        // The action applies to the runs that were shown, however long the person looked at them.
         let shown = fields
             .get("until")
             .and_then(|micros| micros.parse().ok())
             .map(Timestamp::from_micros);
-        let until = shown.map_or(visitor.now, |shown| shown.min(visitor.now));
+        let until = shown.map_or(context.now, |shown| shown.min(context.now));
         let action = match fields.get("action") {
             Some("cancel") => BulkAction::Cancel {
                 undo: fields.get("undo") == Some("yes"),
             },
             _ => BulkAction::Retry,
         };
-        let which = match fields.get("scope") {
+        let selection = match fields.get("scope") {
             Some("matching") => {
                 let filter = RunFilter {
                     until: Some(until),
-                    ..asked.filter(until, visitor.zone())
+                    ..query.filter(until, context.zone())
                 };
-                Which::Matching {
+                Selection::Matching {
                     filter,
                     before: None,
                 }
             }
-            _ => Which::These(parse_ids(&fields.all("run"))),
+            _ => Selection::Runs(parse_ids(&fields.all("run"))),
         };
         Self {
             bulk: Bulk {
                 action,
-                which,
-                limit: LIMIT,
+                selection,
+                limit: MAX_RUNS,
             },
-            asked,
+            query,
             until,
         }
     }
 
-    const fn word(&self) -> &'static str {
+    const fn action_word(&self) -> &'static str {
         match self.bulk.action {
             BulkAction::Retry => "retry",
             BulkAction::Cancel { .. } => "cancel",

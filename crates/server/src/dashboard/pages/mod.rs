@@ -1,4 +1,4 @@
-//! The pages, one file each: what it asks of the store, and what it hands to its template.
+//! The pages, one file each: what is read from the store, and the view passed to the template.
 
 mod alerts;
 mod audit;
@@ -55,7 +55,7 @@ pub(super) fn router() -> Router<App> {
         .route("/assets/{name}", get(assets::get))
 }
 
-/// What a form says, in its order; a name may be there more than once.
+/// The fields of a form, in order. A name may occur several times.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Fields(Vec<(String, String)>);
@@ -77,12 +77,12 @@ impl Fields {
     }
 }
 
-/// No run has the id that an address names.
+/// The problem of an address with an unknown run id.
 pub(super) fn no_run(id: &str) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-/// How many alerts nobody has acknowledged, for the navigation.
+/// The number of unacknowledged alerts, for the navigation.
 pub(super) async fn open_alerts(app: &App) -> Result<usize, StoreError> {
-    alerts::unseen(app).await
+    alerts::count_unacknowledged(app).await
 }

@@ -1,4 +1,4 @@
-//! `GET /new` and `POST /new`: pick a workflow, fill in a form made from its schema, look at what would be done, start.
+//! `GET /new` and `POST /new`: choose a workflow, fill in its form, preview the steps, submit.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use surefoot::{StepPlan, StoreError, Submit, SubmitError, Workflow};
 use super::Fields;
 use crate::actions;
 use crate::dashboard::form::{self, Answers, Field};
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::text::url;
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 use crate::submission::{NotSubmitted, Refused, RefusedKind};
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct NewQuery {
     workflow: Option<String>,
     /// A run whose parameters fill in the form.
     from: Option<String>,
@@ -45,7 +45,7 @@ struct Listing {
 struct View {
     workflow: Choice,
     fields: Vec<Field>,
-    errors: Vec<Wrong>,
+    errors: Vec<FieldError>,
     options: Options,
     options_open: bool,
     steps: Vec<Step>,
@@ -53,8 +53,8 @@ struct View {
 }
 
 #[derive(Serialize)]
-struct Wrong {
-    /// The id of the field, to go to it.
+struct FieldError {
+    /// The id of the invalid field, for a link.
     field: Option<String>,
     title: String,
     text: String,
@@ -76,18 +76,18 @@ struct Step {
 }
 
 pub(super) async fn form(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<NewQuery>,
 ) -> Result<Response, Problem> {
-    let Some(name) = &asked.workflow else {
+    let Some(name) = &query.workflow else {
         let workflows = app
             .workflows()
             .iter()
-            .filter(|workflow| visitor.actor.check(workflow).is_ok())
+            .filter(|workflow| context.actor.check(workflow).is_ok())
             .map(|workflow| Choice::new(&workflow))
             .collect();
-        return visitor
+        return context
             .page("new.html", Live::default(), Listing { workflows })
             .await;
     };
@@ -95,9 +95,9 @@ pub(super) async fn form(
         .workflows()
         .get(name)
         .ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
-    visitor.actor.check(&workflow).map_err(StoreError::from)?;
+    context.actor.check(&workflow).map_err(StoreError::from)?;
     let schema = form::schema(workflow.parameters());
-    let answers = match asked.from.as_deref() {
+    let answers = match query.from.as_deref() {
         Some(from) => Answers::of(
             workflow.parameters(),
             &schema,
@@ -105,13 +105,13 @@ pub(super) async fn form(
         ),
         None => Answers::defaults(&schema),
     };
-    Filled::new(&visitor, &workflow, schema, answers)
+    FilledForm::new(&context, &workflow, schema, answers)
         .page(StatusCode::OK, Vec::new())
         .await
 }
 
-/// The parameters of a run of the workflow, without what the run's own plan marks as secret: what the workflow of today says
-/// of them may be another thing.
+/// The parameters of a run of the workflow, without secrets. The run's own plan determines those,
+/// since the current workflow may mark others.
 async fn parameters_of(app: &App, id: &str, workflow: &str) -> Result<Value, Problem> {
     let id = id.parse().map_err(|_| super::no_run(id))?;
     let run = app.client().run(id).await?;
@@ -124,18 +124,18 @@ async fn parameters_of(app: &App, id: &str, workflow: &str) -> Result<Value, Pro
 }
 
 pub(super) async fn submit(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<NewQuery>,
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
-    let name = asked.workflow.unwrap_or_default();
+    let name = query.workflow.unwrap_or_default();
     let workflow = app
         .workflows()
         .get(&name)
         .ok_or_else(|| Problem::not_found(format!("there is no workflow {name}")))?;
-    visitor.actor.check(&workflow).map_err(StoreError::from)?;
-    let what = fields.get("do").unwrap_or("start").to_owned();
+    context.actor.check(&workflow).map_err(StoreError::from)?;
+    let button = fields.get("do").unwrap_or("start").to_owned();
     let option = |name: &str| fields.get(name).unwrap_or_default().trim().to_owned();
     let options = Options {
         key: option("o/key"),
@@ -143,46 +143,46 @@ pub(super) async fn submit(
     };
     let answers: Answers = fields.0.into_iter().collect();
     let schema = form::schema(workflow.parameters());
-    let mut filled = Filled {
+    let mut filled_form = FilledForm {
         options,
-        ..Filled::new(&visitor, &workflow, schema, answers)
+        ..FilledForm::new(&context, &workflow, schema, answers)
     };
-    if let Some(name) = what.strip_prefix("more:") {
-        filled.answers.add_row(name);
-        return filled.page(StatusCode::OK, Vec::new()).await;
+    if let Some(name) = button.strip_prefix("more:") {
+        filled_form.answers.add_row(name);
+        return filled_form.page(StatusCode::OK, Vec::new()).await;
     }
-    let Some(parameters) = filled.read() else {
-        return filled
+    let Some(parameters) = filled_form.read() else {
+        return filled_form
             .page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new())
             .await;
     };
-    match what.as_str() {
-        "dry" => filled.dry_run(&app, parameters).await,
-        _ => filled.start(&app, parameters).await,
+    match button.as_str() {
+        "dry" => filled_form.dry_run(&app, parameters).await,
+        _ => filled_form.start(&app, parameters).await,
     }
 }
 
-/// A form as it was filled in.
-struct Filled<'a> {
-    visitor: &'a Visitor,
+/// A filled_form-in form.
+struct FilledForm<'a> {
+    context: &'a PageContext,
     workflow: &'a std::sync::Arc<Workflow>,
-    /// Its parameters, as a form asks them.
+    /// The schema as laid out for the form.
     schema: Value,
     answers: Answers,
     options: Options,
-    /// What is wrong, by the place of the parameter; an empty place is none in particular.
+    /// Error messages by the path of the parameter; the empty path stands for the form as a whole.
     faults: BTreeMap<String, String>,
 }
 
-impl<'a> Filled<'a> {
+impl<'a> FilledForm<'a> {
     fn new(
-        visitor: &'a Visitor,
+        context: &'a PageContext,
         workflow: &'a std::sync::Arc<Workflow>,
         schema: Value,
         answers: Answers,
     ) -> Self {
         Self {
-            visitor,
+            context,
             workflow,
             schema,
             answers,
@@ -191,33 +191,33 @@ impl<'a> Filled<'a> {
         }
     }
 
-    /// The parameters, when they hold against the schema.
+    /// The parameters, if they are valid.
     fn read(&mut self) -> Option<Value> {
         let (parameters, faults) = form::read(&self.schema, &self.answers);
         for fault in faults {
-            let text = self.visitor.t(fault.message, &[("detail", &fault.detail)]);
+            let text = self.context.t(fault.message, &[("detail", &fault.detail)]);
             self.faults.insert(fault.place, text);
         }
         if !self.options.priority.is_empty() && self.options.priority.parse::<i32>().is_err() {
             self.faults
-                .insert(String::new(), self.visitor.t("form.priority_wrong", &[]));
+                .insert(String::new(), self.context.t("form.priority_wrong", &[]));
         }
         match self.workflow.check_parameters(parameters) {
             Ok(parameters) if self.faults.is_empty() => return Some(parameters),
             Ok(_) => {}
-            Err(errors) => self.wrong(errors),
+            Err(errors) => self.add_errors(errors),
         }
         None
     }
 
-    fn wrong(&mut self, errors: Vec<ParameterError>) {
+    fn add_errors(&mut self, errors: Vec<ParameterError>) {
         for error in errors {
-            self.fault(error.parameter, error.message);
+            self.add_fault(error.parameter, error.message);
         }
     }
 
-    /// What was found first at a place is said.
-    fn fault(&mut self, place: String, message: String) {
+    /// Adds a message; the first one of a place stays.
+    fn add_fault(&mut self, place: String, message: String) {
         let place = if place == "(all)" {
             String::new()
         } else {
@@ -232,7 +232,7 @@ impl<'a> Filled<'a> {
             submit = submit.key(self.options.key.clone());
         }
         submit = submit.priority(self.options.priority.parse().unwrap_or(0));
-        match actions::submit(app, &self.visitor.actor, submit).await {
+        match actions::submit(app, &self.context.actor, submit).await {
             Ok(submitted) => {
                 let key = if submitted.existing {
                     "done.existing"
@@ -240,7 +240,7 @@ impl<'a> Filled<'a> {
                     "done.submitted"
                 };
                 Ok(self
-                    .visitor
+                    .context
                     .done(&format!("/runs/{}", submitted.run.id), key, &[]))
             }
             Err(error) => self.not_submitted(error).await,
@@ -252,16 +252,16 @@ impl<'a> Filled<'a> {
         let mut status = StatusCode::UNPROCESSABLE_ENTITY;
         match error {
             NotSubmitted::Refused(refused) => self.refused(&refused),
-            NotSubmitted::Submit(SubmitError::Parameters(errors)) => self.wrong(errors),
+            NotSubmitted::Submit(SubmitError::Parameters(errors)) => self.add_errors(errors),
             NotSubmitted::Submit(SubmitError::Store(StoreError::NotPermitted(refusal))) => {
                 status = StatusCode::FORBIDDEN;
-                let text = self.visitor.not_permitted(&refusal);
-                self.fault(String::new(), text);
+                let text = self.context.not_permitted(&refusal);
+                self.add_fault(String::new(), text);
             }
             NotSubmitted::Submit(SubmitError::Store(error)) => return Err(error.into()),
             NotSubmitted::Submit(error) => {
                 status = StatusCode::CONFLICT;
-                self.fault(String::new(), error.to_string());
+                self.add_fault(String::new(), error.to_string());
             }
         }
         self.page(status, Vec::new()).await
@@ -272,13 +272,13 @@ impl<'a> Filled<'a> {
         let detail = ("detail", refused.message.as_str());
         let text = match &refused.kind {
             RefusedKind::ForeignTemplate { tool, file } => self
-                .visitor
+                .context
                 .t("form.template_foreign", &[("tool", tool), ("file", file)]),
-            RefusedKind::Template => self.visitor.t("form.template_wrong", &[detail]),
-            RefusedKind::Values => self.visitor.t("form.values_wrong", &[detail]),
+            RefusedKind::Template => self.context.t("form.template_wrong", &[detail]),
+            RefusedKind::Values => self.context.t("form.values_wrong", &[detail]),
             RefusedKind::Other => refused.message.clone(),
         };
-        self.fault(refused.parameter.clone(), text);
+        self.add_fault(refused.parameter.clone(), text);
     }
 
     async fn dry_run(mut self, app: &App, parameters: Value) -> Result<Response, Problem> {
@@ -292,7 +292,7 @@ impl<'a> Filled<'a> {
                 self.page(StatusCode::OK, plan).await
             }
             Err(error) => {
-                self.fault(String::new(), error.to_string());
+                self.add_fault(String::new(), error.to_string());
                 self.page(StatusCode::UNPROCESSABLE_ENTITY, Vec::new())
                     .await
             }
@@ -301,10 +301,10 @@ impl<'a> Filled<'a> {
 
     async fn page(self, status: StatusCode, plan: Vec<Step>) -> Result<Response, Problem> {
         let fault = |place: &str| {
-            self.faults
-                .get(place)
-                .filter(|_| !place.is_empty())
-                .cloned()
+            if place.is_empty() {
+                return None;
+            }
+            self.faults.get(place).cloned()
         };
         let view = View {
             fields: form::fields(
@@ -324,18 +324,18 @@ impl<'a> Filled<'a> {
             plan,
             workflow: Choice::new(self.workflow),
         };
-        self.visitor
+        self.context
             .page_with(status, "form.html", Live::default(), view)
             .await
     }
 
-    fn errors(&self) -> Vec<Wrong> {
-        let wrong = |(place, text): (&String, &String)| Wrong {
+    fn errors(&self) -> Vec<FieldError> {
+        let error = |(place, text): (&String, &String)| FieldError {
             field: (!place.is_empty()).then(|| form::id(&format!("{}/{place}", form::ROOT))),
             title: place.replace('/', " / "),
             text: text.clone(),
         };
-        self.faults.iter().map(wrong).collect()
+        self.faults.iter().map(error).collect()
     }
 }
 
@@ -372,7 +372,7 @@ impl Step {
                 Runs::When(condition) => Some(condition.clone()),
                 Runs::Yes | Runs::No => None,
             },
-            with: with.filter(|_| !step.with.is_null()),
+            with: if step.with.is_null() { None } else { with },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /`: what runs now, how runs ended lately, queues, workers, open alerts.
+//! `GET /`: active runs, recent outcomes, queues, workers, open alerts.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use surefoot::{QueueInfo, Run, RunStatus, Store, StoreError};
 
 use super::alerts::{AlertView, open};
 use super::runs::TODAY;
-use crate::dashboard::charts::{Chart, Draw, Window};
+use crate::dashboard::charts::{Chart, ChartBuilder, Window};
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::text::{number, url};
 use crate::dashboard::view::{Choice, QueueView, RunRow, WorkerView};
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct OverviewQuery {
     span: Option<String>,
 }
 
@@ -43,40 +43,42 @@ struct Tile {
     bad: bool,
 }
 
-/// Runs under way that the page lists, and looks at to say what workers hold.
+/// Number of active runs listed, of runs read to show what workers hold, and of those shown per
+/// worker.
 const LISTED: usize = 12;
-const HELD: usize = 60;
-const HELD_EACH: usize = 5;
+const MAX_HELD: usize = 60;
+const HELD_PER_WORKER: usize = 5;
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) async fn overview(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<OverviewQuery>,
 ) -> Result<Response, Problem> {
-    let (store, now) = (app.store(), visitor.now);
-    let window = Window::parse(asked.span.as_deref());
+    let store = app.store();
+    let now = context.now;
+    let window = Window::parse(query.span.as_deref());
     let day = surefoot::Timestamp::from_micros(
         now.as_micros() - i64::try_from(DAY.as_micros()).unwrap_or(0),
     );
-    let midnight = visitor.zone().midnight(now);
+    let midnight = context.zone().midnight(now);
     let (queues, workers, held, waiting, tallies, hours, alerts) = tokio::try_join!(
         store.queues(),
         store.workers(),
-        listed(store, RunStatus::Running, HELD),
-        held_back(store),
+        listed(store, RunStatus::Running, MAX_HELD),
+        queued_and_waiting(store),
         store.tallies(window.span(), window.since(now)),
         store.tallies(Span::Hour, Span::Hour.beginning(day.min(midnight))),
         open(&app),
     )?;
-    let since = app.known().held_since(store, &held).await?;
+    let since = app.page_cache().held_since(store, &held).await?;
     let under_way = held.iter().chain(&waiting).take(LISTED);
     let view = View {
         alerts: alerts
             .iter()
-            .map(|alert| AlertView::new(&visitor, alert))
+            .map(|alert| AlertView::new(&context, alert))
             .collect(),
-        tiles: tiles(&visitor, &queues, workers.len(), &hours),
+        tiles: tiles(&context, &queues, workers.len(), &hours),
         spans: Window::ALL
             .map(|one| Choice {
                 value: one.word(),
@@ -85,18 +87,18 @@ pub(super) async fn overview(
             })
             .into_iter()
             .collect(),
-        charts: Draw::new(visitor.lang(), visitor.zone(), window, now, tallies).all(),
-        live_runs: under_way.map(|run| RunRow::new(&visitor, run)).collect(),
+        charts: ChartBuilder::new(context.lang(), context.zone(), window, now, tallies).all(),
+        live_runs: under_way.map(|run| RunRow::new(&context, run)).collect(),
         queues: queues
             .iter()
-            .map(|queue| QueueView::new(&visitor, queue))
+            .map(|queue| QueueView::new(&context, queue))
             .collect(),
         workers: workers
             .iter()
-            .map(|worker| WorkerView::new(&visitor, worker, &held, &since, HELD_EACH))
+            .map(|worker| WorkerView::new(&context, worker, &held, &since, HELD_PER_WORKER))
             .collect(),
     };
-    visitor
+    context
         .page(
             "overview.html",
             Live {
@@ -122,22 +124,25 @@ async fn listed(
         .await
 }
 
-async fn held_back(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
+async fn queued_and_waiting(store: &dyn Store) -> Result<Vec<Run>, StoreError> {
     let mut runs = listed(store, RunStatus::Waiting, LISTED).await?;
     runs.extend(listed(store, RunStatus::Queued, LISTED).await?);
     Ok(runs)
 }
 
-fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally]) -> Vec<Tile> {
+fn tiles(
+    context: &PageContext,
+    queues: &[QueueInfo],
+    workers: usize,
+    hours: &[Tally],
+) -> Vec<Tile> {
     let sum = |of: fn(&QueueInfo) -> u64| queues.iter().map(of).sum::<u64>();
-    let (queued, waiting, running) = (
-        sum(|queue| queue.queued),
-        sum(|queue| queue.waiting),
-        sum(|queue| queue.running),
-    );
-    let midnight = Span::Hour.beginning(visitor.zone().midnight(visitor.now));
+    let queued = sum(|queue| queue.queued);
+    let waiting = sum(|queue| queue.waiting);
+    let running = sum(|queue| queue.running);
+    let midnight = Span::Hour.beginning(context.zone().midnight(context.now));
     let day = Span::Hour.beginning(surefoot::Timestamp::from_micros(
-        visitor.now.as_micros() - 23 * 3_600_000_000,
+        context.now.as_micros() - 23 * 3_600_000_000,
     ));
     let count = |outcome, since| -> u64 {
         hours
@@ -146,15 +151,14 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
             .map(|tally| tally.count)
             .sum()
     };
-    let (failed, completed) = (
-        count(Outcome::Failed, midnight),
-        count(Outcome::Completed, midnight),
-    );
-    let (well, ill) = (count(Outcome::Completed, day), count(Outcome::Failed, day));
+    let failed = count(Outcome::Failed, midnight);
+    let completed = count(Outcome::Completed, midnight);
+    let completed_in_day = count(Outcome::Completed, day);
+    let failed_in_day = count(Outcome::Failed, day);
     let tile = |name: &str, value: String, href: String, values: &[(&str, &str)]| Tile {
         title: format!("tile.{name}"),
         value,
-        sub: visitor.t(&format!("tile.{name}.sub"), values),
+        sub: context.t(&format!("tile.{name}.sub"), values),
         href,
         bad: false,
     };
@@ -183,9 +187,9 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
         },
         tile(
             "success",
-            rate(well, ill, visitor),
+            rate(completed_in_day, failed_in_day, context),
             format!("/runs?since={since}"),
-            &[("count", &number(well + ill))],
+            &[("count", &number(completed_in_day + failed_in_day))],
         ),
         tile(
             "recovered",
@@ -196,10 +200,10 @@ fn tiles(visitor: &Visitor, queues: &[QueueInfo], workers: usize, hours: &[Tally
     ]
 }
 
-/// Rounded down: one failure in a thousand is not 100 %.
-fn rate(well: u64, ill: u64, visitor: &Visitor) -> String {
-    match (well * 1000).checked_div(well + ill) {
-        None => visitor.t("tile.none", &[]),
+/// The rate of success, rounded down: with one failure in a thousand it is not 100 %.
+fn rate(completed_in_day: u64, failed_in_day: u64, context: &PageContext) -> String {
+    match (completed_in_day * 1000).checked_div(completed_in_day + failed_in_day) {
+        None => context.t("tile.none", &[]),
         Some(1000) => "100 %".to_owned(),
         Some(rate) => format!("{}.{} %", rate / 10, rate % 10),
     }

@@ -1,5 +1,5 @@
-//! `GET /projects`: what completed steps published - projects first of all, and records of other kinds. A project's status
-//! is that of its run: it is kept nowhere else.
+//! `GET /projects`: records published by completed steps, projects first. A project's status is
+//! that of its run and is not stored separately.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -9,14 +9,14 @@ use surefoot::store::RecordFilter;
 use surefoot::{Record, Run};
 
 use crate::auth::Role;
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::text::{Moment, first_line, url};
 use crate::dashboard::view::{Pages, Pair, Tab, Tone, name_of, safe_link, tone};
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ProjectsQuery {
     #[serde(default)]
     kind: String,
     #[serde(default)]
@@ -55,23 +55,23 @@ struct Row {
 
 const PAGE: usize = 50;
 const KINDS: [&str; 3] = ["project", "repository", "environment"];
-/// The shipped workflow, which makes projects.
-const PROJECTS: &str = "project-initialization";
+/// The built-in workflow that creates projects.
+const PROJECT_WORKFLOW: &str = "project-initialization";
 
 pub(super) async fn projects(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<ProjectsQuery>,
 ) -> Result<Response, Problem> {
-    let kind = if asked.kind.is_empty() {
+    let kind = if query.kind.is_empty() {
         "project".to_owned()
     } else {
-        asked.kind.clone()
+        query.kind.clone()
     };
     let filter = RecordFilter {
         kind: Some(kind.clone()),
-        prefix: Some(asked.prefix.trim().to_owned()).filter(|prefix| !prefix.is_empty()),
-        after: Some(asked.after.clone()).filter(|after| !after.is_empty()),
+        prefix: Some(query.prefix.trim().to_owned()).filter(|prefix| !prefix.is_empty()),
+        after: Some(query.after.clone()).filter(|after| !after.is_empty()),
         limit: Some(PAGE + 1),
         ..RecordFilter::default()
     };
@@ -81,7 +81,7 @@ pub(super) async fn projects(
     let mut rows = Vec::with_capacity(records.len());
     for record in &records {
         let run = app.store().run(record.run).await?;
-        rows.push(Row::new(&visitor, record, run.as_ref()));
+        rows.push(Row::new(&context, record, run.as_ref()));
     }
     let address = |after: Option<&str>| {
         let after = after
@@ -90,36 +90,36 @@ pub(super) async fn projects(
         format!(
             "/projects?kind={}&prefix={}{after}",
             url(&kind),
-            url(&asked.prefix)
+            url(&query.prefix)
         )
     };
     let pages = Pages {
-        first: (!asked.after.is_empty()).then(|| address(None)),
-        next: records
-            .last()
-            .filter(|_| more)
-            .map(|last| address(Some(&last.name))),
+        first: (!query.after.is_empty()).then(|| address(None)),
+        next: match records.last() {
+            Some(last) if more => Some(address(Some(&last.name))),
+            _ => None,
+        },
     };
-    let makes = visitor.may(Role::Operator) && app.workflows().get(PROJECTS).is_some();
+    let makes = context.may(Role::Operator) && app.workflows().get(PROJECT_WORKFLOW).is_some();
     let view = View {
-        kinds: kinds(&visitor, &kind),
-        new_href: makes.then(|| format!("/new?workflow={PROJECTS}")),
+        kinds: kinds(&context, &kind),
+        new_href: makes.then(|| format!("/new?workflow={PROJECT_WORKFLOW}")),
         kind,
-        prefix: asked.prefix,
+        prefix: query.prefix,
         rows,
         pages,
     };
-    visitor.page("projects.html", Live::any(), view).await
+    context.page("projects.html", Live::any(), view).await
 }
 
-fn kinds(visitor: &Visitor, on: &str) -> Vec<Tab> {
+fn kinds(context: &PageContext, on: &str) -> Vec<Tab> {
     let tab = |kind: &str| Tab {
         href: if kind == "project" {
             "/projects".to_owned()
         } else {
             format!("/projects?kind={}", url(kind))
         },
-        title: visitor
+        title: context
             .lang()
             .try_text(&format!("kind.{kind}"), &[])
             .unwrap_or_else(|| kind.to_owned()),
@@ -131,14 +131,14 @@ fn kinds(visitor: &Visitor, on: &str) -> Vec<Tab> {
 }
 
 impl Row {
-    fn new(visitor: &Visitor, record: &Record, run: Option<&Run>) -> Self {
+    fn new(context: &PageContext, record: &Record, run: Option<&Run>) -> Self {
         let data = &record.data;
         let repository = text(&data["repository"]);
         Self {
             name: record.name.clone(),
             run: record.run.to_string(),
             run_name: run.map_or_else(|| record.run.to_string(), name_of),
-            state: run.map(|run| tone(visitor, run)),
+            state: run.map(|run| tone(context, run)),
             description: text(&data["description"]),
             owner: text(&data["owner"]),
             template: data["template"]["name"]
@@ -149,19 +149,20 @@ impl Row {
             repository,
             environments: words(&data["environments"]),
             pairs: pairs(data),
-            created: visitor.moment(record.created_at),
-            updated: visitor.moment(record.updated_at),
+            created: context.moment(record.created_at),
+            updated: context.moment(record.updated_at),
         }
     }
 }
 
-/// Which version of the template it was: what it calls itself, or the beginning of its digest.
+/// The version of the template: its stated version, or the beginning of its digest.
 fn version(template: &Value) -> String {
-    let said = ["version", "commit", "ref", "digest"]
+    let stated = ["version", "commit", "ref", "digest"]
         .into_iter()
         .find_map(|name| template[name].as_str());
-    said.filter(|said| !said.is_empty())
-        .map(|said| said.chars().take(12).collect())
+    stated
+        .filter(|text| !text.is_empty())
+        .map(|text| text.chars().take(12).collect())
         .unwrap_or_default()
 }
 

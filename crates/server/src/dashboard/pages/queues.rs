@@ -1,4 +1,4 @@
-//! `GET /queues`, and what people do to queues.
+//! `GET /queues`, and the actions on queues.
 
 use axum::Form;
 use axum::extract::{Path, State};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Fields;
 use crate::actions;
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::view::{QueueView, limit_fields};
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
-use crate::local_path::local_path;
+use crate::safe_redirect::safe_redirect;
 use crate::state::App;
 
 #[derive(Serialize)]
@@ -24,47 +24,50 @@ pub(super) struct Back {
     to: Option<String>,
 }
 
-pub(super) async fn queues(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn queues(
+    context: PageContext,
+    State(app): State<App>,
+) -> Result<Response, Problem> {
     let queues = app.store().queues().await?;
     let view = View {
         queues: queues
             .iter()
-            .map(|queue| QueueView::new(&visitor, queue))
+            .map(|queue| QueueView::new(&context, queue))
             .collect(),
     };
-    visitor.page("queues.html", Live::any(), view).await
+    context.page("queues.html", Live::any(), view).await
 }
 
 pub(super) async fn pause(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Path(name): Path<String>,
     Form(back): Form<Back>,
 ) -> Result<Response, Problem> {
-    actions::pause(&app, &visitor.actor, &name).await?;
-    Ok(visitor.done(
-        local_path(back.to.as_deref()),
+    actions::pause(&app, &context.actor, &name).await?;
+    Ok(context.done(
+        safe_redirect(back.to.as_deref()),
         "done.paused",
         &[("name", &name)],
     ))
 }
 
 pub(super) async fn resume(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Path(name): Path<String>,
     Form(back): Form<Back>,
 ) -> Result<Response, Problem> {
-    actions::resume(&app, &visitor.actor, &name).await?;
-    Ok(visitor.done(
-        local_path(back.to.as_deref()),
+    actions::resume(&app, &context.actor, &name).await?;
+    Ok(context.done(
+        safe_redirect(back.to.as_deref()),
         "done.resumed",
         &[("name", &name)],
     ))
 }
 
 pub(super) async fn limits(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Path(name): Path<String>,
     Form(fields): Form<Fields>,
@@ -76,14 +79,14 @@ pub(super) async fn limits(
             if let Some(known) = known.into_iter().find(|queue| queue.name == name) {
                 limits.allow = known.limits.allow;
             }
-            actions::set_queue(&app, &visitor.actor, &name, limits).await?;
-            Ok(visitor.done("/queues", "done.limits", &[("name", &name)]))
+            actions::set_queue(&app, &context.actor, &name, limits).await?;
+            Ok(context.done("/queues", "done.limits", &[("name", &name)]))
         }
         Err((field, text)) => {
-            let field = visitor.t(&format!("queue.field.{field}"), &[]);
-            Ok(visitor.refused(
+            let field = context.t(&format!("queue.field.{field}"), &[]);
+            Ok(context.refused(
                 "/queues",
-                &visitor.t("queue.wrong", &[("field", &field), ("reason", &text)]),
+                &context.t("queue.wrong", &[("field", &field), ("reason", &text)]),
             ))
         }
     }

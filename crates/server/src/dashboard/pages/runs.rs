@@ -1,4 +1,5 @@
-//! `GET /runs`: the list of runs. What is looked for is in the address, so that it can be kept and sent on.
+//! `GET /runs`: the list of runs. The filter is in the URL, so that it can be bookmarked and
+//! shared.
 
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use surefoot::store::RunFilter;
 use surefoot::{RunId, RunStatus, Store, StoreError, Timestamp, WorkerId, parse_duration};
 
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::text::{Zone, number, url};
 use crate::dashboard::view::{Choice, Pages, RunRow, Tab};
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
-/// What is looked for, as the address says it. What cannot be read is as if it were not there.
+/// The filter, as in the URL's query. Unreadable values are ignored.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Asked {
+pub(super) struct RunsQuery {
     #[serde(default)]
     pub(super) status: String,
     #[serde(default)]
@@ -25,13 +26,13 @@ pub(super) struct Asked {
     pub(super) queue: String,
     #[serde(default)]
     pub(super) text: String,
-    /// Submitted `24h`: not longer ago; `today`: since the reader's midnight. With the status `failed`, `today` says when it
-    /// failed.
+    /// Start of the period of submission: a duration such as `24h`, or `today` for the reader's
+    /// midnight. With the status `failed`, `today` refers to the time of the failure.
     #[serde(default)]
     pub(super) since: String,
     #[serde(default)]
     pub(super) worker: String,
-    /// The last run of the page before.
+    /// The last run of the previous page.
     #[serde(default)]
     before: String,
 }
@@ -59,24 +60,24 @@ struct FilterView {
 }
 
 const PAGE: usize = 50;
-/// A tab counts no further.
-const COUNTED: u64 = 10_000;
+/// Limit of the count shown on a tab.
+const MAX_COUNT: u64 = 10_000;
 const TIMES: [&str; 6] = ["", "1h", TODAY, "24h", "7d", "30d"];
 pub(super) const TODAY: &str = "today";
 
 pub(super) async fn runs(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<RunsQuery>,
 ) -> Result<Response, Problem> {
     let store = app.store();
     let filter = RunFilter {
         limit: PAGE + 1,
-        ..asked.filter(visitor.now, visitor.zone())
+        ..query.filter(context.now, context.zone())
     };
     let (mut found, counts, queues) = tokio::try_join!(
         store.runs(filter),
-        counts(store, asked.is_narrow()),
+        counts(store, query.is_narrow()),
         store.queues()
     )?;
     let next = (found.len() > PAGE).then(|| found[PAGE - 1].id);
@@ -86,39 +87,40 @@ pub(super) async fn runs(
         .iter()
         .map(|workflow| workflow.name().to_owned())
         .collect::<Vec<_>>();
-    if !asked.workflow.is_empty() && !workflows.contains(&asked.workflow) {
-        workflows.push(asked.workflow.clone());
+    if !query.workflow.is_empty() && !workflows.contains(&query.workflow) {
+        workflows.push(query.workflow.clone());
     }
     let view = View {
-        tabs: asked.tabs(&counts),
+        tabs: query.tabs(&counts),
         filter: FilterView {
-            status: asked.status.clone(),
-            workflow: asked.workflow.clone(),
-            queue: asked.queue.clone(),
-            text: asked.text.clone(),
-            query: asked.query(None),
-            any: !asked.query(None).is_empty(),
+            status: query.status.clone(),
+            workflow: query.workflow.clone(),
+            queue: query.queue.clone(),
+            text: query.text.clone(),
+            query: query.query(None),
+            any: !query.query(None).is_empty(),
         },
         workflows,
         queues: queues.into_iter().map(|queue| queue.name).collect(),
-        times: asked.times(&visitor),
-        worker: Some(asked.worker.clone()).filter(|worker| !worker.is_empty()),
-        rows: found.iter().map(|run| RunRow::new(&visitor, run)).collect(),
+        times: query.times(&context),
+        worker: Some(query.worker.clone()).filter(|worker| !worker.is_empty()),
+        rows: found.iter().map(|run| RunRow::new(&context, run)).collect(),
         pages: Pages {
-            first: (!asked.before.is_empty()).then(|| asked.address(None)),
-            next: next.map(|id| asked.address(Some(id))),
+            first: (!query.before.is_empty()).then(|| query.address(None)),
+            next: next.map(|id| query.address(Some(id))),
         },
     };
-    // Further pages stand still: what is on them would move under the reader's hands.
-    let live = if asked.before.is_empty() {
+    // Further pages are not refreshed: their rows would move while they are read.
+    let live = if query.before.is_empty() {
         Live::any()
     } else {
         Live::default()
     };
-    visitor.page("runs.html", live, view).await
+    context.page("runs.html", live, view).await
 }
 
-/// A store counts all runs of a status. Under a filter no number is better than one of other runs.
+/// The number of runs per status. The store counts without filters, so with a filter no number is
+/// shown.
 async fn counts(
     store: &dyn Store,
     narrow: bool,
@@ -128,29 +130,29 @@ async fn counts(
         let count = if narrow {
             None
         } else {
-            Some(store.count_runs(*status, COUNTED).await?)
+            Some(store.count_runs(*status, MAX_COUNT).await?)
         };
         counts.push((*status, count));
     }
     Ok(counts)
 }
 
-/// `10,000+` where counting stopped.
-fn counted(count: u64) -> String {
-    if count >= COUNTED {
-        format!("{}+", number(COUNTED))
+/// A count, or `10,000+` at the limit.
+fn format_count(count: u64) -> String {
+    if count >= MAX_COUNT {
+        format!("{}+", number(MAX_COUNT))
     } else {
         number(count)
     }
 }
 
-impl Asked {
-    /// From the text of an address.
+impl RunsQuery {
+    /// Parses a URL's query.
     pub(super) fn parse(query: &str) -> Self {
         serde_urlencoded::from_str(query).unwrap_or_default()
     }
 
-    /// Whether something but the status is asked for.
+    /// Returns true if anything but the status is filtered.
     fn is_narrow(&self) -> bool {
         [
             &self.workflow,
@@ -175,11 +177,12 @@ impl Asked {
         ))
     }
 
-    /// As the store is asked.
+    /// The filter for the store.
     pub(super) fn filter(&self, now: Timestamp, zone: Zone) -> RunFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        let (status, since) = (self.status.parse().ok(), self.since(now, zone));
-        // Failed today is what the overview counts, whenever it was submitted.
+        let status = self.status.parse().ok();
+        let since = self.since(now, zone);
+        // The overview counts runs that failed today, whenever they were submitted.
         let failed_today = self.since == TODAY && status == Some(RunStatus::Failed);
         RunFilter {
             status,
@@ -187,14 +190,14 @@ impl Asked {
             queue: text(&self.queue),
             text: text(&self.text),
             worker: self.worker.parse::<WorkerId>().ok(),
-            since: since.filter(|_| !failed_today),
-            failed_since: since.filter(|_| failed_today),
+            since: if failed_today { None } else { since },
+            failed_since: if failed_today { since } else { None },
             before: self.before.parse().ok(),
             ..RunFilter::default()
         }
     }
 
-    /// As it stands in an address, the place in the list apart.
+    /// The filter as a URL's query; `before` is the position in the list.
     pub(super) fn query(&self, before: Option<RunId>) -> String {
         let before = before.map(|id| id.to_string()).unwrap_or_default();
         let pairs = [
@@ -206,8 +209,9 @@ impl Asked {
             ("worker", &self.worker),
             ("before", &before),
         ];
-        let said = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-        said.map(|(name, value)| format!("{name}={}", url(value)))
+        let present = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        present
+            .map(|(name, value)| format!("{name}={}", url(value)))
             .collect::<Vec<_>>()
             .join("&")
     }
@@ -231,7 +235,7 @@ impl Asked {
             .address(None),
             title: format!("status.{}", if status.is_empty() { "all" } else { status }),
             on: self.status == status,
-            count: count.map(counted),
+            count: count.map(format_count),
         };
         let each = counts
             .iter()
@@ -239,9 +243,9 @@ impl Asked {
         std::iter::once(tab("", None)).chain(each).collect()
     }
 
-    fn times(&self, visitor: &Visitor) -> Vec<Choice> {
+    fn times(&self, context: &PageContext) -> Vec<Choice> {
         let title = |time: &str| {
-            visitor.t(
+            context.t(
                 &format!("runs.time.{}", if time.is_empty() { "any" } else { time }),
                 &[],
             )
@@ -262,26 +266,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_looked_for_survives_its_address() {
-        let asked = Asked {
+    fn a_filter_survives_its_url() {
+        let query = RunsQuery {
             status: "failed".into(),
             text: "a b&c=d".into(),
             since: "24h".into(),
-            ..Asked::default()
+            ..RunsQuery::default()
         };
-        let again = Asked::parse(&asked.query(None));
+        let parsed = RunsQuery::parse(&query.query(None));
         assert_eq!(
-            (again.status, again.text, again.since),
-            (asked.status, asked.text, asked.since)
+            (parsed.status, parsed.text, parsed.since),
+            (query.status, query.text, query.since)
         );
-        assert_eq!(Asked::default().address(None), "/runs");
+        assert_eq!(RunsQuery::default().address(None), "/runs");
     }
 
     #[test]
     fn today_begins_at_the_readers_midnight() {
         let now = "2026-05-04T20:00:00Z".parse().unwrap();
         let since = |zone: i32| {
-            Asked::parse("since=today")
+            RunsQuery::parse("since=today")
                 .filter(now, Zone(zone))
                 .since
                 .unwrap()
@@ -294,9 +298,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_as_if_it_were_not_there() {
-        let asked = Asked::parse("status=odd&since=soon&before=x&worker=y&text=%20");
-        let filter = asked.filter(Timestamp::from_micros(0), Zone(0));
+    fn unreadable_values_are_ignored() {
+        let query = RunsQuery::parse("status=odd&since=soon&before=x&worker=y&text=%20");
+        let filter = query.filter(Timestamp::from_micros(0), Zone(0));
         assert_eq!(
             (
                 filter.status,
@@ -307,8 +311,10 @@ mod tests {
             ),
             (None, None, None, None, None)
         );
-        assert!(asked.is_narrow() && !Asked::parse("status=failed&text=%20&before=x").is_narrow());
-        assert_eq!(counted(9_999), "9,999");
-        assert_eq!(counted(10_000), "10,000+");
+        assert!(
+            query.is_narrow() && !RunsQuery::parse("status=failed&text=%20&before=x").is_narrow()
+        );
+        assert_eq!(format_count(9_999), "9,999");
+        assert_eq!(format_count(10_000), "10,000+");
     }
 }

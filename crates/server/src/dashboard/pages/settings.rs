@@ -1,13 +1,13 @@
-//! `GET /settings`: the configuration as it is, what the health check found, and which workflows are known. Nothing is
-//! changed here.
+//! `GET /settings`: the configuration, the findings of the health check, and the workflows.
+//! Read-only.
 
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::checkup::{Finding, FindingLevel, Seen};
+use crate::checkup::{CheckupState, Finding, FindingLevel};
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::view::Pair;
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 use crate::workflows::BadFile;
@@ -41,7 +41,7 @@ struct WorkflowView {
 }
 
 pub(super) async fn settings(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
 ) -> Result<Response, Problem> {
     let pair = |(name, value): &(String, String)| Pair {
@@ -50,19 +50,19 @@ pub(super) async fn settings(
         code: false,
         masked: false,
     };
-    let seen = app.checkups().seen().await;
+    let checkup = app.checkups().current().await;
     let mut findings: Vec<FindingView> = app
         .workflows()
-        .wrong()
+        .faulty_files()
         .into_iter()
         .map(FindingView::of_file)
         .collect();
-    if let Seen::Findings(found) = &seen {
+    if let CheckupState::Findings(found) = &checkup {
         findings.extend(found.iter().map(FindingView::of));
     }
     let view = View {
         findings,
-        looking: seen == Seen::Looking,
+        looking: checkup == CheckupState::Running,
         settings: app.options().settings_view.iter().map(pair).collect(),
         workflows: app
             .workflows()
@@ -76,7 +76,7 @@ pub(super) async fn settings(
             })
             .collect(),
     };
-    visitor.page("settings.html", Live::default(), view).await
+    context.page("settings.html", Live::default(), view).await
 }
 
 impl FindingView {
@@ -87,7 +87,8 @@ impl FindingView {
             FindingLevel::Warning => ("warning", "alert", "warning"),
             FindingLevel::Broken => ("error", "failed", "error"),
         };
-        let (means, advice) = (Some(finding.means.clone()), finding.advice.clone());
+        let means = Some(finding.means.clone());
+        let advice = finding.advice.clone();
         Self {
             tone,
             icon,
@@ -99,7 +100,7 @@ impl FindingView {
         }
     }
 
-    /// A workflow file that does not count as it is.
+    /// A workflow file that is not used as it stands.
     fn of_file(bad: BadFile) -> Self {
         Self {
             tone: "warning",

@@ -1,4 +1,4 @@
-//! `GET /sign-in`: the page. What it sends is answered by `auth`.
+//! `GET /sign-in`: the sign-in page. Its form is handled by `auth`.
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -8,18 +8,18 @@ use minijinja::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::CSRF_FIELD;
+use crate::dashboard::page_context::Preferences;
 use crate::dashboard::render::{render, safe};
 use crate::dashboard::text::url;
-use crate::dashboard::visitor::Taste;
 use crate::http::Problem;
-use crate::local_path::local_path;
+use crate::safe_redirect::safe_redirect;
 use crate::state::App;
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
-    /// What went wrong, in a word.
+pub(super) struct SignInQuery {
+    /// An error code.
     error: Option<String>,
-    /// Where the person wants to go.
+    /// The page to open after the sign-in.
     next: Option<String>,
 }
 
@@ -41,23 +41,25 @@ struct Provider {
 
 pub(super) async fn page(
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<SignInQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let taste = Taste::of(&headers);
+    let preferences = Preferences::of(&headers);
     let (token, cookie) = app.auth().sign_in_form(&headers);
-    let next = local_path(asked.next.as_deref()).to_owned();
-    let said = |word: String| {
-        let known = taste.lang.try_text(&format!("sign_in.error.{word}"), &[]);
-        known.unwrap_or_else(|| taste.lang.text("sign_in.error.other", &[]))
+    let next = safe_redirect(query.next.as_deref()).to_owned();
+    let message = |word: String| {
+        let text = preferences
+            .lang
+            .try_text(&format!("sign_in.error.{word}"), &[]);
+        text.unwrap_or_else(|| preferences.lang.text("sign_in.error.other", &[]))
     };
     let view = View {
-        lang: taste.lang.code(),
-        theme: taste.theme(),
+        lang: preferences.lang.code(),
+        theme: preferences.theme(),
         hidden: safe(format!(
             r#"<input type="hidden" name="{CSRF_FIELD}" value="{token}">"#
         )),
-        error: asked.error.filter(|word| !word.is_empty()).map(said),
+        error: query.error.filter(|word| !word.is_empty()).map(message),
         oidc: app.auth().provider().map(|name| Provider {
             href: format!("/sign-in/oidc?next={}", url(&next)),
             name: name.to_owned(),
@@ -65,7 +67,7 @@ pub(super) async fn page(
         next,
     };
     let html =
-        render(taste.lang, "sign_in.html", view).map_err(crate::dashboard::template_fault)?;
+        render(preferences.lang, "sign_in.html", view).map_err(crate::dashboard::template_fault)?;
     let cookie = AppendHeaders(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok(([(CACHE_CONTROL, "no-store")], cookie, Html(html)).into_response())
 }

@@ -1,5 +1,6 @@
-//! A run's progress for other pages, by a signed link: a page for a frame, which has no script and loads itself again, and
-//! the same as JSON for the module. Read-only: what it was given, what it wrote and why it failed are not told.
+//! A run's progress for other sites, by a signed link: a page for a frame, which reloads itself
+//! without scripts, and the same as JSON for the widget's module. Read-only, without the run's
+//! input, output or error.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -13,13 +14,13 @@ use surefoot::{Run, RunId, StepStatus};
 
 use crate::auth::links;
 use crate::dashboard::i18n::Lang;
+use crate::dashboard::page_context::{PageContext, Preferences};
 use crate::dashboard::render::render;
 use crate::dashboard::view::{asks, name_of};
-use crate::dashboard::visitor::{Taste, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
-/// A link that was made, and how to embed it.
+/// A link that was created, and the code to embed it.
 #[derive(Debug, Serialize)]
 pub(super) struct LinkView {
     url: String,
@@ -29,7 +30,7 @@ pub(super) struct LinkView {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
+pub(super) struct WidgetQuery {
     lang: Option<String>,
     theme: Option<String>,
 }
@@ -42,9 +43,9 @@ struct Page {
     steps: Vec<Step>,
 }
 
-/// What the module gets. Its field names are a contract.
+/// The JSON document for the module. Its field names are a stable contract.
 #[derive(Serialize)]
-struct Told {
+struct ProgressDocument {
     #[serde(flatten)]
     run: Progress,
     steps: Vec<Step>,
@@ -82,25 +83,26 @@ struct Step {
 }
 
 const REFRESH: HeaderName = HeaderName::from_static("refresh");
-/// Any page may hold the frame: the link is what lets in. It runs nothing and sends nothing.
+/// Any site may embed the frame, since access depends on the link. The page runs no scripts and
+/// sends no forms.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *";
 
 /// `GET /widget/{link}`
 pub(super) async fn page(
     State(app): State<App>,
     Path(link): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<WidgetQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let drawn = match linked(&app, &link).await {
-        Ok(run) => drawn(&run, &asked, &headers),
+    let page = match linked_run(&app, &link).await {
+        Ok(run) => render_frame(&run, &query, &headers),
         Err(problem) => Err(problem),
     };
-    // A store that is away comes back, and a frame has nobody who would load it again.
-    drawn.unwrap_or_else(|problem| {
-        let passes = problem.status().is_server_error();
+    // If the store is unavailable, the frame retries by itself.
+    page.unwrap_or_else(|problem| {
+        let is_temporary = problem.status().is_server_error();
         let mut response = problem.into_response();
-        if passes {
+        if is_temporary {
             response
                 .headers_mut()
                 .insert(REFRESH, HeaderValue::from_static("5"));
@@ -109,18 +111,18 @@ pub(super) async fn page(
     })
 }
 
-fn drawn(run: &Run, asked: &Asked, headers: &HeaderMap) -> Result<Response, Problem> {
-    let taste = Taste::of(headers);
-    let lang = asked
+fn render_frame(run: &Run, query: &WidgetQuery, headers: &HeaderMap) -> Result<Response, Problem> {
+    let preferences = Preferences::of(headers);
+    let lang = query
         .lang
         .as_deref()
         .and_then(Lang::of_tag)
-        .unwrap_or(taste.lang);
-    let theme = asked
+        .unwrap_or(preferences.lang);
+    let theme = query
         .theme
         .as_deref()
         .and_then(|theme| ["light", "dark"].into_iter().find(|known| *known == theme));
-    let (mut progress, mut steps) = told(lang, run);
+    let (mut progress, mut steps) = progress_of(lang, run);
     let asking = asks(run);
     let status = run.head.status.as_str();
     progress.tone = Some(if asking { "asking" } else { status });
@@ -155,30 +157,31 @@ fn drawn(run: &Run, asked: &Asked, headers: &HeaderMap) -> Result<Response, Prob
 pub(super) async fn progress(
     State(app): State<App>,
     Path(link): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<WidgetQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let run = linked(&app, &link).await?;
-    let lang = asked
+    let run = linked_run(&app, &link).await?;
+    let lang = query
         .lang
         .as_deref()
         .and_then(Lang::of_tag)
-        .unwrap_or(Taste::of(&headers).lang);
-    let (run, steps) = told(lang, &run);
+        .unwrap_or(Preferences::of(&headers).lang);
+    let (run, steps) = progress_of(lang, &run);
     let headers = [
         (CACHE_CONTROL, "no-store"),
         (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
-    Ok((headers, Json(Told { run, steps })).into_response())
+    Ok((headers, Json(ProgressDocument { run, steps })).into_response())
 }
 
-async fn linked(app: &App, link: &str) -> Result<Run, Problem> {
-    let gone = || Problem::forbidden("this link is not valid, or has expired");
-    let (id, _) = links::verify(app.auth().secret(), link, app.store().now()).ok_or_else(gone)?;
+async fn linked_run(app: &App, link: &str) -> Result<Run, Problem> {
+    let invalid = || Problem::forbidden("this link is not valid, or has expired");
+    let (id, _) =
+        links::verify(app.auth().secret(), link, app.store().now()).ok_or_else(invalid)?;
     Ok(app.client().run(id).await?)
 }
 
-fn told(lang: Lang, run: &Run) -> (Progress, Vec<Step>) {
+fn progress_of(lang: Lang, run: &Run) -> (Progress, Vec<Step>) {
     let word = if asks(run) {
         "asking"
     } else {
@@ -213,14 +216,19 @@ fn told(lang: Lang, run: &Run) -> (Progress, Vec<Step>) {
     (progress, steps)
 }
 
-/// A link as the page of its run shows it, when it is one of that run's.
-pub(super) fn shown(app: &App, visitor: &Visitor, run: RunId, link: &str) -> Option<LinkView> {
+/// A link as shown on its run's page; `None` if it belongs to another run.
+pub(super) fn link_view(
+    app: &App,
+    context: &PageContext,
+    run: RunId,
+    link: &str,
+) -> Option<LinkView> {
     let (of, until) =
-        links::verify(app.auth().secret(), link, visitor.now).filter(|(of, _)| *of == run)?;
+        links::verify(app.auth().secret(), link, context.now).filter(|(of, _)| *of == run)?;
     let base = app.public_url();
     let url = format!("{base}/widget/{link}");
     debug_assert_eq!(of, run);
-    let title = visitor.t("run.progress", &[]);
+    let title = context.t("run.progress", &[]);
     Some(LinkView {
         frame: format!(r#"<iframe src="{url}" title="{title}" width="420" height="260"></iframe>"#),
         module: format!(
@@ -228,6 +236,6 @@ pub(super) fn shown(app: &App, visitor: &Visitor, run: RunId, link: &str) -> Opt
              <surefoot-progress src=\"{url}/progress\"></surefoot-progress>"
         ),
         url,
-        until: visitor.moment(until).full,
+        until: context.moment(until).full,
     })
 }

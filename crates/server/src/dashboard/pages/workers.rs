@@ -1,4 +1,4 @@
-//! `GET /workers`: who is alive, and what each holds.
+//! `GET /workers`: the live workers and the runs that they hold.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -6,8 +6,8 @@ use serde::Serialize;
 use surefoot::RunStatus;
 use surefoot::store::RunFilter;
 
+use crate::dashboard::page_context::{Live, PageContext};
 use crate::dashboard::view::WorkerView;
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::http::Problem;
 use crate::state::App;
 
@@ -16,10 +16,13 @@ struct View {
     workers: Vec<WorkerView>,
 }
 
-/// Runs that a worker's table shows.
+/// Number of runs shown per worker.
 const SHOWN: usize = 20;
 
-pub(super) async fn workers(visitor: Visitor, State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn workers(
+    context: PageContext,
+    State(app): State<App>,
+) -> Result<Response, Problem> {
     let workers = app.store().workers().await?;
     let mut views = Vec::with_capacity(workers.len());
     for worker in &workers {
@@ -34,10 +37,10 @@ pub(super) async fn workers(visitor: Visitor, State(app): State<App>) -> Result<
         } else {
             Vec::new()
         };
-        let since = app.known().held_since(app.store(), &runs).await?;
-        views.push(WorkerView::new(&visitor, worker, &runs, &since, SHOWN));
+        let since = app.page_cache().held_since(app.store(), &runs).await?;
+        views.push(WorkerView::new(&context, worker, &runs, &since, SHOWN));
     }
-    visitor
+    context
         .page("workers.html", Live::any(), View { workers: views })
         .await
 }

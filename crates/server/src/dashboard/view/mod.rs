@@ -1,4 +1,4 @@
-//! What several pages show alike: a run in a row, a worker, a queue.
+//! Views shared by several pages: a run as a row, a worker, a queue.
 
 mod queue;
 mod row;
@@ -15,7 +15,7 @@ use serde::Serialize;
 pub(super) struct Pair {
     pub(super) name: String,
     pub(super) value: String,
-    /// Whether it is JSON.
+    /// True if the value is JSON.
     pub(super) code: bool,
     pub(super) masked: bool,
 }
@@ -36,7 +36,7 @@ pub(super) struct Tab {
     pub(super) count: Option<String>,
 }
 
-/// One choice of a switch or a list.
+/// An option of a switch or list.
 #[derive(Debug, Serialize)]
 pub(super) struct Choice {
     pub(super) value: &'static str,
@@ -44,7 +44,7 @@ pub(super) struct Choice {
     pub(super) on: bool,
 }
 
-/// An address that a page may link to: what a record says may be anything.
+/// A URL that a page may link to. Records may contain anything.
 pub(super) fn safe_link(text: &str) -> Option<String> {
     let is_web = text.starts_with("https://") || text.starts_with("http://");
     (is_web && !text.contains(char::is_whitespace)).then(|| text.to_owned())

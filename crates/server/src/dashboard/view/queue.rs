@@ -1,12 +1,12 @@
-//! A queue with its limits, in words and as the fields of a form.
+//! A queue with its limits, as text and as form fields.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use surefoot::{AllowList, Keep, QueueInfo, QueueLimits, Rate, format_duration, parse_duration};
 
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::text::{number, url};
-use crate::dashboard::visitor::Visitor;
 
 #[derive(Debug, Serialize)]
 pub(in crate::dashboard) struct QueueView {
@@ -35,7 +35,7 @@ const COUNT: &str = "[1-9][0-9]{0,8}";
 const RATE: &str = "[1-9][0-9]{0,8}/.+";
 
 impl QueueView {
-    pub(in crate::dashboard) fn new(visitor: &Visitor, queue: &QueueInfo) -> Self {
+    pub(in crate::dashboard) fn new(context: &PageContext, queue: &QueueInfo) -> Self {
         Self {
             name: queue.name.clone(),
             url_name: url(&queue.name),
@@ -43,27 +43,27 @@ impl QueueView {
             queued: number(queue.queued),
             waiting: number(queue.waiting),
             running: number(queue.running),
-            limits: limits(visitor, &queue.limits),
-            keeps: keeps(visitor, &queue.limits),
+            limits: limits(context, &queue.limits),
+            keeps: retention(context, &queue.limits),
             fields: fields(queue),
         }
     }
 }
 
-fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
+fn limits(context: &PageContext, limits: &QueueLimits) -> Vec<String> {
     let count = |key: &str, limit: Option<u32>| {
-        limit.map(|limit| visitor.t(key, &[("count", &limit.to_string())]))
+        limit.map(|limit| context.t(key, &[("count", &limit.to_string())]))
     };
     let list = |key: &str, list: &AllowList| {
         let entries = list.entries()?;
         let entries = match entries {
-            [] => visitor.t("allow.none", &[]),
+            [] => context.t("allow.none", &[]),
             entries => entries.join(", "),
         };
-        Some(visitor.t(key, &[("list", &entries)]))
+        Some(context.t(key, &[("list", &entries)]))
     };
     let rate = limits.rate.map(|rate| {
-        visitor.t(
+        context.t(
             "queue.limit.rate",
             &[
                 ("max", &rate.max.to_string()),
@@ -81,7 +81,7 @@ fn limits(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
     all.into_iter().flatten().collect()
 }
 
-fn keeps(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
+fn retention(context: &PageContext, limits: &QueueLimits) -> Vec<String> {
     let retention = &limits.retention;
     let of = [
         ("completed", retention.completed),
@@ -90,8 +90,8 @@ fn keeps(visitor: &Visitor, limits: &QueueLimits) -> Vec<String> {
     ];
     of.into_iter()
         .filter_map(|(status, keep)| {
-            let status = visitor.t(&format!("status.{status}"), &[]);
-            Some(visitor.t(
+            let status = context.t(&format!("status.{status}"), &[]);
+            Some(context.t(
                 "queue.kept",
                 &[("status", &status), ("keep", &keep_text(keep)?)],
             ))
@@ -142,7 +142,7 @@ fn fields(queue: &QueueInfo) -> Vec<LimitField> {
     ]
 }
 
-/// People say how many days something is kept, not how many hours.
+/// Formats a retention age in days where possible.
 fn in_days(age: Duration) -> String {
     let days = age.as_secs() / DAY;
     if days > 0 && age == Duration::from_secs(days * DAY) {
@@ -162,8 +162,8 @@ fn keep_text(keep: Keep) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(","))
 }
 
-/// The limits that a form says, which has no allow-lists; what is empty is no limit. Names the
-/// field that cannot be read, and its text.
+/// Parses the limits of a form, which has no allow-lists; an empty field means no limit. The error
+/// holds the invalid field and its text.
 pub(in crate::dashboard) fn limit_fields(
     text: impl Fn(&str) -> String,
 ) -> Result<QueueLimits, (&'static str, String)> {
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forms_limits_are_read_as_they_are_shown() {
+    fn the_limits_of_a_form_are_parsed_as_shown() {
         let limits = QueueLimits {
             concurrency: Some(3),
             concurrency_per_key: None,
@@ -239,7 +239,9 @@ mod tests {
             },
             ..QueueLimits::default()
         };
-        let (queued, waiting, running) = (0, 0, 0);
+        let queued = 0;
+        let waiting = 0;
+        let running = 0;
         let shown = fields(&QueueInfo {
             name: "q".into(),
             limits: limits.clone(),
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_cannot_be_read_is_named() {
+    fn an_invalid_field_is_named() {
         let with = |wrong: &'static str, value: &'static str| {
             limit_fields(move |name| {
                 if name == wrong {

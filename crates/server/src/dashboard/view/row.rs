@@ -1,12 +1,13 @@
-//! A run as one row of a list: what it is called, how it stands, on what step.
+//! A run as a row of a list: name, status, current step.
 
 use serde::Serialize;
 use surefoot::{Run, RunId, StepStatus, Timestamp};
 
-use crate::dashboard::text::{Moment, Took, first_line};
-use crate::dashboard::visitor::Visitor;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::text::{Elapsed, Moment, first_line};
 
-/// How a status looks: a class with a hue, an icon and a word, so that none of them stands alone.
+/// The appearance of a status: a class for the colour, an icon and a word, so that none has to
+/// stand alone.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::dashboard) struct Tone {
     pub(in crate::dashboard) tone: &'static str,
@@ -29,12 +30,12 @@ pub(in crate::dashboard) struct RunRow {
     /// The part of it that this server cannot read.
     unreadable: Option<String>,
     created: Moment,
-    took: Option<Took>,
-    /// How long its worker has held it, where that is shown.
-    held: Option<Took>,
+    took: Option<Elapsed>,
+    /// The time that its worker has held it, where shown.
+    held: Option<Elapsed>,
 }
 
-/// Name of the run for people: its key, or what is unique about it, or the beginning of its id.
+/// Name of the run for people: its key, or its unique value, or the beginning of its id.
 pub(in crate::dashboard) fn name_of(run: &Run) -> String {
     run.key
         .clone()
@@ -42,35 +43,35 @@ pub(in crate::dashboard) fn name_of(run: &Run) -> String {
         .unwrap_or_else(|| short_id(&run.id.to_string()).to_owned())
 }
 
-/// As much of an id as tells it from others of its day.
+/// The beginning of an id, long enough to be unique within a day.
 pub(in crate::dashboard) fn short_id(id: &str) -> &str {
     id.get(..18).unwrap_or(id)
 }
 
-/// Whether the run stands still until a person answers.
+/// Returns true if the run waits for a person's answer.
 pub(in crate::dashboard) fn asks(run: &Run) -> bool {
     run.asks().is_some()
 }
 
-/// How the run's status looks.
-pub(in crate::dashboard) fn tone(visitor: &Visitor, run: &Run) -> Tone {
+/// The appearance of the run's status.
+pub(in crate::dashboard) fn tone(context: &PageContext, run: &Run) -> Tone {
     if asks(run) {
         return Tone {
             tone: "asking",
             icon: "ask",
-            word: visitor.t("status.asking", &[]),
+            word: context.t("status.asking", &[]),
         };
     }
     let word = run.head.status.as_str();
     Tone {
         tone: word,
         icon: word,
-        word: visitor.t(&format!("status.{word}"), &[]),
+        word: context.t(&format!("status.{word}"), &[]),
     }
 }
 
 impl RunRow {
-    pub(in crate::dashboard) fn new(visitor: &Visitor, run: &Run) -> Self {
+    pub(in crate::dashboard) fn new(context: &PageContext, run: &Run) -> Self {
         let at = (!run.head.status.is_ended())
             .then(|| run.next_step())
             .flatten();
@@ -81,7 +82,7 @@ impl RunRow {
             id: run.id.to_string(),
             name: name_of(run),
             workflow: run.plan.title().to_owned(),
-            tone: tone(visitor, run),
+            tone: tone(context, run),
             progress: run.head.progress,
             step: at.map(|at| step_title(run, at)),
             say: message,
@@ -90,21 +91,21 @@ impl RunRow {
                 .unreadable
                 .as_deref()
                 .map(|reason| first_line(reason, 160)),
-            created: visitor.moment(run.created_at),
-            took: Took::between(run.head.started_at, run.head.completed_at, visitor.now),
+            created: context.moment(run.created_at),
+            took: Elapsed::between(run.head.started_at, run.head.completed_at, context.now),
             held: None,
         }
     }
 
-    /// One that a worker holds since then.
+    /// A row for a run held since the given time.
     pub(in crate::dashboard) fn held(
-        visitor: &Visitor,
+        context: &PageContext,
         run: &Run,
         since: Option<Timestamp>,
     ) -> Self {
         Self {
-            held: Took::between(since, None, visitor.now),
-            ..Self::new(visitor, run)
+            held: Elapsed::between(since, None, context.now),
+            ..Self::new(context, run)
         }
     }
 }
@@ -118,7 +119,7 @@ fn step_title(run: &Run, at: usize) -> String {
     }
 }
 
-/// For addresses and forms.
+/// Parses the run ids of a form; invalid ones are skipped.
 pub(in crate::dashboard) fn parse_ids(texts: &[String]) -> Vec<RunId> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }

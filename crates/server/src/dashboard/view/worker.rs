@@ -1,4 +1,4 @@
-//! A worker with what it holds.
+//! A worker with the runs that it holds.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use surefoot::store::WorkerInfo;
 use surefoot::{Run, RunId, StepStatus, Timestamp};
 
 use super::{RunRow, name_of, short_id};
-use crate::dashboard::text::{Moment, Took};
-use crate::dashboard::visitor::Visitor;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::text::{Elapsed, Moment};
 
 #[derive(Debug, Serialize)]
 pub(in crate::dashboard) struct WorkerView {
@@ -20,11 +20,11 @@ pub(in crate::dashboard) struct WorkerView {
     heartbeat: Moment,
     expires: Moment,
     running: u64,
-    /// In a few words, for the overview.
-    holds: Vec<Held>,
-    /// As rows, for its own page.
+    /// Brief form for the overview.
+    holds: Vec<HeldRun>,
+    /// Rows for the worker's own page.
     runs: Vec<RunRow>,
-    /// Held runs beyond those.
+    /// Number of further runs held.
     more: u64,
     actions: Vec<String>,
     /// The workflows that it permits; `None` when it permits all.
@@ -32,44 +32,44 @@ pub(in crate::dashboard) struct WorkerView {
 }
 
 #[derive(Debug, Serialize)]
-struct Held {
+struct HeldRun {
     id: String,
     name: String,
     step: String,
-    held: Option<Took>,
+    held: Option<Elapsed>,
 }
 
 impl WorkerView {
-    /// With those of `runs` that it holds, `most` of them at most, and since when it does.
+    /// The view of a worker with at most `max` of its runs, and the time since which each is held.
     pub(in crate::dashboard) fn new(
-        visitor: &Visitor,
+        context: &PageContext,
         worker: &WorkerInfo,
         runs: &[Run],
         since: &HashMap<RunId, Timestamp>,
-        most: usize,
+        max: usize,
     ) -> Self {
         let held = runs
             .iter()
             .filter(|run| run.head.worker == Some(worker.id))
-            .take(most)
+            .take(max)
             .collect::<Vec<_>>();
         Self {
             id: worker.id.to_string(),
             short: short_id(&worker.id.to_string()).to_owned(),
             name: worker.name.clone(),
             version: worker.version.clone(),
-            started: visitor.moment(worker.started_at),
-            heartbeat: visitor.moment(worker.heartbeat_at),
-            expires: visitor.moment(worker.expires_at),
+            started: context.moment(worker.started_at),
+            heartbeat: context.moment(worker.heartbeat_at),
+            expires: context.moment(worker.expires_at),
             running: worker.running,
             more: worker.running.saturating_sub(held.len() as u64),
             holds: held
                 .iter()
-                .map(|run| Held::new(visitor, run, since.get(&run.id).copied()))
+                .map(|run| HeldRun::new(context, run, since.get(&run.id).copied()))
                 .collect(),
             runs: held
                 .iter()
-                .map(|run| RunRow::held(visitor, run, since.get(&run.id).copied()))
+                .map(|run| RunRow::held(context, run, since.get(&run.id).copied()))
                 .collect(),
             actions: worker.actions.iter().cloned().collect(),
             workflows: worker.workflows.entries().map(<[String]>::to_vec),
@@ -77,8 +77,8 @@ impl WorkerView {
     }
 }
 
-impl Held {
-    fn new(visitor: &Visitor, run: &Run, since: Option<Timestamp>) -> Self {
+impl HeldRun {
+    fn new(context: &PageContext, run: &Run, since: Option<Timestamp>) -> Self {
         let at = run
             .steps
             .iter()
@@ -89,7 +89,7 @@ impl Held {
             step: at
                 .map(|at| run.plan.steps()[at].title.clone())
                 .unwrap_or_default(),
-            held: Took::between(since, None, visitor.now),
+            held: Elapsed::between(since, None, context.now),
         }
     }
 }

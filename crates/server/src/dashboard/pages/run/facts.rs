@@ -1,4 +1,4 @@
-//! What a run is and where it stands, and what a person may do to it now.
+//! Facts and status of a run, and the actions available.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use surefoot::state::{CancelMode, Edit};
 use surefoot::{Run, RunStatus};
 
 use super::Subject;
-use crate::dashboard::room::Room;
-use crate::dashboard::text::{Moment, Took, first_line, url};
+use crate::dashboard::size_budget::SizeBudget;
+use crate::dashboard::text::{Elapsed, Moment, first_line, url};
 use crate::dashboard::view::{Tone, name_of, tone};
 use crate::state::App;
 
@@ -34,7 +34,7 @@ pub(super) struct RunView {
     started: Option<Moment>,
     ended: Option<Moment>,
     available: Option<Moment>,
-    took: Option<Took>,
+    took: Option<Elapsed>,
     worker: Option<String>,
     priority: Option<i32>,
     concurrency_key: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct RunView {
     requires: Option<String>,
 }
 
-/// What a person may do to the run now.
+/// The actions available to a person.
 #[derive(Serialize)]
 pub(super) struct Actions {
     retry: bool,
@@ -51,12 +51,13 @@ pub(super) struct Actions {
     duplicate: bool,
 }
 
-/// Bytes that the reason of a failure takes at most: it stands with its step as well.
-const FAILURE: usize = 4000;
+/// Size limit of a failure's reason here; it is also shown with its step.
+const MAX_FAILURE_SIZE: usize = 4000;
 
 impl Subject<'_> {
-    pub(super) fn facts(&self, room: &mut Room) -> RunView {
-        let (run, visitor) = (self.run, self.visitor);
+    pub(super) fn facts(&self, budget: &mut SizeBudget) -> RunView {
+        let run = self.run;
+        let context = self.context;
         let head = &run.head;
         let at = (!head.status.is_ended()).then(|| run.next_step()).flatten();
         let done = run
@@ -64,10 +65,10 @@ impl Subject<'_> {
             .iter()
             .filter(|step| step.status.is_passed())
             .count();
-        let failure = head
-            .error
-            .as_deref()
-            .filter(|_| head.status == RunStatus::Failed);
+        let failure = match head.status {
+            RunStatus::Failed => head.error.as_deref(),
+            _ => None,
+        };
         RunView {
             id: run.id.to_string(),
             name: name_of(run),
@@ -81,10 +82,10 @@ impl Subject<'_> {
                 .as_deref()
                 .filter(|unique| Some(*unique) != run.key.as_deref())
                 .map(str::to_owned),
-            tone: tone(visitor, run),
+            tone: tone(context, run),
             progress: head.progress,
             steps: run.steps.len(),
-            passed: visitor.t(
+            passed: context.t(
                 "run.passed",
                 &[
                     ("done", &done.to_string()),
@@ -95,15 +96,17 @@ impl Subject<'_> {
             say: at
                 .and_then(|at| run.steps[at].message.as_deref())
                 .map(|text| first_line(text, 160)),
-            failure: failure.map(|text| room.fit_in(FAILURE, text.to_owned(), super::LONGEST)),
-            created: visitor.moment(run.created_at),
-            started: head.started_at.map(|at| visitor.moment(at)),
-            ended: head.completed_at.map(|at| visitor.moment(at)),
+            failure: failure.map(|text| {
+                budget.fit_in(MAX_FAILURE_SIZE, text.to_owned(), super::MAX_VALUE_LENGTH)
+            }),
+            created: context.moment(run.created_at),
+            started: head.started_at.map(|at| context.moment(at)),
+            ended: head.completed_at.map(|at| context.moment(at)),
             available: head
                 .available_at
-                .filter(|at| *at > visitor.now)
-                .map(|at| visitor.moment(at)),
-            took: Took::between(head.started_at, head.completed_at, visitor.now),
+                .filter(|at| *at > context.now)
+                .map(|at| context.moment(at)),
+            took: Elapsed::between(head.started_at, head.completed_at, context.now),
             worker: head.worker.map(|worker| self.worker(&worker.to_string())),
             priority: Some(run.priority).filter(|priority| *priority != 0),
             concurrency_key: run.concurrency_key.as_deref().map(str::to_owned),
@@ -114,7 +117,7 @@ impl Subject<'_> {
     pub(super) fn actions(&self, app: &App) -> Actions {
         let run = self.run;
         let asked = run.head.cancel.is_some() && !run.head.status.is_ended();
-        // Its cancel gives the undo up.
+        // Cancelling such a run abandons the undo.
         let undo_failed =
             run.head.status == RunStatus::Failed && run.head.cancel == Some(CancelMode::Undo);
         Actions {

@@ -1,11 +1,11 @@
-//! A run's history in words. Progress and log lines stand in the timeline and are left out here.
+//! A run's history as text. Progress and log lines are shown in the timeline instead.
 
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::Event;
 
-use super::{ROW, Subject};
-use crate::dashboard::room::{Room, size};
+use super::{ROW_SIZE, Subject};
+use crate::dashboard::size_budget::{SizeBudget, size};
 use crate::dashboard::text::{Moment, first_line};
 
 #[derive(Serialize)]
@@ -15,38 +15,38 @@ pub(super) struct EventView {
     text: String,
 }
 
-/// The last entries are shown.
+/// Number of entries shown.
 const SHOWN: usize = 100;
 
 impl Subject<'_> {
-    /// The last entries, and a word on those before them that are left out.
+    /// The last entries, and a note on omitted earlier ones.
     pub(super) fn history(
         &self,
         events: &[Event],
-        room: &mut Room,
+        budget: &mut SizeBudget,
     ) -> (Vec<EventView>, Option<String>) {
-        let told = events
+        let entries = events
             .iter()
             .filter(|event| !matches!(event.kind.as_str(), "step.progress" | "step.log"));
-        let told = told.collect::<Vec<_>>();
+        let entries = entries.collect::<Vec<_>>();
         let view = |event: &&Event| EventView {
             seq: event.seq,
-            at: self.visitor.moment(event.at),
+            at: self.context.moment(event.at),
             text: self.event(event),
         };
-        let mut part = room.part(room.left() / 2);
-        let last = told.iter().rev().take(SHOWN).map(view);
+        let mut part = budget.part(budget.left() / 2);
+        let last = entries.iter().rev().take(SHOWN).map(view);
         let mut shown = last
-            .take_while(|view| part.take(ROW + size(&view.text)))
+            .take_while(|view| part.take(ROW_SIZE + size(&view.text)))
             .collect::<Vec<_>>();
         shown.reverse();
-        room.give(&part);
-        let left_out = told.len() - shown.len();
+        budget.give_back(&part);
+        let left_out = entries.len() - shown.len();
         let note = match left_out {
-            _ if self.cut => Some(self.visitor.t("run.history_cut", &[])),
+            _ if self.cut => Some(self.context.t("run.history_cut", &[])),
             0 => None,
             count => Some(
-                self.visitor
+                self.context
                     .t("run.history_more", &[("count", &count.to_string())]),
             ),
         };
@@ -73,15 +73,15 @@ impl Subject<'_> {
             .iter()
             .map(|(name, text)| (*name, text.as_str()))
             .collect::<Vec<_>>();
-        // Why a person answered so was asked for to be kept here.
+        // In the history, an answer includes the person's note.
         let key = match event.kind.as_str() {
             "step.answered" if event.data["note"].is_string() => {
                 "step.answered_in_history".to_owned()
             }
             kind => format!("event.{kind}"),
         };
-        let known = self.visitor.lang().try_text(&key, &pairs);
-        known.unwrap_or_else(|| event.kind.clone())
+        let text = self.context.lang().try_text(&key, &pairs);
+        text.unwrap_or_else(|| event.kind.clone())
     }
 
     fn value(&self, name: &str, value: &Value) -> String {
@@ -92,9 +92,9 @@ impl Subject<'_> {
         };
         match name {
             "worker" => self.worker(&text),
-            "until" => text.parse().map_or(text, |at| self.visitor.moment(at).text),
+            "until" => text.parse().map_or(text, |at| self.context.moment(at).text),
             "answer" => self
-                .visitor
+                .context
                 .lang()
                 .try_text(&format!("answer.{text}"), &[])
                 .unwrap_or(text),

@@ -1,4 +1,5 @@
-//! `GET /runs/{id}/log`: every line that a run logged, as plain text, sent as it is read: a run may log for hours.
+//! `GET /runs/{id}/log`: all log lines of a run as plain text, streamed, since a run may log for
+//! hours.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -12,20 +13,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use surefoot::{Event, RunId, StoreError};
 
-use crate::dashboard::visitor::Visitor;
+use crate::dashboard::page_context::PageContext;
 use crate::http::Problem;
 use crate::state::App;
 
 #[derive(Deserialize)]
-pub(in crate::dashboard::pages) struct Asked {
+pub(in crate::dashboard::pages) struct LogPageQuery {
     step: Option<String>,
 }
 
 /// Events read at a time.
 const EVENTS: usize = 1000;
 
-/// Where in the history the reading is.
-struct Reading {
+/// The reader position in the history.
+struct LogReader {
     app: App,
     run: RunId,
     step: Option<String>,
@@ -34,30 +35,31 @@ struct Reading {
 }
 
 pub(in crate::dashboard::pages) async fn log(
-    _visitor: Visitor,
+    _context: PageContext,
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<LogPageQuery>,
 ) -> Result<Response, Problem> {
     let id: RunId = id
         .parse()
         .map_err(|_| crate::dashboard::pages::no_run(&id))?;
     app.client().run(id).await?;
-    let mut reading = Reading {
+    let mut reader = LogReader {
         app,
         run: id,
-        step: asked.step,
+        step: query.step,
         after: 0,
         ends: false,
     };
-    // A store that is away is told by the answer's status while that can be done.
-    let first = VecDeque::from_iter(reading.next().await?);
-    let chunks = stream::try_unfold((first, reading), |(mut first, mut reading)| async move {
+    // The first read comes before the response starts, so that a store error is reported by its
+    // status.
+    let first = VecDeque::from_iter(reader.next().await?);
+    let chunks = stream::try_unfold((first, reader), |(mut first, mut reader)| async move {
         let next = match first.pop_front() {
             Some(chunk) => Some(chunk),
-            None => reading.next().await?,
+            None => reader.next().await?,
         };
-        Ok::<_, StoreError>(next.map(|chunk| (chunk, (first, reading))))
+        Ok::<_, StoreError>(next.map(|chunk| (chunk, (first, reader))))
     });
     let headers = [
         (CONTENT_TYPE, "text/plain; charset=utf-8"),
@@ -66,7 +68,7 @@ pub(in crate::dashboard::pages) async fn log(
     Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
-impl Reading {
+impl LogReader {
     /// The next lines; `None` at the end of the history.
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         while !self.ends {
@@ -78,13 +80,12 @@ impl Reading {
             self.ends = events.len() < EVENTS;
             self.after = events.last().map_or(self.after, |event| event.seq);
             let mut text = String::new();
-            let told = |event: &&Event| {
+            let is_logged = |event: &&Event| {
                 event.kind == "step.log" && (self.step.is_none() || self.step == event.step)
             };
-            events
-                .iter()
-                .filter(told)
-                .for_each(|event| self.write(event, &mut text));
+            for event in events.iter().filter(is_logged) {
+                self.write(event, &mut text);
+            }
             if !text.is_empty() {
                 return Ok(Some(text.into()));
             }
@@ -100,7 +101,7 @@ impl Reading {
             .flatten()
             .filter_map(Value::as_str)
         {
-            // Writing into a text cannot fail.
+            // Writing to a string does not fail.
             let _ = writeln!(
                 text,
                 "{} {step} [{}] {}",

@@ -1,4 +1,4 @@
-//! `GET /runs/{id}`: one run, with the whole of its plan drawn over time.
+//! `GET /runs/{id}`: one run, with its whole plan drawn over time.
 
 mod acts;
 mod facts;
@@ -21,12 +21,12 @@ use surefoot::store::{RecordFilter, WorkerInfo};
 use surefoot::workflow::MASK;
 use surefoot::{Record, Run, RunId};
 
-use crate::dashboard::course::Course;
-use crate::dashboard::room::{Room, size};
-use crate::dashboard::tail::{Tail, tail};
+use crate::dashboard::page_context::{Live, PageContext};
+use crate::dashboard::recent_events::{RecentEvents, recent_events};
+use crate::dashboard::size_budget::{SizeBudget, size};
+use crate::dashboard::step_timeline::RunTimeline;
 use crate::dashboard::text::{first_line, url};
 use crate::dashboard::view::{Pair, asks, safe_link, short_id};
-use crate::dashboard::visitor::{Live, Visitor};
 use crate::dashboard::{live, pages::widget};
 use crate::http::Problem;
 use crate::state::App;
@@ -37,10 +37,10 @@ use notes::{Question, RecoveryView};
 use timeline::TimelineView;
 
 #[derive(Deserialize)]
-pub(super) struct Asked {
-    /// A link that was just made.
+pub(super) struct RunPageQuery {
+    /// A link that was just created.
     link: Option<String>,
-    /// The step that is looked at, beside those that are under way.
+    /// The selected step, shown in addition to active ones.
     step: Option<String>,
 }
 
@@ -59,7 +59,7 @@ struct View {
     timeline: TimelineView,
     output: Option<String>,
     records: Vec<RecordView>,
-    /// The first of the records are shown.
+    /// True if only the first records are shown.
     records_more: bool,
     parameters: Vec<Pair>,
     history: Vec<EventView>,
@@ -76,68 +76,71 @@ struct RecordView {
     link: Option<String>,
 }
 
-/// All that the page is made of.
+/// The data of the page.
 struct Subject<'a> {
-    visitor: &'a Visitor,
+    context: &'a PageContext,
     run: &'a Run,
-    course: Course,
-    /// The history was read from somewhere in its middle on.
+    run_timeline: RunTimeline,
+    /// True if the beginning of the history was not read.
     cut: bool,
     /// The names of live workers, by id.
     workers: HashMap<String, String>,
 }
 
-/// Bytes that the page has for what runs put into it; its frame takes some 15,000 more.
-const ROOM: usize = 76_000;
-/// A value that is written out is cut past this many letters.
-const LONGEST: usize = 6000;
-const RECORDS: usize = 40;
-/// What a row of a table takes beside what is in it.
-const ROW: usize = 300;
-const PAIR: usize = 80;
+/// Size budget in bytes for content of runs; the layout takes about 15,000 more.
+const PAGE_BUDGET: usize = 76_000;
+/// Maximum number of characters of a value.
+const MAX_VALUE_LENGTH: usize = 6000;
+const MAX_RECORDS: usize = 40;
+/// Size of a table row and of a pair without their contents.
+const ROW_SIZE: usize = 300;
+const PAIR_SIZE: usize = 80;
 
 pub(super) async fn run(
-    visitor: Visitor,
+    context: PageContext,
     State(app): State<App>,
     Path(id): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<RunPageQuery>,
 ) -> Result<Response, Problem> {
     let id: RunId = id.parse().map_err(|_| super::no_run(&id))?;
     let store = app.store();
     let records = RecordFilter {
         run: Some(id),
-        limit: Some(RECORDS + 1),
+        limit: Some(MAX_RECORDS + 1),
         ..RecordFilter::default()
     };
-    let (history, records, workers) =
-        tokio::try_join!(tail(store, id), store.records(records), store.workers())?;
-    // After its events, so that whoever looks again after the last of them misses nothing.
+    let (history, records, workers) = tokio::try_join!(
+        recent_events(store, id),
+        store.records(records),
+        store.workers()
+    )?;
+    // Read after its events: a client that continues after the last event then misses nothing.
     let run = app.client().run(id).await?;
     let waiting = app.client().waiting(&run).await?;
     let live = live::of_run(id, history.events.last().map_or(0, |event| event.seq));
-    let course = Course::of(&run, &history.events);
+    let run_timeline = RunTimeline::of(&run, &history.events);
     let subject = Subject {
-        visitor: &visitor,
+        context: &context,
         run: &run,
-        course,
+        run_timeline,
         cut: history.cut,
         workers: workers
             .into_iter()
             .map(|WorkerInfo { id, name, .. }| (id.to_string(), name))
             .collect(),
     };
-    let link = asked
+    let link = query
         .link
         .as_deref()
-        .and_then(|link| widget::shown(&app, &visitor, id, link));
-    let asked = asked
+        .and_then(|link| widget::link_view(&app, &context, id, link));
+    let selected = query
         .step
         .as_deref()
         .and_then(|step| run.plan.position(step));
-    let view = subject.view(&app, &history, &records, waiting.as_ref(), link, asked);
-    // A page that the browser loads again by itself would take away what is being typed.
+    let view = subject.view(&app, &history, &records, waiting.as_ref(), link, selected);
+    // Reloading by the browser would discard text being typed.
     let without_script = (!run.head.status.is_ended() && !asks(&run)).then_some(3);
-    visitor
+    context
         .page(
             "run.html",
             Live {
@@ -153,23 +156,25 @@ impl Subject<'_> {
     fn view(
         &self,
         app: &App,
-        history: &Tail,
+        history: &RecentEvents,
         records: &[Record],
         waiting: Option<&surefoot::Waiting>,
         link: Option<widget::LinkView>,
-        asked: Option<usize>,
+        selected: Option<usize>,
     ) -> View {
-        let mut room = Room::new(ROOM);
-        let (run, questions) = (self.facts(&mut room), self.questions(&mut room));
+        let mut budget = SizeBudget::new(PAGE_BUDGET);
+        let run = self.facts(&mut budget);
+        let questions = self.questions(&mut budget);
         let (recoveries, recoveries_more) = self.recoveries();
-        // What people look at first takes first; the steps that are over share what is left.
-        let mut timeline = self.timeline(asked, &mut room);
-        timeline.draw_looked_at(&mut room);
-        let output = self.output(&mut room);
-        let parameters = self.parameters(&mut room);
-        let (all, records) = (records.len(), self.records(records, &mut room));
-        let (history, history_note) = self.history(&history.events, &mut room);
-        timeline.draw_others(&mut room);
+        // The most important parts take their share first; completed steps share the rest.
+        let mut timeline = self.timeline(selected, &mut budget);
+        timeline.draw_selected(&mut budget);
+        let output = self.output(&mut budget);
+        let parameters = self.parameters(&mut budget);
+        let all = records.len();
+        let records = self.records(records, &mut budget);
+        let (history, history_note) = self.history(&history.events, &mut budget);
+        timeline.draw_others(&mut budget);
         View {
             run,
             actions: self.actions(app),
@@ -190,7 +195,7 @@ impl Subject<'_> {
         }
     }
 
-    /// What people call a worker: its name while it lives, and the beginning of its id.
+    /// Display form of a worker: its name while it is alive, and the beginning of its id.
     fn worker(&self, id: &str) -> String {
         match self.workers.get(id) {
             Some(name) => format!("{name} ({})", short_id(id)),
@@ -198,24 +203,26 @@ impl Subject<'_> {
         }
     }
 
-    /// The run's output is said by its workflow, from what its steps gave.
-    fn output(&self, room: &mut Room) -> Option<String> {
+    /// The workflow's output, computed from the outputs of the steps.
+    fn output(&self, budget: &mut SizeBudget) -> Option<String> {
         if self.run.head.status != surefoot::RunStatus::Completed
             || self.run.plan.output().is_null()
         {
             return None;
         }
-        Some(room.fit(written(&self.run.output()), LONGEST))
+        Some(budget.fit(pretty_json(&self.run.output()), MAX_VALUE_LENGTH))
     }
 
-    fn parameters(&self, room: &mut Room) -> Vec<Pair> {
-        let mut part = room.part(room.left() / 3);
+    fn parameters(&self, budget: &mut SizeBudget) -> Vec<Pair> {
+        let mut part = budget.part(budget.left() / 3);
         let shown = self.run.shown_parameters();
         let mut pair = |(name, shown): (&String, &Value)| {
-            let text = shown.as_str().map_or_else(|| written(shown), str::to_owned);
-            part.take(PAIR).then(|| Pair {
+            let text = shown
+                .as_str()
+                .map_or_else(|| pretty_json(shown), str::to_owned);
+            part.take(PAIR_SIZE).then(|| Pair {
                 name: first_line(name, 100),
-                value: part.fit(text, LONGEST),
+                value: part.fit(text, MAX_VALUE_LENGTH),
                 code: !shown.is_string(),
                 masked: *shown == MASK,
             })
@@ -226,23 +233,23 @@ impl Subject<'_> {
             .flatten()
             .filter_map(&mut pair)
             .collect();
-        room.give(&part);
+        budget.give_back(&part);
         pairs
     }
 
-    fn records(&self, records: &[Record], room: &mut Room) -> Vec<RecordView> {
-        let mut part = room.part(room.left() / 3);
-        let views = records.iter().take(RECORDS).map(record);
+    fn records(&self, records: &[Record], budget: &mut SizeBudget) -> Vec<RecordView> {
+        let mut part = budget.part(budget.left() / 3);
+        let views = records.iter().take(MAX_RECORDS).map(record);
         let views = views
-            .take_while(|view| part.take(ROW + size(&view.href) + 2 * size(&view.place)))
+            .take_while(|view| part.take(ROW_SIZE + size(&view.href) + 2 * size(&view.place)))
             .collect();
-        room.give(&part);
+        budget.give_back(&part);
         views
     }
 }
 
-/// A value as people read it.
-fn written(value: &Value) -> String {
+/// A value as indented JSON.
+fn pretty_json(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 

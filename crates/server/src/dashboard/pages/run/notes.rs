@@ -1,12 +1,12 @@
-//! What stands above a run's timeline: questions to people, what it waits for, and how it was recovered.
+//! Notes above a run's timeline: questions, what the run waits for, and recoveries.
 
 use serde::Serialize;
 use surefoot::state::Wait;
 use surefoot::{Lacking, Waiting, format_duration};
 
 use super::Subject;
-use crate::dashboard::course::Recovery;
-use crate::dashboard::room::Room;
+use crate::dashboard::size_budget::SizeBudget;
+use crate::dashboard::step_timeline::Recovery;
 use crate::dashboard::text::{duration, first_line};
 
 #[derive(Serialize)]
@@ -24,15 +24,15 @@ pub(super) struct RecoveryView {
     detail: String,
 }
 
-/// Bytes that a question takes at most.
-const QUESTION: usize = 8000;
-/// Recoveries that are told one by one: the last ones.
-const TOLD: usize = 3;
-/// Workers whose lack is shown one by one.
-const LACKING: usize = 5;
+/// Size limit of a question.
+const MAX_QUESTION_SIZE: usize = 8000;
+/// Number of recoveries shown, the last ones.
+const SHOWN_RECOVERIES: usize = 3;
+/// Number of workers whose missing resources are shown one by one.
+const SHOWN_LACKING: usize = 5;
 
 impl Subject<'_> {
-    pub(super) fn questions(&self, room: &mut Room) -> Vec<Question> {
+    pub(super) fn questions(&self, budget: &mut SizeBudget) -> Vec<Question> {
         if self.run.head.cancel.is_some() || self.run.head.status.is_ended() {
             return Vec::new();
         }
@@ -40,7 +40,8 @@ impl Subject<'_> {
             .asks()
             .into_iter()
             .filter_map(|(position, wait)| {
-                let (plan, state) = (&self.run.plan.steps()[position], &self.run.steps[position]);
+                let plan = &self.run.plan.steps()[position];
+                let state = &self.run.steps[position];
                 let (kind, text, choices): (_, _, &[&str]) = match wait {
                     Wait::Approval => (
                         "approval",
@@ -49,12 +50,12 @@ impl Subject<'_> {
                     ),
                     Wait::Interrupted => (
                         "interrupted",
-                        self.visitor.t("answer.interrupted", &[]),
+                        self.context.t("answer.interrupted", &[]),
                         &["rerun", "skip", "fail"],
                     ),
                     _ => return None,
                 };
-                let text = room.fit_in(QUESTION, text, super::LONGEST);
+                let text = budget.fit_in(MAX_QUESTION_SIZE, text, super::MAX_VALUE_LENGTH);
                 Some(Question {
                     step: plan.id.clone(),
                     title: plan.title.clone(),
@@ -66,39 +67,38 @@ impl Subject<'_> {
             .collect()
     }
 
-    /// The last recoveries, and how many there were before them.
+    /// The last recoveries, and the number of earlier ones.
     pub(super) fn recoveries(&self) -> (Vec<RecoveryView>, usize) {
-        let all = &self.course.recoveries;
-        let told = all
+        let all = &self.run_timeline.recoveries;
+        let shown = all
             .iter()
             .rev()
-            .take(TOLD)
+            .take(SHOWN_RECOVERIES)
             .map(|recovery| self.recovery(recovery));
-        (told.collect(), all.len().saturating_sub(TOLD))
+        (shown.collect(), all.len().saturating_sub(SHOWN_RECOVERIES))
     }
 
     fn recovery(&self, recovery: &Recovery) -> RecoveryView {
         let step = recovery.step.map_or_else(
-            || self.visitor.t("recovery.run", &[]),
+            || self.context.t("recovery.run", &[]),
             |step| self.run.plan.steps()[step].title.clone(),
         );
-        let (from, to) = (self.worker(&recovery.from), self.worker(&recovery.to));
-        let (heard, at) = (
-            self.visitor.moment(recovery.heard).text,
-            self.visitor.moment(recovery.lost).text,
-        );
+        let from = self.worker(&recovery.from);
+        let to = self.worker(&recovery.to);
+        let heard = self.context.moment(recovery.last_event_at).text;
+        let at = self.context.moment(recovery.lost).text;
         let reason = first_line(&recovery.reason, 200);
-        // What took long was the person, and not Surefoot.
+        // The time until the answer was the person's, not Surefoot's.
         let (kind, until, by, answered) = match &recovery.answered {
             Some((answered, by)) => (
                 "answered",
                 *answered,
                 by.clone(),
-                self.visitor.moment(*answered).text,
+                self.context.moment(*answered).text,
             ),
             None => ("recovered", recovery.resumed, String::new(), String::new()),
         };
-        let after = duration(until.since(recovery.heard));
+        let after = duration(until.since(recovery.last_event_at));
         let values = [
             ("worker", from.as_str()),
             ("after", &after),
@@ -110,10 +110,10 @@ impl Subject<'_> {
             ("by", &by),
             ("answered", &answered),
         ];
-        let title = self.visitor.t(&format!("recovery.title.{kind}"), &values);
+        let title = self.context.t(&format!("recovery.title.{kind}"), &values);
         RecoveryView {
             title,
-            detail: self.visitor.t(&format!("recovery.detail.{kind}"), &values),
+            detail: self.context.t(&format!("recovery.detail.{kind}"), &values),
         }
     }
 
@@ -123,22 +123,22 @@ impl Subject<'_> {
         let line = |worker: &Lacking| {
             let name = first_line(&worker.worker, 100);
             let resources = worker.resources.join(", ");
-            self.visitor.t(
+            self.context.t(
                 "waits.lacking",
                 &[("worker", &name), ("resources", &resources)],
             )
         };
-        let mut lines: Vec<_> = workers.iter().take(LACKING).map(line).collect();
-        if workers.len() > LACKING {
-            let more = (workers.len() - LACKING).to_string();
-            lines.push(self.visitor.t("waits.lacking_more", &[("count", &more)]));
+        let mut lines: Vec<_> = workers.iter().take(SHOWN_LACKING).map(line).collect();
+        if workers.len() > SHOWN_LACKING {
+            let more = (workers.len() - SHOWN_LACKING).to_string();
+            lines.push(self.context.t("waits.lacking_more", &[("count", &more)]));
         }
         lines
     }
 
-    /// What a run that stands still waits for; its questions say it themselves.
+    /// The reason why a run waits. Questions are shown separately.
     pub(super) fn waits(&self, waiting: &Waiting) -> Option<String> {
-        let t = |key: &str, values: &[(&str, &str)]| Some(self.visitor.t(key, values));
+        let t = |key: &str, values: &[(&str, &str)]| Some(self.context.t(key, values));
         match waiting {
             Waiting::Answer { .. } => None,
             Waiting::Paused { queue } => t("waits.paused", &[("queue", queue)]),
@@ -168,13 +168,14 @@ impl Subject<'_> {
             Waiting::MissingResources { resources, .. } => {
                 t("waits.missing", &[("resources", &resources.join(", "))])
             }
-            Waiting::Until(at) => t("waits.until", &[("at", &self.visitor.moment(*at).text)]),
+            Waiting::Until(at) => t("waits.until", &[("at", &self.context.moment(*at).text)]),
             Waiting::Unavailable {
                 step,
                 reason,
                 until,
             } => {
-                let (until, reason) = (self.visitor.moment(*until).text, first_line(reason, 200));
+                let until = self.context.moment(*until).text;
+                let reason = first_line(reason, 200);
                 t(
                     "waits.unavailable",
                     &[("step", step), ("reason", &reason), ("until", &until)],

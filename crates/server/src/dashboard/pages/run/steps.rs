@@ -1,4 +1,4 @@
-//! The steps of a run as its timeline draws them: each with its attempts and waits over time, and all there is to know.
+//! The steps of a run as shown in its timeline, with attempts and waits over time, and all details.
 
 use serde::Serialize;
 use surefoot::state::{CancelMode, Undo, Wait};
@@ -7,11 +7,11 @@ use surefoot::{
     RunStatus, Scope, StepPlan, StepState, StepStatus, Timestamp, format_duration, render_value,
 };
 
-use super::{LONGEST, Subject};
+use super::{MAX_VALUE_LENGTH, Subject};
 use crate::dashboard::axis::{Axis, WIDTH};
-use crate::dashboard::course::{Span, SpanKind, StepCourse};
-use crate::dashboard::room::{Room, size};
-use crate::dashboard::text::{Moment, Took, duration, first_line, url};
+use crate::dashboard::size_budget::{SizeBudget, size};
+use crate::dashboard::step_timeline::{Span, SpanKind, StepTimeline};
+use crate::dashboard::text::{Elapsed, Moment, duration, first_line, url};
 
 #[derive(Serialize)]
 pub(super) struct StepView {
@@ -23,13 +23,13 @@ pub(super) struct StepView {
     word: String,
     open: bool,
     says: Vec<Say>,
-    took: Option<Took>,
+    took: Option<Elapsed>,
     segments: Vec<Segment>,
     cuts: Vec<String>,
     fall_label: String,
-    /// Whether there was room for more than its line.
+    /// True if the budget sufficed for more than a line.
     body: bool,
-    /// Where all of it is, when something was left out.
+    /// The address of the complete data, if something was left out.
     whole: Option<String>,
     action: String,
     attempts: Option<String>,
@@ -46,7 +46,7 @@ pub(super) struct StepView {
     input: Option<String>,
     output: Option<String>,
     spans: Vec<String>,
-    /// Whether the run may be retried from here.
+    /// True if the run may be retried from this step.
     retry: bool,
 }
 
@@ -56,7 +56,7 @@ struct Say {
     bad: bool,
 }
 
-/// A stretch of time as a rectangle.
+/// A span of time as a rectangle.
 #[derive(Serialize)]
 struct Segment {
     class: &'static str,
@@ -66,53 +66,53 @@ struct Segment {
     title: String,
 }
 
-/// Narrower is not seen.
-const NARROWEST: f64 = 2.0;
-/// Bytes of a log that a page shows: more of the step that people look at.
+/// Minimum width; narrower rectangles would be invisible.
+const MIN_WIDTH: f64 = 2.0;
+/// Size limits of a step's log; a selected step shows more.
 const LOG: usize = 3000;
-const LOG_LOOKED_AT: usize = 16_000;
-/// Stretches that are drawn and told: the last ones. What each takes of the page beside its text.
-const SPANS: usize = 40;
-const SPAN: usize = 200;
-/// What the facts of a step take of the page.
-const FACTS: usize = 1800;
+const SELECTED_LOG: usize = 16_000;
+/// Number of spans drawn and described, the last ones; and the size of each without its text.
+const MAX_SPANS: usize = 40;
+const SPAN_SIZE: usize = 200;
+/// Size of a step's facts.
+const FACTS_SIZE: usize = 1800;
 
 impl Subject<'_> {
-    /// A step, told as far as there is room.
+    /// The view of a step, as complete as the budget allows.
     pub(super) fn step(
         &self,
         position: usize,
         axis: &Axis,
         scope: &Scope,
-        room: &mut Room,
-        looked_at: bool,
+        budget: &mut SizeBudget,
+        selected: bool,
     ) -> StepView {
-        let (plan, state, course) = (
-            &self.run.plan.steps()[position],
-            &self.run.steps[position],
-            &self.course.steps[position],
-        );
-        let (tone, icon, word) = self.look(position, state);
-        let says = self.says(plan, state, room);
-        let last = self.last_spans(course, room);
-        let body = room.take(FACTS);
+        let plan = &self.run.plan.steps()[position];
+        let state = &self.run.steps[position];
+        let timeline = &self.run_timeline.steps[position];
+        let (tone, icon, word) = self.appearance(position, state);
+        let says = self.says(plan, state, budget);
+        let last = self.last_spans(timeline, budget);
+        let body = budget.take(FACTS_SIZE);
         let error = state
             .error
             .as_deref()
-            .map(|error| room.fit_in(room.left() / 3, error.to_owned(), LONGEST));
-        let (log, log_note) = self.log(course, looked_at, room);
+            .map(|error| budget.fit_in(budget.left() / 3, error.to_owned(), MAX_VALUE_LENGTH));
+        let (log, log_note) = self.log(timeline, selected, budget);
         let output = state
             .output
             .as_ref()
-            .map(|output| room.fit(super::written(output), LONGEST));
+            .map(|output| budget.fit(super::pretty_json(output), MAX_VALUE_LENGTH));
         let input = self
             .input(plan, state, scope)
-            .map(|input| room.fit(input, LONGEST));
-        let answer = self.answer(state).map(|answer| room.fit(answer, LONGEST));
+            .map(|input| budget.fit(input, MAX_VALUE_LENGTH));
+        let answer = self
+            .answer(state)
+            .map(|answer| budget.fit(answer, MAX_VALUE_LENGTH));
         let condition = plan
             .condition
             .as_ref()
-            .map(|condition| room.fit(condition.clone(), 500));
+            .map(|condition| budget.fit(condition.clone(), 500));
         StepView {
             id: plan.id.clone(),
             number: position + 1,
@@ -120,33 +120,32 @@ impl Subject<'_> {
             tone,
             icon,
             word,
-            open: looked_at,
+            open: selected,
             says,
-            took: took(state, self.visitor.now),
+            took: took(state, self.context.now),
             segments: last.iter().map(|span| self.segment(span, axis)).collect(),
             cuts: cuts(last, axis),
             fall_label: self.fall_label(plan, last),
             body,
-            whole: room.cut.then(|| self.whole(plan, looked_at)),
+            whole: budget.cut.then(|| self.whole(plan, selected)),
             action: plan.action.clone(),
             attempts: (state.attempt > 0).then(|| {
-                let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
-                self.visitor
+                let attempt = state.attempt.to_string();
+                let all = plan.retry.attempts.to_string();
+                self.context
                     .t("step.attempts_of", &[("attempt", &attempt), ("all", &all)])
             }),
             interruptions: (state.interruptions > 0).then(|| {
-                let (count, most) = (
-                    state.interruptions.to_string(),
-                    plan.max_interruptions.to_string(),
-                );
+                let count = state.interruptions.to_string();
+                let most = plan.max_interruptions.to_string();
                 let crashes = state.crashes.to_string();
-                self.visitor.t(
+                self.context.t(
                     "step.interruptions_of",
                     &[("count", &count), ("crashes", &crashes), ("most", &most)],
                 )
             }),
-            started: state.started_at.map(|at| self.visitor.moment(at)),
-            ended: state.completed_at.map(|at| self.visitor.moment(at)),
+            started: state.started_at.map(|at| self.context.moment(at)),
+            ended: state.completed_at.map(|at| self.context.moment(at)),
             condition,
             timeout: plan.timeout.map(format_duration),
             on_interrupt: self.on_interrupt(plan.on_interrupt),
@@ -156,36 +155,40 @@ impl Subject<'_> {
             log_note,
             input,
             output,
-            spans: last.iter().map(|span| self.told(span)).collect(),
+            spans: last
+                .iter()
+                .map(|span| self.describe_with_time(span))
+                .collect(),
             retry: self.may_retry_from(position),
         }
     }
 
-    /// Where more of a step is told: on the page that looks at it, and where even that has too little room, as a document.
-    fn whole(&self, plan: &StepPlan, looked_at: bool) -> String {
+    /// The address with more about a step: the page with this step selected, or from there the JSON
+    /// document.
+    fn whole(&self, plan: &StepPlan, selected: bool) -> String {
         let id = self.run.id;
-        if looked_at {
+        if selected {
             format!("/api/v1/runs/{id}")
         } else {
             format!("/runs/{id}?step={0}#step-{0}", url(&plan.id))
         }
     }
 
-    /// The last stretches, one at least.
-    fn last_spans<'a>(&self, course: &'a StepCourse, room: &mut Room) -> &'a [Span] {
-        let fits = |span: &&Span| room.take(SPAN + 2 * size(&self.said(span)));
-        let count = course
+    /// The last spans that fit, at least one.
+    fn last_spans<'a>(&self, timeline: &'a StepTimeline, budget: &mut SizeBudget) -> &'a [Span] {
+        let fits = |span: &&Span| budget.take(SPAN_SIZE + 2 * size(&self.describe(span)));
+        let count = timeline
             .spans
             .iter()
             .rev()
-            .take(SPANS)
+            .take(MAX_SPANS)
             .take_while(fits)
             .count()
             .max(1);
-        &course.spans[course.spans.len().saturating_sub(count)..]
+        &timeline.spans[timeline.spans.len().saturating_sub(count)..]
     }
 
-    /// The step that people look at: the one under way, or the one that failed.
+    /// Returns true for a step that needs attention: an active one, or the one that failed.
     pub(super) fn is_current(&self, position: usize) -> bool {
         let state = &self.run.steps[position];
         let under_way = matches!(state.status, StepStatus::Running | StepStatus::Waiting);
@@ -200,8 +203,12 @@ impl Subject<'_> {
         self.run.head.status == RunStatus::Failed && !undoing && position <= reached
     }
 
-    fn look(&self, position: usize, state: &StepState) -> (&'static str, &'static str, String) {
-        let word = |key: &str| self.visitor.t(key, &[]);
+    fn appearance(
+        &self,
+        position: usize,
+        state: &StepState,
+    ) -> (&'static str, &'static str, String) {
+        let word = |key: &str| self.context.t(key, &[]);
         if state.undo == Some(Undo::Done) {
             return ("undone", "undo", word("status.undone"));
         }
@@ -215,16 +222,16 @@ impl Subject<'_> {
         (status, status, word(&format!("status.{status}")))
     }
 
-    /// What stands under a step's title.
-    fn says(&self, plan: &StepPlan, state: &StepState, room: &mut Room) -> Vec<Say> {
+    /// The lines under a step's title.
+    fn says(&self, plan: &StepPlan, state: &StepState, budget: &mut SizeBudget) -> Vec<Say> {
         let mut says = Vec::new();
         let mut say = |text: String, bad: bool| {
             says.push(Say {
-                text: room.fit(text, 240),
+                text: budget.fit(text, 240),
                 bad,
             })
         };
-        let t = |key: &str, values: &[(&str, &str)]| self.visitor.t(key, values);
+        let t = |key: &str, values: &[(&str, &str)]| self.context.t(key, values);
         if state.status == StepStatus::Failed || state.wait == Some(Wait::Retry) {
             say(
                 first_line(state.error.as_deref().unwrap_or_default(), 200),
@@ -232,10 +239,8 @@ impl Subject<'_> {
             );
         } else if let Some(reason) = state.deferred_for() {
             say(first_line(reason, 200), false);
-        } else if let Some(message) = state
-            .message
-            .as_deref()
-            .filter(|_| state.status != StepStatus::Completed)
+        } else if state.status != StepStatus::Completed
+            && let Some(message) = state.message.as_deref()
         {
             say(first_line(message, 200), false);
         }
@@ -252,12 +257,13 @@ impl Subject<'_> {
                 .run
                 .head
                 .available_at
-                .map(|at| self.visitor.moment(at).text)
+                .map(|at| self.context.moment(at).text)
                 .unwrap_or_default();
             say(t(&format!("step.wait.{wait}"), &[("at", &at)]), false);
         }
         if state.attempt > 1 {
-            let (attempt, all) = (state.attempt.to_string(), plan.retry.attempts.to_string());
+            let attempt = state.attempt.to_string();
+            let all = plan.retry.attempts.to_string();
             say(
                 t("step.say.attempt", &[("attempt", &attempt), ("all", &all)]),
                 false,
@@ -289,26 +295,26 @@ impl Subject<'_> {
             OnInterrupt::Ask => "ask",
             OnInterrupt::Fail => "fail",
         };
-        self.visitor.t(&format!("step.on.{word}"), &[])
+        self.context.t(&format!("step.on.{word}"), &[])
     }
 
     fn answer(&self, state: &StepState) -> Option<String> {
         let answer = state.decision.as_ref().or(state.answer.as_ref())?;
         let text = |name: &str| answer[name].as_str().map(str::to_owned).unwrap_or_default();
-        let word = self.visitor.t(&format!("answer.{}", text("answer")), &[]);
+        let word = self.context.t(&format!("answer.{}", text("answer")), &[]);
         let note = text("note");
         let key = if note.is_empty() {
             "step.answered"
         } else {
             "step.answered_note"
         };
-        Some(self.visitor.t(
+        Some(self.context.t(
             key,
             &[("answer", &word), ("by", &text("by")), ("note", &note)],
         ))
     }
 
-    /// What the step was given; for one that has not begun, as far as it is known.
+    /// The input of the step. For a step that has not started, its expressions.
     fn input(&self, plan: &StepPlan, state: &StepState, scope: &Scope) -> Option<String> {
         if plan.with.is_null() {
             return None;
@@ -318,17 +324,17 @@ impl Subject<'_> {
         } else {
             None
         };
-        Some(super::written(given.as_ref().unwrap_or(&plan.with)))
+        Some(super::pretty_json(given.as_ref().unwrap_or(&plan.with)))
     }
 
-    /// The end of the log, and a word on the lines before it that are left out.
+    /// The end of the log, and a note on omitted earlier lines.
     fn log(
         &self,
-        course: &StepCourse,
-        looked_at: bool,
-        room: &mut Room,
+        timeline: &StepTimeline,
+        selected: bool,
+        budget: &mut SizeBudget,
     ) -> (Option<String>, Option<String>) {
-        let mut part = room.part(if looked_at { LOG_LOOKED_AT } else { LOG });
+        let mut part = budget.part(if selected { SELECTED_LOG } else { LOG });
         let line = |(attempt, line): &(u64, String)| {
             let line = first_line(line, 400);
             if *attempt > 1 {
@@ -337,23 +343,23 @@ impl Subject<'_> {
                 line
             }
         };
-        let last = course
+        let last = timeline
             .log
             .iter()
             .rev()
             .map(line)
             .take_while(|line| part.take(size(line) + 1));
         let mut lines = last.collect::<Vec<_>>();
-        room.give(&part);
+        budget.give_back(&part);
         lines.reverse();
-        let note = match course.lines - lines.len() {
-            // Nobody has counted those of the history that was not read.
-            _ if self.cut && (looked_at || !lines.is_empty()) => {
-                Some(self.visitor.t("step.log_cut", &[]))
+        let note = match timeline.lines - lines.len() {
+            // Their number is unknown if part of the history was not read.
+            _ if self.cut && (selected || !lines.is_empty()) => {
+                Some(self.context.t("step.log_cut", &[]))
             }
             0 => None,
             count => Some(
-                self.visitor
+                self.context
                     .t("step.log_more", &[("count", &count.to_string())]),
             ),
         };
@@ -361,28 +367,26 @@ impl Subject<'_> {
     }
 
     fn segment(&self, span: &Span, axis: &Axis) -> Segment {
-        let (from, to) = (
-            axis.x(span.from),
-            axis.x(span.to.unwrap_or_else(|| self.end())),
-        );
-        let width = (to - from).max(NARROWEST);
+        let from = axis.x(span.from);
+        let to = axis.x(span.to.unwrap_or_else(|| self.end()));
+        let width = (to - from).max(MIN_WIDTH);
         Segment {
             class: class(span.kind),
             x: format!("{:.1}", from.min(WIDTH - width)),
             width: format!("{width:.1}"),
             thin: matches!(span.kind, SpanKind::Waiting | SpanKind::Skipped),
-            title: self.said(span),
+            title: self.describe(span),
         }
     }
 
-    fn said(&self, span: &Span) -> String {
+    fn describe(&self, span: &Span) -> String {
         let took = duration(span.to.unwrap_or_else(|| self.end()).since(span.from));
-        let what = self.visitor.t(
+        let what = self.context.t(
             &format!("span.{}", class(span.kind)),
             &[("attempt", &span.attempt.to_string()), ("took", &took)],
         );
         match &span.text {
-            Some(text) => self.visitor.t(
+            Some(text) => self.context.t(
                 "span.because",
                 &[("what", &what), ("text", &first_line(text, 200))],
             ),
@@ -390,24 +394,24 @@ impl Subject<'_> {
         }
     }
 
-    fn told(&self, span: &Span) -> String {
-        let at = self.visitor.moment(span.from).text;
-        self.visitor
-            .t("span.said", &[("at", &at), ("what", &self.said(span))])
+    fn describe_with_time(&self, span: &Span) -> String {
+        let at = self.context.moment(span.from).text;
+        self.context
+            .t("span.said", &[("at", &at), ("what", &self.describe(span))])
     }
 
-    /// What a screen reader says of the drawing.
+    /// The description of the drawing for screen readers.
     fn fall_label(&self, plan: &StepPlan, spans: &[Span]) -> String {
         let said = spans
             .iter()
             .rev()
             .take(5)
             .rev()
-            .map(|span| self.said(span))
+            .map(|span| self.describe(span))
             .collect::<Vec<_>>()
             .join("; ");
         let said = if said.is_empty() {
-            self.visitor.t("span.nothing", &[])
+            self.context.t("span.nothing", &[])
         } else {
             said
         };
@@ -415,15 +419,15 @@ impl Subject<'_> {
     }
 }
 
-/// How long the step has been under way, waits included.
-fn took(state: &StepState, now: Timestamp) -> Option<Took> {
+/// Time since the start of the step, including waits.
+fn took(state: &StepState, now: Timestamp) -> Option<Elapsed> {
     match state.status {
         StepStatus::Pending | StepStatus::Skipped => None,
-        _ => Took::between(state.started_at, state.completed_at, now),
+        _ => Elapsed::between(state.started_at, state.completed_at, now),
     }
 }
 
-/// Where attempts were cut off.
+/// The positions at which attempts were interrupted.
 fn cuts(spans: &[Span], axis: &Axis) -> Vec<String> {
     let cut = spans
         .iter()

@@ -1,5 +1,5 @@
-//! The timeline of a run: which of its steps the page draws, and how much of each. Those that are under way or looked at are
-//! told in full, the others as far as there is room; of a long plan a stretch is drawn.
+//! The timeline of a run: the steps shown, and how much of each. Active and selected steps are
+//! shown in full, others as the budget allows. Of a long plan, a window is shown.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,58 +10,63 @@ use surefoot::{Scope, Timestamp};
 use super::Subject;
 use super::steps::StepView;
 use crate::dashboard::axis::{Axis, WIDTH};
-use crate::dashboard::room::Room;
+use crate::dashboard::size_budget::SizeBudget;
 use crate::dashboard::text::duration;
 
 #[derive(Serialize)]
 pub(super) struct TimelineView {
-    /// What the marks of the scale stand for.
+    /// The labels of the scale.
     scale: Vec<String>,
     notes: Vec<String>,
-    earlier: Option<Others>,
+    earlier: Option<HiddenSteps>,
     steps: Vec<StepView>,
-    later: Option<Others>,
+    later: Option<HiddenSteps>,
 }
 
-/// Steps that are not drawn, and one of them to go on from.
+/// Steps outside the window, and one of them to continue from.
 #[derive(Serialize)]
-struct Others {
+struct HiddenSteps {
     count: usize,
     step: String,
 }
 
-/// Steps that are drawn at most.
+/// Number of steps in the window.
 const WINDOW: usize = 40;
-/// How many of them come before the one that is looked at.
+/// Number of steps in the window before the selected one.
 const BEFORE: usize = 10;
-/// Bytes that the line of a step takes of the page.
+/// Size of a step's line.
 const LINE: usize = 1300;
-/// Bytes that a step which is looked at takes at most.
-const LOOKED_AT: usize = 34_000;
-/// Bytes that another step is offered at least, as long as there are so many: what is told of it is worth opening it for.
-const LEAST: usize = 2500;
+/// Size limit of a selected step.
+const SELECTED_STEP: usize = 34_000;
+/// Minimum size offered to other steps while the budget lasts; with less, opening them would not be
+/// worthwhile.
+const MIN_STEP: usize = 2500;
 
 pub(super) struct Timeline<'a> {
     subject: &'a Subject<'a>,
     axis: Axis,
     scope: Scope,
     drawn: Range<usize>,
-    looked_at: Vec<usize>,
+    selected: Vec<usize>,
     views: BTreeMap<usize, StepView>,
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn timeline(&'a self, asked: Option<usize>, room: &mut Room) -> Timeline<'a> {
+    pub(super) fn timeline(
+        &'a self,
+        requested: Option<usize>,
+        budget: &mut SizeBudget,
+    ) -> Timeline<'a> {
         let count = self.run.steps.len();
-        let looked_at = (0..count)
-            .filter(|at| asked == Some(*at) || self.is_current(*at))
+        let selected = (0..count)
+            .filter(|at| requested == Some(*at) || self.is_current(*at))
             .collect::<Vec<_>>();
-        let drawn = window(count, asked.or(looked_at.first().copied()).unwrap_or(0));
-        room.part(drawn.len() * LINE);
+        let drawn = window(count, requested.or(selected.first().copied()).unwrap_or(0));
+        budget.part(drawn.len() * LINE);
         Timeline {
             axis: self.axis(),
             scope: self.run.shown_scope(self.run.steps.len()),
-            looked_at: looked_at
+            selected: selected
                 .into_iter()
                 .filter(|at| drawn.contains(at))
                 .collect(),
@@ -72,15 +77,15 @@ impl<'a> Subject<'a> {
     }
 
     pub(super) fn end(&self) -> Timestamp {
-        self.run.head.completed_at.unwrap_or(self.visitor.now)
+        self.run.head.completed_at.unwrap_or(self.context.now)
     }
 
     fn axis(&self) -> Axis {
         let active = self
-            .course
+            .run_timeline
             .active()
-            .map(|span| (span.from, span.to.unwrap_or(self.visitor.now)));
-        let first = self.course.active().map(|span| span.from).min();
+            .map(|span| (span.from, span.to.unwrap_or(self.context.now)));
+        let first = self.run_timeline.active().map(|span| span.from).min();
         let from = first
             .or(self.run.head.started_at)
             .unwrap_or(self.run.created_at);
@@ -89,42 +94,47 @@ impl<'a> Subject<'a> {
 }
 
 impl Timeline<'_> {
-    pub(super) fn draw_looked_at(&mut self, room: &mut Room) {
-        for position in self.looked_at.clone() {
-            self.draw(position, LOOKED_AT.min(room.left() * 3 / 5), room, true);
+    pub(super) fn draw_selected(&mut self, budget: &mut SizeBudget) {
+        for position in self.selected.clone() {
+            self.draw(
+                position,
+                SELECTED_STEP.min(budget.left() * 3 / 5),
+                budget,
+                true,
+            );
         }
     }
 
-    pub(super) fn draw_others(&mut self, room: &mut Room) {
+    pub(super) fn draw_others(&mut self, budget: &mut SizeBudget) {
         let others = self
             .drawn
             .clone()
-            .filter(|at| !self.looked_at.contains(at))
+            .filter(|at| !self.selected.contains(at))
             .collect::<Vec<_>>();
         for (index, position) in others.iter().enumerate() {
-            let share = room.left() / (others.len() - index);
-            self.draw(*position, share.max(LEAST), room, false);
+            let share = budget.left() / (others.len() - index);
+            self.draw(*position, share.max(MIN_STEP), budget, false);
         }
     }
 
-    fn draw(&mut self, position: usize, most: usize, room: &mut Room, looked_at: bool) {
-        let mut part = room.part(most);
+    fn draw(&mut self, position: usize, most: usize, budget: &mut SizeBudget, selected: bool) {
+        let mut part = budget.part(most);
         let view = self
             .subject
-            .step(position, &self.axis, &self.scope, &mut part, looked_at);
-        room.give(&part);
+            .step(position, &self.axis, &self.scope, &mut part, selected);
+        budget.give_back(&part);
         self.views.insert(position, view);
     }
 
     pub(super) fn finish(self) -> TimelineView {
         let steps = self.subject.run.plan.steps();
         let others = |count: usize, at: usize| {
-            (count > 0).then(|| Others {
+            (count > 0).then(|| HiddenSteps {
                 count,
                 step: steps[at].id.clone(),
             })
         };
-        let note = |key: &str, is_so: bool| is_so.then(|| self.subject.visitor.t(key, &[]));
+        let note = |key: &str, is_so: bool| is_so.then(|| self.subject.context.t(key, &[]));
         TimelineView {
             scale: [0.0, 0.25, 0.5, 0.75, 1.0]
                 .map(|share| duration(self.axis.after(share * WIDTH)))
@@ -149,7 +159,7 @@ impl Timeline<'_> {
     }
 }
 
-/// The steps that are drawn around one.
+/// The window of steps around one.
 fn window(count: usize, around: usize) -> Range<usize> {
     let from = around
         .saturating_sub(BEFORE)
@@ -162,13 +172,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stretch_of_a_long_plan_is_drawn_and_the_others_are_reached_from_it() {
+    fn a_long_plan_is_shown_in_windows_that_link_to_each_other() {
         assert_eq!(
             (window(7, 3), window(40, 39), window(41, 0)),
             (0..7, 0..40, 0..40)
         );
         assert_eq!((window(100, 50), window(100, 99)), (40..80, 60..100));
-        // Where the links of a stretch lead to.
+        // The targets of the links to earlier and later steps.
         let drawn = window(200, 50);
         assert_eq!(window(200, drawn.end + BEFORE).start, drawn.end);
         assert_eq!(

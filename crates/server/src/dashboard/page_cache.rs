@@ -1,5 +1,5 @@
-//! What the pages know without asking the store each time: the alerts, which every page counts, and since when each run is
-//! held, which is found at the end of its history.
+//! Values cached between page views: the alerts, which every page counts, and the start of each
+//! lease, which must be searched for at the end of a run's history.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,47 +9,54 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use surefoot::{Run, RunId, Store, StoreError, Timestamp};
 use tokio::time::Instant;
 
-use super::tail::last;
+use super::recent_events::last_event_number;
 use crate::alerts::{self, Alert};
 
-/// How long alerts that were read count as those of now.
-const FRESH: Duration = Duration::from_secs(1);
-/// Histories that are looked into at a time; events read at a time, and how often, to find when a run was taken.
-const AT_A_TIME: usize = 8;
-const EVENTS: u64 = 500;
-const LOOKS: usize = 80;
-/// Leases that are remembered. When there are more, all are found anew.
-const LEASES: usize = 10_000;
+/// Time during which the cached alerts count as current.
+const ALERTS_LIFETIME: Duration = Duration::from_secs(1);
+/// Number of concurrent searches; events per read and limit of reads of one search for a lease's
+/// start.
+const CONCURRENT_SEARCHES: usize = 8;
+const EVENTS_PER_READ: u64 = 500;
+const MAX_READS: usize = 80;
+/// Limit of remembered leases. Beyond it, all are searched for again.
+const MAX_LEASES: usize = 10_000;
 
 /// A lease on a run: the run and its epoch.
 type Lease = (RunId, u64);
 
-/// What the pages know.
+/// The cache.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct PageCache {
     alerts: tokio::sync::Mutex<Option<(Instant, Arc<[Alert]>)>>,
-    taken: Mutex<HashMap<Lease, Option<Timestamp>>>,
+    lease_starts: Mutex<HashMap<Lease, Option<Timestamp>>>,
 }
 
-impl Known {
-    /// The alerts as they were a moment ago. However many pages ask at once, they are read once.
+impl PageCache {
+    /// The alerts, at most one second old. Concurrent requests share one read.
     pub(crate) async fn alerts(&self, store: &dyn Store) -> Result<Arc<[Alert]>, StoreError> {
-        let mut known = self.alerts.lock().await;
-        if let Some((_, alerts)) = known.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+        let mut cached = self.alerts.lock().await;
+        if let Some((_, alerts)) = cached
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < ALERTS_LIFETIME)
+        {
             return Ok(alerts.clone());
         }
         let alerts: Arc<[Alert]> = alerts::list(store).await?.into();
-        *known = Some((Instant::now(), alerts.clone()));
+        *cached = Some((Instant::now(), alerts.clone()));
         Ok(alerts)
     }
 
-    /// The alerts as they are now, and from now on.
-    pub(crate) async fn alerts_anew(&self, store: &dyn Store) -> Result<Arc<[Alert]>, StoreError> {
+    /// Reads the alerts again and returns them.
+    pub(crate) async fn reload_alerts(
+        &self,
+        store: &dyn Store,
+    ) -> Result<Arc<[Alert]>, StoreError> {
         self.alerts.lock().await.take();
         self.alerts(store).await
     }
 
-    /// Since when these runs are held by the worker that holds them now, as far as their history says.
+    /// The time since which each run is held by its current worker, as far as the history shows it.
     pub(crate) async fn held_since(
         &self,
         store: &dyn Store,
@@ -57,22 +64,22 @@ impl Known {
     ) -> Result<HashMap<RunId, Timestamp>, StoreError> {
         let held = || runs.iter().filter(|run| run.head.worker.is_some());
         let unknown: Vec<&Run> = {
-            let taken = self.taken();
+            let taken = self.lease_starts();
             held()
                 .filter(|run| !taken.contains_key(&lease(run)))
                 .collect()
         };
-        let look = |run: &Run| {
+        let search = |run: &Run| {
             let lease = lease(run);
-            async move { Ok::<_, StoreError>((lease, taken_at(store, lease).await?)) }
+            async move { Ok::<_, StoreError>((lease, lease_started_at(store, lease).await?)) }
         };
-        let looks = unknown.into_iter().map(look).collect::<Vec<_>>();
-        let found: Vec<_> = stream::iter(looks)
-            .buffer_unordered(AT_A_TIME)
+        let searches = unknown.into_iter().map(search).collect::<Vec<_>>();
+        let found: Vec<_> = stream::iter(searches)
+            .buffer_unordered(CONCURRENT_SEARCHES)
             .try_collect()
             .await?;
-        let mut taken = self.taken();
-        if taken.len() > LEASES {
+        let mut taken = self.lease_starts();
+        if taken.len() > MAX_LEASES {
             taken.clear();
         }
         taken.extend(found);
@@ -81,8 +88,10 @@ impl Known {
             .collect())
     }
 
-    fn taken(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Option<Timestamp>>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lease_starts(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Option<Timestamp>>> {
+        self.lease_starts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,13 +99,16 @@ fn lease(run: &Run) -> Lease {
     (run.id, run.head.epoch)
 }
 
-/// When the run was taken under the lease. A step's own beginning would be that of its first attempt, maybe by another
-/// worker.
-async fn taken_at(store: &dyn Store, (run, epoch): Lease) -> Result<Option<Timestamp>, StoreError> {
-    let mut end = last(store, run, EVENTS).await?;
-    for _ in 0..LOOKS {
-        let after = end.saturating_sub(EVENTS);
-        let limit = usize::try_from(EVENTS).unwrap_or(usize::MAX);
+/// The start of a lease. The start of the current step is not a substitute: that is the start of
+/// its first attempt, possibly on another worker.
+async fn lease_started_at(
+    store: &dyn Store,
+    (run, epoch): Lease,
+) -> Result<Option<Timestamp>, StoreError> {
+    let mut end = last_event_number(store, run, EVENTS_PER_READ).await?;
+    for _ in 0..MAX_READS {
+        let after = end.saturating_sub(EVENTS_PER_READ);
+        let limit = usize::try_from(EVENTS_PER_READ).unwrap_or(usize::MAX);
         let events = store.events(run, after, limit).await?;
         let taken = events
             .iter()
@@ -122,11 +134,10 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(10);
 
     async fn claim(store: &dyn Store) -> Run {
-        let (id, actions) = (
-            WorkerId::new(),
-            Arc::new(["x".to_owned()].into_iter().collect()),
-        );
-        let (name, version) = ("w".to_owned(), "1".to_owned());
+        let id = WorkerId::new();
+        let actions = Arc::new(["x".to_owned()].into_iter().collect());
+        let name = "w".to_owned();
+        let version = "1".to_owned();
         let worker = NewWorker {
             id,
             name,
@@ -152,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_is_held_since_its_worker_took_it_and_not_since_the_one_before_did() {
+    async fn a_run_is_held_since_its_current_lease_began() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         )));
@@ -162,9 +173,9 @@ mod tests {
             .submit(Submit::new(plan))
             .await
             .unwrap();
-        let known = Known::default();
+        let cache = PageCache::default();
         let first = claim(store.as_ref()).await;
-        let since = known
+        let since = cache
             .held_since(store.as_ref(), std::slice::from_ref(&first))
             .await
             .unwrap();
@@ -181,9 +192,9 @@ mod tests {
         );
         let taken = clock.now();
         clock.advance(LEASE / 2);
-        // What is known is not looked for again; the history goes on meanwhile.
+        // The second lookup uses the cache, although the history has grown.
         for _ in 0..2 {
-            let since = known
+            let since = cache
                 .held_since(store.as_ref(), std::slice::from_ref(&second))
                 .await
                 .unwrap();
@@ -200,14 +211,19 @@ mod tests {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(
             1_800_000_000_000_000,
         )));
-        let (store, known) = (MemoryStore::new(clock), Known::default());
-        let first = known.alerts(&store).await.unwrap();
-        assert!(Arc::ptr_eq(&first, &known.alerts(&store).await.unwrap()));
-        let anew = known.alerts_anew(&store).await.unwrap();
+        let store = MemoryStore::new(clock);
+        let cache = PageCache::default();
+        let first = cache.alerts(&store).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &cache.alerts(&store).await.unwrap()));
+        let reloaded = cache.reload_alerts(&store).await.unwrap();
         assert!(
-            !Arc::ptr_eq(&first, &anew) && Arc::ptr_eq(&anew, &known.alerts(&store).await.unwrap())
+            !Arc::ptr_eq(&first, &reloaded)
+                && Arc::ptr_eq(&reloaded, &cache.alerts(&store).await.unwrap())
         );
-        tokio::time::advance(FRESH).await;
-        assert!(!Arc::ptr_eq(&anew, &known.alerts(&store).await.unwrap()));
+        tokio::time::advance(ALERTS_LIFETIME).await;
+        assert!(!Arc::ptr_eq(
+            &reloaded,
+            &cache.alerts(&store).await.unwrap()
+        ));
     }
 }

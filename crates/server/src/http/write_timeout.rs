@@ -1,5 +1,5 @@
-//! A connection whose peer takes nothing of what is written to it for long is at its end: it holds a place, and what it has
-//! not taken, for nothing.
+//! Protection against clients that do not read: they would hold a connection and its unsent data
+//! indefinitely.
 
 use std::io;
 use std::pin::Pin;
@@ -10,49 +10,49 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// A stream that fails when a write makes no progress for too long.
-pub(crate) struct Impatient {
+/// A TCP stream whose writes fail with `TimedOut` after making no progress for `limit`.
+pub(crate) struct WriteTimeout {
     stream: TcpStream,
-    longest: Duration,
-    /// Runs from the first write that had to wait, until one goes through.
-    patience: Pin<Box<Sleep>>,
-    waits: bool,
+    limit: Duration,
+    /// Runs from the first pending write until a write completes.
+    timer: Pin<Box<Sleep>>,
+    is_waiting: bool,
 }
 
-impl Impatient {
-    pub(crate) fn new(stream: TcpStream, longest: Duration) -> Self {
+impl WriteTimeout {
+    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
         Self {
             stream,
-            longest,
-            patience: Box::pin(tokio::time::sleep(longest)),
-            waits: false,
+            limit,
+            timer: Box::pin(tokio::time::sleep(limit)),
+            is_waiting: false,
         }
     }
 
-    fn watch<T>(
+    fn check_progress<T>(
         &mut self,
         written: Poll<io::Result<T>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.waits = false;
+            self.is_waiting = false;
             return written;
         }
-        if !self.waits {
-            self.waits = true;
-            self.patience.as_mut().reset(Instant::now() + self.longest);
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.timer.as_mut().reset(Instant::now() + self.limit);
         }
-        match self.patience.as_mut().poll(context) {
+        match self.timer.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the peer takes nothing",
+                "the peer reads nothing",
             ))),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
-impl AsyncRead for Impatient {
+impl AsyncRead for WriteTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -62,14 +62,14 @@ impl AsyncRead for Impatient {
     }
 }
 
-impl AsyncWrite for Impatient {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, buf);
-        self.watch(written, context)
+        self.check_progress(written, context)
     }
 
     fn poll_write_vectored(
@@ -78,7 +78,7 @@ impl AsyncWrite for Impatient {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, bufs);
-        self.watch(written, context)
+        self.check_progress(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

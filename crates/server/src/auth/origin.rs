@@ -1,13 +1,14 @@
-//! Where the server is reached, and what follows: whether it may stand open, and which names it answers to then.
+//! The server's own address: its public origin, and whether a request or the server itself is
+//! local.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
-/// The scheme and host of `public_url`, as a browser's `Origin` has it. `None` for what is no such address, or has more: the
-/// links of our pages begin at the root of the host.
-pub(crate) fn origin(public_url: &str) -> Option<String> {
+/// The scheme and host of `public_url`, in the form of a browser's `Origin`. `None` if it is not an
+/// HTTP URL, or has a path: the links of the pages begin at the root of the host.
+pub(crate) fn of_public_url(public_url: &str) -> Option<String> {
     let url = reqwest::Url::parse(public_url).ok()?;
     let bare = url.path() == "/"
         && url.query().is_none()
@@ -16,14 +17,15 @@ pub(crate) fn origin(public_url: &str) -> Option<String> {
     (bare && matches!(url.scheme(), "http" | "https")).then(|| url.origin().ascii_serialization())
 }
 
-/// Whether people reach the server over TLS, so that its cookies may be kept to that.
+/// Returns true if people reach the server over TLS. Its cookies are then restricted to TLS.
 pub(crate) fn is_secure(public_url: Option<&str>) -> bool {
     public_url
         .and_then(|url| reqwest::Url::parse(url).ok())
         .is_some_and(|url| url.scheme() == "https")
 }
 
-/// Whether only this machine reaches the server. Behind a proxy that gives it another name, others do as well.
+/// Returns true if only this machine can reach the server. A public URL with another name means
+/// that a proxy makes it reachable for others.
 pub(crate) fn is_local(listen: SocketAddr, public_url: Option<&str>) -> bool {
     let local_name = |url: &str| {
         let host = reqwest::Url::parse(url)
@@ -34,9 +36,10 @@ pub(crate) fn is_local(listen: SocketAddr, public_url: Option<&str>) -> bool {
     listen.ip().to_canonical().is_loopback() && public_url.is_none_or(local_name)
 }
 
-/// Whether the request was made to a name of this machine. A page of a stranger can make its own name point here, and the
-/// browser then takes us for that page's own server; but it sends that name.
-pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
+/// Returns true if the request's `Host` is a name of this machine. This prevents DNS rebinding: a
+/// page of another site can point its own name at this machine, but the browser still sends that
+/// name.
+pub(crate) fn is_addressed_to_loopback(headers: &HeaderMap) -> bool {
     let mut names = headers.get_all(HOST).iter();
     let Some(Ok(host)) = names.next().map(|value| value.to_str()) else {
         return false;
@@ -70,10 +73,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_this_machine_is_told_from_a_strangers() {
+    fn names_of_this_machine_are_recognised() {
         let check = |host: &str, expect: bool| {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
-            assert_eq!(names_loopback(&headers), expect, "{host}");
+            assert_eq!(is_addressed_to_loopback(&headers), expect, "{host}");
         };
         for host in [
             "localhost",
@@ -98,11 +101,11 @@ mod tests {
         ] {
             check(host, false);
         }
-        assert!(!names_loopback(&HeaderMap::new()));
+        assert!(!is_addressed_to_loopback(&HeaderMap::new()));
         let two = HeaderMap::from_iter([(HOST, "localhost".parse().unwrap())]);
         let mut two = two;
         two.append(HOST, "evil.example".parse().unwrap());
-        assert!(!names_loopback(&two));
+        assert!(!is_addressed_to_loopback(&two));
     }
 
     #[test]
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn an_origin_has_no_path() {
         assert_eq!(
-            origin("https://surefoot.example/"),
+            of_public_url("https://surefoot.example/"),
             Some("https://surefoot.example".to_owned())
         );
         for more in [
@@ -135,13 +138,13 @@ mod tests {
             "https://surefoot.example/?a",
             "https://ann:b@surefoot.example",
         ] {
-            assert_eq!(origin(more), None, "{more}");
+            assert_eq!(of_public_url(more), None, "{more}");
         }
         assert_eq!(
-            origin("https://surefoot.example:8443"),
+            of_public_url("https://surefoot.example:8443"),
             Some("https://surefoot.example:8443".to_owned())
         );
-        assert_eq!(origin("ftp://surefoot.example"), None);
+        assert_eq!(of_public_url("ftp://surefoot.example"), None);
         assert!(is_secure(Some("HTTPS://a")));
         assert!(is_secure(Some("https://a")) && !is_secure(Some("http://a")) && !is_secure(None));
     }

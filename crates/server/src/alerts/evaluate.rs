@@ -1,4 +1,4 @@
-//! What the rules find in the store at one moment: a few listings by index, however many runs there have been.
+//! Evaluates the rules against the store, with a few indexed listings, however many runs there are.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,37 +8,38 @@ use surefoot::store::{RunFilter, WorkerInfo};
 use surefoot::{QueueInfo, Run, RunStatus, Store, StoreError, Timestamp};
 
 use super::alert::Finding;
-use super::goes::Goes;
-use super::judge::{self, OWN_QUEUE};
 use super::rules::{FailureRate, Rule, Rules};
+use super::run_age::RunAges;
+use super::run_rules::{self, OWN_QUEUE};
 use crate::due;
 
-/// Runs of one status that are looked at, the oldest first. A run beyond that has its turn when an older one has ended.
-const MOST: usize = 500;
+/// Limit of runs read per status, oldest first. Further runs are read once older ones have ended.
+const MAX_RUNS: usize = 500;
 
-/// How long ago a run may have failed to be looked at for the first time: while all servers are gone nobody looks. One for
-/// which an alert fires is looked at by itself.
+/// A failed run is found if it failed within this time. It bridges a period in which no server
+/// runs. A run whose alert already fires is checked separately.
 const FAILED_WITHIN: Duration = Duration::from_secs(3600);
 
-/// What the rules find.
-pub(super) async fn look(
+/// Evaluates all rules.
+pub(super) async fn evaluate(
     store: &dyn Store,
     rules: &Rules,
-    goes: &mut Goes,
+    run_ages: &mut RunAges,
 ) -> Result<Vec<Finding>, StoreError> {
     let now = store.now();
     let mut runs = Vec::new();
     if let Some(limit) = rules.long_run {
-        runs.extend(oldest(store, RunStatus::Running, Some(ago(now, limit))).await?);
+        runs.extend(oldest(store, RunStatus::Running, Some(before(now, limit))).await?);
     }
     let waiting = oldest(store, RunStatus::Waiting, None).await?;
     if rules.interruptions {
-        let failed_since = Some(ago(now, FAILED_WITHIN));
-        // The oldest first: runs whose workers were lost again and again are older than others that failed by themselves.
+        let failed_since = Some(before(now, FAILED_WITHIN));
+        // Oldest first: a run whose workers were lost repeatedly is older than runs that failed by
+        // themselves.
         let filter = RunFilter {
             failed_since,
             oldest_first: true,
-            limit: MOST,
+            limit: MAX_RUNS,
             ..RunFilter::default()
         };
         runs.extend(store.runs(filter).await?);
@@ -51,14 +52,14 @@ pub(super) async fn look(
     }
     let mut found = Vec::new();
     for run in runs.iter().chain(&waiting) {
-        found.extend(judge::run(
+        found.extend(run_rules::findings(
             run,
             rules,
             now,
-            goes.began(store, rules, run, now).await?,
+            run_ages.began_at(store, rules, run, now).await?,
         ));
     }
-    goes.forget_unasked();
+    run_ages.forget_unused();
     found.extend(queues(store, rules, &waiting, now).await?);
     if let Some(rate) = &rules.failures {
         found.extend(failures(store, rate, now).await?);
@@ -66,7 +67,7 @@ pub(super) async fn look(
     Ok(found)
 }
 
-fn ago(now: Timestamp, length: Duration) -> Timestamp {
+fn before(now: Timestamp, length: Duration) -> Timestamp {
     let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_micros(now.as_micros().saturating_sub(micros))
 }
@@ -81,13 +82,14 @@ async fn oldest(
         status: Some(status),
         until,
         oldest_first: true,
-        limit: MOST,
+        limit: MAX_RUNS,
         ..RunFilter::default()
     };
     store.runs(filter).await
 }
 
-/// The rules about what waits: one alert for a queue, not one for each of the thousand runs in it.
+/// The rules about waiting runs. One alert covers a queue and the thousand runs that may wait in
+/// it.
 async fn queues(
     store: &dyn Store,
     rules: &Rules,
@@ -105,31 +107,31 @@ async fn queues(
         }
         let queued = match queue.queued {
             0 => Vec::new(),
-            _ => due::due(store, &queue.name, ago(now, shortest), MOST).await?,
+            _ => due::claimable_runs(store, &queue.name, before(now, shortest), MAX_RUNS).await?,
         };
-        let here = waiting.iter().filter(|run| run.queue() == queue.name);
-        let mut late: Vec<Late<'_>> = queued
+        let waiting_here = waiting.iter().filter(|run| run.queue() == queue.name);
+        let mut overdue_runs: Vec<OverdueRun<'_>> = queued
             .iter()
-            .chain(here)
-            .map(|run| (judge::overdue(run, now), run))
+            .chain(waiting_here)
+            .map(|run| (run_rules::overdue(run, now), run))
             .collect();
-        late.sort_by_key(|(overdue, _)| std::cmp::Reverse(*overdue));
+        overdue_runs.sort_by_key(|(overdue, _)| std::cmp::Reverse(*overdue));
         found.extend(
             rules
                 .waiting
-                .and_then(|limit| waits_long(&queue, &late, limit)),
+                .and_then(|limit| waits_long(&queue, &overdue_runs, limit)),
         );
         found.extend(
             rules
                 .no_worker
-                .and_then(|limit| nobody_works(&queue, &late, limit, &workers)),
+                .and_then(|limit| no_worker(&queue, &overdue_runs, limit, &workers)),
         );
     }
     Ok(found)
 }
 
-/// A run, and for how long it could have gone on.
-type Late<'a> = (Duration, &'a Run);
+/// A run, preceded by how long it has been claimable.
+type OverdueRun<'a> = (Duration, &'a Run);
 
 fn about(queue: &QueueInfo, rule: Rule, title: String, text: String) -> Finding {
     Finding {
@@ -142,8 +144,14 @@ fn about(queue: &QueueInfo, rule: Rule, title: String, text: String) -> Finding 
     }
 }
 
-fn waits_long(queue: &QueueInfo, late: &[Late<'_>], limit: Duration) -> Option<Finding> {
-    let (overdue, run) = late.first().filter(|(overdue, _)| *overdue > limit)?;
+fn waits_long(
+    queue: &QueueInfo,
+    overdue_runs: &[OverdueRun<'_>],
+    limit: Duration,
+) -> Option<Finding> {
+    let (overdue, run) = overdue_runs
+        .first()
+        .filter(|(overdue, _)| *overdue > limit)?;
     let paused = if queue.paused {
         "; the queue is paused"
     } else {
@@ -151,8 +159,8 @@ fn waits_long(queue: &QueueInfo, late: &[Late<'_>], limit: Duration) -> Option<F
     };
     let text = format!(
         "{} has waited for {}{paused}",
-        judge::name(run),
-        judge::people(*overdue)
+        run_rules::name(run),
+        run_rules::format_rounded(*overdue)
     );
     Some(about(
         queue,
@@ -162,22 +170,23 @@ fn waits_long(queue: &QueueInfo, late: &[Late<'_>], limit: Duration) -> Option<F
     ))
 }
 
-fn nobody_works(
+fn no_worker(
     queue: &QueueInfo,
-    late: &[Late<'_>],
+    overdue_runs: &[OverdueRun<'_>],
     limit: Duration,
     workers: &[WorkerInfo],
 ) -> Option<Finding> {
     if queue.paused {
         return None;
     }
-    let mut late = late.iter().filter(|(overdue, _)| *overdue > limit);
-    let (run, why) = late.find_map(|(_, run)| judge::nobody(run, workers).map(|why| (run, why)))?;
-    let text = format!("{} waits, and {why}", judge::name(run));
+    let mut overdue_runs = overdue_runs.iter().filter(|(overdue, _)| *overdue > limit);
+    let (run, why) = overdue_runs
+        .find_map(|(_, run)| run_rules::why_no_worker(run, workers).map(|why| (run, why)))?;
+    let text = format!("{} waits, and {why}", run_rules::name(run));
     Some(about(
         queue,
         Rule::NoWorker,
-        format!("nobody works on queue {}", queue.name),
+        format!("no worker for queue {}", queue.name),
         text,
     ))
 }
@@ -187,8 +196,9 @@ async fn failures(
     rate: &FailureRate,
     now: Timestamp,
 ) -> Result<Option<Finding>, StoreError> {
-    let (mut ended, mut failed) = (0_u64, BTreeMap::<String, u64>::new());
-    for tally in store.tallies(Span::Minute, ago(now, rate.over)).await? {
+    let mut ended = 0_u64;
+    let mut failed = BTreeMap::<String, u64>::new();
+    for tally in store.tallies(Span::Minute, before(now, rate.over)).await? {
         if tally.queue == OWN_QUEUE
             || !matches!(tally.outcome, Outcome::Completed | Outcome::Failed)
         {
@@ -222,7 +232,7 @@ async fn failures(
         title: "many runs fail".to_owned(),
         text: format!(
             "{count} of the {ended} runs that ended in the last {} failed: {share:.0} %{}",
-            judge::people(rate.over),
+            run_rules::format_rounded(rate.over),
             most.unwrap_or_default()
         ),
         run: None,

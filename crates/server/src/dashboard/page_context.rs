@@ -1,4 +1,4 @@
-//! Whoever looks at a page: who it is, in which language, zone and colours it reads, and what it is told once.
+//! Per-request page context: actor, language, time zone, theme, and the flash message.
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, COOKIE, LOCATION, SET_COOKIE};
@@ -16,19 +16,19 @@ use crate::auth::{Actor, CSRF_FIELD, Refusal, Role};
 use crate::http::Problem;
 use crate::state::App;
 
-/// What a reader has chosen, or its browser for it.
+/// The reader's preferences, from cookies or else from the browser's headers.
 #[derive(Clone, Debug)]
-pub(crate) struct Taste {
+pub(crate) struct Preferences {
     pub(crate) lang: Lang,
     zone: Zone,
     theme: Option<&'static str>,
 }
 
-/// Whoever looks at a page.
+/// The context of a page request.
 #[derive(Clone, Debug)]
-pub(crate) struct Visitor {
+pub(crate) struct PageContext {
     pub(crate) actor: Actor,
-    pub(crate) taste: Taste,
+    pub(crate) preferences: Preferences,
     pub(crate) now: Timestamp,
     app: App,
     /// The page's own path and query.
@@ -42,7 +42,7 @@ const ZONE: &str = "surefoot_zone";
 const FLASH: &str = "surefoot_flash";
 const YEAR: u32 = 365 * 86_400;
 
-/// The pages that the navigation lists, with the least role that sees them.
+/// The pages in the navigation, with the lowest role that sees each.
 const NAV: &[(&str, &str, Role)] = &[
     ("overview", "/", Role::Viewer),
     ("runs", "/runs", Role::Viewer),
@@ -54,9 +54,9 @@ const NAV: &[(&str, &str, Role)] = &[
     ("settings", "/settings", Role::Viewer),
 ];
 
-/// What the frame of every page shows.
+/// The layout around every page.
 #[derive(Serialize)]
-struct Frame {
+struct Layout {
     lang: &'static str,
     theme: Option<&'static str>,
     zone: i32,
@@ -102,24 +102,24 @@ struct Flash {
 }
 
 #[derive(Serialize)]
-struct Whole<V> {
+struct FullPage<V> {
     #[serde(flatten)]
-    frame: Frame,
+    layout: Layout,
     #[serde(flatten)]
     view: V,
 }
 
-/// How a page is kept up to date.
+/// The ways a page is kept up to date.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Live {
-    /// The event stream that says when to look again.
+    /// The event stream that signals when to refresh.
     pub(crate) events: Option<String>,
-    /// Without a script, how often the browser loads the page again, in seconds.
+    /// Reload interval without scripts, in seconds.
     pub(crate) without_script: Option<u32>,
 }
 
 impl Live {
-    /// Anything may change.
+    /// Refresh on any change.
     pub(crate) fn any() -> Self {
         Self {
             events: Some("/live".to_owned()),
@@ -128,7 +128,7 @@ impl Live {
     }
 }
 
-impl Taste {
+impl Preferences {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let header = || {
             headers
@@ -153,7 +153,7 @@ impl Taste {
     }
 }
 
-impl FromRequestParts<App> for Visitor {
+impl FromRequestParts<App> for PageContext {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
@@ -169,7 +169,7 @@ impl FromRequestParts<App> for Visitor {
         });
         Ok(Self {
             actor,
-            taste: Taste::of(&parts.headers),
+            preferences: Preferences::of(&parts.headers),
             now: app.store().now(),
             app: app.clone(),
             here,
@@ -178,10 +178,10 @@ impl FromRequestParts<App> for Visitor {
     }
 }
 
-impl Visitor {
-    /// A text of the dashboard in the reader's language.
+impl PageContext {
+    /// A text in the reader's language.
     pub(crate) fn t(&self, key: &str, values: &[(&str, &str)]) -> String {
-        self.taste.lang.text(key, values)
+        self.preferences.lang.text(key, values)
     }
 
     /// What an allow-list refuses, in the reader's language.
@@ -210,11 +210,11 @@ impl Visitor {
     }
 
     pub(crate) fn lang(&self) -> Lang {
-        self.taste.lang
+        self.preferences.lang
     }
 
     pub(crate) fn zone(&self) -> Zone {
-        self.taste.zone
+        self.preferences.zone
     }
 
     pub(crate) fn moment(&self, at: Timestamp) -> Moment {
@@ -225,7 +225,7 @@ impl Visitor {
         self.actor.may(role)
     }
 
-    /// A page.
+    /// Renders a page.
     pub(crate) async fn page(
         &self,
         template: &str,
@@ -235,7 +235,7 @@ impl Visitor {
         self.page_with(StatusCode::OK, template, live, view).await
     }
 
-    /// A page with a status of its own.
+    /// Renders a page with the given status.
     pub(crate) async fn page_with(
         &self,
         status: StatusCode,
@@ -244,11 +244,11 @@ impl Visitor {
         view: impl Serialize,
     ) -> Result<Response, Problem> {
         let alerts = super::pages::open_alerts(&self.app).await?;
-        let whole = Whole {
-            frame: self.frame(live, alerts),
+        let full_page = FullPage {
+            layout: self.layout(live, alerts),
             view,
         };
-        let html = render(self.lang(), template, whole).map_err(super::template_fault)?;
+        let html = render(self.lang(), template, full_page).map_err(super::template_fault)?;
         let mut response = (status, Html(html)).into_response();
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -258,11 +258,11 @@ impl Visitor {
         Ok(response)
     }
 
-    fn frame(&self, live: Live, alerts: usize) -> Frame {
+    fn layout(&self, live: Live, alerts: usize) -> Layout {
         let token = self.app.auth().form_token(&self.actor);
-        Frame {
+        Layout {
             lang: self.lang().code(),
-            theme: self.taste.theme,
+            theme: self.preferences.theme,
             zone: self.zone().0,
             zone_name: self.zone().name(),
             clock: self.zone().second(self.now),
@@ -301,15 +301,16 @@ impl Visitor {
             "/runs" => path.starts_with("/runs") || path.starts_with("/new"),
             href => path.starts_with(href),
         };
-        let seen = NAV.iter().filter(|(_, _, role)| self.may(*role));
-        seen.map(|&(name, href, _)| NavItem {
-            href,
-            icon: name,
-            title: format!("nav.{name}"),
-            here: is_here(href),
-            count: if name == "alerts" { alerts } else { 0 },
-        })
-        .collect()
+        let visible = NAV.iter().filter(|(_, _, role)| self.may(*role));
+        visible
+            .map(|&(name, href, _)| NavItem {
+                href,
+                icon: name,
+                title: format!("nav.{name}"),
+                here: is_here(href),
+                count: if name == "alerts" { alerts } else { 0 },
+            })
+            .collect()
     }
 
     fn themes(&self) -> Vec<Switch> {
@@ -318,26 +319,26 @@ impl Visitor {
             .map(|value| Switch {
                 value,
                 title: format!("theme.{value}"),
-                on: self.taste.theme.unwrap_or("auto") == value,
+                on: self.preferences.theme.unwrap_or("auto") == value,
             })
             .collect()
     }
 
     fn languages(&self) -> Vec<Switch> {
-        let one = |lang: Lang| Switch {
+        let switch = |lang: Lang| Switch {
             value: lang.code(),
             title: lang.name().to_owned(),
             on: lang == self.lang(),
         };
-        Lang::ALL.into_iter().map(one).collect()
+        Lang::ALL.into_iter().map(switch).collect()
     }
 
-    /// Back to a page, with a word on what was done.
+    /// Redirects to a page that shows a success message.
     pub(crate) fn done(&self, to: &str, key: &str, values: &[(&str, &str)]) -> Response {
         redirect(to, Some(("completed", &self.t(key, values))))
     }
 
-    /// Back to a page, with a word on why it was not done.
+    /// Redirects to a page that shows why an action was refused.
     pub(crate) fn refused(&self, to: &str, reason: &str) -> Response {
         redirect(
             to,
@@ -346,12 +347,12 @@ impl Visitor {
     }
 }
 
-/// To another page, which then says `flash`: a tone and a text.
+/// Redirects to a page that shows `flash`, a tone and a text.
 pub(crate) fn redirect(to: &str, flash: Option<(&str, &str)>) -> Response {
     let place = HeaderValue::from_str(to).unwrap_or_else(|_| HeaderValue::from_static("/"));
     let mut response = (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response();
     if let Some((tone, text)) = flash {
-        // A cookie holds some 4 KiB.
+        // A cookie holds about 4 KiB.
         let text: String = text.chars().take(400).collect();
         response.headers_mut().append(
             SET_COOKIE,
@@ -361,8 +362,8 @@ pub(crate) fn redirect(to: &str, flash: Option<(&str, &str)>) -> Response {
     response
 }
 
-/// The header that keeps what a reader has chosen.
-pub(crate) fn keep(name: &str, value: &str) -> HeaderValue {
+/// The `Set-Cookie` header that stores a preference.
+pub(crate) fn store_preference(name: &str, value: &str) -> HeaderValue {
     set_cookie(name, value, YEAR)
 }
 
@@ -405,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_once_survives_its_cookie() {
+    fn a_flash_message_survives_its_cookie() {
         for text in ["plain", "100 % done; a=b", "\u{5df2}\u{63d0}\u{4ea4}"] {
             assert_eq!(unescape(&url(text)).as_deref(), Some(text));
         }
@@ -416,21 +417,23 @@ mod tests {
     }
 
     #[test]
-    fn a_taste_is_read_from_cookies_and_headers() {
+    fn preferences_are_read_from_cookies_and_headers() {
         let headers = |cookies: &str, language: &str| {
             HeaderMap::from_iter([
                 (COOKIE, cookies.parse().unwrap()),
                 (ACCEPT_LANGUAGE, language.parse().unwrap()),
             ])
         };
-        let taste = Taste::of(&headers("surefoot_zone=480; surefoot_theme=dark", "zh-CN"));
+        let preferences =
+            Preferences::of(&headers("surefoot_zone=480; surefoot_theme=dark", "zh-CN"));
         assert_eq!(
-            (taste.lang, taste.zone, taste.theme),
+            (preferences.lang, preferences.zone, preferences.theme),
             (Lang::Zh, Zone(480), Some("dark"))
         );
-        let taste = Taste::of(&headers("surefoot_lang=en; surefoot_theme=<b>", "zh-CN"));
+        let preferences =
+            Preferences::of(&headers("surefoot_lang=en; surefoot_theme=<b>", "zh-CN"));
         assert_eq!(
-            (taste.lang, taste.zone, taste.theme),
+            (preferences.lang, preferences.zone, preferences.theme),
             (Lang::En, Zone(0), None)
         );
     }

@@ -1,55 +1,67 @@
-//! The end of a run's history, which is what pages show: a run may log for hours.
+//! The last events of a run's history, for pages. A run may log for hours.
 
 use surefoot::{Event, RunId, Store, StoreError};
 
-/// Events that are read, at most: more than a page can show.
-const MOST: usize = 4000;
+/// Limit of events read; more than a page can show.
+const MAX_EVENTS: usize = 4000;
 
-/// The end of a run's history.
-pub(super) struct Tail {
+/// The last events of a run.
+pub(super) struct RecentEvents {
     pub(super) events: Vec<Event>,
-    /// Whether there was something before.
+    /// True if found are earlier events.
     pub(super) cut: bool,
 }
 
 /// Reads the last events of a run.
-pub(super) async fn tail(store: &dyn Store, run: RunId) -> Result<Tail, StoreError> {
-    of(store, run, MOST).await
+pub(super) async fn recent_events(
+    store: &dyn Store,
+    run: RunId,
+) -> Result<RecentEvents, StoreError> {
+    read_last(store, run, MAX_EVENTS).await
 }
 
-async fn of(store: &dyn Store, run: RunId, most: usize) -> Result<Tail, StoreError> {
-    let last = last(store, run, most as u64).await?;
-    let after = last.saturating_sub(most as u64);
-    // What was added meanwhile comes with it.
-    let mut events = store.events(run, after, most + most / 4).await?;
-    let late = events.len().saturating_sub(most);
+async fn read_last(
+    store: &dyn Store,
+    run: RunId,
+    limit: usize,
+) -> Result<RecentEvents, StoreError> {
+    let last = last_event_number(store, run, limit as u64).await?;
+    let after = last.saturating_sub(limit as u64);
+    // Includes events that were added in between.
+    let mut events = store.events(run, after, limit + limit / 4).await?;
+    let late = events.len().saturating_sub(limit);
     events.drain(..late);
-    Ok(Tail {
+    Ok(RecentEvents {
         cut: after > 0 || late > 0,
         events,
     })
 }
 
-/// The number of a run's last event, or one that is no larger than `enough`. A history has no gaps, so its end is found in
-/// steps that double and then halve.
-pub(super) async fn last(store: &dyn Store, run: RunId, enough: u64) -> Result<u64, StoreError> {
-    let is_there =
+/// The sequence number of a run's last event, or an upper bound of it that is at most `enough`. A
+/// history has no gaps, so its end is found with growing and then shrinking steps.
+pub(super) async fn last_event_number(
+    store: &dyn Store,
+    run: RunId,
+    enough: u64,
+) -> Result<u64, StoreError> {
+    let exists =
         async |seq: u64| Ok::<_, StoreError>(!store.events(run, seq - 1, 1).await?.is_empty());
-    if !is_there(enough + 1).await? {
+    if !exists(enough + 1).await? {
         return Ok(enough);
     }
-    let (mut there, mut step) = (enough + 1, enough.next_power_of_two());
-    while is_there(there + step).await? {
-        there += step;
+    let mut found = enough + 1;
+    let mut step = enough.next_power_of_two();
+    while exists(found + step).await? {
+        found += step;
         step *= 2;
     }
     while step > 1 {
         step /= 2;
-        if is_there(there + step).await? {
-            there += step;
+        if exists(found + step).await? {
+            found += step;
         }
     }
-    Ok(there)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -65,7 +77,8 @@ mod tests {
 
     /// A run whose history has this many events.
     async fn run_with(store: &dyn Store, events: usize) -> RunId {
-        let (now, worker) = (store.now(), WorkerId::new());
+        let now = store.now();
+        let worker = WorkerId::new();
         let plan = Arc::new(Workflow::builder("w").step("a", "x").build().unwrap());
         let run = Run::new(RunId::at(now), plan, serde_json::json!({}), now, now);
         let lease = std::time::Duration::from_secs(60);
@@ -110,14 +123,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_history_is_found_however_long_it_is() {
+    async fn the_end_of_a_history_is_found_at_any_length() {
         let store = MemoryStore::new(Arc::new(SystemClock));
         for events in [3, 9, 10, 11, 12, 19, 20, 21, 40, 57, 100] {
             let run = run_with(&store, events).await;
-            let tail = of(&store, run, 10).await.unwrap();
-            let last = tail.events.last().unwrap().seq;
+            let recent = read_last(&store, run, 10).await.unwrap();
+            let last = recent.events.last().unwrap().seq;
             assert_eq!(
-                (last, tail.events.len(), tail.cut),
+                (last, recent.events.len(), recent.cut),
                 (events as u64, events.min(10), events > 10),
                 "{events}"
             );

@@ -1,4 +1,4 @@
-//! What the rules say of one run. Pure: the same run and time give the same answer.
+//! The rules about single runs. Pure: the same run and time give the same result.
 
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use surefoot::{Run, RunStatus, StepStatus, Timestamp, Waiting, format_duration};
 use super::alert::Finding;
 use super::rules::{Rule, Rules};
 
-/// Runs of this queue carry the notifications themselves: alerts about them would have to be sent by what does not work.
+/// The queue of the notifications themselves. It is exempt: alerts about failing notifications
+/// could not be delivered either.
 pub(super) const OWN_QUEUE: &str = "alerts";
 
-/// Everything that the rules about single runs find in one, which goes since `began`.
-pub(super) fn run(
+/// All findings about one run that was started or last retried at `began`.
+pub(super) fn findings(
     run: &Run,
     rules: &Rules,
     now: Timestamp,
@@ -26,8 +27,8 @@ pub(super) fn run(
         rules
             .long_run
             .zip(began)
-            .and_then(|(limit, began)| long(run, limit, now.since(began))),
-        rules.answer.then(|| asks(run)).flatten(),
+            .and_then(|(limit, began)| takes_long(run, limit, now.since(began))),
+        rules.answer.then(|| awaits_answer(run)).flatten(),
         rules.interruptions.then(|| interrupted(run)).flatten(),
         rules.unreadable.then(|| unreadable(run)).flatten(),
     ];
@@ -35,10 +36,10 @@ pub(super) fn run(
 }
 
 fn unreadable(run: &Run) -> Option<Finding> {
-    let reason = run
-        .unreadable
-        .as_ref()
-        .filter(|_| !run.head.status.is_ended())?;
+    if run.head.status.is_ended() {
+        return None;
+    }
+    let reason = run.unreadable.as_ref()?;
     let text =
         format!("this surefoot cannot read it ({reason}): upgrade the servers, or cancel the run");
     Some(finding(Rule::Unreadable, run, "cannot be read", text))
@@ -55,7 +56,7 @@ fn finding(rule: Rule, run: &Run, title: &str, text: String) -> Finding {
     }
 }
 
-/// What people call a run: the key that was given, or its id.
+/// The name of a run for people: its key, or else its id.
 pub(super) fn name(run: &Run) -> String {
     let named = |key: &String| format!("run {key}");
     run.key
@@ -64,29 +65,33 @@ pub(super) fn name(run: &Run) -> String {
         .map_or_else(|| format!("run {}", run.id), named)
 }
 
-/// The step that a run is at.
+/// The current step of a run.
 fn at_step(run: &Run) -> String {
     run.next_step().map_or_else(String::new, |position| {
         format!(", in step {}", run.plan.steps()[position].id)
     })
 }
 
-fn long(run: &Run, limit: Duration, took: Duration) -> Option<Finding> {
-    if !matches!(run.head.status, RunStatus::Running | RunStatus::Waiting) || asked(run).is_some() {
+fn takes_long(run: &Run, limit: Duration, took: Duration) -> Option<Finding> {
+    if !matches!(run.head.status, RunStatus::Running | RunStatus::Waiting)
+        || question(run).is_some()
+    {
         return None;
     }
     (took > limit).then(|| {
-        let (limit, took, step) = (people(limit), people(took), at_step(run));
+        let limit = format_rounded(limit);
+        let took = format_rounded(took);
+        let step = at_step(run);
         let text = format!(
-            "{} runs for {took}{step}; more than {limit} is not usual",
+            "{} runs for {took}{step}; the limit is {limit}",
             run.plan.title()
         );
         finding(Rule::LongRun, run, "takes long", text)
     })
 }
 
-/// Whole seconds, or milliseconds below one: nobody wants to read microseconds.
-pub(super) fn people(duration: Duration) -> String {
+/// Formats a duration in whole seconds, or in milliseconds if it is shorter than a second.
+pub(super) fn format_rounded(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     format_duration(Duration::from_millis(if millis < 1000 {
         millis
@@ -95,14 +100,15 @@ pub(super) fn people(duration: Duration) -> String {
     }))
 }
 
-/// The step whose answer a run waits for.
-fn asked(run: &Run) -> Option<usize> {
+/// The step whose answer the run waits for.
+fn question(run: &Run) -> Option<usize> {
     run.asks().map(|(position, _)| position)
 }
 
-fn asks(run: &Run) -> Option<Finding> {
-    let position = asked(run)?;
-    let (plan, step) = (&run.plan.steps()[position], &run.steps[position]);
+fn awaits_answer(run: &Run) -> Option<Finding> {
+    let position = question(run)?;
+    let plan = &run.plan.steps()[position];
+    let step = &run.steps[position];
     let question = match (&step.message, step.wait) {
         (Some(question), Some(Wait::Approval)) => question.clone(),
         _ => "it was interrupted: run it again, skip it, or fail".to_owned(),
@@ -130,22 +136,21 @@ fn interrupted(run: &Run) -> Option<Finding> {
     Some(finding(
         Rule::Interruptions,
         run,
-        "failed: its workers were lost again and again",
+        "failed: its workers were lost repeatedly",
         text,
     ))
 }
 
-/// For how long a run could have gone on, had a worker taken it.
+/// The time that a run has been claimable without being claimed.
 pub(super) fn overdue(run: &Run, now: Timestamp) -> Duration {
-    let waits = matches!(run.head.status, RunStatus::Queued | RunStatus::Waiting);
-    run.head
-        .available_at
-        .filter(|_| waits)
-        .map_or(Duration::ZERO, |at| now.since(at))
+    match (run.head.status, run.head.available_at) {
+        (RunStatus::Queued | RunStatus::Waiting, Some(at)) => now.since(at),
+        _ => Duration::ZERO,
+    }
 }
 
 /// Why no live worker can take a run; `None` when one can.
-pub(super) fn nobody(run: &Run, workers: &[WorkerInfo]) -> Option<String> {
+pub(super) fn why_no_worker(run: &Run, workers: &[WorkerInfo]) -> Option<String> {
     Some(match Waiting::without_worker(run, workers)? {
         Waiting::NoWorker => "no worker is alive".to_owned(),
         Waiting::NotPermitted { workflow } => format!("no live worker permits {workflow}"),

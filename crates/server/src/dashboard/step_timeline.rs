@@ -1,93 +1,93 @@
-//! The course of a run, read from its history: when each attempt of each step ran, what ended it, what was waited for,
-//! what was logged, and how the run was carried on when a worker was lost. Knows nothing of pages.
+//! Timelines of a run's steps, read from its history: the attempts and how they ended, the waits,
+//! the log lines, and the recoveries after the loss of a worker. Independent of pages.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 use surefoot::{Event, Run, StepState, StepStatus, Timestamp};
 
-/// What happened in a stretch of time.
+/// The kind of a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpanKind {
-    /// An attempt is under way.
+    /// An attempt is running.
     Running,
-    /// An attempt that did its work, or that sleeps or asks after its work so far.
+    /// An attempt that completed, or that returned to sleep or to ask.
     Completed,
     Failed,
     Interrupted,
-    /// Waits for the next attempt, a time, a worker or a person.
+    /// Waiting for the next attempt, a time, a worker or a person.
     Waiting,
     Skipped,
     Undo,
 }
 
-/// A stretch of time in a step's life.
+/// A span of time in a step's timeline.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
     pub(crate) kind: SpanKind,
     pub(crate) attempt: u64,
     pub(crate) from: Timestamp,
-    /// `None` while it goes on.
+    /// `None` while it lasts.
     pub(crate) to: Option<Timestamp>,
-    /// Why it ended, or what is waited for.
+    /// Why it ended, or what the step waits for.
     pub(crate) text: Option<String>,
 }
 
-/// A run was carried on after its worker was lost.
+/// The takeover of a run after its worker was lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovery {
     pub(crate) step: Option<usize>,
-    /// The worker that was lost, and the one that carried on.
+    /// The lost worker, and the one that took over.
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) reason: String,
-    /// When something was last heard of the run, when the loss was found out, and when the run went on.
-    pub(crate) heard: Timestamp,
+    /// The last event before the loss, the detection of the loss, and the start of the takeover.
+    pub(crate) last_event_at: Timestamp,
     pub(crate) lost: Timestamp,
     pub(crate) resumed: Timestamp,
-    /// When and by whom it was said what becomes of the step, when that was asked.
+    /// Time and author of the answer, if a person had to decide about the step.
     pub(crate) answered: Option<(Timestamp, String)>,
 }
 
-/// One step's part.
+/// The timeline of one step.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct StepCourse {
+pub(crate) struct StepTimeline {
     pub(crate) spans: Vec<Span>,
-    /// The last lines that it logged, each with its attempt.
+    /// Its last log lines, each with its attempt.
     pub(crate) log: std::collections::VecDeque<(u64, String)>,
-    /// Lines in all.
+    /// Total number of log lines.
     pub(crate) lines: usize,
 }
 
-/// A run's course.
+/// The timelines of a run's steps.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Course {
-    pub(crate) steps: Vec<StepCourse>,
+pub(crate) struct RunTimeline {
+    pub(crate) steps: Vec<StepTimeline>,
     pub(crate) recoveries: Vec<Recovery>,
 }
 
-/// Lines of a step's log that are kept.
-pub(crate) const LINES: usize = 200;
+/// Number of log lines kept per step.
+pub(crate) const MAX_LINES: usize = 200;
 
 struct Loss {
     step: Option<usize>,
     from: String,
     reason: String,
-    heard: Timestamp,
+    last_event_at: Timestamp,
     at: Timestamp,
     answered: Option<(Timestamp, String)>,
 }
 
 struct Reader<'a> {
-    /// When the event before was written.
-    heard: Timestamp,
+    /// The time of the previous event.
+    last_event_at: Timestamp,
     positions: HashMap<&'a str, usize>,
-    course: Course,
+    timeline: RunTimeline,
     worker: String,
     loss: Option<Loss>,
 }
 
-impl Course {
+impl RunTimeline {
     pub(crate) fn of(run: &Run, events: &[Event]) -> Self {
         let positions = run
             .plan
@@ -95,24 +95,28 @@ impl Course {
             .iter()
             .enumerate()
             .map(|(position, step)| (step.id.as_str(), position));
-        let course = Self {
-            steps: vec![StepCourse::default(); run.steps.len()],
+        let timeline = Self {
+            steps: vec![StepTimeline::default(); run.steps.len()],
             recoveries: Vec::new(),
         };
         let mut reader = Reader {
             positions: positions.collect(),
-            course,
+            timeline,
             worker: String::new(),
             loss: None,
-            heard: run.created_at,
+            last_event_at: run.created_at,
         };
-        events.iter().for_each(|event| reader.read(event));
-        let steps = reader.course.steps.iter_mut().zip(&run.steps);
-        steps.for_each(|(course, step)| course.as_it_stands(step));
-        reader.course
+        for event in events {
+            reader.read(event);
+        }
+        let steps = reader.timeline.steps.iter_mut().zip(&run.steps);
+        for (timeline, step) in steps {
+            timeline.add_from_row(step);
+        }
+        reader.timeline
     }
 
-    /// Every stretch in which something was done, in no order.
+    /// Every span of activity, in no particular order.
     pub(crate) fn active(&self) -> impl Iterator<Item = &Span> {
         self.steps
             .iter()
@@ -135,42 +139,42 @@ impl Reader<'_> {
             Some(position) => self.step(position, event),
             None => self.run(event),
         }
-        self.heard = event.at;
+        self.last_event_at = event.at;
     }
 
     fn run(&mut self, event: &Event) {
         match event.kind.as_str() {
-            "run.started" => self.taken(event),
-            "run.released" => self.lost(None, event),
+            "run.started" => self.run_claimed(event),
+            "run.released" => self.run_lost(None, event),
             "run.completed" | "run.failed" | "run.cancelled" => {
-                self.course
-                    .steps
-                    .iter_mut()
-                    .for_each(|step| step.close(event.at, None, None));
+                for step in &mut self.timeline.steps {
+                    step.close(event.at, None, None);
+                }
                 self.loss = None;
             }
             _ => {}
         }
     }
 
-    fn taken(&mut self, event: &Event) {
+    fn run_claimed(&mut self, event: &Event) {
         let to = text(&event.data["worker"]).unwrap_or_default();
         if let Some(Loss {
             step,
             from,
             reason,
-            heard,
+            last_event_at,
             at: lost,
             answered,
         }) = self.loss.take()
         {
-            let (to, resumed) = (to.clone(), event.at);
-            self.course.recoveries.push(Recovery {
+            let to = to.clone();
+            let resumed = event.at;
+            self.timeline.recoveries.push(Recovery {
                 step,
                 from,
                 to,
                 reason,
-                heard,
+                last_event_at,
                 lost,
                 resumed,
                 answered,
@@ -179,28 +183,35 @@ impl Reader<'_> {
         self.worker = to;
     }
 
-    fn lost(&mut self, step: Option<usize>, event: &Event) {
+    fn run_lost(&mut self, step: Option<usize>, event: &Event) {
         let reason = text(&event.data["reason"]).unwrap_or_default();
-        let (from, heard, at, answered) = (self.worker.clone(), self.heard, event.at, None);
+        let from = self.worker.clone();
+        let last_event_at = self.last_event_at;
+        let at = event.at;
+        let answered = None;
         self.loss = Some(Loss {
             step,
             from,
             reason,
-            heard,
+            last_event_at,
             at,
             answered,
         });
     }
 
     fn step(&mut self, position: usize, event: &Event) {
-        let (at, data, heard) = (event.at, &event.data, self.heard);
+        let at = event.at;
+        let data = &event.data;
+        let last_event_at = self.last_event_at;
         if event.kind == "step.interrupted" {
-            self.lost(Some(position), event);
+            self.run_lost(Some(position), event);
         }
-        if let Some(loss) = self.loss.as_mut().filter(|_| event.kind == "step.answered") {
+        if event.kind == "step.answered"
+            && let Some(loss) = &mut self.loss
+        {
             loss.answered = Some((at, text(&data["by"]).unwrap_or_default()));
         }
-        let step = &mut self.course.steps[position];
+        let step = &mut self.timeline.steps[position];
         match event.kind.as_str() {
             "step.started" => {
                 step.open(SpanKind::Running, data["attempt"].as_u64().unwrap_or(1), at)
@@ -208,8 +219,10 @@ impl Reader<'_> {
             "step.completed" => step.close(at, Some(SpanKind::Completed), None),
             "step.failed" => step.close(at, Some(SpanKind::Failed), text(&data["error"])),
             "step.retrying" => step.wait(at, SpanKind::Failed, text(&data["error"])),
-            // Somewhere after the last sign of life; what came then was no work.
-            "step.interrupted" => step.wait(heard, SpanKind::Interrupted, text(&data["reason"])),
+            // The loss happened some time after the last event; the time since then was no work.
+            "step.interrupted" => {
+                step.wait(last_event_at, SpanKind::Interrupted, text(&data["reason"]))
+            }
             "step.sleeping" => step.wait(at, SpanKind::Completed, None),
             "step.deferred" => step.wait(at, SpanKind::Completed, text(&data["reason"])),
             "step.asking" => step.wait(at, SpanKind::Completed, text(&data["question"])),
@@ -224,20 +237,23 @@ impl Reader<'_> {
     }
 }
 
-impl StepCourse {
+impl StepTimeline {
     fn attempt(&self) -> u64 {
         self.spans.last().map_or(0, |span| span.attempt)
     }
 
-    /// What is known of a step whose part of the history is not: it was too long ago, or is no longer kept.
-    fn as_it_stands(&mut self, step: &StepState) {
+    /// Adds a span from the step's row if its part of the history is missing: too long ago, or
+    /// removed.
+    fn add_from_row(&mut self, step: &StepState) {
         let kind = match step.status {
             StepStatus::Running => SpanKind::Running,
             StepStatus::Completed => SpanKind::Completed,
             StepStatus::Failed => SpanKind::Failed,
             StepStatus::Pending | StepStatus::Waiting | StepStatus::Skipped => return,
         };
-        if let Some(from) = step.started_at.filter(|_| self.spans.is_empty()) {
+        if self.spans.is_empty()
+            && let Some(from) = step.started_at
+        {
             let attempt = u64::from(step.attempt);
             self.spans.push(Span {
                 kind,
@@ -260,17 +276,15 @@ impl StepCourse {
         });
     }
 
-    /// Ends what goes on; a running attempt is then of this kind.
+    /// Ends the open span. A running attempt becomes `kind`.
     fn close(&mut self, at: Timestamp, kind: Option<SpanKind>, text: Option<String>) {
         let Some(span) = self.spans.last_mut().filter(|span| span.to.is_none()) else {
             return;
         };
         span.to = Some(at);
         span.text = text.or(span.text.take());
-        if let Some(kind) = kind.filter(|_| span.kind == SpanKind::Running) {
-            span.kind = kind;
-        } else if span.kind == SpanKind::Running {
-            span.kind = SpanKind::Interrupted;
+        if span.kind == SpanKind::Running {
+            span.kind = kind.unwrap_or(SpanKind::Interrupted);
         }
     }
 
@@ -307,7 +321,7 @@ impl StepCourse {
         {
             self.lines += 1;
             self.log.push_back((attempt, line.to_owned()));
-            if self.log.len() > LINES {
+            if self.log.len() > MAX_LINES {
                 self.log.pop_front();
             }
         }
@@ -337,19 +351,19 @@ mod tests {
         }
     }
 
-    fn course(events: &[Event]) -> Course {
+    fn timeline(events: &[Event]) -> RunTimeline {
         let plan = Workflow::builder("w")
             .step("a", "x")
             .step("b", "x")
             .build()
             .unwrap();
-        Course::of(
+        RunTimeline::of(
             &Run::new(RunId::at(at(0)), Arc::new(plan), Value::Null, at(0), at(0)),
             events,
         )
     }
 
-    fn kinds(step: &StepCourse) -> Vec<(SpanKind, u64, i64, Option<i64>)> {
+    fn kinds(step: &StepTimeline) -> Vec<(SpanKind, u64, i64, Option<i64>)> {
         let millis = |at: Timestamp| at.as_micros() / 1000;
         step.spans
             .iter()
@@ -365,8 +379,8 @@ mod tests {
     }
 
     #[test]
-    fn attempts_waits_and_recoveries_are_told_from_the_history() {
-        let course = course(&[
+    fn attempts_waits_and_recoveries_are_read_from_the_history() {
+        let timeline = timeline(&[
             event(1, 0, "run.submitted", None, Value::Null),
             event(
                 2,
@@ -418,7 +432,7 @@ mod tests {
             event(13, 70, "step.started", Some("b"), json!({ "attempt": 1 })),
         ]);
         assert_eq!(
-            kinds(&course.steps[0]),
+            kinds(&timeline.steps[0]),
             [
                 (SpanKind::Failed, 1, 1, Some(9)),
                 (SpanKind::Waiting, 1, 9, Some(20)),
@@ -427,28 +441,31 @@ mod tests {
                 (SpanKind::Completed, 2, 62, Some(70)),
             ]
         );
-        assert_eq!(course.steps[0].spans[0].text.as_deref(), Some("no route"));
-        assert_eq!(kinds(&course.steps[1]), [(SpanKind::Running, 1, 70, None)]);
+        assert_eq!(timeline.steps[0].spans[0].text.as_deref(), Some("no route"));
         assert_eq!(
-            (course.steps[0].lines, course.steps[0].log[1].1.as_str()),
+            kinds(&timeline.steps[1]),
+            [(SpanKind::Running, 1, 70, None)]
+        );
+        assert_eq!(
+            (timeline.steps[0].lines, timeline.steps[0].log[1].1.as_str()),
             (2, "two")
         );
-        let [recovery] = course.recoveries.as_slice() else {
-            panic!("{:?}", course.recoveries)
+        let [recovery] = timeline.recoveries.as_slice() else {
+            panic!("{:?}", timeline.recoveries)
         };
         assert_eq!(
             (recovery.from.as_str(), recovery.to.as_str(), recovery.step),
             ("w1", "w2", Some(0))
         );
         assert_eq!(
-            (recovery.heard, recovery.lost, recovery.resumed),
+            (recovery.last_event_at, recovery.lost, recovery.resumed),
             (at(31), at(50), at(62))
         );
     }
 
     #[test]
-    fn a_recovery_that_waited_for_a_person_says_so() {
-        let course = course(&[
+    fn a_recovery_that_waited_for_a_person_names_the_answer() {
+        let timeline = timeline(&[
             event(1, 1, "run.started", None, json!({ "worker": "w1" })),
             event(2, 1, "step.started", Some("a"), json!({ "attempt": 1 })),
             event(
@@ -468,13 +485,13 @@ mod tests {
             event(5, 7_200_005, "run.started", None, json!({ "worker": "w2" })),
         ]);
         assert_eq!(
-            course.recoveries[0].answered,
+            timeline.recoveries[0].answered,
             Some((at(7_200_000), "ann".to_owned()))
         );
     }
 
     #[test]
-    fn a_step_without_history_is_drawn_as_it_stands() {
+    fn a_step_without_history_is_drawn_from_its_row() {
         let plan = Workflow::builder("w")
             .step("a", "x")
             .step("b", "x")
@@ -483,17 +500,17 @@ mod tests {
         let mut run = Run::new(RunId::at(at(0)), Arc::new(plan), Value::Null, at(0), at(0));
         (run.steps[0].status, run.steps[0].attempt) = (StepStatus::Completed, 2);
         (run.steps[0].started_at, run.steps[0].completed_at) = (Some(at(3)), Some(at(8)));
-        let course = Course::of(&run, &[]);
+        let timeline = RunTimeline::of(&run, &[]);
         assert_eq!(
-            kinds(&course.steps[0]),
+            kinds(&timeline.steps[0]),
             [(SpanKind::Completed, 2, 3, Some(8))]
         );
-        assert_eq!(kinds(&course.steps[1]), []);
+        assert_eq!(kinds(&timeline.steps[1]), []);
     }
 
     #[test]
-    fn the_end_of_a_run_ends_what_goes_on() {
-        let course = course(&[
+    fn the_end_of_a_run_ends_open_spans() {
+        let timeline = timeline(&[
             event(1, 1, "step.started", Some("a"), json!({ "attempt": 1 })),
             event(
                 2,
@@ -504,7 +521,7 @@ mod tests {
             ),
         ]);
         assert_eq!(
-            kinds(&course.steps[0]),
+            kinds(&timeline.steps[0]),
             [(SpanKind::Interrupted, 1, 1, Some(4))]
         );
     }

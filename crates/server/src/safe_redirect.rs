@@ -1,7 +1,9 @@
-//! Addresses that lead nowhere but to this server: a link or a form says where to go on, and may not send people elsewhere.
+//! Redirect targets that stay on this server. A link or form names the next page, and must not be
+//! able to send people to another site.
 
-/// The path if it is one of ours, and otherwise `/`. `//evil.example` and `/\evil.example` only look like one.
-pub(crate) fn local_path(to: Option<&str>) -> &str {
+/// Returns `to` if it is a path on this server, and otherwise `/`. `//evil.example` and
+/// `/\evil.example` look like paths and are not.
+pub(crate) fn safe_redirect(to: Option<&str>) -> &str {
     let elsewhere = |letter: char| letter == '\\' || letter.is_control();
     to.filter(|to| to.starts_with('/') && !to.starts_with("//") && !to.contains(elsewhere))
         .unwrap_or("/")
@@ -12,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_sent_elsewhere() {
+    fn redirects_stay_on_this_server() {
         for to in [
             "//evil.example",
             "https://evil.example",
@@ -22,12 +24,12 @@ mod tests {
             "/\nx",
             "/x\u{7f}",
         ] {
-            assert_eq!(local_path(Some(to)), "/", "{to}");
+            assert_eq!(safe_redirect(Some(to)), "/", "{to}");
         }
         assert_eq!(
-            local_path(Some("/runs?status=failed")),
+            safe_redirect(Some("/runs?status=failed")),
             "/runs?status=failed"
         );
-        assert_eq!(local_path(None), "/");
+        assert_eq!(safe_redirect(None), "/");
     }
 }

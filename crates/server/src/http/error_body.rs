@@ -1,4 +1,4 @@
-//! How a problem looks: a document for programs, a page for people.
+//! Bodies of error responses: a JSON document for programs, a page for people.
 
 use axum::extract::Request;
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
@@ -9,31 +9,32 @@ use axum::response::{IntoResponse as _, Response};
 use super::{Problem, routes};
 use crate::dashboard;
 
-/// Gives every error a body that whoever asked can read.
-pub(crate) async fn face(request: Request, next: Next) -> Response {
-    let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+/// Gives every error response a body that its client can read.
+pub(crate) async fn error_body(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let headers = request.headers().clone();
     let mut response = next.run(request).await;
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
     let problem = response.extensions_mut().remove::<Problem>();
-    // What a handler wrote itself, such as a form with its faults, stays.
+    // A page that a handler wrote itself, such as a form with its faults, stays.
     if problem.is_none() && is_page(response.headers()) {
         return response;
     }
     let problem = problem.unwrap_or_else(|| Problem::of(status, plain(&response)));
-    let mut faced = if is_for_people(&path, &headers) {
+    let mut rendered = if is_for_people(&path, &headers) {
         page(&problem, &headers)
     } else {
         document(&problem)
     };
     for (name, value) in response.headers() {
         if *name != CONTENT_TYPE && *name != CONTENT_LENGTH {
-            faced.headers_mut().append(name, value.clone());
+            rendered.headers_mut().append(name, value.clone());
         }
     }
-    faced
+    rendered
 }
 
 fn plain(response: &Response) -> String {
