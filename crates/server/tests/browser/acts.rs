@@ -76,7 +76,7 @@ async fn a_person_answers_for_an_interrupted_step() {
     for (answer, run) in &runs {
         browser.go(run).await;
         browser
-            .wait_text("was interrupted: what becomes of it?")
+            .wait_text("was interrupted: what should happen?")
             .await;
         for choice in ["#answer-rerun", "#answer-skip", "#answer-fail"] {
             assert!(browser.has(choice).await, "{choice}");

@@ -68,7 +68,7 @@ async fn a_form_reports_errors_previews_and_submits() {
     browser.fill("#p-name", "kiln-api").await;
     browser.fill("#p-values", "{ no json").await;
     browser.click("button[value=start]").await;
-    browser.wait_text("One thing does not fit").await;
+    browser.wait_text("One value is invalid").await;
     browser.find("#p-values[aria-invalid=true]").await;
     browser.picture("without-script-form").await;
     browser.fill("#p-values", "{}").await;
@@ -80,7 +80,7 @@ async fn a_form_reports_errors_previews_and_submits() {
     site.pass("kiln-api", "create_repository");
     browser.find("#step-push_template.running").await;
     browser.click_in("#ask-undo", "#b-undo").await;
-    browser.wait_flash("Cancel with undo asked for.").await;
+    browser.wait_flash("Cancel with undo requested.").await;
     browser.find(".status.cancelled").await;
     browser.find("#step-create_repository.undone").await;
 }
@@ -92,14 +92,14 @@ async fn a_run_is_retried_answered_and_cancelled() {
     browser.find("#b-retry").await;
     browser.click("#b-retry").await;
     browser
-        .wait_flash("Retried: it runs as soon as there is room.")
+        .wait_flash("Retried: it runs as soon as a slot is free.")
         .await;
     browser.find("#b-retry").await;
     browser.go(&run).await;
     browser.wait_text("retried by ann").await;
     browser.click_in("#step-one", "#retry-one").await;
     browser.find("#b-retry").await;
-    browser.wait_text("One: attempt 1 begins").await;
+    browser.wait_text("One: attempt 1 starts").await;
     browser.go(&site.url("/new?workflow=change")).await;
     browser.fill("#p-ticket", "OPS-8").await;
     browser.click("button[value=start]").await;
@@ -110,7 +110,7 @@ async fn a_run_is_retried_answered_and_cancelled() {
     browser.wait_text("3 of 3 steps done").await;
     start(&site, &browser, "slow").await;
     browser.click_in("#ask-cancel", "#b-cancel").await;
-    browser.wait_flash("Cancel asked for.").await;
+    browser.wait_flash("Cancel requested.").await;
     browser.find(".status.cancelled").await;
     browser.click_in("#ask-share", "#b-share").await;
     browser
@@ -129,7 +129,7 @@ async fn queues_alerts_and_many_runs_can_be_managed() {
     browser.click("#pause-slow").await;
     browser.wait_text("Queue slow is paused").await;
     browser.click("#pause-slow").await;
-    browser.wait_text("Queue slow goes on.").await;
+    browser.wait_text("Queue slow is resumed.").await;
     browser.click("#limits-slow > summary").await;
     browser.fill("#limit-concurrency-slow", "7").await;
     browser.fill("#limit-rate-slow", "5/1s").await;
