@@ -38,7 +38,7 @@ fn judge(line: &str) -> Finding {
             let means = "older than 2.32: it would read and apply the settings of its user";
             Finding::broken(SUBJECT, version, means).advice("install git 2.32 or newer")
         }
-        None => Finding::unknown(SUBJECT, format!("`{version}` is no version")),
+        None => Finding::unknown(SUBJECT, format!("`{version}` is not a version")),
     }
 }
 

@@ -103,7 +103,7 @@ fn remove_abandoned(repository: &Path) {
     for path in LOCKS.map(|lock| repository.join(lock)) {
         let made = path.metadata().and_then(|metadata| metadata.modified());
         if made.is_ok_and(|made| is_abandoned(made, now(), &dead, &living)) {
-            tracing::info!(path = %path.display(), "removing the lock of a push that is no longer alive");
+            tracing::info!(path = %path.display(), "removing the lock of a dead push");
             // Another run may be faster; then it is gone, as intended.
             let _ = std::fs::remove_file(&path);
         }

@@ -60,7 +60,7 @@ impl ScratchBouncer {
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = self.server.try_wait().ok().flatten().is_some();
             if ended || begin.elapsed() > Duration::from_secs(20) {
-                return Err(ScratchError("pgbouncer does not come up".to_owned()));
+                return Err(ScratchError("pgbouncer does not start".to_owned()));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -362,7 +362,7 @@ impl ScratchPostgres {
                     .map(String::from_utf8_lossy);
                 let why = end_of(&log.unwrap_or_default());
                 return Err(ScratchError(format!(
-                    "postgres does not come up: {refused}\n{why}"
+                    "postgres does not start: {refused}\n{why}"
                 )));
             }
             std::thread::sleep(Duration::from_millis(20));

@@ -6,7 +6,7 @@
 -- person's request: an end that `yields` leaves the run to the undo requested meanwhile, as
 -- `Head::yield_to_undo` says. Without a fence, the caller has locked the rows.
 --
--- A single statement, so that a batch is one round trip and one transaction without BEGIN and COMMIT.
+-- A single statement: a batch is one round trip and one transaction without BEGIN and COMMIT.
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest(
         $4::uuid[], $5::uuid[], $6::bigint[], $7::bigint[], $8::integer[], $9::text[], $10::text[], $11::smallint[],

@@ -224,7 +224,7 @@ async fn a_pooler_in_transaction_mode_is_detected() {
     assert_eq!(
         found.notify.unwrap(),
         None,
-        "a notification does not come through"
+        "no notification arrives through the pooler"
     );
     assert!(found.settings.fsync && found.commit.is_ok() && found.usage.is_ok());
 }

@@ -131,7 +131,7 @@ where
             Some(error) => Err(error),
             None => self
                 .outcome
-                .unwrap_or_else(|| Err(fault("an operation was not applied"))),
+                .unwrap_or_else(|| Err(fault("an operation was not executed"))),
         };
         // A dropped caller does not need the answer.
         let _ = self.caller.send((outcome, self.apply));

@@ -105,7 +105,7 @@ impl Telemetry {
             .await
             .is_err()
         {
-            tracing::warn!("the collector did not take the last spans in time");
+            tracing::warn!("the collector did not accept the last spans in time");
         }
     }
 }
@@ -163,7 +163,7 @@ impl Tracer {
         if before.is_multiple_of(1000) {
             tracing::warn!(
                 dropped = before + 1,
-                "spans are dropped: the collector does not take them as fast as they come"
+                "spans are dropped: the collector accepts them too slowly"
             );
         }
     }

@@ -26,7 +26,7 @@ pub(crate) async fn run(
         }
         let spans = batch.len();
         if let Err(error) = exporter.export(batch).await {
-            tracing::warn!(%error, spans, "the collector did not take spans: they are lost");
+            tracing::warn!(%error, spans, "the collector did not accept spans: they are lost");
         }
     }
 }

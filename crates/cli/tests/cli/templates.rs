@@ -143,7 +143,7 @@ fn what_is_wrong_with_a_template_is_told_before_anything_is_written() {
         check(&["-p", "template=plain"], "-p gitops=false");
         check(
             &["-p", "template=old", "-p", "gitops=false"],
-            "hello.txt: is no UTF-8 text",
+            "hello.txt: is not UTF-8 text",
         );
         check(&["-p", "values={\"bogus\":1}"], "values.bogus");
         check(

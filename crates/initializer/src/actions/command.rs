@@ -142,7 +142,7 @@ fn words(input: &Input, script: Option<&Script>) -> Result<Vec<String>, StepErro
 fn variable(name: &str) -> Result<&str, StepError> {
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(StepError::fatal(format!(
-            "`{name}` is no name of an environment variable"
+            "`{name}` is not a valid name of an environment variable"
         )));
     }
     Ok(name)

@@ -23,7 +23,12 @@ impl Fields {
             Value::Null => &empty,
             // All of it comes from an expression, and is checked when the step runs.
             Value::String(text) if text.contains("${{") => return Ok(()),
-            _ => return Err(format!("`with` is no map of fields: give {}", self.list())),
+            _ => {
+                return Err(format!(
+                    "`with` is not a map of fields: give {}",
+                    self.list()
+                ));
+            }
         };
         if let Some(unknown) = fields
             .keys()
@@ -138,7 +143,7 @@ mod tests {
         );
         check(
             json!([1]),
-            "`with` is no map of fields: give `url`, `json`, `body`, `timeout`",
+            "`with` is not a map of fields: give `url`, `json`, `body`, `timeout`",
         );
     }
 }

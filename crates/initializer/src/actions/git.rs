@@ -177,7 +177,7 @@ impl StepHandler for GitPush {
             .map_err(failed)?
         {
             return Err(StepError::fatal(format!(
-                "`{branch}` is no name for a branch"
+                "`{branch}` is not a valid branch name"
             )));
         }
         let url = address(&git, remote).await?;

@@ -166,7 +166,7 @@ impl LocalForge {
                 });
             }
             Ok(_) if !path.join("HEAD").is_file() || !path.join("config").is_file() => {
-                let text = "is there already and is no Git repository: it was left as it is; move it away, or choose another name";
+                let text = "is there already and is not a Git repository: it was left as it is; move it away, or choose another name";
                 return Err(ForgeError::Taken(format!("{} {text}", path.display())));
             }
             Ok(_) => {}

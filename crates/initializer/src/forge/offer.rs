@@ -62,7 +62,9 @@ impl StoreForge {
             return Ok(own);
         }
         let known = Self::of(store).await?;
-        known.ok_or_else(|| StoreError::Fault("the store's local forge came and went".to_owned()))
+        known.ok_or_else(|| {
+            StoreError::Fault("the store's local forge was set and removed concurrently".to_owned())
+        })
     }
 
     /// Makes this the local forge of a store, whatever it had before.

@@ -60,7 +60,7 @@ impl Source {
                 reference: reference_of(),
             }),
             _ => Err(TemplateError(format!(
-                "`{text}` is no template: name a built-in one ({}), a folder or a Git URL",
+                "`{text}` is not a template: name a built-in one ({}), a folder or a Git URL",
                 builtin_names().collect::<Vec<_>>().join(", ")
             ))),
         }

@@ -160,7 +160,7 @@ fn real(path: &Path) -> PathBuf {
 
 fn refused(text: &str) -> TemplateError {
     TemplateError(format!(
-        "`{text}` is no template that may be used here: name a built-in one ({}), a Git URL, or a folder below one that \
+        "`{text}` is not a template that may be used here: name a built-in one ({}), a Git URL, or a folder below one that \
          `folders` under [templates] names in the worker's configuration; on the worker's machine, \
          `surefoot init NAME --template FOLDER` may use any",
         builtin_names().collect::<Vec<_>>().join(", ")

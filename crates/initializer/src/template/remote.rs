@@ -221,10 +221,7 @@ fn blob(line: &[u8], gauge: &mut Gauge) -> Result<Blob, TemplateError> {
         .map_err(|_| TemplateError::at(&String::from_utf8_lossy(line), "its name is not UTF-8"))?;
     let (facts, path) = text.split_once('\t').unwrap_or((text, ""));
     let [mode, kind, id, size] = facts.split_whitespace().collect::<Vec<_>>()[..] else {
-        return Err(TemplateError::at(
-            path,
-            "git lists it in a way that is not known",
-        ));
+        return Err(TemplateError::at(path, "git lists it in an unknown format"));
     };
     if kind != "blob" {
         return Err(TemplateError::at(
@@ -253,7 +250,7 @@ async fn read(git: &Git, blobs: Vec<Blob>) -> Result<Vec<Entry>, LoadError> {
     let mut entries = Vec::with_capacity(blobs.len());
     for blob in blobs {
         let (bytes, after) = content(rest)
-            .ok_or_else(|| TemplateError::at(&blob.path, "git did not give its content"))?;
+            .ok_or_else(|| TemplateError::at(&blob.path, "git did not return its content"))?;
         entries.push(blob.entry(bytes)?);
         rest = after;
     }

@@ -38,7 +38,7 @@ pub(super) fn check(entry: &Entry, bytes: &[u8], only_own: bool) -> Result<(), T
         Some(found) => Err(TemplateError::at(
             &entry.path,
             format!(
-                "is no UTF-8 text, so its expression `{found}` cannot be rendered: save it as UTF-8, or name it under `raw` in {} \
+                "is not UTF-8 text, so its expression `{found}` cannot be rendered: save it as UTF-8, or name it under `raw` in {} \
                  to have it copied as it is",
                 super::manifest::FILE
             ),

@@ -8,8 +8,8 @@ use crate::world::{World, group, group_of, until, words};
 /// File in which the worker's command writes its process ids; set only for the process to kill.
 const FILE: &str = "SUREFOOT_TEST_CRASH_FILE";
 
-/// Not a test by itself: the process that [`the_commands_of_a_killed_worker_die_with_it`] starts and
-/// kills.
+/// Not a test by itself: the process that [`the_commands_of_a_killed_worker_die_with_it`] starts
+/// and kills.
 #[tokio::test]
 async fn a_worker_to_be_killed() {
     let Some(file) = std::env::var_os(FILE).map(PathBuf::from) else {

@@ -253,7 +253,7 @@ async fn errors_of_git_are_explained() {
     .await;
     check(
         &format!("{clone}- {{ id: a, action: git.push, with: {{ branch: 'a..b' }} }}\n"),
-        "no name for a branch",
+        "not a valid branch name",
     )
     .await;
     check(

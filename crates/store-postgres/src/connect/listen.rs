@@ -52,7 +52,7 @@ pub(crate) async fn listen(
             Some(Listener { echoes: false, .. }) => {
                 if deaf == DEAF_FIRST {
                     tracing::info!(
-                        "NOTIFY does not come through, for a pooler probably: work is found by polling"
+                        "NOTIFY does not arrive, probably because of a pooler: work is found by polling"
                     );
                 }
                 wait = deaf;

@@ -152,7 +152,7 @@ pub(crate) async fn inspect(
     }
     if !automatic && found.version == 0 {
         return Err(StoreError::Unusable(format!(
-            "there is no store in the schema {schema}: `surefoot migrate` makes one"
+            "there is no store in the schema {schema}: `surefoot migrate` creates one"
         )));
     }
     if !automatic {

@@ -121,7 +121,7 @@ async fn into_submitted(
         Outcome::SameUnique(id) => Submitted::SameUnique(existing_run(id).await?),
         Outcome::Refused => return Err(refusal(shared, plan).await?),
         Outcome::Limited => {
-            return Err(fault("limits that were looked at are not looked at again"));
+            return Err(fault("limits were checked twice for one submission"));
         }
     })
 }
@@ -432,7 +432,7 @@ fn outcomes(rows: &[Row], batch: &[&Submit]) -> Result<Vec<Outcome>, StoreError>
             "same_unique" => Outcome::SameUnique(run_id(row, 2)?),
             word => {
                 return Err(fault(format_args!(
-                    "`{word}` is no outcome of a submission"
+                    "`{word}` is not an outcome of a submission"
                 )));
             }
         };

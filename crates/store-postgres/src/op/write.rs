@@ -127,7 +127,7 @@ pub(super) fn check(run: RunId, written: &Written, answers: &[Vec<Row>]) -> Resu
         // A snapshot's contents must exist when it is written: a step that cannot be restored is
         // not completed.
         Some(digest) => Err(fault(format_args!(
-            "a snapshot needs {digest}, which the store has not"
+            "a snapshot needs {digest}, which the store does not have"
         ))),
         None => Ok(()),
     }
@@ -228,7 +228,7 @@ async fn taken_now(tx: &mut Tx<'_>, kind: &str, name: &str) -> Result<StoreError
     let rows = tx.query((&tx.sql().record_owners, args)).await?;
     let row = rows
         .first()
-        .ok_or_else(|| fault("a record came and went"))?;
+        .ok_or_else(|| fault("a record was published and removed concurrently"))?;
     Ok(StoreError::RecordTaken {
         kind: kind.to_owned(),
         name: name.to_owned(),

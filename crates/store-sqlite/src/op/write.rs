@@ -58,7 +58,7 @@ fn check_snapshot(tx: &Tx<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
             .exists([digest.as_bytes()])?
         {
             return Err(Failure::Refused(fault(format_args!(
-                "a snapshot needs {digest}, which the store has not"
+                "a snapshot needs {digest}, which the store does not have"
             ))));
         }
     }

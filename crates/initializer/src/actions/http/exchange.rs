@@ -48,7 +48,7 @@ impl<'a> Exchange<'a> {
             .transpose()
             .map_err(StepError::fatal)?;
         let method = Method::from_bytes(input.method.to_ascii_uppercase().as_bytes())
-            .map_err(|_| StepError::fatal(format!("`{}` is no method of HTTP", input.method)))?;
+            .map_err(|_| StepError::fatal(format!("`{}` is not an HTTP method", input.method)))?;
         let url = address(&input.url)?;
         let body = match (&input.json, &input.body) {
             (None, None) => None,
@@ -225,8 +225,8 @@ fn same_origin(one: &Url, other: &Url) -> bool {
 
 fn address(text: &str) -> Result<Url, StepError> {
     // The text may contain a password, and is not repeated.
-    let url =
-        Url::parse(text).map_err(|error| StepError::fatal(format!("`url` is no URL: {error}")))?;
+    let url = Url::parse(text)
+        .map_err(|error| StepError::fatal(format!("`url` is not a URL: {error}")))?;
     match url.scheme() {
         "http" | "https" => Ok(url),
         scheme => Err(StepError::fatal(format!(

@@ -133,7 +133,7 @@ async fn foreign_repositories_are_refused_and_left_as_they_are() {
 
     let (_two, unmarked) = forge();
     fs::create_dir_all(unmarked.path("shop")).unwrap();
-    check(&unmarked, "no Git repository").await;
+    check(&unmarked, "not a Git repository").await;
     Git::new(unmarked.path("shop"))
         .run(&["init", "--quiet", "--bare"])
         .await
@@ -145,7 +145,7 @@ async fn foreign_repositories_are_refused_and_left_as_they_are() {
     let (_three, file) = forge();
     fs::create_dir_all(&file.folder).unwrap();
     fs::write(file.path("shop"), "mine").unwrap();
-    check(&file, "no Git repository").await;
+    check(&file, "not a Git repository").await;
 }
 
 #[tokio::test]
