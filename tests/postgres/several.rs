@@ -65,7 +65,8 @@ fn most_at_once(ledger: &Ledger) -> (usize, usize) {
         now += change;
         let of_key = keys.entry(key).or_insert(0);
         *of_key += change;
-        (most, most_of_key) = (most.max(now), most_of_key.max(*of_key));
+        most = most.max(now);
+        most_of_key = most_of_key.max(*of_key);
     }
     (
         most.unsigned_abs() as usize,

@@ -14,7 +14,8 @@ pub fn bytes(bytes: u64) -> String {
         if size < 1024.0 {
             break;
         }
-        (size, unit) = (size / 1024.0, next);
+        size = size / 1024.0;
+        unit = next;
     }
     format!("{size:.1} {unit}")
 }

@@ -17,51 +17,54 @@ use super::spread;
 
 /// Interval between two attempts to listen; jittered by half, so that many workers do not return at
 /// once.
-const FIRST: Duration = Duration::from_millis(100);
-const MOST: Duration = Duration::from_secs(10);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 /// The same if no message arrives, because of a pooler or, once, a busy machine.
-const DEAF_FIRST: Duration = Duration::from_secs(5);
-const DEAF_MOST: Duration = Duration::from_secs(300);
+const FIRST_SILENT_WAIT: Duration = Duration::from_secs(5);
+const MAX_SILENT_WAIT: Duration = Duration::from_secs(300);
 /// Time limit for the listener's message to itself.
-const ECHO: Duration = Duration::from_secs(2);
+const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval of the check whether a silent session is still connected.
-const QUIET: Duration = Duration::from_secs(20);
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Prefix of a listener's message to itself.
 const HELLO: &str = "hello ";
 
-/// Passes every payload on `channel` to `heard`. Each time it starts listening it passes `None`,
+/// Passes every payload on `channel` to `on_message`. Each time it starts listening it passes `None`,
 /// because earlier messages are lost. Never returns.
 pub(crate) async fn listen(
     connector: Connector,
     channel: String,
     on_message: impl Fn(Option<&str>),
 ) {
-    let mut wait = FIRST;
-    let mut deaf = DEAF_FIRST;
+    let mut wait = FIRST_WAIT;
+    let mut silent_wait = FIRST_SILENT_WAIT;
     loop {
-        match begin(&connector, &channel, &on_message).await {
+        match start(&connector, &channel, &on_message).await {
             Some(Listener {
                 session,
                 payloads,
-                echoes: true,
+                is_heard: true,
             }) => {
-                (wait, deaf) = (FIRST, DEAF_FIRST);
+                wait = FIRST_WAIT;
+                silent_wait = FIRST_SILENT_WAIT;
                 receive(&session, payloads, &on_message).await;
             }
-            Some(Listener { echoes: false, .. }) => {
-                if deaf == DEAF_FIRST {
+            Some(Listener {
+                is_heard: false, ..
+            }) => {
+                if silent_wait == FIRST_SILENT_WAIT {
                     tracing::info!(
                         "NOTIFY does not arrive, probably because of a pooler: work is found by polling"
                     );
                 }
-                wait = deaf;
-                deaf = (deaf * 2).min(DEAF_MOST);
+                wait = silent_wait;
+                silent_wait = (silent_wait * 2).min(MAX_SILENT_WAIT);
             }
             None => {}
         }
         tokio::time::sleep(spread(wait)).await;
-        wait = (wait * 2).min(MOST);
+        wait = (wait * 2).min(MAX_WAIT);
     }
 }
 
@@ -70,22 +73,22 @@ struct Listener {
     session: Session,
     payloads: UnboundedReceiver<String>,
     /// Set once its message to itself has arrived.
-    echoes: bool,
+    is_heard: bool,
 }
 
-async fn begin(
+async fn start(
     connector: &Connector,
     channel: &str,
     on_message: &impl Fn(Option<&str>),
 ) -> Option<Listener> {
     let (sender, mut payloads) = mpsc::unbounded_channel();
-    let unasked = move |message| {
+    let forward = move |message| {
         if let AsyncMessage::Notification(notification) = message {
             // The receiver is gone when this store is being closed.
             let _closed = sender.send(notification.payload().to_owned());
         }
     };
-    let session = connector.connect_with(unasked).await.ok()?;
+    let session = connector.connect_with(forward).await.ok()?;
     session
         .batch_execute(&format!("LISTEN \"{channel}\""))
         .await
@@ -107,11 +110,13 @@ async fn begin(
         }
         false
     };
-    let echoes = tokio::time::timeout(ECHO, echo).await.unwrap_or(false);
+    let is_heard = tokio::time::timeout(ECHO_TIMEOUT, echo)
+        .await
+        .unwrap_or(false);
     Some(Listener {
         session,
         payloads,
-        echoes,
+        is_heard,
     })
 }
 
@@ -122,11 +127,12 @@ async fn receive(
     on_message: &impl Fn(Option<&str>),
 ) {
     loop {
-        match tokio::time::timeout(QUIET, payloads.recv()).await {
+        match tokio::time::timeout(LIVENESS_INTERVAL, payloads.recv()).await {
             Ok(Some(payload)) => handle(&payload, on_message),
             Ok(None) => return,
             Err(_) => {
-                let alive = tokio::time::timeout(QUIET, session.simple_query("SELECT 1")).await;
+                let alive =
+                    tokio::time::timeout(LIVENESS_INTERVAL, session.simple_query("SELECT 1")).await;
                 if !matches!(alive, Ok(Ok(_))) {
                     return;
                 }

@@ -151,10 +151,10 @@ async fn take(
 ) -> Result<Taken, Failure> {
     let shared = tx.shared;
     let plans = shared.plans.get(tx, overview.plans.iter().copied()).await?;
-    let foreign = foreign_plans(&plans, request);
+    let unclaimable = unclaimable_plans(&plans, request);
     let mut picks = Vec::new();
     if overview.is_cancelling {
-        picks = cancelling(tx, &foreign, request).await?;
+        picks = cancelling(tx, &unclaimable, request).await?;
     }
     let room = request.limit - picks.len();
     let names: Vec<&str> = overview
@@ -185,7 +185,7 @@ async fn take(
             QueueScan {
                 tx,
                 name,
-                foreign: &foreign,
+                unclaimable: &unclaimable,
                 request,
                 admission: &mut admission,
                 picks: Vec::new(),
@@ -210,7 +210,7 @@ async fn take(
 }
 
 /// Plans that the worker cannot run, or that this build cannot read.
-fn foreign_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32> {
+fn unclaimable_plans(plans: &HashMap<i32, Plan>, request: &ClaimRequest) -> Vec<i32> {
     let is_known = |plan: &Plan| plan.as_ref().is_ok_and(|plan| request.fits(plan));
     plans
         .iter()
@@ -226,10 +226,10 @@ fn offered(request: &ClaimRequest) -> Vec<String> {
 
 async fn cancelling(
     tx: &mut Tx<'_>,
-    foreign: &[i32],
+    unclaimable: &[i32],
     request: &ClaimRequest,
 ) -> Result<Vec<Pick>, Failure> {
-    let noted: Vec<Uuid> = tx
+    let unreadable: Vec<Uuid> = tx
         .shared
         .plans
         .unreadable
@@ -238,9 +238,9 @@ async fn cancelling(
         .map(|id| uuid(id.as_bytes()))
         .collect();
     let args = Args::none()
-        .with_all(foreign.to_vec())
+        .with_all(unclaimable.to_vec())
         .with_all(offered(request));
-    let args = args.with(bound(request.limit)).with_all(noted);
+    let args = args.with(bound(request.limit)).with_all(unreadable);
     let rows = tx.query((&tx.sql().claim_cancelling, args)).await?;
     Ok(of_runs(&rows)?
         .into_iter()
@@ -252,7 +252,7 @@ async fn cancelling(
 struct QueueScan<'w, 'tx> {
     tx: &'w mut Tx<'tx>,
     name: &'w str,
-    foreign: &'w [i32],
+    unclaimable: &'w [i32],
     request: &'w ClaimRequest,
     admission: &'w mut Admission,
     picks: Vec<Pick>,
@@ -280,14 +280,16 @@ impl QueueScan<'_, '_> {
     /// Reads the next runs in claim order.
     async fn page(&mut self, wanted: usize, allowed_starts: usize) -> Result<Page, Failure> {
         let sql = self.tx.sql();
-        let noted = self.tx.shared.plans.unreadable.ids();
+        let unreadable = self.tx.shared.plans.unreadable.ids();
         let args = |limit: usize| {
             let picked = self.picks.iter().map(|pick| pick.row.id);
             let known: Vec<Uuid> = picked
-                .chain(noted.iter().copied())
+                .chain(unreadable.iter().copied())
                 .map(|id| uuid(id.as_bytes()))
                 .collect();
-            let args = Args::none().with(self.name).with_all(self.foreign.to_vec());
+            let args = Args::none()
+                .with(self.name)
+                .with_all(self.unclaimable.to_vec());
             args.with_all(self.admission.full_keys())
                 .with_all(known)
                 .with(bound(limit))

@@ -26,7 +26,8 @@ pub(crate) fn set_queue(
             .prepare_cached(sql::RECALL_STARTS)?
             .execute(params![name, from, rate.max])?;
     }
-    (*tx.work, *tx.backlog) = (true, true);
+    *tx.work = true;
+    *tx.backlog = true;
     Ok(())
 }
 
@@ -59,6 +60,7 @@ pub(crate) fn pause_queue(tx: &mut Tx<'_>, name: &str, paused: bool) -> Result<(
     tx.conn
         .prepare_cached(sql::PAUSE_QUEUE)?
         .execute(params![name, paused])?;
-    (*tx.work, *tx.backlog) = (true, true);
+    *tx.work = true;
+    *tx.backlog = true;
     Ok(())
 }

@@ -31,7 +31,8 @@ pub async fn a_submission_keeps_every_field(scene: Scene) {
     assert_eq!(scene.get(run.id).await, run);
 
     let mut bare = scene.draft(&plan("a", &["one", "two"]));
-    (bare.parameters, bare.priority) = (Value::Null, i32::MAX);
+    bare.parameters = Value::Null;
+    bare.priority = i32::MAX;
     bare.head.available_at = Some(scene.now() + Duration::from_micros(1));
     scene.submit(&bare).await;
     assert_eq!(
@@ -91,15 +92,22 @@ pub async fn a_step_keeps_every_field(scene: Scene) {
     let step = &mut expected.steps[1];
     step.status = StepStatus::Waiting;
     step.wait = Some(Wait::Approval);
-    (step.progress, step.attempt, step.interruptions) = (99, u32::MAX, 4);
-    (step.isolation, step.crashes) = (Some(u32::MAX), 3);
+    step.progress = 99;
+    step.attempt = u32::MAX;
+    step.interruptions = 4;
+    step.isolation = Some(u32::MAX);
+    step.crashes = 3;
     step.deferrals = 7;
-    (step.message, step.error) = (Some(String::new()), Some(TEXT.to_owned()));
-    (step.started_at, step.completed_at) = (Some(scene.now()), None);
-    (step.output, step.checkpoint) = (Some(json!(false)), Some(json!({ "at": null })));
+    step.message = Some(String::new());
+    step.error = Some(TEXT.to_owned());
+    step.started_at = Some(scene.now());
+    step.completed_at = None;
+    step.output = Some(json!(false));
+    step.checkpoint = Some(json!({ "at": null }));
     step.answer = Some(json!({ "answer": "approve", "by": TEXT, "note": null }));
     step.decision = Some(json!({ "answer": "rerun", "by": TEXT, "note": null }));
-    (step.snapshot, step.undo) = (Some(Digest::of(b"manifest")), Some(Undo::Kept));
+    step.snapshot = Some(Digest::of(b"manifest"));
+    step.undo = Some(Undo::Kept);
     step.undo_note = Some(TEXT.to_owned());
     transition.steps.push((1, expected.steps[1].clone()));
     scene
@@ -119,8 +127,10 @@ pub async fn a_head_keeps_every_field(scene: Scene) {
     let run = scene.start(worker, &plan("a", &["one"])).await;
     let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish_as_holder();
     let head = &mut expected.head;
-    (head.status, head.worker) = (RunStatus::Waiting, None);
-    (head.progress, head.error) = (57, Some(TEXT.to_owned()));
+    head.status = RunStatus::Waiting;
+    head.worker = None;
+    head.progress = 57;
+    head.error = Some(TEXT.to_owned());
     head.started_at = Some(scene.now());
     head.available_at = Some(scene.now() + Duration::from_micros(86_400_000_001));
     transition.head = head.clone();
@@ -143,7 +153,8 @@ pub async fn every_wait_and_undo_stage_is_kept(scene: Scene) {
         let run = scene.start(worker, &plan("a", &["one"])).await;
         let run = scene.commit(&run, crate::scene::step).await;
         let (mut expected, mut transition) = Edit::new(run.clone(), scene.now()).finish_as_holder();
-        (expected.steps[0].status, expected.steps[0].wait) = (StepStatus::Waiting, Some(wait));
+        expected.steps[0].status = StepStatus::Waiting;
+        expected.steps[0].wait = Some(wait);
         expected.steps[0].undo = undo;
         transition.steps.push((0, expected.steps[0].clone()));
         scene

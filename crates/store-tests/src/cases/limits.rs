@@ -122,7 +122,8 @@ pub async fn a_full_key_does_not_change_the_order(scene: Scene) {
     let mut ids = Vec::new();
     for key in [Some("x"), Some("x"), Some("x"), None] {
         let mut run = scene.draft(&plan);
-        (run.priority, run.concurrency_key) = (1, key.map(str::to_owned));
+        run.priority = 1;
+        run.concurrency_key = key.map(str::to_owned);
         scene.submit(&run).await;
         ids.push(run.id);
     }

@@ -427,7 +427,8 @@ pub async fn runs_are_found_by_text(scene: Scene) {
         (Some("größe"), None),
     ] {
         let mut run = scene.draft(&plan);
-        (run.key, run.unique) = (key.map(str::to_owned), unique.map(str::to_owned));
+        run.key = key.map(str::to_owned);
+        run.unique = unique.map(str::to_owned);
         scene.submit(&run).await;
         runs.push(run);
     }

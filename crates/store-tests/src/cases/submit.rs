@@ -12,7 +12,8 @@ use crate::scene::{SECOND, first, forbidden, plan, taken};
 
 fn keyed(scene: &Scene, workflow: &str, key: Option<&str>, unique: Option<&str>) -> Run {
     let mut run = scene.draft(&plan(workflow, &["one"]));
-    (run.key, run.unique) = (key.map(str::to_owned), unique.map(str::to_owned));
+    run.key = key.map(str::to_owned);
+    run.unique = unique.map(str::to_owned);
     run
 }
 
@@ -333,7 +334,8 @@ pub async fn invalid_keys_are_refused(scene: Scene) {
     let plan = plan("a", &["one"]);
     let longest = "日".repeat(255);
     let mut run = scene.draft(&plan);
-    (run.key, run.unique) = (Some(longest.clone()), Some(longest.clone()));
+    run.key = Some(longest.clone());
+    run.unique = Some(longest.clone());
     run.concurrency_key = Some(longest.clone());
     scene.submit(&run).await;
     assert_eq!(scene.get(run.id).await, run);

@@ -20,7 +20,8 @@ pub(crate) fn undo_all(edit: &mut Edit) -> Result<(), RuleError> {
 async fn failed(scene: &Scene, key: Option<&str>) -> Run {
     let worker = scene.worker("w").await;
     let mut run = scene.draft(&plan("a", &["one", "two"]));
-    (run.key, run.unique) = (key.map(str::to_owned), key.map(str::to_owned));
+    run.key = key.map(str::to_owned);
+    run.unique = key.map(str::to_owned);
     assert_eq!(scene.submit_on(worker, &run).await, Submitted::Started);
     let run = scene.get(run.id).await;
     scene.fail(&run).await
@@ -92,7 +93,8 @@ pub async fn a_cancelled_run_is_undone_after_its_key_was_reused(scene: Scene) {
         RunStatus::Cancelled
     );
     let mut other = scene.draft(&plan("a", &["one", "two"]));
-    (other.key, other.unique) = (Some("mine".to_owned()), Some("mine".to_owned()));
+    other.key = Some("mine".to_owned());
+    other.unique = Some("mine".to_owned());
     assert_eq!(scene.submit(&other).await, Submitted::Queued);
 
     let cancelled = scene.cancel(&run, CancelMode::Undo).await;
