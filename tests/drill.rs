@@ -311,10 +311,8 @@ fn a_drill_that_skips_every_fault_is_not_clean() {
 fn a_drill_refuses_a_store_beside_its_own_cluster() {
     let place = Place::new();
     for before in [true, false] {
-        let (drill, store) = (
-            ["drill", "--postgres"],
-            ["--store", "postgres://absent@127.0.0.1:9/x"],
-        );
+        let drill = ["drill", "--postgres"];
+        let store = ["--store", "postgres://absent@127.0.0.1:9/x"];
         let args = if before {
             [store, drill].concat()
         } else {

@@ -50,11 +50,9 @@ impl Crash<'_> {
     /// Starts it.
     fn victim(&self, ledger: &Ledger, args: &[&str]) -> Victim {
         let victim = Arc::new(AtomicU32::new(0));
-        let (pid, worst, program) = (
-            victim.clone(),
-            self.worst,
-            self.cluster.program("psql").get_program().to_owned(),
-        );
+        let pid = victim.clone();
+        let worst = self.worst;
+        let program = self.cluster.program("psql").get_program().to_owned();
         let url = self.cluster.url();
         let proxy = Proxy::start(
             self.cluster.port(),
@@ -160,11 +158,9 @@ fn at_every_write(worst: Worst, when: When, story: Story, expect: &Writes) {
         met.push(write);
     }
     let count = |wanted: Write| met.iter().filter(|write| **write == wanted).count();
-    let (submissions, changes, groups) = (
-        count(Write::Submission),
-        count(Write::Change),
-        count(Write::Group),
-    );
+    let submissions = count(Write::Submission);
+    let changes = count(Write::Change);
+    let groups = count(Write::Group);
     assert_eq!(
         &Writes {
             submissions,

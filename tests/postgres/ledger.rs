@@ -20,10 +20,8 @@ pub(crate) struct Teller {
 impl Teller {
     pub(crate) fn of(ledger: &Ledger) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (port, file) = (
-            listener.local_addr().expect("an address").port(),
-            ledger.file(),
-        );
+        let port = listener.local_addr().expect("an address").port();
+        let file = ledger.file();
         std::thread::spawn(move || {
             for asked in listener.incoming().flatten() {
                 // The client may be killed meanwhile.

@@ -178,10 +178,8 @@ impl Asked {
     /// transaction, or that of a transaction with its COMMIT.
     fn hear(&mut self, kind: u8, message: &[u8]) -> Option<Write> {
         let mut words = message[5..].split(|byte| *byte == 0);
-        let (first, second) = (
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-        );
+        let first = words.next().unwrap_or_default();
+        let second = words.next().unwrap_or_default();
         match kind {
             b'P' => {
                 self.statements.insert(first.to_vec(), of_statement(second));

@@ -96,10 +96,8 @@ fn the_password_of_the_database_is_in_no_answer_of_a_command() {
     };
     let cluster = ScratchPostgres::with(options).expect("PostgreSQL");
     let ledger = Ledger::new(&cluster.url_with("postgres", "postgres", Some(WRITTEN)), "");
-    let (file, place) = (
-        ledger.seven("0"),
-        ledger.store.split_once('@').expect("a host").1,
-    );
+    let file = ledger.seven("0");
+    let place = ledger.store.split_once('@').expect("a host").1;
     let said = |store: &str, args: &[&str], status: i32| {
         let mut command = ledger.command(args);
         command

@@ -133,10 +133,8 @@ fn receivers_that_come_back_get_each_missed_notification_once() {
     });
     // The server dies too, and its undelivered notifications survive.
     server.process.kill();
-    let (key, cert) = (
-        place.path("key.pem").display().to_string(),
-        place.path("cert.pem").display().to_string(),
-    );
+    let key = place.path("key.pem").display().to_string();
+    let cert = place.path("cert.pem").display().to_string();
     let ports = [hook, chat, mail].map(|port| port.to_string());
     let hook = Node::start("webhook.mjs", &[("PORT", &ports[0]), ("SECRET", SECRET)]);
     let chat = Node::start("webhook.mjs", &[("PORT", &ports[1]), ("SECRET", SECRET)]);

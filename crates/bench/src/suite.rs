@@ -67,11 +67,9 @@ pub(crate) fn run(
 }
 
 fn measure(base: &Path, seconds: u64, all: &mut Rounds) -> anyhow::Result<()> {
-    let (folder, file, seconds) = (
-        text(base)?,
-        text(&base.join("store.db"))?,
-        seconds.to_string(),
-    );
+    let folder = text(base)?;
+    let file = text(&base.join("store.db"))?;
+    let seconds = seconds.to_string();
     all.appends.push(child(&[
         "appends",
         "--folder",

@@ -238,10 +238,8 @@ fn flux_applies_what_a_project_brings_with_rights_in_its_own_namespace_alone() {
     assert_eq!((names.len(), kustomizations.len()), (4, 3));
     for kustomization in kustomizations {
         let spec = &kustomization["spec"];
-        let (home, target) = (
-            &kustomization["metadata"]["namespace"],
-            &spec["targetNamespace"],
-        );
+        let home = &kustomization["metadata"]["namespace"];
+        let target = &spec["targetNamespace"];
         assert!(
             names.contains(home) && names.contains(target) && home != target,
             "{kustomization}"

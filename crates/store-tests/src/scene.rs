@@ -352,10 +352,8 @@ impl Scene {
             events.push(self.events(run.id).await);
         }
         let records = self.store.records(RecordFilter::default()).await.unwrap();
-        let (queues, workers) = (
-            self.store.queues().await.unwrap(),
-            self.store.workers().await.unwrap(),
-        );
+        let queues = self.store.queues().await.unwrap();
+        let workers = self.store.workers().await.unwrap();
         Picture {
             runs,
             events,

@@ -273,10 +273,8 @@ async fn a_run_is_one_trace_with_a_span_for_each_attempt() {
         .iter()
         .find(|span| texts(&span.attributes)["surefoot.attempt.outcome"] == "failed")
         .unwrap();
-    let (status, hidden) = (
-        failed.status.as_ref().unwrap(),
-        "the registry *** is away".to_owned(),
-    );
+    let status = failed.status.as_ref().unwrap();
+    let hidden = "the registry *** is away".to_owned();
     assert_eq!(
         (status.code, status.message.as_str()),
         (2, hidden.as_str()),

@@ -9,11 +9,9 @@ use tokio_postgres::NoTls;
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let mut next = |what: &'static str| args.next().context(what);
-    let (url, order, item) = (
-        next("which database?")?,
-        next("which order?")?.parse()?,
-        next("which item?")?,
-    );
+    let url = next("which database?")?;
+    let order = next("which order?")?.parse()?;
+    let item = next("which item?")?;
     let (mut client, connection) = tokio_postgres::connect(&url, NoTls).await?;
     let mut session = JoinSet::new();
     session.spawn(connection);

@@ -47,10 +47,8 @@ pub(super) fn measure(url: &str) -> anyhow::Result<(Figures, Figures)> {
 
 /// Times claims by a newly registered worker; each must return `runs` runs.
 async fn timed(store: &dyn Store, runs: usize) -> anyhow::Result<Figures> {
-    let (id, actions) = (
-        WorkerId::new(),
-        Arc::new(BTreeSet::from(["nothing".to_owned()])),
-    );
+    let id = WorkerId::new();
+    let actions = Arc::new(BTreeSet::from(["nothing".to_owned()]));
     let name = "claims".to_owned();
     let version = "bench".to_owned();
     let lease = Duration::from_secs(60);

@@ -444,10 +444,8 @@ mod tests {
             .await
             .unwrap();
 
-        let (lives, frozen) = (
-            worker("lives", Duration::from_secs(600)),
-            worker("frozen", Duration::ZERO),
-        );
+        let lives = worker("lives", Duration::from_secs(600));
+        let frozen = worker("frozen", Duration::ZERO);
         store.register_worker(lives.clone()).await.unwrap();
         store.register_worker(frozen.clone()).await.unwrap();
         let error = run_missing_of(&all, &session, "surefoot")

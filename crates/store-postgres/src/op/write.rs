@@ -103,10 +103,8 @@ pub(super) fn check(run: RunId, written: &Written, answers: &[Vec<Row>]) -> Resu
             continue;
         };
         for row in owners {
-            let (owner, same) = (
-                run_id(row, 2)?,
-                get::<&str>(row, 0)? == kind && get::<&str>(row, 1)? == name,
-            );
+            let owner = run_id(row, 2)?;
+            let same = get::<&str>(row, 0)? == kind && get::<&str>(row, 1)? == name;
             if same && owner != run {
                 return Err(StoreError::RecordTaken {
                     kind: kind.clone(),

@@ -41,11 +41,9 @@ async fn stores_notify_each_other_also_after_a_lost_session() {
 #[tokio::test]
 async fn without_notify_there_are_no_hints() {
     let (_, url) = database();
-    let (one, third, other) = (
-        open(&url).await,
-        open(&url).await,
-        options(&url).notify(false).open().await.unwrap(),
-    );
+    let one = open(&url).await;
+    let third = open(&url).await;
+    let other = options(&url).notify(false).open().await.unwrap();
     until("the listener listens", async || {
         hears(&one, &third, true).await.then_some(())
     })

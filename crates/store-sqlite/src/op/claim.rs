@@ -205,10 +205,8 @@ fn pick(
         return Ok(Vec::new());
     }
     let mut starts = admit::allowed_starts(tx, name, &limits)?;
-    let (mut fresh, mut resumed) = (
-        tx.conn.prepare_cached(sql::CLAIM_FRESH)?,
-        tx.conn.prepare_cached(sql::CLAIM_RESUMED)?,
-    );
+    let mut fresh = tx.conn.prepare_cached(sql::CLAIM_FRESH)?;
+    let mut resumed = tx.conn.prepare_cached(sql::CLAIM_RESUMED)?;
     let mut fresh = IndexScan::begin(&mut fresh, name, unclaimable, limits.rate.is_some())?;
     let mut resumed = IndexScan::begin(&mut resumed, name, unclaimable, false)?;
     let mut keys = Keys {

@@ -180,12 +180,10 @@ pub async fn a_takeover_needs_the_same_resources(scene: Scene) {
 /// A worker lists what it offers; invalid names are refused wherever they come in.
 pub async fn invalid_resource_names_are_refused(scene: Scene) {
     let offered = std::sync::Arc::new(names(&["forge:1", "key:1"]));
-    let (id, name, version, actions) = (
-        WorkerId::new(),
-        "w".to_owned(),
-        "1".to_owned(),
-        std::sync::Arc::default(),
-    );
+    let id = WorkerId::new();
+    let name = "w".to_owned();
+    let version = "1".to_owned();
+    let actions = std::sync::Arc::default();
     let worker = NewWorker {
         id,
         name,

@@ -128,10 +128,8 @@ impl World {
         &self,
         call: impl AsyncFn(&dyn Store) -> Result<T, StoreError>,
     ) -> Result<Option<T>, Why> {
-        let (answer, expected) = (
-            call(self.scene.store.as_ref()).await,
-            call(self.model.store.as_ref()).await,
-        );
+        let answer = call(self.scene.store.as_ref()).await;
+        let expected = call(self.model.store.as_ref()).await;
         match (answer, expected) {
             (Ok(answer), Ok(expected)) if answer == expected => Ok(Some(answer)),
             (Err(answer), Err(expected)) if format!("{answer:?}") == format!("{expected:?}") => {
@@ -420,10 +418,8 @@ impl World {
 fn differ(answer: &impl Debug, expected: &impl Debug) -> Why {
     let answer = format!("{answer:#?}");
     let expected = format!("{expected:#?}");
-    let (answer, expected) = (
-        Vec::from_iter(answer.lines()),
-        Vec::from_iter(expected.lines()),
-    );
+    let answer = Vec::from_iter(answer.lines());
+    let expected = Vec::from_iter(expected.lines());
     let same = |(one, other): &(&&str, &&str)| one == other;
     let before = answer.iter().zip(&expected).take_while(same).count();
     let after = answer[before..]

@@ -157,10 +157,8 @@ async fn leftovers_of_a_killed_attempt_are_cleaned_up() {
     assert!(!left.exists());
     // Killed before the decision, then after: the first comes back and is checked again, the second
     // is removed.
-    let (undecided, decided) = (
-        forge.folder.join(".shop.r1.old"),
-        forge.folder.join(".shop.r1.gone"),
-    );
+    let undecided = forge.folder.join(".shop.r1.old");
+    let decided = forge.folder.join(".shop.r1.gone");
     commit(&forge, "main", "Ada").await;
     fs::rename(forge.path("shop"), &undecided).unwrap();
     fs::create_dir_all(decided.join("objects/half")).unwrap();
