@@ -98,7 +98,8 @@ fn from_file(name: &str, path: &Path) -> Result<Secret, CredentialError> {
 }
 
 fn missing(name: &str, path: &Path, error: &FileError) -> CredentialError {
-    let (variable, path) = (variable(name), path.display());
+    let variable = variable(name);
+    let path = path.display();
     CredentialError(if error.is_not_found() {
         format!("there is no credential `{name}`: set {variable}, or write the secret to {path}")
     } else {

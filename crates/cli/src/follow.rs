@@ -189,7 +189,8 @@ enum Turn {
 
 impl Carrier<'_> {
     async fn follow(&mut self, signals: &mut Signals) -> Result<Outcome, Failure> {
-        let (mut tick, mut take_over) = (every(TICK), every(TAKE_OVER));
+        let mut tick = every(TICK);
+        let mut take_over = every(TAKE_OVER);
         let mut trouble = None;
         loop {
             let turn = tokio::select! {

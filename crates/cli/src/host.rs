@@ -8,7 +8,7 @@ use std::time::Duration;
 use surefoot::files;
 use surefoot::store::RunFilter;
 use surefoot::{
-    AllowLists, Client, Handlers, KeptPlaces, Run, RunId, RunStatus, Store, StoreError, Worker,
+    AllowLists, Client, Handlers, ReservedSlots, Run, RunId, RunStatus, Store, StoreError, Worker,
     WorkerHandle, WorkerOptions,
 };
 use surefoot_telemetry::Telemetry;
@@ -29,7 +29,7 @@ pub(crate) struct Host {
     app: App,
     store: Arc<dyn Store>,
     handlers: Handlers,
-    kept: KeptPlaces,
+    reserved: ReservedSlots,
     allow: AllowLists,
     worker: Option<WorkerHandle>,
     telemetry: Option<Telemetry>,
@@ -40,7 +40,7 @@ impl Host {
         let handlers = shipped::handlers(&app.settings);
         Self {
             handlers,
-            kept: KeptPlaces::default(),
+            reserved: ReservedSlots::default(),
             allow: app.settings.allow.clone(),
             app: app.clone(),
             store,
@@ -50,12 +50,12 @@ impl Host {
     }
 
     /// One that runs the program's own workflow `own` as well, with these actions, whatever it
-    /// permits of others, and keeps places for it.
-    pub(crate) fn knowing(mut self, own: &str, more: Handlers, kept: KeptPlaces) -> Self {
+    /// permits of others, with reserved slots for it.
+    pub(crate) fn knowing(mut self, own: &str, more: Handlers, reserved: ReservedSlots) -> Self {
         self.allow.workflows.permit([own]);
         self.allow.actions.permit(more.actions());
         self.handlers = self.handlers.merge(more);
-        self.kept = kept;
+        self.reserved = reserved;
         self
     }
 
@@ -139,7 +139,7 @@ impl Host {
         let options = WorkerOptions {
             observer,
             resources,
-            kept: self.kept.clone(),
+            reserved: self.reserved.clone(),
             allow: self.allow.clone(),
             ..self.app.worker_options()?
         };
@@ -225,7 +225,7 @@ impl Host {
             return;
         };
         watchdog::end_within(self.app.grace() + STOP_AT_MOST);
-        let hurry = worker.hurry();
+        let hurry = worker.abort();
         let mut stopping = pin!(worker.stop());
         let asked_again = tokio::select! {
             unwritten = &mut stopping => {

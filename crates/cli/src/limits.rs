@@ -1,6 +1,6 @@
 //! Queue limits as people write them: `3`, `5/1s`, `30d,1000`, `none`.
 
-use surefoot::{Keep, QueueLimits, Rate, format_duration, parse_duration};
+use surefoot::{QueueLimits, Rate, RetentionLimit, format_duration, parse_duration};
 
 use crate::args::{Limits, Permit, Word};
 use crate::errors::Failure;
@@ -66,7 +66,7 @@ pub(crate) fn rate_text(rate: Rate) -> String {
 }
 
 /// `30d,1000`; `None` when everything is kept.
-pub(crate) fn keep_text(keep: Keep) -> Option<String> {
+pub(crate) fn keep_text(keep: RetentionLimit) -> Option<String> {
     let parts = [
         keep.age.map(format_duration),
         keep.count.map(|count| count.to_string()),
@@ -91,7 +91,7 @@ fn set<T>(
     Ok(())
 }
 
-fn keep(place: &mut Keep, name: &str, word: Option<&Word>) -> Result<(), Failure> {
+fn keep(place: &mut RetentionLimit, name: &str, word: Option<&Word>) -> Result<(), Failure> {
     let mut kept = Some(*place);
     set(&mut kept, name, word, read_keep)?;
     *place = kept.unwrap_or_default();
@@ -120,8 +120,8 @@ fn rate(text: &str) -> Option<Rate> {
     })
 }
 
-fn read_keep(text: &str) -> Option<Keep> {
-    let mut keep = Keep::default();
+fn read_keep(text: &str) -> Option<RetentionLimit> {
+    let mut keep = RetentionLimit::default();
     for part in text.split(',').map(str::trim) {
         match part.parse() {
             Ok(count) if keep.count.is_none() => keep.count = Some(count),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use surefoot::workflow::{ForecastStep, Runs, without_secrets};
+use surefoot::workflow::{DryRunStep, WillRun, without_secrets};
 use surefoot::{Handlers, PlanError, Workflow, WorkflowError, files};
 
 use crate::errors::Failure;
@@ -75,7 +75,7 @@ pub(crate) fn dry_run(
 ) -> Result<Plan, Failure> {
     let shown = without_secrets(workflow.parameters(), &parameters);
     let steps = workflow
-        .forecast(parameters, key)
+        .dry_run(parameters, key)
         .map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Plan {
         workflow: workflow.name().to_owned(),
@@ -86,12 +86,12 @@ pub(crate) fn dry_run(
     })
 }
 
-impl From<ForecastStep> for PlannedStep {
-    fn from(step: ForecastStep) -> Self {
+impl From<DryRunStep> for PlannedStep {
+    fn from(step: DryRunStep) -> Self {
         let runs = match step.runs {
-            Runs::Yes => Value::Bool(true),
-            Runs::No => Value::Bool(false),
-            Runs::When(condition) => condition.into(),
+            WillRun::Yes => Value::Bool(true),
+            WillRun::No => Value::Bool(false),
+            WillRun::When(condition) => condition.into(),
         };
         Self {
             id: step.id,

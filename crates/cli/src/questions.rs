@@ -23,7 +23,8 @@ pub(crate) fn open(run: &Run) -> Vec<Question<'_>> {
 }
 
 fn question(run: &Run, position: usize, wait: Wait) -> Question<'_> {
-    let (plan, step) = (&run.plan.steps()[position], &run.steps[position]);
+    let plan = &run.plan.steps()[position];
+    let step = &run.steps[position];
     let words = if wait == Wait::Approval {
         "approve|reject"
     } else {

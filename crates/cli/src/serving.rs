@@ -51,7 +51,8 @@ pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
 
 /// Checks the template of a project when it is submitted, as far as this process reaches it.
 fn submission_check(app: &App) -> SubmissionCheck {
-    let (config, is_shared) = (shipped::config(&app.settings), app.is_shared());
+    let config = shipped::config(&app.settings);
+    let is_shared = app.is_shared();
     let shipped = shipped::workflow();
     SubmissionCheck::new(move |workflow: Arc<Workflow>, parameters| {
         // A workflow of the folder that has the shipped one's name may have other parameters.

@@ -102,7 +102,8 @@ pub(crate) async fn submit(
 async fn give_way(client: &Client, run: &Run) -> Result<(), Failure> {
     let reason = run.head.error.as_deref().map(plain_error);
     client.cancel(run.id, CancelMode::Stop, &person()).await?;
-    let (store, detail) = (client.store().as_ref(), json!({ "undo": false }));
+    let store = client.store().as_ref();
+    let detail = json!({ "undo": false });
     audit::record(store, "run.cancel", &run.id.to_string(), detail).await;
     out::say(&format!(
         "run {} of this name had failed before it created anything{}: cancelled, for a run with the parameters given now",
@@ -132,7 +133,8 @@ async fn handed_over(
 }
 
 fn taken(name: &str, run: &Run, parameters: &Value) -> Failure {
-    let (id, status) = (run.id, run.head.status);
+    let id = run.id;
+    let status = run.head.status;
     let differences = differences(run.plan.parameters(), &run.parameters, parameters);
     let why = match differences.as_str() {
         "" if run.plan.has_secret_parameters() => ", maybe with other secret parameters".to_owned(),
@@ -163,7 +165,8 @@ fn differences(schema: &Value, was: &Value, is: &Value) -> String {
             .cloned()
             .unwrap_or_default()
     };
-    let (was, is) = (fields(was), fields(is));
+    let was = fields(was);
+    let is = fields(is);
     let names = was
         .keys()
         .chain(is.keys().filter(|name| !was.contains_key(*name)));
@@ -255,7 +258,8 @@ async fn take_up(client: &Client, run: Run, workflow: &Workflow) -> Result<Run, 
     }
     if run.head.status == RunStatus::Failed {
         let run = client.retry(run.id, None, &person()).await?;
-        let (store, detail) = (client.store().as_ref(), json!({ "from": null }));
+        let store = client.store().as_ref();
+        let detail = json!({ "from": null });
         audit::record(store, "run.retry", &run.id.to_string(), detail).await;
         return Ok(run);
     }

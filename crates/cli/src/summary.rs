@@ -68,7 +68,8 @@ fn fields(output: &serde_json::Value) -> String {
 
 fn ended_badly(run: &Run) -> String {
     let error = clean(run.head.error.as_deref().unwrap_or("no reason was given"));
-    let (status, id) = (run.head.status, run.id);
+    let status = run.head.status;
+    let id = run.id;
     let mut text = format!("\nerror: run {id} {status}: {error}\n");
     text.push_str(&format!("  surefoot logs {id}     what its steps said\n"));
     if status == RunStatus::Failed {

@@ -149,13 +149,15 @@ mod tests {
         let all = tempfile::tempdir().unwrap();
         let (alive, _lock) = make(all.path()).unwrap();
         let (dead, lock) = make(all.path()).unwrap();
-        let (ours, other) = (WorkerId::new(), WorkerId::new());
+        let ours = WorkerId::new();
+        let other = WorkerId::new();
         sign(&lock, ours).unwrap();
         (&lock)
             .write_all(format!("{other} elsewhere\n").as_bytes())
             .unwrap();
         drop(lock);
-        let (mut found, deadline) = (sweep(all.path()), Instant::now() + Duration::from_secs(60));
+        let mut found = sweep(all.path());
+        let deadline = Instant::now() + Duration::from_secs(60);
         // A process that another test has only just forked may hold the lock still.
         while found.is_empty() {
             assert!(Instant::now() < deadline, "the dead one is not found");

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use crate::expression::{self, ExpressionError, Scope};
 use crate::mask::{Mask, SHORTEST_MASKED};
-use crate::measures::WorkerMeasures;
+use crate::metrics::WorkerMetrics;
 use crate::secret_keys::open_parameters;
 use crate::state::{Answer, CancelMode, Edit, Transition};
 use crate::store::{Hints, Submission, Submitted};
 use crate::waiting::{Waiting, waiting};
-use crate::worker::{Opening, Shared, drive, open};
+use crate::worker::{NextStep, Shared, advance, drive};
 use crate::workflow::{ParameterError, secret_texts, without_secrets};
 use crate::{
     Event, ListOwner, Run, RunId, SealError, Secret, SecretKeys, Store, StoreError, Timestamp,
@@ -46,16 +46,16 @@ pub struct Submit {
     at: Option<Timestamp>,
 }
 
-/// What a submission came to.
+/// Result of a submission.
 #[derive(Clone, Debug)]
 pub struct SubmittedRun {
     /// The run.
     pub run: Run,
-    /// Whether it was there before: the same request was made already.
+    /// True if the same request was made before and the run exists already.
     pub existing: bool,
 }
 
-/// Why a run was not submitted. Nothing was written.
+/// Reason why a run was not submitted. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// Parameters do not fit the workflow's schema.
@@ -75,7 +75,7 @@ pub enum SubmitError {
         /// The run that has it.
         run: Box<Run>,
     },
-    /// What must be unique belongs to another run.
+    /// The value that must be unique belongs to another run.
     #[error("`{unique}` is taken by run {} ({})", run.id, run.head.status)]
     Taken {
         /// The value of [`Workflow::unique`].
@@ -157,7 +157,7 @@ impl Submit {
         self
     }
 
-    /// What is to be run.
+    /// Returns the workflow to run.
     pub fn workflow(&self) -> &Arc<Workflow> {
         &self.workflow
     }
@@ -167,7 +167,7 @@ impl Submit {
         &self.parameters
     }
 
-    /// What [`Self::key`] gave it.
+    /// Returns the key set with [`Self::key`].
     pub fn idempotency_key(&self) -> Option<&str> {
         self.key.as_deref()
     }
@@ -313,9 +313,9 @@ impl Client {
         &self.store
     }
 
-    /// What this process's worker counts of itself; `None` when the process has no worker.
-    pub fn worker_measures(&self) -> Option<&WorkerMeasures> {
-        self.local.as_ref().map(|worker| worker.measures.as_ref())
+    /// Returns the metrics of this process's worker; `None` if it has none.
+    pub fn worker_metrics(&self) -> Option<&WorkerMetrics> {
+        self.local.as_ref().map(|worker| worker.metrics.as_ref())
     }
 
     /// Why this process's worker cannot write to the store at the moment, as long as it cannot.
@@ -378,12 +378,12 @@ impl Client {
 
     /// Waits for a run that this process's worker holds; `None` when it does not, or no longer.
     async fn ended_here(&self, id: RunId) -> Option<Run> {
-        let mut ended = self.local.as_ref()?.held.ended(id)?;
+        let mut ended = self.local.as_ref()?.active_runs.ended(id)?;
         let run = ended.wait_for(Option::is_some).await.ok()?;
         run.as_deref().cloned()
     }
 
-    /// What a run, as it was read, waits for; `None` when it runs or has ended.
+    /// Returns what a run waits for, from its state as read; `None` if it is running or has ended.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -476,19 +476,19 @@ fn started(
     let mut edit = Edit::new(run, now);
     edit.submitted();
     edit.claim(worker.id()).ok()?;
-    // A run that ends in its opening is left to a claim: a submission never gives a run that has ended.
-    matches!(open(&mut edit, parameters), Ok(Opening::Attempt { .. })).then(|| edit.finish())
+    // A run that would end at once is left to a claim: a submission never returns an ended run.
+    matches!(advance(&mut edit, parameters), Ok(NextStep::Attempt { .. })).then(|| edit.finish())
 }
 
-/// Submits on a worker with room. The task that writes is the worker's: a caller that is dropped half-way leaves no run
-/// that is leased and driven by nobody.
+/// Submits on a worker with a free slot. A task of the worker writes, so that a dropped caller leaves no
+/// leased run without a driver.
 async fn submit_here(
     worker: &Arc<Shared>,
     run: Run,
     parameters: &Value,
     now: Timestamp,
 ) -> Result<Submitted, StoreError> {
-    let permit = worker.places.of(&run.plan).try_acquire_owned().ok();
+    let permit = worker.slots.of(&run.plan).try_acquire_owned().ok();
     let direct = permit
         .is_some()
         .then(|| started(run.clone(), parameters, now, worker))
@@ -503,27 +503,28 @@ async fn submit_here(
     };
     let (answer, answered) = oneshot::channel();
     let task = worker.clone();
-    // Held before it is sent: should the answer get lost, the dispatcher can tell it from a run that nobody drives.
-    let held = worker.held.add(leased.id, None);
+    // Registered before it is sent: if the answer is lost, the dispatcher can distinguish it from a
+    // run without a driver.
+    let held = worker.active_runs.add(leased.id, None);
     worker.drivers.spawn(async move {
         let submitted = task.store.submit(submission).await;
         let starts = matches!(submitted, Ok(Submitted::Started));
         let mut permit = permit;
         if !starts {
-            task.held.remove(leased.id, &held);
-            // The hint at the run that now waits may have found the dispatcher without this place.
+            task.active_runs.remove(leased.id, &held);
+            // The hint about the waiting run may have found the dispatcher without this slot.
             drop(permit.take());
-            task.note_place();
+            task.slot_released();
         }
         if let Err(error) = submitted.as_ref()
             && error.is_outage()
         {
-            task.doubt(error);
+            task.note_unacknowledged(error);
         }
         // A caller that no longer listens has its run all the same.
         let _ = answer.send(submitted);
         if starts {
-            task.measures.started_here.add_one();
+            task.metrics.started_here.add_one();
             // Boxed: a task is moved when it is spawned, and this future is ten times as large as all before it.
             Box::pin(drive(task, leased, held, permit.into())).await;
         }
@@ -574,7 +575,7 @@ fn resolve(
 const POLL: Duration = Duration::from_millis(500);
 const SOONEST: Duration = Duration::from_millis(20);
 
-/// Who has waited for long looks as seldom as this.
+/// Longest interval between looks of a caller that has waited for long.
 const SELDOM: Duration = Duration::from_millis(100);
 
 async fn changed(hints: &mut Hints) {
@@ -592,11 +593,12 @@ pub struct Watch {
     run: RunId,
     after: u64,
     page: std::vec::IntoIter<Event>,
-    /// The look at the store that is under way: whoever drops [`Self::next`] again and again would never see the end of one.
+    /// Pending read of the store. It is kept across calls, because a caller that repeatedly drops
+    /// [`Self::next`] would otherwise never see a read complete.
     look: Option<Look>,
 }
 
-/// Whether the run has ended, and its next events.
+/// Read of the run: true if it has ended, and its next events.
 type Look = Pin<Box<dyn Future<Output = Result<(bool, Vec<Event>), StoreError>> + Send>>;
 
 /// Events read at a time.

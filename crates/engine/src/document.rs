@@ -9,7 +9,7 @@ use crate::Timestamp;
 /// A small fact that is no part of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// What it is: `token`, `alert`.
+    /// Kind of the document: `token`, `alert`.
     pub kind: String,
     /// Its name, unique for its kind. Listings go by it.
     pub id: String,
@@ -19,7 +19,7 @@ pub struct Document {
     pub updated_at: Timestamp,
     /// From when on it counts as removed.
     pub expires_at: Option<Timestamp>,
-    /// What it says.
+    /// Content of the document.
     pub data: Value,
 }
 

@@ -9,26 +9,26 @@ use crate::Timestamp;
 /// An event that is about to be written; the store gives it its sequence and time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
-    /// What happened: `step.completed`, `run.failed`.
+    /// Type of the event: `step.completed`, `run.failed`.
     pub kind: String,
     /// The id of the step that it happened to.
     pub step: Option<String>,
-    /// What there is to say of it: an object, or null.
+    /// Details: an object, or null.
     pub data: Value,
 }
 
-/// One entry of a run's history.
+/// Entry of a run's history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// Its place in the run's history: 1, 2, 3 and so on without a gap.
     pub seq: u64,
     /// When it was written.
     pub at: Timestamp,
-    /// What happened: `step.completed`, `run.failed`.
+    /// Type of the event: `step.completed`, `run.failed`.
     pub kind: String,
     /// The id of the step that it happened to.
     pub step: Option<String>,
-    /// What there is to say of it: an object, or null.
+    /// Details: an object, or null.
     pub data: Value,
 }
 

@@ -25,23 +25,23 @@ use translate::{Names, Translated, translate};
 
 use crate::limits::{LimitError, MAX_VALUE_BYTES, check_condition, check_text, check_value};
 
-/// What expressions see.
+/// Values that expressions can refer to.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Scope {
     /// The run's parameters.
     pub parameters: Value,
-    /// What earlier steps did, by step id.
+    /// Earlier steps, by step id.
     pub steps: BTreeMap<String, StepScope>,
     /// The run itself: `id`, `workflow`, `key`.
     pub run: Value,
 }
 
-/// What expressions see of an earlier step.
+/// An earlier step as expressions see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepScope {
     /// `completed`, `skipped`.
     pub status: &'static str,
-    /// What it gave; null when it was skipped.
+    /// Output of the step; null if it was skipped.
     pub output: Value,
 }
 

@@ -67,7 +67,7 @@ pub enum Undone {
     Kept(String),
 }
 
-/// What an attempt came to, when it did not fail.
+/// Result of an attempt that did not fail.
 #[derive(Debug)]
 pub enum Outcome {
     /// The step is done.
@@ -75,21 +75,21 @@ pub enum Outcome {
     /// The step goes on after a while; it is run again then, with the checkpoint. No worker is held meanwhile, and the
     /// wait survives a restart.
     Sleep {
-        /// How long.
+        /// Length of the wait.
         delay: Duration,
-        /// What [`StepContext::checkpoint`] gives when it is run again.
+        /// Value that [`StepContext::checkpoint`] returns in the next attempt.
         checkpoint: Value,
     },
     /// The step asks a person. On approval it is run again, with [`StepContext::answer`]; rejection fails it.
     Ask {
-        /// What the person reads.
+        /// Text of the question.
         question: String,
-        /// What [`StepContext::checkpoint`] gives when it is run again.
+        /// Value that [`StepContext::checkpoint`] returns in the next attempt.
         checkpoint: Value,
     },
 }
 
-/// What a completed step gives: its output, and the records it publishes in the same commit.
+/// Result of a completed step: its output, and the records published in the same commit.
 #[derive(Debug, Default)]
 pub struct Output {
     pub(crate) value: Value,
@@ -272,12 +272,12 @@ impl StepError {
         }
     }
 
-    /// Returns whether the attempt is to be deferred, without being spent.
+    /// Returns true if the attempt is to be deferred without being spent.
     pub fn is_unavailable(&self) -> bool {
         self.unavailable
     }
 
-    /// Whether no further attempt will help.
+    /// Returns true if no further attempt will help.
     pub fn is_fatal(&self) -> bool {
         self.fatal
     }
@@ -448,7 +448,7 @@ impl fmt::Debug for Handlers {
     }
 }
 
-/// What a handler is given: its input, what came before, and the ways to say how far it is.
+/// Context of an attempt: its input, the outputs of earlier steps, and the means to report progress.
 #[derive(Clone)]
 pub struct StepContext(pub(crate) Arc<Inner>);
 
@@ -471,7 +471,7 @@ pub(crate) struct Note {
     pub(crate) done: oneshot::Sender<()>,
 }
 
-/// What a handler said since it was last written down.
+/// Reports of a handler that are not yet written.
 #[derive(Clone, Default)]
 pub(crate) struct Reports(Arc<(Mutex<Said>, Notify)>);
 
@@ -576,7 +576,8 @@ impl StepContext {
         self.0.run.steps[self.0.position].output.as_ref()
     }
 
-    /// What an earlier attempt, or this one before it slept or asked, noted with [`Self::save_checkpoint`] or its outcome.
+    /// Returns the checkpoint saved with [`Self::save_checkpoint`], or with a [`Outcome::Sleep`] or
+    /// [`Outcome::Ask`], by this attempt or an earlier one.
     pub fn checkpoint(&self) -> Option<&Value> {
         self.0.run.steps[self.0.position].checkpoint.as_ref()
     }

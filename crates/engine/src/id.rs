@@ -155,7 +155,8 @@ mod tests {
             .collect();
         assert!(made.is_sorted_by(|a, b| a < b));
         for (millis, ids) in (0..3).zip(made.chunks(600)) {
-            let (first, next) = (RunId::first_at(at(millis)), RunId::first_at(at(millis + 1)));
+            let first = RunId::first_at(at(millis));
+            let next = RunId::first_at(at(millis + 1));
             assert!(ids.iter().all(|id| (first..next).contains(id)));
         }
         let id = Uuid::from_bytes(*made[0].as_bytes());

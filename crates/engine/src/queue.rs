@@ -13,7 +13,7 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// What holds back the runs of a queue. The default holds back nothing.
+/// Limits on the runs of a queue. The default limits nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Runs that may be running at once.
@@ -22,28 +22,28 @@ pub struct QueueLimits {
     pub concurrency_per_key: Option<u32>,
     /// First starts in any window. A run that is taken up again does not count a second time.
     pub rate: Option<Rate>,
-    /// How long the details of ended runs are kept.
+    /// Retention of the details of ended runs.
     pub retention: Retention,
     /// The workflows and actions that it permits. A submission of others is refused; runs that were
     /// there before are not.
     pub allow: AllowLists,
 }
 
-/// How long a run's details (events, logs, snapshots) are kept once it has ended, by outcome.
+/// Retention of a run's details (events, logs, snapshots) after its end, by outcome.
 /// The run, its steps and its records stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// For completed runs.
-    pub completed: Keep,
+    pub completed: RetentionLimit,
     /// For failed runs.
-    pub failed: Keep,
+    pub failed: RetentionLimit,
     /// For cancelled runs.
-    pub cancelled: Keep,
+    pub cancelled: RetentionLimit,
 }
 
 /// Details go when they are older than `age`, or when `count` newer runs of that outcome have theirs. The default keeps all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
+pub struct RetentionLimit {
     /// Counted from the end of the run.
     pub age: Option<Duration>,
     /// Newest runs that keep their details.
@@ -57,7 +57,7 @@ pub struct QueueInfo {
     pub name: String,
     /// Its limits.
     pub limits: QueueLimits,
-    /// Whether a person has paused it: nothing in it starts or is taken up again; what runs, runs on.
+    /// True if a person paused it: no run starts or resumes; running ones continue.
     pub paused: bool,
     /// Runs waiting for a worker.
     pub queued: u64,

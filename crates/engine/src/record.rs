@@ -7,13 +7,13 @@ use crate::{RunId, Timestamp};
 /// A durable fact. `(kind, name)` is unique; the run that published it owns it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// What it is a record of: `project`, `repository`, `environment`.
+    /// Kind of the record: `project`, `repository`, `environment`.
     pub kind: String,
     /// Its name among those of its kind.
     pub name: String,
     /// The run that published it.
     pub run: RunId,
-    /// What there is to know of it.
+    /// Content of the record.
     pub data: Value,
     /// When it was first published.
     pub created_at: Timestamp,
@@ -21,7 +21,7 @@ pub struct Record {
     pub updated_at: Timestamp,
 }
 
-/// What a step's commit does to the records.
+/// Change of the records in a step's commit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordChange {
     /// Publishes a record, or its newer content. Refused when another run owns the name.

@@ -309,7 +309,8 @@ mod tests {
     #[test]
     fn parameters_are_sealed_and_opened_under_the_same_key() {
         let (text, keys) = keys(1);
-        let (open, sealed) = (run(), sealed(run(), &keys));
+        let open = run();
+        let sealed = sealed(run(), &keys);
         let stored = sealed.sealed.clone().unwrap();
         assert!(!format!("{} {}", stored.as_str(), sealed.parameters).contains("hunter22"));
         assert_eq!(stored.resource(), keys.resources().next().unwrap());
@@ -337,7 +338,8 @@ mod tests {
 
     #[test]
     fn another_key_another_run_and_damage_are_told_apart() {
-        let (keys, other) = (keys(1).1, keys(2).1);
+        let other = keys(2).1;
+        let keys = keys(1).1;
         let run = sealed(run(), &keys);
         let id = keys.ids().next().unwrap().to_owned();
         assert_eq!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::{RunStatus, Timestamp};
 
-/// What is counted.
+/// Subject of a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// A run was completed.
@@ -33,18 +33,18 @@ pub enum Span {
     Hour,
 }
 
-/// How often something happened.
+/// Number of occurrences in a span.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tally {
     /// When the span begins; zero for [`Span::All`].
     pub at: Timestamp,
     /// In which queue.
     pub queue: String,
-    /// What happened.
+    /// Subject of the count.
     pub outcome: Outcome,
-    /// How long the runs took, from their first start to their end: see [`slot_of`].
+    /// Duration of the runs from first start to end: see [`slot_of`].
     pub slot: u16,
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
 }
 
@@ -71,7 +71,7 @@ impl Span {
         })
     }
 
-    /// How long its counts are kept.
+    /// Retention of the counts.
     pub const fn kept(self) -> Option<Duration> {
         match self {
             Self::All => None,
@@ -82,7 +82,7 @@ impl Span {
 }
 
 impl Outcome {
-    /// What the end of a run with this status counts as.
+    /// Returns the subject under which the end of a run with this status is counted.
     pub const fn of(status: RunStatus) -> Option<Self> {
         match status {
             RunStatus::Completed => Some(Self::Completed),

@@ -1,4 +1,4 @@
-//! What the engine asks of a store: one semantic trait, each method one atomic operation.
+//! The store: one semantic trait, each method one atomic operation.
 //!
 //! A store keeps runs, steps, events, records, queues, workers and the contents of workspaces. It decides nothing about a
 //! run's state: the worker that holds the lease applies the rules of [`crate::state`] and hands over a [`Transition`];
@@ -12,10 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-pub use crate::nul::{check_blobs, refuse_nul};
+pub use crate::validate::{check_blobs, refuse_nul};
 
 use crate::document::{Document, DocumentFilter, Expect, NewDocument};
-use crate::measures::StoreMeasures;
+use crate::metrics::StoreMetrics;
 use crate::state::{Answer, CancelMode, Lease, RuleError, Transition};
 use crate::statistics::{Span, Tally};
 use crate::{
@@ -23,7 +23,9 @@ use crate::{
     Timestamp, WorkerId, Workflow,
 };
 
-/// Where runs live. Every method is atomic and durable when it returns; a dropped call may or may not have taken place.
+/// Durable storage of runs.
+///
+/// Every method is atomic, and durable when it returns. A dropped call may or may not have taken place.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The store's clock. Leases, starts and waits go by it.
@@ -32,8 +34,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Hints that something changed. Polling alone is always correct.
     fn hints(&self) -> Hints;
 
-    /// What it counts of its commits, if it does.
-    fn measures(&self) -> Option<Arc<StoreMeasures>> {
+    /// Returns the metrics of its commits, if it has any.
+    fn metrics(&self) -> Option<Arc<StoreMetrics>> {
         None
     }
 
@@ -46,7 +48,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Renews the worker's lease, in one row however many runs it holds.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] when the worker was taken for dead; it must stop what it runs and register anew.
+    /// [`StoreError::LeaseLost`] when the worker lost its lease; it must drop its runs and register again.
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError>;
 
     /// Ends the life of a worker that stops. Runs that it still holds are handed back.
@@ -154,11 +156,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Records, by kind and name.
     async fn records(&self, filter: RecordFilter) -> Result<Vec<Record>, StoreError>;
 
-    /// How runs ended, counted over spans that begin at `since` or later. A run that a person retries counts each time it
-    /// ends. Not in any order; two entries may speak of the same, and then add up.
+    /// Counts the ends of runs over spans that begin at `since` or later.
+    ///
+    /// A run that a person retries counts each time it ends. The order is arbitrary; several entries
+    /// with the same subject add up.
     async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError>;
 
-    /// How many runs there are of a status. Counting stops at `limit`: what is shown then is "more than".
+    /// Counts the runs with a status. Counting stops at `limit`, which then means "at least".
     async fn count_runs(&self, status: RunStatus, limit: u64) -> Result<u64, StoreError>;
 
     /// A part of a workspace's content, from `offset` on: [`CHUNK`](crate::CHUNK) bytes, or fewer
@@ -205,9 +209,9 @@ pub struct Hints {
 pub struct NewWorker {
     /// Names this life of the worker.
     pub id: WorkerId,
-    /// What people read: host and process id. Need not be unique.
+    /// Name for people, such as host and process id. Need not be unique.
     pub name: String,
-    /// How long its leases hold without a heartbeat.
+    /// Period for which its leases hold without a heartbeat.
     pub lease: Duration,
     /// The version of the program.
     pub version: String,
@@ -224,7 +228,7 @@ pub struct NewWorker {
 pub struct WorkerInfo {
     /// Names this life of the worker.
     pub id: WorkerId,
-    /// What people read.
+    /// Name for people.
     pub name: String,
     /// When it made itself known.
     pub started_at: Timestamp,
@@ -232,7 +236,7 @@ pub struct WorkerInfo {
     pub heartbeat_at: Timestamp,
     /// When its leases end unless it renews them.
     pub expires_at: Timestamp,
-    /// How many runs it holds.
+    /// Number of runs that it holds.
     pub running: u64,
     /// The version of its program.
     pub version: String,
@@ -278,7 +282,7 @@ impl LastHeartbeat {
     }
 }
 
-/// What a heartbeat brings back.
+/// Answer to a heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Runs of this worker whose cancel was asked for.
@@ -296,7 +300,7 @@ pub struct Submission {
     pub started: Option<(Run, Transition)>,
 }
 
-/// What became of a submission.
+/// Result of a submission.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Submitted {
     /// It waits for a worker.
@@ -309,7 +313,7 @@ pub enum Submitted {
     SameUnique(Box<Run>),
 }
 
-/// What a worker can take.
+/// Request of a worker for runs.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
     /// The worker.
@@ -332,18 +336,19 @@ impl ClaimRequest {
     }
 }
 
-/// What a worker was given.
+/// Runs leased to a worker.
 #[derive(Clone, Debug, Default)]
 pub struct Claimed {
     /// The runs, leased to the worker.
     pub runs: Vec<Run>,
     /// When the next run that waits for a time, or for a queue's rate, becomes claimable; `None` when none does by time.
     pub next_at: Option<Timestamp>,
-    /// Whether runs may be left that can be taken once another one ends: their queue is full, or there were more than asked for.
+    /// True if more runs may become claimable once another one ends: their queue is full, or there were
+    /// more than requested.
     pub held_back: bool,
 }
 
-/// What a commit brings back.
+/// Answer to a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// A person's cancel of this run that has not been carried out.
@@ -381,22 +386,19 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        let (status, workflow, queue, key, worker) = (None, None, None, None, None);
-        let (since, until, failed_since, text, before) = (None, None, None, None, None);
-        let (oldest_first, limit) = (false, 50);
         Self {
-            status,
-            workflow,
-            queue,
-            key,
-            worker,
-            since,
-            until,
-            failed_since,
-            text,
-            oldest_first,
-            before,
-            limit,
+            status: None,
+            workflow: None,
+            queue: None,
+            key: None,
+            worker: None,
+            since: None,
+            until: None,
+            failed_since: None,
+            text: None,
+            oldest_first: false,
+            before: None,
+            limit: 50,
         }
     }
 }
@@ -418,7 +420,7 @@ pub struct RecordFilter {
     pub limit: Option<usize>,
 }
 
-/// Why a store did not do what it was asked.
+/// Reason why a store did not carry out a call.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The lease under which a worker wrote has ended: its write counts for nothing.
@@ -460,7 +462,7 @@ pub enum StoreError {
     /// The file or database is not a store that this build can use.
     #[error("{0}")]
     Unusable(String),
-    /// What the store holds contradicts itself, or a statement of ours is wrong.
+    /// The stored data contradict themselves, or a statement of the store is wrong.
     #[error("store fault: {0}")]
     Fault(String),
 }
@@ -472,14 +474,15 @@ impl From<NotPermitted> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later.
+    /// Returns true if the same call may succeed later.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 
-    /// Whether it is the store that is away or not as it has to be, and not what was asked of it that is wrong. A database that
-    /// was renamed, or whose rights are being changed, cannot be used until a person has mended it; what a worker has to write
-    /// is as good as before when that is done.
+    /// Returns true if the store is at fault and not the request.
+    ///
+    /// A database that was renamed, or whose rights are being changed, is unusable until a person repairs
+    /// it. The pending writes of a worker are still valid after that.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Unusable(_))
     }

@@ -6,14 +6,14 @@ use crate::state::{RunStatus, StepState};
 use crate::store::{RunFilter, WorkerInfo};
 use crate::{QueueInfo, Rate, Run, Store, StoreError, Timestamp};
 
-/// What a run waits for. The worst obstacle, when there are several.
+/// Reason why a run waits; with several, the one that lasts longest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// A person answers this step.
     Answer {
         /// The step.
         step: String,
-        /// What it asks.
+        /// Text of the question.
         question: Option<String>,
     },
     /// The queue is paused, until a person resumes it.
@@ -69,7 +69,7 @@ pub enum Waiting {
     Concurrency {
         /// The queue.
         queue: String,
-        /// What it may have running.
+        /// Its limit of running runs.
         limit: u32,
     },
     /// The queue has as many with the run's concurrency key running as it may.
@@ -78,14 +78,14 @@ pub enum Waiting {
         queue: String,
         /// The key.
         key: String,
-        /// What it may have running.
+        /// Its limit of running runs.
         limit: u32,
     },
     /// Its turn: others go before it, the queue's rate holds it back, or a worker is about to take it.
     Turn {
         /// The queue.
         queue: String,
-        /// How many are waiting in it.
+        /// Number of runs that wait in it.
         queued: u64,
         /// The queue's rate, which may be what holds it back.
         rate: Option<Rate>,
@@ -191,12 +191,10 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// What `run`, as it was read, waits for; `None` when it runs or has ended.
+/// Returns what `run`, as it was read, waits for; `None` if it is running or has ended.
 pub(crate) async fn waiting(store: &dyn Store, run: &Run) -> Result<Option<Waiting>, StoreError> {
-    if let Some(reason) = run
-        .unreadable
-        .clone()
-        .filter(|_| !run.head.status.is_ended())
+    if !run.head.status.is_ended()
+        && let Some(reason) = run.unreadable.clone()
     {
         return Ok(Some(Waiting::Unreadable { reason }));
     }

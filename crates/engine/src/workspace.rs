@@ -67,15 +67,16 @@ pub(crate) struct Folder {
 
 #[derive(Default)]
 struct State {
-    /// What the folder holds; `None` when nobody knows: another worker was here, or an attempt failed half-way.
+    /// Snapshot that the folder was made from; `None` if unknown: another worker used it, or an attempt
+    /// failed part-way.
     holds: Option<Base>,
-    /// Whether the present attempt has opened it.
+    /// True if the present attempt has opened it.
     opened: bool,
     /// Contents that the store has.
     stored: BTreeSet<Digest>,
 }
 
-/// What a folder was made from: a snapshot, or nothing.
+/// Origin of a folder: a snapshot, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Base(Option<Digest>);
 
@@ -126,7 +127,9 @@ impl Folder {
             return Ok(None);
         }
         let reservation = self.memory.window().await?;
-        let (path, stored, mask) = (self.path.clone(), state.stored.clone(), self.mask.clone());
+        let path = self.path.clone();
+        let stored = state.stored.clone();
+        let mask = self.mask.clone();
         let scanned = blocking(move || scan::scan(&path, &stored, &mask))
             .await
             .map_err(|error| {

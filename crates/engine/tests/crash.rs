@@ -41,11 +41,9 @@ impl Ledger {
 
     fn calls(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
-        self.0
-            .lock()
-            .unwrap()
-            .iter()
-            .for_each(|(step, _)| *calls.entry(step.clone()).or_default() += 1);
+        for (step, _) in self.0.lock().unwrap().iter() {
+            *calls.entry(step.clone()).or_default() += 1;
+        }
         calls
     }
 

@@ -38,7 +38,8 @@ impl Drop for Running {
 /// Handlers of one worker: `work` takes a moment, and `poison` reports how many run when it would crash its worker.
 fn handlers(crashes: &mpsc::UnboundedSender<usize>) -> Handlers {
     let count = Arc::new(AtomicUsize::new(0));
-    let (beside, crashes) = (count.clone(), crashes.clone());
+    let beside = count.clone();
+    let crashes = crashes.clone();
     let work = handler_fn(move |_: StepContext, _: Value| {
         let (running, _) = Running::enter(&count);
         async move {

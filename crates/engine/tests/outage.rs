@@ -239,7 +239,8 @@ async fn a_workspace_is_restored_when_the_store_is_back() {
     )))));
     let faulty = store.clone();
     let handler = handler_fn(move |context: StepContext, _: Value| {
-        let (faulty, again) = (faulty.clone(), context.attempt() == 2);
+        let faulty = faulty.clone();
+        let again = context.attempt() == 2;
         async move {
             faulty.set_away(again);
             let opening = async {

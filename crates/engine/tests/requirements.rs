@@ -135,7 +135,8 @@ async fn finish(client: &Client, submit: Submit) -> Run {
 
 #[tokio::test]
 async fn a_submission_starts_only_where_its_requirements_are() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
     let submit = || {
@@ -170,7 +171,8 @@ async fn a_submission_starts_only_where_its_requirements_are() {
 
 #[tokio::test]
 async fn each_live_worker_may_lack_something_else() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let one = worker(&store, &["forge:any"], &folder).await;
     let other = worker(&store, &["key:1"], &folder).await;
     let submit = Submit::new(workflow(&["make"], &["forge:any"])).requires("key:1");
@@ -194,7 +196,8 @@ async fn each_live_worker_may_lack_something_else() {
 /// A workflow that says nothing of what its steps need is handed over by the step that finds out.
 #[tokio::test]
 async fn a_step_that_finds_its_worker_lacking_goes_on_elsewhere() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
     let run = client
@@ -226,7 +229,8 @@ async fn a_step_that_finds_its_worker_lacking_goes_on_elsewhere() {
 /// An undo is for the worker that has what was made; one that lacks it removes nothing and reports nothing.
 #[tokio::test]
 async fn an_undo_goes_where_the_thing_is() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let rich = worker(&store, &["forge:1"], &folder).await;
     let run = finish(
         &rich.client(),
@@ -262,7 +266,8 @@ async fn an_undo_goes_where_the_thing_is() {
 /// The same where nothing had bound the run: the undo itself hands it over.
 #[tokio::test]
 async fn an_undo_that_finds_its_worker_lacking_goes_on_elsewhere() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let poor = worker(&store, &[], &folder).await;
     let client = poor.client();
     let run = client
@@ -292,7 +297,8 @@ async fn an_undo_that_finds_its_worker_lacking_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn a_resource_without_a_name_is_refused_before_anything_is_written() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let worker = worker(&store, &[], &folder).await;
     let submit = Submit::new(workflow(&["make"], &[])).requires("two words");
     let error = worker.client().submit(submit).await.unwrap_err();

@@ -170,7 +170,8 @@ async fn contents(store: &dyn Store, manifest: Digest) -> Vec<(Digest, usize)> {
 #[tokio::test]
 async fn a_large_workspace_goes_in_chunks_and_comes_back_on_another_machine() {
     let store = Arc::new(FaultyStore::sound(memory()));
-    let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let here = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
     let first = worker(&store, handlers(false), here.path(), 0).await;
     let run = finish(&first, &["write", "gate", "read"]).await;
     assert_eq!(run.head.status, RunStatus::Failed, "{:?}", run.head.error);
@@ -239,7 +240,8 @@ async fn a_small_workspace_goes_with_its_commit() {
 /// A run that a worker of an earlier build completed a step of, its file kept whole.
 async fn submit_with_old_snapshot(store: &dyn Store, file: Digest) -> RunId {
     let id = WorkerId::new();
-    let (name, version) = ("old".to_owned(), "0".to_owned());
+    let name = "old".to_owned();
+    let version = "0".to_owned();
     let old = NewWorker {
         id,
         name,
@@ -329,7 +331,8 @@ async fn a_damaged_or_missing_chunk_is_an_error() {
     let gone = |_: Vec<u8>| None;
     let check = async |damage: &dyn Fn(Vec<u8>) -> Option<Vec<u8>>, reason: &str| {
         let store = Arc::new(FaultyStore::sound(memory()));
-        let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let here = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
         let first = worker(&store, handlers(false), here.path(), 0).await;
         let run = finish(&first, &["write", "gate", "read"]).await;
         first.stop().await;
@@ -441,7 +444,8 @@ async fn nothing_is_uploaded_of_a_workspace_that_holds_a_secret() {
         tempfile::tempdir().unwrap(),
     );
     let write = handler_fn(async |context: StepContext, _: Value| {
-        let (token, folder) = (context.credential("token")?, context.workspace().await?);
+        let token = context.credential("token")?;
+        let folder = context.workspace().await?;
         std::fs::write(folder.join("before"), noise(3, 3 * CHUNK))?;
         let mut file = noise(5, 2 * CHUNK);
         file[CHUNK - 9..][..token.expose().len()].copy_from_slice(token.expose().as_bytes());

@@ -45,7 +45,9 @@ impl World {
                 .map(|action| (*action).to_owned())
                 .collect::<BTreeSet<_>>(),
         );
-        let (name, version, lease) = ("w".to_owned(), "1".to_owned(), Duration::from_secs(60));
+        let name = "w".to_owned();
+        let version = "1".to_owned();
+        let lease = Duration::from_secs(60);
         self.store()
             .register_worker(NewWorker {
                 id,
@@ -206,7 +208,8 @@ impl StepHandler for Asks {
 
 #[tokio::test]
 async fn a_question_is_shown_and_what_runs_or_has_ended_waits_for_nothing() {
-    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
     let options = WorkerOptions {
         workspaces: folder.path().to_owned(),
         ..WorkerOptions::default()

@@ -97,7 +97,8 @@ async fn kinds(client: &Client, run: &Run) -> Vec<String> {
 
 #[tokio::test]
 async fn a_run_goes_from_step_to_step_and_steps_see_what_came_before() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let add = handler_fn(async |_context: StepContext, input: Value| {
         Ok(json!({ "sum": input["a"].as_i64().unwrap() + input["b"].as_i64().unwrap() }))
     });
@@ -135,7 +136,8 @@ async fn a_run_goes_from_step_to_step_and_steps_see_what_came_before() {
 
 #[tokio::test]
 async fn a_failing_step_is_retried_and_what_completed_is_not_run_again() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Mutex::new(Vec::new()));
     let seen = ledger.clone();
     let act = handler_fn(move |context: StepContext, _: Value| {
@@ -173,7 +175,8 @@ async fn a_failing_step_is_retried_and_what_completed_is_not_run_again() {
 
 #[tokio::test]
 async fn fatal_errors_panics_timeouts_and_bad_expressions_fail_the_run_with_the_reason() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let bad = handler_fn(
         async |_context: StepContext, input: Value| match input.as_str() {
             Some("fatal") => Err(StepError::fatal("no such forge")),
@@ -210,9 +213,11 @@ async fn fatal_errors_panics_timeouts_and_bad_expressions_fail_the_run_with_the_
 
 #[tokio::test]
 async fn a_person_retries_from_the_failed_step_or_an_earlier_one() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let broken = Arc::new(AtomicU32::new(1));
-    let (state, ledger) = (broken.clone(), Arc::new(Mutex::new(Vec::new())));
+    let state = broken.clone();
+    let ledger = Arc::new(Mutex::new(Vec::new()));
     let seen = ledger.clone();
     let act = handler_fn(move |context: StepContext, _: Value| {
         seen.lock().unwrap().push(context.step_id().to_owned());
@@ -290,7 +295,8 @@ async fn until(client: &Client, run: &Run, status: StepStatus, step: usize) {
 
 #[tokio::test]
 async fn cancel_stops_and_undo_takes_back_last_step_first_with_its_records() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Mutex::new(Vec::new()));
     let worker = worker(
         &store,
@@ -338,7 +344,8 @@ async fn cancel_stops_and_undo_takes_back_last_step_first_with_its_records() {
 /// A handler without an undo keeps what it made, and the run does not claim otherwise.
 #[tokio::test]
 async fn an_undo_of_a_handler_without_one_is_kept() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let fails =
         handler_fn(async |_: StepContext, _: Value| Err::<Value, _>(StepError::fatal("broken")));
     let handlers = Handlers::new()
@@ -383,7 +390,8 @@ async fn an_undo_of_a_handler_without_one_is_kept() {
 
 #[tokio::test]
 async fn secrets_are_masked_in_everything_that_is_written() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let leak = handler_fn(async |context: StepContext, input: Value| {
         let token = context.credential("token")?;
         context.log(format!("token is {}", token.expose()));
@@ -442,7 +450,8 @@ fn with_secret_parameters(name: &str) -> surefoot::workflow::WorkflowBuilder {
 
 #[tokio::test]
 async fn secret_parameters_are_masked_in_everything_that_a_run_writes() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let worker = worker(
         &store,
         Handlers::new().with("tell", handler_fn(tells)),
@@ -481,7 +490,8 @@ async fn secret_parameters_are_masked_in_everything_that_a_run_writes() {
 
 #[tokio::test]
 async fn an_expression_that_fails_quotes_no_secret() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let worker = worker(
         &store,
         Handlers::new().with("tell", handler_fn(tells)),
@@ -512,7 +522,8 @@ async fn an_expression_that_fails_quotes_no_secret() {
 
 #[tokio::test]
 async fn a_secret_that_a_handler_mints_is_masked_in_its_run() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let mints = handler_fn(async |context: StepContext, _: Value| {
         context.mask(&Secret::new("minted-for-an-hour"))?;
         context.log("token minted-for-an-hour");
@@ -538,7 +549,8 @@ async fn a_secret_that_a_handler_mints_is_masked_in_its_run() {
 
 #[tokio::test]
 async fn a_secret_parameter_is_refused_where_everyone_reads() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let worker = worker(
         &store,
         Handlers::new().with("tell", handler_fn(tells)),
@@ -605,7 +617,8 @@ async fn a_secret_parameter_is_refused_where_everyone_reads() {
 
 #[tokio::test]
 async fn secret_parameters_are_encrypted_in_the_store_and_clear_to_handlers() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = seen.clone();
     let see = handler_fn(move |context: StepContext, input: Value| {
@@ -675,7 +688,8 @@ async fn secret_parameters_are_encrypted_in_the_store_and_clear_to_handlers() {
 
 #[tokio::test]
 async fn a_run_waits_for_a_worker_that_has_its_key() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let tell = || {
         handler_fn(async |context: StepContext, _: Value| {
             Ok(context.parameters()["password"] == "s3cr3t-of-the-shop")
@@ -728,9 +742,11 @@ async fn a_run_waits_for_a_worker_that_has_its_key() {
 /// What is in a workspace is kept in the store: a secret in it fails the step, at once, and the file is named.
 #[tokio::test]
 async fn a_workspace_that_holds_a_secret_is_not_kept() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let clones = handler_fn(async |context: StepContext, _: Value| {
-        let (token, workspace) = (context.credential("token")?, context.workspace().await?);
+        let token = context.credential("token")?;
+        let workspace = context.workspace().await?;
         std::fs::create_dir_all(workspace.join("shop/.git"))?;
         std::fs::write(
             workspace.join("shop/.git/config"),
@@ -758,7 +774,8 @@ async fn a_workspace_that_holds_a_secret_is_not_kept() {
 
 #[tokio::test]
 async fn a_stopping_worker_hands_back_and_the_next_carries_on_without_spending_an_attempt() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let calls = Arc::new(AtomicU32::new(0));
     let count = calls.clone();
     let slow_once = handler_fn(move |context: StepContext, _: Value| {
@@ -808,7 +825,8 @@ async fn a_stopping_worker_hands_back_and_the_next_carries_on_without_spending_a
 /// What a handler says right before it notes a checkpoint is seen although it says nothing more.
 #[tokio::test(start_paused = true)]
 async fn what_is_said_before_a_checkpoint_is_seen() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let talks = handler_fn(async |context: StepContext, _: Value| {
         context.log("one");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -842,7 +860,8 @@ async fn what_is_said_before_a_checkpoint_is_seen() {
 
 #[tokio::test]
 async fn on_interrupt_ask_waits_for_a_person_and_takes_the_answer() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let calls = Arc::new(AtomicU32::new(0));
     let count = calls.clone();
     let once_slow = handler_fn(move |_: StepContext, _: Value| {
@@ -913,7 +932,8 @@ async fn the_answer_to_an_interruption_is_no_approval() {
         }
     }
 
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let handlers = Handlers::new().with("ask", Asking(AtomicU32::new(0)));
     let workflow = Workflow::builder("asks")
         .step_with("ask", "ask", |step| step.on_interrupt(OnInterrupt::Ask));
@@ -974,7 +994,8 @@ async fn sleeping_and_asking_hold_no_worker() {
         }
     }
 
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let worker = worker(&store, Handlers::new().with("pause", Pausing), &folder).await;
     let client = worker.client();
     let workflow = Workflow::builder("pauses")
@@ -1002,7 +1023,8 @@ async fn sleeping_and_asking_hold_no_worker() {
 
 #[tokio::test]
 async fn a_workspace_survives_the_folder_and_a_failed_attempt_leaves_nothing() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let other_machine = tempfile::tempdir().unwrap();
     let act = handler_fn(async |context: StepContext, input: Value| {
         let workspace = context.workspace().await?;
@@ -1075,7 +1097,8 @@ async fn a_workspace_survives_the_folder_and_a_failed_attempt_leaves_nothing() {
 
 #[tokio::test]
 async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_refused() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let act = handler_fn(async |_: StepContext, _: Value| Ok(()));
     let worker = worker(&store, Handlers::new().with("act", act), &folder).await;
     let client = worker.client();
@@ -1148,7 +1171,8 @@ async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_re
 /// A worker that was taken for dead while it had nothing to do begins anew as soon as a claim tells it so.
 #[tokio::test]
 async fn a_worker_that_was_taken_for_dead_learns_of_it_by_its_next_claim() {
-    let (store, folder) = (store(), tempfile::tempdir().unwrap());
+    let store = store();
+    let folder = tempfile::tempdir().unwrap();
     let nothing = handler_fn(async |_: StepContext, _: Value| Ok(()));
     // Heartbeats are 20 s apart.
     let options = WorkerOptions {

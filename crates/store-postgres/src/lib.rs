@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
-use surefoot::measures::StoreMeasures;
+use surefoot::metrics::StoreMetrics;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -142,8 +142,8 @@ impl Store for PostgresStore {
         }
     }
 
-    fn measures(&self) -> Option<Arc<StoreMeasures>> {
-        Some(self.shared.measures.clone())
+    fn metrics(&self) -> Option<Arc<StoreMetrics>> {
+        Some(self.shared.metrics.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

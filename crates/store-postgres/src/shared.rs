@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use surefoot::measures::StoreMeasures;
+use surefoot::metrics::StoreMetrics;
 use surefoot::{StoreError, Timestamp};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::Row;
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) plans: Plans,
     pub(crate) notifier: Notifier,
     pub(crate) limited_queues: LimitedQueues,
-    pub(crate) measures: Arc<StoreMeasures>,
+    pub(crate) metrics: Arc<StoreMetrics>,
     /// Set while runs may be waiting that can be claimed as soon as another run ends.
     pub(crate) backlog: AtomicBool,
     timeout: Duration,
@@ -71,7 +71,7 @@ impl Shared {
             plans,
             notifier,
             limited_queues: LimitedQueues::default(),
-            measures: Arc::default(),
+            metrics: Arc::default(),
             backlog: AtomicBool::new(true),
             timeout,
             transfers: Semaphore::new(TRANSFERS),

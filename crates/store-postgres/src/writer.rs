@@ -134,7 +134,7 @@ impl<O: Batched> Task<O> {
                     }
                 }
                 Err(BatchError::Refused(_)) => {
-                    self.shared.measures.rolled_back.add_one();
+                    self.shared.metrics.rolled_back.add_one();
                     self.one_by_one(batch).await;
                 }
             }
@@ -195,7 +195,7 @@ impl<O: Batched> Task<O> {
             tokio::time::timeout(self.shared.timeout(), O::write(&target, &operations)).await;
         match written {
             Ok(Ok(outcomes)) => {
-                self.shared.measures.committed(batch.len(), began.elapsed());
+                self.shared.metrics.committed(batch.len(), began.elapsed());
                 session.busy = false;
                 Ok(outcomes)
             }

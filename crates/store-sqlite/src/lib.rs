@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
-use surefoot::measures::StoreMeasures;
+use surefoot::metrics::StoreMetrics;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -148,8 +148,8 @@ impl Store for SqliteStore {
         }
     }
 
-    fn measures(&self) -> Option<Arc<StoreMeasures>> {
-        Some(self.notifier.measures.clone())
+    fn metrics(&self) -> Option<Arc<StoreMetrics>> {
+        Some(self.notifier.metrics.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use surefoot::measures::StoreMeasures;
+use surefoot::metrics::StoreMetrics;
 use surefoot::{Clock, StoreError, Timestamp};
 use tokio::sync::{oneshot, watch};
 
@@ -66,7 +66,7 @@ pub(crate) struct Writer {
 pub(crate) struct Notifier {
     pub(crate) work: watch::Sender<()>,
     pub(crate) any: watch::Sender<()>,
-    pub(crate) measures: Arc<StoreMeasures>,
+    pub(crate) metrics: Arc<StoreMetrics>,
 }
 
 /// The writing connection, with its open files.
@@ -266,7 +266,7 @@ impl WriterThread {
         match self.apply_batch(&mut batch) {
             Ok(()) => {
                 self.notifier
-                    .measures
+                    .metrics
                     .committed(batch.len(), began.elapsed());
                 answer(batch, None);
             }
@@ -279,7 +279,7 @@ impl WriterThread {
                 answer(batch, Some(&error))
             }
             Err(TransactionError::RolledBack(_)) => {
-                self.notifier.measures.rolled_back.add_one();
+                self.notifier.metrics.rolled_back.add_one();
                 self.one_by_one(batch);
             }
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
-use surefoot::measures::StoreMeasures;
+use surefoot::metrics::StoreMetrics;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -316,8 +316,8 @@ impl Store for FaultyStore {
         self.inner.hints()
     }
 
-    fn measures(&self) -> Option<Arc<StoreMeasures>> {
-        self.inner.measures()
+    fn metrics(&self) -> Option<Arc<StoreMetrics>> {
+        self.inner.metrics()
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {

@@ -23,7 +23,7 @@ use opentelemetry_otlp::{
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use surefoot::Run;
-use surefoot::measures::{AttemptReport, Observer};
+use surefoot::metrics::{AttemptReport, Observer};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

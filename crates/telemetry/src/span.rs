@@ -10,7 +10,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{
     IdGenerator as _, RandomIdGenerator, SpanData, SpanEvents, SpanLinks,
 };
-use surefoot::measures::{AttemptOutcome, AttemptReport};
+use surefoot::metrics::{AttemptOutcome, AttemptReport};
 use surefoot::{Run, RunId, RunStatus, Timestamp};
 
 /// The run's id is a UUID of version 7 with 74 random bits, as good as a random trace id.

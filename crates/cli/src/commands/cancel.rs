@@ -21,7 +21,8 @@ pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
         CancelMode::Stop
     };
     let run = client.cancel(run.id, mode, &person()).await?;
-    let (store, detail) = (client.store().as_ref(), json!({ "undo": args.undo }));
+    let store = client.store().as_ref();
+    let detail = json!({ "undo": args.undo });
     audit::record(store, "run.cancel", &run.id.to_string(), detail).await;
     if !args.undo
         && run.head.status == RunStatus::Cancelled

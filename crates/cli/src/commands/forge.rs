@@ -135,7 +135,8 @@ fn say_elsewhere(elsewhere: &[Elsewhere]) {
         "{runs} with a repository in another local forge {wait} for a worker that has it:"
     ));
     for bound in elsewhere {
-        let (name, run) = (clean(&bound.name()), bound.run.id);
+        let name = clean(&bound.name());
+        let run = bound.run.id;
         out::say(&format!(
             "  {name}  forge {}  surefoot cancel {run}",
             bound.forge

@@ -113,7 +113,8 @@ impl Printer<'_> {
     }
 
     fn line(&self, event: &Event, line: &str) -> String {
-        let (at, step) = (event.at.to_string(), event.step.as_deref());
+        let at = event.at.to_string();
+        let step = event.step.as_deref();
         if !self.json {
             return format!("{at} {}: {}\n", step.unwrap_or("run"), clean(line));
         }

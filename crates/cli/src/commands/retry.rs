@@ -15,7 +15,8 @@ pub(crate) async fn retry(app: &App, args: &Retry) -> Result<Exit, Failure> {
     let run = client
         .retry(run.id, args.from.as_deref(), &person())
         .await?;
-    let (store, detail) = (client.store().as_ref(), json!({ "from": args.from }));
+    let store = client.store().as_ref();
+    let detail = json!({ "from": args.from });
     audit::record(store, "run.retry", &run.id.to_string(), detail).await;
     super::changed(app, &client, run, seen, args.wait).await
 }

@@ -38,8 +38,11 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     checked.map_err(|error| refused(error.into()))?;
     let notifiers = &options.alerts.notifiers;
     let notifying = alerts::handlers(notifiers, Some(serving::run_command()), Some(store.clone()));
-    let mut host =
-        Host::new(&app, store).knowing(alerts::WORKFLOW, notifying, alerts::kept_places(notifiers));
+    let mut host = Host::new(&app, store).knowing(
+        alerts::WORKFLOW,
+        notifying,
+        alerts::reserved_slots(notifiers),
+    );
     let left = host.others(None).await?;
     if !host.join().await? {
         return Err(

@@ -143,7 +143,8 @@ impl AuthTable {
         credentials: &dyn CredentialSource,
     ) -> Result<AuthOptions, Failure> {
         let mut options = AuthOptions::new(self.server_secret(data_dir, credentials)?);
-        let (sessions, sign_in) = (SessionLimits::default(), SignInLimits::default());
+        let sessions = SessionLimits::default();
+        let sign_in = SignInLimits::default();
         options.sessions = SessionLimits {
             idle: self.session_idle.map_or(sessions.idle, |time| time.0),
             longest: self.session_longest.map_or(sessions.longest, |time| time.0),

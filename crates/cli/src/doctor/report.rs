@@ -74,7 +74,8 @@ fn page() -> usize {
 
 /// Breaks a text between words; lines after the first are indented. A word that is too long stays whole: it may be a path.
 fn wrap(text: &str, width: usize, indent: usize) -> String {
-    let (mut wrapped, mut column) = (String::new(), 0);
+    let mut wrapped = String::new();
+    let mut column = 0;
     for word in text.split(' ') {
         let length = console::measure_text_width(word);
         if column > 0 && column + 1 + length > width.max(30) {

@@ -115,7 +115,8 @@ fn announce(args: &Drill, faults: &[Fault], place: &Place, ground: &Ground) {
         .iter()
         .map(|fault| each + fault.seconds())
         .sum::<u32>();
-    let (count, s) = (faults.len(), if faults.len() == 1 { "" } else { "s" });
+    let count = faults.len();
+    let s = if faults.len() == 1 { "" } else { "s" };
     let kept = if args.keep.is_some() {
         format!(", kept in {}", place.root().display())
     } else {

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_slowest_run_counts_and_a_claim_is_no_move() {
-        let (one, two) = (RunId::new(), RunId::new());
+        let one = RunId::new();
+        let two = RunId::new();
         let histories = BTreeMap::from([
             (
                 one,

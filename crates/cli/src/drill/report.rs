@@ -256,7 +256,8 @@ impl Report {
             0 => String::new(),
             skipped => format!(", {skipped} skipped"),
         };
-        let (clean, all) = (of(Verdict::Clean), self.faults.len());
+        let clean = of(Verdict::Clean);
+        let all = self.faults.len();
         let nothing = if of(Verdict::Skipped) == all {
             "nothing is proven: every fault was skipped\n"
         } else {

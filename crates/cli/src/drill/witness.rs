@@ -105,7 +105,9 @@ impl Witness {
         context: &StepContext,
         result: Result<Outcome, StepError>,
     ) -> Result<Outcome, StepError> {
-        let (step, project, attempt) = (context.step_id(), project(context), context.attempt());
+        let step = context.step_id();
+        let project = project(context);
+        let attempt = context.attempt();
         let pid = std::process::id();
         let planned = sabotage::planned(&self.folder)?;
         let hit = planned

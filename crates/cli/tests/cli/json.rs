@@ -82,7 +82,8 @@ fn show_gives_the_documented_shape() {
         is_time(&run["created_at"]) && is_time(&run["started_at"]) && is_time(&run["completed_at"]),
         "{run}"
     );
-    let (hello, never) = (&run["steps"][0], &run["steps"][1]);
+    let hello = &run["steps"][0];
+    let never = &run["steps"][1];
     assert_eq!(
         (&hello["title"], &hello["attempt"], &hello["output"]),
         (&"Say hello".into(), &1.into(), &7.into())

@@ -191,7 +191,8 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 fn listen(stderr: ChildStderr, said: &Arc<Mutex<String>>) -> JoinHandle<()> {
     let said = said.clone();
     std::thread::spawn(move || {
-        let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
+        let mut stderr = BufReader::new(stderr);
+        let mut line = Vec::new();
         while stderr
             .read_until(b'\n', &mut line)
             .is_ok_and(|length| length > 0)

@@ -71,7 +71,8 @@ fn git_does_not_inherit_them() {
             .unwrap()
             .success()
     );
-    let (hook, seen) = (fleet.join("hooks/pre-receive"), place.path().join("seen"));
+    let hook = fleet.join("hooks/pre-receive");
+    let seen = place.path().join("seen");
     fs::create_dir_all(hook.parent().unwrap()).unwrap();
     fs::write(&hook, format!("#!/bin/sh\nenv > {}\n", seen.display())).unwrap();
     fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();

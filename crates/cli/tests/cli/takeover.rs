@@ -58,7 +58,8 @@ fn a_watcher_takes_over_when_the_worker_dies() {
     place.until("k", |run| step_is(run, 1, "running"));
     run.until_said("another process is the worker");
     // A lease that is new: only a watcher that waits for its end moves after it.
-    let (lease_ends, killed) = (renewed(&place), SystemClock.now());
+    let lease_ends = renewed(&place);
+    let killed = SystemClock.now();
     worker.signal("-KILL");
     let run_again = |run: &serde_json::Value| {
         run["steps"][1]["interruptions"] == 1 && step_is(run, 1, "running")

@@ -176,7 +176,8 @@ fn whatever_a_template_asks_for_it_ends_or_is_refused() {
         let doubled = format!("${{% set {name} = [{}] %}}", [name; 9].join(", "));
         format!("${{% set {name} = [1] %}}{}", doubled.repeat(12))
     };
-    let (x, y) = (shared("x"), shared("y"));
+    let x = shared("x");
+    let y = shared("y");
     let product = "[[[[1] * 900] * 900] * 900] * 900";
     let time = "processor time";
     let hostile = [

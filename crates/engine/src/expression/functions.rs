@@ -95,8 +95,8 @@ fn format(template: String, values: Rest<Value>) -> Result<String, Error> {
         let value = number
             .parse::<usize>()
             .ok()
-            .filter(|_| brace == "{")
             .and_then(|number| values.get(number));
+        let value = if brace == "{" { value } else { None };
         let value = value.ok_or_else(|| wrong(&format!("has no value for `{{{number}}}`")))?;
         add(&mut text, &to_text(value)?)?;
         rest = after;

@@ -274,7 +274,9 @@ impl<'a> Translator<'a> {
                 let (subscript, literal) = self.subscript()?;
                 source.push_str(&subscript);
                 is_path &= literal.is_some();
-                steps.extend(literal.filter(|_| is_path));
+                if is_path {
+                    steps.extend(literal);
+                }
             } else if self.peek() == Some('(') {
                 // A method, whose name is no part of what is read.
                 if is_path {

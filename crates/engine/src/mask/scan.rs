@@ -165,7 +165,8 @@ pub(super) fn replace(text: String, mut parts: Vec<Range<usize>>) -> String {
         return text;
     }
     merge(&mut parts);
-    let (mut masked, mut at) = (Vec::with_capacity(text.len()), 0);
+    let mut masked = Vec::with_capacity(text.len());
+    let mut at = 0;
     for part in parts {
         masked.extend_from_slice(&text.as_bytes()[at..part.start]);
         masked.extend_from_slice(MASKED.as_bytes());

@@ -42,7 +42,9 @@ pub struct RuleError(pub String);
 impl Edit {
     /// Begins a change at `now`.
     pub fn new(run: Run, now: Timestamp) -> Self {
-        let (touched, events, records) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let touched = BTreeSet::new();
+        let events = Vec::new();
+        let records = Vec::new();
         Self {
             run,
             now,
@@ -335,7 +337,7 @@ impl Edit {
         Ok(())
     }
 
-    /// What a handler said of its progress and what it logged, gathered since the last time.
+    /// Adds the progress and log lines that a handler reported since the last report.
     pub fn report(
         &mut self,
         position: usize,
@@ -483,15 +485,12 @@ impl Edit {
     }
 
     fn begin_undo_if(&mut self, undoing: bool) {
-        let under_way =
+        if !undoing {
+            return;
+        }
+        let unfinished =
             |step: &StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
-        if let Some(position) = self
-            .run
-            .steps
-            .iter()
-            .position(under_way)
-            .filter(|_| undoing)
-        {
+        if let Some(position) = self.run.steps.iter().position(unfinished) {
             self.end_step(position, StepStatus::Failed);
             self.touch(position).error = Some("cancelled".to_owned());
         }
@@ -544,7 +543,7 @@ impl Edit {
         self.cancelled(&reason);
     }
 
-    /// What a completed undo takes back of the records.
+    /// Adds the removals of records by a completed undo.
     pub fn remove_records(&mut self, records: Vec<RecordChange>) {
         self.records.extend(records);
     }
@@ -562,7 +561,7 @@ impl Edit {
         self.say("run.failed", json!({ "error": reason }));
     }
 
-    // What the rules share.
+    // Helpers of the rules.
 
     pub(super) fn touch(&mut self, position: usize) -> &mut StepState {
         self.touched.insert(position);

@@ -180,7 +180,7 @@ impl Edit {
                 )));
             }
             for position in position..self.run.steps.len() {
-                // What an earlier attempt left stays known to its undo; everything else begins anew.
+                // The start time stays, because the undo needs it; all else is reset.
                 let started_at = self.run.steps[position].started_at;
                 *self.touch(position) = StepState {
                     started_at,

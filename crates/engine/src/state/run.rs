@@ -10,10 +10,10 @@ use crate::expression::{self, Scope, StepScope};
 use crate::workflow::without_secrets;
 use crate::{Digest, RunId, SealError, Sealed, SecretKeys, Timestamp, WorkerId, Workflow};
 
-/// One durable execution of a workflow.
+/// A durable execution of a workflow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Its name, for ever.
+    /// Permanent id.
     pub id: RunId,
     /// The workflow as it was when the run was submitted.
     pub plan: Arc<Workflow>,
@@ -36,7 +36,7 @@ pub struct Run {
     pub created_at: Timestamp,
     /// Why this build cannot read the run, if it cannot. What cannot be read is then empty: the plan has the names of the steps only.
     pub unreadable: Option<String>,
-    /// What changes.
+    /// The part that changes.
     pub head: Head,
     /// Its steps, in the plan's order.
     pub steps: Vec<StepState>,
@@ -45,7 +45,7 @@ pub struct Run {
 /// The part of a run that changes: one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// Where the run stands.
+    /// Status of the run.
     pub status: RunStatus,
     /// 0 to 100, by the weight of the steps.
     pub progress: u8,
@@ -68,18 +68,18 @@ pub struct Head {
     pub cancel: Option<CancelMode>,
 }
 
-/// One step of a run: one row.
+/// A step of a run, stored as one row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepState {
-    /// Where it stands.
+    /// Status of the step.
     pub status: StepStatus,
     /// 0 to 100, as its handler says.
     pub progress: u8,
-    /// What its handler said last.
+    /// Last message of its handler.
     pub message: Option<String>,
     /// The number of the current or last attempt; 0 before the first.
     pub attempt: u32,
-    /// How often it was interrupted since it was last fresh.
+    /// Number of interruptions since it was last reset.
     pub interruptions: u32,
     /// Number of times its worker crashed while it, or its undo, was the only one in flight there: what the cap counts.
     pub crashes: u32,
@@ -95,9 +95,9 @@ pub struct StepState {
     pub completed_at: Option<Timestamp>,
     /// Why the last attempt failed, or what a deferred one waits for.
     pub error: Option<String>,
-    /// What it gave.
+    /// Output of the step.
     pub output: Option<Value>,
-    /// What a waiting step waits for.
+    /// Reason why a waiting step waits.
     pub wait: Option<Wait>,
     /// A handler's note to its next attempt.
     pub checkpoint: Option<Value>,
@@ -107,7 +107,7 @@ pub struct StepState {
     pub decision: Option<Value>,
     /// The workspace as the completed step left it.
     pub snapshot: Option<Digest>,
-    /// How far its undoing is.
+    /// Progress of its undo.
     pub undo: Option<Undo>,
     /// Things that the undo removed, or that it kept and why.
     pub undo_note: Option<String>,

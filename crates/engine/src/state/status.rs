@@ -39,7 +39,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Where a run stands.
+    /// Status of a run.
     RunStatus {
         /// It waits for a worker.
         Queued = "queued",
@@ -57,14 +57,14 @@ words! {
 }
 
 impl RunStatus {
-    /// Whether the run has ended.
+    /// Returns true if the run has ended.
     pub const fn is_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 }
 
 words! {
-    /// Where a step stands.
+    /// Status of a step.
     StepStatus {
         /// Its turn has not come.
         Pending = "pending",
@@ -82,14 +82,14 @@ words! {
 }
 
 impl StepStatus {
-    /// Whether the run goes past the step.
+    /// Returns true if the run continues past the step.
     pub const fn is_passed(self) -> bool {
         matches!(self, Self::Completed | Self::Skipped)
     }
 }
 
 words! {
-    /// What a waiting step waits for.
+    /// Reason why a step waits.
     Wait {
         /// The next attempt, after a failed one.
         Retry = "retry",
@@ -99,13 +99,13 @@ words! {
         Worker = "worker",
         /// A person, who says what becomes of an interrupted attempt: rerun, skip or fail.
         Interrupted = "interrupted",
-        /// A person, whom the handler asks: approve or reject.
+        /// A person's answer to the handler's question: approve or reject.
         Approval = "approval",
     }
 }
 
 words! {
-    /// What a person's cancel asks for.
+    /// Mode of a cancel requested by a person.
     CancelMode {
         /// Stop; what was made stays.
         Stop = "cancel",
@@ -115,13 +115,13 @@ words! {
 }
 
 words! {
-    /// How far the undoing of a step is.
+    /// Progress of a step's undo.
     Undo {
         /// Under way.
         Running = "running",
         /// Its worker was lost; it runs again.
         Interrupted = "interrupted",
-        /// What the step made is gone.
+        /// The things that the step made are gone.
         Done = "done",
         /// The things that the step made stay: its handler cannot take them back, or people have changed them since.
         Kept = "kept",

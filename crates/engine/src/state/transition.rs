@@ -11,29 +11,34 @@ use crate::{NewEvent, RecordChange, RunId, Snapshot, Timestamp, WorkerId};
 pub struct Lease {
     /// The run.
     pub run: RunId,
-    /// Who holds it.
+    /// Worker that holds it.
     pub worker: WorkerId,
     /// Which holding this is; see [`Head::epoch`].
     pub epoch: u64,
 }
 
-/// What one change of a run writes. Rows are whole: a store never has to know what changed in them, and why.
+/// The rows that one change of a run writes. Rows are whole, so a store need not know what changed in
+/// them, or why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
-    /// The run's row as it is from now on. A store leaves [`Head::cancel`] as it stands in the database unless the
-    /// transition ends the run or comes from a person: a worker never takes back what a person asked. And when a worker
-    /// gives back a run whose cancel was asked for meanwhile, the store makes it available at once.
+    /// The run's new row.
+    ///
+    /// A store leaves [`Head::cancel`] as it is in the database unless the transition ends the run or
+    /// comes from a person: a worker never revokes a person's request. When a worker hands back a run
+    /// whose cancel was requested meanwhile, the store makes it available at once.
     pub head: Head,
-    /// Whether it ends the run and leaves what an undo would take back. When a person asked for the undo meanwhile and a worker
-    /// writes this, the store makes [`Head::yield_to_undo`] of the end: what was asked in time is done.
+    /// True if it ends the run without an undo that could still be requested.
+    ///
+    /// If a person requested the undo before a worker writes this end, the store applies
+    /// [`Head::yield_to_undo`]: a request made in time is carried out.
     pub yields_to_undo: bool,
     /// The rows of the steps that changed, by position.
     pub steps: Vec<(usize, StepState)>,
-    /// What is added to the history, in order.
+    /// Events appended to the history, in order.
     pub events: Vec<NewEvent>,
-    /// What happens to the records.
+    /// Changes of the records.
     pub records: Vec<RecordChange>,
-    /// The workspace that a completed step left. Shared, for a commit that is sent again need not copy its contents.
+    /// The workspace that a completed step left. Shared, so that a retried commit copies no contents.
     pub snapshot: Option<Arc<Snapshot>>,
     /// [`Run::requires`] from now on, when it changes.
     pub requires: Option<BTreeSet<String>>,

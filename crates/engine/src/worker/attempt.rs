@@ -1,4 +1,5 @@
-//! One attempt of a step: runs the handler in a task of its own, writes down what it says, and ends it when it must end.
+//! An attempt of a step: runs the handler in its own task, commits its reports, and ends it on a
+//! timeout, cancel, shutdown or lost lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,27 +14,27 @@ use super::driver::Driver;
 use crate::handler::{Inner, Note, Outcome, Reports, Said};
 use crate::{Run, StepContext, StepError, StepHandler};
 
-/// What a handler says is gathered for this long before it is written.
+/// Interval over which reports of a handler are collected before they are written.
 const COALESCE: Duration = Duration::from_millis(100);
 
-/// The time in which a handler whose future is dropped gives back its thread.
+/// Time limit for a handler whose future is dropped to return its thread.
 const ABANDON_AFTER: Duration = Duration::from_secs(2);
 
-/// How an attempt ended.
+/// End of an attempt.
 pub(super) enum End {
     /// The handler returned.
     Done(Outcome),
     /// The handler failed, panicked or ran out of time.
     Failed(StepError),
-    /// A person cancelled.
+    /// A person cancelled the run.
     Cancelled,
     /// The worker stops and the grace period is over.
     Interrupted,
-    /// The lease is no longer ours.
+    /// This worker no longer holds the lease.
     Lost,
 }
 
-/// What woke the attempt's loop.
+/// Event that the attempt's loop handles.
 enum Event {
     Returned(Option<Result<Result<Outcome, StepError>, JoinError>>),
     Said,
@@ -85,7 +86,7 @@ impl Attempt {
         }
     }
 
-    /// The context, for a handler's `undo`.
+    /// Takes the parts that a handler's `undo` needs.
     pub(super) fn into_context(
         self,
     ) -> (
@@ -97,7 +98,7 @@ impl Attempt {
         (self.handler, self.context, self.reports, self.token)
     }
 
-    /// Runs the handler to its end. Returns that end, and what the handler said that is not yet written.
+    /// Runs the handler to its end. Returns that end and the reports that are not yet written.
     pub(super) async fn run(mut self, driver: &mut Driver) -> (End, Said) {
         let Some(handler) = self.handler.take() else {
             let action = &driver.run.plan.steps()[self.position].action;
@@ -152,7 +153,7 @@ impl Attempt {
                     self.end(driver, task).await;
                     return End::Cancelled;
                 }
-                // A handler that returns in the time it is given has not been interrupted.
+                // A handler that returns within its grace period was not interrupted.
                 Event::Interrupted => {
                     return match self.end(driver, task).await {
                         Some(Ok(outcome)) => done(outcome),
@@ -173,7 +174,7 @@ impl Attempt {
     ) -> Event {
         let mut cancel = driver.held.cancel.subscribe();
         let cancelled = async {
-            // An error means that the sender is gone; it lives as long as the driver.
+            // The sender lives as long as the driver, so this cannot fail.
             let _ = cancel.wait_for(Option::is_some).await;
         };
         let said = async {
@@ -200,7 +201,8 @@ impl Attempt {
         }
     }
 
-    /// Tells the handler to end, gives it a moment, and drops it. Returns what it came to, if it did in time.
+    /// Cancels the handler, waits for the grace period, and drops it. Returns its result if it returned
+    /// in time.
     async fn end(
         &self,
         driver: &Driver,
@@ -211,11 +213,12 @@ impl Attempt {
             biased;
             result = task.join_next() => result,
             () = tokio::time::sleep(driver.shared.options.handler_grace) => None,
-            () = driver.shared.hurried.cancelled() => None,
+            () = driver.shared.aborted.cancelled() => None,
             () = driver.held.lost.cancelled() => None,
         };
         task.abort_all();
-        // A handler that blocks its thread cannot be dropped. It keeps that thread, but neither the run nor the end of the worker.
+        // A handler that blocks its thread cannot be dropped. It keeps the thread, but it delays
+        // neither the run nor the worker's shutdown.
         let dropped = tokio::time::timeout(ABANDON_AFTER, async {
             while task.join_next().await.is_some() {}
         })
@@ -226,8 +229,8 @@ impl Attempt {
         result.and_then(Result::ok)
     }
 
-    /// Progress and log lines are tried to be written. While the store is away they are tried again, and what is said meanwhile
-    /// is gathered for the time after.
+    /// Tries to write progress and log lines. While the store is away the write is retried, and later
+    /// reports are collected.
     async fn write_said(&self, driver: &mut Driver) -> Result<(), ()> {
         if driver.unsettled.is_none() {
             let said = self.reports.take();
@@ -241,7 +244,7 @@ impl Attempt {
         driver.try_to_settle().await.map_err(|_| ())
     }
 
-    /// A note goes with what was said before it: to wait for that was given up when the note came.
+    /// Commits a checkpoint together with the reports made before it.
     async fn write_note(&self, driver: &mut Driver, note: Note) -> Result<(), ()> {
         let said = self.reports.take();
         let mut edit = driver.edit();
@@ -250,14 +253,15 @@ impl Attempt {
             .rule(edit.checkpoint(self.position, note.checkpoint))
             .map_err(|_| ())?;
         driver.write(edit).await.map_err(|_| ())?;
-        // The handler may have been dropped meanwhile; the note is written all the same.
+        // The receiver is gone if the handler was dropped meanwhile; the checkpoint is written anyway.
         let _ = note.done.send(());
         Ok(())
     }
 }
 
-/// A write while the handler goes on. A store that is slow to answer does not keep a handler going whose lease is lost:
-/// then the write would be refused anyway.
+/// Waits for a write while the handler runs, unless the lease is lost first.
+///
+/// A slow store must not keep a handler running whose lease is lost; the write would be refused.
 async fn unless_lost(
     lost: &CancellationToken,
     write: impl Future<Output = Result<(), ()>>,

@@ -1,4 +1,4 @@
-//! The dispatcher: claims runs while there is room, and gives each a driver.
+//! The dispatcher: claims runs while slots are free and starts a driver for each.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,26 +7,27 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::places::Room;
+use super::slots::Capacity;
 use super::{Shared, driver};
 use crate::store::{ClaimRequest, RunFilter};
 use crate::{Run, RunStatus, StoreError, Timestamp};
 
-/// The time without a look at the store: hints may be lost. It is spread, for many workers look.
-const POLL: Duration = Duration::from_secs(1);
+/// Jittered interval between claims without a hint, because hints may be lost.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two tries while the store is away.
-const AWAY: Duration = Duration::from_millis(100);
+/// Delay before a failed claim is retried.
+const RETRY: Duration = Duration::from_millis(100);
 
-/// Runs claimed in one go.
+/// Largest number of runs in one claim.
 const BATCH: usize = 64;
 
-/// Between two looks for what has kept places while there is room for nothing else: hints speak of all runs.
-const SELDOM: Duration = Duration::from_millis(500);
+/// Minimum interval between claims for reserved slots only: hints announce all runs, few of which
+/// may use them.
+const RESERVED_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a look at the store came to.
+/// Result of a claim.
 enum Look {
-    /// As many runs as were asked for: there may be more.
+    /// As many runs as requested: there may be more.
     Full,
     /// Nothing more to claim before this time.
     Done(Option<Timestamp>),
@@ -35,76 +36,79 @@ enum Look {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut work = shared.store.hints().work;
     let mut looked_at = None;
-    let _alive = shared.measures.claims().until_dropped();
+    let _alive = shared.metrics.claims().until_dropped();
     while !shared.draining.is_cancelled() {
-        shared.measures.claims().beat();
-        if shared.in_doubt.swap(false, Ordering::SeqCst) && adopt(&shared).await.is_err() {
+        shared.metrics.claims().beat();
+        if shared.in_doubt.swap(false, Ordering::SeqCst)
+            && resume_unacknowledged(&shared).await.is_err()
+        {
             shared.in_doubt.store(true, Ordering::SeqCst);
         }
-        // No place is reserved while the store is asked: a submission that comes meanwhile still starts at once. Should
-        // both fill the last place, the claimed run's driver waits for one.
-        // Said before the places are counted, so that one which is given back now is either counted or heard of.
-        shared.wants_place.store(true, Ordering::SeqCst);
-        let room = shared.places.room();
-        if room.count == 0
-            || room.is_kept && looked_at.is_some_and(|at: Instant| at.elapsed() < SELDOM)
+        // The claim reserves no slot, so that a submission meanwhile still starts at once. If both
+        // fill the last slot, the claimed run's driver waits for one.
+        // The flag is set before the slots are counted: a slot released now is either counted or
+        // wakes this task.
+        shared.wants_slot.store(true, Ordering::SeqCst);
+        let capacity = shared.slots.capacity();
+        if capacity.count == 0
+            || capacity.is_reserved
+                && looked_at.is_some_and(|at: Instant| at.elapsed() < RESERVED_INTERVAL)
         {
             wait(&shared, &mut work, None).await;
             continue;
         }
         looked_at = Some(Instant::now());
-        if let Look::Done(next_at) = look(&shared, room).await {
+        if let Look::Done(next_at) = look(&shared, capacity).await {
             wait(&shared, &mut work, next_at).await;
         }
     }
 }
 
-async fn look(shared: &Arc<Shared>, room: Room) -> Look {
-    let limit = room.count.min(BATCH);
+async fn look(shared: &Arc<Shared>, capacity: Capacity) -> Look {
+    let limit = capacity.count.min(BATCH);
     let workflows = shared.options.allow.workflows.clone();
     let resources = shared.options.resources.clone();
     let request = ClaimRequest {
         worker: shared.id(),
         limit,
-        actions: room.actions,
+        actions: capacity.actions,
         workflows,
         resources,
     };
     match shared.store.claim(request).await {
         Ok(claimed) => {
             let count = claimed.runs.len();
-            shared.measures.claimed.add(count as u64);
-            claimed
-                .runs
-                .into_iter()
-                .for_each(|run| driver::spawn(shared, run));
+            shared.metrics.claimed.add(count as u64);
+            for run in claimed.runs {
+                driver::spawn(shared, run);
+            }
             if count == limit {
                 return Look::Full;
             }
-            // Otherwise an end leaves nothing to take up, and what comes is hinted at.
-            shared
-                .wants_place
-                .store(claimed.held_back, Ordering::SeqCst);
+            // Without runs held back, a released slot needs no claim: new runs are hinted at.
+            shared.wants_slot.store(claimed.held_back, Ordering::SeqCst);
             Look::Done(claimed.next_at)
         }
         Err(StoreError::LeaseLost) => {
-            // Taken for dead: the pulse begins anew, now and not at the next heartbeat.
-            shared.renewal.ask();
+            // A heartbeat registers the worker again; request it now.
+            shared.lease_clock.request_heartbeat();
             Look::Done(None)
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot claim runs; trying again");
-            shared.doubt(&error);
-            tokio::time::sleep(shared.chance.spread(AWAY)).await;
+            tracing::warn!(%error, "failed to claim runs; retrying");
+            shared.note_unacknowledged(&error);
+            tokio::time::sleep(shared.jitter.apply(RETRY)).await;
             Look::Done(None)
         }
     }
 }
 
-/// Drives the runs that the store leased to this worker without an answer that got through. No claim is under way here,
-/// and submissions are held before they are sent, so a run that is ours and was not held while we asked is driven by nobody.
-/// (One that was held may have ended since: the answer is as old as its way here is long.)
-async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
+/// Starts drivers for runs that the store leased to this worker although the answer was lost.
+///
+/// No claim is in progress here, and submitted runs are registered before they are sent. So a run
+/// that is leased to this worker and was not active during the query has no driver. (A run that was
+/// active may have ended since the answer was made.)
+async fn resume_unacknowledged(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let worker = shared.id();
     let mut filter = RunFilter {
         status: Some(RunStatus::Running),
@@ -112,20 +116,18 @@ async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
         ..RunFilter::default()
     };
     loop {
-        shared.held.note_forgotten();
+        shared.active_runs.track_removed();
         let page = shared.store.runs(filter.clone()).await?;
         filter.before = page.last().map(|run| run.id);
         let full = page.len() == filter.limit;
-        let held = shared.held.held_meanwhile(&page);
+        let held = shared.active_runs.held_since_tracking(&page);
         let ours = |run: &Run| run.head.worker == Some(shared.id()) && run.unreadable.is_none();
-        let left = page
-            .into_iter()
-            .zip(held)
-            .filter(|(run, held)| ours(run) && !held);
-        left.for_each(|(run, _)| {
-            tracing::info!(run = %run.id, "leased to this worker, and driven by nobody: taken up");
-            driver::spawn(shared, run);
-        });
+        for (run, held) in page.into_iter().zip(held) {
+            if ours(&run) && !held {
+                tracing::info!(run = %run.id, "resuming a run leased to this worker without a driver");
+                driver::spawn(shared, run);
+            }
+        }
         if !full {
             return Ok(());
         }
@@ -133,11 +135,11 @@ async fn adopt(shared: &Arc<Shared>) -> Result<(), StoreError> {
 }
 
 async fn wait(shared: &Shared, work: &mut watch::Receiver<()>, next_at: Option<Timestamp>) {
-    let poll = shared.chance.spread(POLL);
+    let poll = shared.jitter.apply(POLL_INTERVAL);
     let until_next = next_at.map_or(poll, |at| at.since(shared.store.now()).min(poll));
     let hint = async {
         if work.changed().await.is_err() {
-            // The store is being taken down and gives no more hints; the poll goes on.
+            // The store is shutting down and sends no more hints; polling continues.
             std::future::pending::<()>().await;
         }
     };

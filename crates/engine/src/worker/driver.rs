@@ -1,4 +1,4 @@
-//! The driver: takes one run from step to step under its lease, one commit between two steps.
+//! The driver: takes one run from step to step under its lease, with one commit between two steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::active_runs::ActiveRun;
 use super::attempt::{Attempt, End};
-use super::held::Held;
-use super::isolation::{self, Isolation, Slots};
+use super::isolation::{self, HeldSlots, Isolation};
 use super::masking::Masking;
-use super::opening::{self, Opening};
+use super::next_step::{self, NextStep};
 use super::{Shared, undo};
 use crate::handler::{MAX_DEFERRAL, MAX_DEFERRALS, Outcome, Said};
 use crate::limits::{LimitError, check_run_output};
-use crate::measures::{AttemptOutcome, AttemptReport};
+use crate::metrics::{AttemptOutcome, AttemptReport};
 use crate::secret_keys::open_parameters;
 use crate::state::{
     CancelMode, Edit, Interruption, Lease, RuleError, RunStatus, StepStatus, Transition,
@@ -23,43 +23,43 @@ use crate::workflow::secret_texts;
 use crate::workspace::{Folder, Reservation};
 use crate::{Run, StepError, Store, StoreError, Timestamp};
 
-/// Between two tries to write while the store is away. A run is to move within a second of its being back, and the store has a
-/// wait of its own before it looks.
-const RETRY_FIRST: Duration = Duration::from_millis(20);
-const RETRY_MOST: Duration = Duration::from_millis(300);
+/// First and longest delay between retries of a write. A run must move within a second of the store's
+/// return, and the store's own reconnect delay comes on top.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_millis(300);
 
-/// The first and the longest time by which an attempt is deferred while this worker is short of something.
-const DEFERRAL_FIRST: Duration = Duration::from_secs(1);
-const DEFERRAL_MOST: Duration = Duration::from_secs(60);
+/// First and longest deferral of an attempt while a resource is unavailable.
+const DEFERRAL_MIN: Duration = Duration::from_secs(1);
+const DEFERRAL_LIMIT: Duration = Duration::from_secs(60);
 
-/// One run, its lease, and what reaches it from outside.
+/// A run with its lease and the signals that reach it.
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     /// The run as the store has it.
     pub(super) run: Run,
-    /// A commit that may or may not have taken place, and the run as it is then. It is sent again before anything else is: the
-    /// store has to know of commits in their order.
+    /// A commit whose result is unknown, with the run as it is after it. It is sent again before any
+    /// other commit, because the store requires commits in order.
     pub(super) unsettled: Option<(Run, Transition)>,
     pub(super) lease: Lease,
-    pub(super) held: Held,
+    pub(super) held: ActiveRun,
     pub(super) folder: Folder,
     /// The memory of the snapshot that the next commit brings.
     pub(super) snapshot_memory: Option<Reservation>,
     pub(super) masking: Masking,
-    /// The run's parameters with the secret ones in their places, when those are encrypted in the store.
+    /// The run's parameters with the secret ones decrypted, when those are encrypted in the store.
     opened: Option<Value>,
-    /// Keeps other runs off while the next step may not run beside them.
+    /// Keeps other runs away while the next step must not run beside them.
     pub(super) isolation: Isolation,
 }
 
-/// Why a driver stops before its run has ended: the lease is no longer ours.
+/// Error that stops a driver before its run has ended: this worker no longer holds the lease.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(super) struct LeaseLost;
 
-/// Gives a claimed run a driver.
+/// Starts a driver for a claimed run.
 pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
     let tracker = shared.drivers.clone();
-    let held = shared.held.add(run.id, run.head.cancel);
+    let held = shared.active_runs.add(run.id, run.head.cancel);
     let shared = shared.clone();
     tracker.spawn(async move {
         let slots = isolation::slots(&shared, &run, &held).await;
@@ -67,8 +67,8 @@ pub(super) fn spawn(shared: &Arc<Shared>, run: Run) {
     });
 }
 
-/// Drives a run as far as it goes.
-pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slots) {
+/// Drives a run until it ends, waits, or its lease is handed back or lost.
+pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: ActiveRun, slots: HeldSlots) {
     let id = run.id;
     if let Some(lease) = run.lease() {
         let mask = shared.mask.for_run();
@@ -79,7 +79,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slot
             shared.snapshot_memory.clone(),
         );
         let masking = Masking::new(mask);
-        let Slots { own, isolation } = slots;
+        let HeldSlots { own, isolation } = slots;
         let mut driver = Driver {
             shared: shared.clone(),
             run,
@@ -92,23 +92,23 @@ pub(crate) async fn drive(shared: Arc<Shared>, run: Run, held: Held, slots: Slot
             opened: None,
             isolation,
         };
-        // A lease that is lost is another's: nothing is left to do here.
-        let _lost = driver.go().await;
-        // Forgotten first, so that whoever hears of the end and retries the run does not find this end again.
-        shared.held.remove(id, &held);
-        // And its place given back first, so that whoever hears of it and submits another finds room.
+        // After a lost lease there is nothing left to do: another worker drives the run.
+        let _lost = driver.run_to_end().await;
+        // Removed before the end is published, so that a retry of the run does not find this end.
+        shared.active_runs.remove(id, &held);
+        // The slot too, so that a submission in response to the end finds it free.
         drop(own);
         driver.end_isolation();
         if driver.run.head.status.is_ended() {
             held.ended.send_replace(Some(Arc::new(driver.run)));
         }
     }
-    shared.held.remove(id, &held);
-    shared.note_place();
+    shared.active_runs.remove(id, &held);
+    shared.slot_released();
 }
 
 impl Driver {
-    async fn go(&mut self) -> Result<(), Gone> {
+    async fn run_to_end(&mut self) -> Result<(), LeaseLost> {
         if let Err(error) = self.open_parameters()
             && let Some(position) = self.run.next_step()
         {
@@ -120,7 +120,7 @@ impl Driver {
         let mut next = self.first().await?;
         while let Some((position, input)) = next {
             self.folder.begin().await;
-            self.is_held_still().await?;
+            self.ensure_held().await?;
             let started_at = self.shared.store.now();
             let (end, said) = Attempt::of(self, position, input).run(self).await;
             self.report(position, started_at, &end);
@@ -130,14 +130,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Other runs may run beside this one again.
+    /// Lets other runs run beside this one again.
     pub(super) fn end_isolation(&mut self) {
         if self.isolation.end() {
-            self.shared.note_place();
+            self.shared.slot_released();
         }
     }
 
-    /// Decrypts the run's secret parameters, and masks them in all that it writes.
+    /// Decrypts the run's secret parameters and adds them to the mask.
     fn open_parameters(&mut self) -> Result<(), StepError> {
         if !self.run.plan.has_secret_parameters() {
             return Ok(());
@@ -158,14 +158,19 @@ impl Driver {
         self.opened.as_ref().unwrap_or(&self.run.parameters)
     }
 
-    /// A run that was submitted straight to this worker comes with its first step running; a claimed one without. One that
-    /// was found without a driver may have a step running of which nobody knows how far it came: it is interrupted.
-    async fn first(&mut self) -> Result<Option<(usize, Value)>, Gone> {
-        match self
-            .run
-            .next_step()
-            .filter(|_| self.held.cancel.borrow().is_none())
-        {
+    /// Returns the first attempt of this driver.
+    ///
+    /// A run submitted directly to this worker has its first step running already; a claimed run does
+    /// not. A run that was found without a driver may have a running step with an unknown state: that
+    /// step is interrupted.
+    async fn first(&mut self) -> Result<Option<(usize, Value)>, LeaseLost> {
+        let is_cancelled = self.held.cancel.borrow().is_some();
+        let next = if is_cancelled {
+            None
+        } else {
+            self.run.next_step()
+        };
+        match next {
             Some(position)
                 if self.run.steps[position].status == StepStatus::Running
                     && self.run.head.commits > 0 =>
@@ -178,7 +183,7 @@ impl Driver {
                 self.write(edit).await.map(|()| None)
             }
             Some(position) if self.run.steps[position].status == StepStatus::Running => {
-                match opening::input_of(&self.run, position, self.parameters()) {
+                match next_step::input_of(&self.run, position, self.parameters()) {
                     Ok(input) => Ok(Some((position, input))),
                     Err(error) => {
                         self.fail(position, Said::default(), &error.to_string())
@@ -190,14 +195,14 @@ impl Driver {
         }
     }
 
-    /// A change to the run as it is once everything that was sent is written.
+    /// Starts a change to the run as it is once every sent commit is written.
     pub(super) fn edit(&self) -> Edit {
         let run = self.unsettled.as_ref().map_or(&self.run, |(run, _)| run);
         Edit::new(run.clone(), self.shared.store.now())
     }
 
-    /// Commits `edit` together with what comes next in the run.
-    async fn proceed(&mut self, mut edit: Edit) -> Result<Option<(usize, Value)>, Gone> {
+    /// Commits `edit` together with the start of the next step or the end of the run.
+    async fn proceed(&mut self, mut edit: Edit) -> Result<Option<(usize, Value)>, LeaseLost> {
         let cancel = *self.held.cancel.borrow();
         match cancel {
             Some(CancelMode::Stop) => edit.cancelled("cancelled"),
@@ -210,12 +215,12 @@ impl Driver {
                 self.rule(edit.interrupt(Interruption::HandedBack, "the worker stops"))?;
             }
             None => {
-                let opening = opening::open_claimed(&mut edit, self.parameters());
-                let opening = self.rule(opening)?;
+                let next = next_step::advance_claimed(&mut edit, self.parameters());
+                let next = self.rule(next)?;
                 self.write(edit).await?;
-                return Ok(match opening {
-                    Opening::Attempt { position, input } => Some((position, input)),
-                    Opening::Ended => None,
+                return Ok(match next {
+                    NextStep::Attempt { position, input } => Some((position, input)),
+                    NextStep::Ended => None,
                 });
             }
         }
@@ -254,13 +259,13 @@ impl Driver {
         });
     }
 
-    /// Writes down how an attempt ended, with what comes next.
+    /// Commits the end of an attempt, together with what follows from it.
     async fn settle(
         &mut self,
         position: usize,
         end: End,
         said: Said,
-    ) -> Result<Option<(usize, Value)>, Gone> {
+    ) -> Result<Option<(usize, Value)>, LeaseLost> {
         match end {
             End::Done(Outcome::Completed(output)) => {
                 if let Err(limit) = self.check_outputs(position, &output.value) {
@@ -297,12 +302,12 @@ impl Driver {
                 self.rule(edit.interrupt(Interruption::HandedBack, "the worker stopped"))?;
                 self.write(edit).await.map(|()| None)
             }
-            End::Lost => Err(Gone),
+            End::Lost => Err(LeaseLost),
         }
     }
 
-    /// The time until the same attempt runs again; `None` when the error is one of the step, or the attempt was deferred too
-    /// often.
+    /// Returns the deferral of an attempt after an error; `None` for an error of the step itself and for
+    /// an attempt that was deferred too often.
     fn deferral(&self, position: usize, error: &StepError) -> Option<Duration> {
         deferral(&self.shared, error, self.run.steps[position].deferrals)
     }
@@ -322,13 +327,13 @@ impl Driver {
         )
     }
 
-    /// A failed attempt: the next one, after its wait, or the end of the run.
+    /// Commits a failed attempt: schedules the next one, or fails the run.
     async fn retry(
         &mut self,
         position: usize,
         said: Said,
         error: &StepError,
-    ) -> Result<Option<(usize, Value)>, Gone> {
+    ) -> Result<Option<(usize, Value)>, LeaseLost> {
         if let Some(resource) = self.lacks(error) {
             let mut edit = self.reported(position, said);
             self.rule(edit.hand_over(position, resource))?;
@@ -339,7 +344,7 @@ impl Driver {
             let mut edit = self.reported(position, said);
             self.rule(edit.defer_step(position, &message, delay))?;
             self.write(edit).await?;
-            self.shared.measures.deferred.add_one();
+            self.shared.metrics.deferred.add_one();
             return Ok(None);
         }
         let attempt = self.run.steps[position].attempt;
@@ -348,16 +353,16 @@ impl Driver {
             return self.fail(position, said, &message).await;
         }
         let delay = policy
-            .delay(attempt, self.shared.chance.unit())
+            .delay(attempt, self.shared.jitter.unit())
             .max(error.retry_after.unwrap_or_default());
         let mut edit = self.reported(position, said);
         self.rule(edit.retry_step(position, &message, delay))?;
         self.write(edit).await?;
-        self.shared.measures.retried.add_one();
+        self.shared.metrics.retried.add_one();
         Ok(None)
     }
 
-    /// The resource that an attempt needs and this worker lacks: another worker goes on with it.
+    /// Returns the resource that an attempt needs and this worker lacks; another worker continues it.
     pub(super) fn lacks<'e>(&self, error: &'e StepError) -> Option<&'e str> {
         let resource = error.needs.as_deref()?;
         (!self.shared.options.resources.contains(resource)).then_some(resource)
@@ -368,10 +373,10 @@ impl Driver {
         position: usize,
         said: Said,
         message: &str,
-    ) -> Result<Option<(usize, Value)>, Gone> {
+    ) -> Result<Option<(usize, Value)>, LeaseLost> {
         let mut edit = self.reported(position, said);
         if self.held.cancel.borrow().is_some() {
-            // A person has asked for the end already, and maybe for an undo: a failure must not come before it.
+            // A requested cancel, possibly with an undo, takes precedence over the failure.
             return Box::pin(self.proceed(edit)).await;
         }
         self.rule(edit.fail_step(position, message))?;
@@ -384,22 +389,22 @@ impl Driver {
         edit
     }
 
-    /// A rule that refuses what a driver does is a fault of ours. The run is left to its lease.
-    pub(super) fn rule<T>(&self, result: Result<T, RuleError>) -> Result<T, Gone> {
+    /// Converts a rule violation, which is a bug of the engine. The run is left until its lease expires.
+    pub(super) fn rule<T>(&self, result: Result<T, RuleError>) -> Result<T, LeaseLost> {
         result.map_err(|error| {
             tracing::error!(run = %self.run.id, %error, "the driver broke a rule");
-            Gone
+            LeaseLost
         })
     }
 
-    /// Ends a change: the run as it is from now on and what is written, both without secrets.
+    /// Finishes a change: returns the changed run and its transition, both masked.
     pub(super) async fn finish(&mut self, edit: Edit) -> (Run, Transition) {
         let (run, transition) = edit.finish_as_holder();
         self.masking.apply(run, transition).await
     }
 
-    /// Writes a change. While the store is away it is kept and tried again, for as long as the lease may hold.
-    pub(super) async fn write(&mut self, edit: Edit) -> Result<(), Gone> {
+    /// Commits a change. While the store is away it is kept and retried, as long as the lease may hold.
+    pub(super) async fn write(&mut self, edit: Edit) -> Result<(), LeaseLost> {
         let (run, transition) = self.finish(edit).await;
         if run.head.status.is_ended() {
             // Before the commit: after it the run may be retried, and the folder be in use again.
@@ -413,17 +418,22 @@ impl Driver {
         persisted
     }
 
-    /// Sends one commit until it is known what became of it. One that the store refuses for good fails the step.
-    async fn persist(&mut self, run: Run, transition: Transition) -> Result<(), Gone> {
+    /// Sends one commit until its result is known. A permanent refusal fails the step.
+    async fn persist(&mut self, run: Run, transition: Transition) -> Result<(), LeaseLost> {
         match self.send(run, transition).await? {
             None => Ok(()),
             Some(error) => self.refused(&error).await,
         }
     }
 
-    /// Sends one commit until it is known what became of it: `None` when it is written, else why it never will be. What is
-    /// wrong with the store, and not with the commit, passes or is mended by a person; it costs no attempt.
-    async fn send(&mut self, run: Run, transition: Transition) -> Result<Option<StoreError>, Gone> {
+    /// Sends one commit until its result is known: `None` when it is written, else the reason for which
+    /// it never will be. A fault of the store, as opposed to the commit, is waited out and costs no
+    /// attempt.
+    async fn send(
+        &mut self,
+        run: Run,
+        transition: Transition,
+    ) -> Result<Option<StoreError>, LeaseLost> {
         let lease = self.lease;
         let yields = transition.yields_to_undo;
         let commit = |store: Arc<dyn Store>| {
@@ -434,7 +444,7 @@ impl Driver {
             Ok(committed) => committed,
             Err(error) => return Ok(Some(error)),
         };
-        self.held.asked_to(committed.cancel);
+        self.held.note_cancel(committed.cancel);
         self.run = run;
         if yields && committed.cancel == Some(CancelMode::Undo) {
             self.run.head.yield_to_undo(self.shared.store.now());
@@ -450,12 +460,13 @@ impl Driver {
     pub(super) async fn until_answered<T, F>(
         &self,
         write: impl Fn(Arc<dyn Store>) -> F,
-    ) -> Result<Result<T, StoreError>, Gone>
+    ) -> Result<Result<T, StoreError>, LeaseLost>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let shared = &self.shared;
-        let (mut wait, mut waiting) = (RETRY_FIRST, None);
+        let mut wait = RETRY_MIN;
+        let mut waiting = None;
         loop {
             match write(shared.store.clone()).await {
                 Ok(done) => {
@@ -465,39 +476,40 @@ impl Driver {
                     return Ok(Ok(done));
                 }
                 Err(StoreError::LeaseLost) => {
-                    // One that the pulse learnt of is counted there.
+                    // The heartbeat counts the losses that it detects.
                     if !self.held.lost.is_cancelled() {
-                        shared.measures.leases_lost.add_one();
+                        shared.metrics.leases_lost.add_one();
                     }
-                    return Err(Gone);
+                    return Err(LeaseLost);
                 }
                 Err(error) if error.is_outage() => {
-                    waiting.get_or_insert_with(|| shared.waits_to_write());
+                    waiting.get_or_insert_with(|| shared.count_waiting_writer());
                     shared.note_trouble(&error);
-                    self.pause(shared.chance.spread(wait)).await?;
-                    wait = (wait * 2).min(RETRY_MOST);
+                    self.pause(shared.jitter.apply(wait)).await?;
+                    wait = (wait * 2).min(RETRY_MAX);
                 }
                 Err(error) => return Ok(Err(error)),
             }
         }
     }
 
-    /// Sends what is unsettled once. It stays unsettled while the store is away.
-    pub(super) async fn try_to_settle(&mut self) -> Result<(), Gone> {
+    /// Sends the unsettled commit once. It stays unsettled while the store is away.
+    pub(super) async fn try_to_settle(&mut self) -> Result<(), LeaseLost> {
         let Some((run, transition)) = self.unsettled.clone() else {
             return Ok(());
         };
         match self.shared.store.commit(self.lease, transition).await {
             Ok(committed) => {
-                self.held.asked_to(committed.cancel);
-                (self.run, self.unsettled) = (run, None);
+                self.held.note_cancel(committed.cancel);
+                self.run = run;
+                self.unsettled = None;
                 Ok(())
             }
-            Err(StoreError::LeaseLost) => Err(Gone),
+            Err(StoreError::LeaseLost) => Err(LeaseLost),
             Err(error) => {
                 self.shared.note_trouble(&error);
                 if !error.is_outage() {
-                    // It did not take place and never will: what was said is lost, and the step goes on.
+                    // It never will be written: the report is lost, and the step continues.
                     self.unsettled = None;
                 }
                 Ok(())
@@ -505,8 +517,8 @@ impl Driver {
         }
     }
 
-    /// The store refused what a step did, for good: the step fails, so that the run does not hang.
-    async fn refused(&mut self, error: &StoreError) -> Result<(), Gone> {
+    /// Fails the step whose commit the store refused permanently, so that the run does not hang.
+    async fn refused(&mut self, error: &StoreError) -> Result<(), LeaseLost> {
         let error = self.masking.mask().message(error.to_string());
         tracing::warn!(run = %self.run.id, %error, "the store refused what the step did");
         let running = self
@@ -515,45 +527,50 @@ impl Driver {
             .iter()
             .position(|step| step.status == StepStatus::Running);
         let (Some(position), RunStatus::Running) = (running, self.run.head.status) else {
-            // Not even a step to fail: try again until the lease is gone, rather than forget the run.
+            // There is no step to fail: keep the lease for a moment instead of a tight retry loop.
             self.pause(Duration::from_secs(1)).await?;
-            return Err(Gone);
+            return Err(LeaseLost);
         };
         let mut edit = self.edit();
         self.rule(edit.fail_step(position, &error))?;
         let (run, transition) = self.finish(edit).await;
         self.folder.remove().await;
         if let Some(error) = self.send(run, transition).await? {
-            // Not even that. The run is found again as one that nobody drives, a few heartbeats later.
+            // Refused too. A few heartbeats later the run is resumed as one without a driver.
             let error = self.masking.mask().message(error.to_string());
             tracing::error!(run = %self.run.id, %error, "the store refused the failure too");
         }
-        Err(Gone)
+        Err(LeaseLost)
     }
 
-    /// Waits, unless the lease is lost first or the worker is in a hurry to stop.
-    pub(super) async fn pause(&self, wait: Duration) -> Result<(), Gone> {
+    /// Waits, unless the lease is lost first or the worker aborts.
+    pub(super) async fn pause(&self, wait: Duration) -> Result<(), LeaseLost> {
         tokio::select! {
             biased;
             () = tokio::time::sleep(wait) => Ok(()),
-            () = self.held.lost.cancelled() => Err(Gone),
-            () = self.shared.hurried.cancelled() => Err(Gone),
+            () = self.held.lost.cancelled() => Err(LeaseLost),
+            () = self.shared.aborted.cancelled() => Err(LeaseLost),
         }
     }
 
-    /// Before a handler is called: a process that was frozen meanwhile may have lost its leases, and has to ask.
-    pub(super) async fn is_held_still(&self) -> Result<(), Gone> {
+    /// Waits until the lease certainly holds. Required before each handler call, because a process that
+    /// was frozen may have lost its leases.
+    pub(super) async fn ensure_held(&self) -> Result<(), LeaseLost> {
+        let shared = &self.shared;
+        let renewed = shared
+            .lease_clock
+            .wait_until_renewed_within(shared.store.as_ref(), shared.options.lease);
         tokio::select! {
             biased;
-            () = self.held.lost.cancelled() => return Err(Gone),
-            () = self.shared.renewal.holds(self.shared.store.as_ref(), self.shared.options.lease) => {}
-            () = self.shared.hurried.cancelled() => return Err(Gone),
+            () = self.held.lost.cancelled() => return Err(LeaseLost),
+            () = renewed => {}
+            () = self.shared.aborted.cancelled() => return Err(LeaseLost),
         }
-        // What an earlier life of this worker held is over, also when a list of it was long on its way and came after the end.
+        // A lease under an earlier id of this worker is lost, even if a delayed answer reported it later.
         if self.lease.worker == self.shared.id() {
             Ok(())
         } else {
-            Err(Gone)
+            Err(LeaseLost)
         }
     }
 
@@ -562,16 +579,17 @@ impl Driver {
     }
 }
 
-/// The time by which an attempt that was deferred `before` times is deferred; `None` when it is not to be.
+/// Returns the deferral of an attempt that was deferred `before` times; `None` if it must not be
+/// deferred.
 pub(super) fn deferral(shared: &Shared, error: &StepError, before: u32) -> Option<Duration> {
     if !error.unavailable || before >= MAX_DEFERRALS {
         return None;
     }
-    let usual = DEFERRAL_FIRST
+    let usual = DEFERRAL_MIN
         .saturating_mul(1 << before.min(10))
-        .min(DEFERRAL_MOST);
+        .min(DEFERRAL_LIMIT);
     let delay = error
         .retry_after
-        .unwrap_or_else(|| shared.chance.spread(usual));
+        .unwrap_or_else(|| shared.jitter.apply(usual));
     Some(delay.min(MAX_DEFERRAL))
 }

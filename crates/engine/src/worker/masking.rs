@@ -1,4 +1,4 @@
-//! Masks what a driver writes: the one place through which everything goes that steps, their errors and expressions say.
+//! Masking of secrets in all that a driver writes: outputs, errors, log lines, records and events.
 
 use serde_json::Value;
 
@@ -6,10 +6,10 @@ use crate::mask::{Lines, Mask};
 use crate::state::{StepState, Transition};
 use crate::{NewEvent, RecordChange, Run};
 
-/// More text than this is masked on a thread of its own.
-const QUICKLY_MASKED: usize = 64 << 10;
+/// Bytes of text that are masked on the async thread; more goes to a blocking thread.
+const MASKED_INLINE: usize = 64 << 10;
 
-/// Fields of events that are facts of the engine's own, which others read back: no secret is looked for in them.
+/// Event fields that the engine writes and reads back; they hold no text of a step.
 const FACTS: [&str; 4] = ["worker", "until", "available_at", "at"];
 
 /// Masks the changes of one run, in their order.
@@ -31,13 +31,13 @@ impl Masking {
         &self.mask
     }
 
-    /// A run as it is after a transition, and the transition, without secrets.
+    /// Masks the secrets in a transition and in the run as it is after it.
     pub(super) async fn apply(&mut self, run: Run, transition: Transition) -> (Run, Transition) {
         self.mask.prepare().await;
         if self.mask.is_empty() && !mentions_address(&transition) {
             return (run, transition);
         }
-        if size(&transition) <= QUICKLY_MASKED {
+        if size(&transition) <= MASKED_INLINE {
             return self.masked(run, transition);
         }
         let mut masking = self.clone();
@@ -48,7 +48,7 @@ impl Masking {
                 *self = masking;
                 masked
             }
-            // The runtime ends. Nothing goes out unmasked.
+            // The runtime is shutting down; nothing is written unmasked.
             Err(_) => self.masked(run, transition),
         }
     }
@@ -78,7 +78,6 @@ impl Masking {
             .message
             .take()
             .map(|message| self.mask.message(message));
-        step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.error = step.error.take().map(|error| self.mask.message(error));
         step.undo_note = step.undo_note.take().map(|note| self.mask.message(note));
         step.output = step.output.take().map(|output| self.mask.value(output));
@@ -128,7 +127,7 @@ impl Masking {
     }
 }
 
-/// Returns whether a message has an address in it, whose user and password are no matter of the store.
+/// Returns true if a message holds a URL, whose user and password must not reach the store.
 fn mentions_address(transition: &Transition) -> bool {
     let texts = transition.steps.iter().flat_map(|(_, step)| {
         let texts = [&step.message, &step.error, &step.undo_note];
@@ -151,7 +150,7 @@ fn holds_address(value: &Value) -> bool {
     }
 }
 
-/// Roughly how much text there is in what a step wrote.
+/// Estimates the bytes of text in a transition.
 fn size(transition: &Transition) -> usize {
     let values = transition
         .steps

@@ -1,28 +1,29 @@
-//! Workers: a process (or a part of one) that takes runs from a store and drives them to their end.
+//! Workers: each claims runs from a store and drives them to their end.
 //!
-//! [`Worker::start`] makes four things go: the *dispatcher* claims runs while there is room, the *pulse* renews the lease, the
-//! *upkeep* looks for what other workers left behind and tidies, and one *driver* a run takes it from step to step. Three ways to stop a
-//! driver stay apart: a shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a lost lease
+//! [`Worker::start`] starts four tasks: the *dispatcher* claims runs while slots are free, the
+//! *heartbeat* renews the lease, and *maintenance* reclaims runs of dead workers and prunes expired
+//! history. One *driver* per run takes it from step to step. Three ways to stop a driver stay apart: a
+//! shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a lost lease
 //! (nothing more is written).
 //!
-//! Every `select!` here is `biased`: which of two things that are ready comes first is decided by the text, so that the
-//! whole-engine simulation (`docs/simulation.md`) plays the same seed the same way.
+//! Every `select!` here is `biased`: branches are polled in source order, so a seed of the
+//! whole-engine simulation (`docs/simulation.md`) replays identically.
 
+mod active_runs;
 mod attempt;
-mod chance;
 mod dispatcher;
 mod driver;
-mod held;
+mod heartbeat;
 mod isolation;
+mod jitter;
+mod lease_clock;
+mod maintenance;
 mod masking;
+mod next_step;
 mod observation;
-mod opening;
-mod places;
-mod pulse;
-mod renewal;
+mod slots;
 mod snapshots;
 mod undo;
-mod upkeep;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -36,16 +37,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use active_runs::ActiveRuns;
 pub(crate) use driver::drive;
-pub(crate) use held::Registry;
-pub(crate) use opening::{Opening, open};
-pub use places::KeptPlaces;
+pub(crate) use next_step::{NextStep, advance};
+pub use slots::ReservedSlots;
 
-use self::chance::Chance;
-use self::places::Places;
-use self::renewal::Renewal;
+use self::jitter::Jitter;
+use self::lease_clock::LeaseClock;
+use self::slots::Slots;
 use crate::mask::Mask;
-use crate::measures::{AttemptReport, Observer, WorkerMeasures};
+use crate::metrics::{AttemptReport, Observer, WorkerMetrics};
 use crate::store::NewWorker;
 use crate::workspace::SnapshotMemory;
 use crate::{
@@ -53,57 +54,60 @@ use crate::{
     StoreError, WorkerId, Workflow,
 };
 
-/// The time that a stopping worker has to write what it holds, once its handlers have ended.
+/// Time limit for a stopping worker to write pending results once its handlers have ended.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// The time that a stopping worker has to end its lease.
+/// Time limit for a stopping worker to end its lease.
 const DEREGISTER_LIMIT: Duration = Duration::from_secs(2);
 
-/// How a worker works.
+/// Configuration of a worker.
 #[derive(Clone)]
 pub struct WorkerOptions {
-    /// What people read of it: host and process id. Need not be unique.
+    /// Name for people, such as host and process id. Need not be unique.
     pub name: String,
-    /// The version of its program, for people to read.
+    /// Version of the program, for people.
     pub version: String,
-    /// Runs that it holds at once.
+    /// Number of runs that it holds at once.
     pub concurrency: usize,
-    /// Places for runs that must not wait for the others; none by default.
-    pub kept: KeptPlaces,
-    /// How long its leases hold without a heartbeat; it sends three in that time.
+    /// Slots for runs that must not wait behind others; none by default.
+    pub reserved: ReservedSlots,
+    /// Period for which its leases hold without a heartbeat; it sends at least three in that time.
     pub lease: Duration,
-    /// How long a stopping worker lets the steps under way go on.
+    /// Time for which a stopping worker lets running steps continue.
     pub grace: Duration,
-    /// How long a handler that is told to end may take to do so, before its future is dropped.
+    /// Time for which a cancelled handler may continue before its future is dropped.
     pub handler_grace: Duration,
     /// The workflows and actions that it permits. It claims no run of another workflow, and none
     /// that has another action.
     pub allow: AllowLists,
-    /// The resources that it offers to runs which require them: a local forge, a key.
+    /// Resources that it offers to runs which require them: a local forge, a key.
     pub resources: Arc<BTreeSet<String>>,
-    /// Where credentials come from.
+    /// Source of credentials.
     pub credentials: Arc<dyn CredentialSource>,
-    /// What is masked in all that steps say, beside the credentials that they ask for: secrets of the program itself, such as
-    /// the password of its database.
+    /// Secrets of the program itself, such as the password of its database. They are masked in all
+    /// that steps write, beside the credentials that steps request.
     pub secrets: Vec<Secret>,
-    /// The keys of secret parameters: the worker offers them as resources, and encrypts what its own client submits.
+    /// Keys of secret parameters. The worker offers them as resources and encrypts the parameters that
+    /// its own client submits.
     pub keys: Option<SecretKeys>,
-    /// The folder under which each run has its workspace.
+    /// Folder that holds a workspace for each run.
     pub workspaces: PathBuf,
     /// Bytes of workspaces that it has in memory at once while it stores and restores snapshots,
     /// over all of its runs: 64 MiB by default, which is 32 snapshots at a time. Others wait their
     /// turn. One snapshot takes 2 MiB, which is the least.
     pub snapshot_memory: usize,
-    /// Who is told of attempts and runs as they end.
+    /// Observer of attempts and runs that end.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Is told the id of each life of the worker before the store is: a worker that is taken for dead begins another. Whoever
-    /// finds out by other means that the process is gone can end its lease by it ([`Store::reclaim_worker`]).
+    /// Called with each worker id before it is registered.
+    ///
+    /// A worker that loses its lease registers again under a new id. With the id, a lease can be ended
+    /// early once the process is known to be gone ([`Store::reclaim_worker`]).
     pub announce: Option<fn(WorkerId)>,
-    /// The runtime whose threads run handlers; `None`, the default, is the one that the worker is started on. With one of their
-    /// own, a handler that blocks its thread delays no heartbeat, timeout or request.
+    /// Runtime whose threads run handlers; `None`, the default, is the one that the worker starts on.
+    /// With a separate runtime, a handler that blocks its thread delays no heartbeat, timeout or request.
     pub handler_runtime: Option<Handle>,
-    /// What spreads the worker's waits: its polls, its sweeps, and its tries while the store is away. `None`, the default,
-    /// draws it; whoever wants to play the same waits again gives a number.
+    /// Seed of the jitter of polls, searches for dead workers and retries. `None`, the default, draws
+    /// one; a simulation sets it to replay the same waits.
     pub seed: Option<u64>,
 }
 
@@ -113,7 +117,7 @@ impl Default for WorkerOptions {
             name: format!("pid {}", std::process::id()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             concurrency: 256,
-            kept: KeptPlaces::default(),
+            reserved: ReservedSlots::default(),
             lease: Duration::from_secs(5),
             grace: Duration::from_secs(10),
             handler_grace: Duration::from_secs(5),
@@ -132,54 +136,55 @@ impl Default for WorkerOptions {
     }
 }
 
-/// Takes runs from a store and drives them.
+/// Claims runs from a store and drives them.
 #[derive(Debug)]
 pub struct Worker;
 
-/// A worker that is at work. Dropping it is like a crash: what it held is taken up by lease.
+/// A running worker. Dropping it is like a crash: its runs are reclaimed once the lease expires.
 #[must_use = "a worker ends when its handle is dropped"]
 pub struct WorkerHandle {
     shared: Arc<Shared>,
     actors: JoinSet<()>,
 }
 
-/// What the parts of a worker share.
+/// State shared by the tasks of a worker.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) handlers: Handlers,
     pub(crate) actions: Arc<BTreeSet<String>>,
     pub(crate) options: WorkerOptions,
-    /// Secrets that are masked in every run of this worker.
+    /// Mask of the secrets that apply to every run of this worker.
     pub(crate) mask: Mask,
-    pub(crate) measures: Arc<WorkerMeasures>,
-    /// The present life of the worker; a worker that was taken for dead begins another.
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    /// Current id; a worker that lost its lease registers under a new one.
     id: RwLock<WorkerId>,
-    pub(crate) places: Places,
-    /// Wakes the dispatcher: a place that it waits for is free, or it has something else to look into.
+    pub(crate) slots: Slots,
+    /// Wakes the dispatcher: a slot that it waits for is free, or it has runs to resume.
     pub(crate) freed: Notify,
-    /// The dispatcher might take a run once another ends: it has no place, or a queue is full.
-    pub(crate) wants_place: AtomicBool,
-    pub(crate) renewal: Renewal,
-    pub(crate) chance: Chance,
+    /// Set while a released slot lets the dispatcher claim: it has none, or a queue is full.
+    pub(crate) wants_slot: AtomicBool,
+    pub(crate) lease_clock: LeaseClock,
+    pub(crate) jitter: Jitter,
     pub(crate) snapshot_memory: SnapshotMemory,
-    pub(crate) held: Registry,
-    /// A call that leases runs failed and may have taken place: the store may hold runs for us that nobody drives.
+    pub(crate) active_runs: ActiveRuns,
+    /// Set when a call that leases runs failed but may have committed: the store may hold runs for this
+    /// worker that have no driver.
     pub(crate) in_doubt: AtomicBool,
     pub(crate) drivers: TaskTracker,
-    /// No new runs, and no new steps.
+    /// Cancelled to start no new runs and no new steps.
     pub(crate) draining: CancellationToken,
-    /// The grace period is over: steps under way are interrupted.
+    /// Cancelled when the grace period is over: running steps are interrupted.
     pub(crate) interrupting: CancellationToken,
-    /// Handlers are dropped without being given time to end.
-    pub(crate) hurried: CancellationToken,
-    /// Drivers with something to write that the store does not take at the moment.
+    /// Cancelled to drop handlers without giving them time to end.
+    pub(crate) aborted: CancellationToken,
+    /// Number of drivers with a write that the store currently refuses.
     waiting_to_write: AtomicUsize,
-    /// Why the store cannot be written at the moment.
+    /// Reason for which the store cannot be written at the moment.
     trouble: watch::Sender<Option<String>>,
 }
 
 impl Worker {
-    /// Makes a worker known to the store and sets it to work: first on what an earlier one left behind.
+    /// Registers a worker with the store and starts its tasks.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when the store is embedded and another worker process lives on it.
@@ -197,60 +202,62 @@ impl Worker {
         actions.retain(|action| options.allow.actions.permits(action));
         let actions = Arc::new(actions);
         let shared = Arc::new(Shared {
-            places: Places::new(options.concurrency, &options.kept, actions.clone()),
+            slots: Slots::new(options.concurrency, &options.reserved, actions.clone()),
             actions,
-            renewal: Renewal::new(store.now()),
-            chance: Chance::new(options.seed),
+            lease_clock: LeaseClock::new(store.now()),
+            jitter: Jitter::new(options.seed),
             snapshot_memory: SnapshotMemory::new(options.snapshot_memory),
             store,
             handlers,
             mask: Mask::of(&options.secrets),
             options,
-            measures: Arc::default(),
+            metrics: Arc::default(),
             id: RwLock::new(id),
             freed: Notify::new(),
-            wants_place: AtomicBool::new(false),
-            held: Registry::default(),
+            wants_slot: AtomicBool::new(false),
+            active_runs: ActiveRuns::default(),
             in_doubt: AtomicBool::new(false),
             drivers: TaskTracker::new(),
             draining: CancellationToken::new(),
             interrupting: CancellationToken::new(),
-            hurried: CancellationToken::new(),
+            aborted: CancellationToken::new(),
             waiting_to_write: AtomicUsize::new(0),
             trouble: watch::Sender::new(None),
         });
         shared.register(id).await?;
         let mut actors = JoinSet::new();
         actors.spawn(dispatcher::run(shared.clone()));
-        actors.spawn(pulse::run(shared.clone()));
-        actors.spawn(upkeep::sweep(shared.clone()));
-        actors.spawn(upkeep::tidy(shared.clone()));
+        actors.spawn(heartbeat::run(shared.clone()));
+        actors.spawn(maintenance::reclaim_dead_workers(shared.clone()));
+        actors.spawn(maintenance::prune_history(shared.clone()));
         Ok(WorkerHandle { shared, actors })
     }
 }
 
 impl WorkerHandle {
-    /// A client whose submissions start on this worker at once when it has room and the queue's limits allow.
+    /// Returns a client whose submissions start on this worker at once if it has a free slot and the
+    /// queue's limits permit.
     pub fn client(&self) -> Client {
         Client::local(self.shared.clone())
     }
 
-    /// Why the store cannot be written at the moment, as long as it cannot. Nothing is lost meanwhile: results are kept
-    /// and written when it can be.
+    /// Watches the reason for which the store cannot be written, `None` while it can. Results are kept
+    /// meanwhile and written once the store is back.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.shared.trouble.subscribe()
     }
 
-    /// How many runs it holds.
+    /// Number of runs that it holds.
     pub fn running(&self) -> usize {
-        self.shared.held.len()
+        self.shared.active_runs.len()
     }
 
-    /// Stops: claims nothing more, lets steps under way go on for the grace period, interrupts the rest, and hands back
-    /// every lease. An interrupted step spends no attempt.
+    /// Stops: claims nothing more, lets running steps continue for the grace period, interrupts the
+    /// rest, and hands back every lease. An interrupted step spends no attempt.
     ///
-    /// Has a bound, also while the store is away: the grace period, the time that handlers have to end, and [`STOP_LIMIT`].
-    /// Gives how many runs it then held whose results could not be written: their steps run again elsewhere.
+    /// Bounded also while the store is away, by the sum of the grace period, the handler grace and
+    /// [`STOP_LIMIT`]. Returns the number of runs whose results could not be written; their steps run
+    /// again elsewhere.
     pub async fn stop(mut self) -> usize {
         let shared = self.shared.clone();
         shared.draining.cancel();
@@ -265,9 +272,9 @@ impl WorkerHandle {
         let bound = shared.options.handler_grace + STOP_LIMIT;
         let unwritten = match tokio::time::timeout(bound, shared.drivers.wait()).await {
             Ok(()) => 0,
-            Err(_) => shared.held.len(),
+            Err(_) => shared.active_runs.len(),
         };
-        shared.hurried.cancel();
+        shared.aborted.cancel();
         self.actors.shutdown().await;
         let deregistered = tokio::time::timeout(
             DEREGISTER_LIMIT,
@@ -280,11 +287,12 @@ impl WorkerHandle {
         unwritten
     }
 
-    /// What a [`Self::stop`] under way does at once: interrupts steps without waiting for them. For a second signal.
-    pub fn hurry(&self) -> impl Fn() + Send + Sync + 'static {
+    /// Returns a function that makes a [`Self::stop`] in progress interrupt steps without waiting for
+    /// them, for a second signal.
+    pub fn abort(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = self.shared.clone();
         move || {
-            shared.hurried.cancel();
+            shared.aborted.cancel();
             shared.interrupting.cancel();
         }
     }
@@ -292,7 +300,7 @@ impl WorkerHandle {
 
 impl Drop for WorkerHandle {
     fn drop(&mut self) {
-        self.shared.held.lose_all();
+        self.shared.active_runs.lose_all();
         self.shared.draining.cancel();
     }
 }
@@ -346,7 +354,7 @@ impl Shared {
         self.options.allow.workflows.permits(plan.name()) && plan.is_known_by(&self.actions)
     }
 
-    /// Starts a handler on the threads that are for handlers.
+    /// Starts a handler on the runtime for handlers.
     pub(crate) fn spawn_handler<T: Send + 'static>(
         &self,
         task: &mut JoinSet<T>,
@@ -358,49 +366,50 @@ impl Shared {
         };
     }
 
-    /// An attempt ended.
+    /// Reports the end of an attempt to the metrics and the observer.
     pub(crate) fn report(&self, report: &AttemptReport<'_>) {
-        self.measures.attempt(report);
+        self.metrics.attempt(report);
         if let Some(observer) = &self.options.observer {
             observer.attempt(report);
         }
     }
 
-    /// A run ended, and that is written.
+    /// Reports the committed end of a run to the observer.
     pub(crate) fn run_ended(&self, run: &crate::Run) {
         if let Some(observer) = &self.options.observer {
             observer.run_ended(run);
         }
     }
 
-    /// A call that leases runs failed. Whether it took place is for the dispatcher to find out.
-    pub(crate) fn doubt(&self, error: &StoreError) {
+    /// Notes that a call that leases runs failed; the dispatcher finds out if it committed.
+    pub(crate) fn note_unacknowledged(&self, error: &StoreError) {
         self.note_trouble(error);
         self.in_doubt.store(true, Ordering::SeqCst);
         self.freed.notify_one();
     }
 
-    /// A place was given back: the dispatcher is told when it waits for one.
-    pub(crate) fn note_place(&self) {
-        if self.wants_place.load(Ordering::SeqCst) {
+    /// Wakes the dispatcher if it waits for a slot.
+    pub(crate) fn slot_released(&self) {
+        if self.wants_slot.load(Ordering::SeqCst) {
             self.freed.notify_one();
         }
     }
 
-    /// Notes that a write failed; it will be tried again.
+    /// Notes that a write failed; it will be retried.
     pub(crate) fn note_trouble(&self, error: &StoreError) {
         self.set_trouble(Some(error.to_string()));
     }
 
-    /// Notes that a write succeeded. On a disk that is nearly full a small one does, while a driver waits with a large one.
+    /// Notes that a write succeeded. The trouble remains while another driver waits to write: on a disk
+    /// that is nearly full, small writes succeed and large ones do not.
     pub(crate) fn note_written(&self) {
         if self.waiting_to_write.load(Ordering::SeqCst) == 0 {
             self.set_trouble(None);
         }
     }
 
-    /// Counts a driver that waits to write, until what this gives is dropped.
-    pub(crate) fn waits_to_write(&self) -> impl Drop + '_ {
+    /// Counts a driver that waits to write, until the guard is dropped.
+    pub(crate) fn count_waiting_writer(&self) -> impl Drop + '_ {
         struct Waiting<'a>(&'a Shared);
 
         impl Drop for Waiting<'_> {
@@ -413,7 +422,7 @@ impl Shared {
         Waiting(self)
     }
 
-    /// Why the store cannot be written at the moment.
+    /// Returns the reason for which the store cannot be written at the moment.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
     }

@@ -1,9 +1,10 @@
-//! Tells dead workers from living ones by their heartbeats, as one observer sees them.
+//! Detection of dead workers by their heartbeats, as one observer sees them.
 //!
-//! A worker is dead when its heartbeat stays the same during one of its leases of uninterrupted observation. Time is this
-//! process's own, which nobody sets: the store's clock may step, and a standby that takes over may have another. When looks
-//! at the store fail or are far apart, nobody may have been able to renew: the observation starts over, and every living
-//! worker has one lease to renew in.
+//! A worker is dead when its heartbeat stays the same during one lease period of uninterrupted
+//! observation. Time is measured on this process's monotonic clock: the store's clock may step, and a
+//! standby that takes over may have another. When reads of the store fail or are far apart, possibly no
+//! worker could renew. Then the observation starts over, and every living worker has one lease period
+//! to renew in.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ pub(super) struct Observation {
     last_look: Option<Instant>,
 }
 
-/// A heartbeat, and when a look showed it first.
+/// A heartbeat, with the time at which it was first read.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     heartbeat: Timestamp,
@@ -27,39 +28,39 @@ struct Seen {
 }
 
 impl Observation {
-    /// Notes a look that was answered at `now`. The workers that are dead by it.
+    /// Notes the heartbeats read at `now`. Returns the workers that are dead.
     pub(super) fn note(
         &mut self,
         now: Instant,
         heartbeats: &[LastHeartbeat],
     ) -> Vec<LastHeartbeat> {
         let since_last = self.last_look.replace(now).map(|last| now - last);
-        // A worker renews three times in a lease and gives up on a silent store after a quarter of one. So 2/5 of a lease in
-        // which the store may have been away leave it time to renew before the rest of the lease has passed.
+        // A worker renews three times in a lease and gives up on a silent store after a quarter of
+        // one. So a gap of up to 2/5 of a lease leaves it time to renew within the rest.
         let is_whole =
             |seen: &LastHeartbeat| since_last.is_some_and(|gap| gap <= seen.lease * 2 / 5);
         let before = std::mem::take(&mut self.workers);
         let mut dead = Vec::new();
-        for one in heartbeats {
+        for worker in heartbeats {
             let known = before
-                .get(&one.worker)
-                .filter(|seen| seen.heartbeat == one.at && is_whole(one));
+                .get(&worker.worker)
+                .filter(|seen| seen.heartbeat == worker.at && is_whole(worker));
             let since = known.map_or(now, |seen| seen.since);
             self.workers.insert(
-                one.worker,
+                worker.worker,
                 Seen {
-                    heartbeat: one.at,
+                    heartbeat: worker.at,
                     since,
                 },
             );
-            if now - since >= one.lease {
-                dead.push(*one);
+            if now - since >= worker.lease {
+                dead.push(*worker);
             }
         }
         dead
     }
 
-    /// A look failed: what was seen before it counts no more.
+    /// Discards all observations after a failed read.
     pub(super) fn start_over(&mut self) {
         *self = Self::default();
     }
@@ -75,14 +76,14 @@ mod tests {
     const STEP: Duration = Duration::from_millis(300);
 
     /// An observer that looks every [`STEP`] at one worker.
-    struct Scene {
+    struct Observer {
         observation: Observation,
         worker: WorkerId,
         now: Instant,
         heartbeat: i64,
     }
 
-    impl Scene {
+    impl Observer {
         fn new() -> Self {
             Self {
                 observation: Observation::default(),
@@ -102,7 +103,7 @@ mod tests {
             !self.observation.note(self.now, &[seen]).is_empty()
         }
 
-        /// Looks until the worker is dead, for a minute at most. How long it took.
+        /// Looks until the worker is dead, for a minute at most. Returns the time it took.
         fn until_dead(&mut self) -> Option<Duration> {
             let begin = self.now;
             while self.now - begin < Duration::from_secs(60) {
@@ -117,23 +118,23 @@ mod tests {
 
     #[test]
     fn a_worker_is_dead_after_one_lease_of_silence_and_no_sooner() {
-        let mut scene = Scene::new();
-        let took = scene.until_dead().unwrap();
+        let mut observer = Observer::new();
+        let took = observer.until_dead().unwrap();
         assert!(took >= LEASE && took < LEASE + STEP, "{took:?}");
     }
 
     #[test]
-    fn heartbeats_are_told_apart_whatever_clock_wrote_them() {
-        let mut scene = Scene::new();
+    fn clock_steps_do_not_hide_a_heartbeat() {
+        let mut observer = Observer::new();
         // An hour ahead, an hour behind, and no faster than a microsecond each.
         for heartbeat in [0, 3_600_000_000, -3_600_000_000, -3_599_999_999] {
-            scene.heartbeat = heartbeat;
+            observer.heartbeat = heartbeat;
             for _ in 0..16 {
-                assert!(!scene.look(), "it renewed less than a lease ago");
-                scene.now += STEP;
+                assert!(!observer.look(), "it renewed less than a lease ago");
+                observer.now += STEP;
             }
         }
-        assert!(scene.until_dead().unwrap() <= LEASE);
+        assert!(observer.until_dead().unwrap() <= LEASE);
     }
 
     #[test]
@@ -143,25 +144,25 @@ mod tests {
             Duration::from_secs(10),
             Duration::from_secs(3_600),
         ] {
-            let mut scene = Scene::new();
+            let mut observer = Observer::new();
             for _ in 0..16 {
-                assert!(!scene.look());
-                scene.now += STEP;
+                assert!(!observer.look());
+                observer.now += STEP;
             }
-            scene.now += outage;
-            let took = scene.until_dead().unwrap();
+            observer.now += outage;
+            let took = observer.until_dead().unwrap();
             assert!(took >= LEASE && took < LEASE + STEP, "{outage:?}: {took:?}");
         }
     }
 
     #[test]
-    fn looks_that_fail_keep_no_one_dead() {
-        let mut scene = Scene::new();
+    fn a_failed_look_starts_the_observation_over() {
+        let mut observer = Observer::new();
         for _ in 0..16 {
-            assert!(!scene.look());
-            scene.now += STEP;
+            assert!(!observer.look());
+            observer.now += STEP;
         }
-        scene.observation.start_over();
-        assert!(scene.until_dead().unwrap() >= LEASE);
+        observer.observation.start_over();
+        assert!(observer.until_dead().unwrap() >= LEASE);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::driver::{Driver, Gone};
+use super::driver::{Driver, LeaseLost};
 use crate::workspace::{Reservation, Upload};
 use crate::{Snapshot, StepError, Store};
 
@@ -11,11 +11,11 @@ impl Driver {
     /// workspace. Until that commit the run keeps the memory that the snapshot takes.
     pub(super) async fn upload_snapshot(
         &mut self,
-    ) -> Result<Result<Option<Snapshot>, StepError>, Gone> {
+    ) -> Result<Result<Option<Snapshot>, StepError>, LeaseLost> {
         let uploaded = tokio::select! {
             biased;
-            () = self.held.lost.cancelled() => return Err(Gone),
-            () = self.shared.hurried.cancelled() => return Err(Gone),
+            () = self.held.lost.cancelled() => return Err(LeaseLost),
+            () = self.shared.aborted.cancelled() => return Err(LeaseLost),
             uploaded = self.upload() => uploaded?,
         };
         Ok(uploaded.map(|uploaded| {
@@ -25,7 +25,9 @@ impl Driver {
         }))
     }
 
-    async fn upload(&self) -> Result<Result<Option<(Snapshot, Reservation)>, StepError>, Gone> {
+    async fn upload(
+        &self,
+    ) -> Result<Result<Option<(Snapshot, Reservation)>, StepError>, LeaseLost> {
         let mut upload: Upload = match self.folder.snapshot().await {
             Ok(Some(upload)) => upload,
             Ok(None) => return Ok(Ok(None)),

@@ -1,4 +1,4 @@
-//! Undoing a run, last step first, each undo durable: a worker that dies half way is followed by one that goes on.
+//! Undo of a run, last step first. Each step's undo is durable: after a crash another worker continues.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::attempt::{Attempt, panic_message};
-use super::driver::{self, Driver, Gone};
-use super::opening;
+use super::driver::{self, Driver, LeaseLost};
+use super::next_step;
 use crate::handler::Said;
 use crate::state::{Edit, Interruption, RuleError, Undo};
 use crate::store::RecordFilter;
@@ -17,12 +17,12 @@ use crate::{RecordChange, StepContext, StepError, StepHandler, Undone, cut};
 enum End {
     Done(Undone),
     Failed(StepError),
-    /// The worker stops; another goes on.
+    /// The worker stops; another one continues.
     Interrupted,
 }
 
-/// Takes back what the run made and cancels it.
-pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
+/// Undoes the completed steps of the run and cancels it.
+pub(super) async fn undo(driver: &mut Driver) -> Result<(), LeaseLost> {
     let mut edit = driver.edit();
     driver.rule(edit.begin_undo())?;
     while let Some(position) = Edit::next_undo(edit.run()) {
@@ -57,7 +57,7 @@ pub(super) async fn undo(driver: &mut Driver) -> Result<(), Gone> {
     driver.write(edit).await
 }
 
-/// Letters that a note of an undo keeps.
+/// Longest note of an undo, in characters.
 const NOTE: usize = 1000;
 
 /// Records what the undo of a step removed or kept.
@@ -71,14 +71,14 @@ fn record(edit: &mut Edit, position: usize, undone: Undone) {
     edit.undo_step(position, undo, note.as_deref());
 }
 
-/// Tries the undo of a step as often as its retry policy allows.
-async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> {
+/// Runs the undo of a step with as many attempts as its retry policy permits.
+async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), LeaseLost> {
     let policy = driver.run.plan.steps()[position].retry.clone();
     let mut attempt = 1;
     let mut deferrals = 0;
     let mut said = Said::default();
     loop {
-        driver.is_held_still().await?;
+        driver.ensure_held().await?;
         let (end, more) = once(driver, position).await;
         said.lines.extend(more.lines);
         let End::Failed(error) = &end else {
@@ -97,7 +97,7 @@ async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> 
                 .push(format!("undo failed, trying again: {}", error.chain()));
             attempt += 1;
             policy
-                .delay(attempt - 1, driver.shared.chance.unit())
+                .delay(attempt - 1, driver.shared.jitter.unit())
                 .max(error.retry_after.unwrap_or_default())
         } else {
             return Ok((end, said));
@@ -111,9 +111,9 @@ async fn persist(driver: &Driver, position: usize) -> Result<(End, Said), Gone> 
 }
 
 async fn once(driver: &Driver, position: usize) -> (End, Said) {
-    // A step whose input has no value never ran its handler with one: it is undone with none.
+    // If the input cannot be rendered, the handler never ran with one.
     let input =
-        opening::input_of(&driver.run, position, driver.parameters()).unwrap_or(Value::Null);
+        next_step::input_of(&driver.run, position, driver.parameters()).unwrap_or(Value::Null);
     let (handler, context, reports, token) = Attempt::of(driver, position, input).into_context();
     let Some(handler) = handler else {
         let action = &driver.run.plan.steps()[position].action;
@@ -158,8 +158,8 @@ async fn run(
     }
 }
 
-/// What the run published goes with what it made.
-async fn records_of(driver: &Driver) -> Result<Vec<RecordChange>, Gone> {
+/// Reads the run's records and returns their removal.
+async fn records_of(driver: &Driver) -> Result<Vec<RecordChange>, LeaseLost> {
     let filter = RecordFilter {
         run: Some(driver.run.id),
         ..RecordFilter::default()

@@ -1,4 +1,4 @@
-//! What must hold of a workflow before anything runs, and of the parameters that a run is given.
+//! Checks of a workflow before anything runs, and of the parameters of a run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use super::secrets::{marks_anything, secrets};
 use super::{StepPlan, Workflow, WorkflowError};
 use crate::expression::{self, KnownNames, Path};
 use crate::limits::check_value;
-use crate::{MAX_REQUIRED, nul};
+use crate::{MAX_REQUIRED, validate};
 
 /// A parameter that does not fit the workflow's schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -276,7 +276,7 @@ pub(super) fn parameters(
         parameter,
         message: "holds a NUL character, which no store keeps: take it out".to_owned(),
     };
-    let errors: Vec<ParameterError> = nul::places(&parameters)
+    let errors: Vec<ParameterError> = validate::places(&parameters)
         .into_iter()
         .map(holds_nul)
         .collect();
@@ -315,8 +315,8 @@ fn defaults(schema: &Value, value: &mut Value) {
     }
 }
 
-/// What is wrong with a parameter. A message goes into answers, onto pages and into the audit log: it quotes no value that
-/// is secret, or that holds a secret; `hidden` says where those are.
+/// Converts a violation of the schema. Its message reaches answers, pages and the audit log, so it
+/// quotes no secret value; `hidden` lists the paths of those.
 fn fault(error: &jsonschema::ValidationError<'_>, hidden: &[String]) -> ParameterError {
     use jsonschema::error::ValidationErrorKind as Kind;
     let inside = error.instance_path().to_string();

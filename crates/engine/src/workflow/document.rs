@@ -1,4 +1,4 @@
-//! The workflow file: its fields, read from YAML and JSON alike and written back as JSON.
+//! The workflow file: its fields, read from YAML or JSON and written back as JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@
 mod builder;
 mod check;
 mod document;
-mod forecast;
+mod dry_run;
 pub(crate) mod literal_hosts;
 mod secrets;
 mod yaml_numbers;
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use builder::{StepBuilder, WorkflowBuilder};
 pub use check::ParameterError;
-pub use forecast::{ForecastError, ForecastStep, Runs};
+pub use dry_run::{DryRunError, DryRunStep, Runs};
 pub(crate) use secrets::secret_texts;
 pub use secrets::{MASK, is_secret, secrets, without_secrets};
 
@@ -45,12 +45,12 @@ pub struct Workflow {
     digest: Digest,
 }
 
-/// One step of a plan.
+/// A step of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepPlan {
     /// Its name within the workflow.
     pub id: String,
-    /// What people read.
+    /// Title for people.
     pub title: String,
     /// The name under which its handler is registered.
     pub action: String,
@@ -60,17 +60,17 @@ pub struct StepPlan {
     pub condition: Option<String>,
     /// Its share of the run's progress.
     pub weight: u32,
-    /// What happens when an attempt fails.
+    /// Policy after a failed attempt.
     pub retry: RetryPolicy,
     /// The longest that one attempt may take.
     pub timeout: Option<Duration>,
-    /// What happens when an attempt was interrupted: its worker died, or was told to stop.
+    /// Policy after an interrupted attempt: its worker died or was stopped.
     pub on_interrupt: OnInterrupt,
     /// Interruptions past which the step fails.
     pub max_interruptions: u32,
 }
 
-/// What happens when an attempt fails.
+/// Policy after a failed attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
     /// Attempts in all, the first one included.
@@ -84,7 +84,7 @@ pub struct RetryPolicy {
 pub struct Backoff {
     /// The wait after the first failed attempt.
     pub initial: Duration,
-    /// What each further failure multiplies it by: 2 for exponential, 1 for fixed.
+    /// Factor for each further failure: 2 for exponential, 1 for fixed.
     pub factor: u32,
     /// The longest wait.
     pub max: Duration,
@@ -92,7 +92,7 @@ pub struct Backoff {
     pub jitter: f64,
 }
 
-/// What happens when an attempt was interrupted.
+/// Policy after an interrupted attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInterrupt {
     /// It runs again, with the same attempt number and idempotency key.
@@ -257,12 +257,12 @@ impl Workflow {
         &self.name
     }
 
-    /// What people read; the name when the file gives no title.
+    /// Title for people; the name if the file has none.
     pub fn title(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.name)
     }
 
-    /// What the workflow is for.
+    /// Purpose of the workflow.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
@@ -292,7 +292,7 @@ impl Workflow {
         &self.requires
     }
 
-    /// What a completed run says of itself, with expressions.
+    /// Output of a completed run, with expressions.
     pub fn output(&self) -> &Value {
         &self.output
     }
@@ -302,7 +302,7 @@ impl Workflow {
         &self.steps
     }
 
-    /// Whether a worker that knows these actions can run every step.
+    /// Returns true if a worker that knows these actions can run every step.
     pub fn is_known_by(&self, actions: &BTreeSet<String>) -> bool {
         self.steps.iter().all(|step| actions.contains(&step.action))
     }
@@ -346,7 +346,7 @@ pub enum WorkflowError {
         line: u64,
         /// From 1.
         column: u64,
-        /// What is wrong there.
+        /// Description of the mistake.
         message: String,
     },
     /// The text can be read and does not hold together.
@@ -354,7 +354,7 @@ pub enum WorkflowError {
     Invalid {
         /// `step create_repository, field with.name`.
         place: String,
-        /// What is wrong there, and what to do.
+        /// Description of the mistake, and what to do.
         message: String,
     },
 }

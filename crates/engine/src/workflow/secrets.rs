@@ -1,4 +1,4 @@
-//! Parameters that nobody shall read: those whose schema says `writeOnly: true` or `format: password`.
+//! Secret parameters: those whose schema says `writeOnly: true` or `format: password`.
 //!
 //! A schema can say so in many places at once; one of them is enough, whether or not its branch of an `anyOf` holds.
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use crate::Secret;
 
-/// What stands in place of a secret.
+/// Replacement of a secret.
 pub const MASK: &str = "\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}\u{2022}";
 
 /// Schemas that hold for a value as well as the one that names them.
 const BESIDE: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 const BRANCHES: [&str; 3] = ["if", "then", "else"];
 
-/// Whether this schema, without those that it names, marks its value as one to hide.
+/// Returns true if this schema, without those that it refers to, marks its value as secret.
 pub fn is_secret(schema: &Value) -> bool {
     schema["writeOnly"] == Value::Bool(true) || schema["format"] == "password"
 }
@@ -38,8 +38,10 @@ pub fn secrets<'v>(schema: &Value, parameters: &'v Value) -> Vec<(String, &'v Va
 pub fn without_secrets(schema: &Value, parameters: &Value) -> Value {
     let mut shown = parameters.clone();
     for (pointer, secret) in secrets(schema, parameters) {
-        if let Some(place) = shown.pointer_mut(&pointer).filter(|_| !secret.is_null()) {
-            *place = MASK.into();
+        if !secret.is_null()
+            && let Some(shown) = shown.pointer_mut(&pointer)
+        {
+            *shown = MASK.into();
         }
     }
     shown
@@ -58,10 +60,16 @@ fn collect_texts(secret: &Value, texts: &mut Vec<Secret>) {
     match secret {
         Value::String(text) => texts.push(Secret::new(text.as_str())),
         Value::Number(number) => texts.push(Secret::new(number.to_string())),
-        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
-        Value::Object(fields) => fields
-            .values()
-            .for_each(|field| collect_texts(field, texts)),
+        Value::Array(items) => {
+            for item in items {
+                collect_texts(item, texts);
+            }
+        }
+        Value::Object(fields) => {
+            for field in fields.values() {
+                collect_texts(field, texts);
+            }
+        }
         Value::Null | Value::Bool(_) => {}
     }
 }
@@ -85,9 +93,9 @@ impl<'s, 'v> Search<'s, 'v> {
     /// Looks at a value for which all of these schemas hold.
     fn look(&mut self, schemas: &[&'s Value], value: &'v Value, pointer: String) {
         let mut all = Vec::new();
-        schemas
-            .iter()
-            .for_each(|schema| self.with_named(schema, &mut all));
+        for schema in schemas {
+            self.with_named(schema, &mut all);
+        }
         if all.iter().any(|schema| is_secret(schema)) {
             self.found.push((pointer, value));
             return;
@@ -128,9 +136,9 @@ impl<'s, 'v> Search<'s, 'v> {
             let target = schema[name]
                 .as_str()
                 .and_then(|reference| self.target(reference));
-            target
-                .into_iter()
-                .for_each(|target| self.with_named(target, all));
+            if let Some(target) = target {
+                self.with_named(target, all);
+            }
         }
         let listed = BESIDE
             .iter()
@@ -142,13 +150,12 @@ impl<'s, 'v> Search<'s, 'v> {
             .iter()
             .filter_map(|name| schema[name].as_object())
             .flat_map(|each| each.values());
-        listed
-            .chain(branches)
-            .chain(dependent)
-            .for_each(|named| self.with_named(named, all));
+        for named in listed.chain(branches).chain(dependent) {
+            self.with_named(named, all);
+        }
     }
 
-    /// What a reference within the document points to.
+    /// Resolves a reference within the document.
     fn target(&self, reference: &str) -> Option<&'s Value> {
         let fragment = reference.strip_prefix('#')?;
         if fragment.is_empty() || fragment.starts_with('/') {
@@ -177,7 +184,7 @@ fn of_property<'s>(schema: &'s Value, name: &str, known: &mut Patterns<'s>) -> V
     if found.is_empty() {
         found.extend(schema.get("additionalProperties"));
     }
-    // What other schemas leave over is not worked out: too much is hidden rather than too little.
+    // The properties that other schemas leave unevaluated are not computed: rather hide too much.
     found.extend(schema.get("unevaluatedProperties"));
     found
 }
@@ -224,9 +231,10 @@ fn unescaped(fragment: &str) -> String {
     while let Some((&first, after)) = rest.split_first() {
         let code = after
             .get(..2)
-            .filter(|_| first == b'%')
             .and_then(|code| std::str::from_utf8(code).ok());
-        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+        if first == b'%'
+            && let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 16).ok())
+        {
             bytes.push(byte);
             rest = &after[2..];
         } else {

@@ -44,7 +44,7 @@ struct Node {
     is_map: bool,
     /// The key whose value comes next, in a map.
     key: Option<String>,
-    /// True when what is in it is kept, and given to somebody.
+    /// True if its content is kept.
     is_kept: bool,
 }
 

@@ -46,7 +46,7 @@ fn open_up(folder: &Path) -> io::Result<()> {
         .map_err(at("open up", folder))?;
     for child in fs::read_dir(folder).map_err(at("read the folder", folder))? {
         let child = child.map_err(at("read the folder", folder))?;
-        // What a link points to is not ours.
+        // A link may point outside the workspace.
         if child
             .file_type()
             .map_err(at("look at", &child.path()))?
@@ -91,7 +91,7 @@ pub(super) fn entry(root: &Path, entry: &Entry) -> io::Result<Option<OpenFile>> 
     Ok(made.map(|file| OpenFile(file, path)))
 }
 
-/// Nobody else sees a private file for a moment: it is made as it is to be.
+/// Creates a file with its final mode, so that a private file is at no time readable by others.
 fn file(path: &Path, mode: u32) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn protected_folders_are_opened_up_and_links_are_not_followed() {
         let folder = tempfile::tempdir().unwrap();
-        let (inside, outside) = (folder.path().join("in/side"), folder.path().join("out"));
+        let inside = folder.path().join("in/side");
+        let outside = folder.path().join("out");
         fs::create_dir_all(&inside).unwrap();
         fs::create_dir(&outside).unwrap();
         symlink(&outside, inside.join("link")).unwrap();

@@ -21,7 +21,7 @@ use crate::Digest;
 use crate::files::{self, Links};
 use crate::mask::Mask;
 
-/// What a workspace may not hold, for its contents are kept in the store.
+/// Secrets that a workspace must not hold, because the store keeps its contents.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the workspace's {0} holds a secret that a step was given, and what is in the workspace is kept in the store: remove it \
@@ -162,7 +162,8 @@ impl Scan<'_> {
 
     /// Reads a file chunk by chunk. One that is empty has an empty chunk.
     fn chunks(&mut self, file: &mut File, path: &Path, name: &str) -> io::Result<Vec<Digest>> {
-        let (mut chunks, mut offset) = (Vec::new(), 0);
+        let mut chunks = Vec::new();
+        let mut offset = 0;
         let mut secrets = self.mask.file_search();
         loop {
             let chunk = files::read_next(file, CHUNK).map_err(at("read", path))?;

@@ -54,7 +54,8 @@ impl Upload {
     }
 
     fn next_batch(&mut self) -> Vec<Piece> {
-        let (mut batch, mut size) = (Vec::new(), 0);
+        let mut batch = Vec::new();
+        let mut size = 0;
         while let Some(piece) = self.pieces.front() {
             size += piece.length;
             if batch.len() == BATCH || !batch.is_empty() && size > CHUNK {

@@ -100,7 +100,8 @@ impl Actor {
         let run = context.run_id();
         let lease = self.life.lease(run);
         let step = self.position(context);
-        let (attempt, began) = (context.attempt(), self.world.steady());
+        let attempt = context.attempt();
+        let began = self.world.steady();
         let open = lease.and_then(|lease| lock(&self.world.ledger).open(lease).cloned());
         let name = format!("{} {}", lock(&self.world.seen).name(run), context.step_id());
         self.world.history.expect(open.is_none(), || {

@@ -31,7 +31,9 @@ impl History {
     }
 
     pub(crate) fn say(&self, who: &str, what: impl FnOnce() -> String) {
-        if let Some(lines) = self.lines.as_ref().filter(|_| !self.over.is_cancelled()) {
+        if let Some(lines) = &self.lines
+            && !self.over.is_cancelled()
+        {
             let at = self.began.elapsed().as_secs_f64();
             lock(lines).push(format!("{at:9.3}  {who:<8} {}", what()));
         }

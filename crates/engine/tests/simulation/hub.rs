@@ -18,7 +18,8 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn listen(&self, deaf: bool) -> Hints {
-        let (work, any) = (watch::Sender::new(()), watch::Sender::new(()));
+        let work = watch::Sender::new(());
+        let any = watch::Sender::new(());
         let hints = Hints {
             work: work.subscribe(),
             any: any.subscribe(),

@@ -44,7 +44,8 @@ impl fmt::Debug for Link {
 
 impl Link {
     pub(crate) fn of_worker(world: &Arc<World>, life: &Arc<Life>, rng: Rng) -> Arc<dyn Store> {
-        let (world, life) = (world.clone(), life.clone());
+        let world = world.clone();
+        let life = life.clone();
         let who = life.name.clone();
         Arc::new(Self {
             world,
@@ -55,7 +56,8 @@ impl Link {
     }
 
     pub(crate) fn of_person(world: &Arc<World>, who: &str, rng: Rng) -> Arc<dyn Store> {
-        let (who, rng) = (who.to_owned(), Mutex::new(rng));
+        let who = who.to_owned();
+        let rng = Mutex::new(rng);
         Arc::new(Self {
             world: world.clone(),
             who,
@@ -279,10 +281,9 @@ impl Store for Link {
             }
         };
         let claimed = self.call("claim", self.world.claim(request), lost).await;
-        claimed
-            .iter()
-            .flat_map(|claimed| &claimed.runs)
-            .for_each(|run| self.was_given(run.lease()));
+        for run in claimed.iter().flat_map(|claimed| &claimed.runs) {
+            self.was_given(run.lease());
+        }
         claimed
     }
 
@@ -366,9 +367,9 @@ impl Store for Link {
                 .iter()
                 .flatten()
                 .filter(|run| run.head.status == RunStatus::Running);
-            running
-                .filter_map(Run::lease)
-                .for_each(|lease| life.read_of(lease));
+            for lease in running.filter_map(Run::lease) {
+                life.read_of(lease);
+            }
         }
         runs
     }

@@ -26,7 +26,8 @@ macro_rules! hold {
 /// The invariants of `docs/state-machine.md`.
 pub(crate) fn check(run: &Run) -> Result<(), String> {
     let head = &run.head;
-    let (running, ended) = (head.status == RunStatus::Running, head.status.is_ended());
+    let running = head.status == RunStatus::Running;
+    let ended = head.status.is_ended();
     let under_way =
         |step: &&StepState| matches!(step.status, StepStatus::Running | StepStatus::Waiting);
     let open = run.steps.iter().filter(under_way).count();
@@ -77,7 +78,8 @@ fn check_step(step: &StepState, plan: &surefoot::StepPlan, running: bool) -> Res
 
 /// What must hold from `before` to `after`: nothing completed begins anew, and only a failure spends an attempt.
 pub(crate) fn check_change(before: &Run, after: &Run, cause: Cause) -> Result<(), String> {
-    let (old, new) = (&before.head, &after.head);
+    let old = &before.head;
+    let new = &after.head;
     let claims = u64::from(cause == Cause::Claim);
     hold! {
         new.epoch == old.epoch + claims => format!("the epoch goes from {} to {}", old.epoch, new.epoch),

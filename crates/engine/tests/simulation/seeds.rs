@@ -111,9 +111,9 @@ fn show(seed: u64, lines: usize) -> Option<String> {
             String::new()
         }
     );
-    played.lines[skipped..]
-        .iter()
-        .for_each(|line| eprintln!("{line}"));
+    for line in &played.lines[skipped..] {
+        eprintln!("{line}");
+    }
     played.violation
 }
 

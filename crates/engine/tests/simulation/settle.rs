@@ -40,7 +40,8 @@ pub(crate) async fn settle(
     let calm_at = world.steady();
     let link = Link::of_person(world, "settler", rng.fork());
     let client = Client::new(link.clone());
-    let (mut writes, mut wrote_at) = (0, world.steady());
+    let mut writes = 0;
+    let mut wrote_at = world.steady();
     let mut waits = Waits::default();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -166,9 +167,12 @@ impl Waits {
 
 fn can_be_taken(seen: &crate::seen::Seen, run: &Run, alive: &[Alive], now: Timestamp) -> bool {
     let due = run.head.available_at.is_some_and(|at| at <= now);
-    let Some(queue) = seen.queues.get(run.queue()).filter(|_| due) else {
+    let Some(queue) = seen.queues.get(run.queue()) else {
         return false;
     };
+    if !due {
+        return false;
+    }
     let running = seen.running(run.queue()).count();
     let of_key = seen
         .running(run.queue())

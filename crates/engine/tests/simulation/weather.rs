@@ -57,7 +57,10 @@ impl Weather {
                 0
             }
         };
-        let (refused, lost, slow, hanging) = (some(60), some(60), some(60), some(15));
+        let refused = some(60);
+        let lost = some(60);
+        let slow = some(60);
+        let hanging = some(15);
         Self {
             calm_from,
             refused,
@@ -73,7 +76,12 @@ impl Weather {
 
     /// Nothing goes wrong but what is planned.
     pub(crate) fn fair(calm_from: Timestamp) -> Self {
-        let (refused, lost, slow, hanging, usual, unusable) = (0, 0, 0, 0, 0, false);
+        let refused = 0;
+        let lost = 0;
+        let slow = 0;
+        let hanging = 0;
+        let usual = 0;
+        let unusable = false;
         Self {
             calm_from,
             refused,
@@ -109,7 +117,8 @@ impl Weather {
         if let Some(planned) = self.planned(call) {
             return planned;
         }
-        let (there, back) = (rng.millis(0, self.usual), rng.millis(0, self.usual));
+        let there = rng.millis(0, self.usual);
+        let back = rng.millis(0, self.usual);
         if now >= self.calm_from {
             return Fate {
                 there,

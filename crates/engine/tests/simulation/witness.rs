@@ -19,7 +19,9 @@ use crate::world::World;
 
 impl World {
     pub(crate) async fn register(&self, worker: NewWorker) -> Result<(), StoreError> {
-        let (id, name, lease) = (worker.id, worker.name.clone(), worker.lease);
+        let id = worker.id;
+        let name = worker.name.clone();
+        let lease = worker.lease;
         let before = self.held_by_all();
         self.store.register_worker(worker).await?;
         {
@@ -148,7 +150,8 @@ impl World {
     }
 
     pub(crate) async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError> {
-        let (worker, actions) = (request.worker, request.actions.clone());
+        let worker = request.worker;
+        let actions = request.actions.clone();
         let limit = request.limit;
         let claimed = self.broken.claim(self, request).await;
         self.history
@@ -206,7 +209,8 @@ impl World {
         if committed.is_ok() {
             self.history.expect(held, || {
                 let seen = lock(&self.seen);
-                let (run, worker) = (seen.name(lease.run), seen.worker_name(lease.worker));
+                let run = seen.name(lease.run);
+                let worker = seen.worker_name(lease.worker);
                 format!(
                     "3: {worker} writes to {run} under lease {}, which is over",
                     lease.epoch
@@ -335,7 +339,9 @@ impl World {
         }
         promise(rows::check(&after), "6");
         promise(told, "9");
-        if let Some(before) = before.as_ref().filter(|_| cause == Cause::Commit) {
+        if let Some(before) = &before
+            && cause == Cause::Commit
+        {
             promise(self.check_attempts(before, &after), "7");
             promise(self.check_outputs(before, &after), "9");
         }
@@ -348,7 +354,8 @@ impl World {
     }
 
     fn note_lease(&self, seen: &mut Seen, before: Option<&Run>, after: &Run) {
-        let (old, new) = (before.and_then(Run::lease), after.lease());
+        let old = before.and_then(Run::lease);
+        let new = after.lease();
         if old == new {
             return;
         }
@@ -368,9 +375,12 @@ impl World {
     /// An attempt is spent only by a handler that failed or ran out of time: by no outage, and by no interruption.
     fn check_attempts(&self, before: &Run, after: &Run) -> Result<(), String> {
         let cancelled = before.head.cancel.is_some() || after.head.status == RunStatus::Cancelled;
-        let Some(lease) = before.lease().filter(|_| !cancelled) else {
+        let Some(lease) = before.lease() else {
             return Ok(());
         };
+        if cancelled {
+            return Ok(());
+        }
         for (position, (old, new)) in before.steps.iter().zip(&after.steps).enumerate() {
             let spent = new.wait == Some(Wait::Retry) || new.status == StepStatus::Failed;
             if !spent || old.status == new.status || new.interruptions > old.interruptions {
@@ -479,7 +489,9 @@ impl World {
                 queue.limits.concurrency_per_key
             ));
         }
-        if let Some(rate) = queue.limits.rate.filter(|_| first) {
+        if let Some(rate) = queue.limits.rate
+            && first
+        {
             let starts = queue
                 .starts
                 .iter()
@@ -540,7 +552,8 @@ impl World {
             hint.mark_unchanged();
             changed
         };
-        let (work, any) = (changed(&mut hints.work), changed(&mut hints.any));
+        let work = changed(&mut hints.work);
+        let any = changed(&mut hints.any);
         self.hub.tell(work, any);
     }
 }

@@ -253,7 +253,8 @@ impl World {
     }
 
     fn counts(&self) -> Counts {
-        let (seen, ledger) = (lock(&self.seen), lock(&self.ledger));
+        let seen = lock(&self.seen);
+        let ledger = lock(&self.ledger);
         let cut_off = |call: &&crate::ledger::Call| {
             call.ended
                 .as_ref()

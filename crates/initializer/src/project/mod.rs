@@ -21,7 +21,7 @@ mod what_is_left;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use surefoot::{AddressPolicy, Handlers, Keep, QueueLimits, Rate, Retention, Workflow};
+use surefoot::{AddressPolicy, Handlers, QueueLimits, Rate, Retention, RetentionLimit, Workflow};
 
 pub use content::{CHECKED_WITHIN, SubmissionError, check_content, check_submission};
 
@@ -108,7 +108,7 @@ pub fn workflow() -> Workflow {
 /// Limits of the workflow's queue unless a person sets others.
 pub fn queue_limits() -> QueueLimits {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let keep = |days: u32, count| Keep {
+    let keep = |days: u32, count| RetentionLimit {
         age: Some(DAY * days),
         count: Some(count),
     };

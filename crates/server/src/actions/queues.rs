@@ -1,7 +1,7 @@
 //! Pausing, resuming and limiting queues.
 
 use serde_json::json;
-use surefoot::{Keep, QueueLimits, StoreError, format_duration};
+use surefoot::{QueueLimits, RetentionLimit, StoreError, format_duration};
 
 use crate::audit::audited;
 use crate::auth::Actor;
@@ -65,7 +65,7 @@ pub(crate) async fn set_queue(
 
 /// A retention limit in the notation of the command line, `720h,1000`; `None` when everything is
 /// kept.
-fn keep(keep: Keep) -> Option<String> {
+fn keep(keep: RetentionLimit) -> Option<String> {
     let parts = [
         keep.age.map(format_duration),
         keep.count.map(|count| count.to_string()),

@@ -26,7 +26,7 @@ pub use notify::{
     Command, CommandCall, Email, Notifier, NotifierKind, RunCommand, SmtpSecurity, Source, test,
 };
 pub use rules::{FailureRate, Rule, Rules, UnknownRule};
-pub use send::{WORKFLOW, handlers, kept_places};
+pub use send::{WORKFLOW, handlers, reserved_slots};
 
 use crate::audit;
 use crate::auth::Actor;

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use surefoot::workflow::{Backoff, RetryPolicy};
 use surefoot::{
-    BoxError, Client, Handlers, Keep, KeptPlaces, Outcome, Output, QueueLimits, Retention,
-    StepContext, StepError, StepHandler, Store, StoreError, Submit, SubmitError, Workflow,
+    BoxError, Client, Handlers, Outcome, Output, QueueLimits, ReservedSlots, Retention,
+    RetentionLimit, StepContext, StepError, StepHandler, Store, StoreError, Submit, SubmitError,
+    Workflow,
 };
 
 use super::AlertOptions;
@@ -60,7 +61,7 @@ fn workflow() -> Arc<Workflow> {
 
 /// Sets the limits of the queue of notifications if it is new.
 pub(super) async fn configure(store: &dyn Store) -> Result<(), StoreError> {
-    let keep = |days: u64| Keep {
+    let keep = |days: u64| RetentionLimit {
         age: Some(Duration::from_secs(days * 24 * 3600)),
         count: Some(10_000),
     };
@@ -134,8 +135,8 @@ pub fn handlers(
 
 /// Slots reserved for notifications on a worker that is full, so that even a total standstill is
 /// reported. The number equals the concurrency of the queue.
-pub fn kept_places(notifiers: &[Notifier]) -> KeptPlaces {
-    KeptPlaces {
+pub fn reserved_slots(notifiers: &[Notifier]) -> ReservedSlots {
+    ReservedSlots {
         count: notifiers.len() * CONCURRENCY_PER_NOTIFIER as usize,
         actions: [ACTION.to_owned()].into(),
     }

@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use surefoot::{
-    AllowList, Keep, QueueInfo, QueueLimits, Rate, Retention, format_duration, parse_duration,
+    AllowList, QueueInfo, QueueLimits, Rate, Retention, RetentionLimit, format_duration,
+    parse_duration,
 };
 use utoipa::ToSchema;
 
@@ -132,7 +133,7 @@ impl QueueView {
 
 impl LimitsView {
     fn of(limits: &QueueLimits) -> Self {
-        let keep = |keep: &Keep| KeepView {
+        let keep = |keep: &RetentionLimit| KeepView {
             age: keep.age.map(format_duration),
             count: keep.count,
         };
@@ -220,7 +221,11 @@ fn permit(
     Ok(())
 }
 
-fn keep(name: &str, change: Option<Option<KeepView>>, keep: &mut Keep) -> Result<(), Problem> {
+fn keep(
+    name: &str,
+    change: Option<Option<KeepView>>,
+    keep: &mut RetentionLimit,
+) -> Result<(), Problem> {
     let Some(change) = change else { return Ok(()) };
     let KeepView { age, count } = change.unwrap_or_default();
     let age = age
@@ -232,7 +237,7 @@ fn keep(name: &str, change: Option<Option<KeepView>>, keep: &mut Keep) -> Result
             "is larger than any store",
         ));
     }
-    *keep = Keep { age, count };
+    *keep = RetentionLimit { age, count };
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use surefoot::workflow::{ForecastStep, OnInterrupt, Runs};
+use surefoot::workflow::{DryRunStep, OnInterrupt, WillRun};
 use surefoot::{StepPlan, StoreError, SubmitError, Workflow, format_duration};
 use utoipa::ToSchema;
 
@@ -211,12 +211,12 @@ pub(crate) struct ForeseenStep {
     with: Value,
 }
 
-impl From<ForecastStep> for ForeseenStep {
-    fn from(step: ForecastStep) -> Self {
+impl From<DryRunStep> for ForeseenStep {
+    fn from(step: DryRunStep) -> Self {
         let runs = match step.runs {
-            Runs::Yes => "yes".to_owned(),
-            Runs::No => "no".to_owned(),
-            Runs::When(condition) => condition,
+            WillRun::Yes => "yes".to_owned(),
+            WillRun::No => "no".to_owned(),
+            WillRun::When(condition) => condition,
         };
         Self {
             id: step.id,
@@ -247,7 +247,7 @@ pub(crate) async fn dry_run(
         .map_err(SubmitError::Parameters)?;
     let key = dry.key.as_ref().map(|key| key.0.as_str());
     actions::check(&app, &workflow, &checked, key).await?;
-    let forecast = workflow.forecast(checked, key);
+    let forecast = workflow.dry_run(checked, key);
     let steps =
         forecast.map_err(|error| Problem::unprocessable("parameters", error.to_string()))?;
     Ok(Json(Forecast {

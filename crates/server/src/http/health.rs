@@ -53,8 +53,8 @@ async fn store_fault(app: &App) -> Option<String> {
 fn claim_loop_fault(app: &App) -> Option<String> {
     match app
         .client()
-        .worker_measures()
-        .map(surefoot::measures::WorkerMeasures::claim_loop)
+        .worker_metrics()
+        .map(surefoot::metrics::WorkerMetrics::claim_loop)
     {
         Some(None) => Some("it has ended: this process claims no more runs".to_owned()),
         Some(Some(age)) if age > CLAIM_LOOP_TIMEOUT => {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use surefoot::measures::{Histogram, StoreMeasures, WorkerMeasures};
+use surefoot::metrics::{Histogram, StoreMetrics, WorkerMetrics};
 use surefoot::statistics::{Outcome, Span, Tally, duration_of};
 use surefoot::{QueueInfo, StoreError, Timestamp};
 
@@ -36,11 +36,11 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
         Ok(read) => read.write(&mut page),
         Err(error) => tracing::warn!(%error, "failed to read the metrics of the store"),
     }
-    if let Some(measures) = app.client().worker_measures() {
-        write_worker(&mut page, measures);
+    if let Some(metrics) = app.client().worker_metrics() {
+        write_worker(&mut page, metrics);
     }
-    if let Some(measures) = app.store().measures() {
-        write_commits(&mut page, &measures);
+    if let Some(metrics) = app.store().metrics() {
+        write_commits(&mut page, &metrics);
     }
     write_streams(&mut page, &app);
     ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], page.finish()).into_response()
@@ -204,37 +204,37 @@ async fn longest_wait(app: &App, queue: &str) -> Result<f64, StoreError> {
     Ok(since.map_or(0.0, |since| now.since(since).as_secs_f64()))
 }
 
-fn write_worker(page: &mut Page, measures: &WorkerMeasures) {
+fn write_worker(page: &mut Page, metrics: &WorkerMetrics) {
     let counters = [
         (
             "surefoot_worker_runs_claimed_total",
             "Runs that this worker claimed.",
-            &measures.claimed,
+            &metrics.claimed,
         ),
         (
             "surefoot_worker_runs_started_here_total",
             "Runs that were submitted directly to this worker.",
-            &measures.started_here,
+            &metrics.started_here,
         ),
         (
             "surefoot_worker_runs_recovered_total",
             "Runs that this worker reclaimed from dead workers.",
-            &measures.recovered,
+            &metrics.recovered,
         ),
         (
             "surefoot_worker_leases_lost_total",
             "Leases that this worker lost.",
-            &measures.leases_lost,
+            &metrics.leases_lost,
         ),
         (
             "surefoot_step_retries_total",
             "Failed attempts that are followed by another.",
-            &measures.retried,
+            &metrics.retried,
         ),
         (
             "surefoot_step_deferrals_total",
             "Attempts deferred because a dependency was unavailable.",
-            &measures.deferred,
+            &metrics.deferred,
         ),
     ];
     for (name, help, counter) in counters {
@@ -255,23 +255,23 @@ fn write_worker(page: &mut Page, measures: &WorkerMeasures) {
         "histogram",
         "Duration of step attempts on this worker.",
     );
-    for ((action, outcome), histogram) in measures.attempts() {
+    for ((action, outcome), histogram) in metrics.attempts() {
         let labels = [("action", action.as_str()), ("outcome", outcome.as_str())];
         write_histogram(page, "surefoot_step_attempt_seconds", &labels, &histogram);
     }
 }
 
-fn write_commits(page: &mut Page, measures: &StoreMeasures) {
+fn write_commits(page: &mut Page, metrics: &StoreMetrics) {
     let name = "surefoot_store_commit_seconds";
     page.metric(
         name,
         "histogram",
         "Time from the beginning of a commit until it is durable.",
     );
-    write_histogram(page, name, &[], &measures.commit());
+    write_histogram(page, name, &[], &metrics.commit());
     let name = "surefoot_store_commit_operations";
     page.metric(name, "histogram", "Operations per commit.");
-    write_histogram(page, name, &[], &measures.group());
+    write_histogram(page, name, &[], &metrics.group());
     page.metric(
         "surefoot_store_rollbacks_total",
         "counter",
@@ -280,7 +280,7 @@ fn write_commits(page: &mut Page, measures: &StoreMeasures) {
     page.sample(
         "surefoot_store_rollbacks_total",
         &[],
-        count(measures.rolled_back.get()),
+        count(metrics.rolled_back.get()),
     );
 }
 

@@ -77,8 +77,8 @@ impl Store for CountingStore {
     fn hints(&self) -> Hints {
         self.inner.hints()
     }
-    fn measures(&self) -> Option<Arc<surefoot::measures::StoreMeasures>> {
-        self.inner.measures()
+    fn metrics(&self) -> Option<Arc<surefoot::metrics::StoreMetrics>> {
+        self.inner.metrics()
     }
     async fn register_worker(&self, worker: NewWorker) -> Done<()> {
         self.inner.register_worker(worker).await

@@ -34,6 +34,6 @@ pub(crate) async fn put_blobs(
     if !get::<bool>(row, 0)? {
         return Err(StoreError::LeaseLost.into());
     }
-    shared.measures.committed(1, begun.elapsed());
+    shared.metrics.committed(1, begun.elapsed());
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(crate) async fn commit(
         let begun = Instant::now();
         let done = shared.retried(|| write_alone(shared, &commit)).await;
         if done.is_ok() {
-            shared.measures.committed(1, begun.elapsed());
+            shared.metrics.committed(1, begun.elapsed());
         }
         done
     } else {

@@ -2,7 +2,7 @@
 //! concurrently: each skips the rows that another is handling.
 
 use surefoot::statistics::Span;
-use surefoot::{Keep, QueueLimits, RunStatus};
+use surefoot::{QueueLimits, RetentionLimit, RunStatus};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ fn old<'a>(
         (RunStatus::Failed, kept.failed),
         (RunStatus::Cancelled, kept.cancelled),
     ];
-    let calls = |(status, keep): (RunStatus, Keep)| {
+    let calls = |(status, keep): (RunStatus, RetentionLimit)| {
         let args = move |bound: i64| {
             Args::none()
                 .with(name)

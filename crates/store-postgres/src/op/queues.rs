@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use surefoot::{Keep, QueueLimits, Rate};
+use surefoot::{QueueLimits, Rate, RetentionLimit};
 
 use crate::args::Args;
 use crate::failure::{Failure, fault};
@@ -116,8 +116,8 @@ async fn recall_starts(shared: &Shared, name: &str, rate: Rate) -> Result<(), Fa
 }
 
 fn set<'a>(shared: &'a Shared, name: &'a str, limits: &'a QueueLimits) -> Call<'a> {
-    let count = |keep: &Keep| keep.count.map(signed);
-    let age = |keep: &Keep| keep.age.map(length);
+    let count = |keep: &RetentionLimit| keep.count.map(signed);
+    let age = |keep: &RetentionLimit| keep.age.map(length);
     let kept = &limits.retention;
     let args = Args::none()
         .with(name)

@@ -8,8 +8,8 @@ use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::unreadable::{Faults, parse_content, parse_events};
 use surefoot::{
-    AllowList, AllowLists, Digest, Event, Keep, QueueLimits, Rate, Record, Retention, Run, RunId,
-    SealError, StoreError, Timestamp, WorkerId, Workflow,
+    AllowList, AllowLists, Digest, Event, QueueLimits, Rate, Record, Retention, RetentionLimit,
+    Run, RunId, SealError, StoreError, Timestamp, WorkerId, Workflow,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -199,8 +199,8 @@ pub(crate) fn event_rows(rows: &[Row]) -> Result<Vec<Event>, StoreError> {
 
 /// First fourteen columns of `sql/queues.sql`: name, pause and limits of a queue.
 pub(crate) fn queue_row(row: &Row) -> Result<(String, bool, QueueLimits), StoreError> {
-    let keep = |index| -> Result<Keep, StoreError> {
-        Ok(Keep {
+    let keep = |index| -> Result<RetentionLimit, StoreError> {
+        Ok(RetentionLimit {
             age: length(row, index)?,
             count: get::<Option<i64>>(row, index + 1)?.map(i64::unsigned_abs),
         })

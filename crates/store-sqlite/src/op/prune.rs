@@ -2,7 +2,7 @@
 
 use rusqlite::{ToSql, params};
 use surefoot::statistics::Span;
-use surefoot::{Keep, QueueLimits, RunId, RunStatus};
+use surefoot::{QueueLimits, RetentionLimit, RunId, RunStatus};
 
 use crate::error::Failure;
 use crate::row::{length, queue_row};
@@ -45,7 +45,7 @@ fn find_old(
     tx: &Tx<'_>,
     queue: &str,
     status: RunStatus,
-    keep: Keep,
+    keep: RetentionLimit,
     limit: usize,
 ) -> rusqlite::Result<Vec<RunId>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);

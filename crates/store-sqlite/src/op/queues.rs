@@ -1,7 +1,7 @@
 //! Queues: their limits and their pause.
 
 use rusqlite::params;
-use surefoot::{Keep, QueueLimits};
+use surefoot::{QueueLimits, RetentionLimit};
 
 use super::admit;
 use crate::error::Failure;
@@ -32,11 +32,11 @@ pub(crate) fn set_queue(
 }
 
 fn write(tx: &Tx<'_>, name: &str, limits: &QueueLimits) -> Result<(), Failure> {
-    let count = |keep: &Keep| {
+    let count = |keep: &RetentionLimit| {
         keep.count
             .map(|count| i64::try_from(count).unwrap_or(i64::MAX))
     };
-    let age = |keep: &Keep| keep.age.map(length);
+    let age = |keep: &RetentionLimit| keep.age.map(length);
     let kept = &limits.retention;
     tx.conn.prepare_cached(sql::SET_QUEUE)?.execute(params![
         name,

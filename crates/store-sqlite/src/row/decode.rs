@@ -8,8 +8,8 @@ use serde_json::Value;
 use surefoot::state::{Head, StepState};
 use surefoot::unreadable::{Faults, parse_content};
 use surefoot::{
-    AllowList, AllowLists, Digest, Keep, QueueLimits, Rate, Record, Retention, Run, RunId,
-    SealError, StoreError, Timestamp, WorkerId,
+    AllowList, AllowLists, Digest, QueueLimits, Rate, Record, Retention, RetentionLimit, Run,
+    RunId, SealError, StoreError, Timestamp, WorkerId,
 };
 
 use crate::error::store_error;
@@ -170,9 +170,9 @@ fn step(row: &Row<'_>, faults: &mut Faults) -> rusqlite::Result<StepState> {
 
 /// Columns of `sql/queue.sql`: name, pause and limits of a queue.
 pub(crate) fn queue_row(row: &Row<'_>) -> rusqlite::Result<(String, bool, QueueLimits)> {
-    let keep = |index| -> rusqlite::Result<Keep> {
+    let keep = |index| -> rusqlite::Result<RetentionLimit> {
         let count: Option<i64> = row.get(index + 1)?;
-        Ok(Keep {
+        Ok(RetentionLimit {
             age: length(row, index)?,
             count: count.map(i64::unsigned_abs),
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{complete, draft, file, queued, register, started};
 use surefoot::store::{RunFilter, Submitted};
-use surefoot::{Keep, QueueLimits, Retention, Run, RunStatus, Store, StoreError};
+use surefoot::{QueueLimits, Retention, RetentionLimit, Run, RunStatus, Store, StoreError};
 use surefoot_sqlite::SqliteStore;
 
 /// The size of an empty store, and a little more.
@@ -75,7 +75,7 @@ async fn pruning_frees_space_in_a_full_store() {
     let (_folder, path) = file();
     let store = SqliteStore::options().max_size(SIZE).open(&path).unwrap();
     let worker = register(&store, "w").await;
-    let keep = Keep {
+    let keep = RetentionLimit {
         age: None,
         count: Some(0),
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use surefoot::store::RecordFilter;
 use surefoot::{
-    CHUNK, Digest, Keep, QueueLimits, Record, RecordChange, Retention, Run, Snapshot, StoreError,
-    WorkerId,
+    CHUNK, Digest, QueueLimits, Record, RecordChange, Retention, RetentionLimit, Run, Snapshot,
+    StoreError, WorkerId,
 };
 
 use crate::Scene;
@@ -540,7 +540,7 @@ pub async fn a_refused_commit_leaves_no_content(scene: Scene) {
     assert!(!kept(&scene, b"lost").await);
 }
 
-fn keep(completed: Keep) -> QueueLimits {
+fn keep(completed: RetentionLimit) -> QueueLimits {
     QueueLimits {
         retention: Retention {
             completed,
@@ -567,7 +567,7 @@ pub async fn details_go_by_age(scene: Scene) {
     scene
         .limits(
             "a",
-            keep(Keep {
+            keep(RetentionLimit {
                 age: Some(SECOND * 10),
                 count: None,
             }),
@@ -599,7 +599,7 @@ pub async fn details_go_by_count(scene: Scene) {
     scene
         .limits(
             "a",
-            keep(Keep {
+            keep(RetentionLimit {
                 age: None,
                 count: Some(2),
             }),
@@ -640,7 +640,7 @@ pub async fn details_go_by_count(scene: Scene) {
 pub async fn a_pruned_run_goes_on(scene: Scene) {
     let worker = scene.worker("w").await;
     let retention = Retention {
-        failed: Keep {
+        failed: RetentionLimit {
             age: Some(Duration::ZERO),
             count: None,
         },

@@ -173,8 +173,8 @@ pub async fn queues_count_their_runs(scene: Scene) {
 /// All limits of a queue are shown as they were set.
 pub async fn queues_keep_their_limits(scene: Scene) {
     use std::time::Duration;
-    use surefoot::{AllowList, AllowLists, Keep, Rate, Retention};
-    let keep = |age: u64, count: u64| Keep {
+    use surefoot::{AllowList, AllowLists, Rate, Retention, RetentionLimit};
+    let keep = |age: u64, count: u64| RetentionLimit {
         age: Some(Duration::from_micros(age)),
         count: Some(count),
     };
@@ -188,7 +188,7 @@ pub async fn queues_keep_their_limits(scene: Scene) {
         retention: Retention {
             completed: keep(1, 2),
             failed: keep(3, 4),
-            cancelled: Keep {
+            cancelled: RetentionLimit {
                 age: None,
                 count: Some(0),
             },

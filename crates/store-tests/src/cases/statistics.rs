@@ -26,8 +26,8 @@ async fn counts(scene: &Scene, span: Span, since: Timestamp) -> Counts {
 /// Every commit of a worker and every submission is counted, in batches or alone: alerts depend on
 /// their latency.
 pub async fn commits_are_counted(scene: Scene) {
-    let measures = scene.store.measures().expect("a store counts its commits");
-    let before = (measures.group().sum(), measures.commit().count());
+    let metrics = scene.store.metrics().expect("a store counts its commits");
+    let before = (metrics.group().sum(), metrics.commit().count());
     let worker = scene.worker("w").await;
     let run = scene.start(worker, &plan("a", &["one", "two"])).await;
     let run = scene.commit(&run, step).await;
@@ -40,12 +40,12 @@ pub async fn commits_are_counted(scene: Scene) {
         edit.complete_step(0, Value::Null, vec![record], None)
     };
     scene.commit(&run, published).await;
-    let after = (measures.group().sum(), measures.commit().count());
+    let after = (metrics.group().sum(), metrics.commit().count());
     assert!(
         after.0 - before.0 >= 3.0 && after.1 > before.1,
         "three operations: {before:?} {after:?}"
     );
-    assert_eq!(measures.commit().count(), measures.group().count());
+    assert_eq!(metrics.commit().count(), metrics.group().count());
 }
 
 /// Every end is counted once, with its queue, time and the run's duration.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use surefoot::{Digest, Keep, Retention, RunId, RunStatus, Timestamp};
+use surefoot::{Digest, Retention, RetentionLimit, RunId, RunStatus, Timestamp};
 
 use super::state::{Entry, State};
 
@@ -39,7 +39,13 @@ impl State {
     }
 
     /// Runs of one queue and outcome whose details are to be deleted.
-    fn due(&self, queue: &str, status: RunStatus, keep: Keep, now: Timestamp) -> Vec<RunId> {
+    fn due(
+        &self,
+        queue: &str,
+        status: RunStatus,
+        keep: RetentionLimit,
+        now: Timestamp,
+    ) -> Vec<RunId> {
         let ended = |entry: &&Entry| entry.run.queue() == queue && entry.run.head.status == status;
         let mut ended: Vec<(Timestamp, RunId)> = self
             .runs
@@ -73,11 +79,11 @@ impl State {
     }
 }
 
-fn keep(retention: &Retention, status: RunStatus) -> Keep {
+fn keep(retention: &Retention, status: RunStatus) -> RetentionLimit {
     match status {
         RunStatus::Completed => retention.completed,
         RunStatus::Failed => retention.failed,
         RunStatus::Cancelled => retention.cancelled,
-        RunStatus::Queued | RunStatus::Running | RunStatus::Waiting => Keep::default(),
+        RunStatus::Queued | RunStatus::Running | RunStatus::Waiting => RetentionLimit::default(),
     }
 }

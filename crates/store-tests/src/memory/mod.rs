@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use surefoot::document::{Document, DocumentFilter, Expect, NewDocument};
-use surefoot::measures::StoreMeasures;
+use surefoot::metrics::StoreMetrics;
 use surefoot::state::{Answer, CancelMode, Lease, Transition};
 use surefoot::statistics::{Span, Tally};
 use surefoot::store::{
@@ -43,7 +43,7 @@ pub struct MemoryStore {
     /// The newest format of plans that is read.
     plan_format: u32,
     state: Arc<Mutex<State>>,
-    measures: Arc<StoreMeasures>,
+    metrics: Arc<StoreMetrics>,
     work: watch::Sender<()>,
     any: watch::Sender<()>,
 }
@@ -58,7 +58,7 @@ impl MemoryStore {
             one_worker: false,
             plan_format: Workflow::FORMAT,
             state: Arc::default(),
-            measures: Arc::default(),
+            metrics: Arc::default(),
             work,
             any,
         }
@@ -82,7 +82,7 @@ impl MemoryStore {
             one_worker: self.one_worker,
             plan_format,
             state: self.state.clone(),
-            measures: self.measures.clone(),
+            metrics: self.metrics.clone(),
             work: self.work.clone(),
             any: self.any.clone(),
         }
@@ -125,7 +125,7 @@ impl MemoryStore {
         // Under the lock, so that a later write reads a later time.
         let done = change(&mut state, self.clock.now())?;
         drop(state);
-        self.measures.committed(1, Duration::ZERO);
+        self.metrics.committed(1, Duration::ZERO);
         self.any.send_replace(());
         Ok(done)
     }
@@ -160,8 +160,8 @@ impl Store for MemoryStore {
         }
     }
 
-    fn measures(&self) -> Option<Arc<StoreMeasures>> {
-        Some(self.measures.clone())
+    fn metrics(&self) -> Option<Arc<StoreMetrics>> {
+        Some(self.metrics.clone())
     }
 
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError> {
@@ -322,7 +322,7 @@ impl Store for MemoryStore {
     ) -> Result<(), StoreError> {
         check_blobs(&blobs)?;
         self.lock().put_blobs(lease, &blobs)?;
-        self.measures.committed(1, Duration::ZERO);
+        self.metrics.committed(1, Duration::ZERO);
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use surefoot::state::{Edit, Interruption, RuleError, Transition, Undo};
 use surefoot::store::{ClaimRequest, Claimed, NewWorker, Submission, Submitted};
 use surefoot::workflow::OnInterrupt;
 use surefoot::{
-    AllowList, Digest, Keep, QueueLimits, Rate, RecordChange, Retention, Run, RunId, Snapshot,
-    Store, StoreError, WorkerId, Workflow,
+    AllowList, Digest, QueueLimits, Rate, RecordChange, Retention, RetentionLimit, Run, RunId,
+    Snapshot, Store, StoreError, WorkerId, Workflow,
 };
 
 use super::op::{Act, Draft, Op};
@@ -387,7 +387,7 @@ impl World {
                 age,
                 count,
             } => {
-                let keep = Keep {
+                let keep = RetentionLimit {
                     age: *age,
                     count: *count,
                 };

@@ -55,7 +55,8 @@ pub(super) async fn queues(
 ) -> Result<Vec<String>, RedisError> {
     let pattern = format!("{}:*:meta", escaped(prefix));
     let (keys, _) = walk(connection, &pattern, "hash", Some).await?;
-    let (start, end) = (prefix.len() + 1, ":meta".len());
+    let start = prefix.len() + 1;
+    let end = ":meta".len();
     let mut names = keys
         .iter()
         .map(|key| key[start..key.len() - end].to_owned())
@@ -91,7 +92,9 @@ async fn walk(
     kind: &str,
     wanted: impl Fn(String) -> Option<String>,
 ) -> Result<(Vec<String>, bool), RedisError> {
-    let (start, mut cursor, mut found) = (Instant::now(), 0_u64, Vec::new());
+    let start = Instant::now();
+    let mut cursor = 0_u64;
+    let mut found = Vec::new();
     loop {
         let mut scan = cmd("SCAN");
         scan.arg(cursor)

@@ -31,7 +31,8 @@ fn line(at: i64, what: What, step: &str, thing: &str) -> Line {
 }
 
 fn event(at: i64, kind: &str, step: &str) -> Event {
-    let (at, step) = (Timestamp::from_micros(at), Some(step.to_owned()));
+    let at = Timestamp::from_micros(at);
+    let step = Some(step.to_owned());
     Event {
         seq: 1,
         at,

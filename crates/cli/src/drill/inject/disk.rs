@@ -127,7 +127,8 @@ fn fill(path: &Path) -> std::io::Result<usize> {
         .append(true)
         .create(true)
         .open(path)?;
-    let (mut bytes, mut piece) = (0, 4096);
+    let mut bytes = 0;
+    let mut piece = 4096;
     while piece > 0 {
         match file.write(&vec![b'x'; piece]) {
             Ok(written) => bytes += written,

@@ -83,7 +83,8 @@ async fn about_to_fail(scene: &Scene, pid: u32) -> Result<(), Failure> {
         ..Sabotage::of("", fails)
     }])?;
     let all = async || {
-        let (held, runs) = (sabotage::held(&scene.folder), scene.held(pid).await.len());
+        let held = sabotage::held(&scene.folder);
+        let runs = scene.held(pid).await.len();
         Ok((held > 0 && held >= runs).then_some(()))
     };
     scene

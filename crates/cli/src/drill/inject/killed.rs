@@ -232,7 +232,8 @@ async fn kill_and_leave(
     if scene.is_embedded() {
         return kill_and_replace(scene, victim, crew, injected).await;
     }
-    let (pid, back) = (victim.id(), scene.now());
+    let pid = victim.id();
+    let back = scene.now();
     victim.kill().await?;
     let stopped = Break {
         back,
@@ -251,7 +252,8 @@ async fn kill_and_replace(
     crew: &mut Vec<Worker>,
     injected: &mut Injected,
 ) -> Result<(), Failure> {
-    let (pid, gone) = (victim.id(), scene.now());
+    let pid = victim.id();
+    let gone = scene.now();
     victim.kill().await?;
     let running = scene.held(pid).await;
     injected.breaks.push(scene.replace(crew, gone, running)?);

@@ -118,7 +118,8 @@ async fn play(scene: &mut Scene, args: &Soak, one: Loop, seed: u64) -> Result<Ro
         .store
         .set_queue(submitter::COMMANDS, limits, true)
         .await?;
-    let (began, time) = (Instant::now(), Duration::from_secs(args.seconds.into()));
+    let began = Instant::now();
+    let time = Duration::from_secs(args.seconds.into());
     let end = began + time;
     let settled = CancellationToken::new();
     let mut submitter = Submitter::new(scene, Random::new(seed))?;

@@ -48,7 +48,8 @@ mod tests {
         };
         assert_eq!(choices(7), choices(7));
         assert_ne!(choices(7), choices(8));
-        let (least, most) = (Duration::from_millis(3), Duration::from_millis(900));
+        let least = Duration::from_millis(3);
+        let most = Duration::from_millis(900);
         assert!(choices(7).iter().all(|time| (least..=most).contains(time)));
     }
 }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use surefoot::workflow::{ForecastStep, ParameterError, Runs};
+use surefoot::workflow::{DryRunStep, ParameterError, WillRun};
 use surefoot::{StepPlan, StoreError, Submit, SubmitError, Workflow};
 
 use super::Fields;
@@ -286,7 +286,7 @@ impl<'a> FilledForm<'a> {
         if let Err(error) = actions::check(app, self.workflow, &parameters, key).await {
             return self.not_submitted(error).await;
         }
-        match self.workflow.forecast(parameters, key) {
+        match self.workflow.dry_run(parameters, key) {
             Ok(steps) => {
                 let plan = steps.iter().map(Step::foreseen).collect();
                 self.page(StatusCode::OK, plan).await
@@ -362,15 +362,15 @@ impl Step {
         }
     }
 
-    fn foreseen(step: &ForecastStep) -> Self {
+    fn foreseen(step: &DryRunStep) -> Self {
         let with = serde_json::to_string_pretty(&step.with).ok();
         Self {
             title: step.title.clone(),
             action: step.action.clone(),
-            skipped: step.runs == Runs::No,
+            skipped: step.runs == WillRun::No,
             when: match &step.runs {
-                Runs::When(condition) => Some(condition.clone()),
-                Runs::Yes | Runs::No => None,
+                WillRun::When(condition) => Some(condition.clone()),
+                WillRun::Yes | WillRun::No => None,
             },
             with: if step.with.is_null() { None } else { with },
         }

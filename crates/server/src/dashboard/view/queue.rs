@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use surefoot::{AllowList, Keep, QueueInfo, QueueLimits, Rate, format_duration, parse_duration};
+use surefoot::{
+    AllowList, QueueInfo, QueueLimits, Rate, RetentionLimit, format_duration, parse_duration,
+};
 
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::text::{number, url};
@@ -153,7 +155,7 @@ fn in_days(age: Duration) -> String {
 }
 
 /// `30d,1000`; `None` when everything is kept.
-fn keep_text(keep: Keep) -> Option<String> {
+fn keep_text(keep: RetentionLimit) -> Option<String> {
     let parts = [
         keep.age.map(in_days),
         keep.count.map(|count| count.to_string()),
@@ -205,8 +207,8 @@ fn read_rate(text: &str) -> Option<Rate> {
     })
 }
 
-fn read_keep(text: &str) -> Option<Keep> {
-    let mut keep = Keep::default();
+fn read_keep(text: &str) -> Option<RetentionLimit> {
+    let mut keep = RetentionLimit::default();
     for part in text.split(',').map(str::trim) {
         match part.parse() {
             Ok(count) if keep.count.is_none() => keep.count = Some(count),
@@ -231,7 +233,7 @@ mod tests {
                 per: Duration::from_secs(1),
             }),
             retention: surefoot::Retention {
-                completed: Keep {
+                completed: RetentionLimit {
                     age: Some(Duration::from_secs(86_400)),
                     count: Some(10),
                 },

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use surefoot::workflow::{Backoff, RetryPolicy};
 use surefoot::{
-    Client, Handlers, KeptPlaces, Run, RunId, RunStatus, StepContext, StepError, Store, Submit,
+    Client, Handlers, ReservedSlots, Run, RunId, RunStatus, StepContext, StepError, Store, Submit,
     SystemClock, Worker, WorkerHandle, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::MemoryStore;
@@ -54,7 +54,7 @@ impl World {
             concurrency: 1,
             grace: Duration::from_millis(50),
             handler_grace: Duration::from_millis(200),
-            kept: KeptPlaces {
+            kept: ReservedSlots {
                 count: kept,
                 actions: ["urgent".to_owned(), "unknown".to_owned()].into(),
             },

@@ -1,4 +1,4 @@
-//! What a worker and a store count of themselves, for whoever watches them. Counts begin anew with the process.
+//! Metrics of a worker and of a store. Counts start at zero with the process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,7 +30,7 @@ impl Counter {
     }
 }
 
-/// How often a value was at most as large as each of its bounds.
+/// Number of observed values up to each of its bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     /// Upper bounds, the least first.
@@ -65,7 +65,7 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// How many values were at most each bound; those above all are in [`Self::count`] only.
+    /// Returns each bound with the number of values up to it; larger values are in [`Self::count`] only.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let mut seen = 0;
         self.bounds
@@ -77,29 +77,30 @@ impl Histogram {
             })
     }
 
-    /// How many values there were.
+    /// Returns the number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Their sum.
+    /// Returns the sum of the values.
     pub fn sum(&self) -> f64 {
         self.sum
     }
 }
 
-/// What a store counts of its commits.
+/// Metrics of a store's commits.
 #[derive(Debug)]
-pub struct StoreMeasures {
+pub struct StoreMetrics {
     group: Mutex<Histogram>,
     commit: Mutex<Histogram>,
     /// Groups that were rolled back, to be done one by one.
     pub rolled_back: Counter,
 }
 
-impl Default for StoreMeasures {
+impl Default for StoreMetrics {
     fn default() -> Self {
-        let (group, commit) = (Histogram::new(COUNTS), Histogram::new(SECONDS));
+        let group = Histogram::new(COUNTS);
+        let commit = Histogram::new(SECONDS);
         Self {
             group: Mutex::new(group),
             commit: Mutex::new(commit),
@@ -108,8 +109,8 @@ impl Default for StoreMeasures {
     }
 }
 
-impl StoreMeasures {
-    /// A commit of `operations` took `took`, from its beginning until it was durable.
+impl StoreMetrics {
+    /// Notes a commit of `operations` that took `took` until it was durable.
     pub fn committed(&self, operations: usize, took: Duration) {
         #[expect(
             clippy::cast_precision_loss,
@@ -119,18 +120,18 @@ impl StoreMeasures {
         locked(&self.commit).add(took.as_secs_f64());
     }
 
-    /// Operations in a commit.
+    /// Returns the operations per commit.
     pub fn group(&self) -> Histogram {
         locked(&self.group).clone()
     }
 
-    /// How long commits took.
+    /// Returns the durations of commits in seconds.
     pub fn commit(&self) -> Histogram {
         locked(&self.commit).clone()
     }
 }
 
-/// How an attempt ended for the worker that made it.
+/// End of an attempt, as its worker saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttemptOutcome {
     /// The handler gave its output.
@@ -161,7 +162,7 @@ impl AttemptOutcome {
     }
 }
 
-/// One attempt of a step, as it ended.
+/// An attempt of a step that has ended.
 #[derive(Clone, Debug)]
 pub struct AttemptReport<'a> {
     /// The run, as it was before the attempt's end was written.
@@ -172,13 +173,13 @@ pub struct AttemptReport<'a> {
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// How it ended.
+    /// End of the attempt.
     pub outcome: AttemptOutcome,
     /// Why it failed, without secrets.
     pub error: Option<String>,
 }
 
-/// Is told what the runs of a worker come to. Called by the driver of the run: it must not wait.
+/// Observer of the attempts and runs of a worker. The driver of the run calls it, so it must not block.
 pub trait Observer: Send + Sync + std::fmt::Debug {
     /// An attempt ended.
     fn attempt(&self, attempt: &AttemptReport<'_>);
@@ -187,9 +188,9 @@ pub trait Observer: Send + Sync + std::fmt::Debug {
     fn run_ended(&self, run: &Run);
 }
 
-/// What a worker counts of itself.
+/// Metrics of a worker.
 #[derive(Debug)]
-pub struct WorkerMeasures {
+pub struct WorkerMetrics {
     /// Runs that it took from the store.
     pub claimed: Counter,
     /// Runs that were submitted straight to it.
@@ -206,7 +207,7 @@ pub struct WorkerMeasures {
     claims: Beat,
 }
 
-impl Default for WorkerMeasures {
+impl Default for WorkerMetrics {
     fn default() -> Self {
         Self {
             claimed: Counter::default(),
@@ -221,7 +222,7 @@ impl Default for WorkerMeasures {
     }
 }
 
-impl WorkerMeasures {
+impl WorkerMetrics {
     pub(crate) fn attempt(&self, report: &AttemptReport<'_>) {
         let action = report.run.plan.steps()[report.position].action.clone();
         let took = report.ended_at.since(report.started_at).as_secs_f64();
@@ -232,7 +233,7 @@ impl WorkerMeasures {
             .add(took);
     }
 
-    /// How long attempts took, by action and outcome.
+    /// Returns the durations of attempts in seconds, by action and outcome.
     pub fn attempts(&self) -> BTreeMap<(String, AttemptOutcome), Histogram> {
         locked(&self.attempts).clone()
     }

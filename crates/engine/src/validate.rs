@@ -15,7 +15,7 @@ use crate::{CHUNK, Digest, RecordChange, keys, resources};
 /// Refuses a text with a NUL in it; `what` says what the text is.
 ///
 /// # Errors
-/// A mistake of whoever gave the text.
+/// The text holds a NUL character.
 pub fn refuse_nul(what: &str, text: &str) -> Result<(), RuleError> {
     if text.contains('\0') {
         return Err(RuleError(format!(
@@ -140,7 +140,8 @@ impl NewDocument {
     }
 }
 
-/// Where in a JSON value a text or a name holds a NUL: `environments/0/name`, or nothing for the value itself.
+/// Returns the path of a text or name in a JSON value that holds a NUL: `environments/0/name`, or an
+/// empty path for the value itself.
 pub(crate) fn places(value: &Value) -> Vec<String> {
     let within = |name: String, value: &Value| -> Vec<String> {
         let inside = |place: String| {

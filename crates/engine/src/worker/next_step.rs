@@ -1,42 +1,45 @@
-//! What comes next in a run: skips the steps whose condition gives false, and starts the next or completes the run.
+//! The next step of a run: skips steps whose condition is false, then starts the next or completes
+//! the run.
 
 use serde_json::Value;
 
 use crate::expression;
 use crate::state::{Edit, RuleError, StepStatus};
 
-/// What the next commit opens.
+/// Result of advancing a run.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Opening {
-    /// An attempt of the step at `position`, with this input.
+pub(crate) enum NextStep {
+    /// The step at `position` starts with this input.
     Attempt { position: usize, input: Value },
-    /// Nothing: the run has ended with this commit.
+    /// The run ends with this commit.
     Ended,
 }
 
-/// Applies to `edit` what comes next. `parameters` are those of the run as its handlers see them.
-pub(crate) fn open(edit: &mut Edit, parameters: &Value) -> Result<Opening, RuleError> {
+/// Advances the run in `edit`. `parameters` are those that its handlers see.
+pub(crate) fn advance(edit: &mut Edit, parameters: &Value) -> Result<NextStep, RuleError> {
     while let Some(position) = edit.run().next_step() {
         match prepare(edit, position, parameters) {
             Ok(Some(input)) => {
                 edit.start_step(position)?;
-                return Ok(Opening::Attempt { position, input });
+                return Ok(NextStep::Attempt { position, input });
             }
             Ok(None) => edit.skip_step(position, "its condition gave false")?,
             Err(error) => {
                 edit.start_step(position)?;
                 edit.fail_step(position, &error.to_string())?;
-                return Ok(Opening::Ended);
+                return Ok(NextStep::Ended);
             }
         }
     }
     edit.complete_run()?;
-    Ok(Opening::Ended)
+    Ok(NextStep::Ended)
 }
 
-/// The same for a run that a claim has brought: one that was not submitted by a [`crate::Client`] has parameters that nobody
-/// may have checked. A run that has begun was checked when it did.
-pub(crate) fn open_claimed(edit: &mut Edit, parameters: &Value) -> Result<Opening, RuleError> {
+/// Advances a claimed run, and checks its parameters first if it is new.
+///
+/// A run that did not come from a [`crate::Client`] may have unchecked parameters. A run that has
+/// begun was checked when it did.
+pub(crate) fn advance_claimed(edit: &mut Edit, parameters: &Value) -> Result<NextStep, RuleError> {
     let run = edit.run();
     let is_new = run
         .steps
@@ -45,12 +48,13 @@ pub(crate) fn open_claimed(edit: &mut Edit, parameters: &Value) -> Result<Openin
     if is_new && let Err(errors) = run.plan.check_parameters(parameters.clone()) {
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         edit.fail_step(0, &errors.join("; "))?;
-        return Ok(Opening::Ended);
+        return Ok(NextStep::Ended);
     }
-    open(edit, parameters)
+    advance(edit, parameters)
 }
 
-/// The input of a step, or `None` when its condition gives false. A step that began before is not asked again.
+/// Renders the input of a step; `None` when its condition is false. The condition of a step that has
+/// begun before is not evaluated again.
 fn prepare(
     edit: &Edit,
     position: usize,
@@ -62,10 +66,8 @@ fn prepare(
         return Ok(Some(plan.with.clone()));
     }
     let scope = run.scope(position, parameters.clone());
-    if let Some(condition) = plan
-        .condition
-        .as_deref()
-        .filter(|_| run.steps[position].attempt == 0)
+    if run.steps[position].attempt == 0
+        && let Some(condition) = &plan.condition
         && !expression::truthy(condition, &scope)?
     {
         return Ok(None);
@@ -73,7 +75,7 @@ fn prepare(
     expression::render_value(&plan.with, &scope).map(Some)
 }
 
-/// The input of a step that is already running.
+/// Renders the input of a step that is already running.
 pub(crate) fn input_of(
     run: &crate::Run,
     position: usize,

@@ -1,4 +1,4 @@
-//! What a run would do, as far as it can be known before it runs: a dry run, which writes nothing.
+//! Dry run: the steps of a run as far as they are known before it runs. Writes nothing.
 
 use serde_json::{Value, json};
 
@@ -7,22 +7,22 @@ use crate::expression::{ExpressionError, Scope, render_value, truthy};
 
 /// A step as it would be run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ForecastStep {
+pub struct DryRunStep {
     /// [`super::StepPlan::id`].
     pub id: String,
     /// [`super::StepPlan::title`].
     pub title: String,
     /// [`super::StepPlan::action`].
     pub action: String,
-    /// Whether it runs at all.
-    pub runs: Runs,
-    /// What its handler would be given; what depends on earlier steps keeps its expression.
+    /// Decision if the step runs.
+    pub runs: WillRun,
+    /// Input of its handler; parts that depend on earlier steps keep their expressions.
     pub with: Value,
 }
 
-/// Whether a step would run.
+/// Decision if a step runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Runs {
+pub enum WillRun {
     /// It runs.
     Yes,
     /// Its condition gives false.
@@ -34,12 +34,12 @@ pub enum Runs {
 /// Why nothing can be foreseen of a step.
 #[derive(Debug, thiserror::Error)]
 #[error("step {step}, field {field}: {error}")]
-pub struct ForecastError {
+pub struct DryRunError {
     /// The step's id.
     pub step: String,
     /// `with` or `if`.
     pub field: &'static str,
-    /// What is wrong with its expression.
+    /// Error of its expression.
     #[source]
     pub error: ExpressionError,
 }
@@ -50,11 +50,11 @@ impl Workflow {
     ///
     /// # Errors
     /// Names the step whose expression has no value.
-    pub fn forecast(
+    pub fn dry_run(
         &self,
         parameters: Value,
         key: Option<&str>,
-    ) -> Result<Vec<ForecastStep>, ForecastError> {
+    ) -> Result<Vec<DryRunStep>, DryRunError> {
         let run = json!({ "id": "(the run's id)", "workflow": self.name(), "key": key });
         let parameters = without_secrets(self.parameters(), &parameters);
         let scope = Scope {
@@ -66,13 +66,13 @@ impl Workflow {
             .iter()
             .map(|step| {
                 let wrong = |field| {
-                    move |error| ForecastError {
+                    move |error| DryRunError {
                         step: step.id.clone(),
                         field,
                         error,
                     }
                 };
-                Ok(ForecastStep {
+                Ok(DryRunStep {
                     id: step.id.clone(),
                     title: step.title.clone(),
                     action: step.action.clone(),
@@ -84,11 +84,11 @@ impl Workflow {
     }
 }
 
-fn runs(condition: Option<&str>, scope: &Scope) -> Result<Runs, ExpressionError> {
+fn runs(condition: Option<&str>, scope: &Scope) -> Result<WillRun, ExpressionError> {
     match condition {
-        None => Ok(Runs::Yes),
-        Some(text) if text.contains("steps.") => Ok(Runs::When(text.to_owned())),
-        Some(text) => truthy(text, scope).map(|runs| if runs { Runs::Yes } else { Runs::No }),
+        None => Ok(WillRun::Yes),
+        Some(text) if text.contains("steps.") => Ok(WillRun::When(text.to_owned())),
+        Some(text) => truthy(text, scope).map(|runs| if runs { WillRun::Yes } else { WillRun::No }),
     }
 }
 
