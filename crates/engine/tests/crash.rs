@@ -149,7 +149,7 @@ async fn check(below: &Arc<dyn Store>, ledger: &Ledger, what: &str) {
     );
     assert_eq!(ledger.keys(), 7, "{what}: one effect a step");
     let calls = ledger.calls();
-    // One step may have been under way when the fault came; every other one ran exactly once.
+    // At most one step was running at the time of the fault; every other one ran exactly once.
     let again = calls.values().filter(|&&count| count > 1).count();
     assert!(
         again <= 1 && calls.values().all(|&count| count <= 2),

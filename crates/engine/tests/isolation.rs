@@ -79,7 +79,7 @@ async fn worker(
     .unwrap()
 }
 
-/// What a crash of the process comes to for the store.
+/// Effect of a process crash on the store.
 async fn crash(store: &Arc<dyn Store>, worker: WorkerHandle) {
     let ids: Vec<_> = store
         .workers()

@@ -1,4 +1,4 @@
-//! What a run requires of its worker: from the submission on, and after a step has bound it.
+//! Resources that a run requires of its worker: from the submission on, and after a step bound it.
 
 #![expect(
     clippy::unwrap_used,

@@ -80,7 +80,7 @@ const RULES: [(&str, Rule); 29] = [
     ("fail an undo", |edit| undo(edit, Some("it stays"))),
 ];
 
-/// Whether it takes a lease; the others are a claim and what people do.
+/// Returns true if it needs a lease; the others are a claim and the actions of people.
 fn by_holder(name: &str) -> bool {
     !["claim", "cancel", "retry", "answer"]
         .iter()
@@ -272,7 +272,7 @@ cancelled, never begun:
     assert_eq!(allowed(), expected.trim_start());
 }
 
-/// What must hold of every run at all times.
+/// Invariants of every run.
 fn check(run: &Run) {
     let head = &run.head;
     let running = head.status == RunStatus::Running;
@@ -354,7 +354,7 @@ fn check(run: &Run) {
     assert!(!stuck || to_ask, "who waits for no time waits for a person");
 }
 
-/// A completed step stays as it is, and progress only grows, but for what a person has begin anew.
+/// A completed step never changes and progress only grows, except when a person retries a step.
 fn check_step_by_step(before: &Run, after: &Run, rule: &str) {
     let named = rule.starts_with("retry ");
     for (before, after) in before.steps.iter().zip(&after.steps) {
@@ -444,7 +444,7 @@ fn an_interruption_spends_no_attempt_and_a_failure_does() {
     assert_eq!(
         attempt("claim, start_step, fail_step, retry, claim, start_step"),
         1,
-        "a person's retry begins anew"
+        "a person's retry resets the step"
     );
 }
 
@@ -500,9 +500,9 @@ fn interruptions_have_a_cap() {
         (twice.head.status, twice.steps[0].status),
         (RunStatus::Failed, StepStatus::Failed)
     );
-    let anew = after(twice, "retry, claim, start_step, interrupt");
+    let resumed = after(twice, "retry, claim, start_step, interrupt");
     assert_eq!(
-        anew.head.status,
+        resumed.head.status,
         RunStatus::Queued,
         "a person's retry forgets them"
     );
@@ -714,7 +714,7 @@ fn an_undo_that_a_person_asked_for_is_not_lost() {
     assert_eq!(
         held.head.cancel,
         Some(CancelMode::Undo),
-        "whoever takes it up goes on with it"
+        "the next holder continues it"
     );
     assert_eq!(after(held, "undo a step").head.status, RunStatus::Cancelled);
 }

@@ -27,7 +27,7 @@ struct World {
 }
 
 impl World {
-    /// One place, and so many that are kept for `urgent`, whose first attempt fails.
+    /// A worker with one slot and some reserved ones for `urgent`, whose first attempt fails.
     async fn start(kept: usize) -> Self {
         let (store, folder) = (
             MemoryStore::new(Arc::new(SystemClock)),
@@ -45,7 +45,7 @@ impl World {
         });
         let urgent = handler_fn(
             async |context: StepContext, _: Value| match context.attempt() {
-                1 => Err(StepError::from("nobody answers")),
+                1 => Err(StepError::from("no answer")),
                 _ => Ok(()),
             },
         );

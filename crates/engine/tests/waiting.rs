@@ -1,4 +1,4 @@
-//! What a run that stands still waits for.
+//! The reason why a run waits.
 
 #![expect(
     clippy::unwrap_used,

@@ -739,7 +739,7 @@ async fn a_run_waits_for_a_worker_that_has_its_key() {
     worker.stop().await;
 }
 
-/// What is in a workspace is kept in the store: a secret in it fails the step, at once, and the file is named.
+/// The store keeps the contents of a workspace: a secret in it fails the step at once, and names the file.
 #[tokio::test]
 async fn a_workspace_that_holds_a_secret_is_not_kept() {
     let store = store();
@@ -822,7 +822,7 @@ async fn a_stopping_worker_hands_back_and_the_next_carries_on_without_spending_a
     second.stop().await;
 }
 
-/// What a handler says right before it notes a checkpoint is seen although it says nothing more.
+/// A report right before a checkpoint is written although no other report follows.
 #[tokio::test(start_paused = true)]
 async fn what_is_said_before_a_checkpoint_is_seen() {
     let store = store();
@@ -1168,7 +1168,7 @@ async fn the_same_request_gives_the_same_run_and_another_for_what_is_taken_is_re
     worker.stop().await;
 }
 
-/// A worker that was taken for dead while it had nothing to do begins anew as soon as a claim tells it so.
+/// An idle worker that lost its lease registers again as soon as a claim reports it.
 #[tokio::test]
 async fn a_worker_that_was_taken_for_dead_learns_of_it_by_its_next_claim() {
     let store = store();
@@ -1231,7 +1231,7 @@ async fn a_parameter_with_a_nul_is_refused() {
     assert_eq!(store.runs(Default::default()).await.unwrap(), []);
 }
 
-/// Whoever follows a run and looks at something else meanwhile, again and again, sees its end all the same, however slowly the
+/// A watcher that repeatedly drops its wait still sees the end of the run, however slowly the
 /// store answers.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_dropped_half_way_goes_on_where_it_was() {

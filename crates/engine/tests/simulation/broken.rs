@@ -9,11 +9,11 @@ use surefoot::{QueueLimits, RecordChange, Run, RunStatus, StepStatus, Store, Sto
 use crate::history::lock;
 use crate::world::World;
 
-/// What is broken on purpose.
+/// Deliberate faults of the store, which the checks must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     Nothing,
-    /// The store takes the writes of whoever held the run before.
+    /// The store accepts writes under earlier leases.
     TakesOldLeases,
     /// The runs of the dead are never taken up.
     NeverReclaims,
@@ -50,7 +50,7 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    /// Whether commits are written whatever came before them.
+    /// Returns true if commits are written regardless of their predecessor.
     pub(crate) fn takes_any_number(self) -> bool {
         matches!(self, Self::WritesTwice | Self::WritesLate)
     }

@@ -1,4 +1,4 @@
-//! What happened when, for people to read, and the first thing that should not have happened.
+//! Trace of a simulation for people, with the first violation of a promise.
 //!
 //! Lines are only made when the trace is wanted: a seed that fails is played once more with it.
 

@@ -12,7 +12,7 @@ type Pair = (watch::Sender<()>, watch::Sender<()>);
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     listeners: Mutex<Vec<Pair>>,
-    /// Those to whom no hint comes through: hints may be lost.
+    /// Workers that receive no hints: hints may be lost.
     deaf: Mutex<Vec<Pair>>,
 }
 

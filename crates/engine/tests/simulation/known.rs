@@ -1,4 +1,5 @@
-//! What the simulation found in the engine, each once more as a scene of its own: seeds change their meaning, these do not.
+//! Faults that the simulation found in the engine, each as a scenario of its own: seeds change their
+//! meaning, these do not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -301,7 +302,7 @@ async fn a_worker_that_slept_longer_than_its_lease_undoes_nothing() {
 }
 
 /// A worker asks which runs it has, and is taken for dead while the answer is on its way. The answer comes after it has heard of
-/// that and before it has begun anew: what it shows as held is not to be driven.
+/// that and before the worker registered again: the runs that it shows must not be driven.
 #[tokio::test(start_paused = true)]
 async fn a_list_of_runs_that_comes_after_the_lease_ended_is_of_no_use() {
     let world = World::fair(LEASE);

@@ -14,7 +14,7 @@ pub(crate) struct Ledger {
     pub(crate) calls: Vec<Call>,
 }
 
-/// One call of a handler.
+/// A call of a handler.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) run: RunId,
@@ -29,7 +29,7 @@ pub(crate) struct Call {
     pub(crate) ended: Option<(Timestamp, Ending)>,
 }
 
-/// How a call ended.
+/// End of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Ending {
     /// It completed with this output.
@@ -50,7 +50,7 @@ impl Ledger {
         self.calls.len() - 1
     }
 
-    /// How this call ended; what ended stays so.
+    /// Notes the end of this call; the first end stays.
     pub(crate) fn end(&mut self, call: usize, at: Timestamp, ending: Ending) {
         self.calls[call].ended.get_or_insert((at, ending));
     }
@@ -70,7 +70,7 @@ impl Ledger {
             .find(|call| call.lease == Some(lease) && call.ended.is_none())
     }
 
-    /// How often the undo of a step was called.
+    /// Returns the number of calls of a step's undo.
     pub(crate) fn undos(&self, run: RunId, step: usize) -> usize {
         self.calls
             .iter()

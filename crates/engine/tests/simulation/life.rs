@@ -1,4 +1,4 @@
-//! One life of a worker's process: it may freeze and go on, and it dies once.
+//! A worker process, from its start to its death. It may freeze and continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -41,7 +41,7 @@ pub(crate) struct Life {
     dead: CancellationToken,
     /// The leases that it knows of.
     leases: Mutex<BTreeMap<RunId, Lease>>,
-    /// As whom it registered: a worker that is taken for dead begins anew.
+    /// Ids that it registered: a worker that loses its lease registers again.
     ids: Mutex<Vec<WorkerId>>,
     silent: Mutex<Option<Silent>>,
     /// When something other than a silent connection last kept it from renewing its lease.

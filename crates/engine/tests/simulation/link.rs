@@ -72,7 +72,7 @@ impl Link {
         }
     }
 
-    /// A worker waits for a store that cannot be used until somebody has mended it as for one that is away.
+    /// A worker waits for an unusable store, which a person must repair, as for one that is away.
     fn away(&self) -> StoreError {
         if self.life.is_some() && self.world.weather.unusable {
             return StoreError::Unusable("the store is not as it has to be".to_owned());
@@ -86,7 +86,7 @@ impl Link {
             .say(&self.who, || format!("{what}: {fault}"));
     }
 
-    /// One call. `lost` is told whether it took place when its answer is lost.
+    /// Makes a call. If its answer is lost, `lost` is called with whether it took place.
     async fn call<T>(
         &self,
         what: &str,
@@ -183,7 +183,7 @@ impl Link {
         lock(&self.world.seen).heard(lease.run, lease.epoch, self.world.steady());
     }
 
-    /// What was given up on its way may arrive all the same, long after: as often as not, where anything is broken by it.
+    /// Decides if an abandoned call still arrives much later: in half of the cases that it could break.
     fn arrives_late(&self, took_place: bool) -> Option<Duration> {
         let mut rng = lock(&self.rng);
         let late = rng.chance(if self.world.broken == Broken::WritesLate {

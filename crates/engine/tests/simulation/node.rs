@@ -1,4 +1,5 @@
-//! The lives of a worker: it starts, works, freezes, is killed or stopped, and starts anew, until the faults stop.
+//! The lives of a worker: it starts, works, freezes, is killed or stopped, and starts again, until the
+//! faults stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +20,9 @@ pub(crate) struct Node {
     pub(crate) knows_all: bool,
     pub(crate) deaf: bool,
     pub(crate) concurrency: usize,
-    /// Whether it is there when the faults have stopped.
+    /// True if it is alive once the faults have stopped.
     pub(crate) stays: bool,
-    /// How long it is left in peace, at most, in milliseconds.
+    /// Longest time without a fault, in milliseconds.
     pub(crate) peace: u64,
 }
 

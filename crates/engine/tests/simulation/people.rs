@@ -1,4 +1,4 @@
-//! Those who submit runs, and those who cancel, retry, answer and pause at any moment.
+//! People who submit runs, and people who cancel, retry, answer and pause at any moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +142,7 @@ async fn change_queue(rng: &mut Rng, link: &Arc<dyn Store>, queue: &str) {
     };
 }
 
-/// What suits the run, mostly; the store refuses the rest.
+/// An action that mostly suits the run; the store refuses the rest.
 async fn act(rng: &mut Rng, client: &Client, run: &Run, who: &str) {
     let asks = run
         .steps

@@ -1,9 +1,9 @@
-//! What must hold of a run's rows at every moment, and from one moment to the next.
+//! Invariants of a run's rows, and of their changes.
 
 use surefoot::state::{CancelMode, Edit, StepState, Undo, Wait};
 use surefoot::{Run, RunStatus, StepStatus};
 
-/// What changed a run.
+/// Cause of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     Submit,
@@ -76,7 +76,8 @@ fn check_step(step: &StepState, plan: &surefoot::StepPlan, running: bool) -> Res
     Ok(())
 }
 
-/// What must hold from `before` to `after`: nothing completed begins anew, and only a failure spends an attempt.
+/// Checks the change from `before` to `after`: no completed step restarts, and only a failure spends
+/// an attempt.
 pub(crate) fn check_change(before: &Run, after: &Run, cause: Cause) -> Result<(), String> {
     let old = &before.head;
     let new = &after.head;
@@ -130,7 +131,7 @@ fn check_step_change(old: &StepState, new: &StepState, cause: Cause) -> Result<(
         interrupted == 0 || more == 0 => "an interruption spends an attempt",
         interrupted == 0 || old.status == StepStatus::Running || old.undo == Some(Undo::Running)
             => "what did not run is interrupted",
-        interrupted == 0 || matches!(cause, Cause::Lost | Cause::Commit) => "it is interrupted by nobody",
+        interrupted == 0 || matches!(cause, Cause::Lost | Cause::Commit) => "it is interrupted without a cause",
     }
     Ok(())
 }

@@ -16,22 +16,22 @@ pub(crate) const RARE: &str = "rare";
 /// The record that many steps want to publish.
 pub(crate) const SHARED: &str = "shared";
 
-/// What a step does.
+/// Behaviour of a step.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Script {
     /// Milliseconds of work.
     pub(crate) take: u64,
     /// Into how many parts the work falls; after each it says how far it is.
     pub(crate) parts: u64,
-    /// How many attempts fail.
+    /// Number of attempts that fail.
     pub(crate) fails: u32,
-    /// What it comes to after that.
+    /// Result after those.
     pub(crate) end: End,
-    /// Whether it notes a checkpoint half way.
+    /// True if it saves a checkpoint half-way.
     pub(crate) notes: bool,
     /// The record that it publishes.
     pub(crate) record: Option<String>,
-    /// How many tries of its undo fail.
+    /// Number of undo attempts that fail.
     pub(crate) undo_fails: u32,
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn all_hold(seeds: u64) {
     );
 }
 
-/// What is broken is found within so many seeds, and for the right reason.
+/// Each deliberate fault is found within this number of seeds, and for the right reason.
 #[track_caller]
 pub(crate) fn seen_within(broken: Broken, seeds: u64, promise: &str) {
     let mut others = Vec::new();

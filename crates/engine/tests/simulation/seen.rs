@@ -1,4 +1,4 @@
-//! What the store showed so far, write by write: the runs as they were last, every lease, every start.
+//! History of the store, write by write: the last state of each run, every lease, every start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) struct Seen {
     pub(crate) queues: BTreeMap<String, SeenQueue>,
     /// When each lease ended, and when its holder heard of it.
     pub(crate) leases: BTreeMap<(RunId, u64), SeenLease>,
-    /// How many writes changed something.
+    /// Number of writes that changed something.
     pub(crate) writes: u64,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct SeenRun {
 pub(crate) struct SeenWorker {
     pub(crate) name: String,
     pub(crate) lease: Duration,
-    /// By a clock that nobody sets.
+    /// Time on a clock that is never set.
     pub(crate) expires_at: Timestamp,
     /// When the store said that it is dead, or let it go.
     pub(crate) gone: bool,
@@ -73,13 +73,13 @@ impl Seen {
         self.runs.get(&run).map(|run| &run.row)
     }
 
-    /// Whether this is the lease under which the run is held now.
+    /// Returns true if this is the run's current lease.
     pub(crate) fn holds(&self, lease: Lease) -> bool {
         self.row(lease.run)
             .is_some_and(|run| run.lease() == Some(lease))
     }
 
-    /// Whether the commit of this number under this lease took place.
+    /// Returns true if the commit with this number under this lease took place.
     pub(crate) fn has_taken(&self, lease: Lease, number: u64) -> bool {
         self.row(lease.run)
             .is_some_and(|run| (run.head.epoch, run.head.commits) == (lease.epoch, number))

@@ -111,7 +111,7 @@ fn unfinished(world: &World) -> String {
     open.map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Nobody who is dead holds a run for longer than the lease and the sweep take.
+/// No dead worker holds a run for longer than a lease and a sweep.
 fn check_leases(world: &World, calm_at: Timestamp) {
     let now = world.steady();
     let seen = lock(&world.seen);
@@ -119,7 +119,7 @@ fn check_leases(world: &World, calm_at: Timestamp) {
         let Some(holder) = run.head.worker.and_then(|worker| seen.workers.get(&worker)) else {
             continue;
         };
-        // What was observed before the faults stopped may count for nothing.
+        // Observations from before the end of the faults may have been discarded.
         let due = holder.expires_at.max(calm_at + world.lease);
         let late = now.since(due) > SWEEP + SLACK;
         world.history.expect(!late, || {
@@ -200,7 +200,7 @@ fn can_be_taken(seen: &crate::seen::Seen, run: &Run, alive: &[Alive], now: Times
     room && !isolates && (!held_back || run.head.cancel.is_some())
 }
 
-/// What was acknowledged is there, and everything that is there fits together.
+/// Every acknowledged run exists, and all stored data are consistent.
 async fn check_end(world: &World) {
     let acknowledged = lock(&world.acknowledged).clone();
     for id in acknowledged {
@@ -227,7 +227,7 @@ async fn check_run(world: &World, run: &Run) {
     let name = lock(&world.seen).name(run.id);
     let known = lock(&world.seen).row(run.id) == Some(run);
     world.history.expect(known, || {
-        format!("9: {name} was changed by a write that nobody made")
+        format!("9: {name} was changed by an unknown write")
     });
     world.history.expect(run.head.status.is_ended(), || {
         format!("4: {name} has not ended")
@@ -252,7 +252,7 @@ async fn check_run(world: &World, run: &Run) {
 /// A run that completed has the records of its completed steps.
 async fn check_records(world: &World, run: &Run, name: &str) {
     for (position, step) in run.steps.iter().enumerate() {
-        // What several steps publish is as the last of them left it.
+        // A record that several steps publish is as the last of them left it.
         let own =
             |record: &String| step.status == StepStatus::Completed && record != script::SHARED;
         let Some(record) = world.record_of(run, position).filter(own) else {

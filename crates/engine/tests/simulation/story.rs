@@ -1,4 +1,4 @@
-//! What a run's events tell, read one by one, held against its rows: the history has no gap, nothing is told twice, and it
+//! Replay of a run's events, compared with its rows: the history has no gap and no duplicate, and it
 //! tells of everything that the rows show.
 
 use surefoot::{Event, Run, RunStatus, StepStatus};
@@ -58,7 +58,7 @@ impl Story {
             // An ended run whose undo is asked for is queued for it.
             "run.cancel_requested" if !run.head.status.is_ended() => RunStatus::Queued,
             "run.retried" => {
-                // Which steps begin anew, the rows say.
+                // The rows tell which steps restart.
                 self.steps = run.steps.iter().map(|step| step.status).collect();
                 RunStatus::Queued
             }

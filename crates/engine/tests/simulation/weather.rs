@@ -1,4 +1,4 @@
-//! What goes wrong between a worker and the store, and how often: each seed has weather of its own, and some kinds of fault
+//! Faults between a worker and the store, with their rates: each seed draws its own, and some kinds of fault
 //! not at all (a storm of everything hides what a few faults show).
 
 use std::sync::Mutex;
@@ -23,14 +23,14 @@ pub(crate) struct Weather {
     /// The usual way there and back takes so many milliseconds at most.
     usual: u64,
     away: Mutex<bool>,
-    /// What becomes of the next call of this name, whatever the weather.
+    /// Fate of the next call with this name, regardless of the rates.
     planned: Mutex<Vec<(&'static str, Fate)>>,
 }
 
-/// What becomes of one call.
+/// Fate of a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fate {
-    /// How long it takes to the store, and the answer back.
+    /// Latency to the store, and of the answer.
     pub(crate) there: Duration,
     pub(crate) back: Duration,
     /// It does not take place.
@@ -138,7 +138,7 @@ impl Weather {
             (_, true) => rng.millis(10, 800),
             _ => Duration::ZERO,
         };
-        // What hangs comes through when the faults stop.
+        // A hanging call arrives when the faults stop.
         let extra = extra.min(self.calm_from.since(now));
         let (more_there, more_back) = if rng.chance(50) {
             (extra, Duration::ZERO)

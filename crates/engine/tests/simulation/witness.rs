@@ -221,7 +221,7 @@ impl World {
         committed
     }
 
-    /// What a person did to a run.
+    /// Notes a person's action on a run.
     pub(crate) async fn person(
         &self,
         run: RunId,
@@ -568,7 +568,7 @@ fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// One run of a workflow has a key, but for cancelled ones.
+/// Each key belongs to one run of a workflow, except for cancelled ones.
 fn check_unique(seen: &Seen, run: &Run) -> Result<(), String> {
     let twin = |other: &&Run| {
         other.plan.name() == run.plan.name()
@@ -583,7 +583,7 @@ fn check_unique(seen: &Seen, run: &Run) -> Result<(), String> {
     }
 }
 
-/// What is submitted has to be there at once.
+/// A submitted run must be readable at once.
 pub(crate) fn acknowledged(world: &Arc<World>, run: RunId) {
     let known = lock(&world.seen).runs.contains_key(&run);
     world.history.expect(known, || {

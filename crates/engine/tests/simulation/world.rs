@@ -66,7 +66,7 @@ pub(crate) struct World {
     clock: Arc<SimulatedClock>,
 }
 
-/// What became of a world.
+/// Result of a simulated world.
 #[derive(Debug)]
 pub(crate) struct Played {
     pub(crate) violation: Option<String>,
@@ -74,7 +74,7 @@ pub(crate) struct Played {
     pub(crate) counts: Counts,
 }
 
-/// How much happened: a simulation in which nothing happens finds nothing.
+/// Amount of activity: a simulation in which nothing happens finds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) runs: usize,
@@ -160,7 +160,7 @@ impl World {
         self.clock.now()
     }
 
-    /// The time by a clock that nobody sets.
+    /// Time on a clock that is never set.
     pub(crate) fn steady(&self) -> Timestamp {
         BEGAN + self.clock.began.elapsed()
     }
@@ -213,7 +213,7 @@ impl World {
         });
     }
 
-    /// The same for a claim: whoever asked has long given up.
+    /// The same for a claim whose caller has given up.
     pub(crate) fn claim_late(self: &Arc<Self>, request: ClaimRequest, after: Duration) {
         let world = self.clone();
         lock(&self.late).spawn(async move {
