@@ -1,4 +1,4 @@
-//! What every command starts from: the settings and how to open the store.
+//! State shared by all commands: the settings, and how to open the store.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::errors::{Failure, unusable};
 use crate::place::Place;
 use crate::{capacity, key_file, out, shipped, workspaces};
 
-/// One invocation of the program.
+/// An invocation of the program.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) settings: Settings,
@@ -75,7 +75,7 @@ impl App {
         make_dir(&self.settings.data_dir)
     }
 
-    /// A client of a store that must be there already: whoever only looks makes nothing.
+    /// Opens a client of an existing store. Read-only commands create nothing.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         match &self.settings.store {
             Place::File(path) => match path.try_exists() {
@@ -93,12 +93,12 @@ impl App {
         }
     }
 
-    /// Whether several workers may live on the store.
+    /// Returns true if several workers may use the store.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.settings.store, Place::Database(_))
     }
 
-    /// How a worker of this process works.
+    /// Returns the options of a worker in this process.
     pub(crate) fn worker_options(&self) -> Result<WorkerOptions, Failure> {
         let defaults = WorkerOptions::default();
         let all = self.workspaces();
@@ -156,7 +156,8 @@ impl App {
         Ok(Client::new(store).with_keys(keys))
     }
 
-    /// What no step may say, whatever it reads it from: a command sees the arguments and the environment of this process.
+    /// Returns the secrets of this process that no step may write: a command can read its arguments and
+    /// environment.
     fn secrets(&self) -> Vec<Secret> {
         let of_store = match (&self.settings.store, &self.settings.address) {
             (Place::Database(options), Some(address)) => address.secrets(options),
@@ -167,7 +168,7 @@ impl App {
             .collect()
     }
 
-    /// What sends traces, if that is configured.
+    /// Returns the exporter of traces, if configured.
     pub(crate) fn telemetry(&self) -> Result<Option<Telemetry>, Failure> {
         let credentials = EnvironmentAndFiles::new(self.settings.credentials.clone());
         let instance = format!("{} {}", host_name(), std::process::id());
@@ -176,14 +177,14 @@ impl App {
         started.map_err(|error| Failure::usage(error.to_string()).within("telemetry"))
     }
 
-    /// How long steps may go on once told to stop.
+    /// Returns the time for which steps may continue after a stop.
     pub(crate) fn grace(&self) -> Duration {
         self.settings
             .grace
             .unwrap_or(WorkerOptions::default().grace)
     }
 
-    /// Where runs have their workspaces.
+    /// Returns the folder of the workspaces.
     pub(crate) fn workspaces(&self) -> PathBuf {
         self.settings.data_dir.join("workspaces")
     }
@@ -209,7 +210,7 @@ fn make_dir(path: &Path) -> Result<(), Failure> {
         })
 }
 
-/// Who does what is asked on the command line, as the history of a run names them.
+/// Returns the actor for actions on the command line, as the history of a run names it.
 pub(crate) fn person() -> String {
     std::env::var("USER")
         .ok()

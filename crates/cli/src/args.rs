@@ -29,11 +29,11 @@ Exit status: 0 done; 1 the run failed or was cancelled, or the doctor found a pr
 3 the store cannot be reached or is in use;
 129, 130, 143 told to stop by SIGHUP, SIGINT or SIGTERM before the run had ended: the same command carries on.";
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// Where runs live: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers [default: surefoot.db in the data
+    /// Store of the runs: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers [default: surefoot.db in the data
     /// directory]
     #[arg(
         long,
@@ -43,7 +43,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) store: Option<Address>,
-    /// Where everything else lives [default: ./surefoot-data]
+    /// Folder for everything else [default: ./surefoot-data]
     #[arg(
         long,
         global = true,
@@ -132,7 +132,7 @@ pub(crate) struct Init {
     /// The template: a built-in one, a folder, or a git URL; -p template_ref=REF names its branch, tag or commit
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) template: Option<String>,
-    /// What the project is for
+    /// Purpose of the project
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
     /// A value for the template
@@ -305,7 +305,7 @@ pub(crate) struct Limits {
     /// Runs that start in any window of time, such as 5/1s, or none
     #[arg(long, value_name = "N/TIME|none")]
     pub(crate) rate: Option<Word>,
-    /// How long details of completed runs are kept: an age such as 30d, a number of runs, both as 30d,1000, or none
+    /// Retention of details of completed runs: an age such as 30d, a number of runs, both as 30d,1000, or none
     #[arg(long, value_name = "AGE|N|none")]
     pub(crate) keep_completed: Option<Word>,
     /// The same for failed runs
@@ -431,7 +431,7 @@ pub(crate) struct Worker {
         hide_env_values = true
     )]
     pub(crate) concurrency: Option<usize>,
-    /// How long steps may go on after the first signal
+    /// Time for which steps may continue after the first signal
     #[arg(long, env = "SUREFOOT_WORKER_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env_values = true)]
     pub(crate) grace: Option<Duration>,
 }
@@ -483,7 +483,7 @@ pub(crate) enum Tokens {
 pub(crate) struct TokenCreate {
     /// Whose it is, or what it is for
     pub(crate) name: String,
-    /// What it may do: viewer, operator or admin
+    /// Role of the token: viewer, operator or admin
     #[arg(long)]
     pub(crate) role: Role,
     /// Workflows that it may make run: names with `*` for any characters, between commas [default:
@@ -534,7 +534,7 @@ pub(crate) struct Drill {
     /// Keep what each fault left: store, repositories, ledger and what the workers said
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
-    /// Where a small file system is mounted: the drill calls itself with this, for the fault that fills it
+    /// Mount point of a small file system; the drill calls itself with this for the fault that fills it
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) small_disk: Option<PathBuf>,
 }

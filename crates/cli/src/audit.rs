@@ -1,7 +1,7 @@
-//! What the command line does stands in the audit log beside what is done over HTTP.
+//! Audit log entries for actions on the command line, beside those over HTTP.
 //!
-//! It is written after the deed: whoever works on the command line can open the store anyway, and a run is not held up for
-//! it. When it cannot be written that is said, and the deed stands.
+//! An entry is written after its action. A user of the command line has access to the store anyway, so
+//! the action neither waits for the entry nor fails without it; a failure to write it is reported.
 
 use serde_json::{Value, json};
 use surefoot::{QueueLimits, Run, Store};

@@ -26,16 +26,16 @@ pub(crate) use server::{AuthTable, OidcTable, ServerTable};
 pub(crate) use telemetry::TelemetryTable;
 pub(crate) use view::view;
 
-/// What the program goes by.
+/// Settings of the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where runs live.
+    /// Address of the store.
     pub(crate) store: Place,
-    /// That as it was written, if it was: it may hold a password.
+    /// The address as it was given, if it was. It may hold a password.
     pub(crate) address: Option<Address>,
-    /// Whether a flag or the environment names the store, and not the configuration file.
+    /// True if a flag or the environment names the store, and not the configuration file.
     pub(crate) is_store_named: bool,
-    /// Where everything else lives.
+    /// Data directory.
     pub(crate) data_dir: PathBuf,
     /// Runs that a worker holds at once; `None` for the engine's own default.
     pub(crate) concurrency: Option<usize>,
@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) allow: AllowLists,
     /// Environment variables that commands get besides the usual ones.
     pub(crate) pass_environment: Vec<String>,
-    /// How long steps may go on after the first signal; `None` for the engine's own default.
+    /// Time for which steps may continue after the first signal; `None` for the engine's default.
     pub(crate) grace: Option<Duration>,
     /// Limits that a worker gives to queues when it starts.
     pub(crate) queues: BTreeMap<String, Limits>,
@@ -59,21 +59,21 @@ pub(crate) struct Settings {
     pub(crate) key_file: Option<PathBuf>,
     /// The fleet repository, a path or URL; `None` for the one in the data directory.
     pub(crate) fleet: Option<String>,
-    /// How repositories are reached.
+    /// Access to repositories.
     pub(crate) forge: ForgeTable,
     /// Folders below which templates may be.
     pub(crate) template_folders: Vec<PathBuf>,
-    /// Where it serves.
+    /// Options of the server.
     pub(crate) server: ServerTable,
     /// Whom it lets in.
     pub(crate) auth: AuthTable,
-    /// What is worth a person's attention.
+    /// Rules of alerts.
     pub(crate) alerts: AlertOptions,
-    /// Where traces go.
+    /// Export of traces.
     pub(crate) telemetry: TelemetryTable,
     /// Slows the shipped steps down, for people who want to watch.
     pub(crate) pace: Option<Duration>,
-    /// Where a drill keeps its books on this worker.
+    /// Folder of the drill that this worker takes part in.
     pub(crate) drill: Option<PathBuf>,
 }
 
@@ -252,7 +252,7 @@ impl ForgeTable {
 }
 
 impl Settings {
-    /// What flags say of the worker has the last word.
+    /// Applies the flags for the worker, which take precedence.
     pub(crate) fn work(
         &mut self,
         concurrency: Option<usize>,
@@ -347,7 +347,7 @@ fn address(text: &str, base: &Path) -> String {
     }
 }
 
-/// What is in these addresses is committed to repositories, shown on pages and seen among git's arguments.
+/// Refuses passwords in these URLs: they are committed to repositories, shown on pages and passed to git.
 fn check_url(field: &str, url: Option<&str>, path: &Path) -> Result<(), Failure> {
     let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else {
         return Ok(());

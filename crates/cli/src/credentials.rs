@@ -28,7 +28,7 @@ impl EnvironmentAndFiles {
         Self { hosts, ..self }
     }
 
-    /// Those of the environment, whatever their names: a command can read the environment of the process that started it.
+    /// Credentials of the environment. A command can read the environment of the process that started it.
     pub(crate) fn of_environment() -> impl Iterator<Item = Secret> {
         let ours =
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use surefoot::{RunStatus, StoreError, SubmitError};
 
-/// How the program ends. The numbers are part of what scripts rely on.
+/// Exit status of the program. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 0: done.
@@ -24,7 +24,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// What the outcome of a followed run means for the exit status.
+    /// Returns the exit status for the end of a followed run.
     pub(crate) fn of(status: RunStatus) -> Self {
         if status == RunStatus::Completed {
             Self::Done

@@ -1,5 +1,5 @@
-//! Following a run to its end with live progress: working on it if nobody else does, taking over when its worker dies, and
-//! handing it back when told to stop.
+//! Following a run to its end with live progress. This process works on the run if no other worker does,
+//! takes over when that worker dies, and hands the run back on a stop.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::progress::{Screen, clean};
 use crate::questions;
 use crate::signals::Signals;
 
-/// How often spinners move.
+/// Interval of the spinner.
 const TICK: Duration = Duration::from_millis(100);
-/// How often a process that is not the worker tries to become it.
+/// Interval at which a process that is not the worker tries to become it.
 const TAKE_OVER: Duration = Duration::from_millis(250);
-/// How often it is asked why a run stands still.
+/// Interval at which the reason of a wait is read.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// Follows a run without working on it: whoever only watches holds nothing up.
+/// Follows a run without working on it, so that a watcher delays nothing.
 pub(crate) async fn watch(app: &App, client: &Client, run: &Run) -> Result<Run, Failure> {
     let mut watch = client.watch(run.id, 0);
     let mut screen = Screen::from_the_start(run, app.diagnostics);
@@ -94,7 +94,7 @@ fn introduce(screen: &Screen, left: &[Run], works: bool) {
     }
 }
 
-/// What was asked before this command began is asked again: nobody else will say it.
+/// Prints a question that was asked before this command began.
 fn ask(screen: &Screen, run: &Run) {
     for question in questions::open(run) {
         let says = question
@@ -108,13 +108,14 @@ fn ask(screen: &Screen, run: &Run) {
     }
 }
 
-/// What else this worker holds gets the grace period, and is then handed back.
+/// Gives the other runs of this worker the grace period, then hands them back.
 async fn leave(host: &mut Host, signals: &mut Signals) {
     let running = host.running();
     if running > 0 {
         out::say(&format!(
-            "{running} more under way here: up to {} to finish a step, then handed back",
-            host.grace()
+            "waiting up to {} for {running} other run{} on this worker",
+            host.grace(),
+            if running == 1 { "" } else { "s" }
         ));
     }
     host.stop(signals).await;
@@ -162,7 +163,7 @@ impl Standstill {
                 Waiting::Answer { .. } | Waiting::Until(_) | Waiting::Unavailable { .. }
             )
         });
-        // How many wait changes all the time, and is no other reason.
+        // The number of waiting runs changes all the time and is no new reason.
         let named = now.as_ref().map(|now| match now {
             Waiting::Turn { queue, .. } => format!("turn in {queue}"),
             other => other.to_string(),
@@ -177,7 +178,7 @@ impl Standstill {
     }
 }
 
-/// What can happen while a run is followed.
+/// Event while a run is followed.
 enum Turn {
     Happened(Result<Option<Event>, StoreError>),
     Told(Exit),
@@ -222,7 +223,7 @@ impl Carrier<'_> {
                 Turn::Trouble(Some(reason)) => self.screen.note(&format!(
                     "the store cannot be written: {reason}; waiting for it"
                 )),
-                Turn::Trouble(None) => self.screen.note("the store can be written again"),
+                Turn::Trouble(None) => self.screen.note("the store is available again"),
             }
         }
     }
@@ -244,7 +245,7 @@ impl Carrier<'_> {
         if worked {
             let grace = self.host.grace();
             self.screen.note(&format!(
-                "stopping: steps under way have {grace}; once more to stop at once"
+                "shutting down: running steps get {grace} (press Ctrl-C again to stop now)"
             ));
         }
         self.host.stop(signals).await;

@@ -1,4 +1,5 @@
-//! Who works: this process when no other worker lives on the store, and otherwise that other one, until it is gone.
+//! The worker for a command: this process if no other worker uses the store, otherwise that worker until
+//! it is gone.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -72,13 +73,13 @@ impl Host {
                 _ = signals.next() => return,
                 now = self.trouble(&mut trouble) => match now {
                     Some(reason) => out::say(&format!("the store cannot be written: {reason}; waiting for it")),
-                    None => out::say("the store can be written again"),
+                    None => out::say("the store is available again"),
                 },
             }
         }
     }
 
-    /// Whether this process is the worker.
+    /// Returns true if this process is the worker.
     pub(crate) fn works(&self) -> bool {
         self.worker.is_some()
     }
@@ -185,7 +186,7 @@ impl Host {
         }
     }
 
-    /// What the dead of this host held is free at once: their leases need not run out first.
+    /// Reclaims the runs of dead workers on this host at once, without waiting for their leases.
     async fn bury(&self) {
         for worker in workspaces::dead(&self.app.workspaces()) {
             if let Err(error) = self.store.reclaim_worker(worker).await {
@@ -219,7 +220,8 @@ impl Host {
             .collect())
     }
 
-    /// Stops working: steps under way get the grace period; another signal cuts it short, and one more ends all waiting.
+    /// Stops the worker: running steps get the grace period. A second signal cuts it short, and a third ends
+    /// all waiting.
     pub(crate) async fn stop(&mut self, signals: &mut Signals) {
         let Some(worker) = self.worker.take() else {
             return;
@@ -250,12 +252,12 @@ impl Host {
         }
     }
 
-    /// How many runs are under way on this worker.
+    /// Number of runs active on this worker.
     pub(crate) fn running(&self) -> usize {
         self.worker.as_ref().map_or(0, WorkerHandle::running)
     }
 
-    /// How long steps may go on once told to stop.
+    /// Time for which steps may continue after a stop.
     pub(crate) fn grace(&self) -> String {
         surefoot::format_duration(self.app.grace())
     }
@@ -323,7 +325,7 @@ fn quote(word: &str) -> String {
     }
 }
 
-/// How a followed run came out for this process.
+/// End of a followed run for this process.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It has ended.

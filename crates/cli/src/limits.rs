@@ -45,7 +45,7 @@ pub(crate) fn apply(change: &Limits, limits: &mut QueueLimits) -> Result<(), Fai
 }
 
 impl Limits {
-    /// Whether no limit is named.
+    /// Returns true if no limit is given.
     pub(crate) fn is_empty(&self) -> bool {
         let named = [
             &self.concurrency,

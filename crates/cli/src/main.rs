@@ -95,7 +95,7 @@ fn protect_memory() {
     let _no_dump = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// What clap says repeats words of the command line: one of them may be an address with a password in it.
+/// Masks passwords in a message of clap, which repeats words of the command line.
 fn refuse(error: &clap::Error) -> ! {
     let text = error.render().to_string();
     let shown = without_secret_arguments(&text, arguments());
@@ -117,7 +117,8 @@ fn arguments() -> impl Iterator<Item = String> {
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
 fn run(cli: &Cli) -> Result<Exit, Failure> {
-    let (runtime, steps) = (runtime("surefoot")?, runtime("surefoot-step")?);
+    let steps = runtime("surefoot-step")?;
+    let runtime = runtime("surefoot")?;
     watchdog::start(&[
         ("heartbeats and requests", runtime.handle()),
         ("steps", steps.handle()),

@@ -3,15 +3,15 @@
 /// The least likeness, of 1, at which a suggestion helps more than it confuses.
 const ALIKE: f64 = 0.75;
 
-/// The known words that are like `word`, the most alike first, three at most.
+/// Returns up to three known words that are similar to `word`, the most similar first.
 pub(crate) fn matches<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut alike = known
+    let mut similar = known
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect::<Vec<_>>();
-    alike.sort_by(|a, b| b.0.total_cmp(&a.0));
-    alike
+    similar.sort_by(|a, b| b.0.total_cmp(&a.0));
+    similar
         .into_iter()
         .take(3)
         .map(|(_, candidate)| candidate)

@@ -1,4 +1,4 @@
-//! Both outputs. Whoever reads them may go away (`| head`) without that being a failure, or a reason to stop working.
+//! Standard output and error. A reader that goes away (`| head`) is no failure and no reason to stop.
 
 use std::io::{ErrorKind, Write as _};
 
@@ -17,6 +17,6 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Says something on the error output.
 pub(crate) fn say(text: &str) {
-    // When nobody hears it there is nobody to tell.
+    // Without a reader there is no way to report it.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

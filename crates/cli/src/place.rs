@@ -1,5 +1,5 @@
-//! Where runs live: a file of the embedded store, or a PostgreSQL database. A database's address may hold a password, which is
-//! never shown.
+//! Address of the store: a SQLite file or a PostgreSQL database. The address of a database may hold a
+//! password, which is never shown.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use surefoot_postgres::{PostgresOptions, PostgresStore};
 
 use crate::errors::Failure;
 
-/// Where runs live.
+/// Address of the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     /// `sqlite:PATH`.
@@ -31,9 +31,9 @@ impl Address {
         &self.0
     }
 
-    /// What no step may say of the database at this address: its password, as it is written and as the database gets it. A
-    /// password that is also the user's or the database's name is a word that all may say; masking it would garble what
-    /// people read, and hide nothing.
+    /// Secrets of this address: the password, as written and as the database receives it. A password that
+    /// equals the name of the user or the database is not masked: that would garble texts and hide
+    /// nothing.
     pub(crate) fn secrets(&self, database: &PostgresOptions) -> Vec<Secret> {
         let public = without_secret(&self.0);
         let written = password(&self.0).map(Secret::new);
@@ -62,9 +62,9 @@ impl fmt::Debug for Address {
 pub(crate) struct PostgresTable {
     /// The schema that the store lives in.
     schema: Option<String>,
-    /// Whether processes tell each other of work.
+    /// Returns true if processes notify each other of work.
     notify: Option<bool>,
-    /// Whether the schema is made and upgraded without `surefoot migrate`.
+    /// True if the schema is created and upgraded without `surefoot migrate`.
     migrate: Option<bool>,
     connect_timeout: Option<String>,
     operation_timeout: Option<String>,

@@ -47,7 +47,7 @@ fn unknown(step: &str, action: &str, handlers: &Handlers) -> Failure {
         .hint(format!("the actions are {}", known.join(", ")))
 }
 
-/// What a run would do, as far as it can be known before it runs.
+/// The steps of a run, as far as they are known before it runs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Plan {
     workflow: String,

@@ -8,13 +8,13 @@ use surefoot::state::Wait;
 pub(crate) struct Question<'a> {
     /// The step.
     pub(crate) step: &'a str,
-    /// What it says.
+    /// Text of the question.
     pub(crate) says: Option<&'a str>,
     /// The command that answers it.
     pub(crate) how: String,
 }
 
-/// Those that wait for an answer now.
+/// Questions that wait for an answer now.
 pub(crate) fn open(run: &Run) -> Vec<Question<'_>> {
     run.asks()
         .map(|(position, wait)| question(run, position, wait))

@@ -1,4 +1,4 @@
-//! What the server goes by, out of the settings.
+//! Options of the server from the settings.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::credentials::EnvironmentAndFiles;
 use crate::errors::Failure;
 use crate::{config, doctor, shipped};
 
-/// What the server goes by. Reads the folder of workflows and the secrets that it needs itself.
+/// Builds the options of the server. Reads the folder of workflows and the server's own secrets.
 pub(crate) fn options(app: &App) -> Result<ServerOptions, Failure> {
     let settings = &app.settings;
     let mut workflows = Workflows::new(vec![shipped::workflow()])

@@ -1,4 +1,5 @@
-//! What ships with the program: the workflow `project-initialization`, its queue, and the actions that any workflow may name.
+//! Contents of the program: the workflow `project-initialization`, its queue, and the actions for any
+//! workflow.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -132,7 +133,7 @@ impl LocalTemplate {
     }
 }
 
-/// What a finished initialization tells people.
+/// Summary of a finished initialization.
 pub(crate) fn summary(output: &Value) -> String {
     let mut text = String::new();
     let mut line =

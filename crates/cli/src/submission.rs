@@ -31,7 +31,7 @@ pub(crate) fn fit(workflow: &Workflow, parameters: Value) -> Result<Value, Failu
     })
 }
 
-/// What the workflow says of a parameter.
+/// The schema of a parameter.
 fn description(workflow: &Workflow, parameter: &str) -> Option<String> {
     let name = parameter.split('/').next()?;
     let text = workflow.parameters()["properties"][name]["description"].as_str()?;

@@ -1,4 +1,4 @@
-//! What is said once a followed run has ended: what it made, or why it failed, and what to do next.
+//! Summary of a followed run that has ended: its results or its error, and what to do next.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub(crate) fn duration(run: &Run) -> Option<String> {
     Some(short(took))
 }
 
-/// A duration without digits that nobody reads.
+/// Formats a duration without insignificant digits.
 pub(crate) fn short(duration: Duration) -> String {
     let step = if duration < Duration::from_secs(1) {
         1

@@ -1,4 +1,4 @@
-//! What `--json` prints. The field names and their order are a contract: scripts read them.
+//! Output of `--json`. The field names and their order are a contract: scripts read them.
 
 use serde::Serialize;
 use serde_json::Value;

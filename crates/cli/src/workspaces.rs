@@ -1,6 +1,8 @@
-//! Where the worker of this process has its workspaces. On a database, several workers of one host may share the data
-//! directory, and one that was taken for dead may still write when another has its runs: each life has a folder of its own,
-//! which is locked while it lasts. What dead ones left is removed by whoever starts next.
+//! Workspaces of the worker in this process.
+//!
+//! With PostgreSQL, several workers of a host may share the data directory, and one that lost its lease
+//! may still write while another has its runs. So each worker id has its own folder, locked while it is
+//! in use. The next worker to start removes the folders of dead ones.
 //!
 //! The lock says for sure that a process is gone, which the database can only guess when a lease runs out: what the dead
 //! ones of this host held need not wait for that.

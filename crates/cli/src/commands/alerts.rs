@@ -68,7 +68,7 @@ async fn test(app: &App, only: Option<&str>) -> Result<Exit, Failure> {
     let notifiers = notifiers.collect::<Vec<_>>();
     if notifiers.is_empty() {
         let what = only.map_or_else(
-            || "nobody is told".to_owned(),
+            || "no notification".to_owned(),
             |name| format!("there is no notifier `{name}`"),
         );
         return Err(Failure::usage(what)

@@ -56,7 +56,7 @@ struct Printer<'a> {
     step: Option<&'a str>,
 }
 
-/// Whether anybody still reads what is printed.
+/// Returns true while standard output has a reader.
 #[derive(PartialEq, Eq)]
 enum Reader {
     There,

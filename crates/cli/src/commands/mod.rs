@@ -1,4 +1,4 @@
-//! One file a command.
+//! The commands, a file for each.
 
 mod alerts;
 mod answer;

@@ -27,7 +27,7 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     let address = listener
         .local_addr()
         .map_err(|error| Failure::usage(format!("cannot listen: {error}")))?;
-    // Before anything works: nobody from elsewhere shall find a server where nobody is asked who they are.
+    // Checked before anything starts: a server without sign-in must not be reachable from elsewhere.
     let checked = auth::check(
         store.clone(),
         &options.auth,
@@ -71,7 +71,7 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
         () = host.until_told(&mut signals) => {}
     }
     out::say(&format!(
-        "stopping: steps under way have {}; once more to stop at once",
+        "shutting down: running steps get {} (press Ctrl-C again to stop now)",
         host.grace()
     ));
     stop.cancel();
@@ -114,7 +114,7 @@ async fn listen(app: &App, address: SocketAddr) -> Result<TcpListener, Failure> 
         .hint("another `surefoot serve` may have it; --listen names another address, such as 127.0.0.1:7879"))
 }
 
-/// Whether a worker lives on an embedded store, which has room for one. A store that is not there is not made.
+/// Returns true if a worker uses an embedded store, which permits one. Does not create a store.
 async fn is_worked_on(app: &App) -> bool {
     if app.is_shared() {
         return false;
@@ -153,7 +153,7 @@ fn greet(app: &App, left: &[Run], address: SocketAddr) {
     ));
 }
 
-/// How people get in.
+/// Describes how people sign in.
 async fn sign_in(app: &App, store: &dyn Store, address: SocketAddr) -> Result<String, Failure> {
     let url = app
         .settings
@@ -170,8 +170,8 @@ async fn sign_in(app: &App, store: &dyn Store, address: SocketAddr) -> Result<St
                 "sign in at {page} with a token; `surefoot token create NAME --role admin` makes one more"
             )
         }
-        (None, false) => "whoever is on this machine may do everything, until there is a token: \
-                          `surefoot token create NAME --role admin`"
+        (None, false) => "no sign-in configured: anyone on this machine has full access \
+                          (`surefoot token create NAME --role admin` changes that)"
             .to_owned(),
     })
 }

@@ -95,19 +95,25 @@ fn row((plan, step): (&StepPlan, &StepState)) -> Vec<String> {
         .or(step.error.clone())
         .or(step.message.clone())
         .map(|text| clean(&text));
+    let has_begun = step.attempt > 0;
     vec![
         plan.id.clone(),
         step.status.to_string(),
-        if step.attempt == 0 {
-            String::new()
-        } else {
+        if has_begun {
             step.attempt.to_string()
+        } else {
+            String::new()
         },
-        step.started_at
-            .filter(|_| step.attempt > 0)
-            .map(time)
-            .unwrap_or_default(),
-        took.filter(|_| step.attempt > 0).unwrap_or_default(),
+        if has_begun {
+            step.started_at.map(time).unwrap_or_default()
+        } else {
+            String::new()
+        },
+        if has_begun {
+            took.unwrap_or_default()
+        } else {
+            String::new()
+        },
         says.unwrap_or_default(),
     ]
 }

@@ -43,7 +43,7 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     if !app.json {
         out::print(&format!("{}\n", run.id))?;
     } else if !follows {
-        // One value: a run that is followed is printed as it ends.
+        // A single value: a run that is followed is printed once it has ended.
         summary::json(&RunView::from(&run))?;
     }
     if follows {

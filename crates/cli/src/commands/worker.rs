@@ -30,7 +30,7 @@ pub(crate) async fn worker(app: &App, args: &Worker) -> Result<Exit, Failure> {
     ));
     host.until_told(&mut signals).await;
     out::say(&format!(
-        "stopping: steps under way have {}; once more to stop at once",
+        "shutting down: running steps get {} (press Ctrl-C again to stop now)",
         host.grace()
     ));
     host.stop(&mut signals).await;

@@ -18,7 +18,7 @@ use crate::errors::Failure;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AlertsTable {
-    /// How often the rules are looked at.
+    /// Interval between evaluations of the rules.
     every: Option<Time>,
     #[serde(default)]
     rules: RulesTable,
@@ -117,7 +117,7 @@ struct CommandTable {
 const LONGEST_RATE: Duration = Duration::from_secs(24 * 3600);
 
 impl AlertsTable {
-    /// What the table says. Paths in it are relative to `base`.
+    /// Reads the table. Paths in it are relative to `base`.
     pub(super) fn options(
         self,
         base: &Path,

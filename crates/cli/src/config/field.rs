@@ -98,7 +98,7 @@ pub(crate) enum Switch<T> {
 }
 
 impl<T> Switch<T> {
-    /// What holds, when `usual` does without a word.
+    /// Value in effect, with `usual` as the default.
     pub(crate) fn over<U>(self, usual: Option<U>, said: impl FnOnce(T) -> U) -> Option<U> {
         match self {
             Self::Usual => usual,

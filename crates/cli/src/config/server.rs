@@ -1,4 +1,4 @@
-//! `[server]` and `[auth]`: where `surefoot serve` listens, and whom it lets in.
+//! `[server]` and `[auth]`: the address of `surefoot serve`, and its access control.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use surefoot_server::auth::{
 use super::field::{AllowTable, Proxy, RoleName, Time};
 use crate::errors::Failure;
 
-/// Where it listens when nothing is said.
+/// Default address.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7878);
 
 /// `[server]`.
@@ -23,7 +23,7 @@ pub(crate) struct ServerTable {
     pub(crate) listen: Option<SocketAddr>,
     /// The address by which people reach it.
     pub(crate) public_url: Option<String>,
-    /// Proxies that are believed when they say whom a request comes from.
+    /// Proxies whose headers are trusted for the address of a client.
     #[serde(default)]
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// A folder of workflows that can be submitted by name.
@@ -59,9 +59,9 @@ pub(crate) struct AuthTable {
     pub(crate) secret_file: Option<PathBuf>,
     /// The name of the credential that is the secret, in place of the file.
     pub(crate) secret: Option<String>,
-    /// How long a session lasts without any use.
+    /// Idle timeout of a session.
     session_idle: Option<Time>,
-    /// How long a session lasts in all.
+    /// Longest duration of a session.
     session_longest: Option<Time>,
     /// Tries to sign in in a minute, over all addresses.
     sign_ins_per_minute: Option<u32>,
@@ -88,20 +88,20 @@ struct RoleListsTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OidcTable {
-    /// What people call the provider, on the button.
+    /// Name of the provider on the button.
     name: Option<String>,
     /// Its address.
     pub(crate) issuer: String,
-    /// How it knows us.
+    /// Client id at the provider.
     pub(crate) client_id: String,
     /// The name of the credential that is shown to it.
     client_secret: Option<String>,
-    /// What to ask for beside `openid`.
+    /// Scopes requested beside `openid`.
     #[serde(default)]
     scopes: Vec<String>,
     /// The claim that people go by.
     name_claim: Option<String>,
-    /// Which role somebody has.
+    /// Roles of users.
     roles: RolesTable,
 }
 
@@ -182,7 +182,7 @@ impl AuthTable {
 }
 
 impl OidcTable {
-    /// What people call the provider.
+    /// Name of the provider.
     pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("single sign-on")
     }

@@ -31,7 +31,7 @@ impl TelemetryTable {
         }
     }
 
-    /// Where traces go, if anywhere. `instance` names the process.
+    /// Builds the exporter of traces, if configured. `instance` names the process.
     pub(crate) fn options(
         &self,
         instance: String,
@@ -70,7 +70,7 @@ fn headers(
             .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
     };
     let pairs = text.expose().split(',').map(pair).collect::<Option<_>>();
-    // What it holds is secret, and stands in no message.
+    // Its content is secret and appears in no message.
     pairs.ok_or_else(|| {
         wrong(format!(
             "the credential `{name}` is not name=value,name=value"

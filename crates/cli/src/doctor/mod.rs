@@ -1,6 +1,7 @@
 //! `surefoot doctor`: what this deployment really guarantees, not what it should.
 //!
-//! What needs a store, paths and the host alone is in `surefoot-doctor`; here is what knows the databases by name.
+//! Checks that know the databases by name. Those that need only a store, paths and the host are in
+//! `surefoot-doctor`.
 
 mod bullmq;
 mod forge;
@@ -31,7 +32,7 @@ pub(crate) async fn doctor(app: &App, args: &Doctor) -> Result<Exit, Failure> {
     Ok(exit(&findings))
 }
 
-/// What the dashboard shows of it.
+/// Checks for the dashboard.
 pub(crate) async fn findings(app: App) -> Vec<surefoot_server::Finding> {
     let shown = |finding: Finding| surefoot_server::Finding {
         level: match finding.level {
@@ -91,7 +92,7 @@ async fn examine(app: &App) -> (String, Vec<Finding>) {
     (target, findings)
 }
 
-/// What is true of a store of any kind.
+/// Checks of any kind of store.
 async fn of_store(store: &dyn Store, app: &App) -> Vec<Finding> {
     let notifying = surefoot_server::alerts::handlers(&[], None, None);
     let mut known = shipped::handlers(&app.settings).actions();

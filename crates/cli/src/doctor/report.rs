@@ -9,7 +9,7 @@ use crate::errors::Failure;
 use crate::progress::clean;
 use crate::{out, summary};
 
-/// What `doctor --json` prints.
+/// Output of `doctor --json`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     target: &'a str,
@@ -46,7 +46,7 @@ pub(super) fn text(target: &str, findings: &[Finding]) -> String {
     format!("{}\n\n{lines}\n{}\n", clean(target), verdict(findings))
 }
 
-/// What was found; under it what it means, and what to do.
+/// Prints a finding; below it its meaning, and the advice.
 fn entry(finding: &Finding, width: usize, page: usize) -> String {
     let level = style(finding.level).apply_to(format!("{:<6}", finding.level.as_str()));
     let subject = clean(&finding.subject);
@@ -64,7 +64,7 @@ fn entry(finding: &Finding, width: usize, page: usize) -> String {
     entry
 }
 
-/// How wide a line may be.
+/// Longest line, in characters.
 fn page() -> usize {
     const WIDEST: usize = 110;
     console::Term::stdout()
@@ -123,10 +123,10 @@ mod tests {
 
     #[test]
     fn long_texts_are_broken_between_words() {
-        let text = "nobody sweeps: these runs stand still until somebody does";
+        let text = "no worker sweeps: these runs stand still until one does";
         assert_eq!(
             wrap(text, 30, 2),
-            "nobody sweeps: these runs\n  stand still until somebody\n  does"
+            "no worker sweeps: these\n  runs stand still until one\n  does"
         );
         assert_eq!(wrap("a", 0, 4), "a");
     }

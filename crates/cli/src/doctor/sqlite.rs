@@ -47,7 +47,7 @@ pub(super) async fn examine(path: &Path) -> (Vec<Finding>, Option<Arc<dyn Store>
     (findings, Some(store))
 }
 
-/// What is under the file, whether it is there or not.
+/// Findings about the file system below the file, which need not exist yet.
 fn under(path: &Path) -> Vec<Finding> {
     let folder = path.parent().unwrap_or(path);
     let mut findings = vec![
@@ -143,7 +143,7 @@ fn log(facts: &SqliteFacts) -> Finding {
     )
 }
 
-/// A process that holds the lock without a lease is frozen, or cannot write: nobody else may take over.
+/// A process that holds the lock without a lease is frozen, or cannot write: no other may take over.
 async fn lock(store: &SqliteStore) -> Result<Finding, StoreError> {
     const SUBJECT: &str = "worker lock";
     let holder = match store.lock_holder() {
@@ -153,11 +153,11 @@ async fn lock(store: &SqliteStore) -> Result<Finding, StoreError> {
     let alive = !store.workers().await?.is_empty();
     Ok(match (holder, alive) {
         (LockHolder::Free, false) => {
-            Finding::ok(SUBJECT, "nobody holds it", "the next process may become the worker")
+            Finding::ok(SUBJECT, "it is free", "the next process may become the worker")
         }
         (LockHolder::Free, true) => Finding::note(
             SUBJECT,
-            "nobody holds it, although a worker's lease has not run out",
+            "it is free, although a worker's lease has not run out",
             "that worker has just died: the next one takes its runs up at once",
         )
         .advice("start one with `surefoot worker`"),
@@ -169,7 +169,7 @@ async fn lock(store: &SqliteStore) -> Result<Finding, StoreError> {
         (LockHolder::Process(pid), false) => Finding::broken(
             SUBJECT,
             format!("process {pid} holds it, and has not renewed its lease"),
-            "it is frozen, starved or cannot write, and nobody can take over while it lives: every run stands still \
+            "it is frozen, starved or cannot write, and no other process can take over while it lives: every run stands still \
              (promise 4 does not hold)",
         )
         .advice(format!("see what process {pid} does; wake it (kill -CONT {pid}) or end it: another then carries on")),

@@ -11,7 +11,7 @@ use super::ledger::{Line, What};
 /// Environments that a project of the drill asks for.
 pub(super) const ENVIRONMENTS: usize = 3;
 
-/// How the errors begin that the drill itself brings about.
+/// Prefixes of the errors that the drill itself causes.
 pub(super) const OURS: &str = "the drill: ";
 
 /// All that there is to know when a drill is over.
@@ -19,13 +19,13 @@ pub(super) const OURS: &str = "the drill: ";
 pub(super) struct Evidence {
     pub(super) projects: Vec<Project>,
     pub(super) ledger: Vec<Line>,
-    /// What is among the repositories and belongs to no project.
+    /// Entries among the repositories that belong to no project.
     pub(super) strays: Vec<String>,
     /// Microseconds that the store's clock is ahead of the ledger's.
     pub(super) skew: i64,
 }
 
-/// One project whose submission was acknowledged.
+/// A project whose submission was acknowledged.
 #[derive(Clone, Debug)]
 pub(super) struct Project {
     pub(super) name: String,
@@ -37,13 +37,13 @@ pub(super) struct Project {
     pub(super) fleet_commits: usize,
     /// Kinds of the records that its run owns.
     pub(super) records: Vec<String>,
-    /// Whether it is to fail: its step was made to.
+    /// True if the drill made its step fail.
     pub(super) doomed: bool,
     /// True for a run of the shipped workflow, which makes a repository, records and a commit in the fleet.
     pub(super) initializes: bool,
 }
 
-/// What the store says of a run.
+/// Facts that the store holds about a run.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) status: RunStatus,
@@ -52,7 +52,7 @@ pub(super) struct Told {
     pub(super) events: Vec<Event>,
 }
 
-/// What came of it.
+/// Result of the drill.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// Projects that have not ended, or that the store has forgotten.
@@ -74,18 +74,18 @@ pub(super) struct Counts {
 pub(super) struct Late {
     pub(super) pid: u32,
     pub(super) error: String,
-    /// Whether they count: nobody else could have taken its runs.
+    /// True if they count: no other worker could have taken its runs.
     pub(super) counts: bool,
 }
 
 impl Late {
-    /// Whether a line tells of such an error.
+    /// Returns true if a line reports such an error.
     pub(super) fn is_told_by(&self, line: &Line) -> bool {
         line.what == What::End && line.pid == self.pid && line.thing.contains(&self.error)
     }
 }
 
-/// How many errors were reported late, and what of that is not as promised.
+/// Number of errors that were reported late, and the broken promises among them.
 pub(super) fn late(evidence: &Evidence, late: &Late) -> (usize, Vec<String>) {
     let reported = evidence
         .ledger
@@ -136,7 +136,7 @@ pub(super) fn count(evidence: &Evidence) -> Counts {
         evidence
             .strays
             .iter()
-            .map(|stray| format!("{stray} is nobody's repository")),
+            .map(|stray| format!("{stray} belongs to no project")),
     );
     for project in &evidence.projects {
         let lines = evidence
@@ -155,7 +155,7 @@ pub(super) fn count(evidence: &Evidence) -> Counts {
 }
 
 impl Counts {
-    /// Whether everything is as promised.
+    /// Returns true if every promise held.
     pub(super) fn are_clean(&self) -> bool {
         self.wrong.is_empty()
             && (self.stuck, self.rerun, self.duplicates, self.failed) == (0, 0, 0, 0)
@@ -315,7 +315,7 @@ impl Counts {
         }
     }
 
-    /// What must not happen twice is told apart by its idempotency key, so every attempt of a step has the same.
+    /// Effects are identified by their idempotency key, which is the same for every attempt of a step.
     fn keys(&mut self, project: &Project, lines: &[&Line]) {
         let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for line in lines {

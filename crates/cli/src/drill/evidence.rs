@@ -120,7 +120,7 @@ async fn commits(repository: &Path, of: &[&str]) -> Result<Option<usize>, Failur
         .map_err(|_| Failure::store(format!("git counts `{text}` commits")))
 }
 
-/// What lies beside the repositories that were asked for.
+/// Lists entries beside the requested repositories.
 fn strays(scene: &Scene) -> Result<Vec<String>, Failure> {
     let folder = scene.repositories();
     let wanted = scene

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-/// What a drill makes go wrong.
+/// Faults that a drill injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
     /// The worker is killed with SIGKILL; another takes over, or where there is none it is started again

@@ -13,7 +13,7 @@ use crate::errors::Failure;
 use crate::out;
 use crate::place::{Address, Place};
 
-/// Where the stores are.
+/// Location of the stores.
 #[derive(Debug)]
 pub(super) enum Ground {
     Sqlite,
@@ -44,7 +44,7 @@ impl Ground {
         match settings.address.as_ref() {
             _ if postgres => blocking(ScratchPostgres::start).map(Self::Own),
             Some(url) if url.expose().starts_with("postgres") => Ok(Self::Theirs(url.clone())),
-            // Another SQLite store is as good as a scratch one, and nobody's real one is put at risk.
+            // A scratch SQLite store serves as well and puts no real one at risk.
             _ => Ok(Self::Sqlite),
         }
     }

@@ -1,5 +1,6 @@
-//! The ledger: what really happened, written outside the store by whoever did it. One line for each time that a handler
-//! begins or ends, and one for what is there after it; appended whole, so that a kill leaves no half line of another's.
+//! The ledger: the effects that really happened, written outside the store by the process that caused
+//! them. A line for each start and end of a handler, and one for the result after it. Each is appended
+//! whole, so that a kill leaves no partial line.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -10,19 +11,19 @@ use serde::{Deserialize, Serialize};
 /// The file's name in a drill's folder.
 const NAME: &str = "ledger.jsonl";
 
-/// What a line tells of.
+/// Subject of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum What {
     /// A handler was called.
     Begin,
-    /// What a step is to make was there after its handler; `thing` names it so that another one has another name.
+    /// The result of a step existed after its handler; `thing` names it uniquely.
     Effect,
     /// The handler has returned; `thing` says how.
     End,
 }
 
-/// One line.
+/// A line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Line {
     /// Microseconds since the Unix epoch, by the clock of the worker.
@@ -121,7 +122,7 @@ mod tests {
                 }
             ]
         );
-        // As whoever reads may see it while another one writes.
+        // As a reader may see it while another process writes.
         let path = folder.path().join(NAME);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 9]).unwrap();

@@ -181,7 +181,7 @@ async fn play(scene: &mut Scene, args: &Drill, fault: Fault) -> Result<Row, Fail
     ))
 }
 
-/// Where the scenes are: folders of a temporary folder, or of one that is kept.
+/// Folder of the scenarios: temporary, or kept.
 enum Place {
     Kept(PathBuf),
     Temporary(TempDir),

@@ -1,4 +1,4 @@
-//! How long it takes until every running project moves again, by the store's own history.
+//! Recovery time: the time until every running project moves again, by the store's own history.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) struct Break {
     pub(super) running: Vec<RunId>,
 }
 
-/// What a worker writes only while it is at work on a run. To be claimed is not yet to move.
+/// Events that a worker writes only while it works on a run. A claim is not yet a move.
 const MOVES: [&str; 7] = [
     "step.started",
     "step.progress",
@@ -141,7 +141,7 @@ mod tests {
             longest(&breaks, &histories),
             Some(Duration::from_micros(10))
         );
-        // What stopped another run is no excuse.
+        // The cause that stopped another run is no excuse.
         let breaks = [broken(100, &[run]), broken(150, &[])];
         assert_eq!(
             longest(&breaks, &histories),

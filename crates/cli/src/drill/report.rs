@@ -1,4 +1,4 @@
-//! What a drill prints: a row for each fault, as a table or as JSON.
+//! Report of a drill: a row for each fault, as a table or as JSON.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::scene::Injected;
 use crate::errors::Failure;
 use crate::table::table;
 
-/// How a fault went.
+/// Verdict on a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
     Skipped,
 }
 
-/// One fault. The field names are a contract: scripts read them.
+/// A fault. The field names are a contract: scripts read them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) fault: String,
@@ -35,7 +35,7 @@ pub(super) struct Row {
     pub(super) interrupted_steps: usize,
     pub(super) failed: usize,
     pub(super) notes: Vec<String>,
-    /// What was not as promised.
+    /// Broken promises.
     pub(super) wrong: Vec<String>,
 }
 
@@ -140,7 +140,7 @@ impl Row {
         }
     }
 
-    /// What the progress line says of it.
+    /// Text of the progress line.
     pub(super) fn summary(&self) -> String {
         let [stuck, again, duplicates, moving] = self.figures();
         let moving = if moving == "-" {
@@ -194,7 +194,7 @@ impl Row {
     }
 }
 
-/// Whether something was proven, and nothing was found.
+/// Returns true if something was proven and no promise was broken.
 pub(super) fn are_clean(rows: &[Row]) -> bool {
     let any = |verdict| rows.iter().any(|row| row.result == verdict);
     any(Verdict::Clean) && !any(Verdict::Unclean)

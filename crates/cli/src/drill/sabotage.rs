@@ -1,4 +1,4 @@
-//! What is to go wrong inside a handler, told to the workers by a file in the drill's folder that they read each time.
+//! Faults inside a handler. The workers read them from a file in the drill's folder before each call.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use super::count::OURS;
 
 const NAME: &str = "sabotage.json";
 
-/// What goes wrong, always after the handler has done its work: that is when it hurts.
+/// Kind of fault, always after the handler has done its work: the worst moment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Act {
@@ -23,7 +23,7 @@ pub(super) enum Act {
     Die,
 }
 
-/// Where it goes wrong.
+/// Step at which it happens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Sabotage {
     /// In this step; `None` for any.
@@ -79,7 +79,7 @@ pub(super) fn plan(folder: &Path, sabotage: &[Sabotage]) -> io::Result<()> {
     std::fs::rename(new, folder.join(NAME))
 }
 
-/// What is to go wrong now.
+/// Returns the fault to inject now.
 pub(super) fn planned(folder: &Path) -> io::Result<Vec<Sabotage>> {
     match std::fs::read(folder.join(NAME)) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
@@ -106,7 +106,7 @@ pub(super) async fn hold(folder: &Path, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// How many attempts wait, or have waited.
+/// Number of attempts that wait or have waited.
 pub(super) fn held(folder: &Path) -> usize {
     let names = std::fs::read_dir(folder)
         .into_iter()
@@ -123,7 +123,7 @@ pub(super) fn release(folder: &Path) -> io::Result<()> {
     File::create(folder.join(RELEASED)).map(drop)
 }
 
-/// Whether it may go wrong now: what goes wrong once is noted in the folder.
+/// Returns true if the fault may be injected now: a single fault is noted in the folder.
 pub(super) fn claim(folder: &Path, sabotage: &Sabotage) -> bool {
     let Some(name) = &sabotage.once else {
         return true;

@@ -38,7 +38,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The longest wait for something that must happen soon.
 pub(super) const SOON: Duration = Duration::from_secs(60);
 
-/// How soon every project must move again where the process or the database is back on its host: no lease has to run out.
+/// Time within which every project must move again once the process or the database is back on its
+/// host: no lease has to expire.
 pub(super) const ON_THE_SAME_HOST: Duration = Duration::from_secs(1);
 
 /// A project whose submission was acknowledged.
@@ -74,13 +75,13 @@ pub(super) struct Scene {
     hosts: usize,
 }
 
-/// What came of making something go wrong, before it is known how the projects end.
+/// Result of injecting a fault, before the ends of the projects are known.
 #[derive(Debug, Default)]
 pub(super) struct Injected {
     /// The workers that go on.
     pub(super) crew: Vec<Worker>,
     pub(super) breaks: Vec<Break>,
-    /// How soon every project must move again, where it is sooner than the scene's own limit.
+    /// Time within which every project must move again, if shorter than the scenario's own limit.
     pub(super) limit: Option<Duration>,
     /// Projects that are to fail.
     pub(super) doomed: Vec<String>,
@@ -89,7 +90,7 @@ pub(super) struct Injected {
     /// The clock that the first worker reads.
     pub(super) _clock: Option<SteppableClock>,
     pub(super) notes: Vec<String>,
-    /// What was not as promised.
+    /// Broken promises.
     pub(super) wrong: Vec<String>,
 }
 
@@ -247,7 +248,7 @@ impl Scene {
         Worker::start(command, host, &self.folder, said)
     }
 
-    /// What `surefoot submit` of one more project comes to, and how long it took.
+    /// Submits another project with `surefoot submit`. Returns its result and duration.
     pub(super) async fn submit_late(&self, name: &str) -> Result<(Output, Duration), Failure> {
         let parameter = format!("name={name}");
         let mut command =
@@ -262,12 +263,12 @@ impl Scene {
         ))
     }
 
-    /// Whether one worker at a time lives on the store.
+    /// Returns true if the store permits one worker at a time.
     pub(super) fn is_embedded(&self) -> bool {
         self.ground.is_embedded()
     }
 
-    /// How soon every project must move again.
+    /// Time within which every project must move again.
     pub(super) fn limit(&self) -> Duration {
         if self.is_embedded() {
             ON_THE_SAME_HOST
@@ -321,7 +322,7 @@ impl Scene {
         held.map(|run| run.id).collect()
     }
 
-    /// Whether the store knows a worker process.
+    /// Returns true if the store knows a worker process.
     pub(super) async fn knows(&self, pid: u32) -> bool {
         !self.named(pid).await.is_empty()
     }
@@ -464,7 +465,7 @@ impl Scene {
         }
     }
 
-    /// Kills what is left of it, and takes its schema out of somebody's database. Its folder stays.
+    /// Kills its remaining processes and removes its schema from a given database. Its folder stays.
     pub(super) async fn end(mut self) -> Result<(), Failure> {
         self.group.end().await;
         match (self.ground.as_ref(), &self.settings.store) {

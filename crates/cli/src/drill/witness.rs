@@ -86,8 +86,8 @@ impl Witness {
         })
     }
 
-    /// What this step makes outside the store, as it is on the disk now. The environments and records are in the store,
-    /// and the commits are counted in the repositories.
+    /// The result of this step outside the store, as it is on the disk now. Environments and records are
+    /// in the store, and commits are counted in the repositories.
     fn made(&self, project: &str) -> Option<String> {
         let repository = self.repositories.join(format!("{project}.git"));
         match self.action.as_str() {

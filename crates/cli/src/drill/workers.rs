@@ -11,10 +11,10 @@ use tokio::process::{Child, Command};
 
 use crate::errors::{Failure, unusable};
 
-/// What each step takes at least.
+/// Minimum duration of each step.
 const PACE: &str = "300ms";
 
-/// One worker process. It is killed when this is dropped.
+/// A worker process, killed on drop.
 #[derive(Debug)]
 pub(super) struct Worker {
     child: Child,
@@ -70,7 +70,7 @@ impl Worker {
         self.host
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub(super) fn said(&self) -> String {
         std::fs::read_to_string(&self.said).unwrap_or_default()
     }
@@ -90,7 +90,7 @@ impl Worker {
         kill_process(id, signal).map_err(gone)
     }
 
-    /// Whether it has ended by itself.
+    /// Returns true if it has ended by itself.
     pub(super) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }

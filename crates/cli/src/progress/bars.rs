@@ -17,7 +17,7 @@ pub(super) struct Bars {
     slots: Vec<ProgressBar>,
 }
 
-/// What the terminal can show.
+/// Capabilities of the terminal.
 struct Marks {
     done: &'static str,
     failed: &'static str,
@@ -94,11 +94,15 @@ impl Bars {
 
     pub(super) fn tick(&self) {
         self.overall.tick();
-        self.slots.iter().for_each(ProgressBar::tick);
+        for bar in &self.slots {
+            bar.tick();
+        }
     }
 
     pub(super) fn close(&self) {
-        self.slots.iter().for_each(ProgressBar::abandon);
+        for bar in &self.slots {
+            bar.abandon();
+        }
         self.overall.abandon();
     }
 }
@@ -151,7 +155,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates above are well formed")
 }
 
-/// Whether the locale says that the terminal shows more than ASCII.
+/// Returns true if the locale supports more than ASCII.
 fn speaks_unicode() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()

@@ -12,7 +12,7 @@ use bars::Bars;
 use crate::out;
 pub(crate) use picture::Picture;
 
-/// Where progress is drawn.
+/// Output of the progress.
 #[derive(Debug)]
 pub(crate) struct Screen {
     picture: Picture,
@@ -45,7 +45,9 @@ impl Screen {
         let line = lines::line(&self.picture, event);
         match (&self.bars, line) {
             (Some(bars), line) => {
-                if let Some(line) = line.filter(|_| lines::wants_a_person(event, &self.picture)) {
+                if let Some(line) = line
+                    && lines::wants_a_person(event, &self.picture)
+                {
                     bars.say(&line);
                 }
                 bars.draw(&self.picture);

@@ -19,13 +19,13 @@ pub(crate) struct StepPicture {
     pub(crate) id: String,
     pub(crate) title: String,
     weight: u32,
-    /// Whether an interruption waits for a person.
+    /// True if an interruption waits for a person.
     pub(crate) asks: bool,
     pub(crate) status: StepStatus,
     pub(crate) progress: u8,
     pub(crate) message: Option<String>,
     pub(crate) attempt: u64,
-    /// Whether the attempt goes on after a wait or an interruption.
+    /// True if the attempt continues after a wait or an interruption.
     pub(crate) again: bool,
 }
 
@@ -83,7 +83,7 @@ impl Picture {
         done.checked_div(total).unwrap_or(0)
     }
 
-    /// How many steps are passed.
+    /// Number of finished steps.
     pub(crate) fn passed(&self) -> usize {
         self.steps
             .iter()

@@ -225,7 +225,7 @@ fn a_worker_frozen_past_its_lease_is_told_and_is_well_again_when_it_wakes() {
 #[test]
 fn a_worker_that_died_is_told_until_its_lease_runs_out() {
     let (status, report) = eventually("an examination within the lease", examined_after_a_death);
-    let expect = "note: nobody holds it, although a worker's lease has not run out";
+    let expect = "note: it is free, although a worker's lease has not run out";
     assert_eq!(
         (status, about(&report, "worker lock").concat().as_str()),
         (0, expect)

@@ -20,7 +20,7 @@ fn a_step_that_ends_in_its_grace_is_completed() {
     let (status, stderr) = run.end();
     assert_eq!(status, 0, "{stderr}");
     assert!(
-        stderr.contains("stopping: steps under way have 10s"),
+        stderr.contains("shutting down: running steps get 10s"),
         "{stderr}"
     );
 }
@@ -33,7 +33,7 @@ fn a_second_signal_interrupts_and_the_same_command_carries_on() {
         let start = Instant::now();
         run.signal(first);
         // Two signals of a kind that come together are one.
-        run.until_said("stopping: steps under way");
+        run.until_said("shutting down: running steps");
         run.signal("-TERM");
         let (ended, stderr) = run.end();
         assert_eq!(ended, status, "{stderr}");

@@ -246,7 +246,7 @@ fn write_worker(page: &mut Page, metrics: &WorkerMetrics) {
         "gauge",
         "Time since the last round of the claim loop.",
     );
-    let age = measures
+    let age = metrics
         .claim_loop()
         .map_or(f64::INFINITY, |age| age.as_secs_f64());
     page.sample("surefoot_claim_loop_age_seconds", &[], age);

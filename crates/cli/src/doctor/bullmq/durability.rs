@@ -1,4 +1,4 @@
-//! What the server's settings mean for what it has acknowledged.
+//! Effect of the server's settings on acknowledged writes.
 
 use surefoot_doctor::Finding;
 use surefoot_doctor::text::{bytes, count};
@@ -21,7 +21,7 @@ fn version(server: &Server) -> Finding {
     if server.config_refused {
         let means =
             "CONFIG is refused here, as hosts do: appendfsync, save and min-replicas are not known";
-        return Finding::note(SUBJECT, found, means).advice("ask whoever runs it how it is set");
+        return Finding::note(SUBJECT, found, means).advice("ask its operator for the setting");
     }
     Finding::ok(SUBJECT, found, "its settings can be read")
 }
@@ -59,7 +59,7 @@ fn log(server: &Server) -> Finding {
         _ => {
             let means = "a kill of the process loses nothing; how much a power cut loses hangs on a setting not shown here";
             Finding::note(SUBJECT, found("not known"), means)
-                .advice("ask whoever runs it for appendfsync")
+                .advice("ask its operator for appendfsync")
         }
     }
 }

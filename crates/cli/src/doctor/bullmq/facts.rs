@@ -1,10 +1,10 @@
 //! A queue of BullMQ as its keys show it.
 
-/// What was seen of one queue.
+/// Observations of a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queue {
     pub(super) name: String,
-    /// Whether there is any key of it.
+    /// True if it has any key.
     pub(super) exists: bool,
     /// The version that made it, as its meta key says.
     pub(super) version: Option<String>,
@@ -12,7 +12,7 @@ pub(super) struct Queue {
     pub(super) counts: Counts,
     /// Workers that are connected; `None` when the server does not list its clients.
     pub(super) workers: Option<u64>,
-    /// Whether some worker looked for stalled jobs within its interval.
+    /// True if a worker looked for stalled jobs within its interval.
     pub(super) checks_stalled: bool,
     /// Active jobs that no worker has a lock on.
     pub(super) stalled: Vec<String>,
@@ -20,18 +20,18 @@ pub(super) struct Queue {
     pub(super) orphaned: Vec<String>,
     /// Unfinished jobs that are on no list.
     pub(super) unlisted: Vec<String>,
-    /// Whether every job was looked at, or the queue is larger than what is looked at.
+    /// True if every job was read; false if the queue is larger than the limit.
     pub(super) all_seen: bool,
     /// Unfinished jobs that were looked at.
     pub(super) unfinished: u64,
-    /// Those of them that were added after the last snapshot.
+    /// Jobs among them that were added after the last snapshot.
     pub(super) since_save: u64,
 }
 
 /// Jobs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Those of a paused queue too.
+    /// Jobs of a paused queue included.
     pub(super) waiting: u64,
     pub(super) prioritized: u64,
     pub(super) delayed: u64,

@@ -1,4 +1,4 @@
-//! How BullMQ 5 names its keys: `<prefix>:<queue>:<kind>`, and `<prefix>:<queue>:<id>` for a job.
+//! Names of BullMQ 5's keys: `<prefix>:<queue>:<kind>`, and `<prefix>:<queue>:<id>` for a job.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ const KINDS: [&str; 19] = [
     "metrics",
 ];
 
-/// How long keys are walked through.
+/// Time limit of the scan over keys.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Keys that a walk brings at most.
@@ -115,7 +115,7 @@ async fn walk(
     }
 }
 
-/// What SCAN takes for a pattern is meant as it is.
+/// Escapes the characters that SCAN would take as a pattern.
 fn escaped(text: &str) -> String {
     let special = |letter: char| matches!(letter, '*' | '?' | '[' | ']' | '\\');
     text.chars()

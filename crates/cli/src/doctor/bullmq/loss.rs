@@ -1,4 +1,4 @@
-//! What would be lost if the server died now.
+//! Writes that would be lost if the server died now.
 
 use std::time::Duration;
 

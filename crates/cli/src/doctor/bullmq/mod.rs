@@ -21,10 +21,10 @@ use crate::args::Doctor;
 use crate::errors::Failure;
 use server::Server;
 
-/// How long the server may take to answer.
+/// Time limit for an answer of the server.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was looked at, by its address without a password, and what was found.
+/// Findings about a server, with its address without a password.
 pub(super) async fn examine(url: &str, args: &Doctor) -> Result<(String, Vec<Finding>), Failure> {
     let client = client(url, args.redis_password.as_ref().map(Secret::expose))
         .map_err(|error| wrong_url(&error))?;

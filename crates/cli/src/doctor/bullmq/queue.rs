@@ -88,12 +88,12 @@ impl Reader<'_> {
 
     async fn counts(&mut self) -> Result<Counts, RedisError> {
         let mut all = pipe();
-        LISTS.iter().for_each(|list| {
+        for list in LISTS {
             all.cmd("LLEN").arg(self.key(list));
-        });
-        SETS.iter().chain(&FINISHED).for_each(|set| {
+        }
+        for set in SETS.iter().chain(&FINISHED) {
             all.cmd("ZCARD").arg(self.key(set));
-        });
+        }
         let numbers: [u64; 8] = all.query_async(self.connection).await?;
         let [
             wait,
@@ -118,27 +118,27 @@ impl Reader<'_> {
 
     async fn listed(&mut self) -> Result<Listed, RedisError> {
         let mut all = pipe();
-        LISTS.iter().for_each(|list| {
+        for list in LISTS {
             all.cmd("LRANGE")
                 .arg(self.key(list))
                 .arg(0)
                 .arg(LOOKED_AT - 1);
-        });
-        SETS.iter().for_each(|set| {
+        }
+        for set in SETS {
             all.cmd("ZRANGE")
                 .arg(self.key(set))
                 .arg(0)
                 .arg(LOOKED_AT - 1);
-        });
+        }
         // In one transaction: a job that moves from one list to another is on one of them.
         let mut lists: Vec<Vec<String>> = all.atomic().query_async(self.connection).await?;
         let all = lists
             .iter()
             .all(|list| list.len() < LOOKED_AT.unsigned_abs());
         // Markers that older versions put among the ids.
-        lists
-            .iter_mut()
-            .for_each(|list| list.retain(|id| !id.starts_with("0:")));
+        for list in &mut lists {
+            list.retain(|id| !id.starts_with("0:"));
+        }
         let active = lists.remove(2);
         Ok(Listed {
             active,
@@ -255,7 +255,7 @@ impl Reader<'_> {
         .await
     }
 
-    /// One command for the job of each id.
+    /// Sends a command for the job of each id.
     async fn each<T: redis::FromRedisValue>(
         &mut self,
         ids: &[String],
@@ -266,7 +266,7 @@ impl Reader<'_> {
             .await
     }
 
-    /// One command for each id.
+    /// Sends a command for each id.
     async fn of<T: redis::FromRedisValue>(
         &mut self,
         ids: &[String],
@@ -275,9 +275,9 @@ impl Reader<'_> {
         let mut answers = Vec::with_capacity(ids.len());
         for ids in ids.chunks(BATCH) {
             let mut all = pipe();
-            ids.iter().for_each(|id| {
+            for id in ids {
                 command(&mut all, id);
-            });
+            }
             answers.extend(all.query_async::<Vec<T>>(self.connection).await?);
         }
         Ok(answers)

@@ -1,4 +1,4 @@
-//! What a Redis server says of itself: INFO, and CONFIG where it is allowed.
+//! Facts that a Redis server reports: INFO, and CONFIG where permitted.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ pub(super) struct Server {
 pub(super) struct Replica {
     pub(super) address: String,
     pub(super) online: bool,
-    /// What it has not acknowledged.
+    /// Bytes that it has not acknowledged.
     pub(super) behind: u64,
 }
 
@@ -118,9 +118,9 @@ pub(super) async fn ask<T: FromRedisValue>(
     words: &[&str],
 ) -> Result<T, RedisError> {
     let mut command = cmd(words[0]);
-    words[1..].iter().for_each(|word| {
+    for word in &words[1..] {
         command.arg(*word);
-    });
+    }
     command.query_async(connection).await
 }
 

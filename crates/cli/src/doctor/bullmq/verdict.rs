@@ -1,4 +1,4 @@
-//! What the state of a queue means.
+//! Findings from the state of a queue.
 
 use surefoot_doctor::text::{count, some};
 use surefoot_doctor::{Finding, Level};
@@ -15,7 +15,7 @@ pub(super) fn no_queue(prefix: &str) -> Finding {
     .advice("--prefix names another prefix, --queue a queue")
 }
 
-/// One queue.
+/// A queue.
 pub(super) fn judge(queue: &Queue) -> Vec<Finding> {
     let subject = format!("queue {}", queue.name);
     if !queue.exists {
@@ -57,14 +57,14 @@ fn state(subject: &str, queue: &Queue) -> Finding {
         return Finding::note(
             subject,
             format!("{found}; paused"),
-            "nothing starts until somebody resumes it",
+            "nothing starts until it is resumed",
         )
         .advice("resume it, if that is not meant");
     }
     Finding::ok(subject, found, "the jobs as they are listed")
 }
 
-/// Who is there, and what happens to a dead worker's jobs.
+/// Findings about the workers, and about the jobs of dead ones.
 fn recovery(subject: &str, queue: &Queue) -> Finding {
     let unfinished = queue.counts.active
         + queue.counts.waiting
@@ -103,7 +103,7 @@ fn stalled(subject: &str, queue: &Queue) -> Option<Finding> {
                 .advice("see the workers; nothing needs to be done by hand"),
         );
     }
-    let means = "their worker is gone, and nobody has looked for stalled jobs within an interval: they stand still until a \
+    let means = "their worker is gone, and no worker has looked for stalled jobs within an interval: they stand still until a \
                  worker with a stalled check comes (promise 4 does not hold)";
     Some(
         Finding::broken(subject, found, means)
@@ -115,8 +115,8 @@ fn orphaned(subject: &str, queue: &Queue) -> Option<Finding> {
     (!queue.orphaned.is_empty()).then(|| {
         let jobs = count(queue.orphaned.len() as u64, "listed job");
         let found = format!("{jobs} whose data is gone: {}", some(&queue.orphaned));
-        let means = "whoever submitted them waits for ever: a worker that takes one finds nothing to run (promise 1 does not hold)";
-        Finding::broken(subject, found, means).advice("submit them anew; see maxmemory-policy and who deletes keys")
+        let means = "their submitters wait for ever: a worker that takes one finds nothing to run (promise 1 does not hold)";
+        Finding::broken(subject, found, means).advice("submit them again; check maxmemory-policy and which programs delete keys")
     })
 }
 
@@ -125,7 +125,7 @@ fn unlisted(subject: &str, queue: &Queue) -> Option<Finding> {
         let jobs = count(queue.unlisted.len() as u64, "unfinished job");
         let found = format!("{jobs} on no list: {}", some(&queue.unlisted));
         let means = "no worker will ever take them, and nothing says so (promise 4 does not hold)";
-        Finding::broken(subject, found, means).advice("submit them anew and remove these")
+        Finding::broken(subject, found, means).advice("submit them again and remove these")
     })
 }
 

@@ -40,7 +40,7 @@ fn fine() -> PostgresFacts {
     }
 }
 
-/// What is found on a subject once the facts were doctored.
+/// Returns the findings on a subject for altered facts.
 fn about(subject: &str, doctor: impl FnOnce(&mut PostgresFacts)) -> Finding {
     let mut facts = fine();
     doctor(&mut facts);

@@ -1,4 +1,4 @@
-//! What a commit means: settings, and the time that one takes.
+//! Durability of a commit: the settings, and the time that a commit takes.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ fn checksums(settings: &Settings) -> Finding {
 /// No disk is this quick without a cache that forgets.
 const NOT_BELIEVABLE: Duration = Duration::from_micros(20);
 
-/// What a commit takes longer than an empty statement is the disk's time, and a standby's.
+/// The time of a commit beyond that of an empty statement is spent on the disk and a standby.
 fn commit(facts: &PostgresFacts) -> Finding {
     const SUBJECT: &str = "commit";
     let (round_trip, commit) = match (&facts.round_trip, &facts.commit) {

@@ -1,4 +1,4 @@
-//! How the database is reached: a pooler, notifications, the clock, connections that are left.
+//! The way to the database: a pooler, notifications, the clock, remaining connections.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use surefoot_doctor::Finding;
 use surefoot_doctor::text::{count, time};
 use surefoot_postgres::PostgresFacts;
 
-/// What lies between this host and the server.
+/// Findings about a pooler between this host and the server.
 pub(super) fn judge(facts: &PostgresFacts) -> Vec<Finding> {
     vec![
         pooler(facts),
@@ -100,7 +100,7 @@ fn clock(facts: &PostgresFacts) -> Finding {
     Finding::ok(SUBJECT, found, means)
 }
 
-/// What a worker, its listener and a few commands take.
+/// Connections that a worker, its listener and a few commands need.
 const FEW: u64 = 15;
 
 fn connections(facts: &PostgresFacts) -> Finding {

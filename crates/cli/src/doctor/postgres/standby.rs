@@ -7,7 +7,7 @@ use surefoot_postgres::{Settings, Standby};
 
 const SUBJECT: &str = "standbys";
 
-/// What is lost when the server is lost for good.
+/// Findings about the data lost if the server is lost permanently.
 pub(super) fn judge(settings: &Settings, standbys: &Result<Vec<Standby>, StoreError>) -> Finding {
     let standbys = match standbys {
         Ok(standbys) => standbys,

@@ -46,7 +46,7 @@ async fn a_server_as_it_comes_breaks_nothing_and_its_findings_read_well() {
     insta::with_settings!({ filters => FILTERS.to_vec(), omit_expression => true }, { insta::assert_snapshot!(text) });
 }
 
-/// What differs between servers and moments.
+/// Replaces the values that differ between servers and runs.
 const FILTERS: &[(&str, &str)] = &[
     (
         r"PostgreSQL \d+\.\d+, schema \d+",
@@ -103,7 +103,8 @@ async fn a_commit_that_is_not_believable_is_told() {
     );
 }
 
-/// Whether it begins so and goes on with the ten seconds after which it is told, or more: `12.3 s`, or `1 min`.
+/// Returns true if the text starts so and continues with a duration of ten seconds or more, such as
+/// `12.3 s` or `1 min`.
 fn is_old(held: &str, begin: &str) -> bool {
     let Some((number, unit)) = held
         .strip_prefix(begin)

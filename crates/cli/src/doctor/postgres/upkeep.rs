@@ -1,4 +1,4 @@
-//! What the database has to clean up and what keeps it from that, and the room that it has left.
+//! Vacuum, the transactions that hold it back, and the free space of the database.
 
 use surefoot_doctor::text::{bytes, count, some, time};
 use surefoot_doctor::{Finding, free_space};
@@ -36,13 +36,13 @@ fn held(holder: &Holder) -> Finding {
         HolderKind::Slot => {
             let keeps = holder.keeps.map(|keeps| format!(", which keeps {} of log", bytes(keeps))).unwrap_or_default();
             let means = "the log is kept for it until the disk is full: then the server stops, and loses nothing";
-            Finding::warn(HELD, format!("nobody reads the replication slot {}{keeps}", holder.name), means)
-                .advice("SELECT pg_drop_replication_slot(...) if nobody will; max_slot_wal_keep_size bounds it")
+            Finding::warn(HELD, format!("the replication slot {} has no reader{keeps}", holder.name), means)
+                .advice("SELECT pg_drop_replication_slot(...) if it is unused; max_slot_wal_keep_size bounds it")
         }
     }
 }
 
-/// Below this nobody feels dead rows.
+/// Dead rows below this number have no effect.
 const SOME: u64 = 20_000;
 
 fn dead_rows(facts: &PostgresFacts) -> Finding {
@@ -162,7 +162,7 @@ mod tests {
         );
         check(
             HolderKind::Slot,
-            "nobody reads the replication slot x, which keeps 1.0 GiB of log",
+            "the replication slot x has no reader, which keeps 1.0 GiB of log",
         );
     }
 }

@@ -42,7 +42,7 @@ fn event(at: i64, kind: &str, step: &str) -> Event {
     }
 }
 
-/// One project, as it is when all went well.
+/// A project for which everything went well.
 fn honest() -> Evidence {
     let mut evidence = Evidence::default();
     let mut events = Vec::new();
@@ -89,7 +89,7 @@ fn told(evidence: &mut Evidence) -> &mut Told {
     evidence.projects[0].run.as_mut().unwrap()
 }
 
-/// What is counted once the honest books were doctored: stuck, rerun, duplicates, failed.
+/// Counts for altered evidence: stuck, rerun, duplicates, failed.
 fn check(doctor: impl FnOnce(&mut Evidence), expect: (usize, usize, usize, usize)) {
     let mut evidence = honest();
     doctor(&mut evidence);
@@ -142,12 +142,12 @@ fn a_completed_step_that_began_again_is_seen() {
         },
         (0, 2, 0, 0),
     );
-    // The store itself says that it was completed twice, though nobody wrote it into the ledger.
+    // The store reports two completions, although the ledger has none.
     check(
         |books| told(books).events.push(event(95, "step.completed", "push")),
         (0, 1, 0, 0),
     );
-    // What the ledger holds for one time, and the store too, is one.
+    // A completion in both the ledger and the store counts once.
     check(
         |books| {
             books.ledger.push(line(90, What::Begin, "create", ""));
@@ -173,10 +173,9 @@ fn a_completed_step_that_began_again_is_seen() {
 fn clocks_that_differ_are_no_excuse_and_no_proof() {
     let ahead = |books: &mut Evidence| {
         books.skew = 1000;
-        told(books)
-            .events
-            .iter_mut()
-            .for_each(|event| event.at = Timestamp::from_micros(event.at.as_micros() + 1000));
+        for event in &mut told(books).events {
+            event.at = Timestamp::from_micros(event.at.as_micros() + 1000);
+        }
     };
     let mut books = honest();
     ahead(&mut books);
@@ -233,7 +232,7 @@ fn what_did_not_end_is_stuck() {
     );
     check(|books| told(books).status = RunStatus::Queued, (1, 0, 0, 0));
     check(|books| books.projects[0].run = None, (1, 0, 0, 0));
-    // One that is to fail must also end.
+    // A run that is made to fail must also end.
     check(
         |books| {
             books.projects[0].doomed = true;

@@ -13,7 +13,7 @@ use super::super::scene::{Injected, Scene, Submitted};
 use super::Came;
 use crate::errors::Failure;
 
-/// How long it refuses.
+/// Time for which it refuses connections.
 const REFUSES: Duration = Duration::from_secs(10);
 
 /// Exit status of a command that finds no store.

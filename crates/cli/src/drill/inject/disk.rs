@@ -98,7 +98,7 @@ pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
     let mut bytes = fill(&filler).map_err(|error| unusable("fill", &filler, &error))?;
     scene
         .until("the worker to find the disk full", SOON, async || {
-            // What is freed meanwhile, as by a checkpoint, is taken too.
+            // Space freed meanwhile, as by a checkpoint, is filled too.
             bytes += fill(&filler).map_err(|error| unusable("fill", &filler, &error))?;
             Ok(injected
                 .crew

@@ -7,7 +7,7 @@ use crate::errors::Failure;
 /// So many projects are to fail.
 const DOOMED: usize = 3;
 
-/// Always, in three projects: they end with the reason, and hold nobody up.
+/// Always, in three projects: they end with the reason and delay no other.
 pub(super) async fn always(scene: &mut Scene) -> Result<Injected, Failure> {
     let doomed = scene
         .projects

@@ -17,10 +17,10 @@ const FROZEN: Duration = Duration::from_secs(8);
 /// Exit status of a worker that finds the store in use.
 const IN_USE: i32 = 3;
 
-/// How long the woken worker is given to report, before what there is is judged.
+/// Time for the resumed worker to report before the evidence is judged.
 const REPORTS: Duration = Duration::from_secs(5);
 
-/// What its steps report.
+/// Reports of its steps.
 const ERROR: &str = "an error that a frozen worker reports late";
 
 /// Freezes the worker that holds the most, and wakes it again; with `errors`, each of its steps then has one to report.
@@ -64,7 +64,7 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
                 .any(|line| late.is_told_by(line))
                 .then_some(()))
         };
-        // That none was reported is seen when all is over.
+        // A missing report is detected at the end.
         let _judged_later = scene
             .until("an error to be reported", REPORTS, reported)
             .await;
@@ -92,7 +92,8 @@ async fn about_to_fail(scene: &Scene, pid: u32) -> Result<(), Failure> {
         .await
 }
 
-/// On an embedded store nobody else can take the runs: the frozen worker may wake at any moment, and holds the lock.
+/// On an embedded store no other worker can take the runs: the frozen one may resume at any time, and holds
+/// the lock.
 async fn second_is_refused(scene: &mut Scene, injected: &mut Injected) -> Result<(), Failure> {
     let mut second: Worker = scene.worker()?;
     let status = second.ended(SOON).await?;

@@ -138,7 +138,7 @@ enum Moment {
     Starting,
     /// So long after it began this step.
     During(&'static str, Duration),
-    /// By itself, when this step's handler has done its work and nobody has written that down.
+    /// By itself, when this step's handler has done its work and before that is committed.
     Done(&'static str),
     /// Right after a handler has returned: before, in or after the commit.
     Between,

@@ -18,7 +18,7 @@ use super::faults::Fault;
 use super::scene::{Injected, Scene};
 use crate::errors::Failure;
 
-/// What a fault came to.
+/// Result of a fault.
 pub(super) enum Came {
     /// It took place.
     Of(Injected),

@@ -53,9 +53,9 @@ impl Server {
             redis::Client::open(format!("redis://{password}127.0.0.1:{}", self.port)).unwrap();
         let mut connection = client.get_connection().unwrap();
         let mut command = redis::cmd(words[0]);
-        words[1..].iter().for_each(|word| {
+        for word in &words[1..] {
             command.arg(*word);
-        });
+        }
         lines(&command.query(&mut connection).unwrap())
     }
 
