@@ -1,4 +1,4 @@
-//! What is wrong is said with what to do about it, the exit status tells its kind, and nothing is written.
+//! Bad input produces an error that says what to do, an exit status for its kind, and no change.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What the commands do to runs, and what they say.
+//! Effects and output of the commands for runs.
 
 use crate::place::{Place, eventually, gated, step_is};
 

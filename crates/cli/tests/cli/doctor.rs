@@ -10,7 +10,7 @@ use crate::place::{Place, eventually, gated, step_is};
 
 const QUICK: &str = "workflow: quick\nsteps: [{ id: a, action: sleep, with: { duration: 1ms } }]\n";
 
-/// What the doctor says, and its exit status.
+/// Runs the doctor. Returns its output and exit status.
 fn examine(place: &Place) -> (i32, Value) {
     examined(place.command(&["doctor", "--json"]))
 }
@@ -59,13 +59,13 @@ fn findings_read_well() {
     insta::with_settings!({ filters => FILTERS.to_vec() }, { insta::assert_snapshot!(ran.stdout) });
 }
 
-/// What differs between machines: whole entries, and numbers.
+/// Replaces the entries and numbers that differ between machines.
 const FILTERS: &[(&str, &str)] = &[
     (
         r"(?m)^\w+ +(file system|fsync|free disk|workspaces|forge) .*\n( {10,}.*\n)*",
         "[$1]\n",
     ),
-    // Where a line is broken hangs on the length of a path.
+    // Line breaks depend on the length of a path.
     (r"\n +\[dir\]", " [dir]"),
     (r"SQLite [\d.]+", "SQLite [version]"),
     (r"schema \d+", "schema [version]"),
@@ -121,7 +121,7 @@ fn a_store_in_memory_breaks_a_promise() {
         place.run(&["run", "quick.yaml", "--store", &store]).status,
         0
     );
-    // One in five is enough: a machine that does other things meanwhile is slow, not believable.
+    // A single success in five suffices: the machine may be busy meanwhile.
     let mut syncs = Vec::new();
     let is_unbelievable = (0..5).any(|_| {
         let (status, report) = examined(place.command(&["doctor", "--json", "--store", &store]));
@@ -232,7 +232,7 @@ fn a_worker_that_died_is_told_until_its_lease_runs_out() {
     );
 }
 
-/// What the doctor says of a worker that was killed just before; `None` when its lease had run out by then.
+/// Returns the doctor's output on a worker killed just before; `None` if its lease has expired.
 fn examined_after_a_death() -> Option<(i32, Value)> {
     let place = Place::new();
     let worker = place.start(&["worker"]);
@@ -246,7 +246,7 @@ fn examined_after_a_death() -> Option<(i32, Value)> {
     (leases(&place) == 1).then_some(examined)
 }
 
-/// How many workers have a lease that has not run out.
+/// Returns the number of workers with a valid lease.
 fn leases(place: &Place) -> usize {
     place.ask(async |store| store.workers().await.unwrap().len())
 }

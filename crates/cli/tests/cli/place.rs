@@ -16,7 +16,7 @@ pub(crate) struct Place {
     dir: TempDir,
 }
 
-/// What a command came to.
+/// Result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -263,7 +263,7 @@ pub(crate) fn gated(place: &Place) -> PathBuf {
     )
 }
 
-/// Whether the step at `position` has this status.
+/// Returns true if the step at `position` has this status.
 pub(crate) fn step_is(run: &Value, position: usize, status: &str) -> bool {
     run["steps"][position]["status"] == status
 }

@@ -8,7 +8,7 @@ use surefoot_scratch_postgres::ScratchPostgres;
 
 use crate::place::{Place, eventually};
 
-/// What a process may have in its environment that no command is to see.
+/// Variables in a process's environment that no command must see.
 const SECRETS: [(&str, &str); 7] = [
     ("SUREFOOT_CREDENTIAL_FORGE", "hunter2-credential"),
     ("PGPASSWORD", "hunter2-password"),
@@ -109,7 +109,7 @@ fn what_a_step_finds_in_the_environment_of_its_worker_is_masked() {
         .fresh_database()
         .unwrap()
         .replace("postgres@", "postgres:hunter2%2Dsecret@");
-    // Whoever runs as the same user can read the environment of the process that started it.
+    // A process of the same user can read the environment of the process that started it.
     let look = "tr '\\0' '\\n' < /proc/$PPID/environ | grep hunter; echo hunter2-secret";
     place.write(
         "look.yaml",

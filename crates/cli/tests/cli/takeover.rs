@@ -1,4 +1,4 @@
-//! One worker at a time: others hand their runs to it and watch, and take over when it dies.
+//! A store has one worker at a time: other processes submit to it and watch, and take over when it dies.
 
 use surefoot::{Clock as _, RunId, Store as _, SystemClock, Timestamp};
 

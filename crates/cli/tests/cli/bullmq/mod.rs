@@ -16,7 +16,7 @@ use server::Server;
 /// The version that the layout of the keys was checked against.
 const BULLMQ: &str = "5.81.5";
 
-/// A folder with BullMQ in it, beside what cargo builds. `./dev test` installs it; so does whoever comes first without.
+/// Folder with BullMQ in the target folder. `./dev test` installs it, otherwise the first test does.
 fn bullmq() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -55,7 +55,7 @@ fn bullmq() -> &'static Path {
 /// A process of BullMQ with a job that does not end. Killed when the test is done with it.
 struct Filler(Child);
 
-/// How long a job stays its worker's without a word of it, in milliseconds: longer than any test, and soon over.
+/// Lock duration of a job in milliseconds: longer than a test, and short enough to expire in one.
 const LONG: u32 = 60_000;
 const SHORT: u32 = 5_000;
 
@@ -97,7 +97,7 @@ impl Drop for Filler {
     }
 }
 
-/// What the doctor says of the server, and its exit status.
+/// Runs the doctor on the server. Returns its output and exit status.
 fn examine(server: &Server, more: &[&str]) -> (i32, Value) {
     let place = Place::new();
     let url = server.url();
@@ -392,7 +392,7 @@ fn findings_read_well() {
     insta::with_settings!({ filters => FILTERS.to_vec() }, { insta::assert_snapshot!(ran.stdout) });
 }
 
-/// What differs from run to run.
+/// Replaces the values that differ between runs.
 const FILTERS: &[(&str, &str)] = &[
     (r"127\.0\.0\.1:\d+", "[address]"),
     (r"version \d[\d.]+", "version [version]"),

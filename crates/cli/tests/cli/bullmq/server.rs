@@ -59,7 +59,7 @@ impl Server {
         lines(&command.query(&mut connection).unwrap())
     }
 
-    /// One line of INFO.
+    /// Reads a line of INFO.
     pub(super) fn info(&self, name: &str) -> String {
         let info = self.command(&["INFO"]);
         let line = info
