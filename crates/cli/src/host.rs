@@ -227,7 +227,7 @@ impl Host {
             return;
         };
         watchdog::end_within(self.app.grace() + STOP_AT_MOST);
-        let hurry = worker.abort();
+        let abort = worker.abort();
         let mut stopping = pin!(worker.stop());
         let asked_again = tokio::select! {
             unwritten = &mut stopping => {
@@ -237,7 +237,7 @@ impl Host {
             _ = signals.next() => true,
         };
         if asked_again {
-            hurry();
+            abort();
             tokio::select! {
                 unwritten = stopping => say_unwritten(unwritten),
                 _ = signals.next() => {}

@@ -135,7 +135,7 @@ impl Node {
             biased;
             _ = &mut stop => {}
             () = after(impatient) => {
-                hurry();
+                abort();
                 stop.await;
             }
         }
