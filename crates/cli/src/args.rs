@@ -493,7 +493,7 @@ pub(crate) struct TokenCreate {
     /// Actions that they may have: names with `*` for any characters, between commas [default: all]
     #[arg(long, value_name = "LIST", value_parser = AllowList::parse)]
     pub(crate) actions: Option<AllowList>,
-    /// How long it holds, such as 90d [default: until it is revoked]
+    /// Validity, such as 90d [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) expires: Option<Duration>,
 }

@@ -136,7 +136,7 @@ impl AuthTable {
         }
     }
 
-    /// Who is let in. Reads the secrets, and makes the server's own when there is none.
+    /// Builds the access control. Reads the secrets, and creates the server's own if there is none.
     pub(crate) fn options(
         &self,
         data_dir: &Path,

@@ -21,7 +21,7 @@ pub(super) enum Ground {
     Own(ScratchPostgres),
     /// A primary with its standby, which end with this.
     Pair(ScratchPair),
-    /// Somebody's database, in which each scene has a schema of its own.
+    /// A given database, in which each scenario has its own schema.
     Theirs(Address),
 }
 
@@ -79,7 +79,7 @@ impl Ground {
         Ok(Site::On(Arc::new(ground)))
     }
 
-    /// What the workers of a scene are told beside the address: in somebody's database, the scratch schema.
+    /// Arguments of a scenario's workers beside the address: in a given database, the scratch schema.
     pub(super) fn config(&self, scene: &str) -> Option<String> {
         matches!(self, Self::Theirs(_))
             .then(|| format!("[postgres]\nschema = \"{}\"\n", schema(scene)))
@@ -95,7 +95,7 @@ impl Ground {
         }
     }
 
-    /// Takes out of somebody's database what scenes that were cut short left in it.
+    /// Removes from a given database the schemas that interrupted scenarios left.
     pub(super) async fn clean(&self, store: &Place, scenes: &[String]) {
         let (Self::Theirs(_), Place::Database(options)) = (self, store) else {
             return;

@@ -57,7 +57,7 @@ pub(crate) async fn drill(app: &App, args: &Drill) -> Result<Exit, Failure> {
     let report = tokio::select! {
         report = rows(args, faults, &ground) => report?,
         exit = signals.next() => {
-            // What a drill has started has ended with its future; what it made in somebody's database goes here.
+            // The processes of the drill have ended with its future; its schemas are removed here.
             let scenes = faults.iter().map(|fault| fault.name()).collect::<Vec<_>>();
             ground.clean(&app.settings.store, &scenes).await;
             return Ok(exit);
