@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use builder::{StepBuilder, WorkflowBuilder};
 pub use check::ParameterError;
-pub use dry_run::{DryRunError, DryRunStep, Runs};
+pub use dry_run::{DryRunError, DryRunStep, WillRun};
 pub(crate) use secrets::secret_texts;
 pub use secrets::{MASK, is_secret, secrets, without_secrets};
 
