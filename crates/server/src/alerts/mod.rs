@@ -68,11 +68,11 @@ pub(crate) fn start(app: &App, tasks: &mut JoinSet<()>) {
     ));
 }
 
-/// Looks at the rules once.
+/// Evaluates the rules once.
 #[cfg(test)]
-pub(crate) async fn look_once(client: surefoot::Client) -> Result<(), StoreError> {
+pub(crate) async fn evaluate_once(client: surefoot::Client) -> Result<(), StoreError> {
     let mut evaluator = evaluator::Evaluator::new(client, AlertOptions::default());
-    evaluator.look().await
+    evaluator.evaluate().await
 }
 
 /// Why an alert was not acknowledged.

@@ -581,7 +581,7 @@ async fn an_unreadable_run_fires_once_until_a_build_that_reads_it_is_there() {
     let run = submit_newer(&scene).await;
     let id = format!("unreadable/{}", run.id);
     for _ in 0..3 {
-        assert_eq!(scene.look().await, [firing(&id)]);
+        assert_eq!(scene.evaluate().await, [firing(&id)]);
         scene.pass(SECOND);
     }
     let alert = list(scene.store.as_ref()).await.unwrap().remove(0);
@@ -595,7 +595,7 @@ async fn an_unreadable_run_fires_once_until_a_build_that_reads_it_is_there() {
     assert_eq!(sent.len(), 2, "once to each notifier: {sent:?}");
 
     // The servers are upgraded.
-    evaluator_on(scene.newer.clone()).look().await.unwrap();
+    evaluator_on(scene.newer.clone()).evaluate().await.unwrap();
     assert_eq!(scene.states().await, [resolved(&id)]);
     let sent = scene.notifications().await;
     let of = |state: &str| sent.iter().filter(|key| key.contains(state)).count();
@@ -607,13 +607,13 @@ async fn an_unreadable_run_that_is_cancelled_resolves() {
     let scene = Scene::new();
     let run = submit_newer(&scene).await;
     let id = format!("unreadable/{}", run.id);
-    assert_eq!(scene.look().await, [firing(&id)]);
+    assert_eq!(scene.evaluate().await, [firing(&id)]);
     scene
         .store
         .cancel(run.id, CancelMode::Stop, "ann")
         .await
         .unwrap();
-    assert_eq!(scene.look().await, [resolved(&id)]);
+    assert_eq!(scene.evaluate().await, [resolved(&id)]);
 }
 
 async fn end(client: &Client, fails: bool) {

@@ -823,7 +823,7 @@ async fn an_alert_about_a_run_that_cannot_be_read_is_on_the_page_of_alerts() {
     let newer = client(scene.newer.clone());
     let submit = Submit::new(Arc::new(plan)).key("shop");
     newer.submit(submit).await.unwrap();
-    alerts::look_once(client(scene.store.clone()))
+    alerts::evaluate_once(client(scene.store.clone()))
         .await
         .unwrap();
     let page = scene.page("/alerts").await;
