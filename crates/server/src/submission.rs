@@ -1,5 +1,5 @@
-//! The check of a submission that only the program which starts the server can make: whether what
-//! the parameters name is there and can be used. The schema of a workflow cannot tell.
+//! A check of submissions, supplied by the program that starts the server: whether the things named
+//! by the parameters exist and can be used. The schema of a workflow cannot express that.
 
 use std::fmt;
 use std::future::Future;
@@ -47,8 +47,8 @@ type Checking = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send>>;
 pub struct SubmissionCheck(Arc<dyn Fn(Arc<Workflow>, Value) -> Checking + Send + Sync>);
 
 impl SubmissionCheck {
-    /// A check by this function. A request waits for it: it must end within a time that is well
-    /// below [`crate::RequestLimits::time`].
+    /// Wraps a function. Requests wait for it, so it must end well within
+    /// [`crate::RequestLimits::time`].
     pub fn new<F, R>(check: F) -> Self
     where
         F: Fn(Arc<Workflow>, Value) -> R + Send + Sync + 'static,

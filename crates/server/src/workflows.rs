@@ -27,7 +27,7 @@ pub struct Workflows {
     checks: Checks,
 }
 
-/// What is checked of each file beyond its own syntax.
+/// The check of each file beyond its syntax.
 #[derive(Clone, Debug, Default)]
 struct Checks {
     handlers: Option<Handlers>,

@@ -80,7 +80,7 @@ pub(crate) async fn check(
     Err(NotSubmitted::Refused(refused))
 }
 
-/// Returns whether a run of the workflow has the key.
+/// Returns true if a run of the workflow has the key.
 async fn is_taken(app: &App, workflow: &str, key: &str) -> Result<bool, SubmitError> {
     let filter = RunFilter {
         workflow: Some(workflow.to_owned()),
@@ -93,7 +93,7 @@ async fn is_taken(app: &App, workflow: &str, key: &str) -> Result<bool, SubmitEr
         .any(|run| run.head.status != RunStatus::Cancelled))
 }
 
-/// Refuses to make steps of a run run that the actor's allow-lists do not permit.
+/// Checks that the actor's allow-lists permit the actions of a run.
 pub(super) async fn expect_permitted(
     app: &App,
     actor: &Actor,
@@ -103,7 +103,7 @@ pub(super) async fn expect_permitted(
         return Ok(());
     }
     let run = app.client().run(run).await?;
-    // Of a plan that cannot be read the actions are not known.
+    // The actions of an unreadable plan are unknown.
     run.check_readable()?;
     Ok(actor.check(&run.plan)?)
 }

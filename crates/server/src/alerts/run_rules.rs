@@ -149,7 +149,7 @@ pub(super) fn overdue(run: &Run, now: Timestamp) -> Duration {
     }
 }
 
-/// Why no live worker can take a run; `None` when one can.
+/// Why no live worker can claim a run; `None` if one can.
 pub(super) fn why_no_worker(run: &Run, workers: &[WorkerInfo]) -> Option<String> {
     Some(match Waiting::without_worker(run, workers)? {
         Waiting::NoWorker => "no worker is alive".to_owned(),

@@ -23,7 +23,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Scene {
     clock: Arc<ManualClock>,
     store: Arc<dyn Store>,
-    /// The same store as a newer build has it.
+    /// The same store, used by a newer build.
     newer: Arc<dyn Store>,
 }
 

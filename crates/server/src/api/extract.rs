@@ -127,7 +127,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // What is not UTF-8 is not JSON, and its reader says where.
+    // Invalid UTF-8 is reported by the JSON parser, with its position.
     let kept = std::str::from_utf8(body).map(surefoot::keep_digits);
     let body = kept.as_deref().map_or(body, str::as_bytes);
     if let Some(place) = serde_json::from_slice(body)

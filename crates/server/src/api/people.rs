@@ -23,7 +23,7 @@ pub(crate) struct Me {
     role: &'static str,
     /// The way it was authenticated.
     via: String,
-    /// The allow-lists of its role and token: each has to permit the workflow that it submits,
+    /// The allow-lists of its role and token; each must permit the workflows that it submits,
     /// retries or answers.
     lists: Vec<Lists>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Me {
 /// Allow-lists, with `*` in an entry for any characters.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Lists {
-    /// Whose they are: `role operator`.
+    /// The owner, such as `role operator`.
     of: String,
     /// The workflows that are permitted; null permits all.
     workflows: Option<Vec<String>>,

@@ -25,7 +25,7 @@ pub(crate) struct ProblemDocument {
     not_permitted: Option<NotPermitted>,
 }
 
-/// What an allow-list refuses.
+/// The refusal of an allow-list.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "a schema")]
 pub(crate) struct NotPermitted {

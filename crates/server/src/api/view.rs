@@ -42,7 +42,7 @@ pub(crate) struct RunSummary {
     worker: Option<Worker>,
     /// The current step.
     current_step: Option<String>,
-    /// Resources that a worker must offer to take it: a local forge, a key.
+    /// Resources that a worker must offer to claim the run: a local forge, a key.
     requires: Vec<String>,
     /// Why this server cannot read the run, if that is so. Unreadable fields are empty, and the
     /// only possible action is to cancel the run.
@@ -62,8 +62,8 @@ pub(crate) struct RunDetail {
     output: Value,
     /// Description of what the run waits for.
     waiting: Option<String>,
-    /// Live workers that could take it if they had what it requires, and what each lacks. Empty
-    /// unless it waits for that.
+    /// Live workers that could claim the run if they had the required resources, and the resources
+    /// that each lacks. Empty unless the run waits for that.
     lacking: Vec<LackingView>,
     steps: Vec<StepView>,
 }

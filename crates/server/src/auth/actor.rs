@@ -13,7 +13,7 @@ pub(crate) struct Actor {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) via: Via,
-    /// The allow-lists of its role and of its token: all of them have to permit what it makes run.
+    /// The allow-lists of its role and its token; all of them must permit what it runs.
     pub(crate) lists: Vec<(ListOwner, AllowLists)>,
 }
 

@@ -91,7 +91,7 @@ pub async fn create(
 /// Makes a token that may make only these workflows and actions run.
 ///
 /// # Errors
-/// Those of [`create`].
+/// See [`create`].
 pub async fn create_limited(
     store: &dyn Store,
     name: &str,

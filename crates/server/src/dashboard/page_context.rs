@@ -184,7 +184,7 @@ impl PageContext {
         self.preferences.lang.text(key, values)
     }
 
-    /// What an allow-list refuses, in the reader's language.
+    /// The refusal of an allow-list, in the reader's language.
     pub(crate) fn not_permitted(&self, refusal: &NotPermitted) -> String {
         let (owner, name) = match &refusal.owner {
             ListOwner::Worker => ("worker", ""),

@@ -13,7 +13,7 @@ on_each_store! {
     pages_of_runs_hold_each_run_once,
     failed_runs_are_counted_and_then_retried_together,
     only_the_limits_that_are_named_change,
-    what_a_run_requires_and_which_worker_lacks_it_is_shown,
+    required_resources_and_workers_that_lack_them_are_shown,
 }
 
 async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets(world: World) {
@@ -66,7 +66,7 @@ async fn a_run_is_submitted_once_under_its_key_and_shown_without_its_secrets(wor
     world.close().await;
 }
 
-async fn what_a_run_requires_and_which_worker_lacks_it_is_shown(world: World) {
+async fn required_resources_and_workers_that_lack_them_are_shown(world: World) {
     let workflow = Workflow::from_yaml(
         "workflow: far\nsteps: [{ id: a, action: test.echo, with: { said: x } }]",
     );

@@ -45,7 +45,7 @@ pub(crate) struct Submission {
 /// Responds 201 with the run once it is durable; 200 with the existing run if the same request was
 /// submitted before; 409 if the key belongs to a run with other parameters, or if a value that must
 /// be unique is taken; 422 if a parameter does not fit the workflow's schema, or names a template
-/// that is found to be unusable.
+/// that cannot be used.
 #[utoipa::path(
     post, path = "/api/v1/runs", tag = "runs",
     params(("Idempotency-Key" = Option<Line>, Header, description = "The key, when the body has none")),

@@ -1,5 +1,5 @@
-//! Allow-lists of roles and tokens, by every way to make something run: the API and the pages, by a
-//! token, by a session that was begun with one, and by a session from an identity provider.
+//! Allow-lists of roles and tokens, for every way to start work: the API and the pages, with a
+//! token, a session begun with a token, and a session from an identity provider.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn workflows() -> Vec<Arc<Workflow>> {
     ]
 }
 
-/// A server on which a role has lists, with a provider that nobody asks.
+/// A server with allow-lists of roles, and a provider that is never contacted.
 async fn server(of_roles: RoleLists) -> Server {
     let mut options = ServerOptions {
         public_url: Some(PUBLIC.to_owned()),
@@ -57,7 +57,7 @@ async fn server(of_roles: RoleLists) -> Server {
     Server::on(listener, options, &[]).await
 }
 
-/// Somebody who asks, by each of the ways to be known.
+/// A caller, by way of authentication.
 enum By {
     Token(String),
     Cookie { cookie: String, csrf: String },
@@ -99,7 +99,7 @@ async fn session_of(server: &Server, token: &str) -> By {
     By::Cookie { cookie, csrf }
 }
 
-/// A session as a person has it who came back from the identity provider with this role.
+/// A session of a person with this role who signed in at the identity provider.
 async fn from_provider(server: &Server, role: Role) -> By {
     let provider = Oidc::new(oidc("http://localhost:1"), Some(PUBLIC)).unwrap();
     let basis = Basis::Provider(provider.fingerprint().to_owned());
@@ -115,7 +115,7 @@ async fn from_provider(server: &Server, role: Role) -> By {
 async fn check(server: &Server, by: &By, workflow: &Arc<Workflow>, owner: Option<&str>) {
     let name = workflow.name();
     let what = format!("{name}, {owner:?}");
-    // What the API refuses names the list and what it refuses.
+    // A refusal of the API names the list and the refused workflow or actions.
     let api = async |path: &str, body: Value, permitted: &[u16]| {
         let response = by.api(server, path, body).await;
         let status = response.status().as_u16();
@@ -186,7 +186,7 @@ async fn check(server: &Server, by: &By, workflow: &Arc<Workflow>, owner: Option
             .id
     };
     let id: RunId = run().await;
-    // What is permitted is refused by the rules: nothing failed, and nothing asks.
+    // A permitted action is refused by the state rules: nothing failed, and nothing asks.
     api(&format!("/api/v1/runs/{id}/retry"), json!({}), &[409]).await;
     let answer = json!({ "step": "only", "answer": "approve" });
     api(&format!("/api/v1/runs/{id}/answer"), answer, &[409]).await;
@@ -213,7 +213,7 @@ async fn check(server: &Server, by: &By, workflow: &Arc<Workflow>, owner: Option
 
 /// Every actor, with the owner of the list that refuses each workflow.
 #[tokio::test]
-async fn what_a_role_or_a_token_does_not_permit_is_refused_wherever_it_is_asked_for() {
+async fn allow_lists_of_roles_and_tokens_apply_to_every_way_to_start_work() {
     let of_roles = RoleLists {
         operator: lists(Some("project-*"), None),
         ..RoleLists::default()
@@ -263,7 +263,7 @@ async fn what_a_role_or_a_token_does_not_permit_is_refused_wherever_it_is_asked_
 
 /// A queue's list holds for the API and the pages too, whatever the role.
 #[tokio::test]
-async fn what_a_queue_does_not_permit_is_refused_on_a_page_and_by_the_api() {
+async fn a_queue_refuses_workflows_outside_its_list_on_pages_and_api() {
     let server = server(RoleLists::default()).await;
     let boss = token_of(&server, "boss", Role::Admin, AllowLists::default()).await;
     let by = session_of(&server, &boss).await;

@@ -50,7 +50,7 @@ struct View {
     actions: Actions,
     cancelling: bool,
     waits: Option<String>,
-    /// What live workers lack of what the run requires, a line each.
+    /// The required resources that live workers lack, one line per worker.
     lacking: Vec<String>,
     questions: Vec<Question>,
     recoveries: Vec<RecoveryView>,

@@ -117,8 +117,8 @@ impl Subject<'_> {
         }
     }
 
-    /// What live workers lack of what the run requires: the first of them, and how many there are
-    /// beside.
+    /// The required resources that live workers lack, for the first workers, and the number of
+    /// others.
     pub(super) fn lacking(&self, workers: &[Lacking]) -> Vec<String> {
         let line = |worker: &Lacking| {
             let name = first_line(&worker.worker, 100);
