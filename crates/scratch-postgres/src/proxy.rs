@@ -116,6 +116,17 @@ impl ScratchProxy {
         }
         silenced
     }
+
+    /// Returns how many silent connections one end has given up.
+    pub fn given_up(&self) -> usize {
+        let is_given_up = |one: &&Arc<Forwarded>| {
+            one.is_silent.load(Ordering::SeqCst) && one.open.load(Ordering::SeqCst) < 2
+        };
+        lock(&self.shared.connections)
+            .iter()
+            .filter(is_given_up)
+            .count()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

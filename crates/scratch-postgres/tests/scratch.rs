@@ -256,6 +256,11 @@ fn a_connection_that_falls_silent_is_not_closed() {
 
     assert_eq!(proxy.silence(Silence::Heartbeats), 1);
     assert!(!answers(&heartbeats, "again"));
+    assert_eq!(proxy.given_up(), 0);
+    drop(heartbeats);
+    while proxy.given_up() == 0 {
+        std::thread::yield_now();
+    }
     assert!(answers(&other, "SELECT 1"));
 
     assert_eq!(proxy.silence(Silence::All), 1);

@@ -15,9 +15,6 @@ use crate::errors::Failure;
 /// connection is sent again, and a second.
 const LIMIT: Duration = Duration::from_secs(11);
 
-/// Part of the message of a worker whose heartbeat was not answered.
-const GIVEN_UP: &str = "renew the lease";
-
 /// Silences the connection of a worker's heartbeats, and when that was given up all its
 /// connections.
 pub(super) async fn connections(scene: &mut Scene) -> Result<Came, Failure> {
@@ -39,8 +36,7 @@ pub(super) async fn connections(scene: &mut Scene) -> Result<Came, Failure> {
     let heartbeats = proxy.silence(Silence::Heartbeats);
     scene
         .until("a heartbeat to be given up", SOON, async || {
-            let is_given_up = crew.iter().any(|worker| worker.said().contains(GIVEN_UP));
-            Ok(is_given_up.then_some(()))
+            Ok((proxy.given_up() > 0).then_some(()))
         })
         .await?;
     let running = database::running(scene).await;
