@@ -11,8 +11,8 @@ use crate::takeover;
 
 const HOUR: i64 = 3_600;
 
-/// Where the clock stands, one after the other: each differs from the one before, and the last step
-/// is of two hours.
+/// Successive offsets of the clock: each differs from the previous one, and the last step is two
+/// hours.
 const OFFSETS: [i64; 4] = [HOUR, 0, -HOUR, HOUR];
 
 fn cluster() -> ScratchPostgres {

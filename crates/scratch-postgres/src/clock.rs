@@ -97,7 +97,7 @@ impl SteppableClock {
     /// # Errors
     /// When the file cannot be written.
     pub fn set_ahead(&self, seconds: i64) -> Result<(), ScratchError> {
-        // One write over a text of the same length: no process reads half of it, and the file
+        // A single write over a text of the same length: no process reads half of it, and the file
         // still belongs to the processes' user.
         std::fs::OpenOptions::new()
             .write(true)

@@ -13,9 +13,9 @@ use crate::error::{ScratchError, while_doing};
 /// The connections that fall silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// Those over which a worker's heartbeats went.
+    /// Connections that carried a worker's heartbeats.
     Heartbeats,
-    /// All that are open.
+    /// All open connections.
     All,
     /// All that are open and all later ones: the host accepts connections and never answers.
     Host,

@@ -221,7 +221,8 @@ fn echo() -> u16 {
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             std::thread::spawn(move || {
-                let (mut from, mut to) = (&client, &client);
+                let mut from = &client;
+                let mut to = &client;
                 std::io::copy(&mut from, &mut to)
             });
         }

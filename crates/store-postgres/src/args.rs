@@ -56,7 +56,7 @@ impl<'a> Args<'a> {
         self
     }
 
-    /// One parameter more: an array of text, or null.
+    /// Adds a parameter that is an array of text, or null.
     pub(crate) fn with_texts(mut self, texts: Option<&'a [String]>) -> Self {
         self.0.push((Box::new(texts), Type::TEXT_ARRAY));
         self

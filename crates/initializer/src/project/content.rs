@@ -176,7 +176,8 @@ pub async fn check_submission(
     };
     check_project(&request.project).map_err(in_names("name"))?;
     check_environments(&request.environments).map_err(in_names("environments"))?;
-    let (templates, addresses) = (config.templates(), config.addresses.clone());
+    let templates = config.templates();
+    let addresses = config.addresses.clone();
     let (template, reference) = (
         request.template.clone(),
         request.reference().map(str::to_owned),

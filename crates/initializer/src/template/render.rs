@@ -99,7 +99,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What expressions see: on the whole, and then for each environment.
+/// Scopes of expressions: the general one, then one for each environment.
 fn scopes(scope: &Value) -> Vec<Value> {
     let environments = scope.get("environments").and_then(Value::as_array);
     let with = |environment: &Value| {

@@ -10,7 +10,7 @@ use super::{RenderError, child, language};
 /// Texts to render, in order. A text is there once, however many scopes it is rendered in.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Texts {
-    /// What expressions see.
+    /// Scopes of the expressions.
     scopes: Vec<Value>,
     texts: Vec<String>,
     /// Positions of a text and of its scope.
@@ -24,7 +24,7 @@ pub(super) type Rendered = Result<String, String>;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text(usize);
 
-/// One rendering of a text.
+/// A rendering of a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rendering(usize);
 
@@ -92,7 +92,7 @@ impl Texts {
     }
 }
 
-/// What the texts gave. None is there after the first that is wrong.
+/// Rendered texts. There are none after the first invalid one.
 #[derive(Debug)]
 pub(super) struct Results(Vec<Rendered>);
 

@@ -17,7 +17,7 @@ pub(super) fn of_each(config: &Config) -> Vec<Config> {
         .iter()
         .all(|given| *given == 0 || *given == count)
         && (ports.len() <= 1 || ports.len() == count);
-    // What does not fit together is left as it is: connecting says what is wrong.
+    // An inconsistent configuration stays as it is: the error comes from connecting.
     if count <= 1 || !fits {
         return vec![config.clone()];
     }

@@ -30,8 +30,8 @@ const LIVENESS_INTERVAL: Duration = Duration::from_secs(20);
 /// Prefix of a listener's message to itself.
 const HELLO: &str = "hello ";
 
-/// Passes every payload on `channel` to `on_message`. Each time it starts listening it passes `None`,
-/// because earlier messages are lost. Never returns.
+/// Passes every payload on `channel` to `on_message`. Each time it starts listening it passes
+/// `None`, because earlier messages are lost. Never returns.
 pub(crate) async fn listen(
     connector: Connector,
     channel: String,

@@ -214,7 +214,8 @@ async fn a_secret_parameter_is_refused_and_not_repeated() {
     submit(&sql, &json!({}), "").await.unwrap();
 }
 
-/// The limits of nesting and of size are those of every other entry, and what is accepted can be read.
+/// The limits of nesting and of size are those of every other entry, and what is accepted can be
+/// read.
 #[tokio::test]
 async fn what_is_nested_too_deep_or_too_large_is_refused() {
     let mut scene = Scene::new().await;

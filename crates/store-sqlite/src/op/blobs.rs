@@ -15,7 +15,8 @@ pub(crate) fn put_blobs(
     lease: Lease,
     blobs: &[(Digest, Vec<u8>)],
 ) -> Result<(), Failure> {
-    let (run, worker) = (lease.run.as_bytes(), lease.worker.as_bytes());
+    let run = lease.run.as_bytes();
+    let worker = lease.worker.as_bytes();
     let mut is_held = tx.conn.prepare_cached(sql::IS_HELD)?;
     if !is_held.exists(params![run, worker, signed(lease.epoch)])? {
         return Err(Failure::Refused(StoreError::LeaseLost));

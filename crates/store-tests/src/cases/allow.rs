@@ -182,7 +182,7 @@ pub async fn a_worker_is_given_what_it_permits(scene: Scene) {
     );
 }
 
-/// What a worker permits is shown as it was given.
+/// A worker's allow-lists are shown as they were given.
 pub async fn a_worker_shows_what_it_permits(scene: Scene) {
     for workflows in [list("project-*,deploy"), list(""), AllowList::everything()] {
         let id = WorkerId::new();

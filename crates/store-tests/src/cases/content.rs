@@ -367,7 +367,8 @@ pub async fn a_large_content_of_an_earlier_build_is_read_in_parts(scene: Scene) 
     let worker = scene.worker("w").await;
     let run = leave(&scene, worker, "a", &[b"manifest"]).await;
     scene.damage("UPDATE {schema}blobs SET content = {zeros}", run.id);
-    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    let mut whole = Vec::new();
+    let mut parts = Vec::new();
     loop {
         let digest = Digest::of(b"manifest");
         let part = scene.store.blob_part(digest, whole.len() as u64).await;
@@ -382,7 +383,7 @@ pub async fn a_large_content_of_an_earlier_build_is_read_in_parts(scene: Scene) 
     assert!(whole.iter().all(|byte| *byte == 0));
 }
 
-/// Nothing is uploaded without the very lease: nobody would remove it.
+/// Nothing is uploaded without the exact lease: it would never be removed.
 pub async fn an_upload_needs_the_lease(scene: Scene) {
     let worker = scene.worker("w").await;
     let plan = plan("a", &["one"]);

@@ -298,8 +298,8 @@ async fn waits_for(scene: &Scene, run: RunId) -> Option<Waiting> {
     client.waiting(&scene.get(run).await).await.unwrap()
 }
 
-/// A rolling deploy and its rollback: each build takes the runs that it can read, and shows what the
-/// others wait for.
+/// A rolling deploy and its rollback: each build takes the runs that it can read, and shows what
+/// the others wait for.
 pub async fn builds_of_two_formats_share_a_store(scene: Scene) {
     let newer = scene.build(NEXT).await;
     let old = scene.worker("old").await;
@@ -355,8 +355,8 @@ pub async fn builds_of_two_formats_share_a_store(scene: Scene) {
     assert!(ended.unreadable.is_some());
 }
 
-/// After a rollback the old build submits a workflow that the newer one wrote too, byte for byte: its
-/// runs are not left to a build that is gone.
+/// After a rollback the old build submits a workflow that the newer one wrote too, byte for byte:
+/// its runs are not left to a build that is gone.
 pub async fn a_rollback_reads_what_both_builds_write(scene: Scene) {
     let newer = scene.build(NEXT).await;
     newer.queue(&newer_plan("a", &["one"])).await;
