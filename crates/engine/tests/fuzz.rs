@@ -3,11 +3,6 @@
 //! A case fails when it panics, when it overflows a stack of 1 MiB, or when something that was
 //! accepted cannot be read back. The work of an expression is bounded by the engine's fuel.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on says where by its panic"
-)]
-
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
