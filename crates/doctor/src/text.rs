@@ -14,7 +14,7 @@ pub fn bytes(bytes: u64) -> String {
         if size < 1024.0 {
             break;
         }
-        size = size / 1024.0;
+        size /= 1024.0;
         unit = next;
     }
     format!("{size:.1} {unit}")

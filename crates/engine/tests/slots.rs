@@ -54,7 +54,7 @@ impl World {
             concurrency: 1,
             grace: Duration::from_millis(50),
             handler_grace: Duration::from_millis(200),
-            kept: ReservedSlots {
+            reserved: ReservedSlots {
                 count: kept,
                 actions: ["urgent".to_owned(), "unknown".to_owned()].into(),
             },

@@ -18,7 +18,7 @@ use surefoot::state::{Edit, Interruption};
 use surefoot::store::{NewWorker, Submission};
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    CHUNK, Clock, CredentialError, CredentialSource, Digest, Handlers, Run, RunId, RunStatus,
+    AllowList, CHUNK, Clock, CredentialError, CredentialSource, Digest, Handlers, Run, RunId, RunStatus,
     Secret, Snapshot, StepContext, StepError, Store, Submit, SystemClock, Timestamp, Worker,
     WorkerHandle, WorkerId, WorkerOptions, Workflow, handler_fn,
 };
@@ -248,6 +248,7 @@ async fn submit_with_old_snapshot(store: &dyn Store, file: Digest) -> RunId {
         lease: Duration::from_secs(60),
         version,
         actions: Arc::default(),
+        workflows: AllowList::everything(),
         resources: Arc::default(),
     };
     store.register_worker(old).await.unwrap();

@@ -307,7 +307,8 @@ fn fuzzed_texts_show_no_secret() {
             "a\"b\\c",
             "0123456789abcdef",
         ];
-        let mut secret = surefoot_fuzz::mutate_text(random, words[random.below(5)], &words);
+        let word = words[random.below(5)];
+        let mut secret = surefoot_fuzz::mutate_text(random, word, &words);
         if random.chance(10) && secret.len() < 100 {
             secret = secret.repeat(1 + random.length(2000));
         }

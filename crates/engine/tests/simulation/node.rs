@@ -127,7 +127,7 @@ impl Node {
             .history
             .say(&alive.life.name, || "is told to stop".to_owned());
         alive.life.leaves();
-        let hurry = alive.handle.abort();
+        let abort = alive.handle.abort();
         let impatient = self.rng.chance(30).then(|| self.rng.millis(0, 2_000));
         let stop = alive.handle.stop();
         tokio::pin!(stop);

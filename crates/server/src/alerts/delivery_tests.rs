@@ -110,7 +110,7 @@ impl World {
             workspaces,
             credentials: Arc::new(Vault),
             concurrency,
-            kept: reserved_slots(&notifiers),
+            reserved: reserved_slots(&notifiers),
             ..WorkerOptions::default()
         };
         let hangs = surefoot::handler_fn(async |_: surefoot::StepContext, _: serde_json::Value| {

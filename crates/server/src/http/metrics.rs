@@ -25,7 +25,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
         &[("version", env!("CARGO_PKG_VERSION"))],
         1.0,
     );
-    let read = StoreMetrics::of(&app).await;
+    let read = StoredFigures::of(&app).await;
     page.metric("surefoot_store_up", "gauge", "Whether the store responds.");
     page.sample(
         "surefoot_store_up",
@@ -47,7 +47,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
 }
 
 /// The metrics read from the store.
-struct StoreMetrics {
+struct StoredFigures {
     queues: Vec<QueueInfo>,
     /// Seconds that the longest-waiting claimable run has waited, by queue.
     oldest: BTreeMap<String, f64>,
@@ -57,7 +57,7 @@ struct StoreMetrics {
     alerts: BTreeMap<String, usize>,
 }
 
-impl StoreMetrics {
+impl StoredFigures {
     async fn of(app: &App) -> Result<Self, StoreError> {
         let store = app.store();
         let (queues, workers, ends, alerts) = tokio::try_join!(

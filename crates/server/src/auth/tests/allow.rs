@@ -8,7 +8,7 @@ use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use surefoot::store::RunFilter;
-use surefoot::{AllowList, AllowLists, Client, RunId, Store, Submit, Workflow};
+use surefoot::{AllowList, AllowLists, Client, RunId, Submit, Workflow};
 use tokio::net::TcpListener;
 
 use super::provider::oidc;
