@@ -375,3 +375,51 @@ fn a_step_that_kills_its_worker_fails_and_its_neighbours_complete() {
         runs[3]
     );
 }
+
+/// Steps that block every thread of their runtime: the watchdog ends the process, and the next start resumes the runs.
+#[test]
+fn a_process_whose_step_threads_are_blocked_ends_with_status_4() {
+    let place = Place::new();
+    let drill = place.path("drill");
+    std::fs::create_dir(&drill).expect("made");
+    // One thread is blocked by each run: the runtime of the steps has two.
+    let block = |name: &str| {
+        serde_json::json!({
+            "step": "one", "projects": [name], "pid": null, "attempts": 9, "once": name, "act": "block"
+        })
+    };
+    let plan = serde_json::json!([block("a"), block("b")]);
+    std::fs::write(drill.join("sabotage.json"), plan.to_string()).expect("written");
+    let file = "workflow: blocks\nparameters: { properties: { name: { type: string } } }\n\
+                steps:\n  - { id: one, action: command.run, with: { argv: [echo, one] } }\n";
+    std::fs::write(place.path("blocks.yaml"), file).expect("written");
+    for name in ["a", "b"] {
+        let parameter = format!("name={name}");
+        let submit = ["submit", "blocks.yaml", "-p", &parameter, "--key", name];
+        place.expect(0, &submit);
+    }
+    let worker = |place: &Place| {
+        let mut command = place.command(&["worker"]);
+        place.start(command.env("SUREFOOT_DRILL", &drill))
+    };
+    let began = Instant::now();
+    let output = worker(&place).finish();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    let said = text(&output);
+    assert!(said.contains("the threads for steps are blocked"), "{said}");
+    assert!(began.elapsed() >= Duration::from_secs(10), "{said}");
+    let next = worker(&place);
+    for name in ["a", "b"] {
+        until("the run is completed", || {
+            is_completed(&place, name).then_some(())
+        });
+        let shown = place.json(&["show", name, "--json"]);
+        let step = &shown["steps"][0];
+        assert_eq!(
+            (&step["attempt"], &step["interruptions"]),
+            (&1.into(), &1.into()),
+            "{shown:#}"
+        );
+    }
+    drop(next);
+}

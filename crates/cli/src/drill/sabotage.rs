@@ -21,6 +21,8 @@ pub(super) enum Act {
     Late(String),
     /// The worker kills itself with SIGKILL, before it can write down that the step is done.
     Die,
+    /// The thread that runs the attempt blocks for ever, and with it whatever else was to run on it.
+    Block,
 }
 
 /// Step at which it happens.

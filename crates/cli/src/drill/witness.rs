@@ -126,6 +126,9 @@ impl Witness {
                 kill_process(getpid(), Signal::KILL)?;
                 std::future::pending().await
             }
+            Some(Act::Block) => loop {
+                std::thread::park();
+            },
             None => result,
         }
     }
