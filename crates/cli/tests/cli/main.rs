@@ -21,6 +21,7 @@ mod place;
 mod port;
 mod readers;
 mod secrets;
+mod shortage;
 mod signals;
 mod takeover;
 mod templates;

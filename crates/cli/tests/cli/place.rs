@@ -206,6 +206,10 @@ fn listen(stderr: ChildStderr, said: &Arc<Mutex<String>>) -> JoinHandle<()> {
 }
 
 impl Live {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has said this on its error output.
     pub(crate) fn until_said(&self, words: &str) {
         eventually(words, || {
