@@ -12,13 +12,14 @@ use surefoot::{
     AllowLists, Client, Handlers, ReservedSlots, Run, RunId, RunStatus, Store, StoreError, Worker,
     WorkerHandle, WorkerOptions,
 };
+use surefoot_doctor::remote_file_system;
 use surefoot_telemetry::Telemetry;
 
 use crate::app::App;
 use crate::errors::{Exit, Failure};
 use crate::forge::Standing;
 use crate::out;
-use crate::place::without_secret;
+use crate::place::{Place, without_secret};
 use crate::queues;
 use crate::shipped;
 use crate::signals::Signals;
@@ -152,6 +153,7 @@ impl Host {
             Ok(worker) => {
                 self.worker = Some(worker);
                 self.report_shortage();
+                self.report_remote_store().await;
             }
             Err(StoreError::InUse(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -184,6 +186,24 @@ impl Host {
         if let Some(shortage) = capacity::shortage(wanted) {
             out::say(&format!("this worker holds {shortage}"));
         }
+    }
+
+    /// Warns if the store's file is on a file system where another machine may not see this
+    /// worker's lock.
+    async fn report_remote_store(&self) {
+        let Place::File(path) = &self.app.settings.store else {
+            return;
+        };
+        let path = path.clone();
+        let look = move || remote_file_system(&path, "the store");
+        let Ok(Some(finding)) = files::blocking(look).await else {
+            return;
+        };
+        let advice = finding.advice.unwrap_or_default();
+        out::say(&format!(
+            "warning: the store is on {}; its lock may not hold on other machines; {advice}",
+            finding.found
+        ));
     }
 
     /// Reclaims the runs of dead workers on this host at once, without waiting for their leases.

@@ -107,6 +107,19 @@ pub fn file_system(path: &Path, holds: &str) -> Finding {
     }
 }
 
+/// Looks for a file system on which another machine may not see this one's locks, such as NFS, SMB, SSHFS, 9P or virtiofs.
+/// Gives no finding for any other, and for one that cannot be looked at.
+pub fn remote_file_system(path: &Path, holds: &str) -> Option<Finding> {
+    let path = nearest(path)?;
+    let magic = magic(&path).ok()?;
+    remote(magic, &mount_of(&path), holds)
+}
+
+fn remote(magic: u32, mount: &Mount, holds: &str) -> Option<Finding> {
+    let is_remote = matches!(kind(magic, mount).0, Kind::Network | Kind::Shared);
+    is_remote.then(|| judge(magic, mount, holds))
+}
+
 /// The path itself or its nearest existing ancestor, with symlinks resolved.
 pub(crate) fn nearest(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|path| path.canonicalize().ok())
@@ -162,7 +175,8 @@ fn parse_mount(line: &str) -> Option<Mount> {
     })
 }
 
-fn judge(magic: u32, mount: &Mount, holds: &str) -> Finding {
+/// The kind of a file system, and its name.
+fn kind(magic: u32, mount: &Mount) -> (Kind, String) {
     let known = KINDS.iter().find(|(number, ..)| *number == magic);
     let (name, kind) = known.map_or(("", Kind::Other), |(_, name, kind)| (*name, *kind));
     let name = match (mount.name.as_str(), name) {
@@ -170,13 +184,18 @@ fn judge(magic: u32, mount: &Mount, holds: &str) -> Finding {
         ("", name) => name.to_owned(),
         (mounted, _) => mounted.to_owned(),
     };
+    (refine(kind, &name), name)
+}
+
+fn judge(magic: u32, mount: &Mount, holds: &str) -> Finding {
+    let (kind, name) = kind(magic, mount);
     let at = if mount.point.as_os_str().is_empty() {
         String::new()
     } else {
         format!(" at {}", mount.point.display())
     };
     let found = format!("{name}{at}");
-    match refine(kind, &name) {
+    match kind {
         Kind::Disk if without_barriers(&mount.options) => Finding::broken(
             SUBJECT,
             format!("{found}, mounted without write barriers"),
@@ -359,6 +378,30 @@ mod tests {
             Level::Note,
             "type 0x1234 at /x: not known here",
         );
+    }
+
+    #[test]
+    fn file_systems_of_other_machines_are_told_from_disks() {
+        let check = |magic: u32, name: &str, expect: bool| {
+            let mount = Mount {
+                point: "/x".into(),
+                name: name.to_owned(),
+                options: String::new(),
+            };
+            let found = remote(magic, &mount, "the store");
+            assert_eq!(found.is_some(), expect, "{magic:#x} {name}: {found:?}");
+        };
+        check(0x6969, "nfs4", true);
+        check(0xff53_4d42, "cifs", true);
+        check(0xfe53_4d42, "cifs", true);
+        check(0x0102_1997, "9p", true);
+        check(0x6573_5546, "fuse.sshfs", true);
+        check(0x6573_5546, "virtiofs", true);
+        check(0x6573_5546, "fuse.mergerfs", false);
+        check(0x6573_5546, "fuseblk", false);
+        check(0xef53, "ext4", false);
+        check(0x0102_1994, "tmpfs", false);
+        check(0x794c_7630, "overlay", false);
     }
 
     #[test]

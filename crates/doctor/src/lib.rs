@@ -20,7 +20,7 @@ mod workers;
 
 pub use actions::unknown_actions;
 pub use credentials::{credentials, named_credentials};
-pub use filesystem::file_system;
+pub use filesystem::{file_system, remote_file_system};
 pub use finding::{Finding, Level};
 pub use folder::writable;
 pub use fsync::{fsync, judge_fsync, measure_fsync};

@@ -147,3 +147,42 @@ fn what_others_left_is_carried_on_too() {
         "{stderr}"
     );
 }
+
+/// A worker that reaches the file through a bind mount of its folder finds the lock of another taken. Where none can be made,
+/// a symbolic link of the folder stands in for it.
+#[test]
+fn a_second_worker_through_a_mount_of_the_folder_is_refused() {
+    const SCRIPT: &str = r#"mount --bind "$1" "$2" || exit 77; shift 2; exec timeout 30 "$@""#;
+    let place = Place::new();
+    let mounted = place.path().join("mounted");
+    std::fs::create_dir(&mounted).unwrap();
+    let worker = place.start(&["worker"]);
+    worker.until_worker(&place);
+    let second = |folder: &std::path::Path| {
+        let store = format!("sqlite:{}", folder.join("surefoot.db").display());
+        ["worker".to_owned(), "--store".to_owned(), store]
+    };
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh"])
+        .args([place.data(), mounted.clone()])
+        .arg(env!("CARGO_BIN_EXE_surefoot"))
+        .args(second(&mounted))
+        .current_dir(place.path())
+        .env("SUREFOOT_DATA_DIR", place.path().join("elsewhere"));
+    let mut ran = place.ran(command);
+    if ran.status == 77 || ran.stderr.contains("unshare") {
+        eprintln!(
+            "no bind mount here, a symbolic link instead: {}",
+            ran.stderr
+        );
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(place.data(), &link).unwrap();
+        let args = second(&link);
+        ran = place.run(&args.each_ref().map(String::as_str));
+    }
+    assert_eq!(ran.status, 3, "{}", ran.stderr);
+    let expected = "another worker process lives on this store";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    drop(worker);
+}
