@@ -74,6 +74,11 @@ impl Failure {
         }
     }
 
+    /// The message, without the hint.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says where it is that something is wrong.
     #[must_use]
     pub(crate) fn within(mut self, place: &str) -> Self {

@@ -6,6 +6,7 @@
 mod bullmq;
 mod forge;
 mod host;
+mod keys;
 mod postgres;
 mod report;
 mod sqlite;
@@ -89,6 +90,10 @@ async fn examine(app: &App) -> (String, Vec<Finding>) {
         findings.extend(of_store(store, app).await);
     }
     findings.extend(of_credentials(store.as_deref(), app).await);
+    findings.extend(seen(
+        "keys",
+        keys::examine(store.as_deref(), &app.settings).await,
+    ));
     (target, findings)
 }
 
