@@ -62,7 +62,7 @@ fn findings_read_well() {
 /// Replaces the entries and numbers that differ between machines.
 const FILTERS: &[(&str, &str)] = &[
     (
-        r"(?m)^\w+ +(file system|fsync|free disk|workspaces|forge) .*\n( {10,}.*\n)*",
+        r"(?m)^\w+ +(file system|fsync|free disk|workspaces|forge|keys) .*\n( {10,}.*\n)*",
         "[$1]\n",
     ),
     // Line breaks depend on the length of a path.
@@ -320,4 +320,63 @@ fn a_run_of_an_action_that_nobody_knows_is_told() {
     eventually("the worker lives", || {
         (about(&examine(&place).1, "actions") == [expect.clone()]).then_some(())
     });
+}
+
+/// A run with a secret parameter needs the key that encrypted it. The doctor makes no file.
+#[test]
+fn keys_are_counted_and_one_that_is_lacking_is_named() {
+    let place = Place::new();
+    let (_, report) = examine(&place);
+    assert!(
+        about(&report, "keys")
+            .concat()
+            .starts_with("ok: there is no "),
+        "{report:#}"
+    );
+    assert!(!place.data().join("secret.key").exists());
+    place.write(
+        "secret.yaml",
+        "workflow: secret\nparameters: { type: object, properties: { password: { type: string, writeOnly: true } } }\n\
+         steps: [{ id: a, action: sleep, with: { duration: 1ms } }]\n",
+    );
+    let submit = ["submit", "secret.yaml", "-p", "password=opensesame"];
+    assert_eq!(place.run(&submit).status, 0);
+    let (_, report) = examine(&place);
+    let file = place.data().join("secret.key");
+    let holds = format!("ok: {} holds 1 key, mode 600", file.display());
+    assert_eq!(about(&report, "keys"), [holds]);
+    // The run's key is gone; another is in its place.
+    std::fs::rename(&file, place.path().join("lost.key")).unwrap();
+    let submit = [
+        "submit",
+        "secret.yaml",
+        "-p",
+        "password=other",
+        "--key",
+        "other",
+    ];
+    assert_eq!(place.run(&submit).status, 0);
+    let (status, report) = examine(&place);
+    let found = about(&report, "keys");
+    assert!(
+        found[1].starts_with("warn: 1 unfinished run needs a key that this host lacks: key:"),
+        "{found:?}"
+    );
+    assert_eq!(status, 0, "{report:#}");
+    // A configured file is never made, and one that others can read is refused.
+    place.write("data/surefoot.toml", "[secrets]\nkey_file = 'shared.key'\n");
+    let (status, report) = examine(&place);
+    assert!(
+        about(&report, "keys")[0].starts_with("broken: there is no "),
+        "{report:#}"
+    );
+    assert_eq!(status, 1);
+    let lost = std::fs::read(place.path().join("lost.key")).unwrap();
+    std::fs::write(place.data().join("shared.key"), lost).unwrap();
+    let (_, report) = examine(&place);
+    let found = about(&report, "keys").concat();
+    assert!(
+        found.starts_with("broken: ") && found.contains("mode 644") && found.contains("chmod 600"),
+        "{found}"
+    );
 }
