@@ -18,9 +18,9 @@ use surefoot::state::{Edit, Interruption};
 use surefoot::store::{NewWorker, Submission};
 use surefoot::workflow::RetryPolicy;
 use surefoot::{
-    AllowList, CHUNK, Clock, CredentialError, CredentialSource, Digest, Handlers, Run, RunId, RunStatus,
-    Secret, Snapshot, StepContext, StepError, Store, Submit, SystemClock, Timestamp, Worker,
-    WorkerHandle, WorkerId, WorkerOptions, Workflow, handler_fn,
+    AllowList, CHUNK, Clock, CredentialError, CredentialSource, Digest, Handlers, Run, RunId,
+    RunStatus, Secret, Snapshot, StepContext, StepError, Store, Submit, SystemClock, Timestamp,
+    Worker, WorkerHandle, WorkerId, WorkerOptions, Workflow, handler_fn,
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 use tokio::time::{Instant, sleep};
