@@ -108,7 +108,7 @@ fn check_rendering(text: &str, scope: &Scope) {
 fn check_read_back(value: &Value) {
     let text = value.to_string();
     let again = surefoot::from_json(&text).expect("what was accepted can be read");
-    assert!(value == again, "{value} was read back as {again}");
+    assert!(*value == again, "{value} was read back as {again}");
     assert!(serde_json::from_str::<Value>(&text).is_ok());
 }
 

@@ -13,35 +13,35 @@ use crate::alerts::AcknowledgeError;
 use crate::auth::Refusal;
 use crate::submission::NotSubmitted;
 
-/// The reason why a request was not served.
+/// The reason why a request was not served. Its fields are boxed to keep the error that every handler
+/// may return small.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     /// The kind of problem, as programs identify it.
     kind: &'static str,
-    detail: String,
+    detail: Box<str>,
     /// The invalid parameter.
     parameter: Option<String>,
     /// Each invalid parameter, if there are several.
-    faults: Vec<(String, String)>,
+    faults: Box<[(String, String)]>,
     /// The conflicting run.
     run: Option<RunId>,
     /// The allow-list that refuses the request, and what it refuses.
     not_permitted: Option<Box<NotPermitted>>,
-    /// Boxed to keep the error that every handler may return small.
     headers: Box<HeaderMap>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
+        let detail = detail.into().into();
         let headers = Box::default();
         Self {
             status,
             kind,
             detail,
             parameter: None,
-            faults: Vec::new(),
+            faults: Box::default(),
             run: None,
             not_permitted: None,
             headers,
@@ -204,7 +204,7 @@ impl From<SubmitError> for Problem {
             SubmitError::Parameters(errors) => {
                 let fault =
                     |error: surefoot::workflow::ParameterError| (error.parameter, error.message);
-                let faults: Vec<_> = errors.into_iter().map(fault).collect();
+                let faults: Box<[_]> = errors.into_iter().map(fault).collect();
                 let parameter = faults.first().map(|(parameter, _)| parameter.clone());
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self {
