@@ -8,6 +8,7 @@ use surefoot_scratch_postgres::{
     ScratchError, ScratchOptions, ScratchPair, ScratchPostgres, SteppableClock,
 };
 
+use super::Fault;
 use crate::config::Settings;
 use crate::errors::Failure;
 use crate::out;
@@ -18,9 +19,9 @@ use crate::place::{Address, Place};
 pub(super) enum Ground {
     Sqlite,
     /// A cluster that ends with this.
-    Own(ScratchPostgres),
+    Own(Box<ScratchPostgres>),
     /// A primary with its standby, which end with this.
-    Pair(ScratchPair),
+    Pair(Box<ScratchPair>),
     /// A given database, in which each scenario has its own schema.
     Theirs(Address),
 }
@@ -42,7 +43,7 @@ impl Ground {
             .hint("give one of them; SUREFOOT_STORE counts as --store"));
         }
         match settings.address.as_ref() {
-            _ if postgres => blocking(ScratchPostgres::start).map(Self::Own),
+            _ if postgres => blocking(ScratchPostgres::start).map(Box::new).map(Self::Own),
             Some(url) if url.expose().starts_with("postgres") => Ok(Self::Theirs(url.clone())),
             // A scratch SQLite store serves as well and puts no real one at risk.
             _ => Ok(Self::Sqlite),
@@ -64,7 +65,7 @@ impl Ground {
                     has_steppable_clock: true,
                     ..ScratchOptions::default()
                 };
-                Self::Own(blocking(|| ScratchPostgres::with(options))?)
+                Self::Own(Box::new(blocking(|| ScratchPostgres::with(options))?))
             }
             Fault::Failover => {
                 const MAKES_STANDBYS: &str = "pg_basebackup";
@@ -72,7 +73,7 @@ impl Ground {
                     let why = format!("PostgreSQL's {MAKES_STANDBYS} is not with its server");
                     return Ok(Site::Nowhere(why));
                 }
-                Self::Pair(blocking(ScratchPair::start)?)
+                Self::Pair(Box::new(blocking(ScratchPair::start)?))
             }
             _ => return Ok(Site::On(self.clone())),
         };

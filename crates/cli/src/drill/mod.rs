@@ -158,7 +158,7 @@ async fn row(
 async fn play(scene: &mut Scene, args: &Drill, fault: Fault) -> Result<Row, Failure> {
     scene.submit(args.projects).await?;
     let mut injected = match inject::inject(scene, fault).await? {
-        Came::Of(injected) => injected,
+        Came::Of(injected) => *injected,
         Came::Skipped(why) => return Ok(Row::skipped(fault, &why)),
     };
     scene.settle(QUIET).await;

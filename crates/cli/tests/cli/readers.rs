@@ -98,8 +98,8 @@ fn everything_that_is_accepted_is_read_by_all() {
     let sqlite = rusqlite::Connection::open(&path).unwrap();
     let question = "SELECT count(*) FROM runs JOIN plans ON plans.id = runs.plan
         WHERE json_valid(runs.parameters) AND json_valid(plans.json)";
-    let counted: usize = sqlite.query_row(question, [], |row| row.get(0)).unwrap();
-    assert_eq!(counted, runs.len());
+    let counted: i64 = sqlite.query_row(question, [], |row| row.get(0)).unwrap();
+    assert_eq!(usize::try_from(counted).unwrap(), runs.len());
     drop(sqlite);
 
     let listed = place.json(&["runs", "--limit", "10000"]);

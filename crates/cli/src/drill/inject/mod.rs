@@ -21,14 +21,14 @@ use crate::errors::Failure;
 /// Result of a fault.
 pub(super) enum Came {
     /// It took place.
-    Of(Injected),
+    Of(Box<Injected>),
     /// It cannot be had here, and why.
     Skipped(String),
 }
 
 impl From<Injected> for Came {
     fn from(injected: Injected) -> Self {
-        Self::Of(injected)
+        Self::Of(Box::new(injected))
     }
 }
 
