@@ -376,7 +376,8 @@ fn a_step_that_kills_its_worker_fails_and_its_neighbours_complete() {
     );
 }
 
-/// Steps that block every thread of their runtime: the watchdog ends the process, and the next start resumes the runs.
+/// Steps that block every thread of their runtime: the watchdog ends the process, and the next
+/// start resumes the runs.
 #[test]
 fn a_process_whose_step_threads_are_blocked_ends_with_status_4() {
     let place = Place::new();

@@ -130,8 +130,8 @@ impl App {
         })
     }
 
-    /// The keys of secret parameters. In the data directory they are made when there are none; a file that the configuration
-    /// names is shared with other hosts, and only read.
+    /// The keys of secret parameters. In the data directory they are made when there are none; a
+    /// file that the configuration names is shared with other hosts, and only read.
     pub(crate) fn keys(&self) -> Result<SecretKeys, Failure> {
         match &self.settings.key_file {
             Some(path) => key_file::read(path, false),
@@ -142,7 +142,8 @@ impl App {
         }
     }
 
-    /// A client that submits runs of this workflow; its keys are read when there is something to encrypt.
+    /// A client that submits runs of this workflow; its keys are read when there is something to
+    /// encrypt.
     pub(crate) fn submitter(
         &self,
         store: Arc<dyn Store>,
@@ -156,8 +157,8 @@ impl App {
         Ok(Client::new(store).with_keys(keys))
     }
 
-    /// Returns the secrets of this process that no step may write: a command can read its arguments and
-    /// environment.
+    /// Returns the secrets of this process that no step may write: a command can read its arguments
+    /// and environment.
     fn secrets(&self) -> Vec<Secret> {
         let of_store = match (&self.settings.store, &self.settings.address) {
             (Place::Database(options), Some(address)) => address.secrets(options),

@@ -1,5 +1,5 @@
-//! The words of the command line. What they do is in `commands/`; what a value means is checked where it is used, except
-//! for what clap can say better.
+//! The words of the command line. What they do is in `commands/`; what a value means is checked
+//! where it is used, except for what clap can say better.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,7 +14,8 @@ use surefoot_server::auth::Role;
 use crate::drill::{Fault, Loop};
 use crate::place::Address;
 
-/// Initialise projects durably: every step is committed, so a run that is killed carries on where it was.
+/// Initialise projects durably: every step is committed, so a run that is killed carries on where
+/// it was.
 #[derive(Debug, Parser)]
 #[command(name = "surefoot", version, max_term_width = 100, arg_required_else_help = true, after_help = EXITS)]
 pub(crate) struct Cli {
@@ -33,8 +34,8 @@ Exit status: 0 done; 1 the run failed or was cancelled, or the doctor found a pr
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
-    /// Store of the runs: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers [default: surefoot.db in the data
-    /// directory]
+    /// Store of the runs: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers
+    /// [default: surefoot.db in the data directory]
     #[arg(
         long,
         global = true,
@@ -119,9 +120,11 @@ pub(crate) enum Command {
     Migrate,
     /// Say what this deployment really guarantees; exits 1 when a promise does not hold here
     Doctor(Doctor),
-    /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count what that did
+    /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count
+    /// what that did
     Drill(Drill),
-    /// Prove the recovery over minutes: kill, freeze and restart workers at random while runs are submitted
+    /// Prove the recovery over minutes: kill, freeze and restart workers at random while runs are
+    /// submitted
     Soak(Soak),
 }
 
@@ -129,7 +132,8 @@ pub(crate) enum Command {
 pub(crate) struct Init {
     /// The project's name, which is also the run's key: the same name again carries on the same run
     pub(crate) name: String,
-    /// The template: a built-in one, a folder, or a git URL; -p template_ref=REF names its branch, tag or commit
+    /// The template: a built-in one, a folder, or a git URL; -p template_ref=REF names its branch,
+    /// tag or commit
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) template: Option<String>,
     /// Purpose of the project
@@ -305,7 +309,8 @@ pub(crate) struct Limits {
     /// Runs that start in any window of time, such as 5/1s, or none
     #[arg(long, value_name = "N/TIME|none")]
     pub(crate) rate: Option<Word>,
-    /// Retention of details of completed runs: an age such as 30d, a number of runs, both as 30d,1000, or none
+    /// Retention of details of completed runs: an age such as 30d, a number of runs, both as
+    /// 30d,1000, or none
     #[arg(long, value_name = "AGE|N|none")]
     pub(crate) keep_completed: Option<Word>,
     /// The same for failed runs
@@ -397,7 +402,8 @@ pub(crate) struct Doctor {
     /// Look at a BullMQ installation instead: the address of its Redis
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<Address>,
-    /// The password, where the address has none; others on this host see arguments, but not the environment
+    /// The password, where the address has none; others on this host see arguments, but not the
+    /// environment
     #[arg(long, env = "REDISCLI_AUTH", value_name = "PASSWORD", value_parser = secret, hide_env_values = true)]
     pub(crate) redis_password: Option<Secret>,
     /// The prefix of BullMQ's keys
@@ -534,7 +540,8 @@ pub(crate) struct Drill {
     /// Keep what each fault left: store, repositories, ledger and what the workers said
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
-    /// Mount point of a small file system; the drill calls itself with this for the fault that fills it
+    /// Mount point of a small file system; the drill calls itself with this for the fault that
+    /// fills it
     #[arg(long, value_name = "DIR", hide = true)]
     pub(crate) small_disk: Option<PathBuf>,
 }
@@ -547,7 +554,8 @@ pub(crate) struct Soak {
     /// How long runs are submitted and workers disturbed in each loop
     #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u32).range(5..=86_400))]
     pub(crate) seconds: u32,
-    /// On a PostgreSQL cluster of the soak's own, with three workers, whose server it restarts and kills too
+    /// On a PostgreSQL cluster of the soak's own, with three workers, whose server it restarts and
+    /// kills too
     #[arg(long)]
     pub(crate) postgres: bool,
     /// Begins the random choices; printed, so that they can be had again [default: a random one]

@@ -1,7 +1,8 @@
 //! Audit log entries for actions on the command line, beside those over HTTP.
 //!
-//! An entry is written after its action. A user of the command line has access to the store anyway, so
-//! the action neither waits for the entry nor fails without it; a failure to write it is reported.
+//! An entry is written after its action. A user of the command line has access to the store anyway,
+//! so the action neither waits for the entry nor fails without it; a failure to write it is
+//! reported.
 
 use serde_json::{Value, json};
 use surefoot::{QueueLimits, Run, Store};

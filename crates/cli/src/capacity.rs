@@ -1,8 +1,10 @@
-//! The number of runs that this process can hold with the descriptors, processes and memory that it may have.
+//! The number of runs that this process can hold with the descriptors, processes and memory that it
+//! may have.
 
 use rustix::process::{Resource, getrlimit, getuid};
 
-/// Descriptors and processes that one running command takes: it, what it starts, its watchdog, and their pipes.
+/// Descriptors and processes that one running command takes: it, what it starts, its watchdog, and
+/// their pipes.
 const DESCRIPTORS_PER_SLOT: u64 = 8;
 const PROCESSES_PER_SLOT: u64 = 4;
 
@@ -13,7 +15,8 @@ const MEMORY_PER_SLOT: u64 = 4 << 20;
 const OWN_DESCRIPTORS: u64 = 32;
 const OWN_PROCESSES: u64 = 48;
 
-/// The slots of a worker that is to have `wanted`: fewer where a limit of this process allows no more.
+/// The slots of a worker that is to have `wanted`: fewer where a limit of this process allows no
+/// more.
 pub(crate) fn slots(wanted: usize) -> usize {
     limits()
         .into_iter()

@@ -1,4 +1,5 @@
-//! Settings: the configuration file, then the environment, then flags. Nothing else in the workspace reads the environment.
+//! Settings: the configuration file, then the environment, then flags. Nothing else in the
+//! workspace reads the environment.
 
 mod alerts;
 mod field;
@@ -55,7 +56,8 @@ pub(crate) struct Settings {
     pub(crate) credential_hosts: BTreeMap<String, Vec<String>>,
     /// The addresses that steps and notifiers may reach.
     pub(crate) addresses: AddressPolicy,
-    /// The keys of secret parameters, if the configuration says where they are; else they are in the data directory.
+    /// The keys of secret parameters, if the configuration says where they are; else they are in
+    /// the data directory.
     pub(crate) key_file: Option<PathBuf>,
     /// The fleet repository, a path or URL; `None` for the one in the data directory.
     pub(crate) fleet: Option<String>,
@@ -177,7 +179,8 @@ impl NetworkTable {
 }
 
 impl Settings {
-    /// Reads the configuration file, if there is one, and lets the environment and flags have the last word.
+    /// Reads the configuration file, if there is one, and lets the environment and flags have the
+    /// last word.
     pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
         let data_dir = absolute(
             global
@@ -269,7 +272,8 @@ impl Settings {
     }
 }
 
-/// The variables that the configuration file passes to commands, and those of `SUREFOOT_WORKER_PASS_ENVIRONMENT`.
+/// The variables that the configuration file passes to commands, and those of
+/// `SUREFOOT_WORKER_PASS_ENVIRONMENT`.
 fn passed(mut names: Vec<String>) -> Vec<String> {
     let more = std::env::var("SUREFOOT_WORKER_PASS_ENVIRONMENT").unwrap_or_default();
     names.extend(
@@ -292,7 +296,8 @@ const LARGEST: u64 = 1 << 20;
 fn read(path: &Path, named: bool) -> Result<File, Failure> {
     let text = match files::read_text(path, Links::Follow, LARGEST) {
         Ok(text) => text,
-        // Without a file the defaults hold. What stands in the way of the whole folder is said when the store is opened.
+        // Without a file the defaults hold. What stands in the way of the whole folder is said when
+        // the store is opened.
         Err(FileError::Io(error)) if !named => {
             tracing::debug!(path = %path.display(), %error, "no configuration file");
             return Ok(File::default());
@@ -347,13 +352,15 @@ fn address(text: &str, base: &Path) -> String {
     }
 }
 
-/// Refuses passwords in these URLs: they are committed to repositories, shown on pages and passed to git.
+/// Refuses passwords in these URLs: they are committed to repositories, shown on pages and passed
+/// to git.
 fn check_url(field: &str, url: Option<&str>, path: &Path) -> Result<(), Failure> {
     let Some((scheme, rest)) = url.and_then(|url| url.split_once("://")) else {
         return Ok(());
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // Behind HTTP a token may stand in the user's place. A password with a `/` in it looks like a port that is no number.
+    // Behind HTTP a token may stand in the user's place. A password with a `/` in it looks like a
+    // port that is no number.
     let is_secret = match authority.rsplit_once('@') {
         Some((person, _)) => person.contains(':') || scheme.starts_with("http"),
         None => {
@@ -377,7 +384,8 @@ fn check_url(field: &str, url: Option<&str>, path: &Path) -> Result<(), Failure>
     ))
 }
 
-/// Limits are read again when a worker starts; what is wrong with them is said before anything is written.
+/// Limits are read again when a worker starts; what is wrong with them is said before anything is
+/// written.
 fn check_queues(queues: &BTreeMap<String, Limits>, path: &Path) -> Result<(), Failure> {
     for (name, limits) in queues {
         limits::apply(limits, &mut QueueLimits::default())

@@ -1,4 +1,5 @@
-//! Credentials by name, from the environment or from a folder of files. Nothing here writes or shows one.
+//! Credentials by name, from the environment or from a folder of files. Nothing here writes or
+//! shows one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ impl EnvironmentAndFiles {
         Self { hosts, ..self }
     }
 
-    /// Credentials of the environment. A command can read the environment of the process that started it.
+    /// Credentials of the environment. A command can read the environment of the process that
+    /// started it.
     pub(crate) fn of_environment() -> impl Iterator<Item = Secret> {
         let ours =
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
@@ -60,7 +62,8 @@ impl CredentialSource for EnvironmentAndFiles {
     }
 }
 
-/// A secret as it was written into a file: without the byte order mark and the line breaks that editors add.
+/// A secret as it was written into a file: without the byte order mark and the line breaks that
+/// editors add.
 pub(crate) fn written(text: &str) -> &str {
     text.strip_prefix('\u{feff}')
         .unwrap_or(text)

@@ -19,7 +19,8 @@ pub(crate) enum Exit {
     Usage,
     /// 3: the store cannot be reached or is in use.
     Store,
-    /// 128 and the signal's number: told to stop before the run had ended. The run carries on later.
+    /// 128 and the signal's number: told to stop before the run had ended. The run carries on
+    /// later.
     Signal(u8),
 }
 

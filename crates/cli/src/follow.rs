@@ -1,5 +1,5 @@
-//! Following a run to its end with live progress. This process works on the run if no other worker does,
-//! takes over when that worker dies, and hands the run back on a stop.
+//! Following a run to its end with live progress. This process works on the run if no other worker
+//! does, takes over when that worker dies, and hands the run back on a stop.
 
 use std::time::Duration;
 
@@ -239,7 +239,8 @@ impl Carrier<'_> {
         Ok(Outcome::Ended(Box::new(self.client.run(self.run).await?)))
     }
 
-    /// Told to stop: what this process works on is handed back; what another works on goes on there.
+    /// Told to stop: what this process works on is handed back; what another works on goes on
+    /// there.
     async fn stopped(&mut self, exit: Exit, signals: &mut Signals) -> Result<Outcome, Failure> {
         let worked = self.host.works();
         if worked {

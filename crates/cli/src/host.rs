@@ -1,5 +1,5 @@
-//! The worker for a command: this process if no other worker uses the store, otherwise that worker until
-//! it is gone.
+//! The worker for a command: this process if no other worker uses the store, otherwise that worker
+//! until it is gone.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -61,7 +61,8 @@ impl Host {
         self
     }
 
-    /// A client of the worker of this process, if it is one: what is submitted by it starts at once.
+    /// A client of the worker of this process, if it is one: what is submitted by it starts at
+    /// once.
     pub(crate) fn client(&self) -> Option<Client> {
         self.worker.as_ref().map(WorkerHandle::client)
     }
@@ -99,8 +100,8 @@ impl Host {
         self.join().await
     }
 
-    /// Returns whether a worker lives elsewhere to which this process leaves the run. One that lacks what the run requires will never
-    /// take it: then this host does, if it has that.
+    /// Returns whether a worker lives elsewhere to which this process leaves the run. One that
+    /// lacks what the run requires will never take it: then this host does, if it has that.
     async fn others_work(&self, run: RunId) -> Result<bool, Failure> {
         let now = self.store.now();
         let alive = self
@@ -130,7 +131,8 @@ impl Host {
         Ok(!requires.is_subset(&ours))
     }
 
-    /// Becomes a worker, beside others where the store allows it; gives `false` where it does not and another is.
+    /// Becomes a worker, beside others where the store allows it; gives `false` where it does not
+    /// and another is.
     pub(crate) async fn join(&mut self) -> Result<bool, Failure> {
         if self.telemetry.is_none() {
             self.telemetry = self.app.telemetry()?;
@@ -164,7 +166,8 @@ impl Host {
         if self.app.is_shared() {
             self.bury().await;
         } else {
-            // This is the one worker of the store: what was there before it came was left by one that was killed.
+            // This is the one worker of the store: what was there before it came was left by one
+            // that was killed.
             let _next_time = files::blocking(move || {
                 left_behind
                     .iter()
@@ -215,11 +218,12 @@ impl Host {
         }
     }
 
-    /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of them. To be asked before it
-    /// begins, for what is short would have ended meanwhile.
+    /// The unfinished runs besides `own` that a worker carries on: what a line of text can hold of
+    /// them. To be asked before it begins, for what is short would have ended meanwhile.
     pub(crate) async fn others(&self, own: Option<RunId>) -> Result<Vec<Run>, Failure> {
         let mut others: BTreeMap<RunId, Run> = BTreeMap::new();
-        // In the order in which runs move on, so that one that moves meanwhile is seen twice rather than not at all.
+        // In the order in which runs move on, so that one that moves meanwhile is seen twice rather
+        // than not at all.
         for status in [RunStatus::Queued, RunStatus::Waiting, RunStatus::Running] {
             let filter = RunFilter {
                 status: Some(status),
@@ -240,8 +244,8 @@ impl Host {
             .collect())
     }
 
-    /// Stops the worker: running steps get the grace period. A second signal cuts it short, and a third ends
-    /// all waiting.
+    /// Stops the worker: running steps get the grace period. A second signal cuts it short, and a
+    /// third ends all waiting.
     pub(crate) async fn stop(&mut self, signals: &mut Signals) {
         let Some(worker) = self.worker.take() else {
             return;
@@ -282,7 +286,8 @@ impl Host {
         surefoot::format_duration(self.app.grace())
     }
 
-    /// Waits until the store can no longer be written, or can be again; for ever when this process is not the worker.
+    /// Waits until the store can no longer be written, or can be again; for ever when this process
+    /// is not the worker.
     pub(crate) async fn trouble(&self, known: &mut Option<String>) -> Option<String> {
         let Some(worker) = &self.worker else {
             return std::future::pending().await;
@@ -296,8 +301,8 @@ impl Host {
     }
 }
 
-/// The time that a stopping process takes beyond the grace period at most: handlers end, results are written, requests
-/// answered and traces sent. `docs/operations.md` names it.
+/// The time that a stopping process takes beyond the grace period at most: handlers end, results
+/// are written, requests answered and traces sent. `docs/operations.md` names it.
 const STOP_AT_MOST: Duration = Duration::from_secs(18);
 
 /// Reports the runs whose last results the store did not take.
@@ -310,7 +315,8 @@ fn say_unwritten(runs: usize) {
     }
 }
 
-/// More runs than a person wants to read of in one line; beyond, the number is said to be at least this.
+/// More runs than a person wants to read of in one line; beyond, the number is said to be at least
+/// this.
 const MANY: usize = 100;
 
 /// `3 other runs: shop, blog, 0198...`.

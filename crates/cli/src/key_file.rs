@@ -1,4 +1,5 @@
-//! The file of keys that secret parameters are encrypted with: `secret.key` in the data directory, or `secrets.key_file`.
+//! The file of keys that secret parameters are encrypted with: `secret.key` in the data directory,
+//! or `secrets.key_file`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -45,7 +46,8 @@ pub(crate) fn read(path: &Path, makes: bool) -> Result<SecretKeys, Failure> {
         .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
-/// Makes the file when there is none. It is linked into place whole, so that of two processes one makes it and both read it.
+/// Makes the file when there is none. It is linked into place whole, so that of two processes one
+/// makes it and both read it.
 #[expect(
     clippy::disallowed_methods,
     reason = "a file of its own is made before anything runs"

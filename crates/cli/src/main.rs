@@ -1,4 +1,5 @@
-//! `surefoot`: initialise projects durably, from the command line. The only crate that names a concrete store.
+//! `surefoot`: initialise projects durably, from the command line. The only crate that names a
+//! concrete store.
 
 #![cfg_attr(
     test,
@@ -83,7 +84,8 @@ fn this_program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("surefoot"))
 }
 
-/// Keeps credentials out of core dumps, and this process's memory and environment from other processes of its user.
+/// Keeps credentials out of core dumps, and this process's memory and environment from other
+/// processes of its user.
 fn protect_memory() {
     let _no_core = setrlimit(
         Resource::Core,

@@ -1,4 +1,5 @@
-//! Standard output and error. A reader that goes away (`| head`) is no failure and no reason to stop.
+//! Standard output and error. A reader that goes away (`| head`) is no failure and no reason to
+//! stop.
 
 use std::io::{ErrorKind, Write as _};
 

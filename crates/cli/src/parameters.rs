@@ -1,4 +1,5 @@
-//! Parameters from the command line: `-p key=value`, read by the type that the workflow's schema gives the key.
+//! Parameters from the command line: `-p key=value`, read by the type that the workflow's schema
+//! gives the key.
 
 use serde_json::{Map, Value};
 
@@ -68,8 +69,8 @@ fn known(key: &str, schema: &Value) -> Result<(), Failure> {
     Err(Failure::usage(message).hint(format!("it has {}", near::quoted(&names).join(", "))))
 }
 
-/// A string stays a string where the schema allows one. Otherwise the text is read as JSON, and left as it is when it is none:
-/// the schema's own complaint is then the best one.
+/// A string stays a string where the schema allows one. Otherwise the text is read as JSON, and
+/// left as it is when it is none: the schema's own complaint is then the best one.
 fn typed(text: &str, schema: Option<&Value>) -> Value {
     let string = || Value::String(text.to_owned());
     if schema.is_some_and(allows_string) {

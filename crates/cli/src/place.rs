@@ -1,5 +1,5 @@
-//! Address of the store: a SQLite file or a PostgreSQL database. The address of a database may hold a
-//! password, which is never shown.
+//! Address of the store: a SQLite file or a PostgreSQL database. The address of a database may hold
+//! a password, which is never shown.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -31,9 +31,9 @@ impl Address {
         &self.0
     }
 
-    /// Secrets of this address: the password, as written and as the database receives it. A password that
-    /// equals the name of the user or the database is not masked: that would garble texts and hide
-    /// nothing.
+    /// Secrets of this address: the password, as written and as the database receives it. A
+    /// password that equals the name of the user or the database is not masked: that would garble
+    /// texts and hide nothing.
     pub(crate) fn secrets(&self, database: &PostgresOptions) -> Vec<Secret> {
         let public = without_secret(&self.0);
         let written = password(&self.0).map(Secret::new);
@@ -150,7 +150,8 @@ pub(crate) fn without_secret(text: &str) -> String {
     }
 }
 
-/// A text with words of the command line in it, which may be addresses of databases: no password is left in it.
+/// A text with words of the command line in it, which may be addresses of databases: no password is
+/// left in it.
 pub(crate) fn without_secret_arguments(
     text: &str,
     arguments: impl Iterator<Item = String>,

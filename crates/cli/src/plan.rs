@@ -1,4 +1,5 @@
-//! Workflows before they run: read from a file, checked against the known actions, and shown as a dry run.
+//! Workflows before they run: read from a file, checked against the known actions, and shown as a
+//! dry run.
 
 use std::path::Path;
 use std::sync::Arc;

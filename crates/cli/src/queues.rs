@@ -1,4 +1,5 @@
-//! Limits that queues are given: the shipped ones when a queue is new, and those of the configuration file.
+//! Limits that queues are given: the shipped ones when a queue is new, and those of the
+//! configuration file.
 
 use surefoot::{QueueLimits, Store};
 
@@ -8,7 +9,8 @@ use crate::errors::Failure;
 use crate::limits;
 use crate::shipped;
 
-/// Gives the shipped queue its limits, if it is new, and every queue of the configuration file its own.
+/// Gives the shipped queue its limits, if it is new, and every queue of the configuration file its
+/// own.
 pub(crate) async fn configure(store: &dyn Store, settings: &Settings) -> Result<(), Failure> {
     let known = store.queues().await?;
     if !known.iter().any(|queue| queue.name == shipped::QUEUE) {

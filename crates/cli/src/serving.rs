@@ -85,7 +85,8 @@ fn refused(wrong: SubmissionError) -> Refused {
     }
 }
 
-/// Runs a notifier's program as steps run theirs: nothing of it outlives this process, and it inherits no credential.
+/// Runs a notifier's program as steps run theirs: nothing of it outlives this process, and it
+/// inherits no credential.
 pub(crate) fn run_command() -> RunCommand {
     RunCommand::new(|call: CommandCall| async move {
         let (program, arguments) = call

@@ -1,5 +1,5 @@
-//! Contents of the program: the workflow `project-initialization`, its queue, and the actions for any
-//! workflow.
+//! Contents of the program: the workflow `project-initialization`, its queue, and the actions for
+//! any workflow.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -102,8 +102,9 @@ pub(crate) fn expect_tools(workflow: &Workflow) -> Result<(), Failure> {
 pub(crate) struct LocalTemplate(Option<PathBuf>);
 
 impl LocalTemplate {
-    /// A local template is kept by its full path, so that it is found from wherever the worker runs; what is no template at
-    /// all, or may be none, is refused here, before anything is written.
+    /// A local template is kept by its full path, so that it is found from wherever the worker
+    /// runs; what is no template at all, or may be none, is refused here, before anything is
+    /// written.
     pub(crate) fn settle(parameters: &mut Value, settings: &Settings) -> Result<Self, Failure> {
         let Some(template) = parameters["template"].as_str() else {
             return Ok(Self(None));
@@ -115,7 +116,8 @@ impl LocalTemplate {
         let path = Source::parse(template, reference).map_err(wrong)?.local();
         if let Some(path) = &path {
             config(settings).templates().check(path).map_err(wrong)?;
-            // A `file://` is full already, and says that the commit is meant and not what lies in the folder.
+            // A `file://` is full already, and says that the commit is meant and not what lies in
+            // the folder.
             if !template.starts_with("file://") {
                 parameters["template"] = path.display().to_string().into();
             }
@@ -175,7 +177,8 @@ fn list(text: &mut String, heading: &str, items: &Value) {
     }
 }
 
-/// `development, staging (1 approval wanted), production (2 approvals wanted)`: nothing enforces them.
+/// `development, staging (1 approval wanted), production (2 approvals wanted)`: nothing enforces
+/// them.
 fn environments(list: &Value) -> String {
     let one = |environment: &Value| {
         let name = plain(&environment["name"]);

@@ -38,8 +38,8 @@ fn description(workflow: &Workflow, parameter: &str) -> Option<String> {
     Some(format!("{name}: {text}"))
 }
 
-/// Loads and renders the project's template as the first step does, so that a mistake is found before anything is written.
-/// A run that has the key already was checked when it was submitted.
+/// Loads and renders the project's template as the first step does, so that a mistake is found
+/// before anything is written. A run that has the key already was checked when it was submitted.
 pub(crate) async fn check_content(
     app: &App,
     parameters: &Value,
@@ -62,7 +62,8 @@ pub(crate) async fn check_content(
     }
 }
 
-/// Returns whether a run has the key. A store that is not there, or cannot be read, is for the submission to tell of.
+/// Returns whether a run has the key. A store that is not there, or cannot be read, is for the
+/// submission to tell of.
 async fn is_taken(app: &App, key: &str) -> bool {
     let Ok(client) = app.client().await else {
         return false;

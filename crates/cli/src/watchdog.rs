@@ -1,7 +1,7 @@
 //! Ends the process when one of its runtimes stands still, or when it does not end in time.
 //!
-//! A worker whose threads are blocked does nothing and answers nothing, yet may go on renewing its lease. When it ends, its
-//! lease expires and another takes over; a supervisor starts it again.
+//! A worker whose threads are blocked does nothing and answers nothing, yet may go on renewing its
+//! lease. When it ends, its lease expires and another takes over; a supervisor starts it again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,8 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Looks in a row that find no tick before the process ends: 10 s.
 ///
-/// Looks are counted, not time: a process that was frozen as a whole, or a machine that slept, missed none.
+/// Looks are counted, not time: a process that was frozen as a whole, or a machine that slept,
+/// missed none.
 const MAX_MISSED: u32 = 20;
 
 /// The exit status of a process that ended itself.
@@ -48,7 +49,8 @@ pub(crate) fn start(runtimes: &[(&'static str, &Handle)]) {
     }
 }
 
-/// Ends the process after `time` at the latest, whatever it waits for then. Of several deadlines the first one holds.
+/// Ends the process after `time` at the latest, whatever it waits for then. Of several deadlines
+/// the first one holds.
 pub(crate) fn end_within(time: Duration) {
     let mut deadline = DEADLINE.lock().unwrap_or_else(PoisonError::into_inner);
     let new = Instant::now() + time;

@@ -1,11 +1,11 @@
 //! Workspaces of the worker in this process.
 //!
-//! With PostgreSQL, several workers of a host may share the data directory, and one that lost its lease
-//! may still write while another has its runs. So each worker id has its own folder, locked while it is
-//! in use. The next worker to start removes the folders of dead ones.
+//! With PostgreSQL, several workers of a host may share the data directory, and one that lost its
+//! lease may still write while another has its runs. So each worker id has its own folder, locked
+//! while it is in use. The next worker to start removes the folders of dead ones.
 //!
-//! The lock says for sure that a process is gone, which the database can only guess when a lease runs out: what the dead
-//! ones of this host held need not wait for that.
+//! The lock says for sure that a process is gone, which the database can only guess when a lease
+//! runs out: what the dead ones of this host held need not wait for that.
 
 #![expect(
     clippy::disallowed_methods,
@@ -42,7 +42,8 @@ pub(crate) fn own(all: &Path) -> io::Result<PathBuf> {
     Ok(OWN.get_or_init(|| made).0.clone())
 }
 
-/// Writes down that this process is this worker. What cannot be written is found out when the lease runs out.
+/// Writes down that this process is this worker. What cannot be written is found out when the lease
+/// runs out.
 pub(crate) fn announce(worker: WorkerId) {
     if let Some((_, lock)) = OWN.get() {
         let _unknown = sign(lock, worker);
@@ -56,8 +57,8 @@ pub(crate) fn dead(all: &Path) -> Vec<WorkerId> {
     dead
 }
 
-/// The lock is held before it has the name by which others find it: one that starts at the same time would otherwise try it
-/// in between, and hold it.
+/// The lock is held before it has the name by which others find it: one that starts at the same
+/// time would otherwise try it in between, and hold it.
 fn make(all: &Path) -> io::Result<(PathBuf, File)> {
     fs::create_dir_all(all)?;
     let folder = all.join(format!("worker-{}", WorkerId::new()));
@@ -81,8 +82,8 @@ fn host() -> String {
         .into_owned()
 }
 
-/// Removes the folders of workers that have ended, and tells who they were. What cannot be removed now is tried again by the
-/// next worker.
+/// Removes the folders of workers that have ended, and tells who they were. What cannot be removed
+/// now is tried again by the next worker.
 fn sweep(all: &Path) -> Vec<WorkerId> {
     let locks = fs::read_dir(all)
         .into_iter()

@@ -107,8 +107,8 @@ pub fn file_system(path: &Path, holds: &str) -> Finding {
     }
 }
 
-/// Looks for a file system on which another machine may not see this one's locks, such as NFS, SMB, SSHFS, 9P or virtiofs.
-/// Gives no finding for any other, and for one that cannot be looked at.
+/// Looks for a file system on which another machine may not see this one's locks, such as NFS, SMB,
+/// SSHFS, 9P or virtiofs. Gives no finding for any other, and for one that cannot be looked at.
 pub fn remote_file_system(path: &Path, holds: &str) -> Option<Finding> {
     let path = nearest(path)?;
     let magic = magic(&path).ok()?;

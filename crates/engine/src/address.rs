@@ -1,7 +1,7 @@
 //! The addresses that requests, git and notifications may reach.
 //!
-//! A name is resolved once, every address that it has is checked, and the connection is made to those very addresses: a
-//! name that points elsewhere a moment later gains nothing.
+//! A name is resolved once, every address that it has is checked, and the connection is made to
+//! those very addresses: a name that points elsewhere a moment later gains nothing.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,8 +11,9 @@ use crate::network::{Network, NetworkError};
 
 /// Which addresses may be reached.
 ///
-/// By default all but those at which clouds give out credentials of the machine, and the other link-local ones. This
-/// machine and private networks may be reached: much that a workflow calls is there.
+/// By default all but those at which clouds give out credentials of the machine, and the other
+/// link-local ones. This machine and private networks may be reached: much that a workflow calls is
+/// there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     /// Reachable whatever else is denied.
@@ -24,7 +25,8 @@ pub struct AddressPolicy {
 /// Addresses that a policy names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressRange {
-    /// Every address that is not of the internet at large: this machine, private networks and special-purpose addresses.
+    /// Every address that is not of the internet at large: this machine, private networks and
+    /// special-purpose addresses.
     Private,
     /// A network, or one address.
     Network(Network),
@@ -141,7 +143,8 @@ impl AddressPolicy {
     }
 }
 
-/// Returns whether an address is link-local, or is one at which a cloud answers questions about the machine.
+/// Returns whether an address is link-local, or is one at which a cloud answers questions about the
+/// machine.
 fn is_metadata(address: IpAddr) -> bool {
     match address {
         // Amazon, Google, Azure, Oracle and others; Alibaba; Azure's wire server; Oracle.
@@ -176,7 +179,8 @@ fn carried(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Returns whether an address is of the internet at large: not of this machine, its networks or its cloud.
+/// Returns whether an address is of the internet at large: not of this machine, its networks or its
+/// cloud.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(four) => is_public_four(four),
@@ -202,8 +206,8 @@ fn is_public_four(address: Ipv4Addr) -> bool {
         || (a == 203 && b == 0 && c == 113))
 }
 
-/// Only what is given out for the internet (2000::/3), and of that not what leads elsewhere. An address that carries one of
-/// IPv4 is worth what that one is.
+/// Only what is given out for the internet (2000::/3), and of that not what leads elsewhere. An
+/// address that carries one of IPv4 is worth what that one is.
 fn is_public_six(address: Ipv6Addr) -> bool {
     let [a, b, c, ..] = address.segments();
     if (a, b, c) == (0x64, 0xff9b, 0) || a == 0x2002 {

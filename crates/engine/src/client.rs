@@ -127,7 +127,8 @@ impl Submit {
         self
     }
 
-    /// An idempotency key: a second submission with it, of the same workflow and parameters, gives the same run.
+    /// An idempotency key: a second submission with it, of the same workflow and parameters, gives
+    /// the same run.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -172,7 +173,8 @@ impl Submit {
         self.key.as_deref()
     }
 
-    /// The run as it will be queued, and its parameters as handlers see them. They are checked here, and secret ones encrypted.
+    /// The run as it will be queued, and its parameters as handlers see them. They are checked
+    /// here, and secret ones encrypted.
     fn queued(
         mut self,
         now: Timestamp,
@@ -216,7 +218,8 @@ impl Submit {
 }
 
 impl Submit {
-    /// Refuses secret parameters that cannot be masked, or that would stand where everyone reads them.
+    /// Refuses secret parameters that cannot be masked, or that would stand where everyone reads
+    /// them.
     fn refuse_secrets(
         &self,
         parameters: &Value,
@@ -271,7 +274,8 @@ impl Submit {
     }
 }
 
-/// The resources that a workflow requires with these parameters. An expression may give nothing: then there is none.
+/// The resources that a workflow requires with these parameters. An expression may give nothing:
+/// then there is none.
 fn required(workflow: &Workflow, scope: &Scope) -> Result<BTreeSet<String>, SubmitError> {
     let names = workflow
         .requires()
@@ -294,7 +298,8 @@ impl Client {
         }
     }
 
-    /// Encrypts secret parameters with these keys. Without any, a run with secret parameters is refused.
+    /// Encrypts secret parameters with these keys. Without any, a run with secret parameters is
+    /// refused.
     #[must_use]
     pub fn with_keys(self, keys: Option<SecretKeys>) -> Self {
         Self { keys, ..self }
@@ -370,7 +375,8 @@ impl Client {
             if run.head.status.is_ended() {
                 return Ok(run);
             }
-            // Any change of any run is a hint. Many who wait for their own runs would read all the time.
+            // Any change of any run is a hint. Many who wait for their own runs would read all the
+            // time.
             tokio::time::sleep((began.elapsed() / 4).min(SELDOM)).await;
             changed(&mut hints).await;
         }
@@ -461,7 +467,8 @@ fn first_commit(run: Run, now: Timestamp) -> (Run, Transition) {
     edit.finish()
 }
 
-/// The run as it is when this process's worker takes it at once: claimed, and its first step running.
+/// The run as it is when this process's worker takes it at once: claimed, and its first step
+/// running.
 fn started(
     run: Run,
     parameters: &Value,
@@ -480,8 +487,8 @@ fn started(
     matches!(advance(&mut edit, parameters), Ok(NextStep::Attempt { .. })).then(|| edit.finish())
 }
 
-/// Submits on a worker with a free slot. A task of the worker writes, so that a dropped caller leaves no
-/// leased run without a driver.
+/// Submits on a worker with a free slot. A task of the worker writes, so that a dropped caller
+/// leaves no leased run without a driver.
 async fn submit_here(
     worker: &Arc<Shared>,
     run: Run,
@@ -525,7 +532,8 @@ async fn submit_here(
         let _ = answer.send(submitted);
         if starts {
             task.metrics.started_here.add_one();
-            // Boxed: a task is moved when it is spawned, and this future is ten times as large as all before it.
+            // Boxed: a task is moved when it is spawned, and this future is ten times as large as
+            // all before it.
             Box::pin(drive(task, leased, held, permit.into())).await;
         }
     });
@@ -605,8 +613,9 @@ type Look = Pin<Box<dyn Future<Output = Result<(bool, Vec<Event>), StoreError>> 
 const PAGE: usize = 256;
 
 impl Watch {
-    /// The next event, as soon as there is one; `None` once the run has ended and every event was given. Nothing is missed
-    /// and nothing comes twice. Dropping the future loses nothing, and the next one goes on where it was.
+    /// The next event, as soon as there is one; `None` once the run has ended and every event was
+    /// given. Nothing is missed and nothing comes twice. Dropping the future loses nothing, and the
+    /// next one goes on where it was.
     ///
     /// # Errors
     /// When the store cannot be read, or has no such run.

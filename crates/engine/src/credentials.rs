@@ -1,5 +1,5 @@
-//! Credentials: found by name when a step needs them, never stored, and masked wherever a step writes text
-//! (`mask`).
+//! Credentials: found by name when a step needs them, never stored, and masked wherever a step
+//! writes text (`mask`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Finds credentials by name. Where they come from - environment, files, a vault - is the program's affair.
+/// Finds credentials by name. Where they come from - environment, files, a vault - is the program's
+/// affair.
 pub trait CredentialSource: Send + Sync + 'static {
     /// The credential of that name.
     ///
@@ -34,7 +35,8 @@ pub trait CredentialSource: Send + Sync + 'static {
     /// Says what to set, and where, when it is missing or cannot be read.
     fn get(&self, name: &str) -> Result<Secret, CredentialError>;
 
-    /// The only hosts that may be sent the credential; `None` when none are set down, and the workflow decides.
+    /// The only hosts that may be sent the credential; `None` when none are set down, and the
+    /// workflow decides.
     fn hosts(&self, _name: &str) -> Option<&[String]> {
         None
     }

@@ -2,7 +2,8 @@
 
 /// The end of a text that was cut.
 ///
-/// A secret may have been cut with it: what stands before this mark is masked even if it is only the beginning of one.
+/// A secret may have been cut with it: what stands before this mark is masked even if it is only
+/// the beginning of one.
 pub const CUT: &str = " [cut]";
 
 /// The first `longest` characters of a text, marked with [`CUT`] when there are more.

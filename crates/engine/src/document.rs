@@ -1,6 +1,8 @@
-//! Documents: small facts that are no part of a run, kept beside the runs: an API token, a session, an alert, an entry of the audit log.
+//! Documents: small facts that are no part of a run, kept beside the runs: an API token, a session,
+//! an alert, an entry of the audit log.
 //!
-//! The store does not look into them. Compare-and-set ([`Document::version`]) is what makes "once, over all processes" possible.
+//! The store does not look into them. Compare-and-set ([`Document::version`]) is what makes "once,
+//! over all processes" possible.
 
 use serde_json::Value;
 
@@ -52,7 +54,8 @@ pub enum Expect {
 pub struct DocumentFilter {
     /// Only of this kind.
     pub kind: String,
-    /// Only those whose id comes after this one in the order of the listing: the last of the page before.
+    /// Only those whose id comes after this one in the order of the listing: the last of the page
+    /// before.
     pub after: Option<String>,
     /// From the last id to the first.
     pub descending: bool,

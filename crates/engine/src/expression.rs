@@ -1,8 +1,9 @@
 //! Expressions in workflow files: `${{ parameters.name }}`, as in GitHub Actions.
 //!
-//! Operators, conversions and functions are those of GitHub Actions; the filters, tests and arithmetic of MiniJinja are there
-//! too. A string that is one expression and nothing else takes the expression's value with its type; any other string takes
-//! its text, in JSON notation. What is undefined is an error, never an empty string.
+//! Operators, conversions and functions are those of GitHub Actions; the filters, tests and
+//! arithmetic of MiniJinja are there too. A string that is one expression and nothing else takes
+//! the expression's value with its type; any other string takes its text, in JSON notation. What is
+//! undefined is an error, never an empty string.
 
 mod conversions;
 mod functions;
@@ -224,7 +225,8 @@ fn bare(condition: &str) -> &str {
     }
 }
 
-/// Names that are known before a run: parameters, when the workflow's schema lists them, and the ids of earlier steps.
+/// Names that are known before a run: parameters, when the workflow's schema lists them, and the
+/// ids of earlier steps.
 pub(crate) struct KnownNames<'a> {
     pub(crate) parameters: Option<&'a BTreeSet<&'a str>>,
     pub(crate) steps: &'a BTreeSet<&'a str>,
@@ -240,7 +242,8 @@ impl Names for KnownNames<'_> {
     }
 }
 
-/// Every path that the expressions of `value` read, such as `steps.build.output`. What cannot be compiled is an error.
+/// Every path that the expressions of `value` read, such as `steps.build.output`. What cannot be
+/// compiled is an error.
 pub(crate) fn references(
     value: &Value,
     names: &KnownNames<'_>,

@@ -1,8 +1,9 @@
 //! Files that a step, a template or a person may have left: anything can be at their paths.
 //!
-//! A pipe without a writer, a device, a link to `/dev/zero`, a sparse file of terabytes: none of them may make the process
-//! wait or fill its memory. Every file is looked at, opened without blocking, looked at again, and read up to a limit. The
-//! functions still wait for the disk: call them through [`blocking`], which takes them off the runtime's threads.
+//! A pipe without a writer, a device, a link to `/dev/zero`, a sparse file of terabytes: none of
+//! them may make the process wait or fill its memory. Every file is looked at, opened without
+//! blocking, looked at again, and read up to a limit. The functions still wait for the disk: call
+//! them through [`blocking`], which takes them off the runtime's threads.
 
 #![expect(
     clippy::disallowed_methods,
@@ -121,7 +122,8 @@ pub fn open(path: &Path, links: Links) -> Result<(File, Metadata), FileError> {
     Ok((file, metadata))
 }
 
-/// Makes a regular file hold `content`, with the mode `mode` whatever the umask is; a link is refused.
+/// Makes a regular file hold `content`, with the mode `mode` whatever the umask is; a link is
+/// refused.
 ///
 /// # Errors
 /// [`FileError`] says what is there instead of a file.
@@ -145,7 +147,8 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     Ok(file.set_permissions(Permissions::from_mode(mode))?)
 }
 
-/// Reads what a person names on the command line, up to `limit` bytes. A pipe is read to its end: the person made it.
+/// Reads what a person names on the command line, up to `limit` bytes. A pipe is read to its end:
+/// the person made it.
 ///
 /// # Errors
 /// As [`read_text`], but for what is no regular file.
@@ -177,7 +180,8 @@ fn read_up_to(file: File, limit: u64) -> Result<Vec<u8>, FileError> {
     }
 }
 
-/// To open a device may have effects: what is there is looked at first. It may be replaced meanwhile, so [`open`] looks again.
+/// To open a device may have effects: what is there is looked at first. It may be replaced
+/// meanwhile, so [`open`] looks again.
 fn look(path: &Path, links: Links) -> Result<(), FileError> {
     regular(&match links {
         Links::Follow => path.metadata()?,

@@ -27,17 +27,20 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Runs the steps that name its action.
 ///
-/// A handler reconciles: it may have run before, up to any point, for the same step - [`StepContext::idempotency_key`] is
-/// then the same. It looks before it creates, takes up what its own earlier attempt left, and never adopts a stranger's.
+/// A handler reconciles: it may have run before, up to any point, for the same step -
+/// [`StepContext::idempotency_key`] is then the same. It looks before it creates, takes up what its
+/// own earlier attempt left, and never adopts a stranger's.
 ///
-/// When it is cancelled (timeout, a person's cancel, a lost lease) its future is dropped at the next await.
+/// When it is cancelled (timeout, a person's cancel, a lost lease) its future is dropped at the
+/// next await.
 #[async_trait]
 pub trait StepHandler: Send + Sync + 'static {
     /// Runs one attempt of a step.
     async fn run(&self, context: StepContext) -> Result<Outcome, StepError>;
 
-    /// Takes back what the step made, and only that. Called for a step that completed, failed or was interrupted, so what
-    /// it made may be there in part or not at all. [`StepContext::previous_output`] is the step's output, if it completed.
+    /// Takes back what the step made, and only that. Called for a step that completed, failed or
+    /// was interrupted, so what it made may be there in part or not at all.
+    /// [`StepContext::previous_output`] is the step's output, if it completed.
     ///
     /// A handler without an undo keeps what it made, and people read so.
     async fn undo(&self, context: StepContext) -> Result<Undone, StepError> {
@@ -72,15 +75,16 @@ pub enum Undone {
 pub enum Outcome {
     /// The step is done.
     Completed(Output),
-    /// The step goes on after a while; it is run again then, with the checkpoint. No worker is held meanwhile, and the
-    /// wait survives a restart.
+    /// The step goes on after a while; it is run again then, with the checkpoint. No worker is held
+    /// meanwhile, and the wait survives a restart.
     Sleep {
         /// Length of the wait.
         delay: Duration,
         /// Value that [`StepContext::checkpoint`] returns in the next attempt.
         checkpoint: Value,
     },
-    /// The step asks a person. On approval it is run again, with [`StepContext::answer`]; rejection fails it.
+    /// The step asks a person. On approval it is run again, with [`StepContext::answer`]; rejection
+    /// fails it.
     Ask {
         /// Text of the question.
         question: String,
@@ -127,15 +131,16 @@ impl Output {
         self
     }
 
-    /// Binds the run to a resource, in the commit that completes the step: from then on only workers that offer it take the
-    /// run. What the step made is there and nowhere else.
+    /// Binds the run to a resource, in the commit that completes the step: from then on only
+    /// workers that offer it take the run. What the step made is there and nowhere else.
     #[must_use]
     pub fn require(mut self, resource: impl Into<String>) -> Self {
         self.required.push(resource.into());
         self
     }
 
-    /// Ends a requirement of the run, in the same commit: another one takes its place, or what it stood for is done.
+    /// Ends a requirement of the run, in the same commit: another one takes its place, or what it
+    /// stood for is done.
     #[must_use]
     pub fn release(mut self, resource: impl Into<String>) -> Self {
         self.released.push(resource.into());
@@ -178,8 +183,8 @@ pub const MAX_DEFERRALS: u32 = 100;
 /// The longest time by which an attempt is deferred at once.
 pub const MAX_DEFERRAL: Duration = Duration::from_secs(3600);
 
-/// Why an attempt failed. Any error becomes one, to be retried as the step's policy says; [`StepError::fatal`] and
-/// [`StepError::retry_after`] say otherwise.
+/// Why an attempt failed. Any error becomes one, to be retried as the step's policy says;
+/// [`StepError::fatal`] and [`StepError::retry_after`] say otherwise.
 #[derive(Debug)]
 pub struct StepError {
     pub(crate) error: BoxError,
@@ -194,7 +199,8 @@ pub struct StepError {
 impl StepError {
     /// No further attempt will help: the step fails at once.
     ///
-    /// A shortage of this worker among the causes has the last word, as in every [`StepError`]: the step is deferred.
+    /// A shortage of this worker among the causes has the last word, as in every [`StepError`]: the
+    /// step is deferred.
     pub fn fatal(error: impl Into<BoxError>) -> Self {
         Self {
             fatal: true,
@@ -212,9 +218,10 @@ impl StepError {
         .unless_shortage()
     }
 
-    /// Nothing is wrong with the step, but something that it needs is unavailable for `delay`: the same attempt runs again
-    /// after that time, and none is spent. A worker defers an attempt up to [`MAX_DEFERRALS`] times, by up to
-    /// [`MAX_DEFERRAL`] each; after that the error counts as a failed attempt.
+    /// Nothing is wrong with the step, but something that it needs is unavailable for `delay`: the
+    /// same attempt runs again after that time, and none is spent. A worker defers an attempt up to
+    /// [`MAX_DEFERRALS`] times, by up to [`MAX_DEFERRAL`] each; after that the error counts as a
+    /// failed attempt.
     ///
     /// People read `reason` after "waiting for": `api.example.org: rate limit exceeded`.
     pub fn unavailable(reason: impl Into<BoxError>, delay: Duration) -> Self {
@@ -225,8 +232,8 @@ impl StepError {
         }
     }
 
-    /// This worker lacks a resource, such as processes or memory: the attempt is deferred, as [`Self::unavailable`] says, for
-    /// a time that grows from one second to one minute.
+    /// This worker lacks a resource, such as processes or memory: the attempt is deferred, as
+    /// [`Self::unavailable`] says, for a time that grows from one second to one minute.
     pub fn shortage(error: impl Into<BoxError>) -> Self {
         Self {
             unavailable: true,
@@ -234,8 +241,9 @@ impl StepError {
         }
     }
 
-    /// The step needs a resource that this worker does not offer, see [`crate::WorkerOptions::resources`]. The run waits for
-    /// a worker that does, and the attempt goes on there; none is spent.
+    /// The step needs a resource that this worker does not offer, see
+    /// [`crate::WorkerOptions::resources`]. The run waits for a worker that does, and the attempt
+    /// goes on there; none is spent.
     pub fn needs(resource: impl Into<String>) -> Self {
         let resource = resource.into();
         let error = format!("the step needs {resource}, which this worker lacks");
@@ -245,7 +253,8 @@ impl StepError {
         }
     }
 
-    /// An error with its cause: `what` says what could not be done, and a shortage of the worker is recognised in `cause`.
+    /// An error with its cause: `what` says what could not be done, and a shortage of the worker is
+    /// recognised in `cause`.
     pub fn caused_by(what: impl Into<String>, cause: impl Into<BoxError>) -> Self {
         Self::from(Caused {
             what: what.into(),
@@ -263,7 +272,8 @@ impl StepError {
         }
     }
 
-    /// The attempt is deferred when this worker is short of something, whatever the handler makes of it.
+    /// The attempt is deferred when this worker is short of something, whatever the handler makes
+    /// of it.
     fn unless_shortage(self) -> Self {
         if shortage::is_cause_of(&*self.error) {
             Self::shortage(self.error)
@@ -448,7 +458,8 @@ impl fmt::Debug for Handlers {
     }
 }
 
-/// Context of an attempt: its input, the outputs of earlier steps, and the means to report progress.
+/// Context of an attempt: its input, the outputs of earlier steps, and the means to report
+/// progress.
 #[derive(Clone)]
 pub struct StepContext(pub(crate) Arc<Inner>);
 
@@ -582,7 +593,8 @@ impl StepContext {
         self.0.run.steps[self.0.position].checkpoint.as_ref()
     }
 
-    /// A person's approval of what this step asked: `{"answer", "by", "note"}`. The answer to an interruption is none.
+    /// A person's approval of what this step asked: `{"answer", "by", "note"}`. The answer to an
+    /// interruption is none.
     pub fn answer(&self) -> Option<&Value> {
         let answer = self.0.run.steps[self.0.position].answer.as_ref()?;
         (answer["answer"] == "approve").then_some(answer)
@@ -611,15 +623,15 @@ impl StepContext {
             .say(|said| said.progress = Some((percent, Some(message))));
     }
 
-    /// Adds a line to the run's log. Secrets are masked before it is written, as in all that a step gives: those of
-    /// [`Self::credential`] and [`Self::mask`], and secret parameters.
+    /// Adds a line to the run's log. Secrets are masked before it is written, as in all that a step
+    /// gives: those of [`Self::credential`] and [`Self::mask`], and secret parameters.
     pub fn log(&self, line: impl Into<String>) {
         let line = line.into();
         self.0.reports.say(|said| said.lines.push(line));
     }
 
-    /// Done when the attempt is to end: its time is up, a person cancelled, or the lease is lost. The handler's future is
-    /// dropped anyway; this is for work that runs beside it.
+    /// Done when the attempt is to end: its time is up, a person cancelled, or the lease is lost.
+    /// The handler's future is dropped anyway; this is for work that runs beside it.
     pub fn cancellation(&self) -> &CancellationToken {
         &self.0.cancellation
     }
@@ -647,8 +659,9 @@ impl StepContext {
         Ok(secret)
     }
 
-    /// Masks a secret that the handler has made or been given, such as a token of short life, in everything that the run
-    /// writes from now on: outputs, checkpoints, records, errors and log lines.
+    /// Masks a secret that the handler has made or been given, such as a token of short life, in
+    /// everything that the run writes from now on: outputs, checkpoints, records, errors and log
+    /// lines.
     ///
     /// # Errors
     /// Fatal, when the secrets of the run are longer than what can be looked for.
@@ -658,9 +671,10 @@ impl StepContext {
 
     /// The credential of that name, for a request to `host`.
     ///
-    /// It is given when the program binds it to that host ([`CredentialSource::hosts`]). A credential that is bound to none
-    /// goes to hosts that the workflow itself writes out in a step that names the credential: a host that comes from a
-    /// parameter or from a step's output was not chosen by the author of the workflow.
+    /// It is given when the program binds it to that host ([`CredentialSource::hosts`]). A
+    /// credential that is bound to none goes to hosts that the workflow itself writes out in a step
+    /// that names the credential: a host that comes from a parameter or from a step's output was
+    /// not chosen by the author of the workflow.
     ///
     /// # Errors
     /// Fatal, and says what to set.
@@ -678,8 +692,8 @@ impl StepContext {
         )))
     }
 
-    /// The run's folder, as the last completed step left it. What is in it when this step completes is kept with the
-    /// commit, and is there for later steps, on this machine or another.
+    /// The run's folder, as the last completed step left it. What is in it when this step completes
+    /// is kept with the commit, and is there for later steps, on this machine or another.
     pub async fn workspace(&self) -> Result<PathBuf, StepError> {
         self.0.workspace.open().await.map_err(StepError::from)
     }

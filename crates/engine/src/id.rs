@@ -69,13 +69,15 @@ uuid_id!(
 pub struct Digest([u8; 32]);
 
 impl RunId {
-    /// A new identifier for a run submitted at `at`, by the store's clock: runs sort by when they were submitted, and those
-    /// that this process submits in the same millisecond by the order in which it did.
+    /// A new identifier for a run submitted at `at`, by the store's clock: runs sort by when they
+    /// were submitted, and those that this process submits in the same millisecond by the order in
+    /// which it did.
     pub fn at(at: Timestamp) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let mut rest = [0; 10];
         rest.copy_from_slice(&Uuid::new_v4().as_bytes()[6..]);
-        // The version takes four bits of the first byte and the variant two of the third; the count goes around them.
+        // The version takes four bits of the first byte and the variant two of the third; the count
+        // goes around them.
         let count = MADE.fetch_add(1, Ordering::Relaxed);
         let bits = count.to_be_bytes();
         rest[0] = bits[0] >> 4;
@@ -86,7 +88,8 @@ impl RunId {
         Self(Builder::from_unix_timestamp_millis(Self::millis(at), &rest).into_uuid())
     }
 
-    /// Not above any identifier made for a run that was submitted at `at` or later, to the millisecond.
+    /// Not above any identifier made for a run that was submitted at `at` or later, to the
+    /// millisecond.
     pub fn first_at(at: Timestamp) -> Self {
         let mut bytes = [0; 16];
         bytes[..6].copy_from_slice(&Self::millis(at).to_be_bytes()[2..]);

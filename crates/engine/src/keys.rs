@@ -1,7 +1,7 @@
 //! The rule for keys, wherever they come in: the library, the command line, HTTP, SQL.
 //!
-//! An empty key is a variable that was not set: its second use would find the first run and do nothing. A long one does not fit
-//! the index of every store.
+//! An empty key is a variable that was not set: its second use would find the first run and do
+//! nothing. A long one does not fit the index of every store.
 
 use crate::state::RuleError;
 
@@ -27,7 +27,8 @@ pub fn check_key(what: &str, key: &str) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// Refuses a value of `unique` that is too long. It may be empty, and have several lines: it comes of parameters.
+/// Refuses a value of `unique` that is too long. It may be empty, and have several lines: it comes
+/// of parameters.
 pub(crate) fn check_unique(value: &str) -> Result<(), RuleError> {
     check_length("value of `unique`", value)
 }

@@ -1,9 +1,10 @@
 //! Durable runs of workflows whose steps are declared up front.
 //!
-//! A [`Workflow`] is data: an ordered list of named steps. Submitting it makes a [`Run`], with a row for every step from
-//! that moment on. A [`Worker`] takes runs from a [`Store`] under a lease and gives each step to the [`StepHandler`]
-//! registered under the step's action. What a step did is committed before the next begins, so a process that is killed
-//! carries on from the step it was on.
+//! A [`Workflow`] is data: an ordered list of named steps. Submitting it makes a [`Run`], with a
+//! row for every step from that moment on. A [`Worker`] takes runs from a [`Store`] under a lease
+//! and gives each step to the [`StepHandler`] registered under the step's action. What a step did
+//! is committed before the next begins, so a process that is killed carries on from the step it was
+//! on.
 //!
 //! This crate has no SQL and no HTTP: stores live in crates of their own (`surefoot-sqlite`).
 

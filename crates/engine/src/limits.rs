@@ -1,7 +1,9 @@
-//! Limits of what enters a run: values by nesting and size, texts with expressions by length and depth.
+//! Limits of what enters a run: values by nesting and size, texts with expressions by length and
+//! depth.
 //!
-//! Every reader of the project reads deeper than these limits allow to write, and every accepted text is parsed and rendered
-//! within the 2 MB stack of a worker's thread. So nothing that was accepted once stops a process that reads it later.
+//! Every reader of the project reads deeper than these limits allow to write, and every accepted
+//! text is parsed and rendered within the 2 MB stack of a worker's thread. So nothing that was
+//! accepted once stops a process that reads it later.
 
 mod text;
 mod value;

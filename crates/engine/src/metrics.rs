@@ -65,7 +65,8 @@ impl Histogram {
         self.sum += value;
     }
 
-    /// Returns each bound with the number of values up to it; larger values are in [`Self::count`] only.
+    /// Returns each bound with the number of values up to it; larger values are in [`Self::count`]
+    /// only.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let mut seen = 0;
         self.bounds
@@ -179,7 +180,8 @@ pub struct AttemptReport<'a> {
     pub error: Option<String>,
 }
 
-/// Observer of the attempts and runs of a worker. The driver of the run calls it, so it must not block.
+/// Observer of the attempts and runs of a worker. The driver of the run calls it, so it must not
+/// block.
 pub trait Observer: Send + Sync + std::fmt::Debug {
     /// An attempt ended.
     fn attempt(&self, attempt: &AttemptReport<'_>);

@@ -41,7 +41,8 @@ pub struct Retention {
     pub cancelled: RetentionLimit,
 }
 
-/// Details go when they are older than `age`, or when `count` newer runs of that outcome have theirs. The default keeps all.
+/// Details go when they are older than `age`, or when `count` newer runs of that outcome have
+/// theirs. The default keeps all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionLimit {
     /// Counted from the end of the run.

@@ -1,4 +1,5 @@
-//! Records: durable facts that a completed step publishes - a project, a repository, an environment.
+//! Records: durable facts that a completed step publishes - a project, a repository, an
+//! environment.
 
 use serde_json::Value;
 

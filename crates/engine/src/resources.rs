@@ -1,8 +1,8 @@
 //! Resources: what a run requires of the worker that takes it, beside the actions of its steps.
 //!
-//! A local forge or an encryption key is on some hosts and not on others. A worker offers what it has, a run names what it
-//! requires, and a claim gives a run only to a worker that offers all of it. Any other run waits, and
-//! [`crate::Waiting::MissingResources`] says for what.
+//! A local forge or an encryption key is on some hosts and not on others. A worker offers what it
+//! has, a run names what it requires, and a claim gives a run only to a worker that offers all of
+//! it. Any other run waits, and [`crate::Waiting::MissingResources`] says for what.
 
 use std::collections::BTreeSet;
 

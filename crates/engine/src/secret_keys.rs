@@ -1,7 +1,8 @@
 //! Keys that secret parameters are encrypted with, before a run reaches its store.
 //!
-//! A file of keys has one key a line, in base64: the first encrypts, all decrypt. Its identity is derived from the key itself,
-//! stands with what it has encrypted, and is a resource that the run requires: a worker without the key never takes it.
+//! A file of keys has one key a line, in base64: the first encrypts, all decrypt. Its identity is
+//! derived from the key itself, stands with what it has encrypted, and is a resource that the run
+//! requires: a worker without the key never takes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -31,7 +32,8 @@ struct Key {
     key: LessSafeKey,
 }
 
-/// Secret parameters of a run as a store keeps them: the identity of their key, a colon, and what it has encrypted.
+/// Secret parameters of a run as a store keeps them: the identity of their key, a colon, and what
+/// it has encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed(String);
 

@@ -1,11 +1,13 @@
-//! Shortages of the worker's own resources: errors of the system that say nothing about the step that met them.
+//! Shortages of the worker's own resources: errors of the system that say nothing about the step
+//! that met them.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
 /// Returns whether a shortage of descriptors, memory or disk space is among the causes of `error`.
 ///
-/// `EAGAIN` is not in the list: most calls report by it that they would block. The code that starts a process knows better.
+/// `EAGAIN` is not in the list: most calls report by it that they would block. The code that starts
+/// a process knows better.
 pub(crate) fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| cause_of(*error))
         .filter_map(|error| error.downcast_ref::<io::Error>())
@@ -24,8 +26,8 @@ fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'st
 }
 
 fn is_shortage(error: &io::Error) -> bool {
-    // Neither has an `ErrorKind`: too many open files, in this process (EMFILE) or on this machine (ENFILE), and no buffer
-    // for a socket (ENOBUFS, whose number differs between systems).
+    // Neither has an `ErrorKind`: too many open files, in this process (EMFILE) or on this machine
+    // (ENFILE), and no buffer for a socket (ENOBUFS, whose number differs between systems).
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
     const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };

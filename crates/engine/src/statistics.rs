@@ -1,7 +1,8 @@
-//! Statistics of how runs ended: counted as they end, by the minute and by the hour, so that a chart costs the same however
-//! many runs there have been.
+//! Statistics of how runs ended: counted as they end, by the minute and by the hour, so that a
+//! chart costs the same however many runs there have been.
 //!
-//! Durations are counted in slots, each a quarter of a power of two wide: a percentile is right to within 10 %.
+//! Durations are counted in slots, each a quarter of a power of two wide: a percentile is right to
+//! within 10 %.
 
 use std::fmt;
 use std::str::FromStr;
@@ -147,7 +148,8 @@ pub fn duration_of(slot: u16) -> Duration {
     Duration::from_secs_f64(((f64::from(slot) - 0.5) / 4.0).exp2() / 1000.0)
 }
 
-/// The duration which the fraction `at` (0.95, say) of all that were counted did not exceed; `None` when none was.
+/// The duration which the fraction `at` (0.95, say) of all that were counted did not exceed; `None`
+/// when none was.
 pub fn percentile<'a>(tallies: impl IntoIterator<Item = &'a Tally>, at: f64) -> Option<Duration> {
     let mut slots = std::collections::BTreeMap::<u16, u64>::new();
     for tally in tallies {

@@ -1,8 +1,9 @@
 //! The store: one semantic trait, each method one atomic operation.
 //!
-//! A store keeps runs, steps, events, records, queues, workers and the contents of workspaces. It decides nothing about a
-//! run's state: the worker that holds the lease applies the rules of [`crate::state`] and hands over a [`Transition`];
-//! what a person does to a run (cancel, retry, answer) the store applies by the same rules, in its own transaction.
+//! A store keeps runs, steps, events, records, queues, workers and the contents of workspaces. It
+//! decides nothing about a run's state: the worker that holds the lease applies the rules of
+//! [`crate::state`] and hands over a [`Transition`]; what a person does to a run (cancel, retry,
+//! answer) the store applies by the same rules, in its own transaction.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,7 +26,8 @@ use crate::{
 
 /// Durable storage of runs.
 ///
-/// Every method is atomic, and durable when it returns. A dropped call may or may not have taken place.
+/// Every method is atomic, and durable when it returns. A dropped call may or may not have taken
+/// place.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The store's clock. Leases, starts and waits go by it.
@@ -41,29 +43,31 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     // Workers.
 
-    /// Makes a worker known, with a lease that [`Self::heartbeat`] renews. An embedded store, which lets one worker
-    /// process live at a time, ends the leases of all before it: they are dead.
+    /// Makes a worker known, with a lease that [`Self::heartbeat`] renews. An embedded store, which
+    /// lets one worker process live at a time, ends the leases of all before it: they are dead.
     async fn register_worker(&self, worker: NewWorker) -> Result<(), StoreError>;
 
     /// Renews the worker's lease, in one row however many runs it holds.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] when the worker lost its lease; it must drop its runs and register again.
+    /// [`StoreError::LeaseLost`] when the worker lost its lease; it must drop its runs and register
+    /// again.
     async fn heartbeat(&self, worker: WorkerId) -> Result<Heartbeat, StoreError>;
 
     /// Ends the life of a worker that stops. Runs that it still holds are handed back.
     async fn deregister_worker(&self, worker: WorkerId) -> Result<(), StoreError>;
 
-    /// Ends the life of a worker whose process is known to be gone, before its lease runs out. Runs that it still holds are
-    /// interrupted as by a crash.
+    /// Ends the life of a worker whose process is known to be gone, before its lease runs out. Runs
+    /// that it still holds are interrupted as by a crash.
     async fn reclaim_worker(&self, worker: WorkerId) -> Result<(), StoreError>;
 
-    /// The last heartbeat of every worker that the store knows. Which of them are dead is for an observer to find out, by its
-    /// own clock: the store's may step.
+    /// The last heartbeat of every worker that the store knows. Which of them are dead is for an
+    /// observer to find out, by its own clock: the store's may step.
     async fn heartbeats(&self) -> Result<Heartbeats, StoreError>;
 
-    /// Ends the workers of these heartbeats that have sent none since, and takes their runs, and those held by a worker that
-    /// the store does not know; each is interrupted by the rules. Returns them as they are then.
+    /// Ends the workers of these heartbeats that have sent none since, and takes their runs, and
+    /// those held by a worker that the store does not know; each is interrupted by the rules.
+    /// Returns them as they are then.
     async fn reclaim(&self, silent: Vec<LastHeartbeat>) -> Result<Vec<Run>, StoreError>;
 
     /// The workers that are alive.
@@ -86,13 +90,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// whatever the limits.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed, StoreError>;
 
-    /// Writes what the holder of a lease did: all of it or nothing. A holder writes one commit after the other, and sends the
-    /// same one again until it knows what became of it: [`crate::state::Head::commits`] numbers them. One that took place
-    /// already is not written again, and one that does not follow the last is refused.
+    /// Writes what the holder of a lease did: all of it or nothing. A holder writes one commit
+    /// after the other, and sends the same one again until it knows what became of it:
+    /// [`crate::state::Head::commits`] numbers them. One that took place already is not written
+    /// again, and one that does not follow the last is refused.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] when the lease has ended, or when the commit was overtaken by a later one;
-    /// [`StoreError::RecordTaken`] when another run owns a record.
+    /// [`StoreError::LeaseLost`] when the lease has ended, or when the commit was overtaken by a
+    /// later one; [`StoreError::RecordTaken`] when another run owns a record.
     async fn commit(&self, lease: Lease, transition: Transition) -> Result<Committed, StoreError>;
 
     /// Adds contents of a workspace ahead of the commit that completes its step:
@@ -108,7 +113,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         blobs: Arc<Vec<(Digest, Vec<u8>)>>,
     ) -> Result<(), StoreError>;
 
-    // Runs: what a person does. Each returns the run as it is then. An unreadable run can only be cancelled.
+    // Runs: what a person does. Each returns the run as it is then. An unreadable run can only be
+    // cancelled.
 
     /// [`crate::state::Edit::cancel_even_unreadable`].
     async fn cancel(&self, run: RunId, mode: CancelMode, by: &str) -> Result<Run, StoreError>;
@@ -144,7 +150,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     // Reading.
 
-    /// A run with its steps. One that this build cannot read is given with [`Run::unreadable`], here as in every list.
+    /// A run with its steps. One that this build cannot read is given with [`Run::unreadable`],
+    /// here as in every list.
     async fn run(&self, id: RunId) -> Result<Option<Run>, StoreError>;
 
     /// Runs, the newest first.
@@ -158,8 +165,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Counts the ends of runs over spans that begin at `since` or later.
     ///
-    /// A run that a person retries counts each time it ends. The order is arbitrary; several entries
-    /// with the same subject add up.
+    /// A run that a person retries counts each time it ends. The order is arbitrary; several
+    /// entries with the same subject add up.
     async fn tallies(&self, span: Span, since: Timestamp) -> Result<Vec<Tally>, StoreError>;
 
     /// Counts the runs with a status. Counting stops at `limit`, which then means "at least".
@@ -171,7 +178,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     // Documents.
 
-    /// Writes a document, if what is there is as expected (an expired one is as none). Its new version; `None` when it was not.
+    /// Writes a document, if what is there is as expected (an expired one is as none). Its new
+    /// version; `None` when it was not.
     async fn put_document(
         &self,
         document: NewDocument,
@@ -271,7 +279,8 @@ pub struct LastHeartbeat {
 }
 
 impl LastHeartbeat {
-    /// The time of the heartbeat that follows one of `last`: not the same, when the clock shows the same or stepped a little.
+    /// The time of the heartbeat that follows one of `last`: not the same, when the clock shows the
+    /// same or stepped a little.
     pub fn time_after(last: Timestamp, now: Timestamp) -> Timestamp {
         let next = last + Duration::from_micros(1);
         if now <= last && last.since(now) < Duration::from_secs(1) {
@@ -296,7 +305,8 @@ pub struct Heartbeat {
 pub struct Submission {
     /// The run as it is when it has to wait for a worker, and its first events.
     pub queued: (Run, Transition),
-    /// The run as it is when the submitting process's worker takes it at once, and its first events.
+    /// The run as it is when the submitting process's worker takes it at once, and its first
+    /// events.
     pub started: Option<(Run, Transition)>,
 }
 
@@ -341,10 +351,11 @@ impl ClaimRequest {
 pub struct Claimed {
     /// The runs, leased to the worker.
     pub runs: Vec<Run>,
-    /// When the next run that waits for a time, or for a queue's rate, becomes claimable; `None` when none does by time.
+    /// When the next run that waits for a time, or for a queue's rate, becomes claimable; `None`
+    /// when none does by time.
     pub next_at: Option<Timestamp>,
-    /// True if more runs may become claimable once another one ends: their queue is full, or there were
-    /// more than requested.
+    /// True if more runs may become claimable once another one ends: their queue is full, or there
+    /// were more than requested.
     pub held_back: bool,
 }
 
@@ -374,7 +385,8 @@ pub struct RunFilter {
     pub until: Option<Timestamp>,
     /// Only those that failed at this time or later, and have not been retried since.
     pub failed_since: Option<Timestamp>,
-    /// Only those whose key or unique value begins with this text (case matters), or whose id is this text.
+    /// Only those whose key or unique value begins with this text (case matters), or whose id is
+    /// this text.
     pub text: Option<String>,
     /// The oldest first, and [`Self::before`] then means after.
     pub oldest_first: bool,
@@ -481,8 +493,8 @@ impl StoreError {
 
     /// Returns true if the store is at fault and not the request.
     ///
-    /// A database that was renamed, or whose rights are being changed, is unusable until a person repairs
-    /// it. The pending writes of a worker are still valid after that.
+    /// A database that was renamed, or whose rights are being changed, is unusable until a person
+    /// repairs it. The pending writes of a worker are still valid after that.
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Unusable(_))
     }

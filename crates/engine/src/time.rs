@@ -1,4 +1,5 @@
-//! Points in time and the clocks that tell them. The only place that asks the operating system what time it is.
+//! Points in time and the clocks that tell them. The only place that asks the operating system what
+//! time it is.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,7 +1,8 @@
 //! Runs that this build cannot read: of a plan that a newer build wrote, or with a damaged row.
 //!
-//! A store gives a stand-in for such a run, with all of it that can be read and with [`Run::unreadable`] set. It is listed and
-//! cancelled like any run; it is never claimed, retried, answered or driven, and it affects no other run.
+//! A store gives a stand-in for such a run, with all of it that can be read and with
+//! [`Run::unreadable`] set. It is listed and cancelled like any run; it is never claimed, retried,
+//! answered or driven, and it affects no other run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +69,8 @@ impl Faults {
         Arc::new(Workflow::stand_in(workflow, queue, steps))
     }
 
-    /// The run as a store gives it. With a fault it is unreadable, and says nothing that its parameters' schema might have masked.
+    /// The run as a store gives it. With a fault it is unreadable, and says nothing that its
+    /// parameters' schema might have masked.
     pub fn finish(self, mut run: Run) -> Run {
         run.unreadable = self.first;
         if run.unreadable.is_some() {
@@ -85,8 +87,8 @@ impl Faults {
     }
 }
 
-/// The events of one row of a history, which are numbered up to `last`. Each is an array: kind, step, data. A row that cannot be read
-/// gives one event that says so.
+/// The events of one row of a history, which are numbered up to `last`. Each is an array: kind,
+/// step, data. A row that cannot be read gives one event that says so.
 pub fn parse_events(last: u64, at: Timestamp, body: &str) -> Vec<Event> {
     let parsed = serde_json::from_str::<Vec<(String, Option<String>, Value)>>(body)
         .map_err(|error| error.to_string());
@@ -114,7 +116,8 @@ pub fn parse_events(last: u64, at: Timestamp, body: &str) -> Vec<Event> {
     }
 }
 
-/// The content of a record or a document. Damaged content says so, and is no reason to give none of the others.
+/// The content of a record or a document. Damaged content says so, and is no reason to give none of
+/// the others.
 pub fn parse_content(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(unreadable_content)
 }
@@ -130,7 +133,8 @@ const MAX_NOTED: usize = 10_000;
 /// Time after which a run is looked at again: a person may have repaired its rows.
 const NOTED_FOR: Duration = Duration::from_secs(30);
 
-/// The runs that a store of this process found unreadable lately, so that claims pass over them without reading them again.
+/// The runs that a store of this process found unreadable lately, so that claims pass over them
+/// without reading them again.
 #[derive(Debug, Default)]
 pub struct UnreadableRuns(Mutex<HashMap<RunId, Instant>>);
 

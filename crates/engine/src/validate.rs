@@ -1,8 +1,8 @@
 //! Rules of all stores: no name, key or parameter holds a NUL character, no value exceeds
 //! [`crate::limits`], and no call brings more than a chunk of a workspace.
 //!
-//! PostgreSQL keeps no NUL in a text, C programs end theirs with it, and no name has a use for one. A value beyond the limits could
-//! be written and never be read again.
+//! PostgreSQL keeps no NUL in a text, C programs end theirs with it, and no name has a use for one.
+//! A value beyond the limits could be written and never be read again.
 
 use serde_json::Value;
 
@@ -33,8 +33,8 @@ impl Submission {
     /// Refuses what no store can keep. Every store asks before it writes.
     ///
     /// # Errors
-    /// A name or a key that holds a NUL; a key that is empty or too long; parameters beyond the limits; a resource without a
-    /// proper name.
+    /// A name or a key that holds a NUL; a key that is empty or too long; parameters beyond the
+    /// limits; a resource without a proper name.
     pub fn check(&self) -> Result<(), RuleError> {
         let run = &self.queued.0;
         refuse_beyond_limits("the value of parameters", &run.parameters)?;
@@ -140,8 +140,8 @@ impl NewDocument {
     }
 }
 
-/// Returns the path of a text or name in a JSON value that holds a NUL: `environments/0/name`, or an
-/// empty path for the value itself.
+/// Returns the path of a text or name in a JSON value that holds a NUL: `environments/0/name`, or
+/// an empty path for the value itself.
 pub(crate) fn places(value: &Value) -> Vec<String> {
     let within = |name: String, value: &Value| -> Vec<String> {
         let inside = |place: String| {

@@ -49,7 +49,8 @@ pub enum Waiting {
     },
     /// Workers are alive that know its actions, and none offers all that the run requires.
     MissingResources {
-        /// Resources that no such worker offers; empty when they offer all among them, but no single one does.
+        /// Resources that no such worker offers; empty when they offer all among them, but no
+        /// single one does.
         resources: Vec<String>,
         /// Each of these workers, and what it lacks.
         lacking: Vec<Lacking>,
@@ -81,7 +82,8 @@ pub enum Waiting {
         /// Its limit of running runs.
         limit: u32,
     },
-    /// Its turn: others go before it, the queue's rate holds it back, or a worker is about to take it.
+    /// Its turn: others go before it, the queue's rate holds it back, or a worker is about to take
+    /// it.
     Turn {
         /// The queue.
         queue: String,

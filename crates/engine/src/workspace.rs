@@ -1,4 +1,5 @@
-//! Workspaces: a run's folder, kept with the commit that completes a step and restored for the next.
+//! Workspaces: a run's folder, kept with the commit that completes a step and restored for the
+//! next.
 //!
 //! A snapshot is a manifest and the contents of the files, each addressed by its SHA-256. What is
 //! missing or damaged is an error, never an empty folder.
@@ -41,7 +42,8 @@ pub const CHUNK: usize = 1 << 20;
 pub struct Snapshot {
     /// The digest of the manifest.
     pub digest: Digest,
-    /// Every content that the snapshot needs, the manifest included: the store keeps them while the run's details stay.
+    /// Every content that the snapshot needs, the manifest included: the store keeps them while the
+    /// run's details stay.
     pub needs: Vec<Digest>,
     /// Those contents that the run's store may not have yet: [`CHUNK`] bytes in all at most. Others
     /// were uploaded before, by [`Store::put_blobs`].
@@ -67,8 +69,8 @@ pub(crate) struct Folder {
 
 #[derive(Default)]
 struct State {
-    /// Snapshot that the folder was made from; `None` if unknown: another worker used it, or an attempt
-    /// failed part-way.
+    /// Snapshot that the folder was made from; `None` if unknown: another worker used it, or an
+    /// attempt failed part-way.
     holds: Option<Base>,
     /// True if the present attempt has opened it.
     opened: bool,
@@ -183,7 +185,8 @@ impl Workspace {
             }
             state.opened = true;
         }
-        // From here on the folder holds what the step makes of it; only a snapshot says what that is.
+        // From here on the folder holds what the step makes of it; only a snapshot says what that
+        // is.
         state.holds = None;
         Ok(self.folder.path.clone())
     }

@@ -31,7 +31,8 @@ fn workflow(timeout: Duration) -> Arc<Workflow> {
     )
 }
 
-/// A step that blocks the only thread for steps: its timeout holds, the lease is renewed, and the worker stops.
+/// A step that blocks the only thread for steps: its timeout holds, the lease is renewed, and the
+/// worker stops.
 #[tokio::test]
 async fn a_handler_that_blocks_its_thread_delays_nothing_else() {
     let steps = tokio::runtime::Builder::new_multi_thread()
@@ -81,7 +82,8 @@ async fn a_handler_that_blocks_its_thread_delays_nothing_else() {
     steps.shutdown_background();
 }
 
-/// The store goes away while a result is on its way: the stop ends in bounded time, and says what was not written.
+/// The store goes away while a result is on its way: the stop ends in bounded time, and says what
+/// was not written.
 #[tokio::test(start_paused = true)]
 async fn a_stop_has_a_bound_while_the_store_is_away() {
     let store = Arc::new(FaultyStore::sound(Arc::new(

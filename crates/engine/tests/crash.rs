@@ -1,7 +1,9 @@
-//! A fault at every store write of a seven-step run, and at none: promises 1, 2, 3, 4, 7 and 9 of the design.
+//! A fault at every store write of a seven-step run, and at none: promises 1, 2, 3, 4, 7 and 9 of
+//! the design.
 //!
-//! Side effects go to a ledger outside the store. A step that completed never runs again; a step that was interrupted runs
-//! again with the same idempotency key, so the effects by key are exactly seven however the run went.
+//! Side effects go to a ledger outside the store. A step that completed never runs again; a step
+//! that was interrupted runs again with the same idempotency key, so the effects by key are exactly
+//! seven however the run went.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +21,8 @@ use surefoot::{
 };
 use surefoot_store_tests::{Fault, FaultyStore, MemoryStore};
 
-/// Step id and idempotency key of each call of the handler, and whether the step was completed in the store just then.
+/// Step id and idempotency key of each call of the handler, and whether the step was completed in
+/// the store just then.
 #[derive(Clone, Default)]
 struct Ledger(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -87,8 +90,8 @@ async fn submit(store: &Arc<dyn Store>, worker: &surefoot::WorkerHandle) -> Run 
     }
 }
 
-/// Runs the workflow to its end over a store with a fault; after a crash, over the store below. Gives the writes that the
-/// faulty store saw, and whether the fault happened.
+/// Runs the workflow to its end over a store with a fault; after a crash, over the store below.
+/// Gives the writes that the faulty store saw, and whether the fault happened.
 async fn live(below: &Arc<dyn Store>, ledger: &Ledger, at: u64, fault: Fault) -> bool {
     let faulty = Arc::new(FaultyStore::new(below.clone(), at, fault));
     let store: Arc<dyn Store> = faulty.clone();

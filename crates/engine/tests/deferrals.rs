@@ -1,4 +1,5 @@
-//! Attempts that are deferred: something that they need is unavailable, and no attempt is spent on that.
+//! Attempts that are deferred: something that they need is unavailable, and no attempt is spent on
+//! that.
 
 #![expect(
     clippy::unwrap_used,

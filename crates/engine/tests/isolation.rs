@@ -1,4 +1,5 @@
-//! Isolation after crashes: a step that crashes its worker fails in the end, and those that ran beside it complete.
+//! Isolation after crashes: a step that crashes its worker fails in the end, and those that ran
+//! beside it complete.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,7 +36,8 @@ impl Drop for Running {
     }
 }
 
-/// Handlers of one worker: `work` takes a moment, and `poison` reports how many run when it would crash its worker.
+/// Handlers of one worker: `work` takes a moment, and `poison` reports how many run when it would
+/// crash its worker.
 fn handlers(crashes: &mpsc::UnboundedSender<usize>) -> Handlers {
     let count = Arc::new(AtomicUsize::new(0));
     let beside = count.clone();
@@ -164,7 +166,8 @@ async fn a_poison_step_fails_alone_and_the_others_complete() {
     alive.stop().await;
 }
 
-/// An isolated run that waits for others to end is cancelled at once; nothing starts beside one that runs alone.
+/// An isolated run that waits for others to end is cancelled at once; nothing starts beside one
+/// that runs alone.
 #[tokio::test]
 async fn an_isolated_run_that_waits_is_cancelled_at_once() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));

@@ -1,10 +1,12 @@
-//! Whatever text the limits accept is parsed, compiled, rendered and dropped within the 2 MB stack of a worker's thread.
+//! Whatever text the limits accept is parsed, compiled, rendered and dropped within the 2 MB stack
+//! of a worker's thread.
 
 use serde_json::{Value, json};
 use surefoot::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_DEPTH, check_condition};
 use surefoot::{Scope, Workflow, render, render_value, truthy};
 
-/// A worker's thread has 2 MB. Half of it is for the frames above the expression, and for builds without optimisation.
+/// A worker's thread has 2 MB. Half of it is for the frames above the expression, and for builds
+/// without optimisation.
 const STACK: usize = 1 << 20;
 
 fn on_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -1,5 +1,5 @@
-//! A store that is away for longer than a lease, on paused time: what a worker has in hand is kept, and written when the
-//! store is back. Promise 7 of the design.
+//! A store that is away for longer than a lease, on paused time: what a worker has in hand is kept,
+//! and written when the store is back. Promise 7 of the design.
 
 #![expect(clippy::disallowed_methods, reason = "tests make and look at files")]
 #![expect(
@@ -30,8 +30,8 @@ impl Clock for Paused {
     }
 }
 
-/// Away from a tenth of a second after the submission until `back`; the lease is of 5 s. Gives the handler's calls, and the
-/// interruptions.
+/// Away from a tenth of a second after the submission until `back`; the lease is of 5 s. Gives the
+/// handler's calls, and the interruptions.
 async fn away_until(back: Duration, away: fn(&FaultyStore, bool)) -> (u32, u32) {
     let memory = MemoryStore::new(Arc::new(Paused(Instant::now()))).one_worker();
     let store = Arc::new(FaultyStore::sound(Arc::new(memory)));
@@ -83,7 +83,8 @@ async fn away_until(back: Duration, away: fn(&FaultyStore, bool)) -> (u32, u32) 
     )
 }
 
-/// At whatever moment between two heartbeats the store comes back, the only worker there is must not take itself for dead.
+/// At whatever moment between two heartbeats the store comes back, the only worker there is must
+/// not take itself for dead.
 #[tokio::test(start_paused = true)]
 async fn a_worker_alone_keeps_its_lease_over_an_outage_that_is_longer() {
     for tenths in 55..85 {
@@ -96,8 +97,8 @@ async fn a_worker_alone_keeps_its_lease_over_an_outage_that_is_longer() {
     }
 }
 
-/// A database that was renamed, or whose rights were taken, is mended by a person: until then results are kept as if it was
-/// away, and no step fails for it.
+/// A database that was renamed, or whose rights were taken, is mended by a person: until then
+/// results are kept as if it was away, and no step fails for it.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_be_used_for_a_while_fails_no_step() {
     for tenths in [4, 30, 70, 300] {
@@ -141,8 +142,8 @@ async fn a_slow_prune_costs_no_lease() {
     worker.stop().await;
 }
 
-/// The machine was asleep, or its clock was set: the lease ran out in a moment. The only worker there is must not take itself for
-/// dead, and does not when it renews its lease before it looks.
+/// The machine was asleep, or its clock was set: the lease ran out in a moment. The only worker
+/// there is must not take itself for dead, and does not when it renews its lease before it looks.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_costs_no_lease() {
     for jump in [
@@ -231,7 +232,8 @@ async fn the_polls_of_two_workers_diverge() {
     }
 }
 
-/// A step that looks into its workspace while the store is away waits for it: that is no failed attempt.
+/// A step that looks into its workspace while the store is away waits for it: that is no failed
+/// attempt.
 #[tokio::test(start_paused = true)]
 async fn a_workspace_is_restored_when_the_store_is_back() {
     let store = Arc::new(FaultyStore::sound(Arc::new(MemoryStore::new(Arc::new(
@@ -247,7 +249,8 @@ async fn a_workspace_is_restored_when_the_store_is_back() {
                 let folder = context.workspace().await?;
                 match (context.step_id(), again) {
                     ("a", _) => std::fs::write(folder.join("file"), "kept")?,
-                    // The next attempt cannot trust the folder: it asks the store for what was in it.
+                    // The next attempt cannot trust the folder: it asks the store for what was in
+                    // it.
                     (_, false) => return Err(StepError::from("half-way")),
                     _ => assert_eq!(std::fs::read_to_string(folder.join("file"))?, "kept"),
                 }
@@ -293,7 +296,8 @@ async fn a_workspace_is_restored_when_the_store_is_back() {
     worker.stop().await;
 }
 
-/// Outputs are read together whenever the run is: the step that brings them over the limit fails, and says so.
+/// Outputs are read together whenever the run is: the step that brings them over the limit fails,
+/// and says so.
 #[tokio::test]
 async fn a_step_that_brings_too_much_output_fails() {
     let store = Arc::new(MemoryStore::new(Arc::new(Paused(Instant::now()))));

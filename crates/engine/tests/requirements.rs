@@ -17,7 +17,8 @@ use surefoot::{
 };
 use surefoot_store_tests::MemoryStore;
 
-/// Makes a thing on a forge that some workers have, and binds the run to it. Wherever it runs, it says where.
+/// Makes a thing on a forge that some workers have, and binds the run to it. Wherever it runs, it
+/// says where.
 struct Make;
 
 #[async_trait]
@@ -226,7 +227,8 @@ async fn a_step_that_finds_its_worker_lacking_goes_on_elsewhere() {
     poor.stop().await;
 }
 
-/// An undo is for the worker that has what was made; one that lacks it removes nothing and reports nothing.
+/// An undo is for the worker that has what was made; one that lacks it removes nothing and reports
+/// nothing.
 #[tokio::test]
 async fn an_undo_goes_where_the_thing_is() {
     let store = store();
@@ -338,8 +340,8 @@ fn a_workflow_names_its_requirements_soundly() {
     );
 }
 
-/// Two builds work on one store. What the newer one writes is left to it, by a rolling deploy and by
-/// its rollback, and everything else goes on.
+/// Two builds work on one store. What the newer one writes is left to it, by a rolling deploy and
+/// by its rollback, and everything else goes on.
 #[tokio::test]
 async fn two_builds_share_a_store_through_a_deploy_and_its_rollback() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The rules of state by themselves: what each allows in each state, and what holds after any sequence of them.
+//! The rules of state by themselves: what each allows in each state, and what holds after any
+//! sequence of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -252,7 +253,8 @@ fn allowed() -> String {
 
 #[test]
 fn each_state_allows_these_rules_and_no_other() {
-    // A queued or waiting run is skipped and failed by an answer; only the store keeps workers from it.
+    // A queued or waiting run is skipped and failed by an answer; only the store keeps workers from
+    // it.
     let expected = "
 queued: claim, skip_step, fail_step, cancel, cancel undo
 running: start_step, skip_step, fail_step, interrupt, hand_back, crash_beside, begin_undo, cancel, cancel undo, undo a step, fail an undo
@@ -392,7 +394,8 @@ fn any_policy() -> impl Strategy<Value = OnInterrupt> {
     ]
 }
 
-/// Any rules in any order: what is refused changes nothing, what is allowed leaves a run as it must be.
+/// Any rules in any order: what is refused changes nothing, what is allowed leaves a run as it must
+/// be.
 #[test]
 fn a_run_is_always_as_it_must_be() {
     search(

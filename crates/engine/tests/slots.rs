@@ -1,4 +1,5 @@
-//! Places that a worker keeps: what must go on when it is full does, and takes nothing from what else waits.
+//! Places that a worker keeps: what must go on when it is full does, and takes nothing from what
+//! else waits.
 
 #![expect(
     clippy::unwrap_used,

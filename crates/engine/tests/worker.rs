@@ -739,7 +739,8 @@ async fn a_run_waits_for_a_worker_that_has_its_key() {
     worker.stop().await;
 }
 
-/// The store keeps the contents of a workspace: a secret in it fails the step at once, and names the file.
+/// The store keeps the contents of a workspace: a secret in it fails the step at once, and names
+/// the file.
 #[tokio::test]
 async fn a_workspace_that_holds_a_secret_is_not_kept() {
     let store = store();
@@ -911,7 +912,8 @@ async fn on_interrupt_ask_waits_for_a_person_and_takes_the_answer() {
     second.stop().await;
 }
 
-/// A handler that asks for approval was interrupted before it asked: to run it again is no approval.
+/// A handler that asks for approval was interrupted before it asked: to run it again is no
+/// approval.
 #[tokio::test]
 async fn the_answer_to_an_interruption_is_no_approval() {
     struct Asking(AtomicU32);

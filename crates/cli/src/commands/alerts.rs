@@ -1,4 +1,5 @@
-//! `surefoot alerts`: what is wrong now, who has seen it, and whether those who are to be told can be.
+//! `surefoot alerts`: what is wrong now, who has seen it, and whether those who are to be told can
+//! be.
 
 use serde_json::json;
 use surefoot_server::alerts::{self, AcknowledgeError, Alert, AlertState};

@@ -10,7 +10,8 @@ use crate::errors::{Exit, Failure};
 use crate::host::Outcome;
 use crate::{audit, follow, out, refer};
 
-/// Cancels a run. With `--wait` a run that ends up cancelled is what was asked for: the exit status is 0.
+/// Cancels a run. With `--wait` a run that ends up cancelled is what was asked for: the exit status
+/// is 0.
 pub(crate) async fn cancel(app: &App, args: &Cancel) -> Result<Exit, Failure> {
     let client = app.client().await?;
     let run = refer::find(client.store().as_ref(), &args.run.run).await?;

@@ -9,7 +9,8 @@ use crate::errors::{Exit, Failure};
 use crate::shipped::LocalTemplate;
 use crate::{out, parameters, plan, shipped, submission, summary};
 
-/// Initialises a project and follows it to its end. The name is the run's key: the same command again carries on.
+/// Initialises a project and follows it to its end. The name is the run's key: the same command
+/// again carries on.
 pub(crate) async fn init(app: &App, args: &Init) -> Result<Exit, Failure> {
     let workflow = shipped::workflow();
     let mut parameters = submission::fit(&workflow, given(args, workflow.parameters())?)?;

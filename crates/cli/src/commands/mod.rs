@@ -59,7 +59,8 @@ pub(crate) async fn execute(app: &App, command: &Command) -> Result<Exit, Failur
     }
 }
 
-/// After a person changed a run: follows it to its end when asked to, and otherwise says how it stands.
+/// After a person changed a run: follows it to its end when asked to, and otherwise says how it
+/// stands.
 async fn changed(
     app: &App,
     client: &Client,

@@ -17,7 +17,8 @@ use crate::host::{Host, named};
 use crate::signals::Signals;
 use crate::{out, serving};
 
-/// Serves until a signal. Being told to stop is what this command is for: the exit status is then 0.
+/// Serves until a signal. Being told to stop is what this command is for: the exit status is then
+/// 0.
 pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     let app = settled(app, args)?;
     let mut signals = Signals::install()?;
@@ -27,7 +28,8 @@ pub(crate) async fn serve(app: &App, args: &Serve) -> Result<Exit, Failure> {
     let address = listener
         .local_addr()
         .map_err(|error| Failure::usage(format!("cannot listen: {error}")))?;
-    // Checked before anything starts: a server without sign-in must not be reachable from elsewhere.
+    // Checked before anything starts: a server without sign-in must not be reachable from
+    // elsewhere.
     let checked = auth::check(
         store.clone(),
         &options.auth,
@@ -103,7 +105,8 @@ async fn listen(app: &App, address: SocketAddr) -> Result<TcpListener, Failure> 
         Ok(listener) => return Ok(listener),
         Err(error) => format!("cannot listen on {address}: {error}"),
     };
-    // The one that has the address most often has the store as well, and another address would not help then.
+    // The one that has the address most often has the store as well, and another address would not
+    // help then.
     if is_worked_on(app).await {
         return Err(Failure::store(format!(
             "another worker process lives on this store; and {error}"

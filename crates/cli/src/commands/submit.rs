@@ -62,7 +62,8 @@ pub(crate) async fn submit(app: &App, args: &args::Submit) -> Result<Exit, Failu
     })
 }
 
-/// A shipped workflow by its name, or a file. A word that could be neither is refused with what there is.
+/// A shipped workflow by its name, or a file. A word that could be neither is refused with what
+/// there is.
 fn find(word: &str) -> Result<Arc<Workflow>, Failure> {
     if word == shipped::WORKFLOW {
         return Ok(shipped::workflow());

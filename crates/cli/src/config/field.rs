@@ -1,4 +1,5 @@
-//! Fields of the configuration file that are more than a word or a number. What is wrong with one is said with its line.
+//! Fields of the configuration file that are more than a word or a number. What is wrong with one
+//! is said with its line.
 
 use std::time::Duration;
 

@@ -166,7 +166,8 @@ fn told(notifier: &Notifier) -> String {
     }
 }
 
-/// An address without what stands before its host: a token may, in place of a user's name as well as of a password.
+/// An address without what stands before its host: a token may, in place of a user's name as well
+/// as of a password.
 fn without_userinfo(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else {
         return address.to_owned();

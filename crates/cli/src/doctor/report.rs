@@ -72,7 +72,8 @@ fn page() -> usize {
         .map_or(WIDEST, |(_, columns)| usize::from(columns).min(WIDEST))
 }
 
-/// Breaks a text between words; lines after the first are indented. A word that is too long stays whole: it may be a path.
+/// Breaks a text between words; lines after the first are indented. A word that is too long stays
+/// whole: it may be a path.
 fn wrap(text: &str, width: usize, indent: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;

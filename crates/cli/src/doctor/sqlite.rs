@@ -1,4 +1,5 @@
-//! The embedded store: how it writes, what is under its file, whether the file is whole, and who works.
+//! The embedded store: how it writes, what is under its file, whether the file is whole, and who
+//! works.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -143,7 +144,8 @@ fn log(facts: &SqliteFacts) -> Finding {
     )
 }
 
-/// A process that holds the lock without a lease is frozen, or cannot write: no other may take over.
+/// A process that holds the lock without a lease is frozen, or cannot write: no other may take
+/// over.
 async fn lock(store: &SqliteStore) -> Result<Finding, StoreError> {
     const SUBJECT: &str = "worker lock";
     let holder = match store.lock_holder() {

@@ -1,5 +1,6 @@
-//! Counting what a fault did: from the ledger, from the repositories, and from the store's own rows; the worst of them counts.
-//! Nothing here looks at anything: it is given the evidence, so that tests can give it a doctored one.
+//! Counting what a fault did: from the ledger, from the repositories, and from the store's own
+//! rows; the worst of them counts. Nothing here looks at anything: it is given the evidence, so
+//! that tests can give it a doctored one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,8 @@ pub(super) struct Project {
     pub(super) records: Vec<String>,
     /// True if the drill made its step fail.
     pub(super) doomed: bool,
-    /// True for a run of the shipped workflow, which makes a repository, records and a commit in the fleet.
+    /// True for a run of the shipped workflow, which makes a repository, records and a commit in
+    /// the fleet.
     pub(super) initializes: bool,
 }
 
@@ -223,7 +225,8 @@ impl Counts {
         }
     }
 
-    /// Neither an interruption nor an outage spends an attempt: only what the drill itself made fail does.
+    /// Neither an interruption nor an outage spends an attempt: only what the drill itself made
+    /// fail does.
     fn attempts(&mut self, project: &Project) {
         let retries = project
             .run
@@ -315,7 +318,8 @@ impl Counts {
         }
     }
 
-    /// Effects are identified by their idempotency key, which is the same for every attempt of a step.
+    /// Effects are identified by their idempotency key, which is the same for every attempt of a
+    /// step.
     fn keys(&mut self, project: &Project, lines: &[&Line]) {
         let mut keys: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for line in lines {

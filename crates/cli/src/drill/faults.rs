@@ -5,15 +5,18 @@ use clap::ValueEnum;
 /// Faults that a drill injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// The worker is killed with SIGKILL; another takes over, or where there is none it is started again
+    /// The worker is killed with SIGKILL; another takes over, or where there is none it is started
+    /// again
     WorkerKilled,
     /// The same, and it is started again at once on its host; SQLite: that is worker-killed
     WorkerRestarted,
     /// The worker is killed, and so is the next one as soon as it has begun
     WorkerKilledTwice,
-    /// The same at six other moments: as it starts, in mid-push, between two steps, with a step done and not written down
+    /// The same at six other moments: as it starts, in mid-push, between two steps, with a step
+    /// done and not written down
     WorkerKilledAnywhere,
-    /// A second host without the forge; the worker that has it is killed in each step; SQLite: has one host
+    /// A second host without the forge; the worker that has it is killed in each step; SQLite: has
+    /// one host
     SecondHost,
     /// The worker is told to stop with SIGTERM, and started again
     WorkerTerminated,
@@ -39,7 +42,8 @@ pub(crate) enum Fault {
     DatabaseAway120s,
     /// The disk of the store is full for longer than a lease
     DiskFull,
-    /// A project is submitted while the database is away; SQLite: while another program holds its write lock
+    /// A project is submitted while the database is away; SQLite: while another program holds its
+    /// write lock
     SubmitWhileAway,
     /// The wall clocks of the database and of a worker are set forward by an hour
     ClockForward,

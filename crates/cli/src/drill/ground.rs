@@ -43,7 +43,9 @@ impl Ground {
             .hint("give one of them; SUREFOOT_STORE counts as --store"));
         }
         match settings.address.as_ref() {
-            _ if postgres => blocking(ScratchPostgres::start).map(Box::new).map(Self::Own),
+            _ if postgres => blocking(ScratchPostgres::start)
+                .map(Box::new)
+                .map(Self::Own),
             Some(url) if url.expose().starts_with("postgres") => Ok(Self::Theirs(url.clone())),
             // A scratch SQLite store serves as well and puts no real one at risk.
             _ => Ok(Self::Sqlite),
@@ -80,7 +82,8 @@ impl Ground {
         Ok(Site::On(Arc::new(ground)))
     }
 
-    /// Arguments of a scenario's workers beside the address: in a given database, the scratch schema.
+    /// Arguments of a scenario's workers beside the address: in a given database, the scratch
+    /// schema.
     pub(super) fn config(&self, scene: &str) -> Option<String> {
         matches!(self, Self::Theirs(_))
             .then(|| format!("[postgres]\nschema = \"{}\"\n", schema(scene)))

@@ -1,6 +1,6 @@
-//! The ledger: the effects that really happened, written outside the store by the process that caused
-//! them. A line for each start and end of a handler, and one for the result after it. Each is appended
-//! whole, so that a kill leaves no partial line.
+//! The ledger: the effects that really happened, written outside the store by the process that
+//! caused them. A line for each start and end of a handler, and one for the result after it. Each
+//! is appended whole, so that a kill leaves no partial line.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -60,7 +60,8 @@ impl Ledger {
             .write_all(text.as_bytes())
     }
 
-    /// Every line so far. A line that cannot be read makes the whole ledger worthless, and is an error.
+    /// Every line so far. A line that cannot be read makes the whole ledger worthless, and is an
+    /// error.
     pub(super) fn lines(&self) -> io::Result<Vec<Line>> {
         parsed(&self.text()?)
     }

@@ -1,5 +1,6 @@
-//! `surefoot drill`: proves the recovery on the machine that it runs on. Real worker processes of this same executable
-//! initialise projects on a scratch store, something goes wrong, and what that did is counted. See `docs/recovery.md`.
+//! `surefoot drill`: proves the recovery on the machine that it runs on. Real worker processes of
+//! this same executable initialise projects on a scratch store, something goes wrong, and what that
+//! did is counted. See `docs/recovery.md`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -41,7 +42,8 @@ pub(crate) use faults::Fault;
 pub(crate) use soak::{Loop, soak};
 pub(crate) use witness::witnessed;
 
-/// Nothing of a project moves for this long: it never will. Longer than a lease and every wait between attempts.
+/// Nothing of a project moves for this long: it never will. Longer than a lease and every wait
+/// between attempts.
 const QUIET: Duration = Duration::from_secs(20);
 
 /// Makes one thing after the other go wrong. The exit status says whether all came out as promised.

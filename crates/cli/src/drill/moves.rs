@@ -8,7 +8,8 @@ use surefoot::{Event, RunId, Timestamp};
 /// A fault that stopped runs, and the moment from which they can be expected to move.
 #[derive(Clone, Debug)]
 pub(super) struct Break {
-    /// When the process or database was back; for a run that another worker is to take, when its own went away.
+    /// When the process or database was back; for a run that another worker is to take, when its
+    /// own went away.
     pub(super) back: Timestamp,
     /// The runs that were under way, and that this stopped.
     pub(super) running: Vec<RunId>,
@@ -36,7 +37,8 @@ pub(super) fn longest(
         .max()
 }
 
-/// The time that each stopped run took, once for each break that stopped it; `None` for one that never moved again.
+/// The time that each stopped run took, once for each break that stopped it; `None` for one that
+/// never moved again.
 pub(super) fn each<'a>(
     breaks: &'a [Break],
     histories: &'a BTreeMap<RunId, Vec<Event>>,
@@ -50,7 +52,8 @@ pub(super) fn each<'a>(
 /// Both end a run.
 const ENDS: [&str; 2] = ["run.completed", "run.failed"];
 
-/// A run that ended before it could be stopped has not waited. A run that is stopped again before it has moved is counted from the last time that it could.
+/// A run that ended before it could be stopped has not waited. A run that is stopped again before
+/// it has moved is counted from the last time that it could.
 fn waited(back: Timestamp, run: RunId, breaks: &[Break], history: &[Event]) -> Option<Duration> {
     if history
         .iter()

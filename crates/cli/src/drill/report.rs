@@ -28,7 +28,8 @@ pub(super) struct Row {
     pub(super) stuck: usize,
     pub(super) completed_steps_run_again: usize,
     pub(super) duplicate_effects: usize,
-    /// Until every running project moved again; null where nothing stopped, or something never moved.
+    /// Until every running project moved again; null where nothing stopped, or something never
+    /// moved.
     pub(super) moving_again_seconds: Option<f64>,
     pub(super) limit_seconds: Option<f64>,
     /// Steps that were interrupted and run again: that is recovery, and no fault.

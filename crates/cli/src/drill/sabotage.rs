@@ -1,4 +1,5 @@
-//! Faults inside a handler. The workers read them from a file in the drill's folder before each call.
+//! Faults inside a handler. The workers read them from a file in the drill's folder before each
+//! call.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +22,8 @@ pub(super) enum Act {
     Late(String),
     /// The worker kills itself with SIGKILL, before it can write down that the step is done.
     Die,
-    /// The thread that runs the attempt blocks for ever, and with it whatever else was to run on it.
+    /// The thread that runs the attempt blocks for ever, and with it whatever else was to run on
+    /// it.
     Block,
 }
 

@@ -1,4 +1,5 @@
-//! The scene of one fault: a folder, a store, projects submitted to it, and the workers that are at work on them.
+//! The scene of one fault: a folder, a store, projects submitted to it, and the workers that are at
+//! work on them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -309,7 +310,8 @@ impl Scene {
         }
     }
 
-    /// The runs that a worker process holds, or held when it went; on an embedded store, every one that is held.
+    /// The runs that a worker process holds, or held when it went; on an embedded store, every one
+    /// that is held.
     pub(super) async fn held(&self, pid: u32) -> Vec<RunId> {
         let runs = self.running().await;
         if self.is_embedded() {
@@ -465,7 +467,8 @@ impl Scene {
         }
     }
 
-    /// Kills its remaining processes and removes its schema from a given database. Its folder stays.
+    /// Kills its remaining processes and removes its schema from a given database. Its folder
+    /// stays.
     pub(super) async fn end(mut self) -> Result<(), Failure> {
         self.group.end().await;
         match (self.ground.as_ref(), &self.settings.store) {

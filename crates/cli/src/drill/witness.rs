@@ -1,5 +1,6 @@
-//! The witness: what a worker of a drill puts around each of its handlers. It writes the ledger, looks at what is really
-//! there after the handler, and makes go wrong what is to go wrong. The handler inside is the real one.
+//! The witness: what a worker of a drill puts around each of its handlers. It writes the ledger,
+//! looks at what is really there after the handler, and makes go wrong what is to go wrong. The
+//! handler inside is the real one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -86,8 +87,8 @@ impl Witness {
         })
     }
 
-    /// The result of this step outside the store, as it is on the disk now. Environments and records are
-    /// in the store, and commits are counted in the repositories.
+    /// The result of this step outside the store, as it is on the disk now. Environments and
+    /// records are in the store, and commits are counted in the repositories.
     fn made(&self, project: &str) -> Option<String> {
         let repository = self.repositories.join(format!("{project}.git"));
         match self.action.as_str() {

@@ -1,4 +1,5 @@
-//! Worker processes of a drill: this same executable, killed, stopped, frozen and woken by process id.
+//! Worker processes of a drill: this same executable, killed, stopped, frozen and woken by process
+//! id.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Bars on a terminal: one for the run by weight, and a line for each step with its mark, sub-progress and message.
+//! Bars on a terminal: one for the run by weight, and a line for each step with its mark,
+//! sub-progress and message.
 
 use std::sync::LazyLock;
 

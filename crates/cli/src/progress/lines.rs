@@ -15,7 +15,8 @@ pub(super) fn line(picture: &Picture, event: &Event) -> Option<String> {
     Some(format!("[{:3}%] {text}", picture.percent()))
 }
 
-/// Returns true for an event that must be visible even beside bars, because the run waits for a person.
+/// Returns true for an event that must be visible even beside bars, because the run waits for a
+/// person.
 pub(super) fn wants_a_person(event: &Event, picture: &Picture) -> bool {
     let asks = |step: &str| picture.step(step).is_some_and(|step| step.asks);
     event.kind == "step.asking"

@@ -1,5 +1,5 @@
-//! Live progress of one run, on the error output: bars on a terminal, plain lines elsewhere. Results go to the standard
-//! output, so the two never mix.
+//! Live progress of one run, on the error output: bars on a terminal, plain lines elsewhere.
+//! Results go to the standard output, so the two never mix.
 
 mod bars;
 mod lines;

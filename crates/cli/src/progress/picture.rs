@@ -50,7 +50,8 @@ impl Picture {
         }
     }
 
-    /// The same run before anything had happened to it: for who draws it again from its first event on.
+    /// The same run before anything had happened to it: for who draws it again from its first event
+    /// on.
     pub(crate) fn unbegun(run: &Run) -> Self {
         let mut picture = Self {
             current: 0,

@@ -146,7 +146,8 @@ fn a_store_that_is_damaged_is_found_out() {
     let path = place.data().join("surefoot.db");
     let pages = std::fs::read(&path).unwrap();
     let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // The schema stays whole, so that the store opens: what is hit are pages with rows, which name the run's workflow.
+    // The schema stays whole, so that the store opens: what is hit are pages with rows, which name
+    // the run's workflow.
     for (page, bytes) in pages.chunks(4096).enumerate() {
         if bytes.windows(5).any(|word| word == b"quick") {
             file.seek(SeekFrom::Start(page as u64 * 4096)).unwrap();

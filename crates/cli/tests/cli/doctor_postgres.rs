@@ -1,4 +1,5 @@
-//! `surefoot doctor --store postgres://...`: the whole of it, on real servers. What each setting means is tested beside the code.
+//! `surefoot doctor --store postgres://...`: the whole of it, on real servers. What each setting
+//! means is tested beside the code.
 
 use serde_json::Value;
 use surefoot_scratch_postgres::ScratchPostgres;

@@ -1,10 +1,12 @@
-//! The places of projects: addresses that hold whatever the folder is called, and a store that knows its forge.
+//! The places of projects: addresses that hold whatever the folder is called, and a store that
+//! knows its forge.
 
 use std::process::Command;
 
 use crate::place::Place;
 
-/// A folder whose path means something else in an address: git understands what is printed, and a shell takes it as it is.
+/// A folder whose path means something else in an address: git understands what is printed, and a
+/// shell takes it as it is.
 #[test]
 fn a_path_with_odd_characters_is_escaped_in_addresses() {
     let place = Place::new();

@@ -1,11 +1,13 @@
-//! A disk that fills up in mid-run: a real one, of eight megabytes, in a mount namespace of the test's own.
+//! A disk that fills up in mid-run: a real one, of eight megabytes, in a mount namespace of the
+//! test's own.
 
 use std::process::Command;
 
 use crate::place::Place;
 
-/// Mounts a small file system on the data directory, which the workflow fills up to what a heartbeat needs and a snapshot
-/// does not fit in: to 120 KiB, and at no moment further. Frees it some heartbeats after the program said that it cannot write.
+/// Mounts a small file system on the data directory, which the workflow fills up to what a
+/// heartbeat needs and a snapshot does not fit in: to 120 KiB, and at no moment further. Frees it
+/// some heartbeats after the program said that it cannot write.
 const SCRIPT: &str = r#"
 mkdir -p data && mount -t tmpfs -o size=8m tmpfs data || exit 77
 (

@@ -1,4 +1,5 @@
-//! Secrets of the process itself reach no command that it runs, and nothing that is written or said.
+//! Secrets of the process itself reach no command that it runs, and nothing that is written or
+//! said.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -189,7 +190,8 @@ steps:
     with: { env: { PASSWORD: "${{ parameters.password }}" }, shell: 'echo "no $PASSWORD" >&2; exit 3' }
 "#;
 
-/// The store's files hold no form of it, nor does anything that a command shows; the step had it in clear.
+/// The store's files hold no form of it, nor does anything that a command shows; the step had it in
+/// clear.
 #[test]
 fn a_secret_parameter_is_encrypted_in_the_store_and_shown_by_no_command() {
     let place = Place::new();

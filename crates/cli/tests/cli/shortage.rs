@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use crate::place::{Live, Place, eventually};
 
-/// A user that no other process of this machine has: the limit on processes counts those of the user.
+/// A user that no other process of this machine has: the limit on processes counts those of the
+/// user.
 const USER: u32 = 61_573;
 
 const ONE: &str = "workflow: one\nsteps:\n  - { id: one, action: command.run, retry: { attempts: 1 }, \
                    with: { argv: [echo, done] } }\n";
 
-/// The command as the user of its own, where this test may choose: the superuser has no limit on processes. That user may not
-/// be let into the folder of the binary, so it has a copy.
+/// The command as the user of its own, where this test may choose: the superuser has no limit on
+/// processes. That user may not be let into the folder of the binary, so it has a copy.
 fn limited(place: &Place, args: &[&str]) -> Command {
     let surefoot = place.command(args);
     if !rustix::process::getuid().is_root() {
@@ -85,12 +86,13 @@ fn a_worker_that_may_start_no_process_waits_and_spends_no_attempt() {
     expect_one_attempt(&place.until("meanwhile", |run| run["status"] == "completed"));
 }
 
-/// A step whose handler writes in the worker itself: a command that finds the disk full fails by its own exit status.
+/// A step whose handler writes in the worker itself: a command that finds the disk full fails by
+/// its own exit status.
 const WRITES: &str = "workflow: one\nsteps:\n  - { id: one, action: file.write, retry: { attempts: 1 }, \
                       with: { path: one.txt, content: one } }\n";
 
-/// Mounts a small file system on the data directory, with the store outside it. A companion of the worker fills it to the last
-/// byte and makes room again when it is asked to.
+/// Mounts a small file system on the data directory, with the store outside it. A companion of the
+/// worker fills it to the last byte and makes room again when it is asked to.
 const SMALL_DATA: &str = r#"
 mkdir -p data && mount -t tmpfs -o size=2m tmpfs data || exit 77
 (

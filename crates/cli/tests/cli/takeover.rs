@@ -1,4 +1,5 @@
-//! A store has one worker at a time: other processes submit to it and watch, and take over when it dies.
+//! A store has one worker at a time: other processes submit to it and watch, and take over when it
+//! dies.
 
 use surefoot::{Clock as _, RunId, Store as _, SystemClock, Timestamp};
 
@@ -12,8 +13,8 @@ fn a_live_worker_notices_a_run_at_once() {
     place.write("quick.yaml", QUICK);
     let _worker = place.start(&["worker"]);
     place.until_worker();
-    // Other tests share the machine: one median of three tells whether it can be noticed so soon. Polling alone takes longer
-    // in every one.
+    // Other tests share the machine: one median of three tells whether it can be noticed so soon.
+    // Polling alone takes longer in every one.
     let mut medians = Vec::new();
     let at_once = (0..3).any(|set| {
         medians.push(median_delay(&place, set));
@@ -148,8 +149,8 @@ fn what_others_left_is_carried_on_too() {
     );
 }
 
-/// A worker that reaches the file through a bind mount of its folder finds the lock of another taken. Where none can be made,
-/// a symbolic link of the folder stands in for it.
+/// A worker that reaches the file through a bind mount of its folder finds the lock of another
+/// taken. Where none can be made, a symbolic link of the folder stands in for it.
 #[test]
 fn a_second_worker_through_a_mount_of_the_folder_is_refused() {
     const SCRIPT: &str = r#"mount --bind "$1" "$2" || exit 77; shift 2; exec timeout 30 "$@""#;

@@ -1,4 +1,5 @@
-//! Templates of this machine: who gives commands here may use any, whichever process then does the work.
+//! Templates of this machine: who gives commands here may use any, whichever process then does the
+//! work.
 
 use std::fs;
 use std::process::Command;

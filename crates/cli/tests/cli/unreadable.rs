@@ -1,4 +1,5 @@
-//! A run that cannot be read: every command works beside it, says what is wrong with it, and can cancel it.
+//! A run that cannot be read: every command works beside it, says what is wrong with it, and can
+//! cancel it.
 
 use crate::place::Place;
 

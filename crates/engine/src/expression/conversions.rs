@@ -1,4 +1,5 @@
-//! Conversions and comparisons as GitHub Actions documents them, and the text of a value: JSON notation.
+//! Conversions and comparisons as GitHub Actions documents them, and the text of a value: JSON
+//! notation.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub(super) fn to_text(value: &Value) -> Result<String, Error> {
     }
 }
 
-/// Returns whether a value counts as true: all but `false`, `0`, `''`, `null` and what is undefined. An empty list does.
+/// Returns whether a value counts as true: all but `false`, `0`, `''`, `null` and what is
+/// undefined. An empty list does.
 pub(super) fn is_truthy(value: &Value) -> bool {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => false,
@@ -27,7 +29,8 @@ pub(super) fn is_truthy(value: &Value) -> bool {
     }
 }
 
-/// An operand of `&&` or `||`, which the engine then takes for true exactly when [`is_truthy`] does.
+/// An operand of `&&` or `||`, which the engine then takes for true exactly when [`is_truthy`]
+/// does.
 pub(super) fn operand(value: Value) -> Value {
     match value.kind() {
         ValueKind::Undefined => Value::from(()),
@@ -60,7 +63,8 @@ pub(super) fn equal(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// The order of two values; `None` when one of them is no number, and nothing but `!=` holds of them.
+/// The order of two values; `None` when one of them is no number, and nothing but `!=` holds of
+/// them.
 pub(super) fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left.as_str(), right.as_str()) {
         (Some(left), Some(right)) => Some(folded(left).cmp(&folded(right))),

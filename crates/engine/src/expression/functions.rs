@@ -54,8 +54,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_function("fromJSON", from_json);
 }
 
-/// An operand of a product. A list is refused: `[[[1] * 1000] * 1000] * 1000` takes no memory, for its items are shared, and
-/// hours to compare or to sort.
+/// An operand of a product. A list is refused: `[[[1] * 1000] * 1000] * 1000` takes no memory, for
+/// its items are shared, and hours to compare or to sort.
 fn factor(value: Value) -> Result<Value, Error> {
     match value.kind() {
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => Err(Error::new(

@@ -1,7 +1,8 @@
 //! The expression language of workflow files and templates, with every limit that rendering needs.
 //!
-//! The fuel of the template engine bounds its work and, with a few gaps, its memory. The gaps are closed here: what turns a value
-//! into text or JSON measures the value first, because the text may be far larger than the value itself.
+//! The fuel of the template engine bounds its work and, with a few gaps, its memory. The gaps are
+//! closed here: what turns a value into text or JSON measures the value first, because the text may
+//! be far larger than the value itself.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -13,13 +14,15 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior,
 use super::conversions::to_text;
 use crate::limits::{LimitError, MAX_VALUE_BYTES};
 
-/// Macros, loops and statements within each other while rendering. The engine's own limit of 500 is too deep for a worker's stack.
+/// Macros, loops and statements within each other while rendering. The engine's own limit of 500 is
+/// too deep for a worker's stack.
 const MAX_RECURSION: usize = 100;
 
 /// Spaces of one level in `tojson(indent=4)`.
 const MAX_INDENT: usize = 16;
 
-/// An environment whose renderings end within `fuel`. Undefined values are errors; nothing is escaped.
+/// An environment whose renderings end within `fuel`. Undefined values are errors; nothing is
+/// escaped.
 pub fn environment(fuel: u64) -> Environment<'static> {
     let syntax = SyntaxConfig::builder()
         .variable_delimiters("${{", "}}")

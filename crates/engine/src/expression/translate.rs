@@ -1,9 +1,10 @@
 //! Translates an expression into the language of the template engine.
 //!
-//! The engine has neither the operators of GitHub Actions nor their conversions, and reads `steps.get-it` as a subtraction.
-//! `a == b` becomes `__eq(a, b)`, `a && b` becomes `(__operand(a) and b)`, and a name with a hyphen becomes a subscript where
-//! such a name exists. Filters, tests, arithmetic, `and`, `or` and `not` stay as they are. What cannot be read is an error here,
-//! and never passed on.
+//! The engine has neither the operators of GitHub Actions nor their conversions, and reads
+//! `steps.get-it` as a subtraction. `a == b` becomes `__eq(a, b)`, `a && b` becomes `(__operand(a)
+//! and b)`, and a name with a hyphen becomes a subscript where such a name exists. Filters, tests,
+//! arithmetic, `and`, `or` and `not` stay as they are. What cannot be read is an error here, and
+//! never passed on.
 
 use std::collections::BTreeSet;
 
@@ -99,7 +100,8 @@ impl<'a> Translator<'a> {
         self.chain("&&", "and", Self::not)
     }
 
-    /// Operands with an operator of GitHub Actions or its word between them. The word keeps the engine's own idea of truth.
+    /// Operands with an operator of GitHub Actions or its word between them. The word keeps the
+    /// engine's own idea of truth.
     fn chain(
         &mut self,
         sign: &str,
@@ -404,7 +406,8 @@ impl<'a> Translator<'a> {
         Ok(format!("({})", self.items('(', ')', argument)?))
     }
 
-    /// Items with commas between them. A comma behind the last one is kept: it makes a list of `(1,)`.
+    /// Items with commas between them. A comma behind the last one is kept: it makes a list of
+    /// `(1,)`.
     fn items(
         &mut self,
         open: char,

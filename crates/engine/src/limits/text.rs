@@ -1,8 +1,9 @@
 //! Limits of a text with expressions, checked before the template engine sees it.
 //!
-//! The engine parses, compiles and drops expressions by recursion, and limits only some of it: a chain such as `- - - 1` or
-//! `a.b.c` of some thousand links overflows the stack. The scanner here counts what such recursion follows, with the engine's own
-//! rules for where an expression begins and ends, and without recursion of its own. It counts rather too much than too little.
+//! The engine parses, compiles and drops expressions by recursion, and limits only some of it: a
+//! chain such as `- - - 1` or `a.b.c` of some thousand links overflows the stack. The scanner here
+//! counts what such recursion follows, with the engine's own rules for where an expression begins
+//! and ends, and without recursion of its own. It counts rather too much than too little.
 
 use super::LimitError;
 
@@ -21,7 +22,8 @@ const BRACKET: usize = 4;
 /// Statements within each other in one template, `elif` branches included.
 const MAX_STATEMENTS: usize = 50;
 
-/// Depth of all assignments of one template together: each may nest a value in the value of the one before.
+/// Depth of all assignments of one template together: each may nest a value in the value of the one
+/// before.
 const MAX_ASSIGNED: usize = 2000;
 
 /// Checks a text with `${{ }}` expressions and no statements.
@@ -39,7 +41,8 @@ pub fn check_text(text: &str) -> Result<(), LimitError> {
     scan.text(false)
 }
 
-/// Checks a template with `${{ }}` expressions and `${% %}` statements. Its length is for the caller to limit.
+/// Checks a template with `${{ }}` expressions and `${% %}` statements. Its length is for the
+/// caller to limit.
 ///
 /// # Errors
 /// The limit that the template exceeds.
@@ -205,10 +208,12 @@ const OPERATORS: &[&str] = &["and", "else", "if", "in", "is", "not", "or"];
 
 /// The depth of an expression as far as it was read.
 ///
-/// Items between commas do not depend on each other: at each, the count of its bracket begins again.
+/// Items between commas do not depend on each other: at each, the count of its bracket begins
+/// again.
 #[derive(Default)]
 struct Depth {
-    /// The operators of each bracket that is open, since its last comma; the expression itself is the first.
+    /// The operators of each bracket that is open, since its last comma; the expression itself is
+    /// the first.
     outer: Vec<usize>,
     here: usize,
     /// The sum of `outer`.

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::LimitError;
 
-/// Levels of lists and objects within each other. Readers take 127, and a stored value is wrapped in a few more than its own.
+/// Levels of lists and objects within each other. Readers take 127, and a stored value is wrapped
+/// in a few more than its own.
 pub const MAX_NESTING: usize = 64;
 
 /// Length of one value as JSON, about.

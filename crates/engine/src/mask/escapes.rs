@@ -1,8 +1,10 @@
-//! Undoes the escapes that tools write by themselves - percent, JSON, HTML and shell - and remembers where each byte stood.
+//! Undoes the escapes that tools write by themselves - percent, JSON, HTML and shell - and
+//! remembers where each byte stood.
 
 use std::ops::Range;
 
-/// A kind of escape. Each is undone by itself: `%` and `\` are ordinary letters to all but one of them.
+/// A kind of escape. Each is undone by itself: `%` and `\` are ordinary letters to all but one of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `%2F`, as in addresses.

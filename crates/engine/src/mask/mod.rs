@@ -1,8 +1,10 @@
-//! The masker of secrets: replaces every secret of a run, in whatever form tools write it, by `***`.
+//! The masker of secrets: replaces every secret of a run, in whatever form tools write it, by
+//! `***`.
 //!
-//! It is applied once, to everything that a driver writes ([`crate::worker`]); what is read from a store needs no masking.
-//! A secret is found as it is, in base64 at any offset, in hexadecimal, behind the escapes of URLs, JSON, HTML and shells, over
-//! line breaks, and, when it has lines, line by line. A program that encrypts or reverses a secret is not found out.
+//! It is applied once, to everything that a driver writes ([`crate::worker`]); what is read from a
+//! store needs no masking. A secret is found as it is, in base64 at any offset, in hexadecimal,
+//! behind the escapes of URLs, JSON, HTML and shells, over line breaks, and, when it has lines,
+//! line by line. A program that encrypts or reverses a secret is not found out.
 
 mod automaton;
 mod escapes;
@@ -23,18 +25,22 @@ use crate::Secret;
 /// Replacement of a secret in a text.
 const MASKED: &str = "***";
 
-/// Secrets shorter than this are not masked: masking `ab` everywhere would garble what people read and hide nothing.
+/// Secrets shorter than this are not masked: masking `ab` everywhere would garble what people read
+/// and hide nothing.
 pub(crate) const SHORTEST_MASKED: usize = 4;
 
-/// A line or a cut piece of a secret, and a secret in a file, counts from this length on: what is shorter is found by chance.
+/// A line or a cut piece of a secret, and a secret in a file, counts from this length on: what is
+/// shorter is found by chance.
 const SHORTEST_PART: usize = 8;
 
-/// The most bytes of secrets that one run may have of its own: parameters, and what its handlers mint.
+/// The most bytes of secrets that one run may have of its own: parameters, and what its handlers
+/// mint.
 ///
 /// The automaton takes up to some 350 bytes for each of them.
 const LARGEST_OF_RUN: usize = 32 << 10;
 
-/// The most bytes of credentials that a process masks; beyond it the one that was asked for longest ago is forgotten.
+/// The most bytes of credentials that a process masks; beyond it the one that was asked for longest
+/// ago is forgotten.
 const LARGEST_OF_PROCESS: usize = 256 << 10;
 
 /// The longest single secret.
@@ -125,7 +131,8 @@ impl Mask {
         FileSearch::new(self.automata())
     }
 
-    /// A message for people, which may end in the middle of a secret. Addresses in it lose their users and passwords.
+    /// A message for people, which may end in the middle of a secret. Addresses in it lose their
+    /// users and passwords.
     pub(crate) fn message(&self, text: String) -> String {
         self.replaced(text, Partial::Message)
     }
@@ -145,7 +152,8 @@ impl Mask {
         scan::replace(text, found)
     }
 
-    /// A value with every text in it masked, names of fields too. A number that holds a secret becomes a text.
+    /// A value with every text in it masked, names of fields too. A number that holds a secret
+    /// becomes a text.
     pub(crate) fn value(&self, value: Value) -> Value {
         if self.is_empty() {
             return value;

@@ -1,7 +1,7 @@
 //! The forms in which a secret is looked for.
 //!
-//! Escapes (percent, JSON, HTML, shell) are undone in the text instead, and line breaks are passed over there: patterns hold
-//! none.
+//! Escapes (percent, JSON, HTML, shell) are undone in the text instead, and line breaks are passed
+//! over there: patterns hold none.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -55,11 +55,13 @@ fn without_line_breaks(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// The part that is the same in the base64 of every text that has this one after `offset` bytes (modulo 3), in both alphabets.
+/// The part that is the same in the base64 of every text that has this one after `offset` bytes
+/// (modulo 3), in both alphabets.
 fn base64(text: &str, offset: usize) -> Vec<Vec<u8>> {
     let bytes = [&[0; 2][..offset], text.as_bytes()].concat();
     let from = [0, 2, 3][offset];
-    // The last digit depends on what follows, unless nothing does; then it is whole from the first byte on.
+    // The last digit depends on what follows, unless nothing does; then it is whole from the first
+    // byte on.
     let to = bytes.len() * 8 / 6;
     let ends = if offset == 0 {
         vec![to, (bytes.len() * 8).div_ceil(6)]
@@ -110,7 +112,8 @@ mod tests {
                                 .any(|part| part == pattern.bytes)
                         })
                     };
-                    // Four bytes at the wrong offset give five digits or fewer: too short to look for.
+                    // Four bytes at the wrong offset give five digits or fewer: too short to look
+                    // for.
                     let findable = secret.len() > 4 || (before % 3 == 0 && after == 0);
                     assert!(!findable || found(&STANDARD_NO_PAD.encode(&text)), "{text}");
                     assert!(!findable || found(&URL_SAFE_NO_PAD.encode(&text)), "{text}");

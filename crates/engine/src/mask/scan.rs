@@ -18,10 +18,12 @@ pub(super) enum Partial {
     Message,
 }
 
-/// Readings of a text: as it is, without its escapes of each kind, and without those that are then left.
+/// Readings of a text: as it is, without its escapes of each kind, and without those that are then
+/// left.
 const READINGS: usize = 1 + KINDS.len() * (1 + KINDS.len());
 
-/// State of the automaton in each reading. The first of a part is that of a text, the rest those of the text without escapes.
+/// State of the automaton in each reading. The first of a part is that of a text, the rest those of
+/// the text without escapes.
 #[derive(Clone, Copy, Default)]
 struct States([State; READINGS]);
 
@@ -95,7 +97,8 @@ impl Search<'_> {
         }
     }
 
-    /// Readings of a text that has been read already, from `before` to `after`: only one that begins elsewhere differs.
+    /// Readings of a text that has been read already, from `before` to `after`: only one that
+    /// begins elsewhere differs.
     fn read_same(
         &mut self,
         text: &[u8],
@@ -113,7 +116,8 @@ impl Search<'_> {
         }
     }
 
-    /// Reads a text from `state` on; `span` gives where its bytes, the first and the last of a match, stand in what was given.
+    /// Reads a text from `state` on; `span` gives where its bytes, the first and the last of a
+    /// match, stand in what was given.
     fn read(
         &mut self,
         bytes: &[u8],

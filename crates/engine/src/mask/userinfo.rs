@@ -5,8 +5,8 @@ use std::ops::Range;
 /// Characters that end an address in a text for people.
 const ENDS: [char; 9] = ['"', '\'', '`', '<', '>', '(', ')', '|', '\\'];
 
-/// Ranges of users and passwords in the addresses of a text. The user of an SSH address without a password is none of them:
-/// it is a part of the address.
+/// Ranges of users and passwords in the addresses of a text. The user of an SSH address without a
+/// password is none of them: it is a part of the address.
 pub(super) fn find(text: &str) -> Vec<Range<usize>> {
     text.match_indices("://")
         .filter_map(|(at, mark)| userinfo(text, at, at + mark.len()))

@@ -1,4 +1,5 @@
-//! The rules for what the holder of a lease does to a run: claim, start, complete, fail, suspend, interrupt, undo.
+//! The rules for what the holder of a lease does to a run: claim, start, complete, fail, suspend,
+//! interrupt, undo.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -89,7 +90,8 @@ impl Edit {
         (self.run, transition)
     }
 
-    /// The same for what the holder of the lease writes with [`crate::Store::commit`]: the change has the next number.
+    /// The same for what the holder of the lease writes with [`crate::Store::commit`]: the change
+    /// has the next number.
     pub fn finish_as_holder(mut self) -> (Run, Transition) {
         self.run.head.commits += 1;
         self.finish()
@@ -122,7 +124,8 @@ impl Edit {
         Ok(())
     }
 
-    /// An attempt of a step begins. An attempt that was interrupted, or that woke from a wait of its own, keeps its number.
+    /// An attempt of a step begins. An attempt that was interrupted, or that woke from a wait of
+    /// its own, keeps its number.
     pub fn start_step(&mut self, position: usize) -> Result<(), RuleError> {
         self.expect_run(&[RunStatus::Running], "start a step of")?;
         self.expect_step(
@@ -198,7 +201,8 @@ impl Edit {
         Ok(())
     }
 
-    /// An attempt failed and there will be another after `delay`; the run gives back its lease and waits.
+    /// An attempt failed and there will be another after `delay`; the run gives back its lease and
+    /// waits.
     pub fn retry_step(
         &mut self,
         position: usize,
@@ -265,8 +269,9 @@ impl Edit {
         Ok(())
     }
 
-    /// Defers an attempt because something that it needs is unavailable: the same attempt runs again after `delay`, with
-    /// what it noted and was answered. No attempt is spent and no worker is held meanwhile.
+    /// Defers an attempt because something that it needs is unavailable: the same attempt runs
+    /// again after `delay`, with what it noted and was answered. No attempt is spent and no worker
+    /// is held meanwhile.
     pub fn defer_step(
         &mut self,
         position: usize,
@@ -313,7 +318,8 @@ impl Edit {
         Ok(())
     }
 
-    /// Changes the resources that the run requires of a worker: those in `released` go, those in `required` come.
+    /// Changes the resources that the run requires of a worker: those in `released` go, those in
+    /// `required` come.
     pub fn require(&mut self, required: &[String], released: &[String]) {
         let mut requires = self.run.requires.clone();
         requires.retain(|name| !released.contains(name));
@@ -325,8 +331,8 @@ impl Edit {
         }
     }
 
-    /// An attempt needs a resource that its worker lacks: the run gives back its lease and waits for a worker that offers it.
-    /// The attempt goes on there, with the same number.
+    /// An attempt needs a resource that its worker lacks: the run gives back its lease and waits
+    /// for a worker that offers it. The attempt goes on there, with the same number.
     pub fn hand_over(&mut self, position: usize, resource: &str) -> Result<(), RuleError> {
         self.expect_step(position, &[StepStatus::Running], "hand over")?;
         let step = self.touch(position);
@@ -372,7 +378,8 @@ impl Edit {
         Ok(())
     }
 
-    /// The worker is gone, or goes: the lease ends. A running step follows its `on_interrupt`; no attempt is spent.
+    /// The worker is gone, or goes: the lease ends. A running step follows its `on_interrupt`; no
+    /// attempt is spent.
     pub fn interrupt(&mut self, cause: Interruption, reason: &str) -> Result<(), RuleError> {
         self.expect_run(&[RunStatus::Running], "interrupt")?;
         match (self.run.head.cancel, self.run.in_flight()) {
@@ -424,7 +431,8 @@ impl Edit {
         Ok(())
     }
 
-    /// The undo runs again, unless it has crashed too many workers: it must not crash every worker for ever.
+    /// The undo runs again, unless it has crashed too many workers: it must not crash every worker
+    /// for ever.
     fn interrupt_undo(&mut self, position: usize, cause: Interruption, reason: &str) {
         match self.count_interruption(position, cause, reason, "step.undo_interrupted") {
             Some(error) => self.undo_failed(position, &error),
@@ -436,10 +444,12 @@ impl Edit {
         }
     }
 
-    /// Counts an interruption of a step or of its undo. Returns why the step fails when there were too many.
+    /// Counts an interruption of a step or of its undo. Returns why the step fails when there were
+    /// too many.
     ///
-    /// A handed back run counts nothing. A crash counts against the cap only when the step was the only one in its worker;
-    /// otherwise any of those in flight may be to blame, and each runs beside fewer others from then on.
+    /// A handed back run counts nothing. A crash counts against the cap only when the step was the
+    /// only one in its worker; otherwise any of those in flight may be to blame, and each runs
+    /// beside fewer others from then on.
     fn count_interruption(
         &mut self,
         position: usize,
@@ -501,7 +511,8 @@ impl Edit {
         run.steps.iter().rposition(StepState::remains)
     }
 
-    /// The undoing of a step begins or ends. `note` is what was removed, what was kept and why, or why the undo failed.
+    /// The undoing of a step begins or ends. `note` is what was removed, what was kept and why, or
+    /// why the undo failed.
     pub fn undo_step(&mut self, position: usize, undo: Undo, note: Option<&str>) {
         let step = self.touch(position);
         if undo == Undo::Running && step.undo != Some(Undo::Interrupted) {
@@ -585,7 +596,8 @@ impl Edit {
         self.leave(RunStatus::Waiting, at);
     }
 
-    /// The run ends its lease, if it has one, and may be taken at once. One that may be taken already keeps its place.
+    /// The run ends its lease, if it has one, and may be taken at once. One that may be taken
+    /// already keeps its place.
     pub(super) fn requeue(&mut self) {
         let head = &self.run.head;
         let since = head

@@ -1,7 +1,7 @@
 //! The state of a run and of its steps, and the rules by which it changes.
 //!
-//! Everything here is pure: no store, no clock, no handler. [`Edit`] applies the rules and yields a [`Transition`], which
-//! a store writes in one commit. `docs/state-machine.md` draws it.
+//! Everything here is pure: no store, no clock, no handler. [`Edit`] applies the rules and yields a
+//! [`Transition`], which a store writes in one commit. `docs/state-machine.md` draws it.
 
 mod edit;
 mod person;

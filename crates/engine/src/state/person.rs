@@ -113,8 +113,9 @@ impl Edit {
         Ok(())
     }
 
-    /// A person cancels a run that may be unreadable. `is_held` tells whether a live worker holds it: that worker may be able to read
-    /// it, and carries out the cancel. Otherwise an unreadable run ends here.
+    /// A person cancels a run that may be unreadable. `is_held` tells whether a live worker holds
+    /// it: that worker may be able to read it, and carries out the cancel. Otherwise an unreadable
+    /// run ends here.
     ///
     /// # Errors
     /// As [`Self::request_cancel`]; an unreadable run cannot be undone.
@@ -157,7 +158,8 @@ impl Edit {
         ));
     }
 
-    /// A person retries a failed run: from the step that failed, or from an earlier one that runs again with all after it.
+    /// A person retries a failed run: from the step that failed, or from an earlier one that runs
+    /// again with all after it.
     ///
     /// # Errors
     /// When the run has not failed, or `from` is a step that the run has not reached.
@@ -197,7 +199,8 @@ impl Edit {
     /// A person answers a step that waits for an answer.
     ///
     /// # Errors
-    /// When the step waits for none, or for one of another kind, or when the run is being cancelled.
+    /// When the step waits for none, or for one of another kind, or when the run is being
+    /// cancelled.
     pub fn answer(
         &mut self,
         step: &str,

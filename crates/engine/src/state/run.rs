@@ -17,8 +17,8 @@ pub struct Run {
     pub id: RunId,
     /// The workflow as it was when the run was submitted.
     pub plan: Arc<Workflow>,
-    /// Its parameters, checked and with defaults. Those that are secret are replaced, and stand in [`Self::sealed`]; in a run
-    /// that was submitted within a database they stand here.
+    /// Its parameters, checked and with defaults. Those that are secret are replaced, and stand in
+    /// [`Self::sealed`]; in a run that was submitted within a database they stand here.
     pub parameters: Value,
     /// Its secret parameters, encrypted.
     pub sealed: Option<Sealed>,
@@ -30,11 +30,13 @@ pub struct Run {
     pub priority: i32,
     /// Runs with the same one count against [`crate::QueueLimits::concurrency_per_key`].
     pub concurrency_key: Option<String>,
-    /// The resources that a worker must offer to take it: a local forge, a key. A step may change them.
+    /// The resources that a worker must offer to take it: a local forge, a key. A step may change
+    /// them.
     pub requires: BTreeSet<String>,
     /// When it was submitted.
     pub created_at: Timestamp,
-    /// Why this build cannot read the run, if it cannot. What cannot be read is then empty: the plan has the names of the steps only.
+    /// Why this build cannot read the run, if it cannot. What cannot be read is then empty: the
+    /// plan has the names of the steps only.
     pub unreadable: Option<String>,
     /// The part that changes.
     pub head: Head,
@@ -55,14 +57,16 @@ pub struct Head {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
-    /// A queued or waiting run may be taken from this time on; `None` while it waits for a person, runs or has ended.
+    /// A queued or waiting run may be taken from this time on; `None` while it waits for a person,
+    /// runs or has ended.
     pub available_at: Option<Timestamp>,
     /// The worker that holds it.
     pub worker: Option<WorkerId>,
     /// Counts the leases on this run; a write under an older one is refused.
     pub epoch: u64,
-    /// Counts the commits of the holders of its leases, over all leases. Each commit has the number after the one that it
-    /// follows, so that one which was long on its way is known for what it is; see [`super::Edit::finish_as_holder`].
+    /// Counts the commits of the holders of its leases, over all leases. Each commit has the number
+    /// after the one that it follows, so that one which was long on its way is known for what it
+    /// is; see [`super::Edit::finish_as_holder`].
     pub commits: u64,
     /// A person's cancel that has not been carried out.
     pub cancel: Option<CancelMode>,
@@ -81,11 +85,12 @@ pub struct StepState {
     pub attempt: u32,
     /// Number of interruptions since it was last reset.
     pub interruptions: u32,
-    /// Number of times its worker crashed while it, or its undo, was the only one in flight there: what the cap counts.
+    /// Number of times its worker crashed while it, or its undo, was the only one in flight there:
+    /// what the cap counts.
     pub crashes: u32,
-    /// Number of steps that may be in flight in its worker while it runs, itself included; 1 is alone. Set when its worker crashed
-    /// with several in flight ([`Self::SUSPECT`] at first), and smaller with each such crash; `None` once its handler or undo
-    /// has returned.
+    /// Number of steps that may be in flight in its worker while it runs, itself included; 1 is
+    /// alone. Set when its worker crashed with several in flight ([`Self::SUSPECT`] at first), and
+    /// smaller with each such crash; `None` once its handler or undo has returned.
     pub isolation: Option<u32>,
     /// Number of times this attempt was deferred because something that it needs was unavailable.
     pub deferrals: u32,
@@ -103,7 +108,8 @@ pub struct StepState {
     pub checkpoint: Option<Value>,
     /// A person's answer to the handler's question: `{"answer", "by", "note"}`.
     pub answer: Option<Value>,
-    /// A person's answer to the last interruption, in the same form. It never counts as an approval.
+    /// A person's answer to the last interruption, in the same form. It never counts as an
+    /// approval.
     pub decision: Option<Value>,
     /// The workspace as the completed step left it.
     pub snapshot: Option<Digest>,
@@ -114,7 +120,8 @@ pub struct StepState {
 }
 
 impl StepState {
-    /// [`Self::isolation`] after one crash beside others: most crashes are no step's fault, so nothing is limited yet.
+    /// [`Self::isolation`] after one crash beside others: most crashes are no step's fault, so
+    /// nothing is limited yet.
     pub const SUSPECT: u32 = u32::MAX;
 
     /// A step whose turn has not come.
@@ -154,7 +161,8 @@ impl StepState {
 }
 
 impl StepState {
-    /// Number of steps that may be in flight in its worker while it runs, itself included, when that is limited.
+    /// Number of steps that may be in flight in its worker while it runs, itself included, when
+    /// that is limited.
     pub fn isolation_limit(&self) -> Option<u32> {
         self.isolation.filter(|limit| *limit != Self::SUSPECT)
     }
@@ -228,7 +236,8 @@ impl Run {
             .or_else(|| self.steps.iter().position(running))
     }
 
-    /// [`StepState::isolation_limit`] of the step in flight, or of the one that the run goes on with.
+    /// [`StepState::isolation_limit`] of the step in flight, or of the one that the run goes on
+    /// with.
     pub fn isolation(&self) -> Option<u32> {
         if let Some(position) = self.in_flight() {
             return self.steps[position].isolation_limit();
@@ -248,7 +257,8 @@ impl Run {
         }
     }
 
-    /// The step that waits for a person's answer, and the kind of answer; `None` once that is given.
+    /// The step that waits for a person's answer, and the kind of answer; `None` once that is
+    /// given.
     pub fn asks(&self) -> Option<(usize, Wait)> {
         if self.head.status != RunStatus::Waiting || self.head.available_at.is_some() {
             return None;
@@ -280,8 +290,8 @@ impl Run {
             .find_map(|step| step.snapshot)
     }
 
-    /// Scope of the expressions of the step at `position` with these parameters; past the last step, what the run's output
-    /// sees.
+    /// Scope of the expressions of the step at `position` with these parameters; past the last
+    /// step, what the run's output sees.
     pub(crate) fn scope(&self, position: usize, parameters: Value) -> Scope {
         let seen = |(plan, step): (&crate::StepPlan, &StepState)| {
             let output = step.output.clone().unwrap_or(Value::Null);
@@ -337,7 +347,8 @@ impl Run {
         self.scope(position, self.shown_parameters())
     }
 
-    /// Output of a completed run, by [`Workflow::output`]; null when there is none, or it has not completed.
+    /// Output of a completed run, by [`Workflow::output`]; null when there is none, or it has not
+    /// completed.
     pub fn output(&self) -> Value {
         if self.head.status != RunStatus::Completed || self.plan.output().is_null() {
             return Value::Null;

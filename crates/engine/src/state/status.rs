@@ -123,7 +123,8 @@ words! {
         Interrupted = "interrupted",
         /// The things that the step made are gone.
         Done = "done",
-        /// The things that the step made stay: its handler cannot take them back, or people have changed them since.
+        /// The things that the step made stay: its handler cannot take them back, or people have
+        /// changed them since.
         Kept = "kept",
         /// It could not be taken back.
         Failed = "failed",

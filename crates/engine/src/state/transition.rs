@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{CancelMode, Head, Run, RunStatus, StepState};
 use crate::{NewEvent, RecordChange, RunId, Snapshot, Timestamp, WorkerId};
 
-/// A worker's right to write to a run. It ends when the store gives the run to another, with a higher epoch.
+/// A worker's right to write to a run. It ends when the store gives the run to another, with a
+/// higher epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The run.
@@ -17,15 +18,15 @@ pub struct Lease {
     pub epoch: u64,
 }
 
-/// The rows that one change of a run writes. Rows are whole, so a store need not know what changed in
-/// them, or why.
+/// The rows that one change of a run writes. Rows are whole, so a store need not know what changed
+/// in them, or why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
     /// The run's new row.
     ///
-    /// A store leaves [`Head::cancel`] as it is in the database unless the transition ends the run or
-    /// comes from a person: a worker never revokes a person's request. When a worker hands back a run
-    /// whose cancel was requested meanwhile, the store makes it available at once.
+    /// A store leaves [`Head::cancel`] as it is in the database unless the transition ends the run
+    /// or comes from a person: a worker never revokes a person's request. When a worker hands back
+    /// a run whose cancel was requested meanwhile, the store makes it available at once.
     pub head: Head,
     /// True if it ends the run without an undo that could still be requested.
     ///
@@ -38,14 +39,16 @@ pub struct Transition {
     pub events: Vec<NewEvent>,
     /// Changes of the records.
     pub records: Vec<RecordChange>,
-    /// The workspace that a completed step left. Shared, so that a retried commit copies no contents.
+    /// The workspace that a completed step left. Shared, so that a retried commit copies no
+    /// contents.
     pub snapshot: Option<Arc<Snapshot>>,
     /// [`Run::requires`] from now on, when it changes.
     pub requires: Option<BTreeSet<String>>,
 }
 
 impl Head {
-    /// The end that a worker wrote which did not know of the undo that a person had asked for: the run is queued for it.
+    /// The end that a worker wrote which did not know of the undo that a person had asked for: the
+    /// run is queued for it.
     pub fn yield_to_undo(&mut self, now: Timestamp) {
         self.status = RunStatus::Queued;
         self.progress = self.progress.min(99);

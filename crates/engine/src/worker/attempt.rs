@@ -201,8 +201,8 @@ impl Attempt {
         }
     }
 
-    /// Cancels the handler, waits for the grace period, and drops it. Returns its result if it returned
-    /// in time.
+    /// Cancels the handler, waits for the grace period, and drops it. Returns its result if it
+    /// returned in time.
     async fn end(
         &self,
         driver: &Driver,
@@ -229,8 +229,8 @@ impl Attempt {
         result.and_then(Result::ok)
     }
 
-    /// Tries to write progress and log lines. While the store is away the write is retried, and later
-    /// reports are collected.
+    /// Tries to write progress and log lines. While the store is away the write is retried, and
+    /// later reports are collected.
     async fn write_said(&self, driver: &mut Driver) -> Result<(), ()> {
         if driver.unsettled.is_none() {
             let said = self.reports.take();
@@ -253,7 +253,8 @@ impl Attempt {
             .rule(edit.checkpoint(self.position, note.checkpoint))
             .map_err(|_| ())?;
         driver.write(edit).await.map_err(|_| ())?;
-        // The receiver is gone if the handler was dropped meanwhile; the checkpoint is written anyway.
+        // The receiver is gone if the handler was dropped meanwhile; the checkpoint is written
+        // anyway.
         let _ = note.done.send(());
         Ok(())
     }

@@ -23,8 +23,8 @@ use crate::workflow::secret_texts;
 use crate::workspace::{Folder, Reservation};
 use crate::{Run, StepError, Store, StoreError, Timestamp};
 
-/// First and longest delay between retries of a write. A run must move within a second of the store's
-/// return, and the store's own reconnect delay comes on top.
+/// First and longest delay between retries of a write. A run must move within a second of the
+/// store's return, and the store's own reconnect delay comes on top.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_millis(300);
 
@@ -37,8 +37,8 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     /// The run as the store has it.
     pub(super) run: Run,
-    /// A commit whose result is unknown, with the run as it is after it. It is sent again before any
-    /// other commit, because the store requires commits in order.
+    /// A commit whose result is unknown, with the run as it is after it. It is sent again before
+    /// any other commit, because the store requires commits in order.
     pub(super) unsettled: Option<(Run, Transition)>,
     pub(super) lease: Lease,
     pub(super) held: ActiveRun,
@@ -160,9 +160,9 @@ impl Driver {
 
     /// Returns the first attempt of this driver.
     ///
-    /// A run submitted directly to this worker has its first step running already; a claimed run does
-    /// not. A run that was found without a driver may have a running step with an unknown state: that
-    /// step is interrupted.
+    /// A run submitted directly to this worker has its first step running already; a claimed run
+    /// does not. A run that was found without a driver may have a running step with an unknown
+    /// state: that step is interrupted.
     async fn first(&mut self) -> Result<Option<(usize, Value)>, LeaseLost> {
         let is_cancelled = self.held.cancel.borrow().is_some();
         let next = if is_cancelled {
@@ -306,8 +306,8 @@ impl Driver {
         }
     }
 
-    /// Returns the deferral of an attempt after an error; `None` for an error of the step itself and for
-    /// an attempt that was deferred too often.
+    /// Returns the deferral of an attempt after an error; `None` for an error of the step itself
+    /// and for an attempt that was deferred too often.
     fn deferral(&self, position: usize, error: &StepError) -> Option<Duration> {
         deferral(&self.shared, error, self.run.steps[position].deferrals)
     }
@@ -362,7 +362,8 @@ impl Driver {
         Ok(None)
     }
 
-    /// Returns the resource that an attempt needs and this worker lacks; another worker continues it.
+    /// Returns the resource that an attempt needs and this worker lacks; another worker continues
+    /// it.
     pub(super) fn lacks<'e>(&self, error: &'e StepError) -> Option<&'e str> {
         let resource = error.needs.as_deref()?;
         (!self.shared.options.resources.contains(resource)).then_some(resource)
@@ -389,7 +390,8 @@ impl Driver {
         edit
     }
 
-    /// Converts a rule violation, which is a bug of the engine. The run is left until its lease expires.
+    /// Converts a rule violation, which is a bug of the engine. The run is left until its lease
+    /// expires.
     pub(super) fn rule<T>(&self, result: Result<T, RuleError>) -> Result<T, LeaseLost> {
         result.map_err(|error| {
             tracing::error!(run = %self.run.id, %error, "the driver broke a rule");
@@ -403,7 +405,8 @@ impl Driver {
         self.masking.apply(run, transition).await
     }
 
-    /// Commits a change. While the store is away it is kept and retried, as long as the lease may hold.
+    /// Commits a change. While the store is away it is kept and retried, as long as the lease may
+    /// hold.
     pub(super) async fn write(&mut self, edit: Edit) -> Result<(), LeaseLost> {
         let (run, transition) = self.finish(edit).await;
         if run.head.status.is_ended() {
@@ -426,9 +429,9 @@ impl Driver {
         }
     }
 
-    /// Sends one commit until its result is known: `None` when it is written, else the reason for which
-    /// it never will be. A fault of the store, as opposed to the commit, is waited out and costs no
-    /// attempt.
+    /// Sends one commit until its result is known: `None` when it is written, else the reason for
+    /// which it never will be. A fault of the store, as opposed to the commit, is waited out and
+    /// costs no attempt.
     async fn send(
         &mut self,
         run: Run,
@@ -553,8 +556,8 @@ impl Driver {
         }
     }
 
-    /// Waits until the lease certainly holds. Required before each handler call, because a process that
-    /// was frozen may have lost its leases.
+    /// Waits until the lease certainly holds. Required before each handler call, because a process
+    /// that was frozen may have lost its leases.
     pub(super) async fn ensure_held(&self) -> Result<(), LeaseLost> {
         let shared = &self.shared;
         let renewed = shared
@@ -566,7 +569,8 @@ impl Driver {
             () = renewed => {}
             () = self.shared.aborted.cancelled() => return Err(LeaseLost),
         }
-        // A lease under an earlier id of this worker is lost, even if a delayed answer reported it later.
+        // A lease under an earlier id of this worker is lost, even if a delayed answer reported it
+        // later.
         if self.lease.worker == self.shared.id() {
             Ok(())
         } else {

@@ -91,8 +91,8 @@ async fn heartbeat(shared: &Shared, stray: &mut BTreeSet<RunId>) -> bool {
 
 /// Detects runs that the store leased to this worker although it has no driver for them.
 ///
-/// A claim that timed out here may still commit later. Because a claim may also be in progress, only
-/// a run that two heartbeats in a row report makes the dispatcher check.
+/// A claim that timed out here may still commit later. Because a claim may also be in progress,
+/// only a run that two heartbeats in a row report makes the dispatcher check.
 fn look_for_strays(shared: &Shared, held: Vec<RunId>, stray: &mut BTreeSet<RunId>) {
     let unknown: BTreeSet<RunId> = held
         .into_iter()

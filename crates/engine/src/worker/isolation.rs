@@ -1,5 +1,5 @@
-//! Slots of runs, and isolation after crashes: a step that may have crashed its worker runs beside few
-//! others, or alone.
+//! Slots of runs, and isolation after crashes: a step that may have crashed its worker runs beside
+//! few others, or alone.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::active_runs::ActiveRun;
 use crate::Run;
 use crate::state::CancelMode;
 
-/// Longest wait for other runs to end. Then the step runs beside them, and a crash counts against none
-/// of them: a step that never ends must not keep an isolated one waiting for ever.
+/// Longest wait for other runs to end. Then the step runs beside them, and a crash counts against
+/// none of them: a step that never ends must not keep an isolated one waiting for ever.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Slots of its worker that a run holds.

@@ -1,4 +1,5 @@
-//! Jitter for the worker's intervals, so that many workers do not query the store in the same moment.
+//! Jitter for the worker's intervals, so that many workers do not query the store in the same
+//! moment.
 //!
 //! All values derive from one seed: a simulation that sets it replays the same waits.
 

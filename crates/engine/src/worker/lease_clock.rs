@@ -1,8 +1,10 @@
-//! Time of the last renewal of the worker's lease. The lease certainly holds for one lease period from it.
+//! Time of the last renewal of the worker's lease. The lease certainly holds for one lease period
+//! from it.
 //!
-//! A frozen process loses its lease without noticing, so every handler call and every search for dead
-//! workers checks here first. Two clocks measure the age: the monotonic clock of this process, which
-//! cannot be set, and the store's clock, which can be set and which goes on while the machine sleeps.
+//! A frozen process loses its lease without noticing, so every handler call and every search for
+//! dead workers checks here first. Two clocks measure the age: the monotonic clock of this process,
+//! which cannot be set, and the store's clock, which can be set and which goes on while the machine
+//! sleeps.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,10 +16,11 @@ use crate::{Store, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct LeaseClock {
-    /// Send time of the heartbeat that renewed the lease, which is before the store's own time for it.
-    /// `None` once the lease is known to be lost.
+    /// Send time of the heartbeat that renewed the lease, which is before the store's own time for
+    /// it. `None` once the lease is known to be lost.
     sent: Mutex<Option<SentAt>>,
-    /// Not a `watch`, which wakes its receivers in random order: a simulation must replay identically.
+    /// Not a `watch`, which wakes its receivers in random order: a simulation must replay
+    /// identically.
     changed: Notify,
     /// Requests a heartbeat at once.
     requested: Notify,

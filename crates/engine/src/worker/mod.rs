@@ -2,9 +2,9 @@
 //!
 //! [`Worker::start`] starts four tasks: the *dispatcher* claims runs while slots are free, the
 //! *heartbeat* renews the lease, and *maintenance* reclaims runs of dead workers and prunes expired
-//! history. One *driver* per run takes it from step to step. Three ways to stop a driver stay apart: a
-//! shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a lost lease
-//! (nothing more is written).
+//! history. One *driver* per run takes it from step to step. Three ways to stop a driver stay
+//! apart: a shutdown (the run is handed back), a person's cancel (persisted; the run ends), and a
+//! lost lease (nothing more is written).
 //!
 //! Every `select!` here is `biased`: branches are polled in source order, so a seed of the
 //! whole-engine simulation (`docs/simulation.md`) replays identically.
@@ -87,8 +87,8 @@ pub struct WorkerOptions {
     /// Secrets of the program itself, such as the password of its database. They are masked in all
     /// that steps write, beside the credentials that steps request.
     pub secrets: Vec<Secret>,
-    /// Keys of secret parameters. The worker offers them as resources and encrypts the parameters that
-    /// its own client submits.
+    /// Keys of secret parameters. The worker offers them as resources and encrypts the parameters
+    /// that its own client submits.
     pub keys: Option<SecretKeys>,
     /// Folder that holds a workspace for each run.
     pub workspaces: PathBuf,
@@ -100,14 +100,15 @@ pub struct WorkerOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Called with each worker id before it is registered.
     ///
-    /// A worker that loses its lease registers again under a new id. With the id, a lease can be ended
-    /// early once the process is known to be gone ([`Store::reclaim_worker`]).
+    /// A worker that loses its lease registers again under a new id. With the id, a lease can be
+    /// ended early once the process is known to be gone ([`Store::reclaim_worker`]).
     pub announce: Option<fn(WorkerId)>,
-    /// Runtime whose threads run handlers; `None`, the default, is the one that the worker starts on.
-    /// With a separate runtime, a handler that blocks its thread delays no heartbeat, timeout or request.
+    /// Runtime whose threads run handlers; `None`, the default, is the one that the worker starts
+    /// on. With a separate runtime, a handler that blocks its thread delays no heartbeat, timeout
+    /// or request.
     pub handler_runtime: Option<Handle>,
-    /// Seed of the jitter of polls, searches for dead workers and retries. `None`, the default, draws
-    /// one; a simulation sets it to replay the same waits.
+    /// Seed of the jitter of polls, searches for dead workers and retries. `None`, the default,
+    /// draws one; a simulation sets it to replay the same waits.
     pub seed: Option<u64>,
 }
 
@@ -167,8 +168,8 @@ pub(crate) struct Shared {
     pub(crate) jitter: Jitter,
     pub(crate) snapshot_memory: SnapshotMemory,
     pub(crate) active_runs: ActiveRuns,
-    /// Set when a call that leases runs failed but may have committed: the store may hold runs for this
-    /// worker that have no driver.
+    /// Set when a call that leases runs failed but may have committed: the store may hold runs for
+    /// this worker that have no driver.
     pub(crate) in_doubt: AtomicBool,
     pub(crate) drivers: TaskTracker,
     /// Cancelled to start no new runs and no new steps.
@@ -235,14 +236,14 @@ impl Worker {
 }
 
 impl WorkerHandle {
-    /// Returns a client whose submissions start on this worker at once if it has a free slot and the
-    /// queue's limits permit.
+    /// Returns a client whose submissions start on this worker at once if it has a free slot and
+    /// the queue's limits permit.
     pub fn client(&self) -> Client {
         Client::local(self.shared.clone())
     }
 
-    /// Watches the reason for which the store cannot be written, `None` while it can. Results are kept
-    /// meanwhile and written once the store is back.
+    /// Watches the reason for which the store cannot be written, `None` while it can. Results are
+    /// kept meanwhile and written once the store is back.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.shared.trouble.subscribe()
     }
@@ -256,8 +257,8 @@ impl WorkerHandle {
     /// rest, and hands back every lease. An interrupted step spends no attempt.
     ///
     /// Bounded also while the store is away, by the sum of the grace period, the handler grace and
-    /// [`STOP_LIMIT`]. Returns the number of runs whose results could not be written; their steps run
-    /// again elsewhere.
+    /// [`STOP_LIMIT`]. Returns the number of runs whose results could not be written; their steps
+    /// run again elsewhere.
     pub async fn stop(mut self) -> usize {
         let shared = self.shared.clone();
         shared.draining.cancel();
@@ -287,8 +288,8 @@ impl WorkerHandle {
         unwritten
     }
 
-    /// Returns a function that makes a [`Self::stop`] in progress interrupt steps without waiting for
-    /// them, for a second signal.
+    /// Returns a function that makes a [`Self::stop`] in progress interrupt steps without waiting
+    /// for them, for a second signal.
     pub fn abort(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = self.shared.clone();
         move || {
@@ -400,8 +401,8 @@ impl Shared {
         self.set_trouble(Some(error.to_string()));
     }
 
-    /// Notes that a write succeeded. The trouble remains while another driver waits to write: on a disk
-    /// that is nearly full, small writes succeed and large ones do not.
+    /// Notes that a write succeeded. The trouble remains while another driver waits to write: on a
+    /// disk that is nearly full, small writes succeed and large ones do not.
     pub(crate) fn note_written(&self) {
         if self.waiting_to_write.load(Ordering::SeqCst) == 0 {
             self.set_trouble(None);

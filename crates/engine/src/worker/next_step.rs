@@ -53,8 +53,8 @@ pub(crate) fn advance_claimed(edit: &mut Edit, parameters: &Value) -> Result<Nex
     advance(edit, parameters)
 }
 
-/// Renders the input of a step; `None` when its condition is false. The condition of a step that has
-/// begun before is not evaluated again.
+/// Renders the input of a step; `None` when its condition is false. The condition of a step that
+/// has begun before is not evaluated again.
 fn prepare(
     edit: &Edit,
     position: usize,

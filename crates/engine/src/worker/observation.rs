@@ -1,10 +1,10 @@
 //! Detection of dead workers by their heartbeats, as one observer sees them.
 //!
 //! A worker is dead when its heartbeat stays the same during one lease period of uninterrupted
-//! observation. Time is measured on this process's monotonic clock: the store's clock may step, and a
-//! standby that takes over may have another. When reads of the store fail or are far apart, possibly no
-//! worker could renew. Then the observation starts over, and every living worker has one lease period
-//! to renew in.
+//! observation. Time is measured on this process's monotonic clock: the store's clock may step, and
+//! a standby that takes over may have another. When reads of the store fail or are far apart,
+//! possibly no worker could renew. Then the observation starts over, and every living worker has
+//! one lease period to renew in.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Undo of a run, last step first. Each step's undo is durable: after a crash another worker continues.
+//! Undo of a run, last step first. Each step's undo is durable: after a crash another worker
+//! continues.
 
 use std::sync::Arc;
 

@@ -119,7 +119,8 @@ impl StepBuilder {
     /// The handler's input; strings in it may hold expressions.
     ///
     /// # Panics
-    /// When `input` cannot be written as JSON: a map with keys that are not strings, or a failing `Serialize`.
+    /// When `input` cannot be written as JSON: a map with keys that are not strings, or a failing
+    /// `Serialize`.
     pub fn with(mut self, input: impl Serialize) -> Self {
         self.plan.with =
             serde_json::to_value(input).expect("the input of a step can be written as JSON");

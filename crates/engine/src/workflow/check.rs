@@ -21,7 +21,8 @@ pub struct ParameterError {
     pub message: String,
 }
 
-/// The most steps that a workflow may have; a position fits a byte's worth of rows without surprise.
+/// The most steps that a workflow may have; a position fits a byte's worth of rows without
+/// surprise.
 const MAX_STEPS: usize = 1000;
 
 pub(super) fn workflow(workflow: &Workflow) -> Result<(), WorkflowError> {
@@ -159,7 +160,8 @@ fn condition_references(
         .try_for_each(|path| reference(place, path, parameters, earlier))
 }
 
-/// Refuses `parameters.nmae` and `steps.not_yet.output` when the workflow is read, not when the step is reached.
+/// Refuses `parameters.nmae` and `steps.not_yet.output` when the workflow is read, not when the
+/// step is reached.
 fn reference(
     place: &str,
     path: &Path,
@@ -217,7 +219,8 @@ fn schema(schema: &Value) -> Result<(), WorkflowError> {
         })
 }
 
-/// A workflow's schema made ready for use. Making it takes longer than using it, and a workflow is used for many runs.
+/// A workflow's schema made ready for use. Making it takes longer than using it, and a workflow is
+/// used for many runs.
 #[derive(Clone, Default)]
 pub(super) struct Validator(Arc<OnceLock<jsonschema::Validator>>, Arc<OnceLock<bool>>);
 
@@ -298,7 +301,8 @@ pub(super) fn parameters(
         .collect())
 }
 
-/// A default applies to an absent property of an object, at any depth where the object itself is given.
+/// A default applies to an absent property of an object, at any depth where the object itself is
+/// given.
 fn defaults(schema: &Value, value: &mut Value) {
     let (Some(properties), Some(object)) = (
         schema.get("properties").and_then(Value::as_object),

@@ -45,8 +45,8 @@ pub struct DryRunError {
 }
 
 impl Workflow {
-    /// Renders every step for these parameters, which [`Workflow::check_parameters`] gave. Secret ones are replaced: what is
-    /// foreseen is for people.
+    /// Renders every step for these parameters, which [`Workflow::check_parameters`] gave. Secret
+    /// ones are replaced: what is foreseen is for people.
     ///
     /// # Errors
     /// Names the step whose expression has no value.

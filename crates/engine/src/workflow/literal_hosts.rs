@@ -1,4 +1,5 @@
-//! Hosts that a workflow writes out in its steps, without an expression: the author of the workflow chose them.
+//! Hosts that a workflow writes out in its steps, without an expression: the author of the workflow
+//! chose them.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +28,9 @@ fn collect(with: &Value, hosts: &mut BTreeSet<String>) {
     }
 }
 
-/// The host of a URL. None when an expression has a part in it, when it has a user's name, or when the URL does not end its
-/// host with `/`, `?`, `#` or its own end: `https://git.example${{ ... }}` may continue the host.
+/// The host of a URL. None when an expression has a part in it, when it has a user's name, or when
+/// the URL does not end its host with `/`, `?`, `#` or its own end: `https://git.example${{ ... }}`
+/// may continue the host.
 fn literal_host(url: &str) -> Option<String> {
     let rest = url
         .strip_prefix("https://")

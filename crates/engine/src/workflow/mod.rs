@@ -1,7 +1,8 @@
 //! Workflows: named, ordered lists of steps, with a JSON Schema for their parameters.
 //!
-//! A YAML file ([`Workflow::from_yaml`]) and the builder ([`Workflow::builder`]) give the same thing. A run carries its
-//! workflow with it (its *plan*), so a deploy never changes a run under way.
+//! A YAML file ([`Workflow::from_yaml`]) and the builder ([`Workflow::builder`]) give the same
+//! thing. A run carries its workflow with it (its *plan*), so a deploy never changes a run under
+//! way.
 
 mod builder;
 mod check;
@@ -126,8 +127,8 @@ impl Default for Backoff {
 }
 
 impl RetryPolicy {
-    /// The wait after attempt number `attempt` (from 1) failed. `random` is drawn from 0 to 1 and spreads the wait over
-    /// `jitter` to both sides, within [`Backoff::max`].
+    /// The wait after attempt number `attempt` (from 1) failed. `random` is drawn from 0 to 1 and
+    /// spreads the wait over `jitter` to both sides, within [`Backoff::max`].
     pub fn delay(&self, attempt: u32, random: f64) -> Duration {
         let factor = self
             .backoff
@@ -181,7 +182,8 @@ impl Workflow {
     /// Reads a workflow file.
     ///
     /// # Errors
-    /// Names the line and column of what cannot be read, and the step and field of what does not hold together.
+    /// Names the line and column of what cannot be read, and the step and field of what does not
+    /// hold together.
     pub fn from_yaml(text: &str) -> Result<Self, WorkflowError> {
         document::from_yaml(text)
     }
@@ -277,17 +279,20 @@ impl Workflow {
         &self.parameters
     }
 
-    /// Returns whether a parameter can be secret: the schema marks one as `writeOnly` or as a password.
+    /// Returns whether a parameter can be secret: the schema marks one as `writeOnly` or as a
+    /// password.
     pub fn has_secret_parameters(&self) -> bool {
         self.validator.marks_secrets(&self.parameters)
     }
 
-    /// A template: two runs of this workflow that are not cancelled never have the same value of it.
+    /// A template: two runs of this workflow that are not cancelled never have the same value of
+    /// it.
     pub fn unique(&self) -> Option<&str> {
         self.unique.as_deref()
     }
 
-    /// Templates, each of which gives the name of a resource that a worker must offer to take a run of it, or nothing.
+    /// Templates, each of which gives the name of a resource that a worker must offer to take a run
+    /// of it, or nothing.
     pub fn requires(&self) -> &[String] {
         &self.requires
     }

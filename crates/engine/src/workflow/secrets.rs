@@ -1,6 +1,7 @@
 //! Secret parameters: those whose schema says `writeOnly: true` or `format: password`.
 //!
-//! A schema can say so in many places at once; one of them is enough, whether or not its branch of an `anyOf` holds.
+//! A schema can say so in many places at once; one of them is enough, whether or not its branch of
+//! an `anyOf` holds.
 
 use std::collections::HashMap;
 
@@ -212,7 +213,8 @@ fn of_item(schema: &Value, at: usize) -> Vec<&Value> {
 struct Patterns<'s>(HashMap<&'s str, Option<jsonschema::Validator>>);
 
 impl<'s> Patterns<'s> {
-    /// By the rules of the schemas themselves. A pattern that they do not understand is taken to match.
+    /// By the rules of the schemas themselves. A pattern that they do not understand is taken to
+    /// match.
     fn matches(&mut self, pattern: &'s str, name: &str) -> bool {
         let ready = self.0.entry(pattern).or_insert_with(|| {
             let schema = serde_json::json!({ "pattern": pattern });

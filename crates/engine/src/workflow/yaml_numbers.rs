@@ -1,7 +1,8 @@
 //! Numbers in a workflow file that would not be kept as they are written.
 //!
-//! YAML reads `007` as 7, `1.10` as 1.1 and a number of many digits as the nearest one that a computer has. Where a value goes to
-//! a step, that is refused: the author knows whether a text or a number is meant.
+//! YAML reads `007` as 7, `1.10` as 1.1 and a number of many digits as the nearest one that a
+//! computer has. Where a value goes to a step, that is refused: the author knows whether a text or
+//! a number is meant.
 
 use serde_saphyr::granit_parser::{Event, Marker, Parser, ScalarStyle};
 

@@ -19,7 +19,8 @@ pub(super) fn empty(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path).map_err(at("make the folder", path))
 }
 
-/// Removes the folder, if there is one. What a step protected from being written (Go's module cache does) is no obstacle.
+/// Removes the folder, if there is one. What a step protected from being written (Go's module cache
+/// does) is no obstacle.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -133,7 +133,8 @@ impl Actor {
         act
     }
 
-    /// A worker whose lease holds begins only what the store says is to run, and sees what the store has.
+    /// A worker whose lease holds begins only what the store says is to run, and sees what the
+    /// store has.
     fn check_begin(&self, context: &StepContext, act: &Act) {
         let call = lock(&self.world.ledger).calls[act.call].clone();
         let seen = lock(&self.world.seen);

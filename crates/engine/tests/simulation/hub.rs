@@ -1,4 +1,5 @@
-//! Hints on their way to those who listen: each listener has a channel of its own, so that they are woken in one order.
+//! Hints on their way to those who listen: each listener has a channel of its own, so that they are
+//! woken in one order.
 
 use std::sync::Mutex;
 

@@ -1,5 +1,5 @@
-//! Faults that the simulation found in the engine, each as a scenario of its own: seeds change their
-//! meaning, these do not.
+//! Faults that the simulation found in the engine, each as a scenario of its own: seeds change
+//! their meaning, these do not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,8 +67,8 @@ fn calls(world: &World) -> Vec<Call> {
     lock(&world.ledger).calls.clone()
 }
 
-/// A claim's answer is lost, so the worker asks which runs it has. While that answer is on its way, the run that it shows
-/// as held ends: it is not to be taken up again, for its step is completed.
+/// A claim's answer is lost, so the worker asks which runs it has. While that answer is on its way,
+/// the run that it shows as held ends: it is not to be taken up again, for its step is completed.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ends_while_the_list_of_runs_is_on_its_way_is_not_run_again() {
     let world = World::fair(LEASE);
@@ -94,8 +94,9 @@ async fn a_run_that_ends_while_the_list_of_runs_is_on_its_way_is_not_run_again()
     alive.handle.stop().await;
 }
 
-/// The handler's progress is on its way to a store that does not answer, and the worker is taken for dead meanwhile: the
-/// handler ends when the worker hears of it, and not when the store answers.
+/// The handler's progress is on its way to a store that does not answer, and the worker is taken
+/// for dead meanwhile: the handler ends when the worker hears of it, and not when the store
+/// answers.
 #[tokio::test(start_paused = true)]
 async fn a_handler_ends_with_its_lease_while_what_it_said_is_being_written() {
     let world = World::fair(LEASE);
@@ -155,8 +156,8 @@ async fn submit(world: &Arc<World>, take: u64) -> RunId {
         .id
 }
 
-/// A claim that its worker gave up takes place long after the worker looked whether it did: the run is leased to a worker
-/// that lives and does not know of it.
+/// A claim that its worker gave up takes place long after the worker looked whether it did: the run
+/// is leased to a worker that lives and does not know of it.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
     let world = World::fair(LEASE);
@@ -189,8 +190,8 @@ async fn a_run_that_is_leased_to_a_worker_behind_its_back_is_driven() {
     alive.handle.stop().await;
 }
 
-/// A process is frozen while the answer to the commit that begins a step is on its way. Another takes the run over and
-/// completes the step; the one that wakes must not call the handler.
+/// A process is frozen while the answer to the commit that begins a step is on its way. Another
+/// takes the run over and completes the step; the one that wakes must not call the handler.
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
     let world = World::fair(LEASE);
@@ -230,8 +231,8 @@ async fn a_worker_that_slept_longer_than_its_lease_calls_no_handler() {
     other.handle.stop().await;
 }
 
-/// A process is frozen between two tries of an undo. Another takes the run over and undoes it; the one that wakes must not undo
-/// once more.
+/// A process is frozen between two tries of an undo. Another takes the run over and undoes it; the
+/// one that wakes must not undo once more.
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_slept_longer_than_its_lease_undoes_nothing() {
     let world = World::fair(LEASE);
@@ -301,8 +302,9 @@ async fn a_worker_that_slept_longer_than_its_lease_undoes_nothing() {
     other.handle.stop().await;
 }
 
-/// A worker asks which runs it has, and is taken for dead while the answer is on its way. The answer comes after it has heard of
-/// that and before the worker registered again: the runs that it shows must not be driven.
+/// A worker asks which runs it has, and is taken for dead while the answer is on its way. The
+/// answer comes after it has heard of that and before the worker registered again: the runs that it
+/// shows must not be driven.
 #[tokio::test(start_paused = true)]
 async fn a_list_of_runs_that_comes_after_the_lease_ended_is_of_no_use() {
     let world = World::fair(LEASE);

@@ -1,4 +1,5 @@
-//! The way from a worker or a person to the store: each call has its fate, and a frozen or dead process makes none.
+//! The way from a worker or a person to the store: each call has its fate, and a frozen or dead
+//! process makes none.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -183,7 +184,8 @@ impl Link {
         lock(&self.world.seen).heard(lease.run, lease.epoch, self.world.steady());
     }
 
-    /// Decides if an abandoned call still arrives much later: in half of the cases that it could break.
+    /// Decides if an abandoned call still arrives much later: in half of the cases that it could
+    /// break.
     fn arrives_late(&self, took_place: bool) -> Option<Duration> {
         let mut rng = lock(&self.rng);
         let late = rng.chance(if self.world.broken == Broken::WritesLate {

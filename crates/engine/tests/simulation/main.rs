@@ -1,7 +1,9 @@
-//! The whole engine, simulated: several workers, people and faults over one store, on paused time, from one seed.
+//! The whole engine, simulated: several workers, people and faults over one store, on paused time,
+//! from one seed.
 //!
-//! `docs/simulation.md` says what is simulated and checked, and what is not. To trace a single seed:
-//! `SUREFOOT_SEED=7 cargo test -p surefoot --test simulation seed -- --nocapture`. More seeds: `SUREFOOT_SEEDS=50000`.
+//! `docs/simulation.md` says what is simulated and checked, and what is not. To trace a single
+//! seed: `SUREFOOT_SEED=7 cargo test -p surefoot --test simulation seed -- --nocapture`. More
+//! seeds: `SUREFOOT_SEEDS=50000`.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! The lives of a worker: it starts, works, freezes, is killed or stopped, and starts again, until the
-//! faults stop.
+//! The lives of a worker: it starts, works, freezes, is killed or stopped, and starts again, until
+//! the faults stop.
 
 use std::sync::Arc;
 use std::time::Duration;

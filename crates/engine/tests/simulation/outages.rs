@@ -1,5 +1,5 @@
-//! Outages of the store and steps of its clock, with nothing else going wrong: they interrupt no run of a living worker, and
-//! delay the takeover from a dead one by no more than promised.
+//! Outages of the store and steps of its clock, with nothing else going wrong: they interrupt no
+//! run of a living worker, and delay the takeover from a dead one by no more than promised.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,7 +192,8 @@ async fn no_step_of_the_clock_interrupts_a_run_of_a_living_worker() {
     }
 }
 
-/// The clock steps as the worker dies, by an hour either way or not at all; others live, or come only after.
+/// The clock steps as the worker dies, by an hour either way or not at all; others live, or come
+/// only after.
 #[tokio::test(start_paused = true)]
 async fn a_dead_worker_is_taken_over_in_time_whatever_the_clock_does() {
     for seed in 0..30 {

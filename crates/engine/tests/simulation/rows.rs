@@ -76,8 +76,8 @@ fn check_step(step: &StepState, plan: &surefoot::StepPlan, running: bool) -> Res
     Ok(())
 }
 
-/// Checks the change from `before` to `after`: no completed step restarts, and only a failure spends
-/// an attempt.
+/// Checks the change from `before` to `after`: no completed step restarts, and only a failure
+/// spends an attempt.
 pub(crate) fn check_change(before: &Run, after: &Run, cause: Cause) -> Result<(), String> {
     let old = &before.head;
     let new = &after.head;

@@ -1,4 +1,5 @@
-//! Workflows drawn at random: what their steps do stands in the steps' `with`, and the one handler plays it.
+//! Workflows drawn at random: what their steps do stands in the steps' `with`, and the one handler
+//! plays it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The calm after the faults: everything moves again in the promised time and comes to its end, and then all is consistent.
+//! The calm after the faults: everything moves again in the promised time and comes to its end, and
+//! then all is consistent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::rng::Rng;
 use crate::script;
 use crate::world::{self, World};
 
-/// A heartbeat is seen by a look, and its lease found over by another; calls take a few milliseconds.
+/// A heartbeat is seen by a look, and its lease found over by another; calls take a few
+/// milliseconds.
 const SWEEP: Duration = Duration::from_millis(750);
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -188,7 +190,8 @@ fn can_be_taken(seen: &crate::seen::Seen, run: &Run, alive: &[Alive], now: Times
     let room = alive
         .iter()
         .any(|node| (node.knows_all || !rare) && node.handle.running() < node.concurrency);
-    // A worker holds slots for an isolated step, also when the step is to be undone and the worker has not heard of it yet.
+    // A worker holds slots for an isolated step, also when the step is to be undone and the worker
+    // has not heard of it yet.
     let limited = |run: &Run| {
         run.steps
             .iter()

@@ -1,5 +1,5 @@
-//! Replay of a run's events, compared with its rows: the history has no gap and no duplicate, and it
-//! tells of everything that the rows show.
+//! Replay of a run's events, compared with its rows: the history has no gap and no duplicate, and
+//! it tells of everything that the rows show.
 
 use surefoot::{Event, Run, RunStatus, StepStatus};
 

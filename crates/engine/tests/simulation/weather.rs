@@ -1,5 +1,5 @@
-//! Faults between a worker and the store, with their rates: each seed draws its own, and some kinds of fault
-//! not at all (a storm of everything hides what a few faults show).
+//! Faults between a worker and the store, with their rates: each seed draws its own, and some kinds
+//! of fault not at all (a storm of everything hides what a few faults show).
 
 use std::sync::Mutex;
 use std::time::Duration;

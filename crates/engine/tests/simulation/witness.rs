@@ -1,4 +1,5 @@
-//! The store under test, and the witness of every write on it: each is held against what was before, at that very moment.
+//! The store under test, and the witness of every write on it: each is held against what was
+//! before, at that very moment.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -372,7 +373,8 @@ impl World {
         }
     }
 
-    /// An attempt is spent only by a handler that failed or ran out of time: by no outage, and by no interruption.
+    /// An attempt is spent only by a handler that failed or ran out of time: by no outage, and by
+    /// no interruption.
     fn check_attempts(&self, before: &Run, after: &Run) -> Result<(), String> {
         let cancelled = before.head.cancel.is_some() || after.head.status == RunStatus::Cancelled;
         let Some(lease) = before.lease() else {

@@ -1,4 +1,5 @@
-//! The world of one seed: a store, workers, people and weather; then calm, in which everything has to settle.
+//! The world of one seed: a store, workers, people and weather; then calm, in which everything has
+//! to settle.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,7 +25,8 @@ use crate::seen::Seen;
 use crate::weather::Weather;
 use crate::{people, settle};
 
-/// The store's clock: paused time, from a moment that is no round number, and the steps that it was set by.
+/// The store's clock: paused time, from a moment that is no round number, and the steps that it was
+/// set by.
 #[derive(Debug)]
 pub(crate) struct SimulatedClock {
     began: Instant,

@@ -13,8 +13,8 @@ use crate::alerts::AcknowledgeError;
 use crate::auth::Refusal;
 use crate::submission::NotSubmitted;
 
-/// The reason why a request was not served. Its fields are boxed to keep the error that every handler
-/// may return small.
+/// The reason why a request was not served. Its fields are boxed to keep the error that every
+/// handler may return small.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,

@@ -80,12 +80,14 @@ pub(super) async fn jobs(
     walk(connection, &format!("{}*", escaped(&start)), "hash", id).await
 }
 
-/// An id of a job has no colon in it; what has one belongs to a job, a scheduler or a deduplication.
+/// An id of a job has no colon in it; what has one belongs to a job, a scheduler or a
+/// deduplication.
 fn is_id(id: &str) -> bool {
     !id.contains(':') && !KINDS.contains(&id)
 }
 
-/// SCAN, which neither blocks the server nor misses a key that is there all the time. It may bring one twice.
+/// SCAN, which neither blocks the server nor misses a key that is there all the time. It may bring
+/// one twice.
 async fn walk(
     connection: &mut MultiplexedConnection,
     pattern: &str,

@@ -34,7 +34,8 @@ fn killed(server: &Server, unfinished: &Unfinished) -> Finding {
     const SUBJECT: &str = "if killed now";
     match (server.aof, server.fsync.as_deref()) {
         (false, _) => without_log(SUBJECT, server, unfinished),
-        // It answers at once and writes when the sync before has ended, or after two seconds: `flushAppendOnlyFile` in Redis' aof.c.
+        // It answers at once and writes when the sync before has ended, or after two seconds:
+        // `flushAppendOnlyFile` in Redis' aof.c.
         (true, Some("everysec")) => {
             let found = "nothing acknowledged is lost, unless the disk is slow just then";
             let means =

@@ -1,6 +1,8 @@
-//! `surefoot doctor --redis`: what a BullMQ installation really guarantees, in the same words as for Surefoot.
+//! `surefoot doctor --redis`: what a BullMQ installation really guarantees, in the same words as
+//! for Surefoot.
 //!
-//! It only reads, and no script runs on the server. The layout of the keys is that of BullMQ 5 (checked against 5.81.5).
+//! It only reads, and no script runs on the server. The layout of the keys is that of BullMQ 5
+//! (checked against 5.81.5).
 
 mod durability;
 mod facts;

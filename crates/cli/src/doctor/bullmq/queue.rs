@@ -147,7 +147,8 @@ impl Reader<'_> {
         })
     }
 
-    /// Active jobs without a lock. One that was just completed has no lock either, but is no longer active.
+    /// Active jobs without a lock. One that was just completed has no lock either, but is no longer
+    /// active.
     async fn stalled(&mut self, listed: &Listed) -> Result<Vec<String>, RedisError> {
         let locks = self.exist(&listed.active, ":lock").await?;
         let mut unlocked = pick(&listed.active, locks, |locked| !locked);
@@ -225,7 +226,8 @@ impl Reader<'_> {
         Ok((jobs, all))
     }
 
-    /// Workers name their connections after the queue. Hosts that do not let clients be listed or named give none.
+    /// Workers name their connections after the queue. Hosts that do not let clients be listed or
+    /// named give none.
     async fn workers(&mut self) -> Result<Option<u64>, RedisError> {
         let list = match ask::<String>(self.connection, &["CLIENT", "LIST"]).await {
             Err(error) if !error.is_io_error() && !error.is_timeout() => return Ok(None),

@@ -21,7 +21,8 @@ pub(super) struct Server {
     pub(super) delayed_fsyncs: u64,
     /// `3600 1 300 100`; empty for no snapshots; `None` when not known.
     pub(super) save: Option<String>,
-    /// Seconds since the epoch, by the server's clock. A server that never saved says when it started.
+    /// Seconds since the epoch, by the server's clock. A server that never saved says when it
+    /// started.
     pub(super) last_save: i64,
     pub(super) save_failed: bool,
     pub(super) changes: u64,

@@ -1,4 +1,5 @@
-//! Findings of facts that no server here would give: a clock that is off, a standby, a version that is too old.
+//! Findings of facts that no server here would give: a clock that is off, a standby, a version that
+//! is too old.
 
 use std::time::Duration;
 

@@ -20,7 +20,8 @@ use super::away;
 /// The oldest version that is supported: the statements are written for it.
 const OLDEST: u32 = 13;
 
-/// Looks at the database, and gives the store for further questions. A schema that is missing or older is left as it is.
+/// Looks at the database, and gives the store for further questions. A schema that is missing or
+/// older is left as it is.
 pub(super) async fn examine(options: PostgresOptions) -> (Vec<Finding>, Option<Arc<dyn Store>>) {
     let facts = match options.facts().await {
         Ok(facts) => facts,

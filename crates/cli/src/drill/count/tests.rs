@@ -300,7 +300,8 @@ fn an_attempt_that_was_spent_on_an_outage_is_seen() {
 
 #[test]
 fn what_is_in_nobodys_name_is_not_forgiven() {
-    // A ledger that lacks a step that the store calls completed was doctored, or the step was never run.
+    // A ledger that lacks a step that the store calls completed was doctored, or the step was never
+    // run.
     check(
         |books| books.ledger.retain(|line| line.step != "push"),
         (0, 0, 0, 0),

@@ -19,7 +19,8 @@ const REFUSES: Duration = Duration::from_secs(10);
 /// Exit status of a command that finds no store.
 const AWAY: i32 = 3;
 
-/// The longest that a sender is left without an answer: two of the store's own time limits, and the start of a process.
+/// The longest that a sender is left without an answer: two of the store's own time limits, and the
+/// start of a process.
 const ANSWER: Duration = Duration::from_secs(11);
 
 /// Ends the database in this way and starts it again after a while.

@@ -1,6 +1,7 @@
-//! A disk that is full: a real one of a few megabytes, in a mount namespace of the drill's own, which needs no rights. The
-//! drill calls itself inside. Limits on the size of files (RLIMIT_FSIZE) were rejected: they give another error than a full
-//! disk does, and the worker's commands inherit them.
+//! A disk that is full: a real one of a few megabytes, in a mount namespace of the drill's own,
+//! which needs no rights. The drill calls itself inside. Limits on the size of files (RLIMIT_FSIZE)
+//! were rejected: they give another error than a full disk does, and the worker's commands inherit
+//! them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use crate::errors::{Failure, unusable};
 /// Longer than a lease.
 const FULL: Duration = Duration::from_secs(8);
 
-/// Mounts the file system and goes on as the drill. `$1` is its size, `$2` where it is, and the rest the drill's command.
+/// Mounts the file system and goes on as the drill. `$1` is its size, `$2` where it is, and the
+/// rest the drill's command.
 const SCRIPT: &str = r#"mount -t tmpfs -o "size=$1m" tmpfs "$2" || exit 77; shift 2; exec "$@""#;
 
 /// The exit status of a machine that gives no mount namespace.
@@ -87,7 +89,8 @@ pub(in super::super) async fn small_disk(
     }
 }
 
-/// Fills the disk until the worker says that it cannot write, submits, waits for longer than a lease, and makes room.
+/// Fills the disk until the worker says that it cannot write, submits, waits for longer than a
+/// lease, and makes room.
 pub(super) async fn full(scene: &mut Scene) -> Result<Came, Failure> {
     let mut injected = Injected {
         crew: scene.crew().await?,

@@ -1,4 +1,5 @@
-//! A worker that is frozen for longer than its lease: when it wakes it is a zombie, and does not know.
+//! A worker that is frozen for longer than its lease: when it wakes it is a zombie, and does not
+//! know.
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ const REPORTS: Duration = Duration::from_secs(5);
 /// Reports of its steps.
 const ERROR: &str = "an error that a frozen worker reports late";
 
-/// Freezes the worker that holds the most, and wakes it again; with `errors`, each of its steps then has one to report.
+/// Freezes the worker that holds the most, and wakes it again; with `errors`, each of its steps
+/// then has one to report.
 pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
@@ -74,7 +76,8 @@ pub(super) async fn frozen(scene: &mut Scene, errors: bool) -> Result<Injected, 
     Ok(Injected { crew, ..injected })
 }
 
-/// Waits until every run of a worker stands in a step that has done its work, and fails as soon as it is let.
+/// Waits until every run of a worker stands in a step that has done its work, and fails as soon as
+/// it is let.
 async fn about_to_fail(scene: &Scene, pid: u32) -> Result<(), Failure> {
     let fails = Act::late(ERROR);
     scene.sabotage(&[Sabotage {
@@ -92,8 +95,8 @@ async fn about_to_fail(scene: &Scene, pid: u32) -> Result<(), Failure> {
         .await
 }
 
-/// On an embedded store no other worker can take the runs: the frozen one may resume at any time, and holds
-/// the lock.
+/// On an embedded store no other worker can take the runs: the frozen one may resume at any time,
+/// and holds the lock.
 async fn second_is_refused(scene: &mut Scene, injected: &mut Injected) -> Result<(), Failure> {
     let mut second: Worker = scene.worker()?;
     let status = second.ended(SOON).await?;

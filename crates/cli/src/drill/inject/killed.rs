@@ -14,8 +14,8 @@ use super::Came;
 use crate::errors::Failure;
 use crate::shipped;
 
-/// Once, some seconds in. Where another worker lives, it takes over, and only then a new one is started: on this host that
-/// one would free the runs at once.
+/// Once, some seconds in. Where another worker lives, it takes over, and only then a new one is
+/// started: on this host that one would free the runs at once.
 pub(super) async fn once(scene: &mut Scene) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
@@ -50,8 +50,8 @@ pub(super) async fn restarted(scene: &mut Scene) -> Result<Came, Failure> {
     .into())
 }
 
-/// And so is the next one as soon as it has begun a step. Where another worker lives, that is who has taken over, as soon as
-/// there is a third to take over from it.
+/// And so is the next one as soon as it has begun a step. Where another worker lives, that is who
+/// has taken over, as soon as there is a third to take over from it.
 pub(super) async fn twice(scene: &mut Scene) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();
@@ -74,8 +74,8 @@ pub(super) async fn twice(scene: &mut Scene) -> Result<Injected, Failure> {
     Ok(Injected { crew, ..injected })
 }
 
-/// Two hosts, one of which lacks the forge: the worker of the other is killed in each step, and started again on its host. Not
-/// one step may begin on the host that lacks it.
+/// Two hosts, one of which lacks the forge: the worker of the other is killed in each step, and
+/// started again on its host. Not one step may begin on the host that lacks it.
 pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Failure> {
     if scene.is_embedded() {
         return Ok(Came::Skipped("one host at a time has the store".to_owned()));
@@ -106,7 +106,8 @@ pub(super) async fn beside_a_second_host(scene: &mut Scene) -> Result<Came, Fail
         seen = scene.lines()?.len();
         having = scene.worker_on(host)?;
         let back = scene.now();
-        // Each gets a step done before the next kill: a step that is interrupted too often fails, as it should.
+        // Each gets a step done before the next kill: a step that is interrupted too often fails,
+        // as it should.
         for run in &running {
             let is_done = |line: &Line| line.what == What::End && line.run == run.to_string();
             scene
@@ -260,7 +261,8 @@ async fn kill_and_replace(
     Ok(())
 }
 
-/// Told to stop: it hands back what it holds, and says with its exit status that this was no failure.
+/// Told to stop: it hands back what it holds, and says with its exit status that this was no
+/// failure.
 pub(super) async fn terminated(scene: &mut Scene) -> Result<Injected, Failure> {
     let mut crew = scene.crew().await?;
     let mut injected = Injected::default();

@@ -1,4 +1,5 @@
-//! The injector of a soak: a slot for each worker process and one for the server, each disturbed at random times.
+//! The injector of a soak: a slot for each worker process and one for the server, each disturbed at
+//! random times.
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -272,7 +273,8 @@ impl<'s> Injector<'s> {
         }
     }
 
-    /// The runs that a worker holds. A store that is away would keep the soak waiting for an answer.
+    /// The runs that a worker holds. A store that is away would keep the soak waiting for an
+    /// answer.
     async fn held(&self, pid: u32) -> Vec<RunId> {
         let is_away = |server: &Server| server.stopped.is_some();
         if self.server.as_ref().is_some_and(is_away) {
@@ -281,7 +283,8 @@ impl<'s> Injector<'s> {
         self.scene.held(pid).await
     }
 
-    /// Notes that stopped runs can move from now on; where another worker may take them, from when they were stopped.
+    /// Notes that stopped runs can move from now on; where another worker may take them, from when
+    /// they were stopped.
     fn back(&mut self, stopped: Stopped) {
         let back = if self.scene.is_embedded() {
             self.scene.now()
@@ -303,7 +306,8 @@ impl<'s> Injector<'s> {
         }
     }
 
-    /// The time until a killed worker is started again: where others live, half of the time after they took over.
+    /// The time until a killed worker is started again: where others live, half of the time after
+    /// they took over.
     fn until_started(&mut self) -> Duration {
         if self.scene.is_embedded() {
             self.random.time(0, 1000)

@@ -9,7 +9,8 @@ pub(crate) enum Loop {
     Kill,
     /// Workers are frozen for 1 to 15 seconds with SIGSTOP, and woken with SIGCONT
     Freeze,
-    /// Workers are stopped with SIGTERM and started again; PostgreSQL: so is the server, fast and immediate
+    /// Workers are stopped with SIGTERM and started again; PostgreSQL: so is the server, fast and
+    /// immediate
     Restart,
     /// All of these at random; PostgreSQL: the server is killed too
     Mixed,

@@ -1,5 +1,6 @@
-//! `surefoot soak`: submits runs for minutes while workers, and on PostgreSQL the server, are killed, frozen and restarted
-//! at random; then everything is let finish, and the ledgers outside the store are compared with it. See `docs/recovery.md`.
+//! `surefoot soak`: submits runs for minutes while workers, and on PostgreSQL the server, are
+//! killed, frozen and restarted at random; then everything is let finish, and the ledgers outside
+//! the store are compared with it. See `docs/recovery.md`.
 
 mod injector;
 mod loops;
@@ -157,7 +158,8 @@ async fn play(scene: &mut Scene, args: &Soak, one: Loop, seed: u64) -> Result<Ro
     Ok(Row::of(one, evidence))
 }
 
-/// Waits until each acknowledged run has ended, or nothing of them has moved for so long that nothing will.
+/// Waits until each acknowledged run has ended, or nothing of them has moved for so long that
+/// nothing will.
 async fn settle(store: &dyn Store, submitted: &[Submitted]) {
     let mut left = submitted.iter().map(|it| it.run).collect::<Vec<RunId>>();
     let mut last = (Instant::now(), String::new());

@@ -1,4 +1,5 @@
-//! The submitter of a soak: submits runs all the time, and notes each acknowledgement in a file outside the store.
+//! The submitter of a soak: submits runs all the time, and notes each acknowledgement in a file
+//! outside the store.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -18,7 +19,8 @@ use crate::shipped;
 /// The workflow of plain commands, and its queue.
 pub(super) const COMMANDS: &str = "soak-commands";
 
-/// Runs that are acknowledged and have not ended, at most: what is left at the end is done in seconds.
+/// Runs that are acknowledged and have not ended, at most: what is left at the end is done in
+/// seconds.
 const MOST_UNFINISHED: usize = 12;
 
 /// The longest that the store may refuse one submission: longer than any of its outages here.
@@ -47,7 +49,8 @@ impl Submitter {
         })
     }
 
-    /// Submits until that time. Each acknowledgement is in the ledger when this returns, also with an error.
+    /// Submits until that time. Each acknowledgement is in the ledger when this returns, also with
+    /// an error.
     pub(super) async fn run(&mut self, end: Instant) -> Result<(), Failure> {
         while Instant::now() < end {
             let pause = self.random.time(50, 500);
@@ -143,7 +146,8 @@ pub(super) fn effects(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
         .collect())
 }
 
-/// Five steps that each write their own line; one leaves a file, which makes its commit a transaction with a snapshot.
+/// Five steps that each write their own line; one leaves a file, which makes its commit a
+/// transaction with a snapshot.
 fn commands(effects: &Path) -> Result<Workflow, Failure> {
     let mut builder = Workflow::builder(COMMANDS).queue(COMMANDS);
     for number in 1..=5 {

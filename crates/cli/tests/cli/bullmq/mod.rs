@@ -1,5 +1,5 @@
-//! `surefoot doctor --redis` on real Redis servers, whose queues the real BullMQ fills (or, where that suffices, keys laid out
-//! as BullMQ lays them).
+//! `surefoot doctor --redis` on real Redis servers, whose queues the real BullMQ fills (or, where
+//! that suffices, keys laid out as BullMQ lays them).
 
 mod server;
 
@@ -16,7 +16,8 @@ use server::Server;
 /// The version that the layout of the keys was checked against.
 const BULLMQ: &str = "5.81.5";
 
-/// Folder with BullMQ in the target folder. `./dev test` installs it, otherwise the first test does.
+/// Folder with BullMQ in the target folder. `./dev test` installs it, otherwise the first test
+/// does.
 fn bullmq() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -237,8 +238,8 @@ fn next_second(server: &Server) {
 fn what_is_said_to_be_lost_is_lost() {
     let mut server = Server::start(&["--appendonly", "no", "--save", ""]);
     add_job(&server, "saved");
-    // Redis tells the time of a snapshot in whole seconds, by a clock that it reads now and then: the second one is over
-    // by that clock too.
+    // Redis tells the time of a snapshot in whole seconds, by a clock that it reads now and then:
+    // the second one is over by that clock too.
     next_second(&server);
     next_second(&server);
     server.command(&["SAVE"]);

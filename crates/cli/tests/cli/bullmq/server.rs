@@ -1,4 +1,5 @@
-//! A real Redis server of the test's own: a free port, a folder of its own, ended by its process id.
+//! A real Redis server of the test's own: a free port, a folder of its own, ended by its process
+//! id.
 
 use std::process::{Child, Command, Stdio};
 
@@ -118,7 +119,8 @@ impl Drop for Process {
     }
 }
 
-/// A server that wants a password, or still loads, answers with an error; only the last is worth waiting for.
+/// A server that wants a password, or still loads, answers with an error; only the last is worth
+/// waiting for.
 fn loaded(port: u16) -> bool {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
     match client

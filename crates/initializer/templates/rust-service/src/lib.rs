@@ -1,4 +1,5 @@
-//! ${{ name }}: answers HTTP/1.1 requests, one thread for each connection, one request for each connection.
+//! ${{ name }}: answers HTTP/1.1 requests, one thread for each connection, one request for each
+//! connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
