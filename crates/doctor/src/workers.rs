@@ -13,7 +13,7 @@ use crate::text::{are, count, some, time};
 /// Limit of examined runs; beyond it, numbers read "at least".
 const MANY: usize = 1000;
 
-/// Workers sweep at least every 750 ms: runs still orphaned after this were not swept.
+/// Workers sweep about every 300 ms: runs still orphaned after this were not swept.
 const SWEEP: Duration = Duration::from_millis(2500);
 
 /// Checks the live workers, by the store's clock.
