@@ -1,5 +1,5 @@
-//! The words of the command line. What they do is in `commands/`; what a value means is checked
-//! where it is used, except for what clap can say better.
+//! The arguments of the command line. The commands are in `commands/`; the meaning of a value is
+//! checked where it is used, except where clap gives the better error.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use surefoot_server::auth::Role;
 use crate::drill::{Fault, Loop};
 use crate::place::Address;
 
-/// Initialise projects durably: every step is committed, so a run that is killed carries on where
-/// it was.
+/// Initialise projects durably: every step is committed, so a run that is killed resumes at the
+/// step it had reached.
 #[derive(Debug, Parser)]
 #[command(name = "surefoot", version, max_term_width = 100, arg_required_else_help = true, after_help = EXITS)]
 pub(crate) struct Cli {
@@ -26,13 +26,13 @@ pub(crate) struct Cli {
 }
 
 const EXITS: &str = "\
-Exit status: 0 done; 1 the run failed or was cancelled, or the doctor found a promise broken; 2 wrong use;
-3 the store cannot be reached or is in use;
-129, 130, 143 told to stop by SIGHUP, SIGINT or SIGTERM before the run had ended: the same command carries on.";
+Exit status: 0 done; 1 the run failed or was cancelled, or a check of doctor, drill or soak failed;
+2 wrong use; 3 the store cannot be reached or is in use; 4 the process was blocked and ended itself;
+129, 130, 143 stopped by SIGHUP, SIGINT or SIGTERM before the end: the same command resumes the run.";
 
 /// Options of every command.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Store of the runs: `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` for many workers
     /// [default: surefoot.db in the data directory]
@@ -44,7 +44,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) store: Option<Address>,
-    /// Folder for everything else [default: ./surefoot-data]
+    /// Directory of repositories, workspaces, keys and the default store [default: ./surefoot-data]
     #[arg(
         long,
         global = true,
@@ -65,7 +65,7 @@ pub(crate) struct Global {
     /// Print data as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say more on the error output; twice for even more
+    /// Print more diagnostics to standard error; twice for even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -76,7 +76,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Run any workflow file to its end
     Run(Run),
-    /// Hand a run to the store and print its id
+    /// Submit a run to the store and print its id
     Submit(Submit),
     /// List runs, the newest first
     Runs(Runs),
@@ -97,31 +97,31 @@ pub(crate) enum Command {
     /// Pause, resume or limit a queue
     #[command(subcommand)]
     Queue(Queue),
-    /// List what completed steps published: projects, repositories, environments
+    /// List the records of completed steps: projects, repositories, environments
     Records(Records),
-    /// Worker, API and dashboard in one process
+    /// Run worker, API and dashboard in one process
     Serve(Serve),
-    /// Run what waits in the store until told to stop
+    /// Run a worker, which executes the runs of the store until it is stopped
     Worker(Worker),
-    /// Make, list and revoke the tokens by which people and programs sign in
+    /// Create, list and revoke the tokens with which people and programs sign in
     #[command(subcommand)]
     Token(Tokens),
-    /// List what is wrong now; acknowledge an alert; try whether those who are to be told can be
+    /// List alerts, acknowledge one, or send a test message to the notifiers
     Alerts {
         #[command(subcommand)]
         command: Option<Alerts>,
     },
-    /// Show which local forge the store's projects are in, and whether this host has it
+    /// Show the local forge of the store's projects, and whether this host has it
     Forge {
         #[command(subcommand)]
         command: Option<ForgeCommand>,
     },
-    /// Make or upgrade the store's schema, and nothing else
+    /// Create or upgrade the store's schema, and do nothing else
     Migrate,
-    /// Say what this deployment really guarantees; exits 1 when a promise does not hold here
+    /// Check what this deployment guarantees; exits 1 if a promise does not hold here
     Doctor(Doctor),
-    /// Prove the recovery here: kill, freeze and starve real workers on a scratch store, and count
-    /// what that did
+    /// Prove the recovery on this machine: kill, freeze and starve real workers on a scratch store,
+    /// and count the effects
     Drill(Drill),
     /// Prove the recovery over minutes: kill, freeze and restart workers at random while runs are
     /// submitted
@@ -130,28 +130,28 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// The project's name, which is also the run's key: the same name again carries on the same run
+    /// The project's name, which is also the run's key: the same name again resumes the same run
     pub(crate) name: String,
-    /// The template: a built-in one, a folder, or a git URL; -p template_ref=REF names its branch,
-    /// tag or commit
+    /// The template: a built-in one, a directory, or a Git URL; -p template_ref=REF names its
+    /// branch, tag or commit
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) template: Option<String>,
     /// Purpose of the project
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
-    /// A value for the template
+    /// A value for the template; may be repeated
     #[arg(long = "values", value_name = "KEY=VALUE")]
     pub(crate) values: Vec<String>,
     #[command(flatten)]
     pub(crate) parameters: Parameters,
-    /// Show what every step would be given, and do nothing
+    /// Show the input that every step would get, and execute nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Parameters {
-    /// A parameter of the workflow
+    /// A parameter of the workflow; may be repeated
     #[arg(short = 'p', long = "parameter", value_name = "KEY=VALUE")]
     pub(crate) parameters: Vec<String>,
 }
@@ -162,10 +162,10 @@ pub(crate) struct Run {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) parameters: Parameters,
-    /// The run's key: the same key again carries on the same run
+    /// The run's key: the same key again resumes the same run
     #[arg(long, value_parser = key)]
     pub(crate) key: Option<String>,
-    /// Show what every step would be given, and do nothing
+    /// Show the input that every step would get, and execute nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -187,13 +187,13 @@ pub(crate) struct Submit {
         default_value_t = 0
     )]
     pub(crate) priority: i32,
-    /// Runs with the same one count against the queue's concurrency per key
+    /// Runs with the same concurrency key count against the queue's limit per key
     #[arg(long, value_name = "KEY", value_parser = concurrency_key)]
     pub(crate) concurrency_key: Option<String>,
-    /// Start no earlier: a time such as 2026-05-04T09:30:00Z, or +10m
+    /// Time before which the run does not start, such as 2026-05-04T09:30:00Z, or +10m
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
-    /// Follow the run to its end, as its worker if no other lives
+    /// Follow the run to its end, and execute it here if no other worker does
     #[arg(long)]
     pub(crate) wait: bool,
 }
@@ -209,7 +209,7 @@ pub(crate) struct Runs {
     /// Only runs in this queue
     #[arg(long)]
     pub(crate) queue: Option<String>,
-    /// Runs at most
+    /// Maximum number of runs
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
 }
@@ -224,10 +224,10 @@ pub(crate) struct RunArg {
 pub(crate) struct Logs {
     #[command(flatten)]
     pub(crate) run: RunArg,
-    /// Only of this step
+    /// Only the log of this step
     #[arg(long)]
     pub(crate) step: Option<String>,
-    /// Go on until the run has ended
+    /// Follow the log until the run has ended
     #[arg(short, long)]
     pub(crate) follow: bool,
 }
@@ -239,7 +239,7 @@ pub(crate) struct Retry {
     /// Run this step and all after it again
     #[arg(long, value_name = "STEP")]
     pub(crate) from: Option<String>,
-    /// Follow the run to its end, as its worker if no other lives
+    /// Follow the run to its end, and execute it here if no other worker does
     #[arg(long)]
     pub(crate) wait: bool,
 }
@@ -248,10 +248,10 @@ pub(crate) struct Retry {
 pub(crate) struct Cancel {
     #[command(flatten)]
     pub(crate) run: RunArg,
-    /// Take back what the run made, and only that
+    /// Also undo what the run created, and only that
     #[arg(long)]
     pub(crate) undo: bool,
-    /// Follow the run to its end, as its worker if no other lives
+    /// Follow the run to its end, and execute it here if no other worker does
     #[arg(long)]
     pub(crate) wait: bool,
 }
@@ -262,23 +262,23 @@ pub(crate) struct Answer {
     pub(crate) run: RunArg,
     /// The step that waits
     pub(crate) step: String,
-    /// rerun, skip or fail for a step that was interrupted; approve or reject for one that asks
+    /// rerun, skip or fail for an interrupted step; approve or reject for one that asks
     pub(crate) answer: surefoot::state::Answer,
-    /// Why: kept in the run's history
+    /// Reason, which is kept in the run's history
     #[arg(long)]
     pub(crate) note: Option<String>,
-    /// Follow the run to its end, as its worker if no other lives
+    /// Follow the run to its end, and execute it here if no other worker does
     #[arg(long)]
     pub(crate) wait: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {
-    /// Start nothing more in a queue; what runs, runs on
+    /// Pause a queue: no further run starts, running ones continue
     Pause(QueueName),
-    /// Let a paused queue go on
+    /// Resume a paused queue
     Resume(QueueName),
-    /// Change limits of a queue; those not named stay as they are
+    /// Change limits of a queue; all others stay as they are
     Set(QueueSet),
 }
 
@@ -306,7 +306,7 @@ pub(crate) struct Limits {
     /// Runs at once with the same concurrency key: a number, or none
     #[arg(long, value_name = "N|none")]
     pub(crate) concurrency_per_key: Option<Word>,
-    /// Runs that start in any window of time, such as 5/1s, or none
+    /// Runs that may start in any window of time, such as 5/1s, or none
     #[arg(long, value_name = "N/TIME|none")]
     pub(crate) rate: Option<Word>,
     /// Retention of details of completed runs: an age such as 30d, a number of runs, both as
@@ -319,12 +319,12 @@ pub(crate) struct Limits {
     /// The same for cancelled runs
     #[arg(long, value_name = "AGE|N|none")]
     pub(crate) keep_cancelled: Option<Word>,
-    /// Workflows that may be submitted: names with `*` for any characters, between commas, or none
-    /// for no list
+    /// Workflows that may be submitted: names separated by commas, with `*` for any characters;
+    /// `none` removes the list
     #[arg(long, value_name = "LIST|none", value_parser = Permit::parse)]
     pub(crate) workflows: Option<Permit>,
-    /// Actions that their steps may have: names with `*` for any characters, between commas, or
-    /// none for no list
+    /// Actions that their steps may use: names separated by commas, with `*` for any characters;
+    /// `none` removes the list
     #[arg(long, value_name = "LIST|none", value_parser = Permit::parse)]
     pub(crate) actions: Option<Permit>,
 }
@@ -386,35 +386,35 @@ impl<'de> serde::Deserialize<'de> for Word {
 
 #[derive(Debug, Args)]
 pub(crate) struct Records {
-    /// Only of this kind: project, repository, environment
+    /// Only records of this kind: project, repository, environment
     #[arg(long)]
     pub(crate) kind: Option<String>,
-    /// Only with this name
+    /// Only records with this name
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Only of this run
+    /// Only records of this run
     #[arg(long)]
     pub(crate) run: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Look at a BullMQ installation instead: the address of its Redis
+    /// URL of the Redis of a BullMQ installation, which is checked instead
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<Address>,
-    /// The password, where the address has none; others on this host see arguments, but not the
-    /// environment
+    /// Password of that Redis, if the URL has none; set the variable, because other users of this
+    /// host can see arguments
     #[arg(long, env = "REDISCLI_AUTH", value_name = "PASSWORD", value_parser = secret, hide_env_values = true)]
     pub(crate) redis_password: Option<Secret>,
     /// The prefix of BullMQ's keys
     #[arg(long, requires = "redis", default_value = "bull")]
     pub(crate) prefix: String,
-    /// A queue of BullMQ [default: all]
+    /// Only this queue of BullMQ; may be repeated [default: all]
     #[arg(long, requires = "redis", value_name = "NAME")]
     pub(crate) queue: Vec<String>,
 }
 
-/// A variable that was not set makes an empty key: refused before anything is looked at.
+/// Checks a key before the store is opened: a variable that is not set makes an empty one.
 fn key(text: &str) -> Result<String, RuleError> {
     check_key("key", text).map(|()| text.to_owned())
 }
@@ -429,7 +429,7 @@ fn secret(word: &str) -> Result<Secret, Infallible> {
 
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
-    /// Runs at once
+    /// Number of runs at once [default: 256]
     #[arg(
         long,
         env = "SUREFOOT_WORKER_CONCURRENCY",
@@ -437,7 +437,7 @@ pub(crate) struct Worker {
         hide_env_values = true
     )]
     pub(crate) concurrency: Option<usize>,
-    /// Time for which steps may continue after the first signal
+    /// Time for which running steps may continue after the first signal [default: 10s]
     #[arg(long, env = "SUREFOOT_WORKER_GRACE", value_name = "TIME", value_parser = parse_duration, hide_env_values = true)]
     pub(crate) grace: Option<Duration>,
 }
@@ -452,7 +452,7 @@ pub(crate) struct Serve {
         hide_env_values = true
     )]
     pub(crate) listen: Option<SocketAddr>,
-    /// A folder of workflow files that can be submitted by name
+    /// Directory of workflow files that can be submitted by name
     #[arg(
         long,
         env = "SUREFOOT_WORKFLOWS",
@@ -460,7 +460,7 @@ pub(crate) struct Serve {
         hide_env_values = true
     )]
     pub(crate) workflows: Option<PathBuf>,
-    /// The address by which people reach the server, when a proxy stands before it
+    /// Address that people use if it differs, such as behind a proxy
     #[arg(
         long,
         env = "SUREFOOT_PUBLIC_URL",
@@ -474,29 +474,30 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tokens {
-    /// Make a token; it is printed once, and only its digest is kept
+    /// Create a token; it is printed once, and only its digest is kept
     Create(TokenCreate),
-    /// List the tokens that hold
+    /// List the tokens, with their roles and allow-lists
     List,
-    /// End a token, and the sessions that were begun with it
+    /// Revoke a token, and end the sessions that were started with it
     Revoke {
-        /// Its name or its id
+        /// Name or id of the token
         token: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenCreate {
-    /// Whose it is, or what it is for
+    /// Name of its owner or its purpose
     pub(crate) name: String,
     /// Role of the token: viewer, operator or admin
     #[arg(long)]
     pub(crate) role: Role,
-    /// Workflows that it may make run: names with `*` for any characters, between commas [default:
-    /// all]
+    /// Workflows that it may start: names separated by commas, with `*` for any characters
+    /// [default: all]
     #[arg(long, value_name = "LIST", value_parser = AllowList::parse)]
     pub(crate) workflows: Option<AllowList>,
-    /// Actions that they may have: names with `*` for any characters, between commas [default: all]
+    /// Actions that their steps may use: names separated by commas, with `*` for any characters
+    /// [default: all]
     #[arg(long, value_name = "LIST", value_parser = AllowList::parse)]
     pub(crate) actions: Option<AllowList>,
     /// Validity, such as 90d [default: until it is revoked]
@@ -506,17 +507,17 @@ pub(crate) struct TokenCreate {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ForgeCommand {
-    /// Make the folder of this host the store's local forge: after it was moved, restored or lost
+    /// Make this host's directory the store's local forge, if the former was lost
     Adopt,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alerts {
-    /// List the alerts that fire, and those that were resolved in the last seven days
+    /// List firing alerts, and those resolved in the last seven days
     List,
-    /// Say that an alert is seen
+    /// Acknowledge an alert
     Ack {
-        /// Its id, as the list has it
+        /// Id of the alert, as listed
         alert: String,
     },
     /// Send a test message
@@ -528,16 +529,16 @@ pub(crate) enum Alerts {
 
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
-    /// Only this fault; may be given again [default: all of them]
+    /// Only this fault; may be repeated [default: all]
     #[arg(long = "fault", value_name = "NAME", value_enum)]
     pub(crate) faults: Vec<Fault>,
-    /// On a PostgreSQL cluster of the drill's own, whose server it stops and kills too
+    /// Use a PostgreSQL cluster that the drill starts, and whose server it stops and kills too
     #[arg(long)]
     pub(crate) postgres: bool,
-    /// Projects of seven steps that are under way in each
+    /// Number of projects, of seven steps each, for each fault
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(4..=200))]
     pub(crate) projects: u32,
-    /// Keep what each fault left: store, repositories, ledger and what the workers said
+    /// Keep the store, repositories, ledger and workers' logs of each fault in this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
     /// Mount point of a small file system; the drill calls itself with this for the fault that
@@ -548,20 +549,20 @@ pub(crate) struct Drill {
 
 #[derive(Debug, Args)]
 pub(crate) struct Soak {
-    /// Only this loop; may be given again [default: all of them]
+    /// Only this loop; may be repeated [default: all]
     #[arg(long = "fault", value_name = "NAME", value_enum)]
     pub(crate) loops: Vec<Loop>,
-    /// How long runs are submitted and workers disturbed in each loop
+    /// Seconds for which runs are submitted and workers disturbed in each loop
     #[arg(long, value_name = "N", default_value_t = 180, value_parser = clap::value_parser!(u32).range(5..=86_400))]
     pub(crate) seconds: u32,
-    /// On a PostgreSQL cluster of the soak's own, with three workers, whose server it restarts and
-    /// kills too
+    /// Use a PostgreSQL cluster that the soak starts, with three workers, and whose server it
+    /// restarts and kills too
     #[arg(long)]
     pub(crate) postgres: bool,
-    /// Begins the random choices; printed, so that they can be had again [default: a random one]
+    /// Seed of the random choices; printed, so that they can be repeated [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Keep what each loop left: store, repositories, ledgers and what the workers said
+    /// Keep the store, repositories, ledgers and workers' logs of each loop in this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 }

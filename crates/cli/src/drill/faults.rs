@@ -5,24 +5,25 @@ use clap::ValueEnum;
 /// Faults that a drill injects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// The worker is killed with SIGKILL; another takes over, or where there is none it is started
-    /// again
+    /// The worker is killed with SIGKILL; another one takes over, or it is started again if there
+    /// is none
     WorkerKilled,
-    /// The same, and it is started again at once on its host; SQLite: that is worker-killed
+    /// The worker is killed, and started again at once on its host; SQLite: the same as
+    /// worker-killed
     WorkerRestarted,
-    /// The worker is killed, and so is the next one as soon as it has begun
+    /// The worker is killed, and so is the next one as soon as it has started a step
     WorkerKilledTwice,
-    /// The same at six other moments: as it starts, in mid-push, between two steps, with a step
-    /// done and not written down
+    /// The worker is killed at six other moments: while it starts, during a push, between two
+    /// steps, with a step done and not committed
     WorkerKilledAnywhere,
-    /// A second host without the forge; the worker that has it is killed in each step; SQLite: has
-    /// one host
+    /// A second host lacks the forge; the worker that has it is killed in each step; SQLite:
+    /// skipped, has one host
     SecondHost,
-    /// The worker is told to stop with SIGTERM, and started again
+    /// The worker is stopped with SIGTERM, and started again
     WorkerTerminated,
     /// The worker is frozen for longer than its lease, and woken
     WorkerFrozen,
-    /// The same, and every step that was under way in it then has an error to report
+    /// The worker is frozen, and each of its running steps fails the moment it wakes
     WorkerFrozenError,
     /// A step of three projects fails each time, after it has done its work
     StepFails,
@@ -32,7 +33,8 @@ pub(crate) enum Fault {
     DatabaseRestarted,
     /// The database is killed with SIGKILL, and started again
     DatabaseKilled,
-    /// The database refuses for 10 seconds; SQLite: another program holds its write lock
+    /// The database refuses connections for 10 seconds; SQLite: another process holds its write
+    /// lock
     DatabaseRefuses,
     /// The database is away for 30 seconds
     #[value(name = "database-away-30s")]
@@ -42,18 +44,18 @@ pub(crate) enum Fault {
     DatabaseAway120s,
     /// The disk of the store is full for longer than a lease
     DiskFull,
-    /// A project is submitted while the database is away; SQLite: while another program holds its
+    /// A project is submitted while the database is away; SQLite: while another process holds its
     /// write lock
     SubmitWhileAway,
     /// The wall clocks of the database and of a worker are set forward by an hour
     ClockForward,
-    /// The same, back by an hour
+    /// The wall clocks of the database and of a worker are set back by an hour
     ClockBack,
     /// A worker's connections fall silent without being closed: those of its heartbeats, then all;
-    /// SQLite: has none
+    /// SQLite: skipped, has none
     SilentConnection,
-    /// The primary database is killed, and its synchronous standby takes its place; SQLite: has no
-    /// standby
+    /// The primary database is killed, and its synchronous standby is promoted; SQLite: skipped,
+    /// has none
     Failover,
 }
 
