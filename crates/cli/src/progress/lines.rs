@@ -94,7 +94,7 @@ fn of_run(event: &Event) -> Option<String> {
     Some(match event.kind.as_str() {
         "run.released" => format!("given back: {}", text("reason")),
         "run.retried" => format!("retried by {}", text("by")),
-        "run.cancel_requested" => format!("cancel asked for by {}", text("by")),
+        "run.cancel_requested" => format!("cancel requested by {}", text("by")),
         "run.completed" => "completed".to_owned(),
         "run.failed" => format!("failed: {}", text("error")),
         "run.cancelled" => "cancelled".to_owned(),
