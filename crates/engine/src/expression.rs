@@ -261,10 +261,33 @@ pub(crate) fn condition_references(
     expression_references(bare(condition), condition, names)
 }
 
+/// Returns true if an expression of `value` reads an earlier step, whose values the scope lacks.
+pub(crate) fn reads_steps(value: &Value, scope: &Scope) -> Result<bool, ExpressionError> {
+    if !mentions(value) {
+        return Ok(false);
+    }
+    let mut paths = BTreeSet::new();
+    collect(value, &scope.value()?, &mut paths)?;
+    Ok(paths.iter().any(is_of_step))
+}
+
+/// Returns true if a step's `if:` reads an earlier step.
+pub(crate) fn condition_reads_steps(
+    condition: &str,
+    scope: &Scope,
+) -> Result<bool, ExpressionError> {
+    let paths = expression_references(bare(condition), condition, &scope.value()?)?;
+    Ok(paths.iter().any(is_of_step))
+}
+
+fn is_of_step(path: &Path) -> bool {
+    path.first().is_some_and(|root| root == "steps")
+}
+
 fn expression_references(
     expression: &str,
     text: &str,
-    names: &KnownNames<'_>,
+    names: &dyn Names,
 ) -> Result<BTreeSet<Path>, ExpressionError> {
     let Translated { source, paths } = translated(expression, text, names)?;
     ENVIRONMENT
@@ -275,7 +298,7 @@ fn expression_references(
 
 fn collect(
     value: &Value,
-    names: &KnownNames<'_>,
+    names: &dyn Names,
     paths: &mut BTreeSet<Path>,
 ) -> Result<(), ExpressionError> {
     match value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Workflow, without_secrets};
-use crate::expression::{ExpressionError, Scope, render_value, truthy};
+use crate::expression::{self, ExpressionError, Scope};
 
 /// A step as it would be run.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,28 +85,91 @@ impl Workflow {
 }
 
 fn runs(condition: Option<&str>, scope: &Scope) -> Result<WillRun, ExpressionError> {
-    match condition {
-        None => Ok(WillRun::Yes),
-        Some(text) if text.contains("steps.") => Ok(WillRun::When(text.to_owned())),
-        Some(text) => truthy(text, scope).map(|runs| if runs { WillRun::Yes } else { WillRun::No }),
+    let Some(condition) = condition else {
+        return Ok(WillRun::Yes);
+    };
+    if expression::condition_reads_steps(condition, scope)? {
+        return Ok(WillRun::When(condition.to_owned()));
     }
+    let is_true = expression::truthy(condition, scope)?;
+    Ok(if is_true { WillRun::Yes } else { WillRun::No })
 }
 
 fn foresee(value: &Value, scope: &Scope) -> Result<Value, ExpressionError> {
     Ok(match value {
-        Value::String(text) if text.contains("steps.") => value.clone(),
         Value::Array(items) => items
             .iter()
             .map(|item| foresee(item, scope))
             .collect::<Result<_, _>>()?,
-        Value::Object(fields) => {
-            let field =
-                |(name, field): (&String, &Value)| Ok((name.clone(), foresee(field, scope)?));
-            fields
-                .iter()
-                .map(field)
-                .collect::<Result<_, ExpressionError>>()?
-        }
-        other => render_value(other, scope)?,
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| Ok((name.clone(), foresee(field, scope)?)))
+            .collect::<Result<_, ExpressionError>>()?,
+        other if expression::reads_steps(other, scope)? => other.clone(),
+        other => expression::render_value(other, scope)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The dry run of a step behind the steps `a` and `get-it`.
+    fn last_step(step: Value) -> DryRunStep {
+        let workflow = json!({
+            "workflow": "w",
+            "parameters": { "properties": { "name": {}, "count": {} } },
+            "steps": [
+                { "id": "a", "action": "test.work" },
+                { "id": "get-it", "action": "test.work" },
+                step,
+            ],
+        });
+        let workflow = Workflow::from_json(&workflow.to_string()).unwrap();
+        let parameters = json!({ "name": "shop", "count": 3 });
+        let mut steps = workflow.dry_run(parameters, None).unwrap();
+        steps.pop().unwrap()
+    }
+
+    #[test]
+    fn input_is_rendered_unless_it_reads_a_step() {
+        let check = |with: Value, expect: Value| {
+            let step = json!({ "id": "s", "action": "test.work", "with": { "x": with } });
+            assert_eq!(last_step(step).with, json!({ "x": expect }), "{with}");
+        };
+        let unchanged = |with: Value| check(with.clone(), with);
+        check(
+            json!("echo ${{ parameters.name }} > steps.txt"),
+            json!("echo shop > steps.txt"),
+        );
+        check(json!("${{ 'steps.a' }}"), json!("steps.a"));
+        check(json!("${{ parameters['count'] }}"), json!(3));
+        unchanged(json!("cat steps.txt"));
+        unchanged(json!("${{ steps.a.output.n }}"));
+        unchanged(json!("${{ steps['a'].output.n }}"));
+        unchanged(json!("${{ steps.get-it.output.n }}"));
+        unchanged(json!(
+            "${{ steps [ 'a' ].status }} of ${{ parameters.name }}"
+        ));
+        unchanged(json!("${{ toJSON(steps) }}"));
+        unchanged(json!("${{ parameters.count-steps.a.output.n }}"));
+        check(
+            json!([{ "a": "${{ parameters.name }}/steps.txt", "b": "${{ steps['a'].output }}" }]),
+            json!([{ "a": "shop/steps.txt", "b": "${{ steps['a'].output }}" }]),
+        );
+    }
+
+    #[test]
+    fn a_condition_is_decided_unless_it_reads_a_step() {
+        let check = |condition: &str, expect: WillRun| {
+            let step = json!({ "id": "s", "action": "test.work", "if": condition });
+            assert_eq!(last_step(step).runs, expect, "{condition}");
+        };
+        let open = |condition: &str| check(condition, WillRun::When(condition.to_owned()));
+        check("parameters.name == 'shop'", WillRun::Yes);
+        check("${{ parameters.name == 'steps.txt' }}", WillRun::No);
+        open("steps.a.status == 'completed'");
+        open("${{ steps['a'].output.n == 1 }}");
+        open("contains(toJSON(steps), parameters.name)");
+    }
 }
