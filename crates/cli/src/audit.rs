@@ -6,9 +6,9 @@
 
 use serde_json::{Value, json};
 use surefoot::{QueueLimits, Run, Store};
+use surefoot_server::limits_detail;
 
 use crate::app::person;
-use crate::limits::{keep_text, rate_text};
 use crate::out;
 
 /// Writes down what was done.
@@ -33,20 +33,7 @@ pub(crate) async fn submitted(store: &dyn Store, run: &Run) {
     .await;
 }
 
-/// A queue was given limits; in the words of the server's own entries.
+/// A queue was given limits.
 pub(crate) async fn limited(store: &dyn Store, queue: &str, limits: &QueueLimits) {
-    let retention = &limits.retention;
-    let detail = json!({
-        "concurrency": limits.concurrency,
-        "concurrency_per_key": limits.concurrency_per_key,
-        "rate": limits.rate.map(rate_text),
-        "workflows": limits.allow.workflows.entries(),
-        "actions": limits.allow.actions.entries(),
-        "retention": {
-            "completed": keep_text(retention.completed),
-            "failed": keep_text(retention.failed),
-            "cancelled": keep_text(retention.cancelled),
-        },
-    });
-    record(store, "queue.set", queue, detail).await;
+    record(store, "queue.set", queue, limits_detail(limits)).await;
 }

@@ -3,10 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 use surefoot::{
-    AllowList, Lacking, QueueInfo, Record, Run, StepPlan, StepState, Timestamp, Waiting,
+    AllowList, Lacking, QueueInfo, Record, RetentionLimit, Run, StepPlan, StepState, Timestamp,
+    Waiting,
 };
-
-use crate::limits;
 
 /// A run: what `show --json` prints, and each element of `runs --json`.
 #[derive(Debug, Serialize)]
@@ -148,6 +147,7 @@ pub(crate) struct QueueView {
 impl From<&QueueInfo> for QueueView {
     fn from(queue: &QueueInfo) -> Self {
         let retention = &queue.limits.retention;
+        let keep = |limit: RetentionLimit| limit.limited().map(|limit| limit.to_string());
         Self {
             name: queue.name.clone(),
             paused: queue.paused,
@@ -156,10 +156,10 @@ impl From<&QueueInfo> for QueueView {
             running: queue.running,
             concurrency: queue.limits.concurrency,
             concurrency_per_key: queue.limits.concurrency_per_key,
-            rate: queue.limits.rate.map(limits::rate_text),
-            keep_completed: limits::keep_text(retention.completed),
-            keep_failed: limits::keep_text(retention.failed),
-            keep_cancelled: limits::keep_text(retention.cancelled),
+            rate: queue.limits.rate.map(|rate| rate.to_string()),
+            keep_completed: keep(retention.completed),
+            keep_failed: keep(retention.failed),
+            keep_cancelled: keep(retention.cancelled),
             workflows: entries(&queue.limits.allow.workflows),
             actions: entries(&queue.limits.allow.actions),
         }

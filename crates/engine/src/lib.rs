@@ -62,7 +62,7 @@ pub use handler::{
 pub use id::{Digest, RunId, WorkerId};
 pub use keys::{LONGEST_KEY, check_key};
 pub use network::{Network, NetworkError};
-pub use queue::{QueueInfo, QueueLimits, Rate, Retention, RetentionLimit};
+pub use queue::{QueueInfo, QueueLimitError, QueueLimits, Rate, Retention, RetentionLimit};
 pub use record::{Record, RecordChange};
 pub use resources::MAX_REQUIRED;
 pub use secret_keys::{KeyFileError, SealError, Sealed, SecretKeys};

@@ -1,4 +1,5 @@
-//! Fuzzing of what enters a run: expressions, workflow files, stored plans, values, durations.
+//! Fuzzing of what enters a run: expressions, workflow files, stored plans, values, durations; and
+//! of the limits of queues.
 //!
 //! A case fails when it panics, when it overflows a stack of 1 MiB, or when something that was
 //! accepted cannot be read back. The work of an expression is bounded by the engine's fuel.
@@ -9,8 +10,8 @@ use serde_json::{Value, json};
 use surefoot::limits::{MAX_VALUE_BYTES, check_condition, check_text, check_value};
 use surefoot::workflow::without_secrets;
 use surefoot::{
-    Scope, Workflow, format_duration, parse_duration, render, render_value, split_expressions,
-    truthy,
+    Rate, RetentionLimit, Scope, Workflow, format_duration, parse_duration, render, render_value,
+    split_expressions, truthy,
 };
 use surefoot_fuzz::{Grammar, WORKFLOW_WORDS, fuzz, mutate_text};
 
@@ -219,6 +220,25 @@ fn durations() {
                 Ok(duration),
                 "{text}"
             );
+        }
+    });
+}
+
+#[test]
+fn queue_limits() {
+    fuzz("limits", 3000, |random| {
+        let mut grammar = Grammar { random };
+        let text = match grammar.random.below(3) {
+            0 => format!("{}/{}", grammar.random.bits(), grammar.duration()),
+            1 => format!("{},{}", grammar.duration(), grammar.random.bits()),
+            _ => format!("{}/{}", grammar.random.below(9), grammar.duration()),
+        };
+        let text = mutate_text(random, &text, &["/", ",", "s", "none"]);
+        if let Ok(rate) = text.parse::<Rate>() {
+            assert_eq!(rate.to_string().parse(), Ok(rate), "{text}");
+        }
+        if let Ok(limit) = text.parse::<RetentionLimit>() {
+            assert_eq!(limit.to_string().parse(), Ok(limit), "{text}");
         }
     });
 }

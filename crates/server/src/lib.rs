@@ -28,6 +28,7 @@ mod state;
 mod submission;
 mod workflows;
 
+pub use actions::limits_detail;
 pub use alerts::AlertOptions;
 pub use audit::record_by_command;
 pub use checkup::{Checkup, Finding, FindingLevel};

@@ -1,12 +1,11 @@
 //! `surefoot queues`, `surefoot queue pause|resume|set`.
 
 use serde_json::json;
-use surefoot::{AllowList, QueueInfo};
+use surefoot::{AllowList, QueueInfo, RetentionLimit};
 
 use crate::app::App;
 use crate::args::{Queue, QueueSet};
 use crate::errors::{Exit, Failure};
-use crate::limits::{keep_text, rate_text};
 use crate::table::table;
 use crate::view::QueueView;
 use crate::{audit, out, queues, summary};
@@ -114,7 +113,9 @@ fn row(queue: &QueueInfo) -> Vec<String> {
         queue.running.to_string(),
         number(limits.concurrency),
         number(limits.concurrency_per_key),
-        limits.rate.map_or_else(|| "-".to_owned(), rate_text),
+        limits
+            .rate
+            .map_or_else(|| "-".to_owned(), |rate| rate.to_string()),
         keeps(queue),
         permits(queue),
     ]
@@ -137,7 +138,9 @@ fn permits(queue: &QueueInfo) -> String {
 
 fn keeps(queue: &QueueInfo) -> String {
     let retention = &queue.limits.retention;
-    let of = |outcome: &str, keep| keep_text(keep).map(|text| format!("{outcome} {text}"));
+    let of = |outcome: &str, limit: RetentionLimit| {
+        limit.limited().map(|limit| format!("{outcome} {limit}"))
+    };
     let parts = [
         of("completed", retention.completed),
         of("failed", retention.failed),

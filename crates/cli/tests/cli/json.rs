@@ -182,7 +182,7 @@ fn queues_and_records_have_their_fields() {
         "--rate",
         "5/1s",
         "--keep-failed",
-        "24h,10",
+        "30d,10",
         "--concurrency",
         "2",
     ];
@@ -205,7 +205,7 @@ fn queues_and_records_have_their_fields() {
     assert_eq!(keys(&queue), fields);
     assert_eq!(
         (&queue["rate"], &queue["keep_failed"], &queue["concurrency"]),
-        (&"5/1s".into(), &"24h,10".into(), &2.into())
+        (&"5/1s".into(), &"30d,10".into(), &2.into())
     );
     assert_eq!(
         place.json(&["queue", "set", "lane", "--rate", "none"])["rate"],

@@ -5,5 +5,6 @@ mod queues;
 mod runs;
 
 pub(crate) use bulk::{Bulk, BulkAction, Selection};
+pub use queues::limits_detail;
 pub(crate) use queues::{pause, resume, set_queue};
 pub(crate) use runs::{answer, cancel, check, retry, submit};

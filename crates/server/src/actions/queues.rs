@@ -1,7 +1,7 @@
 //! Pausing, resuming and limiting queues.
 
-use serde_json::json;
-use surefoot::{QueueLimits, RetentionLimit, StoreError, format_duration};
+use serde_json::{Value, json};
+use surefoot::{QueueLimits, RetentionLimit, StoreError};
 
 use crate::audit::audited;
 use crate::auth::Actor;
@@ -40,7 +40,21 @@ pub(crate) async fn set_queue(
     queue: &str,
     limits: QueueLimits,
 ) -> Result<(), StoreError> {
-    let detail = json!({
+    audited(
+        app,
+        actor,
+        "queue.set",
+        queue,
+        limits_detail(&limits),
+        app.store().set_queue(queue, limits, false),
+    )
+    .await
+}
+
+/// The detail of an audit log entry on the limits of a queue.
+pub fn limits_detail(limits: &QueueLimits) -> Value {
+    let keep = |limit: RetentionLimit| limit.limited().map(|limit| limit.to_string());
+    json!({
         "concurrency": limits.concurrency,
         "concurrency_per_key": limits.concurrency_per_key,
         "workflows": limits.allow.workflows.entries(),
@@ -50,26 +64,6 @@ pub(crate) async fn set_queue(
             "failed": keep(limits.retention.failed),
             "cancelled": keep(limits.retention.cancelled),
         },
-        "rate": limits.rate.map(|rate| format!("{}/{}", rate.max, format_duration(rate.per))),
-    });
-    audited(
-        app,
-        actor,
-        "queue.set",
-        queue,
-        detail,
-        app.store().set_queue(queue, limits, false),
-    )
-    .await
-}
-
-/// A retention limit in the notation of the command line, `720h,1000`; `None` when everything is
-/// kept.
-fn keep(keep: RetentionLimit) -> Option<String> {
-    let parts = [
-        keep.age.map(format_duration),
-        keep.count.map(|count| count.to_string()),
-    ];
-    let parts = parts.into_iter().flatten().collect::<Vec<_>>();
-    (!parts.is_empty()).then(|| parts.join(","))
+        "rate": limits.rate.map(|rate| rate.to_string()),
+    })
 }

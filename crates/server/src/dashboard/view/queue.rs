@@ -1,11 +1,10 @@
 //! A queue with its limits, as text and as form fields.
 
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::str::FromStr;
 
 use serde::Serialize;
-use surefoot::{
-    AllowList, QueueInfo, QueueLimits, Rate, RetentionLimit, format_duration, parse_duration,
-};
+use surefoot::{AllowList, QueueInfo, QueueLimits, Retention, RetentionLimit, format_duration};
 
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::text::{number, url};
@@ -32,7 +31,6 @@ struct LimitField {
     example: &'static str,
 }
 
-const DAY: u64 = 86_400;
 const COUNT: &str = "[1-9][0-9]{0,8}";
 const RATE: &str = "[1-9][0-9]{0,8}/.+";
 
@@ -95,7 +93,7 @@ fn retention(context: &PageContext, limits: &QueueLimits) -> Vec<String> {
             let status = context.t(&format!("status.{status}"), &[]);
             Some(context.t(
                 "queue.kept",
-                &[("status", &status), ("keep", &keep_text(keep)?)],
+                &[("status", &status), ("keep", &keep.limited()?.to_string())],
             ))
         })
         .collect()
@@ -111,9 +109,8 @@ fn fields(queue: &QueueInfo) -> Vec<LimitField> {
         example,
     };
     let count = |limit: Option<u32>| limit.map(|limit| limit.to_string());
-    let rate = limits
-        .rate
-        .map(|rate| format!("{}/{}", rate.max, format_duration(rate.per)));
+    let rate = limits.rate.map(|rate| rate.to_string());
+    let keep = |limit: RetentionLimit| limit.limited().map(|limit| limit.to_string());
     vec![
         field("concurrency", count(limits.concurrency), COUNT, "3"),
         field(
@@ -125,43 +122,18 @@ fn fields(queue: &QueueInfo) -> Vec<LimitField> {
         field("rate", rate, RATE, "5/1s"),
         field(
             "keep_completed",
-            keep_text(limits.retention.completed),
+            keep(limits.retention.completed),
             ".*",
             "30d,1000",
         ),
-        field(
-            "keep_failed",
-            keep_text(limits.retention.failed),
-            ".*",
-            "90d",
-        ),
+        field("keep_failed", keep(limits.retention.failed), ".*", "90d"),
         field(
             "keep_cancelled",
-            keep_text(limits.retention.cancelled),
+            keep(limits.retention.cancelled),
             ".*",
             "30d",
         ),
     ]
-}
-
-/// Formats a retention age in days where possible.
-fn in_days(age: Duration) -> String {
-    let days = age.as_secs() / DAY;
-    if days > 0 && age == Duration::from_secs(days * DAY) {
-        format!("{days}d")
-    } else {
-        format_duration(age)
-    }
-}
-
-/// `30d,1000`; `None` when everything is kept.
-fn keep_text(keep: RetentionLimit) -> Option<String> {
-    let parts = [
-        keep.age.map(in_days),
-        keep.count.map(|count| count.to_string()),
-    ];
-    let parts = parts.into_iter().flatten().collect::<Vec<_>>();
-    (!parts.is_empty()).then(|| parts.join(","))
 }
 
 /// Parses the limits of a form, which has no allow-lists; an empty field means no limit. The error
@@ -169,58 +141,37 @@ fn keep_text(keep: RetentionLimit) -> Option<String> {
 pub(in crate::dashboard) fn limit_fields(
     text: impl Fn(&str) -> String,
 ) -> Result<QueueLimits, (&'static str, String)> {
-    fn read<T>(
+    fn read<T: FromStr>(
         name: &'static str,
         text: String,
-        read: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, (&'static str, String)> {
         let text = text.trim();
         if text.is_empty() {
             return Ok(None);
         }
-        read(text).map(Some).ok_or_else(|| (name, text.to_owned()))
+        text.parse().map(Some).map_err(|_| (name, text.to_owned()))
     }
-    let count = |text: &str| text.parse::<u32>().ok().filter(|count| *count > 0);
-    let mut limits = QueueLimits {
-        concurrency: read("concurrency", text("concurrency"), count)?,
-        concurrency_per_key: read("concurrency_per_key", text("concurrency_per_key"), count)?,
-        rate: read("rate", text("rate"), read_rate)?,
+    let count = |name| read::<NonZeroU32>(name, text(name)).map(|count| count.map(NonZeroU32::get));
+    let keep = |name| read::<RetentionLimit>(name, text(name)).map(Option::unwrap_or_default);
+    Ok(QueueLimits {
+        concurrency: count("concurrency")?,
+        concurrency_per_key: count("concurrency_per_key")?,
+        rate: read("rate", text("rate"))?,
+        retention: Retention {
+            completed: keep("keep_completed")?,
+            failed: keep("keep_failed")?,
+            cancelled: keep("keep_cancelled")?,
+        },
         ..QueueLimits::default()
-    };
-    limits.retention.completed =
-        read("keep_completed", text("keep_completed"), read_keep)?.unwrap_or_default();
-    limits.retention.failed =
-        read("keep_failed", text("keep_failed"), read_keep)?.unwrap_or_default();
-    limits.retention.cancelled =
-        read("keep_cancelled", text("keep_cancelled"), read_keep)?.unwrap_or_default();
-    Ok(limits)
-}
-
-fn read_rate(text: &str) -> Option<Rate> {
-    let (max, per) = text.split_once('/')?;
-    let per = parse_duration(per.trim())
-        .ok()
-        .filter(|per| !per.is_zero())?;
-    Some(Rate {
-        max: max.trim().parse().ok().filter(|max| *max > 0)?,
-        per,
     })
-}
-
-fn read_keep(text: &str) -> Option<RetentionLimit> {
-    let mut keep = RetentionLimit::default();
-    for part in text.split(',').map(str::trim) {
-        match part.parse() {
-            Ok(count) if keep.count.is_none() => keep.count = Some(count),
-            Err(_) if keep.age.is_none() => keep.age = Some(parse_duration(part).ok()?),
-            _ => return None,
-        }
-    }
-    Some(keep)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use surefoot::Rate;
+
     use super::*;
 
     #[test]
@@ -232,7 +183,7 @@ mod tests {
                 max: 5,
                 per: Duration::from_secs(1),
             }),
-            retention: surefoot::Retention {
+            retention: Retention {
                 completed: RetentionLimit {
                     age: Some(Duration::from_secs(86_400)),
                     count: Some(10),
