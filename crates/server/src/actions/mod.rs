@@ -7,4 +7,6 @@ mod runs;
 pub(crate) use bulk::{Bulk, BulkAction, Selection};
 pub use queues::limits_detail;
 pub(crate) use queues::{pause, resume, set_queue};
-pub(crate) use runs::{answer, cancel, check, retry, submit};
+pub(crate) use runs::{
+    LINK_LIFETIME, MAX_LINK_LIFETIME, answer, cancel, check, link, retry, submit,
+};

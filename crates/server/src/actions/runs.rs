@@ -1,16 +1,25 @@
 //! Actions on one run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use surefoot::state::{Answer, CancelMode};
 use surefoot::store::RunFilter;
-use surefoot::{Run, RunId, RunStatus, StoreError, Submit, SubmitError, SubmittedRun, Workflow};
+use surefoot::{
+    Run, RunId, RunStatus, StoreError, Submit, SubmitError, SubmittedRun, Timestamp, Workflow,
+};
 
 use crate::audit::{self, Outcome, audited};
-use crate::auth::Actor;
+use crate::auth::{Actor, links};
 use crate::state::App;
 use crate::submission::NotSubmitted;
+
+/// Default lifetime of a link.
+pub(crate) const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// Maximum lifetime of a link.
+pub(crate) const MAX_LINK_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Submits a run. Returns the existing run if the key is known.
 pub(crate) async fn submit(
@@ -164,4 +173,20 @@ pub(crate) async fn answer(
         client.answer(run, step, answer, &actor.name, note).await
     };
     audited(app, actor, "run.answer", &run.to_string(), detail, work).await
+}
+
+/// Creates a link to the progress of a run, valid without sign-in. Returns its signed part and the
+/// time of its end.
+pub(crate) async fn link(
+    app: &App,
+    actor: &Actor,
+    run: RunId,
+    lifetime: Duration,
+) -> Result<(String, Timestamp), StoreError> {
+    app.client().run(run).await?;
+    let expires_at = app.store().now() + lifetime;
+    let detail = json!({ "expires_at": expires_at.to_string() });
+    audit::record(app, actor, "run.link", &run.to_string(), detail).await?;
+    let link = links::sign(app.auth().secret(), run, expires_at);
+    Ok((link, expires_at))
 }

@@ -6,18 +6,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use surefoot::RunId;
 use surefoot::state::CancelMode;
 use utoipa::ToSchema;
 
+use crate::actions::{self, LINK_LIFETIME, MAX_LINK_LIFETIME};
 use crate::api::extract::{Body, OptionalBody, Segment};
 use crate::api::view::RunDetail;
 use crate::api::wire::{AnswerWord, Id, Line, Note, Time};
-use crate::auth::{Actor, links};
+use crate::auth::Actor;
 use crate::http::Problem;
 use crate::state::App;
-use crate::{actions, audit};
 
 /// The step to retry from.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -153,9 +152,6 @@ pub(crate) struct Link {
     expires_at: Time,
 }
 
-const DAY: u64 = 24 * 3600;
-const MAX_LINK_SECONDS: u64 = 31 * DAY;
-
 /// Create a signed, expiring, read-only link to a run's progress.
 #[utoipa::path(
     post, path = "/api/v1/runs/{id}/link", tag = "runs",
@@ -168,18 +164,16 @@ pub(crate) async fn link(
     Segment(id): Segment<Id>,
     OptionalBody(new): OptionalBody<NewLink>,
 ) -> Result<(StatusCode, Json<Link>), Problem> {
-    let seconds = new.seconds.unwrap_or(DAY);
-    if !(1..=MAX_LINK_SECONDS).contains(&seconds) {
+    let seconds = new.seconds.unwrap_or(LINK_LIFETIME.as_secs());
+    let max = MAX_LINK_LIFETIME.as_secs();
+    if !(1..=max).contains(&seconds) {
         return Err(Problem::invalid(
             "seconds",
-            format!("{seconds} is not between 1 and {MAX_LINK_SECONDS}"),
+            format!("{seconds} is not between 1 and {max}"),
         ));
     }
-    let run = app.client().run(id.0).await?;
-    let expires_at = app.store().now() + Duration::from_secs(seconds);
-    let detail = json!({ "expires_at": expires_at.to_string() });
-    audit::record(&app, &actor, "run.link", &run.id.to_string(), detail).await?;
-    let link = links::sign(app.auth().secret(), run.id, expires_at);
+    let lifetime = Duration::from_secs(seconds);
+    let (link, expires_at) = actions::link(&app, &actor, id.0, lifetime).await?;
     let url = format!("{}/widget/{link}", app.public_url());
     let progress_url = format!("{url}/progress");
     Ok((

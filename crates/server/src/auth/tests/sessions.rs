@@ -78,8 +78,8 @@ async fn a_person_signs_in_acts_and_signs_out() {
     assert!(log.iter().all(|entry| entry.outcome == Outcome::Done));
 }
 
-#[tokio::test]
-async fn the_audit_log_names_the_run_and_all_limits() {
+/// A server without sign-in, and a run that was submitted to it.
+async fn with_a_run() -> (Server, serde_json::Value) {
     let workflow = surefoot::Workflow::builder("w")
         .step("only", "work")
         .build()
@@ -100,7 +100,52 @@ async fn the_audit_log_names_the_run_and_all_limits() {
         .send()
         .await
         .unwrap();
-    let run: serde_json::Value = run.json().await.unwrap();
+    let run = run.json().await.unwrap();
+    (server, run)
+}
+
+#[tokio::test]
+async fn a_link_of_the_api_and_of_the_dashboard_have_the_same_audit_entry() {
+    let (server, run) = with_a_run().await;
+    let run = run["id"].as_str().unwrap();
+    let made = server
+        .ask(Method::POST, &format!("/api/v1/runs/{run}/link"))
+        .json(&serde_json::json!({ "seconds": 3600 }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(made.status(), 201);
+    let link: serde_json::Value = made.json().await.unwrap();
+    let csrf = server.form_token("").await;
+    let form = server
+        .ask(Method::POST, &format!("/runs/{run}/link"))
+        .header("content-type", FORM)
+        .body(format!("hours=2&csrf={csrf}"));
+    let shown = form.send().await.unwrap();
+    assert!(location(&shown).contains("?link="));
+    let log = audit::list(server.store.as_ref(), None, 2).await.unwrap();
+    let expires_at = link["expires_at"].clone();
+    assert_eq!(
+        log[1].detail,
+        serde_json::json!({ "expires_at": expires_at })
+    );
+    for entry in log {
+        assert_eq!(
+            (entry.action.as_str(), entry.subject.as_str()),
+            ("run.link", run)
+        );
+        let expires_at = entry.detail["expires_at"].as_str();
+        assert!(
+            expires_at.is_some_and(|time| time.parse::<surefoot::Timestamp>().is_ok()),
+            "{}",
+            entry.detail
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_run_and_all_limits() {
+    let (server, run) = with_a_run().await;
     let body =
         serde_json::json!({ "concurrency": 3, "retention": { "completed": { "count": 5 } } });
     let set = server

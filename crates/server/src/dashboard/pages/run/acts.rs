@@ -8,15 +8,13 @@ use axum::response::{IntoResponse as _, Response};
 use surefoot::state::{Answer, CancelMode};
 use surefoot::{RunId, StoreError};
 
-use crate::actions;
-use crate::auth::links;
+use crate::actions::{self, LINK_LIFETIME, MAX_LINK_LIFETIME};
 use crate::dashboard::page_context::{PageContext, redirect};
 use crate::dashboard::pages::{Fields, no_run};
 use crate::http::Problem;
 use crate::state::App;
 
-/// Maximum lifetime of a link in hours.
-const MAX_LINK_HOURS: u64 = 31 * 24;
+const HOUR: u64 = 3600;
 
 pub(in crate::dashboard::pages) async fn retry(
     context: PageContext,
@@ -85,19 +83,13 @@ pub(in crate::dashboard::pages) async fn link(
     Form(fields): Form<Fields>,
 ) -> Result<Response, Problem> {
     let id = id.parse().map_err(|_| no_run(&id))?;
-    app.client().run(id).await?;
     let hours = fields
         .get("hours")
-        .and_then(|hours| hours.parse().ok())
-        .unwrap_or(24)
-        .clamp(1, MAX_LINK_HOURS);
-    let link = links::sign(
-        app.auth().secret(),
-        id,
-        context.now + Duration::from_secs(hours * 3600),
-    );
-    let detail = serde_json::json!({ "hours": hours });
-    crate::audit::record(&app, &context.actor, "run.link", &id.to_string(), detail).await?;
+        .and_then(|hours| hours.parse::<u64>().ok())
+        .unwrap_or(LINK_LIFETIME.as_secs() / HOUR)
+        .clamp(1, MAX_LINK_LIFETIME.as_secs() / HOUR);
+    let lifetime = Duration::from_secs(hours * HOUR);
+    let (link, _) = actions::link(&app, &context.actor, id, lifetime).await?;
     Ok(redirect(&format!("/runs/{id}?link={link}"), None))
 }
 
